@@ -7,12 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from shroff.engine.stored import telling_damage
 from shroff.features.computed import Computed, needed, score_name
 from shroff.language.expression import FeatureValue, Node, walk
-from shroff.language.lookups.table import NO_ROWS
-from shroff.language.row import Reference
 from shroff.log.version_switch import changed_look_ups
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.dependency_hash import read_by
-from shroff.project.look_ups import look_ups
+from shroff.project.look_ups import look_ups, reference_as_of
 from shroff.project.scoring import LoadModel, Scoring
 from shroff.replay.compare import segments
 from shroff.rules.definitions import Rule
@@ -113,25 +111,13 @@ def models_of(definitions: Definitions, event: str) -> object:
 
 
 def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()) -> Definitions:
-    """A project with the lists, tables and models that another version of it had.
+    """A project with the lists, tables (see `reference_as_of`) and models that another version of it had.
 
-    A list or table that this version did not have is empty. What does not fit the project stays as it is there: a table
-    of other columns, a list whose values are hashed only now, a model that cannot be loaded or reads other features.
+    A model that cannot be loaded, or reads other features, stays as it is in the project.
 
     Args:
         own: The event types that keep the project's own models.
     """
-    new = definitions.look_ups.hashed - then.look_ups.hashed
-    lists = {
-        name: now if name in new else then.reference.lists.get(name, {})
-        for name, now in definitions.reference.lists.items()
-    }
-    tables = {
-        name: then.reference.tables.get(name, NO_ROWS)
-        if then.events.tables.get(name, shape) == shape
-        else definitions.reference.tables.get(name, NO_ROWS)
-        for name, shape in definitions.events.tables.items()
-    }
     scoring = {
         event: then.scoring_of(event)
         if event not in own
@@ -140,7 +126,7 @@ def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()
         else definitions.scoring_of(event)
         for event in definitions.events.decided
     }
-    return replace(definitions, reference=Reference(lists, tables), scoring=scoring)
+    return replace(definitions, reference=reference_as_of(definitions, then), scoring=scoring)
 
 
 def _fits(scoring: Scoring, definitions: Definitions) -> bool:

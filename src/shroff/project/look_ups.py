@@ -13,6 +13,8 @@ from shroff.events.definitions import Events
 from shroff.features.definitions import Feature
 from shroff.json_types import TextDict, TextMapping
 from shroff.language.expression import InList, ItemFeature, Lookup, Node, aggregates, walk
+from shroff.language.lookups.table import NO_ROWS
+from shroff.language.row import Reference
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -45,6 +47,26 @@ class LookUps(FrozenStruct):
     def __or__(self, other: LookUps) -> LookUps:
         """Union of both."""
         return LookUps(self.hashed | other.hashed, self.kept | other.kept, self.clear | other.clear)
+
+
+def reference_as_of(definitions: Definitions, then: Definitions) -> Reference:
+    """Return the lists and tables of a project as another version of it had them.
+
+    A list or table that this version did not have is empty. What does not fit the project stays as it is there: a table
+    of other columns, a list whose values are hashed only now.
+    """
+    new = definitions.look_ups.hashed - then.look_ups.hashed
+    lists = {
+        name: now if name in new else then.reference.lists.get(name, {})
+        for name, now in definitions.reference.lists.items()
+    }
+    tables = {
+        name: then.reference.tables.get(name, NO_ROWS)
+        if then.events.tables.get(name, shape) == shape
+        else definitions.reference.tables.get(name, NO_ROWS)
+        for name, shape in definitions.events.tables.items()
+    }
+    return Reference(lists, tables)
 
 
 def look_ups(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> LookUps:

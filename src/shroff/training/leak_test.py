@@ -29,7 +29,7 @@ from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.sets.rows import build_set
-from shroff.training.sets.sources import HistorySource, known_at, rows_between
+from shroff.training.sets.sources import HistorySource, known_at, of_fold, rows_between
 from shroff.training.sets.wanted import wanted_of
 
 CUT_AT_MOMENT = "cut_at_moment"
@@ -240,12 +240,21 @@ def _read_at(
     definitions: Definitions, settings: ModelSettings, source: HistorySource, whole: TrainingSet, rows: Ints
 ) -> Iterator[tuple[int, list[Any]]]:
     """What a model reads of some rows, each computed when nothing of the history behind it was given yet."""
+    for fold in range(max(1, len(source.folds))):
+        yield from _read_in_fold(definitions, settings, source, whole, rows, fold)
+
+
+def _read_in_fold(
+    definitions: Definitions, settings: ModelSettings, source: HistorySource, whole: TrainingSet, rows: Ints, fold: int
+) -> Iterator[tuple[int, list[Any]]]:
+    """The same of the rows in a fold of the source."""
     wanted = wanted_of(definitions, settings)
-    online = Online(definitions.events, wanted.all(), definitions.reference, source.lateness_ms)
+    reference = source.folds[fold].reference if source.folds else definitions.reference
+    online = Online(definitions.events, wanted.all(), reference, source.lateness_ms)
     ends = dict(zip(whole.seqs[rows].tolist(), rows.tolist(), strict=True))
-    for part, row in _ending_at(source.taken(), definitions, settings.event, ends):
+    for part, row in _ending_at(of_fold(source, fold), definitions, settings.event, ends):
         online.take(part.frames, part.size)
-        if row is not None:
+        if row is not None and (part.look_ups is None or part.look_ups.fold == fold):
             frame = part.frames[settings.event]
             last = np.array([len(frame) - 1])
             yield (

@@ -15,6 +15,7 @@ from shroff.arrays import NO_INTS, Floats, Ints
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed
 from shroff.json_types import TextMapping
+from shroff.log.state.feature_events import FeatureEvents
 from shroff.models.in_force import FILE, TRIED, InForce, read_in_force, role_of
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, unavailable
@@ -23,7 +24,7 @@ from shroff.runtime.process_wide import calm_collector, threads
 from shroff.runtime.progress import Progress
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader
-from shroff.training.sets.sources import log_source
+from shroff.training.sets.sources import feed, log_source, of_fold
 from shroff.training.sets.wanted import features_read
 
 PIECE_ROWS = 1 << 18  # rows whose scores are there at the same time
@@ -69,22 +70,22 @@ def scores_of(
         *features_read(definitions, event, list(nodes.values())),
         *(Computed(names[id_], node, "", at, needs_key=False) for id_, node in nodes.items()),
     ]
-    source = log_source(log, definitions, event)
-    with (
-        calm_collector(),
-        closing(
-            BatchEngine(
-                definitions.events, computed, definitions.reference, source.lateness_ms, threads=threads(), also=[event]
-            )
-        ) as batch,
-    ):
-        seqs: list[Ints] = []
-        for taken in source.taken():
-            batch.add(taken.frames, taken.size)
-            seqs.append(taken.seqs)
-            if progress is not None:
-                progress(taken.size)
-        yield from _answers(batch, event, names, np.concatenate([NO_INTS, *seqs]), after)
+    source = log_source(log, definitions, event, nodes=[item.node for item in computed])
+    for fold in range(max(1, len(source.folds))):
+        reference = source.folds[fold].reference if source.folds else definitions.reference
+        given = definitions.events, computed, reference, source.lateness_ms
+        with calm_collector(), closing(BatchEngine(*given, threads=threads(), also=[event])) as batch:
+            seqs: list[Ints] = []
+
+            def noted(events: FeatureEvents, seqs: list[Ints] = seqs, fold: int = fold) -> FeatureEvents:
+                is_earlier = events.look_ups is not None and events.look_ups.fold < fold
+                seqs.append(np.zeros_like(events.seqs) if is_earlier else events.seqs)  # 0 is behind no place
+                if progress is not None:
+                    progress(events.size)
+                return events
+
+            feed(batch, map(noted, of_fold(source, fold)))
+            yield from _answers(batch, event, names, np.concatenate([NO_INTS, *seqs]), after)
 
 
 def _answers(batch: BatchEngine, event: str, names: TextMapping, seqs: Ints, after: int) -> Iterator[Scores]:

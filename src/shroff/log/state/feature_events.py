@@ -17,6 +17,7 @@ from shroff.events.labels import LogEvent
 from shroff.events.redaction import keeping_hashed
 from shroff.events.unique import UniqueFields
 from shroff.features.frames import Frame, frames_of
+from shroff.language.row import Reference
 from shroff.language.values import show_duration
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
@@ -99,16 +100,31 @@ def left_submission(submission: Submission) -> tuple[str, Left]:
     return "untaken", Left(submission.source, submission.place, words)
 
 
+class LookUpsThen(FrozenStruct):
+    """Lists and tables of a stretch of a log, which begins behind the stretch before.
+
+    Args:
+        end: The last sequence number of the stretch.
+        fold: Number of the pass that answers the stretch. Windows read the same lists and tables in a whole fold.
+    """
+
+    end: int
+    reference: Reference
+    fold: int = 0
+
+
 class FeatureEvents(FrozenStruct):
     """The next events of a history by type, and of those whose features are wanted the ids and places.
 
-    `size` is how many events there are; the rows of the frames are below it.
+    `size` is how many events there are; the rows of the frames are below it. Without `look_ups` they read the lists and
+    tables of the project.
     """
 
     frames: Mapping[str, Frame]
     size: int
     ids: pa.Array
     seqs: Ints
+    look_ups: LookUpsThen | None = None
 
     def __len__(self) -> int:
         return self.size

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from shroff.engine.exploration import APPROVED
 from shroff.engine.stored import decision_of
 from shroff.errors import UsageError
 from shroff.events.definitions import ANALYST, SOURCES
+from shroff.features.batch.rounds import Rounds
 from shroff.features.frames import Coded, Codes, Frame
 from shroff.features.online.engine import Online
 from shroff.language.columns import Column, values_of
@@ -42,7 +44,7 @@ from shroff.training.roles import Roles, WantedFold, role_columns, role_types, r
 from shroff.training.sets.gathered import SLICE, gathered
 from shroff.training.sets.labels import VERDICT_CODES, GatheredLabels
 from shroff.training.sets.recorded import RecordedRows, first_control, recorded_types
-from shroff.training.sets.sources import HistorySource, known_at
+from shroff.training.sets.sources import HistorySource, feed, known_at, of_fold
 from shroff.training.sets.wanted import wanted_of
 
 if TYPE_CHECKING:
@@ -154,25 +156,63 @@ class _Maker:
         self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(slice_.name for slice_ in settings.slices), fold)
 
     def batch(self, source: HistorySource, way: Way, opened: ExitStack) -> Iterator[dict[str, pa.Array]]:
-        """All of the source into the batch engine; then its answers."""
-        definitions, event = self._definitions, self._settings.event
-        engine = opened.enter_context(
-            closing(rounds_of(definitions, self._wanted.all(), source.lateness_ms, event, way))
-        )
-        for chunk in self._read(source, way):
-            engine.add(chunk.frames, chunk.size)
-        return (self._columns(frames[event], way) for frames in engine.answers() if event in frames)
+        """All of the source into the batch engine; then its answers, those of later folds by a pass for each."""
+        engine = opened.enter_context(closing(self._rounds(source, 0, way)))
+        feed(engine, self._of_first_fold(source, way))
+        later = (self._fold(source, fold, way) for fold in range(1, len(source.folds)))
+        return chain(self._answers(engine, 0, way), *later)
 
     def online(self, source: HistorySource, way: Way) -> Iterator[dict[str, pa.Array]]:
         """The same by the online engine, whose answers are there at once."""
-        definitions, event = self._definitions, self._settings.event
+        found = deque(self._online(source, 0, self._of_first_fold(source, way), way))
+        later = (self._online(source, at, self._again(source, at), way) for at in range(1, len(source.folds)))
+        return chain(found, *later)
+
+    def _online(
+        self, source: HistorySource, fold: int, events: Iterable[FeatureEvents], way: Way
+    ) -> Iterator[dict[str, pa.Array]]:
+        definitions, event = self._as_of(source, fold), self._settings.event
         engine = Online(definitions.events, self._wanted.all(), definitions.reference, source.lateness_ms)
-        found: deque[dict[str, pa.Array]] = deque()
-        for chunk in self._read(source, way):
+        for chunk in events:
             engine.take(chunk.frames, chunk.size)
-            if event in chunk.frames:
-                found.append(self._columns(chunk.frames[event], way))
-        return iter(found)
+            if event in chunk.frames and (chunk.look_ups is None or chunk.look_ups.fold == fold):
+                yield self._columns(chunk.frames[event], way)
+
+    def _as_of(self, source: HistorySource, fold: int) -> Definitions:
+        """The project with the lists and tables of a fold."""
+        if not source.folds:
+            return self._definitions
+        return replace(self._definitions, reference=source.folds[fold].reference)
+
+    def _rounds(self, source: HistorySource, fold: int, way: Way) -> Rounds[Any]:
+        event = self._settings.event
+        return rounds_of(self._as_of(source, fold), self._wanted.all(), source.lateness_ms, event, way)
+
+    def _of_first_fold(self, source: HistorySource, way: Way) -> Iterator[FeatureEvents]:
+        """Read the whole source; give the events of the first fold."""
+        for chunk in self._read(source, way):
+            if chunk.look_ups is None or chunk.look_ups.fold == 0:
+                yield chunk
+
+    def _again(self, source: HistorySource, fold: int) -> Iterator[FeatureEvents]:
+        """Read a source again, for a later fold."""
+        event = self._settings.event
+        return (known_at(whole, self._as_of_ms, self._definitions, event) for whole in of_fold(source, fold))
+
+    def _fold(self, source: HistorySource, fold: int, way: Way) -> Iterator[dict[str, pa.Array]]:
+        """The answers of a later fold, by the batch engine."""
+        with closing(self._rounds(source, fold, way)) as engine:
+            before = feed(engine, self._again(source, fold), self._settings.event, fold)
+            yield from self._answers(engine, before, way)
+
+    def _answers(self, engine: Rounds[Any], before: int, way: Way) -> Iterator[dict[str, pa.Array]]:
+        """The columns of the events of the type, without so many first ones, which another fold answers."""
+        event = self._settings.event
+        for frame in (frames[event] for frames in engine.answers() if event in frames):
+            skipped = min(before, len(frame))
+            before -= skipped
+            if skipped < len(frame):
+                yield {name: column[skipped:] for name, column in self._columns(frame, way).items()}
 
     def _read(self, source: HistorySource, way: Way) -> Iterator[FeatureEvents]:
         event = self._settings.event

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +15,19 @@ from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake
 from shroff.events.redaction import keeping_hashed
 from shroff.events.validation import LabelInput
+from shroff.features.batch.rounds import Rounds
 from shroff.features.frames import Coded, ColumnFrame, Frame
 from shroff.language.columns import Column
-from shroff.language.expression import aggregates
+from shroff.language.expression import Node, aggregates
 from shroff.log.later_labels import last_moment, latest
-from shroff.log.state.feature_events import FeatureEvents, LeftOut
+from shroff.log.state.feature_events import FeatureEvents, LeftOut, LookUpsThen
 from shroff.log.state.fold import lateness_of
 from shroff.models.definitions import ModelSettings
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log, LogReader
 from shroff.training.sets.labels import in_order
+from shroff.training.sets.look_ups_then import look_ups_then
 from shroff.training.sets.wanted import wanted_of
 
 Hasher = Callable[[str], str]
@@ -41,6 +45,7 @@ class HistorySource(FrozenStruct):
         upto: The last place of the log that is read; None: its end.
         files, labels_file, order: What it is of, where it is of files; `time`: they were sorted first.
         newest: The time of its last record, by now; None without events (see `last_moment`).
+        folds: The first stretch of each fold, if lists or tables that windows read changed (see `look_ups_then`).
     """
 
     taken: Callable[[], Iterable[FeatureEvents]]
@@ -52,28 +57,93 @@ class HistorySource(FrozenStruct):
     labels_file: Path | None = None
     order: str = "file"
     newest: Callable[[int], int | None] = lambda _now_ms: None
+    folds: Sequence[LookUpsThen] = ()
 
 
-def log_source(log: Log, definitions: Definitions, event: str, upto: int | None = None) -> HistorySource:
-    """History of a log, up to and with a place."""
+def log_source(
+    log: Log, definitions: Definitions, event: str, upto: int | None = None, nodes: Sequence[Node] | None = None
+) -> HistorySource:
+    """History of a log up to the sequence number `upto`, with lists and tables as of each event.
+
+    Args:
+        nodes: What is computed at the events; by default what models of the type read or could read.
+    """
     lateness_ms = lateness_of(log, definitions)
+    stretches = look_ups_then(log, definitions, _read_by_models(definitions, event) if nodes is None else nodes)
+    folds = [stretch for at, stretch in enumerate(stretches) if at == 0 or stretch.fold > stretches[at - 1].fold]
 
     def frames() -> Iterator[FeatureEvents]:
-        return _log_frames(log, definitions, event, upto)
+        return _log_frames(log, definitions, event, upto, stretches)
 
-    return HistorySource(frames, lateness_ms, log=log, upto=upto, newest=lambda now_ms: last_moment(log, now_ms))
+    newest = partial(last_moment, log)
+    return HistorySource(frames, lateness_ms, log=log, upto=upto, newest=newest, folds=folds)
 
 
-def _log_frames(log: LogReader, definitions: Definitions, event: str, upto: int | None) -> Iterator[FeatureEvents]:
+def _read_by_models(definitions: Definitions, event: str) -> list[Node]:
+    """All features and the inputs of the models of a type, with what a missed fraud costs."""
+    nodes = [feature.node for feature in definitions.features.values()]
+    settings = definitions.models.get(event)
+    if settings is not None:
+        nodes += [input_.node for input_ in (*settings.inputs, *settings.slices)]
+    nodes += [node for scorer in definitions.scoring_of(event).all for node in scorer.inputs]
+    missed = definitions.missed_fraud(event)
+    return nodes if missed is None else [*nodes, missed]
+
+
+def _log_frames(
+    log: LogReader, definitions: Definitions, event: str, upto: int | None, stretches: Sequence[LookUpsThen]
+) -> Iterator[FeatureEvents]:
     import pyarrow as pa
 
-    from shroff.log.columns.stored import ids_of, log_columns
+    from shroff.log.columns.stored import LineReader, ids_of, log_columns
 
-    for piece in log_columns(log, definitions, upto):
-        frame = piece.frames.get(event)
-        ids = pa.array([], pa.string()) if frame is None else ids_of(frame)
-        seqs = NO_INTS if frame is None else piece.after + frame.rows + 1
-        yield FeatureEvents(piece.frames, piece.size, ids, seqs)
+    reader = LineReader(definitions)
+    after = 0
+    parts = list[LookUpsThen | None](stretches) or [None]
+    for then in parts:
+        end = upto
+        if then is not None and then is not parts[-1]:
+            end = then.end if upto is None else min(then.end, upto)
+        for piece in log_columns(log, definitions, end, after=after, reader=reader):
+            if then is not None:
+                for frame in piece.frames.values():
+                    frame.reference = then.reference
+            of_event = piece.frames.get(event)
+            ids = pa.array([], pa.string()) if of_event is None else ids_of(of_event)
+            seqs = NO_INTS if of_event is None else piece.after + of_event.rows + 1
+            yield FeatureEvents(piece.frames, piece.size, ids, seqs, then)
+            after = piece.after + piece.size
+
+
+def of_fold(source: HistorySource, fold: int) -> Iterator[FeatureEvents]:
+    """Read a source up to the end of a fold: events of earlier folds read the lists and tables of this one, too."""
+    for events in source.taken():
+        then = events.look_ups
+        if then is None or then.fold == fold:
+            yield events
+        elif then.fold > fold:
+            return
+        else:
+            first = source.folds[fold]
+            for frame in events.frames.values():
+                frame.reference = first.reference
+            yield replace(events, look_ups=replace(first, fold=then.fold))
+
+
+def feed(engine: Rounds[Any], events: Iterable[FeatureEvents], event: str = "", fold: int = 0) -> int:
+    """Add events to an engine; return how many of a type are of folds before this one."""
+    before = 0
+    known = None
+    for chunk in events:
+        then = chunk.look_ups
+        if then is not None:
+            if event in chunk.frames and then.fold < fold:
+                before += len(chunk.frames[event])
+            if known is not None and known.reference is not then.reference:
+                engine.refer(then.reference)
+            known = then
+        engine.add(chunk.frames, chunk.size)
+    return before
 
 
 def reads_labels(definitions: Definitions, settings: ModelSettings) -> bool:
@@ -180,16 +250,16 @@ def _some(
         if len(places[name])
     }
     mine = places.get(event, NO_INTS)
-    return FeatureEvents(frames, size, events.ids.take(pa.array(mine)), events.seqs[mine])
+    return FeatureEvents(frames, size, events.ids.take(pa.array(mine)), events.seqs[mine], events.look_ups)
 
 
 def _part(frame: Frame, places: Rows, first: int, definitions: Definitions) -> Frame:
     rows = frame.rows[places] - first
     if not isinstance(frame, ColumnFrame):
         events = [frame.events[place] for place in places.tolist()]
-        return Frame(frame.type, events, rows, definitions.events, definitions.reference)
+        return Frame(frame.type, events, rows, definitions.events, frame.reference)
     columns = _PartColumns(frame.columns, places)
-    return ColumnFrame(frame.type, columns, frame.times[places], rows, definitions.events, definitions.reference)
+    return ColumnFrame(frame.type, columns, frame.times[places], rows, definitions.events, frame.reference)
 
 
 class _PartColumns(Mapping[str, Column | Coded]):

@@ -1,0 +1,91 @@
+"""Lists and look-up tables as of each event of a log, for whatever judges or learns from the past."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from shroff.engine.stored import telling_damage
+from shroff.language.expression import Node
+from shroff.language.row import Reference
+from shroff.log.state.feature_events import LookUpsThen
+from shroff.project.definitions import Definitions, is_list
+from shroff.project.dependency_hash import read_by
+from shroff.project.look_ups import look_ups, reference_as_of
+from shroff.project.table_files import is_table, table_name
+from shroff.replay.compare import segments
+from shroff.runtime.values import replace
+from shroff.streams.log import LogReader
+
+# Passes over a log at most. Each change of a list or table that windows read takes one; beyond, changes wait for the
+# next pass, so that an event may read an older list, never a newer one.
+FOLDS_MAX = 8
+LookUp = tuple[str, str]  # `list` or `table`, and the name
+
+
+def look_ups_then(log: LogReader, definitions: Definitions, nodes: Sequence[Node]) -> list[LookUpsThen]:
+    """Return what expressions look up, by stretches of the log in order; none if they look up nothing.
+
+    Cost: each version of the project that changed one of these lists or tables is loaded.
+    """
+    read = read_by(nodes, definitions.features.get)
+    whole = [*nodes, *(feature.node for feature in read.features.values())]
+    kept = look_ups(whole, definitions.events, definitions.features).kept
+    asked = kept | {("list", name) for name in read.lists} | {("table", name) for name in read.tables}
+    if not asked:
+        return []
+    return list(_by_folds(list(_stretches(log, definitions, asked)), kept))
+
+
+def _stretches(log: LogReader, definitions: Definitions, asked: Collection[LookUp]) -> Iterator[LookUpsThen]:
+    """The stretches of a log in which the files of these lists and tables stay the same."""
+    before: dict[str, str] | None = None
+    stretch: LookUpsThen | None = None
+    for segment in (segment for segment in segments(log) if not segment.is_empty):
+        files = {name: text for name, text in segment.files.items() if _look_up_of(name) in asked}
+        if stretch is not None and files == before:
+            stretch = replace(stretch, end=segment.end)
+            continue
+        if stretch is not None:
+            yield stretch
+        with telling_damage():
+            stretch = LookUpsThen(segment.end, reference_as_of(definitions, segment.definitions))
+        before = files
+    if stretch is not None:
+        yield stretch
+
+
+def _look_up_of(file: str) -> LookUp | None:
+    if is_list(file):
+        return "list", file.removeprefix("lists/").removesuffix(".csv")
+    return ("table", table_name(file)) if is_table(file) else None
+
+
+def _by_folds(stretches: Sequence[LookUpsThen], kept: Collection[LookUp]) -> Iterator[LookUpsThen]:
+    """Number the folds: a new one begins where a list or table that windows read changes, within `FOLDS_MAX`."""
+    begins = [at for at in range(1, len(stretches)) if _of(stretches[at], kept) != _of(stretches[at - 1], kept)]
+    if len(begins) >= FOLDS_MAX:
+        begins = [begins[at * len(begins) // (FOLDS_MAX - 1)] for at in range(FOLDS_MAX - 1)]
+    fold = 0
+    first = stretches[0] if stretches else None
+    for at, stretch in enumerate(stretches):
+        if at in begins:
+            fold += 1
+            first = stretch
+        assert first is not None
+        yield LookUpsThen(stretch.end, _with(stretch.reference, first.reference, kept), fold)
+
+
+def _of(stretch: LookUpsThen, kept: Collection[LookUp]) -> dict[LookUp, object]:
+    return {look_up: _rows(stretch.reference, look_up) for look_up in kept}
+
+
+def _rows(reference: Reference, look_up: LookUp) -> object:
+    kind, name = look_up
+    return reference.lists.get(name) if kind == "list" else reference.tables.get(name)
+
+
+def _with(reference: Reference, first: Reference, kept: Collection[LookUp]) -> Reference:
+    """The same with the kept lists and tables of another one."""
+    lists = {name: first.lists[name] if ("list", name) in kept else rows for name, rows in reference.lists.items()}
+    tables = {name: first.tables[name] if ("table", name) in kept else rows for name, rows in reference.tables.items()}
+    return Reference(lists, tables)
