@@ -15,7 +15,7 @@ RULE = """
 """
 
 
-def test_a_count_follows_the_table_that_it_reads(tmp_path):
+def test_a_count_reads_the_table_as_of_each_event(tmp_path):
     events = FILES["events.yaml"] + "tables: { shops: { merchant: text, zone: text } }\n"
     table = "merchant,zone\nCorvane,near\n"
     bank = Bank(tmp_path, {"events.yaml": events, "tables/shops.csv": table, "rules/abroad.yaml": RULE})
@@ -28,6 +28,8 @@ def test_a_count_follows_the_table_that_it_reads(tmp_path):
         bank.write({"tables/shops.csv": text})
         definitions = bank.project.definitions
         rules = [rule for rule in definitions.rules if rule.id == "abroad"]
+        if "far" in text:  # it is active from this payment on
+            bank.pay(payment("p-3"))
         counts.append(bank.project.backtests.count_hits(rules, definitions).hits)
 
-    assert counts == [0, 2]
+    assert counts == [0, 1]

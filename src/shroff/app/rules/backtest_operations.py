@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from functools import lru_cache
-from itertools import chain
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -25,6 +24,7 @@ from shroff.language.values import DAY_MS
 from shroff.models import in_force
 from shroff.operations.declaration import LocalPath, OperationRequest, Param, operation
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.dependency_hash import read_by
 from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.runtime.atomic_files import own, write_lines
 from shroff.runtime.texts import argument
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from shroff.arrays import Ints
     from shroff.language.columns import Column
     from shroff.language.row import Reference
+    from shroff.log.state.feature_events import LookUpsThen
     from shroff.operations.declaration import ProgressSteps
     from shroff.replay.notebook import Moment
     from shroff.rules.definitions import Rule
@@ -58,6 +59,7 @@ class _CountedStretch(Struct):
     after: int
     upto: int
     times_ms: Any = None
+    seqs: Any = None
     of: dict[str, Column] = {}
 
 
@@ -66,6 +68,7 @@ class _CountedEvents(Struct):
 
     as_of_ms: int = 0
     stretches: list[_CountedStretch] = []
+    look_ups: dict[frozenset[str], Sequence[LookUpsThen]] = {}  # of 30 days, by the lists and tables that are read
 
 
 class HitCount(NamedTuple):
@@ -97,19 +100,31 @@ def _leaves(node: Node, by: str) -> Iterator[tuple[str, Node]]:
             yield from _leaves(child, by)
 
 
-def _hit_rows(rule: Rule, stretch: _CountedStretch, reference: Reference) -> Ints:
-    """The rows of a stretch at which a rule hits."""
+def _column_of(columns: Mapping[str, Column], node: Node) -> Column:
+    return columns[text_of(node)]
+
+
+def _hit_rows(rule: Rule, stretch: _CountedStretch, references: Sequence[tuple[int, Reference]]) -> Ints:
+    """The rows of a stretch at which a rule hits, with lists and tables as of each: up to a place, in order."""
+    import numpy as np
+
     from shroff.language.columns import ColumnSource, evaluate_columns
 
-    by_text, times_ms = (
-        {text_of(node): stretch.of[name] for name, node in _leaves(rule.when, rule.by)},
-        stretch.times_ms,
-    )
-    source = ColumnSource(len(times_ms), lambda node: by_text[text_of(node)], reference, times_ms)
-    hit = evaluate_columns(rule.when, source)
-    is_hit = hit.values & hit.valid & (times_ms < (rule.expires_ms or INTEGER_MAX))
-    rows: Ints = is_hit.nonzero()[0]
-    return rows
+    columns = {text_of(node): stretch.of[name] for name, node in _leaves(rule.when, rule.by)}
+    found = [np.zeros(0, np.int64)]
+    first = 0
+    for end, reference in references:
+        last = int(np.searchsorted(stretch.seqs, end, "right"))
+        if last <= first:
+            continue
+        rows = np.arange(first, last)
+        times_ms = stretch.times_ms[rows]
+        here = {text: column.take(rows) for text, column in columns.items()}
+        source = ColumnSource(len(rows), partial(_column_of, here), reference, times_ms)
+        hit = evaluate_columns(rule.when, source)
+        found.append(rows[hit.values & hit.valid & (times_ms < (rule.expires_ms or INTEGER_MAX))])
+        first = last
+    return np.concatenate(found)
 
 
 class LogBacktests(ProjectPart):
@@ -198,6 +213,8 @@ class LogBacktests(ProjectPart):
         nodes, first = [rule.when for rule in rules], rules[0]
         if any(rule.computed.looks_since_flag or isinstance(node, Score) for rule in rules for node in walk(rule.when)):
             raise UsageError("a rule that reads the score or its own flags is not counted here; run a backtest.")
+        from shroff.training.sets.sources import log_source
+
         folder, turn = self._paths.folder, self._now_ms() // COUNT_KEPT_MS
         missed = definitions.missed_fraud(first.on)
         wanted = {name: leaf for node in nodes for name, leaf in _leaves(node, first.by)}
@@ -209,6 +226,14 @@ class LogBacktests(ProjectPart):
             if not kept.stretches:
                 self._begin(kept, definitions, log)
             has_read, since_ms = False, kept.as_of_ms
+            read = read_by(nodes, definitions.features.get)
+            asked = frozenset({*read.lists, *(f"{name} as a table" for name in read.tables)})
+            if asked not in kept.look_ups:
+                source = log_source(log, definitions, first.on, nodes=nodes, after=kept.stretches[-1].after)
+                kept.look_ups[asked] = source.stretches
+            then = kept.look_ups[asked]
+            references = [*((stretch.end, stretch.reference) for stretch in then[:-1])]
+            references.append((INTEGER_MAX, then[-1].reference if then else definitions.reference))
             for stretch in kept.stretches:
                 if lacking := {name: node for name, node in wanted.items() if name not in stretch.of}:
                     if has_read:
@@ -217,7 +242,7 @@ class LogBacktests(ProjectPart):
                     has_read = True
                 events, since_ms = events + len(stretch.times_ms), min([since_ms, *stretch.times_ms.tolist()])
                 for rule in rules:
-                    rows = _hit_rows(rule, stretch, definitions.reference)
+                    rows = _hit_rows(rule, stretch, references)
                     hits += len(rows)
                     amount += int(stretch.of[AMOUNT].values[rows].sum()) if AMOUNT in stretch.of else 0
         return HitCount(kept.as_of_ms, kept.as_of_ms - COUNTED_MS, events, hits, amount, is_complete=True)
@@ -252,6 +277,7 @@ class LogBacktests(ProjectPart):
         from shroff.log.later_labels import place_before
         from shroff.log.state.fold import lateness_of, reach_ms
         from shroff.training.sets.rows import minor_units
+        from shroff.training.sets.sources import feed, log_source, of_fold
         from shroff.training.sets.wanted import features_read
 
         at = frozenset([rule.on])
@@ -260,23 +286,30 @@ class LogBacktests(ProjectPart):
         reads_labels = any(part.event == "label" for item in read for part in aggregates(item.node))
         lateness_ms, reader = lateness_of(log, definitions), LineReader(definitions, reads_labels=reads_labels)
         own = list(log_columns(log, definitions, stretch.upto, after=stretch.after, reader=reader))
-        mine = [piece.frames[rule.on] for piece in own if rule.on in piece.frames]
-        begins_ms = min((int(frame.times.min()) for frame in mine), default=behind_ms)
+        mine = [(piece.after + 1, piece.frames[rule.on]) for piece in own if rule.on in piece.frames]
+        begins_ms = min((int(frame.times.min()) for _, frame in mine), default=behind_ms)
         back_ms, before = reach_ms([item.node for item in read], definitions), 0
         if back_ms is not None and not reads_labels and not lateness_ms.leaps:
             before = place_before(log, begins_ms - back_ms, lateness_ms) if back_ms else stretch.after
-        past = log_columns(log, definitions, stretch.after, after=before, reader=reader)
+        times = np.concatenate([np.zeros(0, np.int64), *(frame.times for _, frame in mine)])
+        seqs = np.concatenate([np.zeros(0, np.int64), *(first + frame.rows for first, frame in mine)])
+        nodes = [item.node for item in read]
+        source = log_source(log, definitions, rule.on, stretch.upto, nodes, after=before)
         answers: dict[str, list[Column]] = {name: [] for name in wanted}
-        with closing(rounds_of(definitions, read, lateness_ms, rule.on, Way())) as engine:
-            for piece in chain(past, own):
-                engine.add(piece.frames, piece.size)
-            for frame in (frames[rule.on] for frames in engine.answers() if rule.on in frames):
-                for name in wanted:
-                    answers[name].append(frame.computed[name])
-        times = np.concatenate([np.zeros(0, np.int64), *(frame.times for frame in mine)])
+        for fold in range(max(1, len(source.folds))):
+            reference = source.folds[fold].reference if source.folds else definitions.reference
+            as_of = replace(definitions, reference=reference)
+            with closing(rounds_of(as_of, read, lateness_ms, rule.on, Way())) as engine:
+                earlier = feed(engine, of_fold(source, fold), rule.on, fold)
+                for frame in (frames[rule.on] for frames in engine.answers() if rule.on in frames):
+                    here = np.arange(min(earlier, len(frame)), len(frame))
+                    earlier -= len(frame) - len(here)
+                    for name in wanted:
+                        answers[name].append(frame.computed[name].take(here))
         is_behind = times > behind_ms
         rows = np.flatnonzero(is_behind)
         stretch.times_ms = times[rows]
+        stretch.seqs = seqs[rows]
         for name, columns in answers.items():
             values, valid = times, is_behind
             if columns:  # the last ones are those of this stretch

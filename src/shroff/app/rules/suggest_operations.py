@@ -181,6 +181,7 @@ class _EventRules:
         from shroff.project.policy import OUTCOMES
         from shroff.training.sets.rows import build_set
         from shroff.training.sets.sources import log_source
+        from shroff.training.sets.wanted import wanted_of
 
         self.definitions, self.event, self.log = definitions, event, log
         self.rules = [rule for rule in definitions.rules if rule.on == event and not rule.is_shadow]
@@ -198,7 +199,9 @@ class _EventRules:
             event, (*self.inputs, *computed), self.delay_ms, "", Split(0, 0, 0, 0), None, (), friendly_reasons=friendly
         )
         way = Way(reading=progress.counting("reading events"), computing=progress.counting("computing events"))
-        rows = self.rows = build_set(definitions, settings, log_source(log, definitions, event), as_of_ms, way)
+        wanted = [computed.node for computed in wanted_of(definitions, settings).all()]
+        source = log_source(log, definitions, event, nodes=wanted)
+        rows = self.rows = build_set(definitions, settings, source, as_of_ms, way)
         everywhere = np.arange(len(rows))
         values = {input_.name: np.asarray(input_.take(everywhere).values[:]) for input_ in rows.inputs}
         self.columns = [values[input_.name] for input_ in self.inputs]

@@ -22,8 +22,8 @@ FOLDS_MAX = 8
 LookUp = tuple[str, str]  # `list` or `table`, and the name
 
 
-def look_ups_then(log: LogReader, definitions: Definitions, nodes: Sequence[Node]) -> list[LookUpsThen]:
-    """Return what expressions look up, by stretches of the log in order; none if they look up nothing.
+def look_ups_then(log: LogReader, definitions: Definitions, nodes: Sequence[Node], after: int = 0) -> list[LookUpsThen]:
+    """Return what expressions look up behind a place, by stretches of the log in order; none if they look up nothing.
 
     Cost: each version of the project that changed one of these lists or tables is loaded.
     """
@@ -33,14 +33,16 @@ def look_ups_then(log: LogReader, definitions: Definitions, nodes: Sequence[Node
     asked = kept | {("list", name) for name in read.lists} | {("table", name) for name in read.tables}
     if not asked:
         return []
-    return list(_by_folds(list(_stretches(log, definitions, asked)), kept))
+    return list(_by_folds(list(_stretches(log, definitions, asked, after)), kept))
 
 
-def _stretches(log: LogReader, definitions: Definitions, asked: Collection[LookUp]) -> Iterator[LookUpsThen]:
+def _stretches(
+    log: LogReader, definitions: Definitions, asked: Collection[LookUp], after: int
+) -> Iterator[LookUpsThen]:
     """The stretches of a log in which the files of these lists and tables stay the same."""
     before: dict[str, str] | None = None
     stretch: LookUpsThen | None = None
-    for segment in (segment for segment in segments(log) if not segment.is_empty):
+    for segment in (segment for segment in segments(log) if not segment.is_empty and segment.end > after):
         files = {name: text for name, text in segment.files.items() if _look_up_of(name) in asked}
         if stretch is not None and files == before:
             stretch = replace(stretch, end=segment.end)

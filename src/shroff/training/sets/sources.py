@@ -45,7 +45,7 @@ class HistorySource(FrozenStruct):
         upto: The last place of the log that is read; None: its end.
         files, labels_file, order: What it is of, where it is of files; `time`: they were sorted first.
         newest: The time of its last record, by now; None without events (see `last_moment`).
-        folds: The first stretch of each fold, if lists or tables that windows read changed (see `look_ups_then`).
+        stretches: Lists and tables as of each event, by stretches of the log; empty if none is read.
     """
 
     taken: Callable[[], Iterable[FeatureEvents]]
@@ -57,26 +57,36 @@ class HistorySource(FrozenStruct):
     labels_file: Path | None = None
     order: str = "file"
     newest: Callable[[int], int | None] = lambda _now_ms: None
-    folds: Sequence[LookUpsThen] = ()
+    stretches: Sequence[LookUpsThen] = ()
+
+    @property
+    def folds(self) -> list[LookUpsThen]:
+        """The first stretch of each fold (see `look_ups_then`)."""
+        before = [-1, *(stretch.fold for stretch in self.stretches)]
+        return [stretch for stretch, fold in zip(self.stretches, before, strict=False) if stretch.fold > fold]
 
 
 def log_source(
-    log: Log, definitions: Definitions, event: str, upto: int | None = None, nodes: Sequence[Node] | None = None
+    log: Log,
+    definitions: Definitions,
+    event: str,
+    upto: int | None = None,
+    nodes: Sequence[Node] | None = None,
+    after: int = 0,
 ) -> HistorySource:
-    """History of a log up to the sequence number `upto`, with lists and tables as of each event.
+    """History of a log behind the sequence number `after` up to `upto`, with lists and tables as of each event.
 
     Args:
         nodes: What is computed at the events; by default what models of the type read or could read.
     """
     lateness_ms = lateness_of(log, definitions)
-    stretches = look_ups_then(log, definitions, _read_by_models(definitions, event) if nodes is None else nodes)
-    folds = [stretch for at, stretch in enumerate(stretches) if at == 0 or stretch.fold > stretches[at - 1].fold]
+    stretches = look_ups_then(log, definitions, _read_by_models(definitions, event) if nodes is None else nodes, after)
 
     def frames() -> Iterator[FeatureEvents]:
-        return _log_frames(log, definitions, event, upto, stretches)
+        return _log_frames(log, definitions, event, after, upto, stretches)
 
     newest = partial(last_moment, log)
-    return HistorySource(frames, lateness_ms, log=log, upto=upto, newest=newest, folds=folds)
+    return HistorySource(frames, lateness_ms, log=log, upto=upto, newest=newest, stretches=stretches)
 
 
 def _read_by_models(definitions: Definitions, event: str) -> list[Node]:
@@ -91,14 +101,13 @@ def _read_by_models(definitions: Definitions, event: str) -> list[Node]:
 
 
 def _log_frames(
-    log: LogReader, definitions: Definitions, event: str, upto: int | None, stretches: Sequence[LookUpsThen]
+    log: LogReader, definitions: Definitions, event: str, after: int, upto: int | None, stretches: Sequence[LookUpsThen]
 ) -> Iterator[FeatureEvents]:
     import pyarrow as pa
 
     from shroff.log.columns.stored import LineReader, ids_of, log_columns
 
     reader = LineReader(definitions)
-    after = 0
     parts = list[LookUpsThen | None](stretches) or [None]
     for then in parts:
         end = upto
