@@ -34,6 +34,7 @@ from shroff.language.values import (
     show_number,
     show_time,
     to_real,
+    with_point,
 )
 from shroff.language.yaml import text as yamltext
 from tests.support.effort import quickest_s
@@ -317,3 +318,22 @@ def test_a_share_is_the_number_of_its_digits_whoever_reads_it():
 
         assert (parse_share(text), found) == (float(f"{thousandth}e-3"),) * 2, text
     assert not problems
+
+
+@given(st.text("0123456789.,' ()-", min_size=1, max_size=14))
+def test_a_decimal_with_a_comma_is_read_as_its_mirror_with_a_point(text):
+    mirrored = text.translate(str.maketrans(",.", ".,"))
+
+    def read(written, mark):
+        try:
+            return with_point(written, mark)
+        except ValueError:
+            return None
+
+    assert read(text, ",") == read(mirrored, ".")
+
+
+@pytest.mark.parametrize("text", ["1234.500", "12345.678", "1234567.890", "10:00:00.123", "2026-03-01T10:00:00.123456"])
+def test_a_point_is_no_decimal_comma(text):
+    with pytest.raises(ValueError, match="is not a decimal number with a comma"):
+        with_point(text, ",")

@@ -40,7 +40,7 @@ _GROUPS = " '\u2019\u00a0\u202f"  # what stands between thousands, beside the si
 _WRITTEN = {  # by the decimal mark: a whole part in groups of three, or of two as in India, and places
     mark: re.compile(
         rf"(?:[0-9]{{1,3}}(?P<group>[{other}{_GROUPS}])[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*"
-        rf"|[0-9]{{1,2}}(?:{other}[0-9]{{2}})+{other}[0-9]{{3}}|[0-9]*)(?:{re.escape(mark)}[0-9]*)?"
+        rf"|[0-9]{{1,2}}(?:{re.escape(other)}[0-9]{{2}})+{re.escape(other)}[0-9]{{3}}|[0-9]*)(?:{re.escape(mark)}[0-9]*)?"
         r"(?:[eE][+-]?[0-9]{1,4})?"
     )
     for mark, other in ((".", ","), (",", "."))

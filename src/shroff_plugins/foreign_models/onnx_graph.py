@@ -29,7 +29,7 @@ _BEHIND = frozenset(
 )
 _WAY_OUT = (
     "Convert the model without this step, and write what it does as an expression among the inputs, such as"
-    ' payment.channel == "web" or payment.amount else 0'
+    " payment.channel == 'web' or payment.amount else 0"
 )
 _FLOAT, _DOUBLE, _TEXT = 1, 11, 8  # TensorProto.DataType
 

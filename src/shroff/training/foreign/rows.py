@@ -109,9 +109,13 @@ def _keys(
     for place, column in enumerate(columns):
         theirs = names[place] if place < len(names) else column.name
         if column.name not in line and theirs not in line:
-            hint = nearest(column.name, line.keys()) or f"It has {', '.join(list(line)[:8])}."
-            both = column.name if theirs == column.name else f"{column.name} or {theirs}"
-            raise UsageError(f"{path.name} has no column {both}. {hint}")
+            is_name = column.name.replace(".", "").isidentifier()
+            missing = column.name if theirs == column.name else f"{column.name} or {theirs}"
+            if not is_name:
+                missing = f"{theirs}, which has the results of {column.name}"
+            wanted = column.name if is_name else theirs
+            hint = nearest(wanted, line.keys()) or f"It has {', '.join(list(line)[:8])}."
+            raise UsageError(f"{path.name} has no column {missing}. {hint}")
         keys.append(column.name if column.name in line else theirs)
     return answers[0], keys
 
