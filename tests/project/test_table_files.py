@@ -25,6 +25,7 @@ from shroff.language.lookups.table import LookUpTable
 from shroff.language.yaml import text as yamltext
 from shroff.log.version_switch import check_inputs_unchanged
 from shroff.project import table_files
+from shroff.project.definitions import load_definitions
 from shroff.project.table_files import load_table
 from shroff.runtime import contents
 from tests.laws.test_cluster_replay import lake_of, spread_over
@@ -474,3 +475,70 @@ def test_a_table_that_unpacks_to_more_than_the_limit_is_refused(tmp_path, monkey
     ((_, told),) = mistakes(written(tmp_path, {f"tables/ip.{ending}": FORMS[f"tables/ip.{ending}"]}))
 
     assert told.startswith("it holds more than")
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("0.0000000000001", "has more than the 12 decimal places of number(12). Round it"),
+        ("1.2345678901239", "has more than the 12 decimal places of number(12). Round it"),
+        ("0e5", "it is above 0"),
+        ("0.000", "it is above 0"),
+    ],
+)
+def test_a_rate_that_would_be_rounded_or_is_zero_is_refused_where_it_stands(tmp_path, cell, words):
+    files = {
+        "shroff.yaml": "shroff: 1\nname: t\nmoney: { currency: EUR, rates: fx }\n",
+        "events.yaml": "tables:\n  fx: { currency: text, from: valid_from, rate: number(12) }\n",
+        "tables/fx.csv": f"currency,valid_from,rate\nUSD,2026-01-01,{cell}\n",
+    }
+    problems = load_definitions(files).problems
+
+    assert [(problem.file, problem.line) for problem in problems] == [("tables/fx.csv", 2)]
+    assert words in problems[0].message
+
+
+def test_a_number_of_a_table_with_more_places_than_declared_is_refused_with_line_and_column(tmp_path):
+    files = {
+        "shroff.yaml": "shroff: 1\nname: t\nmoney: EUR\n",
+        "events.yaml": "tables:\n  risk: { country: text, name: text, share: number(2) }\n",
+        "tables/risk.csv": "country,name,share\nDE,Germany,0.500\nFR,France,0.125\n",
+    }
+    (problem,) = load_definitions(files).problems
+
+    assert (problem.file, problem.line, problem.column) == ("tables/risk.csv", 3, len("FR,France,") + 1)
+    assert "0.125 has more than the 2 decimal places of number(2). Declare number(3)" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "hint"),
+    [
+        ("suffix", "this.email", "Write domain(this.email)."),
+        ("suffix", "lower(this.payer_mail)", "Write domain(lower(this.payer_mail))."),
+        ("suffix", "domain(this.email)", ""),
+        ("suffix", "this.host", ""),
+        ("network", "subnet(this.ip, 24)", "Write this.ip."),
+        ("network", "this.email", "Write the field with the address."),
+        ("network", "this.ip", ""),
+        ("prefix", "domain(this.email)", "Declare the key of the table as suffix."),
+        ("prefix", "this.email", ""),
+        ("text", "this.email", ""),
+    ],
+)
+def test_check_warns_of_a_key_that_can_match_no_row(kind, key, hint):
+    fields = "id: text, at: time, email: text?, payer_mail: text?, host: text?, ip: text?"
+    first = {"suffix": "example.com", "network": "192.0.2.0/24"}.get(kind, "4111")
+    files = {
+        "shroff.yaml": "shroff: 1\nname: t\nmoney: EUR\n",
+        "events.yaml": f"tables:\n  seen: {{ name: {kind}, risk: integer }}\n"
+        f"payment:\n  id: id\n  time: at\n  decide: true\n  fields: {{ {fields} }}\n"
+        "entities: { host: { payment: host } }\n",
+        "tables/seen.csv": f"name,risk\n{first},1\n",
+        "rules/a.yaml": "- id: risky\n  on: payment\n  by: host\n  effect: review\n"
+        f"  when: tables.seen[{key}].risk > 0\n",
+    }
+    loaded = load_definitions(files)
+
+    assert [str(problem) for problem in loaded.problems] == []
+    found = [problem.hint for problem in loaded.warnings if "looks up" in problem.message]
+    assert found == ([hint] if hint else [])

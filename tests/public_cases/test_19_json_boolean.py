@@ -41,7 +41,7 @@ def test_a_text_that_is_no_condition_is_told_with_its_cure(tmp_path, capsys):
     folder = project_of(CASE, tmp_path)
 
     assert run(["-C", str(folder), "check"]) == 1
-    assert "Write row.isFraud == true." in capsys.readouterr().out
+    assert "or row.isFraud == true for one of true and false." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])

@@ -404,3 +404,43 @@ def test_a_sender_knows_the_topics_that_an_expression_chooses_among():
 def test_what_chooses_no_topic_is_refused_before_anything_is_sent(text, words):
     with pytest.raises(UsageError, match=words):
         TopicChooser(text, 2)
+
+
+def test_a_column_that_the_file_lacks_is_refused_with_the_nearest_before_anything_is_sent(tmp_path):
+    file = tmp_path / "payments.csv"
+    file.write_text("id,isFraud\n1,0\n")
+    with read_lines(file) as lines, pytest.raises(UsageError, match=r"has no column isFruad\. Did you mean isFraud\?"):
+        TopicChooser("'a' when row.isFruad == 1 else 'b'", 2).watched(lines, file.name)
+
+
+@pytest.mark.parametrize("condition", ["row.isFraud == true", "row.isFraud == 1"])
+def test_the_hint_for_a_text_column_says_for_which_values_a_comparison_is(condition):
+    with pytest.raises(UsageError) as refused:
+        TopicChooser("'a' when row.isFraud else 'b'", 2)
+
+    assert condition in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{BY_FRAUD} else 'others'", ""),
+        (
+            "'a' when row.isFraud == true else 'b'",
+            "All events went to b. Compare --topic-by with the columns that it reads: isFraud has '0', '1.0'.",
+        ),
+        ("'b'", ""),
+    ],
+)
+def test_a_choice_that_sends_all_events_one_way_is_told_with_the_values_of_the_columns(tmp_path, text, words):
+    rows = [payment(number, isFraud=fraud) for number, fraud in enumerate(["0", "1.0"])]
+    file = tmp_path / "payments.csv"
+    file.write_text(
+        "\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)]).replace(
+            "id,", "number_of_payment,", 1
+        )
+    )
+    chooser = TopicChooser(text, 2)
+    sent(file, "payment", topics=chooser)
+
+    assert chooser.one_way() == words

@@ -144,6 +144,8 @@ def _tell(done: Production, session: Session) -> None:
     if done.by_topic:
         parts = (f"{count:,} to {topic}" for topic, count in done.by_topic.most_common())
         lines.append(f"By --topic-by: {', '.join(parts)}.")
+    if done.one_way:
+        lines.append(done.one_way)
     if done.labels:
         lines.append(f"{many(done.labels, 'label')} sent.")
     if done.made:

@@ -23,7 +23,7 @@ from shroff.language.lookups.table import NO_ROWS
 from shroff.language.names import TableShape
 from shroff.language.row import Tables
 from shroff.language.types import CODES, INTEGER_MAX, ORIGINAL_PLACES, TEXT, UNITS_MAX, places_of
-from shroff.language.values import rescale_half_even, show_number
+from shroff.language.values import parse_decimal, rescale_half_even, show_number
 from shroff.runtime.values import FrozenStruct
 
 
@@ -175,12 +175,23 @@ def rate_problems(settings: Settings, events: Events, read: Iterable[tuple[int, 
 _SHAPE = "{ currency: text, from: valid_from, rate: number(12) }"
 
 
+def _is_above_zero(rate: str) -> bool:
+    """Whether a rate is above 0; a text that is no decimal is reported where the table is read."""
+    if not rate:
+        return False
+    try:
+        digits, _ = parse_decimal(rate)
+    except ValueError:
+        return True
+    return digits > 0
+
+
 def _row_words(code: str, rate: str, own: str) -> str:
     """Why a row is no rate; nothing where it is one. That a rate is a number is seen where it is read."""
     if code not in CODES:
         return f"{code!r} is not a currency of ISO 4217. {nearest(code, CODES)}".rstrip()
     if code == own:
         return f"{code} is the project's own currency, which needs no rate; leave this line out."
-    if not rate or rate.startswith("-") or not rate.strip("0."):
+    if not _is_above_zero(rate):
         return f"the rate of {code} is {rate or 'empty'}; it is above 0: what 1 {code} is in {own}."
     return ""

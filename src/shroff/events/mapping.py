@@ -16,7 +16,7 @@ from msgspec import Struct
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import CsvLayout, Events, EventType, FileMapping
 from shroff.events.mapped_values import as_text, form_of, made, of_zone, with_mark, zoned
-from shroff.events.needed_columns import VERDICT, ColumnNeeds
+from shroff.events.needed_columns import VERDICT, ColumnNeeds, lacking_columns
 from shroff.events.raw_values import RefusedValue, inside, shown, text_of, with_item
 from shroff.events.readers import reader
 from shroff.json_types import JsonObject
@@ -352,6 +352,16 @@ def place_values(event_type: EventType, name: str) -> list[str]:
     node = event_type.mappings.get("json", _NO_MAPPING).fields.get(name)
     parts = () if node is None else walk(node)
     return sorted({f"row.{part.path[0]}" for part in parts if isinstance(part, RowValue) and _of_line(part)})
+
+
+def columns_read(node: Node) -> list[str]:
+    """The columns of a line that an expression reads; a nested path by its first part."""
+    return list(dict.fromkeys(str(path[0]) for path in _paths_of(node)))
+
+
+def unread_columns(node: Node, columns: Collection[str]) -> list[str]:
+    """The columns that an expression lacks in a file of these columns (see `needed_columns.lacking_columns`)."""
+    return lacking_columns(node, columns)
 
 
 def overlap(path: Path, two: Path) -> bool:

@@ -295,7 +295,10 @@ class _Checker(Struct):
 
     def boolean(self, node: Node, tree: Syntax, operator: str) -> Node:
         if node.type.kind not in {"boolean", "missing"}:
-            hint = f"Write {expression_text(node)} == true." if isinstance(node, typed.RowValue) else ""
+            text = expression_text(node)
+            hint = ""
+            if isinstance(node, typed.RowValue):
+                hint = f"Write {text} == 1 for a column of 0 and 1, or {text} == true for one of true and false."
             refuse(tree, f"{operator!r} takes true or false, this is {node.type}.", hint)
         return convert(node, BOOLEAN)
 

@@ -40,7 +40,7 @@ from shroff.models.loader import ModelContext, load_models
 from shroff.project.dependency_hash import meaning_of, read_by, redefined
 from shroff.project.draft_overlay import DraftFile, laid_over
 from shroff.project.file_kinds import DECIDING, YAML_FILES, FileContext, added_files, added_keys
-from shroff.project.look_ups import LookUps, look_ups
+from shroff.project.look_ups import LookUps, look_ups, lookup_warnings
 from shroff.project.parse_cache import LISTS, ReadOnce, text_version
 from shroff.project.policy import Policy, load_policy
 from shroff.project.reference import ListFile
@@ -359,6 +359,7 @@ def _declared(files: TextMapping, list_names: frozenset[str], read: ReadOnce, dr
     load_schedules(trees.get("schedules.yaml"), problems)  # for its mistakes: it is read when it is asked
     _warn_of_names(events, warnings)
     warnings += [*source_warnings(features.values(), ()), *rate_warnings(events, rules)]
+    warnings += lookup_warnings(events.tables, features.values(), rules)
     for name, each in loaded.items():
         warnings += read.of("sources", name, each, partial(source_warnings, (), each))
     nodes = [feature.node for feature in features.values()]

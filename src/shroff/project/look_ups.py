@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,21 @@ from shroff.errors import Problem
 from shroff.events.definitions import Events
 from shroff.features.definitions import Feature
 from shroff.json_types import TextDict, TextMapping
-from shroff.language.expression import InList, ItemFeature, Lookup, Node, aggregates, walk
+from shroff.language.expression import Call, InList, ItemFeature, ItemField, Lookup, Node, ThisField, aggregates, walk
 from shroff.language.lookups.table import NO_ROWS
+from shroff.language.names import TableShape
+from shroff.language.printer import text_of
 from shroff.language.row import Reference
+from shroff.rules.definitions import Rule
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.project.checked_files import ListRows
     from shroff.project.definitions import Definitions
+
+
+_MAIL = re.compile(r"(^|_)e_?mail(_address)?$|(^|_)mail(_address)?$")  # names of fields with mail addresses
+_SAME_VALUE = frozenset(["lower", "upper", "trim"])
 
 
 class LookUps(FrozenStruct):
@@ -91,6 +99,49 @@ def _kept(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]
 def _asked(node: InList | Lookup) -> tuple[str, str]:
     """The list or table that a part of an expression asks."""
     return ("list", node.list) if isinstance(node, InList) else ("table", node.table)
+
+
+def lookup_warnings(
+    tables: Mapping[str, TableShape], features: Iterable[Feature], rules: Iterable[Rule]
+) -> list[Problem]:
+    """Warnings for look-ups whose key can match no row, such as a mail address in a table of suffixes."""
+    warnings: list[Problem] = []
+    if not any(table.kind for table in tables.values()):
+        return warnings
+    asked = [
+        *((f"feature {feature.name}", feature.node, feature.place) for feature in features),
+        *((f"rule {rule.id}", rule.when, rule.place) for rule in rules),
+    ]
+    for what, node, place in asked:
+        for part in walk(node):
+            if place is None or not isinstance(part, Lookup):
+                continue
+            kind = tables[part.table].kind
+            reason, hint = _mismatch(part.key, kind)
+            if reason:
+                place.report(warnings, f"{what} looks up table {part.table} by {reason}.", hint)
+    return warnings
+
+
+def _mismatch(key: Node, kind: str) -> tuple[str, str]:
+    """Why a key can match no row of a table of this kind, and what to write; empty texts if it can."""
+    written = text_of(key)
+    while isinstance(key, Call) and key.function in _SAME_VALUE:
+        key = key.arguments[0]
+    function = key.function if isinstance(key, Call) else ""
+    name = key.name if isinstance(key, ThisField | ItemField) else ""
+    if kind == "suffix" and _MAIL.search(name):
+        words = f"{written}, a mail address: its rows end a text at a dot, so no row matches"
+        return words, f"Write domain({written})."
+    if kind == "network" and function == "subnet":
+        words = f"{written}, a network and not an address, so no row matches"
+        return words, f"Write {text_of(key.arguments[0]) if isinstance(key, Call) else written}."
+    if kind == "network" and (function == "domain" or _MAIL.search(name)):
+        return f"{written}, which is no address of a network, so no row matches", "Write the field with the address."
+    if kind == "prefix" and function == "domain":
+        words = f"{written}, the end of a mail address, and its rows are beginnings"
+        return words, "Declare the key of the table as suffix."
+    return "", ""
 
 
 def differs_in_rows(versions: TextMapping, files: TextMapping, now: Definitions | ListRows) -> bool:

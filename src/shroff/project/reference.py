@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from shroff.errors import Problem, nearest
-from shroff.language.types import Type
+from shroff.language.types import PLACES_MAX, Type
 from shroff.language.values import (
     Value,
     parse_boolean,
+    parse_decimal,
     parse_duration,
     parse_file_time,
     parse_integer,
@@ -264,6 +265,16 @@ def _unclosed(file: str, line: int) -> Problem:
     return Problem(file, line, 1, "", words, "Inside quotes, write a quotation mark twice.")
 
 
+def _parse_exact(text: str, places: int) -> int:
+    """Read a decimal as the value times 10**places. Raises: ValueError if it has more places, as nothing is rounded."""
+    digits, written_places = parse_decimal(text)
+    surplus = written_places - places
+    if surplus > 0 and digits % 10**surplus:
+        cure = f"Declare number({min(surplus + places, PLACES_MAX)})" if places < PLACES_MAX else "Round it"
+        raise ValueError(f"{text} has more than the {places} decimal places of number({places}). {cure}")
+    return parse_number(text, places)
+
+
 def parse_cell(text: str, type_: Type, money_places: int) -> Value:
     """Read a text as a value of a type; empty text is missing. Raises: ValueError."""
     if text == "":
@@ -272,7 +283,7 @@ def parse_cell(text: str, type_: Type, money_places: int) -> Value:
         case "integer":
             return parse_integer(text)
         case "number":
-            return parse_number(text, type_.places)
+            return _parse_exact(text, type_.places)
         case "money":
             return parse_money(text, money_places)
         case "real":

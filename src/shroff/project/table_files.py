@@ -45,7 +45,7 @@ from shroff.runtime.atomic_files import whole_file
 
 FOLDER = "tables/"
 PATH_STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")  # of `country.iso_code` and `subdivisions[0].iso_code`
-_FORM = 3  # of what is packed: another one where it is made otherwise
+_FORM = 4  # of what is packed: another one where it is made otherwise
 UNPACKED_MAX = 1 << 30
 _TOO_LARGE = f"it holds more than {UNPACKED_MAX >> 20} MiB."
 _MISTAKES_MAX = 1_000  # of one table
@@ -320,7 +320,8 @@ def _table(
             try:
                 coded.add(row[at] if len(row) > at else "")
             except ValueError as error:
-                problems.append(Problem(file, line, 1, "", f"{name}: {error}."))
+                column = 1 + sum(len(cell) + 1 for cell in row[:at])  # of a line without quotation marks
+                problems.append(Problem(file, line, column, "", f"{name}: {error}."))
         if len(problems) - given > _MISTAKES_MAX:
             break
         lines.append(line)

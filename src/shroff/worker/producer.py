@@ -14,7 +14,8 @@ from shroff.events.event import Codec, Event, canonical_value
 from shroff.events.formats.lines import Line, Lines, line_and_row
 from shroff.events.formats.wire import Encoder
 from shroff.events.intake import Submission
-from shroff.events.mapping import LABEL, MappedRow, Unmatched, row_leaf
+from shroff.events.mapping import LABEL, MappedRow, Unmatched, columns_read, row_leaf, unread_columns
+from shroff.events.raw_values import shown, text_of
 from shroff.events.readers import reader
 from shroff.events.validation import LabelInput
 from shroff.language.checker import check
@@ -33,6 +34,7 @@ CERTAIN_EVERY = 200_000  # messages, after which one waits until all are there
 NAP_S = 0.2  # the longest sleep, so that whoever watches sees what goes on
 ENDS_WITHIN_S = 10.0
 SHOWN = 5  # refused lines that are told in words
+VALUES_SHOWN = 5  # of a column that --topic-by reads
 _TOPIC = "topic:"  # how the name of a chosen topic begins among those of event types
 
 Key = Callable[[Event], bytes | None]
@@ -60,6 +62,7 @@ class Production(Struct):
     words: list[str] = []
     made: list[str] = []  # topics that were not there
     by_topic: Counter[str] = field(default_factory=Counter)  # events by the topics that an expression chose
+    one_way: str = ""  # why the expression chose one topic for all of them
     unmatched: list[Unmatched] = []  # the file, where no event type takes any of its lines
 
 
@@ -108,6 +111,9 @@ class TopicChooser:
         self.topics = tuple(dict.fromkeys(_results(node)))
         self.is_for_all = _is_given(node)  # so that nothing goes to the topic of its type
         self._evaluate = compile_row(node, row_leaf)
+        self._node = node
+        self._columns = columns_read(node)
+        self._values: dict[str, Counter[str]] = {name: Counter() for name in self._columns}
         self._numbers = {name: number for number, name in enumerate(self.topics, 1)}
         self.counts: Counter[str] = Counter()  # of events, by topic, or by type where nothing was chosen
         # For each data line the number of its topic, below 256 as expressions are short; 0 for that of the type.
@@ -125,7 +131,15 @@ class TopicChooser:
         return [f"{_TOPIC}{name}" for name in self.topics]
 
     def watched(self, lines: Lines, source: str) -> Lines:
-        """The same lines; the topic of each is chosen while it is read."""
+        """The same lines; the topic of each is chosen while it is read.
+
+        Raises: UsageError if the file has not the columns that the expression reads.
+        """
+        lacking = [] if lines.columns is None else unread_columns(self._node, lines.columns)
+        if lacking:
+            hints = (nearest(name, lines.columns or ()) for name in lacking)
+            hint = next(filter(None, hints), "") or f"It has {', '.join(lines.columns or ())}."
+            raise UsageError(f"--topic-by: {source} has no column {', '.join(lacking)}. {hint}")
         read = self._looked_at(lines, source)
         return Lines(lines.format, lines.columns, read, lines.close, lines.extent, separator=lines.separator)
 
@@ -133,8 +147,25 @@ class TopicChooser:
         for line in lines:
             row = None if line.columns is None else MappedRow(source, line.number, line.columns)
             self._chosen.extend(bytes(max(0, line.number - len(self._chosen))))
-            self._chosen[line.number - 1] = 0 if row is None else self._numbers.get(self._evaluate(row), 0)
+            if row is not None:
+                self._chosen[line.number - 1] = self._numbers.get(self._evaluate(row), 0)
+                self._note_values(row)
             yield line
+
+    def _note_values(self, row: MappedRow) -> None:
+        """Count the values that the expression reads; of a column with many values the first ones."""
+        for name, counts in self._values.items():
+            value = text_of(row.columns.get(name)) or "missing"
+            if value in counts or len(counts) < VALUES_SHOWN:
+                counts[value] += 1
+
+    def one_way(self) -> str:
+        """Why all events went to one topic, in a sentence; empty if they went to several, or there is only one."""
+        if len(self.counts) != 1 or (len(self.topics) == 1 and self.is_for_all):
+            return ""
+        (topic,) = self.counts
+        columns = (f"{name} has {', '.join(map(shown, counts))}" for name, counts in self._values.items())
+        return f"All events went to {topic}. Compare --topic-by with the columns that it reads: {'; '.join(columns)}."
 
     def target(self, submission: Submission) -> str:
         """Target of an event: the name of its topic, else its type."""

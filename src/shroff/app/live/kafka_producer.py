@@ -148,6 +148,7 @@ class Productions(ProjectPart):
             lateness_ms = settings.lateness_ms
             waits = DueTimes(options.get("pace") or SendingPace(), done)
             produce(submissions, sender, outgoing, keys, waits, lateness_ms=lateness_ms)
+            done.one_way = "" if topics is None else topics.one_way()
         done.unmatched = intake.unmatched
         return done
 
