@@ -161,7 +161,10 @@ def play(project: Path, servers: Mapping[str, str], folder: Path | None, steps: 
         except KeyboardInterrupt:
             print("\nstopping ...", file=sys.stderr)
             return INTERRUPTED
-        if folder is not None:
+        if folder is None:
+            script = f"examples/{project.name}/run.py"
+            print(f"\nThe project was temporary and is gone. To keep one: .venv/bin/python {script} --folder DIR")
+        else:
             print(f"\nAll of it is in {copy}.")
     return 0
 

@@ -65,6 +65,14 @@ FULL: Final = 6_362_620
 FULL_RANGES: Final = "6.9 thousand, 513, 231, 137, 88"
 
 
+NEXT = """
+What to do next:
+  1. Keep the project: .venv/bin/python examples/paysim-marts/run.py paysim.csv --folder DIR
+  2. See all tables: shroff -C DIR marts show; one of them: shroff -C DIR marts show rfm_segments
+  3. Add a table: an SQL file in DIR/marts, then shroff -C DIR marts build: docs/howto/build-marts.md
+  4. Look at them in a browser: shroff -C DIR serve, then Marts"""
+
+
 def main() -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(description="PaySim's file into a lake, and SQL marts over it.")
@@ -86,6 +94,7 @@ def steps(stage: Stage, file: Path, *, is_full: bool) -> None:
     for name in SHOWN:
         stage.shroff("marts", "show", name)
     compare(file.name, figures(stage.folder), is_full=is_full)
+    print(NEXT, flush=True)
 
 
 def compare(name: str, found: dict[str, Any], *, is_full: bool) -> None:

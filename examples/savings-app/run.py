@@ -39,12 +39,14 @@ USERS = 30
 QUARANTINED = 4  # exit status
 DAMAGED = 30  # the hour, of all days, whose file is damaged at first
 MAILS_S = 120.0
+APART_MS = 20_000  # between two messages of SNS
 SAVED, WITHDRAWN = "SAVING_PAYMENT_SUCCESSFUL", "WITHDRAWAL_EVENT_CONFIRMED"
 LOGIN = "USER_LOGGED_IN"
 STEPS = ("ENTERED_ONBOARD_SCREEN", "ENTERED_REFERRAL_CODE", LOGIN, "ENTERED_SAVINGS_SCREEN")
 NEXT = """
 What a person does next:
-  1. Put your topic, Amplitude's keys and first day, and mail addresses into shroff.yaml, calls.yaml and notices/.
+  1. Keep the project: .venv/bin/python examples/savings-app/run.py --folder DIR. In DIR/app, put your topic,
+     Amplitude's keys and first day, and mail addresses into shroff.yaml, calls.yaml and notices/.
      Leave out `certificates` and `url`, which name the stand-ins. 'shroff check' says what is missing.
   2. 'shroff serve' behind HTTPS; subscribe https://YOUR-HOST/hooks/savings_topic to the topic in AWS, then confirm it:
      'shroff sources confirm savings_topic'.
@@ -81,7 +83,7 @@ def steps(stage: Stage, server: Server, now: datetime) -> None:
     port, key = held.number, made_key(stage)
     with closing(held), stage.beside(*PROGRAM, "-C", "app", "serve", "--port", str(port)) as service:
         ready(service, port)
-        messages = list(app_messages(now))
+        messages = list(app_messages(now, yesterday))
         (sent / "sns.jsonl").write_text("".join(json.dumps(message) + "\n" for message in messages), encoding="utf-8")
         print(f"\nSNS posts {len(messages):,} messages: each once, some twice, some forged ...", flush=True)
         show(Counter(post(port, "/hooks/savings_topic", body) for body in posted(messages)))
@@ -145,29 +147,32 @@ def replace(path: Path, old: str, new: str) -> None:
 # ---- what SNS and Amplitude send
 
 
-def app_messages(now: datetime) -> Iterator[dict[str, Any]]:
-    """Messages of the app in order of time, the last of them now: of four users that rules flag, and many others."""
+def app_messages(now: datetime, report_day: str) -> Iterator[dict[str, Any]]:
+    """Messages in order of time: of many users on the day of the report, then of four users that rules flag, now."""
     chance = Random(7)  # noqa: S311 - made-up data
     told = (  # who, what, and amounts in rand
         ("large", SAVED, (150_000, 5, 250_000)),
         ("often", SAVED, (60_000, 50_000, 60_000, 50_000.01, 60_000, 60_000, 60_000)),
         ("jump", SAVED, (100, 900, 5_500.01, 900, 9_000.01)),
     )
-    plan: list[tuple[str, str, float]] = [(user, kind, amount) for user, kind, amounts in told for amount in amounts]
+    flagged: list[tuple[str, str, float]] = [(user, kind, amount) for user, kind, amounts in told for amount in amounts]
     for saved in (1_000, 500, 800, 300, 600):
-        plan += [("trips", SAVED, saved), ("trips", WITHDRAWN, round(0.97 * saved, 2))]
+        flagged += [("trips", SAVED, saved), ("trips", WITHDRAWN, round(0.97 * saved, 2))]
+    others: list[tuple[str, str, float]] = []
     for user in map(str, range(USERS)):
-        plan += [(user, SAVED, chance.randrange(100, 2_000)) for _ in range(chance.randrange(1, 5))]
-        plan += [(user, WITHDRAWN, chance.randrange(10, 90)) for _ in range(chance.randrange(2))]
-        plan += [(user, "MESSAGE_SENT", 0), (user, "USER_CREATED_ACCOUNT", 0)][: chance.randrange(3)]
-    begin = int(now.timestamp() * 1_000) - 20_000 * len(plan)
-    for number, (user, kind, amount) in enumerate(plan):
+        others += [(user, SAVED, chance.randrange(100, 2_000)) for _ in range(chance.randrange(1, 5))]
+        others += [(user, WITHDRAWN, chance.randrange(10, 90)) for _ in range(chance.randrange(2))]
+        others += [(user, "MESSAGE_SENT", 0), (user, "USER_CREATED_ACCOUNT", 0)][: chance.randrange(3)]
+    morning_ms = int(datetime.fromisoformat(f"{report_day}T08:00:00+00:00").timestamp() * 1_000)
+    begin_ms = int(now.timestamp() * 1_000) - APART_MS * len(flagged)
+    times = [morning_ms + APART_MS * number for number in range(len(others))]
+    times += [begin_ms + APART_MS * number for number in range(len(flagged))]
+    for at, (user, kind, amount) in zip(times, [*others, *flagged], strict=True):
         context = {"accountId": f"a-{user}"}
         if kind == SAVED:
             context["savedAmount"] = f"{round(10_000 * amount)}::HUNDREDTH_CENT::ZAR"
         elif kind == WITHDRAWN:
             context["withdrawalAmount"] = f"-{round(amount * 100)}::WHOLE_CENT::ZAR"
-        at = begin + 20_000 * number
         yield {"userId": f"u-{user}", "eventType": kind, "timestamp": at, "context": json.dumps(context)}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shroff.errors import UsageError
 from shroff.notices.definitions import Notice, To
-from shroff.notices.texts.localization import covered, last_four, moment_text, money_text
+from shroff.notices.texts.localization import card_end, covered, moment_text, money_text
 from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import LENGTH_MAX, NoticeTemplates, TextError
 from shroff.notices.texts.text_check import NAMES_OF, names_for
@@ -329,4 +329,15 @@ def test_nothing_that_could_be_a_card_number_is_shown(text):
 )
 def test_of_a_card_number_the_end_is_left(text, shown):
     assert covered(text) == shown
-    assert last_four("4000123412344417") == "4417"
+
+
+@pytest.mark.parametrize("number", ["4000123412344417", "4000 1234 1234 4417", "•••• 4417", "400012******4417"])
+def test_the_end_of_a_card_number_is_known(number):
+    assert card_end(number) == "4417"
+
+
+@pytest.mark.parametrize(
+    "text", ["c-000186", "m-00127", "C1305486145", "186", "0186", "card 4417", "3" * 20, "•••• 44a7"]
+)
+def test_an_id_has_no_end_of_a_card_number(text):
+    assert card_end(text) == ""

@@ -190,6 +190,25 @@ def test_a_mail_has_no_card_number_wherever_it_stood(tmp_path):
     assert "p-1" not in whole.split("/confirm/")[1].split("\n")[0]
 
 
+def test_a_customer_reads_names_and_no_id(tmp_path):
+    events = (Bank(tmp_path / "plain").folder / "events.yaml").read_text(encoding="utf-8")
+    assert "merchant: text?," in events
+    more = events.replace("merchant: text?,", "merchant: text?, merchant_name: text?, card_label: text?,")
+    bank = Bank(tmp_path, {"events.yaml": more})
+    bank.pay(
+        payment("p-1", card="c-000186", merchant="m-00127", merchant_name="Jorvane Bakery", card_label="•••• 6367"),
+        payment("p-2", card="c-000186", merchant="m-00127"),
+    )
+    named, nameless = [text_of(mail) for mail in bank.tell().read]
+
+    assert "Jorvane Bakery" in named
+    assert "ending in 6367" in named
+    assert "m-00127" not in named
+    assert "m-00127" in nameless, "the id, where nothing names it"
+    assert "0186" not in named + nameless
+    assert "ending in" not in nameless
+
+
 def test_times_are_the_customers_own_and_words_in_the_language_that_is_set(tmp_path):
     asks = "to: { field: email }\nask: true\nlanguage: de\nzone: { field: zone }\nshow: { amount: this.amount }\n"
     bank = Bank(tmp_path, notice(asks))
@@ -514,7 +533,7 @@ def test_a_text_that_fails_gives_way_to_that_of_shroff_and_somebody_is_told(tmp_
         "notices/customer.txt.j2": "Subject: x\n\n{% for one in facts %}{{ one.c if loop.index == 4 }}{% endfor %}"
     }
     bank = Bank(tmp_path, more)
-    bank.pay()
+    bank.pay(payment(card="4000123412344417"))
     bank.tell()
     bank.tell()
 

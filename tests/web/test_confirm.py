@@ -11,11 +11,12 @@ from html import unescape
 import pytest
 
 from shroff.errors import TransientError
+from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.people.access import Role
 from shroff.people.store import rows_of
 from shroff.web.service import STRANGERS_RATE
-from tests.support.telling import Bank, notice, payment, token_in
+from tests.support.telling import Bank, notice, payment, text_of, token_in
 from tests.support.webs import Answered, Asker, Browser, Steps, asker
 
 pytestmark = pytest.mark.slow
@@ -319,6 +320,57 @@ document: { transaction_id: this.id, confirm: "'no'", isTrueFraud: "1", refund: 
     assert file.name == "p-1_fraud_confirmation.json"
     wanted = '{"transaction_id":"p-1","confirm":"no","isTrueFraud":1,"refund":"189.90"}\n'
     assert file.read_text() == wanted
+
+
+@pytest.mark.parametrize(
+    ("label", "is_refunded"),
+    [
+        (None, True),
+        ({"verdict": "fraud", "source": "analyst"}, True),
+        ({"verdict": "genuine", "source": "analyst"}, False),
+        ({"verdict": "fraud", "source": "chargeback"}, False),
+        ({"verdict": "genuine", "source": "import"}, True),
+    ],
+)
+def test_a_refund_is_ordered_by_the_verdict_in_force_and_once(tmp_path, label, is_refunded):
+    document = """
+on: answer
+answers: [no]
+verdicts: [fraud]
+sources: [analyst, customer]
+channel: lake
+folder: fraud_confirmation
+document: { refund: "1" }
+"""
+    bank = Bank(tmp_path, notice(document, "refund"))
+    path = asked(bank)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        if label is not None:
+            known_at = time_text(bank.clock_ms)
+            found = await asks.ask("POST", "/api/v1/labels", {"event": "payment/p-1", "known_at": known_at, **label})
+            assert found.status == 200, found.body
+        await browser.post(path, {"answer": "no"})
+        await settled(asks)
+
+    run(bank, steps)
+    bank.tell(steps=6)
+
+    assert len(list((tmp_path / "lake").glob("fraud_confirmation/*.json"))) == is_refunded
+
+
+@pytest.mark.parametrize("is_paid", [False, True])
+def test_money_that_has_moved_is_never_said_to_be_stopped(tmp_path, is_paid):
+    bank = Bank(tmp_path, notice(f"{ASKS}already_paid: {str(is_paid).lower()}\n", "customer"))
+    path = asked(bank)
+    mail = text_of(bank.post.read[-1])
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for shown in (says(await browser.get(path)), " ".join(mail.split())):
+            assert ("No money has left your account" in shown) == (not is_paid)
+            assert ("does not look like your usual ones" in shown) == is_paid
+
+    run(bank, steps)
 
 
 def test_too_many_looks_from_one_place_are_turned_away(tmp_path):

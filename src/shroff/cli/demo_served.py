@@ -60,8 +60,6 @@ def declare_names(project: Project) -> None:
     edit(folder / "events.yaml", r"(?m)^  summary: .*$", f"  summary: [{', '.join(SUMMARY)}]")
     edit(folder / "policy.yaml", r"(?m)^payment:\n", rf"\g<0>{EXPERIMENT}")
     edit(folder / QUESTIONS_FILE, r"(?m)(^# An address.*\n)(^#.*\n)*^to: .*$", "to: { field: email }")
-    shown = "show: { amount: this.amount, merchant: this.merchant_name, card: this.card_label }"
-    edit(folder / QUESTIONS_FILE, r"(?m)^show: .*$", shown)
     edit(folder / QUESTIONS_FILE, r"(?m)^(when: .*\n)", rf"\1{WITHIN}")
     for path in (folder / "rules").glob("*.yaml"):
         config.write_text(path, config.read_text(path).replace(", country: ", ", currency: EUR, country: "))

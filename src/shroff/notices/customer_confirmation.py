@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import field
 
+from shroff.events.labels import VerdictInForce
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.log.flags import heard, verdicts
 from shroff.notices.customer_answers import (
     OVERTURNED,
     SHROFF,
     SOURCE,
+    VERDICTS,
     WRONG,
     Effect,
     LinkedQuestion,
@@ -27,6 +29,7 @@ from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Question
+from shroff.notices.texts.letters import HELD as HELD_OUTCOMES
 from shroff.notices.texts.letters import Letters
 from shroff.notices.texts.localization import until_text
 from shroff.notices.texts.words import LANGUAGES, WORDS
@@ -122,8 +125,9 @@ class CustomerConfirmation:
             told = facts.told(log, question.event)
             is_yes = question.answer == "yes"
             is_released = is_yes and told is not None and is_released_by_yes(log, definitions, facts, told)
+            verdict = _verdict_after(log, question, 0 if told is None else told.seq)
         kind, body = self._request(label_of(question))
-        return Effect(is_released, kind, body, answered(services.notices, question, question.answered_ms))
+        return Effect(is_released, kind, body, answered(services.notices, question, question.answered_ms, verdict))
 
     def _shown(self, services: NoticeServices, found: LinkedQuestion, language: str, *, is_new: bool = False) -> Page:
         if found.state is State.FORGED:
@@ -146,7 +150,16 @@ class CustomerConfirmation:
         values |= letters.question_values(notice, told, question, values["language"])
         if question.is_why:
             reasons = reasons_in(notice, told, values["language"])
-            return Page("why", values | {"reasons": reasons, "told": told, "may_appeal": told.outcome != "approve"})
+            return Page(
+                "why",
+                values
+                | {
+                    "reasons": reasons,
+                    "told": told,
+                    "may_appeal": told.outcome != "approve",
+                    "is_already_paid": notice.is_already_paid and told.outcome in HELD_OUTCOMES,
+                },
+            )
         return Page("question", values)
 
     def _common(self, services: NoticeServices, language: str) -> JsonObject:
@@ -159,6 +172,13 @@ class CustomerConfirmation:
             "help": sender.help_in(language),
             "others": others,
         }
+
+
+def _verdict_after(log: LogReader, question: Question, event_seq: int) -> VerdictInForce:
+    """Return the verdict in force for the event once the answer counts. Cost: 3 µs for each label after the event."""
+    own = VerdictInForce(VERDICTS[question.answer], SOURCE, question.answered_ms)
+    before = verdicts(log, after=event_seq).get(question.event)
+    return own if before is None or own.takes_over(before) else before
 
 
 def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, told: NoticeEvent) -> bool:
@@ -198,7 +218,8 @@ def settle_appeals(services: NoticeServices, store: NoticeStore, log: LogReader,
                     decided, now_ms = replace(now, answer=end), services.now_ms()
                     change.put_question(decided)
                     change.people.audit(Act(SHROFF, "appeal.decide", now.event, None, {"appeal": end}), now_ms)
-                    change.add_dues(answered(services.notices, decided, now_ms))
+                    in_force = verdicts(log).get(appeal.event, label)
+                    change.add_dues(answered(services.notices, decided, now_ms, in_force))
     return upto
 
 

@@ -80,6 +80,9 @@ class Notice:
     outcomes: frozenset[str] = frozenset()
     of: frozenset[str] = frozenset()
     answers: frozenset[str] = frozenset({"yes", "no"})
+    verdicts: frozenset[str] = frozenset()  # empty: any
+    sources: frozenset[str] = frozenset()
+    is_already_paid: bool = False
     when: Expression | None = None
     within_ms: int = DAY_MS
     to: To = field(default_factory=To)
@@ -241,6 +244,9 @@ class _NoticeLoader:
             outcomes=frozenset(plain.get("outcomes", ())),
             of=frozenset(plain.get("of", ())),
             answers=frozenset(plain.get("answers", ("upheld", "overturned") if "reasons" in plain else ("yes", "no"))),
+            verdicts=frozenset(plain.get("verdicts", ())),
+            sources=frozenset(plain.get("sources", ())),
+            is_already_paid=plain.get("already_paid") == "true",
             when=self._expression(tree.get("when"), "when", is_condition=True),
             to=self._to(tree.get("to"), plain.get("to")),
             document=self._expressions(tree.get("document"), "document"),
@@ -391,6 +397,9 @@ def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
         yield "folder", "a notice into the lake needs 'folder' and 'document', its content."
     if notice.channel != "mail" and (notice.asks or notice.digest_ms or notice.is_verbose):
         yield "channel", "'ask', 'digest' and 'verbose' are for mails."
+    for key in ("verdicts", "sources"):
+        if getattr(notice, key) and notice.on != "answer":
+            yield key, f"'{key}' is about the verdict after an answer: write 'on: answer'."
     if notice.of and notice.on not in DONE:
         yield "of", "'of' names notices whose messages are sent or refused: write 'on: sent' or 'on: refused'."
     if notice.on in DONE and notice.to.of_event is not None:

@@ -8,13 +8,14 @@ from fractions import Fraction
 
 from shroff.engine.stored import decision_document, rule_reasons
 from shroff.events.event import Event, canonical_value
+from shroff.events.summary import NAMES
 from shroff.explain.past import Past, PastDecision, reader_of
 from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.language.expression import Node, ThisField
 from shroff.language.values import Value, is_zone, rescale_half_even, show
 from shroff.log.history import Records
-from shroff.notices.definitions import FromEvent, Notice
-from shroff.notices.texts.localization import covered, has_card, last_four, money_text, plain
+from shroff.notices.definitions import RECEIPT, FromEvent, Notice
+from shroff.notices.texts.localization import card_end, has_card, money_text, plain
 from shroff.notices.texts.mails import one_line
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.addresses import is_address
@@ -23,7 +24,7 @@ from shroff.project.dependency_hash import reasons_of
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, FlagRow, Log, Record
 
-CARD = "card"  # the name under which `show` has what only its end may be shown of
+CARD = "card"  # of `show`: only the last four digits of a card number are shown, and nothing of another value
 
 
 class NoticeEvent(FrozenStruct):
@@ -157,10 +158,21 @@ class Facts:
         return plain(self._reasons(rule, stored) if plain(stored) == one_line(stored) else stored)
 
     def shown(self, notice: Notice, told: NoticeEvent, language: str) -> TextDict:
-        """What `show` names, as people may see it."""
-        return {name: self._shown(name, node, told, language) for name, node in notice.show.items()}
+        """What `show` names, as people may see it. A notice to staff without `show` has the event's summary."""
+        nodes = notice.show or self._summary(notice, told)
+        return {name: self._shown(name, node, told, language) for name, node in nodes.items()}
+
+    def _summary(self, notice: Notice, told: NoticeEvent) -> dict[str, Node]:
+        if notice.text_kind == RECEIPT:
+            return {}
+        type_ = self.definitions.events.types[told.type]
+        amount = type_.amount_field
+        fields = [type_.fields[type_.at(name)] for name in type_.summary if name in type_.field_names]
+        found = {"amount" if field is amount else field.name: ThisField(field.type, field.name) for field in fields}
+        return {name: node for name, node in found.items() if self.value(node, told) is not None}
 
     def _shown(self, name: str, node: Node, told: NoticeEvent, language: str) -> str:
+        node = self._named_for_people(node, told)
         value, type_ = self.value(node, told), node.type
         settings = self.definitions.settings
         if value is None:
@@ -169,9 +181,25 @@ class Facts:
             units = rescale_half_even(int(value), type_.places, settings.money_places)
             return money_text(units, settings.money_places, settings.currency, language)
         text = show(value, type_, settings.money_places)
-        if name == CARD:
-            return WORDS[language]["card_ending"].format(last=one_line(covered(last_four(text))))
-        return plain(text)
+        if name != CARD:
+            return plain(text)
+        digits = card_end(text)
+        return WORDS[language]["card_ending"].format(last=digits) if digits else WORDS[language]["none"]
+
+    def _named_for_people(self, node: Node, told: NoticeEvent) -> Node:
+        """Replace a field by the one that names its value to people, as screens do: merchant by merchant_name."""
+        if not isinstance(node, ThisField):
+            return node
+        type_ = self.definitions.events.types[told.type]
+        for ending in NAMES:
+            name = f"{node.name}{ending}"
+            if name in type_.field_names:
+                field = type_.fields[type_.at(name)]
+                is_readable = field.type.is_text and not field.shape.is_hashed
+                named = ThisField(field.type, name)
+                if is_readable and self.value(named, told) is not None:
+                    return named
+        return node
 
     def document(self, notice: Notice, told: NoticeEvent) -> TextDict:
         """What `document` names, each as JSON of a decision would have it."""

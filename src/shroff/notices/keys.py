@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shroff.events.definitions import SOURCES, VERDICTS
 from shroff.language.keys import (
     ANY,
     DURATION,
@@ -131,6 +132,16 @@ class _Notice:
     answers: Only these answers. Of an appeal they are `wrong` (it was made), `upheld` and `overturned`.
         Default: [yes, no]; with `reasons`, [upheld, overturned]
         Example: [no]
+    verdicts: Only if the active verdict of the event, once the answer counts, is one of these. For `on: answer`.
+        Default: any
+        Example: [fraud]
+    sources: Only if the active verdict comes from one of these sources. For `on: answer`. With chargebacks left out,
+        nobody is refunded twice.
+        Default: any
+        Example: [analyst, customer]
+    already_paid: true: the money has moved before this project decides, so the texts never say that it was stopped.
+        Default: false
+        Example: true
     when: Only if this is true: an expression over the event and its features, without aggregates.
         Example: this.amount >= 50
     within: Maximum age of an event by its event time; older events, such as those of imported files, cause no message.
@@ -199,6 +210,9 @@ class _Notice:
     outcomes = Many("outcomes", choice(*OUTCOMES))
     of = Many("notices", NAME)
     answers = Many("answers", choice("yes", "no", "wrong", "upheld", "overturned"))
+    verdicts = Many("verdicts", choice(*VERDICTS))
+    sources = Many("sources", choice(*SOURCES))
+    already_paid = SWITCH
     when = EXPRESSION
     within = DURATION
     to = TO

@@ -71,6 +71,7 @@ class ScheduledNotices:
         self._stamp: object = None
         self._files: list[str] = []  # that are not active, and since when
         self._since_ms = 0
+        self._started_ms = services.now_ms()
         self._refused = self._refused_now = log.counts().refused  # up to which that was told, and by now
 
     def go_on(self, store: NoticeStore, log: Log) -> None:
@@ -116,7 +117,8 @@ class ScheduledNotices:
             with self._store.look() as look:
                 is_quiet = not look.waiting(notice.name, 1)
                 last_ms, last = look.last_made_ms(notice.name), look.newest_due(notice.name, "nothing")
-            if is_quiet and now_ms - last_ms >= notice.digest_ms:
+            silent_since_ms = last_ms or self._begun_ms()
+            if is_quiet and now_ms - silent_since_ms >= notice.digest_ms:
                 definitions = self._services.definitions
                 counts = DayCounts(self._log, self._log.pruned_to()).read_on(self._log)
                 events = {type_: counts.of(type_) for type_ in definitions.events.decided}
@@ -128,6 +130,11 @@ class ScheduledNotices:
                 told = {"count": count, "events": events}
                 due = due_of(notice, "nothing", f"nothing-{now_ms}", now_ms, told=told)
                 yield replace(due, due_ms=now_ms)
+
+    def _begun_ms(self) -> int:
+        """When the log's first record was ingested; without one, when this process began."""
+        first = self._log.ingested(0, 1)
+        return (first[0][1] or 0) if first else self._started_ms
 
     # ---- spikes
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
+from shroff.events.labels import VerdictInForce
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.services import NoticeServices
@@ -103,14 +104,16 @@ class DecisionsTold:
         self._log = self._store = None
 
 
-def answered(notices: Mapping[str, Notice], question: Question, now_ms: int) -> list[Due]:
-    """The notifications of an answer."""
+def answered(notices: Mapping[str, Notice], question: Question, now_ms: int, verdict: VerdictInForce) -> list[Due]:
+    """Return the notifications of an answer. `verdict` is the one in force for its event once the answer counts."""
     told = {"answer": question.answer, "released": question.is_released}
     type_, kind = question.event.partition("/")[0], "appeal" if question.is_why else "answer"
     return [
         due_of(notice, kind, f"{question.answer}-{question.id}", now_ms, event=question.event, told=told)
         for notice in notices.values()
         if notice.on == "answer" and question.answer in notice.answers and notice.event in {"", type_}
+        if not notice.verdicts or verdict.verdict in notice.verdicts
+        if not notice.sources or verdict.source in notice.sources
     ]
 
 

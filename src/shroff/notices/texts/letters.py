@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from urllib.parse import quote
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -13,7 +14,7 @@ from shroff.notices.definitions import RECEIPT, Notice
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.store import Due, Question
 from shroff.notices.texts.chat_formats import CHAT_BODIES
-from shroff.notices.texts.localization import day_text, moment_text, plain, until_text
+from shroff.notices.texts.localization import day_text, has_card, moment_text, plain, until_text
 from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.templates import NoticeTemplates
 from shroff.notices.texts.words import WORDS
@@ -23,6 +24,7 @@ from shroff.streams.log import Log
 
 ITEMS_MAX = 50  # that one mail shows
 AMOUNT_BAND = re.compile(r"(?P<first>[\d.]+) to (?P<last>[\d.]+)")
+HELD = ("challenge", "review", "decline")  # outcomes that stop a payment, unless it was made before
 PLACES = ("amount", "merchant", "card")  # of `show`, in the order of the texts; a moment stands before `card`
 
 
@@ -70,7 +72,7 @@ class Letters:
             "day": day_text(told.time_ms, zone, language),
             "until": until_text(question.ends_ms, zone, language),
             "zone": zone,
-            "is_held": told.outcome in {"challenge", "review", "decline"},
+            "is_held": told.outcome in HELD and not notice.is_already_paid,
             "facts": self._facts(notice, told, language, zone),
             "show": shown,
         }
@@ -157,11 +159,17 @@ class Letters:
             named["answer"] = words[own_answer]
         if notice.text_kind == RECEIPT:
             sentence = words[f"receipt_{_receipt_of(due, outcome, own_answer)}"]
+            if notice.is_already_paid and outcome in HELD:
+                sentence = words["receipt_flag"]
         else:
             sentence = words["answer_line" if due.kind == "answer" else due.kind].format(**named)
         facts = [] if told is None else self._facts(notice, told, language, zone)
         if due.kind == "case" and "case" in named and notice.text_kind != RECEIPT:
             facts.append((words["the_case"], f"{self._sender.url.rstrip('/')}/cases/{named['case']}"))
+        is_for_staff = notice.text_kind == "notice"
+        if is_for_staff and told is not None and due.kind in {"flag", "decision"} and not has_card(told.id):
+            address = f"{self._sender.url.rstrip('/')}/decisions/{told.type}/{quote(told.id, safe='')}"
+            facts.append((words["the_decision"], address))
         if "path" in named:
             facts.append((words["decisions"], f"{self._sender.url.rstrip('/')}{named['path']}"))
         recorded = told.reasons if told is not None and due.kind == "decision" else []
@@ -175,11 +183,14 @@ class Letters:
         return found | {"named": named, "show": shown}
 
     def _facts(self, notice: Notice, told: NoticeEvent, language: str, zone: str) -> list[tuple[str, str]]:
-        """Labels with what stands behind them: the amount first, then whom it went to, when, the card, and the rest."""
+        """Labels with what stands behind them: the amount first, then whom it went to, when, the card, and the rest.
+
+        The card is left out if its number is not known.
+        """
         words, shown = WORDS[language], self.facts.shown(notice, told, language)
         found = [(words[name], shown[name]) for name in PLACES[:2] if name in shown]
         found.append((words["when"], moment_text(told.time_ms, zone, language)))
-        found += [(words[name], shown[name]) for name in PLACES[2:] if name in shown]
+        found += [(words[name], shown[name]) for name in PLACES[2:] if shown.get(name, words["none"]) != words["none"]]
         rest = (name for name in shown if name not in PLACES)
         return [*found, *((name.replace("_", " ").capitalize(), shown[name]) for name in rest)]
 

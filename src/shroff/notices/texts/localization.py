@@ -15,6 +15,7 @@ MINUS = "\u2212"
 HASHED = re.compile(r"hashed:[0-9a-f]{32}:(.{0,4})")
 _CARD = re.compile(r"(?<![0-9A-Za-z])(?:[0-9][ -]?){11,18}[0-9](?![0-9A-Za-z])")
 _HIDDEN_CARD = re.compile(r"(?<![0-9])(?:[0-9][ ./_-]?){11,18}[0-9](?![0-9])")  # one by its check digit alone
+_MASKED_CARD = re.compile(r"(?:[0-9]{4,6})?[ -]?[•·*xX.][•·*xX. -]*[0-9]{4}")
 _HIDDEN = "••••"
 
 
@@ -82,14 +83,19 @@ def _at(at_ms: int, zone: str) -> datetime:
     return datetime.fromtimestamp(at_ms / 1_000, UTC).astimezone(ZoneInfo(zone))
 
 
-def last_four(text: str) -> str:
-    """Visible part of a card or an account: the last four characters.
+def card_end(text: str) -> str:
+    """Return the last four digits of a card number that is whole, hashed or masked; empty for any other text.
 
-    >>> last_four("4000123412344417"), last_four("hashed:" + 32 * "a" + ":4417"), last_four("c-1")
-    ('4417', '4417', 'c-1')
+    An id of a card, such as `c-000186`, has no digits that its holder knows.
+
+    >>> card_end("4000 1234 1234 4417"), card_end("•••• 4417"), card_end("hashed:" + 32 * "a" + ":4417")
+    ('4417', '4417', '4417')
+    >>> card_end("c-000186"), card_end("186"), card_end("20260528143000123456")
+    ('', '', '')
     """
-    found = HASHED.fullmatch(text)
-    return text[-4:] if found is None else found[1]
+    match = _CARD.fullmatch(text) or _MASKED_CARD.fullmatch(text) or HASHED.fullmatch(text)
+    digits = "" if match is None else text[-4:]
+    return digits if digits.isdecimal() and digits.isascii() else ""
 
 
 def covered(text: str) -> str:
