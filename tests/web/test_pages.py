@@ -114,6 +114,19 @@ def test_a_form_without_a_session_leads_to_the_sign_in_and_back_to_its_page(bank
     run(bank, steps)
 
 
+def test_the_cookbook_says_which_recipes_fit_the_project(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        page = (await browser.get("/rules/cookbook/recipes")).body.decode()
+        heads = re.findall(r'<section class="panel wide-12" id="(\w+)">.*?<span>(.*?)</span></header>', page)
+        assert dict(heads)["account_takeover"].startswith("needs the event transfer and the entity account")
+        assert dict(heads)["card_testing"].startswith("needs the entity merchant_bin")
+        fit = ["fits the events" in says for _, says in heads[:-1]]
+        assert fit == sorted(fit, reverse=True)
+
+    run(bank, steps)
+
+
 @pytest.mark.parametrize("back", ["//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nx: y", ""])
 def test_signing_in_leads_to_no_other_host(bank, back):
     async def steps(asks: Asker, browser: Browser) -> None:

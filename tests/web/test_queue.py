@@ -409,6 +409,25 @@ def test_a_decision_is_answered_on_its_page_in_its_case_or_by_a_label(bank):
     run(bank, steps)
 
 
+def test_an_empty_queue_says_that_labels_closed_its_cases(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert (await form(browser, "/cases/1/decide", verdict="fraud"))[0] == 303
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        alerts = [(await browser.get(f"/api/v1/cases/{number}")).json()["alerts"] for number in (2, 3)]
+        told = {"verdict": "genuine", "source": "chargeback", "known_at": "2026-02-01T00:00:00Z"}
+        labels = [{"event": alert["event"], **told} for found in alerts for alert in found]
+        await browser.send("POST", "/api/v1/labels", msgspec.json.encode(labels), csrf)
+        for _ in range(3_000):
+            page = (await browser.get("/queue")).body.decode()
+            if "The queue is clear" in page:
+                break
+            await asyncio.sleep(0.02)
+        assert "1 case was closed by people today. Labels closed 2 cases:" in page
+        assert 'href="/queue?state=closed&amp;order=newest">See closed cases</a>' in page
+
+    run(bank, steps)
+
+
 def test_cases_of_nobody_are_refused_and_those_of_a_user_without_any_are_none(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         with asks.service.desk.store.look() as look:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ START = """- id: {id}
   reason: "an amount of {{this.amount}}"
   effect: review
 """
+_READ_BY = re.compile(r"(?m)^  (on|by): (\w+)")
 DONE_STEP = "done"
 NOW = "now"
 STOP = "stop"
@@ -264,8 +266,29 @@ def _steps(
 
 
 async def show_cookbook(service: Service, request: Request) -> Response:
-    """Rules against known kinds of fraud, with their features and tests."""
-    return await page(service, request, "cookbook.html", recipes=cookbook())
+    """Rules against known kinds of fraud, with their features and tests; first those that fit this project."""
+    recipes = cookbook()
+    missing = {recipe.id: _missing(service.project, recipe.text) for recipe in recipes}
+    return await page(
+        service,
+        request,
+        "cookbook.html",
+        recipes=sorted(recipes[:-1], key=lambda recipe: bool(missing[recipe.id])) + recipes[-1:],
+        missing=missing,
+        features=recipes[-1].id,
+    )
+
+
+def _missing(project: Project, text: str) -> list[str]:
+    """Return the event type and the entity that a recipe reads and this project does not declare."""
+    events = project.definitions.events
+    declared = {"on": ("event", events.types), "by": ("entity", events.entities)}
+    found = []
+    for key, name in _READ_BY.findall(text)[:2]:
+        noun, names = declared[key]
+        if name not in names:
+            found.append(f"the {noun} {name}")
+    return found
 
 
 ROUTES = (
