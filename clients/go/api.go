@@ -634,13 +634,14 @@ type Costs struct {
 // split each day. With `source` only events of that source count. Days are in `zone`, by default the
 // project's.
 type CountQuestion struct {
-	StartDate  *string  `json:"startDate,omitempty"`
-	EndDate    *string  `json:"endDate,omitempty"`
-	EventTypes []string `json:"eventTypes,omitempty"`
-	By         *string  `json:"by,omitempty"`
-	Zone       *string  `json:"zone,omitempty"`
-	Zeros      *bool    `json:"zeros,omitempty"`
-	Source     *string  `json:"source,omitempty"`
+	StartDate  *string           `json:"startDate,omitempty"`
+	EndDate    *string           `json:"endDate,omitempty"`
+	EventTypes []string          `json:"eventTypes,omitempty"`
+	By         *string           `json:"by,omitempty"`
+	Zone       *string           `json:"zone,omitempty"`
+	Zeros      *bool             `json:"zeros,omitempty"`
+	Source     *string           `json:"source,omitempty"`
+	Where      map[string]string `json:"where,omitempty"`
 }
 
 // CountRow: The number of events of a type on a day; a week is shown as its Monday. `value` is that of the

@@ -218,6 +218,8 @@ def session(chance: Random, user: int, number: int, at: datetime) -> Iterator[di
     amplitude_id = second_phone_id if user % 10 == 3 else own_id
     user_id: str | None = None
     names = list(STEPS[: chance.randrange(1, len(STEPS) + 1)])
+    if len(names) == len(STEPS):
+        names.append(SAVED)  # the app tells Amplitude, too, under the name that SNS uses
     if amplitude_id != own_id and LOGIN in names:
         names.insert(names.index(LOGIN), "$identify")
     for name in names:

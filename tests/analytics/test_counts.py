@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 import shroff
 from shroff.app.lake_operations import WriteLake
 from shroff.app.project import Project
 from shroff.app.project_files import intake_of
+from shroff.cli.main import run
 from shroff.errors import StateError, UsageError
 from shroff.log.event_notes import EVENT_SOURCES, NEWEST
 from shroff_plugins.analytics import count_operations, counts
@@ -110,6 +112,28 @@ def test_counts_are_those_of_the_definition_wherever_events_lie(bank: Path, seed
             if field == "retry":
                 wanted = Counter({key: count for key, count in wanted.items() if key[1] == "payment"})
             assert counted(project, first, last, zone=zone, by=field) == wanted, field
+        at_web = [event for event in events for fields in event.values() if fields.get("channel") == "web"]
+        assert counted(project, first, last, zone=zone, where={"channel": "web"}) == by_definition(
+            at_web, first, last, zone
+        )
+        retried = [event for event in at_web if "payment" in event and event["payment"].get("retry") is True]
+        of_both = {"channel": "web", "retry": "true"}
+        assert counted(project, first, last, zone=zone, by="time", where=of_both) == by_definition(
+            retried, first, last, zone, "time"
+        )
+
+
+def test_counts_of_one_value_of_a_field_are_a_command_too(bank: Path, capsys: pytest.CaptureFixture[str]):
+    ingest(bank, lines(1, 40))
+    days = ["--from", "2026-03-27", "--to", "2026-04-02", "--json"]
+    assert run(["-C", str(bank), "counts", *days, "--where", "channel=web", "--where", "retry=true"]) == 0
+    wanted = [line for line in lines(1, 40) if line.get("payment", {}).get("retry") is True]
+
+    assert msgspec.json.decode(capsys.readouterr().out)["total"] == sum(
+        line["payment"].get("channel") == "web" for line in wanted
+    )
+    assert run(["-C", str(bank), "counts", *days, "--where", "channel"]) == 2
+    assert "Write FIELD=VALUE" in capsys.readouterr().out
 
 
 def test_whole_days_are_answered_by_what_the_log_has_noted(bank: Path, monkeypatch: pytest.MonkeyPatch):
@@ -232,6 +256,7 @@ def test_without_days_the_seven_up_to_the_newest_event_are_counted(bank: Path):
         ({"by": "chanel"}, "no event type has a field 'chanel'. Did you mean channel?"),
         ({"by": "amount"}, "payment.amount is of type money: count by a text, choice, boolean or integer."),
         ({"by": "retry", "event_types": ("login",)}, "login has no field 'retry'."),
+        ({"where": {"chanel": "web"}}, "no event type has a field 'chanel'. Did you mean channel?"),
         ({"source": "fils"}, "no event came from a source 'fils'. Did you mean files?"),
         ({"zone": "Mars"}, "'Mars' is not a time zone"),
         ({"zone": "../../etc/passwd"}, "'../../etc/passwd' is not a time zone"),

@@ -172,7 +172,8 @@ def test_flags_counts_figures_mails_and_tables_are_those_of_plain_python(folder)
     table = rows(folder, "all_user_events")
     columns = ("user_id", "event_type", "time_transaction_occurred", "source_of_event")
     assert sorted(tuple(row[name] for name in columns) for row in table) == sorted(others + moved)
-    assert {row["context"] for row in table if row["event_type"] == names[True]} == {
+    of_savings = [row for row in table if row["event_type"] == names[True]]
+    assert {row["context"] for row in of_savings if row["source_of_event"] != "AMPLITUDE"} == {
         item.context for item in every if item.is_in
     }
 
@@ -182,6 +183,13 @@ def test_flags_counts_figures_mails_and_tables_are_those_of_plain_python(folder)
     assert {(str(count.day), count.value): count.count for count in counts} == Counter(
         (datetime.fromtimestamp(at_ms / 1_000, UTC).date().isoformat(), name) for _, name, at_ms, _ in others
     )
+    of_amplitude = Counter(name for _, name, _, source in others if source == "AMPLITUDE")
+    days_asked = {"start_date": first, "end_date": last, "event_types": ["app_event"], "by": "name"}
+    found_names = Counter[str]()
+    for count in project.call("counts", **days_asked, where={"source": "AMPLITUDE"}).rows:
+        found_names[count.value] += count.count
+    assert found_names == of_amplitude
+    assert of_amplitude[names[True]] > 0, "an event of Amplitude with the name of a saving of SNS"
     yesterday = max(at_ms // DAY_MS for *_, at_ms, source in others if source == "AMPLITUDE")
     users = {user for user, _, at_ms, _ in others + moved if at_ms // DAY_MS == yesterday}
     (report,) = (mail for mail in mails if "To: team@savings.example" in mail)

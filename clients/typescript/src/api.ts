@@ -683,6 +683,8 @@ export interface CountQuestion {
   zeros?: boolean;
   /** Only events of this source. */
   source?: string | null;
+  /** Only events with this value of a field; can be given several times. */
+  where?: Record<string, string>;
 }
 
 /**

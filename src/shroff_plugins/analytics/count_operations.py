@@ -41,6 +41,7 @@ def event_counts(project: Project, request: CountQuestion) -> CountRows:
         shroff counts --from 2026-03-01 --to 2026-03-31 --types payment --by week
         shroff counts --by channel --json
         shroff counts --by source
+        shroff counts --by name --where source=AMPLITUDE
     """
     context = project.context
     request = replace(request, zone=request.zone or context.systems.time_zone)

@@ -16,9 +16,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, field
 
 from shroff.errors import UsageError, nearest
+from shroff.json_types import TextDict
 from shroff.plugins.events import FEW_VALUES, EventType
 from shroff.plugins.features import Codes
 from shroff.plugins.lake import File, LakeReader, Lakes, LakeWriter, NoLakeError
@@ -26,7 +27,7 @@ from shroff.plugins.language import day_named, day_starts_ms, days_of
 from shroff.plugins.log import DayCounts, Log, known_type, places_between, sources_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, many, one_line, split_words, table
 from shroff.plugins.project import Definitions
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import Bools, FrozenStruct, Ints
 from shroff_plugins.analytics.funnel_events import ReadTimes, coded, files_of, read_frames
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ BAR = 30  # signs of the longest bar
 _VALUES = 1 << 32  # more than there are values of a field
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Tally = Counter[tuple[int, str, str | None]]  # of day number, type, and value of the field
+
+
+def values_of_fields(texts: Sequence[str]) -> TextDict:
+    """Read options such as `channel=web`. Raises: UsageError if one has no `=`."""
+    pairs = [text.partition("=") for text in texts]
+    unread = [name for name, sign, _ in pairs if not sign]
+    if unread:
+        raise UsageError(f"where: {unread[0]!r} has no value. Write FIELD=VALUE, such as channel=web.")
+    return {name: value for name, _, value in pairs}
 
 
 class CountQuestion(OperationRequest["CountRows"], rename="camel"):
@@ -56,6 +66,7 @@ class CountQuestion(OperationRequest["CountRows"], rename="camel"):
         zone (ZONE): Time zone of the days, as Europe/Berlin.  [default: the project's]
         zeros: Include days without an event.
         source (NAME): Only events of this source.
+        where (FIELD=VALUE): Only events with this value of a field; can be given several times.
     """
 
     start_date: Annotated[date | None, Param(flags="--from", read=partial(day_named, name="the first day"))] = None
@@ -65,6 +76,7 @@ class CountQuestion(OperationRequest["CountRows"], rename="camel"):
     zone: str = ""
     zeros: bool = False
     source: str | None = None
+    where: Annotated[TextDict, Param(read=values_of_fields, is_repeated=True)] = field(default_factory=dict)
 
 
 class CountRow(FrozenStruct):
@@ -153,11 +165,15 @@ class _CheckedQuestion:
         self._is_weekly, self._zeros = question.by == WEEK, question.zeros
         self._source, self._is_by_source = question.source, question.by == SOURCE
         self._read = "" if self._is_by_source else self._field
-        self._types = _having(self._read, [declared[name] for name in types], is_named=bool(question.event_types))
+        self._where = question.where
+        for name in [self._read, *self._where]:
+            types = _having(name, [declared[type_] for type_ in types], is_named=bool(question.event_types))
+        self._types = types
         self._has_sources = self._is_by_source or self._source is not None
         self._seen = set[str | None]()  # values of the field
         self._by, self._first = question.by, days[0].toordinal()
-        self._is_read = bool(self._field) or self._has_sources or (question.zone or "UTC") != "UTC"
+        is_filtered = self._has_sources or bool(self._where)
+        self._is_read = bool(self._field) or is_filtered or (question.zone or "UTC") != "UTC"
         self._starts_ms = np.array(day_starts_ms(days[0], days_of(*days), question.zone or "UTC"), np.int64)
         self._times = ReadTimes(int(self._starts_ms[0]), int(self._starts_ms[-1]))
         after = 0 if lake is None else lake.last_seq
@@ -198,11 +214,14 @@ class _CheckedQuestion:
     def _count(self, found: Tally) -> None:
         """Read each event of the days, and count it."""
         sources, codes = sources_of(self._history[0]) if self._has_sources else None, Codes()
-        needs = {name: {self._read} - {""} for name in self._types}
+        needs = {name: {self._read, *self._where} - {""} for name in self._types}
+        filter_codes = {name: Codes() for name in self._where}
         for frame, seqs in read_frames(needs, self._definitions, self._history, self._times, self._places()):
             days = np.searchsorted(self._starts_ms, frame.times, side="right") - 1
             inside = (days >= 0) & (days < len(self._starts_ms) - 1)
             values = coded(frame, self._read, codes)
+            for name, value in self._where.items():
+                inside &= _has_value(coded(frame, name, filter_codes[name]), filter_codes[name], value)
             if sources is not None:
                 names = sources.of(seqs)
                 inside &= self._source is None or np.array([name == self._source for name in names], np.bool_)
@@ -246,6 +265,12 @@ class _CheckedQuestion:
         answer = CountRows(rows=rows, total=sum(sums.values()))
         vars(answer)["by"] = self._by  # for people, and no part of the JSON
         return answer
+
+
+def _has_value(codes: Ints, known: Codes, value: str) -> Bools:
+    """Return whether each event has this value of a field, given the codes of their values."""
+    is_value = [shown_value(known_value) == value for known_value in known.values]
+    return np.array([*is_value, False])[codes]  # -1, a missing value, is the last one
 
 
 def _check_rows(count: int) -> None:

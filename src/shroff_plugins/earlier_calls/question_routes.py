@@ -127,6 +127,7 @@ async def _counts(service: Service, project: Project, asked: CountsAsked) -> Fou
             event_types=asked.event_types,
             by=asked.by or None,
             zone=asked.zone,
+            where=asked.where,
         )
     )
     sums: Counter[tuple[str, str | None]] = Counter()

@@ -33,7 +33,10 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=ROWS_MAX)]
 
 
 class CountsAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """Query for event counts by type; with `by`, for each value of a field, or for some `values`."""
+    """Query for event counts by type; with `by`, for each value of a field, or for some `values`.
+
+    `where` has fields with their values: only events with all of these count.
+    """
 
     event_types: list[str] = []
     start_date: date | None = None
@@ -41,6 +44,7 @@ class CountsAsked(msgspec.Struct, forbid_unknown_fields=True):
     by: str | None = None
     values: list[str] | None = None
     zone: str = "UTC"
+    where: TextDict = {}
 
 
 class FactsAsked(msgspec.Struct, forbid_unknown_fields=True):

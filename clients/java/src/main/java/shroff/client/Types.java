@@ -658,7 +658,8 @@ public interface Types {
             @JsonProperty("by") String by,
             @JsonProperty("zone") String zone,
             @JsonProperty("zeros") Boolean zeros,
-            @JsonProperty("source") String source) {}
+            @JsonProperty("source") String source,
+            @JsonProperty("where") Map<String, String> where) {}
 
     /**
      * The number of events of a type on a day; a week is shown as its Monday. `value` is that of the field, null
