@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from shroff.app import project as app
 from shroff.cli.main import run
@@ -34,6 +35,7 @@ from shroff.web.pages.charts.strips import strip_between
 from shroff.web.pages.charts.windows import windows_of
 from shroff.web.pages.decision import looked
 from shroff.web.pages.renderer import environment
+from shroff.web.pages.words import in_zone, reason_texts
 from tests.support import learnable
 from tests.support.projects import FILES, definitions, write_files
 from tests.support.trained import train
@@ -307,6 +309,32 @@ def test_case_card_and_chart_have_one_typical_range(bank):
     assert cards["card.payments_1h"] == held["card.payments_1h"]
     assert found.amounts.typical == tuple(end / 100 for end in held["payment.amount"])
     assert windows.earlier == found.amounts.typical_of == len(paid) - 1
+
+
+@pytest.mark.parametrize(
+    ("zone", "text", "normal"),
+    [
+        ("", "At 03:30 UTC", "not before 10:00 UTC for this card"),
+        ("Europe/Berlin", "At 04:30", "not before 11:00 for this card"),
+        ("Asia/Tokyo", "At 12:30", "between 19:00 and 06:59 for this card"),
+        ("America/New_York", "At 22:30", "before 17:00 for this card"),
+        ("Asia/Kolkata", "At 03:30 UTC", "not before 10:00 UTC for this card"),  # half an hour off
+    ],
+)
+def test_a_page_shows_the_hours_of_a_reason_in_the_zone_of_its_reader(bank, zone, text, normal):
+    in_force(bank)
+    rows = [
+        {"id": f"u{n}", "at": f"2026-03-{2 + n // 12:02d}T{10 + n % 12:02d}:30:00Z", "card": "own", "amount": "20.00"}
+        for n in range(24)
+    ]
+    odd = {"id": "odd", "at": "2026-03-07T03:30:00Z", "card": "own", "amount": "20.00"}
+    app.open(bank).decide([*rows, odd], as_type="payment")
+    project = app.open(bank)
+    (reason,) = [reason for reason in project.explain("odd").reasons if reason.hours is not None]
+    shown = [in_zone(str(escape(part)), zone) for part in reason_texts(reason)]
+
+    assert [re.sub(r"<[^>]+>", "", part) for part in shown] == [text, normal]
+    assert reason.text == "at 03:30 UTC, normally not before 10:00 UTC for this card", "programs have it in UTC"
 
 
 def test_a_card_with_too_little_history_is_held_against_all(bank):

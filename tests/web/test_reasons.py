@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from shroff.errors import StorageError
+from shroff.explain.model import ModelReason
 from shroff.web.work import reasons
 from shroff.web.work.reasons import FirstReason, FirstReasons
 
@@ -28,9 +29,7 @@ class Teller:
         self.told[id_] += 1
         if id_ == "p-3":
             raise StorageError("the disk is away")
-        return (
-            SimpleNamespace(fact=f"rule of {id_}", kind="rule", normal="", whose="", code="r") if id_ != "p-2" else None
-        )
+        return None if id_ == "p-2" else ModelReason("r", "", 0.0, kind="rule", fact=f"rule of {id_}")
 
 
 @pytest.fixture

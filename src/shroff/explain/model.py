@@ -22,7 +22,15 @@ from shroff.explain.past import TYPICAL_MIN, PastDecision, percentiles, reader_o
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.columns import column_of
 from shroff.language.expression import Call, FeatureValue, Node, ThisField, walk
-from shroff.language.expression_text import ROUNDS, WHEN_ALONE, ValueWording, clause, clock_words_of, range_on_clock
+from shroff.language.expression_text import (
+    ROUNDS,
+    WHEN_ALONE,
+    ValueWording,
+    clause,
+    clock_words_of,
+    range_on_clock,
+    zone_of,
+)
 from shroff.language.values import Value
 from shroff.models.columns import model_column
 from shroff.models.evaluation.calibration import is_calibrated
@@ -53,11 +61,24 @@ class InputPart(FrozenStruct):
     contribution: float
 
 
+class HoursOfDay(FrozenStruct):
+    """The hour of an event's own time, and the typical hours, all in UTC, so that pages can show them in a time zone.
+
+    `low` to `high`, both included, goes over midnight if `high` is the smaller one.
+    """
+
+    time_ms: int
+    now: int
+    low: int
+    high: int
+
+
 class ModelReason(msgspec.Struct, omit_defaults=True, frozen=True):
     """Contribution of a feature or field to the margin. `inputs` where several inputs of the model are made of it.
 
     What follows `kind` is for pages, and no part of the document: `text` in its parts, what is true and what is
-    normal for whom; whether its value lies in that range; where they are numbers, the value and the range's ends.
+    normal for whom; whether its value lies in that range; where they are numbers, the value and the range's ends;
+    for the hour of the event in UTC, the hours.
     """
 
     code: str
@@ -70,6 +91,7 @@ class ModelReason(msgspec.Struct, omit_defaults=True, frozen=True):
     whose: str = ""
     is_usual: bool = False
     held: tuple[float, float, float] | None = None
+    hours: HoursOfDay | None = None
 
     def document(self) -> JsonObject:
         """As it stands among the reasons of a decision."""
@@ -264,7 +286,16 @@ class Story(FrozenStruct):
             whose=whose if against else "",
             is_usual=normal.is_usual,
             held=held,
+            hours=self._hours(node, value, normal),
         )
+
+    def _hours(self, node: Node, value: Value, normal: _Range) -> HoursOfDay | None:
+        """Return the hours of an input that is the hour of the event's time in UTC; None for any other input."""
+        call, time_ms = self._teller.plain(node), self._time_of(node)
+        if time_ms is None or normal.hours is None or not isinstance(value, int):
+            return None
+        is_utc = isinstance(call, Call) and zone_of(call) == "UTC"
+        return HoursOfDay(time_ms, value, *normal.hours) if is_utc else None
 
     def _time_of(self, node: Node) -> int | None:
         """The time of which an expression is the hour, where that is a field of the event."""
@@ -379,11 +410,12 @@ class Story(FrozenStruct):
 
 
 class _Range(FrozenStruct):
-    """Typical range, in words; its ends where it is numeric; and if the value is in it."""
+    """Typical range, in words; its ends where it is numeric; if the value is in it; and its first and last hour."""
 
     words: str = ""
     ends: tuple[float, float] | None = None
     is_usual: bool = False
+    hours: tuple[int, int] | None = None
 
 
 def _there(values: Iterable[Value]) -> list[Value]:
@@ -403,7 +435,8 @@ def _on_clock(clock: str, numbers: Sequence[float], value: Value) -> _Range:
     is_usual = now is not None and low <= (now - start) % round_ <= high
     first, last = (int(number + start) % round_ for number in (low, high))
     ends = (float(first), float(last)) if first <= last else None
-    return _Range(range_on_clock(clock, first, last, now), ends, is_usual=is_usual)
+    hours = (first, last) if clock == "hour" and (last - first + 1) % round_ else None  # None for any hour
+    return _Range(range_on_clock(clock, first, last, now), ends, is_usual=is_usual, hours=hours)
 
 
 def _spaced(name: str) -> str:

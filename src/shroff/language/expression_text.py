@@ -81,6 +81,7 @@ __all__ = [
     "range_on_clock",
     "turned",
     "words_of",
+    "zone_of",
 ]
 
 DefinitionOf = Callable[[str], Node | None]  # of a feature, by its name

@@ -15,7 +15,7 @@ from shroff.runtime.texts import path_segment
 from shroff.runtime.values import FrozenStruct
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.charts.strips import Strip, strip_between
-from shroff.web.pages.words import odds, sentence_case, signed
+from shroff.web.pages.words import odds, reason_texts, signed
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -158,8 +158,8 @@ def _whys(explained: Explained) -> list[Why]:
     found = [Why(text, code, "", None, effect, "rule") for code, effect, text in explained.rule_reasons]
     for reason in explained.reasons:
         strip = None if reason.held is None else strip_between(*reason.held)
-        normal = f"{reason.normal} for {reason.whose}" if reason.normal else ""
+        fact, normal = reason_texts(reason)
         towards = "to fraud" if reason.contribution > 0 else "to genuine"
         effect = signed(reason.contribution)
-        found.append(Why(sentence_case(reason.fact), reason.code, normal, strip, effect, towards, reason.is_usual))
+        found.append(Why(fact, reason.code, normal, strip, effect, towards, reason.is_usual))
     return found

@@ -24,7 +24,7 @@ from shroff.web.http.messages import Form, Request
 from shroff.web.http.routes import GROUPS
 from shroff.web.http.static import static
 from shroff.web.pages.decision import decision_path, entity_path, experiment_path, rule_path
-from shroff.web.pages.words import FILTERS, moment
+from shroff.web.pages.words import FILTERS, in_zone, moment
 
 if TYPE_CHECKING:
     from shroff.web.http.problems import ProblemError
@@ -222,7 +222,9 @@ def _page(
 
 def alone(template: str, status: int = 200, /, **shown: Any) -> Response:
     """A page for anybody, which shows nothing of the project."""
-    return HTMLResponse(times_marked(environment().get_template(template).render(shown)), status, STANDING)
+    html = times_marked(environment().get_template(template).render(shown))
+    zone = shown["seen"].zone if "seen" in shown else ""
+    return HTMLResponse(in_zone(html, zone), status, STANDING)
 
 
 def times_marked(html: str) -> str:

@@ -6,14 +6,23 @@ import math
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from shroff.language.calls import local_ms
+from shroff.language.expression_text import range_on_clock
+from shroff.language.values import HOUR_MS
 from shroff.models.keys import figure_text
+
+if TYPE_CHECKING:
+    from shroff.explain.model import ModelReason
 
 MISSING = "missing"
 SPACE = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
+_TIME_IN_UTC = re.compile(r"\b\d\d:\d\d UTC")
+_CLOCKS = re.compile(r'<time data-clock="([\d ]+)">[^<]*</time>')
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _MONTHS = (
     "January February March April May June July August September October November December".split()  # of no locale
@@ -128,6 +137,47 @@ def sentence(words: str) -> str:
 def sentence_case(words: str) -> str:
     """Words with a capital at their beginning."""
     return f"{words[:1].upper()}{words[1:]}"
+
+
+def reason_texts(reason: ModelReason) -> tuple[str, str]:
+    """Return what a reason of the model says is true, and what is normal for whom, empty if nothing is known.
+
+    Times of the day are in UTC and marked: `in_zone` puts a page into the zone of its reader.
+    """
+    fact = reason.fact if reason.kind == "rule" else sentence_case(reason.fact)  # a rule's text may begin with a value
+    normal = f"{reason.normal} for {reason.whose}" if reason.normal else ""
+    if reason.hours is None:
+        return fact, normal
+    at = reason.hours.time_ms
+    time = _TIME_IN_UTC.search(fact)
+    if time is not None:
+        parts = fact[: time.start()], at, time[0], fact[time.end() :]
+        fact = Markup('{}<time data-clock="{}">{}</time>{}').format(*parts)
+    if normal:
+        hours = f"{at} {reason.hours.now} {reason.hours.low} {reason.hours.high}"
+        normal = Markup('<time data-clock="{}">{}</time> for {}').format(hours, reason.normal, reason.whose)
+    return fact, normal
+
+
+def in_zone(html: str, zone: str) -> str:
+    """Put the times of the day that `reason_texts` marks into a time zone; empty for UTC, with its name.
+
+    A zone that differs from UTC by a part of an hour leaves them in UTC: typical hours are whole hours there.
+    """
+    if not zone or "data-clock" not in html:
+        return html
+
+    def local(match: re.Match[str]) -> str:
+        at_ms, *hours = map(int, match[1].split())
+        offset_ms = local_ms(at_ms, zone) - at_ms
+        if offset_ms % HOUR_MS:
+            return match[0]
+        if not hours:
+            return f"<time>{datetime.fromtimestamp((at_ms + offset_ms) / 1_000, UTC):%H:%M}</time>"
+        now, low, high = ((hour + offset_ms // HOUR_MS) % 24 for hour in hours)
+        return f"<time>{range_on_clock('hour', low, high, now)}</time>"
+
+    return _CLOCKS.sub(local, html)
 
 
 def initials(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from shroff.errors import ShroffError
 from shroff.runtime.values import Fresh, FrozenStruct
+from shroff.web.pages.words import reason_texts
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -116,11 +117,9 @@ class FirstReasons:
         except ShroffError:  # it may be told another time
             self._failed.get(named, lambda: True, AFTER_FAILURE_S)
             return None
-        normal = f"{reason.normal} for {reason.whose}" if reason is not None and reason.normal else ""
         first = None
-        if reason is not None:  # a rule's own text may begin with a value, which stays as it is
-            text = reason.fact if reason.kind == "rule" else reason.fact[:1].upper() + reason.fact[1:]
-            first = FirstReason(text, normal, reason.code)
+        if reason is not None:
+            first = FirstReason(*reason_texts(reason), reason.code)
         with self._lock:
             self._kept[named] = first
             while len(self._kept) > KEPT:
