@@ -485,16 +485,16 @@ def test_a_rate_is_said_in_the_unit_that_fits(rate, said):
     assert per_second(rate) == said
 
 
-def test_the_head_of_the_page_counts_the_rules_outside_their_typical_range(bank):
+def test_the_head_of_the_page_counts_the_rules_outside_their_usual_range(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await post(browser, *(payment(hour, f"2026-01-05T{hour:02d}:10:00Z") for hour in range(1, 10)))
         assert b"No rule hits unusually often, and nothing is in quarantine" in (await browser.get("/live")).body
         await post(browser, payment(20, "2026-01-05T09:58:00Z", "1200.00"))
-        assert "outside the typical range" not in (await browser.get("/live")).body.decode(), "a single hit"
+        assert "outside the usual range" not in (await browser.get("/live")).body.decode(), "a single hit"
         await post(browser, payment(21, "2026-01-05T09:59:00Z", "1200.00"))
         page = (await browser.get("/live")).body.decode()
-        assert "typical: 0<" in page
-        assert "1 rule hits outside the typical range; nothing is in quarantine or failed to send." in page
+        assert "usual: 0<" in page
+        assert "1 rule hits outside the usual range; nothing is in quarantine or failed to send." in page
         assert "unusually often" not in page
 
     run(bank, steps)
@@ -516,6 +516,6 @@ def test_rules_that_hit_as_usual_stand_in_one_line():
     assert (quiet.count("<li>"), "normally" in quiet) == (1, False)
     loud = shown(rule("a", 3, 4), rule("b", 9, 1))
     assert '1 rule as usual: <span class="mono">a</span> 3' in loud
-    assert "typical: 0 to 1" in loud
+    assert "usual: 0 to 1" in loud
     assert "All 12 rules as usual" in shown(*(rule(str(number), 0, 1) for number in range(12)))
     assert "<span>1 more</span>" in shown(*(rule(str(number), 9, 1) for number in range(3)))

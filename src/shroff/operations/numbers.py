@@ -245,6 +245,14 @@ NUMBERS: Final = {
         "all",
         "labels",
     ),
+    "usual_hits": NamedNumber(
+        "Usual hits an hour",
+        "The least and the most hits in the typical 9 of 10 of the hours before, of those in the week before; on Live "
+        "as *usual*.",
+        "hits of a rule by hour",
+        unit=RANGE,
+        keys={"live": "usual_1h"},
+    ),
     "typical_range": NamedNumber(
         "Typical range",
         "From the 5th to the 95th percentile of the values of the last 100 earlier decisions of the same key. With "
