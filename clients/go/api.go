@@ -1720,11 +1720,13 @@ type Model struct {
 }
 
 // ModelChange: A change of a model: `promote`, `shadow`, `unshadow` or `rollback`, and the reason. `waive`
-// lists gates to waive, each by metric and limit.
+// lists gates to waive, each by metric and limit. With `champion`, empty for none, a model is promoted only
+// if that is still the champion.
 type ModelChange struct {
-	Do     string   `json:"do"`
-	Reason string   `json:"reason"`
-	Waive  []string `json:"waive,omitempty"`
+	Do       string   `json:"do"`
+	Reason   string   `json:"reason"`
+	Waive    []string `json:"waive,omitempty"`
+	Champion *string  `json:"champion,omitempty"`
 }
 
 // ModelPart: The model's part of the decision, and the changes that would give another outcome. `base` is the

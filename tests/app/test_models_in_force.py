@@ -18,6 +18,7 @@ from shroff.app import project as app
 from shroff.app.models import promotion
 from shroff.app.models.model_operations import ChangeModel
 from shroff.app.models.promotion import Promotions
+from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, Problem, StateError, StorageError, UsageError
 from shroff.models.in_force import FILE, InForce, read_in_force, text_of, version_of
@@ -234,6 +235,22 @@ def test_promotion_rollback_rollout_and_shadow_replay_to_the_same_bytes(bank: Pa
     assert shown == [{"m-1"}, {"m-1"}, {"m-2"}, {"m-1", "m-2"}, {"m-1"}, {""}, {""}]
     assert verified(bank) == (60, 0, [])
     assert all(project.replay(f"p{number}").match for number in (1, 10, 21, 32, 43, 57, 77))
+
+
+def test_a_promotion_is_refused_where_another_champion_took_over(bank: Path):
+    project = app.open(bank)
+    project.models.promote("m-1", champion="")
+    with pytest.raises(ChangedMeanwhileError) as caught:
+        project.models.promote("m-2", champion="")
+    project.models.rollback("payment")
+    with pytest.raises(ChangedMeanwhileError, match="judged against m-1, and no model is the champion now"):
+        project.models.promote("m-2", champion="m-1")
+
+    assert str(caught.value) == (
+        "m-2 is not promoted: it was judged against rules alone, and m-1 is the champion now. "
+        "Compare them with 'shroff models compare m-1 m-2', then run 'shroff models promote m-2'"
+    )
+    assert "payment" not in project.models.in_force()
 
 
 def test_a_running_process_takes_a_promotion_up_between_two_batches(bank: Path):

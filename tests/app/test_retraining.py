@@ -35,6 +35,7 @@ from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageE
 from shroff.people.store import rows_of
 from shroff.streams.log import Batch, Offset
 from shroff.streams.pull import PullPlace
+from shroff.training import train as train_module
 from shroff.worker.forwarded_input import HandedLine, HandedLines
 from tests.support import forks
 from tests.support.learnable import A_DAY, FILES, day, make_project, write_days
@@ -160,6 +161,27 @@ def test_what_was_rolled_back_stays_so_when_its_file_is_reported_on_again(bank: 
 
     assert (report.model, report.promoted, report.has_passed) == (model, False, True)
     assert app.open(bank).models.one(model).role == ""
+
+
+@pytest.mark.slow
+def test_a_rollback_while_a_file_trains_stays(bank: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    promoting = Options(once=True, settled_ms=0, promote=True, by="nightly")
+    write_days(folder / "0.jsonl", FIRST)
+    first = take(bank, folder, promoting)["0.jsonl"].model
+    train = train_module.train_model
+
+    def and_rolled_back(*given: Any, **more: Any) -> Any:
+        report = train(*given, **more)
+        app.open(bank).models.rollback()
+        return report
+
+    monkeypatch.setattr(train_module, "train_model", and_rolled_back)
+    write_days(folder / "1.jsonl", [7])
+    second = take(bank, folder, promoting)["1.jsonl"]
+
+    assert not second.promoted
+    assert f"judged against {first}, and no model is the champion now" in second.why
+    assert [model.role for model in app.open(bank).models.all()] == ["", ""]
 
 
 def test_history_that_is_too_short_is_appended_and_gives_no_model(bank: Path, folder: Path):

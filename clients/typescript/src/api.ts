@@ -1819,12 +1819,14 @@ export interface Model {
 
 /**
  * A change of a model: `promote`, `shadow`, `unshadow` or `rollback`, and the reason. `waive` lists gates to
- * waive, each by metric and limit.
+ * waive, each by metric and limit. With `champion`, empty for none, a model is promoted only if that is still
+ * the champion.
  */
 export interface ModelChange {
   do: string;
   reason: string;
   waive?: string[];
+  champion?: string | null;
 }
 
 /**

@@ -102,17 +102,22 @@ class ScoreCutoffs(ProjectPart):
             model: A model of the registry instead.
             what_if: Other costs and review capacity, and thresholds to try.
 
-        Raises: UsageError where there is no model, no test rows or no costs.
+        Raises: ChangedMeanwhileError if the champion or policy.yaml changed in between; UsageError where there is no
+            model, no test rows or no costs.
         """
         from shroff.training.cutoffs import WhatIf, cutoffs_of
 
+        tag = self.policy_tag
         stored = self._registry.read(model) if model else self._champion(event)
         settings = self._definitions.models.get(stored.event)
         found = cutoffs_of(self._definitions, settings, stored, what_if or WhatIf())
         if not apply:
             return found, None
+        if not model and self._champion(stored.event).id != stored.id:
+            words = f"{stored.id} is not the champion of {stored.event} any more; run the command again."
+            raise ChangedMeanwhileError(words)
         best = found.found.best
-        return found, self.write(stored.event, (best.review_at, best.decline_at), model=stored.id)
+        return found, self.write(stored.event, (best.review_at, best.decline_at), model=stored.id, tag=tag)
 
     @property
     def policy_tag(self) -> str:

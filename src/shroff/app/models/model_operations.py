@@ -370,12 +370,14 @@ class PromoteModel(OperationRequest[Deployment]):
         waive ('GATE LIMIT'): Promote although this gate failed; name it with its limit. May be repeated.
         reason (TEXT): Why the gate is waived.
         by (NAME): Who promotes it.
+        champion (ID): The champion that you compared it with. If another one is active now, nothing changes.
     """
 
     id: Id
     waive: tuple[str, ...] = ()
     reason: str = ""
     by: str = ""
+    champion: str | None = None
 
 
 @operation("models promote", right="promote:models", of_two="models", refusals=[UnknownModelError])
@@ -391,7 +393,9 @@ def promote_model(models: Promotions, request: PromoteModel) -> Deployment:
         shroff models promote m-20260701-3f2a --by ann
         shroff models promote m-20260701-3f2a --waive 'brier at most 0.02' --reason 'small sample' --by ann
     """
-    return models.promote(request.id, waive=request.waive, reason=request.reason, by=request.by)
+    return models.promote(
+        request.id, waive=request.waive, reason=request.reason, by=request.by, champion=request.champion
+    )
 
 
 class RollBackModel(OperationRequest[Deployment]):
@@ -473,13 +477,14 @@ def challenge_with_model(models: Promotions, request: ChallengeWithModel) -> Dep
 
 class ChangeModel(OperationRequest[Deployment]):
     """A change of a model: `promote`, `shadow`, `unshadow` or `rollback`, and the reason. `waive` lists gates to waive,
-    each by metric and limit.
+    each by metric and limit. With `champion`, empty for none, a model is promoted only if that is still the champion.
     """
 
     id: str
     do: str
     reason: str
     waive: tuple[str, ...] = ()
+    champion: str | None = None
 
     @property
     def deploys(self) -> bool:
@@ -507,7 +512,8 @@ def change_model(models: Promotions, who: Who, record: Record, request: ChangeMo
         raise UsageError("do: it is promote, shadow, unshadow or rollback.")
     record(f"model {id_}", after={"do": request.do, "reason": reason})
     if request.do == "promote":
-        return models.promote(id_, waive=request.waive, reason=reason if request.waive else "", by=who.name)
+        waived = reason if request.waive else ""
+        return models.promote(id_, waive=request.waive, reason=waived, by=who.name, champion=request.champion)
     if request.do == "rollback":
         return models.rollback(details.stored.event, champion=id_)
     return models.shadow(id_, stop=request.do == "unshadow")

@@ -21,6 +21,7 @@ from shroff.app.models.role_changes import (
 )
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked_with
+from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.models.in_force import (
@@ -142,9 +143,29 @@ class ModelDetails(FrozenStruct):
     redefined: tuple[str, ...] = ()
 
 
+def champion_then(stored: Stored) -> str | None:
+    """Id of the champion that a model was judged against in training, empty for none; None if it is not recorded."""
+    from shroff.models.evaluation.gates import COMPARED_WITH  # its libraries take time that lists of models need not
+
+    if COMPARED_WITH not in stored.manifest:
+        return None
+    then = stored.manifest[COMPARED_WITH]
+    return "" if then is None else str(then["id"])
+
+
 def failure_of(failed: Sequence[GateResult]) -> str:
     """Which gates a model failed, in words; empty for none."""
     return f"it failed {', '.join(dict.fromkeys(gate.name for gate in failed))}" if failed else ""
+
+
+def _overtaken(id_: str, champion: str, now: str) -> str:
+    """Message that the champion has changed since a model was judged."""
+    then = champion or "rules alone"
+    cure = f"Compare them with 'shroff models compare {now} {id_}'" if now else "Find out why it was rolled back"
+    return (
+        f"{id_} is not promoted: it was judged against {then}, and {now or 'no model'} is the champion now. "
+        f"{cure}, then run 'shroff models promote {id_}'"
+    )
 
 
 # ---- the calls
@@ -186,7 +207,9 @@ class Promotions(ProjectPart):
             changed = self._definitions.redefined(stored.event, stored.manifest)
         return ModelDetails(stored, role_of(found, id_), promotions, changed)
 
-    def promote(self, id_: str, *, waive: Sequence[str] = (), reason: str = "", by: str = "") -> Deployment:
+    def promote(
+        self, id_: str, *, waive: Sequence[str] = (), reason: str = "", by: str = "", champion: str | None = None
+    ) -> Deployment:
         """Promote a model to champion of its event type, if its gates pass or are waived with reason and name.
 
         Gates are checked again. These fail: a comparison with a former champion, new gates of model.yaml that the
@@ -194,8 +217,11 @@ class Promotions(ProjectPart):
 
         Args:
             waive: Gates that failed, each by metric and limit: `calibration_error at most 0.02`.
+            champion: Id of the champion that the model was judged against, empty for rules alone; without it, any
+                champion is replaced.
 
-        Raises: UsageError where there is no such model; RegistryError where it cannot be loaded; DefinitionError where
+        Raises: ChangedMeanwhileError if another champion is active than the one that it was judged against;
+            UsageError where there is no such model; RegistryError where it cannot be loaded; DefinitionError where
             what it reads does not fit the project.
         """
         from shroff.models.evaluation.gates import (
@@ -209,6 +235,9 @@ class Promotions(ProjectPart):
                 if role_of(then, id_) == "champion":
                     raise UsageError(f"{id_} is already the champion.")
                 return found
+            now = "" if found.champion is None else found.champion.id
+            if champion is not None and now != champion:
+                raise ChangedMeanwhileError(_overtaken(id_, champion, now))
             gates = beside_champion(self._asked_again(stored), stored, found.champion)
             failed = [gate for gate in gates if not gate.passed]
             waived = waivers_of(id_, failed, waive, reason, by)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from shroff.app.live.file_sync import FileTaking, ReadOnError, TakingRules
 from shroff.app.live.pulled_files import APPENDED, ASIDE, CHANGING, DONE, Progress
-from shroff.app.models.promotion import Deployment, Promotions, failure_of
+from shroff.app.models.promotion import Deployment, Promotions, champion_then, failure_of
 from shroff.app.people import ProjectPeople
 from shroff.app.project_files import intake_of
+from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import TransientError, UsageError, nearest
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.sorting import in_order_of_arrival
@@ -296,8 +297,13 @@ class Watch:
         """The same, by its id."""
         stored, models = self._context.registry.read(id_), Promotions(self._context)
         deployed: Deployment | None = None
+        overtaken = ""
         if promotes and not models.one(stored.id).role:
-            deployed = models.promote(stored.id, by=self._options.by)
+            try:
+                deployed = models.promote(stored.id, by=self._options.by, champion=champion_then(stored))
+            except ChangedMeanwhileError as error:
+                overtaken = str(error)
         why = failure_of(stored.failed) if deployed is None else deployed.failure or deployed.why_not
+        why = overtaken or why
         is_champion = models.one(stored.id).role == "champion"
         return FileReport(name, DONE, why, None, None, stored.id, is_champion, not stored.failed)

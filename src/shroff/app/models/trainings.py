@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from shroff import config
 from shroff.app.arrow_tables import Files, InputFiles, paths
 from shroff.app.live.ingest import scratch_log
+from shroff.app.models.promotion import champion_then
 from shroff.app.parts import ProjectPart
+from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import file_format
 from shroff.json_types import TextMapping
@@ -140,8 +142,11 @@ class Training(ProjectPart):
         return self._paths.state
 
     def _promoted(self, report: TrainReport, by: str) -> TrainReport:
-        """What became of a model, put in force if its gates passed."""
-        deployed = self._models.promote(report.stored.id, by=by)
+        """Promote a model if its gates passed and the champion is still the one that it was judged against."""
+        try:
+            deployed = self._models.promote(report.stored.id, by=by, champion=champion_then(report.stored))
+        except ChangedMeanwhileError as error:
+            return replace(report, why_not=str(error))
         why_not = deployed.failure or deployed.why_not
         is_champion = deployed.champion == report.stored.id
         is_promoted = deployed.in_force and is_champion

@@ -154,6 +154,12 @@ def _charts(stored: Stored) -> list[tuple[str, Markup]]:
     return [(title, Markup(charts)) for title, charts in _CHARTS.findall(report)]  # noqa: S704 - ours, hash checked
 
 
+def _champion(service: Service, stored: Stored) -> str:
+    """Id of the champion of a model's event type; empty for rules alone."""
+    champion = service.project.models.in_force().get(stored.event, InForce()).champion
+    return "" if champion is None else champion.id
+
+
 def _back_to(service: Service, stored: Stored) -> str:
     """To which model the champion can be rolled back; empty for rules alone."""
     previous = service.project.models.in_force().get(stored.event, InForce()).previous
@@ -165,7 +171,9 @@ async def change(service: Service, request: Request) -> Response:
     form = await request.form()
     waive = tuple(text for name, text in form.items() if name.startswith("waive_"))
     try:
-        wanted = ChangeModel(id=request.path_params["id"], do=form["do"], reason=form["reason"], waive=waive)
+        champion = form.get("champion") if form["do"] == "promote" else None
+        id_ = request.path_params["id"]
+        wanted = ChangeModel(id=id_, do=form["do"], reason=form["reason"], waive=waive, champion=champion)
         found = await service.run(request, wanted)
     except UnknownModelError:
         raise
@@ -192,6 +200,7 @@ async def show_one(service: Service, request: Request, mistake: str = "", form: 
         manifest=stored.manifest,
         inputs=[str(input_.get("name", input_)) for input_ in stored.manifest.get("inputs", ())],
         gates=[(gate, Measured(gate.name, 0.0, None, None), value_text(gate)) for gate in stored.gates],
+        champion=await service.in_thread(_champion, service, stored),
         back_to=await service.in_thread(_back_to, service, stored) if found.role == "champion" else "",
         facts=_facts(stored.manifest),
         folds=stored.metrics.get("folds", ()),

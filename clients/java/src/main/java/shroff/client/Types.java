@@ -1776,13 +1776,15 @@ public interface Types {
 
     /**
      * A change of a model: `promote`, `shadow`, `unshadow` or `rollback`, and the reason. `waive` lists gates to
-     * waive, each by metric and limit.
+     * waive, each by metric and limit. With `champion`, empty for none, a model is promoted only if that is
+     * still the champion.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ModelChange(
             @JsonProperty("do") String do_,
             @JsonProperty("reason") String reason,
-            @JsonProperty("waive") List<String> waive) {}
+            @JsonProperty("waive") List<String> waive,
+            @JsonProperty("champion") String champion) {}
 
     /**
      * The model's part of the decision, and the changes that would give another outcome. `base` is the mean
