@@ -255,10 +255,12 @@ def test_models_that_come_into_force_and_leave_it_are_recorded(modelled):
     found = modelled
     found.models.promote("m-1")
     found.models.rollback("payment", by="ben")
+    found.models.shadow("m-2", by="cara")
 
     assert [(row.action, row.subject, row.before, json.loads(row.after)) for row in record(found)] == [
         ("model.change", "model m-1", '{"champion":""}', {"champion": "m-1", "what": "promoted"}),
         ("model.change", "model m-1", '{"champion":"m-1"}', {"champion": "", "what": "rolled back", "by": "ben"}),
+        ("model.change", "model m-2", '{"champion":""}', {"champion": "", "what": "in shadow", "by": "cara"}),
     ]
 
 

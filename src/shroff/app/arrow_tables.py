@@ -99,6 +99,7 @@ class ArrowTables(ProjectPart):
         as_of: Moment | None = None,
         files: Files = (),
         engine: str = "batch",
+        floats: bool = False,
     ) -> pa.Table:
         """Compute the features of one type's events (see `Project.features`).
 
@@ -117,7 +118,7 @@ class ArrowTables(ProjectPart):
             found = whole(feature_schema(self._definitions, event), tables)
         if left.count:
             warnings.warn(f"{left}.", stacklevel=3)
-        return found
+        return with_floats(found) if floats else found
 
     def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:
         """Write the features of the log's or the files' events as Parquet, by default with the batch engine."""
@@ -135,7 +136,7 @@ class ArrowTables(ProjectPart):
             rows = write_tables(out, schema, self.feature_parts(event, given, way, left=left))
         return FeatureReport(rows, tuple(schema.names), time.monotonic() - started, left)
 
-    def events(self, event: str | None = None, *, as_of: Moment | None = None) -> pa.Table:
+    def events(self, event: str | None = None, *, as_of: Moment | None = None, floats: bool = False) -> pa.Table:
         """Get the events of one type, with columns `seq` and its fields; up to `as_of`, as in `features`.
 
         Without a type: all types, with their fields as JSON, as in `shroff export events --format parquet`.
@@ -145,7 +146,8 @@ class ArrowTables(ProjectPart):
         from shroff.replay.notebook import events_table
 
         with self._log.reading() as log:
-            return events_table(log, self._definitions, event, as_of)
+            found = events_table(log, self._definitions, event, as_of)
+        return with_floats(found) if floats else found
 
     def labels(self, *, as_of: Moment | None = None) -> pa.Table:
         """Get one row for each event with a label at `as_of`, with its verdict at that time.
@@ -206,3 +208,16 @@ class ArrowTables(ProjectPart):
             with self._log.reading() as log:
                 batches = known_by(log_batches(log, definitions), as_of_ms)
                 yield from feature_tables(definitions, event, batches, lateness_of(log, definitions), way)
+
+
+def with_floats(table: pa.Table) -> pa.Table:
+    """Return a table whose decimals are the nearest 64-bit floats, for libraries that compute with numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def column(name: str) -> pa.ChunkedArray:
+        found = table[name]
+        # By way of text, which gives the nearest float
+        return pc.cast(pc.cast(found, pa.string()), pa.float64()) if pa.types.is_decimal(found.type) else found
+
+    return pa.table({name: column(name) for name in table.column_names})

@@ -12,9 +12,10 @@ from shroff.runtime.keywords import check_keywords
 
 if TYPE_CHECKING:
     import sqlite3
+    from pathlib import Path
 
     from shroff.app.adapter_factory import AdapterFactory
-    from shroff.app.arrow_tables import ArrowTables
+    from shroff.app.arrow_tables import ArrowTables, Files
     from shroff.app.cases.label_reports import LabelReports
     from shroff.app.cases.project_cases import ProjectCases
     from shroff.app.context import ProjectContext
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from shroff.app.maintenance.log_retention import Retention
     from shroff.app.models.classifiers import Classifier
     from shroff.app.models.cutoffs import ScoreCutoffs
+    from shroff.app.models.model_frames import TrainingFrame
     from shroff.app.models.promotion import Promotions
     from shroff.app.models.training_sets import TrainingSets
     from shroff.app.models.trainings import Training
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
     from shroff.monitoring.doctor_systems import AddedChecks
     from shroff.project.definitions import Definitions
     from shroff.project.settings.systems import Systems
+    from shroff.replay.notebook import Moment
+    from shroff.training.cutoffs import Cutoffs, WhatIf
 
 
 def part(path: str) -> Any:
@@ -113,6 +117,7 @@ class ProjectPart:
     _people: ProjectPeople = part("people:ProjectPeople")
     _requests: WriterRequests = part("live.requests:WriterRequests")
     _rules: Rules = part("rules.rule_files:Rules")
+    _training: Training = part("models.trainings:Training")
 
 
 @check_keywords
@@ -201,3 +206,29 @@ class ProjectParts:
                 raise UsageError(f"{log.place} is a database: connect to it with a client of its own")
             connection: sqlite3.Connection = connect()
             return connection
+
+    def training_set(
+        self,
+        event: str | None = None,
+        *,
+        as_of: Moment | None = None,
+        fold: int | str | None = None,
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
+    ) -> TrainingFrame:
+        """Get labeled rows with the inputs of model.yaml, for pandas and scikit-learn: `X, y = project.training_set()`.
+
+        `.train` and `.test` are the two parts of the fold; `.rows` has id, time, key, amount and verdict of each row.
+        For the options see `training_sets.write`, which writes them as Parquet.
+
+        Raises: UsageError if there are no events, or pandas is not installed.
+        """
+        return self.training_sets.frame(event, as_of=as_of, fold=fold, files=files, labels=labels, order=order)
+
+    def thresholds(self, event: str = "", *, model: str = "", what_if: WhatIf | None = None) -> Cutoffs:
+        """Compute the thresholds of the score with the lowest cost; `cutoffs.thresholds(apply=True)` activates them.
+
+        Raises: UsageError if there is no model, no test rows or no costs.
+        """
+        return self.cutoffs.thresholds(event, model=model, what_if=what_if)[0]

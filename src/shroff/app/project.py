@@ -49,7 +49,13 @@ if TYPE_CHECKING:
     from shroff.worker.answers import Events
     from shroff.worker.ingest import IngestReport
 
-SHOWN_PARTS = ("label_reports", "lists", "model", "models", "quarantine", "rules")  # beside the calls, in `dir`
+# Parts that programs and notebooks use: beside the calls, in `dir`
+SHOWN_PARTS = (
+    *("agreements", "backtests", "cases", "cutoffs", "drafts", "health", "history", "jobs", "label_reports", "lake"),
+    *("letters", "lists", "live", "log", "model", "models", "notices", "online", "people", "quarantine", "retention"),
+    *("rules", "silences", "sinks", "source", "sql", "tables", "thresholds", "training", "training_set"),
+    *("training_sets", "versions"),
+)
 TUTORIAL = "tutorial"  # the folder of its files
 _NAME_LINE = re.compile("^name: .*$", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
@@ -230,6 +236,7 @@ class Project(Printed, _Parts):
         as_of: Moment | None = None,
         files: Files = (),
         engine: str = "batch",
+        floats: bool = False,
     ) -> pa.Table:
         """Compute the features of one type's events, with columns `id`, `seq` and `entity.name`.
 
@@ -237,21 +244,22 @@ class Project(Printed, _Parts):
             events: Events to use instead of the log, in their order: a data frame, or mappings, as in `decide`.
             as_of: Only events up to this time; a day is its start in UTC. The values do not depend on it.
             files: Files to use instead of the log, in their order.
+            floats: Money as 64-bit floats, which scikit-learn takes.
 
         Returns: An Arrow table with a row for each event: money is decimal, durations are seconds, null is missing.
         Raises: UsageError if there is no such type, or no log yet.
         """
-        return self.tables.features(event, events, as_of=as_of, files=files, engine=engine)
+        return self.tables.features(event, events, as_of=as_of, files=files, engine=engine, floats=floats)
 
-    def events(self, event: str | None = None, *, as_of: Moment | None = None) -> pa.Table:
-        """Get the events of one type, with columns `seq` and its fields; up to `as_of`, as in `features`.
+    def events(self, event: str | None = None, *, as_of: Moment | None = None, floats: bool = False) -> pa.Table:
+        """Get the events of one type, with columns `seq` and its fields; `as_of` and `floats` as in `features`.
 
         Without a type: events of all types with their fields as JSON, as in `shroff export events --format parquet`.
 
         Returns: A row for each event, in the order of the log. Money is decimal, times are UTC, null is missing.
         Raises: UsageError if there is no such type, or no log yet.
         """
-        return self.tables.events(event, as_of=as_of)
+        return self.tables.events(event, as_of=as_of, floats=floats)
 
     def labels(self, *, as_of: Moment | None = None) -> pa.Table:
         """Get one row for each event with a label at `as_of`, with its verdict at that time.

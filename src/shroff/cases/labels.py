@@ -14,6 +14,7 @@ from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.language.values import DAY_MS
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
+from shroff.runtime.texts import Printed, many, table
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 
@@ -70,7 +71,7 @@ class CurvePoint(FrozenStruct):
     at_risk: int
 
 
-class Maturity(FrozenStruct):
+class Maturity(Printed, FrozenStruct):
     """Number of frauds known n days after their event, of those known within the days of the curve.
 
     Of `frauds` in force at `as_of_ms`, the curve rests on all but `too_young`, whose last day is not over, and
@@ -82,6 +83,11 @@ class Maturity(FrozenStruct):
     too_young: int
     later: int
     points: tuple[CurvePoint, ...]
+
+    def __repr__(self) -> str:
+        head = f"{many(self.frauds, 'fraud')}: {self.too_young:,} too young for the curve, {self.later:,} known later"
+        rows = [[f"{point.days} days", f"{point.share:.1%}"] for point in self.points]
+        return f"{head}\n{table(rows, ['known within', 'share'])}"
 
     def known_shares(self) -> list[tuple[float, float]]:
         """The share of all frauds that is known after 0, 1, 2, ... days, with its standard deviation; none unknown.

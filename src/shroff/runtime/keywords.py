@@ -19,7 +19,15 @@ _UNPACK = re.compile(r"Unpack\[(\w+)\]")
 
 
 def check_keywords(class_: type[One]) -> type[One]:
-    """Make the public methods that a class defines refuse keywords that they do not have; return the class."""
+    """Make the public methods that a class defines refuse keywords that they do not have; return the class.
+
+    >>> @check_keywords
+    ... class Tests:
+    ...     def run(self, *, rules: str = "") -> None: ...
+    >>> Tests().run(rule="drafts")
+    Traceback (most recent call last):
+    TypeError: run() got an unexpected keyword argument 'rule'. Did you mean rules?
+    """
     for name, value in list(vars(class_).items()):
         if isinstance(value, FunctionType) and not name.startswith("_"):
             known = keywords_of(value)

@@ -75,12 +75,17 @@ class ScoreQueue:
         self.line = RequestQueue(told, waiting_max=waiting_max, age_s_max=age_s_max)
         self._wake, self._tell = wake, tell
 
+    @staticmethod
+    def is_ready() -> bool:
+        """Whether a score needs no compiler; else a second process compiles what it needs."""
+        return is_ready_to_foresee()
+
     def put(self, request: PendingRequest) -> None:
         """Put a request at the end of the line.
 
         Raises: TurnedAwayError if it would wait for too long; TransientError if the code that scores is compiled first.
         """
-        if not is_ready_to_foresee():
+        if not self.is_ready():
             raise TransientError(COMPILING)
         self.line.put(request)
         self._wake()

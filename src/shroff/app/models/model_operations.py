@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec.structs import asdict, astuple
 
+from shroff.app.models.model_frames import table_of
 from shroff.app.models.promotion import Deployment, ListedModel
 from shroff.app.models.training_operations import TrainedModel
 from shroff.errors import UsageError
@@ -79,19 +80,7 @@ class Models(OperationAnswer):
     def text(self) -> str:
         text = f"{many(len(self.models), 'model')}."
         if self.models:
-            # When a model was made, to the minute of UTC
-            rows = [
-                (
-                    model.id,
-                    one_line(model.made_at[:16].replace("T", " ")) or "-",
-                    model.event,
-                    model.role,
-                    model.learner,
-                    _state(model),
-                )
-                for model in self.models
-            ]
-            text += "\n" + table(rows, "model made scores role learner gates".split())
+            text += "\n" + table_of(self.models)
         for model in self.models:
             redefined = [f"{model.id}: {_redefined(model.redefined)}"] if model.redefined else []
             lines = (*redefined, *([model.unused] if model.unused else []), *model.damaged)
@@ -105,14 +94,6 @@ class Models(OperationAnswer):
 def _redefined(names: Sequence[str]) -> str:
     means = "means" if len(names) == 1 else "mean"
     return f"{one_line(', '.join(names))} {means} something else now than at training"
-
-
-def _state(model: ListedModel) -> str:
-    if model.problem or not model.is_judged:
-        return model.problem or "not judged"
-    if model.unwaived:
-        return f"failed: {', '.join(model.unwaived)}"
-    return f"waived: {', '.join(model.failed)}" if model.failed else "passed"
 
 
 @operation("models list", right="read:definitions", http="GET /models")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import field
 from msgspec.structs import asdict
 
 from shroff import config
+from shroff.app.models.model_frames import ModelList
 from shroff.app.models.role_changes import (
     challenged,
     is_rollback,
@@ -38,7 +39,7 @@ from shroff.models.in_force import (
 from shroff.models.registry import CARD, GateResult, ModelSummary, Stored
 from shroff.operations.declaration import OperationAnswer
 from shroff.runtime.atomic_files import own
-from shroff.runtime.texts import argument, many
+from shroff.runtime.texts import Printed, argument, many
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from shroff.replay.notebook import Moment
     from shroff.streams.log import Record
     from shroff.training.comparison import Comparison
+    from shroff.training.train import TrainReport
 
 PROMOTED = "promoted"
 REFUSED = "refused"
@@ -171,10 +173,13 @@ def _overtaken(id_: str, champion: str, now: str) -> str:
 # ---- the calls
 
 
-class Promotions(ProjectPart):
+class Promotions(Printed, ProjectPart):
     """Active models of the registry: read and change them, also beside a writer."""
 
-    def all(self) -> list[ListedModel]:
+    def __repr__(self) -> str:
+        return repr(self.all())
+
+    def all(self) -> ModelList:
         """List the models of the registry with their state, newest first."""
         in_force = self.in_force()
         changed: dict[str, tuple[str, ...]] = {}
@@ -186,7 +191,7 @@ class Promotions(ProjectPart):
         found = sorted(
             self._registry.summaries(), key=lambda summary: summary.made_at, reverse=True
         )  # of equal ones by id
-        return [
+        return ModelList(
             ListedModel(
                 **asdict(model),
                 role=next((role for force in in_force.values() if (role := role_of(force, model.id))), ""),
@@ -195,7 +200,40 @@ class Promotions(ProjectPart):
                 unwaived=in_force.get(model.event, InForce()).unwaived(model.id, model.failed),
             )
             for model in found
-        ]
+        )
+
+    def add(
+        self,
+        fitted: Any,
+        check: Any,
+        event: str | None = None,
+        *,
+        inputs: Sequence[str] | None = None,
+        trained_until: Moment | None = None,
+        as_of: Moment | None = None,
+        promote: bool = False,
+        calibrate: bool = False,
+        tolerance: float | None = None,
+        by: str = "",
+    ) -> TrainReport:
+        """Add a fitted classifier of XGBoost, LightGBM or scikit-learn; see `training.import_model`.
+
+        Args:
+            check: The frame that it scores, with the inputs as its columns: `X_test`.
+            inputs: The expressions of model.yaml that its columns are; by default the names of the columns.
+        """
+        return self._training.import_model(
+            fitted,
+            event,
+            check=check,
+            inputs=inputs,
+            trained_until=trained_until,
+            as_of=as_of,
+            promote=promote,
+            calibrate=calibrate,
+            tolerance=tolerance,
+            by=by,
+        )
 
     def one(self, id_: str) -> ModelDetails:
         """Get one model. Raises: UsageError if there is none; RegistryError if it is damaged."""
@@ -290,18 +328,21 @@ class Promotions(ProjectPart):
 
         return self._change(event, "", ROLLED_BACK, back, by)
 
-    def shadow(self, id_: str, *, stop: bool = False) -> Deployment:
-        """Put a model in shadow: it scores every event, without effect. With `stop`, take it out."""
+    def shadow(self, id_: str, *, stop: bool = False, by: str = "") -> Deployment:
+        """Put a model in shadow: it scores every event, without effect. With `stop`, take it out.
+
+        `by`: the user, for the audit log.
+        """
         if stop:
 
             def change(found: InForce, then: InForce) -> InForce:
                 is_done = role_of(found, id_) != "shadow" and role_of(then, id_) == "shadow"
                 return found if is_done else unshadowed(found, id_)
 
-            return self._change(self._event_tried(id_), id_, OUT_OF_SHADOW, change)
+            return self._change(self._event_tried(id_), id_, OUT_OF_SHADOW, change, by)
         stored = self._loadable(id_)
         named = Named(id_, stored.digest)
-        return self._change(stored.event, id_, IN_SHADOW, lambda active, _then: shadowed(active, named))
+        return self._change(stored.event, id_, IN_SHADOW, lambda active, _then: shadowed(active, named), by)
 
     def challenge(self, id_: str, share: float, entity: str) -> Deployment:
         """Let a model score a share of an entity's keys instead of the champion, by a hash of model and key.

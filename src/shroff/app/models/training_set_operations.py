@@ -55,7 +55,7 @@ class BuiltTrainingSet(ReportAnswer["SetReport"]):
 
     def text(self) -> str:
         if self.equal is UNSET:
-            return _text(self.report)
+            return set_text(self.report)
         if self.equal:
             return f"{self.asked}: identical bytes, rebuilt in {self.report.seconds:.1f} s."
         why = [f"  {one_line(words)}" for words in self.why or ["its input has not changed"]]
@@ -126,7 +126,7 @@ def _answer(report: SetReport, **more: Any) -> BuiltTrainingSet:
     )
 
 
-def _text(report: SetReport) -> str:
+def set_text(report: SetReport) -> str:
     manifest, fold = report.manifest, report.manifest.fold
     counts = {
         "fraud": manifest.fraud,

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from shroff.app.arrow_tables import Files, InputFiles
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
+from shroff.runtime.texts import Printed
 from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shroff.app.models.model_frames import TrainingFrame
     from shroff.log.columns.tables import Way
     from shroff.log.state.feature_events import LeftOut
     from shroff.models.definitions import ModelSettings
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 NO_EVENTS = "There are no events for a training set: add events and labels with 'shroff ingest FILE'."
 
 
-class SetReport(FrozenStruct):
+class SetReport(Printed, FrozenStruct):
     """A training set that was written.
 
     Args:
@@ -41,6 +43,11 @@ class SetReport(FrozenStruct):
     seconds: float
     left: LeftOut
     remarks: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        from shroff.app.models.training_set_operations import set_text
+
+        return set_text(self)
 
 
 class SetAgain(FrozenStruct):
@@ -106,6 +113,30 @@ class TrainingSets(ProjectPart):
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
             return self._write(Path(out), settings, found, as_of_ms, fold, way)
+
+    def frame(
+        self,
+        event: str | None = None,
+        *,
+        as_of: Moment | None = None,
+        fold: int | str | None = None,
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
+    ) -> TrainingFrame:
+        """Get the labeled rows of a training set for pandas and scikit-learn: `X, y = project.training_set()`.
+
+        The options are those of `write`. Amounts are floats in whole units, texts are categories.
+
+        Raises: UsageError as `write`, and if pandas is not installed.
+        """
+        from shroff.app.models.model_frames import TrainingFrame
+
+        with TemporaryDirectory(prefix="shroff-") as scratch:
+            out = Path(scratch) / "set"
+            made = self.write(out, event, as_of=as_of, fold=fold, files=files, labels=labels, order=order)
+            names = [input_.name for input_ in made.manifest.inputs]
+            return TrainingFrame.read(out, names, self._definitions.settings.money_places)
 
     def again(
         self,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from shroff import config
 from shroff.app.arrow_tables import Files, InputFiles, paths
@@ -155,10 +156,10 @@ class Training(ProjectPart):
 
     def import_model(
         self,
-        file: str | Path,
+        file: str | Path | Any,
         event: str | None = None,
         *,
-        check: str | Path,
+        check: str | Path | Any,
         as_of: Moment | None = None,
         promote: bool = False,
         by: str = "",
@@ -173,9 +174,11 @@ class Training(ProjectPart):
         """Import a model trained elsewhere: check it on rows, evaluate it like a model trained here, and store it.
 
         Args:
-            file: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX.
+            file: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX. Or a fitted classifier of XGBoost, LightGBM or
+                scikit-learn, which is written in such a format.
             event: The event type; may be left out where model.yaml has one.
-            check: Rows (CSV, JSON lines, Parquet) with the inputs' values and the model's own `score` or `margin`.
+            check: Rows (CSV, JSON lines, Parquet) with the inputs' values and the model's own `score` or `margin`. For
+                a fitted classifier the frame that it scores, with the inputs as its columns.
             as_of: Use the labels known at this time; by default the time of the log's last record.
             promote: Promote it if its gates passed.
             inputs: What it reads, in the order of its features: expressions, one text with commas between them, or the
@@ -204,6 +207,28 @@ class Training(ProjectPart):
         from shroff.training.sets.sources import log_source
         from shroff.training.train import train_model
 
+        if not isinstance(file, str | Path):
+            from shroff.app.models.model_frames import written_model
+
+            if isinstance(inputs, str | Path | Mapping):
+                raise UsageError("inputs of a fitted classifier are a list, in the order of the columns of check.")
+            with TemporaryDirectory(prefix="shroff-") as folder:
+                written = written_model(file, check, inputs, Path(folder))
+                return self.import_model(
+                    written.model,
+                    event,
+                    check=written.rows,
+                    as_of=as_of,
+                    promote=promote,
+                    by=by,
+                    steps=steps,
+                    inputs=written.inputs,
+                    categories={**written.categories, **(categories or {})},
+                    trained_until=trained_until,
+                    calibrate=calibrate,
+                    rounds=rounds,
+                    tolerance=written.tolerance if tolerance is None else tolerance,
+                )
         path, definitions = Path(file), self._definitions
         event = self._event_of(event)
         names = [name for name in reversed([*entries(IMPORTERS)]) if name.startswith("model.")]  # shroff's own last

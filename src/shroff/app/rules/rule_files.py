@@ -19,6 +19,7 @@ from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
 from shroff.runtime.atomic_files import own
 from shroff.runtime.entry_points import IMPORTERS, load_entry
+from shroff.runtime.texts import Printed, table
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -90,8 +91,12 @@ def subject_of(rule: str) -> str:
     return f"rule {rule}"
 
 
-class Rules(ProjectPart):
+class Rules(Printed, ProjectPart):
     """Rules of a project, as files."""
+
+    def __repr__(self) -> str:
+        rows = [[rule.id, rule.on, rule.effect, file.name] for file in self.files() for rule in file.rules]
+        return table(rows, ["rule", "on", "effect", "file"]) if rows else "no rules: rules/NAME.yaml has some"
 
     def files(self) -> list[RuleFile]:
         """Get all rule files, by name."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.005  # between two looks for a reply, longer each time,
 LOOK_S_MAX = 0.1  # up to this
+COMPILING_LOOKS = 600  # for a minute a score waits in a fresh clone, whose code is compiled first
 
 One = TypeVar("One")
 
@@ -75,6 +76,10 @@ class WriterClient:
             raise TurnedAwayError(self.queue.why_closed, is_overload=False)
         if not submissions:
             return []
+        for _ in range(COMPILING_LOOKS):
+            if self.scores.is_ready():
+                break
+            await asyncio.sleep(LOOK_S_MAX)
         try:
             return await self._answers_to(submissions, reader, self.scores.put, LATER)
         except TurnedAwayError as error:
