@@ -134,6 +134,19 @@ def sentence(words: str) -> str:
     return f"{bare if is_name else sentence_case(bare)}."
 
 
+def in_two_lines(name: str) -> Markup:
+    """Break a heading at the space that is nearest to its middle, so that its column is no wider than need be.
+
+    >>> in_two_lines("Fraud rate of reviews"), in_two_lines("Volume")
+    (Markup('Fraud rate <br>of reviews'), Markup('Volume'))
+    """
+    spaces = [at for at, letter in enumerate(name) if letter == " "]
+    if not spaces:
+        return escape(name)
+    middle = min(spaces, key=lambda at: abs(2 * at - len(name)))
+    return Markup("{} <br>{}").format(name[:middle], name[middle + 1 :])
+
+
 def sentence_case(words: str) -> str:
     """Words with a capital at their beginning."""
     return f"{words[:1].upper()}{words[1:]}"
@@ -209,6 +222,7 @@ def _signed(text: str) -> str:
 FILTERS = {
     "count": count,
     "day": day,
+    "in_two_lines": in_two_lines,
     "initials": initials,
     "lasting": lasting,
     "moment": moment,
