@@ -31,7 +31,7 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, Log, Record
 
 SHARED_MAX = 8  # keys of each other entity whose events are looked for
-MANY = 20  # a key that more others share (a large merchant, a public network) links nobody
+MANY = 8  # a key that more others share (a large merchant, a public network) links nobody
 TOTALS_MAX = 1_000  # events of a key that are added up, the newest
 KEYS_BLOCK = 256  # records of which keys are listed at first; later blocks double
 KEYS_BLOCK_MAX = 2_048
