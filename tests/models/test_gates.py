@@ -167,6 +167,7 @@ def test_without_a_champion_it_is_held_against_what_is_in_force_then():
         True,
         pytest.approx(evaluated_alone().compared["rules_only"].differences[gate.metric].mean, abs=1e-6),
     )
+    assert strong.limit == "above rules alone by more than noise"
     assert strong.note.startswith("there is no champion, so against rules alone: 95 % interval +")
     assert not judged(gate, lots).passed
     assert not judged(ModelGate("average_precision", above_champion_by=0.99)).passed
@@ -184,6 +185,7 @@ def test_where_nothing_was_decided_it_is_held_against_approving_all():
 
     assert found.passed
     assert found.note.startswith("there is no champion, so against approving all: ")
+    assert found.limit == "above approving all by more than noise"
     assert (alone.passed, alone.value) == (False, None)
 
 

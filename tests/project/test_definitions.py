@@ -270,6 +270,11 @@ def test_a_failing_rule_test_names_the_event_and_what_the_rule_read_there():
         ),
         ("card.mean * 3 < this.amount", "3 * sum(payment.amount) over 7d < this.amount * count(payment) over 7d"),
         ("card.to_mean > 6", "this.amount * count(payment) over 7d > 6 * sum(payment.amount) over 7d"),
+        (
+            "this.amount > 3 * (sum(payment.amount) over 7d / count(payment) over 7d)",
+            "this.amount * count(payment) over 7d > 3 * sum(payment.amount) over 7d",
+        ),
+        ("this.amount > 3 * card.quotient", "this.amount * count(payment) over 7d > 3 * card.spent"),
         ("this.amount > 3 * std(payment.amount) over 7d", "a std has no exact form"),
         ("this.amount > 4 * mean(payment.amount) over 7d", ""),  # a power of two multiplies floats exactly
         ("this.amount > mean(payment.amount) over 7d", ""),
@@ -278,6 +283,7 @@ def test_a_failing_rule_test_names_the_event_and_what_the_rule_read_there():
 )
 def test_money_beside_a_multiple_of_a_mean_is_warned_of_with_the_exact_form(when: str, exact: str):
     features = "card:\n  mean: mean(payment.amount) over 7d\n  to_mean: this.amount / card.mean\n"
+    features += "  spent: sum(payment.amount) over 7d\n  quotient: card.spent / count(payment) over 7d\n"
     rule = "- {{ id: far, on: payment, by: card, effect: review, when: {} }}\n"
     files = {"shroff.yaml": FILES["shroff.yaml"], "events.yaml": FILES["events.yaml"], "features.yaml": features}
     warnings = load_definitions({**files, "rules/r.yaml": rule.format(when)}).warnings

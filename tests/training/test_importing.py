@@ -197,7 +197,7 @@ def test_without_model_yaml_the_gates_hold_that_hold_by_default(days, tmp_path):
     report = import_it(project, tmp_path)
 
     assert [gate.words for gate in report.gates] == [
-        "average_precision above the champion by more than noise",
+        "average_precision above rules alone by more than noise",
         "leak_test required",
     ]
     assert not report.promoted

@@ -176,7 +176,7 @@ def test_a_model_of_lots_is_not_promoted_where_no_gates_are_written(tmp_path: Pa
 
     assert (report.promoted, report.is_champion) == (False, False)
     assert [gate.words for gate in report.gates if not gate.passed] == [
-        "average_precision above the champion by more than noise"
+        "average_precision above rules alone by more than noise"
     ]
     assert lots.models.all()[0].role == ""
     assert bank(tmp_path / "real", days, model=model).train(promote=True).promoted

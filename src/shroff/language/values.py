@@ -225,7 +225,11 @@ def parse_money(text: str, places: int) -> int:
 def parse_number(text: str, places: int) -> int:
     """Parse a decimal, rounded half-even to `places`, as the value times 10**places."""
     digits, found = parse_decimal(text)
-    return check_units(rescale_half_even(digits, found, places), text)
+    units = rescale_half_even(digits, found, places)
+    if not -UNITS_MAX <= units <= UNITS_MAX:
+        largest = f"{UNITS_MAX // 10**places:,}"
+        raise ValueError(f"{text} is beyond {largest}, the largest value with {places} places (10^15 smallest units)")
+    return units
 
 
 def check_units(units: int, text: str) -> int:

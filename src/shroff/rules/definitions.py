@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 
 from shroff.errors import Problem, nearest
@@ -369,22 +369,42 @@ def _inexact(part: Node, features: FeatureTypes) -> tuple[str, str] | None:
         is_ratio, other = product.operator == "/", sides[1 - at]
         for mean, factor in ((product.right, product.left), (product.left, product.right))[: 1 if is_ratio else 2]:
             found, (amount, times) = defined(mean), (factor, other) if is_ratio else (other, factor)
-            if not isinstance(found, Aggregate) or found.function not in {"mean", "std"} or found.argument is None:
+            noun, sum_and_count = _float_of(found, defined)
+            if not noun:
                 continue
             number, is_exact = unconverted(times), unconverted(amount).type.kind in {"money", "number"}
             if not is_exact or (isinstance(number, Literal) and number.value in _POWERS):
                 continue
-            words = f"compares {text_of(unconverted(amount))} with a multiple of a {found.function}, which is a float: "
+            words = f"compares {text_of(unconverted(amount))} with a multiple of a {noun}, which is a float: "
             words += "equal amounts can differ in their last digit."
-            if found.function == "std":
+            if sum_and_count is None:
                 return words, "Leave a margin where equal amounts matter: a std has no exact form."
-            count = replace(found, type=INTEGER, function="count", argument=None)
-            total = replace(found, type=found.argument.type, function="sum")
+            total, count = sum_and_count
             exact = [f"{text_of(unconverted(amount))} * {text_of(count)}", f"{text_of(number)} * {text_of(total)}"]
             operator = f" {part.operator} " if isinstance(part, Compare) else ""
             is_left = is_ratio == (at == 0)  # the amount stands before the operator
             return words, f"Write {operator.join(exact if is_left else exact[::-1])}: it is exact."
     return None
+
+
+def _float_of(node: Node, defined: Callable[[Node], Node]) -> tuple[str, tuple[Node, Node] | None]:
+    """Return the noun for a float of exact values, with its sum and count; an empty text for anything else.
+
+    Args:
+        defined: Gives the expression of a feature.
+    """
+    if isinstance(node, Aggregate) and node.argument is not None:
+        if node.function == "std":
+            return "std", None
+        if node.function == "mean":
+            tally = replace(node, type=INTEGER, function="count", argument=None)
+            return "mean", (replace(node, type=node.argument.type, function="sum"), tally)
+    if isinstance(node, Arithmetic) and node.operator == "/":
+        total, count = defined(node.left), defined(node.right)
+        is_sum = isinstance(total, Aggregate) and total.function == "sum"
+        if is_sum and isinstance(count, Aggregate) and count.function == "count":
+            return "quotient of a sum and a count", (unconverted(node.left), unconverted(node.right))
+    return "", None
 
 
 def _leaves_out_this(side: Aggregate, on: str) -> bool:

@@ -35,6 +35,7 @@ COMPARED_WITH = "compared_with"  # in a manifest: the champion, null where there
 CURE = "train again, or waive it"
 _ALONE = {RULES_ONLY: "rules alone", APPROVE_ALL: "approving all"}  # what is in force without a model
 _ABOVE = "above the champion by "
+_ABOVE_ALONE = {words: f"above {words} by " for words in _ALONE.values()}  # without a champion
 _SINCE = "model.yaml has it only since the model was trained"
 
 
@@ -129,7 +130,7 @@ def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Pro
     note = f"{why}: {CURE}"
     return [
         replace(result, passed=False, note=note)
-        if result.name == SLICE_COLLAPSE or result.limit.startswith(_ABOVE)
+        if result.name == SLICE_COLLAPSE or result.limit.startswith((_ABOVE, *_ABOVE_ALONE.values()))
         else result
         for result in results
     ]
@@ -175,6 +176,7 @@ def _above_champion(metric: str, by: str | float, measured: GateFigures) -> Gate
         if measured.without is None:
             return replace(failed, note=f"there is no champion, and it was not compared with rules alone: {CURE}")
         alone, champion = measured.without
+        failed = replace(failed, limit=f"{_ABOVE_ALONE.get(alone, f'above {alone} by ')}{words}")
         against = f"there is no champion, so against {alone}: "
     if champion.rows == 0:
         note = "every test row lies before the end of the champion's training data, so none is left to compare the two"
