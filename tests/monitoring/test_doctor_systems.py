@@ -98,6 +98,34 @@ def test_with_all_variables_set_nothing_is_said_of_them(tmp_path, monkeypatch, l
     )
 
 
+def test_a_variable_of_mail_or_of_a_notice_that_is_not_set_is_told_by_check_and_doctor(tmp_path, capsys):
+    project = bank(tmp_path / "bank", 'mail: { smtp: "smtp://${SMTP_HOST}:25" }\n')
+    notice = 'on: flag\nchannel: webhook\nurl: https://chat.example/x\nsecret: ${CHAT_SECRET}\n'
+    (tmp_path / "bank/notices").mkdir()
+    (tmp_path / "bank/notices/chat.yaml").write_text(notice, encoding="utf-8")
+    project = app.open(tmp_path / "bank")
+    words = " ".join(finding.words for finding in found(project)["variables"])
+    run(["-C", str(tmp_path / "bank"), "check"])
+    printed = capsys.readouterr().out
+
+    for variable in ("SMTP_HOST", "CHAT_SECRET"):
+        assert variable in words
+        assert f"the variable {variable} of the environment is not set" in printed
+
+
+def test_a_notice_on_flags_that_no_rule_names_is_told_by_check_and_doctor(tmp_path, capsys):
+    bank(tmp_path / "bank", "")
+    (tmp_path / "bank/notices").mkdir()
+    (tmp_path / "bank/notices/lonely.yaml").write_text("on: flag\nto: a@bank.example\n", encoding="utf-8")
+    (finding,) = found(app.open(tmp_path / "bank"))["notices"]
+    status = run(["-C", str(tmp_path / "bank"), "check"])
+
+    assert finding.state == "wrong"
+    assert "no rule names this notice, so it is never sent" in finding.words
+    assert "Write 'notify: lonely' in a rule" in capsys.readouterr().out
+    assert status == 0
+
+
 # ---- systems
 
 

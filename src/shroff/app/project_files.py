@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.proposals.fallbacks import fallback_problems
-from shroff.app.system_names import id_problems, name_problems, unread_mappings
+from shroff.app.system_names import id_problems, name_problems, unread_mappings, variables_not_set
 from shroff.errors import DefinitionError, Problem, ShroffError, UsageError, ended
 from shroff.events.intake import Intake
 from shroff.events.redaction import keeping_hashed
@@ -77,7 +77,8 @@ def check(context: ProjectContext, *, with_log: bool = True) -> ruletests.CheckR
     report = ruletests.check(context.loaded, context.log.hasher, context.read_once)
     if report.definitions is not None:
         errors = (*report.errors, *problems_of(report.definitions.unloaded()))
-        warnings = (*report.warnings, *padded_values(context.loaded.files or {}))
+        files = context.loaded.files or {}
+        warnings = (*report.warnings, *padded_values(files), *variables_not_set(files).values())
         report = replace(report, errors=errors, warnings=warnings)
     report = replace(report, source_line=partial(line_of, context.paths.folder))
     return _held_against_log(context, report) if with_log else report

@@ -12,7 +12,7 @@ from shroff.app.lakes import lake_mistake
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
 from shroff.events.mapping import LABEL, place_values
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextMapping
 from shroff.language.yaml import text as yamltext
 from shroff.project.policy import OUTCOMES
 from shroff.project.settings.installed import settings_of
@@ -57,6 +57,32 @@ def unread_mappings(events: Events, systems: Systems) -> list[Problem]:
         words = "label.from.json in events.yaml is read from files only, by no source"
         found.append((next(iter(own.values())), f"{words}. Add label to 'events' of the source that brings labels."))
     return [Problem(config.PROJECT_FILE, 0, 0, ".".join(source.place), words) for source, words in found]
+
+
+def variables_not_set(files: TextMapping) -> dict[str, Problem]:
+    """A warning by the name of each variable of the environment that settings or notices read and that is not set."""
+    found: dict[str, Problem] = {}
+    for name in sorted(files):
+        is_read = name == config.PROJECT_FILE or (name.startswith("notices/") and name.endswith(".yaml"))
+        if not is_read or "${" not in files[name]:
+            continue
+        for scalar in _scalars(yamltext.read(files[name], name, [])):
+            for variable in config.unset(scalar.text):
+                words = f"the variable {variable} of the environment is not set."
+                found.setdefault(variable, scalar.problem(words, "Set it where shroff runs."))
+    return found
+
+
+def _scalars(node: yamltext.Node | None) -> Iterator[yamltext.Scalar]:
+    match node:
+        case yamltext.Scalar():
+            yield node
+        case yamltext.Sequence(items=items):
+            for item in items:
+                yield from _scalars(item)
+        case yamltext.Mapping(entries=entries):
+            for _, value in entries:
+                yield from _scalars(value)
 
 
 def id_problems(events: Events, systems: Systems, text: str) -> list[Problem]:

@@ -197,6 +197,11 @@ def _hold_against_rules(
         elif notice.event and notice.event != rule.on:
             words = f"rule {rule.id} names this notice and is on {rule.on}; the notice is about {notice.event}."
             notice.place.report(problems, words, "Write a separate notice for that event type.")
+    named = {rule.notify for rule in definitions.rules}
+    for notice in found.values():
+        if notice.on == "flag" and notice.name not in named and notice.place is not None:
+            hint = f"Write 'notify: {notice.name}' in a rule, or another trigger under 'on'."
+            notice.place.report(warnings, "no rule names this notice, so it is never sent.", hint)
 
 
 class _NoticeLoader:

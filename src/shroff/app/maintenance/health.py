@@ -17,8 +17,10 @@ from shroff.app.notices import notice_systems
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, check
 from shroff.app.project_log import KEY_CURE
-from shroff.errors import ShroffError, StorageError, UsageError, os_words
+from shroff.app.system_names import variables_not_set
+from shroff.errors import Problem, ShroffError, StorageError, UsageError, os_words
 from shroff.events.event import time_text
+from shroff.json_types import TextMapping
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
 from shroff.project.definitions import Definitions
 from shroff.runtime.entry_points import CHECKS, installed
@@ -122,9 +124,9 @@ class HealthChecks(ProjectPart):
         unread = list[Finding]()
         try:
             report = check(self._context, with_log=is_there)
-            definitions, errors = report.definitions, report.errors
+            definitions, errors, warnings = report.definitions, report.errors, report.warnings
         except (StorageError, OSError) as error:
-            definitions, errors = None, ()  # lists of hashed values cannot be read without the key
+            definitions, errors, warnings = None, (), ()  # lists of hashed values cannot be read without the key
             unread = [] if lost else [Finding("project", WRONG, os_words(error))]
 
         project = ExaminedProject(
@@ -155,6 +157,7 @@ class HealthChecks(ProjectPart):
         found += [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
         found += told("sources", lambda: look_at_pushed(systems.sources, [*PushedSources(self._context).troubles()]))
         found += told("watched files", lambda: look_at_watched([*PulledSources(self._context).watched_files()]))
+        found += _settings_findings(warnings, self._context.loaded.files or {}, systems)
         return Findings([*found, *look_at_variables(systems), *told("drift", lambda: findings(self._paths), NO_DRIFT)])
 
     def _routed(self) -> dict[str, System]:
@@ -321,6 +324,20 @@ class HealthChecks(ProjectPart):
         except StorageError as error:
             self._context.warnings.append(f"the result is not stored: {error}")
         return report
+
+
+def _settings_findings(warnings: Sequence[Problem], files: TextMapping, systems: Systems) -> list[Finding]:
+    """Findings for warnings of `check` because of which something is never sent or reached."""
+    from shroff.monitoring.doctor import WRONG, Finding
+    from shroff.monitoring.doctor_systems import unset_variables
+
+    variables = variables_not_set(files)
+    idle = [f"{problem}" for problem in warnings if problem.file.startswith("notices/")]
+    idle = [words for words in idle if words not in {f"{problem}" for problem in variables.values()}]
+    found = [Finding("notices", WRONG, "; ".join(idle), "'shroff check' shows each line.")] if idle else []
+    of_systems = unset_variables(systems)
+    others = [problem for name, problem in variables.items() if name not in of_systems]
+    return [*found, *(Finding("variables", WRONG, f"{problem}") for problem in others)]
 
 
 def _joined(found: Sequence[Finding], tried: Sequence[Finding]) -> list[Finding]:
