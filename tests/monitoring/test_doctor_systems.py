@@ -100,7 +100,7 @@ def test_with_all_variables_set_nothing_is_said_of_them(tmp_path, monkeypatch, l
 
 def test_a_variable_of_mail_or_of_a_notice_that_is_not_set_is_told_by_check_and_doctor(tmp_path, capsys):
     project = bank(tmp_path / "bank", 'mail: { smtp: "smtp://${SMTP_HOST}:25" }\n')
-    notice = 'on: flag\nchannel: webhook\nurl: https://chat.example/x\nsecret: ${CHAT_SECRET}\n'
+    notice = "on: flag\nchannel: webhook\nurl: https://chat.example/x\nsecret: ${CHAT_SECRET}\n"
     (tmp_path / "bank/notices").mkdir()
     (tmp_path / "bank/notices/chat.yaml").write_text(notice, encoding="utf-8")
     project = app.open(tmp_path / "bank")
