@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
-from shroff.language.calls import local_ms
 from shroff.language.expression_text import range_on_clock
-from shroff.language.values import HOUR_MS
 from shroff.models.keys import figure_text
 
 if TYPE_CHECKING:
     from shroff.explain.model import ModelReason
 
 MISSING = "missing"
+HOUR = timedelta(hours=1)
 SPACE = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 _TIME_IN_UTC = re.compile(r"\b\d\d:\d\d UTC")
@@ -182,12 +182,13 @@ def in_zone(html: str, zone: str) -> str:
 
     def local(match: re.Match[str]) -> str:
         at_ms, *hours = map(int, match[1].split())
-        offset_ms = local_ms(at_ms, zone) - at_ms
-        if offset_ms % HOUR_MS:
+        time = datetime.fromtimestamp(at_ms / 1_000, ZoneInfo(zone))
+        offset = time.utcoffset() or timedelta(0)
+        if offset % HOUR:
             return match[0]
         if not hours:
-            return f"<time>{datetime.fromtimestamp((at_ms + offset_ms) / 1_000, UTC):%H:%M}</time>"
-        now, low, high = ((hour + offset_ms // HOUR_MS) % 24 for hour in hours)
+            return f"<time>{time:%H:%M}</time>"
+        now, low, high = ((hour + offset // HOUR) % 24 for hour in hours)
         return f"<time>{range_on_clock('hour', low, high, now)}</time>"
 
     return _CLOCKS.sub(local, html)
