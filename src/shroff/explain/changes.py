@@ -21,7 +21,19 @@ import numpy as np
 from shroff.explain.past import PastDecision, reader_of
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import column_of
-from shroff.language.expression import Aggregate, FeatureValue, Literal, Node, Score, ThisField, beside_literals, walk
+from shroff.language.expression import (
+    Aggregate,
+    FeatureValue,
+    ItemFeature,
+    ItemField,
+    Literal,
+    Node,
+    Score,
+    ThisField,
+    beside_literals,
+    rewritten,
+    walk,
+)
 from shroff.language.types import Type
 from shroff.language.values import Value
 from shroff.models.columns import model_column
@@ -33,6 +45,7 @@ from shroff.rules.definitions import Rule
 from shroff.runtime.values import FrozenStruct, replace
 
 Variable = FeatureValue | ThisField
+_OF_ONE_EVENT = frozenset("max min first last quantile mode nth_last".split())  # aggregates whose value an event had
 
 
 class Counterfactual(FrozenStruct):
@@ -135,16 +148,65 @@ class Changes:
         for value in _compared(nodes, variable):
             below.update({value} if value < now else ())
             above.update({value} if value > now else ())
-        least = self._least(variable)
-        return sorted((limit for limit in below if limit >= least), reverse=True), sorted(above)
+        least, most = self._possible(variable)
+        return (
+            sorted((limit for limit in below if limit >= least), reverse=True),
+            sorted(limit for limit in above if limit <= most),
+        )
 
-    def _least(self, variable: Variable) -> float:
-        """What a value cannot be below: counts start at 0, those that include this event at 1."""
-        feature = self.definitions.features.get(variable.name) if isinstance(variable, FeatureValue) else None
+    def _possible(self, variable: Variable) -> tuple[float, float]:
+        """The least and the greatest value that the event allows, whatever other events there are."""
+        if isinstance(variable, ThisField):
+            return self._declared(self.event, variable.name)
+        feature = self.definitions.features.get(variable.name)
         node = None if feature is None else feature.node
-        if not isinstance(node, Aggregate) or not AGGREGATES[node.function].is_never_negative:
-            return -math.inf
-        return 1.0 if node.including and node.argument is None and node.condition is None else 0.0
+        if not isinstance(node, Aggregate):
+            return -math.inf, math.inf
+        least = 0.0 if AGGREGATES[node.function].is_never_negative else -math.inf
+        most = 1.0 if node.function == "share" else math.inf
+        if node.function in _OF_ONE_EVENT and isinstance(node.argument, ItemField) and node.event != "label":
+            least, most = self._declared(node.event, node.argument.name)
+        own = self._own_value(node)
+        if own is None:
+            return least, most
+        if node.function in {"count", "distinct"}:
+            return 1.0, most
+        if not isinstance(own, int | float):
+            return least, most
+        is_last = node.function == "last" or (node.function == "nth_last" and node.rank == (1, 1))
+        if node.function == "max" or is_last or (node.function == "sum" and self._has_no_negatives(node)):
+            least = max(least, own)
+        if node.function == "min" or is_last:
+            most = min(most, own)
+        return least, most
+
+    def _declared(self, event: str, name: str) -> tuple[float, float]:
+        """The bounds of a field in events.yaml."""
+        fields = (field for field in self.definitions.events.types[event].fields if field.name == name)
+        bounds = next((field.shape.bounds for field in fields), None)
+        return (-math.inf, math.inf) if bounds is None else (bounds.least, bounds.most)
+
+    def _has_no_negatives(self, node: Aggregate) -> bool:
+        """Whether events.yaml allows no negative value of what is summed."""
+        return isinstance(node.argument, ItemField) and self._declared(node.event, node.argument.name)[0] >= 0
+
+    def _own_value(self, node: Aggregate) -> Value:
+        """What this event adds to a window that includes it: of a count True; None if it adds nothing for sure."""
+        if not node.including or node.event != self.event or node.delay_ms or node.since_flag or node.via is not None:
+            return None
+        if node.condition is not None and self._of_this(node.condition) is not True:
+            return None
+        return True if node.argument is None else self._of_this(node.argument)
+
+    def _of_this(self, node: Node) -> Value:
+        """The value of an expression over aggregated events at this event; None if it reads more than its fields."""
+        parts = [*walk(node)]
+        if any(isinstance(part, ItemFeature | FeatureValue | Score) for part in parts):
+            return None
+        of_this: dict[Node, Node] = {
+            part: ThisField(part.type, part.name) for part in parts if isinstance(part, ItemField)
+        }
+        return reader_of(rewritten(node, of_this), self.definitions.reference)(self.seen)
 
     # ---- trying
 
