@@ -11,6 +11,7 @@ HEAD = (
     *("nameDest", "oldbalanceDest", "newbalanceDest", "isFraud", "isFlaggedFraud"),
 )
 HOURS = 48
+KNOWN_HOURS = 36  # of these the file says which payments were fraud; later ones are not charged back yet
 THEFT = 0.015  # this share of payments empties an account
 
 
@@ -35,7 +36,19 @@ def rows(count: int) -> Iterator[tuple[object, ...]]:
         payee = f"M{draw.randrange(60)}" if kind == "PAYMENT" else draw.choice(mules if is_theft else customers)
         there = 0.0 if kind == "PAYMENT" else round(draw.lognormvariate(9, 1), 2)
         got = 0.0 if kind == "PAYMENT" else round(there + amount, 2)
-        yield step, kind, amount, f"C{draw.randrange(10**9)}", held, after, payee, there, got, int(is_theft), 0
+        yield (
+            step,
+            kind,
+            amount,
+            f"C{draw.randrange(10**9)}",
+            held,
+            after,
+            payee,
+            there,
+            got,
+            int(is_theft and step <= KNOWN_HOURS),
+            0,
+        )
 
 
 def main() -> None:

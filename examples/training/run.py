@@ -4,7 +4,8 @@
     python examples/training/run.py --folder /tmp/training    # and keep the project
 
 A model is trained here and, if it is installed, on Spark. Then the service predicts over HTTP while new files arrive:
-one that is cut off, the same one whole, and one with wrong labels. Last, what AWS runs for a new file runs here.
+one whose label column was renamed, the same one corrected, and one with wrong labels. Last, what AWS runs for a new
+file runs here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
 from subprocess import Popen, run
@@ -47,7 +49,7 @@ SPARK_PARTITIONS = "2"
 PREDICTED_ROWS = 200
 FILE_S = 180.0  # at most, until a file that arrived is reported on
 SWITCH_S = 30.0  # at most, until the service uses a promoted model
-OK = 200
+COMPILES_S = 180.0  # at most, on a new machine
 NEXT = """
 What to do next:
   1. Keep the project: .venv/bin/python examples/training/run.py --folder /tmp/training
@@ -145,12 +147,13 @@ def serve_and_retrain(stage: Stage, arriving: Path) -> None:
             predictions = {first_champion: predict(api, payments)}
             show_predictions(payments, predictions[first_champion], first_champion)
 
-            print(f"\n{SECOND} arrives cut off in the middle of a line:", flush=True)
-            cut_off = stage.folder / SECOND
-            cut_off.write_bytes((arriving / SECOND).read_bytes()[:-100])
-            delivered(watcher, cut_off, watched)
+            print(f"\n{SECOND} arrives with its label column renamed to isFraud:", flush=True)
+            renamed = stage.folder / SECOND
+            text = (arriving / SECOND).read_text(encoding="utf-8")
+            renamed.write_text(text.replace(",Class\n", ",isFraud\n", 1), encoding="utf-8")
+            delivered(watcher, renamed, watched)
 
-            print(f"\n{SECOND} arrives again, whole. It has a kind of fraud that the champion does not know:")
+            print(f"\n{SECOND} arrives again, corrected. It has a kind of fraud that the champion does not know:")
             delivered(watcher, arriving / SECOND, watched)
             second_champion = champion(api, stage.folder)
             predictions[second_champion] = predict(api, payments)
@@ -188,14 +191,24 @@ class Api:
         self._headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
 
     def post(self, path: str, body: object) -> Any:
-        """Return the JSON answer. Raises: FailedError for another status than 200."""
+        """Return the JSON answer; wait while a new machine compiles the code that scores.
+
+        Raises: FailedError for another status than 200.
+        """
+        deadline = time.monotonic() + COMPILES_S
+        status, content = self._answer(path, body)
+        while status == HTTPStatus.SERVICE_UNAVAILABLE and time.monotonic() < deadline:
+            time.sleep(1.0)
+            status, content = self._answer(path, body)
+        if status != HTTPStatus.OK:
+            raise FailedError(f"POST {path}: {status} {content.decode()}")
+        return json.loads(content)
+
+    def _answer(self, path: str, body: object) -> tuple[int, bytes]:
         with closing(HTTPConnection("127.0.0.1", self._port, timeout=30)) as connection:
             connection.request("POST", path, json.dumps(body), self._headers)
             response = connection.getresponse()
-            content = response.read()
-        if response.status != OK:
-            raise FailedError(f"POST {path}: {response.status} {content.decode()}")
-        return json.loads(content)
+            return response.status, response.read()
 
 
 def created_key(stage: Stage) -> str:

@@ -72,7 +72,7 @@ def test_each_file_became_the_model_that_it_should(played):
     third = played.reported(rf"^  day-4\.csv: 600 events and 600 labels appended, ({MODEL}), not promoted")
     deployed = played.json("models/in_force.json")["payment"]
 
-    assert "day-3.csv: skipped: its last line is cut off" in played.output
+    assert "day-3.csv: skipped: day-3.csv lacks the column Class, which label needs." in played.output
     assert (deployed["champion"]["id"], [model["id"] for model in deployed["previous"]]) == (second, [first])
     assert list(played.json("predictions.json")) == [first, second]
     assert (played.folder / "models" / third).is_dir()

@@ -20,6 +20,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+import pandas as pd
 import pytest
 from confluent_kafka.admin import AdminClient
 from pymongo import MongoClient
@@ -78,24 +79,48 @@ def brokers(kafka: Any) -> Any:
             gone.result()
 
 
-def test_paysim_leaves_for_its_topics_the_webhook_and_the_lake(root, tmp_path, brokers, registry):
+def test_paysim_leaves_for_its_topics_the_webhook_the_lake_and_one_refund(root, tmp_path, brokers, registry):
     folder = tmp_path / "paysim"
     shown = played(root, "kafka-paysim", folder, KAFKA_BROKERS=brokers, REGISTRY=urlsplit(registry.address).netloc)
-    rows = [line.split(",") for line in (folder / "paysim.csv").read_text("utf-8").splitlines()[1:]]
-    frauds = sum(row[9] == "1" for row in rows)
+    payments = pd.read_csv(folder / "paysim.csv", dtype={"amount": str, "oldbalanceOrg": str, "newbalanceOrig": str})
+    payments.index = [f"paysim.csv:{number}" for number in range(1, len(payments) + 1)]
+    takes_out = payments["type"].isin(["TRANSFER", "CASH_OUT"])
+    emptied = payments[takes_out & (payments["amount"].map(Decimal) == payments["oldbalanceOrg"].map(Decimal))]
     alarms = [json.loads(line) for line in (folder / "alarms.jsonl").read_bytes().splitlines()]
     lake = folder / "lake"
 
-    assert len(rows) == MADE_UP["kafka-paysim"]
+    assert len(payments) == MADE_UP["kafka-paysim"]
     assert "payment under paysim.payments-value: " in shown
     assert "0 mismatches" in shown
-    assert counted(shown, "topic fraud_transaction") >= len(alarms) == frauds > 10
-    assert counted(shown, "topic fraud_transaction") + counted(shown, "topic non_fraud_transaction") == len(rows)
+    assert "What to do next:" in shown
+    assert {alarm["id"] for alarm in alarms} == set(emptied.index)
+    assert counted(shown, "topic fraud_transaction") >= len(alarms) > 10
+    assert counted(shown, "topic fraud_transaction") + counted(shown, "topic non_fraud_transaction") == len(payments)
     assert {alarm["outcome"] for alarm in alarms} == {"decline"}
-    assert len(list((lake / "fraud_confirmation").iterdir())) == frauds
-    assert len(list((lake / "email_confirmation").iterdir())) == 1
-    assert sum(len(path.read_bytes().splitlines()) for path in (lake / "transaction").iterdir()) == len(rows)
+    assert len(list((lake / "email_confirmation").iterdir())) == len(emptied)
+    assert sum(len(path.read_bytes().splitlines()) for path in (lake / "transaction").iterdir()) == len(payments)
     assert list((lake / "events").rglob("*.parquet"))
+
+    # Of three customers who say no, one was charged back, and of one an analyst says that the payment is genuine.
+    answers = json.loads((folder / "answers.json").read_text("utf-8"))
+    denied = [payment for payment, said in answers.items() if said == "no"]
+    charged_back = emptied.index[emptied["isFraud"] == 1]
+    (analyst,) = re.findall(r"label payment/(\S+) genuine --source analyst", shown)
+    (wanted,) = set(denied) - set(charged_back) - {analyst}
+    (document,) = [json.loads(path.read_text("utf-8")) for path in (lake / "fraud_confirmation").iterdir()]
+    row = payments.loc[wanted]
+    assert len(denied) == 3
+    assert (document["idTransaction"], document["refund"]) == (wanted, 1)
+    assert Decimal(document["newBalanceOriginSet"]) == Decimal(row["oldbalanceOrg"])
+    assert Decimal(document["oldBalanceOriginSet"]) == Decimal(row["newbalanceOrig"])
+
+    # The mart: frauds are those charged back by the file, and the customers' answers, unless an analyst knows better.
+    frauds = set(payments.index[payments["isFraud"] == 1]) | {wanted}
+    table = shown.partition("$ shroff marts show frauds_by_type")[2].partition("$ shroff verify")[0]
+    for kind, rows in payments.groupby("type"):
+        (line,) = [line.split() for line in table.splitlines() if line.split()[:1] == [kind]]
+        total = sum(rows["amount"].map(Decimal))
+        assert (int(line[1]), Decimal(line[2]), int(line[3])) == (len(rows), total, len(frauds & set(rows.index)))
 
 
 def test_the_receiver_of_paysim_takes_what_is_signed_and_each_row_once(root, tmp_path):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shroff.log.writer import Answer
     from shroff.streams.log import Log
 
-CASES = 30  # payments that wait for people, the newest: less than a day's, so that few are late
+CASES = 60  # payments that wait for people, the newest: some forty cases, of little more than a day
 TAIL = 8_192  # payments at the end, which come in smaller batches, so that they are answered one after the other
 AT_ONCE = 256
 ASKED = 8  # customers, the newest
