@@ -4,7 +4,8 @@ One event a request, 40 features, 10 rules and a model, durable before it is ans
 same server with an application that answers at once. The generator is pinned to one core, the service to the other.
 What is counted begins when a request was *due*, so a server that stands still does not look fast; a request that finds
 all connections in use waits for one, and that counts. Kernels are on disk before, as in an image. Lists are sent to the
-service on one core, and then to one that has both, of which the generator takes some time of one.
+service on one core, and then to one that has both, of which the generator takes some time of one. Scores without
+writing are sent as events are; then both by turns, one at a time, for the processor time of each.
 
     python -m bench.service [--rates 1000,2000] [--seconds 30] [--most] [--lists] [--peers FOLDER] [--scratch FOLDER]
                             [--keep]
@@ -31,6 +32,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import cast
 
 import httpx2
@@ -55,6 +57,7 @@ UNANSWERED = 0  # in place of a status
 PATIENCE_S = 30.0  # for answers behind the last request
 PEER = Path(__file__).parent / "peers" / "fastapi_service.py"
 ME = Who("command", "os-bench", "bench", Role.ADMIN, RIGHTS[Role.ADMIN])
+TURNS, IN_A_TURN = 6, 200  # of events and scores; the first turn is not counted
 _ADDRESS = re.compile(r"at http://127.0.0.1:(\d+)")
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
@@ -218,8 +221,19 @@ def request(path: str, body: bytes, key: str) -> bytes:
     return head.encode() + body
 
 
+class Port(int):
+    """A port with the number of the process that listens at it."""
+
+    pid: int
+
+    def processor_s(self) -> float:
+        """Processor time that the process has taken."""
+        ticks = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def running(command: Sequence[str], *cores: int) -> Iterator[int]:
+def running(command: Sequence[str], *cores: int) -> Iterator[Port]:
     """A program on these cores, by the port that it says it listens at."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as a user's
     process = subprocess.Popen(
@@ -234,7 +248,8 @@ def running(command: Sequence[str], *cores: int) -> Iterator[int]:
         for line in process.stderr:
             found = _ADDRESS.search(line)
             if found:
-                port = int(found[1])
+                port = Port(found[1])
+                port.pid = process.pid
                 break
         else:
             raise RuntimeError(f"{command} did not start")
@@ -297,6 +312,17 @@ def by_lists(port: int, requests: Iterator[bytes], seconds: float) -> Iterator[L
             return
 
 
+def processor_ms(port: Port, kinds: Sequence[Iterator[bytes]]) -> list[float]:
+    """Processor time of the service for a request of each kind: the median of turns, one request at a time."""
+    found: list[list[float]] = [[] for _ in kinds]
+    for _ in range(TURNS + 1):
+        for times, requests in zip(found, kinds, strict=True):
+            began_s = port.processor_s()
+            load(port, requests, 1_000_000, IN_A_TURN, connections=1)
+            times.append(1_000 * (port.processor_s() - began_s) / IN_A_TURN)
+    return [median(times[1:]) for times in found]
+
+
 def row(name: str, found: Load) -> str:
     """A line of the table."""
     quantiles = " | ".join(f"{found.quantile_ms(share):.2f}" for share in (0.5, 0.9, 0.99, 0.999, 1.0))
@@ -316,6 +342,7 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     events = (encode(item.event) for item in islice(bank(3_000_000, seed=1), LEARNED_FROM, None))
     path = "/api/v1/events/payment"
     posts = (request(path, body, key) for body in events)
+    scores = (request("/api/v1/score/payment", body, key) for body in events)
     rows = []
 
     def told(name: str, found: Load) -> None:
@@ -330,12 +357,17 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
         for rate in options.rates:
             count = int(rate * options.seconds)
             told("one event a request", load(port, posts, rate, count))
+            told("one score a request", load(port, scores, rate, count))
             body = request(path, encode(next(bank(1, seed=1)).event), key)
             told("an empty endpoint", load(empty, iter([body] * count), rate, count))
         if options.most:
             steps = range(3_000, 20_001, 1_000)
             for found in most(port, posts, steps, options.seconds):
                 told("one event a request", found)
+            for found in most(port, scores, steps, options.seconds):
+                told("one score a request", found)
+        event_ms, score_ms = processor_ms(port, (posts, scores))
+        print(f"processor time: {event_ms:.2f} ms an event, {score_ms:.2f} ms a score", flush=True)
         if options.lists:  # last: what they leave to be gathered into cases takes a while
             for found in by_lists(port, lists(events, path, key), options.seconds):
                 told("lists of 500 events", found)
@@ -354,6 +386,7 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
                 told("FastAPI, scikit-learn, Redis", found)
     heads = "| work | due/s | answered/s | p50 ms | p90 | p99 | p99.9 | most | answered otherwise |"
     table = "\n".join([heads, "| --- " * 9 + "|", *rows])
+    table += f"\n\nProcessor time by turns, one at a time: {event_ms:.2f} ms an event, {score_ms:.2f} ms a score."
     tell_result("service", "The service under load", __doc__, table, keep=options.keep)
 
 
