@@ -14,7 +14,7 @@ from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.events.labels import LogEvent
 from shroff.features.frames import Codes
-from shroff.features.online import undo_kernel
+from shroff.features.online import link_state, scan_state, undo_kernel
 from shroff.features.online.group_state import GroupState
 from shroff.features.online.link_state import LinkState
 from shroff.features.online.scan_state import ScanState
@@ -120,3 +120,30 @@ def test_the_law_catches_what_is_not_undone(owner: Any, name: str, replacement: 
             if differences(project(*some_texts(random)), history[:25], random):
                 return
     pytest.fail("no generated case sees it")
+
+
+@pytest.mark.slow
+def test_a_score_that_fails_moves_nothing_either(monkeypatch: pytest.MonkeyPatch):
+    failed = 0
+
+    def fails(*_arguments: object) -> None:
+        raise ArithmeticError("a mistake of this program")
+
+    for random, history in some_cases(24):
+        with without_programs():
+            writer = Writer(MemoryLog(MemoryStore()), project(*some_texts(random)), lambda: NOW_MS)
+            writer.write([submission(event) for event in history])
+            before = state_of(writer)
+            newest = max((event for event in history if event.type == "payment"), key=lambda event: event.time_ms)
+            new = Event("payment", "new", newest.time_ms, ("new", *newest.values[1:]))
+            for owner in (scan_state, link_state):
+                monkeypatch.setattr(owner, "evaluate", fails)
+            try:
+                writer.foresee([submission(new)])
+            except ArithmeticError:
+                failed += 1
+            monkeypatch.undo()
+
+            assert state_of(writer) == before
+
+    assert failed > 0

@@ -49,6 +49,7 @@ class LinkState(ScanState):
             if including and insert is not None:
                 key, fields = insert
                 self._number += 1
+                self.taken += 1
                 cell = time_ms, {**fields, _KEY: key, _NUMBER: self._number}
                 insort(self.cells.setdefault(int(fields[LINK] or 0), []), cell, key=TIME)
                 if key != _NO_KEY:

@@ -236,9 +236,9 @@ class RowGroup:
             if item is not None and link is not None:
                 item[1].update({LINK: linked, IS_SEEN: is_seen})
             asking = None if asked < 0 else (asked, {name: read(row) for name, read in this})
-            answers = look.row(row[time_at], item, asking)
             if item is not None and trial.is_on:
                 trial.note_look(look, item, row[time_at])
+            answers = look.row(row[time_at], item, asking)
             if asking is None:
                 return
             for at, answer in zip(places, answers, strict=True):

@@ -45,6 +45,7 @@ class ScanState(Struct):
     _looks: list[_Scan] = []
     _round: list[int] = []  # keys that this round of trimming has yet to look at
     _reach_ms: float = 0  # how far back the aggregates look
+    taken: int = 0  # events that `row` took in since this was made
 
     def __post_init__(self) -> None:
         for aggregate in self.aggregates:
@@ -63,6 +64,7 @@ class ScanState(Struct):
             self._answer(time_ms, asked, answers, including=False)
         if insert is not None:
             insort(self.cells.setdefault(insert[0], []), (time_ms, insert[1]), key=TIME)
+            self.taken += 1
         if asked is not None:
             self._answer(time_ms, asked, answers, including=True)
         return answers

@@ -83,7 +83,7 @@ class EventTrial:
         self.is_on = False
         self._journal = Journal()
         self._moved: list[tuple[WindowState, int]] = []  # with their first entries in the journal
-        self._looked: list[tuple[ScanState, Keyed, int]] = []
+        self._looked: list[tuple[ScanState, int, Keyed, int]] = []  # with how many events each had taken
         self._coded: list[tuple[Codes, int]] = []
 
     def begin(self, codes: Iterable[Codes]) -> None:
@@ -106,8 +106,8 @@ class EventTrial:
         return into
 
     def note_look(self, look: ScanState, inserted: Keyed, time_ms: int) -> None:
-        """Note the event that a history in Python took in."""
-        self._looked.append((look, inserted, time_ms))
+        """Note the event that a history in Python is about to take in."""
+        self._looked.append((look, look.taken, inserted, time_ms))
 
     def end(self) -> None:
         """Put everything back as it was."""
@@ -118,8 +118,9 @@ class EventTrial:
             history, first = self._moved.pop()
             undo_kernel.undo(history.heap, self._journal.words, first)
         while self._looked:
-            look, inserted, time_ms = self._looked.pop()
-            look.take_back(inserted, time_ms)
+            look, before, inserted, time_ms = self._looked.pop()
+            if look.taken > before:  # unless it failed before
+                look.take_back(inserted, time_ms)
         for codes, count in self._coded:
             codes.forget_from(count)
 
