@@ -84,7 +84,7 @@ def test_a_lost_index_of_ids_is_made_again(old, tmp_path, capfd):
     with shell(old) as database:
         database.executescript("DELETE FROM id_runs; DELETE FROM id_parts")
     assert run(["-C", str(old), "migrate"]) == 0
-    assert "The index of ids of events is damaged." in capfd.readouterr().out
+    assert "An index of the log is damaged." in capfd.readouterr().out
     assert run(["-C", str(old), "migrate", "--apply", "--at", str(tmp_path / "vault")]) == 0
     with closing(SqliteLog(old / ".shroff" / "log.db")) as log:
         assert (log.ids_lost(0), len(log.find("payment", ["p-4", "p-303"]))) == ("", 2)

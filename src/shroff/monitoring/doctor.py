@@ -9,6 +9,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from shroff.log.later_labels import CORRECT, LaterLabels, now_of
 from shroff.log.state.snapshots import EVERY
 from shroff.log.unmatched_files import unmatched_of
 from shroff.models.registry import Registry
-from shroff.monitoring.doctor_rows import WITHIN_S, read_rows
+from shroff.monitoring.doctor_rows import WITHIN_S, log_damage, read_rows, table_damage
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
 from shroff.project.settings.system import System
@@ -148,6 +149,11 @@ def look(project: ExaminedProject, seen: EarlierFindings) -> list[Finding]:
     def looks() -> Iterator[Finding]:
         with project.reading() as log:
             yield from told("rows", lambda: [look_at_rows(log, now_ms)], UNREAD)
+            yield from told(
+                "rows", lambda: [Finding("rows", WRONG, words) for words in log_damage(log, now_ms)], UNREAD
+            )
+            damaged_tables = partial(table_damage, places.tables, log, now_ms)
+            yield from told("tables", lambda: [Finding("tables", WRONG, *found) for found in damaged_tables()], UNREAD)
             yield from told("log", lambda: look_at_log(log, definitions, now_ms, seen), UNREAD)
             if definitions is not None and not project.errors:
                 yield look_at_active(project.unapplied, log)

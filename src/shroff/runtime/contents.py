@@ -115,13 +115,24 @@ def check_stored(texts: Iterable[str]) -> None:
             raise _missing(digest)
 
 
+def is_damaged(path: Path) -> bool:
+    """Whether a file of a store has another content than its name says. Raises: OSError. Cost: 1.3 ms a megabyte."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest() != path.name
+
+
+def named_in(texts: Iterable[str]) -> set[str]:
+    """The hashes of the contents that bodies of control events name."""
+    return {digest for text in texts for digest in _NAMED.findall(text)}
+
+
 def remove_unnamed(store: Path, texts: Iterable[str]) -> None:
     """Remove what has been in a store for a week and no version names: of a process that was killed, or of a check.
 
     Args:
         texts: Bodies of all control events, and the project's files, which may become the next version.
     """
-    named = {digest for text in texts for digest in _NAMED.findall(text)}
+    named = named_in(texts)
     for path in store.glob("[0-9a-f]" * 64):
         with suppress(OSError):
             if path.name not in named and time.time() - path.stat().st_mtime > _UNNAMED_S:

@@ -12,6 +12,7 @@ from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, pack
 from shroff.adapters.log.id_checks import IdChecks
 from shroff.adapters.log.queries import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
 from shroff.adapters.log.rows import EVENT_FRAMES, FRAMES, RowTable, ids_by_type, places_by_type
+from shroff.errors import StorageError
 from shroff.streams.log import Batch, DecisionRow, Record
 
 STEP_ROWS = 64  # that are read at once
@@ -43,7 +44,14 @@ class RowFraming(IdChecks):
         """Carry out a statement within the open transaction."""
 
     def index_again(self) -> int:
-        """Make the index of ids again, if it is damaged; gives how many ids it then has, else 0. Cost: 3 µs an id."""
+        """Build the index of ids again if it is damaged; return how many ids it has then, else 0. Cost: 3 µs an id.
+
+        An index of keys that is damaged is removed. The next writer builds it again: 1 µs for each different key.
+        """
+        try:
+            self._keys.check()
+        except StorageError:
+            self._transact(self._keys.clear)
         return int(self._transact(self._index_again)) if self.ids_lost(0) else 0
 
     def _count_rows(self, batch: Batch) -> None:

@@ -61,7 +61,7 @@ class IdQuestions(LogQuestions):
     def _damaged_ids(self, what: str) -> StorageError:
         return StorageError(
             f"{self.place}: {what}. No event is lost. Stop the worker and run 'shroff migrate --apply --compare-ids "
-            "--at BACKUPS', which makes a backup there, and then the index of ids again"
+            "--at BACKUPS', which makes a backup there, and then builds the index again"
         )
 
     def _check_size(self) -> None:

@@ -18,7 +18,7 @@ class IdChecks(LossChecks):
     """Checks over the whole index of ids."""
 
     def ids_lost(self, after: int | None = None) -> str:
-        """Damage of the index of ids, of which every part is read, in words.
+        """Damage of the indexes of ids and of keys, of which every part is read, in words.
 
         Args:
             after: Look for each record in a frame behind this place as well.
@@ -27,6 +27,7 @@ class IdChecks(LossChecks):
         """
         try:
             self._check_ids(after)
+            self._keys.check()
         except StorageError as error:
             return str(error)
         return ""

@@ -87,7 +87,7 @@ class PostgresLog(BatchRows):
         self._connection = ServerConnection(found.place, partial(PostgresSession, found), lease_s)
         tables = self.wording, self._ask, self._with_ids, self._put, self._do
         self._ids = IdIndex(*tables, self._damaged_ids, is_writer=not read_only)
-        self._keys = KeyParts(self.wording, self._ask, self._put, self._do, self._damaged)
+        self._keys = KeyParts(self.wording, self._ask, self._put, self._do, self._damaged_ids)
         try:
             session = self._connection.connected()
             version = known_version(session, read_only=read_only)

@@ -21,7 +21,7 @@ from shroff.adapters.log.frames import (
     within,
 )
 from shroff.adapters.log.key_parts import KeyParts
-from shroff.adapters.log.rows import FRAMES, id_digest
+from shroff.adapters.log.rows import FRAMES, id_digest, refused_of
 from shroff.adapters.log.sql_text import SqlWording, overlapping
 from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, record_sum
 from shroff.arrays import Ints
@@ -58,7 +58,7 @@ DECISION_SHAPE = "itbji"
 FLAG_SHAPE = "itttttitii"
 HIT_SHAPE = "itTiii"
 WAITING_SHAPE = "itttjttbtt"
-REFUSED_SHAPE = "ittttbit"
+REFUSED_SHAPE = "ibtttttbi"
 OUTBOX_SHAPE = "iitj"
 LATE_SHAPE = "ttiji"
 REMARK_SHAPE = "ttiiiii"
@@ -217,8 +217,19 @@ class LogQuestions(ABC):
         return _in_order_of_arrival(self._ask(self.wording.waiting_all, shape=WAITING_SHAPE))
 
     def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
-        """The entries of these numbers, oldest first; numbers that are not there are left out."""
-        return _numbered(sorted(self._with_ids(self.wording.refused_with, REFUSED_SHAPE, numbers)))
+        """The entries of these numbers, oldest first; numbers that are not there are left out.
+
+        Raises: StorageError if one is not as it was written.
+        """
+        entries: list[tuple[int, Refused]] = []
+        for row in sorted(self._with_ids(self.wording.refused_with, REFUSED_SHAPE, numbers)):
+            entry = refused_of(row)
+            if entry is None:
+                words = f"entry {row[0]} of the quarantine differs from the line that was refused"
+                cure = f"'shroff quarantine drop {row[0]}', and ingest the line again from its source"
+                raise StorageError(f"{self.place} is damaged: {words}. Run {cure}, or restore the last backup")
+            entries.append(entry)
+        return entries
 
     def refused_numbers(self) -> list[int]:
         """The numbers of all that is in quarantine, oldest first. Cost in SQLite: 1 µs an entry of 1 KB."""
@@ -444,10 +455,6 @@ class LogQuestions(ABC):
         while rows := self._ask(sql, (after, after, number, end, size), shape):
             yield rows
             after, number = rows[-1][0], rows[-1][-1]
-
-
-def _numbered(rows: Iterable[Any]) -> list[tuple[int, Refused]]:
-    return [(row[0], Refused(*row[1:])) for row in rows]
 
 
 def _in_order_of_arrival(rows: Iterable[Any]) -> list[WaitingLabel]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, TypeVar
+from zlib import crc32
 
 from msgspec.structs import astuple
 
@@ -51,10 +52,41 @@ def _of_hit_row(row: tuple[HitRow, int]) -> tuple[Any, ...]:
     return (*_of_hit(row[0]), hit_sum(row[0]), row[1])
 
 
+_SEAL = "\x1f", "crc32="  # two marks, so that a bit that flips in one leaves the other
+_SEAL_LENGTH = sum(map(len, _SEAL)) + 8
+
+
 def _of_refused(row: Refused) -> tuple[Any, ...]:
     """The row of an entry in quarantine, with its digest: each reading of a line is one."""
-    key = digest(row.source.encode(), row.place.encode(), row.type.encode(), row.raw)
-    return (row.source, row.place, row.type, row.reason, row.raw, row.at_ms, key, row.header)
+    return (row.source, row.place, row.type, row.reason, row.raw, row.at_ms, refused_digest(row), _sealed(row.header))
+
+
+def refused_digest(row: Refused) -> bytes:
+    """The digest that identifies a refused line, and tells whether the stored one has changed."""
+    return digest(row.source.encode(), row.place.encode(), row.type.encode(), row.raw)
+
+
+def refused_of(row: Sequence[Any]) -> tuple[int, Refused] | None:
+    """The number and the refused line of a row of quarantine; None if the row is not as it was written."""
+    number, key, sealed, source, place, type_, reason, raw, at_ms = row
+    header = _unsealed(sealed)
+    if header is None:
+        return None
+    refused = Refused(source, place, type_, reason, raw, at_ms, header)
+    return (number, refused) if refused_digest(refused) == key else None
+
+
+def _sealed(header: str) -> str:
+    """A header of CSV, by which a refused line is read again, with its checksum."""
+    return f"{header}{_SEAL[0]}{_SEAL[1]}{crc32(header.encode()):08x}" if header else ""
+
+
+def _unsealed(text: str) -> str | None:
+    """The header of `_sealed`, or one that an earlier version stored without a checksum; None if it has changed."""
+    if not any(mark in text for mark in _SEAL):
+        return text
+    header = text[:-_SEAL_LENGTH]
+    return header if text == _sealed(header) else None
 
 
 def id_digest(type_: str, id_: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 _FRAME = "seq, first_seq, outcomes, receipts, data, crc"
 _EVENT_FRAME = "seq, first_seq, labels, controls, crc, data"
-_REFUSED = "number, source, place, type, reason, raw, at_ms, header"
+_REFUSED = "number, digest, header, source, place, type, reason, raw, at_ms"
 
 
 def overlapping(after: int, upto: int) -> tuple[int, ...]:

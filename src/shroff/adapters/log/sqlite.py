@@ -80,7 +80,7 @@ class SqliteLog(SqliteQuestions):
         tables = self.wording, self._ask, self._with_ids, self._put, self._do
         self._ids = IdIndex(*tables, self._damaged_ids, is_writer=not read_only)
         self._ids.version = self._data_version
-        self._keys = KeyParts(self.wording, self._ask, self._put, self._do, self._damaged)
+        self._keys = KeyParts(self.wording, self._ask, self._put, self._do, self._damaged_ids)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
         try:
             self._connection = connect(

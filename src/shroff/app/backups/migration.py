@@ -19,9 +19,11 @@ from shroff.app.backups.retention import writer_of
 from shroff.app.backups.server_logs import dump_tool
 from shroff.app.project_files import checked
 from shroff.errors import StorageError
+from shroff.log.key_index import KEYED
 from shroff.notices.sql import PART as NOTICES
 from shroff.people.sql import VERSION as PEOPLE_VERSION
 from shroff.runtime.values import FrozenStruct, replace
+from shroff.streams.log import Batch, Offset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +40,7 @@ class TableVersion(FrozenStruct):
     """Tables of one database that belong together: their version, and the one that this program writes.
 
     Args:
-        is_unindexed: The index of ids is damaged.
+        is_unindexed: The index of ids or of keys is damaged.
     """
 
     database: str
@@ -73,7 +75,8 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
     """Back up, then migrate; gives the number of the backup, None where nothing was due.
 
     Each set of tables is migrated in a transaction of its own. A killed call leaves each old or new, and the next call
-    migrates the rest. Then the index of ids is made again where that is due, in one transaction.
+    migrates the rest. Then the index of ids is made again where that is due, in one transaction; the index of keys is
+    left to the next writer.
 
     Raises: StorageError where tables are of a newer program; LogBusyError while a worker or service runs; as `plan`
         and `writer_of`. Nothing is changed then.
@@ -88,6 +91,7 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
             f"a newer shroff wrote these tables: {', '.join(newer)}. Install that version or a newer one, or restore "
             "a backup from before it with 'shroff restore'"
         )
+    actions = {version.action for version in planned}
     due = {version.part for version in planned if version.action in {"migrate", "index"}}
     if not due:
         return None
@@ -100,6 +104,8 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
         with writer_of(context, vault) as writer:
             writer.create()
     with closing(AdapterFactory(context).open_store(read_only=False)) as log:
+        if "index" in actions:  # before keys are removed: after a kill in between, too many are indexed, never too few
+            log.append(Batch(offsets=[Offset(KEYED, "", "{}")]))
         getattr(log, "index_again", int)()
     with closing(AdapterFactory(context).open_people()) as people:
         parts = {"people": None, "notices": NOTICES, "jobs": JOBS}

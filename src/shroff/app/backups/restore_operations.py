@@ -174,7 +174,7 @@ class MigratedTables(OperationAnswer):
         told = {
             "refuse": "A newer shroff wrote these tables.",
             "migrate": "Tables of an older version.",
-            "index": "The index of ids of events is damaged.",
+            "index": "An index of the log is damaged.",
         }
         said = next((words for action, words in told.items() if action in self._actions()), "Nothing to migrate.")
         if self.backup is not None:

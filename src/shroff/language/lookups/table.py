@@ -225,12 +225,8 @@ class LookUpTable(Struct):
         Cost: one pass over the file for its checksum, 0.8 ms per megabyte.
         Raises: OSError; ValueError if the file is damaged, or has another table than that of the digest.
         """
-        data = np.asarray(np.memmap(path, np.uint8, "r"))
-        size_bytes = data[:_SIZE_BYTES].tobytes()
-        checksum = int.from_bytes(data[_SIZE_BYTES : _SIZE_BYTES + _CHECKSUM_BYTES].tobytes(), "little")
-        if crc32(data[_ALIGNED:].data, crc32(size_bytes)) != checksum:
-            raise ValueError("the checksum does not match")
-        size = int.from_bytes(size_bytes, "little")
+        data = _checked(path)
+        size = int.from_bytes(data[:_SIZE_BYTES].tobytes(), "little")
         head = tuple[str, str, bool, list[str], list[tuple[str, int, int]]]
         digest, kind, has_digits, names, shapes = from_json(data[_ALIGNED : _ALIGNED + size].tobytes(), type=head)
         if digest != expected_digest:
@@ -253,6 +249,24 @@ class LookUpTable(Struct):
         rest = tuple(parts)
         dated = (rest[0], rest[1], rest[2]) if rest else None
         return cls(digest, index or EqualIndex(keys.texts), columns, keys, dated)
+
+
+def is_whole(path: str) -> bool:
+    """Whether the checksum of a file that `LookUpTable.write` wrote is right. Raises: OSError."""
+    try:
+        _checked(path)
+    except ValueError:
+        return False
+    return True
+
+
+def _checked(path: str) -> Array:
+    """Map a file of a table into memory. Raises: OSError; ValueError if its checksum is wrong."""
+    data = np.asarray(np.memmap(path, np.uint8, "r"))
+    checksum = int.from_bytes(data[_SIZE_BYTES : _SIZE_BYTES + _CHECKSUM_BYTES].tobytes(), "little")
+    if crc32(data[_ALIGNED:].data, crc32(data[:_SIZE_BYTES].tobytes())) != checksum:
+        raise ValueError("the checksum does not match")
+    return data
 
 
 _NO_KEYS = RowKeys(PackedValues.of(()), np.zeros(0, np.uint32))
