@@ -18,7 +18,7 @@ class Place:
     mark: str = ""
     owner: int = 0
     is_away: bool = False
-    errors: list[Exception] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list)
     refused: dict[str, Undelivered] = field(default_factory=dict)  # by key, whenever it comes
     opened: int = 0
     closed: int = 0

@@ -790,3 +790,53 @@ def test_a_sink_that_lost_nothing_gets_nothing_twice():
 
     assert bank.sent() == [[1, 2, 3, 4]]
     assert courier.trouble is None
+
+
+class MakingMemorySink(PlainSink):
+    """A sink that makes its place where that is missing."""
+
+    def is_missing(self) -> bool:
+        return not self.place.mark
+
+    def send(self, rows):
+        self.place.mark = "made"
+        return super().send(rows)
+
+
+def test_a_table_that_was_dropped_is_told_and_filled_again():
+    bank = Bank(MakingMemorySink)
+    bank.pay(4)
+    courier = bank.courier()
+    worked_off(courier)
+    bank.tell(courier)
+    bank.place.rows, bank.place.mark = {}, ""
+    bank.pay(1)
+    courier = bank.courier()
+    worked_off(courier)
+
+    assert bank.arrived() == [1, 2, 3, 4, 5]
+
+
+def test_a_table_that_no_row_went_to_is_no_loss():
+    bank = Bank(MakingMemorySink)
+    bank.log.append(Batch(records=[Record(1, "control", "control", "1", NOW_MS, b"{}", decided=False)]))
+    first = bank.courier()
+    worked_off(first)
+    bank.tell(first)
+    courier = bank.courier()
+    worked_off(courier)
+
+    assert (courier.trouble, bank.place.sends, courier.through) == (None, [], 1)
+
+
+def test_an_adapter_that_ends_its_thread_is_told_and_the_thread_goes_on():
+    bank = Bank()
+    bank.pay(1)
+    courier = bank.courier()
+    bank.place.errors = [SystemExit("the adapter gave up")]
+    courier.step()
+    assert "SystemExit" in courier.trouble.words
+    bank.now += module.WAIT_S_MAX
+    worked_off(courier)
+
+    assert (bank.arrived(), courier.trouble) == ([1], None)

@@ -94,6 +94,9 @@ def _finding(tried: Try, answer: _Answer[Finding], until_s: float, limit_s: floa
 
 # ---- variables
 
+# The fields of `Systems` that are one system each; `mail` and `mailer` stand under one key.
+ALONE = ("store", "lake", "online", "snapshots", "backup", "sign_in", "http", "mail", "mailer", "web", "metrics")
+
 
 def named_systems(systems: Systems) -> Iterator[tuple[str, System]]:
     """Each outside system with the key of shroff.yaml under which it stands."""
@@ -103,9 +106,10 @@ def named_systems(systems: Systems) -> Iterator[tuple[str, System]]:
         yield f"sources.{name}.{ask.system.kind}", ask.system
     for name, system in systems.sinks.items():
         yield f"sinks.{name}.{system.kind}", system
-    for name in ("store", "lake", "online", "snapshots", "backup"):
-        if (system := getattr(systems, name)) is not None:
-            yield name, system
+    for name in ALONE:
+        system = getattr(systems, name)
+        if system is not None:
+            yield "mail" if name == "mailer" else name, system
 
 
 def unset_variables(systems: Systems) -> dict[str, list[str]]:
@@ -114,7 +118,8 @@ def unset_variables(systems: Systems) -> dict[str, list[str]]:
     for path, system in named_systems(systems):
         for key, text in _texts(system.options, path):
             for name in unset(text):
-                found.setdefault(name, []).append(key)
+                if key not in found.setdefault(name, []):
+                    found[name].append(key)
     return found
 
 

@@ -154,6 +154,14 @@ class VolatileSink(Sink, Protocol):
 
 
 @runtime_checkable
+class MakingSink(Sink, Protocol):
+    """A sink that makes what it writes to where that is missing, such as a table."""
+
+    def is_missing(self) -> bool:
+        """Whether what it writes to is missing, so that the next `send` makes it. Raises: as `send`."""
+
+
+@runtime_checkable
 class PreparedSink(Sink, Protocol):
     """A sink that needs something made before it takes rows, such as topics. Not every sink is one."""
 

@@ -26,7 +26,7 @@ from shroff.runtime.logs import say
 from shroff.runtime.values import FrozenStruct, frozen, replace
 from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
 from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow, kept_offset
-from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered, VolatileSink
+from shroff.streams.sink import AwayError, MakingSink, MarkedSink, Outgoing, Sink, Undelivered, VolatileSink
 
 SPAN = 8_192  # places read at once: with documents of 1.4 kB some 12 MB
 IDLE_S = 0.05
@@ -39,7 +39,10 @@ PATIENCE_COUNT = 10  # a row that the sink fails at is set aside after so many a
 PATIENCE_S = 900.0  # and so long: a receiver that is being mended takes minutes
 IN_A_ROW_MAX = 100  # so many rows refused and none taken: then it is not the rows
 LOOK_EVERY_S = 10.0  # how often a sink that may lose its content is asked for its mark
-LOST = "it lost rows that were delivered, such as by a restart without persistence; they are being delivered again"
+LOST = (
+    "it lost rows that were delivered, such as by a restart without persistence or a dropped table; they are being "
+    "delivered again"
+)
 UNRECORDED_MAX = 1_000  # stuck rows that wait for the store; more would be memory without end
 
 # What the store has of a sink, among the offsets of `source_of(name)`, by their parts.
@@ -185,7 +188,7 @@ class Courier(msgspec.Struct):
             return IDLE_S
         try:
             did = self._work()
-        except Exception as error:  # noqa: BLE001 - the outermost loop of its thread: it goes on whatever a sink does
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the outermost loop of its thread, which goes on
             self._fail(error)
             return IDLE_S
         self.attempts = 0
@@ -258,6 +261,8 @@ class Courier(msgspec.Struct):
             rows = KINDS[self.route.take](log, self.through, upto, self.route.outcomes)
             self._parts.extend(parts(with_fields(log, rows) if sink.wants_fields else rows, upto, sink.places_max))
         through, part = self._parts[0]
+        if part and self.through < self._lost_upto:
+            self._tell_loss()
         refused, left = self._refused(sink, part, through) if part else ([], [])
         if isinstance(sink, VolatileSink) and not left and not self._is_marked_through(sink, through):
             self._look_for_loss(sink)
@@ -277,15 +282,23 @@ class Courier(msgspec.Struct):
         self._look_at = self.clock() + LOOK_EVERY_S
         origin, _, place = self._mark.partition(" ")
         kept = int(place) if origin == self._origin else 0
-        if kept >= self.through:
-            return
+        if kept < self.through:
+            self._go_back(kept)
+            self._tell_loss()
+
+    def _go_back(self, kept: int) -> None:
+        """Deliver again what is behind a place."""
         self._parts.clear()
         self._lost_upto = max(self._lost_upto, self.through)
-        if self._lost is None:
-            self._lost = Trouble(LOST, self.now_ms())
-            say(WARNING, f"sink {self.route.name}: {LOST}", kept=kept, delivered=self.through)
         with self._lock:
             self.through = kept
+
+    def _tell_loss(self) -> None:
+        """Say that rows were lost, until all of them are delivered again."""
+        if self._lost is None:
+            self._lost = Trouble(LOST, self.now_ms())
+            say(WARNING, f"sink {self.route.name}: {LOST}", kept=self.through, delivered=self._lost_upto)
+        with self._lock:
             self.trouble = self._lost
 
     def _is_marked_through(self, sink: VolatileSink, through: int) -> bool:
@@ -311,6 +324,8 @@ class Courier(msgspec.Struct):
         if self._sink is None:
             self._sink = sink = self.route.opened()
             self._look_at = 0.0
+            if isinstance(sink, MakingSink) and not self.route.from_now and self.through and sink.is_missing():
+                self._go_back(0)
             if isinstance(sink, MarkedSink):
                 self._is_marked = True
                 origin, _, place = sink.mark().partition(" ")

@@ -199,6 +199,13 @@ class SqlSink:
             self._has_table = True
         return refused_by_halves(rows, lambda part: self._write([self._values(row) for row in part]))
 
+    def is_missing(self) -> bool:
+        """Whether the table does not exist. Raises: as `send`."""
+        if not self._database.is_there():
+            return True
+        with self._database.begun() as connection:
+            return not inspect(connection).has_table(self._table.name)
+
     def prepare(self, partitions: int | None) -> list[str]:
         """Check that rows can be written to the table, if it exists: its columns and unique keys. It takes no rows.
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 2  # jobs that run at a time, of all processes together
 SET_BACK_MS = 3_600_000  # a clock that was set back by more than this does not keep schedules from running
+OVERDUE_MS = 600_000  # after which a due time that no process has queued is told
 QUEUED_MAX = 100  # of one schedule
 GONE = "its process ended without a message"
 
@@ -145,6 +146,23 @@ class JobDesk(Struct, eq=False):
             is_paused = schedule.is_paused or (schedule.name in marks and marks[schedule.name].is_paused)
             next_ms = None if is_paused else next_due_ms(schedule, now_ms)
             found.append(ScheduleState(schedule, is_paused, next_ms, newest.get(schedule.name)))
+        return found
+
+    def overdue(self) -> dict[str, int]:
+        """The first due time of each schedule that no process has queued for ten minutes.
+
+        A schedule is known from when the first process looks at it. Raises: DefinitionError as `states`.
+        """
+        with self._store.look() as look:
+            marks = look.marks()
+        now_ms, found = self._now_ms(), dict[str, int]()
+        for schedule in self.schedules().values():
+            mark = marks.get(schedule.name)
+            if mark is None or mark.is_paused or schedule.is_paused:
+                continue
+            due_ms = next_due_ms(schedule, mark.seen_ms)
+            if due_ms is not None and due_ms < now_ms - OVERDUE_MS:
+                found[schedule.name] = due_ms
         return found
 
     def _schedule(self, name: str) -> Schedule:

@@ -58,14 +58,19 @@ class ProjectJobs(ProjectPart):
 
 
 def failing_schedules(context: ProjectContext) -> list[tuple[str, str]]:
-    """The schedules whose newest run failed, with why; none where schedules.yaml or the jobs cannot be read."""
-    jobs, found = ProjectJobs(context), list[Job]()
+    """The schedules whose newest run failed, or that no process runs, with why.
+
+    None where schedules.yaml or the jobs cannot be read.
+    """
+    jobs, failed, overdue = ProjectJobs(context), list[Job](), dict[str, int]()
     with suppress(ShroffError):
         if jobs.schedules():
             with jobs.open() as desk:
-                found = desk.failing()
+                failed, overdue = desk.failing(), desk.overdue()
     words = "the run of {} failed: {}; 'shroff jobs show {}'"
-    return [(job.schedule, words.format(time_text(job.due_ms), job.why, job.id)) for job in found]
+    found = [(job.schedule, words.format(time_text(job.due_ms), job.why, job.id)) for job in failed]
+    words = "it was due at {}, and no process runs jobs: start 'shroff serve' or 'shroff jobs work'"
+    return found + [(name, words.format(time_text(due_ms))) for name, due_ms in overdue.items()]
 
 
 def _checked(text: str) -> Mapping[str, Schedule]:

@@ -137,7 +137,7 @@ class HealthChecks(ProjectPart):
             away,
             self._log.reading,
             self._now_ms(),
-            self._routed(),
+            {} if away else self._routed(),
             FileVersions(self._context).unapplied_in,
             (lost, f"{KEY_CURE}.") if lost else (),
         )
@@ -156,8 +156,9 @@ class HealthChecks(ProjectPart):
         failing = failing_schedules(self._context) if is_there else []
         found += [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
         found += told("sources", lambda: look_at_pushed(systems.sources, [*PushedSources(self._context).troubles()]))
-        found += told("watched files", lambda: look_at_watched([*PulledSources(self._context).watched_files()]))
-        found += _settings_findings(warnings, self._context.loaded.files or {}, systems)
+        if not away:
+            found += told("watched files", lambda: look_at_watched([*PulledSources(self._context).watched_files()]))
+            found += _settings_findings(warnings, self._context.loaded.files or {}, systems)
         return Findings([*found, *look_at_variables(systems), *told("drift", lambda: findings(self._paths), NO_DRIFT)])
 
     def _routed(self) -> dict[str, System]:
@@ -166,6 +167,15 @@ class HealthChecks(ProjectPart):
         with suppress(ShroffError):  # which is a finding of its own
             routed |= notice_systems(self._notice_files.declared)
         return routed
+
+    def _look_at_sign_in(self) -> Finding:
+        """Check that the OpenID provider answers. Nobody signs in."""
+        from shroff.monitoring.doctor import OK, Finding
+
+        provider = self._outside.open_provider()
+        assert provider is not None
+        provider.address(redirect_uri="https://localhost/", state="doctor", nonce="doctor", challenge="doctor")
+        return Finding("sign-in", OK, f"{provider.issuer} answers")
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
         """Checks of outside systems, except those that read a variable that is not set."""
@@ -191,6 +201,7 @@ class HealthChecks(ProjectPart):
                 ("lake", systems.lake, True, partial(self._look_at_lake, has_log=has_log)),
                 ("mail server", systems.mailer, has_mail, self._letters.look_at_server),
                 ("copies of snapshots", snapshots, snapshots.text("to"), self._look_at_copies),
+                ("sign-in", systems.sign_in, True, self._look_at_sign_in),
             )
             if system is not None and is_due and is_set(system)
         ]
@@ -258,8 +269,14 @@ class HealthChecks(ProjectPart):
             return Finding("copies of snapshots", OK, f"{objects.address} answers: {count:,} objects")
 
     def _sink_try(self, name: str, system: System) -> Callable[[], Finding]:
-        from shroff.monitoring.doctor import OK, Finding
-        from shroff.streams.sink import PreparedSink
+        from shroff.monitoring.doctor import NOTE, OK, Finding
+        from shroff.streams.sink import MakingSink, PreparedSink
+        from shroff.streams.sink_cursor import source_of, through_of
+
+        has_rows = False
+        if self._log.exists():
+            with self._log.reading() as log:
+                has_rows = bool(through_of(name, log.offsets(source_of(name))))
 
         subject, url = f"sink {name}", system.text("url")
 
@@ -268,6 +285,10 @@ class HealthChecks(ProjectPart):
             if url and not url.startswith("sqlite:"):
                 reached = self._reach(subject, system)
             with closing(self._outside.open_sink(name, system)) as sink:
+                if isinstance(sink, MakingSink) and has_rows and sink.is_missing():
+                    words = "its table does not exist: no row was sent to it yet, or it was dropped"
+                    cure = "The next delivery makes the table, and writes all rows of the log into it."
+                    return Finding(subject, NOTE, words, cure)
                 if isinstance(sink, PreparedSink):
                     sink.prepare(None)
                     return Finding(subject, OK, "answers, and has what it needs")
@@ -337,7 +358,7 @@ def _settings_findings(warnings: Sequence[Problem], files: TextMapping, systems:
     found = [Finding("notices", WRONG, "; ".join(idle), "'shroff check' shows each line.")] if idle else []
     of_systems = unset_variables(systems)
     others = [problem for name, problem in variables.items() if name not in of_systems]
-    return [*found, *(Finding("variables", WRONG, f"{problem}") for problem in others)]
+    return [*found, *(Finding("variables", WRONG, f"{problem}", problem.hint) for problem in others)]
 
 
 def _joined(found: Sequence[Finding], tried: Sequence[Finding]) -> list[Finding]:
