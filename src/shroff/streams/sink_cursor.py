@@ -394,7 +394,7 @@ class Courier(msgspec.Struct):
                     self.sent += 1
         self.retried = rows[-1].key if len(rows) == DUE_MAX else None
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """Wait, and begin anew: with a new connection, and what the sink then says that it has."""
         self.close()
         words = str(error) if isinstance(error, ShroffError) else f"a mistake in the adapter ({type(error).__name__})"
