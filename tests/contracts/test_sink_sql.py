@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pymysql
 import pytest
 
@@ -19,7 +20,7 @@ from shroff.adapters.databases import deadline, mariadb_connection
 from shroff.adapters.sinks.sql import SqlSink
 from shroff.errors import UsageError
 from shroff.runtime.values import replace
-from shroff.streams.sink import AwayError
+from shroff.streams.sink import AwayError, Outgoing
 from shroff.testing.contracts.sink import row
 from tests.contracts.cutting import Wire
 from tests.support.patience import PATIENCE_S, settled
@@ -94,6 +95,19 @@ def test_a_new_table_has_the_columns_and_the_key_that_it_always_had(kind, reques
         keys = [name for (name,) in run(address, f"{sql} ORDER BY ordinal_position")]
     assert ", ".join(shape) == SHAPES[kind]
     assert keys == ["event", "id"]
+
+
+def test_the_column_of_rules_has_no_experiment(tmp_path):
+    reasons = [
+        {"code": "large", "kind": "rule", "text": "", "effect": "review"},
+        {"code": "trial", "kind": "rule", "text": "", "effect": "experiment"},
+    ]
+    document = {"receipt": "sha256:", "score": None, "reasons": reasons, "rules": ["large", "trial"]}
+    address = f"sqlite:///{tmp_path}/d.db"
+    with closing(SqlSink("s", {"url": address, "table": "decisions"})) as sink:
+        sink.send([Outgoing(1, 0, "decision", "payment", "p-1", "review", msgspec.json.encode(document))])
+
+    assert run(address, "SELECT rules FROM decisions") == [('["large"]',)]
 
 
 def test_texts_of_mariadb_are_compared_byte_by_byte(mariadb, table):

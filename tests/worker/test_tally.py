@@ -64,6 +64,14 @@ def test_hits_money_and_label_delays_are_those_of_the_log():
     assert found.commit_s.sum > 0
 
 
+def test_an_experiment_has_no_hits():
+    policy = "payment:\n  experiment: { name: trial, share: 50%, by: card, rules: { large: false } }\n"
+    found = counted([[payment(number, amount="150.00") for number in range(8)]], changes={"policy.yaml": policy})
+
+    assert {rule for rule, _ in found.all_hits()} == {"large"}
+    assert sum(found.all_hits().values()) == 8
+
+
 @pytest.mark.parametrize(
     "batch",
     [

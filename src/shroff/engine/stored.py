@@ -76,4 +76,5 @@ def rule_reasons(document: JsonMapping) -> list[JsonMapping]:
 
 def active_rules(document: JsonMapping) -> list[str]:
     """Ids of the active rules that hit, sorted. `rules` of a recorded decision also names an experiment in arm B."""
-    return [str(reason["code"]) for reason in rule_reasons(document)]
+    experiments = {reason["code"] for reason in document["reasons"] if reason["effect"] == EXPERIMENT}
+    return [rule for rule in document["rules"] if rule not in experiments]

@@ -297,6 +297,7 @@ class _ShownParts(Struct):
 
     features: JsonObject
     score: float | None
+    rules: list[str]
     reasons: list[JsonObject]
 
 
@@ -305,7 +306,7 @@ def _seen(record: Record, row: DecisionRow | None, entity: str) -> KeyEvent:
         return KeyEvent(record)
     shown, prefix = stored(row.document, _ShownParts, f"the decision at sequence number {row.seq}"), f"{entity}."
     features = {name: value for name, value in shown.features.items() if name.startswith(prefix)}
-    rules = tuple(active_rules({"reasons": shown.reasons}))
+    rules = tuple(active_rules({"rules": shown.rules, "reasons": shown.reasons}))
     return KeyEvent(record, row.outcome, shown.score, rules, features)
 
 

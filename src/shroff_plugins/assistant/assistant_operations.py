@@ -147,7 +147,7 @@ def checked(project: Project, source: str) -> tuple[str, str]:
         asked = f"a text of at most {SOURCE_MAX:,} characters with one rule that begins with `- id: NAME`"
         return "", f"{asked}, not {len(ids)}"
     (rule,) = ids
-    if rule in {known.id for known in project.definitions.rules} | {
+    if rule in {known.id for known in project.definitions.evaluated} | {
         draft.rule for draft in project.run(ShowDrafts()).drafts
     }:
         return rule, f"there is a rule or draft {rule} already: take another id"

@@ -34,6 +34,7 @@ from shroff.adapters.databases.sql_database import (
     replacing,
     value_column,
 )
+from shroff.engine.stored import active_rules
 from shroff.errors import UsageError
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.streams.sink import Outgoing, Undelivered, refused_by_halves
@@ -78,6 +79,7 @@ class _Decision(msgspec.Struct):
     receipt: str = ""
     score: float | None = None
     rules: list[str] = []
+    reasons: list[JsonMapping] = []
 
 
 class _FeatureRows(msgspec.Struct):
@@ -109,7 +111,7 @@ def _decision_row(row: Outgoing) -> JsonObject:
         "seq": row.seq,
         "outcome": row.outcome,
         "score": found.score,
-        "rules": to_json(found.rules).decode(),
+        "rules": to_json(active_rules({"rules": found.rules, "reasons": found.reasons})).decode(),
         "receipt": found.receipt,
         "document": row.body.decode(),
     }
