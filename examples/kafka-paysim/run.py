@@ -148,15 +148,18 @@ def questions(folder: Path, count: int) -> dict[str, str]:
     """Map payments to the paths of their links, once all mails are there. Raises: FailedError."""
     payment_by_payer = payments_by_payer(folder / "paysim.csv")
     deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        mails = [
-            message_from_bytes(file.read_bytes(), policy=policy.default)
-            for file in (folder / ".shroff/mail").glob("**/*.eml")
-        ]
-        if len(mails) >= count:
-            return {payment_by_payer[str(mail["to"]).partition("@")[0]]: link_in(mail) for mail in mails}
+    files = mail_files(folder)
+    while len(files) < count:
+        if time.monotonic() > deadline:
+            raise FailedError(f"{count} customers should be asked, and {len(files)} mails are there.")
         time.sleep(0.2)
-    raise FailedError(f"{count} customers should be asked, and {len(mails)} mails are there.")
+        files = mail_files(folder)
+    mails = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
+    return {payment_by_payer[str(mail["to"]).partition("@")[0]]: link_in(mail) for mail in mails}
+
+
+def mail_files(folder: Path) -> list[Path]:
+    return list((folder / ".shroff" / "mail").glob("**/*.eml"))
 
 
 def payments_by_payer(file: Path) -> dict[str, str]:

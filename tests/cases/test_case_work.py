@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
-from shroff.app.cases.case_documents import case_of
+from shroff.app.cases.case_documents import CaseWhole, case_of
 from shroff.app.cases.case_operations import ShowCases
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, CaseFilter
@@ -30,6 +33,14 @@ MACROS = {
 def found(at: NoticeServices, **query: str) -> list[int]:
     wanted = filters.wanted_of(query, ANN, at.desk)
     return [case.number for case in case_queries.listed(at.desk, ANN, wanted).cases]
+
+
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [(OPEN, "shroff cases decide 3 fraud"), (ESCALATED, "shroff cases decide 3 fraud"), (CLOSED, "shroff cases list")],
+)
+def test_only_a_case_that_is_not_closed_is_offered_for_a_decision(state, hint):
+    assert CaseWhole.hints(cast("CaseWhole", SimpleNamespace(id=3, state=state))) == [hint]
 
 
 def test_a_case_is_found_and_counted_by_its_tags(tmp_path):

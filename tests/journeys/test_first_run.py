@@ -115,7 +115,7 @@ def test_a_name_leads_to_no_other_folder(run, name):
 def test_ten_rows_are_shown_and_a_mistake_in_a_file_is_told_at_its_place_and_begins_nothing(run):
     assert sent(run, ROWS).status_code == 200
     page = asked(run, "GET", run.path).text
-    assert "480 lines were tried, each row as an event and as a label: all can be read" in page
+    assert "240 lines were tried, each row as an event and as a label: all can be read" in page
     assert page.count('<tr><th scope="row"') == 10
     wrong = run.files["rules/first.yaml"].replace("amount", "amuont")
     for do in ("look", "begin"):

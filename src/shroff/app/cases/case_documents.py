@@ -11,7 +11,7 @@ from msgspec.json import decode as from_json
 
 from shroff.app.cases.customer_questions import CaseQuestion
 from shroff.app.operations import answer_of
-from shroff.cases.case import DISPUTED, SCORE_PARTS, SECOND, STATES, VERDICTS, Alert, Attached, Happened
+from shroff.cases.case import CLOSED, DISPUTED, SCORE_PARTS, SECOND, STATES, VERDICTS, Alert, Attached, Happened
 from shroff.cases.case import Case as StoredCase
 from shroff.cases.case_queries import Detail, refunded_by, shown
 from shroff.events.event import TimeText, time_text, time_text_or_none
@@ -188,7 +188,7 @@ class CaseWhole(CaseBase):
         return "\n".join(lines)
 
     def hints(self) -> Sequence[str]:
-        return [f"shroff cases decide {self.id} fraud"]
+        return ["shroff cases list"] if self.state == CLOSED else [f"shroff cases decide {self.id} fraud"]
 
 
 class CaseTotals(msgspec.Struct):
