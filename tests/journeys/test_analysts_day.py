@@ -184,8 +184,9 @@ def test_a_payment_is_found_by_the_end_of_its_id_and_answered_from_its_decision(
     expect(page.get_by_role("heading", level=1)).to_have_text("1,661.90 EUR to Corvane")
     expect(section(page, "Score").locator(".score-cuts")).to_be_visible()
     assert fits(page)
+    number = case_of(bank, f"c-found-{width}")["id"]
     act(page, "f", "Fraud")
-    expect(page.locator(".toast")).to_contain_text("closed as fraud")
+    expect(page.locator(".toast")).to_contain_text(f"Case {number} closed as fraud")
     found = case_of(bank, f"c-found-{width}")
     assert (found["state"], found["verdict"], found["closed_by"]["name"]) == ("closed", "fraud", "Ben")
 

@@ -176,7 +176,7 @@ set:thresholds POST /experiments /thresholds
 work:cases POST /cases/{id}/approve-silence /cases/{id}/assign /cases/{id}/check /cases/{id}/claim /cases/{id}/decide
 work:cases POST /cases/{id}/end-silence /cases/{id}/escalate /cases/{id}/macro /cases/{id}/move /cases/{id}/note
 work:cases POST /cases/{id}/release /cases/{id}/reopen /cases/{id}/silence /cases/{id}/snooze /cases/{id}/tags
-work:cases POST /decisions/{event}/{id}/answer /queue/bulk /queue/claim-next /queue/undo
+work:cases POST /decisions/{event}/{id}/answer /decisions/{event}/{id}/tell /queue/bulk /queue/claim-next /queue/undo
 write:labels POST /labels/file /labels/file/record
 """
 
