@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from shroff.errors import UsageError
@@ -27,6 +29,10 @@ label:
       verdict: "'fraud' when row.Class == '1' else 'genuine' when row.Class == '0'"
       known_at: row.at
       reason: row.why
+    json:
+      event: row.id
+      verdict: "'fraud' when row.data.status == 'lost' else 'genuine' when row.data.status == 'won'"
+      known_at: row.at
 entities: { card: { payment: card } }
 """
 
@@ -107,3 +113,15 @@ def test_a_file_without_the_columns_of_optional_fields_is_taken_and_says_so(tmp_
     told = []
     read(tmp_path, "id,at,Class\np1,2026-03-01T10:00:00Z,1\n", "label", told)
     assert told == ["file.csv has no column why: label.reason is missing in each of its lines."]
+
+
+def test_a_message_with_another_value_is_refused_as_a_label_with_that_value(tmp_path):
+    sent = {"id": "p1", "at": "2026-03-01T10:00:00Z"}
+    statuses = [{"data": {"status": "lost"}}, {"data": {"status": "draft"}}, {"data": {}}, {}]
+    lines = "".join(json.dumps(sent | status) + "\n" for status in statuses)
+    found, *refused = read(tmp_path, lines, format="jsonl")
+
+    assert found.label.verdict == "fraud"
+    assert [row.label for row in refused] == [None] * 3
+    assert ["data.status is 'draft'" in row.refusal for row in refused] == [True, False, False]
+    assert ["data.status is missing, for which events.yaml names" in row.refusal for row in refused[1:]] == [True] * 2

@@ -20,6 +20,7 @@ import pytest
 
 from shroff.app import project as app
 from shroff.app.check_operations import CheckProject
+from shroff.app.live.ingest import EventIngest
 from shroff.cli.main import run
 from shroff.engine.step import Effects, SequencedEvent
 from shroff.errors import StateError, StorageError, UsageError
@@ -125,6 +126,18 @@ def test_files_that_overlap_in_time_are_told_once_with_the_cure(project: app.Pro
     assert "2 of b.csv. Files are read one after the other" in told[0]
     assert "--order time" in told[0]
     assert project.warnings == told
+
+
+def test_a_file_that_changes_while_it_is_read_is_told_of(project: app.Project, tmp_path: Path):
+    file = csv(tmp_path / "a.csv", [1, 2])
+
+    def change(_: Sequence[Answer]) -> None:
+        file.write_text(file.read_text() + "\n")
+
+    project.ingest(csv(tmp_path / "b.csv", [1], "q"))
+    assert not any("changed while" in words for words in project.context.warnings)
+    EventIngest(project.context).ingest(file, on_batch=change)
+    assert any("a.csv changed while it was read" in words for words in project.context.warnings)
 
 
 def test_files_are_sorted_together(project: app.Project, tmp_path: Path):

@@ -136,6 +136,7 @@ class EventIngest(ProjectPart):
             def sort(rows: Iterator[Submission]) -> Iterator[Submission]:
                 return meter.taken(counted(rows, sorting))
 
+            stamps = {path: _stamp(path) for path in (*paths(files), *([] if labels is None else [Path(labels)]))}
             inputs = [(path.name, read(path, as_type)) for path in paths(files)]
             rows = None if labels is None else read(Path(labels), "label")
             writer, log = opened.enter_context(self._log.writing(hooks.get("restoring")))
@@ -160,6 +161,9 @@ class EventIngest(ProjectPart):
             )
             note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._now_ms())
         report.unmatched = intake.unmatched
+        for path in [path for path, stamp in stamps.items() if _stamp(path) != stamp]:
+            words = f"{path.name} changed while it was read, so its lines may be of two versions"
+            self._context.warnings.once(f"{words}. Run the command again: what the log has already is not doubled.")
         for path in paths(files):
             self._context.warnings += _rounded_keys(self._context, path, as_type or self._only_type(), format)
         self._context.warnings += [] if overlaps is None else overlaps.warnings()
@@ -331,6 +335,15 @@ class EventIngest(ProjectPart):
     def intake(self, *, keeps_hashes: bool) -> Intake:
         """Validation of files and lines (see `project_files.intake_of`)."""
         return intake_of(self._context, keeps_hashes=keeps_hashes)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of change of a file; None of what is no file, such as a pipe."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_size, found.st_mtime_ns) if path.is_file() else None
 
 
 @contextmanager
