@@ -86,9 +86,11 @@ def test_a_file_of_labels_is_one_row(project, tmp_path):
 def test_labels_of_which_none_is_taken_are_not_recorded_as_if_they_were(project, tmp_path):
     file, folder = tmp_path / "labels.csv", str(project.context.paths.folder)
     file.write_text("event,verdict,known_at\npayment/p0,Betrug,2026-04-01T00:00:00Z\n")
-    assert project.labelling.add_file(file).labels.quarantined == 1
+    with pytest.raises(UsageError, match="no line with a verdict"):
+        project.labelling.add_file(file)
     assert project.labelling.add_rows([{"event": "payment/p0", "verdict": "x"}], "rows").labels.quarantined == 1
-    assert project.label("payment/p0", "Betrug").kind == "refused"
+    with pytest.raises(UsageError, match="the label was refused"):
+        project.label("payment/p0", "Betrug")
     file.write_text("a,b\n1,2\n")
     assert run(["-C", folder, "label", str(file)]) == 2
 

@@ -220,7 +220,7 @@ class ProjectParts:
         """Get labeled rows with the inputs of model.yaml, for pandas and scikit-learn: `X, y = project.training_set()`.
 
         `.train` and `.test` are the two parts of the fold; `.rows` has id, time, key, amount and verdict of each row.
-        For the options see `training_sets.write`, which writes them as Parquet.
+        For the options see `TrainingSets.write`, which writes them as Parquet.
 
         Raises: UsageError if there are no events, or pandas is not installed.
         """

@@ -216,7 +216,7 @@ class Promotions(Printed, ProjectPart):
         tolerance: float | None = None,
         by: str = "",
     ) -> TrainReport:
-        """Add a fitted classifier of XGBoost, LightGBM or scikit-learn; see `training.import_model`.
+        """Add a fitted classifier of XGBoost, LightGBM or scikit-learn; see `Training.import_model`.
 
         Args:
             check: The frame that it scores, with the inputs as its columns: `X_test`.
