@@ -153,7 +153,9 @@ def look(project: ExaminedProject, seen: EarlierFindings) -> list[Finding]:
                 "rows", lambda: [Finding("rows", WRONG, words) for words in log_damage(log, now_ms)], UNREAD
             )
             damaged_tables = partial(table_damage, places.tables, log, now_ms)
-            yield from told("tables", lambda: [Finding("tables", WRONG, *found) for found in damaged_tables()], UNREAD)
+            yield from told(
+                "tables", lambda: [Finding("tables", WRONG, *damage) for damage in damaged_tables()], UNREAD
+            )
             yield from told("log", lambda: look_at_log(log, definitions, now_ms, seen), UNREAD)
             if definitions is not None and not project.errors:
                 yield look_at_active(project.unapplied, log)
