@@ -150,6 +150,10 @@ def test_flags_counts_figures_mails_and_tables_are_those_of_plain_python(folder)
     )
     mails = [path.read_text(encoding="utf-8") for path in (folder / ".shroff/mail").rglob("*.eml")]
     assert sum("To: analysts@bank.example" in mail and " flagged " in mail for mail in mails) == len(wanted)
+    for mail in mails:
+        if " flagged " in mail:
+            assert all(word in mail for word in ("Amount", "Account", "/decisions/")), mail
+    assert not any("nothing to tell" in mail for mail in mails)
     assert {to for mail in mails for to in re.findall(r"^To: (\w+)@", mail, re.MULTILINE)} == {
         *("analysts", "operators", "team")
     }

@@ -310,10 +310,20 @@ def test_quiet_hours_over_midnight_end_when_they_say(now, until):
     assert found == wanted
 
 
+def test_a_mail_to_staff_leads_to_its_decision(tmp_path):
+    bank = Bank(tmp_path, notice(TEAM, "customer"))  # the rule notifies it
+    bank.pay(payment("p 1/a"))
+    (mail,) = bank.tell().read
+
+    assert "/decisions/payment/p%201%2Fa" in text_of(mail)
+
+
 def test_silence_is_told_where_a_digest_is_verbose(tmp_path):
     verbose = f"{TEAM}digest: 1h\nverbose: true\n"
     bank = Bank(tmp_path, {**notice(verbose), **notice(verbose, "other")})
     bank.pay(payment("p-old", "5.00", at=bank.clock_ms - 48 * HOUR_MS), payment(amount="5.00"))
+    bank.tell()
+    assert subjects(bank) == [], "nothing has been silent for an hour yet"
     bank.tell(later_ms=HOUR_MS)
 
     assert subjects(bank) == ["small: nothing to tell"] * 2
