@@ -14,7 +14,7 @@ from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.language.values import DAY_MS
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.runtime.texts import Printed, many, table
+from shroff.runtime.texts import Printed, many, percent, table
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 
@@ -86,7 +86,7 @@ class Maturity(Printed, FrozenStruct):
 
     def __repr__(self) -> str:
         head = f"{many(self.frauds, 'fraud')}: {self.too_young:,} too young for the curve, {self.later:,} known later"
-        rows = [[f"{point.days} days", f"{point.share:.1%}"] for point in self.points]
+        rows = [[f"{point.days} days", percent(point.share, ".1")] for point in self.points]
         return f"{head}\n{table(rows, ['known within', 'share'])}"
 
     def known_shares(self) -> list[tuple[float, float]]:
