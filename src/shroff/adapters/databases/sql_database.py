@@ -352,6 +352,8 @@ def check_table(connection: Connection, table: Table) -> None:
     if missing:
         raise UsageError(f"the table {table.name} has no column {', '.join(missing)}: add it with ALTER TABLE.")
     key = [column.name for column in table.primary_key]
+    if not key:
+        return  # a table that is only read, or only appended to
     unique_keys = _unique_keys(found, table.name)
     if not any(set(columns) == set(key) for columns in unique_keys.values()):
         raise UsageError(
