@@ -112,7 +112,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...
     def shown(self: Promotions, id_: str) -> ModelDetails:
         return ModelDetails(stored)
 
-    def promote(self: Promotions, id_: str, *, waive: tuple[str, ...], reason: str, by: str) -> Deployment:
+    def promote(
+        self: Promotions, id_: str, *, waive: tuple[str, ...], reason: str, by: str, champion: str | None
+    ) -> Deployment:
         deeds.append(("promote", self._context.who.name, tuple(waive)))
         failed = () if waive else (gate,)
         return Deployment("payment", id_, "promoted", id_, "", failed, in_force=not failed)

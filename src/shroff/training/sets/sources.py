@@ -96,6 +96,8 @@ def _read_by_models(definitions: Definitions, event: str) -> list[Node]:
     if settings is not None:
         nodes += [input_.node for input_ in (*settings.inputs, *settings.slices)]
     nodes += [node for scorer in definitions.scoring_of(event).all for node in scorer.inputs]
+    if event not in definitions.events.types:  # whoever computes something of it says so
+        return nodes
     missed = definitions.missed_fraud(event)
     return nodes if missed is None else [*nodes, missed]
 
