@@ -205,7 +205,7 @@ class Api:
         return json.loads(content)
 
     def _answer(self, path: str, body: object) -> tuple[int, bytes]:
-        with closing(HTTPConnection("127.0.0.1", self._port, timeout=30)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=COMPILES_S)) as connection:
             connection.request("POST", path, json.dumps(body), self._headers)
             response = connection.getresponse()
             return response.status, response.read()
