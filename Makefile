@@ -81,7 +81,7 @@ demo: $(CORE)  ## a synthetic bank: payments stream in, cases appear; ends with 
 	@$(BIN)/shroff demo $(ARGS)
 
 example: NAME ?= kafka-paysim
-example: $(READY)  ## an example by one command: make example NAME=training, savings-app, orders, cards-mongo or kafka-paysim
+example: $(READY)  ## an example by one command: make example NAME=ulb, savings-app, orders, cards-mongo or kafka-paysim
 	@$(BIN)/python examples/$(NAME)/run.py
 
 bench: NAME ?= ingest

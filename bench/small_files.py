@@ -1,6 +1,6 @@
 """Trains on two small public files by the commands that their pages name, and keeps what came out beside the baselines.
 
-The ULB sample by `examples/training`, the PaySim sample by the template `paysim`. Both samples are rich in frauds, so
+The ULB sample by `examples/ulb`, the PaySim sample by the template `paysim`. Both samples are rich in frauds, so
 nothing here is a rate that one would meet outside.
 
 Run: python -m bench.small_files ULB.csv PAYSIM.csv
@@ -24,7 +24,7 @@ from bench.machine import describe, write_result
 SHROFF = str(Path(sys.executable).with_name("shroff"))
 ROOT = Path(__file__).parent.parent
 PROJECTS = {
-    "ULB sample": ROOT / "examples" / "training",
+    "ULB sample": ROOT / "examples" / "ulb",
     "PaySim sample": ROOT / "src" / "shroff" / "templates" / "paysim",
 }
 METRICS = (

@@ -87,6 +87,10 @@ REQUESTS: Final[Texts] = {
     "wrong-method": ("The address does not support this method.", "Use a method of the header `Allow`."),
     "not-found": ("The address has no route.", "Compare it with the [HTTP API](api.md)."),
     "too-long": ("The body exceeds its limit, or a backtest its time.", "Send less, or choose a shorter period."),
+    "too-much-framing": (
+        "Chunk sizes, chunk extensions and trailers of the body exceed their limit.",
+        "Send larger chunks, or a Content-Length.",
+    ),
     "too-slow": ("The body arrived too slowly, or a check took too long.", "Send the request again."),
     "address-too-long": ("The address is too long.", "Send the parameters in fewer or shorter values."),
     "head-too-long": ("The headers are too long.", "Remove cookies and headers that are not needed."),

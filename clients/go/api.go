@@ -1044,7 +1044,7 @@ type ExperimentArm struct {
 	Fraud             FraudFigures       `json:"fraud"`
 	Caught            int64              `json:"caught"`
 	Missed            int64              `json:"missed"`
-	FalseDeclines     *int64             `json:"false_declines"`
+	FalseDeclines     int64              `json:"false_declines"`
 	UnlabeledDeclines int64              `json:"unlabeled_declines"`
 	MoneySaved        string             `json:"money_saved"`
 	ReviewFraudRate   *float64           `json:"review_fraud_rate"`
@@ -2180,13 +2180,13 @@ type ReportWeek struct {
 
 // ResultMoney: The money of the events that the counts of the same names count.
 type ResultMoney struct {
-	Approved      string  `json:"approved"`
-	Challenged    string  `json:"challenged"`
-	Reviewed      string  `json:"reviewed"`
-	Declined      string  `json:"declined"`
-	Caught        string  `json:"caught"`
-	Missed        string  `json:"missed"`
-	FalseDeclines *string `json:"false_declines"`
+	Approved      string `json:"approved"`
+	Challenged    string `json:"challenged"`
+	Reviewed      string `json:"reviewed"`
+	Declined      string `json:"declined"`
+	Caught        string `json:"caught"`
+	Missed        string `json:"missed"`
+	FalseDeclines string `json:"false_declines"`
 }
 
 // ResultRow: A period, or in all of it a rule, shadow hits included, or a value of the field (null where it
@@ -2214,7 +2214,7 @@ type ResultRow struct {
 	Fraud             FraudFigures       `json:"fraud"`
 	Caught            int64              `json:"caught"`
 	Missed            int64              `json:"missed"`
-	FalseDeclines     *int64             `json:"false_declines"`
+	FalseDeclines     int64              `json:"false_declines"`
 	UnlabeledDeclines int64              `json:"unlabeled_declines"`
 	MoneySaved        string             `json:"money_saved"`
 	ReviewFraudRate   *float64           `json:"review_fraud_rate"`

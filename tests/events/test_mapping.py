@@ -427,7 +427,7 @@ def sample(folder: Path, file: Path, as_type: str | None = None, *, rows: int = 
         ("paysim", "paysim_sample_51392.csv", 300, 0),
         ("cards", "creditcarddata_extract_50.csv", 50, 0),
         ("cards", "creditcarddata_atm_usa_2429.csv", 2_429, 1),  # one amount is empty
-        ("examples/training", "ulb_creditcard_sample_1722.csv", 1_722, 0),
+        ("examples/ulb", "ulb_creditcard_sample_1722.csv", 1_722, 0),
         ("examples/handbook", "handbook_tx_2018-04-01_2018-06-30.parquet", 300, 0),
     ],
 )

@@ -112,7 +112,7 @@ def test_the_two_projects_read_the_same_events(root):
 
 @pytest.mark.long  # test_training_example.py trains on rows of the same columns
 def test_the_ulb_sample_is_trained_by_one_command(data, root, tmp_path, capsys):
-    folder = shutil.copytree(root / "examples" / "training", tmp_path / "ulb")
+    folder = shutil.copytree(root / "examples" / "ulb", tmp_path / "ulb")
     answer = trained(capsys, folder, data / ULB, "--labels", data / ULB)
 
     assert [fold["why"] for fold in answer["folds"]] == ["", "", ""]
@@ -122,7 +122,7 @@ def test_the_ulb_sample_is_trained_by_one_command(data, root, tmp_path, capsys):
 
 @pytest.mark.long
 def test_the_ulb_sample_on_a_log_stands_beside_its_rules(data, root, tmp_path, capsys):
-    folder = shutil.copytree(root / "examples" / "training", tmp_path / "ulb")
+    folder = shutil.copytree(root / "examples" / "ulb", tmp_path / "ulb")
     app.open(folder).ingest(data / ULB, as_type="payment", labels=data / ULB, order="time")
     answer = trained(capsys, folder)
 

@@ -45,10 +45,10 @@ class Played(NamedTuple):
 
 @pytest.fixture(name="played", scope="module")
 def _played(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    readme = (root / "examples/training/README.md").read_text(encoding="utf-8")
+    readme = (root / "examples/ulb/README.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^    (\.venv/bin/python .*)$", readme, re.MULTILINE)
-    folder = tmp_path_factory.mktemp("example") / "training"
-    _, *words = line.replace("/tmp/training", str(folder)).split()
+    folder = tmp_path_factory.mktemp("example") / "ulb"
+    _, *words = line.replace("/tmp/ulb", str(folder)).split()
     done = subprocess.run([PYTHON, *words], cwd=root, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

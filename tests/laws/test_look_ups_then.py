@@ -146,7 +146,8 @@ def check_judges(bank: Bank, found: Recorded) -> None:
         rules = suggest_operations._EventRules(definitions, "payment", log, NOW_MS, ProgressSteps())
         hits = {rule: rules.rows.seqs[rows].tolist() for rule, rows in rules.hits.items()}
         answer = RuleSuggestions()
-        rules.suggest(SuggestRules(), None, answer)  # type: ignore[arg-type] # no rule is suggested of no label
+        no_tables: Any = None  # no rule is suggested of no label
+        rules.suggest(SuggestRules(), no_tables, answer)
     for rule in definitions.rules:
         assert hits[rule.id] == found.hits.get(rule.id, []), rule.id
         count = bank.project.backtests.count_hits([rule], definitions)

@@ -97,7 +97,7 @@ def test_cut_offs_have_their_costs_as_amounts_and_their_scores_as_numbers(folds)
     assert {"review_at", "decline_at", "expected_cost", "curve"} <= document.keys()
     assert len(costs) == 4
     assert all(is_money(cost) for cost in costs)
-    for name in ("cost", "missed", "false_declines", "reviews_cost"):
+    for name in ("cost", "missed_cost", "false_declines_cost", "reviews_cost"):
         assert all(is_money(point[name]) for point in points)
     assert all(isinstance(point["reviews"], float) for point in points)
     assert (elsewhere is None, document["elsewhere_why_not"] == "") == (folds == 1, folds > 1)

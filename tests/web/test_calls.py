@@ -193,7 +193,7 @@ def test_who_may_not_gets_no_further_and_nobody_learns_what_there_is(tmp_path):
 
 
 def test_thirty_numbers_give_one(tmp_path, data, root):
-    folder = shutil.copytree(root / "examples" / "training", tmp_path / "ulb")
+    folder = shutil.copytree(root / "examples" / "ulb", tmp_path / "ulb")
     with (data / "ulb_creditcard_sample_1722.csv").open() as file:
         rows = list(csv.reader(file))[1:]
     low = next(row for row in rows if float(row[15]) < -8)
@@ -232,7 +232,7 @@ def test_thirty_numbers_give_one(tmp_path, data, root):
 
 
 def test_the_openapi_document_has_the_calls_of_the_project(tmp_path, root):
-    definitions = app.open(shutil.copytree(root / "examples" / "training", tmp_path / "ulb")).definitions
+    definitions = app.open(shutil.copytree(root / "examples" / "ulb", tmp_path / "ulb")).definitions
     found = openapi(table(definitions), definitions.events)["paths"]["/predict/"]["post"]
     body = found["requestBody"]["content"]["application/json"]["schema"]
 

@@ -566,7 +566,7 @@ async def backtest_page(browser: Browser) -> str:
     """The page of a backtest of the project as it is."""
     empty = dict.fromkeys(("again", "from", "to", "as_of"), "")
     begun = await browser.post("/backtests", {"csrf": await browser.csrf(), "of": "now", **empty})
-    for _ in range(1_200):
+    for _ in range(6_000):
         page = (await browser.get(begun.headers["location"])).body.decode()
         if "Amount hit" in page:
             return page

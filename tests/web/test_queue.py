@@ -417,7 +417,7 @@ def test_an_empty_queue_says_that_labels_closed_its_cases(bank):
         told = {"verdict": "genuine", "source": "chargeback", "known_at": "2026-02-01T00:00:00Z"}
         labels = [{"event": alert["event"], **told} for found in alerts for alert in found]
         await browser.send("POST", "/api/v1/labels", msgspec.json.encode(labels), csrf)
-        for _ in range(3_000):
+        for _ in range(15_000):
             page = (await browser.get("/queue")).body.decode()
             if "The queue is clear" in page:
                 break

@@ -1105,7 +1105,7 @@ export interface ExperimentArm {
   fraud: FraudFigures;
   caught: number;
   missed: number;
-  false_declines: number | null;
+  false_declines: number;
   unlabeled_declines: number;
   money_saved: string;
   review_fraud_rate: number | null;
@@ -2310,7 +2310,7 @@ export interface ResultMoney {
   declined: string;
   caught: string;
   missed: string;
-  false_declines: string | null;
+  false_declines: string;
 }
 
 /**
@@ -2340,7 +2340,7 @@ export interface ResultRow {
   fraud: FraudFigures;
   caught: number;
   missed: number;
-  false_declines: number | null;
+  false_declines: number;
   unlabeled_declines: number;
   money_saved: string;
   review_fraud_rate: number | null;

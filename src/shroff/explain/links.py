@@ -1,7 +1,6 @@
 """Links of keys: the values that keys of one entity share in a window of the log, and the events that have them.
 
-What links is what the `via` of its aggregates say, each in its longest window and with its largest cap; without
-any, the keys of other entities. The log is read by columns, from where the longest window begins.
+Links are the `via` values of the entity's aggregates, each in its longest window, else the keys of other entities.
 """
 
 from __future__ import annotations
@@ -42,8 +41,6 @@ _KEPT = Fresh["EntityLinks"](8)
 
 
 class UnknownEntityError(RefusalError):
-    """There is no entity of this name."""
-
     status, code, title = 404, "no-entity", "There is no such entity"
 
 
@@ -444,7 +441,6 @@ def newest_events(log: Log, definitions: Definitions, entity: str) -> EntityLink
 
 
 def check_entity(definitions: Definitions, entity: str) -> None:
-    """Raises: UnknownEntityError."""
     if entity not in definitions.events.entities:
         raise UnknownEntityError(
             f"there is no entity {entity!r}. Entities are {', '.join(definitions.events.entities)}."

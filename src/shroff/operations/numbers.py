@@ -97,7 +97,7 @@ NUMBERS: Final = {
     "missed": NamedNumber("Missed", "Frauds that were approved.", DECIDED, KNOWN, keys=_results("missed")),
     "false_declines": NamedNumber(
         "False declines",
-        "Declined events whose active label is `genuine`. Not known (`null`) if no declined event has a label.",
+        "Declined events whose active label is `genuine`. Screens say *not known* if no declined event has a label.",
         DECIDED,
         KNOWN,
         keys=_results("false_declines"),

@@ -78,8 +78,10 @@ class Experiment(OperationAnswer):
 
 def arm_figures(arm: ExperimentArm) -> list[object]:
     """Return the numbers of `SHOWN` for the table of an answer."""
-    figures = [getattr(arm, number) for number in SHOWN]
-    return [NOT_KNOWN if figure is None else figure for figure in figures]
+    figures = {number: getattr(arm, number) for number in SHOWN}
+    if arm.has_no_labeled_decline:
+        figures["false_declines"] = NOT_KNOWN
+    return list(figures.values())
 
 
 class NoExperimentError(RefusalError):

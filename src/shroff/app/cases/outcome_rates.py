@@ -50,7 +50,7 @@ class ResultMoney(msgspec.Struct):
     declined: str
     caught: str
     missed: str
-    false_declines: str | None
+    false_declines: str
 
 
 class SchemeRatio(msgspec.Struct):

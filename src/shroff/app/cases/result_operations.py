@@ -118,7 +118,7 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     fraud: FraudFigures
     caught: int
     missed: int
-    false_declines: int | None
+    false_declines: int
     unlabeled_declines: int
     money_saved: str
     review_fraud_rate: float | None
@@ -128,6 +128,11 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     mature: bool
     estimate: FraudEstimate | None
     change: dict[str, float] = {}
+
+    @property
+    def has_no_labeled_decline(self) -> bool:
+        """Whether events were declined and none of them has a label: false declines are not known then."""
+        return 0 < self.declined == self.unlabeled_declines
 
 
 NESTED = {"estimate": FraudEstimate, "decline_rate": OutcomeRate, "false_positive_rate": OutcomeRate}
@@ -380,7 +385,6 @@ def result_row(
     caught, missed = tally.of(STOPPED, ["fraud"]), tally.of(["approve"], ["fraud"])
     false_declines = tally.of(["decline"], ["genuine"])
     unlabeled_declines, _ = tally.of(["decline"], ["none"])
-    is_unknown = 0 < outcomes[3][0] == unlabeled_declines
     ends = (fraud_money, final[1] if final else fraud_money) if is_mature else final
     counts: JsonObject = dict(zip(OUTCOME_COUNTS, (count for count, _ in outcomes), strict=True))
     row = ResultRow(
@@ -393,7 +397,7 @@ def result_row(
         fraud=FraudFigures(fraud, money(fraud_money), round(fraud_money / volume * 10_000, 2) if volume else None),
         caught=caught[0],
         missed=missed[0],
-        false_declines=None if is_unknown else false_declines[0],
+        false_declines=false_declines[0],
         unlabeled_declines=unlabeled_declines,
         money_saved=money(caught[1]),
         review_fraud_rate=reviewed[0] / reviewed[1] if reviewed[1] else None,
@@ -403,7 +407,7 @@ def result_row(
             **{name: money(units) for name, (_, units) in zip(OUTCOME_COUNTS, outcomes, strict=True)},
             caught=money(caught[1]),
             missed=money(missed[1]),
-            false_declines=None if is_unknown else money(false_declines[1]),
+            false_declines=money(false_declines[1]),
         ),
         mature=is_mature,
         estimate=None if ends is None else FraudEstimate(*map(money, ends)),
@@ -456,6 +460,8 @@ def _shown(row: ResultRow) -> tuple[str, ...]:
     if row.estimate is not None:
         ends = " to ".join(f"{Decimal(end):,f}" for end in dict.fromkeys((row.estimate.low, row.estimate.high)))
     cells["fraud.basis_points"] = None if (points := row.fraud.basis_points) is None else f"{points:.2f}"
+    if row.has_no_labeled_decline:
+        cells |= {"false_declines": None, "money.false_declines": None}
     texts = (NOT_KNOWN if cells[figure] is None else f"{Decimal(cells[figure]):,}" for figure in SHOWN)
     return (f"{name}{'' if row.mature else ' *'}", *texts, ends)
 

@@ -1,4 +1,4 @@
-"""Promoting models: what becomes of models/in_force.json, and the calls by which an opened project changes it."""
+"""Promoting models: models/in_force.json and the calls that change it; long because these are one act."""
 
 from __future__ import annotations
 

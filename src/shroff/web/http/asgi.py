@@ -178,8 +178,7 @@ class Application:
         """The route to take, for somebody who may. Raises: ProblemError, 401 before anything else is looked at."""
         route = here.get("GET" if request.method == "HEAD" else request.method)
         path = request.scope["path"]
-        has_networks = self.service.settings.networks is not None
-        if has_networks and not (f"{path}/".startswith(FOR_ALL) or self.service.is_allowed(request.address)):
+        if not (f"{path}/".startswith(FOR_ALL) or self.service.is_allowed(request.address)):
             words = "ask an admin to add your network to web.networks in shroff.yaml"
             raise ProblemError(403, "outside-networks", "This address is not allowed", words)
         is_for_all = is_open(path) and not (self.service.options.base and path.startswith("/api/"))

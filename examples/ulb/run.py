@@ -1,7 +1,7 @@
 """Training, prediction and retraining on card payments, by one command.
 
-    python examples/training/run.py                           # synthetic payments
-    python examples/training/run.py --folder /tmp/training    # and keep the project
+    python examples/ulb/run.py                           # synthetic payments
+    python examples/ulb/run.py --folder /tmp/ulb    # and keep the project
 
 A model is trained here and, if it is installed, on Spark. Then the service predicts over HTTP while new files arrive:
 one whose label column was renamed, the same one corrected, and one with wrong labels. Last, what AWS runs for a new
@@ -52,8 +52,8 @@ SWITCH_S = 30.0  # at most, until the service uses a promoted model
 COMPILES_S = 180.0  # at most, on a new machine
 NEXT = """
 What to do next:
-  1. Keep the project: .venv/bin/python examples/training/run.py --folder /tmp/training
-  2. Look at it:       .venv/bin/shroff -C /tmp/training serve
+  1. Keep the project: .venv/bin/python examples/ulb/run.py --folder /tmp/ulb
+  2. Look at it:       .venv/bin/shroff -C /tmp/ulb serve
                        The sign-in link leads to the screens: Models has all models, their metrics and their gates.
   3. Train on your own payments: 'shroff init bank --from payments.csv' proposes a project for your file; or name your
      columns under `from:` in this example's events.yaml. 'shroff check' says what is missing.
