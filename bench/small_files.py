@@ -23,10 +23,7 @@ from bench.machine import describe, write_result
 
 SHROFF = str(Path(sys.executable).with_name("shroff"))
 ROOT = Path(__file__).parent.parent
-PROJECTS = {
-    "ULB sample": ROOT / "examples" / "ulb",
-    "PaySim sample": ROOT / "src" / "shroff" / "templates" / "paysim",
-}
+PROJECTS = {"ULB sample": ROOT / "examples" / "ulb", "PaySim sample": ROOT / "src" / "shroff" / "templates" / "paysim"}
 METRICS = (
     ("average_precision", "average precision"),
     ("auc_roc", "AUC ROC"),

@@ -204,7 +204,7 @@ def test_a_pruned_log_counts_as_before_and_says_which_lake_is_away(tmp_path):
         return [
             *(msgspec.json.encode(answer) for answer in found),
             msgspec.json.encode(bank.project.run(ShowExperiment(rule="stricter"))),
-            bank.project.label_reports.look(),
+            msgspec.json.encode(bank.project.label_reports.look(), enc_hook=lambda times: times.tolist()),
             bank.project.label_reports.decisions_with(["approve"], "fraud", None, "", ("card", "c-3"), None)[
                 0
             ].tolist(),
