@@ -31,7 +31,7 @@ MARKS: Final = {"quick": " and ".join(f"not {mark}" for mark in PATIENT), None: 
 WORKERS: Final = 4  # on 2 cores: half of the time a test waits for a server, a browser or a process
 # What compiles the kernels, once and side by side; on a first run each worker would compile them again. Those of these
 # modules are compiled when they are imported, and take as long as all others: one of the two may import them.
-AT_IMPORT: Final = "shroff.features.kernels."
+AT_IMPORT: Final = ("shroff.features.kernels.", "shroff.features.online.undo_kernel:")
 KERNELS: Final = tuple(
     f"from shroff.cli.demo_kernels import all_listed, keep_kernels as keep; "
     f"keep([line for line in all_listed() if line.startswith({AT_IMPORT!r}) is {is_theirs}])"

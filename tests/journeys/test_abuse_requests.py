@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -124,7 +125,8 @@ def said(service: Served, sent: bytes, *, ends: bool = True) -> bytes:
     with socket.create_connection((at.hostname, at.port), timeout=120) as connection:
         connection.sendall(sent)
         if ends:
-            connection.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # it was refused and closed before it ended
+                connection.shutdown(socket.SHUT_WR)
         parts = []
         try:
             while part := connection.recv(65_536):

@@ -572,8 +572,9 @@ def test_check_finds_a_project_that_does_not_fit_its_log(folder, monkeypatch, ca
     with (folder / "shroff.yaml").open("a") as settings:
         settings.write("store: ${NOT_SET}\n")
     assert run(["-C", str(folder), "check", "--json"]) == 0
-    (unset,) = warned(capsys)
-    assert unset.endswith("store in shroff.yaml reads ${NOT_SET}, and that variable is not set.")
+    unset, unchecked = warned(capsys)
+    assert unset == "the variable NOT_SET of the environment is not set."
+    assert unchecked.endswith("store in shroff.yaml reads ${NOT_SET}, and that variable is not set.")
     assert asked(capsys, folder, "add", "blocked", "c3")[0] == 2
 
 

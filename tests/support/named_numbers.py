@@ -160,19 +160,30 @@ def of_results(found: Mapping[str, Any], where: str) -> Iterator[Shown]:
     """The named numbers of an answer of results, those of a period by its first day."""
     for row in [*found["rows"], found["total"]]:
         subject = ALL if row is found["total"] else (found["by"], _subject(row))
+        row = _as_screens(row)
         yield from of_json("results", row, subject, where)
         yield from of_amounts(row, subject, where)
 
 
 def of_csv(by: str, text: str, where: str) -> Iterator[Shown]:
     """The named numbers of the CSV of results."""
-    for row in csv.DictReader(io.StringIO(text)):
+    for row in map(_as_screens, csv.DictReader(io.StringIO(text))):
         for name, number in NUMBERS.items():
             key = number.keys.get("results", "?")
             column = next((name for name in (key, f"{key}.share") if name in row), None)
             if column is not None and number.unit != "range":
                 value = Decimal(row[column]) if row[column] else None
                 yield Shown(name, (by, _subject(row)), number.unit, value, where)
+
+
+def _as_screens(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row with the false declines that screens show: none are known if no decline has a label."""
+    if not 0 < int(row["declined"]) == int(row["unlabeled_declines"]):
+        return row
+    unknown: dict[str, Any] = {name: None for name in row if name.endswith("false_declines")}
+    if isinstance(row.get("money"), Mapping):
+        unknown["money"] = {**row["money"], "false_declines": None}
+    return {**row, **unknown}
 
 
 def _subject(row: Mapping[str, Any]) -> str:

@@ -153,7 +153,7 @@ def test_without_a_champion_it_asks_for_two(bank: Path, capsys: pytest.CaptureFi
 
 def test_a_model_is_no_better_than_itself_under_another_name(two: tuple[Path, str, str], bank: Path, good: str):
     project = app.open(bank)
-    twin = project.train(brought_by={"file": "again"}).stored.id  # what else is the same gets the same id
+    twin = project.training.train(brought_by={"file": "again"}).stored.id  # what else is the same gets the same id
     found = project.models.compare(good, twin)
 
     assert {item.mean for item in found.found} == {0.0}

@@ -57,7 +57,7 @@ def bank(tmp_path: Path) -> Path:
 def test_records_are_in_order_of_arrival_and_labels_come_between(bank):
     project, answers = app.open(bank), list[Answer]()
     files = [bank / "first.csv", bank / "second.csv"]
-    project.ingest(files, as_type="payment", labels=bank / "labels.csv", on_batch=answers.extend)
+    project.taking.ingest(files, as_type="payment", labels=bank / "labels.csv", on_batch=answers.extend)
 
     with project.log.reading() as log:
         kinds = [

@@ -117,7 +117,7 @@ class ArrowTables(ProjectPart):
             tables = self.feature_parts(event, paths(of), Way(engine), as_of_ms=moment_ms(as_of), left=left)
             found = whole(feature_schema(self._definitions, event), tables)
         if left.count:
-            warnings.warn(f"{left}.", stacklevel=3)
+            warnings.warn(f"{left}.", stacklevel=5)
         return with_floats(found) if floats else found
 
     def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:
