@@ -163,9 +163,15 @@ def wheel(tmp_path_factory):
     """The wheel of this platform, as `make build` makes it."""
     hatchling, folder = Path(sys.executable).parent / "hatchling", tmp_path_factory.mktemp("wheel")
     env = os.environ | {"SHROFF_KERNELS": "1"}
-    subprocess.run(
-        [hatchling, "build", "-t", "wheel", "-d", folder], cwd=ROOT, check=True, capture_output=True, env=env
+    done = subprocess.run(
+        [hatchling, "build", "-t", "wheel", "-d", folder],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        env=env,
     )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     (made,) = folder.glob("*.whl")
     return made
 
