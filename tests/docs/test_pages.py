@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,22 @@ def same(step: Step, printed: str) -> bool:
     return alike(step.shown or "") == alike(printed) if step.kind == "cell" else agrees(step.shown or "", printed)
 
 
+@contextlib.contextmanager
+def modules_of(folder: Path) -> Iterator[None]:
+    """Forget the modules that a page imports from its folder: another test has its own of that name."""
+    before = set(sys.modules)
+    paths = list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = paths
+        for name in set(sys.modules) - before:
+            module = sys.modules[name]
+            places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+            if any(place and Path(place).resolve().is_relative_to(folder.resolve()) for place in places):
+                del sys.modules[name]
+
+
 def perform(step: Step, folder: Path, names: dict[str, object]) -> tuple[int, str]:
     """Run one step in a folder; its exit status and all it printed. Sessions leave what they name in `names`."""
     if step.kind == "cell":
@@ -157,7 +174,7 @@ def perform(step: Step, folder: Path, names: dict[str, object]) -> tuple[int, st
     if step.kind == "session":
         test = doctest.DocTestParser().get_doctest(step.text, names, "page", None, step.line)
         printed: list[str] = []
-        with contextlib.chdir(folder):
+        with contextlib.chdir(folder), modules_of(folder):
             runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
             result = runner.run(test, out=printed.append, clear_globs=False)
         names |= test.globs

@@ -334,6 +334,7 @@ payment:
   reads: counts
   method: post
   many: days
+  default: '[{"from": "2026-01-01"}]'
   unread: [who]
   ask: { event_types: ["'payment'"], start_date: row.from }
   each: { type: row.type, day: { first: row.request.from } }
@@ -352,11 +353,12 @@ payment:
     "assistant.yaml": "url: http://localhost:1/v1\nmodel: m\ntoken: t\nproxy: none\nca: ca.pem\ntimeout: 1m\n",
     "funnels.yaml": """
 large:
-  user: card
+  user: kind
   steps: [payment, { name: large, event: [payment], where: this.amount > 100 }]
   within: 7d
   next: ever
   split: card
+  merged: card
 """,
     "schedules.yaml": """
 nightly:
