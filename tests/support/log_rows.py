@@ -35,7 +35,8 @@ def record(seq: int, id: str | None = None, *, type: str = "payment", kind: Kind
 
 def decision(of: Record) -> DecisionRow:
     """The decision about a record."""
-    document = b'{"event":"%s","seq":%d,"reasons":["caf\xc3\xa9"]}' % (of.type.encode(), of.seq)
+    reason = b'{"code":"cafe","kind":"rule","text":"caf\xc3\xa9","effect":"review"}'
+    document = b'{"event":"%s","seq":%d,"reasons":[%s]}' % (of.type.encode(), of.seq, reason)
     return DecisionRow(of.seq, of.type, of.id, "approve", of.seq.to_bytes(32, "big"), document)
 
 
