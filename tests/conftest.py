@@ -90,7 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the servers of a whole run early, so that no test waits for them; of those that are built, later, one."""
-    if os.environ.get(timing.JUDGED) == "all":
+    if os.environ.get(timing.WHOLE) == "all":
         servers.start_all(session.config._tmp_path_factory.getbasetemp(), servers.KINDS.keys() - servers.BUILT)
 
 
@@ -111,7 +111,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start what the run drew of the servers that are built first."""
-    if os.environ.get(timing.JUDGED) == "all":
+    if os.environ.get(timing.WHOLE) == "all":
         kinds = {kind for item in session.items for kind in servers.built(item)}
         servers.start_all(session.config._tmp_path_factory.getbasetemp(), kinds)
 

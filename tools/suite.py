@@ -1,7 +1,7 @@
 """Every test that a change needs: `make test`. With campaigns of hours: `make test-long`; the quick ones: `make check`.
 
 Tests run in a new order each time; the first line tells the number that repeats it. What each test cost is written
-while the run goes on, and a folder at twice its budget (tests/budgets.toml) fails the run. No test is tried twice.
+while the run goes on. No test is tried twice.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def environment(times: Path, size: str | None, *, is_part: bool) -> dict[str, st
     if size == "long":
         found["SHROFF_TEST_PROFILE"] = "long"
     elif not is_part:
-        found["SHROFF_TEST_BUDGETS"] = size or "all"
+        found["SHROFF_TEST_WHOLE"] = size or "all"
     return found
 
 

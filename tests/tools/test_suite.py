@@ -1,4 +1,4 @@
-"""What the suite stands on: a folder at twice its budget fails, and a forked `shroff` is a process as any other."""
+"""What the suite stands on: costs are told, and a forked `shroff` is a process as any other."""
 
 from __future__ import annotations
 
@@ -21,62 +21,8 @@ from hypothesis import settings
 from tests.architecture import sources
 from tests.support import forks, servers, workers
 from tests.support.effort import Share, drawn_long, share_of
-from tests.support.timing import (
-    CORES,
-    LEEWAY,
-    SHARED,
-    UNIT_S,
-    Cost,
-    Timing,
-    by_folder,
-    exceeded,
-    read_budgets,
-    slowness_of,
-    too_slow,
-)
+from tests.support.timing import CORES, SHARED, Timing
 from tools import suite
-
-
-def test_a_folder_that_takes_twice_its_budget_is_told():
-    costs = {
-        "tests/laws/test_a.py::test_b": Cost(own_s=9.0, children_s=1.0, tests=1),
-        "tests/laws/test_a.py::test_c": Cost(own_s=5.0, tests=1),
-        "tests/rules/test_a.py::test_b": Cost(own_s=1.0, tests=1),
-    }
-    folders = by_folder(costs)
-
-    assert exceeded(folders, {"laws": 15 / LEEWAY, "rules": 1.0}, slowness=1.0) == []
-    [line] = exceeded(folders, {"laws": 7.0, "rules": 1.0}, slowness=1.0)
-    assert "tests/laws took 15 s of a processor, and its budget is 7 s" in line
-    assert exceeded(folders, {"laws": 7.0, "rules": 1.0}, slowness=1.1) == []
-    assert [line[:11] for line in exceeded(folders, {"laws": 15.0}, slowness=1.0)] == ["tests/rules"]
-
-
-def test_a_machine_is_as_slow_as_most_folders_were_and_one_that_grew_is_still_told():
-    budgets = {f"folder{number}": 10.0 for number in range(9)}
-    busy = {name: Cost(own_s=25.0) for name in budgets}
-    slowness = slowness_of([UNIT_S], busy, budgets)
-
-    assert slowness == 2.5
-    assert exceeded(busy, budgets, slowness) == []
-    grown = busy | {"folder4": Cost(own_s=51.0)}
-    assert [line[:13] for line in exceeded(grown, budgets, slowness_of([UNIT_S], grown, budgets))] == ["tests/folder4"]
-    assert slowness_of([UNIT_S, 3 * UNIT_S, 3 * UNIT_S], {}, budgets) == pytest.approx(3)
-    assert slowness_of([UNIT_S / 2], {"folder1": Cost(own_s=1.0)}, budgets) == 1, "a fast one gives no leeway away"
-
-
-def test_quick_tests_that_exceed_their_budget_are_told_with_the_costliest_first():
-    costs = {
-        "tests/rules/test_a.py::test_b": Cost(own_s=1.0, tests=1, is_quick=True),
-        "tests/rules/test_a.py::test_c": Cost(own_s=6.0, children_s=1.0, tests=1, is_quick=True),
-        "tests/rules/test_a.py::test_d": Cost(own_s=90.0, tests=1),
-    }
-
-    assert too_slow(costs, 8 / LEEWAY, slowness=1.0) == []
-    line, *named = too_slow(costs, 3.0, slowness=1.0)
-    assert "took 8 s of a processor, and their budget is 3 s" in line
-    assert named == ["  7.00 s: tests/rules/test_a.py::test_c", "  1.00 s: tests/rules/test_a.py::test_b"]
-    assert too_slow(costs, 3.0, slowness=1.4) == []
 
 
 def test_a_process_that_ran_through_many_tests_is_not_counted_with_the_one_in_which_it_ends():
@@ -88,23 +34,6 @@ def test_a_process_that_ran_through_many_tests_is_not_counted_with_the_one_in_wh
 
     assert (folders["log"].own_s, folders["log"].children_s) == (0.02, CORES * 0.02)
     assert folders[SHARED].cpu_s == 11.0 - CORES * 0.02
-
-
-@pytest.mark.parametrize("before", [pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED])
-def test_what_took_too_long_fails_the_run_and_is_said_at_its_end(monkeypatch, capsys, before):
-    timing = Timing(None)
-    report: Any = SimpleNamespace(nodeid="tests/grown/test_a.py::test_b", duration=0.1, when="teardown", keywords={})
-    report.spent_s, report.unit_s = (0.1, 0.0), UNIT_S
-    timing.pytest_runtest_logreport(report)
-    session: Any = SimpleNamespace(exitstatus=before)
-    timing.pytest_unconfigure()
-    monkeypatch.setenv("SHROFF_TEST_BUDGETS", "all")
-    timing.pytest_sessionfinish(session, before)
-    assert capsys.readouterr().out == ""
-    timing.pytest_unconfigure()
-
-    assert session.exitstatus == pytest.ExitCode.TESTS_FAILED
-    assert "tests/grown took 0 s of a processor, and its budget is 0 s" in capsys.readouterr().out
 
 
 def test_a_run_draws_its_sample_by_its_seed_and_a_few_runs_try_every_case():
@@ -191,21 +120,15 @@ def test_laws_try_other_examples_in_each_run_also_where_hypothesis_sees_ci():
     assert settings.get_profile("shroff").print_blob
 
 
-def test_every_folder_has_a_budget(root: Path):
-    folders = {path.parent.relative_to(root / "tests").parts[0] for path in (root / "tests").rglob("test_*.py")}
-
-    assert set(read_budgets()) == folders | {SHARED}
-
-
-def test_a_run_keeps_bytecode_and_only_a_whole_one_is_judged(monkeypatch):
+def test_a_run_keeps_bytecode_and_a_whole_one_says_so(monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.delenv("SHROFF_TEST_BUDGETS", raising=False)
+    monkeypatch.delenv("SHROFF_TEST_WHOLE", raising=False)
     whole = suite.environment(Path("times"), None, is_part=False)
 
     assert "PYTHONDONTWRITEBYTECODE" not in whole
-    assert whole["SHROFF_TEST_BUDGETS"] == "all"
-    assert suite.environment(Path("times"), "quick", is_part=False)["SHROFF_TEST_BUDGETS"] == "quick"
-    assert "SHROFF_TEST_BUDGETS" not in suite.environment(Path("times"), None, is_part=True)
+    assert whole["SHROFF_TEST_WHOLE"] == "all"
+    assert suite.environment(Path("times"), "quick", is_part=False)["SHROFF_TEST_WHOLE"] == "quick"
+    assert "SHROFF_TEST_WHOLE" not in suite.environment(Path("times"), None, is_part=True)
     assert suite.environment(Path("times"), "long", is_part=False)["SHROFF_TEST_PROFILE"] == "long"
 
 
