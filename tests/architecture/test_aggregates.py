@@ -17,8 +17,6 @@ ALSO = {
     "shroff.rules.definitions": {"count", "mean", "std", "sum"},  # the exact form of a comparison with a mean
     "shroff.features.programs.compiler": {"min", "max"},
     "shroff.features.value_bounds": {"min", "max"},
-    # What a value has of the event itself
-    "shroff.explain.changes": {"count", "distinct", "last", "max", "min", "nth_last", "share", "sum"},
 }
 
 

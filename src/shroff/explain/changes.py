@@ -45,7 +45,6 @@ from shroff.rules.definitions import Rule
 from shroff.runtime.values import FrozenStruct, replace
 
 Variable = FeatureValue | ThisField
-_OF_ONE_EVENT = frozenset("max min first last quantile mode nth_last".split())  # aggregates whose value an event had
 
 
 class Counterfactual(FrozenStruct):
@@ -162,23 +161,15 @@ class Changes:
         node = None if feature is None else feature.node
         if not isinstance(node, Aggregate):
             return -math.inf, math.inf
-        least = 0.0 if AGGREGATES[node.function].is_never_negative else -math.inf
-        most = 1.0 if node.function == "share" else math.inf
-        if node.function in _OF_ONE_EVENT and isinstance(node.argument, ItemField) and node.event != "label":
+        row = AGGREGATES[node.function]
+        least, most = row.ends
+        if row.is_of_one_event and isinstance(node.argument, ItemField) and node.event != "label":
             least, most = self._declared(node.event, node.argument.name)
         own = self._own_value(node)
-        if own is None:
-            return least, most
-        if node.function in {"count", "distinct"}:
-            return 1.0, most
         if not isinstance(own, int | float):
-            return least, most
-        is_last = node.function == "last" or (node.function == "nth_last" and node.rank == (1, 1))
-        if node.function == "max" or is_last or (node.function == "sum" and self._has_no_negatives(node)):
-            least = max(least, own)
-        if node.function == "min" or is_last:
-            most = min(most, own)
-        return least, most
+            return (least, most) if own is None or row.own != "counts" else (1.0, most)
+        least_own, most_own = row.ends_with(own, node.rank, has_negatives=not self._has_no_negatives(node))
+        return max(least, least_own), min(most, most_own)
 
     def _declared(self, event: str, name: str) -> tuple[float, float]:
         """The bounds of a field in events.yaml."""

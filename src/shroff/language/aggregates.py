@@ -20,6 +20,11 @@ from shroff.runtime.values import FrozenStruct, replace
 # looks nothing: the meaning itself is asked, over all events of the window.
 State = Literal["counts", "events", "sums", "squares", "extremes", "ends", "values", "ranks", "looks"]
 
+# What an event in the window says of the answer: it is at least 1; at least the event's value, always or if no value is
+# negative; at most that value; or that value, if the event is the latest one.
+OwnEvent = Literal["", "counts", "most", "adds", "least", "latest"]
+Ends = tuple[float, float]
+
 
 class WindowView(FrozenStruct):
     """A window as an aggregate sees it."""
@@ -45,6 +50,8 @@ class AggregateRow(FrozenStruct):
     has_rank: bool = False  # a second argument says which part of the values lies below, or which value it is
     scans: bool = False  # it looks at each event of its window, and so needs one
     is_tally: bool = False  # 0 of nothing, and grows with each event: what rules compare with a threshold
+    is_of_one_event: bool = False  # its value is that of one event
+    own: OwnEvent = ""
 
     @property
     def needs_where(self) -> bool:
@@ -63,6 +70,20 @@ class AggregateRow(FrozenStruct):
     def is_total(self) -> bool:
         """Whether it is missing for no other reason than that it does not fit 64 bits, which is reported."""
         return self.is_summed and self.is_tally
+
+    @property
+    def ends(self) -> Ends:
+        """The least and the greatest value, whatever the events are."""
+        least = 0.0 if self.is_never_negative else -math.inf
+        return least, 1.0 if self.needs_where else math.inf
+
+    def ends_with(self, value: float, rank: tuple[int, int] | None, *, has_negatives: bool) -> Ends:
+        """The least and the greatest value of a window whose latest event has this value."""
+        is_latest = self.own == "latest" and (not self.has_rank or rank == (1, 1))
+        if self.own == "counts":
+            return 1.0, math.inf
+        is_least = is_latest or self.own == "most" or (self.own == "adds" and not has_negatives)
+        return value if is_least else -math.inf, value if is_latest or self.own == "least" else math.inf
 
     def of(self, seen: WindowView) -> Value:
         """The value of a window. Whole numbers that are too large for the aggregate are left out."""
@@ -114,33 +135,35 @@ _ANY = frozenset([*NAMES, "missing"])
 COUNT = "count"
 _ROWS = (
     AggregateRow(COUNT, "How many events there are.",
-        lambda seen: len(seen.values), "counts", None, INTEGER, is_tally=True),
+        lambda seen: len(seen.values), "counts", None, INTEGER, is_tally=True, own="counts"),
     AggregateRow("sum", "The sum, exact; missing, and reported by `doctor`, where it does not fit 64 bits.",
-        _sum, "sums", _SUMMED, None, "sum of", stands_behind=True, is_tally=True),
+        _sum, "sums", _SUMMED, None, "sum of", stands_behind=True, is_tally=True, own="adds"),
     AggregateRow("mean", "The sum by the number of values.", _mean, "sums", _SUMMED, REAL, "mean"),
     AggregateRow("std", "The spread of a sample (n-1); of one value missing.",
         _std, "squares", _SUMMED, REAL, "spread of", stands_behind=True),
     AggregateRow("min", "The least value.",
-        lambda seen: min(seen.values, default=None), "extremes", _ORDERED, None, "smallest", event_of_time="first"),
+        lambda seen: min(seen.values, default=None), "extremes", _ORDERED, None, "smallest", event_of_time="first",
+        own="least", is_of_one_event=True),
     AggregateRow("max", "The greatest value.",
-        lambda seen: max(seen.values, default=None), "extremes", _ORDERED, None, "largest", event_of_time="last"),
+        lambda seen: max(seen.values, default=None), "extremes", _ORDERED, None, "largest", event_of_time="last",
+        own="most", is_of_one_event=True),
     AggregateRow("distinct", "How many different values there are.",
-        lambda seen: len(set(seen.values)), "values", _ANY, INTEGER, is_tally=True),
+        lambda seen: len(set(seen.values)), "values", _ANY, INTEGER, is_tally=True, own="counts"),
     AggregateRow("first", "The value of the first event that has one, in the order (time, place).",
         lambda seen: next(iter(seen.values), None), "ends", _ANY, None, "first",
-        stands_behind=True, event_of_time="first"),
+        stands_behind=True, event_of_time="first", is_of_one_event=True),
     AggregateRow("last", "The value of the last event that has one, in the order (time, place).",
         lambda seen: next(reversed(seen.values), None), "ends", _ANY, None, "last",
-        stands_behind=True, event_of_time="last"),
+        stands_behind=True, event_of_time="last", own="latest", is_of_one_event=True),
     AggregateRow("quantile", "The value at rank ⌈q·n⌉, at least 1; q is written out, from 0 to 1.",
-        _quantile, "ranks", _ORDERED, None, "{q} % quantile of", has_rank=True, scans=True),
+        _quantile, "ranks", _ORDERED, None, "{q} % quantile of", has_rank=True, scans=True, is_of_one_event=True),
     AggregateRow("median", "The mean of the two middle values, at ranks ⌈n/2⌉ and ⌊n/2⌋ + 1.",
         _median, "ranks", _EXACT | {"real"}, REAL, "median", scans=True),
     AggregateRow("mode", "The most frequent value; of equally frequent ones the one whose newest event is newest.",
-        _mode, "looks", _ANY, None, "most frequent", stands_behind=True, scans=True),
+        _mode, "looks", _ANY, None, "most frequent", stands_behind=True, scans=True, is_of_one_event=True),
     AggregateRow("nth_last", "The value of the n-th latest event that has one; n is written out, from 1.",
         lambda seen: seen.values[-seen.rank[0]] if len(seen.values) >= seen.rank[0] else None,
-        "looks", _ANY, None, "{n}. latest", stands_behind=True, has_rank=True),
+        "looks", _ANY, None, "{n}. latest", stands_behind=True, has_rank=True, own="latest", is_of_one_event=True),
     AggregateRow("share", "Events with the condition true, by all events of the window.",
         lambda seen: len(seen.values) / seen.events if seen.events else None, "events", None, REAL),
 )  # fmt: skip
