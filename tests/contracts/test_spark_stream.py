@@ -23,7 +23,6 @@ from shroff.errors import StateError, UsageError
 from shroff.examples.bank import bank
 from shroff.features.cluster.partitioned import Cluster
 from shroff.lake.cluster_replay_files import ReplayRun, decide_on_cluster, write_decisions
-from shroff.lake.cluster_replay_files import recorded as never_stopped
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
 from shroff.streams.lake import RetriedObjects
@@ -32,7 +31,6 @@ from shroff.streams.log import DecisionRow
 from shroff_plugins.cluster.spark_stream import NOT_CONNECTED, SLICE, STARTS_MAX, run_to_end, slice_of, slices
 from tests.contracts.test_backends import spark_here, started
 from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up
-from tests.lake.test_cluster_live import Bank, content
 from tests.laws.projects import history_of, project
 from tests.laws.test_cluster_replay import FEATURES, MANY, RULES
 from tests.laws.test_engines import NOW_MS, submission
@@ -168,23 +166,6 @@ def test_what_a_process_cannot_do_is_told_in_its_words(spark: Any, tmp_path: Pat
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_live_events_get_the_receipts_of_one_process_while_versions_change(spark: Any, tmp_path: Path):
-    bank = Bank(tmp_path, [submission(event) for event in history_of(7, 60)])
-    bank.take(RULES, 20)
-    more = [(RULES, 20), (RULES.replace("decline", "review"), 20)]
-
-    def goes_on() -> bool:
-        if bank.log.last_seq() == bank.ordered.last_seq() and more:
-            bank.take(*more.pop(0))
-        return bank.log.last_seq() < bank.ordered.last_seq()
-
-    bank.decide(spark, goes_on)
-
-    assert content(bank.log) == content(bank.alone)
-
-
-@pytest.mark.long
-@pytest.mark.slow
 class TestSparkStreaming(StreamingContract):
     @pytest.fixture
     def streaming(self, spark: Any) -> Any:
@@ -264,10 +245,9 @@ class _Query:
         self._words = words
         self.stopped = 0
 
-    def awaitTermination(self, _seconds: float) -> bool:  # noqa: N802 (Spark's name)
+    def awaitTermination(self) -> None:  # noqa: N802 (Spark's name)
         if self._words:
             raise StreamingQueryException(self._words)
-        return True
 
     def stop(self) -> None:
         self.stopped += 1
@@ -286,8 +266,8 @@ def test_only_a_worker_that_did_not_connect_in_time_has_the_query_begin_again(en
     given = iter(queries)
     if words:
         with pytest.raises(StateError, match=words):
-            run_to_end(lambda: next(given), never_stopped)
+            run_to_end(lambda: next(given))
     else:
-        run_to_end(lambda: next(given), never_stopped)
+        run_to_end(lambda: next(given))
 
     assert [query.stopped for query in queries] == [1] * started + [0] * (len(queries) - started)

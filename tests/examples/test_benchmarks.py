@@ -38,7 +38,6 @@ SMALLEST = {
 # Sizes that no option makes smaller, by where they stand.
 SMALLER: dict[str, dict[str, object]] = {
     "links": {"bench.links.WARM_S": 0.1},
-    "spark_live": {"bench.spark_live.WARM": 40},
     "few": {"bench.few.SIZES": (1, 8), "bench.few.WARM": 8},
     "funnels": {"bench.funnels.alone": lambda way, folder: import_module("bench.funnels").timed(way, folder)},
     "restart": {
@@ -66,7 +65,6 @@ LONG = {
     "since_flag": "--events 500 --runs 1",
     "sns": "--rates 20 --seconds 1",
     "soak": "--rate 50 --minutes 0.1",
-    "spark_live": "--rate 20 --seconds 2 --master local",
     "spark_stream": "--few 100 --events 200 --rounds 1",
     "streams": "--events 500 --runs 1 --peer-events 100",
     "streams_latency": "--rate 50 --seconds 1",

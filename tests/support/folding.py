@@ -13,7 +13,7 @@ import msgspec
 from shroff.config import make_folder
 from shroff.features.cluster.partition_state import EntityAnswer
 from shroff.lake.cluster_replay import PartitionEvent, ReplayPlan, ReplayProcess, answers_of, decided, rows_of
-from shroff.lake.cluster_replay_files import DecidedPart, recorded
+from shroff.lake.cluster_replay_files import DecidedPart
 from tests.support.backends import HereBackend
 
 States = dict[str, bytes]  # by stage and partition
@@ -44,18 +44,12 @@ class FoldingBackend(HereBackend):
         places: int,
         write: Callable[[int, int, Any], None],
         done: Callable[[DecidedPart], None],
-        goes_on: Callable[[], bool] = recorded,
     ) -> None:
         make_folder(checkpoint)
         work = ReplayProcess(spread)
         after = self.done_upto(checkpoint)
-        while True:
-            is_over = spread.is_live and not goes_on()
-            if is_over or (after >= work.end() and not spread.is_live):
-                return
-            if after >= work.end():
-                continue
-            upto = self.planned(checkpoint, after, min(after + places, work.end()))
+        while after < spread.upto:
+            upto = self.planned(checkpoint, after, min(after + places, spread.upto))
             states = self.states_at(checkpoint, after)
             answers = self.fold(work, after, upto, states)
             self.save(checkpoint, upto, states)

@@ -54,24 +54,6 @@ UNSENT_MAX = 10_000  # of which the number is told
     is_flag=True,
     help="Run as standby: follow the log while another worker writes it, and take over if that one stops.",
 )
-@click.option(
-    "--sequence",
-    "sequences",
-    is_flag=True,
-    help="Put events in order and decide nothing: for 'shroff run --cluster', which decides them.",
-)
-@click.option(
-    "--cluster",
-    metavar="ADDRESS",
-    help="Decide what 'shroff run --sequence' put in order, on the Spark cluster at this address, such as "
-    "spark://HOST:7077, or 'local' for processes of this machine.",
-)
-@click.option(
-    "--partitions",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="With --cluster: number of partitions of each entity's keys.  [default: 16]",
-)
 @click.option("--until-idle", metavar="DURATION", help="Stop after this time without messages, such as 5s.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Stop after this many messages.")
 @click.option(
@@ -82,13 +64,7 @@ UNSENT_MAX = 10_000  # of which the number is told
     "shroff.yaml]",
 )
 def run(
-    session: Session,
-    sources: tuple[str, ...],
-    until_idle: str | None,
-    metrics_port: int | None,
-    cluster: str | None,
-    partitions: int | None,
-    **how: Any,
+    session: Session, sources: tuple[str, ...], until_idle: str | None, metrics_port: int | None, **how: Any
 ) -> int:
     """Run a worker: read events from a live source, decide them and store the results, until you stop it.
 
@@ -101,16 +77,8 @@ def run(
         shroff run --from kafka://localhost:9092/payments --as payment
         shroff run --standby
         shroff run --from march.csv --from april.csv --as payment
-        shroff run --sequence
-        shroff run --cluster spark://10.0.0.5:7077
     """
     session.stopped = "Committed input is stored; the next run continues after it."
-    if cluster is not None:
-        with finished_first() as stop:
-            address = None if cluster == "local" else cluster
-            end = session.project.live.cluster(address, partitions, stop=stop, tell=logs.tell)
-        session.answer({"seq": end}, f"Decided up to sequence number {end:,}.")
-        return 0
     idle_s = None if until_idle is None else named_duration("--until-idle", until_idle) / 1_000
     from shroff.cli.demo_kernels import LIVE, kernels_beside
     from shroff.web.metrics_port import worker_port

@@ -47,7 +47,6 @@ from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
 
 STEP = 4_096  # events that are folded or decided at once
-FOREVER = 1 << 62  # the end of a log that goes on
 
 
 class Stage(FrozenStruct):
@@ -69,8 +68,7 @@ class ReplayPlan(FrozenStruct):
         folds: For each version the one whose stages answer for it.
         ends: For each version that folds the last place at which it is asked.
         partitions: Into how many the keys of an entity go.
-        upto: The last place; `FOREVER` where the lake has no decisions and goes on. Then it ends before the first
-            control event behind the place `known`, which needs another plan.
+        upto: The last place.
     """
 
     name: str
@@ -84,11 +82,6 @@ class ReplayPlan(FrozenStruct):
     stages: tuple[Stage, ...]
     lateness_ms: int
     partitions: int
-    known: int
-
-    @property
-    def is_live(self) -> bool:
-        return self.upto == FOREVER
 
 
 class PartitionEvent(NamedTuple):
@@ -117,19 +110,13 @@ class Decided(Struct):
 
 
 def replay_plan(
-    name: str,
-    opened: Callable[[], Objects],
-    reader: LakeReader,
-    models: Path,
-    partitions: int,
-    *,
-    is_live: bool = False,
+    name: str, opened: Callable[[], Objects], reader: LakeReader, models: Path, partitions: int
 ) -> ReplayPlan:
-    """How the log of a lake is decided by many processes; while it grows, where `is_live`.
+    """How the log of a lake is decided by many processes.
 
     Raises: UsageError for a version that keys cannot part; StateError where a model that decided cannot be loaded.
     """
-    upto = FOREVER if is_live else reader.last_seq
+    upto = reader.last_seq
     known_store(ProjectPaths(models.parent).tables)
     segments = segments_of(list(reader.controls(upto=upto)), upto, Registry(models).load)
     found = [segment.definitions for segment in segments]
@@ -155,7 +142,6 @@ def replay_plan(
         tuple(stages),
         lateness_ms,
         partitions,
-        reader.last_seq,
     )
 
 
@@ -200,18 +186,6 @@ class ReplayProcess:
         self._keyed: dict[int, PartitionPlan] = {}
         self._engines: dict[int, tuple[Engine, Answered]] = {}
         self._reader: LakeReader | None = None
-        self._end = replay.known if replay.is_live else replay.upto
-        self.is_over = not replay.is_live
-
-    def end(self) -> int:
-        """The last place that can be decided by this plan now; for good once it `is_over`."""
-        if not self.is_over:
-            reader = self.reader(0)
-            reader.refresh()
-            control = next(reader.controls(self._end), None)
-            self.is_over = control is not None
-            self._end = control.seq - 1 if control else reader.last_seq
-        return self._end
 
     def reader(self, upto: int) -> LakeReader:
         """The lake, which has to have come to a place."""
@@ -226,13 +200,8 @@ class ReplayProcess:
         return self._reader
 
     def read(self, after: int, upto: int) -> Iterator[list[Record]]:
-        """The records of the places (after, upto]; a sequencer's lake says of no event that it is decided."""
-        for records in self.reader(upto).records(after, upto, STEP):
-            yield (
-                [replace(record, decided=record.kind == "event") for record in records]
-                if (self.replay.is_live)
-                else records
-            )
+        """The records of the places (after, upto]."""
+        return self.reader(upto).records(after, upto, STEP)
 
     def definitions(self, version: int) -> Definitions:
         if version not in self._definitions:
@@ -358,7 +327,7 @@ def decided(work: ReplayProcess, after: int, upto: int, answers: Mapping[int, Ma
         wanted = (record for record in records if record.decided)
         for version, mine in groupby(wanted, key=lambda record: work.version_at(record.seq)):
             _decide(work, version, list(mine), answers, effects)
-    return Decided(effects) if work.replay.is_live else _compared(work.reader(upto), after, upto, effects)
+    return _compared(work.reader(upto), after, upto, effects)
 
 
 def _decide(

@@ -106,7 +106,6 @@ class Writer:
         self.maintain = log.maintain  # to be called between batches
         self.warnings: list[str] = []
         self.keeps_late: bool | Collection[str] = False  # as `BatchClassifier` takes it
-        self.decides = True  # events, unless a batch says otherwise
         self.by = FILES  # the source of events that were neither posted, nor pushed, nor pulled
         self._newest_source = log.offset(EVENT_SOURCES, NEWEST) or UNKNOWN
         self._held: tuple[int | None, str] = None, ""  # by which event, the watermark of a time
@@ -308,7 +307,7 @@ class Writer:
                 alone,
                 self._now_ms,
                 ComingBy(self._newest_source, self.by),
-                decide=self.decides,
+                decide=True,
                 keeps_late=self.keeps_late,
             )
             found += draft.prepared([submission], ()).answers
@@ -341,9 +340,7 @@ class Writer:
         began_s = time.monotonic()
         state, self._state = self._drafted(), None
         coming = ComingBy(self._newest_source, self.by if by is None else by)
-        draft = BatchClassifier(
-            state, known, self._now_ms, coming, decide=decide and self.decides, keeps_late=self.keeps_late
-        )
+        draft = BatchClassifier(state, known, self._now_ms, coming, decide=decide, keeps_late=self.keeps_late)
         prepared = draft.prepared(submissions, offsets)
         prepared.batch.keys = self._hasher.of(prepared.placed)
         prepared.batch.offsets += self._counts.take(prepared.batch.records)

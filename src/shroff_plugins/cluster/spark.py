@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.json_types import JsonMapping
-from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles, recorded
+from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles
 
 if TYPE_CHECKING:
     from shroff.plugins.cluster import DecidedPart, ReplayPlan
@@ -121,12 +121,11 @@ class SparkBackend:
         places: int,
         write: Callable[[int, int, Any], None],
         done: Callable[[DecidedPart], None],
-        goes_on: Callable[[], bool] = recorded,
     ) -> None:
         """As `lake.cluster_replay_files.Streaming` says, by structured streaming."""
         from shroff_plugins.cluster.spark_stream import stream
 
-        stream(self.context, replay, checkpoint, places, write, done, goes_on)
+        stream(self.context, replay, checkpoint, places, write, done)
 
     def close(self) -> None:
         with suppress(ConnectionError):

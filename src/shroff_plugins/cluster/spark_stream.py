@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 SLICE = 8_192  # places that one task reads, and that one task decides
 WHOLE = -1  # stands where a stage's number does, in the row that says which places a slice has
 PYSPARK_LEAST = (4, 2)  # its sources are told where a micro-batch starts and how large it may be
-LOOK = "200 milliseconds"  # how often it is looked for new places, at most
-ASKED_S = 0.05
 STARTS_MAX = 6  # a minute of waiting for workers, of a machine that is busy
 NOT_CONNECTED = "Python worker failed to connect back"  # within 10 s, which no setting of Spark 4.2 changes
 STATE_STORE = {
@@ -46,9 +44,8 @@ def stream(
     places: int,
     write: Callable[[int, int, Any], None],
     done: Callable[[DecidedPart], None],
-    goes_on: Callable[[], bool],
 ) -> None:
-    """Decide the places that are not decided yet, so many at a time; by a live plan as long as `goes_on`.
+    """Decide the places that are not decided yet, so many at a time.
 
     Args:
         context: Of Spark.
@@ -83,13 +80,13 @@ def stream(
     writing = (
         answers.writeStream.foreachBatch(decide)
         .option("checkpointLocation", checkpoint.absolute().as_uri())
-        .trigger(**({"processingTime": LOOK} if replay.is_live else {"availableNow": True}))
+        .trigger(availableNow=True)
     )
-    run_to_end(writing.start, goes_on)
+    run_to_end(writing.start)
 
 
-def run_to_end(start: Callable[[], Any], goes_on: Callable[[], bool]) -> None:
-    """Run a query until all is decided or it is to end.
+def run_to_end(start: Callable[[], Any]) -> None:
+    """Run a query until all is decided.
 
     It is begun again from its checkpoint where a worker of Spark did not connect in time.
 
@@ -101,8 +98,7 @@ def run_to_end(start: Callable[[], Any], goes_on: Callable[[], bool]) -> None:
     for left in reversed(range(STARTS_MAX)):
         query = start()
         try:
-            while not query.awaitTermination(ASKED_S) and goes_on():
-                pass
+            query.awaitTermination()
         except (StreamingQueryException, PySparkException, Py4JJavaError) as error:
             if not (left and NOT_CONNECTED in str(error)):
                 raise StateError(f"Spark stopped: {_cause(str(error))}") from None
@@ -145,7 +141,7 @@ def _source(replay: ReplayPlan, places: int) -> type:
             return ReadMaxRows(places)
 
         def latestOffset(self, start: dict[str, int], limit: Any) -> dict[str, int]:  # noqa: N802 (Spark's names)
-            end = work_of(replay).end()
+            end = replay.upto
             most = end if isinstance(limit, ReadAllAvailable) else limit.max_rows
             return {"place": max(start["place"], min(start["place"] + most, end))}
 

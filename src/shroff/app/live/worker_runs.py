@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
-from functools import partial
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 from urllib.parse import urlsplit
-
-from msgspec import Struct
 
 from shroff.app.adapter_factory import open_sources
 from shroff.app.live.position_operations import notes_of
@@ -20,18 +16,14 @@ from shroff.app.live.routes import sink_routes
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked, intake_of
-from shroff.app.project_log import ScratchPaths
-from shroff.config import make_folder
 from shroff.errors import StorageError, TransientError, UsageError, nearest
 from shroff.events.intake import READ
 from shroff.monitoring.live_order import remarks
 from shroff.project.settings.installed import each_settings, kind_at
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import source_at
-from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import Tell, unheard
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.snapshots import KEPT, Snapshots
 
 if TYPE_CHECKING:
@@ -43,7 +35,6 @@ if TYPE_CHECKING:
     from shroff.log.writer import Writer
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log
-    from shroff.streams.sink_cursor import DeliveryHealth
     from shroff.streams.snapshot_copies import SnapshotCopies
     from shroff.streams.source import Source
     from shroff.worker.inbox import InboxServer
@@ -55,9 +46,6 @@ if TYPE_CHECKING:
     from shroff.worker.serving.live_feed import SourceFeed
     from shroff.worker.serving.worker import Leader, Worker
 
-SEQUENCER = "sequencer"  # the folder of its log
-COMPACTED_EVERY = 60  # writes of a sequencer's lake, each of which adds a file
-GRACE_MS = 3_600_000  # a process of the cluster may read files that were replaced for so long
 NO_SOURCE = (
     "this project has no live source. Name one with 'shroff run --from kafka://localhost:9092/payments', or write it "
     "into shroff.yaml as 'source:'; for a file there is 'shroff run --from payments.csv --as payment'."
@@ -78,9 +66,6 @@ class EndOptions(TypedDict, total=False):
     stop: Event | None
 
 
-PROGRESS_S = 10.0  # between two messages about the progress of a cluster
-
-
 class WorkerRuns(ProjectPart):
     """Live input of a project."""
 
@@ -92,7 +77,6 @@ class WorkerRuns(ProjectPart):
         as_type: str | None = None,
         format: str | None = None,
         stands_by: bool = False,
-        sequences: bool = False,
         tell: Tell = unheard,
         **ends: Unpack[EndOptions],
     ) -> Iterator[Worker]:
@@ -104,7 +88,6 @@ class WorkerRuns(ProjectPart):
             as_type: The event type of every line of files, or of messages at an address; without it lines name theirs.
             stands_by: Run as standby: follow the log while another process writes it, and take over when that one is
                 gone.
-            sequences: Give events their order in a log of their own and decide nothing, for `cluster`.
             tell: Called with messages for people, such as what the worker waits for.
             ends: `until_idle_s`, `limit` and `stop`, as `EndOptions` has them.
 
@@ -129,62 +112,12 @@ class WorkerRuns(ProjectPart):
                 keeps_late=keeps_late,
                 source_name=next((name for name, named in self._systems.read.items() if named.system is system), ""),
                 stands_by=stands_by,
-                decides=not sequences,
             )
-            context = self._sequencer() if sequences else self._context
-            place = (
-                _SequencerPlace(context, Snapshots(context.paths.snapshots))
-                if sequences
-                else _Workplace(context, snapshots)
+            worker = Worker(
+                _Workplace(self._context, snapshots), source, options, is_live=is_live, stop=ends.get("stop"), tell=tell
             )
-            worker = Worker(place, source, options, is_live=is_live, stop=ends.get("stop"), tell=tell)
-            chores: list[BackgroundTask] = [_SequencerLake(context)] if sequences else self._chores(snapshots, worker)
-            with BackgroundTasks(chores, tell):
+            with BackgroundTasks(self._chores(snapshots, worker), tell):
                 yield worker
-
-    def _sequencer(self) -> ProjectContext:
-        """The same project with the log of the sequencer."""
-        folder = self._paths.state / SEQUENCER
-        make_folder(folder)
-        return self._context.at(ScratchPaths(self._paths.folder, folder))
-
-    def cluster(self, address: str | None, partitions: int | None = None, *, stop: Event, tell: Tell = unheard) -> int:
-        """Decide what the sequencer has put in order, on Spark, into the project's log; gives that log's end.
-
-        Args:
-            address: A master, such as `spark://10.0.0.5:7077`. Without one Spark runs here.
-            partitions: Into how many the keys of an entity go.
-
-        Raises: UsageError for a project that keys cannot part; LogBusyError where another process writes the log.
-        """
-        from shroff.app.decision_history import DecisionHistory
-        from shroff.lake.cluster_replay_files import decide_live
-        from shroff.worker.serving.delivery import Outflow
-
-        if checked(self._context).events.has_personal:
-            raise UsageError(
-                "personal fields stay in the sequencer's log; a project with such is decided by one process."
-            )
-        tell(f"starting Spark {f'at {address}' if address else 'on this machine'}")
-        sequencer = self._sequencer()
-        opened, state = _lake_of(sequencer), sequencer.paths.log.with_name("spark")
-        with (
-            closing(self._log.open(read_only=False)) as log,
-            DecisionHistory(self._context).cluster("spark", address, partitions) as processes,
-            ExitStack() as held,
-        ):
-            assert processes is not None
-            outflow = Outflow(log, Sinks(self._context).delivering, held, tell)
-
-            progress = ClusterProgress(log.last_seq, tell)
-
-            def goes_on() -> bool:
-                outflow.attend(time.monotonic())
-                progress.look()
-                return not stop.is_set()
-
-            decide_live(opened, self._paths.models, processes, state, log, self._now_ms, goes_on)
-            return log.last_seq()
 
     @contextmanager
     def answerer(
@@ -383,58 +316,6 @@ class _Workplace(FrozenStruct):
         return self.project.now_ms()
 
 
-class _SequencerPlace(_Workplace):
-    """The same for a sequencer, whose log has no decisions."""
-
-    def definitions(self) -> Definitions:
-        from shroff.lake.cluster_replay_files import undecided
-
-        return undecided(super().definitions())
-
-    def delivering(self, log: Log) -> AbstractContextManager[Tended]:
-        return nullcontext(_NoDelivery())
-
-
-class _NoDelivery:
-    """Nothing is delivered from a log without decisions."""
-
-    def tend(self) -> None:
-        pass
-
-    def health(self, last_seq: int) -> Sequence[DeliveryHealth]:
-        return ()
-
-    def finish_all(self) -> None:
-        pass
-
-
-class _SequencerLake(Struct, eq=False):
-    """Writes the sequencer's log to its lake each second, and puts its small files together."""
-
-    project: ProjectContext
-    _writes: int = 0
-
-    def attend(self, over: Event) -> None:
-        self.end()
-
-    def end(self) -> None:
-        from shroff.lake.compaction import FILES_MIN, TARGET_BYTES
-        from shroff.lake.writer import LakeWriter
-
-        if self.project.log.exists():
-            with self.project.log.reading() as log:
-                writer = LakeWriter(RetriedObjects(_lake_of(self.project)()), log, self.project.now_ms)
-                writer.write()
-                self._writes += 1
-                if self._writes % COMPACTED_EVERY == 0:
-                    writer.compact(files_min=FILES_MIN, target_bytes=TARGET_BYTES, grace_ms=GRACE_MS)
-
-
-def _lake_of(sequencer: ProjectContext) -> Callable[[], Objects]:
-    """What opens the lake of a sequencer, in any process."""
-    return partial(load_entry("lake.folder"), str(sequencer.paths.log.with_name("lake")))
-
-
 def _tell_remarks(definitions: Definitions, systems: Iterable[System | None], tell: Tell) -> None:
     """Tell what is remarked of sources, once each."""
     for words in dict.fromkeys(chain.from_iterable(remarks(definitions, system) for system in systems)):
@@ -447,40 +328,3 @@ def _at_address(url: str, as_type: str | None) -> System:
         forms = " or ".join(settings.form for _, settings in each_settings("source") if settings.form)
         raise UsageError(f"--from: the address of a live source is {forms}.")
     return source_at(url, "--from", as_type)
-
-
-class ClusterProgress:
-    """Says how far a cluster has decided, and what is waited for until it has decided something.
-
-    Args:
-        last_seq: Returns the end of the project's log.
-        clock_s: Seconds that never go back.
-    """
-
-    def __init__(self, last_seq: Callable[[], int], tell: Tell, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._last_seq = last_seq
-        self._tell = tell
-        self._clock_s = clock_s
-        self._begun_s = clock_s()
-        self._next_s = self._begun_s + PROGRESS_S
-        self._wait_s = PROGRESS_S
-        self._first = self._last = last_seq()
-        tell(f"Spark has started; decisions continue after sequence number {self._last:,}")
-
-    def look(self) -> None:
-        """Say what is new, every 10 seconds at most, and less often while nothing is decided."""
-        now_s = self._clock_s()
-        if now_s < self._next_s:
-            return
-        last = self._last_seq()
-        if last != self._last:
-            self._tell(f"decided up to sequence number {last:,}")
-            self._wait_s = PROGRESS_S
-        elif last == self._first:
-            waited_s = now_s - self._begun_s
-            self._tell(
-                f"waiting for the first decisions for {waited_s:.0f} s: Spark's workers start and load the project"
-            )
-            self._wait_s *= 2
-        self._last = last
-        self._next_s = now_s + self._wait_s

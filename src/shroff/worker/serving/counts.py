@@ -116,7 +116,6 @@ class WorkerOptions(FrozenStruct):
         keeps_late: What comes too late is kept beside the log, and not refused; or of which of several sources.
         source_name: Of what it reads, in the event counts; that of its kind where it is empty.
         stands_by: It waits while another process leads the log, and folds along; else that is an error.
-        decides: Events are decided, and not only put in order.
         snapshot_s: State is saved after so long, or after so many places of the log (`snapshot_places`).
     """
 
@@ -126,7 +125,6 @@ class WorkerOptions(FrozenStruct):
     keeps_late: bool | Collection[str] = False
     source_name: str = ""
     stands_by: bool = False
-    decides: bool = True
     snapshot_s: float = 600.0
     snapshot_places: int = 1_000_000
 

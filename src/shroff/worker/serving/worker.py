@@ -167,7 +167,7 @@ class Leader(ABC):
             self._shows_words = not definitions.events.has_hashed
             place = self._place
             writer = Writer(log, definitions, place.now_ms, self._restoring, place.snapshots, start)
-            writer.keeps_late, writer.decides = self._options.keeps_late, self._options.decides
+            writer.keeps_late = self._options.keeps_late
             self.work.seq = writer.seq
             if self.work.counts.tally is not None:
                 self.work.counts.tally.follow(lambda: writer.definitions)
