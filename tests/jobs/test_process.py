@@ -222,6 +222,26 @@ def test_a_job_of_who_may_not_sign_in_any_more_never_begins(desks):
     assert (found.state, found.why) == (jobs.FAILED, "the user ann that asked for this may not sign in any more")
 
 
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_running_job_of_who_may_not_sign_in_any_more_ends(is_own, desks, monkeypatch):
+    disabled, desk = {"bob"}, desks.open(now=True)
+    monkeypatch.setattr(job_worker, "RENEW_MS", 0)
+    command = (sys.executable, "-c", "import time; time.sleep(600)")
+    runner, other = (JobWorker(desk, lambda _: command, print, lambda name: name not in disabled) for _ in range(2))
+    id_ = desk.begin(replace(ADMIN, kind="user", id="user-1", name="ann"), "marts", {}).id
+    until(desk, runner, id_, lambda job: job.state == jobs.RUNNING)
+    (process,) = runner._running.values()
+    disabled.add("ann")
+    (runner if is_own else other).step()
+    found = desk.job(id_)
+    if is_own:
+        process.wait(PATIENCE_S)
+    runner.end_all()
+
+    assert (found.state, found.why) == (jobs.FAILED, "the user ann that asked for this may not sign in any more")
+    assert process.returncode == -signal.SIGTERM
+
+
 def test_a_job_for_which_no_process_begins_waits_without_a_lost_attempt(desks):
     def unreachable(name: str) -> bool:
         raise TransientError("the home store is away")

@@ -234,6 +234,11 @@ class JobDesk(Struct, eq=False):
                 change.put(job)
             return job
 
+    def running(self) -> list[Job]:
+        """Get the jobs that run, of all processes."""
+        with self._store.look() as look:
+            return [job for job in look.open_jobs() if job.state == RUNNING]
+
     def is_held(self, id: str, attempt: int) -> bool:
         """Whether a job is still that of this attempt, and runs."""
         with self._store.look() as look:

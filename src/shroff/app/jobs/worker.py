@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from shroff.app.jobs.desk import who_of
 from shroff.errors import DefinitionError, ShroffError, trace_of
-from shroff.jobs.job import Job, failed, lost, not_begun
+from shroff.jobs.job import RENEW_MS, Job, failed, lost, not_begun
 from shroff.runtime.logs import failure
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class JobWorker:
     Args:
         command: What begins the process of a job.
         tell: Told of what failed, once for each failure.
-        signs_in: Whether the user of a name may sign in where that is in another project: else no job of theirs begins.
+        signs_in: Whether the user of a name may sign in where that is in another project: else no job of theirs begins,
+            and one that runs ends.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class JobWorker:
         self._desk, self._command, self._tell, self._signs_in = desk, command, tell, signs_in
         self._running: dict[tuple[str, int], Process] = {}
         self._lost_s: dict[tuple[str, int], float] = {}
+        self._users_checked_s = time.monotonic()
         self._stop = Event()
         self._thread = Thread(target=self.run, name="jobs", daemon=True)
         self._told = ""
@@ -108,17 +110,29 @@ class JobWorker:
         return bool(self._running)
 
     def _begin(self, job: Job) -> None:
-        who = who_of(job)
-        if who is not None and who.kind == "user" and not self._signs_in(who.name):
-            why = f"the user {who.name} that asked for this may not sign in any more"
-            self._desk.end(job.id, job.attempt, partial(failed, why=why, may_help=False))
+        if self._ends_with_its_user(job):
             return
         self._running[job.id, job.attempt] = subprocess.Popen(  # noqa: S603 - this program
             self._command(job), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
         )
 
+    def _ends_with_its_user(self, job: Job) -> bool:
+        """End a job if its user may not sign in any more; return whether that was so."""
+        who = who_of(job)
+        if who is None or who.kind != "user" or self._signs_in(who.name):
+            return False
+        why = f"the user {who.name} that asked for this may not sign in any more"
+        self._desk.end(job.id, job.attempt, partial(failed, why=why, may_help=False))
+        return True
+
     def _look_after(self) -> None:
         now_s = time.monotonic()
+        if now_s - self._users_checked_s >= RENEW_MS / 1_000:
+            self._users_checked_s = now_s
+            for job in self._desk.running():
+                process = self._running.get((job.id, job.attempt))
+                if self._ends_with_its_user(job) and process is not None:
+                    process.terminate()  # that of another worker ends at its next renewal
         for (id_, attempt), process in list(self._running.items()):
             status = process.poll()
             if status is not None:
