@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 import pytest
 
 from shroff.errors import StorageError
+from shroff.features.online import trial, undo_kernel
 from shroff.log.prepared import Answer
 from shroff.worker import writer_tasks
 from shroff.worker.request_queue import PendingRequest, TurnedAwayError
@@ -82,3 +84,21 @@ def test_a_full_queue_turns_away(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(TurnedAwayError) as turned_away:
         scores.put("one more")
     assert turned_away.value.is_overload
+
+
+def test_code_that_was_at_hand_is_looked_for_no_more(monkeypatch: pytest.MonkeyPatch):
+    looks: list[str] = []
+
+    class Kernel:
+        path = None
+
+        @property
+        def is_at_hand(self) -> bool:
+            looks.append("look")
+            return True
+
+    monkeypatch.setattr(trial, "_seen_ready", Event())
+    monkeypatch.setattr(undo_kernel, "KERNELS", (Kernel(),))
+
+    assert [trial.is_ready() for _ in range(3)] == [True] * 3
+    assert looks == ["look"]

@@ -88,11 +88,12 @@ class Mapper:
         self.secret = frozenset(field.name for field in event_type.fields if field.shape.is_hashed)
         if secret is not None:
             self.secret = secret
+        fields = event_type.declared
+        self.names = tuple(field.name for field in fields)
         paths = self.secret_paths
         self.hidden = frozenset(
             name for name in self.names if any(overlap(path, two) for path in self.paths(name) for two in paths)
         )
-        fields = event_type.declared
         self._plan = tuple(
             (field.name, self._field_reader(field.name, field.type, self._mapping.fields.get(field.name)))
             for field in fields
@@ -134,10 +135,6 @@ class Mapper:
         """The columns of a file that no field is made of, one of which may be another name of one that is missing."""
         read = {path[0] for name in self.names for path in self.paths(name)}
         return [name for name in columns if name not in read]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(field.name for field in self._event_type.declared)
 
     @property
     def layout(self) -> CsvLayout:

@@ -107,6 +107,8 @@ def canonical_json(value: object) -> str:
     """
     if value is None:
         return "null"
+    if type(value) in _BARE:
+        return text_of(value) or "null"
     if type(value) is str or isinstance(value, date | time | timedelta | bytes):
         return _json_text(text_of(value) or "")
     if isinstance(value, Mapping):
@@ -247,3 +249,4 @@ _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     tuple: canonical_json,
     bytes: _bytes_text,
 }
+_BARE: Final = {Number, bool, int, Exact, Decimal}  # types whose text is their JSON

@@ -10,7 +10,7 @@ from shroff.web.api.cases.flags import shown as flags_shown
 from shroff.web.api.entities import event_shown
 from shroff.web.api.events import JSON_TYPES, ONE_BYTES_MAX, READ_AT_ONCE, check_rate
 from shroff.web.api.events import shown as event_answer
-from shroff.web.http.messages import JSON, PROBLEM, Json, Request
+from shroff.web.http.messages import JSON, PROBLEM, Json, Request, WrittenJson
 from shroff.web.http.problems import ProblemError, at_paths
 from shroff.web.http.routes import Handle, Panel, Route, RouteDoc, Screen, api
 from shroff.web.http.schemas import field_schema

@@ -20,6 +20,7 @@ from shroff.plugins.web import (
     Right,
     Route,
     RouteDoc,
+    WrittenJson,
     at_paths,
     check_rate,
     event_shown,
@@ -106,13 +107,13 @@ async def _answered(service: Service, request: Request, reader: QuestionReader) 
     if reader.call.recipients:
         ((columns, mail),) = questions
         assert isinstance(mail, MailAsked)
-        return Response(reader.answer(columns, await _sent(service, request, reader.call, mail)), media_type=JSON)
+        return WrittenJson(reader.answer(columns, await _sent(service, request, reader.call, mail)))
     ask, project = _ASKS[reader.call.reads], service.operations.acting(request.who)
     try:
         texts = [reader.answer(columns, await ask(service, project, asked)) for columns, asked in questions]
     except (UsageError, DefinitionError, InputError) as error:  # a value that an expression of the answer cannot read
         raise ProblemError(422, "bad-question", "No answer is possible", str(error)) from None
-    return Response(b"[" + b",".join(texts) + b"]" if reader.call.many else texts[0], media_type=JSON)
+    return WrittenJson(b"[" + b",".join(texts) + b"]" if reader.call.many else texts[0])
 
 
 # ---- what can be asked for

@@ -13,7 +13,6 @@ from shroff.plugins.events import secret_fields
 from shroff.plugins.language import RowValue, Type, walk
 from shroff.plugins.values import replace
 from shroff.plugins.web import (
-    JSON,
     ONE_BYTES_MAX,
     PROBLEM,
     READ_AT_ONCE,
@@ -25,6 +24,7 @@ from shroff.plugins.web import (
     Right,
     Route,
     RouteDoc,
+    WrittenJson,
     at_paths,
     check_rate,
     field_schema,
@@ -139,11 +139,11 @@ async def _answered(service: Service, request: Request, reader: RequestReader, c
     (answer,) = await (writer.decided(alone, reader) if call.writes else writer.foreseen(alone, reader))
     status, body = shown(answer, mistakes)
     if status != 200:
-        return Response(body, status, media_type=PROBLEM)
+        return WrittenJson(body, status, media_type=PROBLEM)
     if answer.document is None or submission.sent is None:
         words = f"{answer.type} {answer.id!r} is in the log and was not decided"
         raise ProblemError(404, "no-decision", "There is no such decision", words)
-    return Response(calls.answer(submission.sent, answer.document), media_type=JSON)
+    return WrittenJson(calls.answer(submission.sent, answer.document))
 
 
 def _read(

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -35,6 +35,7 @@ Row: TypeAlias = tuple[Ints, Ints, Ints, Ints, Bytes, int]  # what `WindowState.
 
 _COMPILING = Lock()
 _compilers: list[Thread] = []
+_seen_ready = Event()
 
 
 class Journal:
@@ -128,11 +129,15 @@ class EventTrial:
 def is_ready() -> bool:
     """Whether a trial needs no compiler; if it does, a second process begins to compile.
 
-    Compiling takes some 20 s of processor time. It would hold up all decisions.
+    Compiling takes some 20 s of processor time. It would hold up all decisions. Looking for the code on disk takes
+    0.15 ms, so nobody looks again once it was there.
     """
+    if _seen_ready.is_set():
+        return True
     from shroff.features.online import undo_kernel
 
     if all(kernel.is_at_hand or kernel.path is None for kernel in undo_kernel.KERNELS):
+        _seen_ready.set()
         return True
     with _COMPILING:
         if not any(compiler.is_alive() for compiler in _compilers):
