@@ -16,6 +16,7 @@ from sqlalchemy import Column, DateTime, Integer, MetaData, Numeric, Table, Text
 from shroff import config
 from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.app import project as app
+from shroff.app.live.file_sync import FileTaking
 from shroff.app.live.pulled_files import ASIDE, DONE
 from shroff.app.live.sync_sources import BEING_WRITTEN, LOCK, SyncedFile
 from shroff.app.models.retraining import Options
@@ -83,6 +84,11 @@ def test_a_file_that_is_cut_off_is_set_aside_and_taken_when_it_is_whole(bank: Pa
     assert run(["-C", str(bank), "sources", "check", "--json"]) == 1
     (trouble,) = json.loads(capsys.readouterr().out)["troubles"]
     assert trouble["message"].startswith("a.jsonl is skipped: its last line is cut off")
+    assert run(["-C", str(bank), "status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == [trouble]
+    assert run(["-C", str(bank), "status"]) == 0
+    assert "! file" in (shown := capsys.readouterr().out)
+    assert "a.jsonl is skipped: its last line is cut off" in shown
     write(bank, "a.jsonl", [row(1), row(2)])
     assert counts(sync(bank)) == [("a.jsonl", 2, 0, 0)]
     assert run(["-C", str(bank), "sources", "check"]) == 0
@@ -97,6 +103,25 @@ def test_a_file_that_is_still_written_holds_up_those_behind_it(bank: Path):
     assert [(path.name, path.state) for path in sync(bank)] == [("a.jsonl", BEING_WRITTEN)]
     (bank / "inbox" / "_SUCCESS").touch()
     assert counts(sync(bank)) == [("a.jsonl", 1, 0, 0), ("b.jsonl", 1, 0, 0)]
+
+
+def test_a_file_that_changes_while_it_is_read_ends_the_sync_with_a_status(
+    bank: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    write(bank, "a.jsonl", [row(1)])
+    write(bank, "b.jsonl", [row(9)])
+    usual = FileTaking._append_here
+
+    def changed_while(*given: Any, **more: Any) -> object:
+        write(bank, "a.jsonl", [row(1), row(2)])
+        return usual(*given, **more)
+
+    monkeypatch.setattr(FileTaking, "_append_here", changed_while)
+    assert run(["-C", str(bank), "sources", "sync", "nightly"]) == 3
+    assert "a.jsonl changed while it was read; the next sync reads it again." in capsys.readouterr().out
+    monkeypatch.setattr(FileTaking, "_append_here", usual)
+    assert run(["-C", str(bank), "sources", "sync", "nightly", "--json"]) == 0
+    assert [file["file"] for file in json.loads(capsys.readouterr().out)["files"]] == ["a.jsonl", "b.jsonl"]
 
 
 WINDOWS = "id|at|Kärtchen|amount|channel\np1|2026-03-01T12:00:00Z|“c”|1.00|web\n".encode("cp1252")

@@ -36,6 +36,7 @@ from shroff.people.store import rows_of
 from shroff.streams.log import Batch, Offset
 from shroff.streams.pull import PullPlace
 from shroff.training import train as train_module
+from shroff.web.metrics_store import look_at_store
 from shroff.worker.forwarded_input import HandedLine, HandedLines
 from tests.support import forks
 from tests.support.learnable import A_DAY, FILES, day, make_project, write_days
@@ -580,6 +581,9 @@ def test_a_file_without_a_verdict_is_set_aside_told_and_taken_again_once_it_is_r
     assert "a.csv is skipped" in words
     assert since_ms > 0
     assert [finding.state for finding in project.health.doctor() if finding.subject == place] == ["wrong"]
+    look = look_at_store(project, is_quick=True)
+    assert look.files == {place: (None, 1)}
+    assert look.file_troubles == [(place, words, since_ms)]
 
     (labeled / "a.csv").write_text(labeled_rows("101"), encoding="utf-8")
     assert take(bank, labeled, INSIDE)["a.csv"].state == DONE

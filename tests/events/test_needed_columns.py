@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 
 import pytest
 
@@ -125,3 +127,103 @@ def test_a_message_with_another_value_is_refused_as_a_label_with_that_value(tmp_
     assert [row.label for row in refused] == [None] * 3
     assert ["data.status is 'draft'" in row.refusal for row in refused] == [True, False, False]
     assert ["data.status is missing, for which events.yaml names" in row.refusal for row in refused[1:]] == [True] * 2
+
+
+LABEL_MAPPING = """
+      when: row.kind == 'verdict'
+      event: row.id
+      verdict: "'fraud' when row.Class == '1' else 'genuine' when row.Class == '0'"
+      known_at: row.at
+"""
+MIXED = f"""
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: {{ id: text, at: time, card: text, amount: money }}
+  from:
+    csv: {{ when: row.kind == 'sale', id: row.id, amount: row.sum }}
+    json: {{ when: row.kind == 'sale', id: row.id, amount: row.sum }}
+label:
+  from:
+    csv: {LABEL_MAPPING}
+    json: {LABEL_MAPPING}
+entities: {{ card: {{ payment: card }} }}
+"""
+AT = "2026-03-01T10:00:00Z"
+SALE = {"kind": "sale", "id": "p1", "at": AT, "card": "c", "sum": "1.00"}
+VERDICT_LINE = {"kind": "verdict", "id": "p1", "at": AT, "Class": "1"}
+
+
+def mixed(tmp_path, rows, format, as_type=None, text=MIXED):
+    """Read rows of several types from one file."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [json.dumps(row) for row in rows]
+    if format == "csv":
+        lines = [",".join(columns), *(",".join(row.get(name, "") for name in columns) for row in rows)]
+    file = tmp_path / f"file.{format}"
+    file.write_text("\n".join(lines) + "\n")
+    intake = Intake(declare(text), Settings(), None)
+    with read_lines(file) as opened:
+        return [row.refusal or row.type for row in intake.submissions(opened, file.name, as_type)]
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_labels_that_when_picks_out_need_their_columns_in_one_line(tmp_path, format):
+    renamed = [SALE, *({**VERDICT_LINE, "id": f"p{at}"} for at in range(3))]
+    for row in renamed[1:]:
+        row["Clas"] = row.pop("Class")
+
+    with pytest.raises(UsageError, match=r"lacks the column Class, which label needs\. Did you mean Clas\?"):
+        mixed(tmp_path, renamed, format)
+    assert mixed(tmp_path, [SALE, VERDICT_LINE], format) == ["payment", "label"]
+    assert mixed(tmp_path, [SALE], format) == ["payment"]  # no label, nothing lacks
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_labels_that_when_picks_out_need_one_verdict(tmp_path, format):
+    unknown = [SALE, VERDICT_LINE | {"Class": "2"}, VERDICT_LINE | {"id": "p2", "Class": "3"}]
+
+    with pytest.raises(UsageError, match=r"no line with a verdict .*Class is '2' in 1 line, Class is '3' in 1 line"):
+        mixed(tmp_path, unknown, format)
+    found = mixed(tmp_path, [*unknown, VERDICT_LINE | {"id": "p3"}], format)
+    assert found[0] == "payment"
+    assert found[3] == "label"
+    assert ["for which events.yaml names no verdict" in words for words in found[1:3]] == [True, True]
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_an_event_type_that_when_picks_out_needs_its_columns_in_one_line(tmp_path, format):
+    with pytest.raises(UsageError, match="lacks the column sum, which payment needs"):
+        mixed(tmp_path, [VERDICT_LINE, _without_sum()], format)
+
+
+def _without_sum():
+    return {name: value for name, value in SALE.items() if name != "sum"} | {"total": "1.00"}
+
+
+def test_lines_of_json_of_a_mapped_type_need_its_columns_in_one_line(tmp_path):
+    text = MIXED.replace("when: row.kind == 'sale', ", "")
+    with pytest.raises(UsageError, match="lacks the column sum, which payment needs"):
+        mixed(tmp_path, [_without_sum(), _without_sum()], "jsonl", "payment", text)
+
+    found = mixed(tmp_path, [_without_sum(), SALE], "jsonl", "payment", text)
+    assert [words == "payment" for words in found] == [False, True]
+
+
+def test_lines_that_lack_different_columns_are_refused_line_by_line(tmp_path):
+    without_card = {name: value for name, value in SALE.items() if name != "card"}
+
+    assert len(mixed(tmp_path, [_without_sum(), without_card], "jsonl")) == 2
+
+
+def test_a_pipe_is_read_once(tmp_path):
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(json.dumps(SALE) + "\n",))
+    writer.start()
+    with read_lines(pipe) as lines:
+        found = list(Intake(declare(MIXED), Settings(), None).submissions(lines, pipe.name))
+    writer.join()
+
+    assert [row.type for row in found] == ["payment"]

@@ -136,7 +136,8 @@ def test_a_file_that_changes_while_it_is_read_is_told_of(project: app.Project, t
 
     project.ingest(csv(tmp_path / "b.csv", [1], "q"))
     assert not any("changed while" in words for words in project.context.warnings)
-    EventIngest(project.context).ingest(file, on_batch=change)
+    report = EventIngest(project.context).ingest(file, on_batch=change)
+    assert report.changed == ["a.csv"]
     assert any("a.csv changed while it was read" in words for words in project.context.warnings)
 
 

@@ -12,7 +12,7 @@ from shroff.cli.operations import FORMAT, HASHED, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 from shroff.errors import UsageError
-from shroff.operations.declaration import QUARANTINED, AsEvent, OperationRequest, Param
+from shroff.operations.declaration import NOT_READ, QUARANTINED, AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.events.mapping import Unmatched
@@ -56,6 +56,9 @@ def ingest(session: Session, asked: IngestArguments) -> int:
     Ingest is idempotent: an event that the log already has is skipped. Refused lines go to quarantine, and the rest
     continues.
 
+    Exit status 3: a file changed while it was read, and is named; run the command again. Exit status 4: lines were
+    quarantined, or no event type accepts a line of a file.
+
     Examples:
         shroff ingest payments.csv --as payment
         shroff ingest paysim.csv --as payment --labels paysim.csv
@@ -86,9 +89,11 @@ def ingest(session: Session, asked: IngestArguments) -> int:
             restoring=restoring,
             on_batch=on_batch,
         )
-    session.answer(report.document(), text_of(report))
+    session.answer({**report.document(), "changed_files": report.changed}, text_of(report))
     refused = report.events.quarantined + report.labels.quarantined
     session.next(*(next_steps(refused, report) or ["shroff export decisions", "shroff verify"]))
+    if report.changed:
+        return NOT_READ
     return QUARANTINED if refused or report.unmatched else 0
 
 

@@ -13,6 +13,7 @@ from shroff.errors import UsageError
 from shroff.json_types import JsonObject
 from shroff.language.values import named_duration
 from shroff.monitoring.live_metrics import HOUR_MS, LiveFigures, Pulse
+from shroff.runtime.texts import one_line
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -75,6 +76,8 @@ def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | No
 
 def _document(found: StoreLook, hour: LiveFigures | None) -> JsonObject:
     """The same for programs, under the names of the metrics."""
+    from shroff.events.event import time_text
+
     return {
         "last_hour": None if hour is None else {"outcomes": dict(hour.outcomes), "is_whole": hour.is_whole},
         "metrics": found.values,
@@ -86,6 +89,10 @@ def _document(found: StoreLook, hour: LiveFigures | None) -> JsonObject:
             }
             for delivery in found.deliveries
         },
+        "files": [
+            {"source": place, "since": time_text(since_ms), "message": message}
+            for place, message, since_ms in found.file_troubles
+        ],
         "models": {event: {"id": id_, "age_seconds": age_s} for (event, id_), age_s in found.models.items()},
         "drift": {event: {"psi_max": psi, "inputs": inputs} for event, (psi, inputs, _) in found.drift.items()},
         "unread": sorted(part for part, is_failed in found.failed.items() if is_failed),
@@ -139,7 +146,7 @@ def _deliveries(found: StoreLook) -> list[Row]:
     for name, (age_s, skipped) in found.files.items():
         when, note = "nothing yet" if age_s is None else f"{_span(age_s)} ago", f"{skipped:,} skipped" * bool(skipped)
         rows.append(_row(name, when, note, is_bad=bool(skipped)))
-    return rows
+    return rows + [("! file", one_line(place), one_line(message)) for place, message, _ in found.file_troubles]
 
 
 def _models(found: StoreLook) -> list[Row]:

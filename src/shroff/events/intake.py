@@ -24,9 +24,9 @@ from shroff.events.line_types import (
     check_beginning,
     csv_layout,
     has_standard_labels,
-    tells_type,
+    picked_type,
 )
-from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Picked, Unmatched
+from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Unmatched
 from shroff.events.raw_values import Number
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
 from shroff.events.unique import Named
@@ -324,10 +324,8 @@ class Intake:
         source, dispatcher = reading.source, reading.dispatcher
         takers = {name: self._taker(name, reading) for name in reading.mappers}
         own_takers = {schema: (name, self._taker(name, own_reading)) for schema, (name, own_reading) in own.items()}
-        only = takers.get(as_type or "")
         if dispatcher.each:
             lines = chain.from_iterable(reading.items(line, as_type) for line in lines)
-        may_tell = reading.seals is not None or reading.is_default
         has_taken = as_type is not None and (as_type == LABEL or as_type not in dispatcher.conditioned)
         for line in lines:
             own_type, own_take = own_takers.get(schema_name(line), ("", None)) if own_takers else ("", None)
@@ -340,10 +338,7 @@ class Intake:
                 yield own_take(line, row, None)
                 continue
             try:
-                if only is not None and not (may_tell and tells_type(as_type or "", row, reading)):
-                    picked = None if dispatcher.leaves(as_type or "", row) else Picked(as_type or "")
-                else:
-                    picked = dispatcher.pick(row)
+                picked = picked_type(row, as_type, reading)
             except InputError as error:
                 kept = _untaken_bytes(line, row, reading)
                 yield Submission(source, line.place, kept, refusal=str(error), header=reading.header)

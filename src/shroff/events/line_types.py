@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+
+from msgspec import Struct, field
 
 from shroff.errors import InputError, UsageError, nearest
 from shroff.events.definitions import VERDICTS, CsvLayout, EventType
 from shroff.events.event import has_column_form
 from shroff.events.formats.csv_records import CsvRecords
 from shroff.events.formats.lines import Line, Lines
-from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, verdict_values
+from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Picked, Read, verdict_values
 from shroff.events.needed_columns import VERDICT
 from shroff.events.raw_values import shown
 from shroff.events.readers import expectation, reader
@@ -23,6 +26,7 @@ from shroff.runtime.values import FrozenStruct, replace
 
 _READ_TIME = reader(TIME, currency="")
 AHEAD = 50  # lines in which a header is looked for
+SEARCHED_LINES = 100_000  # half a second
 VALUES_SHOWN = 5  # of a verdict's column, in the reason why a file is refused
 _DATED = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]|$)")
 
@@ -129,30 +133,50 @@ def has_standard_labels(columns: Iterable[str]) -> bool:
     return {"event", "verdict", "known_at"}.issubset(columns)
 
 
+def picked_type(row: MappedRow, as_type: str | None, reading: LineReading) -> Picked | None:
+    """Return the type of a line; None if no type takes it. Raises: InputError."""
+    may_tell = reading.seals is not None or reading.is_default
+    if as_type is None or (may_tell and tells_type(as_type, row, reading)):
+        return reading.dispatcher.pick(row)
+    return None if reading.dispatcher.leaves(as_type, row) else Picked(as_type)
+
+
 def check_beginning(lines: Lines, as_type: str | None, reading: LineReading) -> None:
-    """Raises: UsageError where a file has another separator than its mapping says, lacks columns, or has no verdict."""
-    if as_type is None or lines.columns is None:
-        return
-    mapper, source, columns = reading.mappers[as_type], reading.source, lines.columns
+    """Refuse a file before its first line is taken.
+
+    Raises: UsageError if it has another separator than its mapping says, if no line of a type has a column that the
+        type needs, or if no label of it has a verdict.
+    """
+    if as_type is not None and lines.columns is not None:
+        _check_columns(lines, as_type, reading)
+    if lines.again is not None and reading.seals is None:
+        _check_lines(lines, as_type, reading)
+
+
+def _check_columns(lines: Lines, as_type: str, reading: LineReading) -> None:
+    mapper, columns = reading.mappers[as_type], lines.columns or ()
     if lines.records is not None and mapper.layout.separator not in {None, lines.separator}:
         raise UsageError(
-            f"{source} has {shown(lines.separator)} between its columns, but {as_type}.from.csv in events.yaml says "
-            f"separator {shown(mapper.layout.separator)}. Save the file so, or change or remove that setting."
+            f"{reading.source} has {shown(lines.separator)} between its columns, but {as_type}.from.csv in events.yaml "
+            f"says separator {shown(mapper.layout.separator)}. Save the file so, or change or remove that setting."
         )
     lacking = mapper.missing_columns(columns)
     if not reading.is_default:
         lacking = list(dict.fromkeys([*lacking, *mapper.needs.missing_in_condition(columns)]))
-    if not lacking:
-        _tell_missing_fields(mapper, lines, as_type, source)
-        if as_type == LABEL:
-            _check_verdicts(lines, reading)
-        return
-    many = "columns" if len(lacking) > 1 else "column"
+    if lacking:
+        raise UsageError(_lacking_text(mapper, as_type, lacking, columns, reading, lines))
+    _tell_missing_fields(mapper, lines, as_type, reading.source)
+
+
+def _lacking_text(
+    mapper: Mapper, type_name: str, lacking: Sequence[str], columns: Sequence[str], reading: LineReading, lines: Lines
+) -> str:
+    noun = "columns" if len(lacking) > 1 else "column"
     free = mapper.unread(columns)
     hints = [nearest(name, free) for name in lacking]
     hint = next((hint for hint in hints if hint), "") or f"It has {', '.join(columns)}."
-    cure = _beginning(mapper, lines, as_type) or f"Name other columns under {as_type}.from in events.yaml."
-    raise UsageError(f"{source} lacks the {many} {', '.join(lacking)}, which {as_type} needs. {hint} {cure}")
+    cure = _beginning(mapper, lines, type_name) or f"Name other columns under {type_name}.from in events.yaml."
+    return f"{reading.source} lacks the {noun} {', '.join(lacking)}, which {type_name} needs. {hint} {cure}"
 
 
 def _tell_missing_fields(mapper: Mapper, lines: Lines, as_type: str, source: str) -> None:
@@ -171,33 +195,90 @@ def _tell_missing_fields(mapper: Mapper, lines: Lines, as_type: str, source: str
     lines.tell(f"{words} {hint}".rstrip())
 
 
-def _check_verdicts(lines: Lines, reading: LineReading) -> None:
-    """Read a file of labels up to the first line that has a verdict.
+class _LineSearch(Struct):
+    """The search in a file for lines of one type with all columns that it needs and, of labels, with a verdict.
 
-    Raises: UsageError if no line has one: its column has other values than the verdict knows.
-    Cost: usually one line; all lines of a file that is refused.
+    Args:
+        lacking: Columns that each line so far lacks; None before the first one.
+        columns: Those of the last line.
+        values: Of lines without a verdict, what it was read from.
     """
-    if lines.columns is None or lines.again is None:
+
+    mapper: Mapper
+    read_verdict: Read | None
+    lacking: list[str] | None = None
+    columns: Sequence[str] = ()
+    values: Counter[str] = field(default_factory=Counter)
+    has_verdict: bool = False
+
+    def is_found(self, row: MappedRow) -> bool:
+        """Whether nothing more is to be found after this line."""
+        if self.lacking is None or self.lacking:
+            missing = self.mapper.missing_columns(row.columns)
+            self.lacking = missing if self.lacking is None else [name for name in self.lacking if name in missing]
+            self.columns = tuple(row.columns)
+        if self.read_verdict is not None and not self.has_verdict:
+            self.has_verdict = _is_verdict(self.read_verdict(row))
+            if not self.has_verdict:
+                self.values[verdict_values(self.mapper, row)] += 1
+        return not self.lacking and (self.has_verdict or self.read_verdict is None)
+
+
+def _check_lines(lines: Lines, as_type: str | None, reading: LineReading) -> None:
+    """Read a file until each type has a line with all that it needs.
+
+    Raises: UsageError if all lines of a type lack the same column, or no label has a verdict.
+    Cost: usually one line of each type, all lines of a file that is refused. A type without a line in the first
+        `SEARCHED_LINES` is not searched further.
+    """
+    searches = _searches(lines, as_type, reading)
+    if not searches or lines.again is None:
         return
-    mapper = reading.mappers[LABEL]
-    read_verdict = mapper.reader_of(VERDICT)
-    counts: Counter[str] = Counter()
+    unfinished = dict(searches)
     with lines.again() as again:
         if lines.records is not None:
             again.lay_out(lines.records.layout)
         for line in again:
-            row = MappedRow(reading.file, line.number, line.columns or {})
-            if line.columns is None or reading.dispatcher.leaves(LABEL, row):
-                continue
-            if _is_verdict(read_verdict(row)):
+            if line.number == SEARCHED_LINES:
+                unfinished = {name: search for name, search in unfinished.items() if search.lacking is not None}
+            if not unfinished:
                 return
-            counts[verdict_values(mapper, row)] += 1
-    if not counts:
-        return
+            if line.columns is None:
+                continue
+            row = MappedRow(reading.file, line.number, line.columns)
+            with suppress(InputError):
+                picked = picked_type(row, as_type, reading)
+                search = None if picked is None or picked.fields is not None else unfinished.get(picked.type)
+                if picked is not None and search is not None and search.is_found(row):
+                    del unfinished[picked.type]
+    for name, search in unfinished.items():
+        if search.lacking:
+            raise UsageError(_lacking_text(search.mapper, name, search.lacking, search.columns, reading, lines))
+        if search.values and not search.has_verdict:
+            raise UsageError(_verdict_text(search, reading))
+
+
+def _searches(lines: Lines, as_type: str | None, reading: LineReading) -> dict[str, _LineSearch]:
+    """The types for which a file is searched: those that a mapping makes of its lines."""
+    conditioned = reading.dispatcher.conditioned if as_type is None or reading.is_default else frozenset[str]()
+    found = {}
+    for name, mapper in reading.mappers.items():
+        is_read = name == as_type or name in conditioned
+        if not is_read or mapper.each is not None or not (mapper.is_mapped or lines.columns is not None):
+            continue
+        read_verdict = mapper.reader_of(VERDICT) if name == LABEL else None
+        if read_verdict is not None or lines.columns is None or mapper.missing_columns(lines.columns):
+            found[name] = _LineSearch(mapper, read_verdict)
+    return found
+
+
+def _verdict_text(search: _LineSearch, reading: LineReading) -> str:
+    counts = search.values
     values = ", ".join(f"{value} in {many(count, 'line')}" for value, count in counts.most_common(VALUES_SHOWN))
     more = ", …" if len(counts) > VALUES_SHOWN else ""
-    how = "as label.from in events.yaml names them" if mapper.needs.has_mapped_verdict else f"({', '.join(VERDICTS)})"
-    raise UsageError(
+    is_mapped = search.mapper.needs.has_mapped_verdict
+    how = "as label.from in events.yaml names them" if is_mapped else f"({', '.join(VERDICTS)})"
+    return (
         f"{reading.source} has no line with a verdict {how}: {values}{more}. Correct the file, or map its values to "
         "both verdicts under label.from in events.yaml."
     )

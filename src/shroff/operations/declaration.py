@@ -42,6 +42,7 @@ Given = ParamSpec("Given")
 Outcome = TypeVar("Outcome", bound="OperationAnswer")
 Outcome_co = TypeVar("Outcome_co", bound="OperationAnswer", covariant=True)
 Value = TypeVar("Value")
+NOT_READ = 3  # exit status: a file changed while it was read; run the command again
 QUARANTINED = 4  # exit status: some input is in quarantine, the rest is done
 ITEM = re.compile(r"^ {4}(\w+)(?: \((.+?)\))?: (.+(?:\n {5,}.+)*)", re.MULTILINE)  # name (METAVAR): help
 

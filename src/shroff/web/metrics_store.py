@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from threading import Thread
@@ -61,8 +62,9 @@ shroff_case_due_seconds Time until the next open case is due; below 0 when it is
 class StoreLook(Struct):
     """What the store, the project's files and this machine said: values by metric (`PLAIN`), and those with labels.
 
-    `failed` says of each part if it could not be read; its values are missing then. `files` has, of each pulled source,
-    the time since it brought something and how many of its files are skipped; `gates` how many the newest model failed.
+    `failed` says of each part if it could not be read; its values are missing then. `files` has, of each pulled source
+    and watched folder, the time since it brought something and how many of its files are skipped; `file_troubles` the
+    place, message and time of each; `gates` how many the newest model failed.
     """
 
     values: dict[str, float | None] = {}
@@ -73,6 +75,7 @@ class StoreLook(Struct):
     gates: dict[tuple[str, str], float] = {}
     drift: dict[str, tuple[float, int, float]] = {}
     at_s: float = field(default_factory=time.monotonic)
+    file_troubles: list[tuple[str, str, int]] = []
 
 
 class StoreMetrics:
@@ -115,7 +118,7 @@ class StoreMetrics:
         words = "Time since a pulled source last brought events, by source."
         ages = {(name,): age_s for name, (age_s, _) in found.files.items() if age_s is not None}
         yield gauges("shroff_pull_age_seconds", words, ("source",), ages)
-        words = "Files of a pulled source that are skipped, by source."
+        words = "Files of a pulled source or a watched folder that are skipped, by source or folder."
         skipped = {(name,): float(count) for name, (_, count) in found.files.items()}
         yield gauges("shroff_pull_skipped_files", words, ("source",), skipped)
         words = "Time since the promotion of the champion, by event type and model."
@@ -220,6 +223,9 @@ def _files(project: Project, found: StoreLook, now_ms: int) -> None:
     for pulled in project.pulled.all():
         came_ms = pulled.counts.received_ms
         found.files[pulled.source.name] = None if came_ms is None else (now_ms - came_ms) / 1_000, len(pulled.aside)
+    found.file_troubles += project.pulled.troubles()
+    watched = Counter(place for place, _, _ in project.pulled.watched_files())
+    found.files |= {place: (None, count) for place, count in watched.items()}
 
 
 def _cases(project: Project, found: StoreLook, now_ms: int) -> None:

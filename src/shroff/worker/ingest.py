@@ -72,6 +72,7 @@ class IngestReport(Struct):
     labels: IngestCounts = field(default_factory=IngestCounts)
     untaken: int = 0
     unmatched: list[Unmatched] = []
+    changed: list[str] = []  # names of files that changed while they were read
     by_outcome: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     tally: BatchTally | None = None  # where metrics are served

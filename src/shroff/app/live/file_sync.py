@@ -109,6 +109,7 @@ class FileTaking(Struct, eq=False):
         read: Gives the lines of a file.
         tell: Told, once each, what somebody should know.
         decide: Whether events are decided on the way.
+        changing: The last file that changed while it was read.
     """
 
     _context: ProjectContext
@@ -117,6 +118,7 @@ class FileTaking(Struct, eq=False):
     _say: Tell
     _rules: TakingRules = _FOR_TRAINING
     decide: bool = True
+    changing: str = ""
     _said: set[str] = set()
     _settled: dict[str, Stamp] = {}  # files that need no further look while they stay as they are
     _names: dict[str, str] = {}  # of the files that were taken, by the hashes of their contents
@@ -231,6 +233,7 @@ class FileTaking(Struct, eq=False):
 
     def take(self, name: str, before: Progress | None) -> TakenFile | None:
         """Append a file that is complete; None where it changed, or went away, meanwhile."""
+        self.changing = ""
         stamp = self._given.stamp(name)
         with self._given.opened(name) as path:
             if not path.exists():
@@ -256,6 +259,7 @@ class FileTaking(Struct, eq=False):
             except ReadOnError:
                 return None
             except ChangedFileError:  # its offset stays that of a file that was begun, with the hash of other bytes
+                self.changing = name
                 self.tell(f"{name} changed while it was read, and is read again from its first line")
                 return None
             self._note(name, taken.progress)

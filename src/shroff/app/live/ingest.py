@@ -161,8 +161,9 @@ class EventIngest(ProjectPart):
             )
             note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._now_ms())
         report.unmatched = intake.unmatched
-        for path in [path for path, stamp in stamps.items() if _stamp(path) != stamp]:
-            words = f"{path.name} changed while it was read, so its lines may be of two versions"
+        report.changed = [path.name for path, stamp in stamps.items() if _stamp(path) != stamp]
+        for name in report.changed:
+            words = f"{name} changed while it was read, so its lines may be of two versions"
             self._context.warnings.once(f"{words}. Run the command again: what the log has already is not doubled.")
         for path in paths(files):
             self._context.warnings += _rounded_keys(self._context, path, as_type or self._only_type(), format)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from shroff.app.live.pulled_files import CHANGING
 from shroff.app.live.webhook_sources import JudgedMessage
 from shroff.errors import TransientError, UsageError, os_words
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.values import parse_time
 from shroff.operations.declaration import (
+    NOT_READ,
     QUARANTINED,
     LocalPath,
     OperationAnswer,
@@ -301,7 +303,9 @@ class SyncedFiles(OperationAnswer):
 
     def text(self) -> str:
         taken = sum(file.appended is not None for file in self.files)
-        return f"{many(taken, 'file')} ingested.{'' if self.files else ' No new files.'}"
+        changing = [one_line(file.file) for file in self.files if file.state == CHANGING]
+        words = f" {', '.join(changing)} changed while it was read; the next sync reads it again." if changing else ""
+        return f"{many(taken, 'file')} ingested.{words}{'' if self.files else ' No new files.'}"
 
     def hints(self) -> Sequence[str]:
         if self._has("set aside"):
@@ -311,6 +315,8 @@ class SyncedFiles(OperationAnswer):
     def exit_status(self) -> int:
         if self._has("not kept"):
             return REFUSED
+        if self._has(CHANGING):
+            return NOT_READ
         return QUARANTINED if self._has("set aside") or self._refused else 0
 
     def _has(self, state: str) -> bool:
@@ -334,7 +340,8 @@ def sync_source(pulled: PulledSources, progress: ProgressSteps, request: SyncSou
     A sync is idempotent: the log knows what it has. An interrupted sync continues, and a repeated one does nothing. If
     a service runs, it appends the lines. To sync on a schedule, use a schedule of kind 'sync'.
 
-    Exit status 1: no archive of a day is kept; 4: lines were quarantined, or a file was set aside.
+    Exit status 1: no archive of a day is kept; 3: a file changed while it was read, and the next sync reads it; 4:
+    lines were quarantined, or a file was set aside.
 
     Examples:
         shroff sources sync nightly

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shroff.app.live.archives import KeptArchives
 from shroff.app.live.file_sync import FileTaking, TakingRules
-from shroff.app.live.pulled_files import DONE, PulledFiles
+from shroff.app.live.pulled_files import CHANGING, DONE, PulledFiles
 from shroff.app.live.webhook_sources import known_source
 from shroff.app.project_files import intake_of
 from shroff.config import alone
@@ -44,7 +44,8 @@ class SyncedFile(FrozenStruct):
     """Result of a file.
 
     Args:
-        state: DONE, ASIDE, BEING_WRITTEN or NOT_KEPT; `why` is the reason of one that is set aside or brought nothing.
+        state: DONE, ASIDE, BEING_WRITTEN, CHANGING or NOT_KEPT; `why` is the reason of one that is set aside or
+            brought nothing.
         appended: What was appended now; None where that was before.
         suspicious: More of it is bad than may be, in words.
     """
@@ -108,7 +109,7 @@ class PulledSources(PulledFiles):
     ) -> Iterator[SyncedFile]:
         """Append the new data of a source, file by file, in order.
 
-        A file that is still being written delays those after it until the next sync.
+        A file that is still being written, or changes while it is read, delays those after it until the next sync.
 
         Args:
             first: Only the files from this name on to `last`, such as the days of an export, also those that were
@@ -132,7 +133,7 @@ class PulledSources(PulledFiles):
         known, missing = taking.known(), list[NotKeptError]()
         for file in found:
             try:
-                yield self._counted(name, file, taking.take(file, known.get(file)))
+                yield self._counted(name, file, taking.take(file, known.get(file)), taking.changing)
             except NotKeptError as error:
                 missing.append(error)
                 if len(found) > 1:
@@ -140,9 +141,9 @@ class PulledSources(PulledFiles):
         if len(missing) == len(found):
             raise missing[0]
 
-    def _counted(self, name: str, file: str, taken: TakenFile | None) -> SyncedFile:
+    def _counted(self, name: str, file: str, taken: TakenFile | None, changing: str) -> SyncedFile:
         if taken is None:
-            return SyncedFile(file, BEING_WRITTEN)
+            return SyncedFile(file, CHANGING if file == changing else BEING_WRITTEN)
         if taken.appended is not None:
             self._count(name, taken.appended)
         of = taken.progress
@@ -161,9 +162,9 @@ class PulledSources(PulledFiles):
                 if file in known and taking.is_over(file, known[file]):
                     continue
                 taken = taking.take(file, known.get(file)) if given.is_complete(file) else None
-                found = self._counted(name, file, taken)
+                found = self._counted(name, file, taken, taking.changing)
                 yield found
-                if found.state == BEING_WRITTEN:
+                if taken is None:
                     return
                 has_new = has_new or found.appended is not None
 
@@ -212,7 +213,7 @@ class SourceReader:
                 return
             intake.lay_out(lines, file)
             placed = Lines(lines.format, lines.columns, self._placed(lines), lines.close, separator=lines.separator)
-            placed.tell = lines.tell
+            placed.tell, placed.again = lines.tell, lines.again
             submissions = in_order_of_arrival(intake.submissions(placed, file), intake.events)
             yield (replace(submission, source=self._source) for submission in submissions)
 

@@ -16,6 +16,7 @@ from shroff.language.values import named_duration
 from shroff.models.model import IMPORTED
 from shroff.models.registry import GateResult
 from shroff.operations.declaration import (
+    NOT_READ,
     QUARANTINED,
     AsEvent,
     OperationAnswer,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from shroff.training.train import TrainReport
 
 NOT_PASSED = 1
-NOT_READ = 3
 NO_MODEL = 5
 WATCHED = "once file again settled markers poll labels_inside no_decide".split()
 EventOfModel = Annotated[Name | None, AsEvent("The event type, if model.yaml has models of several.")]

@@ -154,7 +154,8 @@ def read_lines(path: Path, format: str | None = None, tell: Tell = unheard) -> L
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name the files in it.")
     lines = _lines_of(path, wanted, tell)
-    lines.again = partial(_lines_of, path, wanted, unheard)
+    if path.is_file():  # a pipe has each line once
+        lines.again = partial(_lines_of, path, wanted, unheard)
     lines.tell = tell
     return lines
 
