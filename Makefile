@@ -54,14 +54,14 @@ quick: $(READY)  ## the quick tests, without servers
 check: $(READY)  ## lint, size, secure and quick, at the same time
 	@$(MAKE) --no-print-directory -j4 lint size secure quick
 
-test: $(READY)  ## all tests of a change, with real servers and a browser; about 20 minutes on 2 cores
+test: $(READY)  ## each promise of the product once, with real servers and a browser; at most 8 minutes on 2 cores
 	$(BIN)/python -m tools.suite
 
 warm: $(READY)  ## compile what a first run of the tests would compile
 	$(BIN)/python -m tools.suite --warm
 
-test-long: $(READY)  ## test, and the long campaigns: hundreds of faults, thorough laws, whole real data; hours
-	$(BIN)/python -m tools.suite --long
+test-long: $(READY)  ## all tests, with campaigns of faults, laws and real data: hours. In parts: make test-long PART="laws web"
+	$(BIN)/python -m tools.suite --long $(addprefix tests/,$(PART))
 
 fix: $(READY)  ## format and mend what ruff can mend
 	$(BIN)/ruff format .

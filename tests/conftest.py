@@ -20,8 +20,8 @@ from hypothesis.internal.conjecture import providers
 from shroff.project.settings.casework import SECOND_LOOK
 from shroff.runtime.process_wide import calm_libraries
 from tests.recovery.faults_table import SEED, Row, seed, table
-from tests.support import delays, forks, pages, servers, timing, workers
-from tests.support.effort import IS_LONG, Share, drawn_long, examples, share_of
+from tests.support import delays, forks, left_out, pages, servers, timing, workers
+from tests.support.effort import IS_LONG, examples
 from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, pubsub, redis, registry, s3, server
 from tools import example_plugins
 
@@ -46,6 +46,7 @@ WITH_FEW_DRAWINGS = {  # folders, and files of models that judge no interval
 }  # fmt: skip
 SPARK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # its virtual machine takes half as much to begin, as Kafka's does
 ROOT = Path(__file__).resolve().parent.parent
+LONG_FOLDERS = frozenset({"deploy"})  # static checks of files that change seldom: `.ci/run` takes them when they do
 
 # A shell ignores Ctrl-C for what it starts in the background, and so would every program that a test starts and stops.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -57,12 +58,12 @@ sys.modules |= {"rfc3987_syntax": None}
 # Before XGBoost is loaded, here and in processes that are forked for commands, as in `shroff`: its threads would spin.
 calm_libraries()
 
-# No deadline: the first example of a law may compile a kernel, and CI cores are shared. Where `CI` is set, Hypothesis
-# would try the same examples in each run; these follow the seed of the run, and one that fails prints its blob.
+# No deadline: the first example of a law may compile a kernel, and CI cores are shared. `make test` tries the same
+# examples each time; those of a campaign follow the seed of its first line, and one that fails prints its blob.
 settings.register_profile(
     "shroff",
     deadline=None,
-    derandomize=False,
+    derandomize=not IS_LONG,
     max_examples=examples(100),
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
@@ -79,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     example_plugins.find()
     delays.begin()
     config.pluginmanager.register(timing.plugin(), "shroff-timing")
+    config.pluginmanager.register(left_out.LeftOut(), "shroff-left-out")
     folder = Path(tempfile.mkdtemp(prefix="shroff-forks-"))  # a socket's path must be short
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ.setdefault("SPARK_SUBMIT_OPTS", SPARK)
@@ -89,9 +91,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Start the servers of a whole run early, so that no test waits for them; of those that are built, later, one."""
+    """Start the servers of a whole run early, so that no test waits for them."""
     if os.environ.get(timing.WHOLE) == "all":
-        servers.start_all(session.config._tmp_path_factory.getbasetemp(), servers.KINDS.keys() - servers.BUILT)
+        servers.start_all(session.config._tmp_path_factory.getbasetemp(), servers.KINDS)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -107,13 +109,6 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         gc.set_threshold(*SELDOM)
         if not session.config.pluginmanager.hasplugin("shroff-workers"):  # their pages are shared
             pages.gather()
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start what the run drew of the servers that are built first."""
-    if os.environ.get(timing.WHOLE) == "all":
-        kinds = {kind for item in session.items for kind in servers.built(item)}
-        servers.start_all(session.config._tmp_path_factory.getbasetemp(), kinds)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -165,26 +160,13 @@ def root() -> Path:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse a skip that gives no reason; mark what needs a real server, and what of a contract is for a campaign.
+    """Refuse a skip that gives no reason; mark what needs a real server, and what only `make test-long` runs.
 
-    So is what this run did not draw of what is marked `sample`, and of the servers that must be built.
-
-    What is marked `first` comes before what was shuffled.
+    What is marked `first` comes before all others.
     """
     items.sort(key=lambda item: item.get_closest_marker("first") is None)
-    smoke = [item for item in items if is_smoke(item) and not item.get_closest_marker("long")]
-    shares = {
-        item.nodeid: [
-            share_of(item.nodeid, node.nodeid, *mark.args, **mark.kwargs)
-            for node, mark in item.iter_markers_with_node("sample")
-        ]
-        + [Share("built servers", kind, 1) for kind in servers.built(item)]
-        for item in smoke
-    }
-    left = drawn_long(shares, config.getoption("randomly_seed", default=0))
-    kept = {id(item) for item in smoke if item.nodeid not in left}
     for item in items:
-        if id(item) not in kept:
+        if item.path.parent.name in LONG_FOLDERS or not is_smoke(item):
             item.add_marker("long")
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker("server")
@@ -194,9 +176,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def is_smoke(item: pytest.Item) -> bool:
-    """Tell whether `make test` runs it, too, where a second place is held to a contract that another one keeps whole.
+    """Tell whether `make test` runs a test of a place that names the few tests it runs of it.
 
-    A class names such tests as its `smoke`; a module by a parameter of its tests, as `smoke_of`.
+    A class names such tests as its `smoke`, and a module those of its functions; a module may also name them by a
+    parameter of its tests, as `smoke_of`.
     """
     name, module, of = (
         getattr(item, "originalname", item.name),
@@ -206,9 +189,10 @@ def is_smoke(item: pytest.Item) -> bool:
     by_parameter = getattr(module, "smoke_of", {})
     given = item.callspec.params.values() if hasattr(item, "callspec") else ()
     asked = [(module, by_parameter[value]) for value in given if isinstance(value, str) and value in by_parameter]
-    asked += [(of, of.smoke)] if hasattr(of, "smoke") else []
-    for owner, names in asked:
-        if gone := [element for element in names if not hasattr(owner, element)]:
+    owner = of or module
+    asked += [(owner, owner.smoke)] if hasattr(owner, "smoke") else []
+    for place, names in asked:
+        if gone := [element for element in names if not hasattr(place, element)]:
             raise pytest.UsageError(f"{item.nodeid}: the smoke names tests that are not there: {', '.join(gone)}")
     return all(name in names for _, names in asked)
 

@@ -36,7 +36,7 @@ from tests.recovery.faults_servers import Servers
 from tests.recovery.faults_spark import SparkWorld, check_spark
 from tests.recovery.faults_streams import StreamWorld
 from tests.recovery.faults_strike import Fault, planned, strike_all
-from tests.recovery.faults_table import SEED, Row, seed, table
+from tests.recovery.faults_table import SEED, Row, of_commit, seed, table
 from tests.recovery.faults_tier2 import SecondServers, SecondWorld
 from tests.recovery.faults_world import PipeWorld, World
 from tools.servers.errors import ServerError, UnavailableError
@@ -77,6 +77,7 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, help="a file that a run which was stopped goes on from")
     chosen = parser.parse_args()
     began, kept = time.monotonic(), Kept(chosen.kept, chosen.count)
+    os.environ.setdefault(SEED, of_commit())
     print(f"{SEED}={seed()}", flush=True)
     try:
         failed = in_places(chosen.places, chosen.count, kept)

@@ -1,7 +1,8 @@
-"""Every test that a change needs: `make test`. With campaigns of hours: `make test-long`; the quick ones: `make check`.
+"""The tests in three tiers: `make check` quick ones, `make test` each promise once, `make test-long` all and campaigns.
 
-Tests run in a new order each time; the first line tells the number that repeats it. What each test cost is written
-while the run goes on. No test is tried twice.
+The first two run the same tests each time, in the same order, by the same examples. The third one shuffles them and
+draws new examples; its first line tells the number that repeats it. What each test cost is written while the run goes
+on. No test is tried twice.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ TIMES: Final = Path(".pytest_cache") / "times.jsonl"
 NOT_QUICK: Final = ("analytics", "conformance", "contracts", "examples", "journeys", "lake", "laws", "recovery")
 PATIENT: Final = ("slow", "server", "long")  # marks of tests that it leaves out
 MARKS: Final = {"quick": " and ".join(f"not {mark}" for mark in PATIENT), None: "not long", "long": "long or not long"}
+SEED: Final = 1  # of `random` before each test, but in campaigns
 WORKERS: Final = 4  # on 2 cores: half of the time a test waits for a server, a browser or a process
 # What compiles the kernels, once and side by side; on a first run each worker would compile them again. Those of these
 # modules are compiled when they are imported, and take as long as all others: one of the two may import them.
@@ -51,21 +53,22 @@ def main() -> int:
     sizes.add_argument(
         "--quick", dest="size", action="store_const", const="quick", help="only the tests of `make check`"
     )
-    parser.add_argument(
-        "--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the order and of laws"
-    )
+    parser.add_argument("--seed", type=int, help="of --long: its order and its examples; a new one without it")
     parser.add_argument("--warm", action="store_true", help="run nothing, but leave all that a first run compiles")
     parser.add_argument("paths", nargs="*", help="folders or files; all of tests/ without any")
     asked = parser.parse_args()
     if asked.warm:
         return warm()
+    if asked.size == "long":
+        seed = random.SystemRandom().randrange(2**32) if asked.seed is None else asked.seed
+        print(f"The order of this run: python -m tools.suite --long --seed {seed} {' '.join(asked.paths)}", flush=True)
+        order = [f"--randomly-seed={seed}", f"--hypothesis-seed={seed}"]
+    else:
+        order = [f"--randomly-seed={SEED}", "--randomly-dont-reorganize"]
     times = TIMES if asked.size != "quick" else TIMES.with_stem("quick-times")
     (ROOT / times).parent.mkdir(exist_ok=True)
-    again = f" --{asked.size}" if asked.size else ""
-    print(f"The order of this run: python -m tools.suite{again} --seed {asked.seed}", flush=True)
     began_s, idle_s = time.monotonic(), read_idle_s()
-    command = [sys.executable, "-m", "pytest", "-q", f"--randomly-seed={asked.seed}", f"--hypothesis-seed={asked.seed}"]
-    command += ["-m", MARKS[asked.size], *asked.paths]
+    command = [sys.executable, "-m", "pytest", "-q", *order, "-m", MARKS[asked.size], *asked.paths]
     command += ["-p", "no:anyio"]  # no test is a coroutine, and it looks at each fixture of each test
     if asked.size == "quick" and not asked.paths:
         command += [f"--ignore=tests/{name}" for name in NOT_QUICK]
@@ -162,7 +165,7 @@ def environment(times: Path, size: str | None, *, is_part: bool) -> dict[str, st
         found["SHROFF_TEST_WORKERS"] = str(WORKERS)
     if size == "long":
         found["SHROFF_TEST_PROFILE"] = "long"
-    elif not is_part:
+    if size == "long" or not is_part:
         found["SHROFF_TEST_WHOLE"] = size or "all"
     return found
 

@@ -24,6 +24,7 @@ from shroff.log.event_notes import EVENT_SOURCES, NEWEST
 from shroff_plugins.analytics import count_operations, counts
 from shroff_plugins.analytics.count_operations import ShowCountable
 from shroff_plugins.analytics.counts import CountQuestion, CountRow
+from tests.support.effort import long_after
 from tests.support.spread import ingest, spread
 
 EVENTS = """\
@@ -96,9 +97,8 @@ def bank(tmp_path: Path) -> Path:
     return bank
 
 
-@pytest.mark.sample(3)  # random events against one definition
 @pytest.mark.parametrize("where", ["log", "lake", "both", "pruned"])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", long_after(1, [1, 2]))
 def test_counts_are_those_of_the_definition_wherever_events_lie(bank: Path, seed: int, where: str):
     events = lines(seed)
     spread(bank, events, 250, where)
@@ -178,8 +178,8 @@ def append(bank: Path, events: list[dict[str, Any]], names: list[str], size: int
             writer.write(given[at : at + size])
 
 
-@pytest.mark.sample(2)  # where events lie is tried above, too
-@pytest.mark.parametrize("where", ["log", "lake", "both", "pruned"])
+# Where events lie is tried above, too.
+@pytest.mark.parametrize("where", long_after(2, ["log", "lake", "both", "pruned"]))
 def test_counts_by_source_are_those_of_the_definition_and_old_events_have_none(bank: Path, where: str) -> None:
     events, chance = lines(5), random.Random(where)
     names: list[Any] = [chance.choice(list(WHERE)) if chance.random() < 0.2 else "app" for _ in events]

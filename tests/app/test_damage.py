@@ -14,6 +14,7 @@ from shroff.adapters.log.sums import decision_sum
 from shroff.cli.main import run
 from shroff.errors import StorageError
 from shroff.monitoring.doctor import OK, WRONG, look_at_rows
+from tests.support.effort import long_after
 from tests.support.log_rows import everything
 from tests.support.projects import FILES
 
@@ -66,10 +67,10 @@ def change(bank):
 
 
 @pytest.mark.slow
-@pytest.mark.sample(10)  # commands tell of damage in one place
+# Commands tell of damage in one place.
 @pytest.mark.parametrize(
     "sql, words",
-    [
+    long_after(10, [
         ("UPDATE decisions SET document = CAST(x'7bff7d' AS TEXT) WHERE seq = 3", ["verify"]),
         ("UPDATE decisions SET document = CAST(x'7bff7d' AS TEXT) WHERE seq = 3", ["export", "decisions"]),
         ("UPDATE decisions SET document = '{\"event\":1' WHERE seq = 3", ["explain", "p2"]),
@@ -93,7 +94,7 @@ def change(bank):
         ("UPDATE waiting_labels SET body = '{}'", ["label", "--pending"]),
         ("UPDATE waiting_labels SET body = replace(body, 'fraud', 'Fraud')", ["label", "--pending"]),
         ("UPDATE quarantine SET reason = CAST(x'ff' AS TEXT)", ["quarantine", "list"]),
-    ],
+    ]),
 )  # fmt: skip
 def test_damaged_content_is_told_with_what_to_do(sql, words, change, bank, capsys):
     change(sql)
@@ -126,8 +127,8 @@ def test_a_feature_that_no_version_has_is_a_mismatch(bank, change, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.sample(3)  # each seed draws other bits
-@pytest.mark.parametrize("seed", range(8))
+# Each seed draws other bits.
+@pytest.mark.parametrize("seed", long_after(3, range(8)))
 def test_a_bit_that_flips_anywhere_is_never_taken_for_a_mistake_of_the_program(seed, bank, capsys):
     log = bank / ".shroff" / "log.db"
     clean, random_ = log.read_bytes(), random.Random(seed)

@@ -14,6 +14,7 @@ from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from tests.public_cases import FOLDER
+from tests.support.effort import long_after
 
 pytestmark = pytest.mark.slow
 TIMES = [datetime(2024, 3, 1) + timedelta(hours=7 * number) for number in range(30)]  # noqa: DTZ001 (as files have them)
@@ -112,8 +113,8 @@ def tried(folder, file):
     return project, guesses, taken
 
 
-@pytest.mark.sample(8)  # one reader of files proposes for all
-@pytest.mark.parametrize("name", FILES)
+# One reader of files proposes for all.
+@pytest.mark.parametrize("name", long_after(8, FILES))
 def test_a_proposal_takes_all_lines_of_the_file_it_was_made_from(tmp_path, name):
     file = tmp_path / name
     file.write_text(FILES[name], encoding="utf-8")
@@ -126,14 +127,17 @@ def test_a_proposal_takes_all_lines_of_the_file_it_was_made_from(tmp_path, name)
     assert all(f"# guess: {guess}" in texts or f"# guess: {guess.partition(': ')[2]}" in texts for guess in guesses)
 
 
-@pytest.mark.sample(8)  # as above
+# As above.
 @pytest.mark.parametrize(
     "file",
-    sorted(
-        path
-        for kind in ("csv", "jsonl", "txt", "json")
-        for path in FOLDER.glob(f"*/*.{kind}")
-        if path.name != "expressions.txt"
+    long_after(
+        8,
+        sorted(
+            path
+            for kind in ("csv", "jsonl", "txt", "json")
+            for path in FOLDER.glob(f"*/*.{kind}")
+            if path.name != "expressions.txt"
+        ),
     ),
     ids=lambda path: f"{path.parent.name[:2]}-{path.name}",
 )
@@ -169,7 +173,6 @@ def test_a_few_late_lines_get_a_lateness_and_the_most_frequent_refusal_is_the_on
     assert "3 lines of the first 400 would be refused, 2 of them with the most frequent reason: amount: " in guesses[-1]
 
 
-@pytest.mark.sample(5)  # as above
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("decimals", [0.0, 0.25])
 @pytest.mark.parametrize("scale", [1, 1_000])

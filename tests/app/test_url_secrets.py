@@ -25,6 +25,7 @@ from shroff.project.schema import project_files
 from shroff.streams.pull import PullPlace
 from shroff.web.http.authentication import gate_of
 from shroff.web.table import PAGES, ROUTES
+from tests.support.effort import long_after
 from tests.support.webs import Browser, asker, let_in
 
 SECRET = "TOPSECRET777"
@@ -157,8 +158,8 @@ def commands(made: dict[str, Any], bank: Path) -> Iterator[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.first  # it waits for servers that are not there
-@pytest.mark.sample(3)  # each has other kinds of servers
-@pytest.mark.parametrize("number", range(len(PROJECTS)))
+# Each has other kinds of servers.
+@pytest.mark.parametrize("number", long_after(3, range(len(PROJECTS))))
 def test_no_secret_of_a_url_is_said_or_kept(number, tmp_path, monkeypatch, capfd):
     app.make_project(tmp_path / "bank", "payments")
     bank, made = tmp_path / "bank", PROJECTS[number]

@@ -16,6 +16,7 @@ import pytest
 
 from shroff.app import project as app
 from shroff.people.access import Role
+from tests.support.effort import long_after
 from tests.support.served import Served, key_of, served
 from tools import clients
 from tools.servers.errors import UnavailableError
@@ -121,8 +122,8 @@ def java(folder: Path, *given: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.server
-@pytest.mark.sample(1)  # all three are made by the same generator
-@pytest.mark.parametrize("language", [typescript, go, java])
+# All three are made by the same generator.
+@pytest.mark.parametrize("language", long_after(1, [typescript, go, java]))
 def test_an_id_is_decided_once_and_no_answer_in_two_seconds_gives_the_fallback(service, faulty, tmp_path, language):
     key = key_of(service.folder, Role.ADMIN, f"{language.__name__}")
     try:

@@ -48,7 +48,7 @@ PARTITIONS = (1, 2, 5)
 MEAN_DIFFERENCE = 0.02
 AUC_DIFFERENCE = 0.005
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1, of="clusters")]
+pytestmark = pytest.mark.slow
 
 
 def started(make: Callable[[], Any]) -> Iterator[Any]:

@@ -21,6 +21,7 @@ from shroff.errors import ShroffError
 from shroff.people.sql import Change
 from tests.contracts.broken_stores import changing
 from tests.support.contracts.cases import SEAL, CaseContract
+from tests.support.effort import long_after
 
 
 class TestSqliteCases(CaseContract):
@@ -182,8 +183,8 @@ BROKEN = {
 }
 
 
-@pytest.mark.sample(6)  # they try the contract, not the program
-@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+# They try the contract, not the program.
+@pytest.mark.parametrize("kind", long_after(6, BROKEN), ids=lambda kind: kind.__name__)
 def test_the_contract_rejects_a_broken_store(kind: type[CaseStore], tmp_path: Path) -> None:
     suite = TestSqliteCases()
     suite.kind = kind

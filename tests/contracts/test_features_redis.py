@@ -48,7 +48,13 @@ from tests.support.projects import systems_of
 from tools.servers.databases import Redis
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())
-pytestmark = [pytest.mark.slow, pytest.mark.sample(10)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_of_each_key_there_is_what_its_last_decision_shows_whoever_wrote_it",
+    "test_a_project_gives_the_features_of_a_key_typed_and_as_the_decision_shows_them",
+    "test_a_server_that_is_away_is_told_and_what_was_not_written_comes_again",
+    "test_a_reader_needs_no_engine",
+)
 
 
 @pytest.fixture
@@ -70,6 +76,13 @@ def forget(client: library.Redis, pattern: str) -> None:
 
 
 class TestRedisFeatures(OnlineContract):
+    smoke = (
+        "test_what_was_written_is_read_key_by_key",
+        "test_an_older_row_changes_nothing_and_neither_does_the_same_again",
+        "test_of_writers_at_once_the_newest_row_of_each_key_stays",
+        "test_a_mark_changes_only_from_the_one_that_a_writer_knows",
+    )
+
     @pytest.fixture(autouse=True)
     def _server(self, redis: Any) -> None:
         self.address = redis.address

@@ -311,7 +311,6 @@ def test_a_foreign_learner_trains_and_a_foreign_metric_is_measured_and_asked_by_
         _ = open_exactly(bank).definitions
 
 
-@pytest.mark.sample(1, of="secured and installed")
 def test_a_package_that_is_installed_is_checked_run_delivered_to_and_looked_at(bank, tmp_path):
     site = foreign.built(tmp_path)
     now = time_text(int(time.time() * 1_000) - 60_000)

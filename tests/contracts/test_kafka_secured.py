@@ -25,7 +25,7 @@ from tools.servers.kafka import LOOKING, Kafka
 USER, PASSWORD = "shroff", "correct-horse-battery"
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1, of="secured and installed")]
+pytestmark = pytest.mark.slow
 
 
 class Secured(Kafka):

@@ -24,8 +24,6 @@ from tests.support.objects import MemoryObjects
 from tools.servers.keep import Kept
 from tools.servers.objects import S3, Azure
 
-pytestmark = pytest.mark.sample(18)
-
 BUCKET = "shroff-lake-contract"
 SECRET = "wJalrXUtnFEMI-not-to-be-seen"
 
@@ -75,6 +73,15 @@ class TestMemory(ObjectsContract):
 
 @pytest.mark.slow
 class TestBucket(ObjectsContract):
+    smoke = (
+        "test_put_never_writes_over_an_object",
+        "test_of_many_that_put_at_once_one_wins_and_its_bytes_are_there",
+        "test_replace_writes_over_what_was_seen_and_nothing_else",
+        "test_any_bytes_come_back_whole",
+        "test_a_list_of_more_than_a_page_is_whole_and_in_order",
+        "test_every_reader_sees_at_once_what_was_put_and_deleted",
+    )
+
     @pytest.fixture(autouse=True)
     def _at(self, bucket: Open) -> None:
         self.bucket = bucket

@@ -17,6 +17,7 @@ from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.lake_manifest import DocumentFolder, Layout, read_state
 from tests.contracts.test_lake_places import SCHEMES, bucket_of, own
 from tests.support import projects
+from tests.support.effort import long_after
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import NOW_MS, submission
 
@@ -42,8 +43,8 @@ def log_of(payments: int) -> MemoryStore:
     return store
 
 
-@pytest.mark.sample(2)  # the contract of places is tried at each
-@pytest.mark.parametrize("place", ["folder", *SCHEMES])
+# The contract of places is tried at each.
+@pytest.mark.parametrize("place", long_after(2, ["folder", *SCHEMES]))
 def test_writers_at_once_make_one_lake(place: str, tmp_path: Path, request: pytest.FixtureRequest):
     make, store = at(place, tmp_path, request), log_of(40)
 

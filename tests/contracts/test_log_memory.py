@@ -14,6 +14,7 @@ from shroff.errors import LogBusyError, OvertakenError, StateError
 from shroff.runtime.values import replace
 from shroff.streams.log import ANY, Batch, LateEvent, Log, Record, StuckRow
 from tests.support.contracts.log.basics import LogContract
+from tests.support.effort import long_after
 from tests.support.log_memory import MemoryLog, MemoryStore
 
 WHY = "its bytes are gone with its process"
@@ -740,8 +741,10 @@ def rejects(log: type[MemoryLog], test: str, folder: Path, unsupported: dict[str
     return False
 
 
-@pytest.mark.sample(30)  # they try the contract, not the program
-@pytest.mark.parametrize("log, test", BROKEN.items(), ids=lambda value: getattr(value, "__name__", "by"))
+# They try the contract, not the program.
+@pytest.mark.parametrize(
+    "log, test", long_after(30, BROKEN.items()), ids=lambda value: getattr(value, "__name__", "by")
+)
 def test_the_contract_rejects_a_log_that_breaks_a_promise(log, test, tmp_path):
     assert rejects(log, test, tmp_path, TestMemoryLog.unsupported)
     assert not rejects(MemoryLog, test, tmp_path, TestMemoryLog.unsupported)

@@ -22,7 +22,8 @@ from tests.support.contracts.log.basics import LogContract
 from tools.servers.databases import Postgres
 from tools.servers.keep import Kept
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(29)]
+pytestmark = pytest.mark.slow
+smoke = ("test_a_connection_that_the_server_says_it_ends_is_lost_before_its_end_is_seen",)
 HOLD = """
 import sys
 from shroff.adapters.log.postgresql import PostgresLog
@@ -52,6 +53,26 @@ KEEPS_ITS_PLACE = HOLD.replace("on_step=on_step", "on_step=on_step, lease_s=60")
 
 
 class TestPostgresLog(LogContract):
+    smoke = (
+        "test_what_is_appended_is_read_back",
+        "test_an_id_is_unique_within_its_type",
+        "test_a_batch_is_there_whole_or_not_at_all",
+        "test_what_was_acknowledged_is_there_after_a_crash",
+        "test_readers_see_whole_batches_only",
+        "test_a_second_writer_is_refused_at_once",
+        "test_a_full_disk_refuses_the_batch_and_keeps_the_rest",
+        "test_what_is_erased_is_gone_and_nothing_else",
+        "test_records_of_large_batches_read_as_those_of_small_ones",
+        "test_requests_wait_in_the_order_in_which_they_were_asked",
+        "test_a_reply_comes_with_its_batch_and_only_once",
+        "test_values_find_their_records",
+        "test_nothing_is_written_by_a_log_that_was_overtaken",
+        "test_of_those_that_open_at_once_exactly_one_leads",
+        "test_an_offset_moves_only_from_where_the_batch_says_it_was",
+        "test_a_killed_writer_leaves_its_place_free",
+        "test_what_is_behind_a_pruned_place_reads_as_before",
+        "test_ids_are_remembered_for_ever",
+    )
     hold: ClassVar[str] = HOLD
     address: str
 

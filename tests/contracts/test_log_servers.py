@@ -44,7 +44,18 @@ from tests.support.patience import PATIENCE_S
 from tests.support.small_runs import small_runs
 from tools.servers.proxy import Proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(12)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_what_goes_wrong_before_the_commit_leaves_nothing",
+    "test_a_kill_at_any_step_loses_nothing_that_was_acknowledged",
+    "test_a_commit_whose_answer_is_lost_is_in_doubt_until_the_log_is_opened_again",
+    "test_of_two_that_begin_a_new_log_at_once_one_leads_and_the_other_is_told_so",
+    "test_a_process_that_renews_too_late_goes_on_unless_another_one_leads",
+    "test_numbers_and_bytes_of_any_size_are_written_as_they_are",
+    "test_older_tables_are_brought_up_to_date_by_a_writer_and_newer_ones_are_refused",
+    "test_a_server_that_cannot_be_used_is_named_without_the_password",
+    "test_a_log_shows_its_place_and_no_secret",
+)
 LEASE_S = 0.6
 SECRET = "not-for-anybody"
 APPEND_AND_DIE = """

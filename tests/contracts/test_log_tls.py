@@ -15,7 +15,7 @@ from shroff.errors import StorageError
 from tests.support.log_rows import contents, everything
 from tools.servers.databases import Postgres, with_postgres_tools
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1, of="secured and installed")]
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 class SecuredPostgres(Postgres):

@@ -22,8 +22,6 @@ from shroff.streams.sink import AwayError
 from shroff.testing.contracts.mailer import PASSWORD, MailerContract, mail
 from tools.servers.mail import Mail as MailServer
 
-pytestmark = pytest.mark.sample(14)
-
 TLS = ("--tlscert", "server.crt", "--tlskey", "server.key")
 FROM_START = ("--smtpscert", "server.crt", "--smtpskey", "server.key")
 

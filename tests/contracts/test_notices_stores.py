@@ -24,8 +24,6 @@ from tests.support.contracts.notices import NoticesContract
 from tests.support.contracts.people import SEAL
 from tools.servers.keep import Kept
 
-pytestmark = pytest.mark.sample(11)
-
 
 class TestSqliteNotices(NoticesContract):
     kind: type[NoticeStore] = NoticeStore
@@ -44,6 +42,13 @@ class TestSqliteNotices(NoticesContract):
 
 @pytest.mark.slow
 class TestPostgresNotices(NoticesContract):
+    smoke = (
+        "test_what_is_kept_is_there_for_another_opening",
+        "test_a_due_whose_key_is_known_is_not_taken_twice",
+        "test_a_change_that_fails_leaves_nothing_of_it_nor_of_people",
+        "test_an_answer_its_record_and_what_it_asks_of_the_log_are_one",
+    )
+
     @pytest.fixture(autouse=True)
     def _server(self, postgres: Kept, tmp_path: Path) -> Iterator[None]:
         self.places = PostgresPlaces()

@@ -22,7 +22,7 @@ from tests.support import forks
 from tests.support.contracts.people import SEAL, PeopleContract, append
 from tools.servers.keep import Kept
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(9)]
+pytestmark = pytest.mark.slow
 APPEND = """
 import sys
 from shroff.adapters.people.sql import SqlPeople
@@ -36,6 +36,16 @@ def name_of(folder: Path) -> str:
 
 
 class TestPostgresPeople(PeopleContract):
+    smoke = (
+        "test_users_are_kept_as_they_are",
+        "test_a_name_and_a_subject_are_one_users",
+        "test_a_change_that_fails_leaves_nothing",
+        "test_of_many_who_take_a_link_one_gets_it",
+        "test_the_record_is_one_chain_with_a_sealed_head",
+        "test_processes_that_record_at_once_make_one_chain",
+        "test_the_database_refuses_to_change_rows_of_the_record",
+        "test_a_request_is_in_the_inbox_with_the_change_that_asks",
+    )
     address: str
 
     @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ from shroff.runtime.values import replace
 from tests.contracts.broken_stores import changing
 from tests.support import forks
 from tests.support.contracts.people import SEAL, PeopleContract
+from tests.support.effort import long_after
 
 APPEND = """
 import pathlib, sys
@@ -171,8 +172,8 @@ BROKEN = {
 }
 
 
-@pytest.mark.sample(5)  # they try the contract, not the program
-@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+# They try the contract, not the program.
+@pytest.mark.parametrize("kind", long_after(5, BROKEN), ids=lambda kind: kind.__name__)
 def test_the_contract_rejects_a_broken_store(kind: type[SqlPeople], tmp_path: Path) -> None:
     suite = TestSqlitePeople()
     suite.kind = kind

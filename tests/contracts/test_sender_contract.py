@@ -13,6 +13,7 @@ from shroff.errors import TransientError, UsageError
 from shroff.streams.sender import Sender, Target
 from shroff.testing.contracts import sender as contract
 from shroff.testing.contracts.sender import PASSWORD, SenderContract
+from tests.support.effort import long_after
 
 NAMES = (f"place-{number}" for number in itertools.count())
 Lists = dict[str, list[bytes]]
@@ -189,8 +190,10 @@ def rejects(kind: type[MemorySender], test: str) -> bool:
     return False
 
 
-@pytest.mark.sample(4)  # they try the contract, not the program
-@pytest.mark.parametrize("kind, test", BROKEN.items(), ids=lambda value: getattr(value, "__name__", "by"))
+# They try the contract, not the program.
+@pytest.mark.parametrize(
+    "kind, test", long_after(4, BROKEN.items()), ids=lambda value: getattr(value, "__name__", "by")
+)
 def test_the_contract_rejects_a_sender_that_breaks_a_promise(kind, test, monkeypatch):
     monkeypatch.setattr(contract, "WITHIN_S", 0.3)
 

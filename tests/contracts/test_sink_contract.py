@@ -14,6 +14,7 @@ from shroff.runtime.values import replace
 from shroff.streams.sink import AwayError, Outgoing, Sink, Undelivered
 from shroff.testing.contracts.sink import PASSWORD, SinkContract, row
 from tests.contracts.memory_sink import MemorySink, Place, PlainSink
+from tests.support.effort import long_after
 
 
 class TestMemorySink(SinkContract):
@@ -152,8 +153,10 @@ def rejects(kind: type[PlainSink], test: str) -> bool:
     return False
 
 
-@pytest.mark.sample(5)  # they try the contract, not the program
-@pytest.mark.parametrize("kind, test", BROKEN.items(), ids=lambda value: getattr(value, "__name__", "by"))
+# They try the contract, not the program.
+@pytest.mark.parametrize(
+    "kind, test", long_after(5, BROKEN.items()), ids=lambda value: getattr(value, "__name__", "by")
+)
 def test_the_contract_rejects_a_sink_that_breaks_a_promise(kind, test):
     assert rejects(kind, test)
     assert not rejects(MemorySink, test)

@@ -17,6 +17,7 @@ from shroff.streams.merge import Merge
 from shroff.streams.source import Health, PartLag, PolledMessages, shown, split_offset, stored_offset
 from shroff.testing.contracts import source as contract
 from shroff.testing.contracts.source import Outside, SourceContract
+from tests.support.effort import long_after
 
 pytestmark = pytest.mark.slow  # its tests wait for what does not come
 
@@ -314,8 +315,8 @@ BROKEN = {
 }
 
 
-@pytest.mark.sample(8)  # they try the contract, not the program
-@pytest.mark.parametrize("kind", BROKEN)
+# They try the contract, not the program.
+@pytest.mark.parametrize("kind", long_after(8, BROKEN))
 def test_the_contract_rejects_a_source_that_breaks_it(kind: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(contract, "SECONDS_ENOUGH", 1.0)
     monkeypatch.setattr(contract, "LONG_S", 2.0)

@@ -39,7 +39,15 @@ from tools.servers.errors import UnavailableError
 from tools.servers.kafka import Kafka
 from tools.servers.process import wait_until
 
-pytestmark = pytest.mark.sample(17)
+smoke = (
+    "test_topics_have_lines_of_their_types_and_labels_theirs",
+    "test_a_topic_that_does_not_exist_is_told_with_the_nearest",
+    "test_settings_that_would_break_a_promise_are_refused",
+    "test_no_credential_is_told_where_the_brokers_do_not_let_us_in",
+    "test_a_topic_that_was_made_anew_with_as_many_messages_is_not_the_one_that_was_read",
+    "test_messages_of_transactions_that_were_aborted_do_not_come_and_offsets_go_past_them",
+    "test_a_dead_letter_beyond_what_the_topic_takes_goes_without_its_bytes",
+)
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())
 QUIET = {"log_level": 0}
@@ -131,6 +139,16 @@ class Topics(Outside):
 
 
 class TestKafkaSource(SourceContract):
+    smoke = (
+        "test_messages_of_a_part_come_once_and_in_their_order",
+        "test_lines_have_the_bytes_that_were_sent_and_places_of_their_own",
+        "test_reading_goes_on_exactly_behind_any_offset",
+        "test_to_start_again_gives_again_what_was_polled_since",
+        "test_messages_that_are_gone_behind_an_offset_are_told_by_their_count",
+        "test_bytes_that_nobody_can_read_are_lines_with_an_error_and_the_part_goes_on",
+        "test_dead_letters_have_the_bytes_the_place_and_the_reason",
+    )
+
     @pytest.fixture(autouse=True)
     def _cluster(self, kafka: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.address = kafka.address

@@ -23,7 +23,12 @@ from tests.support.patience import PATIENCE_S
 from tests.support.pubsubs import PubsubDesk
 from tools.servers.pubsub import Pubsub
 
-pytestmark = pytest.mark.sample(13)
+smoke = (
+    "test_each_message_comes_once_with_its_bytes_and_a_place_of_its_own",
+    "test_what_was_committed_does_not_come_again_and_the_rest_does_at_once",
+    "test_what_is_given_is_acknowledged_behind_the_commit_alone",
+    "test_without_credentials_the_cure_is_told",
+)
 
 
 class Subscriptions(Outside):
@@ -65,6 +70,11 @@ def emulator(pubsub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestPubsubPullSource(SourceContract):
+    smoke = (
+        "test_messages_of_a_part_come_once_and_in_their_order",
+        "test_lines_have_the_bytes_that_were_sent_and_places_of_their_own",
+        "test_to_start_again_gives_again_what_was_polled_since",
+    )
     many = 60  # pstest hands out some hundred a second
     unsupported = {  # noqa: RUF012 - a ClassVar
         "counts what waits": "Pub/Sub tells no backlog but in Cloud Monitoring",

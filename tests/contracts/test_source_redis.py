@@ -36,7 +36,17 @@ from tests.support.projects import systems_of
 from tools.servers.databases import Redis
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())
-pytestmark = [pytest.mark.slow, pytest.mark.sample(18)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_messages_come_once_and_in_their_order_in_polls_of_any_size",
+    "test_reading_goes_on_behind_any_offset",
+    "test_an_entry_that_is_no_message_is_a_line_that_says_so_and_keeps_each_byte",
+    "test_entries_that_were_trimmed_unread_are_told_with_their_number",
+    "test_of_two_workers_one_reads_and_the_other_takes_over_when_it_goes",
+    "test_a_server_that_goes_away_is_waited_for",
+    "test_what_cannot_be_is_told_at_the_start_without_the_password",
+    "test_what_is_refused_goes_to_the_stream_of_dead_letters",
+)
 
 
 class Streams(Outside):
@@ -75,6 +85,15 @@ class Streams(Outside):
 
 
 class TestRedisSource(SourceContract):
+    smoke = (
+        "test_messages_of_a_part_come_once_and_in_their_order",
+        "test_lines_have_the_bytes_that_were_sent_and_places_of_their_own",
+        "test_reading_goes_on_exactly_behind_any_offset",
+        "test_to_start_again_gives_again_what_was_polled_since",
+        "test_messages_that_are_gone_behind_an_offset_are_told_by_their_count",
+        "test_bytes_that_nobody_can_read_are_lines_with_an_error_and_the_part_goes_on",
+        "test_dead_letters_have_the_bytes_the_place_and_the_reason",
+    )
     unsupported = {"finds new parts": "streams are named in the settings, one by one"}  # noqa: RUF012 - a ClassVar
 
     @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from shroff.lake.cluster_replay import ReplayPlan
 from shroff.lake.cluster_replay_files import DecidedPart, Streaming
 from shroff.runtime.values import replace
 from tests.support.contracts.streaming import EVENTS, Recorded, StreamingContract
-from tests.support.effort import some
+from tests.support.effort import long_after
 from tests.support.folding import FoldingBackend, States
 
 pytestmark = pytest.mark.slow  # each test starts processes of its own
@@ -94,7 +94,7 @@ def grown(folder: Path) -> Recorded:
     return made
 
 
-@pytest.mark.parametrize("broken", some([Forgetting, Newest, Ahead, Recut, Silent, Again], 2))
+@pytest.mark.parametrize("broken", long_after(2, [Forgetting, Newest, Ahead, Recut, Silent, Again]))
 def test_the_contract_rejects_an_engine_that_breaks_a_promise_at_a_new_start(
     broken: type[FoldingBackend], tmp_path: Path
 ):

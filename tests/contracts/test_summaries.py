@@ -23,8 +23,6 @@ from shroff_plugins.analytics.summaries.summary_tables import SqlSummaries
 from shroff_plugins.analytics.summaries.summary_writer import Built
 from tests.support.summarized import bank_in, by_definition, rows_of, summarized, week
 
-pytestmark = pytest.mark.sample(3)
-
 START_MS = 1_780_000_200_000
 EVERY_MS = 300_000
 

@@ -38,7 +38,7 @@ PRECISION_DIFFERENCE = 0.05  # of average precision, over all folds
 SCORE_DIFFERENCE = 0.02  # in the mean
 KILLED_AFTER_S = (4.0, 8.0)  # from when trees are asked for: early, one machine has not begun; later, another has ended
 PLAIN = MODEL.replace("    leak_test: required\n", "") % 0.1
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1, of="clusters")]
+pytestmark = pytest.mark.slow
 __all__ = ["dask", "spark"]
 
 

@@ -16,7 +16,6 @@ import yaml
 
 from shroff.cli.main import EXIT_STATUS
 from tests.deploy import checks, cluster
-from tests.support.effort import some_of_each
 from tests.support.forks import SHROFF
 from tools.servers.ports import Port
 from tools.servers.process import Child
@@ -158,12 +157,7 @@ FAULTS = [  # (a check, the values it is tried with, a file, a text in it, what 
 
 
 @pytest.mark.slow
-@pytest.mark.sample(6)  # as in test_faults
-@pytest.mark.parametrize(
-    ("check", "name", "file", "old", "new", "words"),
-    some_of_each(FAULTS, lambda fault: fault[0]),
-    ids=lambda value: None,
-)
+@pytest.mark.parametrize(("check", "name", "file", "old", "new", "words"), FAULTS, ids=lambda value: None)
 def test_a_planted_fault_is_found(tmp_path, check, name, file, old, new, words):
     planted = tmp_path / "deploy"
     shutil.copytree(checks.DEPLOY, planted, ignore=shutil.ignore_patterns("secrets"))
@@ -199,10 +193,7 @@ OF_ARGO = [
 
 
 @pytest.mark.slow
-@pytest.mark.sample(2)  # as above
-@pytest.mark.parametrize(
-    ("file", "old", "new", "words"), some_of_each(OF_ARGO, lambda fault: fault[0]), ids=lambda value: None
-)
+@pytest.mark.parametrize(("file", "old", "new", "words"), OF_ARGO, ids=lambda value: None)
 def test_a_fault_planted_for_argo_cd_is_found(tmp_path, file, old, new, words):
     test_a_planted_fault_is_found(tmp_path, lambda planted, _: cluster.argo(planted), "", file, old, new, words)
 
@@ -248,7 +239,6 @@ REFUSED = [  # (values beside those of the defaults, what is said)
 
 
 @pytest.mark.slow
-@pytest.mark.sample(4)  # one schema and one template refuse all
 @pytest.mark.parametrize(("values", "words"), REFUSED, ids=lambda value: None)
 def test_values_that_cannot_work_are_refused(tmp_path, values, words):
     (tmp_path / "values.yaml").write_text(json.dumps(values))

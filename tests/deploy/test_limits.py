@@ -17,7 +17,7 @@ from tests.journeys.test_abuse_requests import EVENTS, PAYMENT
 from tests.journeys.test_limits import CHUNKED, JSON, MIB, TEMPLATE, Attack, chunk, others, request
 from tests.support.served import Served, served
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1, of="deployments that take seconds")]
+pytestmark = pytest.mark.slow
 
 READ_HEADER_S = 10.0
 

@@ -35,8 +35,6 @@ from tests.support.patience import until
 from tests.support.served import ME, served
 from tools.watch.rules import all_alerts
 
-pytestmark = pytest.mark.sample(3)
-
 # What a runbook's command says where a project has no such thing: it was understood and looked.
 NOTHING = re.compile(r"there is no |no active model|does not say where its backups are")
 

@@ -24,25 +24,8 @@ from tests.support.effort import IS_LONG
 
 # The demo of the README is the longest: a minute on two cores, and the machine may be busy.
 STEP_S_MAX = 180
-# Other pages run the same commands, which `make test` tries; the first two and the last train on nine weeks of orders.
-IN_CAMPAIGNS = {
-    "docs/howto/let-some-through.md",
-    "docs/howto/train-a-model.md",
-    "docs/howto/backtest-a-rule.md",
-    "docs/howto/in-a-notebook.md",
-    "docs/howto/read-amplitude-exports.md",
-    "docs/howto/read-the-lake-with-iceberg.md",
-    "docs/howto/read-the-log-with-sql.md",
-    "docs/howto/use-avro.md",
-    "docs/howto/why-declined.md",
-    "docs/tutorial/a-model-of-your-own.md",
-}
-# What these pages alone run: tests of the commands prove it in `make test`.
-PROVEN_BY = {
-    "train": "tests/journeys/test_training.py",
-    "thresholds": "tests/journeys/test_training.py",
-    "drift": "tests/monitoring/test_drifting.py",
-}
+# What `make test` tries; the other pages are long, and `.ci/run` tries those that a change reaches.
+ALWAYS = ("README.md", "docs/tutorial/")
 # The demo of its whole size takes half of a minute: tests/journeys/test_demo.py proves the command with fewer payments.
 WHOLE_DEMO = "shroff demo --once --json"
 BESIDE = {"docs/howto/rule-cookbook.md": "examples/cookbook/generate.py"}  # a file that the reader has copied
@@ -53,12 +36,12 @@ def name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def of_its_length(page: Path) -> object:
-    return pytest.param(page, id=name(page), marks=[pytest.mark.long] if name(page) in IN_CAMPAIGNS else [])
+def of_its_tier(page: Path) -> object:
+    return pytest.param(page, id=name(page), marks=[] if name(page).startswith(ALWAYS) else [pytest.mark.long])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [of_its_length(page) for page in RUNNABLE])
+@pytest.mark.parametrize("page", [of_its_tier(page) for page in RUNNABLE])
 def test_the_examples_of_a_page_run_and_print_what_it_shows(page, tmp_path):
     names: dict[str, object] = {}
     if name(page) in BESIDE:
@@ -75,18 +58,6 @@ def test_the_examples_of_a_page_run_and_print_what_it_shows(page, tmp_path):
 
 def test_the_readme_has_examples_that_run():
     assert ROOT / "README.md" in RUNNABLE
-
-
-def test_commands_of_pages_that_only_campaigns_run_stand_on_others():
-    commands = dict.fromkeys((True, False), frozenset[str]())
-    for page in RUNNABLE:
-        text = "\n".join(step.text for step in steps(page.read_text(encoding="utf-8")))
-        commands[name(page) in IN_CAMPAIGNS] |= set(re.findall(r"\bshroff (?:-C \S+ )?([a-z][a-z-]+)", text))
-
-    assert {name(page) for page in RUNNABLE} >= IN_CAMPAIGNS
-    assert commands[True] - commands[False] <= PROVEN_BY.keys()
-    for command, file in PROVEN_BY.items():
-        assert f'"{command}"' in (ROOT / file).read_text(encoding="utf-8")
 
 
 def test_the_readme_shows_the_demo_as_large_as_it_is():

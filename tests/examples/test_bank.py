@@ -28,8 +28,6 @@ from shroff.examples.bank import (
 from shroff.examples.crimes import FRAUDS
 from shroff.examples.days import DAY_MS
 
-pytestmark = pytest.mark.sample(5)
-
 EVENTS = 30_000
 SEEDS = (1, 2, 3, 4, 5)
 REQUIRED = {"payment_id", "paid_at", "card", "merchant", "amount", "country", "channel"}

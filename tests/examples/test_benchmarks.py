@@ -11,6 +11,7 @@ import pytest
 
 import bench.machine
 from tests.support import forks
+from tests.support.effort import long_but
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"machine", "make_set", "streams_setup", "training_backends"}  # what benchmarks are made of
@@ -108,8 +109,7 @@ def test_every_benchmark_is_run_somewhere():
 
 
 @pytest.mark.slow
-@pytest.mark.sample(4)
-@pytest.mark.parametrize("name", [*SMALLEST, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
+@pytest.mark.parametrize("name", long_but([*SMALLEST, *LONG], "ingest"))
 def test_a_benchmark_runs_at_its_smallest_size(name, monkeypatch, capsys):
     measured = import_module(f"bench.{name}")
     if hasattr(measured, "scored_project"):

@@ -19,7 +19,7 @@ from bench.handbook import FEATURES, reference_features, week_of
 from shroff.app import project as app
 from shroff.cli.main import run
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = pytest.mark.slow
 
 HANDBOOK = "handbook_tx_2018-04-01_2018-06-30.parquet"
 ULB = "ulb_creditcard_sample_1722.csv"

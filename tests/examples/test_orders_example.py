@@ -15,7 +15,7 @@ from redis import Redis
 
 from tests.support.forks import PYTHON
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1, of="whole demos")]
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 LAST = 10  # orders of a key that the template looks back at
 
 

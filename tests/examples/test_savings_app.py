@@ -19,7 +19,7 @@ from tests.deploy import terraform
 from tests.deploy.checks import DEPLOY
 from tests.support.forks import PYTHON
 
-pytestmark = pytest.mark.sample(1, of="whole demos")
+pytestmark = pytest.mark.long
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

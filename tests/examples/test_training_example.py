@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score
 
 from tests.support.forks import PYTHON, SHROFF
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1, of="whole demos")]
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 INPUTS = ["Amount", *(f"V{number}" for number in range(1, 29))]
 MODEL = r"m-\d{8}-\w{4}"

@@ -29,7 +29,7 @@ from shroff import webhooks
 from tests.support.forks import PYTHON
 from tools.servers.web import listens
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1, of="whole demos")]
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SECRET = f"whsec_{b64encode(b'0123456789abcdef').decode()}"
 MADE_UP = {"kafka-paysim": 2_000, "cards-mongo": 1_000}

@@ -28,7 +28,7 @@ from shroff.features.kernels import windows
 from shroff.features.kernels.native import Native
 from shroff.features.kernels.numbers import KERNEL_FILES, digest_of_kernels
 from shroff.log.columns.read_lines import kernels
-from tests.support.effort import some
+from tests.support.effort import long_after
 
 SOURCE = """
 from shroff.features.kernels.native import entry_point
@@ -298,7 +298,7 @@ def test_machine_code_is_made_once_and_then_called_without_the_compiler(some_nat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", some([lambda data: data[:-9], lambda _: b"", lambda data: data + b"x"], 1))
+@pytest.mark.parametrize("damage", long_after(1, [lambda data: data[:-9], lambda _: b"", lambda data: data + b"x"]))
 def test_machine_code_that_is_damaged_is_made_anew(some_native: Path, damage: Callable[[bytes], bytes]):
     called(some_native)
     for kept in some_native.parent.glob("__pycache__/*.kernel"):

@@ -26,6 +26,7 @@ from shroff.monitoring.doctor import NOTE, OK, look_at_inbox, look_at_remarks
 from shroff.project.definitions import Definitions, computed_of
 from shroff.streams.log import Batch, InboxRequest, Record, Remark
 from tests.laws.fallback import without_programs
+from tests.support.effort import long_after, long_but
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import NOW_MS, definitions, payment, writer
 
@@ -210,11 +211,10 @@ SUMS = {
 }
 
 
-@pytest.mark.sample(6)  # 32 ways to the same three remarks
 @pytest.mark.slow
 @WAYS
-@pytest.mark.parametrize("told", SUMS.values(), ids=SUMS.keys())
-@pytest.mark.parametrize("size", [12, pytest.param(4096, marks=pytest.mark.long), 20_000])
+@pytest.mark.parametrize("told", long_but(SUMS.values(), SUMS["key"], SUMS["look since flag"]), ids=SUMS.keys())
+@pytest.mark.parametrize("size", long_after(1, [20_000, 12, 4096]))
 def test_sums_outside_64_bits_are_remarked_where_they_are_asked(way, told, size):
     #  place            1 .. 9,223   9,224   9,225   9,226   9,227 (no card)   9,228   9,229 (no limit)
     #  type             sale         pay     sale    pay     pay               pay     pay

@@ -163,7 +163,6 @@ CHECKED = (
 )
 
 
-@pytest.mark.sample(2, of="single journeys")
 def test_nothing_that_the_document_allows_or_forbids_fails_the_service(service):
     headers = {"authorization": f"Bearer {service.key}"}
     schema = schemathesis.openapi.from_url(f"{service.url}/api/openapi.json")

@@ -23,11 +23,16 @@ from shroff.runtime.values import replace
 from shroff.training.tested_rows import file_of
 from tests.journeys.test_cases import CASES, queue, until
 from tests.support.browsers import DESK, PHONE, chromium
+from tests.support.effort import long_after
 from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served
 from tests.support.trained import fitted_to
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_a_payment_is_found_by_the_end_of_its_id_and_answered_from_its_decision",
+    "test_thresholds_are_tried_seen_as_a_change_of_the_policy_applied_and_undone",
+)
 
 PASSWORD = "correct horse battery"
 WIDTHS = (DESK[0], PHONE[0])
@@ -216,8 +221,8 @@ def undo_is_over(bank: Served) -> None:
             change.put_pending(replace(item, due_ms=0))
 
 
-@pytest.mark.sample(1)  # the other steps are tried at both widths
-@pytest.mark.parametrize("width", WIDTHS)
+# The other steps are tried at both widths.
+@pytest.mark.parametrize("width", long_after(1, WIDTHS))
 def test_who_disagrees_in_a_second_look_hands_the_case_to_a_third_person(bank, opened, width):
     ann, ben, cem = (opened(name, width) for name in ("ann", "ben", "cem"))
     number = case_of(bank, f"c-twice-{width}")["id"]

@@ -15,7 +15,8 @@ from shroff.adapters.registry.http import HttpRegistry
 from shroff.cli.main import run
 from tests.support.avros import message, record
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1)]
+pytestmark = pytest.mark.slow
+smoke = ("test_the_pipeline_of_paysim_is_decided_to_the_cent_and_what_is_no_message_is_kept",)
 ROWS = 400
 PIPELINE = record(
     *(("step", "int"), ("type", "string"), ("amount", "float"), ("nameOrig", "string"), ("oldbalanceOrg", "float")),

@@ -20,7 +20,11 @@ from shroff.people.access import Role
 from tests.support.patience import PATIENCE_S
 from tests.support.served import SHROFF, Served, key_of, served
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_two_who_ask_for_the_next_case_never_get_the_same",
+    "test_a_label_is_written_once_though_the_service_is_killed_between_answer_and_label",
+)
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 RULE = """

@@ -19,7 +19,7 @@ from tests.support import forks
 from tests.support.effort import IS_LONG
 from tests.support.served import NO_TLS
 
-pytestmark = [pytest.mark.slow, pytest.mark.first, pytest.mark.sample(1, of="whole demos")]
+pytestmark = [pytest.mark.slow, pytest.mark.first, pytest.mark.long]
 
 ROOT = Path(__file__).resolve().parents[2]
 BARE_PATH = "/usr/bin:/bin"

@@ -15,7 +15,7 @@ from tests.support.browsers import DESK, Looker, chromium
 from tests.support.patience import PATIENCE_MS
 from tests.support.telling import token_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1, of="whole demos")]
+pytestmark = pytest.mark.slow
 
 SAID_NO = "the customer says that it was not them"
 SAYS = {

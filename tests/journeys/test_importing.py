@@ -21,7 +21,8 @@ from sklearn.pipeline import make_pipeline
 from shroff.cli.main import run
 from tests.support.learnable import FILES, make_project, write_days
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = pytest.mark.slow
+smoke = ("test_it_comes_into_force_explains_and_replays", "test_what_cannot_be_taken_in_says_so_and_leaves_nothing")
 
 TEXTS = ("web", "shop")
 POLICY = """

@@ -55,7 +55,6 @@ def asked(url, key, calls):
     return asyncio.run(ask())
 
 
-@pytest.mark.sample(2, of="single journeys")
 def test_an_assistant_searches_explains_and_tries_a_draft_and_writes_nothing(tmp_path):
     folder = tmp_path / "bank"
     shutil.copytree(TEMPLATE_FOLDER / "payments", folder)

@@ -27,6 +27,7 @@ from shroff_orders.periods import generate_orders, orders_table, periods
 from shroff_orders.shop import FRAUDS
 from tests.docs.pages import ROOT
 from tests.journeys.alone import Values, best_alone
+from tests.support.effort import long_after
 
 SEEDS = (2, 3)  # the shop was made looking at seed 1
 PERIODS, ORDERS = 8, 2_500
@@ -66,8 +67,8 @@ def judged(seed: int) -> Judged:
 
 
 @pytest.mark.slow
-@pytest.mark.sample(1)  # each seed draws another shop
-@pytest.mark.parametrize("seed", SEEDS)
+# Each seed draws another shop.
+@pytest.mark.parametrize("seed", long_after(1, SEEDS))
 def test_no_field_and_no_feature_of_an_order_alone_reaches_an_average_precision_of_one_half(seed):
     shop = judged(seed)
     found = {name: best_alone(values, shop.frauds) for name, values in shop.columns.items()}
@@ -77,8 +78,8 @@ def test_no_field_and_no_feature_of_an_order_alone_reaches_an_average_precision_
 
 
 @pytest.mark.slow
-@pytest.mark.sample(1)  # each seed draws another shop
-@pytest.mark.parametrize("seed", SEEDS)
+# Each seed draws another shop.
+@pytest.mark.parametrize("seed", long_after(1, SEEDS))
 def test_frauds_among_orders_are_few_of_three_kinds_and_can_be_learned(seed):
     shop = judged(seed)
     base = shop.frauds.mean()

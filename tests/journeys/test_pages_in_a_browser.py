@@ -26,7 +26,13 @@ from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served
 from tools.weighing import weigh
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(4)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_a_passkey_is_made_signs_in_alone_and_is_removed",
+    "test_every_screen_is_for_everybody_and_stays_within_its_screen",
+    "test_live_shows_what_comes_without_being_loaded_again_and_pauses",
+    "test_a_card_is_found_by_a_part_of_its_key_and_blocked_with_reason_and_end_and_undo",
+)
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"

@@ -32,7 +32,12 @@ from tests.support.served import ME, Served, served
 from tests.support.telling import token_of
 from tests.support.trained import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_a_model_is_promoted_with_a_reason_and_taken_back",
+    "test_a_customer_answers_by_the_link_of_a_mail_once",
+    "test_a_case_is_answered_on_a_phone_from_the_queue_by_two_taps",
+)
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"

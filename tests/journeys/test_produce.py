@@ -25,7 +25,11 @@ from tools.servers.process import wait_until
 PROGRAM = (str(forks.SHROFF),)
 NAMES = (f"test-produce-{os.getpid()}-{number}" for number in itertools.count())
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_a_file_of_weeks_in_three_partitions_is_decided_as_if_it_had_been_ingested",
+    "test_lines_that_are_no_events_are_told_and_not_sent",
+)
 
 
 @pytest.fixture

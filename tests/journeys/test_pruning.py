@@ -23,9 +23,16 @@ from shroff.people.store import AuditFilter, rows_of
 from shroff.streams.log import DecisionRow
 from shroff.worker.serving import background_tasks as working_beside
 from tests.support import forks
+from tests.support.effort import long_after
 from tests.support.log_format import documented
 
-pytestmark = pytest.mark.sample(5)
+smoke = (
+    "test_what_is_old_moves_and_nobody_who_asks_can_tell",
+    "test_an_old_event_again_is_answered_and_its_label_joins_and_another_content_is_refused",
+    "test_a_kill_at_any_step_harms_nothing",
+    "test_nothing_goes_that_a_sink_has_still_to_read",
+    "test_the_command_tells_what_moved",
+)
 
 COUNT = 400
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -124,10 +131,7 @@ def test_an_old_event_again_is_answered_and_its_label_joins_and_another_content_
 
 
 # Kills at the writes of its files are those of tests/recovery/test_file_writes.
-@pytest.mark.sample(2)  # kills at each write: recovery/test_file_writes
-@pytest.mark.parametrize(
-    "step", [*PRUNE_STEPS, *(pytest.param(text, marks=pytest.mark.long) for text in ("lake", "snapshot"))]
-)
+@pytest.mark.parametrize("step", long_after(len(PRUNE_STEPS), [*PRUNE_STEPS, "lake", "snapshot"]))
 def test_a_kill_at_any_step_harms_nothing(bank, step):
     """In a process of its own, which kills itself there; the next one goes on."""
     project = app.open(bank)

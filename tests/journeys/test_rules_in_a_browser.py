@@ -18,7 +18,8 @@ from tests.support.browsers import DESK, PHONE, chromium
 from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1)]
+pytestmark = pytest.mark.slow
+smoke = ("test_a_rule_from_a_typo_to_being_in_force_and_back",)
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"

@@ -21,7 +21,13 @@ from tests.support import forks
 
 PROGRAM = (str(forks.SHROFF),)
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_files_are_taken_once_and_the_next_run_goes_on_behind_them",
+    "test_what_cannot_be_a_source_is_told_with_what_can",
+    "test_a_signal_lets_it_finish_what_was_begun_and_tell_of_it",
+    "test_a_second_worker_is_refused_and_a_standby_takes_over_when_the_first_one_is_killed",
+)
 
 
 @pytest.fixture

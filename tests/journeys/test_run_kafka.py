@@ -29,7 +29,11 @@ EVENTS = 3_000
 PARTITIONS = 3
 BAD = (b"{ no JSON", b'{"payment_id": "bad", "amount": "1.005"}', b"\xff\xfe", b"")
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_a_topic_is_decided_with_its_bad_messages_in_quarantine_and_among_the_dead_letters",
+    "test_workers_that_are_killed_lose_and_double_nothing",
+)
 
 
 @pytest.fixture

@@ -23,7 +23,11 @@ from confluent_kafka.admin import AdminClient
 from shroff.app import project as app
 from tests.support.served import served
 
-pytestmark = pytest.mark.sample(2)
+smoke = (
+    "test_posts_give_the_receipts_of_the_file_and_answer_by_them",
+    "test_a_worker_that_reads_the_file_gives_its_receipts_too",
+    "test_one_partition_and_postgresql_give_the_receipts_of_the_file",
+)
 
 TEMPLATE = Path(str(resources.files("shroff"))) / "templates" / "paysim"
 PAYSIM = "paysim_sample_51392.csv"

@@ -20,7 +20,11 @@ from shroff.examples.bank import bank
 from shroff.people.access import Role
 from tests.support.served import NO_TLS, SHROFF, key_of, served, started
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_from_the_first_start_to_a_clean_end",
+    "test_a_second_service_is_refused_and_one_that_stands_by_takes_over",
+)
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 

@@ -34,7 +34,8 @@ from tools.servers.proxy import Proxy
 TEMPLATE = Path(str(resources.files("shroff"))) / "templates" / "payments"
 NAMES = (f"several-{os.getpid()}-{number}" for number in itertools.count())
 EVENTS = 2_000
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1)]
+pytestmark = pytest.mark.slow
+smoke = ("test_a_backlog_of_both_gives_the_receipts_of_one_file_however_often_the_worker_is_killed",)
 
 
 @pytest.fixture

@@ -17,7 +17,12 @@ from shroff.cli.main import run
 from shroff.project.policy_text import with_cutoffs
 from tests.support import forks
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
+pytestmark = pytest.mark.slow
+smoke = (
+    "test_a_model_comes_into_force_and_its_decisions_replay",
+    "test_a_model_that_fails_a_gate_is_kept_and_decides_nothing",
+    "test_a_trained_model_has_a_report_and_its_decisions_have_reasons",
+)
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 EVENTS = 4_000

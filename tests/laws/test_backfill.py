@@ -28,7 +28,7 @@ from tests.laws.rows import (
     functions_of,
     made_up_rows,
 )
-from tests.support.effort import some, times
+from tests.support.effort import long_after, times
 from tests.support.whole_history import backfill
 
 SHORT = [
@@ -148,7 +148,7 @@ def random_values(random: np.random.Generator, number: int, count: int) -> list[
 
 
 @pytest.mark.parametrize(
-    "function, window, is_in_order", some(list(product(functions_of(SUMMED), NARROW, [True, False])), 9)
+    "function, window, is_in_order", long_after(9, list(product(functions_of(SUMMED), NARROW, [True, False])))
 )
 def test_the_law_catches_a_window_that_is_off_by_one(function: str, window: dict[str, int], is_in_order: bool) -> None:
     """A back-fill whose plan is wrong by one millisecond, one event or the event itself must not pass."""

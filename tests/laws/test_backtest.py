@@ -52,7 +52,7 @@ from tests.laws.projects import (
 )
 from tests.laws.test_engines import NOW_MS, Made, Texts, in_disorder, submission
 from tests.laws.test_scored_fold import MADE_OF, World
-from tests.support.effort import examples, some, times
+from tests.support.effort import examples, long_after, times
 from tests.support.linear import registry
 from tests.support.log_memory import MemoryLog, MemoryStore
 
@@ -291,7 +291,7 @@ BREAKS = [
 ]
 
 
-@pytest.mark.parametrize("name, broken, first", some(BREAKS, 2))
+@pytest.mark.parametrize("name, broken, first", long_after(2, BREAKS))
 def test_the_law_catches_a_backtest_that_is_wrong(name: str, broken: Any, first: int, monkeypatch: pytest.MonkeyPatch):
     owner, _, attribute = name.rpartition(".")
     modules = {"backtest_plan": backtest_plan, "ReadLines": ReadLines}

@@ -40,7 +40,7 @@ from tests.laws.test_engines import (
     shown,
     written_by,
 )
-from tests.support.effort import some
+from tests.support.effort import long_after
 
 ENGINES = ("online", "batch", "naive")
 
@@ -186,7 +186,7 @@ def law_of(compute: Callable[[Definitions, Sequence[LogEvent]], Values]) -> Call
     return law
 
 
-@pytest.mark.parametrize("broken", some([forgets_missing_values, asks_about_itself, counts_whoever_asks], 1))
+@pytest.mark.parametrize("broken", long_after(1, [forgets_missing_values, asks_about_itself, counts_whoever_asks]))
 def test_the_law_catches_a_feed_that_is_wrong(broken: Callable[[Feed], Feed], monkeypatch: pytest.MonkeyPatch):
     feed = GroupState.feed
     monkeypatch.setattr(GroupState, "feed", lambda self, frames, size: broken(feed(self, frames, size)))
@@ -215,7 +215,7 @@ def test_the_law_catches_a_field_that_is_not_kept(monkeypatch: pytest.MonkeyPatc
         law_of(by_batch)()
 
 
-@pytest.mark.parametrize("change", some([item for item in CHANGES if item.id != "since flag"], 2))
+@pytest.mark.parametrize("change", long_after(2, [item for item in CHANGES if item.id != "since flag"]))
 def test_the_law_catches_a_window_that_is_wrong(change: Change):
     with pytest.raises(AssertionError, match="the engines differ"):
         law_of(lambda definitions, history: by_batch(definitions, history, change=change))()

@@ -58,7 +58,7 @@ from tests.laws.projects import (
     texts,
     versions,
 )
-from tests.support.effort import examples, some
+from tests.support.effort import examples, long_after
 from tests.support.log_memory import MemoryLog, MemoryStore
 
 NOW_MS = START_MS + 1
@@ -246,12 +246,12 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("change", some(CHANGES, 2))
+@pytest.mark.parametrize("change", long_after(2, CHANGES))
 def test_the_law_catches_an_engine_that_is_wrong(change: Change):
     must_be_caught(lambda definitions, history: by_engine(definitions, history, [4_096], change))
 
 
-@pytest.mark.parametrize("change", some(CHANGES, 2))
+@pytest.mark.parametrize("change", long_after(2, CHANGES))
 def test_the_law_catches_a_definition_that_is_wrong(change: Change):
     must_be_caught(
         lambda definitions, history: by_engine(definitions, history, [4_096]),
@@ -261,7 +261,8 @@ def test_the_law_catches_a_definition_that_is_wrong(change: Change):
 
 @pytest.mark.parametrize(
     "name, replacement",
-    some(
+    long_after(
+        1,
         [
             pytest.param(
                 "append", lambda append: lambda self, event: append(self, seen(event)), id="every label is seen"
@@ -273,7 +274,6 @@ def test_the_law_catches_a_definition_that_is_wrong(change: Change):
                 id="missing is nothing",
             ),
         ],
-        1,
     ),
 )
 def test_the_law_catches_a_definition_that_sees_wrong(name: str, replacement: Any, monkeypatch: pytest.MonkeyPatch):
@@ -316,7 +316,8 @@ def no_fill(self: RowGroup, *asked: Any) -> Any:
 
 @pytest.mark.parametrize(
     "owner, name, replacement",
-    some(
+    long_after(
+        2,
         [
             pytest.param(
                 row_groups, "_asking", lambda this, reads: reads.evaluate(this), id="nobody is the equal of none"
@@ -328,7 +329,6 @@ def no_fill(self: RowGroup, *asked: Any) -> Any:
             pytest.param(row_engine, "_before", lambda evaluate, time, expires_ms: evaluate, id="nothing expires"),
             pytest.param(GroupState, "clear", lambda self, key: None, id="a hit empties nothing"),
         ],
-        2,
     ),
 )
 def test_the_law_catches_rows_that_are_wrong(owner: Any, name: str, replacement: Any, monkeypatch: pytest.MonkeyPatch):
@@ -500,7 +500,8 @@ def one_too_long(aggregate: Aggregate, series: int) -> Query:
 
 @pytest.mark.parametrize(
     "module, name, replacement",
-    some(
+    long_after(
+        1,
         [
             pytest.param(kernel_rule, "run_rule", never_empties(kernel_rule.run_rule), id="a hit empties nothing"),
             pytest.param(
@@ -509,7 +510,6 @@ def one_too_long(aggregate: Aggregate, series: int) -> Query:
             pytest.param(program_compiler, "_LOGIC", {"and": OR, "or": OR}, id="and is or"),
             pytest.param(scan_plan, "query_of", one_too_long, id="a window too long"),
         ],
-        1,
     ),
 )
 def test_the_law_catches_a_kernel_that_is_told_wrong(module: Any, name: str, replacement: Any, monkeypatch):

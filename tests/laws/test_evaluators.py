@@ -24,7 +24,7 @@ from shroff.language.lookups.table import LookUpTable
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.types import REAL, WIDE_MAX, WIDE_MIN, number
 from tests.laws.expressions import COUNT_OF_ROWS, REFERENCE, SEEDS, Row, rows_of, some_texts, texts, typed
-from tests.support.effort import examples, some
+from tests.support.effort import examples, long_after
 
 
 def path(leaf: Node) -> str:
@@ -181,7 +181,7 @@ BREAKS = {
 }
 
 
-@pytest.mark.parametrize("broken", some([pytest.param(broken, id=name) for name, broken in BREAKS.items()], 2))
+@pytest.mark.parametrize("broken", long_after(2, [pytest.param(broken, id=name) for name, broken in BREAKS.items()]))
 def test_an_evaluator_broken_on_purpose_is_caught(broken, monkeypatch):
     module, name, replacement = broken
     monkeypatch.setattr(module, name, replacement)

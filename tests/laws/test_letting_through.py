@@ -39,7 +39,7 @@ from tests.laws.test_engines import BATCHES, Made, everything
 from tests.laws.test_scored_fold import LAW, MADE_OF, STAGES, Seeds, Stage, World, cuts_of, decisions, written
 from tests.laws.test_scored_fold import first_mismatches as differing
 from tests.laws.test_snapshots import STEPS, Step, restarted
-from tests.support.effort import some, times
+from tests.support.effort import long_after, times
 from tests.support.linear import in_force, registry
 from tests.support.log_memory import MemoryLog
 
@@ -191,7 +191,7 @@ BREAKS = [
 ]
 
 
-@pytest.mark.parametrize("owner, name, broken", some(BREAKS, 2))
+@pytest.mark.parametrize("owner, name, broken", long_after(2, BREAKS))
 def test_the_law_catches_who_should_not_be_let_through(
     models: Registry, owner: Any, name: str, broken: Any, monkeypatch: pytest.MonkeyPatch
 ):

@@ -28,7 +28,7 @@ from tests.laws.projects import computing_project, histories, history_of, some_c
 from tests.laws.test_batch import SIZES, columns_of, parts_of
 from tests.laws.test_engines import Made, Texts
 from tests.support.backends import HereBackend
-from tests.support.effort import examples, some, times
+from tests.support.effort import examples, long_after, times
 
 LAW = settings(max_examples=examples(60))
 Found = dict[tuple[str, str], tuple[list[object], list[bool]]]
@@ -114,14 +114,14 @@ def times_are_those_of_other_rows(rows: Rows, partitions: int) -> list[Rows]:
 
 @pytest.mark.parametrize(
     "broken",
-    some(
+    long_after(
+        1,
         [
             every_row_asks_about_its_own_key,
             rows_go_round_whatever_their_key,
             who_asks_is_left_out_of_another_partition,
             times_are_those_of_other_rows,
         ],
-        1,
     ),
 )
 def test_the_law_catches_a_shuffle_that_is_wrong(broken: Callable[..., list[Rows]], monkeypatch: pytest.MonkeyPatch):

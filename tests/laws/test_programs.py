@@ -27,7 +27,7 @@ from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import Value
 from tests.laws.expressions import REFERENCE, SEEDS, Row, rows_of, some_texts, texts, typed
 from tests.laws.test_evaluators import exactly, one_by_one
-from tests.support.effort import examples, some
+from tests.support.effort import examples, long_after
 
 LEAVES = (nodes.ThisField, nodes.FeatureValue, nodes.RowValue, nodes.Score, nodes.Lookup, nodes.InList)
 CALLS = ("min", "max", "abs", "sqrt")
@@ -194,7 +194,7 @@ BREAKS = {
 }
 
 
-@pytest.mark.parametrize("broken", some([pytest.param(broken, id=name) for name, broken in BREAKS.items()], 2))
+@pytest.mark.parametrize("broken", long_after(2, [pytest.param(broken, id=name) for name, broken in BREAKS.items()]))
 def test_a_compiler_broken_on_purpose_is_caught(broken, monkeypatch):
     module, name, replacement = broken
     monkeypatch.setattr(module, name, replacement)
@@ -208,7 +208,8 @@ def test_a_compiler_broken_on_purpose_is_caught(broken, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "kind, bounds", some([("integer", (-INTEGER_MAX, INTEGER_MAX)), ("money", (-100, 100)), ("duration", (0, 1))], 1)
+    "kind, bounds",
+    long_after(1, [("integer", (-INTEGER_MAX, INTEGER_MAX)), ("money", (-100, 100)), ("duration", (0, 1))]),
 )
 def test_bounds_that_are_too_narrow_are_caught(kind, bounds, monkeypatch):
     monkeypatch.setitem(value_bounds._KINDS, kind, bounds)

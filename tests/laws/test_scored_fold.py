@@ -36,7 +36,7 @@ from shroff.replay.verifying_batch import verify_batch
 from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of, text_of
 from tests.laws.test_engines import BATCHES, NOW_MS, QUICK, Made, decisions, everything, hits_of, submission
 from tests.laws.test_engines import written as written_in_batches
-from tests.support.effort import IS_LONG, examples, some
+from tests.support.effort import IS_LONG, examples, long_after
 from tests.support.linear import in_force, named, put, registry
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.trained import train
@@ -280,7 +280,7 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("name, change", some(BROKEN, 1))
+@pytest.mark.parametrize("name, change", long_after(1, BROKEN))
 def test_the_law_catches_a_model_that_scores_otherwise(models: Registry, name: str, change: Callable[..., Any]):
     @settings(LAW, max_examples=200, derandomize=not IS_LONG, database=None, phases=[Phase.generate])
     @given(features=MADE_OF, made=histories())

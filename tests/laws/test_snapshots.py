@@ -47,7 +47,7 @@ from tests.laws.test_engines import (
     submission,
     written,
 )
-from tests.support.effort import examples, some
+from tests.support.effort import examples, long_after
 from tests.support.log_memory import MemoryLog, MemoryStore
 
 Spoil = Callable[[list[bytes]], Iterable[bytes]]
@@ -154,7 +154,7 @@ FORGETS_PAIRS = (
 )
 
 
-@pytest.mark.parametrize("spoil", some([spoiled_keys, spoiled_texts, spoiled_looks], 1))
+@pytest.mark.parametrize("spoil", long_after(1, [spoiled_keys, spoiled_texts, spoiled_looks]))
 def test_the_law_catches_state_that_is_not_whole(spoil: Spoil):
     with without_programs():
         must_be_caught(spoil, some_texts)

@@ -27,7 +27,7 @@ from tests.laws.rows import (
     functions_of,
     made_up_rows,
 )
-from tests.support.effort import some, times
+from tests.support.effort import long_after, times
 
 
 def by_history(history: WindowState, rows: list[Row], batch: int, *, disturb: bool = False) -> Results:
@@ -117,7 +117,7 @@ def test_long_histories_agree_with_the_definition(seed: int) -> None:
         assert by_history(WindowState(plan, lateness_ms=LATENESS_MS), rows, batch, disturb=batch > 1) == truth
 
 
-@pytest.mark.parametrize("function, window", some(list(product(functions_of(SUMMED), NARROW)), 8))
+@pytest.mark.parametrize("function, window", long_after(8, list(product(functions_of(SUMMED), NARROW))))
 def test_the_law_catches_a_window_that_is_off_by_one(function: str, window: dict[str, int]) -> None:
     """A history whose plan is wrong by one millisecond, one event or the event itself must not pass."""
     if AGGREGATES[function].scans and not window:

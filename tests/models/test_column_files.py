@@ -18,6 +18,7 @@ from shroff.models.learners.learner import columns_for, fit
 from shroff.models.learners.training import loaded
 from shroff.models.learners.xgboost_batches import Batches
 from shroff.models.sets import Input
+from tests.support.effort import long_after
 
 ROWS = 1_500
 TEXTS = ("AT", "DE", "FR", "NL")
@@ -75,8 +76,7 @@ def test_what_there_is_no_room_for_is_an_error(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.sample(4)  # all learn from the same columns
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", long_after(1, [2, 1]))
 @pytest.mark.parametrize(
     "learner, told",
     [

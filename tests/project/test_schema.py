@@ -33,6 +33,7 @@ from shroff.project.settings.systems import DECIDING_KEYS, load_systems
 from shroff.runtime.values import replace
 from shroff.web.http.schemas import event_schema
 from tests.conformance.cases import all_cases
+from tests.support.effort import long_after
 from tests.support.projects import FILES as SMALL
 from tests.support.projects import definitions
 
@@ -603,8 +604,8 @@ def both_take(name: str, files: tuple[tuple[str, str], ...]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.sample(130)  # one loader and one schema take all keys
-@pytest.mark.parametrize("file, path, key", each_key())
+# One loader and one schema take all keys.
+@pytest.mark.parametrize("file, path, key", long_after(130, each_key()))
 def test_a_key_of_the_tables_is_taken_by_loader_and_schema_and_misspelt_by_neither(file, path, key: Key):
     if key.shape is None:
         files = EVERYTHING | {"shroff.yaml": EVERYTHING["shroff.yaml"] + f"{key.name}: here\n"}

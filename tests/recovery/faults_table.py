@@ -2,7 +2,8 @@
 
     SHROFF_FAULT_SEED=4f1cb8e make faults
 
-The seed is the commit's, so that each commit is tried by other faults, and a run of one commit by the same ones.
+`make test` tries the same faults each time. The seed of a campaign is the commit's, so that each commit is tried by
+other faults, and a run of one commit by the same ones.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from tests.support.effort import IS_LONG
+
 SEED: Final = "SHROFF_FAULT_SEED"
-WITHOUT_GIT: Final = "0"
+USUAL: Final = "0"  # where a change is tried, and without git
 HEADS: Final = ("fault", "times", "lost", "doubled", "changed", "seconds to recover")
 ALL: Final = "**all**"
 TEXTS: Final = (0, 5)  # columns
@@ -47,14 +50,19 @@ class Row:
 
 
 def seed() -> str:
-    """What all chance of this run comes from: named, else the commit's, else a fixed one."""
-    if named := os.environ.get(SEED) or os.environ.get("GITHUB_SHA") or os.environ.get("CI_COMMIT_SHA"):
-        return named
+    """The seed of this run: the one that is named, else the same each time, but in a campaign the commit's."""
+    return os.environ.get(SEED) or (of_commit() if IS_LONG else USUAL)
+
+
+def of_commit() -> str:
+    """The seed of a campaign; a fixed one without git."""
+    if commit := os.environ.get("GITHUB_SHA") or os.environ.get("CI_COMMIT_SHA"):
+        return commit
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return WITHOUT_GIT
+        return USUAL
 
 
 def together(rows: Iterable[Row]) -> list[Row]:

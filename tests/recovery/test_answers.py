@@ -29,7 +29,7 @@ from tests.support.served import NO_TLS, Served, key_of, started
 from tests.support.telling import FILES, Bank, notice, token_in
 from tools.servers.mail import Mail
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2, of="kills by one test")]
+pytestmark = pytest.mark.slow
 
 EVENTS = 24
 KILLS = times(2, 5)

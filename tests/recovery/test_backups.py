@@ -24,8 +24,6 @@ from tests.support.kill import KillSwitch
 
 from .harness import contents, in_a_process, ingest_in_a_process, make_project, write_events
 
-pytestmark = pytest.mark.sample(1)
-
 EVERY_S = 0.2
 KILLS = times(6, 100)
 

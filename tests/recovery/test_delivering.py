@@ -19,8 +19,6 @@ from tests.recovery.delivering_process import POISON, TOTAL
 from tests.support import forks
 from tests.support.effort import times
 
-pytestmark = pytest.mark.sample(2, of="kills by one test")
-
 KILLS = times(3, 50)
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -26,7 +26,8 @@ KILLED = frozenset({-signal.SIGKILL})
 Make = Callable[..., FileWorld]
 Strikes = Callable[[World, list[Fault]], None]
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = pytest.mark.slow
+smoke = ("test_what_a_sync_is_killed_at_is_taken_once",)
 
 
 def drawn(faults: Sequence[Fault]) -> list[Fault]:

@@ -35,7 +35,8 @@ TRIES = 20  # of a program that breaks its promises, until it is seen
 STUCK_S = 20.0  # brief: in which a program that breaks them comes to no end: a right one is given a long time
 Strikes = Callable[[World | SparkWorld, list[Fault]], None]
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = pytest.mark.slow
+smoke = ("test_a_short_run_has_each_kind_of_fault",)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from shroff.project.lists import Entry
 from shroff.runtime.atomic_files import UNFINISHED
 from shroff.streams.snapshots import Snapshots
 from tests.support import learnable
-from tests.support.effort import IS_LONG
+from tests.support.effort import IS_LONG, long_but
 
 from .harness import contents_of
 from .struck import struck
@@ -195,10 +195,8 @@ def points(writes: list[str]) -> list[tuple[int, bool]]:
 
 
 # Of `train`, which promotes as well, and of commits of a log, others try what kills a `promote`.
-@pytest.mark.sample(2)  # all write by the same few functions
-@pytest.mark.parametrize(
-    "name", [pytest.param(item, marks=pytest.mark.long) if item == "promote" else item for item in WRITERS]
-)
+# All write by the same few functions.
+@pytest.mark.parametrize("name", long_but(WRITERS, "lists", "prune"))
 def test_a_command_that_is_killed_before_any_of_its_writes_is_done_whole_by_the_next_run(name, made, tmp_path):
     writer = WRITERS[name]
     start = shutil.copytree(made, tmp_path / "start")

@@ -35,7 +35,12 @@ from tools.servers.process import wait_until
 
 from .harness import TRIED_STEPS, ended, forked, make_project, write_events
 
-pytestmark = pytest.mark.sample(3)
+smoke = (
+    "test_labels_of_five_processes_come_in_once_each",
+    "test_a_writer_that_is_killed_at_any_step_leaves_no_label_out_and_none_twice",
+    "test_an_asker_that_is_killed_at_any_moment_has_asked_once_or_not_at_all",
+    "test_a_request_that_nobody_waits_for_is_carried_out_by_the_next_that_writes",
+)
 
 EVENTS = 1_200
 BATCH_SIZE = 16

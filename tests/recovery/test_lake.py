@@ -26,7 +26,7 @@ from tests.support import forks
 
 from .harness import make_project, write_events
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2, of="kills by one test")]
+pytestmark = pytest.mark.slow
 EVENTS = 1_600
 PLACES = 60  # of a commit
 FOLDERS = {"transaction": DocumentFolder("payment"), "decided": DocumentFolder("decisions", lines=25)}

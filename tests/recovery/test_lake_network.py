@@ -20,14 +20,14 @@ from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.lake_manifest import read_state
 from tests.contracts.test_lake_places import bucket_of, own
 from tests.contracts.test_lake_written import LAYOUT, log_of
-from tests.support.effort import times
+from tests.support.effort import long_after, times
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import NOW_MS
 from tools.servers.proxy import Proxy
 
 FAULTS = times(8, 20)
 LONGEST_S = 600.0
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2, of="kills by one test")]
+pytestmark = pytest.mark.slow
 
 
 def through(place: str, prefix: str, request: pytest.FixtureRequest) -> tuple[Callable[[str], Objects], str]:
@@ -58,8 +58,8 @@ def breaking(
             time.sleep(chance.uniform(0.05, 0.4))
 
 
-@pytest.mark.sample(1)  # one client reaches both
-@pytest.mark.parametrize("place", ["s3", "gcs"])
+# One client reaches both.
+@pytest.mark.parametrize("place", long_after(1, ["s3", "gcs"]))
 def test_a_lake_behind_a_network_that_breaks_has_each_row_once(
     place: str, tmp_path: Path, request: pytest.FixtureRequest
 ):

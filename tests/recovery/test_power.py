@@ -21,14 +21,20 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.monitoring.doctor import WRONG
-from tests.support.effort import some, times
+from tests.support.effort import long_after, times
 from tests.support.power import Named, Written
 from tests.support.recording import Recording
 
 from .blackout import Files, Moment, Run, finished, loss, record
 from .harness import Contents, make_project, write_events
 
-pytestmark = pytest.mark.sample(4)
+smoke = (
+    "test_a_recorded_run_comes_out_as_any_other",
+    "test_the_programs_own_library_is_told_to_sync_each_commit",
+    "test_the_files_as_they_stood_at_any_sync_lose_nothing",
+    "test_files_with_some_of_the_unsynced_sectors_lose_nothing",
+    "test_without_a_sync_in_each_commit_answered_batches_are_missing",
+)
 
 EVENTS = 300
 PARTS = 4
@@ -233,13 +239,13 @@ def test_a_batch_in_two_transactions_is_found(parts: list[Path], project: app.Pr
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "careless",
-    some(
+    long_after(
+        1,
         [
             pytest.param(lambda: patch.object(Recording, "synced", lambda *_: None), id="no file synced"),
             pytest.param(lambda: patch("shroff.runtime.atomic_files.sync_folder", bool), id="no folder synced"),
             pytest.param(lambda: patch("shroff.config.sync_folder", bool), id="no new folder synced"),
         ],
-        1,
     ),
 )
 def test_a_snapshot_that_was_not_synced_is_missed_and_harms_nothing(

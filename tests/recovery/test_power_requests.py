@@ -34,7 +34,11 @@ from tests.support.recording import files_in, put_files, recording
 from .blackout import Files
 from .harness import make_project, write_events
 
-pytestmark = pytest.mark.sample(2)
+smoke = (
+    "test_requests_and_replies_are_there_whenever_the_power_fails",
+    "test_a_request_that_is_not_synced_is_missed",
+    "test_a_migration_is_whole_or_not_there_whenever_the_power_fails",
+)
 
 EVENTS = 60
 ROUNDS = (1, 3, 1, 2, 1, 4, 1)  # requests between two looks into the inbox

@@ -27,8 +27,6 @@ from tools.servers.process import wait_until
 from .harness import TRIED_STEPS
 from .test_inbox import SHROFF, bank, begun, ended, events, forked, ingest, is_whole  # noqa: F401 (two are fixtures)
 
-pytestmark = pytest.mark.sample(2)
-
 MODELS = ("m-1", "m-2", "m-3")
 
 

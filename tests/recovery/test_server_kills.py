@@ -26,7 +26,8 @@ from .harness import ended, forked
 
 __all__ = ["bank", "databases", "made"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1)]
+pytestmark = pytest.mark.slow
+smoke = ("test_kills_of_a_migration_leave_old_or_new_tables",)
 KILLS = times(3, 100)
 
 

@@ -21,7 +21,7 @@ from tests.recovery.harness import contents, make_project
 from tests.support.effort import times
 from tests.support.served import Served, key_of, started
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2, of="kills by one test")]
+pytestmark = pytest.mark.slow
 
 EVENTS = times(2_000, 3_000)
 SENDERS = 8

@@ -19,7 +19,7 @@ from tests.support.kill import KillSwitch
 
 from .harness import BATCH_SIZE, Contents, contents, in_a_process, make_project, write_events
 
-pytestmark = pytest.mark.sample(1)
+smoke = ("test_kills_while_state_is_saved_change_nothing", "test_saved_state_is_what_a_start_goes_on_from")
 
 EVENTS = 1_200
 RUNS = times(12, 24)

@@ -15,8 +15,6 @@ from tests.support.kill import KillSwitch
 
 from .harness import Contents, contents, ingest_in_a_process, make_project, write_events
 
-pytestmark = pytest.mark.sample(1)
-
 EVENTS = 800
 KILLS = times(1, 5) * len(STEPS)
 

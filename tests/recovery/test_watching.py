@@ -26,14 +26,18 @@ from shroff.models.registry import Registry
 from shroff.streams.pull import PullPlace
 from shroff.worker import ingest
 from tests.app import test_amplitude
-from tests.support.effort import times
+from tests.support.effort import long_after, times
 from tests.support.kill import KillSwitch
 from tests.support.learnable import FILES, make_project, write_days
 from tools.amplitude import API_KEY, SECRET_KEY, amplitude
 
 from .harness import TRIED_STEPS, Contents, contents, in_a_process
 
-pytestmark = pytest.mark.sample(2)
+smoke = (
+    "test_kills_at_a_step_of_a_commit_change_nothing",
+    "test_kills_between_commits_change_nothing",
+    "test_a_sync_that_is_killed_at_a_step_of_a_commit_ends_like_one_that_is_not",
+)
 
 BATCH_SIZE = 64
 DRAWINGS = 2
@@ -110,9 +114,9 @@ def progress_of(project: Path, folder: Path) -> list[Progress]:
     return [msgspec.json.decode(text, type=Progress) for text in texts if text is not None]
 
 
-@pytest.mark.sample(1)  # commits that are killed at every step: test_kill
 @pytest.mark.slow
-@pytest.mark.parametrize("step", TRIED_STEPS)
+# Commits that are killed at every step: test_kill.
+@pytest.mark.parametrize("step", long_after(1, TRIED_STEPS))
 def test_kills_at_a_step_of_a_commit_change_nothing(
     folder: Path, undisturbed: Contents, tmp_path: Path, step: str
 ) -> None:
@@ -128,9 +132,9 @@ def test_kills_at_a_step_of_a_commit_change_nothing(
     assert [item.state for item in progress_of(project, folder)] == [DONE] * 3
 
 
-@pytest.mark.sample(2)  # each is a kill between the same commits
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", WORK)
+# Each is a kill between the same commits.
+@pytest.mark.parametrize("moment", long_after(2, WORK))
 def test_kills_between_commits_change_nothing(folder: Path, tmp_path: Path, moment: str) -> None:
     project = make_project(tmp_path / "bank", model=SMALL)
     of, name = WORK[moment]

@@ -22,7 +22,10 @@ from tests.support.kill import KillSwitch
 
 from .harness import Contents, contents, in_a_process, ingest_in_a_process, is_told, make_project, write_events
 
-pytestmark = pytest.mark.sample(1)
+smoke = (
+    "test_a_worker_over_a_file_gives_what_ingest_gives",
+    "test_kills_at_every_step_of_commits_and_snapshots_change_nothing",
+)
 
 EVENTS = 1_200
 BATCH_SIZE = 64

@@ -1,23 +1,23 @@
-"""How much a run tries: `make test` what a change needs, `make test-long` the campaigns as well.
+"""Which tests a run has, and how much each tries.
 
-SHROFF_TEST_PROFILE is `default`, `long` (what `make test-long` sets), or `thorough`: for a night, with twelve times the
-examples of each law.
+A test belongs to `make test` unless it is marked `long`: the choice stands beside the test and is the same in each run.
+SHROFF_TEST_PROFILE is the size of what runs: `default`, `long` (set by `make test-long`), or `thorough`: for a night,
+with twelve times the examples of each law.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import pytest
 
 PROFILE: Final = os.environ.get("SHROFF_TEST_PROFILE", "default")
 IS_LONG: Final = PROFILE != "default"
 LAW_EXAMPLES: Final = 12  # of a law at most, where a change is tried
 THOROUGH: Final = 12  # times the examples of a campaign
-Case = TypeVar("Case")
 
 
 def examples(campaign: int, *, usual: int = LAW_EXAMPLES) -> int:
@@ -28,74 +28,31 @@ def examples(campaign: int, *, usual: int = LAW_EXAMPLES) -> int:
 
 
 def times(usual: int, campaign: int) -> int:
-    """How often something is tried: where a change is, and in a campaign."""
+    """How often something random is tried: where a change is, and in a campaign."""
     return campaign if IS_LONG else usual
 
 
-def some(cases: Collection[Case], usual: int) -> list[Case]:
-    """All cases in a campaign, and `usual` of them, always the same ones, where a change is tried.
+def long_after(count: int, cases: Iterable[Any]) -> list[Any]:
+    """Cases for `parametrize`: the first `count` in every run, all others in `make test-long`."""
+    return [case if number < count else long(case) for number, case in enumerate(cases)]
 
-    For tables of errors that a law or a contract must catch: they try the law, not the program.
+
+def long_but(cases: Iterable[Any], *usual: object) -> list[Any]:
+    """Cases for `parametrize`: these in every run, all others in `make test-long`.
+
+    Raises: ValueError if one of these is not there.
     """
     found = list(cases)
-    places = range(len(found)) if IS_LONG else sorted(random.Random(len(found)).sample(range(len(found)), usual))
-    return [found[place] for place in places]
+    if gone := [case for case in usual if case not in found]:
+        raise ValueError(f"no such case: {gone}")
+    return [case if case in usual else long(case) for case in found]
 
 
-def some_of_each(cases: Collection[Case], kind: Callable[[Case], object], every: int = 4) -> list[Case]:
-    """All cases in a campaign; where a change is tried, of each kind the first and every fourth after it."""
-    if IS_LONG:
-        return list(cases)
-    seen = Counter[object]()
-    found = []
-    for case in cases:
-        if seen[kind(case)] % every == 0:
-            found.append(case)
-        seen[kind(case)] += 1
-    return found
-
-
-class Share(NamedTuple):
-    """What a test that is marked `sample` is drawn with: a group, what is drawn of it, and how many of these."""
-
-    group: str
-    unit: str
-    drawn: int
-
-
-def share_of(test: str, place: str, drawn: int, of: str = "") -> Share:
-    """How a test is drawn whose function, class or module, at `place`, is marked `sample(drawn)`.
-
-    A function's cases are drawn one by one, and of a class or a module the functions with all their cases. What is
-    marked `of` the same words, wherever it stands, is drawn whole: functions, or modules with all that they make first.
-    """
-    function = test.partition("[")[0]
-    is_function = place == test
-    if of:
-        return Share(of, function if is_function else place, drawn)
-    return Share(function, test, drawn) if is_function else Share(place, function, drawn)
-
-
-def drawn_long(cases: Mapping[str, Sequence[Share]], seed: object) -> set[str]:
-    """Tests that one run of `make test` leaves to the next ones and to `make test-long`.
-
-    Args:
-        cases: Names of tests that are marked `sample`, with what each mark draws them with: all of them must.
-        seed: Of the run, which says it in its first line: the same seed draws the same tests.
-    """
-    groups: dict[tuple[str, int], set[str]] = {}
-    for shares in cases.values():
-        for share in shares:
-            groups.setdefault((share.group, share.drawn), set()).add(share.unit)
-    drawn = {
-        (group, n): set(random.Random(f"{seed} {group}").sample(sorted(units), min(len(units), n)))
-        for (group, n), units in groups.items()
-    }
-    return {
-        name
-        for name, shares in cases.items()
-        if any(share.unit not in drawn[share.group, share.drawn] for share in shares)
-    }
+def long(case: Any) -> Any:
+    """A case of `parametrize` that only `make test-long` runs; a tuple has the values of several arguments."""
+    if hasattr(case, "values") and hasattr(case, "marks"):
+        return pytest.param(*case.values, marks=[*case.marks, pytest.mark.long], id=case.id)
+    return pytest.param(*(case if type(case) is tuple else (case,)), marks=pytest.mark.long)
 
 
 def quickest_s(call: Callable[[], object], tries: int = 3) -> float:

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -18,10 +17,6 @@ from tests.support.patience import PATIENCE_S
 from tools.servers.errors import ServerError, UnavailableError
 from tools.servers.keep import Kept, kept
 from tools.servers.kinds import KINDS
-
-# What a new machine builds, or fetches in thousands of files, before its first start: 100, 35 and 26 s of a processor.
-# A run draws one of them, with all of its tests.
-BUILT: Final = frozenset({"mongo", "pubsub", "azure"})
 
 
 @pytest.fixture(scope="session")
@@ -43,19 +38,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Kept]:
     return found
 
 
-def built(item: pytest.Item) -> set[str]:
-    """The kinds among `BUILT` that a test asks for, itself or by a parameter."""
-    given = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    return BUILT & {*getattr(item, "fixturenames", ()), *(value for value in given if isinstance(value, str))}
-
-
 def start_all(folder: Path, kinds: Iterable[str]) -> None:
     """Start servers of these kinds, side by side and beside the run, which waits for those that it asks for."""
     owner = os.getpid()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # once collected there are threads of libraries, which wait
-        pid = os.fork()
-    if pid:
+    if os.fork():
         return  # this process is forked again, and so has no threads of ours
     starting = [threading.Thread(target=_start, args=(kind, folder / "servers", owner)) for kind in kinds]
     for item in starting:

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import settings
 
 from tests.architecture import sources
-from tests.support import forks, servers, workers
-from tests.support.effort import Share, drawn_long, share_of
-from tests.support.timing import CORES, SHARED, Timing
+from tests.support import forks, workers
+from tests.support.effort import IS_LONG, long_after, long_but
+from tests.support.timing import CORES, SHARED, WHOLE, Timing
 from tools import suite
 
 
@@ -36,40 +36,80 @@ def test_a_process_that_ran_through_many_tests_is_not_counted_with_the_one_in_wh
     assert folders[SHARED].cpu_s == 11.0 - CORES * 0.02
 
 
-def test_a_run_draws_its_sample_by_its_seed_and_a_few_runs_try_every_case():
-    def shares(names: list[str], place: str = "", drawn: int = 2, of: str = "") -> dict[str, list[Share]]:
-        return {name: [share_of(name, place or name, drawn, of)] for name in names}
-
-    kills = [f"tests/a.py::test_kill[{number}]" for number in range(5)]
-    module = [f"tests/b.py::test_{function}[{case}]" for function in "abcd" for case in (1, 2, 3)]
-    demos = [f"tests/{name}.py::test_{number}" for name in "cde" for number in (1, 2)]
-    both = [f"tests/f.py::test_{function}[{case}]" for function in "ab" for case in (1, 2)]
-    cases = shares(kills) | shares(["tests/a.py::test_alone[1]"], drawn=3) | shares(module, "tests/b.py")
-    for name in demos:
-        cases |= shares([name], name.partition("::")[0], 1, "demos")
-    for name in both:
-        cases[name] = [share_of(name, name, 1), share_of(name, "tests/f.py", 1)]
-    tried = [cases.keys() - drawn_long(cases, seed) for seed in range(20)]
-
-    for names in tried:
-        assert len(names & set(kills)) == 2
-        assert "tests/a.py::test_alone[1]" in names
-        assert len(of_module := names & set(module)) == 6
-        assert len({name.partition("[")[0] for name in of_module}) == 2, "functions are drawn with all their cases"
-        assert len(of_demos := names & set(demos)) == 2
-        assert len({name.partition("::")[0] for name in of_demos}) == 1, "a module is drawn whole"
-        assert len(names & set(both)) == 1, "of a function that is drawn, a case"
-    assert set().union(*tried) == cases.keys()
-    assert drawn_long(dict(reversed(cases.items())), 7) == drawn_long(cases, 7), "an order by chance draws the same"
+def marks(cases: list[Any]) -> list[tuple[object, bool]]:
+    """The values of cases of `parametrize`, and whether only `make test-long` runs them."""
+    named = [case if hasattr(case, "marks") else pytest.param(case) for case in cases]
+    return [(case.values[0], any(mark.name == "long" for mark in case.marks)) for case in named]
 
 
-def test_a_run_draws_one_of_the_servers_that_must_be_built_however_it_is_asked_for():
-    by_fixture: Any = SimpleNamespace(fixturenames=["tmp_path", "mongo"])
-    by_parameter: Any = SimpleNamespace(fixturenames=[], callspec=SimpleNamespace(params={"place": "azure", "n": 2}))
-    of_another: Any = SimpleNamespace(fixturenames=["kafka"])
+def test_cases_stand_in_their_order_and_those_of_the_long_tier_keep_their_names_and_marks():
+    named = pytest.param("c", id="third", marks=pytest.mark.slow)
 
-    assert [servers.built(item) for item in (by_fixture, by_parameter, of_another)] == [{"mongo"}, {"azure"}, set()]
-    assert servers.KINDS.keys() > servers.BUILT
+    assert marks(long_after(1, ["a", "b", named])) == [("a", False), ("b", True), ("c", True)]
+    assert marks(long_but(["a", "b", "c"], "b")) == [("a", True), ("b", False), ("c", True)]
+    (third,) = long_after(0, [named])
+    assert third.id == "third"
+    assert [mark.name for mark in third.marks] == ["slow", "long"]
+    assert long_after(0, [("a", 1)])[0].values == ("a", 1), "a tuple has the values of several arguments"
+    with pytest.raises(ValueError, match=r"no such case: \['d'\]"):
+        long_but(["a"], "d")
+
+
+TIERED = """
+    import os
+    import pytest
+    from tests import conftest
+    from tests.support import left_out
+
+    pytest_collection_modifyitems = conftest.pytest_collection_modifyitems
+
+    def pytest_configure(config):
+        config.pluginmanager.register(left_out.LeftOut())
+"""
+TIERS = """
+    import pytest
+
+    smoke = ("test_kept",)
+
+    def test_kept():
+        pytest.skip("kafka cannot be had here: no Java")
+
+    def test_left():
+        pass
+
+    class TestOther:
+        smoke = ("test_first",)
+
+        def test_first(self):
+            pass
+
+        def test_second(self):
+            pass
+"""
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_one_list_of_what_it_did_not_run(tmp_path):
+    (tmp_path / "tests" / "log").mkdir(parents=True)
+    (tmp_path / "tests" / "web").mkdir()
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  long\n  server\n  first\n")
+    (tmp_path / "conftest.py").write_text(dedent(TIERED))
+    (tmp_path / "tests" / "log" / "test_a.py").write_text(dedent(TIERS))
+    (tmp_path / "tests" / "web" / "test_b.py").write_text("def test_page():\n    pass\n")
+    env = {**os.environ, "PYTHONPATH": str(suite.ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", WHOLE: "all"}
+
+    def said(*words: str) -> list[str]:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
+        out = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False).stdout
+        return out.partition("what did not run")[2].splitlines()[1:-1]
+
+    skipped = "1 skipped: kafka cannot be had here: no Java"
+
+    assert said("-m", "not long") == [skipped, "2 of other tiers (make test-long PART=...): log 2"]
+    assert said("tests/log") == [skipped, "folders of other parts: web"]
+    assert said("tests/web", "tests/log", "--deselect=tests/log/test_a.py::test_kept") == [
+        "1 of other tiers (make test-long PART=...): log 1"
+    ]
 
 
 @pytest.mark.slow
@@ -115,8 +155,8 @@ def test_kernels_that_another_clone_has_compiled_are_not_compiled_again(monkeypa
     assert kept == ["4", "6"], "what nobody asks for any more is removed, and all of the lock before the last two"
 
 
-def test_laws_try_other_examples_in_each_run_also_where_hypothesis_sees_ci():
-    assert not settings.get_profile("shroff").derandomize
+def test_laws_try_the_same_examples_in_each_run_but_in_campaigns():
+    assert settings.get_profile("shroff").derandomize == (not IS_LONG)
     assert settings.get_profile("shroff").print_blob
 
 
@@ -129,7 +169,8 @@ def test_a_run_keeps_bytecode_and_a_whole_one_says_so(monkeypatch):
     assert whole["SHROFF_TEST_WHOLE"] == "all"
     assert suite.environment(Path("times"), "quick", is_part=False)["SHROFF_TEST_WHOLE"] == "quick"
     assert "SHROFF_TEST_WHOLE" not in suite.environment(Path("times"), None, is_part=True)
-    assert suite.environment(Path("times"), "long", is_part=False)["SHROFF_TEST_PROFILE"] == "long"
+    part = suite.environment(Path("times"), "long", is_part=True)
+    assert (part["SHROFF_TEST_PROFILE"], part["SHROFF_TEST_WHOLE"]) == ("long", "long")
 
 
 @pytest.mark.slow
