@@ -179,6 +179,19 @@ def test_an_event_younger_than_the_label_delay_is_immature(log: MemoryLog):
     assert (rules["large"]["immature"], rules["large"]["precision"]) == (3, None)
 
 
+@pytest.mark.parametrize("days, is_known", [(7, False), (8, True)])
+def test_the_worth_of_fewer_than_eight_days_has_no_interval(days: int, is_known: bool):
+    log = MemoryLog()
+    for number in range(days):
+        fields = {"id": f"p{number}", "at": f"2026-03-0{number + 1}T12:00:00Z", "card": "c", "amount": "150.00"}
+        writer(log).write([submission("payment", number, fields)])
+    writer(log).write([label(10, "payment/p0", "fraud", "analyst", "2026-03-11T12:00:00Z")])
+    balance = backtest(log, draft(), period=JudgedPeriod(read_time("2026-05-20T00:00:00Z"))).balance
+
+    assert balance.days == days
+    assert (balance.low is not None, balance.high is not None) == (is_known, is_known)
+
+
 def test_labels_count_as_they_were_known_then(log: MemoryLog):
     before = backtest(log, draft(), period=JudgedPeriod(read_time("2026-03-02T11:59:59Z")))
 

@@ -6,7 +6,7 @@ import random
 from itertools import count
 
 from shroff.language.values import DAY_MS, HOUR_MS
-from shroff.log.lateness import watermark_reset_of
+from shroff.log.lateness import look_beyond, watermark_reset_of
 from shroff.log.later_labels import places_between
 from shroff.log.writer import Writer
 from tests.support.effort import times
@@ -62,3 +62,15 @@ def test_a_day_of_live_use_is_few_places_though_history_came_unsorted():
     after, upto = places_between(log, NOW_MS + 10 * DAY_MS, NOW_MS + 11 * DAY_MS)
     assert (after > 90, upto - after < 20) == (True, True)
     assert not any(watermark_reset_of(control) for control in log.controls())
+
+
+def test_an_event_at_a_time_does_not_lie_beyond_it():
+    log = MemoryLog()
+    writer = at_work(log, 1)
+    paid(writer, 0, NOW_MS)
+    paid(writer, 1, NOW_MS + DAY_MS)
+    held = look_beyond(log, writer.definitions, NOW_MS)
+
+    assert look_beyond(log, writer.definitions, NOW_MS + DAY_MS) is None
+    assert held is not None
+    assert (held.event, held.before_ms, held.beyond) == ("payment/p1", NOW_MS, [(NOW_MS + DAY_MS, NOW_MS + DAY_MS)])
