@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from shroff.web.pages.charts.bars import bars_of, signed_bars, with_open
+from shroff.web.pages.charts.strips import strip_between
 from shroff_plugins.analytics.pages.marts import _chart
 
 
@@ -68,3 +69,11 @@ def test_a_chart_of_a_mart_tells_reals_as_its_table_does_and_draws_no_infinity(v
     found = _chart(SimpleNamespace(chart=("day", "mean")), ["day", "mean"], [["a", value]])
 
     assert (found and found.bars[0].says) == (says and f"a: {says}")
+
+
+@pytest.mark.parametrize(
+    ("now", "low", "high", "beyond"),
+    [(10, 2, 5, 2.0), (1, 2, 5, 0.5), (3, 2, 5, None), (5, 2, 5, None), (3, 0, 0, None), (-1, 2, 5, None)],
+)
+def test_a_strip_says_how_many_times_the_end_of_its_band_a_value_is(now, low, high, beyond):
+    assert strip_between(now, low, high).beyond == beyond

@@ -364,6 +364,18 @@ def test_the_stream_tells_the_parts_that_changed(bank):
     run(bank, steps)
 
 
+def test_the_stream_tells_times_of_the_day_in_the_zone_of_the_page(bank, monkeypatch):
+    monkeypatch.setattr(live, "_rendered", lambda *_: {"newest": '<time data-clock="0">00:00 UTC</time>'})
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        listener = Listener(asks, browser)
+        await listener.until(lambda: len(listener.parts) == 1)
+        assert listener.parts[0]["newest"] == "<time>01:00</time>"
+        await listener.leave()
+
+    run(bank, steps)
+
+
 def test_a_stream_says_that_it_is_still_there(bank, monkeypatch):
     monkeypatch.setattr(streaming, "STILL_HERE_S", 0.05)
 

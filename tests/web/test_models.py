@@ -152,7 +152,7 @@ def test_a_model_is_shown_with_its_gates_and_ranges(bank, told):
         page = (await browser.get("/models/m-1")).body.decode()
         assert "Brier score: <b>0.5</b>, at most 0.1" in page
         assert ">The mean squared difference" in page, "each gate and metric has its meaning"
-        assert re.search(r"0\.91</td><td[^>]*>0\.86 to 0\.96", page)
+        assert re.search(r"0\.910</td><td[^>]*>0\.860 to 0\.960", page)
         assert "<h2>Curves</h2>" in page
         assert "<figure>of the report</figure>" in page, "its charts are those of report.html"
         assert "<p>of a table</p>" not in page
@@ -232,7 +232,7 @@ def test_versions_stand_side_by_side_with_their_intervals_and_a_model_is_trained
 
     async def steps(asks: Asker, browser: Browser) -> None:
         page = (await browser.get("/models")).body.decode()
-        assert "<b>0.4</b>" in page
+        assert "<b>0.400</b>" in page
         assert "0.5 to 0.7" in page
         assert page.index("m-1") < page.index("Rules alone")
         marks = [float(text) for text in re.findall(r'<svg x="([0-9.]+)%" y="9"', page)]

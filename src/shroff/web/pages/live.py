@@ -19,7 +19,8 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.charts.plots import Axis, Plot, nice, plot_of
 from shroff.web.pages.charts.strips import Strip, strip_of
-from shroff.web.pages.renderer import environment, open_cases, open_cases_html, page
+from shroff.web.pages.renderer import environment, open_cases, open_cases_html, page, times_zone
+from shroff.web.pages.words import in_zone
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -110,11 +111,13 @@ def _bars(values: Sequence[float]) -> list[tuple[float, float, float, float]]:
 async def stream(service: Service, request: Request) -> Response:
     """The parts of the page as they change, as server-sent events."""
     period, shown = period_of(request.query_params), dict[str, str]()
+    zone = times_zone(service, request)
 
     async def changed() -> bytes | None:
         looked = await look(service, period)
         parts = await service.in_thread(_rendered, looked, service, *_seen_by(looked, request.who))
-        now = {**parts, "open": open_cases_html(await open_cases(service, request.who))}
+        now = {name: in_zone(html, zone) for name, html in parts.items()}
+        now["open"] = open_cases_html(await open_cases(service, request.who))
         found = {name: html for name, html in now.items() if shown.get(name) != html}
         shown.update(now)
         return told("parts", found) if found else None

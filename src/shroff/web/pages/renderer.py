@@ -94,10 +94,15 @@ def tabs(routes: Iterable[Route]) -> list[Tab]:
     )
 
 
-def days_zone(service: Service, request: Request) -> str:
-    """The time zone of the days on somebody's pages: their own, else the project's."""
+def times_zone(service: Service, request: Request) -> str:
+    """The time zone of the times on somebody's pages: their own, else the project's; empty for the browser's."""
     own = "" if request.signed_in is None else request.signed_in.user.zone
-    return own or service.project.context.systems.time_zone
+    return own or service.project.context.systems.zone
+
+
+def days_zone(service: Service, request: Request) -> str:
+    """Like `times_zone`, but never empty: days are counted here."""
+    return times_zone(service, request) or service.project.context.systems.time_zone
 
 
 def screens_of(service: Service, who: Who) -> list[Tab]:
@@ -193,7 +198,7 @@ def _page(
     here = max(within, key=lambda screen: len(screen.path), default=None)
     place = service.work.seq if service.is_ready and screens else None
     user, name = signed_in.user, service.options.base.rpartition("/")[2]
-    zone, is_calibrated = user.zone or service.project.context.systems.zone, service.project.definitions.is_calibrated
+    zone, is_calibrated = times_zone(service, request), service.project.definitions.is_calibrated
     seen = Seen(
         user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name, user.name
     )

@@ -194,6 +194,15 @@ def in_zone(html: str, zone: str) -> str:
     return _CLOCKS.sub(local, html)
 
 
+def rough(value: float) -> str:
+    """A value of a metric in three digits with their zeros, so that the values of a column can be compared.
+
+    >>> rough(0.41), rough(12345.6)
+    ('0.410', '12,346')
+    """
+    return f"{value:#.3g}" if abs(value) < 100 else figure_text(value)
+
+
 def initials(name: str) -> str:
     """Such as MK, of Mira Kahn."""
     parts = name.replace(".", " ").replace("-", " ").split()
@@ -230,7 +239,7 @@ FILTERS = {
     "money": money,
     "odds": odds,
     "per_second": per_second,
-    "rough": figure_text,
+    "rough": rough,
     "score": score,
     "sentence_case": sentence_case,
     "sentence": sentence,

@@ -12,12 +12,16 @@ _EDGE = 3.0  # percent of the width that are left free at both ends
 
 
 class Strip(FrozenStruct):
-    """Places in percent of the width, linear from 0 or the least below it. `is_far`: the mark lies beside the band."""
+    """Places in percent of the width, linear from 0 or the least below it. `is_far`: the mark lies beside the band.
+
+    `beyond` is how many times the nearer end of the band a value outside it is, such as 1.6; None without a ratio.
+    """
 
     start: float
     width: float
     mark: float
     is_far: bool
+    beyond: float | None = None
 
 
 def strip_of(value: object, usual: Usual | None) -> Strip | None:
@@ -37,7 +41,10 @@ def strip_between(now: float, low: float, high: float) -> Strip:
     def at(number: float) -> float:
         return round(_EDGE + (number - least) * scale, 1)
 
-    return Strip(at(low), round(max(1.5, at(high) - at(low)), 1), at(now), not low <= now <= high)
+    is_far = not low <= now <= high
+    nearer = high if now > high else low
+    beyond = now / nearer if is_far and nearer > 0 <= now else None
+    return Strip(at(low), round(max(1.5, at(high) - at(low)), 1), at(now), is_far, beyond)
 
 
 def number_of(value: object) -> float | None:

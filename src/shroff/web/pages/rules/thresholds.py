@@ -36,7 +36,7 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import SCALES, Axis, Plot, nice, plot_of
 from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.diffs import diff
-from shroff.web.pages.words import money, score_of, sentence
+from shroff.web.pages.words import money, odds, score_of, sentence
 
 if TYPE_CHECKING:
     from shroff.models.evaluation.cost_table import Cuts, Point
@@ -111,7 +111,8 @@ async def _page(
     event, cutoffs, wanted = query.get("event", ""), service.project.cutoffs, _wanted(query)
     try:
         answer = await service.run(request, wanted)
-        shown = shown_of(answer, wanted, {name: query[name] for name in WHICH if query.get(name)})
+        which = {name: query[name] for name in WHICH if query.get(name)}
+        shown = shown_of(answer, wanted, which, is_calibrated=service.project.definitions.is_calibrated)
         proposal = await service.in_thread(_proposal, service, shown) if query.get("use") else None
     except UsageError as error:
         why_not = str(error.__cause__ or error)
@@ -213,7 +214,7 @@ def _cut(form: Form, name: str) -> float | None:
 # ---- what is shown
 
 
-def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: TextMapping) -> Shown:
+def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: TextMapping, *, is_calibrated: bool) -> Shown:
     """What the page shows of thresholds.
 
     `which` is what a query must name so that the same is weighed, `moved` the costs that are not those of policy.yaml.
@@ -225,7 +226,7 @@ def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: TextMapp
     rows = [("rules alone", found.found.without) if now is None else ("active", now), ("recommended", best)]
     points, chosen = _near(found), tried or best
     moved = {slider["name"]: slider["value"] for slider in sliders if slider["value"] != slider["declared"]}
-    costs, reviews = _charts(found, points)
+    costs, reviews = _charts(found, points, is_calibrated=is_calibrated)
     return {
         "found": found,
         "which": which,
@@ -325,8 +326,11 @@ def place_of(point: Point) -> float:
     return lower(point, 1.0)
 
 
-def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
-    """Cost over the lower threshold, and the reviews that go with it beside the most that people have time for."""
+def _charts(found: Cutoffs, points: Sequence[Point], *, is_calibrated: bool) -> tuple[Plot, Plot]:
+    """Cost over the lower threshold, and the reviews that go with it beside the most that people have time for.
+
+    The axis below has calibrated scores as odds, such as 1 in 50.
+    """
     best, now, tried = found.found.best, in_force(found), found.tried
     marked = _marked([("dot-ref", "active", now), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)])
     every = [*points, *(point for _, _, point in marked)]
@@ -350,7 +354,7 @@ def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
         y=Axis(0.0, nice(max(1.0, limit or 0.0, *(point.reviews for point in every)))),
         height=REVIEWS_HEIGHT,
         spots=[((_along(place_of(point)), point.reviews), kind, "") for kind, _, point in marked],
-        below=[(_along(score), f"{score:.2g}") for score in _marks(*ends)],
+        below=[(_along(score), odds(score) if is_calibrated else f"{score:.2g}") for score in _marks(*ends)],
     )
     return costs, reviews
 
