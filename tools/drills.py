@@ -92,7 +92,7 @@ class Sender:
         payment = self._like | {"payment_id": id_, "card": f"c-{id_}"}
         try:
             url = f"{address}/api/v1/events/payment"
-            # brief: who does not answer is left for another
+            # who does not answer is left for another
             return httpx2.post(url, json=payment, headers=self._headers, timeout=2.0).status_code == 200
         except httpx2.TransportError:
             return False

@@ -127,7 +127,7 @@ def readiness(port: int) -> tuple[int, str]:
 
     Raises: OSError if it does not answer.
     """
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)  # brief: it is asked again
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)  # it is asked again
     with closing(connection):
         connection.request("GET", "/health/ready")
         response = connection.getresponse()

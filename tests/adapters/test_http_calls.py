@@ -122,7 +122,7 @@ def test_an_answer_that_drips_ends_when_its_time_is_over():
     with receiver() as received:
         received.answers += ["drip", "drip"]
         with (
-            closing(HttpRegistry(received.url, Calls(timeout_s=0.2))) as registry,  # brief: it must be given up
+            closing(HttpRegistry(received.url, Calls(timeout_s=0.2))) as registry,  # it must be given up
             pytest.raises(SchemasAwayError, match="does not answer in time"),
         ):
             registry.register("payments", "{}")
@@ -132,7 +132,7 @@ def test_an_answer_that_drips_ends_when_its_time_is_over():
 
 @pytest.mark.parametrize("head", [b"Content-Length: 10000", b"Content-Length: 10000\r\nConnection: close", b"X: y"])
 def test_a_body_that_drips_or_is_cut_off_is_no_answer(head):
-    with receiver() as received, client(received, timeout_s=0.5, answer_bytes_max=20_000) as caller:  # brief: given up
+    with receiver() as received, client(received, timeout_s=0.5, answer_bytes_max=20_000) as caller:  # given up
         received.answers = [head + b"\r\n\r\n"]
         with pytest.raises(TimeoutError, match=r"no answer within 0\.5 s"):
             caller.call("POST", "/", b"1")
@@ -151,7 +151,7 @@ def test_a_body_that_drips_or_is_cut_off_is_no_answer(head):
 
 
 def test_a_status_is_an_answer_where_no_body_is_wanted_however_that_drips():
-    with receiver() as received, client(received, timeout_s=1.0, wants_body=False) as caller:  # brief: it never ends
+    with receiver() as received, client(received, timeout_s=1.0, wants_body=False) as caller:  # it never ends
         received.answers = [b"Content-Length: 10000\r\n\r\n"]
 
         assert caller.call("POST", "/", b"1").status == 200
@@ -163,7 +163,7 @@ def client(received, timeout_s=120.0, **options):
 
 
 def test_a_call_is_made_again_on_a_new_connection_but_not_where_its_time_was_over():
-    with receiver() as received, client(received, timeout_s=3.0) as caller:  # brief: who hangs must be given up
+    with receiver() as received, client(received, timeout_s=3.0) as caller:  # who hangs must be given up
         received.answers = [200, "reset", 200, "hang"]
         taken = [caller.call("POST", "/", body).body for body in (b"1", b"2")]
         with pytest.raises(TimeoutError):

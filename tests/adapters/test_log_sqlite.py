@@ -291,7 +291,7 @@ def test_append_beside_a_thread_that_computes_is_not_slowed_row_by_row(path):
     stop.set()
     thread.join()
 
-    assert took_s < 3  # brief: of the processor
+    assert took_s < 3  # of the processor
     log.close()
 
 

@@ -61,7 +61,7 @@ def test_a_commit_goes_on_as_soon_as_a_change_of_people_is_done(tmp_path: Path, 
             looking.setattr(sqlite_file, "time", slept)  # and not the module, by which other threads sleep
             with people.change():
                 writer.start()
-                writer.join(0.1)  # brief: nothing comes
+                writer.join(0.1)  # nothing comes
                 assert not done
             writer.join(PATIENCE_S)
 

@@ -135,7 +135,7 @@ def test_a_day_that_is_too_large_comes_in_parts(bank: Path, server: AmplitudeSer
 
 
 def test_a_day_that_takes_too_long_comes_in_parts(bank: Path, server: AmplitudeServer):
-    (bank / "shroff.yaml").write_text((bank / "shroff.yaml").read_text() + "      timeout: 1s\n")  # brief: it stalls
+    (bank / "shroff.yaml").write_text((bank / "shroff.yaml").read_text() + "      timeout: 1s\n")  # it stalls
     server.events |= {"20260301T07": [event(1)], "20260301T23": [event(2)]}
     server.failures = [1]
 

@@ -167,7 +167,7 @@ def test_a_backup_is_of_the_moment_at_which_it_began(bank, databases, tmp_path, 
     def dumped(*args):
         """A payment comes while the program begins, and has to wait: the end of the log is known already."""
         paying.start()
-        paying.join(1)  # brief: nothing comes
+        paying.join(1)  # nothing comes
         yield from dump_tools.dumped(*args)
 
     paying = Thread(target=lambda: bank.pay(payment("as it begins")))

@@ -28,7 +28,7 @@ def test_rates_and_latencies_are_those_since_the_last_look(work):
     look = WorkFigures(work)
     work.counts.events.read += 300
     work.latencies.add(0.010, 300)
-    time.sleep(0.02)  # brief: rates are of a time
+    time.sleep(0.02)  # rates are of a time
     words = look.words()
 
     assert words.startswith("400 done, ")

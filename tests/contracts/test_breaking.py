@@ -63,7 +63,7 @@ def said(connection: socket.socket, words: bytes) -> bytes:
 
 def is_silent(connection: socket.socket) -> bool:
     """Whether nothing comes for a while."""
-    connection.settimeout(0.3)  # brief: nothing comes
+    connection.settimeout(0.3)  # nothing comes
     try:
         connection.recv(1)
     except TimeoutError:
@@ -164,7 +164,7 @@ def test_a_delay_and_a_throttle_take_their_time(proxy: Proxy):
 
 def test_a_connection_whose_client_does_not_read_is_cut_as_well(proxy: Proxy):
     with client(proxy) as connection:
-        connection.settimeout(0.5)  # brief: nobody reads
+        connection.settimeout(0.5)  # nobody reads
         with pytest.raises(TimeoutError):
             connection.sendall(bytes(100_000_000))  # the way back is full, then the way there
         proxy.cut()

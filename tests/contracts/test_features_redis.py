@@ -371,7 +371,7 @@ def test_a_log_that_is_begun_anew_takes_the_place_of_the_former_one(bank):
     bank.decide([payment(number) for number in range(9)], as_type="payment")
     bank.online.write()
     bank.context.paths.log.unlink()
-    time.sleep(0.002)  # brief: a log is known by the millisecond in which it was made
+    time.sleep(0.002)  # a log is known by the millisecond in which it was made
     (decided,) = bank.decide([payment(20)], as_type="payment")
     bank.online.write()
     found = bank.online.get("merchant", "m-1")

@@ -60,7 +60,7 @@ class Secured(Kafka):
     def n_alive(self) -> int:
         admin = AdminClient({**LOOKING, "bootstrap.servers": self.address, **self.client})
         try:
-            return len(admin.list_topics(timeout=10).brokers)  # brief: one look of many
+            return len(admin.list_topics(timeout=10).brokers)  # one look of many
         except KafkaException:
             return 0
 

@@ -107,7 +107,7 @@ class WaitsForItsTurn(MemoryLog):
         try:
             super().__init__(store, **options)
         except LogBusyError:
-            time.sleep(4.1)  # brief: what is rejected
+            time.sleep(4.1)  # what is rejected
             raise
 
 
@@ -404,7 +404,7 @@ class ReadsItsOwnOnly(MemoryLog):
 class LooksBeforeItTakes(MemoryLog):
     def __init__(self, store: MemoryStore, **options: Any) -> None:
         was_written = store.is_written
-        time.sleep(0.05)  # brief: what is rejected
+        time.sleep(0.05)  # what is rejected
         store.is_written = was_written
         super().__init__(store, **options)
 

@@ -124,7 +124,7 @@ class TestPostgresLog(LogContract):
 class Recorded(TestPostgresLog):
     """The suite, bound so that what it opens can be closed where one of its tests fails."""
 
-    free_s: ClassVar[float] = 3 + 1  # brief: it never is
+    free_s: ClassVar[float] = 3 + 1  # it never is
     overtaken_s: ClassVar[float] = 3 + 8
 
     def __init__(self) -> None:

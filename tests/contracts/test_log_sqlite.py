@@ -20,7 +20,7 @@ class TestSqliteLog(LogContract):
     unsupported = {  # noqa: RUF012 - a ClassVar of the contract
         "overtakes a frozen owner": "the operating system keeps the lock of a process for as long as it lives"
     }
-    overtaken_s = 0.5  # brief: it never is
+    overtaken_s = 0.5  # it never is
 
     def make_log(self, folder: Path) -> SqliteLog:
         return SqliteLog(folder / "log.db")

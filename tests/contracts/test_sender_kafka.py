@@ -208,7 +208,7 @@ def test_messages_wait_for_brokers_that_are_away_and_are_there_once(topic):
                 if number % 100 == 0:
                     time.sleep(0.05)
             strike.join()
-            assert sender.flush(2) == sender.waiting > 0  # brief: all are away
+            assert sender.flush(2) == sender.waiting > 0  # all are away
             assert sender.words
             cluster.start()
             assert sender.flush(120) == 0

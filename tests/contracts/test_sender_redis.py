@@ -142,7 +142,7 @@ def test_a_server_that_is_away_is_waited_for_and_so_is_room(stream, monkeypatch)
         sending = threading.Thread(target=lambda: [sender.send("payment", None, b"%d" % at) for at in range(40)])
         sending.start()
         until(lambda: sender.waiting)  # the thread has given it something
-        assert sender.flush(1.0) > 0  # brief: nobody takes anything
+        assert sender.flush(1.0) > 0  # nobody takes anything
         until(lambda: sender.words)
         assert "does not answer" in sender.words[0]
         assert server.password not in sender.words[0]
@@ -167,7 +167,7 @@ def test_a_server_that_has_no_room_or_is_a_replica_for_a_while_is_waited_for(str
             bad()
             with closing(opened(server.address, stream)) as sender:
                 sender.send("payment", None, b"%d" % at)
-                assert sender.flush(0.5) == 1  # brief: nobody takes it
+                assert sender.flush(0.5) == 1  # nobody takes it
                 until(lambda: sender.words)
                 assert "cannot do this now" in sender.words[0]
                 good()
@@ -190,7 +190,7 @@ def test_closing_lets_go_of_what_cannot_be_sent(stream):
         sender = opened(server.address, stream)
         server.children()[0].kill()
         sender.send("payment", None, b"1")
-        sender.flush(0.3)  # brief: nobody takes it
+        sender.flush(0.3)  # nobody takes it
         began = time.monotonic()
         sender.close()
 

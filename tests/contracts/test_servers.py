@@ -175,7 +175,7 @@ def test_a_server_ends_with_the_run_that_asked_for_it(by, tmp_path):
         port = urlsplit(address).port
         second.kill()
         second.wait()
-        time.sleep(1)  # brief: nothing ends
+        time.sleep(1)  # nothing ends
         assert listens(port), "it goes with the owner, not with whoever asked later"
 
         first.send_signal(by)

@@ -124,7 +124,7 @@ class TestKafkaSink(SinkContract):
         self, place: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def slow(_row: Outgoing) -> str:
-            time.sleep(0.1)  # brief: the topic refuses the first row meanwhile
+            time.sleep(0.1)  # the topic refuses the first row meanwhile
             return place
 
         sink = self.made(place)
@@ -137,9 +137,9 @@ class TestKafkaSink(SinkContract):
 
     @contextmanager
     def away(self, place: str) -> Iterator[Sink]:
-        client = {"sasl.password": PASSWORD, "socket.connection.setup.timeout.ms": "1000"}  # brief: away
+        client = {"sasl.password": PASSWORD, "socket.connection.setup.timeout.ms": "1000"}  # away
         sink = KafkaSink(place, {"brokers": f"127.0.0.1:{nowhere()}", "topic": place, "client": client})
-        sink.begin_s = 2.0  # brief: nobody answers
+        sink.begin_s = 2.0  # nobody answers
         yield sink
 
 

@@ -543,7 +543,7 @@ def test_what_is_ahead_of_others_is_held_in_bounds(topics, opened, monkeypatch):
     found: list[Any] = []
     most = 0
     while len(lines(found)) < 21_000:
-        found += source.poll(100, 5.0)  # brief: one of many
+        found += source.poll(100, 5.0)  # one of many
         most = max(most, source.merge.count)
 
     assert most <= 3 * (1_000 + 500)
@@ -603,7 +603,7 @@ def test_brokers_that_are_all_away_are_waited_for(own):
     found = read(source, 10)
     for broker in own.brokers:
         broker.kill()
-    assert lines(source.poll(10, 3.0)) == []  # brief: nothing comes
+    assert lines(source.poll(10, 3.0)) == []  # nothing comes
     assert source.health().words
     began_s = time.monotonic()
     leaving.acknowledge({part: "10"})
@@ -674,7 +674,7 @@ def test_others_go_on_without_a_partition_that_nobody_leads_after_a_while(own, m
     until_s = time.monotonic() + 120
     while not all(len(numbers(found, part)) == 40 for part in others):
         assert time.monotonic() < until_s, source.health()
-        found += source.poll(100, 1.0)  # brief: one of many
+        found += source.poll(100, 1.0)  # one of many
     assert any("the others continue without it" in words for words in source.health().words)
     assert numbers(found, away) == []
     own.start()

@@ -227,7 +227,7 @@ def test_no_more_messages_are_here_than_the_settings_say(outside, opened):
     source = opened(messages="10")
     source.start({})
     found = read(source, 10, is_all=False)
-    until_s = time.monotonic() + 1.0  # brief: nothing comes
+    until_s = time.monotonic() + 1.0  # nothing comes
     while time.monotonic() < until_s:
         found += source.poll(100, 0.1)
 
@@ -243,7 +243,7 @@ def test_a_deadline_is_extended_while_a_batch_waits(outside, opened):
     source = opened()
     source.start({})
     assert len(lines(read(source, 3))) == 3
-    assert lines(source.poll(10, 14.0)) == []  # brief: nothing comes
+    assert lines(source.poll(10, 14.0)) == []  # nothing comes
     source.close()
     assert len(outside.desk.waiting(part)) == 3
 

@@ -232,7 +232,7 @@ def test_no_copy_of_the_process_is_made_while_a_thread_loads_numba(monkeypatch: 
     made: list[int] = []
     copying = threading.Thread(target=lambda: made.append(os.fork() or os._exit(0)))
     copying.start()
-    copying.join(0.1)  # brief: nothing comes
+    copying.join(0.1)  # nothing comes
     assert made == []
 
     may_end.set()

@@ -50,7 +50,7 @@ def wrong(project, params, run):
 
 def slow(project, params, run):
     run.step("sleeping", 1, 2)
-    time.sleep(30)  # brief: it is ended
+    time.sleep(30)  # it is ended
 
 
 class MartsParams(kinds.JobParams, frozen=True):
@@ -149,7 +149,7 @@ def test_a_job_that_runs_ends_with_the_rights_of_its_user(desks, monkeypatch, is
                 users.disable(people, ADMIN, "ann")
             else:
                 users.set_role(people, ADMIN, "ann", Role.VIEWER)
-            time.sleep(PATIENCE_S)  # brief: it is ended
+            time.sleep(PATIENCE_S)  # it is ended
 
         monkeypatch.setattr(kinds.JobKind, "load", lambda self: work)
         id_ = desk.begin(who, "marts", {}, retries=1).id
@@ -188,7 +188,7 @@ def test_a_process_that_stood_still_renews_its_lease_where_nobody_took_the_job(d
     left = []
 
     def work(project, params, run):
-        time.sleep(0.2)  # brief: for some looks
+        time.sleep(0.2)  # for some looks
         return {}
 
     desk = desks.open(now=True)

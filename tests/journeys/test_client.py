@@ -94,10 +94,10 @@ def test_an_answer_comes_in_time_and_the_decision_later(service):
         client.decide("payment", payment(1))
         os.kill(forks.pid_of(service.process), signal.SIGSTOP)
         began_s = time.monotonic()
-        found = client.decide("payment", payment(2), timeout=0.2, otherwise="review")  # brief: it stands still
+        found = client.decide("payment", payment(2), timeout=0.2, otherwise="review")  # it stands still
         took_s = time.monotonic() - began_s
         with pytest.raises(TimedOutError):
-            client.decide("payment", payment(3), timeout=0.2)  # brief: it stands still
+            client.decide("payment", payment(3), timeout=0.2)  # it stands still
         os.kill(forks.pid_of(service.process), signal.SIGCONT)
 
         assert isinstance(found, StandIn)
@@ -127,7 +127,7 @@ def test_the_async_client_answers_the_same(service):
             assert sorted(item.seq for item in found if isinstance(item, Decision)) == list(range(2, 31))
 
             os.kill(forks.pid_of(service.process), signal.SIGSTOP)
-            stand_in = await client.decide("payment", payment(40), timeout=0.2, otherwise="decline")  # brief: stopped
+            stand_in = await client.decide("payment", payment(40), timeout=0.2, otherwise="decline")  # stopped
             os.kill(forks.pid_of(service.process), signal.SIGCONT)
 
             assert isinstance(stand_in, StandIn)
@@ -149,12 +149,12 @@ def test_a_peer_that_sends_byte_by_byte_keeps_nobody_longer_than_the_timeout(ans
 
 
 def decided(url: str) -> None:
-    with Client(url, "key", timeout=0.1) as client:  # brief: no answer ends
+    with Client(url, "key", timeout=0.1) as client:  # no answer ends
         client.decide("payment", payment(1))
 
 
 async def decided_async(url: str) -> None:
-    async with AsyncClient(url, "key", timeout=0.1) as client:  # brief: no answer ends
+    async with AsyncClient(url, "key", timeout=0.1) as client:  # no answer ends
         await client.decide("payment", payment(1))
 
 
@@ -242,12 +242,12 @@ def test_a_service_that_is_away_is_tried_again_until_there_is_no_time(service):
     with Client(service.url, service.key, timeout=PATIENCE_S) as client:
         began_s = time.monotonic()
         with pytest.raises(UnavailableError):
-            client.decide("payment", payment(1), timeout=1.0)  # brief: nobody is there
+            client.decide("payment", payment(1), timeout=1.0)  # nobody is there
 
         assert 0.3 < time.monotonic() - began_s < 120
 
-        found = client.decide("payment", payment(1), timeout=0.3, otherwise="approve")  # brief: nobody
+        found = client.decide("payment", payment(1), timeout=0.3, otherwise="approve")  # nobody
 
         assert isinstance(found, StandIn)
-        assert client.close(wait_s=0.2) == 1  # brief: nobody is there
+        assert client.close(wait_s=0.2) == 1  # nobody is there
     assert threading.active_count() < 50

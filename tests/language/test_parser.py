@@ -23,7 +23,7 @@ from shroff.language.syntax import (
 )
 from tests.support.effort import quickest_s
 
-# Far above what a refusal takes (under 1 ms), since other programs share the machine; brief: of the processor.
+# Far above what a refusal takes (under 1 ms), since other programs share the machine, by processor time.
 REFUSED_WITHIN_S = 0.1
 
 

@@ -39,7 +39,7 @@ from shroff.language.values import (
 from shroff.language.yaml import text as yamltext
 from tests.support.effort import quickest_s
 
-REFUSED_WITHIN_S = 0.1  # brief: of the processor, far above what it takes, since other programs share the machine
+REFUSED_WITHIN_S = 0.1  # of the processor, far above what it takes, since other programs share the machine
 
 
 def two_places(text: str) -> int:

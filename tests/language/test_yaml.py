@@ -67,7 +67,7 @@ def fast(text: str) -> list[Problem]:
     started = time.thread_time()
     problems = bad(text)
 
-    # A second machine may be five times slower than the one this takes a tenth of it on; brief: of the processor.
+    # A second machine may be five times slower than the one this takes a tenth of it on, by processor time.
     assert time.thread_time() - started < 5
     return problems
 

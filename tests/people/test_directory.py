@@ -494,4 +494,4 @@ def test_20_000_members_are_replaced_without_comparing_each_with_all():
     found = directory.patched({"members": members}, {"Operations": [one]})
 
     assert found["members"] == [{"value": "user-7"}]
-    assert time.process_time() - begun < 1  # brief: it was 10 s
+    assert time.process_time() - begun < 1  # it was 10 s

@@ -21,7 +21,7 @@ from .faults_world import World
 
 LOOK_S: Final = 0.02
 LEASE_S: Final = 1.0
-GIVEN_UP_S: Final = 4.0  # brief: by a worker that is broken on purpose, and may never take all
+GIVEN_UP_S: Final = 4.0  # by a worker that is broken on purpose, and may never take all
 
 
 class PubsubWorld(World):
@@ -101,7 +101,7 @@ class PubsubWorld(World):
 
     def _unacknowledged(self) -> int:
         """How many messages somebody who pulls would get; they stay."""
-        until_s = time.monotonic() + LEASE_S  # brief: one look of many
+        until_s = time.monotonic() + LEASE_S  # one look of many
         while not (
             found := self.desk.subscriber.pull(subscription=self.subscription, max_messages=1_000)
         ).received_messages:

@@ -21,8 +21,8 @@ import uvloop
 CONNECTIONS: Final = 64
 TICK_S: Final = 0.001
 LOOK_S: Final = 0.05  # between two questions who is ready
-READY_WITHIN_S: Final = 0.5  # brief: one look of many
-GIVEN_UP_S: Final = 15.0  # brief: a request without an answer is sent again
+READY_WITHIN_S: Final = 0.5  # one look of many
+GIVEN_UP_S: Final = 15.0  # a request without an answer is sent again
 PAUSE_S: Final = 0.02  # before the same goes out again
 _LENGTH: Final = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _FAILED: Final = (OSError, EOFError, TimeoutError)
@@ -87,7 +87,7 @@ class OpenLoop:
         tasks.append(asyncio.create_task(self._look()))
         began_s, events = time.monotonic(), self.told.events
         while not self._is_over:
-            for number in range(len(events), int((time.monotonic() - began_s) * self._rate) + 1):  # brief: none
+            for number in range(len(events), int((time.monotonic() - began_s) * self._rate) + 1):
                 events.append(next(self._events))
                 self._waiting.put_nowait((number, began_s + number / self._rate))
             await asyncio.sleep(TICK_S)

@@ -32,7 +32,7 @@ from .faults_world import World
 
 STREAM_FAULTS = 20
 TRIES = 20  # of a program that breaks its promises, until it is seen
-STUCK_S = 20.0  # brief: in which a program that breaks them comes to no end: a right one is given a long time
+STUCK_S = 20.0  # in which a program that breaks them comes to no end: a right one is given a long time
 Strikes = Callable[[World | SparkWorld, list[Fault]], None]
 
 pytestmark = pytest.mark.slow
@@ -167,4 +167,4 @@ def test_a_worker_that_forgets_who_leads_is_seen(undisturbed: Undisturbed, tmp_p
         world.begin_settled()
         # it goes on as if it led, or fails at what the other one did: it never ends with the words it should
         with pytest.raises((TimeoutError, AssertionError), match=r"run --standby did not end|nobody said 'taken over'"):
-            leader_frozen(world, within_s=5)  # brief: it never comes
+            leader_frozen(world, within_s=5)  # it never comes

@@ -81,7 +81,7 @@ def ingest(project: Path, file: Path, on_step: Callable[[str], None] = lambda _s
 
     def slowly(step: str) -> None:
         if step == "after commit":
-            time.sleep(0.005)  # brief: slowly
+            time.sleep(0.005)  # slowly
         on_step(step)
 
     adapter_factory.load_entry = lambda name: partial(SqliteLog, on_step=slowly)

@@ -169,7 +169,7 @@ def test_lines_that_come_after_later_ones_of_other_parts_are_counted():
 
 def test_a_line_waits_for_earlier_ones_of_parts_that_have_none():
     now_s = [100.0]
-    made = Merge(lambda _: moment, wait_s=2.0, clock=lambda: now_s[0])  # brief: by a clock of its own
+    made = Merge(lambda _: moment, wait_s=2.0, clock=lambda: now_s[0])  # by a clock of its own
 
     def come(**parts: list[int]) -> None:
         for part, times in parts.items():

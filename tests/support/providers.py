@@ -30,7 +30,7 @@ def provider_started() -> Iterator[str]:
             deadline = time.monotonic() + STARTS_S
             while True:
                 try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()  # brief: one look of many
+                    socket.create_connection(("127.0.0.1", port), 1).close()  # one look of many
                     break
                 except OSError:
                     assert server.poll() is None

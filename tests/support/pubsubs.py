@@ -13,7 +13,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient, PubsubMessage
 
-WAIT_S = 10.0  # brief: for the removal of what nobody looks at any more
+WAIT_S = 10.0  # for the removal of what nobody looks at any more
 _NUMBERS = itertools.count(1)
 
 

@@ -168,7 +168,7 @@ def test_what_does_not_end_is_refused_at_its_limit(bank, beginning, status, limi
         async with asker(bank) as asks, connected(asks, http=limited(Proxies)) as spoken:
             spoken.writer.write(beginning)
             await spoken.writer.drain()
-            await asyncio.sleep(0.01)  # brief: so that it comes as a second read, which counts whole
+            await asyncio.sleep(0.01)  # so that it comes as a second read, which counts whole
             spoken.writer.write(b"a" * (limit + 1_000))
             answer = await asyncio.wait_for(spoken.reader.read(), 120)
 

@@ -598,7 +598,7 @@ def test_it_is_not_ready_before_it_takes_posts(bank, monkeypatch):
     begun = Service._begun
 
     def slowly(service: Service, writer: Writer) -> RequestReader:
-        time.sleep(0.5)  # brief: it leads the log already
+        time.sleep(0.5)  # it leads the log already
         return begun(service, writer)
 
     async def steps(asks: Asker) -> None:

@@ -156,7 +156,7 @@ def test_who_waits_for_too_long_is_told_and_the_decision_is_made(bank, monkeypat
     commit = Writer.commit
 
     def slowly(self: Writer, prepared: Any) -> None:
-        time.sleep(0.4)  # brief: longer than who asks waits
+        time.sleep(0.4)  # longer than who asks waits
         commit(self, prepared)
 
     monkeypatch.setattr(Writer, "commit", slowly)
@@ -165,7 +165,7 @@ def test_who_waits_for_too_long_is_told_and_the_decision_is_made(bank, monkeypat
         status, _, body = await spoken.ask(request(PAYMENT))
         assert status == 503
         assert "send the events again with the same ids" in msgspec.json.decode(body)["detail"]
-        await asyncio.sleep(0.6)  # brief: it is committed, or soon
+        await asyncio.sleep(0.6)  # it is committed, or soon
         monkeypatch.setattr(writer_client, "PATIENCE_S", 120.0)
         assert (await spoken.ask(request(PAYMENT)))[0] == 200
 
@@ -240,7 +240,7 @@ def test_a_connection_is_closed_when_it_was_idle_for_long_enough_and_not_before(
         """Use it for longer than that in all; the longest time between two answers."""
         answered = [time.monotonic()]
         with suppress(asyncio.IncompleteReadError, ConnectionError):
-            for number in range(4):  # brief: what it is kept for is a time
+            for number in range(4):  # what it is kept for is a time
                 assert (await spoken.ask(request(payment(number))))[0] == 200
                 answered.append(time.monotonic())
                 await asyncio.sleep(0.3)

@@ -207,7 +207,7 @@ class WatchedLog(MemoryLog):
 
     def append(self, batch: Batch) -> None:
         self.appends_on = threading.get_ident()
-        time.sleep(0.02)  # brief: it takes its time
+        time.sleep(0.02)  # it takes its time
         super().append(batch)
         self.appends_on = None
 
@@ -220,7 +220,7 @@ class WatchedLog(MemoryLog):
 
 def read_slowly(submissions: Sequence[Submission]) -> Iterator[Submission]:
     """Submissions that come while the commit before them is under way."""
-    time.sleep(0.005)  # brief: it takes its time
+    time.sleep(0.005)  # it takes its time
     yield from submissions
 
 

@@ -204,7 +204,7 @@ def _takes_connections(address: str) -> bool:
     import psycopg
 
     try:
-        psycopg.connect(address, connect_timeout=20).close()  # brief: one look of many
+        psycopg.connect(address, connect_timeout=20).close()  # one look of many
     except psycopg.OperationalError:
         return False
     return True

@@ -104,7 +104,7 @@ class Kafka(Server):
 
         admin = AdminClient({**LOOKING, "bootstrap.servers": self.address})
         try:
-            return len(admin.list_topics(timeout=10).brokers)  # brief: one look of many
+            return len(admin.list_topics(timeout=10).brokers)  # one look of many
         except KafkaException:
             return 0
 
@@ -182,7 +182,7 @@ class Kafka(Server):
             "background.threads": 2,
         }
         if self.outside:  # whoever breaks brokers wants the others to take over soon
-            # brief: of brokers that are killed on purpose
+            # of brokers that are killed on purpose
             found |= {"broker.session.timeout.ms": 3_000, "broker.heartbeat.interval.ms": 500}
             found |= {"replica.lag.time.max.ms": 3_000}  # else leaders wait 30 s for one that is not heard of
         return "".join(f"{key}={value}\n" for key, value in found.items())

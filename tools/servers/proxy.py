@@ -151,7 +151,7 @@ class Proxy:
             except OSError:
                 return  # it was closed
             try:
-                # brief: the system answers, not the server
+                # the system answers, not the server
                 server = socket.create_connection(("127.0.0.1", self.target), timeout=5)
             except OSError:
                 _reset(client)  # nobody is behind us

@@ -41,7 +41,7 @@ def status(
 def listens(port: int) -> bool:
     """Whether a port takes connections."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()  # brief: the system answers
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()  # the system answers
     except OSError:
         return False
     return True

@@ -343,7 +343,7 @@ class LogContract(
                 self.make_log(tmp_path)
             return time.monotonic() - began
 
-        # brief: who waits for a writer waits for 5 s at least, each time; a busy machine does not stand still each time
+        # who waits for a writer waits for 5 s at least, each time; a busy machine does not stand still each time
         assert any(refused_s() < 4 for _ in range(self.refusals))
         log.append(payments(2, 1))
         log.close()
@@ -385,7 +385,7 @@ class _Turns:
 
 def _append_fifties(log: LogWriter, count: int, turns: _Turns) -> None:
     for number in range(count):
-        while not turns.go.acquire(timeout=0.1):  # brief: one look of many
+        while not turns.go.acquire(timeout=0.1):  # one look of many
             if turns.stop.is_set():
                 return
         log.append(payments(1 + 50 * number, 50))
