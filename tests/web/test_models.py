@@ -233,7 +233,7 @@ def test_versions_stand_side_by_side_with_their_intervals_and_a_model_is_trained
     async def steps(asks: Asker, browser: Browser) -> None:
         page = (await browser.get("/models")).body.decode()
         assert "<b>0.400</b>" in page
-        assert "0.5 to 0.7" in page
+        assert "0.500 to 0.700" in page
         assert page.index("m-1") < page.index("Rules alone")
         marks = [float(text) for text in re.findall(r'<svg x="([0-9.]+)%" y="9"', page)]
         assert sorted(marks) == [16.67, 50.0, 83.33], "all on one axis, from 0.1 to 0.7"
