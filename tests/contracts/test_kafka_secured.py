@@ -25,7 +25,7 @@ from tools.servers.kafka import LOOKING, Kafka
 USER, PASSWORD = "shroff", "correct-horse-battery"
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 class Secured(Kafka):
@@ -119,7 +119,6 @@ def test_who_has_the_password_and_the_certificate_sends_and_reads(secured):
     source.close()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "changes, words",
     [
@@ -143,7 +142,6 @@ def test_others_are_told_what_to_look_at_and_no_credential(secured, monkeypatch,
     source.close()
 
 
-@pytest.mark.long
 def test_a_certificate_for_another_name_is_refused_unless_that_is_asked_for(secured, monkeypatch):
     monkeypatch.setattr(source_kafka, "ANSWER_S", 4.0)
     brokers = secured.address.replace("127.0.0.1", "localhost")

@@ -11,6 +11,7 @@ from docs import site
 
 
 @pytest.mark.slow
+@pytest.mark.long  # the links of each page are tried by test_pages
 def test_the_site_is_built_from_all_pages_without_a_broken_link(tmp_path, monkeypatch):
     monkeypatch.setattr(site, "SITE", tmp_path)
     monkeypatch.setattr(sys, "argv", ["site.py", "--version", "9.9"])

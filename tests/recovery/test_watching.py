@@ -26,7 +26,7 @@ from shroff.models.registry import Registry
 from shroff.streams.pull import PullPlace
 from shroff.worker import ingest
 from tests.app import test_amplitude
-from tests.support.effort import long_after, times
+from tests.support.effort import long_after, long_but
 from tests.support.kill import KillSwitch
 from tests.support.learnable import FILES, make_project, write_days
 from tools.amplitude import API_KEY, SECRET_KEY, amplitude
@@ -189,7 +189,7 @@ def sync(project: Path, source: str, on_step: Callable[[str], None] | None = Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", TRIED_STEPS[times(1, 0) :: times(2, 1)])
+@pytest.mark.parametrize("step", long_but(TRIED_STEPS, "before commit"))
 def test_a_sync_that_is_killed_at_a_step_of_a_commit_ends_like_one_that_is_not(
     folder: Path, tmp_path: Path, step: str
 ) -> None:

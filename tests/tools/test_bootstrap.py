@@ -83,3 +83,16 @@ def test_a_full_disk_is_named_and_not_the_network(monkeypatch, capsys, free, is_
     said = capsys.readouterr().err
     assert ("has 200 MB left" in said) is is_full
     assert ("package index" in said) is not is_full
+
+
+@pytest.mark.parametrize(
+    "uv, by", [("/bin/uv", "by uv (2.3 GB); it takes about a minute"), (None, "by pip (2.3 GB); it takes 5")]
+)
+def test_it_says_how_long_it_takes_before_it_installs(monkeypatch, capsys, uv, by):
+    monkeypatch.setattr(bootstrap, "run", lambda *command: print("installs"))
+    monkeypatch.setattr(bootstrap, "runs", lambda *_: True)
+    bootstrap.install(uv, ("requirements/dev.txt",), "2.3 GB")
+    said = capsys.readouterr().out.splitlines()
+
+    assert said[0].startswith(f"setup: installing requirements/dev.txt {by}")
+    assert said[1] == "installs"
