@@ -162,9 +162,10 @@ def root() -> Path:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse a skip that gives no reason; mark what needs a real server, and what only `make test-long` runs.
 
-    What is marked `first` comes before all others.
+    What is marked `first` comes before all others, unless the run names the order.
     """
-    items.sort(key=lambda item: item.get_closest_marker("first") is None)
+    if workers.IN_ORDER not in os.environ:
+        items.sort(key=lambda item: item.get_closest_marker("first") is None)
     for item in items:
         if item.path.parent.name in LONG_FOLDERS or not is_smoke(item):
             item.add_marker("long")

@@ -1,8 +1,8 @@
 """The tests in three tiers: `make check` quick ones, `make test` each promise once, `make test-long` all and campaigns.
 
 The first two run the same tests each time, in the same order, by the same examples. The third one shuffles them and
-draws new examples; its first line tells the number that repeats it. What each test cost is written while the run goes
-on. No test is tried twice.
+draws new examples; its first line tells the number that repeats it. `--changed` runs what a change can reach of all
+three, nearest first. What each test cost is written while the run goes on. No test is tried twice.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ KERNELS: Final = tuple(
 MACHINE_CODE: Final = "**/*.kernel"
 LOCKS_KEPT: Final = 2  # whose machine code is kept: this clone's and the one that was used before
 MINUTE_S: Final = 60
+CHANGED_MINUTES: Final = 10  # of a run of what a change reaches; a central module reaches nearly all
 ROOM_BYTES: Final = 6 << 30
 
 
@@ -55,10 +56,30 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, help="of --long: its order and its examples; a new one without it")
     parser.add_argument("--warm", action="store_true", help="run nothing, but leave all that a first run compiles")
+    parser.add_argument(
+        "--changed",
+        nargs="?",
+        const="",
+        metavar="BASE",
+        help="tests of all sizes that the changes since BASE can reach, nearest first; without BASE since the branch "
+        "left main, else since the last commit",
+    )
+    parser.add_argument("--rest", action="store_true", help="with --changed: leave out what `make test` runs")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=CHANGED_MINUTES,
+        help="with --changed: begin no test after so many, and say which did not run; 0 for no limit "
+        f"[default: {CHANGED_MINUTES}]",
+    )
     parser.add_argument("paths", nargs="*", help="folders or files; all of tests/ without any")
     asked = parser.parse_args()
     if asked.warm:
         return warm()
+    if asked.changed is not None:
+        asked.paths = changed(asked.changed)
+        if not asked.paths:
+            return 0
     if asked.size == "long":
         seed = random.SystemRandom().randrange(2**32) if asked.seed is None else asked.seed
         print(f"The order of this run: python -m tools.suite --long --seed {seed} {' '.join(asked.paths)}", flush=True)
@@ -68,13 +89,17 @@ def main() -> int:
     times = TIMES if asked.size != "quick" else TIMES.with_stem("quick-times")
     (ROOT / times).parent.mkdir(exist_ok=True)
     began_s, idle_s = time.monotonic(), read_idle_s()
-    command = [sys.executable, "-m", "pytest", "-q", *order, "-m", MARKS[asked.size], *asked.paths]
+    marks = MARKS[asked.size] if asked.changed is None else "long" if asked.rest else MARKS["long"]
+    command = [sys.executable, "-m", "pytest", "-q", *order, "-m", marks, *asked.paths]
     command += ["-p", "no:anyio"]  # no test is a coroutine, and it looks at each fixture of each test
     if asked.size == "quick" and not asked.paths:
         command += [f"--ignore=tests/{name}" for name in NOT_QUICK]
     if folder := in_memory(asked.size or "usual"):
         command.append(f"--basetemp={folder}")
     env = environment(ROOT / times, asked.size, is_part=bool(asked.paths))
+    if asked.changed is not None:
+        command += ["-p", "tests.support.time_limit"]
+        env |= {"SHROFF_TEST_MINUTES": str(asked.minutes), "SHROFF_TEST_IN_ORDER": "1"}
     if folder:
         env.setdefault(DATA, str(folder.parent))
     compile_kernels(env)
@@ -83,6 +108,18 @@ def main() -> int:
     spare = f", {idle_s / took_s / (os.cpu_count() or 1):.0%} of it without work" if idle_s else ""
     print(f"{took_s / MINUTE_S:.1f} minutes{spare}; what each test cost: {times}", flush=True)
     return status.returncode
+
+
+def changed(base: str) -> list[str]:
+    """Say which tests the changes since a commit reach, and why; return their files, nearest first."""
+    from tools import reach
+    from tools.imports import ImportGraph
+
+    commit, files = reach.changed_files(ROOT, base)
+    print(f"{len(files)} files changed since {commit}:", flush=True)
+    plan = reach.plan(ImportGraph(ROOT), files, reach.changed_lines(ROOT, commit))
+    print(*plan.lines(), sep="\n", flush=True)
+    return plan.tests
 
 
 def read_idle_s(stat: Path = Path("/proc/stat")) -> float:

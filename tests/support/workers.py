@@ -31,6 +31,7 @@ import pytest
 from tests.support import forks
 
 COUNT: Final = "SHROFF_TEST_WORKERS"  # how many; without it a test runs where it was collected
+IN_ORDER: Final = "SHROFF_TEST_IN_ORDER"  # set if modules run in the order in which the run names them
 NAME: Final = "SHROFF_TEST_WORKER"  # of this process, if it is one
 AHEAD: Final = 3  # tests that a worker has: the one that runs, the next one, and one that saves it from waiting
 LAST: Final = 100  # tests: when no more are left none waits behind another that runs
@@ -198,6 +199,9 @@ def modules(items: Sequence[pytest.Item]) -> Iterator[list[int]]:
     So the workers end at nearly the same time. Modules that share what takes seconds to make are one, and begin.
     """
     found = [list(group) for _, group in groupby(range(len(items)), key=lambda number: items[number].path)]
+    if IN_ORDER in os.environ:
+        yield from found
+        return
     together = dict[str, list[int]]()
     for group in found:
         if shared := made_once(items[group[0]]):

@@ -1,0 +1,87 @@
+"""Faults are planted one at a time, never where they change nothing, and count only if a test that passed fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools.mutants import ROOMS, ROOT, Clone, batches, drawn, mutants
+
+SOURCE = '''"""A module with != in its text."""
+from typing import TYPE_CHECKING, Protocol
+if TYPE_CHECKING:
+    is_read = 1 < 2
+class Kept(Protocol):
+    def keep(self, times: int = 3) -> None: ...
+async def first(items, limit: int = 2, *, is_all=False):
+    if not items or limit > len(items):
+        return await items.one(limit + 1)
+    return limit if limit < 5 else 5
+WORDS = "a" + str(1)
+'''
+
+
+def test_each_kind_of_fault_is_planted_where_it_changes_something():
+    found = [(mutant.line, mutant.kind, mutant.before, mutant.after) for mutant in mutants("m.py", SOURCE)]
+
+    assert sorted(found) == [
+        (7, "default changed", "2", "3"),
+        (7, "default changed", "False", "True"),
+        (8, "boundary moved", ">", ">="),
+        (8, "comparison turned", ">", "<="),
+        (8, "condition dropped", " or limit > len(items)", ""),
+        (8, "condition turned", "or", "and"),
+        (8, "not lost", "not ", ""),
+        (9, "await lost", "await ", ""),
+        (9, "sign", "+", "-"),
+        (10, "comparison turned", "<", ">="),
+    ]
+
+
+def test_a_fault_is_one_change_of_the_text():
+    source = "def f(ü, b):\n    return ü == 'ü' and b is not None\n"
+    texts = {mutant.planted(source).splitlines()[1].strip() for mutant in mutants("m.py", source)}
+
+    assert texts == {
+        "return ü != 'ü' and b is not None",
+        "return ü == 'ü' and b is None",
+        "return ü == 'ü' or b is not None",
+        "return ü == 'ü'",
+    }
+
+
+def test_a_seed_draws_the_same_places_from_each_room_in_turn():
+    planted = drawn(ROOT, 7, len(ROOMS))
+
+    assert planted == drawn(ROOT, 7, len(ROOMS)) != drawn(ROOT, 8, len(ROOMS))
+    assert all(mutant.path.startswith(f"{room}/") for mutant, room in zip(planted, ROOMS, strict=True))
+
+
+def test_all_tests_are_in_one_batch():
+    tests = [f"tests/test_{number}.py" for number in range(150)]
+
+    assert [test for batch in batches(tests) for test in batch] == tests
+    assert list(batches([])) == []
+
+
+@pytest.mark.slow
+def test_a_fault_is_found_by_a_test_that_passes_without_it(tmp_path: Path):
+    clone = Clone.__new__(Clone)
+    clone.root = tmp_path / "clone"
+    (clone.root / "src").mkdir(parents=True)
+    (clone.root / ".venv").symlink_to((ROOT / ".venv").resolve())
+    (clone.root / "pytest.ini").write_text("[pytest]\nmarkers = server\n    long\n")
+    source = "def is_large(value):\n    return value > 3 and value != 5\n"
+    (clone.root / "src" / "m.py").write_text(source)
+    (clone.root / "test_red.py").write_text("def test_never():\n    assert False\n")
+    (clone.root / "test_m.py").write_text("from m import is_large\ndef test_m():\n    assert not is_large(3)\n")
+    by_kind = {mutant.kind + mutant.after: mutant for mutant in mutants("src/m.py", source)}
+    moved, lost = by_kind["boundary moved>="], by_kind["condition dropped"]
+    outcomes = [clone.judge(mutant, ["test_red.py", "test_m.py"], 60) for mutant in (moved, lost)]
+
+    assert [(outcome.is_found, outcome.test) for outcome in outcomes] == [
+        (True, "test_m.py::test_m"),
+        (False, "1 of 2 files of tests pass"),
+    ]
+    assert (clone.root / "src" / "m.py").read_text() == source
