@@ -60,13 +60,22 @@ def differences(definitions: Definitions, history: Sequence[LogEvent], random: R
         answers = scored.foresee(asked + asked_of(random, history, at))
         if state_of(scored) != state_of(plain):
             found.append(f"state at {at}")
-        (taken,) = scored.write([sent])
-        plain.write([sent])
+        (taken,) = plain.write([sent])
+        found += differences_beside(scored, logs[0], sent, asked_of(random, history, at))
         if asked and answers[0] != taken:
             found.append(f"score of event {at}: {answers[0]}, and its answer: {taken}")
     if everything(logs[0]) != everything(logs[1]):
         found.append("logs")
     return found
+
+
+def differences_beside(writer: Writer, log: MemoryLog, sent: Submission, asked: Sequence[Submission]) -> list[str]:
+    """Commit an event, and compare scores while it is committed with scores behind the commit."""
+    prepared = writer.prepare([sent])
+    beside = writer.foresee(asked, (log, prepared))
+    writer.commit(prepared)
+    behind = writer.foresee(asked)
+    return [f"score beside a commit: {one}, and {two}" for one, two in zip(beside, behind, strict=True) if one != two]
 
 
 @QUICK

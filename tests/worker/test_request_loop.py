@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
+from msgspec.json import decode as from_json
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.errors import StorageError
 from shroff.log.columns.lines import LIVE_MIN
 from shroff.log.writer import Writer
+from shroff.streams.log import Batch
+from shroff.worker import request_loop, writer_tasks
 from shroff.worker.request_queue import PendingRequest, RequestQueue
+from shroff.worker.writer_tasks import ScoreQueue
+from tests.support.patience import PATIENCE_S
 from tests.support.projects import FILES
 
 WAITS_S = 120.0
@@ -110,3 +115,57 @@ def test_of_lists_behind_an_event_that_the_program_fails_at_none_is_refused(tmp_
     assert first == ["refused"]
     assert lists == [["decided"] * LIVE_MIN] * 2
     assert [len(item) for item in served.prepared] == [1, 1 + LIVE_MIN, LIVE_MIN]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_score_is_answered_while_a_batch_is_flushed_to_the_disk(fails, tmp_path, monkeypatch):
+    served, append = Served(tmp_path / "bank", monkeypatch, 1), SqliteLog.append
+    monkeypatch.setattr(writer_tasks, "is_ready_to_foresee", lambda: True)
+    monkeypatch.setattr(request_loop, "SLOW_S", 0.0)
+    queue, order = (
+        ScoreQueue(
+            lambda requests: [request.told() for request in requests],
+            served.queue.wake,
+            print,
+            served.project.log.reading,
+            waiting_max=10,
+            age_s_max=WAITS_S,
+        ),
+        list[str](),
+    )
+
+    def scored() -> PendingRequest:
+        done = Event()
+        event = {"id": "new", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "5.00"}
+        given = {"source": "http", "place": "", "raw": b"", "is_strict": True}
+        submission = served.project.taking.intake(keeps_hashes=False).submit("payment", event, **given)
+        request = PendingRequest([submission], served.reader, done.set)
+        queue.put(request)
+        assert done.wait(PATIENCE_S)
+        return request
+
+    def appended(log: SqliteLog, batch: Batch) -> None:
+        if batch.records and batch.records[0].kind == "event" and not order:
+            document = from_json(scored().answers[0].document)
+            order.append(f"score at {document['as_of_seq']}")
+            if fails:
+                raise StorageError("the disk is full")
+            append(log, batch)
+            order.append(f"committed to {log.last_seq()}")
+        else:
+            append(log, batch)
+
+    monkeypatch.setattr(SqliteLog, "append", appended)
+    served.queue.open(served.reader)
+    queue.line.open(served.reader)
+    given = served.queue, lambda _: served.reader, queue.attend
+    with served.project.live.answerer(*given, scores=queue, stop=served.stop) as answerer:
+        deciding = Thread(target=answerer.run)
+        deciding.start()
+        scored()  # from now on scores are expected
+        served.post()
+        deciding.join(PATIENCE_S)
+
+    assert not deciding.is_alive()
+    assert [seq for _, seq in served.answered()] == [*range(2, LIVE_MIN + 2)]
+    assert order[1:] == ([] if fails else [order[0].replace("score at", "committed to")])

@@ -289,13 +289,24 @@ class Writer:
         found.seq, found.holder = self._seq, self._holder(self._drafted().watermark_ms)
         return found
 
-    def foresee(self, submissions: Sequence[Submission]) -> list[Answer]:
+    def foresee(self, submissions: Sequence[Submission], beside: tuple[Log, Prepared] | None = None) -> list[Answer]:
         """Return the answer that each submission would have if it came alone now. Nothing moves and nothing is written.
+
+        Args:
+            beside: While a batch is committed on another thread: a log to look things up in, which is not the
+                writer's, and the batch. Refusals do not name the event that holds the watermark then.
 
         Raises: StateError as `look_up`; then no state is lost.
         Cost: that of deciding each, and one look-up for all.
         """
-        known, state = self.look_up(submissions), self._drafted()
+        state = self._drafted()
+        if beside is None:
+            known = self.look_up(submissions)
+        else:
+            log, prepared = beside
+            coming, types = prepared.batch, state.records
+            known = look_up(submissions, log, coming, types, has_waiting=False, has_late=self._has_late)
+            known.seq = self._seq
         known.waiting = {}  # labels that wait follow their event, so they change nothing of its answer
         engine = cast("Engine", _Foreseeing(state.engine))
         found: list[Answer] = []

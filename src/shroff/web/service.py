@@ -213,6 +213,7 @@ class Service:
                 self.writer.queue,
                 self._begun,
                 self.writer.between,
+                scores=self.writer.scores,
                 stands_by=self.options.stands_by,
                 stop=self._stop,
                 tell=self.tell,

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from threading import Event
 from typing import NamedTuple
 
+from shroff.errors import ShroffError
 from shroff.events.intake import Submission
 from shroff.log.columns.lines import together
 from shroff.log.writer import Prepared, Writer
@@ -30,9 +32,11 @@ from shroff.worker.serving.poison_search import RequestError, unmeant_as
 from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
 from shroff.worker.serving.source_loop import LeaderTerm
 from shroff.worker.serving.worker import Leader, Leading, Workplace
+from shroff.worker.writer_tasks import ScoreQueue
 
 IDLE_S = 0.05  # how long one waits for a request, and how often the inbox is looked into
 POLL_S = 0.01  # how long one waits for a request where there is a source to be asked as well
+SLOW_S = 0.005  # a commit after which scores do not wait for the next: for shorter ones a second thread costs more
 PATIENCE_S = 15.0  # for which a request waits while the log is away
 AWAY = "the log was unavailable for too long; send the events again with the same ids"
 RESTARTS = "the service is restoring its state"
@@ -46,10 +50,12 @@ class ServiceHooks(NamedTuple):
     Args:
         begun: Told of the writer when this process begins to lead; gives what reads requests from then on.
         between: Called between batches and some twenty times a second, on the thread of the log.
+        scores: Requests that are answered while a batch is flushed to the disk, too.
     """
 
     begun: Callable[[Writer], object]
     between: Asked
+    scores: ScoreQueue | None = None
 
 
 class RequestLoop:
@@ -66,6 +72,9 @@ class RequestLoop:
         log, writer, work, careful, tell = term.log, term.writer, term.work, term.careful, term.tell
         self._log, self._writer, self._inbox, self._queue, self._hooks = log, writer, term.inbox, queue, hooks
         self._work, self._poison = work, careful
+        careful.commit = self._commit
+        self._flushing: tuple[ThreadPoolExecutor, Log] | None = None  # commits beside scores, which ask this log
+        self._commit_s = 0.0
         self._held = ExitStack()
         self._outflow = Outflow(log, term.delivering, self._held, tell)
         self._saving = SnapshotSchedule(writer, None if feed is None else feed.source, work, term.options, tell)
@@ -121,6 +130,20 @@ class RequestLoop:
         self._log.maintain()
         return True
 
+    def _commit(self, writer: Writer, prepared: Prepared) -> None:
+        """Commit a batch; if scores are wanted and commits take long, on another thread, and answer them meanwhile."""
+        scores, commit_s = self._hooks.scores, self._commit_s
+        if scores is None or self._flushing is None or commit_s < SLOW_S or not scores.are_wanted:
+            writer.commit(prepared)
+        else:
+            thread, log = self._flushing
+            flushed = thread.submit(writer.commit, prepared)
+            try:
+                scores.attend_beside(writer, (log, prepared), flushed)
+            finally:
+                flushed.result()
+        self._commit_s = prepared.commit_s
+
     def _trace(self, parts: Sequence[Part], prepared: Prepared, committed_s: float) -> None:
         found, number = list[TracedEvent](), 0
         for request, start, stop in parts:
@@ -144,6 +167,7 @@ class RequestLoop:
         now_s = time.monotonic()
         if not is_busy or now_s - self._looked_s >= IDLE_S:
             self._looked_s = now_s
+            self._prepare_scores()
             if self._inbox.has_requests():
                 with unmeant_as(RequestError):
                     self._inbox.serve()
@@ -154,6 +178,15 @@ class RequestLoop:
             self._saving.attend(now_s, _nothing, is_searching=self._poison.is_on)
         self._hooks.between(self._writer, self._log)
         self._work.seq = self._writer.seq  # also what the inbox and others brought
+
+    def _prepare_scores(self) -> None:
+        """Open what scores beside a commit need, once somebody wants scores."""
+        scores = self._hooks.scores
+        if scores is None or self._flushing is not None or not scores.are_wanted:
+            return
+        with suppress(ShroffError):  # until it can be opened, scores wait for commits
+            log = self._held.enter_context(scores.reading())
+            self._flushing = self._held.enter_context(ThreadPoolExecutor(1, thread_name_prefix="commit")), log
 
 
 class RequestLeader(Leader):

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from shroff.worker.serving.delivery import Tended
     from shroff.worker.serving.live_feed import SourceFeed
     from shroff.worker.serving.worker import Leader, Worker
+    from shroff.worker.writer_tasks import ScoreQueue
 
 NO_SOURCE = (
     "this project has no live source. Name one with 'shroff run --from kafka://localhost:9092/payments', or write it "
@@ -126,6 +127,7 @@ class WorkerRuns(ProjectPart):
         begun: Callable[[Writer], object],
         between: Callable[[Writer, Log], None],
         *,
+        scores: ScoreQueue | None = None,
         stands_by: bool = False,
         stop: Event | None = None,
         tell: Tell = unheard,
@@ -149,7 +151,7 @@ class WorkerRuns(ProjectPart):
         with ExitStack() as held:
             feed = self._feed(place, held, tell) if reads_source else None
             _tell_remarks(definitions, [system for _, system in self._systems.all_read] if feed else [], tell)
-            hooks = ServiceHooks(begun, between)
+            hooks = ServiceHooks(begun, between, scores)
             answerer = RequestLeader(place, posts, hooks, options, stop=stop, tell=tell, feed=feed)
             held.enter_context(BackgroundTasks(self._chores(snapshots, answerer), tell))
             yield answerer

@@ -44,7 +44,7 @@ class WriterClient:
         limits, self._service, self._project = service.options.limits, service, service.project
         self.queue = RequestQueue(self._answered, waiting_max=limits.waiting_max, age_s_max=limits.age_s_max)
         self.tasks = WriterTasks()
-        told = self._answered, self.queue.wake, service.tell
+        told = self._answered, self.queue.wake, service.tell, self._project.log.reading
         self.scores = ScoreQueue(*told, waiting_max=limits.scores_waiting_max, age_s_max=limits.age_s_max)
         self.reader: RequestReader | None = None
         self._label_reader: RequestReader | None = None

@@ -55,11 +55,14 @@ class PoisonSearch:
 
     Args:
         size: Of batches as long as nothing is suspected.
+
+    `commit` is how batches are committed.
     """
 
     def __init__(self, size: int) -> None:
         self._full, self._size, self._left, self._in_a_row = size, size, 0, 0
         self.unwanted: dict[tuple[str, str], str] = {}
+        self.commit: Callable[[Writer, Prepared], None] = Writer.commit
         self.found = 0
 
     @property
@@ -100,7 +103,7 @@ class PoisonSearch:
         """Decide, commit and count a batch at once. Raises: SuspectError; whatever the log raises."""
         with unmeant_as(partial(SuspectError, submissions)):
             prepared = writer.prepare(submissions, offsets=offsets, known=writer.look_up(submissions))
-            writer.commit(prepared)
+            self.commit(writer, prepared)
         work.counts.add(prepared, len(submissions))
         work.batches += 1
         work.seq += len(prepared.batch.records)
