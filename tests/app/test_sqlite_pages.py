@@ -12,7 +12,7 @@ import pytest
 
 from shroff.app.backups.sqlite_pages import PageChanges, PagePosition, SqlitePages, apply_pages
 from shroff.errors import StorageError
-from tests.support.effort import times
+from tests.support.effort import long_after
 
 STEPS = 60
 KINDS = ("write", "write", "write", "passive", "restart", "truncate", "copy", "copy", "copy", "delete", "reopen")
@@ -68,7 +68,7 @@ def write(draw: random.Random, writer: sqlite3.Connection) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(times(6, 300)))
+@pytest.mark.parametrize("seed", long_after(6, range(300)))
 def test_a_copy_by_pages_is_the_file_whatever_its_writers_do(seed: int, tmp_path: Path) -> None:
     draw, source = random.Random(seed), tmp_path / "source.db"
     writers = [connected(source), connected(source)]

@@ -220,7 +220,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 def test_no_body_fails_the_service(service):
     with service.client() as client:
 
-        @settings(FUZZED, max_examples=times(60, 250))
+        @settings(FUZZED, max_examples=60)
         @given(st.sampled_from(POSTED), st.sampled_from(TYPES), bodies())
         def ask(path: str, media_type: str, body: bytes) -> None:
             answer = client.post(path, content=body, headers={"content-type": media_type})

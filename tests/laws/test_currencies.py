@@ -21,7 +21,7 @@ from shroff.lake.rows import field_columns
 from shroff.language.types import PLACES
 from shroff.log.columns import file_runs
 from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom
-from tests.support.effort import times
+from tests.support.effort import long_after
 from tests.support.projects import write_files
 
 CODES = "EUR GBP USD PLN JPY KRW ISK KWD BHD TND CHF CZK".split()
@@ -138,7 +138,7 @@ def written(folder, kind: str, events: list[dict[str, str | None]]):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(times(1, 12)))
+@pytest.mark.parametrize("seed", long_after(1, range(12)))
 def test_every_way_in_gives_the_same_bytes_and_the_exact_amount(tmp_path, seed, monkeypatch):
     lines, converted = list[int](), ReadLines.converted
 
@@ -148,7 +148,7 @@ def test_every_way_in_gives_the_same_bytes_and_the_exact_amount(tmp_path, seed, 
 
     monkeypatch.setattr(ReadLines, "converted", noted)
     monkeypatch.setattr(file_runs, "COLUMNS_MIN", 64)
-    events, rates = events_of(seed, times(700, 3_000)), rates_of(seed)
+    events, rates = events_of(seed, 700), rates_of(seed)
     files = FILES | {"tables/fx.csv": table_of(rates)}
     found = {}
     for kind in ("one by one", "jsonl", "csv", "parquet", "avro"):

@@ -19,7 +19,7 @@ from shroff.runtime.values import replace
 from tests.laws.projects import START_MS, event_of, history_of, project
 from tests.laws.test_batch import by_batch
 from tests.laws.test_engines import BATCHES, Values, by_columns, by_definition, by_engine
-from tests.support.effort import times
+from tests.support.effort import long_after
 
 POINTS: Final = 6  # where the values of a payment have its points
 
@@ -95,7 +95,7 @@ def mismatches(seed: int, length: int) -> Counter[str]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("many")
-@pytest.mark.parametrize("seed", range(times(4, 200)))
+@pytest.mark.parametrize("seed", long_after(4, range(200)))
 def test_an_account_and_a_look_at_each_link_value_give_the_same(seed: int):
     assert not mismatches(seed, 150)
 

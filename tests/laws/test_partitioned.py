@@ -28,7 +28,7 @@ from tests.laws.projects import computing_project, histories, history_of, some_c
 from tests.laws.test_batch import SIZES, columns_of, parts_of
 from tests.laws.test_engines import Made, Texts
 from tests.support.backends import HereBackend
-from tests.support.effort import examples, long_after, times
+from tests.support.effort import examples, long_after
 
 LAW = settings(max_examples=examples(60))
 Found = dict[tuple[str, str], tuple[list[object], list[bool]]]
@@ -153,7 +153,7 @@ def test_many_events_of_hot_keys_and_stacked_features_agree():
         "  here: count(payment where payment.country == this.country) over 10ms delayed 3ms\n"
         "  frauds: count(label where label.verdict == 'fraud')\n"
     )
-    history = history_of(1, times(350, 1_000))
+    history = history_of(1, 350)
     truth = whole(definitions, history)
 
     assert len(truth) > 8

@@ -14,7 +14,7 @@ from shroff.project.definitions import computed_of
 from tests.laws.projects import START_MS, event_of, history_of, project
 from tests.laws.test_batch import by_batch
 from tests.laws.test_engines import BATCHES, by_definition, by_engine
-from tests.support.effort import quickest_s, times
+from tests.support.effort import long_after, quickest_s
 
 FEATURES = """
 card:
@@ -72,7 +72,7 @@ def mismatches(seed: int, features: str = FEATURES, length: int = 60) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(times(4, 200)))
+@pytest.mark.parametrize("seed", long_after(4, range(200)))
 def test_all_engines_give_what_the_definition_gives(seed: int):
     assert mismatches(seed) == 0
     assert mismatches(seed, TIMES) == 0, "in kernels, some looks from a time on"

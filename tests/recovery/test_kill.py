@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.log.sqlite import STEPS
-from tests.support.effort import times
+from tests.support.effort import long_after, times
 from tests.support.kill import KillSwitch
 
 from .harness import Contents, contents, ingest_in_a_process, make_project, write_events
@@ -18,7 +18,7 @@ from .harness import Contents, contents, ingest_in_a_process, make_project, writ
 EVENTS = 1_200
 STEP_KILLS = times(1, 10) * len(STEPS)  # in each round
 RANDOM_KILLS = times(2, 40)
-SEEDS = range(10, 10 + times(1, 3))
+SEEDS = long_after(1, range(10, 13))
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ smoke = (
 
 EVENTS = 300
 PARTS = 4
-TORN_SEEDS = range(50, 50 + times(1, 3))
+TORN_SEEDS = long_after(1, range(50, 53))
 TORN_IMAGES = times(10, 50)  # for each seed
 SECOND_LOSSES = times(1, 6)
 SECOND_IMAGES = 8  # for each of those

@@ -14,7 +14,6 @@ from shroff.app import project_log
 from shroff.log.state import snapshots
 from shroff.streams.snapshots import STEPS, Snapshots
 from shroff.worker.ingest import ingest
-from tests.support.effort import times
 from tests.support.kill import KillSwitch
 
 from .harness import BATCH_SIZE, Contents, contents, in_a_process, make_project, write_events
@@ -22,7 +21,7 @@ from .harness import BATCH_SIZE, Contents, contents, in_a_process, make_project,
 smoke = ("test_kills_while_state_is_saved_change_nothing", "test_saved_state_is_what_a_start_goes_on_from")
 
 EVENTS = 1_200
-RUNS = times(12, 24)
+RUNS = 12
 
 
 @pytest.fixture(scope="module")
