@@ -6,10 +6,13 @@ import pytest
 
 from shroff import config
 from shroff.app import project as app
-from shroff.app.rules.table_operations import InitTable, ShowTable, ShowTables, UnknownTableError
-from shroff.errors import UsageError
+from shroff.app.rules.table_operations import InitTable, PutTable, ShowTable, ShowTables, UnknownTableError, with_table
+from shroff.errors import DefinitionError, UsageError
+from shroff.people.store import rows_of
 from tests.support.projects import write_files
 from tests.support.webs import Asker, Browser, run
+from tests.web.test_people import call, send
+from tests.web.test_two_people import second
 
 EVENTS = (
     "payment:  # what we decide\n  id: id\n  time: at\n  decide: true\n"
@@ -159,9 +162,76 @@ def test_the_screen_shows_the_row_of_a_value_versions_and_what_is_wrong(looked_u
     run(looked_up.context.paths.folder, steps)
 
 
+ROWS = "merchant,country,risk,seen\nm-1,DE,0.25,3\nm-2,,0.5,4\n"
+
+
 @pytest.mark.slow
-def test_the_screen_of_no_tables_says_how_to_declare_one(bank):
-    async def steps(_: Asker, browser: Browser) -> None:
-        assert b"shroff tables init ip" in (await browser.get("/tables")).body
+def test_a_table_is_made_and_its_rows_are_replaced_on_the_screen(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        def country() -> str | None:
+            found = asks.service.project.definitions.reference.tables["merchants"]
+            return found.value("country", "m-1", 0)
+
+        event = {"id": "1", "at": "2026-01-05T08:00:00Z", "card": "c", "amount": "1.00"}
+        assert (await call(browser, "POST", "/api/v1/events/payment", [event])).status == 200
+        assert b"Create table" in (await browser.get("/tables")).body
+        for wrong, says in (
+            ({"name": "Shops", "csv": ROWS}, b"is no name"),
+            ({"name": "shops", "csv": ""}, b"is no name"),
+            ({"name": "shops", "csv": ROWS, "columns": "country text"}, b"is not such as"),
+            ({"name": "shops", "csv": ROWS, "key_type": "rhyme"}, b"rhyme"),
+            ({"name": "shops", "csv": f"{ROWS}m-3,DE,high,4\n", "columns": "risk: number(2)"}, b"Line 4 of tables"),
+        ):
+            refused = await send(browser, "/tables", **wrong)
+            assert (refused.status, says in refused.body) == (422, True), wrong
+            assert b"m-1" in refused.body or not wrong["csv"], "what was typed stays"
+        made = await send(browser, "/tables", name="merchants", csv=ROWS)
+        assert (made.status, made.headers["location"]) == (303, "/tables/merchants?said=done")
+        declared = "merchants: { merchant: text, country: text?, risk: number(2), seen: integer }"
+        assert declared in (bank / "events.yaml").read_text()
+        assert country() == "DE"
+
+        lacking = await send(browser, "/tables/merchants", csv="merchant,country\nm-1,FR\n")
+        assert (lacking.status, b"lacks the column risk" in lacking.body) == (422, True)
+        replaced = await send(browser, "/tables/merchants", csv=ROWS.replace("DE", "FR"))
+        assert (replaced.status, replaced.headers["location"]) == (303, "/tables/merchants?said=done")
+        assert country() == "FR"
+        rows = [row for row in rows_of(asks.service.desk.store) if row.action == "table.change"]
+        assert [(row.name, row.subject) for row in rows] == [("ann", "table merchants")] * 2
 
     run(bank, steps)
+
+
+@pytest.mark.slow
+def test_a_second_person_approves_rows_that_they_can_see(bank):
+    write_files(bank, {"shroff.yaml": "shroff: 1\nname: bank\nmoney: EUR\nsecond_person: [lists]\n"})
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        other = await second(asks)
+        assert (await send(browser, "/tables", name="merchants", csv=ROWS)).status == 403
+        assert not (bank / "tables/merchants.csv").exists()
+        (waiting,) = (await call(other, "GET", "/api/v1/approvals")).json()["approvals"]
+        assert waiting["says"] == "act tables put, name merchants, csv of 3 lines, key_type text"
+        shown = (await other.get("/approvals")).body
+        assert b"<code>m-1,DE,0.25,3</code>" in shown
+        done = await send(other, f"/approvals/{waiting['etag']}", do="approve", note="as the scheme says")
+        assert b"merchants has 2 rows" in done.body
+        assert (bank / "tables/merchants.csv").read_text() == ROWS
+        (row,) = (row for row in rows_of(asks.service.desk.store) if row.action == "table.change")
+        assert (row.name, "asked_by" in (row.after or "")) == ("ben", True)
+
+    run(bank, steps)
+
+
+def test_a_table_whose_rows_are_no_csv_is_not_replaced(bank):
+    write_files(bank, {"events.yaml": with_table(EVENTS, "ip", "{ network: network, country: text }")})
+    (bank / "tables").mkdir()
+    (bank / "tables/ip.mmdb").write_bytes(b"x")
+    with pytest.raises((UsageError, DefinitionError)):
+        app.open(bank).run(PutTable(name="ip", csv=TABLE))
+    assert [file.name for file in (bank / "tables").iterdir()] == ["ip.mmdb"]
+
+
+def test_columns_of_a_declared_table_are_not_given_again(looked_up):
+    with pytest.raises(UsageError, match="leave out key and columns"):
+        looked_up.run(PutTable(name="codes", csv=CODES, columns="level: integer"))

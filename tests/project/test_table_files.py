@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.app import project as app
+from shroff.app.rules.table_operations import with_table
 from shroff.errors import DefinitionError, Problem, StorageError, UsageError
 from shroff.events.loader import load_events
 from shroff.language.lookups.table import LookUpTable
@@ -420,6 +421,19 @@ def test_a_mapping_that_reads_no_table_takes_a_changed_one_at_once(bank):
     (bank / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",PL,"))
 
     check_inputs_unchanged(before, app.open(bank).definitions)
+
+
+def test_a_running_writer_takes_a_new_table_at_once_but_no_other_shape_of_one(bank):
+    before = app.open(bank).definitions
+    events = (bank / "events.yaml").read_text()
+    written(bank, {"events.yaml": with_table(events, "m", "{ a: text, b: text }"), "tables/m.csv": "a,b\n1,2\n"})
+    with_m = app.open(bank).definitions
+
+    check_inputs_unchanged(before, with_m)
+
+    written(bank, {"events.yaml": with_table(events, "m", "{ a: text, b: integer }")})
+    with pytest.raises(UsageError):
+        check_inputs_unchanged(with_m, app.open(bank).definitions)
 
 
 def test_a_packed_table_with_any_bit_changed_is_made_again_from_the_content(bank):

@@ -29,9 +29,17 @@ NEAR = 4_096  # places that may be left to fold between two batches: 50 ms
 
 
 def check_inputs_unchanged(before: Definitions, now: Definitions) -> None:
-    """Raises: UsageError where events would be read in another way: those on their way were read in the old one."""
+    """Raises: UsageError where events would be read in another way: those on their way were read in the old one.
+
+    A table that is new is read by none of them: a mapping that reads it is another mapping.
+    """
     settings = replace(now.settings, lateness_ms=before.settings.lateness_ms)
-    if before.events != now.events or before.settings != settings:
+    known = before.events.tables.keys()
+    tables, keys = (
+        {name: part for name, part in parts.items() if name in known}
+        for parts in (now.events.tables, now.events.table_keys)
+    )
+    if before.events != replace(now.events, tables=tables, table_keys=keys) or before.settings != settings:
         raise UsageError(
             "events.yaml, shroff.yaml or a table that a mapping reads was changed since the process that writes the "
             "log was started, and it reads its input as they were then. Start it again: the project's files become "

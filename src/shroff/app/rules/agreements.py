@@ -200,7 +200,9 @@ class Agreements(ProjectPart):
             words = f"a second person approves changes of {kind} here (shroff.yaml: second_person)"
             raise NotAllowedError(f"{words}, so this works only in the service")
         wanted = {name: value for name, value in change.items() if name not in OWN}
-        says = ", ".join(f"{name} {value}" for name, value in wanted.items() if value)
+        lines = {name: f"{value}".count("\n") for name, value in wanted.items()}  # a whole file is too long for words
+        said = {name: f"of {lines[name]} lines" if lines[name] else value for name, value in wanted.items()}
+        says = ", ".join(f"{name} {value}" for name, value in said.items() if value)
         if not self.agrees(subject, wanted, says):
             raise WaitsError("requested; it takes effect when another person does the same within 7 days")
         with self.approved(subject, wanted) as asked:

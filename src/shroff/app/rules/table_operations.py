@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 import numpy as np
 
 from shroff import config
 from shroff.app.live.deployment import row_differences
 from shroff.app.people import ProjectPeople
+from shroff.app.project_files import checked_with
 from shroff.errors import RefusalError, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.events.loader import load_events
 from shroff.language.expression import Lookup, Node, walk
+from shroff.language.loader import NAME
 from shroff.language.values import parse_time, show
 from shroff.language.yaml import text as yamltext
 from shroff.log.history import changed_by, control_at
-from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, group, operation
+from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, Param, group, operation
+from shroff.people.access import Right
 from shroff.people.store import AuditFilter
-from shroff.project.reference import parse_cell
+from shroff.project.reference import csv_rows, parse_cell
 from shroff.project.table_files import FOLDER, is_table, table_file, table_name
 from shroff.runtime.texts import headed, many, table
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
+    from shroff.app.proposals.profile import FileColumn
+    from shroff.operations.declaration import AskedBy
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log
 
 VERSIONS_MAX = 50
 APPLIED_WITHIN_MS = 600_000  # between the record of who applied files and the version that came of it
 EVENTS = "events.yaml"
+ROWS_BYTES_MAX = 8 * 1024 * 1024
+WRITTEN = "The table is written; it becomes active with the next command that writes."
+_COLUMN = re.compile(r"([a-z][a-z0-9_]*)\s*:\s*([a-z ]+(?:\([\w, .-]*\))?\??)\s*(?:,|$)")
 _KINDS: Final[Mapping[str, tuple[str, str, str]]] = {  # columns, header of the file, where such files are to be had
     "ip": (
         "{ network: network, country: text from country.iso_code }",
@@ -141,6 +150,115 @@ def init_table(project: Project, request: InitTable) -> DeclaredTable:
         config.write_text(paths.folder / file, f"{header}\n")
         config.write_text(paths.folder / EVENTS, changed)
     return DeclaredTable(files=[EVENTS, file], source=source)
+
+
+class PutTable(OperationRequest["TableChange"]):
+    """The rows of a table, and the columns of a new one.
+
+    Args:
+        name: The table.
+        csv (FILE): CSV whose first line names the columns.
+        key: Column by which a value finds its row.  [default: the first one]
+        key_type: How: by an equal text or integer, by the longest prefix or suffix, or by the smallest network.
+        columns: The other columns and their types, such as 'country: text?, since: time'.  [default: those of the file]
+    """
+
+    name: str
+    csv: Annotated[str, Param(is_file=True)]
+    key: str = ""
+    key_type: Literal["text", "integer", "prefix", "suffix", "network"] = "text"
+    columns: str = ""
+
+
+class TableChange(OperationAnswer):
+    """The rows that a table has now; `why_not` says why they are not active yet."""
+
+    name: str
+    rows: int
+    is_new: bool
+    why_not: str | None
+    NEXT: ClassVar = ("shroff tables list",)
+
+    def text(self) -> str:
+        state = f"not active yet: {self.why_not}" if self.why_not else "active from the next event on"
+        return f"{self.name} has {many(self.rows, 'row')}, {state}."
+
+
+@operation(
+    "tables put",
+    right="edit:lists",
+    http="PUT /tables/{name}",
+    schema="TableRows",
+    body_bytes_max=ROWS_BYTES_MAX,
+    of_two="lists",
+)
+def put_table(project: Project, asked_by: AskedBy, request: PutTable) -> TableChange:
+    """Create a look-up table from a CSV file, or replace all rows of one, and make that active.
+
+    A new table is declared in events.yaml, which takes the right to edit rules.
+
+    Examples:
+        shroff tables put ip networks.csv --key-type network
+        shroff tables put merchants merchants.csv --columns 'country: text?, risk: number(2)'
+    """
+    context, name = project.context, request.name
+    with config.editing(context.paths):
+        context.reload()
+        files = config.read_files(context.paths.folder, [])
+        file, declared = table_file(name, files), project.definitions.events.tables
+        if name in declared and (not file.endswith(".csv") or request.key or request.columns):
+            what = (
+                f"the rows of {name} are in {file}: replace that file"
+                if not file.endswith(".csv")
+                else (f"events.yaml has the columns of {name}: leave out key and columns")
+            )
+            raise UsageError(f"{what}. Nothing was changed.")
+        rows = request.csv.removeprefix("\ufeff")
+        changes = {file: rows}
+        if name not in declared:
+            context.who.require(Right.EDIT_RULES)
+            changes[EVENTS] = with_table(files.get(EVENTS, ""), name, _columns(request, rows))
+        now = checked_with(context, changes)
+        count = len(now.reference.tables[name])
+        told = {"rows": count, "file": file, **({"asked_by": asked_by} if asked_by else {})}
+        project.people.record("table.change", f"table {name}", None, told)
+        for path, text in changes.items():
+            (context.paths.folder / path).parent.mkdir(exist_ok=True)
+            config.write_text(context.paths.folder / path, text)
+    context.reload()
+    why_not = project.requests.put_in_force(WRITTEN, [*changes], rows_alone=False)
+    return TableChange(name=name, rows=count, is_new=name not in declared, why_not=why_not or None)
+
+
+def _columns(request: PutTable, rows: str) -> str:
+    """The columns of a new table as events.yaml has them. Raises: UsageError."""
+    from shroff.app.proposals.profile import FileColumn
+
+    header, lines = csv_rows(table_file(request.name, ()), rows, [])
+    cells, key = [row for _, row in lines], request.key or next(iter(header), "")
+    found = dict(_COLUMN.findall(request.columns))
+    if _COLUMN.sub("", request.columns).strip():
+        raise UsageError(f"columns: {request.columns!r} is not such as 'country: text?, since: time'.")
+    if wrong := [name for name in (request.name, key, *header) if not NAME.fullmatch(name)]:
+        raise UsageError(
+            f"{wrong[0]!r} is no name: tables and columns have small letters, digits and _; commas separate columns."
+        )
+    for number, name in enumerate(header if not found else ()):
+        column = FileColumn((name,), [row[number] if number < len(row) else "" for row in cells], "")
+        column.measure("")
+        found[name] = f"{_type_of(column)}{'' if column.is_full else '?'}"
+    found.pop(key, None)
+    return f"{{ {', '.join(f'{name}: {type_}' for name, type_ in {key: request.key_type, **found}.items())} }}"
+
+
+def _type_of(column: FileColumn) -> str:
+    if column.is_boolean:
+        return "boolean"
+    if column.is_whole:
+        return "integer"
+    if column.is_number:
+        return f"number({column.places})"
+    return "time" if column.is_time else "text"
 
 
 def with_table(text: str, name: str, columns: str) -> str:

@@ -91,6 +91,7 @@ async def show(service: Service, request: Request, mistake: str = "", done: str 
         users={user.name: user for user in users},
         approvers=lambda change: approvers(users, right_of(change), authors[change["etag"]]),
         reviews=reviews,
+        rows={approval.tag: approval.change["csv"].splitlines() for approval in asked if "csv" in approval.change},
         me=request.who.name,
         mistake=mistake,
         done=done,

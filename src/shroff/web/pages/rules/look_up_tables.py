@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from starlette.responses import Response
 
-from shroff.app.rules.table_operations import ShowTable, ShowTables
-from shroff.errors import UsageError
+from shroff.app.rules.table_operations import PutTable, ShowTable, ShowTables
+from shroff.errors import DefinitionError, RefusalError, UsageError
 from shroff.people.access import Right
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.renderer import page
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
@@ -20,15 +21,38 @@ if TYPE_CHECKING:
 DIFFERENCE_MAX = 500  # rows of a version that a page shows
 
 
-async def show(service: Service, request: Request) -> Response:
-    """All tables."""
+async def show(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
+    """All tables, and a form for a new one."""
     found = await service.run(request, ShowTables())
-    return await page(service, request, "tables.html", tables=found.tables)
+    return await page(service, request, "tables.html", tables=found.tables, mistake=mistake, form=form)
 
 
-async def show_one(service: Service, request: Request) -> Response:
+async def put(service: Service, request: Request) -> Response:
+    """Create a table, or replace the rows of the one that the address names."""
+    form = await request.form()
+    name = request.path_params.get("table", "")
+    fields = {field: form[field].strip() for field in ("key", "key_type", "columns") if form[field].strip()}
+    try:
+        wanted = msgspec.convert({"name": name or form["name"].strip(), "csv": form["csv"], **fields}, PutTable)
+        done = await service.run(request, wanted)
+    except RefusalError:
+        raise
+    except DefinitionError as error:
+        problem = error.problems[0]
+        line = f"Line {problem.line} of {problem.file}: " if problem.line else ""
+        mistake = (
+            f"{line}{sentence(problem.message)} {sentence(problem.hint) if problem.hint else ''} Nothing was changed."
+        )
+    except (UsageError, msgspec.ValidationError) as error:
+        mistake = sentence(str(error))
+    else:
+        return see_other(f"/tables/{done.name}?said={'waits' if done.why_not else 'done'}")
+    return await (show_one if name else show)(service, request, mistake, form)
+
+
+async def show_one(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
     """A table, with the row that a value gives and the rows that a version changed."""
-    query, name, mistake = request.query_params, request.path_params["table"], ""
+    query, name = request.query_params, request.path_params["table"]
     value, at, seq = query.get("q", "").strip(), query.get("at", "").strip(), query.get("seq", "")
     number = int(seq) if seq.isascii() and seq.isdecimal() and len(seq) < 19 else 0
     try:
@@ -47,11 +71,14 @@ async def show_one(service: Service, request: Request) -> Response:
         at=at,
         number=number,
         mistake=mistake,
+        form=form,
         shown=view.difference[: DIFFERENCE_MAX + 1],
     )
 
 
 ROUTES = (
     Route("GET", "/tables", Right.READ_DEFINITIONS, show, screen=Screen("Tables", "Policy", 4)),
+    Route("POST", "/tables", Right.EDIT_RULES, put),
     Route("GET", "/tables/{table}", Right.READ_DEFINITIONS, show_one),
+    Route("POST", "/tables/{table}", Right.EDIT_LISTS, put),
 )
