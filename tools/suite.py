@@ -42,6 +42,7 @@ KERNELS: Final = tuple(
 MACHINE_CODE: Final = "**/*.kernel"
 LOCKS_KEPT: Final = 2  # whose machine code is kept: this clone's and the one that was used before
 MINUTE_S: Final = 60
+NONE_LEFT: Final = 5  # pytest's status where each test was left out
 CHANGED_MINUTES: Final = 10  # of a run of what a change reaches; a central module reaches nearly all
 ROOM_BYTES: Final = 6 << 30
 
@@ -107,7 +108,8 @@ def main() -> int:
     took_s, idle_s = time.monotonic() - began_s, read_idle_s() - idle_s
     spare = f", {idle_s / took_s / (os.cpu_count() or 1):.0%} of it without work" if idle_s else ""
     print(f"{took_s / MINUTE_S:.1f} minutes{spare}; what each test cost: {times}", flush=True)
-    return status.returncode
+    is_empty = asked.rest and status.returncode == NONE_LEFT  # what the change reaches was in `make test`
+    return 0 if is_empty else status.returncode
 
 
 def changed(base: str) -> list[str]:
