@@ -8,7 +8,9 @@ import pytest
 
 import shroff
 from shroff.app.proposals.fallbacks import fallback_problems
+from shroff.errors import DefinitionError
 from shroff.language.yaml import text as yamltext
+from tests.support.projects import FILES, write_files
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,3 +81,33 @@ def test_no_project_that_ships_has_a_constant_in_the_place_of_what_its_file_lack
 
     assert len(files) > 10
     assert found == [([], [])] * len(files)
+
+
+BY_CONSTANT = """
+label:
+  from:
+    csv:
+      verdict: "'fraud' when row.Class == '1' else 'genuine'"
+"""
+RULE = "- { id: big, on: payment, by: card, when: this.amount > 1000, effect: review }\n"
+
+
+def test_no_draft_passes_in_a_project_that_check_refuses(tmp_path):
+    folder = write_files(tmp_path / "bank", FILES)
+    events = (folder / "events.yaml").read_text()
+    project = shroff.open(folder)
+    assert project.drafts.check("big", RULE).elsewhere == []
+
+    (folder / "events.yaml").write_text(events + BY_CONSTANT)
+    write_files(tmp_path / "draft", {"big.yaml": RULE})
+    project = shroff.open(folder)
+    (elsewhere,) = project.drafts.check("big", RULE).elsewhere
+    refusal = "a verdict names both of its values"
+
+    assert refusal in elsewhere.message
+    with pytest.raises(DefinitionError, match=refusal):
+        project.rules.write("big.yaml", RULE, "")
+    with pytest.raises(DefinitionError, match=refusal):
+        project.backtests._draft(rules=tmp_path / "draft")
+    (folder / "events.yaml").write_text(events)
+    assert shroff.open(folder).drafts.check("big", RULE).elsewhere == []

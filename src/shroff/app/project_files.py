@@ -40,7 +40,7 @@ def load(context: ProjectContext) -> Loaded:
     from shroff.app.notice_files import with_notices
 
     files, problems, warnings = files_of(context.paths.folder, context.read_once.texts.text)
-    refused, doubtful = _fallback_problems(context, files)
+    refused, doubtful = fallbacks_in(context, files)
     problems += refused
     warnings += doubtful
     loaded = with_schedules(files, with_notices(files, _loaded(context, files)))
@@ -53,7 +53,7 @@ def load(context: ProjectContext) -> Loaded:
     return loaded.beside(problems, warnings, None if context.paths.is_elsewhere else files)
 
 
-def _fallback_problems(context: ProjectContext, files: TextMapping) -> tuple[list[Problem], list[Problem]]:
+def fallbacks_in(context: ProjectContext, files: TextMapping) -> tuple[list[Problem], list[Problem]]:
     """Errors and warnings for constant fallbacks in mappings.
 
     They concern the project's files alone: a log whose active version has such a mapping stays readable.
@@ -120,7 +120,9 @@ def checked_with(context: ProjectContext, changes: TextMapping, without: Collect
     changed = {name: config.lines_ended(text) for name, text in changes.items()}
     there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
     files = {name: text for name, text in there.items() if name not in without}
-    return checked(replace(context, files_read=MadeOnce(_loaded(context, files | changed))))
+    files |= changed
+    loaded = _loaded(context, files).beside(fallbacks_in(context, files)[0])
+    return checked(replace(context, files_read=MadeOnce(loaded)))
 
 
 def as_active(context: ProjectContext, active: TextMapping, names: Collection[str]) -> ProjectContext:

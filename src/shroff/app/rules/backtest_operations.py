@@ -14,6 +14,7 @@ from shroff import config
 from shroff.app.arrow_tables import Files, paths
 from shroff.app.jobs.kinds import InPath
 from shroff.app.parts import ProjectPart
+from shroff.app.project_files import fallbacks_in
 from shroff.backtest.document import BacktestReport
 from shroff.errors import Problem, UsageError
 from shroff.features.computed import Computed
@@ -340,6 +341,7 @@ class LogBacktests(ProjectPart):
             draft_of = replace(now, champion=in_force.Promotion(chosen.id, chosen.digest))
             found = {**known, chosen.event: draft_of}
             files[in_force.FILE] = in_force.text_of(found)
+        problems += fallbacks_in(self._context, files)[0]
         loaded = load_definitions(files, self._log.hasher, self._registry.load, draft)
         return loaded.beside(problems).or_raise(), frozenset(file.over for file in draft)
 

@@ -14,6 +14,7 @@ from msgspec import field
 
 from shroff import config
 from shroff.app.parts import ProjectPart
+from shroff.app.project_files import fallbacks_in
 from shroff.app.rules.agreements import Author, keep, read_kept
 from shroff.app.rules.list_files import RULES_APART
 from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, is_version, unrecorded
@@ -188,6 +189,7 @@ class RuleDraftFiles(ProjectPart):
         files = config.read_files(self._paths.folder, [], text=self._context.read_once.texts.text)
         draft = [DraftFile(RULES, name, text)]
         loaded = load_definitions(files, self._log.hasher, self._registry.load, draft, self._context.read_once)
+        loaded = loaded.beside(fallbacks_in(self._context, files)[0])
         mine = [problem for problem in loaded.problems if problem.file == name]
         mine += [] if mine else texts.not_one_rule(text, id, name)
         if not text.strip():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shroff import config
 from shroff.app.parts import ProjectPart
-from shroff.app.project_files import checked_with
+from shroff.app.project_files import checked_with, fallbacks_in
 from shroff.errors import DefinitionError, Problem, RefusalError, UsageError
 from shroff.project.definitions import load_definitions
 from shroff.project.draft_overlay import RULES, DraftFile
@@ -225,6 +225,7 @@ class Rules(Printed, ProjectPart):
             ]
             problems: list[Problem] = []
             own_files = config.read_files(self._paths.folder, problems)
+            problems += fallbacks_in(self._context, own_files)[0]
             loaded = load_definitions(own_files, self._log.hasher, self._registry.load, draft)
             loaded.beside(problems).or_raise()
         return imported
