@@ -1,13 +1,15 @@
-"""The law of look-ups: what judges the past reads lists, tables and rings as of each event.
+"""The law of look-ups: what judges the past reads lists, tables, rates, rings and models as of each event.
 
-Lists, tables and rings change at random between the parts of a history; features and rules stay. So all values must
-equal those that were recorded when the events were decided.
+They change at random between the parts of a history; features and rules stay. So all values, hits and outcomes must
+equal those that were recorded when the events were decided. An attack follows the newest event: what it foresees must
+equal what is decided then.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -16,28 +18,39 @@ import msgspec
 import numpy as np
 import pytest
 
+from shroff.app.cases.experiment_operations import ShowExperiment
+from shroff.app.cases.result_operations import ShowResults
 from shroff.app.rules import suggest_operations
+from shroff.app.rules.attack_operations import DrillAttacks, _Drill
 from shroff.app.rules.suggest_operations import RuleSuggestions, SuggestRules
+from shroff.events.intake import Submission
 from shroff.language.expression import FeatureValue
 from shroff.language.values import DAY_MS
 from shroff.log.columns.tables import Way
+from shroff.log.writer import Answer
 from shroff.models.definitions import ModelInput, ModelSettings, Split
+from shroff.models.sets import TrainingSet
+from shroff.monitoring import drift_report
 from shroff.operations.declaration import ProgressSteps
 from shroff.training.leak_test import leak_test
 from shroff.training.sets import look_ups_then, sources
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import log_source
+from shroff.worker.ingest import ingest
+from tests.support.projects import write_files
 from tests.support.telling import NOW_MS, Bank
+from tests.support.trained import train
 
 EVENTS = """
 tables:
   places: { merchant: text, level: integer }
+  fx: { currency: text, from: valid_from, rate: number(12) }
   rings: { card: text, ring: text }
 payment:
   id: id
   time: at
   decide: true
-  fields: { id: text, at: time, card: text, merchant: text, amount: money }
+  fields: { id: text, at: time, card: text, merchant: text, currency: text, amount: money in currency }
 entities:
   card: { payment: card }
   ring: { payment: "tables.rings[this.card].ring" }
@@ -46,17 +59,31 @@ FEATURES = """
 card:
   payments_7d: count(payment) over 7d
   blocked_7d: count(payment where payment.merchant in lists.blocked) over 7d
+  spent_7d: sum(payment.amount) over 7d
+  rate: tables.fx['USD'].rate
 ring:
   spent_7d: sum(payment.amount) over 7d
+"""
+SHROFF = "shroff: 1\nname: small\nmoney: { currency: EUR, rates: fx }\n"
+POLICY = """
+payment:
+  score: { review_at: 0.5, decline_at: 0.9 }
+  without_model: rules
+  costs: { missed_fraud: payment.amount, false_decline: 15, review: 4 }
+  experiment: { name: trial_a, share: 50%, by: card, rules: { in_ring: false } }
 """
 RULES = """
 - { id: in_list, on: payment, by: card, when: this.merchant in lists.blocked, effect: review }
 - { id: far, on: payment, by: card, when: "tables.places[this.merchant].level >= 2", effect: review }
 - { id: many_blocked, on: payment, by: card, when: card.blocked_7d >= 2, effect: decline }
 - { id: in_ring, on: payment, by: card, when: ring.spent_7d > 40, effect: challenge }
+- { id: high, on: payment, by: card, when: score >= 0.5, effect: note }
+- { id: dear, on: payment, by: card, when: card.spent_7d > 60 * card.rate, effect: note }
 - { id: idle, on: payment, by: card, when: this.merchant in lists.later, effect: decline }
 """
-NAMES = ("in_list", "far", "many_blocked", "in_ring", "idle")
+MODELS = ("m-1", "m-2", "m-3")
+EXPERIMENT = "trial_a"
+INPUTS = ("payment.amount", "card.blocked_7d", "ring.spent_7d")
 MERCHANTS = ("m-1", "m-2", "m-3")
 CARDS = ("c-1", "c-2", "c-3", "c-4")
 PARTS, SIZE = 5, 12
@@ -64,10 +91,12 @@ OLD_MS = NOW_MS - 25 * DAY_MS
 
 
 class Recorded(NamedTuple):
-    """What the log has: features by sequence number, and the places that each rule hit."""
+    """What the log has: features and outcome by sequence number, and the events that each rule hit."""
 
     features: dict[int, dict[str, Any]]
+    outcomes: dict[int, str]
     hits: dict[str, list[int]]
+    shadow: frozenset[int]  # events at which the experiment was in shadow, of arm A
 
 
 def look_ups(random: Random) -> dict[str, str]:
@@ -76,18 +105,23 @@ def look_ups(random: Random) -> dict[str, str]:
         "lists/blocked.csv": "\n".join(["value", *blocked]) + "\n",
         "tables/places.csv": "merchant,level\n" + "".join(f"{name},{random.randrange(4)}\n" for name in MERCHANTS),
         "tables/rings.csv": "card,ring\n" + "".join(f"{card},r-{random.randrange(2)}\n" for card in CARDS),
+        "tables/fx.csv": f"currency,valid_from,rate\nUSD,2020-01-01T00:00:00Z,0.{random.randrange(1, 10)}\n",
     }
 
 
 def bank_of(folder: Path, seed: int) -> Bank:
     random = Random(seed)
     files: dict[str, str | None] = {"events.yaml": EVENTS, "features.yaml": FEATURES, "rules/large.yaml": RULES}
-    files |= {"lists/later.csv": "value\n", "notices/customer.yaml": None, "policy.yaml": "payment: {}\n"}
+    files |= {"lists/later.csv": "value\n", "notices/customer.yaml": None, "policy.yaml": POLICY}
+    files |= {"shroff.yaml": SHROFF}
     bank = Bank(folder, files | look_ups(random))
     for part in range(PARTS):
         if part:
-            name = random.choice(sorted(look_ups(random)))
-            bank.write({name: look_ups(random)[name]})
+            names = random.sample(sorted(look_ups(random)), 2)
+            bank.write({name: look_ups(random)[name] for name in names})
+        if part in {1, 2, 4}:
+            bank.project.models.promote(train(bank.project.context.registry, MODELS[part // 2], INPUTS, seed=part).id)
+            bank.write({})
         bank.pay(*[payment(random, part * SIZE + number) for number in range(SIZE)])
     bank.write({"lists/later.csv": "value\n" + "\n".join(MERCHANTS) + "\n"})  # today: none of it was so then
     bank.project.ingest(events(folder, [payment(random, PARTS * SIZE) | {"merchant": "m-9"}]), as_type="payment")
@@ -106,17 +140,24 @@ def payment(random: Random, number: int) -> dict[str, Any]:
         "at": OLD_MS + number * DAY_MS // 4,
         "card": random.choice(CARDS),
         "merchant": random.choice(MERCHANTS),
+        "currency": random.choice(["EUR", "USD"]),
         "amount": f"{random.randrange(1, 30)}.00",
     }
 
 
 def recorded(bank: Bank) -> Recorded:
     hits: dict[str, list[int]] = defaultdict(list)
+    shadow = set[int]()
     with bank.project.log.reading() as log:
         rows = [row for rows in log.decisions_after() for row in rows]
         for hit in (hit for rows in log.hits_after() for hit in rows):
             hits[hit.rule].append(hit.seq)
-    return Recorded({row.seq: msgspec.json.decode(row.document)["features"] for row in rows}, hits)
+            shadow.update([hit.seq] if hit.rule == EXPERIMENT and hit.shadow else [])
+    documents = {row.seq: msgspec.json.decode(row.document) for row in rows}
+    features, outcomes = (
+        {seq: document[name] for seq, document in documents.items()} for name in ("features", "outcome")
+    )
+    return Recorded(features, outcomes, hits, frozenset(shadow))
 
 
 def settings_of(bank: Bank) -> ModelSettings:
@@ -130,11 +171,17 @@ def check_sets(bank: Bank, found: Recorded, engine: str) -> None:
     settings, definitions = settings_of(bank), bank.project.definitions
     with bank.project.log.reading() as log:
         given = build_set(definitions, settings, log_source(log, definitions, "payment"), NOW_MS, Way(engine))
+        check_set(given, found)
         if engine == "batch":
             report = leak_test(definitions, settings, log_source(log, definitions, "payment"), NOW_MS, sample=SIZE)
             assert report.passed, report
+
+
+def check_set(given: TrainingSet, found: Recorded) -> None:
     for input_ in given.inputs:
         values = np.asarray(input_.values[:], float)
+        if not input_.name.startswith(("card.", "ring.")):
+            continue
         wanted = [found.features[seq][input_.name] for seq in given.seqs.tolist()]
         np.testing.assert_array_equal(values, [np.nan if value is None else float(value) for value in wanted])
 
@@ -150,21 +197,97 @@ def check_judges(bank: Bank, found: Recorded) -> None:
         rules.suggest(SuggestRules(), no_tables, answer)
     for rule in definitions.rules:
         assert hits[rule.id] == found.hits.get(rule.id, []), rule.id
+        if rule.id == "high":  # which reads the score, and is counted by a backtest alone
+            continue
         count = bank.project.backtests.count_hits([rule], definitions)
         assert count.hits == len(found.hits.get(rule.id, [])), rule.id
     (idle,) = (rule for rule in answer.drop if rule.id == "idle")
     assert (idle.why, idle.money) == ("it never hits", "0.00")
 
 
+def check_exports(bank: Bank, found: Recorded, engine: str) -> None:
+    """A table of features has those that decisions had; with a moment, those up to it."""
+    for as_of in (None, OLD_MS + 30 * DAY_MS // 4):
+        moment = None if as_of is None else datetime.fromtimestamp(as_of / 1_000, UTC)
+        table = bank.project.features("payment", engine=engine, as_of=moment, floats=True)
+        seqs = table["seq"].to_pylist()
+        last = PARTS * SIZE + 1 if as_of is None else 31
+        assert seqs == sorted(found.features)[:last]
+        for name in table.column_names[2:]:
+            wanted = [found.features[seq][name] for seq in seqs]
+            assert table[name].to_pylist() == [None if value is None else float(value) for value in wanted], name
+
+
+def check_backtest(bank: Bank, found: Recorded) -> None:
+    """A draft that changes nothing has the hits and outcomes that were recorded."""
+    write_files(bank.folder / "drafts", {"large.yaml": RULES})
+    report = bank.project.backtest(rules=str(bank.folder / "drafts"))
+    outcomes: Counter[str] = Counter()
+    for cell in report.outcomes:
+        assert cell.old == cell.new
+        outcomes[cell.new] += cell.count
+
+    assert {rule.id: (rule.hits, rule.old.hits) for rule in report.rules} == {
+        rule.id: (len(found.hits.get(rule.id, [])),) * 2 for rule in bank.project.definitions.rules
+    }
+    assert outcomes == Counter(found.outcomes.values())
+
+
+def check_results(bank: Bank, found: Recorded) -> None:
+    """Results by rule, by arm and by outcome count what was recorded."""
+    rows = {row.value: row.events for row in bank.project.run(ShowResults(by="rule")).rows}
+    arms = [arm.events for arm in bank.project.run(ShowExperiment()).arms]
+
+    assert rows == {rule: len(seqs) for rule, seqs in found.hits.items() if rule != EXPERIMENT}
+    drawn = [seq in found.shadow for seq in found.hits[EXPERIMENT]]
+    mature = drawn[drawn.index(False) :][: sum(arms)]  # events count from the first one of arm B
+    assert arms == [sum(mature), len(mature) - sum(mature)]
+    assert min(arms) > 0
+
+
+def check_drift(bank: Bank, found: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drift compares inputs that decisions had."""
+    sets: list[TrainingSet] = []
+
+    def kept(*given: Any) -> TrainingSet:
+        sets.append(build_set(*given))
+        return sets[-1]
+
+    monkeypatch.setattr(drift_report, "build_set", kept)
+    bank.project.health.drift("payment", reference="7d", recent="7d")
+    check_set(sets[0], found)
+
+
+def check_attack(bank: Bank) -> None:
+    """What is foreseen of an attack is what is decided once it comes."""
+    drill = _Drill(bank.project, DrillAttacks(kind="takeover"))
+    payments = drill.attacked.attack("takeover", drill._seen, drill._start_ms, Random(1))
+    alarms = drill._alarms(payments)
+    events_ = sorted([*drill._genuine, *(payment.event for payment in payments)], key=lambda event: event.time_ms)
+    rows = [Submission("attack", event.id, bytes, event.type, event) for event in events_]
+    bank.clock_ms = events_[-1].time_ms
+    answers: list[Answer] = []
+    with bank.project.log.writing() as (writer, _):
+        ingest(writer, rows, on_batch=answers.extend)
+
+    assert alarms.keys() == {answer.id for answer in answers if answer.outcome not in {"", "approve"}}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_judges_of_the_past_read_what_decisions_read(tmp_path, seed: int):
+def test_judges_of_the_past_read_what_decisions_read(tmp_path, monkeypatch: pytest.MonkeyPatch, seed: int):
     bank = bank_of(tmp_path, seed)
     found = recorded(bank)
 
+    for engine in ("batch", "online", "naive"):
+        check_exports(bank, found, engine)
     check_sets(bank, found, "batch")
     check_sets(bank, found, "online")
     check_judges(bank, found)
+    check_backtest(bank, found)
+    check_results(bank, found)
+    check_drift(bank, found, monkeypatch)
+    check_attack(bank)
 
 
 @pytest.mark.slow
@@ -174,6 +297,9 @@ def test_the_law_catches_todays_lists(tmp_path, monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(AssertionError):
         check_sets(bank, recorded(bank), "batch")
+    for engine in ("batch", "online", "naive"):
+        with pytest.raises(AssertionError):
+            check_exports(bank, recorded(bank), engine)
 
 
 @pytest.mark.slow

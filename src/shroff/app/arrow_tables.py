@@ -190,8 +190,8 @@ class ArrowTables(ProjectPart):
         `left` counts the lines that gave no event.
         """
         from shroff.log.columns.tables import feature_tables, tables_of
-        from shroff.log.state.feature_events import file_batches, known_by, log_batches
-        from shroff.log.state.fold import lateness_of
+        from shroff.log.state.feature_events import file_batches, known_by
+        from shroff.training.sets.log_features import log_features
 
         left = self._left_out() if left is None else left
         definitions = self._definitions
@@ -206,8 +206,7 @@ class ArrowTables(ProjectPart):
             yield from feature_tables(definitions, event, batches, definitions.settings.lateness_ms, way)
         else:
             with self._log.reading() as log:
-                batches = known_by(log_batches(log, definitions), as_of_ms)
-                yield from feature_tables(definitions, event, batches, lateness_of(log, definitions), way)
+                yield from log_features(log, definitions, event, way, as_of_ms)
 
 
 def with_floats(table: pa.Table) -> pa.Table:

@@ -240,6 +240,8 @@ class Project(Printed, _Parts):
     ) -> pa.Table:
         """Compute the features of one type's events, with columns `id`, `seq` and `entity.name`.
 
+        Events of the log read lists and tables as they were when the event came; events of files read today's.
+
         Args:
             events: Events to use instead of the log, in their order: a data frame, or mappings, as in `decide`.
             as_of: Only events up to this time; a day is its start in UTC. The values do not depend on it.

@@ -43,7 +43,8 @@ def features(session: Session, asked: FeaturesArguments) -> int:
     """Compute the features of one event type, from the log or from files, and write one row per event.
 
     A line of a file may name its type, as {"login": {...}} or by the 'when' of a mapping. Other lines have the type of
-    --as. Features see the events of all types. Refused and too late lines are counted and give no row; the exit status
+    --as. Features see the events of all types. Events of the log read lists and tables as they were when they came,
+    those of files today's. Refused and too late lines are counted and give no row; the exit status
     is then 4.
 
     Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,7 @@ from shroff.features.online.engine import Online
 from shroff.language.columns import Column, column_of
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import rescale_half_even
-from shroff.log.state.feature_events import FeatureEvents, WindowState, taken
+from shroff.log.state.feature_events import FeatureEvents, LookUpsThen, WindowState, taken
 from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress, batched
@@ -126,19 +127,25 @@ def arrow_type(type_: Type, money_places: int) -> pa.DataType:
 
 
 def feature_tables(
-    definitions: Definitions, event: str, history: WindowState, lateness_ms: int, way: Way
+    definitions: Definitions,
+    event: str,
+    history: WindowState,
+    lateness_ms: int,
+    way: Way,
+    stretches: Sequence[LookUpsThen] = (),
 ) -> Iterator[pa.Table]:
     """Compute the features of one type from a history in log order, as tables that follow each other.
 
     Args:
         history: Places and events of every type; labels too.
         lateness_ms: How late the events of the history may be.
+        stretches: Lists and tables as of each event, for the engine `naive`; by default those of the project.
 
     Raises: UsageError where there is no such engine.
     """
     known_way(way)
     if way.engine == "naive":
-        yield from _by_definition(definitions, event, batched(history, way.reading), way)
+        yield from _by_definition(definitions, event, batched(history, way.reading), way, stretches)
         return
     yield from tables_of(definitions, event, taken(history, definitions, event), lateness_ms, way)
 
@@ -154,7 +161,7 @@ def tables_of(
         yield from _by_batch(definitions, event, history, computed, lateness_ms, way)
         return
     online = Online(definitions.events, computed, definitions.reference, lateness_ms)
-    for events in history:
+    for events in history:  # whose frames read their own lists and tables
         online.take(events.frames, events.size)
         if len(events.seqs):
             yield _table(definitions, event, events.ids, events.seqs, events.frames.get(event), way)
@@ -176,7 +183,11 @@ def _by_batch(
 
     with closing(rounds_of(definitions, computed, lateness_ms, event, way)) as batch:
         named: Waiting[tuple[pa.Array, Ints]] = batch.waiting()
+        reference = definitions.reference
         for events in history:
+            if events.look_ups is not None and events.look_ups.reference is not reference:
+                reference = events.look_ups.reference
+                batch.refer(reference)
             batch.add(events.frames, events.size)
             if len(events.seqs):
                 named.append((events.ids, events.seqs))
@@ -194,10 +205,18 @@ def _by_batch(
                 way.computing(len(frame))
 
 
-def _by_definition(definitions: Definitions, event: str, history: WindowState, way: Way) -> Iterator[pa.Table]:
-    naive = Naive(definitions.events, _computed(definitions, event), definitions.reference)
+def _by_definition(
+    definitions: Definitions, event: str, history: WindowState, way: Way, stretches: Sequence[LookUpsThen]
+) -> Iterator[pa.Table]:
+    naive, later = Naive(definitions.events, _computed(definitions, event), definitions.reference), deque(stretches)
     for batch in history:
-        values = [naive.add(event) for _, event in batch]
+        values = []
+        for seq, item in batch:
+            while len(later) > 1 and seq > later[0].end:
+                later.popleft()
+            if later:
+                naive.reference = later[0].reference
+            values.append(naive.add(item))
         (events,) = taken(iter([batch]), definitions, event)
         frame = events.frames.get(event)
         if frame is not None:

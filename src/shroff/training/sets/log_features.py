@@ -1,0 +1,67 @@
+"""Features of a log's events, with lists and tables as of each event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shroff.log.columns.tables import Way, feature_tables, known_type, tables_of
+from shroff.log.state.feature_events import FeatureEvents, LookUpsThen, WindowState, known_by, log_batches
+from shroff.project.definitions import Definitions
+from shroff.runtime.values import replace
+from shroff.streams.log import Log
+from shroff.training.sets.sources import HistorySource, known_at, log_source, of_fold
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def log_features(
+    log: Log, definitions: Definitions, event: str, way: Way, as_of_ms: int | None = None
+) -> Iterator[pa.Table]:
+    """Compute the features of one type's events up to a moment, as tables that follow each other.
+
+    Cost: a pass over the log for each change of a list or table that windows read (see `look_ups_then`).
+    """
+    known_type(definitions, event)
+    nodes = [definitions.features[name].node for name in definitions.feature_names(event)]
+    source = log_source(log, definitions, event, nodes=nodes)
+    after = 0  # the last sequence number of the folds before
+    for fold in range(max(len(source.folds), 1)):
+        stretches = _stretches(source, fold)
+        as_of = replace(definitions, reference=source.folds[fold].reference) if source.folds else definitions
+        if way.engine == "naive":
+            batches = known_by(_until(log_batches(log, definitions), stretches), as_of_ms)
+            tables = feature_tables(as_of, event, batches, source.lateness_ms, way, stretches)
+        else:
+            history = _known(of_fold(source, fold), as_of_ms, definitions, event)
+            tables = tables_of(as_of, event, history, source.lateness_ms, way)
+        for table in tables:
+            begin = int(np.searchsorted(table["seq"].to_numpy(), after, "right"))
+            if begin < len(table):
+                yield table.slice(begin)
+        after = stretches[-1].end if stretches else after
+
+
+def _stretches(source: HistorySource, fold: int) -> list[LookUpsThen]:
+    """The stretches up to the end of a fold; earlier ones read what the fold begins with."""
+    first = source.folds[fold].reference if source.folds else None
+    return [
+        then if first is None or then.fold == fold else replace(then, reference=first)
+        for then in source.stretches
+        if then.fold <= fold
+    ]
+
+
+def _until(batches: WindowState, stretches: list[LookUpsThen]) -> WindowState:
+    for batch in batches:
+        yield [pair for pair in batch if not stretches or pair[0] <= stretches[-1].end]
+
+
+def _known(
+    history: Iterator[FeatureEvents], as_of_ms: int | None, definitions: Definitions, event: str
+) -> Iterator[FeatureEvents]:
+    for events in history:
+        yield events if as_of_ms is None else known_at(events, as_of_ms, definitions, event)
