@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from itertools import compress, pairwise
 from shroff.app.proposals.profile import FileColumn, FileProfile
 from shroff.events.field_roles import KEYS, is_named
 from shroff.events.keys import RESERVED
-from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX
+from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX, places_of
 
 TYPE = "payment"
 TYPES_MAX = 8
@@ -58,6 +59,7 @@ class Draft:
     zone_guessed: bool = False
     currencies: FileColumn | None = None  # the column of the currency, where there are several
     currency: str = ""  # of the project
+    smallest: str = ""  # how whole numbers of smallest units are read, with `{}` for the column
     entity_guess: str = ""
 
     def guess(self, words: str, of: str = "") -> str:
@@ -242,22 +244,49 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
     found = ProposedField(
         name, "money" if best.is_full else "money?", "" if best.path == (name,) else best.row, guess, best
     )
-    is_minor = (
-        best.is_whole
-        and draft.profile.format == "jsonl"
-        and code is not None
-        and (code.codes.isdisjoint(code.distinct) or best.path[-1] == "value")
-    )
-    if is_minor:
-        found.expression, found.guess = (
-            f"money(integer({best.row}) * 0.01)",
-            "whole numbers of smallest units, 1000 is 10.00",
+    draft.smallest = _smallest_units(draft, best, code)
+    if draft.smallest:
+        assert code is not None
+        found.expression = draft.smallest.replace("{}", best.row)
+        found.guess = (
+            f"whole numbers beside {code.path[-1]} are smallest units, so {best.most:.0f} is "
+            f"{best.most * _unit_of(code.codes):.2f}; else read {best.row} as it is"
+        )
+    elif best.is_whole and code is not None and best.most >= 100 and any(map(places_of, code.codes)):
+        found.guess = (
+            f"all are whole numbers; are they smallest units? Then read money(integer({best.row}) * "
+            f"{_unit_of(code.codes):g}), and {best.most:.0f} is {best.most * _unit_of(code.codes):.2f}"
         )
     elif best.places > max(ORIGINAL_PLACES, 2) and not best.is_float:
         found.expression, found.guess = f"money(text(round(number({best.row}), 2)))", "rounded to 2 places"
     elif best.most * 10 ** (2 if best.is_float else max(best.places, 2)) > UNITS_MAX:
         found.type = found.type.replace("money", "real")
     return found, several
+
+
+def _smallest_units(draft: Draft, amount: FileColumn, code: FileColumn | None) -> str:
+    """How amounts are read that a provider's JSON has as whole numbers of cents, with `{}` for the column; else ''.
+
+    A currency beside whole numbers that are no texts says so, or one in small letters, or the name `value`. Where no
+    currency of the file has places, its smallest unit is the unit.
+    """
+    if not amount.is_whole or code is None or draft.profile.format != "jsonl":
+        return ""
+    is_told = amount.has_other or code.codes.isdisjoint(code.distinct) or amount.path[-1] == "value"
+    if not is_told or not any(map(places_of, code.codes)):
+        return ""
+    usual = _unit_of(code.codes)
+    parts = [
+        f"money(integer({{}}) * {10.0**-places:.{places}f}) when upper({code.row}) in {sorted(others)}"
+        for places in range(ORIGINAL_PLACES + 1)
+        if 10.0**-places != usual and (others := [currency for currency in code.codes if places_of(currency) == places])
+    ]
+    return " else ".join([*parts, f"money(integer({{}}) * {usual:g})"])
+
+
+def _unit_of(codes: Iterable[str]) -> float:
+    """The smallest unit of most of these currencies, in units."""
+    return 10.0 ** -Counter(map(places_of, codes)).most_common(1)[0][0]
 
 
 def types_of(draft: Draft, amount: ProposedField | None) -> tuple[FileColumn | None, set[str]]:
