@@ -1,8 +1,9 @@
 """Whether tests notice small faults: `python -m tools.mutants SEED` plants some and runs the tests they reach.
 
 A seed draws places in the rooms of ROOMS, from each room in turn. Each mutant is planted in a clone of its own and
-runs the tests that `tools.reach` names for its module, nearest first, until one fails or its minutes are over. A test
-counts only if it passes without the mutant. The table is written to bench/results/mutants.md.
+runs the tests that `tools.reach` names for its line, nearest first, until one fails or its minutes are over. A test
+counts only if it passes without the mutant. Outcomes are kept in .pytest_cache/mutants.jsonl, and `--table` writes
+those of a seed to bench/results/mutants.md.
 
 These change nothing, by proof, and are never planted:
 - a mutant whose module compiles to the same bytecode;
@@ -10,15 +11,16 @@ These change nothing, by proof, and are never planted:
 - a default of a function without a body (a protocol, an overload), which nobody calls;
 - a moved boundary between two values of which one is chosen (`a if a < b else b`): where they are equal, both are one.
 
-Kept tools were tried on paper: mutmut and cosmic-ray run a fixed command, or the tests that a run with coverage saw,
-for each mutant. Here that is the whole suite of minutes, as most tests start the program as another process, and the
-kernels are compiled from source; neither knows the import graph, and mutatest has had no release since 2022.
+Why no kept tool: mutmut puts a trampoline into each function, which numba cannot compile, and learns from a whole run
+of the suite in one process which tests reach a mutant, while many tests here start the program as another process.
+cosmic-ray runs one command for each mutant, and knows nothing of what reaches it.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import os
 import random
 import re
@@ -53,6 +55,7 @@ ROOMS: Final = (
     "src/shroff_plugins/analytics",
     "src/shroff/people",
 )
+KEPT: Final = ROOT / ".pytest_cache" / "mutants.jsonl"
 TABLE: Final = ROOT / "bench" / "results" / "mutants.md"
 TURNED: Final = {
     ast.Eq: "!=", ast.NotEq: "==", ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
@@ -60,10 +63,11 @@ TURNED: Final = {
 }  # fmt: skip
 MOVED: Final = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">"}
 OPERATORS: Final = re.compile(r"==|!=|<=|>=|<|>|\bis\s+not\b|\bnot\s+in\b|\bis\b|\bin\b")
-BATCHES: Final = (6, 18, 40)  # files of tests in the first runs of a mutant; each later run has as many as the last
+BATCHES: Final = (3, 5, 8, 20)  # files of tests in the first runs of a mutant; each later run has as many as the last
 USUAL: Final = "not server and not long"  # those take longer than a mutant is worth
+BELOW: Final = "## "  # what begins with it in the table's file was written by hand
 MINUTE_S: Final = 60
-FAILED: Final = re.compile(r"^(?:FAILED|ERROR) ([^ ]+(?:\[.*?\])?)", re.MULTILINE)
+FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 class Mutant(NamedTuple):
@@ -284,8 +288,9 @@ class Clone:
                 if self.first_failure([failed], limit_s) is None:
                     return Outcome(mutant, test=failed, took_s=took_s, is_found=True)
                 # It fails without the mutant, too: go on with the files after its own.
-                n_passed += batch.index(failed.partition("::")[0])
-                if after := batch[batch.index(failed.partition("::")[0]) + 1 :]:
+                index = batch.index(failed.partition("::")[0])
+                n_passed += index
+                if after := batch[index + 1 :]:
                     waiting.appendleft(after)
             elif not is_over:
                 n_passed += len(batch)
@@ -296,7 +301,7 @@ class Clone:
         """Return the first test that fails; None if all pass, an empty text if the time is over."""
         command = [".venv/bin/python", "-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider"]
         command += ["-m", USUAL, f"--basetemp={self.root.parent / self.root.name}-files", *tests]
-        environment = os.environ | {"PYTHONPATH": str(self.root / "src")}
+        environment = os.environ | {"PYTHONPATH": str(self.root / "src"), "COLUMNS": "1000"}
         with tempfile.TemporaryFile("w+") as said:
             process = subprocess.Popen(
                 command, cwd=self.root, env=environment, stdout=said, stderr=said, start_new_session=True
@@ -336,6 +341,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="mutants at the same time")
     parser.add_argument("--only", action="append", default=[], help="PATH:LINE instead of what the seed draws")
     parser.add_argument("--list", action="store_true", help="plant nothing")
+    parser.add_argument("--table", action="store_true", help="plant nothing, and write what became of the mutants")
     asked = parser.parse_args()
     planted = drawn(ROOT, asked.seed, asked.skip + asked.count)[asked.skip :]
     if asked.only:
@@ -343,8 +349,10 @@ def main() -> int:
     if asked.list:
         print(*(mutant.name for mutant in planted), sep="\n")
         return 0
-    outcomes = judged(planted, asked.jobs, asked.minutes * MINUTE_S)
-    write_table(outcomes, f"seed {asked.seed}", asked.minutes)
+    if asked.table:
+        write_table(kept(planted), f"seed {asked.seed}")
+        return 0
+    judge_all(planted, asked.jobs, asked.minutes * MINUTE_S)
     return 0
 
 
@@ -354,8 +362,8 @@ def at_line(root: Path, place: str) -> list[Mutant]:
     return [mutant for mutant in mutants(path, (root / path).read_text("utf-8")) if mutant.line == int(line)]
 
 
-def judged(planted: Sequence[Mutant], jobs: int, limit_s: float) -> list[Outcome]:
-    """Judge mutants, so many at the same time, and say of each what became of it."""
+def judge_all(planted: Sequence[Mutant], jobs: int, limit_s: float) -> None:
+    """Judge mutants, so many at the same time; print and keep what became of each."""
     graph = ImportGraph(ROOT)
     reached = {
         mutant: plan(graph, [mutant.path], {mutant.path: [mutant.line]}).tests for mutant in dict.fromkeys(planted)
@@ -365,7 +373,7 @@ def judged(planted: Sequence[Mutant], jobs: int, limit_s: float) -> list[Outcome
         for number in range(jobs):
             clones.put(Clone(Path(folder) / f"clone-{number}"))
 
-        def judge(mutant: Mutant) -> Outcome:
+        def judge(mutant: Mutant) -> None:
             clone = clones.get()
             try:
                 outcome = clone.judge(mutant, reached[mutant], limit_s)
@@ -373,32 +381,41 @@ def judged(planted: Sequence[Mutant], jobs: int, limit_s: float) -> list[Outcome
                 clones.put(clone)
             state = "found" if outcome.is_found else "LIVES"
             print(f"{state} {outcome.took_s:.0f} s  {mutant.name}  {outcome.test}", flush=True)
-            return outcome
+            with KEPT.open("a", encoding="utf-8") as file:
+                print(json.dumps([mutant.name, outcome.is_found, outcome.test]), file=file)
 
-        return list(threads.map(judge, planted))
+        list(threads.map(judge, planted))
 
 
-def write_table(outcomes: Sequence[Outcome], draw: str, minutes: float) -> None:
-    """Write what became of the mutants to bench/results/mutants.md."""
-    n_found = sum(outcome.is_found for outcome in outcomes)
+def kept(planted: Sequence[Mutant]) -> list[tuple[Mutant, bool, str]]:
+    """Return what became of these mutants, by the newest run of each."""
+    lines = map(json.loads, KEPT.read_text("utf-8").splitlines())
+    newest = {name: (is_found, test) for name, is_found, test in lines}
+    return [(mutant, *newest[mutant.name]) for mutant in planted if mutant.name in newest]
+
+
+def write_table(outcomes: Sequence[tuple[Mutant, bool, str]], draw: str) -> None:
+    """Write what became of the mutants to bench/results/mutants.md; what stands below its table stays."""
+    n_found = sum(is_found for _, is_found, _ in outcomes)
     (commit,) = git(ROOT, "rev-parse", "--short", "HEAD")
     rows = [
-        f"| `{each.mutant.path.removeprefix('src/')}:{each.mutant.line}` | {each.mutant.kind} "
-        f"| `{cell(each.mutant.before)}` | `{cell(each.mutant.after)}` | {'found' if each.is_found else '**lives**'} "
-        f"| {cell(each.test)} | {each.took_s:.0f} |"
-        for each in outcomes
+        f"| `{mutant.path.removeprefix('src/')}:{mutant.line}` | {mutant.kind} | `{cell(mutant.before)}` "
+        f"| `{cell(mutant.after)}` | {'found' if is_found else '**lives**'} | {cell(test)} |"
+        for mutant, is_found, test in outcomes
     ]
     lines = [
         "# Mutants",
         "",
         f"{datetime.now(UTC).date()}, commit {commit}, {draw}: tests found {n_found} of {len(outcomes)} small faults,",
-        f"planted one at a time by `python -m tools.mutants`, within {minutes:g} minutes each.",
+        "planted one at a time by `python -m tools.mutants`.",
         "",
-        "| place | fault | before | after | | first test that failed, or what ran | s |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| place | fault | before | after | | first test that failed, or what ran |",
+        "| --- | --- | --- | --- | --- | --- |",
         *rows,
     ]
-    TABLE.write_text("\n".join(lines) + "\n", "utf-8")
+    before = TABLE.read_text("utf-8") if TABLE.exists() else ""
+    _, mark, below = before.partition(BELOW)
+    TABLE.write_text("\n".join(lines) + "\n" + (f"\n{mark}{below}" if mark else ""), "utf-8")
 
 
 def cell(text: str) -> str:

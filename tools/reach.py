@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -272,6 +272,7 @@ def package_of(graph: ImportGraph, path: str) -> str:
     return ".".join(parts)
 
 
+@lru_cache(maxsize=64)
 def naming(graph: ImportGraph, name: str) -> frozenset[str]:
     """Return the tests that name a file or folder, themselves or in a module of tests that they import."""
     part = re.compile(rf"(?:^|[/\s]){re.escape(name)}(?:$|[/\s])")

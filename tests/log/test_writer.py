@@ -17,7 +17,7 @@ from shroff.log.writer import Writer
 from shroff.replay.compare import segments, verify_online
 from shroff.streams.log import Batch, WaitingLabel
 from tests.support.log_memory import MemoryLog
-from tests.support.projects import NOW_MS, definitions, documents, label, payment, submission, writer
+from tests.support.projects import FILES, NOW_MS, definitions, documents, label, payment, submission, writer
 
 
 def test_a_new_log_begins_with_what_is_in_force():
@@ -68,6 +68,17 @@ def test_a_decision_has_the_form_of_the_interface():
     assert document["reasons"] == [{"code": "large", "kind": "rule", "text": "A payment of 150.00", "effect": "review"}]
     assert document["features"] == {"card.frauds": 0, "card.payments_1h": 0, "card.spent_1d": "0.00"}
     assert (document["seq"], document["as_of_seq"]) == (2, 1)
+
+
+def test_a_decision_without_rules_names_none_of_one_before_it_that_only_rules_in_shadow_hit():
+    shadow = FILES["rules/large.yaml"] + "  shadow: true\n"
+    work = writer(MemoryLog(), {"rules/large.yaml": shadow})
+    found = [documents(work.write([payment(at, amount=amount)]))[0] for at, amount in enumerate(("150.00", "5.00"))]
+
+    assert [(document["outcome"], document["shadow_rules"]) for document in found] == [
+        ("approve", ["large"]),
+        ("approve", []),
+    ]
 
 
 def test_a_receipt_is_the_hash_of_canonical_bytes():

@@ -128,6 +128,13 @@ def test_what_is_wrong_in_a_table_is_said_at_its_line(old: str, new: str, said: 
     assert said in found[0] or said.startswith("5:")
 
 
+@pytest.mark.parametrize(
+    ("table", "said"), [('" "', "4: a table is empty"), ("[1]", "4: a table must be one value, not a list")]
+)
+def test_a_table_without_lines_is_one_problem(table: str, said: str):
+    assert problems(f"- id: large\n  on: payment\n  by: card\n  table: {table}\n") == [said]
+
+
 def test_a_table_in_quotes_has_its_lines_where_they_stand():
     head, rows = "- id: large\n  on: payment\n  by: card\n  ", '"this.amount | effect\\n > 1 | deny\\n > 2 | review"\n'
     spread = '"this.amount | effect\n\n    > 1 | review\n\n    > 2 | deny"\n'
