@@ -217,7 +217,10 @@ def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField |
         elif is_money and places <= 2 and draft.currencies is None:
             found.type = "money?"
             if draft.smallest and column.is_whole:
-                found.expression, found.guess = draft.smallest.replace("{}", column.row), "smallest units, as the amount"
+                found.expression, found.guess = (
+                    draft.smallest.replace("{}", column.row),
+                    "smallest units, as the amount",
+                )
         else:
             found.type = "integer?" if column.is_whole else "number?"
     elif is_small and all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text) for text in column.distinct):
