@@ -29,6 +29,7 @@ from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles, Origin, 
 from shroff_plugins.analytics.marts.models import load_models
 from shroff_plugins.analytics.marts.project_marts import Marts
 from shroff_plugins.analytics.marts.views import ViewFiles
+from tests.support.effort import long_after
 
 SETTINGS = "shroff: 1\nname: bank\nmoney: EUR\nlateness: 10d\nlake: ./lake\n"
 EVENTS = """\
@@ -113,7 +114,9 @@ SHOWN = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("file", "expected"), [("paysim_sample_51392.csv", SAMPLE), ("paysim_first19998.csv", FIRST)])
+@pytest.mark.parametrize(
+    ("file", "expected"), long_after(1, [("paysim_sample_51392.csv", SAMPLE), ("paysim_first19998.csv", FIRST)])
+)
 def test_the_marts_of_paysim_give_the_known_figures_to_the_cent(file, expected, data, tmp_path):
     built = build_example(write_lake(tmp_path, 10**6, data / file), tmp_path / "marts", "2GB")
 

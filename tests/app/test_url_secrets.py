@@ -159,7 +159,7 @@ def commands(made: dict[str, Any], bank: Path) -> Iterator[list[str]]:
 @pytest.mark.slow
 @pytest.mark.first  # it waits for servers that are not there
 # Each has other kinds of servers.
-@pytest.mark.parametrize("number", long_after(3, range(len(PROJECTS))))
+@pytest.mark.parametrize("number", long_after(1, range(len(PROJECTS))))
 def test_no_secret_of_a_url_is_said_or_kept(number, tmp_path, monkeypatch, capfd):
     app.make_project(tmp_path / "bank", "payments")
     bank, made = tmp_path / "bank", PROJECTS[number]
