@@ -72,3 +72,12 @@ def test_what_no_event_can_reach_any_more_is_let_go_key_by_key():
 
     assert sorted(some) == [2] * 4 + [4] * 6
     assert all_ == [2] * 10  # the last two are kept, however old
+
+
+def test_a_key_is_let_go_with_its_last_event_and_stays_while_one_is_in_reach():
+    history = ScanState([larger(over_ms=1_000)], 500, Reference())
+    for key, time_ms in enumerate((0, 9_000)):
+        history.row(time_ms, (key, {"x": time_ms}), None)
+    history.trim(10_000, keys=2)
+
+    assert list(history.cells) == [1]

@@ -15,6 +15,7 @@ from shroff.log.version_switch import Adoption, carried
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.replay.compare import verify_online
+from shroff.runtime.values import replace
 from tests.laws.projects import (
     BLOCKED,
     EVENTS,
@@ -31,6 +32,7 @@ from tests.laws.projects import (
 )
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Texts, Version, everything, submission
 from tests.support.log_memory import MemoryLog, MemoryStore
+from tests.support.projects import definitions as small_project
 
 Cuts = tuple[int, int]  # behind so many events the new version is begun to be prepared, and so many later it takes over
 CUTS = st.tuples(st.integers(0, 40), st.integers(0, 20))
@@ -38,6 +40,9 @@ CUTS = st.tuples(st.integers(0, 40), st.integers(0, 20))
 LISTS = """
 - { id: now, on: payment, by: card, effect: review, when: this.country in lists.asked }
 - { id: since, on: payment, by: card, effect: note, when: count(payment) over 20ms since flag including this >= 2 }
+"""
+SINCE = """
+- { id: since, on: payment, by: card, effect: note, when: count(payment) since flag including this >= 2 }
 """
 KEPT = """
 card:
@@ -201,3 +206,11 @@ def test_a_rule_that_aggregates_nothing_new_comes_and_goes_without_a_fold(
     old, new = (ruled(rules) for rules in ((rule, "") if is_removed else ("", rule)))
 
     assert everything(swapped(old, new, history, cuts, must=must)) == everything(restarted(old, new, history, cuts))
+
+
+def test_a_version_whose_other_rules_keep_more_state_is_not_the_same():
+    plain, since = small_project(), small_project({"rules/large.yaml": SINCE})
+    with_more = replace(plain, rules=(*plain.rules, *since.rules))
+
+    assert not version_switch.means_the_same(plain, with_more)
+    assert version_switch.means_the_same(plain, replace(plain, rules=(*plain.rules, *plain.rules)))

@@ -18,7 +18,7 @@ from shroff.errors import NotAllowedError, SignInError, TransientError, UsageErr
 from shroff.people import keys, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing
-from shroff.people.key_operations import CreateKey, RevokeKey, create_key, revoke_key
+from shroff.people.key_operations import CreateKey, KeyDocument, Keys, RevokeKey, create_key, revoke_key
 from shroff.people.keys import KeyRing
 from shroff.people.sql import PeopleQueries
 from shroff.people.store import ApiKey, Desk, rows_of, token_hash
@@ -449,3 +449,17 @@ def test_who_asked_for_a_key_and_may_do_less_since_then_gets_none_by_an_approval
         create_key(desk, ben, ann.name, CreateKey(name="ci", role="admin"))
 
     assert keys.all_keys(desk) == []
+
+
+def test_a_list_says_when_a_key_was_used_last_or_that_it_never_was():
+    made, used = "2026-03-01T10:00:00Z", "2026-03-02T11:00:00Z"
+    listed = [
+        KeyDocument(name, name, "service", scopes, made, "ann", None, None, used_at)
+        for name, scopes, used_at in (("till", [], used), ("desk", ["read:decisions"], None))
+    ]
+    rows = [" ".join(line.split()) for line in Keys(listed).text().splitlines()]
+
+    assert rows[-2:] == [
+        f"till till service all of its role never expires {used}",
+        "desk desk service read:decisions never expires never",
+    ]
