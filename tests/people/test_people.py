@@ -21,6 +21,7 @@ from shroff.errors import NotAllowedError, PausedError, SignInError, UsageError
 from shroff.people import keys, links, passwords, sessions, throttle, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing, verify
+from shroff.people.audit_operations import ListAudit, list_audit
 from shroff.people.passwords import Passwords
 from shroff.people.store import Attempts, Desk, User, UserSession, rows_of
 from shroff.project.settings.systems import SignInSettings
@@ -752,3 +753,10 @@ def test_a_link_that_signs_in_has_its_end_and_nobody_disabled_comes_in(desk, clo
             links.sign_in(desk, token, "1.2.3.4")
     with pytest.raises(UsageError, match="there is no user"):
         links.for_signing_in(desk, ROOT, "eve")
+
+
+def test_a_cursor_of_the_audit_log_is_a_number_that_the_store_can_hold(desk: Desk):
+    assert list_audit(desk, ListAudit(cursor="9" * 18)).next is None
+    for cursor in ("9" * 19, "-1", "1.5", "²"):
+        with pytest.raises(UsageError, match="send the 'next' of the previous response unchanged"):
+            list_audit(desk, ListAudit(cursor=cursor))
