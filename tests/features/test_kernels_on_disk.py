@@ -156,6 +156,38 @@ print(kernel.was_on_disk, kernel(1), kernel.by_numba(1), stats.cache_hits.total(
 """
 
 
+FLIPPED = """
+import pathlib, random, sys, some_kernels
+chance = random.Random(5)
+some_kernels.one_more.load_numba()
+folder = pathlib.Path(some_kernels.__file__).parent / "__pycache__"
+for kept in sorted(folder.glob("some_kernels.*.nb[ci]")) + sorted(folder.glob("*.kernel")):
+    clean = kept.read_bytes()
+    # the ends of a file, each place of a short one's names, and others by lot
+    for place in [0, 1, *range(len(clean) - 3, len(clean)), *(chance.randrange(len(clean)) for _ in range(12))]:
+        damaged = bytearray(clean)
+        damaged[place] ^= 1 << chance.randrange(8)
+        kept.write_bytes(damaged)
+        again = type(some_kernels.one_more)(some_kernels.one_more._signature, some_kernels.one_more.function)
+        assert again(1) == 2, (kept, place)
+        was_taken = again.was_on_disk
+        if kept.suffix != ".kernel":
+            assert not again._is_kept()
+            again.by_numba = again._made_by_numba()
+            was_taken = again.by_numba.stats.cache_hits.total() > 0
+            assert again(2**40) == 2**40 + 1, (kept, place)
+        print(kept.suffix, was_taken, kept.read_bytes() != bytes(damaged))
+"""
+
+
+def test_no_flipped_bit_of_a_file_that_has_machine_code_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "some_kernels.py").write_text(SOURCE)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{PACKAGE.parent}")
+    done = subprocess.run([sys.executable, "-c", FLIPPED], capture_output=True, text=True, check=True)
+
+    assert set(done.stdout.splitlines()) == {f"{suffix} False True" for suffix in (".nbi", ".nbc", ".kernel")}
+
+
 def test_what_only_numba_lacks_is_compiled_by_a_second_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """In a process of its own: one whose other libraries made code first keeps it for another processor."""
     (tmp_path / "some_kernels.py").write_text(SOURCE)

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from shroff.features.kernels import numbers as kernel_numbers
+from shroff.features.kernels.numba_files import checked_cache, is_whole
 from shroff.features.kernels.numbers import OPTIONS, settle
 from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.process_wide import compile_listeners
@@ -171,7 +172,8 @@ class Native:
             with suppress(OSError, ValueError):
                 head, _, code = path.read_bytes().partition(b"\n")
                 digest, symbol = head.decode("ascii").split()
-                if sha256(code).hexdigest() == digest:
+                # The code names its symbol, so that a changed bit of the head is found, too.
+                if sha256(code).hexdigest() == digest and symbol.encode("ascii") in code:
                     self.was_on_disk = True
                     return symbol, code
         self.was_on_disk = False
@@ -281,10 +283,14 @@ class EntryPoint(Native):
         """Whether numba has it on disk, or has no folder to keep it in."""
         with _LOADING:
             try:
-                kept = _njit(cache=True, **OPTIONS)(self._named())
+                folder = Path(checked_cache(self._named()).cache_path)
             except RuntimeError:
                 return True
-        return any(Path(kept.stats.cache_path).glob(f"*.{self.__name__}_{kernel_numbers.digest_of_kernels()}-*.nbi"))
+        files = folder.glob(f"*.{self.__name__}_{kernel_numbers.digest_of_kernels()}-*.nb[ci]")
+        try:
+            return {path.suffix for path in files if is_whole(path)} == {".nbc", ".nbi"}
+        except OSError:  # another process writes them
+            return False
 
     def _named(self) -> Any:
         """The function under the name that numba keeps it by.
@@ -301,11 +307,11 @@ class EntryPoint(Native):
         """What numba compiles it to, or has kept on disk."""
         function = self._named()
         file, name = Path(function.__code__.co_filename), self.__name__
-        try:
-            kept = _njit(self._signature, cache=True, **OPTIONS)(function)
-        except RuntimeError:
-            # No folder to keep it in: a read-only installation of somebody without a home.
-            return _njit(self._signature, **OPTIONS)(function)
+        kept = _njit(**OPTIONS)(function)
+        with suppress(RuntimeError):  # no folder to keep it in: a read-only installation of somebody without a home
+            kept._cache = checked_cache(function)
+        kept.compile(self._signature)
+        kept.disable_compile()
         if kept.stats.cache_misses and kept.stats.cache_path is not None:
             _remove_stale(Path(kept.stats.cache_path), f"{file.stem}.{name}")
         return kept
