@@ -359,7 +359,7 @@ def pay_while_it_reads(bank, monkeypatch):
             paid.append(bank.clock_ms)
             with closing(sqlite3.connect(bank.folder / ".shroff/log.db", isolation_level=None)) as beside:
                 if len(paid) == 5:  # a page that was read, and that nothing else changes
-                    beside.execute("INSERT INTO unique_values VALUES ('payment', 'f', 'v', 1)")
+                    beside.execute("INSERT INTO unique_values VALUES ('payment', 'f', 'v', 1, 0)")
                 beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # pages change in the file that is read
 
     monkeypatch.setattr(creation, "_for_a_while", for_a_while)

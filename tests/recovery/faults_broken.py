@@ -69,7 +69,7 @@ def effects_apart() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         for row in notices:
             self._connection.execute(
-                "INSERT INTO outbox (seq, number, kind, body) VALUES (?, ?, ?, ?)",
+                "INSERT INTO outbox (seq, number, kind, body, crc) VALUES (?, ?, ?, ?, 0)",
                 (row.seq, row.number, row.kind, row.body),
             )
 
@@ -82,7 +82,7 @@ def effects_again() -> None:
     _again(PostgresLog, lambda log, row: log._connection.session.do(_AGAIN.format(*["%s"] * 4), row))
 
 
-_AGAIN = "INSERT INTO outbox (seq, number, kind, body) VALUES ({}, {}, {}, {}) ON CONFLICT DO NOTHING"
+_AGAIN = "INSERT INTO outbox (seq, number, kind, body, crc) VALUES ({}, {}, {}, {}, 0) ON CONFLICT DO NOTHING"
 
 
 def _again(log: Any, put: Callable[[Any, tuple[Any, ...]], object]) -> None:

@@ -65,6 +65,7 @@ CREATE TABLE unique_values (
     digest bytea  NOT NULL,
     value  text   COLLATE "C" NOT NULL,
     seq    bigint NOT NULL,
+    crc    bigint NOT NULL,
     PRIMARY KEY (type, field, digest)
 );
 
@@ -72,6 +73,7 @@ CREATE TABLE unique_fields (
     type  text COLLATE "C" NOT NULL,
     field text COLLATE "C" NOT NULL,
     form  text COLLATE "C" NOT NULL,
+    crc   bigint NOT NULL,
     PRIMARY KEY (type, field)
 );
 
@@ -149,7 +151,8 @@ CREATE TABLE waiting_labels (
     place      text   COLLATE "C" NOT NULL,
     raw        bytea  NOT NULL,
     field      text   COLLATE "C" NOT NULL,
-    header     text   COLLATE "C" NOT NULL
+    header     text   COLLATE "C" NOT NULL,
+    crc        bigint NOT NULL
 );
 CREATE INDEX waiting_labels_by_event ON waiting_labels (digest);
 
@@ -158,6 +161,7 @@ CREATE TABLE outbox (
     number bigint NOT NULL,
     kind   text   COLLATE "C" NOT NULL,
     body   text   COLLATE "C" NOT NULL,
+    crc    bigint NOT NULL,
     PRIMARY KEY (seq, number)
 );
 
@@ -175,6 +179,7 @@ CREATE TABLE stuck (
     body     text     COLLATE "C" NOT NULL,
     fields   text     COLLATE "C" NOT NULL,
     reason   text     COLLATE "C" NOT NULL,
+    crc      bigint NOT NULL,
     PRIMARY KEY (sink, seq, number)
 );
 
@@ -183,6 +188,7 @@ CREATE TABLE personal (
     id    text COLLATE "C" NOT NULL,
     field text COLLATE "C" NOT NULL,
     value text COLLATE "C" NOT NULL,
+    crc   bigint NOT NULL,
     PRIMARY KEY (type, id, field)
 );
 
@@ -192,6 +198,7 @@ CREATE TABLE late_events (
     type    text   COLLATE "C" NOT NULL,
     id      text   COLLATE "C" NOT NULL,
     body    text   COLLATE "C" NOT NULL,
+    crc     bigint NOT NULL,
     PRIMARY KEY (type, id)
 );
 
@@ -199,7 +206,8 @@ CREATE TABLE offsets (
     digest   bytea NOT NULL PRIMARY KEY, -- of source and part
     source   text  COLLATE "C" NOT NULL,
     part     text  COLLATE "C" NOT NULL,
-    "offset" text  COLLATE "C" NOT NULL
+    "offset" text  COLLATE "C" NOT NULL,
+    crc      bigint NOT NULL
 );
 
 CREATE TABLE inbox (

@@ -74,6 +74,7 @@ CREATE TABLE unique_values (
     field TEXT    NOT NULL,
     value TEXT    NOT NULL,
     seq   INTEGER NOT NULL,
+    crc   INTEGER NOT NULL,
     PRIMARY KEY (type, field, value)
 ) WITHOUT ROWID;
 
@@ -82,6 +83,7 @@ CREATE TABLE unique_fields (
     type  TEXT NOT NULL,
     field TEXT NOT NULL,
     form  TEXT NOT NULL,
+    crc   INTEGER NOT NULL,
     PRIMARY KEY (type, field)
 ) WITHOUT ROWID;
 
@@ -167,7 +169,8 @@ CREATE TABLE waiting_labels (
     place      TEXT NOT NULL,
     raw        BLOB NOT NULL,
     field      TEXT NOT NULL,
-    header     TEXT NOT NULL
+    header     TEXT NOT NULL,
+    crc        INTEGER NOT NULL
 );
 CREATE INDEX waiting_labels_by_event ON waiting_labels (event_type, event_id);
 
@@ -177,6 +180,7 @@ CREATE TABLE outbox (
     number INTEGER NOT NULL,
     kind   TEXT    NOT NULL,
     body   TEXT    NOT NULL,
+    crc    INTEGER NOT NULL,
     PRIMARY KEY (seq, number)
 ) WITHOUT ROWID;
 
@@ -196,6 +200,7 @@ CREATE TABLE stuck (
     attempts INTEGER NOT NULL,
     at_ms    INTEGER NOT NULL,
     is_due   INTEGER NOT NULL,
+    crc      INTEGER NOT NULL,
     PRIMARY KEY (sink, seq, number)
 ) WITHOUT ROWID;
 
@@ -205,6 +210,7 @@ CREATE TABLE personal (
     id    TEXT NOT NULL,
     field TEXT NOT NULL,
     value TEXT NOT NULL,
+    crc   INTEGER NOT NULL,
     PRIMARY KEY (type, id, field)
 ) WITHOUT ROWID;
 
@@ -215,6 +221,7 @@ CREATE TABLE late_events (
     time_ms INTEGER NOT NULL,
     body    TEXT    NOT NULL,
     at_ms   INTEGER NOT NULL,
+    crc     INTEGER NOT NULL,
     PRIMARY KEY (type, id)
 ) WITHOUT ROWID;
 
@@ -222,6 +229,7 @@ CREATE TABLE offsets (
     source   TEXT NOT NULL,
     part     TEXT NOT NULL,
     "offset" TEXT NOT NULL,
+    crc      INTEGER NOT NULL,
     PRIMARY KEY (source, part)
 ) WITHOUT ROWID;
 

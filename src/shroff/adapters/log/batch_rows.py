@@ -109,7 +109,7 @@ class BatchRows(RowFraming):
         self._take_out(ERASED, batch.erased)
         self._put(PERSONAL, batch.personal)
         self._put(LATE, batch.late)
-        self._put(OFFSETS, last_of_each(batch.offsets, *OFFSETS.key), newest_wins=("offset",))
+        self._put(OFFSETS, last_of_each(batch.offsets, *OFFSETS.key), newest_wins=("offset", "crc"))
         self._put(REMARKS, added_up(batch.remarks), newest_wins=("last_seq", "last_ms"), adds="count")
         self._take_out(DROPPED, batch.dropped)
         self._on_step("offsets")

@@ -51,12 +51,12 @@ class IdQuestions(LogQuestions):
     _is_counted = True  # the ids that the runs have; a writer does it before it looks for one
 
     def damage(self, within_s: float) -> str:
-        """Lost or changed runs of ids, in words."""
+        """Lost or changed runs of ids, or changed rows beside the records, in words."""
         try:
             self._check_size()
+            return super().damage(within_s)
         except StorageError as error:
             return str(error)
-        return ""
 
     def _damaged_ids(self, what: str) -> StorageError:
         return StorageError(

@@ -11,7 +11,7 @@ from operator import itemgetter
 from shroff.adapters.log.event_frames import decided_in
 from shroff.adapters.log.frame_queries import FrameQuestions
 from shroff.adapters.log.frames import DamagedFrameError
-from shroff.errors import StorageError
+from shroff.errors import ShroffError, StorageError
 from shroff.log.history import Control, decided_types
 from shroff.streams.log import Record
 
@@ -39,6 +39,7 @@ class LossChecks(FrameQuestions):
 
         Raises: StorageError. Cost: 0.1 ms, and 2 ms where `is_writer`.
         """
+        self._check_form()
         seq, last = next(iter(self._ask(self.wording.ends, shape="iI")), (None, None))
         last = last or 0
         if seq is None or seq < last:
@@ -49,6 +50,18 @@ class LossChecks(FrameQuestions):
         if is_writer:
             for _ in self.outcome_lines(max(self.pruned_to(), last - _NEWEST)):
                 pass
+
+    def _check_form(self) -> None:
+        """Raises: StorageError if the tables were made before rows beside the records had sums."""
+        try:
+            self._ask(self.wording.kept_sum)
+        except ShroffError as error:
+            if "crc" not in str(error):
+                raise
+            raise StorageError(
+                f"{self.place} was made by a shroff before 0.1.0, whose tables lack checksums. Move it away and ingest "
+                "the sources again; the shroff that made it writes its events by 'shroff export events'"
+            ) from error
 
     def _check_decisions(self, after: int, upto: int, found: Collection[int]) -> None:
         """Decisions are asked for first, and are never fewer. Cost: 0.1 µs a record in a frame."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,9 +23,9 @@ from shroff.adapters.log.frames import (
     within,
 )
 from shroff.adapters.log.key_parts import KeyParts
-from shroff.adapters.log.rows import FRAMES, id_digest, refused_of
+from shroff.adapters.log.rows import FRAMES, KEPT, id_digest, refused_of
 from shroff.adapters.log.sql_text import SqlWording, overlapping
-from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, record_sum
+from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, record_sum, summing
 from shroff.arrays import Ints
 from shroff.errors import PrunedError, StateError, StorageError
 from shroff.json_types import TextDict
@@ -49,6 +51,7 @@ from shroff.streams.log import (
 NUMBER_MAX = 2**62
 MISSING = "the record at sequence number {} is missing"
 _PLACES_AT_ONCE = 64  # whose frames, of up to 50 KB, are held together
+_KEPT_AT_ONCE = 10_000  # rows whose sums are checked together; 10 ms
 _SPAN = 65_536  # places in which decisions are looked for at once
 
 # What each column of a question gives: i an integer, t a text, b bytes, j bytes of a text, and upper case where it may
@@ -293,7 +296,20 @@ class LogQuestions(ABC):
         return self._ask(self.wording.ingested, (after + 1, end), "iI") if end > after else []
 
     def damage(self, within_s: float) -> str:
-        """Damage of the tables under the log, in words."""
+        """Rows beside the records that have changed, in words: of a large table some, drawn by lot."""
+        end_s = time.monotonic() + within_s
+        for table in KEPT:
+            sum_of = summing(table.name, table.kinds[:-1])
+            ((count,),) = self._ask(self.wording.kept_rows[table.name], shape="i")
+            starts = list(range(0, count, _KEPT_AT_ONCE))
+            random.shuffle(starts)
+            for start in starts:
+                rows = self._ask(self.wording.kept[table.name], (_KEPT_AT_ONCE, start), table.kinds)
+                if any(sum_of(row[:-1]) != row[-1] for row in rows):
+                    words = f"a row of the table {table.name} differs from the one that was written"
+                    return str(self._damaged(words))
+                if time.monotonic() > end_s:
+                    break
         return ""
 
     def pruned_to(self) -> int:

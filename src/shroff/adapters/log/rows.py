@@ -11,7 +11,7 @@ from zlib import crc32
 
 from msgspec.structs import astuple
 
-from shroff.adapters.log.sums import decision_sum, flag_sum, hit_sum, record_sum
+from shroff.adapters.log.sums import decision_sum, flag_sum, hit_sum, record_sum, summing
 from shroff.runtime.values import replace
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, Record, Refused, Remark
 from shroff.streams.log_columns import RecordColumns, by_type
@@ -168,6 +168,17 @@ def _fields(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> 
     return RowTable(name, columns, kinds, attrgetter(*columns), **options)
 
 
+def _kept(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> RowTable:
+    """A table like `_fields`, and the sum of each row, by which `doctor` finds that it has changed."""
+    values_of, sum_of = attrgetter(*columns), summing(name, kinds)
+
+    def of(row: Any) -> tuple[Any, ...]:
+        values = values_of(row)
+        return *values, sum_of(values)
+
+    return RowTable(name, (*columns, "crc"), f"{kinds}i", of, **options)
+
+
 EVENTS = RowTable("events", (*_RECORD, "crc"), "itttijii", _of_record)
 EVENT_FRAMES = RowTable("event_frames", ("seq", "first_seq", "labels", "controls", "crc", "data"), "iiiiib", tuple)
 ID_RUNS = RowTable("id_runs", ("run", "crc", "bits", "size", "last_seq", "filter_crc", "filter"), "iiiiiib", tuple)
@@ -184,18 +195,18 @@ REFUSED = RowTable(
     _of_refused,
     ("digest",),
 )
-WAITING = _fields(
+WAITING = _kept(
     "waiting_labels",
     ("event_type", "event_id", "id", "body", "source", "place", "raw", "field", "header"),
     "tttjttbtt",
     digest_of=lambda row: digest(row.event_id.encode()),
 )
-UNIQUE = _fields(
+UNIQUE = _kept(
     "unique_values", ("type", "field", "value", "seq"), "ttti", digest_of=lambda row: digest(row.value.encode())
 )
-INDEXED = _fields("unique_fields", ("type", "field", "form"), "ttt")
-OUTBOX = _fields("outbox", ("seq", "number", "kind", "body"), "iitj")
-OFFSETS = _fields(
+INDEXED = _kept("unique_fields", ("type", "field", "form"), "ttt")
+OUTBOX = _kept("outbox", ("seq", "number", "kind", "body"), "iitj")
+OFFSETS = _kept(
     "offsets",
     ("source", "part", "offset"),
     "ttt",
@@ -208,10 +219,11 @@ REMARKS = _fields(
     "ttiiiii",
     key=("what", "asker"),
 )
-STUCK = _fields("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", key=_STUCK[:3])
-PERSONAL = _fields("personal", ("type", "id", "field", "value"), "tttt")
+STUCK = _kept("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", key=_STUCK[:3])
+PERSONAL = _kept("personal", ("type", "id", "field", "value"), "tttt")
 PRUNED = RowTable("pruned_ids", ("digest", "seq"), "bi", tuple)
-LATE = _fields("late_events", ("type", "id", "time_ms", "body", "at_ms"), "ttiji")
+LATE = _kept("late_events", ("type", "id", "time_ms", "body", "at_ms"), "ttiji")
+KEPT = (WAITING, UNIQUE, INDEXED, OUTBOX, OFFSETS, STUCK, PERSONAL, LATE)
 
 # What leaves a table is named by these columns.
 JOINED = RowTable("waiting_labels", ("id",), "t", lambda id_: (id_,))

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from shroff.adapters.log.rows import KEPT, RowTable
+
 _FRAME = "seq, first_seq, outcomes, receipts, data, crc"
 _EVENT_FRAME = "seq, first_seq, labels, controls, crc, data"
 _REFUSED = "number, digest, header, source, place, type, reason, raw, at_ms"
@@ -15,6 +17,14 @@ _REFUSED = "number, digest, header, source, place, type, reason, raw, at_ms"
 def overlapping(after: int, upto: int) -> tuple[int, ...]:
     """What a question about frames with records in (after, upto] is asked with."""
     return after, upto, upto, upto
+
+
+def _some_rows(table: RowTable, as_bytes: str) -> str:
+    columns = (
+        as_bytes.format(name) if kind == "j" else f'"{name}"'
+        for name, kind in zip(table.columns, table.kinds, strict=True)
+    )
+    return f"SELECT {', '.join(columns)} FROM {table.name} LIMIT ? OFFSET ?"
 
 
 class SqlWording:
@@ -47,6 +57,9 @@ class SqlWording:
             for name in ("decision_frames", "event_frames")
         )
         some_events = f"{framed_events} ORDER BY seq LIMIT ?"
+        self.kept = {table.name: _some_rows(table, as_bytes) for table in KEPT}
+        self.kept_sum = "SELECT crc FROM offsets LIMIT 0"  # no quotation marks: SQLite would take a text
+        self.kept_rows = {table.name: f"SELECT count(*) FROM {table.name}" for table in KEPT}
         self.last_seq = (
             "SELECT max(seq) FROM (SELECT max(seq) AS seq FROM events UNION ALL "
             "SELECT max(seq) AS seq FROM event_frames) AS both_of"

@@ -6,7 +6,10 @@ changing a log on purpose.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
+from operator import itemgetter
+from typing import Any
 from zlib import crc32
 
 from shroff.streams.log import FlagRow, HitRow, Record
@@ -35,6 +38,25 @@ def flag_sum(flag: FlagRow) -> int:
 def hit_sum(hit: HitRow) -> int:
     """The sum of a hit."""
     return _sum(f"{hit.seq}\n{hit.rule}\n{hit.key}\n{hit.shadow:d}")
+
+
+def summing(table: str, kinds: str) -> Callable[[Sequence[Any]], int]:
+    """Return the function that sums a row of another table, of whose kinds at least two are no bytes.
+
+    Cost: 0.6 µs, and 0.4 µs for each 1 KB.
+    """
+    start = crc32(table.encode())
+    bytes_at = [at for at, kind in enumerate(kinds) if kind in "bj"]
+    texts_of = itemgetter(*(at for at, kind in enumerate(kinds) if kind not in "bj"))
+    marks = "\n".join("%d" if kind == "i" else "%s" for kind in kinds if kind not in "bj")
+
+    def total(values: Sequence[Any]) -> int:
+        found = crc32((marks % texts_of(values)).encode("utf-8", "surrogatepass"), start)
+        for at in bytes_at:
+            found = crc32(values[at], found)
+        return found
+
+    return total
 
 
 def line_of(record: Record) -> bytes:
