@@ -10,9 +10,11 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -556,3 +558,45 @@ def test_check_warns_of_a_key_that_can_match_no_row(kind, key, hint):
     assert [str(problem) for problem in loaded.problems] == []
     found = [problem.hint for problem in loaded.warnings if "looks up" in problem.message]
     assert found == ([hint] if hint else [])
+
+
+@pytest.mark.parametrize(
+    "child",
+    [
+        lambda node, side: 0,
+        lambda node, side: node if side else None,
+        lambda node, side: node + 1 if node < 100 else None,  # 2**100 paths, and no loop
+    ],
+    ids=["root", "itself", "both lead on"],
+)
+def test_a_tree_of_networks_that_is_read_without_an_end_is_refused(tmp_path, child):
+    data = bytearray(mmdb_bytes({"2001:db8::1/128": {"country": {"iso_code": "DE"}}}))
+    for node in range(120):
+        for side in (0, 1):
+            if (to := child(node, side)) is not None:
+                at = 8 * node + 4 * side
+                data[at : at + 4] = to.to_bytes(4, "big")
+
+    ((_, told),) = mistakes(written(tmp_path, {"tables/ip.mmdb": bytes(data)}))
+    assert "no whole MaxMind database" in told
+
+
+@pytest.mark.parametrize("size", [24, 28, 32])
+def test_a_tree_is_walked_in_each_size_of_its_records(tmp_path, size):
+    first, second = 1, 2**24 + 5 if size > 24 else 9  # behind the nodes: data
+    pairs = [(first, second), (second, second)]
+    path = tmp_path / "tree"
+    words = {24: 6, 28: 7, 32: 8}[size]
+    for (left, right), is_bad in ((pairs[0], False), ((second, 0), True)):
+        nodes = [(left, right), pairs[1]]
+        if size == 28:
+            raw = b"".join(
+                (a & 0xFFFFFF).to_bytes(3, "big") + bytes([(a >> 24) << 4 | b >> 24]) + (b & 0xFFFFFF).to_bytes(3, "big")
+                for a, b in nodes
+            )
+        else:
+            raw = b"".join(number.to_bytes(words // 2, "big") for pair in nodes for number in pair)
+        path.write_bytes(raw)
+        about = SimpleNamespace(node_count=2, record_size=size, ip_version=6)
+        with pytest.raises(ValueError, match="loops") if is_bad else nullcontext():
+            table_files._check_tree(path, about)

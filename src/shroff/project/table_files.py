@@ -48,6 +48,8 @@ PATH_STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")  # of `country.iso_code` and
 _FORM = 4  # of what is packed: another one where it is made otherwise
 UNPACKED_MAX = 1 << 30
 _TOO_LARGE = f"it holds more than {UNPACKED_MAX >> 20} MiB."
+_NODE_OF_28_BITS = 7
+_PATHS_OF_NODE = 16  # several forms of an IPv6 address lead to the nodes of IPv4
 _MISTAKES_MAX = 1_000  # of one table
 _PACKED_S = 7 * 86_400.0  # after which a packed table that nobody uses is made again when it is
 
@@ -243,6 +245,7 @@ def _mmdb(file: str, path: Path, shape: TableShape | None, key: str, problems: l
     def rows() -> Iterator[tuple[int, list[str]]]:
         try:
             with maxminddb.open_database(path) as reader:
+                _check_tree(path, reader.metadata())
                 size = 0
                 for number, (network, record) in enumerate(reader, 1):
                     cells = [_cell(_at(record, steps)) for steps in paths] if columns else [canonical_json(record)]
@@ -251,10 +254,32 @@ def _mmdb(file: str, path: Path, shape: TableShape | None, key: str, problems: l
                         problems.append(Problem(file, number, 0, "", _TOO_LARGE))
                         return
                     yield number, [str(network), *cells]
-        except (maxminddb.InvalidDatabaseError, OSError, ValueError):
+        except (maxminddb.InvalidDatabaseError, OSError, ValueError, RecursionError):
             problems.append(Problem(file, 0, 0, "", "this is no whole MaxMind database.", "Get the file again."))
 
     return _Rows((key, *columns), rows())
+
+
+def _check_tree(path: Path, about: Any) -> None:
+    """Walk the search tree level by level, since a tree that loops or shares nodes is read without an end.
+
+    Raises: ValueError if it is deeper than an address, or has far more paths than nodes.
+    """
+    width = about.record_size // 4  # bytes of a node
+    data = np.fromfile(path, np.uint8, about.node_count * width).reshape(about.node_count, width).astype(np.uint32)
+    halves = [data[:, : width // 2], data[:, -(width // 2) :]]
+    left, right = (sum(half[:, at] << 8 * (width // 2 - 1 - at) for at in range(width // 2)) for half in halves)
+    if width == _NODE_OF_28_BITS:
+        left, right = left | (data[:, 3] >> 4) << 24, right | (data[:, 3] & 15) << 24
+    nodes, paths = np.zeros(1, np.uint32), 0
+    for _ in range(128 if about.ip_version == 6 else 32):  # noqa: PLR2004 (versions of addresses)
+        children = np.concatenate((left[nodes], right[nodes]))
+        nodes = children[children < about.node_count]
+        paths += len(nodes)
+        if paths > _PATHS_OF_NODE * about.node_count:
+            break
+    if len(nodes):
+        raise ValueError("a tree that loops")
 
 
 def _at(value: Any, steps: Sequence[str | int]) -> Any:
