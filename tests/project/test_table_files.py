@@ -591,7 +591,9 @@ def test_a_tree_is_walked_in_each_size_of_its_records(tmp_path, size):
         nodes = [(left, right), pairs[1]]
         if size == 28:
             raw = b"".join(
-                (a & 0xFFFFFF).to_bytes(3, "big") + bytes([(a >> 24) << 4 | b >> 24]) + (b & 0xFFFFFF).to_bytes(3, "big")
+                (a & 0xFFFFFF).to_bytes(3, "big")
+                + bytes([(a >> 24) << 4 | b >> 24])
+                + (b & 0xFFFFFF).to_bytes(3, "big")
                 for a, b in nodes
             )
         else:

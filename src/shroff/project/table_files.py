@@ -272,7 +272,7 @@ def _check_tree(path: Path, about: Any) -> None:
     if width == _NODE_OF_28_BITS:
         left, right = left | (data[:, 3] >> 4) << 24, right | (data[:, 3] & 15) << 24
     nodes, paths = np.zeros(1, np.uint32), 0
-    for _ in range(128 if about.ip_version == 6 else 32):  # noqa: PLR2004 (versions of addresses)
+    for _ in range(128 if about.ip_version == 6 else 32):
         children = np.concatenate((left[nodes], right[nodes]))
         nodes = children[children < about.node_count]
         paths += len(nodes)

@@ -309,7 +309,7 @@ class EntryPoint(Native):
         file, name = Path(function.__code__.co_filename), self.__name__
         kept = _njit(**OPTIONS)(function)
         with suppress(RuntimeError):  # no folder to keep it in: a read-only installation of somebody without a home
-            kept._cache = checked_cache(function)
+            kept._cache = checked_cache(function)  # noqa: SLF001 (numba has no other way)
         kept.compile(self._signature)
         kept.disable_compile()
         if kept.stats.cache_misses and kept.stats.cache_path is not None:
