@@ -49,6 +49,7 @@ def everything() -> tuple[list[Collector], WorkerCounts]:
         {("payment", "m-1"): 60.0},
         {("payment", "m-1"): 0.0},
         {"payment": (0.0, 0, 60.0)},
+        {"mail server": False},
     )
     requests, service = (
         of.Requests(),

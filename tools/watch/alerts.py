@@ -255,6 +255,18 @@ SERVICE: Final = (
         ),
     ),
     Alert(
+        "ShroffCheckFailing",
+        WARNING,
+        10,
+        "shroff_check_failing == 1",
+        f"{WHO}: 'shroff doctor' finds something wrong with: {{{{ $labels.check }}}}",
+        Trial(
+            {_at("shroff_check_failing", check="mail server"): (0, 1)},
+            "a:8080: 'shroff doctor' finds something wrong with: mail server",
+            labels=HERE | {"check": "mail server"},
+        ),
+    ),
+    Alert(
         "ShroffClockSkew",
         WARNING,
         5,

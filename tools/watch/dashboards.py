@@ -105,6 +105,7 @@ OVERVIEW: Final = Dashboard(
             {"shroff_clock_seconds{$HERE} - timestamp(shroff_clock_seconds{$HERE})": "{{instance}}"},
             "s",
         ),
+        Panel("Failing checks of doctor", {"max by (check) (shroff_check_failing{$HERE})": "{{check}}"}, limit=1),
         Panel("Waits for its source or log", plain("shroff_waits"), "bool_yes_no", limit=1),
         Panel(
             "Failures",

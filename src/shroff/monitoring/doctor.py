@@ -30,6 +30,7 @@ from shroff.log.later_labels import CORRECT, LaterLabels, now_of
 from shroff.log.state.snapshots import EVERY
 from shroff.log.unmatched_files import unmatched_of
 from shroff.models.registry import Registry
+from shroff.monitoring.doctor_clock import ClockSteps, clock_words
 from shroff.monitoring.doctor_rows import WITHIN_S, log_damage, read_rows, table_damage
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
@@ -46,7 +47,6 @@ OK = "ok"
 NOTE = "note"
 WRONG = "wrong"
 FREE_BYTES_MIN = 256 * 1024 * 1024  # below this a day's events of a small bank may not fit
-BUILT_MS = 1_767_225_600_000  # 2026-01-01: a clock before it stands wrong
 UNFINISHED_SHOWN = 3  # names in a line
 LABEL_WAITS_MS = HOUR_MS  # after a label arrived: from then on its event is missed
 _REMARKED = {
@@ -67,6 +67,7 @@ _CURES = {
 RESTORE_ROWS = (
     "Stop the service or worker, copy the log away, and restore the last backup; then ingest the sources again."
 )
+LOG_GONE = "it is not there, but snapshots of it are: somebody removed it"
 UNUSABLE = "Until then nothing can be read or written."
 UNREAD = "Until then not all of it can be read."
 _TRAINED = "'shroff train' removes those older than a day; you can"
@@ -143,6 +144,8 @@ def look(project: ExaminedProject, seen: EarlierFindings) -> list[Finding]:
     found += told("litter", lambda: look_at_unfinished(places, now_ms))
     if project.away:
         return [*found, Finding("log", WRONG, project.away, UNUSABLE)]
+    if not project.has_log and Snapshots(places.snapshots).files():
+        return [*found, Finding("log", WRONG, LOG_GONE, RESTORE_ROWS)]
     if not project.has_log:
         return [*found, Finding("log", OK, "not created yet; the first 'shroff ingest' creates it")]
 
@@ -199,16 +202,13 @@ def look_at_unfinished(places: ProjectPaths, now_ms: int) -> Iterator[Finding]:
 
 def look_at_versions() -> Finding:
     """Which program runs on what."""
-    found = {name: metadata.version(name) for name in LIBRARIES}
-    words = ", ".join(f"{name} {version}" for name, version in found.items())
+    words = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
     return Finding("versions", OK, f"{words}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
 
 
 def look_at_folder(subject: str, folder: Path) -> Finding:
     """Whether a folder, or the one that it will be made in, can be written, and how much room it has."""
-    there = folder
-    while not there.exists():
-        there = there.parent
+    there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         return Finding(subject, WRONG, f"{there} cannot be written", f"Give user {os.getuid()} write permission there.")
     for path in (*folder.glob("*"), *folder.glob("snapshots/*")):
@@ -277,7 +277,7 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
             f"{many(log.last_seq() - pruned, 'record')} in the store"
         )
         yield Finding("kept", OK, f"{words}, since {time_text(first.time_ms)}")
-    yield _clock(now_ms)
+    yield look_at_clock(log, now_ms, seen)
     counts = log.counts()
     if counts.refused:
         cure = "'shroff quarantine list' shows why. Fix the project or the input, then run 'shroff quarantine retry'."
@@ -445,11 +445,9 @@ def _watermark(log: Log, definitions: Definitions, now_ms: int, seen: EarlierFin
         yield Finding("watermark", WRONG, *beyond_words(watermark_ms, seen.holder[1]))
 
 
-def _clock(now_ms: int) -> Finding:
-    words = f"the clock of this machine shows {time_text(now_ms)}"
-    if now_ms < BUILT_MS:
-        return Finding("clock", WRONG, f"{words}, before this version was released", "Set the clock.")
-    return Finding("clock", OK, words)
+def look_at_clock(log: Log, now_ms: int, seen: EarlierFindings) -> Finding:
+    is_wrong, words, cure = clock_words(log, now_ms, seen.clock)
+    return Finding("clock", WRONG if is_wrong else NOTE if cure else OK, words, cure)
 
 
 def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Log) -> Finding:
@@ -478,6 +476,7 @@ class EarlierFindings(Struct):
     A program that looks each minute would else read all labels and the whole newest snapshot each minute.
     """
 
+    clock: ClockSteps = field(default_factory=ClockSteps)
     labels: LaterLabels = field(default_factory=LaterLabels)
     holder: tuple[int | None, Holder | None] = (None, None)  # of the watermark beyond the clock
     _checked: tuple[Hashable, Header | None, int] | None = None

@@ -5,21 +5,28 @@ the write-ahead log of a file.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from pathlib import Path
+from random import Random
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from shroff.config import unset
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
+from shroff.language.values import DAY_MS
 from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import bytes_text, many
 from shroff.runtime.values import FrozenStruct
+from shroff.streams.delivering_rows import KINDS, with_fields
+from shroff.streams.log import Log
+from shroff.streams.sink import KeepingSink, Outgoing
+from shroff.streams.sink_cursor import source_of, through_of
 from shroff.streams.source import PartLag
+from shroff.worker.outbox import all_stuck
 
 if TYPE_CHECKING:
     from shroff.lake.publication import TableFormat
@@ -32,6 +39,13 @@ MEND = "Fix its settings in shroff.yaml or the system itself, then run 'shroff d
 WRITE_AHEAD_BYTES_MAX = 512 * 1024 * 1024  # the active writer cuts it off from 128 MiB on
 LAKE_CURE = "Make it reachable from this machine: until then 'shroff serve' and 'shroff run' do not write it."
 AWAY = "Check that it runs, that its address in shroff.yaml is right, and that this machine can reach it."
+NEWEST = 20  # rows
+SPAN = 512  # places read at once to find the newest rows,
+SPANS_MAX = 8  # so often: rows that are rarer are not checked
+DRAWN = 16  # places, among those of the last day and again among all before
+NEAR = 32  # places in which a row is looked for behind a drawn one
+RECENT_MAX = 100_000  # places that may count as those of the last day
+LOST_SHARE = 0.25  # of the rows of the last day; fewer may have been dropped with 'shroff outbox drop'
 Given = TypeVar("Given")
 
 
@@ -177,6 +191,73 @@ def look_at_write_ahead(log: Path) -> Iterator[Finding]:
         "way, or no active writer runs. End the reader; 'shroff serve' and 'shroff run' then shorten it within seconds."
     )
     yield Finding("write-ahead", WRONG, f"{words}, which have not moved into {log.name}", cure)
+
+
+# ---- rows that sinks keep
+
+
+class DeliveredSample(NamedTuple):
+    """Rows that a sink accepted: some of the last day, and some that are older."""
+
+    recent: Sequence[Outgoing]
+    older: Sequence[Outgoing]
+
+
+def delivered_sample(
+    log: Log, sink: str, take: str, outcomes: Collection[str], now_ms: int, *, has_fields: bool = False
+) -> DeliveredSample:
+    """Draw rows that a sink has accepted, by the log. Cost: some milliseconds."""
+    through, pruned = through_of(sink, log.offsets(source_of(sink))) or 0, log.pruned_to()
+    stuck = {(row.seq, row.number) for rows in all_stuck(log, sink) for row in rows}
+
+    def read(after: int, upto: int) -> list[Outgoing]:
+        rows = KINDS[take](log, after, upto, outcomes) if after < upto else []
+        return [row for row in rows if (row.seq, row.number) not in stuck]
+
+    draw = Random(now_ms)  # noqa: S311 - of what is looked at
+    first = through
+    for place, at_ms in log.ingested(max(pruned, through - RECENT_MAX), through):
+        if at_ms is not None and at_ms > now_ms - DAY_MS:
+            first = max(place - 1, pruned)
+            break
+    newest = _newest(read, first, through)
+    recent = [*newest, *_drawn(read, first, through, draw)]
+    older = _drawn(read, pruned, first, draw)
+    if has_fields:
+        recent, older = ([complete for row in rows for complete in with_fields(log, [row])] for rows in (recent, older))
+    return DeliveredSample(_in_order(recent), _in_order(older))
+
+
+def _newest(read: Callable[[int, int], list[Outgoing]], after: int, upto: int) -> list[Outgoing]:
+    rows: list[Outgoing] = []
+    for end in range(upto, max(after, upto - SPANS_MAX * SPAN), -SPAN):
+        rows = read(max(end - SPAN, after), end) + rows
+        if len(rows) >= NEWEST:
+            break
+    return rows[-NEWEST:]
+
+
+def _drawn(read: Callable[[int, int], list[Outgoing]], after: int, upto: int, draw: Random) -> list[Outgoing]:
+    places = [draw.randrange(after, upto) for _ in range(DRAWN)] if after < upto else []
+    return [row for place in places for row in read(place, min(place + NEAR, upto))[:1]]
+
+
+def _in_order(rows: Sequence[Outgoing]) -> list[Outgoing]:
+    by_key = {(row.seq, row.number): row for row in rows}
+    return [by_key[key] for key in sorted(by_key)]
+
+
+def lost_words(sink: KeepingSink, sample: DeliveredSample) -> tuple[bool, str]:
+    """Return whether delivered rows were lost, and a message about those that are missing, empty without any.
+
+    Missing rows that are older than a day may have been removed on purpose, so they alone are no loss. Raises: as
+    `send`.
+    """
+    recent, older = sink.missing(sample.recent), sink.missing(sample.older)
+    counts = [(len(recent), len(sample.recent), "last day"), (len(older), len(sample.older), "time before")]
+    words = [f"{lost:,} of {many(rows, 'row')} drawn from the {when}" for lost, rows, when in counts if lost]
+    is_lost = len(recent) > LOST_SHARE * len(sample.recent)
+    return is_lost, f"rows that were delivered are missing: {', and '.join(words)}" if words else ""
 
 
 # ---- the lake and sources

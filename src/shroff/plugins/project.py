@@ -23,7 +23,7 @@ from shroff.config import (
     write_text,
 )
 from shroff.log.columns.tables import Way
-from shroff.monitoring.doctor import NOTE, OK, Finding
+from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.monitoring.doctor_systems import AddedChecks, Try
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import read_by

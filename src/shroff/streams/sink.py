@@ -162,6 +162,14 @@ class MakingSink(Sink, Protocol):
 
 
 @runtime_checkable
+class KeepingSink(Sink, Protocol):
+    """A sink that keeps each row under its key, and can be asked for it."""
+
+    def missing(self, rows: Sequence[Outgoing]) -> list[Outgoing]:
+        """Return those of some rows, a few dozen at most, that it does not have. Raises: as `send`."""
+
+
+@runtime_checkable
 class PreparedSink(Sink, Protocol):
     """A sink that needs something made before it takes rows, such as topics. Not every sink is one."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from logging import DEBUG
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from shroff import __version__
+from shroff.monitoring.doctor import EarlierFindings
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.logs import LOG, say
-from shroff.runtime.values import replace
+from shroff.runtime.values import Fresh, replace
 from shroff.web.metric_families import Collector, Family, counter, counters, gauge, gauges, histograms
 from shroff.web.metrics_store import StoreMetrics, look_at_store
 from shroff.worker.serving.counts import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.web.service import Service
 
+CHECKED_S = 60.0  # for which a check of systems outside serves every scrape
 METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 
 
@@ -220,7 +222,13 @@ class OfOrganization:
 
 def of_process(project: Project, work: Callable[[], WorkerCounts], is_ready: Callable[[], bool]) -> list[Collector]:
     """Collectors that every process has: its work, the store, the build; and the earlier names where they are set."""
-    found: list[Collector] = [WorkMetrics(work, is_ready), StoreMetrics(lambda: look_at_store(project)), BuildMetrics()]
+    fresh, seen = Fresh[Mapping[str, bool]](), EarlierFindings()
+
+    def checks() -> Mapping[str, bool]:
+        return fresh.get("", lambda: project.health.failing_checks(seen), CHECKED_S)
+
+    store = StoreMetrics(lambda: look_at_store(project, checks=checks))
+    found: list[Collector] = [WorkMetrics(work, is_ready), store, BuildMetrics()]
     if project.context.systems.metrics.options.get("earlier_names"):
         found.append(EarlierMetrics(work))
     return found

@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -64,7 +64,8 @@ class StoreLook(Struct):
 
     `failed` says of each part if it could not be read; its values are missing then. `files` has, of each pulled source
     and watched folder, the time since it brought something and how many of its files are skipped; `file_troubles` the
-    place, message and time of each; `gates` how many the newest model failed.
+    place, message and time of each; `gates` how many the newest model failed; `checks` whether each check of systems
+    fails.
     """
 
     values: dict[str, float | None] = {}
@@ -74,6 +75,7 @@ class StoreLook(Struct):
     models: dict[tuple[str, str], float] = {}
     gates: dict[tuple[str, str], float] = {}
     drift: dict[str, tuple[float, int, float]] = {}
+    checks: Mapping[str, bool] = {}
     at_s: float = field(default_factory=time.monotonic)
     file_troubles: list[tuple[str, str, int]] = []
 
@@ -114,6 +116,9 @@ class StoreMetrics:
         )
         for name, words in PLAIN.items():
             yield gauge(name, words, found.values.get(name))
+        words = "1 if `shroff doctor` finds something wrong with this system, variable, schedule or clock, by check."
+        failing = {(name,): float(is_failing) for name, is_failing in found.checks.items()}
+        yield gauges("shroff_check_failing", words, ("check",), failing)
         yield from _of_deliveries(found.deliveries)
         words = "Time since a pulled source last brought events, by source."
         ages = {(name,): age_s for name, (age_s, _) in found.files.items() if age_s is not None}
@@ -145,13 +150,20 @@ def _of_deliveries(deliveries: Sequence[SinkState]) -> Iterator[Family]:
     yield gauges("shroff_delivery_failing", "1 if a sink accepts no rows now, by sink.", ("sink",), failing)
 
 
-def look_at_store(project: Project, *, is_quick: bool = False) -> StoreLook:
+def look_at_store(
+    project: Project, *, is_quick: bool = False, checks: Callable[[], Mapping[str, bool]] | None = None
+) -> StoreLook:
     """Read the state of a project's store; a part that cannot be read is missing, and named.
 
     Args:
+        checks: Checks systems; without it none is asked.
         is_quick: Events are not counted, and alerts without a case raise one first.
     """
     found, now_ms, has_log = StoreLook(), project.context.now_ms(), False
+
+    def check(project: Project, found: StoreLook, now_ms: int) -> None:
+        found.checks = {} if checks is None else checks()
+
     parts = {"host": _host, "backup": _backup, "models": _models, "drift": _drift, "store": _log}
     with suppress(ShroffError, OSError):
         has_log = project.log.exists()
@@ -162,6 +174,8 @@ def look_at_store(project: Project, *, is_quick: bool = False) -> StoreLook:
                 project.cases.backlog()
         else:
             del parts["store"]
+    if checks is not None:
+        parts["checks"] = check
     for name, read in parts.items():
         try:
             read(project, found, now_ms)

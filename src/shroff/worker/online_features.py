@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -83,6 +83,17 @@ class OnlineStore(Protocol):
         """Let go. Closing twice does nothing."""
 
 
+@runtime_checkable
+class EvictingStore(OnlineStore, Protocol):
+    """A store that may remove keys by itself, such as a server whose memory is full."""
+
+    def eviction(self) -> tuple[str, int]:
+        """Return the policy by which keys may be removed, empty for none, and how many were since the server started.
+
+        Raises: as `read`.
+        """
+
+
 class EntityFeatures(NamedTuple):
     """The features of one key, as of its last decided event.
 
@@ -149,6 +160,17 @@ class OnlineSink:
 
     def set_mark(self, mark: str, before: str) -> bool:
         return self._store.set_mark(mark, before)
+
+    def missing(self, rows: Sequence[Outgoing]) -> list[Outgoing]:
+        """Return the decisions of which the store has no features for some key."""
+        last: dict[tuple[str, str], tuple[Outgoing, int]] = {}
+        for keys, decisions in self._versions.parted(rows):
+            last |= keys.last(decisions)
+        places = set[int]()
+        for row in self._rows(last):
+            if self._store.read(row.entity, [row.key]) == [None]:
+                places.add(row.as_of_seq + 1)
+        return [row for row in rows if row.seq in places]
 
     def close(self) -> None:
         self._store.close()

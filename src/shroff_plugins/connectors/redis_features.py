@@ -12,6 +12,7 @@ from shroff.plugins.features import EntityRow
 from shroff_plugins.connectors.redis_server import RedisServer, Words, pairs
 
 ROWS_MAX = 200  # of one call of the script: a millisecond or two, in which the server does nothing else
+KEEPS_ALL = "noeviction"  # the policy of a server that refuses writes when its memory is full
 _ABOUT = ("log", "as_of_seq", "as_of", "event", "definitions")  # no feature has such a name, without a dot
 # What is written comes packed as one word: names for each kind of row, and rows with the number of their names.
 _WRITE = """
@@ -83,6 +84,12 @@ class RedisFeatures:
 
     def set_mark(self, mark: str, before: str) -> bool:
         return bool(self._server.ask("EVAL", _SET_MARK, 1, self._mark_key, mark, before))
+
+    def eviction(self) -> tuple[str, int]:
+        info = dict(line.partition(":")[::2] for line in str(self._server.ask("INFO"), "utf-8").splitlines())
+        policy = info.get("maxmemory_policy", KEEPS_ALL)
+        may_evict = policy != KEEPS_ALL and info.get("maxmemory", "0") != "0"
+        return policy if may_evict else "", int(info.get("evicted_keys", "0"))
 
     def close(self) -> None:
         self._server.close()

@@ -208,6 +208,14 @@ class SqlSink:
         with self._database.begun() as connection:
             return not inspect(connection).has_table(self._table.name)
 
+    def missing(self, rows: Sequence[Outgoing]) -> list[Outgoing]:
+        """Return the rows whose key is not in the table. Raises: as `send`."""
+        if not rows or self.is_missing():
+            return [*rows]
+        with self._database.begun() as connection:
+            stored = self._stored_keys(connection, [self._row(row) for row in rows])
+        return [row for row in rows if self._key(self._row(row)) not in stored]
+
     def prepare(self, partitions: int | None) -> list[str]:
         """Check that rows can be written to the table, if it exists: its columns and unique keys. It takes no rows.
 
@@ -247,10 +255,15 @@ class SqlSink:
 
         Raises: RejectedRowError, which rolls the write back.
         """
-        key = list(self._table.primary_key)
-        wanted = {tuple(row[column.name] for column in key) for row in rows}
-        stored = {tuple(keys) for keys in connection.execute(select(*key).where(tuple_(*key).in_(sorted(wanted))))}
-        if not wanted <= stored:
+        if not {self._key(row) for row in rows} <= self._stored_keys(connection, rows):
             raise RejectedRowError(
                 f"a unique key or the collation of {self._table.name} makes it overwrite the row of another event"
             )
+
+    def _key(self, row: JsonMapping) -> tuple[Any, ...]:
+        return tuple(row[column.name] for column in self._table.primary_key)
+
+    def _stored_keys(self, connection: Connection, rows: Sequence[JsonMapping]) -> set[tuple[Any, ...]]:
+        """Return those keys of some rows that are in the table."""
+        key, wanted = list(self._table.primary_key), sorted({self._key(row) for row in rows})
+        return {tuple(stored) for stored in connection.execute(select(*key).where(tuple_(*key).in_(wanted)))}

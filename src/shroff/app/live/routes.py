@@ -15,6 +15,7 @@ from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError, nearest
 from shroff.language.values import key_text
 from shroff.project.settings.installed import settings_of
+from shroff.runtime.texts import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from shroff.json_types import TextMapping
     from shroff.language.values import Value
     from shroff.monitoring.doctor import Finding
+    from shroff.monitoring.doctor_systems import DeliveredSample
     from shroff.project.definitions import Definitions
     from shroff.project.settings.system import System
     from shroff.project.settings.systems import Systems
@@ -97,27 +99,58 @@ class OnlineFeatures(ProjectPart):
 
     def look(self) -> Finding:
         """Check for `doctor` that the store answers and still has what was delivered. Raises: as `write`."""
-        from shroff.monitoring.doctor import OK, WRONG, Finding
-        from shroff.monitoring.doctor_systems import LIMIT_S
+        from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
+        from shroff.monitoring.doctor_systems import LIMIT_S, DeliveredSample, delivered_sample
         from shroff.streams.sink_cursor import ORIGIN, source_of, through_of
+        from shroff.worker.online_features import EvictingStore
         from shroff.worker.outbox import ONLINE
 
         assert self._systems.online is not None
         where = self._outside.reach(self._systems.online, LIMIT_S, "features")
         offsets: TextMapping = {}
+        sample = DeliveredSample([], [])
         if self._log.exists():
             with self._log.reading() as log:
                 offsets = log.offsets(source_of(ONLINE))
+                sample = delivered_sample(log, ONLINE, "decisions", (), self._now_ms(), has_fields=True)
         with closing(self._outside.open_online(None)) as store:
             origin, _, place = store.mark().partition(" ")
+            policy, evicted = store.eviction() if isinstance(store, EvictingStore) else ("", 0)
         kept = int(place) if origin and origin == offsets.get(ORIGIN) else 0
         through = through_of(ONLINE, offsets) or 0
-        if kept >= through:
-            return Finding("online", OK, f"{where} accepts connections")
-        lost = f"has features up to sequence number {kept:,} only" if kept else "has none of them"
-        words = f"features were delivered up to sequence number {through:,}, and {where} {lost}: it lost its content"
-        cure = "'shroff serve' and 'shroff run' write them again within a minute. If none runs: 'shroff online write'."
-        return Finding("online", WRONG, words, cure)
+        if kept < through:
+            lost = f"has features up to sequence number {kept:,} only" if kept else "has none of them"
+            words = (
+                f"features were delivered up to sequence number {through:,}, and {where} {lost}: it lost its content"
+            )
+            cure = (
+                "'shroff serve' and 'shroff run' write them again within a minute. If none runs: 'shroff online write'."
+            )
+            return Finding("online", WRONG, words, cure)
+        cure = (
+            f"{where} removes keys when its memory is full: set 'maxmemory-policy noeviction', or give it more memory"
+        )
+        removed = f"{where} has removed {many(evicted, 'key')} since it started"
+        words = self._lost_words(sample)
+        if words:
+            words = f"{words}; {removed}" if evicted else words
+            again = "'shroff online write' writes them again."
+            return Finding("online", WRONG, words, f"{cure}; then {again}" if policy else again)
+        if policy:
+            words = f"{removed if evicted else f'{where} may remove keys'}: its policy is {policy}"
+            return Finding("online", NOTE, words, f"{cure}.")
+        return Finding("online", OK, f"{where} accepts connections")
+
+    def _lost_words(self, sample: DeliveredSample) -> str:
+        """Return a message about decisions whose features are not there, without those that expired."""
+        from shroff.monitoring.doctor_systems import DeliveredSample, lost_words
+
+        assert self._systems.online is not None
+        lasts_ms = self._systems.online.duration_ms("ttl", "0ms")
+        since_ms = self._now_ms() - lasts_ms if lasts_ms else 0
+        lasting = ([row for row in rows if (row.at_ms or 0) >= since_ms] for rows in sample)
+        with closing(self._opened_sink()) as sink:
+            return lost_words(sink, DeliveredSample(*lasting))[1]
 
     def route(self) -> SinkRoute | None:
         """Get the writer of online features; None if the project has no online store."""

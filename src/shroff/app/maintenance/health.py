@@ -45,6 +45,12 @@ if TYPE_CHECKING:
 
 LAKE_LATE_MS = HOUR_MS  # for which records may wait for the lake
 NO_DRIFT = "Until then no drift is recorded."
+TARGET_GONE = "its table or collection does not exist"
+TARGET_COMES = "The next delivery makes it, and writes all rows of the log into it."
+ROWS_COME = (
+    "If nobody removed them on purpose: drop the table or collection. The next delivery makes it again, and writes all "
+    "rows that the log still has into it."
+)
 RUN_AGAIN = "Fix the cause, then 'shroff jobs run --schedule NAME', or wait for its next run."
 
 
@@ -153,13 +159,43 @@ class HealthChecks(ProjectPart):
         found += told("write-ahead", lambda: look_at_write_ahead(self._paths.log))
         if systems.backup is not None:
             found += told("backup", lambda: [finding(self._context)])
-        failing = failing_schedules(self._context) if is_there else []
-        found += [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
+        found += self._look_at_schedules() if is_there else []
         found += told("sources", lambda: look_at_pushed(systems.sources, [*PushedSources(self._context).troubles()]))
         if not away:
             found += told("watched files", lambda: look_at_watched([*PulledSources(self._context).watched_files()]))
             found += _settings_findings(warnings, self._context.loaded.files or {}, systems)
         return Findings([*found, *look_at_variables(systems), *told("drift", lambda: findings(self._paths), NO_DRIFT)])
+
+    def failing_checks(self, seen: EarlierFindings) -> dict[str, bool]:
+        """Check outside systems, variables, schedules and the clock as `doctor` does; return which are wrong.
+
+        For metrics: it reads few rows. Raises: ShroffError if the log or its store cannot be read.
+        """
+        from shroff.monitoring.doctor import WRONG, look_at_clock
+        from shroff.monitoring.doctor_systems import LIMIT_S, asked, look_at_pushed, look_at_variables, within
+
+        has_log = within(LIMIT_S, self._log.exists, "the store")
+        can_read = True
+        try:
+            _ = self._definitions, self._notice_files.declared
+        except ShroffError:  # `check` says so; what needs no file of the project is checked
+            can_read = False
+        found = asked(self._tries(can_read=can_read, has_log=has_log), LIMIT_S)
+        if has_log:
+            found += self._look_at_schedules()
+            with self._log.reading() as log:
+                found.append(look_at_clock(log, self._now_ms(), seen))
+        found += look_at_pushed(self._systems.sources, [*PushedSources(self._context).troubles()])
+        found += look_at_variables(self._systems)
+        found += _settings_findings([], self._context.loaded.files or {}, self._systems)
+        wrong = {finding.subject for finding in found if finding.state == WRONG}
+        return {finding.subject: finding.subject in wrong for finding in found}
+
+    def _look_at_schedules(self) -> list[Finding]:
+        from shroff.monitoring.doctor import WRONG, Finding
+
+        failing = failing_schedules(self._context)
+        return [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
 
     def _routed(self) -> dict[str, System]:
         """The systems that decisions are delivered to; those of notices only if the project's files can be read."""
@@ -244,7 +280,7 @@ class HealthChecks(ProjectPart):
 
     def _look_at_lake(self, *, has_log: bool) -> Finding:
         """The lake, and whether it goes on: what the log has had for long should be in it."""
-        from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
+        from shroff.monitoring.doctor import NOTE, WRONG, Finding
 
         found = self._lake.look(self._lake.pruned() if has_log else 0)
         if not has_log or found.state == WRONG:
@@ -258,8 +294,7 @@ class HealthChecks(ProjectPart):
         words = f"{many(state.lag, 'record is', 'records are')} not in it"
         words += f", the oldest for {show_duration(age_ms // 1_000 * 1_000)}"
         cure = f"{found.cure} 'shroff serve' and 'shroff run' write it while they run, 'shroff lake write' once."
-        is_late = found.state == OK and age_ms > DAY_MS
-        return Finding("lake", WRONG if is_late else NOTE, f"{found.words}; {words}", cure.strip())
+        return Finding("lake", WRONG if age_ms > DAY_MS else NOTE, f"{found.words}; {words}", cure.strip())
 
     def _look_at_copies(self) -> Finding:
         from shroff.monitoring.doctor import OK, Finding
@@ -269,15 +304,18 @@ class HealthChecks(ProjectPart):
             return Finding("copies of snapshots", OK, f"{objects.address} answers: {count:,} objects")
 
     def _sink_try(self, name: str, system: System) -> Callable[[], Finding]:
-        from shroff.monitoring.doctor import NOTE, OK, Finding
-        from shroff.streams.sink import MakingSink, PreparedSink
+        from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
+        from shroff.monitoring.doctor_systems import DeliveredSample, delivered_sample, lost_words
+        from shroff.streams.sink import KeepingSink, MakingSink, PreparedSink
         from shroff.streams.sink_cursor import source_of, through_of
 
-        has_rows = False
+        sample, has_rows = DeliveredSample([], []), False
         if self._log.exists():
             with self._log.reading() as log:
                 has_rows = bool(through_of(name, log.offsets(source_of(name))))
-
+                if not system.starts_now:  # of others nobody knows where they began
+                    take, outcomes = system.text("take", "decisions"), system.options.get("outcomes", ())
+                    sample = delivered_sample(log, name, take, outcomes, self._now_ms())
         subject, url = f"sink {name}", system.text("url")
 
         def ask() -> Finding:
@@ -286,12 +324,17 @@ class HealthChecks(ProjectPart):
                 reached = self._reach(subject, system)
             with closing(self._outside.open_sink(name, system)) as sink:
                 if isinstance(sink, MakingSink) and has_rows and sink.is_missing():
-                    words = "its table does not exist: no row was sent to it yet, or it was dropped"
-                    cure = "The next delivery makes the table, and writes all rows of the log into it."
-                    return Finding(subject, NOTE, words, cure)
+                    was_there = bool(sample.recent or sample.older)
+                    words = "it was dropped" if was_there else "no row was sent to it yet, or it was dropped"
+                    state = WRONG if was_there else NOTE
+                    return Finding(subject, state, f"{TARGET_GONE}: {words}", TARGET_COMES)
                 if isinstance(sink, PreparedSink):
                     sink.prepare(None)
-                    return Finding(subject, OK, "answers, and has what it needs")
+                    reached = Finding(subject, OK, "answers, and has what it needs")
+                if isinstance(sink, KeepingSink):
+                    is_lost, words = lost_words(sink, sample)
+                    if words:
+                        return Finding(subject, WRONG if is_lost else NOTE, words, ROWS_COME)
             return reached or Finding(subject, OK, "opens with these settings; its state cannot be queried")
 
         return ask

@@ -120,7 +120,7 @@ class Summaries:
 
     def finding(self) -> Finding:
         """Get the progress of `run`, for `doctor`. Raises: as `build`."""
-        from shroff.plugins.project import NOTE, OK, Finding
+        from shroff.plugins.project import NOTE, OK, WRONG, Finding
         from shroff_plugins.analytics.summaries.summaries import window_of
 
         settings = self.settings
@@ -130,6 +130,9 @@ class Summaries:
         if found is None or found.next_ms is None:
             words = "built, without those to come" if is_built else "not there yet"
             return Finding("summaries", OK, f"{words}; 'shroff summaries run' writes them")
+        if not is_built and self._context.log.exists():
+            words = f"written up to {time_text(found.next_ms)}, and {settings.table} has no row: somebody removed them"
+            return Finding("summaries", WRONG, words, "'shroff summaries build' writes them again.")
         due_ms = window_of(self._context.now_ms() - settings.delay_ms, settings.every_ms)
         behind = max(due_ms - found.next_ms, 0) // settings.every_ms
         words = f"written up to {time_text(found.next_ms)}"
