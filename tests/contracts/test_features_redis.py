@@ -435,6 +435,23 @@ def test_the_route_of_a_project_writes_as_its_deliveries_come(bank):
 # ---- servers and what lies in them
 
 
+def test_a_server_that_evicts_says_by_which_policy_and_how_many():
+    with Redis() as server, library.Redis.from_url(server.address) as client:
+        store = RedisFeatures(server.address, prefix="bank", log="one")
+        assert store.eviction() == ("", 0)
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        assert store.eviction() == ("", 0), "without a limit nothing is removed"
+        client.config_set("maxmemory", "3mb")
+        for first in range(0, 10_000, 500):
+            store.write([row(f"c-{number}", number) for number in range(first, first + 500)])
+        policy, evicted = store.eviction()
+
+        assert policy == "allkeys-lru"
+        assert evicted > 0
+        assert None in store.read("card", [f"c-{number}" for number in range(10_000)])
+        store.close()
+
+
 def test_a_server_that_is_away_is_told_and_what_was_not_written_comes_again():
     with Redis() as server:
         store = RedisFeatures(server.address, prefix="bank", log="one")

@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import time
 import uuid
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC
@@ -25,7 +26,7 @@ from shroff.adapters.sinks.webhook import WebhookSink
 from shroff.errors import UsageError
 from shroff.runtime.values import replace
 from shroff.streams import delivering_rows
-from shroff.streams.sink import MarkedSink, Outgoing, Sink
+from shroff.streams.sink import KeepingSink, MarkedSink, Outgoing, Sink
 from shroff.testing.contracts.sink import PASSWORD, SinkContract, row, rows
 from tests.contracts.receivers import Received, receiver
 from tests.support.log_memory import MemoryLog
@@ -180,7 +181,39 @@ def _read_topic(brokers: str, topics: Sequence[str]) -> list[Any] | None:
     return found
 
 
-class TestMongoSink(SinkContract):
+class KeepsRows(SinkContract):
+    """What sinks share that can be asked for a row by its key."""
+
+    @abstractmethod
+    def drop(self, place: str) -> None:
+        """Drop the table or collection by hand."""
+
+    def test_it_names_the_rows_that_it_does_not_have(self, place: str) -> None:
+        sink = self.made(place)
+        sent, missing = [row(1, "a1"), *rows(2, 3)], [row(5), row(6, "A1")]
+        assert sink.send(sent) == []
+
+        assert isinstance(sink, KeepingSink)
+        assert sink.missing([sent[3], missing[0], sent[0], missing[1]]) == missing
+        assert sink.missing(sent) == sink.missing([]) == []
+        sink.close()
+
+    def test_what_was_dropped_is_missing_until_the_next_row(self, place: str) -> None:
+        sink = self.made(place)
+        assert sink.send(rows(1, 3)) == []
+        assert not sink.is_missing()
+        self.drop(place)
+
+        assert sink.is_missing()
+        assert sink.missing(rows(1, 3)) == rows(1, 3)
+        sink.close()
+        again = self.made(place)
+        assert again.send(rows(1, 1)) == []
+        assert (again.is_missing(), again.missing(rows(1, 2))) == (False, rows(2, 1))
+        again.close()
+
+
+class TestMongoSink(KeepsRows):
     unsupported = NO_MARKS
 
     @pytest.fixture(autouse=True)
@@ -210,6 +243,10 @@ class TestMongoSink(SinkContract):
         url = f"{moved(self.address, nowhere())}?serverSelectionTimeoutMS=500"
         yield MongoSink(place, {"url": url, "database": "bank", "collection": place})
 
+    def drop(self, place: str) -> None:
+        with self._collection(place) as collection:
+            collection.drop()
+
     @contextmanager
     def _collection(self, place: str) -> Iterator[Any]:
         from pymongo import MongoClient
@@ -218,7 +255,7 @@ class TestMongoSink(SinkContract):
             yield client["bank"][place]
 
 
-class SqlSinkContract(SinkContract):
+class SqlSinkContract(KeepsRows):
     """What the three databases share."""
 
     unsupported = NO_MARKS
@@ -226,6 +263,9 @@ class SqlSinkContract(SinkContract):
 
     def made(self, place: str) -> SqlSink:
         return SqlSink(place, {"url": self.address, "table": place})
+
+    def drop(self, place: str) -> None:
+        self.asked(f"DROP TABLE {place}")
 
     @contextmanager
     def away(self, place: str) -> Iterator[Sink]:
@@ -262,7 +302,7 @@ class TestSqlSinkOnPostgres(SqlSinkContract):
 
         with psycopg.connect(self.address) as connection:
             rows = connection.execute(sql.replace("rules", "rules::text").replace("document", "document::text"))
-            return rows.fetchall()
+            return rows.fetchall() if rows.description else []
 
 
 class TestSqlSinkOnMariaDB(SqlSinkContract):
@@ -287,7 +327,7 @@ class TestSqlSinkOnMariaDB(SqlSinkContract):
         ) as connection:
             cursor = connection.cursor()
             cursor.execute(sql)
-            return list(cursor.fetchall())
+            return list(cursor.fetchall()) if cursor.description else []
 
 
 class TestSqlSinkOnSqlite(SqlSinkContract):
