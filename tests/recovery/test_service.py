@@ -7,6 +7,7 @@ import re
 import shutil
 import threading
 import time
+from itertools import cycle
 from pathlib import Path
 
 import httpx2
@@ -79,23 +80,43 @@ class Sender(threading.Thread):
         return found
 
 
+class Scorer(threading.Thread):
+    """Has events scored until the service goes away; scores are computed beside commits that take long."""
+
+    def __init__(self, service: Served, events: list[bytes]) -> None:
+        super().__init__(daemon=True)
+        self.service, self.events, self.scored = service, events, 0
+
+    def run(self) -> None:
+        headers = {"content-type": "application/json"}
+        try:
+            with self.service.client() as client:
+                for event in cycle(self.events):
+                    found = client.post("/api/v1/score/payment", content=event, headers=headers)
+                    self.scored += found.status_code == 200
+        except httpx2.TransportError:
+            return
+
+
 @pytest.mark.parametrize("seed", long_after(1, [1, 2]))
 def test_what_was_answered_is_there_after_a_kill(project, tmp_path, seed):
     chance = random.Random(seed)
     events = [msgspec.json.encode(event.event) for event in bank(EVENTS, seed=seed)]
     answered: dict[int, bytes] = {}
-    key = key_of(project)
+    key, scorers = key_of(project), list[Scorer]()
     for number in range(ROUNDS + 1):
         service = started(project, key=key)
         senders = [Sender(service, events, answered, first) for first in range(SENDERS)]
-        for sender in senders:
-            sender.start()
+        scorers.append(Scorer(service, events))
+        for thread in (*senders, scorers[-1]):
+            thread.start()
         if number < ROUNDS:
             time.sleep(chance.uniform(0.05, 1.0))
             service.kill()
         for sender in senders:
             sender.join()
         service.kill()
+        scorers[-1].join()
         with app.open_exactly(project).log.reading() as log:
             there = {row.id: row.document for rows in log.decisions_after() for row in rows}
         for document in answered.values():
@@ -104,6 +125,7 @@ def test_what_was_answered_is_there_after_a_kill(project, tmp_path, seed):
             assert found.get("state") in {"appended", "duplicate"} or there[found["id"]] == document
 
     ids = [msgspec.json.decode(event)["payment_id"] for event in events]
+    assert scorers[-1].scored > 0
     assert sorted(answered) == list(range(EVENTS))
     assert sorted(there) == sorted(ids)
     verification = app.open_exactly(project).verify(["online"])
