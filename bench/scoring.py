@@ -1,8 +1,9 @@
-"""Scoring with XGBoost's trees: microseconds a row, one at a time and in batches, beside XGBoost and onnxruntime.
+"""Scoring with XGBoost's trees: microseconds a row, one at a time and in batches, beside what others use for it.
 
 A model of depth 6 is learned from made-up rows of which every tenth value is missing, stored, and loaded by each way.
 All take turns in one process, on one thread; medians and the least of all rounds are told. Margins are compared first:
-XGBoost's to the bit. onnxruntime takes part where it and onnxmltools are installed.
+XGBoost's to the bit. onnxruntime takes part where it and onnxmltools are installed. scikit-learn has a model of its
+own, of as many trees of this depth. How a whole service answers, beside FastAPI with scikit-learn: `bench.predict`.
 
     python -m bench.scoring [--rounds 15]
 """
@@ -21,6 +22,8 @@ from typing import Any
 
 import numpy as np
 import xgboost
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 from bench.machine import describe, write_result
 from shroff.models.loaded import FILES, XGBOOST, LoadedModel, load_model
@@ -30,7 +33,7 @@ LEARNED = 20_000
 DEPTH = 6
 TREES = (100, 500)
 BATCHES = (1, 256, 4_096)
-WAYS = ("margins", "columns", "scores", "xgboost", "onnx")
+WAYS = ("margins", "columns", "scores", "xgboost", "onnx", "sklearn")
 CALLS = {1: 400, 256: 8, 4_096: 1}  # of a round: some milliseconds
 
 Way = Callable[[], Any]
@@ -40,7 +43,8 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--rounds", type=int, default=15)
     chosen = arguments.parse_args()
-    rows = [line for trees in TREES for line in measured(trees, chosen.rounds)]
+    with threadpool_limits(1):
+        rows = [line for trees in TREES for line in measured(trees, chosen.rounds)]
     text = report(rows)
     sys.stdout.write(text)
     write_result("scoring", text)
@@ -51,11 +55,12 @@ def measured(trees: int, rounds: int) -> list[str]:
     """A line of the table for each size of batch."""
     columns, data = learned(trees)
     model, booster, session = loaded(data), stored(data), onnx(data)
+    forest = sklearn_model(columns, trees)
     expected = booster.inplace_predict(columns.T, predict_type="margin")
     assert np.array_equal(model.margins(columns), expected), "margins differ from XGBoost's"
     lines = []
     for size in BATCHES:
-        ways = ways_of(model, booster, session, columns[:, :size])
+        ways = ways_of(model, booster, session, columns[:, :size]) | sklearn_way(forest, columns[:, :size])
         times = in_turns(ways, CALLS[size], rounds)
         lines.append(line_of(trees, size, {name: [item / size for item in found] for name, found in times.items()}))
     return lines
@@ -99,6 +104,18 @@ def onnx(data: bytes) -> Any:
     return onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
+def sklearn_model(columns: Any, trees: int) -> HistGradientBoostingClassifier:
+    """A model that takes missing values, of as many trees."""
+    labels = np.nan_to_num(columns[0]) > 1
+    model = HistGradientBoostingClassifier(max_iter=trees, max_depth=DEPTH, max_leaf_nodes=None, early_stopping=False)
+    return model.fit(columns.T, labels)
+
+
+def sklearn_way(model: HistGradientBoostingClassifier, columns: Any) -> dict[str, Way]:
+    rows = np.ascontiguousarray(columns.T)
+    return {"sklearn": lambda: model.predict_proba(rows)}
+
+
 def ways_of(model: LoadedModel, booster: Any, session: Any, columns: Any) -> dict[str, Way]:
     """Each way with its input as it likes it best: ours as an array and, as the engine has it, as separate columns."""
     together: Any = np.ascontiguousarray(columns)  # rows of an array are columns as well
@@ -140,13 +157,14 @@ def line_of(trees: int, size: int, times: dict[str, list[float]]) -> str:
 def report(rows: list[str]) -> str:
     return (
         "# Scoring\n\n"
-        f"{describe()}, XGBoost {version_of('xgboost-cpu')}, onnxruntime {version_of('onnxruntime')}, a machine shared"
-        " with other work. `python -m bench.scoring`\n\n"
+        f"{describe()}, XGBoost {version_of('xgboost-cpu')}, onnxruntime {version_of('onnxruntime')}, scikit-learn"
+        f" {version_of('scikit-learn')}, a machine shared with other work. `python -m bench.scoring`\n\n"
         f"Trees of depth {DEPTH} over {INPUTS} inputs, every tenth value missing; one thread. Microseconds a row around"
         " the Python call: the median of all rounds, and the least. Margins are XGBoost's to the bit.\n\n"
         "| trees | rows a call | margins, one array | margins, a column for each input | scores, the same"
-        " | XGBoost `inplace_predict` | onnxruntime | XGBoost / ours, one array, least |\n"
-        "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+        " | XGBoost `inplace_predict` | onnxruntime | scikit-learn `predict_proba`"
+        " | XGBoost / ours, one array, least |\n"
+        "|---|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 
 

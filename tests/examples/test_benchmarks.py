@@ -61,6 +61,7 @@ LONG = {
     "links": "--events 500 --rate 20 --seconds 1 --rounds 1 --no-model",
     "messy": "--events 500 --runs 1",
     "many_rules": "--rules 5 --entries 10 --events 10",
+    "predict": "--turns 1 --rates 20 --seconds 1",
     "pages": "--decisions 500 --loads 2",
     "service": "--rates 20 --seconds 2",
     "since_flag": "--events 500 --runs 1",

@@ -165,7 +165,9 @@ class RequestLoop:
     def _attend(self, *, is_busy: bool) -> None:
         """Tasks between two batches: inbox, requests of others, delivery, snapshots."""
         now_s = time.monotonic()
-        if not is_busy or now_s - self._looked_s >= IDLE_S:
+        scores = self._hooks.scores
+        is_scoring = scores is not None and scores.line.waiting > 0
+        if not (is_busy or is_scoring) or now_s - self._looked_s >= IDLE_S:
             self._looked_s = now_s
             self._prepare_scores()
             if self._inbox.has_requests():
