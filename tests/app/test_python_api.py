@@ -152,7 +152,22 @@ def test_a_row_that_gives_no_event_is_told_and_refuses_no_other(project):
     with pytest.warns(UserWarning, match="1 line of the files gave no event: 1 refused; the first is .*amount") as told:
         assert project.features("payment", frame)["id"].to_pylist() == ["p1"]
     assert told[0].filename == __file__
+    with pytest.warns(UserWarning, match="gave no event") as told:
+        project.tables.features("payment", frame)
+    assert told[0].filename == __file__, "by the part, there are fewer functions between"
     assert [isinstance(item, shroff.Refusal) for item in project.score(frame)] == [False, True]
+
+
+def test_results_are_those_of_the_command_and_a_misspelt_option_is_refused(project):
+    project.decide([payment(1), payment(2)])
+
+    found = project.results(by="day", start=date(2026, 1, 1))
+    assert sum(row.events for row in found.rows) == found.total.events == 2
+    assert repr(found) == project.call("results", by="day", start="2026-01-01").text()
+    with pytest.raises(TypeError, match="Did you mean by"):
+        project.results(bye="day")
+    with pytest.raises(shroff.ShroffError, match="model"):
+        project.drift()
 
 
 def test_an_id_that_begins_with_the_name_of_a_type_is_found_as_it_is(project):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
+from shroff.runtime.keywords import warn_caller
 from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class ArrowTables(ProjectPart):
             tables = self.feature_parts(event, paths(of), Way(engine), as_of_ms=moment_ms(as_of), left=left)
             found = whole(feature_schema(self._definitions, event), tables)
         if left.count:
-            warnings.warn(f"{left}.", stacklevel=5)
+            warn_caller(f"{left}.")
         return with_floats(found) if floats else found
 
     def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:

@@ -27,12 +27,14 @@ from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
     from decimal import Decimal
 
     import pyarrow as pa
 
     from shroff.app.arrow_tables import Files
+    from shroff.app.cases.result_operations import Results
+    from shroff.app.models.drift_operations import DriftAnswer
     from shroff.backtest.document import BacktestReport
     from shroff.cases.case_service import CaseService
     from shroff.explain.explanation import Explained
@@ -281,6 +283,24 @@ class Project(Printed, _Parts):
         and versions are JSON. Raises: UsageError if there is no log yet.
         """
         return self.tables.decisions()
+
+    def results(
+        self, *, start: str | date = "", end: str | date = "", by: str = "week", as_of: str = "", zone: str = ""
+    ) -> Results:
+        """Count fraud and what decisions did about it, as `shroff results` does; printed as a table.
+
+        Its `rows` are of days, weeks, months, rules or the values of a field.
+        """
+        given = {"start": start, "end": end, "by": by, "as_of": as_of, "zone": zone}
+        found: Results = self.call("results", **{name: value for name, value in given.items() if value})
+        return found
+
+    def drift(
+        self, event: str | None = None, *, reference: str = "model", recent: str = "7d", as_of: str | None = None
+    ) -> DriftAnswer:
+        """Compare recent events with the champion's training data, or with a period, as `shroff drift` does."""
+        found: DriftAnswer = self.call("drift", event=event, reference=reference, recent=recent, as_of=as_of)
+        return found
 
     def flags(self) -> pa.Table:
         """Get all flags, as in `shroff export flags --format parquet` (see `ArrowTables.flags`)."""

@@ -122,8 +122,11 @@ class OperationAnswer(msgspec.Struct, kw_only=True):
     NEXT: ClassVar[Sequence[str]] = ()
     STATUS: ClassVar[str] = ""
 
+    def __repr__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
-        """The answer for people, as a command prints it."""
+        """The answer for people, as a command prints it and a notebook shows it."""
         return "\n".join(f"{name}: {value}" for name, value in msgspec.structs.asdict(self).items())
 
     def remark(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from types import FunctionType
@@ -62,3 +63,13 @@ def _checking(function: Callable[..., Any], known: frozenset[str]) -> Callable[.
         raise TypeError(f"{function.__name__}() got an unexpected keyword argument {unknown!r}. {hint}".rstrip())
 
     return checked
+
+
+def warn_caller(message: str) -> None:
+    """Warn at the line of the first caller outside this program, however many functions lie between."""
+    own = __name__.partition(".")[0]
+    stack = inspect.stack(0)
+    level = next(
+        (at for at, info in enumerate(stack) if info.frame.f_globals.get("__name__", "").split(".")[0] != own), 1
+    )
+    warnings.warn(message, stacklevel=level + 1)

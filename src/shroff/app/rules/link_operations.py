@@ -11,7 +11,7 @@ import msgspec
 
 from shroff import config
 from shroff.app.cases.project_cases import RING, RINGS
-from shroff.app.rules.table_operations import table_row, with_table
+from shroff.app.rules.table_operations import table_row, with_table, write_checked
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.explain.links import Hub, KeyLink, LinkedKey, Ring, UnknownEntityError, entity_links, linked_key
@@ -202,7 +202,7 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
         changes = {FILE: _csv(entity, rings), "events.yaml": _declared(project.definitions, files, entity, key)}
         changes = {name: text for name, text in changes.items() if text != files.get(name)}
         if changes:
-            _write(project, changes)
+            write_checked(project, changes, "rings.build", RINGS)
     context.reload()
     why_not = project.requests.put_in_force(WRITTEN, [FILE, "events.yaml"], rows_alone=False)
     with project.log.reading() as log:
@@ -233,17 +233,6 @@ def ring_of(definitions: Definitions, entity: str, key: str) -> Mapping[str, str
 def linked_entity(definitions: Definitions, entity: str) -> str:
     """The entity whose keys are linked: of rings that of their keys."""
     return definitions.events.table_keys.get(RINGS, entity) if entity == RING else entity
-
-
-def _write(project: Project, changes: TextDict) -> None:
-    from shroff.app.project_files import checked_with
-
-    checked_with(project.context, changes)
-    project.people.record("rings.build", f"table {RINGS}")
-    for name, text in changes.items():
-        path = project.context.paths.folder / name
-        path.parent.mkdir(exist_ok=True)
-        config.write_text(path, text)
 
 
 def _csv(entity: str, rings: Sequence[Ring]) -> str:

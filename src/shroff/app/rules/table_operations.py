@@ -15,6 +15,7 @@ from shroff.app.project_files import checked_with
 from shroff.errors import RefusalError, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.events.loader import load_events
+from shroff.json_types import JsonMapping, TextMapping
 from shroff.language.expression import Lookup, Node, walk
 from shroff.language.loader import NAME
 from shroff.language.values import parse_time, show
@@ -218,16 +219,24 @@ def put_table(project: Project, asked_by: AskedBy, request: PutTable) -> TableCh
         if name not in declared:
             context.who.require(Right.EDIT_RULES)
             changes[EVENTS] = with_table(files.get(EVENTS, ""), name, _columns(request, rows))
-        now = checked_with(context, changes)
-        count = len(now.reference.tables[name])
-        told = {"rows": count, "file": file, **({"asked_by": asked_by} if asked_by else {})}
-        project.people.record("table.change", f"table {name}", None, told)
-        for path, text in changes.items():
-            (context.paths.folder / path).parent.mkdir(exist_ok=True)
-            config.write_text(context.paths.folder / path, text)
+        told = {"lines": rows.count("\n"), "file": file, **({"asked_by": asked_by} if asked_by else {})}
+        count = len(write_checked(project, changes, "table.change", name, told).reference.tables[name])
     context.reload()
     why_not = project.requests.put_in_force(WRITTEN, [*changes], rows_alone=False)
     return TableChange(name=name, rows=count, is_new=name not in declared, why_not=why_not or None)
+
+
+def write_checked(
+    project: Project, changes: TextMapping, action: str, name: str, told: JsonMapping | None = None
+) -> Definitions:
+    """Write files of a table, once they are checked and the act is in the audit log. Raises: DefinitionError."""
+    now = checked_with(project.context, changes)
+    project.people.record(action, f"table {name}", None, told)
+    for file, text in changes.items():
+        path = project.context.paths.folder / file
+        path.parent.mkdir(exist_ok=True)
+        config.write_text(path, text)
+    return now
 
 
 def _columns(request: PutTable, rows: str) -> str:

@@ -118,7 +118,6 @@ async def show(service: Service, request: Request) -> Response:
         field_of=_field,
         days=DAYS,
         graph=graph,
-        has_via=has_via(definitions, name) if found else True,
         drawn=DRAWN_MAX,
         hubs=HUBS_MAX,
         rows=ROWS_MAX,

@@ -2,7 +2,7 @@
 // turns one into the other.
 
 import { countOf, countParts, typeOfCount } from "./rule_counts.js";
-import { grid, tableOf, warn } from "./rule_table.js";
+import { element, grid, tableOf, warn } from "./rule_table.js";
 import { newTest, testGrid } from "./rule_tests.js";
 
 const SHOWN_MAX = 40;
@@ -33,13 +33,6 @@ const EXAMPLES = { money: "200", integer: "3", number: "1.5", real: "0.5", durat
 const QUOTED = /^'(?:[^']|'')*'$/;
 const SAID = { and: "all of", or: "any of" };
 let made = 0;
-
-function element(tag, className, ...inside) {
-  const found = document.createElement(tag);
-  found.className = className;
-  found.append(...inside);
-  return found;
-}
 
 function button(words, className, onClick) {
   const found = element("button", className, words);

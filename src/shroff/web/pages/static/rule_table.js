@@ -20,14 +20,14 @@ export function blockOf(lines) {
   return lines.map((line) => (Array.isArray(line) ? told(line) : line)).join("\n");
 }
 
-function element(tag, className, ...inside) {
+export function element(tag, className, ...inside) {
   const found = document.createElement(tag);
   found.className = className;
   found.append(...inside);
   return found;
 }
 
-function button(words, label, onClick) {
+export function button(words, label, onClick) {
   const found = element("button", "linklike small", words);
   found.type = "button";
   found.setAttribute("aria-label", label);

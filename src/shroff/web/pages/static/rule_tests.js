@@ -1,21 +1,8 @@
 // Tests in the form of a rule: a grid of events for each, with whether the rule hits them.
 
+import { button, element } from "./rule_table.js";
+
 const AT = "2026-01-05T10:00:00Z";
-
-function element(tag, className, ...inside) {
-  const found = document.createElement(tag);
-  found.className = className;
-  found.append(...inside);
-  return found;
-}
-
-function button(words, label, onClick) {
-  const found = element("button", "linklike small", words);
-  found.type = "button";
-  found.setAttribute("aria-label", label);
-  found.addEventListener("click", onClick);
-  return found;
-}
 
 function field(value, label, onInput) {
   const found = element("input", "text");
