@@ -59,9 +59,9 @@ def test_the_report_of_a_day_comes_once_at_its_hour(tmp_path):
     assert len(bank.post.mails) == before + 1
     (mail,) = bank.post.read[before:]
     assert str(mail["Subject"]) == "small: 28 May"
-    assert "approved                          2              50.00" in text_of(mail)
-    assert "to review                         1             189.90" in text_of(mail)
-    assert "together                          3             239.90" in text_of(mail)
+    assert "Approved                          2              50.00" in text_of(mail)
+    assert "Reviewed                          1             189.90" in text_of(mail)
+    assert "Events                            3             239.90" in text_of(mail)
 
 
 def test_a_weekly_report_comes_on_monday_with_the_days_of_its_week(tmp_path):
@@ -74,7 +74,7 @@ def test_a_weekly_report_comes_on_monday_with_the_days_of_its_week(tmp_path):
     (mail,) = bank.post.read
     assert str(mail["Subject"]) == "small: 25 May to 31 May"
     assert "Decisions from 25 May to 31 May" in text_of(mail)
-    assert "together                          2             209.90" in text_of(mail)
+    assert "Events                            2             209.90" in text_of(mail)
     assert str(bank.project.notices.make_report("daily")[0]) == "2026-05-31"
 
 
@@ -91,7 +91,7 @@ def test_a_weekly_report_compares_with_the_week_before_and_estimates_weeks_whose
 
     week = sum(at_ms >= MIDNIGHT_MS - 3 * DAY_MS for at_ms in times)
     assert f"Compared with the same time before: Decisions -{100 * (1 - week / 14):.1f} %" in text
-    estimates = text.partition("once all are known (90 % interval)")[2]
+    estimates = text.partition("labels still come (90 % interval)")[2]
     assert "week from 25 May" in estimates
     assert "EUR" in estimates.partition("week from 25 May")[2].partition(" to ")[0]
 
@@ -124,9 +124,9 @@ def test_the_report_says_what_became_known(tmp_path):
         bank.project.label(f"payment/{name}", verdict, source="analyst")
     text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
 
-    assert "frauds that were stopped 1 189.90 EUR" in lines_of(text)
-    assert "frauds that were approved 1 20.00 EUR" in lines_of(text)
-    assert "false alarms 1 189.90 EUR" in lines_of(text)
+    assert "Fraud found, stopped 1 189.90 EUR" in lines_of(text)
+    assert "Fraud found, approved 1 20.00 EUR" in lines_of(text)
+    assert "Genuine found, stopped 1 189.90 EUR" in lines_of(text)
 
 
 def test_labels_count_on_their_day_even_where_no_event_of_that_day_is(tmp_path):
@@ -135,8 +135,8 @@ def test_labels_count_on_their_day_even_where_no_event_of_that_day_is(tmp_path):
     bank.project.label("payment/p-1", "fraud", source="customer")
     text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
 
-    assert "frauds that were stopped 1 189.90 EUR" in lines_of(text)
-    assert "customers who said no                     1" in text
+    assert "Fraud found, stopped 1 189.90 EUR" in lines_of(text)
+    assert "Customers who said no                     1" in text
 
 
 def test_of_labels_that_contradict_each_other_the_one_in_force_counts(tmp_path):
@@ -154,9 +154,9 @@ def test_of_labels_that_contradict_each_other_the_one_in_force_counts(tmp_path):
         bank.project.label(f"payment/{name}", verdict, source=source)
     text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
 
-    assert "frauds that were stopped                  2" in text
-    assert "frauds that were approved                 0" in text
-    assert "false alarms                              0" in text
+    assert "Fraud found, stopped                      2" in text
+    assert "Fraud found, approved                     0" in text
+    assert "Genuine found, stopped                    0" in text
 
 
 def test_a_report_that_leaves_late_says_what_it_would_have_said_at_its_hour(tmp_path):
@@ -169,8 +169,8 @@ def test_a_report_that_leaves_late_says_what_it_would_have_said_at_its_hour(tmp_
     bank.pay(payment("p-2", at=NOW_MS - MINUTE_MS), payment("p-3", card="c-3"))
     text = text_after(bank, HOUR_MS)
 
-    assert "together                          1             189.90" in text
-    assert "frauds that were stopped                  0" in text
+    assert "Events                            1             189.90" in text
+    assert "Fraud found, stopped                      0" in text
     assert "open cases 1" in lines_of(text)
 
 
@@ -200,7 +200,7 @@ def test_a_report_reads_no_more_than_its_day_however_long_the_log_is(tmp_path, m
     monkeypatch.setattr(FrameQuestions, "read", counted)
     text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
 
-    assert "together                         60             300.00" in text
+    assert "Events                           60             300.00" in text
     assert sum(read) < 300, "of 3,000: some looks for where the day begins and ends, and the day"
 
 
@@ -217,8 +217,8 @@ def test_customers_answers_stand_in_the_report(tmp_path):
     bank.project.label("payment/p-3", "fraud", source="customer")  # by telephone
     text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
 
-    assert "customers who said yes                    1" in text
-    assert "customers who said no                     2" in text
+    assert "Customers who said yes                    1" in text
+    assert "Customers who said no                     2" in text
 
 
 @pytest.mark.parametrize(

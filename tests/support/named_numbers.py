@@ -165,6 +165,14 @@ def of_results(found: Mapping[str, Any], where: str) -> Iterator[Shown]:
         yield from of_amounts(row, subject, where)
 
 
+def of_mail(text: str, subject: Subject, where: str) -> Iterator[Shown]:
+    """The named numbers of the text of a mail: a line for each, with the amount behind the count."""
+    for line in text.splitlines():
+        name, *cells = re.split(r" {2,}", line.strip())
+        for cell in cells:
+            yield from _shown(name, cell, subject, where)
+
+
 def of_csv(by: str, text: str, where: str) -> Iterator[Shown]:
     """The named numbers of the CSV of results."""
     for row in map(_as_screens, csv.DictReader(io.StringIO(text))):

@@ -24,6 +24,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
+from shroff.app import project as app
 from shroff.events.event import time_text
 from shroff.explain.hit_records import HitRecords, RuleRecord
 from shroff.language.values import DAY_MS
@@ -46,11 +47,13 @@ from tests.support.named_numbers import (
     differing,
     of_csv,
     of_json,
+    of_mail,
     of_page,
     of_results,
 )
 from tests.support.projects import write_files
 from tests.support.telling import text_of
+from tests.support.trained import train
 from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in, run
 
 pytestmark = pytest.mark.slow
@@ -74,6 +77,12 @@ entities:
 - { id: over_100, on: payment, by: card, when: this.amount > 100, effect: challenge, reason: "{this.amount}" }
 - { id: over_200, on: payment, by: card, when: this.amount > 200, effect: review, reason: "{this.amount}" }
 - { id: over_800, on: payment, by: card, when: this.amount > 800, effect: decline, reason: "{this.amount}" }
+- { id: tried, on: payment, by: card, when: this.amount > 100, effect: note, shadow: true }
+""",
+    "policy.yaml": """
+payment:
+  costs: { false_decline: 15, review: 4 }
+  experiment: { name: trial_a, share: 50%, by: card, rules: { tried: true } }
 """,
     "notices/daily.yaml": 'on: report\nto: [boss@bank.example]\nat: "07:00"\n',
 }
@@ -182,11 +191,14 @@ class Bank:
         return await asyncio.to_thread(subprocess.run, command, check=False, capture_output=True)
 
     async def mail(self) -> str:
+        return " ".join((await self.mail_lines()).split())
+
+    async def mail_lines(self) -> str:
         return str(await self.once(self._mail))
 
     async def _mail(self) -> str:
         found = await asyncio.to_thread(self.asks.service.project.notices.preview, "daily", "", DAY)
-        return " ".join(text_of(message_from_bytes(found.data, policy=SMTP)).split())
+        return text_of(message_from_bytes(found.data, policy=SMTP))
 
     async def day(self) -> Any:
         return await self.once(self._day)
@@ -230,7 +242,7 @@ async def outcomes_sent(bank: Bank) -> object:
 
 async def outcomes_mail(bank: Bank) -> object:
     told = numbers(
-        r"approved ([\d,]+) .*? challenged ([\d,]+) .*? to review ([\d,]+) .*? declined ([\d,]+)", await bank.mail()
+        r"Approved ([\d,]+) .*? Challenged ([\d,]+) .*? Reviewed ([\d,]+) .*? Declined ([\d,]+)", await bank.mail()
     )
     return dict(zip(BY_AMOUNT.values(), map(int, told), strict=True))
 
@@ -263,7 +275,7 @@ async def outcomes_export(bank: Bank) -> object:
 
 
 async def money_mail(bank: Bank) -> object:
-    return numbers(r"to review \d+ ([\d.,]+) EUR declined \d+ ([\d.,]+) EUR together", await bank.mail())
+    return numbers(r"Reviewed \d+ ([\d.,]+) EUR Declined \d+ ([\d.,]+) EUR Events", await bank.mail())
 
 
 async def money_decisions(bank: Bank) -> object:
@@ -345,7 +357,7 @@ async def caught_in_python(bank: Bank) -> object:
 
 
 async def caught_in_mail(bank: Bank) -> object:
-    count, money = numbers(r"frauds that were stopped (\d+) ([\d.,]+) EUR", await bank.mail())
+    count, money = numbers(r"Fraud found, stopped (\d+) ([\d.,]+) EUR", await bank.mail())
     return [int(count), round(float(money) * 100)]
 
 
@@ -408,14 +420,14 @@ PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
     },
     "events of yesterday": {
         "what was sent": value(EVENTS_OF_DAY),
-        "morning mail": told(r"together (\d+)"),
+        "morning mail": told(r"Events (\d+)"),
         "Analytics": shown(f"/analytics?from={DAY}&to={DAY}", r"Analytics (\d+) events from"),
         "API": events_by_api,
         "shroff counts": printed("counts", "--from", DAY, "--to", DAY, of=lambda found: found["total"]),
     },
     "customers who said no yesterday": {
         "what was sent": value(2),
-        "morning mail": told(r"customers who said no (\d+)"),
+        "morning mail": told(r"Customers who said no (\d+)"),
         "Analytics": no_in_analytics,
         "Python": no_in_python,
         "shroff export": labels_exported,
@@ -535,6 +547,8 @@ MORE_PAGES = (
     "/cases/1",
     "/rules/over_200",
     "/rules/over_200/hits",
+    "/models/m-1",
+    f"/analytics?from={DAY}&to={DAY}",
     "/mails/notices/daily",
     "/settings/audit",
     "/settings/users",
@@ -582,6 +596,15 @@ async def numbers_of(bank: Bank, pages: Mapping[str, str]) -> AsyncIterator[Show
         text = (await bank.browser.get(f"/results/results.csv?by={by}")).body.decode()
         for number in of_csv(by, text, f"CSV by {by}"):
             yield number
+    for where, answer in (
+        ("API experiment", await bank.json("/experiments")),
+        ("shroff experiment", await bank.command("experiment")),
+    ):
+        for arm in answer["arms"]:
+            for number in of_json("experiment", arm, ("arm", arm["value"]), where):
+                yield number
+    for number in of_mail(await bank.mail_lines(), ("day", SHOWN_DAY), "daily mail"):
+        yield number
     for number in of_results(await bank.command("results", "--by", "rule"), "shroff results"):
         yield number
     for where, answer in (("API records", await bank.json("/records")), ("shroff rules", await bank.command("rules"))):
@@ -610,6 +633,9 @@ def older_fraud_alone(records: HitRecords, rule: str, definitions: Definitions) 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> WhatIsShown:
     folder = write_files(tmp_path_factory.mktemp("one") / "bank", FILES)
+    promoted = app.open_exactly(folder)
+    train(promoted.context.registry, "m-1", ["payment.amount"])
+    assert promoted.models.promote("m-1", by="ann").champion == "m-1"
     now_ms = round(NOW.timestamp() * 1_000)
 
     async def whole() -> WhatIsShown:
@@ -670,6 +696,8 @@ def test_one_name_has_one_value_for_a_subject_on_all_screens_answers_and_files(s
     assert min(places["/rules"], places["a backtest"]) > 10
     assert places["/rules/over_200"] > 2
     assert all(places[path] > 20 for path in RESULTS), places
+    assert min(places[path] for path in ("API experiment", "shroff experiment", "/experiments")) > 10, places
+    assert min(places["daily mail"], places[f"/analytics?from={DAY}&to={DAY}"]) > 7, places
     assert names >= {
         *"events volume fraud fraud_amount caught missed false_declines hits precision older_fraud".split()
     }
@@ -678,7 +706,7 @@ def test_one_name_has_one_value_for_a_subject_on_all_screens_answers_and_files(s
 def test_a_screen_that_defines_a_number_otherwise_is_found(seen):
     found = differing([*seen.numbers, *seen.changed])
 
-    rules = "over_100", "over_200", "over_800"
+    rules = "over_100", "over_200", "over_800", "tried"
     assert [line.partition(":")[0] for line in found] == [f"Fraud of rule {rule}" for rule in rules]
 
 

@@ -46,9 +46,9 @@ def _explored(log: LogReader, judged: JudgedEvents, money: Money) -> ReportExplo
         int(is_reviewed.sum()),
         found.drawn,
         found.frauds,
-        _rounded(found.share),
-        _rounded(found.low),
-        _rounded(found.high),
+        found.share,
+        found.low,
+        found.high,
         round(found.all, 1),
         round(found.all_frauds, 1),
         money(exact_sum(lost)),
@@ -72,7 +72,3 @@ def propensities_of(log: LogReader, event: str, ids: Sequence[str]) -> Floats:
                 )
             found[place] = exploration.propensity
     return found
-
-
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(share, 4)

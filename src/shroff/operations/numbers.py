@@ -21,6 +21,9 @@ OLDER = "decided events of the backtest that are older than the label delay"
 TEST_DAYS = "events of the test days of a model"
 KNOWN = "known at `as_of`, else by now"
 PRESUMED = f"{KNOWN}; no label counts as genuine, once any event has a label"
+KNOWN_THEN = "labels that became known in the period"
+FOUND = "events whose active label became known in the period, whenever they happened"
+CLOSED = "cases closed in the period"
 ALL_KNOWN = "known at `as_of`, and assumed complete"
 
 
@@ -32,8 +35,8 @@ class NamedNumber(FrozenStruct):
         meaning: What it is, in one sentence.
         events: The events that it counts.
         labels: The labels that it reads, and when they were known; empty if it reads none.
-        unit: `events`, `labels`, `money` of the project's currency, `share` (0 to 1 in JSON, percent for people),
-            `hours`, `basis points`, or `range`.
+        unit: `events`, `labels`, `cases`, `money` of the project's currency, `share` (0 to 1 in JSON, percent for
+            people), `hours`, `basis points`, or `range`.
         keys: Its keys in JSON and its columns in CSV, by answer; with a dot for each level.
     """
 
@@ -61,6 +64,9 @@ NUMBERS: Final = {
     "reviewed": NamedNumber("Reviewed", "Events with the outcome `review`.", DECIDED, keys=_results("reviewed")),
     "declined": NamedNumber("Declined", "Events with the outcome `decline`.", DECIDED, keys=_results("declined")),
     "stopped": NamedNumber("Stopped", "Events that were not approved.", DECIDED),
+    "stopped_amount": NamedNumber(
+        "Amount stopped", "The sum of the amounts of events that were not approved.", DECIDED, unit=MONEY
+    ),
     "fraud": NamedNumber(
         "Fraud",
         "Events whose active label is `fraud`, whatever their age.",
@@ -241,10 +247,36 @@ NUMBERS: Final = {
         "Fraud labels",
         "Labels with the verdict fraud that became known in the period, whether they are active or not. An event may "
         "have several.",
-        "labels that became known in the period",
+        KNOWN_THEN,
         "all",
         "labels",
     ),
+    "found_stopped": NamedNumber(
+        "Fraud found, stopped", "Events that became known as fraud and were not approved.", FOUND, "all"
+    ),
+    "found_approved": NamedNumber(
+        "Fraud found, approved", "Events that became known as fraud and were approved.", FOUND, "all"
+    ),
+    "found_genuine": NamedNumber(
+        "Genuine found, stopped", "Events that became known as genuine and were not approved.", FOUND, "all"
+    ),
+    "customers_yes": NamedNumber(
+        "Customers who said yes", "Labels of customers with the verdict genuine.", KNOWN_THEN, "all", "labels"
+    ),
+    "customers_no": NamedNumber(
+        "Customers who said no", "Labels of customers with the verdict fraud.", KNOWN_THEN, "all", "labels"
+    ),
+    "case_fraud": NamedNumber("Closed as fraud", "Closed cases that were answered with fraud.", CLOSED, unit="cases"),
+    "case_genuine": NamedNumber(
+        "Closed as genuine", "Closed cases that were answered with genuine.", CLOSED, unit="cases"
+    ),
+    "case_unclear": NamedNumber(
+        "Closed as unclear", "Closed cases that were answered with unclear.", CLOSED, unit="cases"
+    ),
+    "cases_answered": NamedNumber(
+        "Cases answered", "Answers of a person, of cases that were reopened each.", CLOSED, unit="cases"
+    ),
+    "cases_closed": NamedNumber("Cases closed", "Cases that the answer of a person closed.", CLOSED, unit="cases"),
     "usual_hits": NamedNumber(
         "Usual hits an hour",
         "The least and the most hits in the typical 9 of 10 of the hours before, of those in the week before; on Live "

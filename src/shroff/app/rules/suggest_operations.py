@@ -320,7 +320,7 @@ class _EventRules:
             return None
         tested = file + self._test(checked.rules[0], checked.definitions, hits)
         costs = [self.definitions.features[name].cost for name in names if name in self.definitions.features]
-        precision, money = [round(share, 4) for share in of.precision], list(map(self._money, of.money))
+        precision, money = of.precision, list(map(self._money, of.money))
         overlap = {other: round(float(np.isin(hits, rows).mean()), 4) for other, rows in self.hits.items()}
         return SuggestedRule(
             id_,

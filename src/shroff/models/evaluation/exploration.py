@@ -78,14 +78,14 @@ class RulePrecision(TypedDict):
 def rule_precision(frauds: int, genuine: int) -> RulePrecision:
     """The precision of a rule by the number of its mature hits, for every screen, report and API.
 
-    >>> rule_precision(1, 17)
+    >>> {name: round(share, 4) for name, share in rule_precision(1, 17).items()}
     {'precision': 0.0556, 'precision_low': 0.0099, 'precision_high': 0.2576}
     """
     if not frauds + genuine:
         return {"precision": None, "precision_low": None, "precision_high": None}
     share = frauds / (frauds + genuine)
     low, high = wilson(share, frauds + genuine)
-    return {"precision": round(share, 4), "precision_low": round(low, 4), "precision_high": round(high, 4)}
+    return {"precision": share, "precision_low": low, "precision_high": high}
 
 
 def wilson(share: float, count: float, two_sided: float = TWO_SIDED) -> tuple[float, float]:

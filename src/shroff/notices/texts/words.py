@@ -12,14 +12,33 @@ from importlib import resources
 from typing import Final, TypeVar
 
 from shroff.json_types import JsonMapping, TextMapping
+from shroff.operations.numbers import name_of
 
 LANGUAGES = ("en", "de")
 Value = TypeVar("Value")
 
 
+# The numbers of mails by their words, which the table of numbers has in English.
+NUMBER_OF_WORD: Final = {
+    "approve": "approved",
+    "challenge": "challenged",
+    "review": "reviewed",
+    "decline": "declined",
+    "together": "events",
+    "caught": "found_stopped",
+    "missed": "found_approved",
+    "false_alarms": "found_genuine",
+    "answers_yes": "customers_yes",
+    "answers_no": "customers_no",
+}
+
+
 @cache
 def _read(language: str) -> JsonMapping:
-    return tomllib.loads((resources.files(__package__) / "languages" / f"{language}.toml").read_text("utf-8"))
+    found = tomllib.loads((resources.files(__package__) / "languages" / f"{language}.toml").read_text("utf-8"))
+    if language == "en":
+        found["words"] |= {word: name_of(number) for word, number in NUMBER_OF_WORD.items()}
+    return found
 
 
 class _ByLanguage(Mapping[str, Value]):
