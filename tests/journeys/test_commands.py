@@ -304,6 +304,7 @@ def test_ctrl_c_ends_after_what_was_answered(bank, printed, start):
     assert printed("quarantine", "list")[1].startswith("0 entries")
 
 
+@pytest.mark.long  # recovery/test_faults ends an ingest by SIGINT
 def test_ctrl_c_in_an_ingest_loses_nothing_that_it_said(bank, asked, printed, start):
     (bank / "big.jsonl").write_text(lines(*(payment(1, payment_id=f"b-{number}") for number in range(60_000))))
     program = start("ingest", "big.jsonl", "--as", "payment")

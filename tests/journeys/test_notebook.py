@@ -68,6 +68,7 @@ def learnable(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long  # the notebook of the tutorial runs each cell, too
 def test_every_cell_runs_and_shows_what_it_is_about(learnable, capsys):
     folder = learnable.context.paths.folder
     status, out, _ = write_notebook("-C", str(folder), "notebook", "--json", capsys=capsys)

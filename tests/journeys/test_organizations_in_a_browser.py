@@ -17,7 +17,7 @@ from tests.support.served import Served, key_of, served
 from tests.support.webs import PASSWORD
 from tests.web.test_organizations import PAYMENT, person
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]  # web/test_organizations holds who sees what
 
 
 def pay(service: Served, name: str, key: str) -> None:

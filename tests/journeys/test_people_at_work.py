@@ -26,7 +26,7 @@ from shroff.web.pages.renderer import tabs
 from shroff.web.table import PAGES
 from tests.journeys.test_cases import queue, until
 from tests.support.browsers import PHONE, Looker, chromium
-from tests.support.effort import IS_LONG
+from tests.support.effort import IS_LONG, long_after
 from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served
 from tests.support.telling import token_of
@@ -411,7 +411,7 @@ def overlapping(page: Page) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("card, says", [("c-phone-1", "Genuine"), ("c-phone-2", "Fraud")])
+@pytest.mark.parametrize("card, says", long_after(1, [("c-phone-1", "Genuine"), ("c-phone-2", "Fraud")]))
 def test_a_case_is_answered_on_a_phone_from_the_queue_by_two_taps(bank, opened, card, says):
     page = opened("ann", viewport={"width": PHONE[0], "height": PHONE[1]}, has_touch=True, is_mobile=True)
     page.goto("/queue")

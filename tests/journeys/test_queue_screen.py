@@ -22,10 +22,7 @@ from tests.support.screens import PASSWORD, PATIENCE_MS, signed_in
 from tests.support.served import Served, key_of, served
 
 pytestmark = pytest.mark.slow
-smoke = (
-    "test_ten_cases_are_cleared_by_keyboard_alone",
-    "test_new_cases_are_told_beside_the_queue_and_come_into_it_by_a_key",
-)
+smoke = ("test_ten_cases_are_cleared_by_keyboard_alone",)
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 CHOSEN = "tr[data-row][aria-current=true]"
