@@ -268,6 +268,11 @@ def stack_of(error: BaseException) -> list[str]:
     return frames[-FRAMES_MAX:]
 
 
+def decode_words(error: Exception) -> str:
+    """Why a text cannot be decoded, for people; Python names its recursion limit if a text is nested too deep."""
+    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+
+
 def noted(words: str, note: str) -> ValueError:
     """A mistake with a note, which is for CSV."""
     error = ValueError(words)

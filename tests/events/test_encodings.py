@@ -44,6 +44,7 @@ AMPLITUDE = (  # of amplitude_export_sample.jsonl
     b'"event_properties": {"ad_metrics.cost": 0.528957, "ad_id": 643022056303}}\n'
 )
 DEEP = b"[" * 700 + b"]" * 700
+DEEPER = b"[" * 5_000 + b"]" * 5_000  # than the decoder goes
 
 
 def csv_of(content: bytes) -> Lines:
@@ -191,6 +192,10 @@ def test_a_broken_line_of_json_is_an_error_of_that_line(line, words):
         (b'[{"id": "p1"}, 7]', [{"id": "p1"}, "expected a JSON object, found a number"]),
         (b'[{"a": %s}, {"id": "p2"}]' % DEEP, ["the line is nested too deep", {"id": "p2"}]),
         (b'[%s, {"id": "p2"}]' % DEEP, ["the line is nested too deep", {"id": "p2"}]),
+        (
+            b'[\n{"a": %s}\n]' % DEEPER,
+            ["the file is not JSON: it is nested too deep", "the line is nested too deep", "the"],
+        ),
         (b'{"id": "p1"}\n{"id": "p2"}\n', [{"id": "p1"}, {"id": "p2"}]),
         (b'\n{"id": "p1"}\n{"id": "p2"}\n', [{"id": "p1"}, {"id": "p2"}]),
         (b'{"id": \n{"id": "p2"}\n', ["the line is not JSON", {"id": "p2"}]),

@@ -15,7 +15,7 @@ from threading import Lock
 import msgspec
 from msgspec.json import decode as from_json
 
-from shroff.errors import TransientError, UsageError
+from shroff.errors import TransientError, UsageError, decode_words
 from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.plugins.adapters import BAD, FORBIDDEN, MESSAGE, Fetch, FetchNeededError, Push, PushRefusedError, PushSource
 
@@ -152,7 +152,7 @@ def _wrapped(body: bytes) -> Push:
         found = _DECODER.decode(body)
         content = base64.b64decode(found.message.data, validate=True)
     except (ValueError, RecursionError, binascii.Error) as error:
-        raise PushRefusedError(BAD, f"{_NO_MESSAGE}: {error}", _NO_MESSAGE) from None
+        raise PushRefusedError(BAD, f"{_NO_MESSAGE}: {decode_words(error)}", _NO_MESSAGE) from None
     message = found.message
     envelope = {
         "messageId": message.message_id,

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from shroff.errors import TransientError, UsageError
+from shroff.errors import TransientError, UsageError, decode_words
 from shroff.json_types import JsonMapping, TextMapping
 from shroff.plugins.adapters import (
     BAD,
@@ -160,7 +160,7 @@ def _read(body: bytes) -> _Envelope:
     try:
         found = _DECODER.decode(body)
     except (ValueError, RecursionError) as error:
-        raise PushRefusedError(BAD, f"{_NO_MESSAGE}: {error}", _NO_MESSAGE) from None
+        raise PushRefusedError(BAD, f"{_NO_MESSAGE}: {decode_words(error)}", _NO_MESSAGE) from None
     if found.Type not in KINDS:
         raise PushRefusedError(BAD, f"{_NO_MESSAGE}: its Type is {found.Type[:_SHOWN_MAX]!r}", _NO_MESSAGE)
     if KINDS[found.Type] != MESSAGE and not (found.Token and found.SubscribeURL):

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.json import decode as from_json
 
-from shroff.errors import InputError
+from shroff.errors import InputError, decode_words
 from shroff.json_types import JsonMapping
 from shroff.plugins.events import (
     MappedRow,
@@ -85,7 +85,7 @@ class QuestionReader:
         try:
             return from_json(f"{{{','.join(written)}}}".encode("utf-8", "replace"), type=self._type)
         except (ValueError, RecursionError) as error:
-            raise InputError([self._mistake(str(error))]) from None
+            raise InputError([self._mistake(decode_words(error))]) from None
 
     def answer(self, columns: Columns, found: JsonMapping) -> bytes:
         """Response for the values found, as JSON. Raises: InputError where an expression cannot read a value."""

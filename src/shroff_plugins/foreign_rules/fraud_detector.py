@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from shroff.errors import UsageError, nearest
+from shroff.errors import UsageError, decode_words, nearest
 from shroff.json_types import TextDict
 from shroff_plugins.foreign_rules.attributes import EXACT, Attributes, Meaning, RadarTarget
 from shroff_plugins.foreign_rules.rule_import import EFFECTS, Outcome, RadarOptions, RuleCarrier, quoted
@@ -106,7 +106,7 @@ def _read(text: str, file: str) -> _Export:
             at += len(text[at:]) - len(text[at:].lstrip())
         export = msgspec.convert(found, _Export)
     except (ValueError, TypeError, RecursionError) as error:
-        raise UsageError(f"{file} is not what 'aws frauddetector get-rules' prints: {error}") from None
+        raise UsageError(f"{file} is not what 'aws frauddetector get-rules' prints: {decode_words(error)}") from None
     if not export.rule_details:
         raise UsageError(f"{file} has no ruleDetails. Write what 'aws frauddetector get-rules' prints into it.")
     return export

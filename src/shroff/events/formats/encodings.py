@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 from msgspec.json import decode as from_json
 
-from shroff.errors import UsageError, nearest, os_words
+from shroff.errors import UsageError, decode_words, nearest, os_words
 from shroff.events.formats.csv_records import CsvRecords
 from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines, Read
 from shroff.events.raw_values import DEPTH_MAX, Number, canonical_json, is_deep, shown
@@ -318,7 +318,7 @@ def _document(content: bytes) -> tuple[list[object] | None, str]:
     try:
         found = msgspec.json.Decoder(float_hook=Number).decode(content)
     except (ValueError, RecursionError) as error:
-        return None, f"the file is not JSON: {error}"
+        return None, f"the file is not JSON: {decode_words(error)}"
     return found if type(found) is list else [found] if type(found) is dict else None, ""
 
 

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
+from shroff.errors import decode_words
 from shroff.json_types import TextDict, TextMapping
 from shroff.web.http.problems import ProblemError, problem
 from shroff.web.http.proxies import Proxies
@@ -259,8 +260,7 @@ def decoded(raw: bytes, type_: type[Document]) -> Document:
     try:
         return from_json(raw, type=type_)
     except (ValueError, RecursionError) as error:
-        words = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise ProblemError(422, "bad-body", "The body cannot be read", words) from None
+        raise ProblemError(422, "bad-body", "The body cannot be read", decode_words(error)) from None
 
 
 def _too_long(size_max: int) -> ProblemError:
