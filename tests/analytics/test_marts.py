@@ -28,7 +28,7 @@ from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb
 from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles, Origin, build
 from shroff_plugins.analytics.marts.models import load_models
 from shroff_plugins.analytics.marts.project_marts import Marts
-from shroff_plugins.analytics.marts.views import ViewFiles
+from shroff_plugins.analytics.marts.views import ViewFiles, view_name
 from tests.support.effort import long_after
 
 SETTINGS = "shroff: 1\nname: bank\nmoney: EUR\nlateness: 10d\nlake: ./lake\n"
@@ -475,3 +475,9 @@ def test_dbt_gets_the_files_that_count_as_sources(bank, capsys):
     locations = {table["name"]: table["config"]["external_location"].format() for table in source["tables"]}
     assert str(duckdb.sql(f"SELECT sum(amount) FROM {locations['payment']}").fetchall()[0][0]) == "2.20"
     assert Marts(project.context).sources() == (bank / "sources.yml").read_text(encoding="utf-8")
+
+
+def test_a_view_of_events_has_no_name_that_another_folder_of_the_lake_has():
+    folders = ("events/type=labels", "events/type=features_payment", "features/event=payment", "labels")
+
+    assert list(map(view_name, folders)) == ["labels_", "features_payment_", "features_payment", "labels"]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import shroff
@@ -17,7 +18,7 @@ from shroff.app.project_files import intake_of
 from shroff.events.intake import Submission
 from shroff.language.values import DAY_MS
 from shroff.log import event_notes
-from shroff.log.event_notes import DAY_COUNTS, DayCounts
+from shroff.log.event_notes import DAY_COUNTS, DayCounts, EventSources
 from shroff.log.writer import Writer
 from shroff.streams.log import Log
 from tests.support.effort import long_after
@@ -126,3 +127,9 @@ def test_a_log_of_an_older_version_is_counted_by_the_next_writer_as_far_as_it_is
         writer.write(sender.some(context, "login", 20))
         assert (DayCounts(log).after, DayCounts(log).upto) == (0, log.last_seq())
         assert told(DayCounts(log)) == counted(log)
+
+
+def test_the_source_of_an_event_is_unknown_before_the_first_note_and_where_none_was_named():
+    sources = EventSources(np.array([3, 5]), ["", "api"])
+
+    assert sources.of([2, 3, 4, 5, 9]) == [None, None, None, "api", "api"]
