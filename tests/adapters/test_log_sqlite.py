@@ -66,6 +66,36 @@ def logged(path, *batches):
     return path
 
 
+def calls_of(act: Callable[[], object]) -> int:
+    """How many functions of Python are called."""
+    calls = 0
+
+    def called(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(called)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_looking_for_new_ids_takes_as_many_calls_however_many_were_looked_for_or_read_before(path, count):
+    log = SqliteLog(path)
+    log.append(payments(1, 600))
+    found = [calls_of(lambda at=at: log.find("payment", [f"new-{at}-{row}" for row in range(count)])) for at in (1, 2)]
+    for at in range(40):
+        log.find("payment", [f"other-{at}"])
+    log.records_at(range(1, 301))
+    found.append(calls_of(lambda: log.find("payment", [f"new-{row}" for row in range(count)])))
+    log.close()
+
+    assert found[2] <= found[1] + 2  # for a look into what was read
+
+
 # Steps and kills
 
 

@@ -62,6 +62,7 @@ LONG = {
     "messy": "--events 500 --runs 1",
     "many_rules": "--rules 5 --entries 10 --events 10",
     "predict": "--turns 1 --rates 20 --seconds 1",
+    "one_event": "--calls --turns 1 --events 5 --warm 5",
     "pages": "--decisions 500 --loads 2",
     "service": "--rates 20 --seconds 2",
     "since_flag": "--events 500 --runs 1",

@@ -156,7 +156,7 @@ def test_an_id_is_written_once_at_each_level_and_no_batch_writes_more_than_a_sea
 def test_ids_that_were_in_no_sealed_run_are_held_against_those_sealed_since_only():
     with small_runs(**SMALL), closing((runs := Runs()).shell):
         names, seqs = [[f"p-{number}-{item}" for item in range(20)] for number in range(5)], range(1, 21)
-        with patch.object(runs.writer, "_keys", wraps=runs.writer._keys) as asked:
+        with patch.object(runs.writer, "_read", wraps=runs.writer._read) as asked:
             runs.writer.add({"payment": names[0]}, {"payment": seqs})
             for _ in range(2):
                 assert runs.writer.places("payment", names[1]) == {}

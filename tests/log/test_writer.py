@@ -15,7 +15,7 @@ from shroff.errors import StateError, StorageError
 from shroff.events.event import time_text
 from shroff.log.writer import Writer
 from shroff.replay.compare import segments, verify_online
-from shroff.streams.log import Batch, WaitingLabel
+from shroff.streams.log import Batch, Record, WaitingLabel
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, documents, label, payment, submission, writer
 
@@ -148,6 +148,20 @@ def test_a_batch_leaves_no_cycle_to_the_collector_which_holds_up_all_threads():
         assert kinds == ["waiting", "decided", "duplicate", "refused", "waiting", "decided"]
 
     assert min(cycles[1:]) == 0
+
+
+def test_an_event_is_looked_for_once_and_no_question_is_empty():
+    asked: list[list[str]] = []
+
+    class Listening(MemoryLog):
+        def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
+            asked.append([*ids])
+            return super().find(type, ids)
+
+    writing = writer(Listening())
+    writing.write([payment(1)])
+
+    assert asked == [["p1"]]
 
 
 def test_labels_are_joined_seen_by_later_events_and_never_twice():

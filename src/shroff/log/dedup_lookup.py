@@ -88,7 +88,9 @@ def look_up(
         in_turn = list(
             dict.fromkeys(events.get(type_, ()))
         )  # which is how the log is asked again when they are written
-        records = {**log.find(type_, in_turn), **log.find(type_, list(ids.difference(in_turn)))}
+        records = log.find(type_, in_turn) if in_turn else {}
+        if others := ids.difference(in_turn):
+            records |= log.find(type_, list(others))
         found.records.update({(type_, id_): record for id_, record in records.items()})
         if records and (again := records.keys() & {*in_turn, *repeated.get(type_, ())}):
             found.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, list(again)).items()})

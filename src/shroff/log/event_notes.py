@@ -7,7 +7,7 @@ behind is counted from the records, so an answer is exact whatever was noted las
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple, Self
@@ -107,9 +107,9 @@ class DayCounts:
         stored = log.offsets(DAY_COUNTS) if log is not None else {}
         span = stored.pop(SPAN, f"[{after},{after}]")
         self.after, self.upto = kept_offset(DAY_COUNTS, SPAN, span, tuple[int, int])
-        self.days = {
-            int(day): Counter(kept_offset(DAY_COUNTS, day, text, dict[str, int])) for day, text in stored.items()
-        }
+        self.days = defaultdict[int, Counter[str]](Counter)
+        for day, text in stored.items():
+            self.days[int(day)].update(kept_offset(DAY_COUNTS, day, text, dict[str, int]))
         self._noted, self._changed = self.upto, set[int]()
 
     def of(self, type: str) -> int:
@@ -137,6 +137,6 @@ class DayCounts:
         if isinstance(records, RecordColumns):
             found.update(zip((records.times // DAY_MS).tolist(), records.types, strict=True))
         for (day, name), count in found.items():
-            self.days.setdefault(day, Counter())[name] += count
+            self.days[day][name] += count
             self._changed.add(day)
         self.upto = records[-1].seq if records else self.upto

@@ -71,9 +71,12 @@ class KeyHasher:
         if len(placed) > FEW:
             frames = frames_of([event.event for event in placed], self._events, self._reference)
             return self.of_frames(frames, placed[0].seq)
-        found = [(hashed, event.seq) for event in placed for hashed in self._of_event(event.event)]
-        hashes, seqs = [hashed for hashed, _ in found], [seq for _, seq in found]
-        return KeyPlaces(np.array(hashes, np.uint64), np.array(seqs, np.int64)) if found else None
+        hashes, seqs = list[int](), list[int]()
+        for event in placed:
+            for hashed in self._of_event(event.event):
+                hashes.append(hashed)
+                seqs.append(event.seq)
+        return KeyPlaces(np.array(hashes, np.uint64), np.array(seqs, np.int64)) if hashes else None
 
     def of_frames(self, frames: Mapping[str, Frame], first: int) -> KeyPlaces | None:
         """The keys of frames; `first` is the place of their first row."""

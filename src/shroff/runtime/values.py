@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from abc import ABCMeta
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from threading import RLock
@@ -29,6 +30,12 @@ class FrozenStruct(msgspec.Struct, frozen=True):
 
     One with a list or a dictionary as a default says `msgspec.Struct, frozen=True` itself, for the linter to know it.
     """
+
+
+class PlainMeta(ABCMeta):
+    """An abstract class without registered ones: `isinstance` takes 0.1 µs in place of 0.4, some 20 times an event."""
+
+    __instancecheck__ = type.__instancecheck__
 
 
 def replace(value: Value, /, **changes: Any) -> Value:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 import numpy as np
 
 from shroff.arrays import Bytes, Hashes, Ints
+from shroff.runtime.values import PlainMeta
 from shroff.streams.log_rows import DecisionRow, Record
 
 Item = TypeVar("Item")
@@ -106,7 +107,7 @@ def by_type(types: Sequence[str], items: Sequence[Item]) -> Mapping[str, Sequenc
     return {name: [item for type_, item in zip(types, items, strict=True) if type_ == name] for name in names}
 
 
-class Interleaved(Sequence[Item]):
+class Interleaved(Sequence[Item], metaclass=PlainMeta):
     """Columns of items at some places, and `others` by theirs: together places that follow each other."""
 
     seqs: Sequence[int]
@@ -179,7 +180,7 @@ def newest_ms(records: Sequence[Record]) -> int | None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DecisionColumns(Sequence[DecisionRow]):
+class DecisionColumns(Sequence[DecisionRow], metaclass=PlainMeta):
     """The decisions of events at these places, which are in order.
 
     Args:

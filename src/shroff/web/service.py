@@ -179,9 +179,10 @@ class Service:
         """Where browsers reach this service."""
         return self.settings.address
 
-    def is_allowed(self, address: str) -> bool:
-        """Whether the networks that are set have this address; any where none is set."""
-        return (networks := self.settings.networks) is None or networks.has(address)
+    def is_allowed(self, request: Request) -> bool:
+        """Whether the networks that are set have the address of a request; any where none is set."""
+        networks = self.settings.networks
+        return networks is None or networks.has(request.address)
 
     @property
     def settings(self) -> ActiveSettings:

@@ -26,7 +26,7 @@ _BESIDE_PAGES = 1_000
 _WAITING_PAGES = 8_000  # while that is under way
 _SHORT_BYTES = 128 * 1024 * 1024  # a longer file is cut off, once whoever read for long has ended
 _AGAIN_S = 1.0
-_LOOK_S = 0.02  # between two looks at the file: 50 to 90 µs of a batch of one event, and 20 ms write some 1 MB at most
+_LOOK_S = 0.1  # between two looks at the file: 50 to 90 µs of a batch of one event, and 0.1 s writes some 5 MB at most
 _HEADER, _FRAME_HEADER, _SALT, _SALT_BYTES = 32, 24, 16, 8  # where frames begin, how long their header is, the salt
 
 

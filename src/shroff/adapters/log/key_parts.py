@@ -57,11 +57,11 @@ class KeyParts:
 
     def is_due(self) -> bool:
         """Whether the rows of batches are to be put together."""
-        if max(self._rows // ROWS_MAX, self._bytes // BYTES_MAX) < 1:
+        if self._rows < ROWS_MAX and self._bytes < BYTES_MAX:
             return False
         ((self._rows, size),) = self._ask(self._wording.key_rows, (1 << BUCKET_BITS,), "iI")
         self._bytes = int(size or 0)
-        return max(self._rows // ROWS_MAX, self._bytes // BYTES_MAX) >= 1
+        return self._rows >= ROWS_MAX or self._bytes >= BYTES_MAX
 
     def put_together(self) -> None:
         """Put the rows of batches together. Cost: 2 µs a row, and 0.1 µs an entry."""

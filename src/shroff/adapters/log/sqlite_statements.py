@@ -17,7 +17,7 @@ from shroff.runtime.values import FrozenStruct
 # for its turn to have it again: row by row a batch of 4,096 took 7 s in such a thread, in thousands 0.08 s. So any
 # number of rows is made of few statements, and of few different ones, which SQLite keeps prepared.
 # (Alone: 140,000 events and decisions a second row by row, 220,000 from 16 rows on.)
-_AT_ONCE = tuple(1 << power for power in range(11, -1, -1))  # 2,048 rows of 9 values: SQLite takes 32,766
+_AT_ONCE = 2_048  # rows of 9 values: SQLite takes 32,766. Fewer are cut into powers of two
 
 _Row = TypeVar("_Row")
 
@@ -109,11 +109,8 @@ def text(statement: Statement, count: int) -> str:
 
 def parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
     """The rows in pieces of the lengths that statements are prepared for."""
-    if len(rows) == 1:
-        yield rows
-        return
     start = 0
-    for length in _AT_ONCE:
-        while len(rows) - start >= length:
-            yield rows[start : start + length]
-            start += length
+    while left := len(rows) - start:
+        length = min(_AT_ONCE, 1 << left.bit_length() - 1)
+        yield rows[start : start + length]
+        start += length

@@ -27,7 +27,7 @@ from shroff.language.columns import values_of
 from shroff.log.columns.avro_columns import RecordForm, lines_of
 from shroff.log.columns.read_lines import LineColumns, LineForm, ReadLines, TextRoom, Texts, kernels
 from shroff.runtime.logs import failure
-from shroff.runtime.values import replace
+from shroff.runtime.values import PlainMeta, replace
 from shroff.streams.log_columns import JoinedTexts, by_type
 from shroff.streams.merge import EARLIEST
 
@@ -82,7 +82,7 @@ class LineOrigin(NamedTuple):
     header: str = ""
 
 
-class EventRun(Sequence[Submission]):
+class EventRun(Sequence[Submission], metaclass=PlainMeta):
     """Lines that follow each other: events of some types, and `others` by their place among the lines.
 
     Columns, bodies and submissions are made when they are asked for, by one thread at a time.

@@ -168,7 +168,7 @@ async def score(service: Service, request: Request) -> Response:
 
 def is_explanation_asked(request: Request) -> bool:
     """Whether the decision is to come with its explanation: `?explain=1`. Raises: ProblemError where it says else."""
-    found = request.query_params.get("explain", "")
+    found = request.query_params.get("explain", "") if request.scope["query_string"] else ""
     if found not in {"", "0", "1"}:
         raise BadQueryError("explain: it is 1, or left out")
     return found == "1"
@@ -241,7 +241,9 @@ async def _read(
     raw = body.raw
     if not body.is_list:
         own: list[tuple[str, str]] = []
-        return [await read_one(service, reader.one, type_name, raw, place, own)], [own]
+        if len(raw) <= READ_AT_ONCE:
+            return [reader.one(type_name, raw, place, own)], [own]
+        return [await service.read(reader.one, type_name, raw, place, own)], [own]
     read = partial(reader.many, type_name, raw, place, are_lines=body.are_lines)
     try:
         parts = raw.count(b",") + raw.count(b"\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote, unquote
@@ -105,7 +105,7 @@ class Application:
         name, resource = self._last_parameter.get(beginning, ("", None))
         if resource is None:
             return self._router
-        scope["path_params"] = {name: unquote(last)}
+        scope["path_params"] = {name: unquote(last) if "%" in last else last}
         return resource
 
     async def answer(self, here: Mapping[str, Route], request: Request, send: Send) -> None:
@@ -178,7 +178,7 @@ class Application:
         """The route to take, for somebody who may. Raises: ProblemError, 401 before anything else is looked at."""
         route = here.get("GET" if request.method == "HEAD" else request.method)
         path = request.scope["path"]
-        if not (f"{path}/".startswith(FOR_ALL) or self.service.is_allowed(request.address)):
+        if not (f"{path}/".startswith(FOR_ALL) or self.service.is_allowed(request)):
             words = "ask an admin to add your network to web.networks in shroff.yaml"
             raise ProblemError(403, "outside-networks", "This address is not allowed", words)
         is_for_all = is_open(path) and not (self.service.options.base and path.startswith("/api/"))
@@ -254,9 +254,9 @@ class Resource:
     def __init__(self, application: Application, here: Mapping[str, Route]) -> None:
         self._application, self._here = application, here
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         request = Request(scope, receive, self._application.service.settings.proxies)
-        await self._application.answer(self._here, request, send)
+        return self._application.answer(self._here, request, send)
 
 
 async def _csrf(request: Request) -> str:

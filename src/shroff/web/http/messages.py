@@ -84,6 +84,9 @@ class Head(Headers):
         return isinstance(key, str) and key.lower() in self._table
 
 
+NO_HEAD = Head([])
+
+
 class Request(requests.Request):
     """Starlette's request. What reads a query, cookies, a form or a body is ours: it has limits, and refuses damage.
 
@@ -92,10 +95,14 @@ class Request(requests.Request):
     """
 
     who: Who
+    # Properties of Starlette's, which cost a call at each of some fifteen looks at one post.
+    headers: Head = NO_HEAD
+    method: str = ""
 
     def __init__(self, scope: Scope, receive: Receive, proxies: Proxies = NO_PROXIES) -> None:
         super().__init__(scope, receive)
-        self._head = Head(scope["headers"])
+        self.headers = Head(scope["headers"])
+        self.method = scope["method"]
         self.proxies = proxies
         self.signed_in: SignedIn | None = None
         self.told = NOTHING
@@ -119,11 +126,6 @@ class Request(requests.Request):
             raise ProblemError(431, "head-too-long", "The head of the request is too long", words)
 
     @property
-    def headers(self) -> Head:
-        """The header lines, by their names in small letters."""
-        return self._head
-
-    @property
     def path(self) -> str:
         """The path as it was sent, with its escapes."""
         raw: bytes = self.scope.get("raw_path") or self.scope["path"].encode()
@@ -132,7 +134,8 @@ class Request(requests.Request):
     @property
     def address(self) -> str:
         """From where it comes, for pauses and the record: a proxy that is named is passed over."""
-        return "" if self.client is None else self.proxies.sender(self.client.host, self.headers.raw)
+        client = self.scope.get("client")
+        return "" if client is None else self.proxies.sender(client[0], self.headers.raw)
 
     @property
     def is_encrypted(self) -> bool:
@@ -234,7 +237,7 @@ class Request(requests.Request):
                     await asyncio.sleep(DISCARDED_PAUSE_S)
 
     async def _part(self, size_max: int) -> bytes:
-        message = await self.receive()
+        message = await self._receive()
         if message["type"] == "http.disconnect":
             raise requests.ClientDisconnect
         part: bytes = message.get("body", b"")

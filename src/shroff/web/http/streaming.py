@@ -120,7 +120,7 @@ async def updates(
 
 async def _is_still_allowed(service: Service, request: Request) -> bool:
     """Whether the browser's session, rights and network are those with which the stream began."""
-    if not service.is_allowed(request.address):
+    if not service.is_allowed(request):
         return False
     token = request.cookies.get(COOKIE, "")
     signed_in = await service.known(partial(service.gate.signed_in, token, is_use=False))

@@ -17,7 +17,7 @@ from shroff.worker.request_queue import PendingRequest, RequestQueue, TurnedAway
 from shroff.worker.writer_tasks import LATER, ScoreQueue, WriterTasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     import msgspec
 
@@ -59,12 +59,12 @@ class WriterClient:
         self.tasks.attend(writer, log)
         self.scores.attend(writer, log)
 
-    async def decided(self, submissions: Sequence[Submission], reader: RequestReader) -> list[Answer]:
+    def decided(self, submissions: Sequence[Submission], reader: RequestReader) -> Awaitable[list[Answer]]:
         """Results of these submissions, once they are durable; they are done even if nobody waits any more.
 
         Raises: TurnedAwayError where nothing was taken; TransientError where nobody knows for now.
         """
-        return await self._answers_to(submissions, reader, self.queue.put, AWAY)
+        return self._answers_to(submissions, reader, self.queue.put, AWAY)
 
     async def foreseen(self, submissions: Sequence[Submission], reader: RequestReader) -> list[Answer]:
         """Return the answer that each submission would have if it came alone now.
