@@ -166,7 +166,7 @@ def test_results_are_those_of_the_command_and_a_misspelt_option_is_refused(proje
     assert repr(found) == project.call("results", by="day", start="2026-01-01").text()
     with pytest.raises(TypeError, match="Did you mean by"):
         project.results(bye="day")
-    with pytest.raises(shroff.ShroffError, match="model"):
+    with pytest.raises(UsageError, match="model"):
         project.drift()
 
 

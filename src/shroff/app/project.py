@@ -287,10 +287,7 @@ class Project(Printed, _Parts):
     def results(
         self, *, start: str | date = "", end: str | date = "", by: str = "week", as_of: str = "", zone: str = ""
     ) -> Results:
-        """Count fraud and what decisions did about it, as `shroff results` does; printed as a table.
-
-        Its `rows` are of days, weeks, months, rules or the values of a field.
-        """
+        """Count fraud and what decisions did, as `shroff results` does: `rows` are of periods, rules or values."""
         given = {"start": start, "end": end, "by": by, "as_of": as_of, "zone": zone}
         found: Results = self.call("results", **{name: value for name, value in given.items() if value})
         return found
@@ -381,9 +378,7 @@ class Project(Printed, _Parts):
         reading: Progress | None = None,
         computing: Progress | None = None,
     ) -> BacktestReport:
-        """Back-test a draft: compare its decisions with the recorded ones over the log.
-
-        For the options see `LogBacktests.run`.
+        """Back-test a draft: compare its decisions with the recorded ones. For the options see `LogBacktests.run`.
 
         Returns: Outcomes, rules and money of both, with the changed events; printed as `shroff backtest` does.
         Raises: DefinitionError for mistakes in the draft; UsageError if there is nothing to compare.
