@@ -22,6 +22,7 @@ from shroff.runtime.process_wide import calm_libraries
 from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.support import delays, forks, left_out, pages, servers, timing, workers
 from tests.support.effort import IS_LONG, examples
+from tests.support.patience import PATIENCE_S
 from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, pubsub, redis, registry, s3, server
 from tools import example_plugins
 
@@ -126,6 +127,19 @@ def _few_drawings(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(intervals, "TIMES", intervals.TIMES_MIN)
         patched.setenv(forks.SET, of_commands)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _patient_services(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let a check or a sign-in take longer than a service allows: on a busy machine it is right all the same.
+
+    Who tests these limits sets them.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        if request.path.parent.name == "web":
+            for limit in ("work.operation_processes.CHECK_S_MAX", "service.CHECK_S_MAX", "service.SIGN_IN_S_MAX"):
+                patched.setattr(f"shroff.web.{limit}", PATIENCE_S)
         yield
 
 

@@ -2628,6 +2628,14 @@ type StepRow struct {
 	Value          *string  `json:"value,omitempty"`
 }
 
+// TableChange: The rows that a table has now; `why_not` says why they are not active yet.
+type TableChange struct {
+	Name   string  `json:"name"`
+	Rows   int64   `json:"rows"`
+	IsNew  bool    `json:"is_new"`
+	WhyNot *string `json:"why_not"`
+}
+
 // TableRow: A row of a table, its key as the file has it, and the line; `since` is the time from which on it
 // is valid.
 type TableRow struct {
@@ -2635,6 +2643,14 @@ type TableRow struct {
 	Line   *int64             `json:"line"`
 	Since  *string            `json:"since"`
 	Values map[string]*string `json:"values"`
+}
+
+// TableRows: The rows of a table, and the columns of a new one.
+type TableRows struct {
+	CSV     string  `json:"csv"`
+	Key     *string `json:"key,omitempty"`
+	KeyType *string `json:"key_type,omitempty"`
+	Columns *string `json:"columns,omitempty"`
 }
 
 // TableSummary: A table: its file, how keys are looked up (`equal`, `prefix`, `suffix`, `network`), and what
@@ -3760,6 +3776,12 @@ type GetTablesNameOptions struct {
 // GetTablesName: Show a look-up table: the row that a value gives, its versions, and who applied them.
 func (c *Client) GetTablesName(ctx context.Context, name string, options GetTablesNameOptions) (answer TableView, err error) {
 	err = c.call(ctx, "GET", "/api/v1/tables/"+part(name), map[string]string{"value": options.Value, "at": options.At, "seq": options.Seq}, nil, nil, &answer)
+	return
+}
+
+// PutTablesName: Create a look-up table from a CSV file, or replace all rows of one, and make that active.
+func (c *Client) PutTablesName(ctx context.Context, name string, body TableRows) (answer TableChange, err error) {
+	err = c.call(ctx, "PUT", "/api/v1/tables/"+part(name), nil, nil, body, &answer)
 	return
 }
 

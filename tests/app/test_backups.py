@@ -19,6 +19,7 @@ import pytest
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.adapters.log import sqlite
 from shroff.adapters.log.postgresql import PostgresLog
+from shroff.adapters.log.rows import UNIQUE
 from shroff.app import project as app
 from shroff.app.backups import creation, restoration
 from shroff.app.backups.backup_operations import CreateBackup, follow_backups
@@ -33,6 +34,7 @@ from shroff.language.values import DAY_MS
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.people.audit_operations import VerifyAudit
 from shroff.runtime.values import replace
+from shroff.streams.log import UniqueValue
 from tests.support.telling import NOW_MS, Bank, payment, token_in
 
 KEY = bytes(range(32))
@@ -359,7 +361,8 @@ def pay_while_it_reads(bank, monkeypatch):
             paid.append(bank.clock_ms)
             with closing(sqlite3.connect(bank.folder / ".shroff/log.db", isolation_level=None)) as beside:
                 if len(paid) == 5:  # a page that was read, and that nothing else changes
-                    beside.execute("INSERT INTO unique_values VALUES ('payment', 'f', 'v', 1, 0)")
+                    row = UNIQUE.of(UniqueValue("payment", "f", "v", 1))
+                    beside.execute("INSERT INTO unique_values VALUES (?, ?, ?, ?, ?)", row)
                 beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # pages change in the file that is read
 
     monkeypatch.setattr(creation, "_for_a_while", for_a_while)

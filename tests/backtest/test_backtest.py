@@ -155,7 +155,7 @@ def test_rules_are_counted_by_label_with_what_only_they_find(log: MemoryLog):
     rules = {rule["id"]: rule for rule in backtest(log, draft(), period=JudgedPeriod(LATER)).brief()["rules"]}
 
     large = rules["large"]
-    assert (large["hits"], large["older_fraud"], large["older_none"], large["precision"]) == (3, 2, 1, 0.6667)
+    assert (large["hits"], large["older_fraud"], large["older_none"], large["precision"]) == (3, 2, 1, 2 / 3)
     assert (large["money"], large["older_fraud_money"]) == ("1050.00", "550.00")
     assert large["overlap"] == {"second": 1, "unseen": 1}
     assert (large["only"]["hits"], large["only"]["older_fraud"]) == (2, 1)

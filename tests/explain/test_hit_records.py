@@ -78,7 +78,7 @@ def test_no_precision_is_shown_before_all_hits_are_counted(tmp_path, monkeypatch
         counted = records.record(rule, bank.project.definitions)
 
     assert (newest.hits < counted.hits, newest.precision["precision"]) == (True, None)
-    assert counted.precision["precision"] == round(1 / counted.hits, 4)
+    assert counted.precision["precision"] == 1 / counted.hits
 
 
 def test_without_any_label_of_its_type_nobody_knows_the_precision_of_a_rule(tmp_path):

@@ -19,7 +19,6 @@ from shroff.errors import SignInError
 from shroff.people import links, users
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.store import ApiKey, Desk
-from shroff.web import service as services
 from shroff.web.http.address import origin_of
 from shroff.web.http.asgi import Application
 from shroff.web.http.authentication import Gate as GateContract
@@ -27,13 +26,10 @@ from shroff.web.http.authentication import gate_of
 from shroff.web.http.routes import Route
 from shroff.web.service import Limits, Service, ServiceOptions
 from shroff.web.table import table
-from shroff.web.work import operation_processes
 from tests.support import forks
 from tests.support.answered import Schemas
 from tests.support.patience import PATIENCE_S
 
-# A check or a sign-in that takes 15 s on a busy machine is right all the same; who tests these limits sets them.
-operation_processes.CHECK_S_MAX = services.CHECK_S_MAX = services.SIGN_IN_S_MAX = PATIENCE_S
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 PASSWORD = "correct horse battery"

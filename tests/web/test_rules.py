@@ -368,7 +368,7 @@ def test_labels_make_the_precision_of_a_rule_the_same_everywhere(bank, capsys):
         found = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["record"]
 
         assert [found[name] for name in BY_LABEL] == [4, 1, 1, 0, 1, 2]
-        assert [found[name] for name in PRECISION] == [round(1 / 3, 4), 0.0615, 0.7923]
+        assert [found[name] for name in PRECISION] == pytest.approx([1 / 3, 0.0615, 0.7923], abs=5e-5)
         assert (found["money"], found["fraud_money"]) == ("2400.00", "600.00")
         files = (await asks.ask("GET", "/api/v1/rules")).json()["files"]
         (listed,) = [rule for file in files for rule in file["rules"] if rule["id"] == "dear_one"]

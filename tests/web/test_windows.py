@@ -114,7 +114,7 @@ def test_equal_ends_of_an_axis_put_all_in_its_middle():
     ("now", "low", "high", "strip"),
     [
         (50, 25, 75, Strip(34.3, 62.7, 65.7, is_far=False)),
-        (100, 25, 50, Strip(26.5, 23.5, 97.0, is_far=True)),
+        (100, 25, 50, Strip(26.5, 23.5, 97.0, is_far=True, beyond=2.0)),
         (-50, 0, 50, Strip(50.0, 47.0, 3.0, is_far=True)),
     ],
 )

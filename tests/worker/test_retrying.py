@@ -17,7 +17,7 @@ from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake
-from shroff.monitoring import doctor_rows
+from shroff.monitoring import doctor_clock, doctor_rows
 from shroff.streams.log import Batch, Refused
 from shroff.worker.quarantine_retry import Retried, retry
 from tests.support.log_memory import MemoryLog
@@ -301,6 +301,7 @@ def test_nothing_is_read_as_a_whole_to_count_it_or_to_take_one(bank, tmp_path, m
     with monkeypatch.context() as patched:
         patched.setattr(SqliteLog, "read", fail)
         patched.setattr(doctor_rows, "_check", lambda *_: None)  # it reads rows for a second at most
+        patched.setattr(doctor_clock, "_shifted_words", lambda *_: "")  # it reads the newest 100 events
         found = {item.subject: item for item in bank.health.doctor()}
         assert run(["-C", str(bank.context.paths.folder), "quarantine", "show", "2"]) == 0
         dropped = bank.quarantine.drop([1])

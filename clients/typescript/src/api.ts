@@ -2761,12 +2761,32 @@ export interface StepRow {
   value?: string | null;
 }
 
+/** The rows that a table has now; `why_not` says why they are not active yet. */
+export interface TableChange {
+  name: string;
+  rows: number;
+  is_new: boolean;
+  why_not: string | null;
+}
+
 /** A row of a table, its key as the file has it, and the line; `since` is the time from which on it is valid. */
 export interface TableRow {
   key: string;
   line: number | null;
   since: string | null;
   values: Record<string, string | null>;
+}
+
+/** The rows of a table, and the columns of a new one. */
+export interface TableRows {
+  /** CSV whose first line names the columns. */
+  csv: string;
+  /** Column by which a value finds its row. [default: the first one] */
+  key?: string;
+  /** How: by an equal text or integer, by the longest prefix or suffix, or by the smallest network. */
+  key_type?: "integer" | "network" | "prefix" | "suffix" | "text";
+  /** The other columns and their types, such as 'country: text?, since: time'. [default: those of the file] */
+  columns?: string;
 }
 
 /** A table: its file, how keys are looked up (`equal`, `prefix`, `suffix`, `network`), and what reads it. */
@@ -3484,6 +3504,11 @@ export class Api extends Transport {
   /** Show a look-up table: the row that a value gives, its versions, and who applied them. */
   getTablesName(name: string, options: { value?: string; at?: string; seq?: string } = {}): Promise<TableView> {
     return this.call("GET", `/api/v1/tables/${part(name)}`, { query: { "value": options.value, "at": options.at, "seq": options.seq } });
+  }
+
+  /** Create a look-up table from a CSV file, or replace all rows of one, and make that active. */
+  putTablesName(name: string, body: TableRows): Promise<TableChange> {
+    return this.call("PUT", `/api/v1/tables/${part(name)}`, { body });
   }
 
   /** Choose the thresholds of the score with the lowest cost of fraud, declines and reviews, by policy.yaml. */

@@ -141,7 +141,7 @@ def url_of(job: Job) -> str:
 def new_id(now_ms: int, number: int = 0) -> str:
     """An id by which jobs stand in the order of time; `number` tells those apart that are made at once."""
     at = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_ms // 1_000))
-    return f"{at}{now_ms % 1_000:03}-{number:04x}{token_hex(2)}"
+    return f"{at}{now_ms % 1_000:03}-{number:04x}{token_hex(4)}"
 
 
 def begun(job: Job, now_ms: int) -> Job:

@@ -85,9 +85,7 @@ def look_up(
                 labels.append(label_id(label, places, record.id))
     wanted = {type_: named[type_].union(events.get(type_, ())) for type_ in dict.fromkeys((*events, *named))}
     for type_, ids in wanted.items():
-        in_turn = list(
-            dict.fromkeys(events.get(type_, ()))
-        )  # which is how the log is asked again when they are written
+        in_turn = list(dict.fromkeys(events.get(type_, ())))  # so the log is asked again when they are written
         records = log.find(type_, in_turn) if in_turn else {}
         if others := ids.difference(in_turn):
             records |= log.find(type_, list(others))

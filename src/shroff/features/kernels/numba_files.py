@@ -33,7 +33,7 @@ def _cache_class() -> Any:
     index_file: Any = caching.IndexDataCacheFile
     function_cache: Any = caching.FunctionCache
 
-    class CheckedFile(index_file):  # type: ignore[misc]
+    class CheckedFile(index_file):  # type: ignore[misc]  # numba has no types
         def _load_index(self) -> Any:
             path = Path(self._index_path)
             return super()._load_index() if path.is_file() and is_whole(path) else {}
@@ -52,7 +52,7 @@ def _cache_class() -> Any:
             with super()._open_for_write(filepath) as file:
                 file.write(data + sha256(data).digest())
 
-    class CheckedCache(function_cache):  # type: ignore[misc]
+    class CheckedCache(function_cache):  # type: ignore[misc]  # numba has no types
         def __init__(self, function: Any) -> None:
             super().__init__(function)
             stamp = self._impl.locator.get_source_stamp()

@@ -677,6 +677,11 @@ public class Api extends Transport {
         return call("GET", "/api/v1/tables/" + part(name), options, null, new TypeReference<Types.TableView>() {});
     }
 
+    /** Create a look-up table from a CSV file, or replace all rows of one, and make that active. */
+    public Types.TableChange putTablesName(String name, Types.TableRows body) {
+        return call("PUT", "/api/v1/tables/" + part(name), Map.of(), body, new TypeReference<Types.TableChange>() {});
+    }
+
     /**
      * Choose the thresholds of the score with the lowest cost of fraud, declines and reviews, by policy.yaml.
      * Options: event, model, missed, false_decline, review, reviews_a_day, review_at, decline_at.

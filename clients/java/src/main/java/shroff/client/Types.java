@@ -2711,6 +2711,14 @@ public interface Types {
             @JsonProperty("upper_quartile_s") Double upperQuartileS,
             @JsonProperty("value") String value) {}
 
+    /** The rows that a table has now; `why_not` says why they are not active yet. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record TableChange(
+            @JsonProperty("name") String name,
+            @JsonProperty("rows") Long rows,
+            @JsonProperty("is_new") Boolean isNew,
+            @JsonProperty("why_not") String whyNot) {}
+
     /** A row of a table, its key as the file has it, and the line; `since` is the time from which on it is valid. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record TableRow(
@@ -2718,6 +2726,14 @@ public interface Types {
             @JsonProperty("line") Long line,
             @JsonProperty("since") String since,
             @JsonProperty("values") Map<String, String> values) {}
+
+    /** The rows of a table, and the columns of a new one. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record TableRows(
+            @JsonProperty("csv") String csv,
+            @JsonProperty("key") String key,
+            @JsonProperty("key_type") String keyType,
+            @JsonProperty("columns") String columns) {}
 
     /** A table: its file, how keys are looked up (`equal`, `prefix`, `suffix`, `network`), and what reads it. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
