@@ -61,7 +61,8 @@ def test_a_file_that_is_given_until_it_is_taken_is_taken_once(
 @pytest.mark.parametrize(
     ("broken", "struck", "seen"),
     [
-        ("answers_first", killed, "lost"),
+        # It holds the file between its commits: on a busy machine another writer gives up before anything is struck.
+        pytest.param("answers_first", killed, "lost", marks=pytest.mark.long),
         ("effects_apart", killed_by_itself, "lost"),
         ("effects_again", killed, "doubled"),
         ("state_forgotten", killed, "changed"),

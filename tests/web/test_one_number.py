@@ -259,7 +259,7 @@ async def no_on_page(bank: Bank) -> object:
 
 async def outcomes_decisions(bank: Bank) -> object:
     text = await bank.text(f"/decisions?outcome=all&day={DAY}&zone={ZONE}", "All decisions of this day")
-    return {item: number(rf"(?i){item}[^\d;]*? (\d+) , [\d.,]+ EUR")(text) for item in BY_AMOUNT.values()}
+    return {item: number(rf"(?i){item}[^\d;]*? (\d+) +\([\d.,]+ EUR")(text) for item in BY_AMOUNT.values()}
 
 
 async def outcomes_python(bank: Bank) -> object:
@@ -280,7 +280,7 @@ async def money_mail(bank: Bank) -> object:
 
 async def money_decisions(bank: Bank) -> object:
     text = await bank.text(f"/decisions?outcome=all&day={DAY}&zone={ZONE}", "All decisions of this day")
-    return numbers(r"(?i)review \d+ , ([\d.,]+) EUR.*?decline\w* \d+ , ([\d.,]+) EUR", text)
+    return numbers(r"(?i)review \d+ +\(([\d.,]+) EUR.*?decline\w* \d+ +\(([\d.,]+) EUR", text)
 
 
 async def money_sent(bank: Bank) -> object:

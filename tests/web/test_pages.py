@@ -341,7 +341,7 @@ def test_pages_show_a_decision_and_its_entity(bank, monkeypatch):
             csv = (await browser.get(f"/decisions/decisions.csv?{query}")).body.decode()
             assert csv.count("\n") == 1 + is_there, query
             assert csv.startswith("time,event,id,outcome,score,amount,currency,keys,details,rules,reason\n")
-        totals = r"{}: <span class=\"badge badge-review.*?</span> <b>1</b>, 1,234\.50.EUR"
+        totals = r"{}: <span class=\"badge badge-review.*?</span> <b>1</b> \(1,234\.50.EUR\)"
         for query, says in (("", "The decision of this page"), ("day=2026-01-05", "All decisions of this day")):
             listed = (await browser.get(f"/decisions?{query}")).body.decode()
             assert re.search(totals.format(says), listed), query

@@ -55,11 +55,11 @@ export function testGrid(test, number, known, isReadOnly, onChange, onRemove) {
   }
   const columns = [...new Set(test.events.flatMap((event) => Object.keys(event.values)))];
   const table = element("table", "table rule-rows of-form");
-  const top = ["Event", ...columns.map((column) => column.replaceAll("_", " ")), "Hit", ""];
+  const top = ["Event", "Hit", ...columns.map((column) => column.replaceAll("_", " ")), ""];
   const row = element("tr", "", ...top.map((words) => element("th", "", words || element("span", "unseen", "Actions"))));
   table.append(element("caption", "unseen", `Events of ${test.name}`), element("thead", "", row));
   table.style.minWidth = `${columns.length * 120 + 340}px`;
-  const time = row.children[columns.indexOf("at") + 1];
+  const time = row.children[columns.indexOf("at") + 2];
   time.style.width = columns.includes("at") ? "200px" : "";
   const again = () => onChange(true);
   const body = test.events.map((event, at) => {
@@ -88,7 +88,7 @@ export function testGrid(test, number, known, isReadOnly, onChange, onRemove) {
       test.events.splice(at, 1);
       again();
     });
-    const inside = [type, ...cells, event.type === known.on ? hits : "", isReadOnly || test.events.length < 2 ? "" : remove];
+    const inside = [type, event.type === known.on ? hits : "", ...cells, isReadOnly || test.events.length < 2 ? "" : remove];
     return element("tr", "", ...inside.map((part) => element("td", "", part)));
   });
   table.append(element("tbody", "", ...body));
