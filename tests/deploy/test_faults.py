@@ -64,7 +64,7 @@ FAULTS = [  # (a check, a file, a text in it, what stands there instead, words o
     (checks.compose, COMPOSE, "redis:7.0.15-bookworm", "redis", "the image redis is not pinned"),
     (checks.compose, COMPOSE, "memory: 4G, pids: 512", "pids: 512", "shroff: no limit of memory"),
     (checks.compose, COMPOSE, "  cap_drop: [ALL]\n", "", "drop all capabilities"),
-    (checks.compose, COMPOSE, "  read_only: true\n", "", "root must be read-only"),
+    (checks.compose, COMPOSE, "\n  read_only: true\n", "\n", "root must be read-only"),
     (checks.compose, COMPOSE, '"127.0.0.1:8080:8080"', '"8080:8080"', "open to other machines"),
     (checks.compose, COMPOSE, '"127.0.0.1:8080:8080"', '"127.0.0.1:8080:8000"', "does not listen on 8000"),
     (checks.compose, COMPOSE, "KAFKA_BROKERS: kafka1:9092", "KAFKA_BROKER: kafka1:9092", "reads ${KAFKA_BROKERS}"),

@@ -53,7 +53,7 @@ CHECKOV = {
     "CKV_GCP_109": "the default, WARNING, says more",
     "CKV_GCP_110": "the log's own tables cannot be changed, and shroff has an audit log",
     "CKV_GCP_111": "each commit would be logged, with its data",
-    **dict.fromkeys(("CKV_GCP_80", "CKV_GCP_81", "CKV_GCP_83", "CKV_GCP_84"), KEY),
+    **dict.fromkeys(("CKV_GCP_37", "CKV_GCP_38", "CKV_GCP_80", "CKV_GCP_81", "CKV_GCP_83", "CKV_GCP_84"), KEY),
 }
 PARLIAMENT = {"MISMATCHED_TYPE_BUT_USABLE": "StringEquals for the ARN of an access point, as AWS's own examples"}
 JUDGE = """

@@ -39,7 +39,8 @@ from shroff.features.programs import scan_plan
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
-from shroff.language.values import Value, key_text
+from shroff.language.row import Evaluate
+from shroff.language.values import key_text
 from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of
@@ -270,7 +271,7 @@ def test_the_law_catches_a_definition_that_is_wrong(change: Change):
             pytest.param("key", lambda key: lambda self, *asked: key(self, *asked) or ("",), id="nobody is somebody"),
             pytest.param(
                 "item",
-                lambda item: lambda self, *asked: item(self, *asked) or nothing(asked[0]),
+                lambda item: lambda self, node, *asked: something(item(self, node, *asked), node),
                 id="missing is nothing",
             ),
         ],
@@ -291,8 +292,9 @@ def test_the_law_catches_a_definition_that_takes_ties_the_other_way_round(monkey
     must_be_caught(lambda definitions, history: by_engine(definitions, history, [4_096]))
 
 
-def nothing(node: Node) -> Value:
-    return "" if node.type.is_text else 0
+def something(evaluate: Evaluate, node: Node) -> Evaluate:
+    """The same, which is empty or 0 where it would be missing."""
+    return lambda at: evaluate(at) or ("" if node.type.is_text else 0)
 
 
 def seen(event: LogEvent) -> LogEvent:
