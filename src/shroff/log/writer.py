@@ -466,9 +466,3 @@ def foreseen(submissions: Sequence[Submission], log: Log, definitions: Definitio
     known = look_up(submissions, log, None, records, has_waiting=counts.waiting > 0, has_late=counts.late > 0)
     draft = BatchClassifier(state, known, lambda: now_ms, ComingBy(UNKNOWN, FILES), decide=False)
     return draft.prepared(submissions, ()).answers
-
-
-def index_all(log: Log, definitions: Definitions) -> list[Offset]:
-    """Index unique fields and keys that are new in a version; gives the offsets that are kept with it."""
-    index(log, definitions)
-    return index_keys(log, definitions)

@@ -24,7 +24,6 @@ PRESUMED = f"{KNOWN}; no label counts as genuine, once any event has a label"
 KNOWN_THEN = "labels that became known in the period"
 FOUND = "events whose active label became known in the period, whenever they happened"
 CLOSED = "cases closed in the period"
-ALL_KNOWN = "known at `as_of`, and assumed complete"
 
 
 class NamedNumber(FrozenStruct):

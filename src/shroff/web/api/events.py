@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NamedTuple, NotRequired, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, NamedTuple, NotRequired, TypedDict
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from shroff.events.validation import LabelInput
     from shroff.people.access import Who
     from shroff.web.service import Service
-
-One = TypeVar("One")
 
 JSON_TYPES = frozenset([JSON, "", "text/json"])
 LINE_TYPES = frozenset([LINES, "application/jsonl", "application/json-lines", "application/x-jsonlines"])
@@ -212,11 +210,6 @@ async def _listed(
         return _response(found, body)
 
     return made() if len(answers) <= SHOWN_AT_ONCE else await service.written(made)
-
-
-async def read_one(service: Service, read: Callable[..., One], type_name: str, raw: bytes, *more: object) -> One:
-    """Result of reading one event, on a thread where the event is long."""
-    return read(type_name, raw, *more) if len(raw) <= READ_AT_ONCE else await service.read(read, type_name, raw, *more)
 
 
 async def _body(request: Request) -> _Body:
