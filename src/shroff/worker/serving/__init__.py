@@ -1,1 +1,1 @@
-"""The worker: a source in, the log and all effects out."""
+"""The worker: moves messages of a source into the log, and drives delivery and background tasks."""

@@ -1,6 +1,6 @@
 """Background tasks of a worker: the lake, copies of snapshots, pruning of old events.
 
-All are done again when they fail, and told of. Nothing that a worker decides waits for them.
+A failed task is reported and retried. No decision waits for a background task.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from shroff.streams.snapshots import Snapshots
 LOOK_S = 1.0
 AGAIN_S = 60.0  # after a failure
 PRUNE_EVERY_S = 3_600.0
-PRUNE_FIRST_S = 60.0  # after the start, so that a worker which catches up is not held up
+PRUNE_FIRST_S = 60.0  # after the start, so that pruning does not slow down a worker that is catching up
 
 
 class BackgroundTask(Protocol):
-    """Something that is looked at now and then."""
+    """A task that is polled at a fixed interval."""
 
     def attend(self, over: Event) -> None:
-        """Do what is due; come back soon once `over` is set. Raises: ShroffError or OSError where it failed."""
+        """Do what is due; return soon after `over` is set. Raises: ShroffError or OSError if it failed."""
 
     def end(self) -> None:
-        """Do what is due at the end, quickly. Raises: as `attend`."""
+        """Do what is due when the worker ends, quickly. Raises: as `attend`."""
 
 
 class BackgroundTasks:
-    """Looks at each chore from a thread of its own, while it is entered: a long one holds up no other.
+    """Run each task in its own thread while the context is open, so that no task delays another.
 
     Args:
-        tell: Told of what failed, once for each failure that is another than the one before.
+        tell: Called with the error message of a failed task, unless it repeats that task's last message.
     """
 
     def __init__(self, chores: Sequence[BackgroundTask], tell: Tell) -> None:
@@ -79,10 +79,10 @@ class BackgroundTasks:
 
 
 class Copying(Struct, eq=False):
-    """Copies each new snapshot.
+    """Copies each new snapshot to object storage.
 
     Args:
-        opened: Opens the place of the copies, kept in what it is given; None while the log has no first record.
+        opened: Opens the store of copies and registers it on the exit stack; None while the log is empty.
     """
 
     _snapshots: Snapshots
@@ -90,13 +90,13 @@ class Copying(Struct, eq=False):
     _copied: tuple[Path, int] | None = None
 
     def attend(self, over: Event) -> None:
-        """Copy the newest snapshot, if it is not the one that was copied last."""
+        """Copy the newest snapshot unless it is the one copied last."""
         newest = next(iter(self._snapshots.files()), None)
         if newest is None:
             return
         try:
             this = newest, newest.stat().st_mtime_ns
-        except FileNotFoundError:  # a newer one took its place just now
+        except FileNotFoundError:  # replaced by a newer snapshot just now
             return
         if this == self._copied:
             return
@@ -107,21 +107,21 @@ class Copying(Struct, eq=False):
                 self._copied = this
 
     def end(self) -> None:
-        """Copy the one that the worker saved at its end."""
+        """Copy the snapshot that the worker saved when it stopped."""
         self.attend(Event())
 
 
 class BesideCommand:
-    """Runs a command every now and then: `shroff prune`, `shroff lake write`.
+    """Runs a command at intervals: `shroff prune`, `shroff lake write`.
 
-    It is a process, since it computes for long, and ending it at any moment harms nothing.
+    The command is a process of its own because it computes for long; terminating it at any moment is safe.
 
     Args:
-        is_leading: Whether this worker leads the log now; while it does not, another one does this.
-        every_s: How long after it was begun it is run again.
-        first_s: How long after the start it is done for the first time.
-        otherwise: What holds where it failed, in words.
-        at_the_end: It is run once more behind the worker's last commit, and waited for.
+        is_leading: Whether this worker is the active writer; if not, another worker runs the command.
+        every_s: Seconds from one start of the command to the next.
+        first_s: Seconds from the worker's start to the first run.
+        otherwise: Message for the case that the command fails.
+        at_the_end: Run the command again after the worker's last commit, and wait for it.
     """
 
     def __init__(
@@ -139,13 +139,13 @@ class BesideCommand:
         self._next_s = time.monotonic() + first_s
 
     def attend(self, over: Event) -> None:
-        """Run the command, if it is time to. Raises: OSError with what it said, where it failed."""
+        """Run the command if it is due. Raises: OSError with the last line of its error output if it failed."""
         if time.monotonic() >= self._next_s and self._is_leading():
             self._next_s = time.monotonic() + self._every_s
             self._run(over)
 
     def end(self) -> None:
-        """Run it for what has come since, where that is wanted; else the next worker goes on."""
+        """Run the command for events committed since its last run, if `at_the_end` is set."""
         if self._at_the_end and self._is_leading():
             self._run(Event())
 

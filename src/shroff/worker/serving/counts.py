@@ -1,7 +1,7 @@
-"""Counts of a worker: work done, rates, what it waits for; and of committed batches, for metrics.
+"""Counts of a worker: messages processed, latencies, state and delivery; and of committed batches, for metrics.
 
-What `BatchTally` counts is read from batches that are in the log, so what a metric says is what was stored. Only a
-process that serves metrics has one: it costs 0.3 to 0.6 µs an event, 0.5 more with the names of earlier dashboards.
+`BatchTally` counts batches after their commit, so a metric shows what is stored. Only a process that serves metrics
+has a tally: it costs 0.3 to 0.6 µs an event, 0.5 more with the metric names of earlier dashboards.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 RECORDS = (1, 4, 16, 64, 256, 1_024, 4_096)
 SCORES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0)
-FRAUD_OUTCOMES = ("review", "decline")  # decided as fraud, as `fraud_count` of summaries has it by default
+FRAUD_OUTCOMES = ("review", "decline")  # counted as fraud by default, as in `fraud_count` of summaries
 AMOUNTS = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000)
-FEW = 64  # values, above which numpy counts them sooner
-VALUES_MAX = 200  # of one label; further values are counted together as
+FEW = 64  # values; above this numpy is faster than a loop
+VALUES_MAX = 200  # of one label; further values are counted as `OTHER`
 OTHER = "other"
-KEPT_MAX = 10_000  # values of events whose labels are remembered
+KEPT_MAX = 10_000  # pairs of type and country whose counter is cached
 DELAYS_S = tuple(3_600.0 * hours for hours in (1, 6, 24, 72, 168, 336, 720, 1_440, 2_160, 4_320))
 STEPS = 16  # buckets for each doubling: a quantile is at most 4.5 % above the true one
 SHORTEST_S = 0.000_01
@@ -68,28 +68,28 @@ class Latencies:
     """
 
     def __init__(self, counts: Sequence[int] = ()) -> None:
-        self.counts = list(counts) or [0] * (LAST + 1)  # by buckets
+        self.counts = list(counts) or [0] * (LAST + 1)  # of each bucket
         self.sum = 0.0  # in seconds
         self.exemplars: dict[str, tuple[str, float, float]] = {}  # by bound: trace id, seconds, moment
 
     def add(self, seconds: float, count: int) -> None:
-        """Count messages that took so long."""
+        """Count messages with this latency."""
         bucket = math.ceil(STEPS * math.log2(max(seconds, SHORTEST_S) / SHORTEST_S))
         self.counts[min(bucket, LAST)] += count
         self.sum += seconds * count
 
     def exemplify(self, seconds: float, trace_id: str) -> None:
-        """Show this trace as an example of messages that took so long."""
+        """Keep this trace as the exemplar of its latency bucket."""
         self.exemplars[_texts(SECONDS)[bisect_left(SECONDS, seconds)]] = trace_id, seconds, time.time()
 
     def shown(self) -> list[tuple[str, float]]:
-        """Counts up to each bound of `SECONDS`, as Prometheus has them."""
+        """Return cumulative counts by upper bound of `SECONDS`, in the form of Prometheus."""
         so_far = list(accumulate(self.counts))
         within = [so_far[min(math.floor(STEPS * math.log2(second / SHORTEST_S)), LAST)] for second in SECONDS]
         return list(zip(_texts(SECONDS), [*within, so_far[-1]], strict=True))
 
     def quantile_ms(self, share: float) -> float | None:
-        """Within so many milliseconds were this share of them; None where there were none."""
+        """Return the latency within which this share of messages was committed; None without messages."""
         counts = list(self.counts)
         wanted, seen = share * sum(counts), 0
         for bucket, count in enumerate(counts):
@@ -99,24 +99,25 @@ class Latencies:
         return None
 
     def copy(self) -> Latencies:
-        """The same, as it is now; from any thread."""
+        """Return a copy of the histogram; safe from any thread."""
         return Latencies(self.counts)
 
     def since(self, earlier: Latencies) -> Latencies:
-        """Those not in an earlier histogram."""
+        """Return the histogram of messages counted after `earlier`."""
         return Latencies([now - then for now, then in zip(self.copy().counts, earlier.counts, strict=True)])
 
 
 class WorkerOptions(FrozenStruct):
-    """Options of a worker, and when it ends.
+    """Options of a worker.
 
     Args:
-        until_idle_s: It ends when nothing has come for so long; None for never.
-        limit: It ends when so many messages are done.
-        keeps_late: What comes too late is kept beside the log, and not refused; or of which of several sources.
-        source_name: Of what it reads, in the event counts; that of its kind where it is empty.
-        stands_by: It waits while another process leads the log, and folds along; else that is an error.
-        snapshot_s: State is saved after so long, or after so many places of the log (`snapshot_places`).
+        batch_size: Largest number of messages in a batch.
+        until_idle_s: Stop after this time without messages; None for never.
+        limit: Stop after this many messages.
+        keeps_late: Store late events beside the log instead of quarantining them; or the sources for which to do so.
+        source_name: Name of the source in the event counts; empty for the name of its kind.
+        stands_by: Wait while another process leads the log, and follow it; otherwise that is an error.
+        snapshot_s: Save state after this time, or after `snapshot_places` records, whichever comes first.
     """
 
     batch_size: int = 4_096
@@ -130,19 +131,19 @@ class WorkerOptions(FrozenStruct):
 
 
 class WorkerCounts(Struct):
-    """Work of a worker so far; read it from any thread.
+    """Work of a worker so far; any thread may read it.
 
     Args:
-        offsets: How far each part is read and durable.
-        has_begun: Whether the log was had once, or is waited for: nothing refuses this worker at its start any more.
-        waits_for: What is away and tried again, in words; empty where nothing is.
-        unbearable: Messages that the program itself failed at, all of them in quarantine.
-        restored: How often state was thrown away and restored.
-        read_back: So many events of the log were read to restore it.
+        offsets: Committed offset of each partition.
+        has_begun: Whether the start succeeded: the log was opened, or is waited for.
+        waits_for: Message that names the unreachable system; empty if there is none.
+        unbearable: Messages quarantined because processing them raised an unexpected error.
+        restored: Number of times state was discarded and restored.
+        read_back: Events read from the log to restore state.
         batches: Commits with events.
-        seq: The last place of the log that this process knows of.
-        done_s: When the last batch was committed, by the clock that never goes back; None before the first.
-        sinks: How delivery is doing; those that take nothing have their trouble.
+        seq: Last sequence number that this process knows.
+        done_s: Monotonic time of the last commit; None before the first.
+        sinks: Delivery state of each sink.
     """
 
     counts: IngestReport = field(default_factory=IngestReport)
@@ -163,13 +164,13 @@ class WorkerCounts(Struct):
 
     @property
     def taken(self) -> int:
-        """Lines of the source that are done: decided, taken, or in quarantine."""
+        """Messages of the source that are finished: decided, stored, quarantined, or of no event type."""
         counts = self.counts
         return counts.events.read + counts.labels.read + counts.untaken
 
     @property
     def totals(self) -> Counter[str]:
-        """How many events were read, appended, decided, and quarantined with labels; decisions by outcome."""
+        """Events read, appended, decided, and quarantined (with labels); decisions by outcome."""
         counts, events = self.counts, self.counts.events
         own = {"read": events.read, "appended": events.appended, "decisions": counts.decisions}
         return Counter({**own, **counts.by_outcome, "quarantined": self.quarantined})
@@ -182,7 +183,7 @@ class WorkerCounts(Struct):
 def trace_batch(
     work: WorkerCounts, prepared: Prepared, traced: Sequence[TracedEvent], arrived_s: float, committed_s: float
 ) -> None:
-    """Make the spans of a batch that is committed, and show its traces as examples of latencies."""
+    """Create the spans of a committed batch, and use its traces as exemplars of latencies."""
     places = [answer.seq for answer in prepared.answers]
     if not places:  # only offsets were committed
         return
@@ -196,18 +197,17 @@ def trace_batch(
 
 
 class Buckets:
-    """A histogram: how many values were at most each bound, and their sum."""
+    """A histogram: counts by bucket, and the sum of all values."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds, self.counts, self.sum = bounds, [0] * (len(bounds) + 1), 0.0
 
     def add(self, value: float) -> None:
-        """Count one value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
     def add_all(self, values: Sequence[float]) -> None:
-        """Count many values, by numpy where that takes less time."""
+        """Count many values; from `FEW` values on with numpy."""
         if len(values) < FEW:
             for value in values:
                 self.add(value)
@@ -217,27 +217,27 @@ class Buckets:
         self.sum += math.fsum(values)
 
     def shown(self) -> list[tuple[str, float]]:
-        """Counts up to each bound, as Prometheus has them."""
+        """Return cumulative counts by upper bound, in the form of Prometheus."""
         return list(zip(_texts(self.bounds), accumulate(self.counts), strict=True))
 
 
 @cache
 def _texts(bounds: tuple[float, ...]) -> list[str]:
-    """Bounds as Prometheus has them, and the one behind them."""
+    """Return the text of each bound in the form of Prometheus, with `+Inf` at the end."""
     return [*map(str, map(float, bounds)), "+Inf"]
 
 
 class EarlierAmounts(Buckets):
-    """Amounts of decided events of one type of transaction and country, and how many were decided as fraud."""
+    """Amounts of decided events with one transaction type and country, and how many were decided as fraud."""
 
     decided_as_fraud: int = 0
 
 
 class BatchTally:
-    """Counts of one process since its start; written by the thread that decides, read by any.
+    """Counts of one process since its start; the deciding thread writes them, any thread reads them.
 
     Args:
-        named: The fields of an event type that label the earlier metrics: its type of transaction and its country.
+        named: The event fields that become labels of the earlier metrics: transaction type and country.
         fraud_outcomes: Outcomes that the earlier metrics count as fraud.
     """
 
@@ -258,11 +258,16 @@ class BatchTally:
         self._of: Definitions | None = None
 
     def follow(self, definitions: Callable[[], Definitions]) -> None:
-        """Read events by these definitions from now on: those that are active when a batch is counted."""
+        """Interpret events by the definitions that this function returns when a batch is counted."""
         self._definitions = definitions
 
     def add(self, prepared: Prepared, answered: Mapping[tuple[str, bool, str], int], received: int) -> None:
-        """Count a batch that is in the log, of so many submissions; `answered` counts answers by kind."""
+        """Count a committed batch.
+
+        Args:
+            answered: Number of answers by kind, whether the submission is a label, and reason.
+            received: Number of submissions in the batch.
+        """
         batch = prepared.batch
         self.decide_s.add(prepared.decide_s)
         self.commit_s.add(prepared.commit_s)
@@ -280,13 +285,13 @@ class BatchTally:
             self._add_labels(placed.others.values() if isinstance(placed, SequencedBatch) else placed)
 
     def _others(self) -> frozenset[str]:
-        """Names among the hits of a batch that are no rules: draws and experiments."""
+        """Return the names among a batch's hits that are not rules: exploration draws and experiments."""
         if self._definitions is None:
             return DRAWS
         return DRAWS.union(experiment.id for experiment in self._definitions().experiments)
 
     def all_hits(self) -> Counter[tuple[str, bool]]:
-        """Hits by rule and whether in shadow; 0 for rules that had none."""
+        """Return hits by rule and whether it is in shadow; 0 for a rule without hits."""
         found = Counter[tuple[str, bool]]()
         if self._definitions is not None:
             found.update({(rule.id, rule.is_shadow): 0 for rule in self._definitions().rules})
@@ -328,7 +333,7 @@ class BatchTally:
     def _add_columns(
         self, event: str, outcomes: Sequence[str], columns: Mapping[str, Column | Coded], type_: _Type
     ) -> None:
-        """Add the amounts of events of a type that came as columns, in their order."""
+        """Add the amounts of one type's events, given as columns; `outcomes` has the same order."""
         assert type_.money_at is not None
         if type_.named is not None:
             for outcome, values in zip(outcomes, _values(columns, type_), strict=True):
@@ -348,13 +353,13 @@ class BatchTally:
             found = self.earlier.setdefault((type_, country), EarlierAmounts(AMOUNTS))
             if len(self._earlier_of) < KEPT_MAX:
                 self._earlier_of[named] = found
-        found.counts[bisect_left(AMOUNTS, amount)] += 1  # as `add` does, in half the time
+        found.counts[bisect_left(AMOUNTS, amount)] += 1  # inlined `add`: takes half the time
         found.sum += amount
         if outcome in self.fraud_outcomes:
             found.decided_as_fraud += 1
 
     def _bounded(self, label: int, value: object) -> str:
-        """The value of a label, as long as there are not too many."""
+        """Return the value as text, or `OTHER` once the label has too many values."""
         text, known = "" if value is None else str(value), self._values[label]
         if text not in known:
             if len(known) >= VALUES_MAX:
@@ -364,16 +369,16 @@ class BatchTally:
 
 
 class _Type(NamedTuple):
-    """Where an event type has its amount, and the fields that are labels; None for one it has not."""
+    """Position of an event type's amount, and a reader of its label fields; None for what it does not have."""
 
     money_at: int | None
     unit: int
     named: Callable[[tuple[object, ...]], tuple[object, ...]] | None
-    read: frozenset[int | None]  # all these fields
+    read: frozenset[int | None]  # positions of the amount and the label fields
 
 
 def _values(columns: Mapping[str, Column | Coded], type_: _Type) -> Iterator[tuple[Any, ...]]:
-    """The values of each event of columns, as far as they are read."""
+    """Yield the values of each event; fields that are not read are None."""
     fields = [columns[name] if at in type_.read else None for at, name in enumerate(columns)]
     plain = (declared.column() if isinstance(declared, Coded) else declared for declared in fields)
     return zip(*(repeat(None) if column is None else values_of(column) for column in plain), strict=False)
@@ -393,7 +398,7 @@ def _type_of(definitions: Definitions, event: str, named: Sequence[str]) -> _Typ
 
 
 def _named(type_at: int | None, country_at: int | None) -> Callable[[tuple[object, ...]], tuple[object, ...]]:
-    """Gives the two values of an event that are labels; None for one that its type does not have."""
+    """Return a function that reads both label values of an event; None for a field that its type lacks."""
     if type_at is None or country_at is None:
         return lambda values: (
             None if type_at is None else values[type_at],
@@ -403,7 +408,10 @@ def _named(type_at: int | None, country_at: int | None) -> Callable[[tuple[objec
 
 
 def _accounted(batch: Batch, answered: Mapping[tuple[str, bool, str], int]) -> int:
-    """Of how many submissions the result is known: of decisions and quarantined events by the rows that were stored."""
+    """Return the number of submissions whose result is known.
+
+    Decisions and quarantined events are counted from the rows that were stored, all others from their answers.
+    """
     others = sum(
         count for (kind, is_label, _), count in answered.items() if kind != DECIDED and (is_label or kind != REFUSED)
     )

@@ -1,7 +1,7 @@
-"""Dead letters: quarantined messages of a source, sent on after the commit.
+"""Dead letters: quarantined messages of a source, sent to its dead-letter destination after the commit.
 
-How far that has come is the number of an entry, kept among the log's offsets. What was sent and not yet noted there is
-sent again by the next process.
+Progress is the number of a quarantine entry, stored among the log's offsets. If a process stops after it sent letters
+and before it stored their number, the next process sends them again.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from shroff.streams.source import Source
 from shroff.worker.serving.source_reader import NamedReader
 
 AT_ONCE = 500
-AGAIN_S = 1.0  # after what failed
-SHARE = 10  # at most this part of the time goes into looking for them
+AGAIN_S = 1.0  # after a failure
+SHARE = 10  # sending takes at most one part in ten of the time
 _PART = "quarantine"
 
 
 class DeadLetters:
-    """The dead letters of a source, in the order of quarantine. `tell` is called where they are sent later."""
+    """The dead letters of a source, in the order of quarantine. `tell` is called when sending is postponed."""
 
     def __init__(self, log: Log, source: NamedReader | Source, tell: Tell) -> None:
         self._log, self._source, self._tell, self._name = log, source, tell, f"{source.name}, refused"
         self._noted = log.offset(self._name, _PART) if source.takes_refused else None
-        self.has_news = source.takes_refused  # the process before this one may have left some
+        self.has_news = source.takes_refused  # an earlier process may have left unsent letters
         self._next_s = 0.0
 
     def note(self, refused: int) -> None:
-        """Count entries of a durable batch."""
+        """Count the quarantined messages of a committed batch."""
         self.has_news = self.has_news or (refused > 0 and self._source.takes_refused)
 
     @property
@@ -39,12 +39,12 @@ class DeadLetters:
         return self.has_news and time.monotonic() >= self._next_s
 
     def send_all(self, parts: Collection[str]) -> None:
-        """Send all that can be sent now, no batch being open. `parts` are the source's."""
+        """Send all dead letters of these partitions until none is left or sending fails. Call it with no batch open."""
         while self.has_news and self.send(parts):
             pass
 
     def send(self, parts: Collection[str]) -> bool:
-        """Send some pending dead letters; whether there may be more to send now."""
+        """Send up to `AT_ONCE` dead letters; return whether more can be sent now."""
         try:
             return self._send(parts)
         except TransientError as error:

@@ -1,4 +1,4 @@
-"""Delivery to sinks by a worker: as soon as permitted, never blocking decisions."""
+"""Delivery to sinks by a worker: starts when no other process delivers, and never blocks decisions."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from shroff.runtime.progress import Tell
 from shroff.streams.log import Log
 from shroff.streams.sink_cursor import DeliveryHealth
 
-AGAIN_S = 5.0  # before it is tried again to deliver, where another process does
-HEALTH_S = 0.25  # between two looks at how sinks are doing
-TOLD_AFTER = 2  # attempts that failed: one alone is nothing that somebody has to know
+AGAIN_S = 5.0  # between attempts to start delivery while another process delivers
+HEALTH_S = 0.25  # between two checks of the sinks' health
+TOLD_AFTER = 2  # failed attempts before a sink is reported: a single failure is noise
 
 
 class Tended(Protocol):
-    """A background task that writes into the log from time to time."""
+    """A background task that writes to the log now and then."""
 
     def tend(self) -> None:
         """Work on the log's thread, between two batches and while idle. Raises: as the log's `append`."""
 
     def health(self, last_seq: int) -> Sequence[DeliveryHealth]:
-        """Delivery state of each sink, if the log ends at this position. Fast: contacts no system."""
+        """Return the delivery state of each sink, for a log that ends at this position. Fast: contacts no system."""
 
     def finish_all(self) -> None:
-        """Have all that is due tried once before it ends, beyond what its end waits for otherwise."""
+        """Try everything that is due once before delivery ends."""
 
 
 class Outflow(Struct, eq=False):
-    """The delivery of one time of leading. Another process that delivers on this machine is waited for.
+    """Delivery during one term of leading. Waits while another process on this machine delivers.
 
-    `health` says how each sink is doing, as of the last look. That one takes nothing, and that it goes on, is told.
+    `health` is the state of each sink at the last check. Reports each sink that fails and that recovers.
 
     Args:
-        delivering: Delivers from a log that this process writes.
-        held: Is closed at the end of the work: then delivery comes to an end, too.
+        delivering: Opens the delivery from a log that this process writes.
+        held: Exit stack that closes delivery when the term ends.
     """
 
     _log: Log
@@ -50,11 +50,11 @@ class Outflow(Struct, eq=False):
     _told: str = ""
     _next_s: float = 0.0
     _looked_s: float = 0.0
-    _silent: set[str] = set()  # sinks that somebody was told of
+    _silent: set[str] = set()  # failing sinks that were reported
     health: Sequence[DeliveryHealth] = ()
 
     def attend(self, now_s: float) -> None:
-        """Between two batches, no commit being under way. Raises: UsageError for a sink that cannot be as it is set."""
+        """Deliver between two batches, with no commit running. Raises: UsageError for a sink with invalid settings."""
         if self._delivery is not None:
             self._delivery.tend()
             if now_s - self._looked_s >= HEALTH_S:
@@ -64,14 +64,15 @@ class Outflow(Struct, eq=False):
             self._next_s = now_s + AGAIN_S
             try:
                 self._delivery = self._held.enter_context(self._delivering(self._log))
-            except (LogBusyError, DefinitionError) as busy:  # or somebody is just writing the project's files
+            # DefinitionError: the project's files are just being written.
+            except (LogBusyError, DefinitionError) as busy:
                 words = f"this process does not deliver now: {busy}"
                 if words != self._told:
                     self._told = words
                     self._tell(words)
 
     def finish_all(self) -> None:
-        """Have notices that are due tried once before delivery ends."""
+        """Try due notices once before delivery ends."""
         if self._delivery is not None:
             self._delivery.finish_all()
 
@@ -89,7 +90,7 @@ class Outflow(Struct, eq=False):
 
 
 def silence_words(health: DeliveryHealth) -> str:
-    """Message that a sink fails, since when and why; empty if it is healthy."""
+    """Return a message with a sink's failure, since when and why; empty if it is healthy."""
     if health.trouble is None:
         return ""
     since, words = time_text(health.trouble.since_ms), health.trouble.words.rstrip(".")

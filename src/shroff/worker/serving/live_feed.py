@@ -1,9 +1,8 @@
-"""Live source of a service, read between the requests of programs.
+"""Live source of a service, read between the requests of clients.
 
-The log has one writer, so the process that serves a project with a source reads that source, too: a batch of requests,
-then
-a batch of messages, each in a commit of its own. Messages carry how far the source was read and how far it was before,
-as a worker's do (docs/decisions/0028). A source that is away is tried again, and holds up no request.
+The log has one writer, so the process that serves a project with a source also reads that source: a batch of requests,
+then a batch of messages, each in its own commit. A commit holds the offset before and after its messages, as a
+worker's does (docs/decisions/0028). An unreachable source is retried and delays no request.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from shroff.worker.serving.message_decoder import MessageDecoder
 from shroff.worker.serving.poison_search import PoisonSearch
 from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 
-AT_ONCE = 512  # messages of a batch: what a request waits for at most, some ten milliseconds
+AT_ONCE = 512  # messages of a batch: a request waits some ten milliseconds for them at most
 
 
 class SourceFeed(FrozenStruct):
-    """A source and its reader; `opened` gives a validator of the active definitions."""
+    """A source and how to decode it; `opened` returns a decoder for the writer's active definitions."""
 
     source: Source
     opened: Callable[[Writer], MessageDecoder]
@@ -37,8 +36,8 @@ class Feeding:
     """One term of reading a source, on the log's thread.
 
     Args:
-        work: Is kept up to date.
-        tell: Told that the source is away.
+        work: Counts that this object updates.
+        tell: Called when the source is unreachable.
     """
 
     def __init__(
@@ -50,13 +49,13 @@ class Feeding:
         self._inflow = feed.opened(writer)
         self._inflow.unwanted = careful.unwanted
         self._reading = SourceReading(self._source, log, work, tell)
-        self.is_flowing = False  # whether more may be there at once
+        self.is_flowing = False  # whether the last poll returned messages, so more may be waiting
 
     def turn(self) -> bool:
-        """Decide and commit available messages, with no batch open; whether there were any.
+        """Decide and commit available messages, with no batch open; return whether a commit was made.
 
-        Raises: SuspectError where the program fails at a message; whatever the log raises. State is to be thrown away
-            then, and the source begun again.
+        Raises: SuspectError if a message caused an unexpected error; errors of the log. The caller must then discard
+            the state and start the source again.
         """
         gathered = self._polled(min(self._poison.size, AT_ONCE))
         self.is_flowing = bool(gathered.submissions)
@@ -66,13 +65,13 @@ class Feeding:
         try:
             prepared = self._poison.take(self._writer, self._work, gathered.submissions, gathered.kept)
         finally:
-            self._writer.keeps_late = False  # a request that comes too late is refused: its sender is told
+            self._writer.keeps_late = False  # a late event in a request is refused, and its sender is told
         self._reading.done(gathered, prepared, time.monotonic())
         self._log.maintain()
         return True
 
     def attend(self, now_s: float) -> None:
-        """Tasks besides reading: the source's state, and dead letters. Raises: as the log's `append`."""
+        """Check the source's health and send dead letters. Raises: as the log's `append`."""
         self._reading.attend(now_s)
         if self._reading.has_letters:
             self._reading.send_letters()
@@ -84,10 +83,10 @@ class Feeding:
     # ---- reading
 
     def _polled(self, size: int) -> SourceBatch:
-        """What the source has; where it cannot be had it is begun again later, and requests go on meanwhile.
+        """Poll the source without waiting. If that fails, schedule a restart and return an empty batch.
 
-        So it is where somebody has to do something, as for a topic that is gone: a worker ends then, which has nothing
-        else to do.
+        A lasting error such as a deleted topic is retried as well: unlike a worker, a service still has requests to
+        serve.
         """
         gathered, reading, arrived_s = SourceBatch(), self._reading, time.monotonic()
         if not reading.is_due:

@@ -1,4 +1,4 @@
-"""From what a live source gives to submissions: a reader for each part that stays, and what no reader can take."""
+"""Decodes messages of a source into submissions: one reader for each partition, type and format."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.progress import Tell, unheard
 from shroff.streams.source import PolledMessages
 
-WORDS_MAX = 200  # characters of an error's words that stand in a reason
+WORDS_MAX = 200  # characters of an error message within a reason
 
-_Kind = tuple[str, str | None, str]  # part, type and format of lines
+_Kind = tuple[str, str | None, str]  # partition, type and format of lines
 
 
 class MessageDecoder:
-    """Makes submissions of the lines of a source: one for each, in order.
+    """Decodes the lines of a source into one submission each, in order.
 
-    A line that a reader fails at with an error that nobody meant is refused by itself, and the next one is read. So is
-    an event that claims to be too far ahead of its arrival: one wrong clock would make all others too late.
+    A line that makes its reader fail unexpectedly is refused alone, and reading continues with the next one. An event
+    too far ahead of its arrival is refused as well: one wrong clock would make all other events late.
 
     Args:
-        now_ms: The clock: what is given arrives now.
-        is_live: Whether lines arrive, as those of files do not.
-        tell: Told of a mistake of this program that costs speed alone.
+        now_ms: The clock: the arrival time of messages.
+        is_live: Whether lines arrive as they are read; False for files.
+        tell: Called with an internal error that costs only speed.
 
-    `unwanted` has messages that are refused whatever they say, by part and place, with the reason.
+    `unwanted` maps (source, location) of a message to the reason for which it is refused unread.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class MessageDecoder:
         self.unwanted: dict[tuple[str, str], str] = {}
 
     def items(self, found: Sequence[PolledMessages]) -> Sequence[PolledMessages]:
-        """The same, messages whose type has `each` as a line for each event: `submissions` gives one for each line."""
+        """Return the messages with one line for each event, if their type splits a message by `each`."""
         each = [self._reader(taken).items for taken in found]
         if not any(each):
             return found
@@ -65,7 +65,7 @@ class MessageDecoder:
         ]
 
     def submissions(self, found: Sequence[PolledMessages]) -> Sequence[Submission]:
-        """The lines of all as submissions, in their order. Raises: UsageError where they cannot be of their type."""
+        """Return one submission for each line, in order. Raises: UsageError if lines do not fit their type."""
         read: Sequence[Submission] | None
         if self.unwanted:
             read = [submission for taken in found for line in taken.lines for submission in self._picked(taken, line)]
@@ -74,7 +74,7 @@ class MessageDecoder:
         return self._timely(read) if self._is_live and not isinstance(read, EventRun) else read
 
     def _run(self, found: Sequence[PolledMessages]) -> EventRun | None:
-        """Many lines of one type that has a short way, of whatever parts, as a run; None for others."""
+        """Return many lines of one type that has a fast reader as a run; None for others."""
         count, are_records = sum(len(taken.lines) for taken in found), any(taken.format == "avro" for taken in found)
         if not self._forms.take(count, are_records=are_records):
             return None
@@ -83,7 +83,7 @@ class MessageDecoder:
         if type_ is None:
             return None
         raws = [line.raw for _, line in lines]
-        if max(map(len, raws)) > MESSAGE_BYTES_MAX:  # such a one is refused, whatever it says
+        if max(map(len, raws)) > MESSAGE_BYTES_MAX:  # a message that long is refused whatever its content
             return None
 
         def careful(at: int) -> Submission:
@@ -99,7 +99,7 @@ class MessageDecoder:
         return self._forms.run(type_, raws, careful, origins, until_ms, records)
 
     def _short(self, found: Sequence[PolledMessages]) -> tuple[EventType | None, list[RecordForm | None] | None]:
-        """The type that all of these lines are read as, None where they are not read so; of Avro, the forms too."""
+        """Return the event type whose fast reader takes all these lines, or None; for Avro also each line's form."""
         readers, records = [self._reader(taken) for taken in found], None
         types: list[EventType | None] = [reader.short for reader in readers]
         if all(taken.format == "avro" and taken.columns is None for taken in found):
@@ -110,7 +110,7 @@ class MessageDecoder:
         return types[0] if all(type_ is types[0] for type_ in types) else None, records
 
     def _mixed(self, found: Sequence[PolledMessages]) -> list[Submission]:
-        """Those of each part are read at once, however short the runs are in which parts take turns."""
+        """Read the lines of each partition in one go, then restore their order; partitions may alternate often."""
         lines: dict[str, list[Line]] = defaultdict(list)
         readers: dict[str, _LineReader] = {}
         for taken in found:
@@ -135,13 +135,13 @@ class MessageDecoder:
         return reason_of(error, shows_words=not self._definitions.events.has_hashed)
 
     def _timely(self, found: Sequence[Submission]) -> list[Submission]:
-        """The submissions, those refused that are too early."""
+        """Refuse submissions that are too far in the future."""
         now_ms = self._now_ms()
         return [timely(submission, self._definitions, now_ms) for submission in found]
 
 
 class _LineReader:
-    """Reads the lines of one kind of one part, as they come."""
+    """Reads the lines of one type and format from one partition."""
 
     def __init__(self, intake: Intake, first: PolledMessages, reason: Callable[[Exception], str]) -> None:
         self._intake, self._kind, self._reason = intake, first, reason
@@ -154,7 +154,7 @@ class _LineReader:
         self._read = self._begun()
 
     def record_form(self, line: Line) -> RecordForm | None:
-        """How compiled code reads a record of Avro; None where it does not, such as of a file, which has no bytes."""
+        """Return how compiled code reads an Avro record; None if it cannot, as for a line without raw bytes."""
         if type(line) is not AvroLine or not line.has_bytes or (shape := line.shape) is None:
             return None
         if shape not in self._forms:
@@ -164,28 +164,28 @@ class _LineReader:
         return self._forms[shape]
 
     def submissions(self, lines: Sequence[Line]) -> list[Submission]:
-        """One for each line."""
+        """Return one submission for each line; a line that fails unexpectedly is refused."""
         self._given.extend(lines)
         found: list[Submission] = []
         while len(found) < len(lines):
             try:
                 for line in islice(self._read, len(lines) - len(found)):
-                    found.append(line)  # noqa: PERF402 (what was read before an error is kept)
+                    found.append(line)  # noqa: PERF402 (lines read before an error are kept)
             except ShroffError:
                 raise
-            except Exception as error:  # noqa: BLE001 (whatever it is: one line does not end the part)
+            except Exception as error:  # noqa: BLE001 (no single line may end the partition)
                 found.append(self.refused(lines[len(found)], self._reason(error)))
                 self._read = self._begun()
         return found
 
     def refused(self, line: Line, words: str) -> Submission:
-        """A line that is not read, for this reason."""
+        """Return a line refused for this reason."""
         header = self._lines(iter(())).header
         told = "" if header is None else header.text
         return self._intake.unreadable(line, self._source, self._kind.type or "", words, told)
 
     def _begun(self) -> Iterator[Submission]:
-        """What reads the lines that are given, one each time it is asked, as many as were given and no more."""
+        """Start a reader of the pending lines. It consumes one line for each submission that is taken from it."""
         lines = self._lines(iter(self._given.popleft, None))
         return self._intake.submissions(lines, self._kind.part, self._kind.type)
 
@@ -195,7 +195,11 @@ class _LineReader:
 
 
 def reason_of(error: Exception, *, shows_words: bool) -> str:
-    """Why a message is refused that the program failed at; the words of the error may repeat values."""
+    """Return why a message is refused after an unexpected error.
+
+    Args:
+        shows_words: Include the error message, which may repeat values of the event.
+    """
     name, words = type(error).__name__, " ".join(str(error).split())[:WORDS_MAX]
     told = f"{name}: {words}" if words and shows_words else name
     return f"shroff cannot process it ({told}); please report this"

@@ -1,9 +1,8 @@
-"""Several named sources that are read at once, in one order of time, as if they were parts of one.
+"""Several named sources read in parallel and merged in time order, as if they were partitions of one source.
 
-Each works on a thread of its own, so that one that does not answer delays no other. What is in their merges is taken
-together, in the order of one merge that has all parts. A source that fails is begun again by itself. As long as it may
-have something earlier, the others wait for it, but for half a minute at most; where it had been read to its end, they
-do not wait at all.
+Each source works in its own thread, so that one that does not answer delays no other. Messages are taken from their
+merges as from one merge with all partitions. A failed source restarts on its own. While it may still have earlier
+messages, the others wait up to 30 seconds for it; if it had been read to its end, they do not wait.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ from shroff.worker.serving.source_reader import ANSWER_S, NamedReader, ReadNews
 
 __all__ = ["Note", "ReadNews", "SeveralSources"]
 
-ROUND_S = 0.1  # so long a round waits for a source; who needs longer is taken from in a later one
+ROUND_S = 0.1  # a round waits this long for a source; a slower one is read in a later round
 IDLE_S = 0.05
-NOTED_S = 1.0  # between two notes of how sources are doing
+NOTED_S = 1.0  # between two reports of the sources' state
 
 Claims = Mapping[str, Collection[str]]
 Note = Callable[[str, ReadNews], None]
 
 
 class SeveralSources:
-    """A `streams.source.Source` whose parts are those of named sources, each with its source's name before its own.
+    """A `streams.source.Source` that combines named sources; each partition is prefixed with its source's name.
 
     Args:
-        sources: By their names.
-        claims: By their kinds the topics (streams, subscriptions) that they name, each with the names of those.
-        tell: Told that one fails, and that it is read again.
-        note: Given news of one, by its name, now and then.
+        sources: By name.
+        claims: By kind of source, the topics (streams, subscriptions) that sources declare, each with their names.
+        tell: Called when a source fails, and when it is read again.
+        note: Called now and then with the name and the news of a source.
     """
 
     name = READ
@@ -63,7 +62,7 @@ class SeveralSources:
         self._note, self._noted_s = note, 0.0
 
     def adopt(self, log: Outbox) -> None:
-        """Let sources that had no name, or were the only one, read on where the log has them under their kind."""
+        """Let sources that had no name before, or were the only one, continue from offsets stored under their kind."""
         named = log.offsets(READ)
         taken = {part.split("/", 2)[2] for part in named}
         for reader in self.readers:
@@ -77,7 +76,7 @@ class SeveralSources:
             reader.begin_at(reader.own(offsets))
 
     def look(self, offsets: TextMapping) -> list[PartLag]:
-        """Raises: what one fails with that waiting will not mend."""
+        """Return the lag of every partition. Raises: the error of a source that waiting does not cure."""
         return list(chain.from_iterable(reader.look(offsets) for reader in self.readers))
 
     def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
@@ -94,7 +93,7 @@ class SeveralSources:
             reader.thread.later(reader.source.acknowledge, reader.own(offsets))
 
     def refuse(self, refused: Sequence[object]) -> None:
-        """Nothing: readers do."""
+        """Do nothing: each reader sends its own dead letters."""
 
     def health(self) -> Health:
         each = [reader.health for reader in self.readers]
@@ -119,10 +118,10 @@ class SeveralSources:
         for reader in self.readers:
             reader.close()
 
-    # ---- what came
+    # ---- results
 
     def count(self, submissions: Sequence[Submission], answers: Sequence[Answer]) -> None:
-        """Take note of what became of messages."""
+        """Count the results of messages by source."""
         by_source: dict[str, ReadNews] = {}
         news = {reader.label: reader.news for reader in self.readers}
         for (source, time_ms), answer in zip(sent_of(submissions), answers, strict=True):
@@ -130,7 +129,7 @@ class SeveralSources:
             own.add(answer.kind, time_ms)
 
     def note(self, *, is_due: bool = False) -> None:
-        """Pass on what is new of each source, now and then."""
+        """Report the news of each source, at most once per `NOTED_S` unless it is due."""
         now_s = time.monotonic()
         if self._note is not None and (is_due or now_s - self._noted_s >= NOTED_S):
             self._noted_s = now_s
@@ -141,20 +140,22 @@ class SeveralSources:
     # ---- reading
 
     def _round(self, limit: int) -> list[PolledMessages]:
-        """What may go now, the earliest first, without waiting for messages."""
+        """Return the messages that may be taken now, earliest first, without waiting for new ones."""
         found: list[PolledMessages] = []
         for reader in self.readers:
             found += reader.collect()
             reader.fill(limit if reader.merge is not None else max(1, (limit - _count(found)) // 2))
             if reader.merge is None:
-                found += reader.collect(ANSWER_S)  # here alone, so that it does not give more than there is room for
+                # Wait here, so that this source returns no more than there is room for.
+                found += reader.collect(ANSWER_S)
         _settle(self.readers)
         found += chain.from_iterable(reader.collect() for reader in self.readers)
         if all(reader.is_lasting for reader in self.readers):
             raise self.readers[0].error or StateError("no source is read")
         self.note()
         now_s = time.monotonic()
-        holding = [reader for reader in self.readers if reader.holds_up(now_s)]  # all are asked: each notes since when
+        # Not `any`: `holds_up` must be called on every reader, because it starts that reader's clock.
+        holding = [reader for reader in self.readers if reader.holds_up(now_s)]
         if holding:
             return found
         return found + self._taken(limit - _count(found))
@@ -180,7 +181,7 @@ class SeveralSources:
         return found
 
     def _merged(self, readers: Sequence[NamedReader], limit: int) -> list[PolledMessages]:
-        """At most so many lines of all together."""
+        """Take up to `limit` lines from all merges together."""
         merges = {reader.label: reader.merge for reader in readers if reader.merge is not None}
         labels = {id(merge): label for label, merge in merges.items()}
         runs: dict[str, list[Run]] = {label: [] for label in merges}
@@ -192,7 +193,7 @@ class SeveralSources:
         return [next(taken[label]) for label in order]
 
     def _wait(self, left_s: float) -> None:
-        """Until a reader has something new, or for a while."""
+        """Wait until a reader has messages, or `IDLE_S` has passed."""
         wait_s = min(left_s, IDLE_S)
         for reader in self.readers:
             reader.await_messages(wait_s)
@@ -204,7 +205,7 @@ class SeveralSources:
 
 
 def _settle(readers: Sequence[NamedReader]) -> None:
-    """Let readers finish what they do, for a moment; not those that were slow before, or wait for messages."""
+    """Wait up to `ROUND_S` for running tasks, except those that were slow before or wait for messages."""
     wait([reader.task for reader in readers if reader.task is not None and not reader.is_slow], ROUND_S)
     for reader in readers:
         reader.is_slow = reader.task is not None and not reader.task.done()

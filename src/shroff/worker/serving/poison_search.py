@@ -1,7 +1,7 @@
-"""Poison messages: the search for the one message of a batch that the program fails at, by smaller batches.
+"""Poison messages: finds the one message of a batch that makes the program fail, by trying smaller batches.
 
-Such an error is a mistake of this program, and takes the state of its batch with it. The message must not stop all
-others: it is looked for, refused, and told of loudly.
+Such an error is a defect of this program, and the state of its batch is lost. One message must not stop all others,
+so it is searched for, quarantined, and reported.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from shroff.streams.log import Offset
 from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.message_decoder import reason_of
 
-SHARE = 16  # a batch of 4,096 has its message found after three more failures, each a restore of state
-IN_A_ROW_MAX = 10  # messages refused so with none taken between: then it is not the messages that are at fault
+SHARE = 16  # a poison message in a batch of 4,096 is found after three more failures, each a restore of state
+IN_A_ROW_MAX = 10  # messages refused in a row with none accepted: then the messages are not the cause
 
 
 class SuspectError(Exception):
-    """Taking these submissions failed with an error that nobody meant; which one it was is not known."""
+    """Taking these submissions raised an unexpected error; which submission caused it is unknown."""
 
     def __init__(self, submissions: Sequence[Submission], error: Exception) -> None:
         super().__init__(str(error))
@@ -32,7 +32,7 @@ class SuspectError(Exception):
 
 
 class RequestError(Exception):
-    """Carrying out what the inbox has failed with an error that nobody meant."""
+    """Handling a request from the inbox raised an unexpected error."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -41,7 +41,7 @@ class RequestError(Exception):
 
 @contextmanager
 def unmeant_as(kind: Callable[[Exception], Exception]) -> Iterator[None]:
-    """Raises: an error of this kind in place of one that says nothing of the outside or of what is stored."""
+    """Convert unexpected errors; those that describe the environment or stored data pass unchanged."""
     try:
         yield
     except (ShroffError, OSError, MemoryError):
@@ -51,12 +51,12 @@ def unmeant_as(kind: Callable[[Exception], Exception]) -> Iterator[None]:
 
 
 class PoisonSearch:
-    """How large batches are, and which messages are refused whatever they say.
+    """Decides the size of batches, and which messages are refused unread.
 
     Args:
-        size: Of batches as long as nothing is suspected.
+        size: Batch size while no message is suspected.
 
-    `commit` is how batches are committed.
+    `commit` is the function that commits a batch.
     """
 
     def __init__(self, size: int) -> None:
@@ -67,28 +67,28 @@ class PoisonSearch:
 
     @property
     def is_on(self) -> bool:
-        """Whether one of the next messages is suspected: batches go one by one then."""
+        """Whether a suspect is among the next messages; each batch is then committed before the next is decided."""
         return self._left > 0
 
     @property
     def size(self) -> int:
-        """How many submissions a batch has at most."""
+        """Largest number of submissions in the next batch."""
         return min(self._size, self._left) if self.is_on else self._full
 
     def suspect(self, suspect: SuspectError, *, shows_words: bool) -> str:
-        """Go on more carefully; gives the message to report.
+        """Continue with smaller batches, or refuse the message if it is alone; return the message to report.
 
-        Raises: the error itself, where there is nothing to look among or refusing messages does not help.
+        Raises: the original error if the batch is empty or too many messages in a row were refused.
         """
         places = [(submission.source, submission.place) for submission in suspect.submissions]
         messages = [(source, message_of(place)) for source, place in places]
-        count = len({*messages}) if messages != places else len(places)  # the items of a message are decided together
+        count = len({*messages}) if messages != places else len(places)  # all items of a message are decided together
         if count == 0 or (count == 1 and self._in_a_row >= IN_A_ROW_MAX):
             raise suspect.error
         if count > 1:
             self._size, self._left = max(1, count // SHARE), len(places)
             return failure(f"shroff cannot process one of {count:,} messages, and searches for it", suspect.error)
-        for submission in suspect.submissions:  # several where they are the items of one message
+        for submission in suspect.submissions:  # more than one if they are items of one message
             self.unwanted[submission.source, submission.place] = reason_of(suspect.error, shows_words=shows_words)
         self._in_a_row += 1
         self.found += 1
@@ -100,7 +100,7 @@ class PoisonSearch:
     def take(
         self, writer: Writer, work: WorkerCounts, submissions: Sequence[Submission], offsets: Sequence[Offset] = ()
     ) -> Prepared:
-        """Decide, commit and count a batch at once. Raises: SuspectError; whatever the log raises."""
+        """Decide, commit and count a batch. Raises: SuspectError for an unexpected error; errors of the log."""
         with unmeant_as(partial(SuspectError, submissions)):
             prepared = writer.prepare(submissions, offsets=offsets, known=writer.look_up(submissions))
             self.commit(writer, prepared)
@@ -111,7 +111,7 @@ class PoisonSearch:
         return prepared
 
     def passed(self, submissions: Collection[Submission], *, has_taken: bool) -> None:
-        """Take note that these are done."""
+        """Note that these submissions are committed."""
         self._left = max(0, self._left - len(submissions))
         if has_taken:
             self._in_a_row = 0

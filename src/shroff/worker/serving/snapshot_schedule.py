@@ -1,4 +1,4 @@
-"""Snapshot schedule: when a worker saves state: after so long or so many places, beside its work, and at its end."""
+"""Snapshot schedule: saves the state of a worker by time or number of records, in parallel, and at its end."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from shroff.runtime.progress import Tell
 from shroff.streams.source import Trimming
 from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 
-AGAIN_S = 60.0  # after one that could not be written
+AGAIN_S = 60.0  # after a failed snapshot
 
 
 class SnapshotSchedule(Struct, eq=False):
-    """Snapshots of the active writer. A failed one is reported, and harms nothing else."""
+    """Snapshots of the active writer. A failed snapshot is reported and harms nothing else."""
 
     _writer: Writer
     _source: object
     _work: WorkerCounts
     _options: WorkerOptions
     _tell: Tell
-    # With how far the source was read then.
+    # Running snapshot, with the source's offsets at its start.
     _under_way: tuple[SnapshotWriter, TextDict] | None = None
     _begun_s: float = field(default_factory=time.monotonic)
     _next_s: float = 0.0
 
     def attend(self, now_s: float, drain: Callable[[], None], *, is_searching: bool) -> None:
-        """Begin to save where that is due, and take note of what was saved.
+        """Start a snapshot if one is due, and finish one that was written.
 
         Args:
-            drain: Has everything committed that was decided.
-            is_careful: A failure is looked for, and each further one restores the state.
+            drain: Commits every decided batch.
+            is_searching: Whether a poison message is searched for; each failure then restores the state from a
+                snapshot.
         """
         if self._under_way is not None:
             if self._under_way[0].is_over:
@@ -49,7 +50,10 @@ class SnapshotSchedule(Struct, eq=False):
             self._begin()
 
     def end(self) -> None:
-        """Save what the next start would have to read long for, every batch committed."""
+        """Save state if more than `EVERY` records are unsaved, so that the next start is fast.
+
+        Call it with no batch open.
+        """
         if self._under_way is not None:
             self._note()
         if self._writer.unsaved <= EVERY:
@@ -80,7 +84,7 @@ class SnapshotSchedule(Struct, eq=False):
     def _note(self) -> None:
         assert self._under_way is not None
         (saving, offsets), self._under_way = self._under_way, None
-        if saving.is_given_up:  # another one was written in its place, or another version came into force
+        if saving.is_given_up:  # another snapshot replaced it, or another version became active
             return
         try:
             saved = saving.result()

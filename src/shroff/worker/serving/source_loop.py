@@ -1,4 +1,4 @@
-"""One time of leading a log: batches of what a source gives, one decided while the one before is committed."""
+"""One term of leading a log: a batch is decided while the batch before it is committed."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ from shroff.worker.serving.poison_search import PoisonSearch, RequestError, Susp
 from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
 from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 
-IDLE_S = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
+IDLE_S = 0.05  # how long an idle poll waits, and the interval between checks of the inbox
 
 
 class LeaderTerm(FrozenStruct):
-    """One term of leading a log, as a leader gives it to the loop that does its work.
+    """One term of leading a log, as a leader hands it to the loop that does the work.
 
     Args:
-        log: Opened for writing; the writer's.
-        delivering: Delivers from it to sinks.
-        work: Is kept up to date, from the thread of the loop.
-        tell: Told in words what somebody should know.
+        log: Open for writing; the same as the writer's.
+        delivering: Opens the delivery from the log to sinks.
+        work: Counts, updated by the loop's thread.
+        careful: The search for poison messages.
+        tell: Called with messages for the operator.
     """
 
     log: Log
@@ -51,10 +52,10 @@ class LeaderTerm(FrozenStruct):
 
 
 class SourceLoop:
-    """Works as long as the log is led by this process and nothing fails.
+    """Reads a source while this process leads the log and nothing fails.
 
     Args:
-        passing_over: Where files are read, what notes which of them are passed over.
+        passing_over: For files, notes which of them are skipped.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class SourceLoop:
         self._saving = SnapshotSchedule(writer, source, work, options, tell)
         self._reading = SourceReading(source, log, work, tell)
         self._rounds: deque[SourceBatch] = deque()
-        self._is_empty = False  # the source, when it was last asked
+        self._is_empty = False  # whether the last poll of the source returned nothing
         self._failure: ShroffError | None = None
         self._committed_s = 0.0
         now_s = time.monotonic()
@@ -78,10 +79,10 @@ class SourceLoop:
         self._looked_s = 0.0
 
     def run(self, stop: Event) -> None:
-        """Go on until somebody stops it, or it is to end by itself; what was polled is then committed.
+        """Work until stopped, or until the options say so; polled messages are committed first.
 
-        Raises: SuspectError where the program fails at a message, RequestError where it fails at a request; whatever
-            the log and the source raise. No commit is under way then.
+        Raises: SuspectError if a message, RequestError if a request caused an unexpected error; errors of the log and
+            the source. No commit is running then.
         """
         with short_turns(), ThreadPoolExecutor(1, thread_name_prefix="commit") as thread, self._held:
             self._committer = Committer(self._writer, thread, self._done, self._behind_commit)
@@ -92,10 +93,11 @@ class SourceLoop:
                 self._reading.end()
                 self._saving.end()
                 self._work.health = self._source.health()
-                if not stop.is_set():  # whoever stops it does not wait for mails
+                if not stop.is_set():  # a user who stops the worker does not wait for mails
                     self._outflow.finish_all()
             except Exception:
-                self._drain()  # what was decided may get there, and counts then; if that failed, it came first
+                # Commit what was decided; an error of the running commit came first and replaces this one.
+                self._drain()
                 raise
             finally:
                 self._writer.give_up_snapshot()
@@ -110,20 +112,20 @@ class SourceLoop:
         return is_quiet and self._has_no_more()
 
     def _has_no_more(self) -> bool:
-        """Whether the outside system is the cause; otherwise the source is started again later."""
+        """Return whether the source is at its end: no lag, no new partition with messages, and no silent partition."""
         try:
             part_lags = self._source.look(known(self._reading.reached))
         except TransientError as error:
             self._is_away(error)
             return False
-        self._came_s = time.monotonic()  # whoever is silent, or has more, is asked again after as long
+        self._came_s = time.monotonic()  # a silent source, or one with more, is queried again after `until_idle_s`
         if any(part.waiting is None and part.is_counted and not part.trouble for part in part_lags):
-            return False  # nobody answers for it
+            return False  # a partition that no server answers for may have more
         are_new = any(part.waiting and part.part not in self._reading.reached for part in part_lags)
         return not are_new and not self._source.health().lag
 
     def _turn(self) -> None:
-        """One poll, and what can be done after it: nothing that is there waits for more to come."""
+        """Poll once, then do what is possible now: messages that are there never wait for more to come."""
         gathered = self._polled(SourceBatch(), 0.0 if self._committer.prepared is not None else IDLE_S)
         if gathered or self._committer.is_done:
             self._finish()
@@ -136,13 +138,13 @@ class SourceLoop:
     # ---- reading
 
     def _left(self) -> int:
-        """How many messages may still be polled, by the limit."""
+        """Return how many messages may still be polled under the limit."""
         on_their_way = sum(len(round_.submissions) for round_ in self._rounds)
         limit = self._options.limit
         return self._poison.size if limit is None else limit - self._work.taken - on_their_way
 
     def _polled(self, gathered: SourceBatch, wait_s: float) -> SourceBatch:
-        """Gathered messages, and those that the source gives meanwhile."""
+        """Return the batch with further messages of the source, if there is room."""
         room = min(self._poison.size, self._left()) - len(gathered.submissions)
         if room <= 0 or not self._reads():
             return gathered
@@ -156,7 +158,7 @@ class SourceLoop:
         except ShroffError as error:
             if not gathered:
                 raise
-            self._failure = error  # which is told when what came before it is done
+            self._failure = error  # raised once the messages before it are committed
             return gathered
         self._is_empty = not found
         if found:
@@ -168,7 +170,7 @@ class SourceLoop:
         return gathered
 
     def _reads(self) -> bool:
-        """Whether the source was started; one that is away is tried now and then."""
+        """Start the source if it is due; return whether it can be polled."""
         reading = self._reading
         if reading.is_begun:
             return True
@@ -190,7 +192,7 @@ class SourceLoop:
     # ---- deciding and committing
 
     def _decide(self, gathered: SourceBatch) -> None:
-        """Decide a batch beside the commit of the one before, and leave it to be committed."""
+        """Decide a batch in parallel with the commit of the one before, and leave it to be committed."""
         committer, writer = self._committer, self._writer
         if not writer.looks_ahead:
             self._drain()
@@ -204,23 +206,23 @@ class SourceLoop:
             self._drain()
 
     def _drain(self) -> None:
-        """Have everything committed that was decided."""
+        """Commit every decided batch."""
         self._finish()
         self._committer.start()
         self._finish()
 
     def _finish(self) -> None:
-        """Wait for the commit that is under way, if one is."""
+        """Wait for the running commit, if there is one."""
         with unmeant_as(lambda error: SuspectError(self._rounds[0].submissions, error)):
             self._committer.finish()
 
     def _behind_commit(self) -> None:
-        """On the thread that commits: when it was done, and what keeps the log fast."""
+        """Note the time of a commit and let the log tidy up; runs on the commit thread."""
         self._committed_s = time.monotonic()
         self._log.maintain()
 
     def _done(self, prepared: Prepared) -> None:
-        """A batch is durable."""
+        """Count a durable batch."""
         done = self._rounds.popleft()
         self._work.counts.add(prepared, len(done.submissions))
         self._work.batches += 1
@@ -231,7 +233,7 @@ class SourceLoop:
     # ---- between batches
 
     def _attend(self) -> None:
-        """Chores due between commits: the inbox, dead letters, a snapshot."""
+        """Do what is due between commits: requests, delivery, dead letters, a snapshot."""
         now_s = time.monotonic()
         self._reading.attend(now_s)
         if now_s - self._looked_s >= IDLE_S:

@@ -1,4 +1,4 @@
-"""Reading a source by the active writer: from the committed offset, and again after an outage."""
+"""Reads a source for the active writer: from the committed offset, and again after an outage."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ HEALTH_S = 0.25
 
 
 class SourceBatch(Struct):
-    """A batch on its way: its submissions, how far its source is read with it, and when how many of them came.
+    """A batch in progress: its submissions, its offsets, and pairs of arrival time and number of submissions.
 
-    `passed_over` are offsets that are kept beside, of files that are not read.
+    `passed_over` are offsets of files that are skipped; they are committed with the batch.
     """
 
     submissions: Sequence[Submission] = ()
@@ -41,16 +41,16 @@ class SourceBatch(Struct):
 
     @property
     def kept(self) -> list[Offset]:
-        """All offsets that are committed with it."""
+        """All offsets that are committed with the batch."""
         return [*self.offsets.values(), *self.passed_over.values()]
 
 
 class SourceReading:
-    """A source for one time of leading, with its dead letters. `reached` is how far each part was gathered from.
+    """A source during one term of leading, with its dead letters. `reached` is the offset polled up to, by partition.
 
     Args:
-        work: Is kept up to date: offsets, latencies, health, and what is waited for.
-        tell: Told that the source is away.
+        work: Counts that this object updates: offsets, latencies, health, and what is waited for.
+        tell: Called when the source is unreachable.
     """
 
     def __init__(self, source: Source, log: Log, work: WorkerCounts, tell: Tell) -> None:
@@ -66,26 +66,26 @@ class SourceReading:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is read, or to be begun now."""
+        """Whether the source is being read, or its next start is due."""
         return self.is_begun or self._retry.is_due
 
     @property
     def has_letters(self) -> bool:
-        """Whether there may be dead letters that can be sent now."""
+        """Whether dead letters may be sent now."""
         return any(letters.is_due for _, letters in self._letters)
 
     def begin(self) -> None:
-        """Begin behind what was reached. Raises: as the source's `start`; `is_away` says then when it is due again."""
+        """Start the source after the offsets reached. Raises: as the source's `start`; call `is_away` then."""
         self._source.start(known(self.reached))
         self.is_begun = True
         self._retry.worked()
         self._work.waits_for = ""
 
     def is_away(self, error: ShroffError, *, is_lasting: bool = False) -> None:
-        """The source cannot be had now: it is begun again later, behind what was gathered from it.
+        """Note that the source is unreachable: it is restarted later, after the offsets reached.
 
         Args:
-            is_lasting: Waiting alone will not mend it, so it is not tried often.
+            is_lasting: Waiting alone does not cure the error, so use the longest pause.
         """
         self.is_begun = False
         self._retry.failed(is_lasting=is_lasting)
@@ -97,7 +97,7 @@ class SourceReading:
     def add(
         self, gathered: SourceBatch, found: Sequence[PolledMessages], submissions: Sequence[Submission], came_s: float
     ) -> None:
-        """Add messages to a batch: how far parts are read with them, and how far they were before it."""
+        """Add messages to a batch, with the offset of each partition before and after them."""
         if traces.is_on():
             lines = (line for taken in found for line in taken.lines)
             numbered = enumerate(lines, len(gathered.submissions))
@@ -111,7 +111,7 @@ class SourceReading:
             self.reached[part] = offset
 
     def done(self, gathered: SourceBatch, prepared: Prepared, committed_s: float) -> None:
-        """A batch is durable."""
+        """Count a durable batch and acknowledge its offsets."""
         work, offsets = self._work, {offset.part: offset.offset for offset in gathered.offsets.values()}
         work.done_s = committed_s
         for came_s, count in gathered.arrived:
@@ -126,19 +126,19 @@ class SourceReading:
             self._several.count(gathered.submissions, prepared.answers)
 
     def attend(self, now_s: float) -> None:
-        """Look now and then how the source is doing."""
+        """Update the source's health from time to time."""
         if now_s - self._asked_s >= HEALTH_S:
             self._asked_s = now_s
             self._work.health = self._source.health()
 
     def send_letters(self) -> None:
-        """Send some dead letters, no batch being open. Raises: as the log's `append`."""
+        """Send some dead letters, with no batch open. Raises: as the log's `append`."""
         for begin, letters in self._letters:
             if letters.is_due:
                 letters.send(self._parts(begin))
 
     def end(self) -> None:
-        """Send what there is of dead letters, no batch being open. Raises: as the log's `append`."""
+        """Send all dead letters that can be sent, with no batch open. Raises: as the log's `append`."""
         for begin, letters in self._letters:
             letters.send_all(self._parts(begin))
 

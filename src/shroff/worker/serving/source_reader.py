@@ -1,4 +1,4 @@
-"""One of several sources that are read at once: its own thread, its state, and what came of its messages."""
+"""One of several sources that are read in parallel: its thread, its state, and counts of its messages."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import Health, PartLag, PolledMessages, Source
 
-PAUSES_S = (0.1, 5.0)  # before a source that failed is tried again: the first, and the longest
-PATIENCE_S = 30.0  # so long the others wait for a source that may have something earlier
-ANSWER_S = 20.0  # so long somebody waits who needs an answer of a source
+PAUSES_S = (0.1, 5.0)  # before a failed source is retried: the shortest and the longest
+PATIENCE_S = 30.0  # how long the others wait for a source that may have earlier messages
+ANSWER_S = 20.0  # timeout of a call that needs the source's answer
 SKIPPED = {UNTAKEN: "messages of no event type", LATE: "late events, kept beside the log"}
 
 
 class Backoff:
-    """When something that failed is tried again: after a pause that doubles, up to a longest one."""
+    """Decides when a failed operation is retried: after a pause that doubles, up to a longest one."""
 
     def __init__(self) -> None:
         self.worked()
@@ -36,11 +36,11 @@ class Backoff:
         return time.monotonic() >= self._next_s
 
     def worked(self) -> None:
-        """Begin with the shortest pause the next time."""
+        """Reset the pause to the shortest one."""
         self._next_s, self._pause_s = 0.0, PAUSES_S[0]
 
     def failed(self, *, is_lasting: bool = False) -> None:
-        """Pause now. With `is_lasting` waiting alone will not mend it, so it is not tried often."""
+        """Start a pause; the longest one with `is_lasting`, since waiting alone will not cure the error."""
         pause_s = PAUSES_S[1] if is_lasting else self._pause_s
         self._next_s = time.monotonic() + pause_s
         self._pause_s = min(2 * pause_s, PAUSES_S[1])
@@ -50,10 +50,10 @@ class ReadNews(Struct):
     """Counts of a source's messages since the last call, and the source's health.
 
     Args:
-        skipped: Messages that are not in the log and not in quarantine, by the reason.
-        event_ms: When the last new event happened.
-        failing: Why nothing comes, in words; empty where all is well.
-        waiting: Messages that were not read yet, where that is known.
+        skipped: Messages neither in the log nor in quarantine, by reason.
+        event_ms: Time of the newest appended event.
+        failing: Why the source returns nothing; empty if it is healthy.
+        waiting: Unread messages, if known.
     """
 
     appended: int = 0
@@ -66,7 +66,7 @@ class ReadNews(Struct):
     has_come: bool = False
 
     def add(self, kind: str, time_ms: int | None) -> None:
-        """Count a message by what became of it, and the time of its event."""
+        """Count a message by its result, with the time of its event."""
         self.has_come = True
         if kind in SKIPPED:
             self.skipped[SKIPPED[kind]] = self.skipped.get(SKIPPED[kind], 0) + 1
@@ -81,10 +81,10 @@ class ReadNews(Struct):
 
 
 class EarlierPositions(Struct, eq=False):
-    """Where a source was read to when it had no name, or was the only one of its kind: `known`, by its parts.
+    """Offsets, in `known`, that a source reached before it had a name, or while it was the only one of its kind.
 
     Args:
-        claims: The topics (streams, subscriptions) of sources of its kind, each with the labels of those that name it.
+        claims: The topics (streams, subscriptions) of all sources of its kind, each with the labels that declare it.
     """
 
     _label: str
@@ -92,11 +92,11 @@ class EarlierPositions(Struct, eq=False):
     known: TextDict = {}
 
     def adopt(self, positions: TextMapping) -> None:
-        """Have those that may be of this source."""
+        """Take over the offsets that may belong to this source."""
         self.known = {part: at for part, at in positions.items() if self._label in self._claimed(part)}
 
     def check(self) -> None:
-        """Raises: UsageError for one that may be another source's."""
+        """Raise UsageError if an offset may also belong to another source."""
         for part in self.known:
             if len(claimed := self._claimed(part)) > 1:
                 raise UsageError(
@@ -105,33 +105,33 @@ class EarlierPositions(Struct, eq=False):
                 )
 
     def _claimed(self, part: str) -> Collection[str]:
-        """The sources that may have read a part; nobody names the topic of labels that is read if it is there."""
+        """Return the labels of the sources that may have read a partition: only this one if none declares its topic."""
         named = (self._claims[name] for name in (part, part.rpartition("/")[0]) if name in self._claims)
         return next(named, (self._label,))
 
 
 class _OwnThread:
-    """The thread of a source, or none where it is alone: then everything is done at once."""
+    """The thread of a source; a source that is alone has none, and its calls run at once."""
 
     def __init__(self, label: str, *, is_alone: bool) -> None:
         self._label = label
         self._thread = None if is_alone else ThreadPoolExecutor(1, thread_name_prefix=f"source {label}")
 
     def later(self, work: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Have something done behind what is done already."""
+        """Run a call after those that were requested before it."""
         if self._thread is not None:
             return self._thread.submit(work, *args)
         done: Future[Any] = Future()
         try:
             done.set_result(work(*args))
-        except Exception as error:  # noqa: BLE001 - raised where the result is asked for, as from a thread
+        except Exception as error:  # noqa: BLE001 - raised by `result()`, as from a thread
             done.set_exception(error)
         return done
 
     def answer(self, work: Callable[..., Any], *args: Any) -> Any:
-        """The result of something that is done behind what is done already.
+        """Run a call after those requested before it, and return its result.
 
-        Raises: TransientError where that takes too long.
+        Raises: TransientError if that takes longer than `ANSWER_S`.
         """
         try:
             return self.later(work, *args).result(ANSWER_S)
@@ -144,15 +144,14 @@ class _OwnThread:
 
 
 class NamedReader:
-    """A source with a name, which its own thread has while it works.
+    """A named source. Only its own thread uses it while a task runs.
 
     Args:
-        claims: As `EarlierPositions` takes them.
-        tell: Told that it fails, and that it is read again.
+        claims: As for `EarlierPositions`.
+        tell: Called when the source fails, and when it is read again.
 
-    `before` are positions of a time when it had no name. `is_filled` says that messages can be
-    taken from it now; `is_drained`, that it had none left when they were taken last; `is_slow`, that nobody waits for
-    the end of what it does.
+    `before` holds offsets from the time before it had a name. `is_filled`: messages can be taken from it now.
+    `is_drained`: it had none left when messages were last taken. `is_slow`: nobody waits for its running task.
     """
 
     def __init__(
@@ -178,39 +177,39 @@ class NamedReader:
 
     @property
     def merge(self) -> Merge | None:
-        """What its messages wait in; None where it gives them as it likes."""
+        """The merge in which its messages wait; None for a source that does not merge."""
         return self.source.merge if isinstance(self.source, MergingSource) else None
 
     @property
     def failing(self) -> str:
-        """Why nothing comes of it, in words; empty where all is well."""
+        """Why the source returns nothing; empty if it is healthy."""
         words = [str(self.error)] if self.error is not None else self.health.words
         return words[-1] if words else ""
 
     @property
     def is_lasting(self) -> bool:
-        """Whether waiting alone will not mend it."""
+        """Whether waiting alone does not cure the error."""
         return self.error is not None and not isinstance(self.error, TransientError)
 
     def own(self, offsets: TextMapping) -> TextDict:
-        """Those of its parts, by the names that it has for them."""
+        """Return the offsets of this source's partitions, under the source's own names for them."""
         begin = f"{self.name}/"
         return {part.removeprefix(begin): offset for part, offset in offsets.items() if part.startswith(begin)}
 
     def named(self, found: Sequence[PolledMessages]) -> list[PolledMessages]:
-        """Messages that it gives, their parts by the names that the log has for them."""
+        """Return messages with their partitions renamed as the log has them, and note their offsets."""
         self._reached |= {taken.part: taken.offset for taken in found}
         return [taken._replace(part=f"{self.name}/{taken.part}") for taken in found]
 
     def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
-        """Runs that were taken from its merge, as messages."""
+        """Return runs taken from its merge as messages."""
         assert isinstance(self.source, MergingSource)
         return self.named(self.source.taken(runs))
 
     # ---- its thread
 
     def begin_at(self, offsets: TextDict) -> None:
-        """Begin again behind these offsets: what was polled since is given again."""
+        """Restart after these offsets; messages polled since then come again."""
         if self.task is not None:
             wait([self.task])
         self.task, self._reached, self.retry, self.error = None, self.before.known | offsets, Backoff(), None
@@ -218,14 +217,14 @@ class NamedReader:
         self._absent_s = None
 
     def fill(self, limit: int) -> None:
-        """Have its merge filled, where that is due."""
+        """Start a task that fills its merge, or restarts the source, if none runs."""
         if self.task is None and (self._is_begun or self.retry.is_due):
             self.is_filled = False
             offsets = None if self._is_begun else dict(self._reached)
             self.task = self.thread.later(_filled, self.source, limit, offsets, self.before)
 
     def collect(self, wait_s: float = 0.0) -> list[PolledMessages]:
-        """What `fill` gave beside lines of the merge, where it is done."""
+        """Return messages of a finished `fill` that bypass the merge; wait up to `wait_s` for it."""
         if self.task is not None and wait_s:
             wait([self.task], wait_s)
         if self.task is None or not self.task.done():
@@ -258,12 +257,12 @@ class NamedReader:
             self._tell(f"source {self.label} {words}")
 
     def find_out(self) -> None:
-        """Have it see to the parts that its merge waits for."""
+        """Start a task that queries the partitions that its merge waits for."""
         assert isinstance(self.source, MergingSource)
         self.task = self.thread.later(_found_out, self.source)
 
     def has_found_out(self) -> bool:
-        """Whether there is a reason to take again; not where it is still busy."""
+        """Return whether there is a reason to take messages again; False while the task still runs."""
         if self.task is None or not self.task.done():
             self.is_filled = False
             return False
@@ -276,28 +275,28 @@ class NamedReader:
             return False
 
     def await_messages(self, wait_s: float) -> None:
-        """Have it wait for messages, where it has none that could go."""
+        """Start a task that waits for messages, if the merge has none that could be taken."""
         merge = self.merge
         if self.task is None and self._is_begun and merge is not None and (merge.waits_for or not merge.count):
             self.is_filled, self.is_slow = False, True
             self.task = self.thread.later(_waited, self.source, merge.pause_s(wait_s))
 
     def holds_up(self, now_s: float) -> bool:
-        """Whether the others have to wait, since it may have something earlier."""
+        """Return whether the other sources must wait, since this one may have earlier messages."""
         if self.is_filled or self.is_drained or self.is_lasting:
             return False
         self._absent_s = now_s if self._absent_s is None else self._absent_s
         return now_s - self._absent_s < PATIENCE_S
 
-    # ---- beside it
+    # ---- dead letters and state
 
     def refuse(self, refused: Sequence[Refused]) -> None:
-        """Send dead letters. Raises: TransientError where they come again."""
+        """Send dead letters. Raises: TransientError if sending failed; they come again."""
         begin = f"{self.name}/"
         self.thread.answer(self.source.refuse, [replace(row, source=row.source.removeprefix(begin)) for row in refused])
 
     def told(self) -> ReadNews | None:
-        """News since the last call; None for none."""
+        """Return the news since the last call; None if there is none."""
         now = self.failing, self.health.lag
         if not self.news.has_come and now == self._told:
             return None
@@ -306,7 +305,7 @@ class NamedReader:
         return found
 
     def look(self, offsets: TextMapping) -> list[PartLag]:
-        """How its parts stand; as one that nobody answers for, where it cannot be reached. Raises: as `Source.look`."""
+        """Return the lag of each partition; unknown for a source that cannot be reached. Raises: as `Source.look`."""
         if self.error is not None and self.is_lasting:
             raise self.error
         if not self._is_begun:
@@ -325,7 +324,7 @@ class NamedReader:
 def _filled(
     source: Source, limit: int, offsets: TextMapping | None, before: EarlierPositions
 ) -> tuple[list[PolledMessages] | None, Health]:
-    """On the source's thread: begin, where it is to begin behind these offsets, and fill its merge."""
+    """Start the source if offsets are given, then fill its merge; runs on the source's thread."""
     if offsets is not None:
         before.check()
         source.start(offsets)
@@ -334,12 +333,15 @@ def _filled(
 
 
 def _found_out(source: MergingSource) -> tuple[()] | None:
-    """On the source's thread; None where there is no reason to take again. What comes too late is nothing new."""
+    """Return `()` if there is a reason to take again, else None; runs on the source's thread.
+
+    Late messages are none.
+    """
     return () if source.find_out() else None
 
 
 def _waited(source: Source, wait_s: float) -> tuple[list[PolledMessages] | None, Health]:
-    """On the source's thread: wait for messages."""
+    """Wait for messages, on the source's thread."""
     if isinstance(source, MergingSource):
         source.wait(wait_s)
     return None, source.health()

@@ -1,9 +1,9 @@
-"""The worker: a source in, the log and all effects out, until somebody ends it.
+"""The worker: moves messages of a source into the log, with all effects, until it is stopped.
 
-One process leads a log. What it polls goes into batches as large as what is there, so that one event alone is decided
-at once, and a thousand that wait are decided together (`working_lead`). Every commit carries how far the source was
-read and how far it was before; whoever lost the lead loses that commit, and ends. Whatever else fails outside is waited
-for: state is thrown away, restored from the log, and the source read again from where the log says.
+One process leads a log. A batch holds whatever messages are available, so a single event is decided at once, and a
+thousand waiting events are decided together (`source_loop`). Each commit holds the source's offset before and after it;
+a process that lost the lead fails at that commit and ends. Every other external failure is waited out: state is
+discarded, restored from the log, and the source is read again from the committed offset.
 """
 
 from __future__ import annotations
@@ -30,58 +30,58 @@ from shroff.worker.serving.poison_search import PoisonSearch, RequestError, Susp
 from shroff.worker.serving.source_loop import LeaderTerm, SourceLoop
 from shroff.worker.standby import FollowedProject, Standby, Start
 
-PAUSES_S = (0.1, 5.0)  # before the log is tried again: the first, and the longest after doublings
-BUSY_TRIES = 8  # some 20 s: a store whose connection broke may believe for a while that the old one still writes
+PAUSES_S = (0.1, 5.0)  # before the log is retried: the first pause, and the longest after doublings
+BUSY_TRIES = 8  # some 20 s: after a broken connection a store may report the old writer as active for a while
 
 
 HOW_TO_WAIT = "'shroff {} --standby' waits and takes over when it stops"
 
 
 class Workplace(FollowedProject, Protocol):
-    """Where a worker works: a project with its log."""
+    """The project in which a worker works, with its log."""
 
     def intake(self) -> Intake:
-        """The validator, for the definitions that were given last."""
+        """Return the validator of the active definitions."""
 
     def inbox(self, writer: Writer, log: Log) -> InboxServer:
-        """Requests of other processes to the writer."""
+        """Return the inbox of requests from other processes to the writer."""
 
     def delivering(self, log: Log) -> AbstractContextManager[Tended]:
-        """Deliver from this log to sinks, while this process writes it.
+        """Deliver from this log to sinks while this process writes it.
 
-        Raises: LogBusyError where another process delivers on this machine.
+        Raises: LogBusyError if another process on this machine delivers.
         """
 
     def now_ms(self) -> int:
-        """The clock."""
+        """Return the current time."""
 
 
 class _IdleStopError(Exception):
-    """It was stopped while it had nothing to finish."""
+    """The worker was stopped while it had no work to finish."""
 
 
 class Leading(Protocol):
-    """The work of one time of leading a log."""
+    """The work of one term of leading a log."""
 
     def run(self, stop: Event) -> None:
-        """Go on until it is stopped, or is to end by itself; what was taken is then committed.
+        """Work until stopped, or until the options say so; accepted messages are committed first.
 
-        Raises: SuspectError where the program fails at a message, RequestError where it fails at a request; whatever
-            the log raises. No commit is under way then.
+        Raises: SuspectError if a message, RequestError if a request caused an unexpected error; errors of the log. No
+            commit is running then.
         """
 
 
 class Leader(ABC):
-    """Leads a log, or stands by until it can; what it does while it leads is for others to say.
+    """Leads a log, or stands by until it can. Subclasses define the work of a term in `_leading`.
 
     Args:
-        stop: Ends it from any thread: what was polled is committed first.
-        tell: Told in words what somebody should know: what is waited for, which message was refused by itself.
+        stop: Set it from any thread to end; polled messages are committed first.
+        tell: Called with messages for the operator, such as what is waited for or which message was refused.
 
-    `work` says how it is doing, to any thread.
+    `work` holds the counts, for any thread.
     """
 
-    command: str  # that starts one, for messages
+    command: str  # the subcommand that starts it, for messages
 
     def __init__(
         self, place: Workplace, options: WorkerOptions | None = None, *, stop: Event | None = None, tell: Tell = unheard
@@ -92,24 +92,24 @@ class Leader(ABC):
         self._poison = PoisonSearch(self._options.batch_size)
         self._shows_words = self._has_led = False
         self._failures, self._taken_then, self._told = 0, 0, ""
-        self._refusal = ""  # of the request that waits longest
+        self._refusal = ""  # reason to refuse the oldest request
 
     @abstractmethod
     def _leading(self, term: LeaderTerm) -> Leading:
         """Begin as the active writer of the log, with the state at its end."""
 
     def run(self) -> WorkerCounts:
-        """Work until it is stopped, or has come to the end that its options say.
+        """Work until stopped, or until the options say so.
 
-        Raises: LogBusyError where another process leads the log and this one does not stand by; OvertakenError where
-            another one took it over; DefinitionError, UsageError, StateError for what waiting does not cure.
+        Raises: LogBusyError if another process leads the log and this one does not stand by; OvertakenError if another
+            process took the log over; DefinitionError, UsageError, StateError for errors that waiting does not cure.
         """
         began_s = time.monotonic()
         try:
             self._work()
         finally:
             done_s = self.work.done_s if self.work.done_s is not None else time.monotonic()
-            self.work.counts.seconds = done_s - began_s  # whoever waits for more to come is not at work
+            self.work.counts.seconds = done_s - began_s  # idle time at the end is not work
         return self.work
 
     def _work(self) -> None:
@@ -130,16 +130,19 @@ class Leader(ABC):
                 pause_s = self._pause_after(error)
             self.work.state = RESTORING
             self.work.restored += 1
-            self.stop.wait(pause_s)  # outside, so that the error keeps nothing of the state that is thrown away
+            self.stop.wait(pause_s)  # outside `except`, so that the error does not keep the discarded state in memory
 
     def _restoring(self, count: int) -> None:
-        """While state is restored: so many events of the log more were read."""
+        """Count events read from the log while state is restored. Raises: _IdleStopError if stopped."""
         self.work.read_back += count
         if self.stop.is_set():
             raise _IdleStopError
 
     def _pause_after(self, error: Exception) -> float:
-        """Say what is waited for; gives how long. Raises: the error itself, where waiting is no answer."""
+        """Report what is waited for and return the pause in seconds.
+
+        Raises: the error itself if waiting does not cure it.
+        """
         is_busy = isinstance(error, LogBusyError)
         if not self._has_led and (is_busy or not isinstance(error, TransientError)):
             raise error
@@ -155,7 +158,7 @@ class Leader(ABC):
         return float(min(PAUSES_S[0] * 2 ** (self._failures - 1), PAUSES_S[1]))
 
     def _lead(self) -> None:
-        """Have the log, and work until it is over or something fails."""
+        """Open the log, and work until done or until an error."""
         opened = self._opened()
         if opened is None:
             return
@@ -184,7 +187,7 @@ class Leader(ABC):
                 leading.run(self.stop)
 
     def _opened(self) -> tuple[Log, Start | None] | None:
-        """The log, opened for writing, and state to go on from; nothing where it was stopped before it could be had."""
+        """Open the log for writing, with the state of a standby; None if stopped before it became available."""
         if not self._options.stands_by:
             try:
                 return self._place.open_log(read_only=False), None
@@ -195,10 +198,10 @@ class Leader(ABC):
 
 
 class Worker(Leader):
-    """Takes what a source gives into a log.
+    """Reads the messages of a source into a log.
 
     Args:
-        is_live: Whether messages arrive, as lines of files do not.
+        is_live: Whether messages arrive as they are read; False for lines of files.
     """
 
     command = "run"
