@@ -56,7 +56,8 @@ class FirstLook(Struct, eq=False):
 
     def at(self, first: Sequence[Submission], source: str) -> list[Obstacle]:
         """Problem of a file, by its first lines; lines that `marked` rejected do not count."""
-        end, settings = self._end, self._end.definitions.settings
+        end = self._end
+        settings = self._end.definitions.settings
         until_ms = latest_ms(settings, end.now_ms)
         events = [
             submission.event
@@ -73,7 +74,8 @@ class FirstLook(Struct, eq=False):
             if end.definitions.events.has_arrivals:
                 cure = "They arrived so late by `arrived` in events.yaml: allow more lateness in shroff.yaml."
             found.append(Obstacle(f"{source}: {behind:,} {lines} behind {line}", cure))
-        before, behind = behind, end.unknown(_late(events, end.watermark_ms, settings.lateness_ms, self._seen))
+        before = behind
+        behind = end.unknown(_late(events, end.watermark_ms, settings.lateness_ms, self._seen))
         if behind > before and self._is_disorder(behind, len(first)):
             cure = "Ingest older files before newer ones, or allow more lateness in shroff.yaml."
             newest = f"the newest event of the log{end.holder and f', {end.holder}'}"
@@ -98,7 +100,8 @@ class FirstLook(Struct, eq=False):
         if 2 * len(numbers) <= len(first):
             return
         type_, number = numbers[0]
-        field, column = type_.time_field, f"row.{type_.time_field}"
+        field = type_.time_field
+        column = f"row.{type_.time_field}"
         so = (
             f"these events would be dated {time_text(int(number))[:4]}"
             if number.isdigit()
@@ -128,7 +131,8 @@ WATERMARK_CURE = "It lies beyond the clock: 'shroff watermark' sets the watermar
 
 def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], InRuns[Submission]]:
     """The first lines of a file, and all of them; an error in the first is raised at its position."""
-    runs, begun = in_runs(lines).runs, list[Sequence[Submission]]()
+    runs = in_runs(lines).runs
+    begun = list[Sequence[Submission]]()
     try:
         for run in islice(runs, -(-PROBED_LINES // RUN)):
             begun.append(run)

@@ -54,8 +54,11 @@ def _runs_with_labels(
             lines = dated.tolist()
         else:
             found = [(at, submission.moment_ms) for at, submission in enumerate(run) if submission.event is not None]
-            lines, times = [at for at, _ in found], np.array([moment_ms for _, moment_ms in found], np.int64)
-        newest, before, labels = np.maximum.accumulate(times), list[int](), list[Submission]()
+            lines = [at for at, _ in found]
+            times = np.array([moment_ms for _, moment_ms in found], np.int64)
+        newest = np.maximum.accumulate(times)
+        before = list[int]()
+        labels = list[Submission]()
         while following is not None and len(newest):
             label_ms = following.moment_ms
             row = 0 if label_ms is None else int(np.searchsorted(newest, label_ms))
@@ -144,7 +147,8 @@ class Overlaps(Struct, eq=False):
         """The submissions of a file; it begins when the first one is asked for."""
 
         def runs() -> Iterator[Sequence[Submission]]:
-            self._source, self._before_ms = source, self._newest_ms
+            self._source = source
+            self._before_ms = self._newest_ms
             yield from submissions.runs
 
         return InRuns(runs())
@@ -175,7 +179,8 @@ class Overlaps(Struct, eq=False):
 
     def count(self, answers: Sequence[Answer]) -> None:
         """Count those that came into the log."""
-        begin, self._answered = self._answered, self._answered + len(answers)
+        begin = self._answered
+        self._answered = self._answered + len(answers)
         while self._behind and self._behind[0][0] < self._answered:
             number, source = self._behind.popleft()
             self.by_file[source] += answers[number - begin].kind in {DECIDED, TAKEN}

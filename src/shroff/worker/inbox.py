@@ -140,7 +140,8 @@ def ask(
         StorageError where the disk fails. Where the request waits then, each says so.
     """
     number: int | None = None
-    began, is_told = time.monotonic(), False
+    began = time.monotonic()
+    is_told = False
     while True:
         try:
             if number is None:
@@ -148,7 +149,8 @@ def ask(
             with staying():
                 return result_of(alone(number))
         except LogBusyError as error:
-            by, waited_s = error.by, time.monotonic() - began
+            by = error.by
+            waited_s = time.monotonic() - began
         if waited_s > PATIENCE_S:
             raise _impatient(by, is_asked=number is not None)
         if waited_s > QUIET_S and not is_told:
@@ -315,7 +317,8 @@ class InboxServer(Struct, eq=False):
             rows += len(submissions)
             if rows >= ROWS_MAX:
                 self._commit_labels(group)
-                group, rows = [], 0
+                group = []
+                rows = 0
         if group:
             self._commit_labels(group)
 
@@ -392,8 +395,10 @@ class InboxServer(Struct, eq=False):
         """Retry a page of entries; whether there are no more. A process that begins anew finds those that are left."""
         number, left, tried = self._retrying
         if number != request.number:
-            left, tried = sorted(set(asked.numbers)) or self._log.refused_numbers(), []
-        page, left = left[:PAGE], left[PAGE:]
+            left = sorted(set(asked.numbers)) or self._log.refused_numbers()
+            tried = []
+        page = left[:PAGE]
+        left = left[PAGE:]
 
         def reply(found: list[Retried]) -> list[Reply]:
             return [] if left else [_reply(request.number, tried + found)]
@@ -428,7 +433,8 @@ class InboxServer(Struct, eq=False):
             self._adoption = Adoption(definitions, self._opened)
         if not self._adoption.is_ready:
             return False
-        adoption, self._adoption = self._adoption, None
+        adoption = self._adoption
+        self._adoption = None
         try:
             folded = adoption.finish(self._log)
         except (StateError, TransientError) as error:
@@ -443,7 +449,8 @@ def carry_out(log: Log, request: InboxRequest) -> bytes:
         batch, done = BY_THE_LOG[request.kind](log, request.body)
         reply = _reply(request.number, done)
     except UsageError as error:
-        batch, reply = Batch(), _refusal(request, str(error))
+        batch = Batch()
+        reply = _refusal(request, str(error))
     batch.replies.append(reply)
     log.append(batch)
     return reply.body

@@ -90,7 +90,9 @@ class IngestReport(Struct):
 
     def document(self) -> JsonObject:
         """The counts as JSON."""
-        events, labels, typed = self.events, self.labels, self.typed
+        events = self.events
+        labels = self.labels
+        typed = self.typed
         return {
             "read": events.read,
             "appended": events.appended,
@@ -113,7 +115,8 @@ class IngestReport(Struct):
         """The counts of labels, and whether some that wait may mean an event type that is not declared."""
         lines = [f"{many(self.labels.read, 'label')} read: {self.labels.words}."]
         if typed := self.typed:
-            shown, name = one_line(typed[0]), one_line(typed[0].partition("/")[0])
+            shown = one_line(typed[0])
+            name = one_line(typed[0].partition("/")[0])
             words = f"{many(len(typed), 'waiting label names', 'waiting labels name')} an event such as {shown!r}."
             lines.append(f"{words} events.yaml declares no event type {name!r}, so the whole text counts as an id.")
         return lines
@@ -172,7 +175,8 @@ def ingest(
     Raises: what reading raises, after what was read before is committed; StorageError where a commit fails, with
         an error of reading behind it.
     """
-    report, started = IngestReport(), time.monotonic()
+    report = IngestReport()
+    started = time.monotonic()
 
     def told(prepared: Prepared) -> None:
         report.add(prepared)
@@ -236,7 +240,8 @@ class Committer(Struct, eq=False):
 
     def start(self) -> None:
         """Start committing the prepared batch, if any."""
-        prepared, self.prepared = self.prepared, None
+        prepared = self.prepared
+        self.prepared = None
         if prepared is not None:
             self._under_way = prepared, self._thread.submit(self._commit, prepared)
 

@@ -143,7 +143,8 @@ class OnlineSink:
     places_max = PLACES_MAX
 
     def __init__(self, store: OnlineStore, log: Log, entities: Collection[str] = ()) -> None:
-        self._store, self._log = store, log
+        self._store = store
+        self._log = log
         self._versions = _VersionDecisions(log, entities)
         self._layouts: dict[tuple[str, ...], dict[str, list[str]]] = {}
 
@@ -183,7 +184,8 @@ class OnlineSink:
         for (entity, key), (row, time_ms) in last.items():
             if row.seq not in shown:
                 shown[row.seq] = stored(row.body, _ShownFeatures, f"the decision at sequence number {row.seq}")
-            features, version = shown[row.seq].features, shown[row.seq].versions["definitions"]
+            features = shown[row.seq].features
+            version = shown[row.seq].versions["definitions"]
             part = self._part(tuple(features), entity)
             if part is not None:
                 values = {name: bytes(features[name]).decode() for name in part}
@@ -228,7 +230,8 @@ class _VersionDecisions(Struct, eq=False):
             part = decisions[bisect_right(places, version.start) : bisect_right(places, until)]
             if part:
                 if self._keys is None or self._start != version.start:
-                    self._start, self._keys = version.start, _Keys(version.definitions, self._wanted)
+                    self._start = version.start
+                    self._keys = _Keys(version.definitions, self._wanted)
                 yield self._keys, part
 
 
@@ -236,7 +239,8 @@ class _Keys:
     """Reader of entity keys from the events of one version, limited to the expressions this needs."""
 
     def __init__(self, definitions: Definitions, wanted: Collection[str]) -> None:
-        self._events, self._reference = definitions.events, definitions.reference
+        self._events = definitions.events
+        self._reference = definitions.reference
         told = [f'"{name}":"{getattr(definitions.versions, name)}"' for name in _TOLD]
         self.mark = f'"versions":{{{",".join(told)}'.encode()
         # Entities without a feature would hide what an earlier decision of their key showed.
@@ -314,7 +318,8 @@ class _ShownFeatures(msgspec.Struct):
 
 
 def _features(row: EntityRow, definitions: Definitions) -> EntityFeatures:
-    declared, values = definitions.features, JsonObject()
+    declared = definitions.features
+    values = JsonObject()
     try:
         features = {name: from_json(value) for name, value in sorted(row.features.items())}
         as_of = _EPOCH + timedelta(milliseconds=parse_time(row.as_of))

@@ -213,8 +213,11 @@ class MessageMaker:
         topics: TopicChooser | None = None,
     ) -> None:
         self.topics = topics
-        self._events, self._settings, self._is_json = events, settings, is_json
-        self._sender, self._encoder = sender, encoder
+        self._events = events
+        self._settings = settings
+        self._is_json = is_json
+        self._sender = sender
+        self._encoder = encoder
         self._fields = {name: [field.sent for field in type_.fields] for name, type_ in events.types.items()}
         self._labels = Codec(events.label_input)
         self._writes: dict[str, Write] = {}
@@ -234,7 +237,8 @@ class MessageMaker:
             return self._label_json
         if is_shared not in self._encoders:
             self._encoders[is_shared] = self._encoder(is_shared)
-        encode, type_name = self._encoders[is_shared].value, first.type
+        encode = self._encoders[is_shared].value
+        type_name = first.type
         if not self._is_json or self._events.types[type_name].personal:
             return lambda line: encode(type_name, self._values(line))
         encode(type_name, self._values(first))  # which says so where such messages could not be read
@@ -364,7 +368,8 @@ def produce(
 
     Where it is interrupted, what was handed over is waited for as long as it takes, within bounds.
     """
-    done, began_s = waits.done, waits.clock()
+    done = waits.done
+    began_s = waits.clock()
     try:
         with calm_collector():
             sent = _counted(submissions, done, lateness_ms)
@@ -374,14 +379,18 @@ def produce(
     finally:
         if not sender.flush(ENDS_WITHIN_S):
             _all_there(sender, done)
-        done.seconds, done.failed = waits.clock() - began_s, sender.failed
+        done.seconds = waits.clock() - began_s
+        done.failed = sender.failed
 
 
 def _send_all(
     submissions: Iterable[Submission], sender: Sender, outgoing: MessageMaker, keys: Mapping[str, Key], waits: DueTimes
 ) -> None:
-    done, is_paced = waits.done, waits.pace != SendingPace()
-    send, value, topics = sender.send, outgoing.value, outgoing.topics
+    done = waits.done
+    is_paced = waits.pace != SendingPace()
+    send = sender.send
+    value = outgoing.value
+    topics = outgoing.topics
     certain = CERTAIN_EVERY
     for submission in submissions:
         event = submission.event

@@ -78,7 +78,8 @@ class PushReader:
         self, definitions: Definitions, intake: Intake, own: Mapping[str, OwnTypes], now_ms: Callable[[], int]
     ) -> None:
         self._inflow = MessageDecoder(intake, definitions, now_ms, is_live=True)
-        self._events, self._own = definitions.events, own
+        self._events = definitions.events
+        self._own = own
         self._dispatchers: dict[str, Dispatcher] = {}
 
     def read(self, source: NamedSource, push: Push) -> Sequence[Submission]:

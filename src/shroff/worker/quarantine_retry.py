@@ -120,7 +120,8 @@ def submissions(
                         submission, event=None, body=None, refused=submission.event, refusal=entry.reason
                     )
             except (UsageError, SchemasAwayError, ValueError) as error:
-                first, why = entry.reason.partition(RETRIED)[0], str(error).rstrip(".")
+                first = entry.reason.partition(RETRIED)[0]
+                why = str(error).rstrip(".")
                 submission = Submission(
                     entry.source, entry.place, lambda: b"", entry.type, refusal=f"{first}{RETRIED}{why}"
                 )

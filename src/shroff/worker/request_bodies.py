@@ -47,7 +47,9 @@ class RequestReader:
     def __init__(
         self, definitions: Definitions, intake: Intake, now_ms: Callable[[], int], tell: Tell = unheard
     ) -> None:
-        self.definitions, self._intake, self._now_ms = definitions, intake, now_ms
+        self.definitions = definitions
+        self._intake = intake
+        self._now_ms = now_ms
         types = definitions.events.types
         self._columnar = frozenset(name for name, type_ in types.items() if has_column_form(type_))
         self._forms = LiveForms(definitions.events, tell)
@@ -101,7 +103,8 @@ class RequestReader:
         self, type_name: str, raw: bytes, place: str, *, are_lines: bool
     ) -> tuple[Sequence[Submission], list[Mistakes]]:
         """A list or JSON lines: each with its mistakes. Raises: TooMuchError."""
-        found, read = pieces(raw, are_lines=are_lines), self._reads_once(type_name, place)
+        found = pieces(raw, are_lines=are_lines)
+        read = self._reads_once(type_name, place)
         mistakes: list[Mistakes] = [()] * len(found)
 
         def careful(at: int) -> Submission:
@@ -110,7 +113,8 @@ class RequestReader:
 
         run = None
         if type_name in self._columnar and self._forms.take(len(found)):
-            type_, origin = self.definitions.events.types[type_name], LineOrigin(SOURCE, len(found), lambda _: place)
+            type_ = self.definitions.events.types[type_name]
+            origin = LineOrigin(SOURCE, len(found), lambda _: place)
             run = self._forms.run(type_, found, careful, [origin], latest_ms(self.definitions.settings, self._now_ms()))
         return run or [careful(at) for at in range(len(found))], mistakes
 

@@ -69,9 +69,18 @@ class RequestLoop:
     def __init__(
         self, term: LeaderTerm, queue: RequestQueue, hooks: ServiceHooks, feed: SourceFeed | None = None
     ) -> None:
-        log, writer, work, careful, tell = term.log, term.writer, term.work, term.careful, term.tell
-        self._log, self._writer, self._inbox, self._queue, self._hooks = log, writer, term.inbox, queue, hooks
-        self._work, self._poison = work, careful
+        log = term.log
+        writer = term.writer
+        work = term.work
+        careful = term.careful
+        tell = term.tell
+        self._log = log
+        self._writer = writer
+        self._inbox = term.inbox
+        self._queue = queue
+        self._hooks = hooks
+        self._work = work
+        self._poison = careful
         careful.commit = self._commit
         self._flushing: tuple[ThreadPoolExecutor, Log] | None = None  # commits beside scores, which ask this log
         self._commit_s = 0.0
@@ -132,7 +141,8 @@ class RequestLoop:
 
     def _commit(self, writer: Writer, prepared: Prepared) -> None:
         """Commit a batch; if scores are wanted and commits take long, on another thread, and answer them meanwhile."""
-        scores, commit_s = self._hooks.scores, self._commit_s
+        scores = self._hooks.scores
+        commit_s = self._commit_s
         if scores is None or self._flushing is None or commit_s < SLOW_S or not scores.are_wanted:
             writer.commit(prepared)
         else:
@@ -145,7 +155,8 @@ class RequestLoop:
         self._commit_s = prepared.commit_s
 
     def _trace(self, parts: Sequence[Part], prepared: Prepared, committed_s: float) -> None:
-        found, number = list[TracedEvent](), 0
+        found = list[TracedEvent]()
+        number = 0
         for request, start, stop in parts:
             if request.trace and not start:  # of a long one the first part
                 found.append(TracedEvent(number, request.trace, request.arrived_s))
@@ -212,7 +223,9 @@ class RequestLeader(Leader):
         feed: SourceFeed | None = None,
     ) -> None:
         super().__init__(place, options, stop=stop, tell=tell)
-        self._queue, self._hooks, self._feed = queue, hooks, feed
+        self._queue = queue
+        self._hooks = hooks
+        self._feed = feed
 
     def _leading(self, term: LeaderTerm) -> Leading:
         return RequestLoop(term, self._queue, self._hooks, self._feed)

@@ -117,7 +117,8 @@ class RequestQueue(Struct, eq=False):
         if self._reader is None or (paused_s is not None and time.monotonic() - paused_s > self.age_s_max):
             self._turned_away += 1
             raise TurnedAwayError(self.why_closed, is_overload=False)
-        count, kind = len(request.submissions), request.is_long
+        count = len(request.submissions)
+        kind = request.is_long
         waiting = self._put[kind] - self._answered[kind]
         if (waiting and waiting + count > self.waiting_max) or self._age_s(kind) > self.age_s_max:
             self._turned_away += 1
@@ -133,18 +134,21 @@ class RequestQueue(Struct, eq=False):
 
     def open(self, reader: object) -> None:
         """Take requests from now on, made by this reader. What another reader made is answered as failed."""
-        self._reader, self._paused_s = reader, None
+        self._reader = reader
+        self._paused_s = None
         self._gather(0.0)
         old = [request for request in self._line if request.reader is not reader]
         self.fail(old, "the project's event types changed meanwhile")
 
     def pause(self, why: str) -> None:
         """Stop taking requests for now: they wait, and are rejected if that lasts."""
-        self._paused_s, self.why_closed = time.monotonic(), why
+        self._paused_s = time.monotonic()
+        self.why_closed = why
 
     def close(self, why: str) -> None:
         """Reject new requests; queued ones stay."""
-        self._reader, self.why_closed = None, why
+        self._reader = None
+        self.why_closed = why
 
     def end(self, why: str) -> None:
         """Reject new requests, and answer queued ones with a failure."""
@@ -156,7 +160,8 @@ class RequestQueue(Struct, eq=False):
         """The next submissions in line, up to so many, few of them of long requests. None where none came in time."""
         self._gather(wait_s)
         is_beside = self._put[False] > self._answered[False]
-        parts, of_long = list[Part](), float(LONG_BESIDE if is_beside else LONG_AT_ONCE)
+        parts = list[Part]()
+        of_long = float(LONG_BESIDE if is_beside else LONG_AT_ONCE)
         for request in self._line:
             start = len(request.answers)
             stop = min(len(request.submissions), start + size)
@@ -172,7 +177,9 @@ class RequestQueue(Struct, eq=False):
 
     def answer(self, parts: Sequence[Part], answers: Sequence[Answer]) -> None:
         """Answer these parts, which were taken last."""
-        each, done, answered = iter(answers), list[PendingRequest](), self._answered
+        each = iter(answers)
+        done = list[PendingRequest]()
+        answered = self._answered
         for request, start, stop in parts:
             count = stop - start
             request.answers += islice(each, count)
@@ -194,7 +201,8 @@ class RequestQueue(Struct, eq=False):
 
     def _gather(self, wait_s: float) -> None:
         """Add requests to the queue; wait if it is empty."""
-        given, line = self._given, self._line
+        given = self._given
+        line = self._line
         try:
             if not line and wait_s:
                 first = given.get(timeout=wait_s)

@@ -121,7 +121,8 @@ class Standby(Struct, eq=False):
         if end <= folded.seq:
             self._has_caught_up = True
             return False
-        versions, definitions = folded.control.versions, folded.engine.definitions
+        versions = folded.control.versions
+        definitions = folded.engine.definitions
         self._start = None  # where folding fails half way, state is of no use
         began_s = time.monotonic()
         fold(self._log, definitions, end, None if self._has_caught_up else self._restoring, folded)
@@ -150,7 +151,8 @@ class Standby(Struct, eq=False):
         return self._start if is_same and (now, now.leaps) == (self._lateness_ms, self._leaps) else None
 
     def _let_go(self) -> None:
-        log, self._log = self._log, None
+        log = self._log
+        self._log = None
         if log is not None:
             with suppress(TransientError, StorageError):
                 log.close()

@@ -81,7 +81,9 @@ class ScoreQueue:
         age_s_max: float,
     ) -> None:
         self.line = RequestQueue(told, waiting_max=waiting_max, age_s_max=age_s_max)
-        self._wake, self._tell, self.reading = wake, tell, reading
+        self._wake = wake
+        self._tell = tell
+        self.reading = reading
         self._put_s = -WANTED_S
 
     @staticmethod

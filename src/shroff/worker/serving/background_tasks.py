@@ -45,7 +45,8 @@ class BackgroundTasks:
     """
 
     def __init__(self, chores: Sequence[BackgroundTask], tell: Tell) -> None:
-        self._chores, self._tell = chores, tell
+        self._chores = chores
+        self._tell = tell
         self._over = Event()
         self._told = dict.fromkeys(chores, "")
         self._threads = [Thread(target=self._look, args=(chore,), name="beside", daemon=True) for chore in chores]
@@ -134,7 +135,10 @@ class BesideCommand:
         otherwise: str,
         at_the_end: bool = False,
     ) -> None:
-        self._command, self._is_leading, self._every_s, self._otherwise = command, is_leading, every_s, otherwise
+        self._command = command
+        self._is_leading = is_leading
+        self._every_s = every_s
+        self._otherwise = otherwise
         self._at_the_end = at_the_end
         self._next_s = time.monotonic() + first_s
 

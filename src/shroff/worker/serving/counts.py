@@ -91,7 +91,8 @@ class Latencies:
     def quantile_ms(self, share: float) -> float | None:
         """Return the latency within which this share of messages was committed; None without messages."""
         counts = list(self.counts)
-        wanted, seen = share * sum(counts), 0
+        wanted = share * sum(counts)
+        seen = 0
         for bucket, count in enumerate(counts):
             seen += count
             if count and seen >= wanted:
@@ -248,7 +249,9 @@ class BatchTally:
         self.scores: dict[str, Buckets] = {}
         self.money: defaultdict[tuple[str, str], float] = defaultdict(float)  # by event type and outcome
         self.label_s: dict[str, Buckets] = {}  # by verdict
-        self.decide_s, self.commit_s, self.records = Buckets(SECONDS), Buckets(SECONDS), Buckets(RECORDS)
+        self.decide_s = Buckets(SECONDS)
+        self.commit_s = Buckets(SECONDS)
+        self.records = Buckets(RECORDS)
         self.unreconciled = 0
         self.earlier: dict[tuple[str, str], EarlierAmounts] = {}  # by type of transaction and country
         self._earlier_of: dict[tuple[object, ...], EarlierAmounts] = {}  # by the values of an event
@@ -360,7 +363,8 @@ class BatchTally:
 
     def _bounded(self, label: int, value: object) -> str:
         """Return the value as text, or `OTHER` once the label has too many values."""
-        text, known = "" if value is None else str(value), self._values[label]
+        text = "" if value is None else str(value)
+        known = self._values[label]
         if text not in known:
             if len(known) >= VALUES_MAX:
                 return OTHER

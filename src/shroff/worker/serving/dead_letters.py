@@ -25,7 +25,10 @@ class DeadLetters:
     """The dead letters of a source, in the order of quarantine. `tell` is called when sending is postponed."""
 
     def __init__(self, log: Log, source: NamedReader | Source, tell: Tell) -> None:
-        self._log, self._source, self._tell, self._name = log, source, tell, f"{source.name}, refused"
+        self._log = log
+        self._source = source
+        self._tell = tell
+        self._name = f"{source.name}, refused"
         self._noted = log.offset(self._name, _PART) if source.takes_refused else None
         self.has_news = source.takes_refused  # an earlier process may have left unsent letters
         self._next_s = 0.0
@@ -52,7 +55,8 @@ class DeadLetters:
             return False
 
     def _send(self, parts: Collection[str]) -> bool:
-        began_s, sent = time.monotonic(), int(self._noted or 0)
+        began_s = time.monotonic()
+        sent = int(self._noted or 0)
         numbers = [number for number in self._log.refused_numbers() if number > sent]
         some = numbers[:AT_ONCE]
         letters = [row for _, row in self._log.refused(some) if row.source in parts]

@@ -93,5 +93,6 @@ def silence_words(health: DeliveryHealth) -> str:
     """Return a message with a sink's failure, since when and why; empty if it is healthy."""
     if health.trouble is None:
         return ""
-    since, words = time_text(health.trouble.since_ms), health.trouble.words.rstrip(".")
+    since = time_text(health.trouble.since_ms)
+    words = health.trouble.words.rstrip(".")
     return f"sink {health.name} has been failing since {since}: {words}"

@@ -43,9 +43,13 @@ class Feeding:
     def __init__(
         self, feed: SourceFeed, log: Log, writer: Writer, work: WorkerCounts, careful: PoisonSearch, tell: Tell
     ) -> None:
-        self._source, self._keeps_late = feed.source, feed.keeps_late
+        self._source = feed.source
+        self._keeps_late = feed.keeps_late
         writer.by = feed.source.name
-        self._log, self._writer, self._work, self._poison = log, writer, work, careful
+        self._log = log
+        self._writer = writer
+        self._work = work
+        self._poison = careful
         self._inflow = feed.opened(writer)
         self._inflow.unwanted = careful.unwanted
         self._reading = SourceReading(self._source, log, work, tell)
@@ -88,7 +92,9 @@ class Feeding:
         A lasting error such as a deleted topic is retried as well: unlike a worker, a service still has requests to
         serve.
         """
-        gathered, reading, arrived_s = SourceBatch(), self._reading, time.monotonic()
+        gathered = SourceBatch()
+        reading = self._reading
+        arrived_s = time.monotonic()
         if not reading.is_due:
             return gathered
         try:

@@ -49,7 +49,10 @@ class MessageDecoder:
         is_live: bool,
         tell: Tell = unheard,
     ) -> None:
-        self._intake, self._definitions, self._now_ms, self._is_live = intake, definitions, now_ms, is_live
+        self._intake = intake
+        self._definitions = definitions
+        self._now_ms = now_ms
+        self._is_live = is_live
         self._readers: dict[_Kind, _LineReader] = {}
         self._forms = LiveForms(definitions.events, tell)
         self.unwanted: dict[tuple[str, str], str] = {}
@@ -75,7 +78,8 @@ class MessageDecoder:
 
     def _run(self, found: Sequence[PolledMessages]) -> EventRun | None:
         """Return many lines of one type that has a fast reader as a run; None for others."""
-        count, are_records = sum(len(taken.lines) for taken in found), any(taken.format == "avro" for taken in found)
+        count = sum(len(taken.lines) for taken in found)
+        are_records = any(taken.format == "avro" for taken in found)
         if not self._forms.take(count, are_records=are_records):
             return None
         lines = [(taken, line) for taken in found for line in taken.lines]
@@ -100,7 +104,8 @@ class MessageDecoder:
 
     def _short(self, found: Sequence[PolledMessages]) -> tuple[EventType | None, list[RecordForm | None] | None]:
         """Return the event type whose fast reader takes all these lines, or None; for Avro also each line's form."""
-        readers, records = [self._reader(taken) for taken in found], None
+        readers = [self._reader(taken) for taken in found]
+        records = None
         types: list[EventType | None] = [reader.short for reader in readers]
         if all(taken.format == "avro" and taken.columns is None for taken in found):
             pairs = zip(readers, found, strict=True)
@@ -144,8 +149,11 @@ class _LineReader:
     """Reads the lines of one type and format from one partition."""
 
     def __init__(self, intake: Intake, first: PolledMessages, reason: Callable[[Exception], str]) -> None:
-        self._intake, self._kind, self._reason = intake, first, reason
-        self._source, self.short = source_name(first.part), None
+        self._intake = intake
+        self._kind = first
+        self._reason = reason
+        self._source = source_name(first.part)
+        self.short = None
         self.items = intake.items(self._lines(iter(())), first.part, first.type)
         if first.format == "jsonl":
             self.short = intake.plain_type(self._lines(iter(())), first.part, first.type)
@@ -200,7 +208,8 @@ def reason_of(error: Exception, *, shows_words: bool) -> str:
     Args:
         shows_words: Include the error message, which may repeat values of the event.
     """
-    name, words = type(error).__name__, " ".join(str(error).split())[:WORDS_MAX]
+    name = type(error).__name__
+    words = " ".join(str(error).split())[:WORDS_MAX]
     told = f"{name}: {words}" if words and shows_words else name
     return f"shroff cannot process it ({told}); please report this"
 

@@ -59,7 +59,8 @@ class SeveralSources:
             NamedReader(name, source, (claims or {}).get(source.name, {}), tell, is_alone=is_alone)
             for name, source in sources.items()
         ]
-        self._note, self._noted_s = note, 0.0
+        self._note = note
+        self._noted_s = 0.0
 
     def adopt(self, log: Outbox) -> None:
         """Let sources that had no name before, or were the only one, continue from offsets stored under their kind."""

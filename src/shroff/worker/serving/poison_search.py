@@ -28,7 +28,8 @@ class SuspectError(Exception):
 
     def __init__(self, submissions: Sequence[Submission], error: Exception) -> None:
         super().__init__(str(error))
-        self.submissions, self.error = submissions, error
+        self.submissions = submissions
+        self.error = error
 
 
 class RequestError(Exception):
@@ -60,7 +61,10 @@ class PoisonSearch:
     """
 
     def __init__(self, size: int) -> None:
-        self._full, self._size, self._left, self._in_a_row = size, size, 0, 0
+        self._full = size
+        self._size = size
+        self._left = 0
+        self._in_a_row = 0
         self.unwanted: dict[tuple[str, str], str] = {}
         self.commit: Callable[[Writer, Prepared], None] = Writer.commit
         self.found = 0
@@ -86,7 +90,8 @@ class PoisonSearch:
         if count == 0 or (count == 1 and self._in_a_row >= IN_A_ROW_MAX):
             raise suspect.error
         if count > 1:
-            self._size, self._left = max(1, count // SHARE), len(places)
+            self._size = max(1, count // SHARE)
+            self._left = len(places)
             return failure(f"shroff cannot process one of {count:,} messages, and searches for it", suspect.error)
         for submission in suspect.submissions:  # more than one if they are items of one message
             self.unwanted[submission.source, submission.place] = reason_of(suspect.error, shows_words=shows_words)

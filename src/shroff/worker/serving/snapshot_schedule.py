@@ -66,7 +66,8 @@ class SnapshotSchedule(Struct, eq=False):
             self._saved(saved.seq, self._work.offsets)
 
     def _is_due(self, now_s: float) -> bool:
-        unsaved, options = self._writer.unsaved, self._options
+        unsaved = self._writer.unsaved
+        options = self._options
         is_long_ago = now_s - self._begun_s >= options.snapshot_s
         return now_s >= self._next_s and (unsaved >= options.snapshot_places or (unsaved > 0 and is_long_ago))
 
@@ -83,7 +84,8 @@ class SnapshotSchedule(Struct, eq=False):
 
     def _note(self) -> None:
         assert self._under_way is not None
-        (saving, offsets), self._under_way = self._under_way, None
+        (saving, offsets) = self._under_way
+        self._under_way = None
         if saving.is_given_up:  # another snapshot replaced it, or another version became active
             return
         try:

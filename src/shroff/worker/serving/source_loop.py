@@ -61,9 +61,19 @@ class SourceLoop:
     def __init__(
         self, term: LeaderTerm, inflow: MessageDecoder, source: Source, passing_over: PassingOver | None = None
     ) -> None:
-        log, writer, work, options, tell = term.log, term.writer, term.work, term.options, term.tell
-        self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, term.inbox, inflow, source
-        self._work, self._poison, self._options = work, term.careful, options
+        log = term.log
+        writer = term.writer
+        work = term.work
+        options = term.options
+        tell = term.tell
+        self._log = log
+        self._writer = writer
+        self._inbox = term.inbox
+        self._inflow = inflow
+        self._source = source
+        self._work = work
+        self._poison = term.careful
+        self._options = options
         self._passing_over = passing_over
         writer.by = options.source_name or source.name
         self._held = ExitStack()
@@ -193,7 +203,8 @@ class SourceLoop:
 
     def _decide(self, gathered: SourceBatch) -> None:
         """Decide a batch in parallel with the commit of the one before, and leave it to be committed."""
-        committer, writer = self._committer, self._writer
+        committer = self._committer
+        writer = self._writer
         if not writer.looks_ahead:
             self._drain()
         with unmeant_as(partial(SuspectError, gathered.submissions)):

@@ -54,7 +54,9 @@ class SourceReading:
     """
 
     def __init__(self, source: Source, log: Log, work: WorkerCounts, tell: Tell) -> None:
-        self._source, self._work, self._tell = source, work, tell
+        self._source = source
+        self._work = work
+        self._tell = tell
         self._several = source if isinstance(source, SeveralSources) else None
         if self._several is not None:
             self._several.adopt(log)
@@ -62,7 +64,9 @@ class SourceReading:
         self._letters = [(begin, DeadLetters(log, reader, tell)) for begin, reader in each]
         self.reached = log.offsets(source.name)
         work.offsets = known(self.reached)
-        self.is_begun, self._retry, self._asked_s = False, Backoff(), 0.0
+        self.is_begun = False
+        self._retry = Backoff()
+        self._asked_s = 0.0
 
     @property
     def is_due(self) -> bool:
@@ -112,7 +116,8 @@ class SourceReading:
 
     def done(self, gathered: SourceBatch, prepared: Prepared, committed_s: float) -> None:
         """Count a durable batch and acknowledge its offsets."""
-        work, offsets = self._work, {offset.part: offset.offset for offset in gathered.offsets.values()}
+        work = self._work
+        offsets = {offset.part: offset.offset for offset in gathered.offsets.values()}
         work.done_s = committed_s
         for came_s, count in gathered.arrived:
             work.latencies.add(committed_s - came_s, count)

@@ -37,7 +37,8 @@ class Backoff:
 
     def worked(self) -> None:
         """Reset the pause to the shortest one."""
-        self._next_s, self._pause_s = 0.0, PAUSES_S[0]
+        self._next_s = 0.0
+        self._pause_s = PAUSES_S[0]
 
     def failed(self, *, is_lasting: bool = False) -> None:
         """Start a pause; the longest one with `is_lasting`, since waiting alone will not cure the error."""
@@ -163,9 +164,14 @@ class NamedReader:
         *,
         is_alone: bool = False,
     ) -> None:
-        self.label, self.source, self._tell = label, source, tell
-        self.name, self.takes_refused = f"{READ}/{label}", source.takes_refused
-        self.retry, self.news, self.health = Backoff(), ReadNews(), Health()
+        self.label = label
+        self.source = source
+        self._tell = tell
+        self.name = f"{READ}/{label}"
+        self.takes_refused = source.takes_refused
+        self.retry = Backoff()
+        self.news = ReadNews()
+        self.health = Health()
         self.error: ShroffError | None = None
         self.before = EarlierPositions(label, claims)
         self._reached: TextDict = {}
@@ -212,7 +218,10 @@ class NamedReader:
         """Restart after these offsets; messages polled since then come again."""
         if self.task is not None:
             wait([self.task])
-        self.task, self._reached, self.retry, self.error = None, self.before.known | offsets, Backoff(), None
+        self.task = None
+        self._reached = self.before.known | offsets
+        self.retry = Backoff()
+        self.error = None
         self._is_begun = self.is_filled = self.is_drained = False
         self._absent_s = None
 
@@ -229,14 +238,18 @@ class NamedReader:
             wait([self.task], wait_s)
         if self.task is None or not self.task.done():
             return []
-        task, self.task, self.is_slow = self.task, None, False
+        task = self.task
+        self.task = None
+        self.is_slow = False
         try:
             found, self.health = task.result() or (None, self.health)
         except (TransientError, UsageError, StateError) as error:
             self._is_away(error)
             return []
         if found is not None:
-            self.error, self._is_begun, self.is_filled = None, True, True
+            self.error = None
+            self._is_begun = True
+            self.is_filled = True
             self.retry.worked()
             self._absent_s = None
             if self.merge is not None and self.merge.count:
@@ -246,7 +259,8 @@ class NamedReader:
         return self.named(found or ())
 
     def _is_away(self, error: ShroffError) -> None:
-        self._is_begun, self.error = False, error
+        self._is_begun = False
+        self.error = error
         self.retry.failed(is_lasting=self.is_lasting)
         self._tell_of_it()
 
@@ -266,7 +280,8 @@ class NamedReader:
         if self.task is None or not self.task.done():
             self.is_filled = False
             return False
-        task, self.task = self.task, None
+        task = self.task
+        self.task = None
         try:
             return task.result() is not None
         except (TransientError, UsageError, StateError) as error:
@@ -278,7 +293,8 @@ class NamedReader:
         """Start a task that waits for messages, if the merge has none that could be taken."""
         merge = self.merge
         if self.task is None and self._is_begun and merge is not None and (merge.waits_for or not merge.count):
-            self.is_filled, self.is_slow = False, True
+            self.is_filled = False
+            self.is_slow = True
             self.task = self.thread.later(_waited, self.source, merge.pause_s(wait_s))
 
     def holds_up(self, now_s: float) -> bool:
@@ -300,7 +316,9 @@ class NamedReader:
         now = self.failing, self.health.lag
         if not self.news.has_come and now == self._told:
             return None
-        found, self.news, self._told = self.news, ReadNews(), now
+        found = self.news
+        self.news = ReadNews()
+        self._told = now
         found.failing, found.waiting = now
         return found
 

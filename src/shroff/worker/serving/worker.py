@@ -86,12 +86,16 @@ class Leader(ABC):
     def __init__(
         self, place: Workplace, options: WorkerOptions | None = None, *, stop: Event | None = None, tell: Tell = unheard
     ) -> None:
-        self._place, self._options = place, options or WorkerOptions()
+        self._place = place
+        self._options = options or WorkerOptions()
         self._tell = tell
-        self.work, self.stop = WorkerCounts(), stop or Event()
+        self.work = WorkerCounts()
+        self.stop = stop or Event()
         self._poison = PoisonSearch(self._options.batch_size)
         self._shows_words = self._has_led = False
-        self._failures, self._taken_then, self._told = 0, 0, ""
+        self._failures = 0
+        self._taken_then = 0
+        self._told = ""
         self._refusal = ""  # reason to refuse the oldest request
 
     @abstractmethod
@@ -147,11 +151,13 @@ class Leader(ABC):
         if not self._has_led and (is_busy or not isinstance(error, TransientError)):
             raise error
         is_new = self.work.taken > self._taken_then
-        self._failures, self._taken_then = 1 if is_new else self._failures + 1, self.work.taken
+        self._failures = 1 if is_new else self._failures + 1
+        self._taken_then = self.work.taken
         if is_busy and self._failures > BUSY_TRIES:
             raise error
         words = f"waiting: {error}"
-        self.work.waits_for, self.work.has_begun = words, True
+        self.work.waits_for = words
+        self.work.has_begun = True
         if words != self._told or is_new:
             self._told = words
             self._tell(words)
@@ -183,7 +189,9 @@ class Leader(ABC):
                 self._refusal = ""
                 doing = place.delivering, self.work, self._poison, self._options, self._tell
                 leading = self._leading(LeaderTerm(log, writer, inbox, *doing))
-                self.work.state, self.work.waits_for, self._has_led = LEADING, "", True
+                self.work.state = LEADING
+                self.work.waits_for = ""
+                self._has_led = True
                 leading.run(self.stop)
 
     def _opened(self) -> tuple[Log, Start | None] | None:
@@ -193,7 +201,8 @@ class Leader(ABC):
                 return self._place.open_log(read_only=False), None
             except LogBusyError as busy:
                 raise LogBusyError(f"{busy}. {HOW_TO_WAIT.format(self.command)}", busy.by) from busy
-        self.work.state, self.work.has_begun = STANDING_BY, True
+        self.work.state = STANDING_BY
+        self.work.has_begun = True
         return Standby(self._place, self.stop, self._tell, self._restoring).lead()
 
 
@@ -217,7 +226,8 @@ class Worker(Leader):
         tell: Tell = unheard,
     ) -> None:
         super().__init__(place, options, stop=stop, tell=tell)
-        self._source, self._is_live = source, is_live
+        self._source = source
+        self._is_live = is_live
         self._intake: Intake | None = None
 
     def run(self) -> WorkerCounts:
@@ -227,7 +237,8 @@ class Worker(Leader):
         return work
 
     def _leading(self, term: LeaderTerm) -> Leading:
-        place, self._intake = self._place, self._place.intake()
+        place = self._place
+        self._intake = self._place.intake()
         definitions = term.writer.definitions
         inflow = MessageDecoder(self._intake, definitions, place.now_ms, is_live=self._is_live, tell=term.tell)
         inflow.unwanted = self._poison.unwanted
