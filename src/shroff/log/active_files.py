@@ -136,11 +136,13 @@ def followed(log: LogReader, read: ReadOnce) -> tuple[Control, int]:
     What was read of this log before is not read again, if its last control event is still there.
     """
     kept: tuple[Control, Record] | None = read.last(f"control {log.place}")
-    control, records = Control(), log.controls(kept[1].seq - 1) if kept else []
+    control = Control()
+    records = log.controls(kept[1].seq - 1) if kept else []
     if kept and records and records[0] == kept[1]:
         if len(records) == 1:
             return kept[0], kept[1].seq
-        control, records = Control(kept[0].versions, dict(kept[0].files)), records[1:]
+        control = Control(kept[0].versions, dict(kept[0].files))
+        records = records[1:]
     else:  # none was read, or another log has its place
         records = log.controls()
     for record in records:
@@ -205,7 +207,8 @@ def _by_meaning(
 def _compared(before: TextMapping, after: TextMapping, takes: str) -> list[FileDifference]:
     found = []
     for name in sorted({*before, *after}):
-        old, new = before.get(name), after.get(name)
+        old = before.get(name)
+        new = after.get(name)
         if old != new:
             kind = "added" if old is None else "removed" if new is None else "changed"
             is_text = takes == NOW or name.startswith(NOTICES)

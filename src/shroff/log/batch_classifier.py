@@ -67,7 +67,10 @@ class BatchClassifier:
         decide: bool,
         keeps_late: bool | Collection[str] = False,
     ) -> None:
-        self._state, self._known, self._now_ms, self._decide = state, known, now_ms, decide
+        self._state = state
+        self._known = known
+        self._now_ms = now_ms
+        self._decide = decide
         self._coming = coming
         self._keeps_late = keeps_late
         self._late = known.late
@@ -76,13 +79,15 @@ class BatchClassifier:
         self._conversion = state.engine.definitions.conversion
         self._lateness_ms = self._settings.lateness_ms
         self._latest_ms = latest_ms(self._settings, now_ms())
-        self._batch, self._rows = Batch(), SequencedRows(known, known.seq)
+        self._batch = Batch()
+        self._rows = SequencedRows(known, known.seq)
         self._unique = state.records.unique
         # No method of its own: in a cycle a batch stays in memory until the collector runs.
         self._refuse = partial(_refuse, self._batch)
         self._labels = BatchLabels(state, self._rows, self._batch, self._refuse, now_ms)
         self._repeated: list[tuple[Answer, Key]] = []
-        self._run_seqs, self._run_others = list[int](), dict[int, Answer]()
+        self._run_seqs = list[int]()
+        self._run_others = dict[int, Answer]()
 
     def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
         """Everything that comes of these submissions, in their order."""
@@ -94,7 +99,8 @@ class BatchClassifier:
         effects = self._state.engine.step(placed)
         batch = self._batch
         batch.decisions = effects.decisions if effects.columns is None else effects.columns
-        batch.hits, batch.flags = effects.hits, effects.flags
+        batch.hits = effects.hits
+        batch.flags = effects.flags
         batch.outbox, batch.offsets = effects.outbox, [*offsets, *self._coming.offsets()]
         batch.remarks = effects.remarks
         batch.waiting = [early.waiting for early in self._labels.early.values()]
@@ -120,7 +126,8 @@ class BatchClassifier:
             return None
         if others and len({source for _, source in run.sources}.union(other.source for other in others.values())) > 1:
             return None
-        known, limits = {*self._known.records, *self._late}, (self._latest_ms, self._lateness_ms)
+        known = {*self._known.records, *self._late}
+        limits = (self._latest_ms, self._lateness_ms)
         rows = odd_rows(run, known, self._state.watermark_ms, *limits, keeps_late=bool(self._keeps_late))
         if not rows:
             return None if rows is None else run
@@ -128,7 +135,10 @@ class BatchClassifier:
 
     def _take_run(self, run: EventRun) -> SequencedBatch:
         """Take events that all are new and in time, and the others among them, in their order."""
-        state, types, ids, bodies = self._state, run.types, run.ids, run.bodies
+        state = self._state
+        types = run.types
+        ids = run.ids
+        bodies = run.bodies
         newest = np.maximum.accumulate(np.maximum(run.times, _or_earliest(state.watermark_ms))).tolist()
         named = {value for _, _, value in self._known.waiting}
         for other in run.others.values():
@@ -187,9 +197,13 @@ class BatchClassifier:
         return Answer(UNTAKEN, submission.type)
 
     def _event(self, submission: Submission, event: Event) -> Answer:
-        state, type_, id_, time_ms = self._state, event.type, event.id, event.time_ms
+        state = self._state
+        type_ = event.type
+        id_ = event.id
+        time_ms = event.time_ms
         key = type_, id_
-        is_converted, body = bool(self._conversion.fields(type_)), submission.body or b""
+        is_converted = bool(self._conversion.fields(type_))
+        body = submission.body or b""
         earlier = self._rows.events[key][1] if key in self._rows.events else self._known.records.get(key)
         if not body and (not is_converted or earlier is not None or key in self._late):
             body = state.records.encode(event)
@@ -288,7 +302,9 @@ class BatchClassifier:
         for answer in answers:
             row = decided.get(answer.seq) if answer.kind == TAKEN else None
             if row is not None:
-                answer.kind, answer.outcome, answer.document = DECIDED, row.outcome, row.document
+                answer.kind = DECIDED
+                answer.outcome = row.outcome
+                answer.document = row.document
         self._fill_repeated(decided)
 
     def _fill_repeated(self, decided: Mapping[int, DecisionRow]) -> None:
@@ -297,11 +313,13 @@ class BatchClassifier:
         for answer, key in self._repeated:
             row = decided.get(answer.seq) or self._known.decisions.get(key)
             if row is not None:
-                answer.outcome, answer.document = row.outcome, row.document
+                answer.outcome = row.outcome
+                answer.document = row.document
 
 
 def _refuse(batch: Batch, submission: Submission, reason: str, *, is_conflict: bool = False) -> Answer:
-    origin, raw = (submission.source, submission.place, submission.type), submission.raw()
+    origin = (submission.source, submission.place, submission.type)
+    raw = submission.raw()
     batch.refused.append(Refused(*origin, reason, raw, UNDATED, submission.header))
     id_ = submission.sent.id if submission.sent else ""
     is_label = submission.type == "label"

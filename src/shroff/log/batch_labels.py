@@ -73,8 +73,13 @@ class BatchLabels:
         refuse: Callable[[Submission, str], Answer],
         now_ms: Callable[[], int],
     ) -> None:
-        self._state, self._rows, self._known, self._batch = state, rows, rows.known, batch
-        self._refuse, self._now_ms, self._unique = refuse, now_ms, state.records.unique
+        self._state = state
+        self._rows = rows
+        self._known = rows.known
+        self._batch = batch
+        self._refuse = refuse
+        self._now_ms = now_ms
+        self._unique = state.records.unique
         self.early: dict[str, _Early] = {}
         self._early_of: dict[NameKey, list[str]] = defaultdict(list)
         self.met: dict[str, int] = {}
@@ -148,7 +153,8 @@ class BatchLabels:
                 return f"{name}: {event.type} {event.id!r} has {'another one' if name in has else 'none'}{whose}"
         if label.known_at_ms >= event.time_ms:
             return ""
-        known, happened = time_text(label.known_at_ms), time_text(event.time_ms)
+        known = time_text(label.known_at_ms)
+        happened = time_text(event.time_ms)
         return f"known_at: {known} lies before the time of {event.type} {event.id!r}, {happened}"
 
     def _wait(self, submission: Submission, label: LabelInput, id_: str) -> Answer:
@@ -199,7 +205,8 @@ class BatchLabels:
     def _join_early(self, id_: str, event: Event, body: bytes) -> None:
         """The same for a label of this batch, whose answer then has the result."""
         early = self.early.pop(id_)
-        label, answer = early.label.dated(event.time_ms), early.answer
+        label = early.label.dated(event.time_ms)
+        answer = early.answer
         if reason := self._misfit(label, event):
             answer.reason = reason
             self._refuse_waiting(early.waiting, reason)

@@ -178,7 +178,8 @@ def _add(found: KnownRecords, wanted: dict[str, set[str]], coming: Batch) -> Non
             if late_event.id in wanted.get(late_event.type, ())
         }
     )
-    records, decisions = coming.records, coming.decisions
+    records = coming.records
+    decisions = coming.decisions
     if isinstance(records, RecordColumns):
         ids = set[str]().union(*wanted.values())
         rows = [] if ids.isdisjoint(records.ids) else [row for row, id_ in enumerate(records.ids) if id_ in ids]

@@ -44,7 +44,8 @@ class ComingBy:
     """
 
     def __init__(self, newest: str, by: str) -> None:
-        self.newest, self._by = newest, by
+        self.newest = newest
+        self._by = by
         self.where: str | None = None  # what the last event's submission says of where it stood
         self._changes: list[_Change] = []
 
@@ -110,7 +111,8 @@ class DayCounts:
         self.days = defaultdict[int, Counter[str]](Counter)
         for day, text in stored.items():
             self.days[int(day)].update(kept_offset(DAY_COUNTS, day, text, dict[str, int]))
-        self._noted, self._changed = self.upto, set[int]()
+        self._noted = self.upto
+        self._changed = set[int]()
 
     def of(self, type: str) -> int:
         """The events of a type, of all days."""
@@ -128,7 +130,8 @@ class DayCounts:
         if self.upto - self._noted < EVERY:
             return []
         told = {str(day): to_json(self.days[day], order="sorted").decode() for day in self._changed}
-        self._noted, self._changed = self.upto, set()
+        self._noted = self.upto
+        self._changed = set()
         return [Offset(DAY_COUNTS, part, text) for part, text in {SPAN: f"[{self.after},{self.upto}]", **told}.items()]
 
     def _add(self, records: Sequence[Record]) -> None:

@@ -81,7 +81,8 @@ class VerdictsInForce:
         with self._lock:
             last = log.last_seq()
             if last < self._seq:  # another log
-                self._seq, self._found = 0, {}
+                self._seq = 0
+                self._found = {}
             _take(self._found, heard(log, self._seq, last))
             self._seq = last
             return {name: self._found[name] for name in events if name in self._found}

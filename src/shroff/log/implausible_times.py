@@ -46,7 +46,8 @@ def implausible_rows(
     if lateness_ms is None:
         yield from ((part, []) for part, _ in parts)
         return
-    judge, waiting = _ImplausibleTimes(lateness_ms), list[tuple[Item, RowTimes]]()
+    judge = _ImplausibleTimes(lateness_ms)
+    waiting = list[tuple[Item, RowTimes]]()
     try:
         for part, given in parts:
             if waiting:
@@ -68,7 +69,8 @@ def implausible_reason(time_field: str, time_ms: int) -> str:
 
 def refuse_implausible(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> InRuns[Submission]:
     """The same submissions of a file; a row with an implausible time is refused."""
-    until_ms, types = latest_ms(definitions.settings, now_ms), definitions.events.types
+    until_ms = latest_ms(definitions.settings, now_ms)
+    types = definitions.events.types
 
     def refused(submission: Submission) -> Submission:
         assert submission.event is not None
@@ -103,7 +105,8 @@ def _row_times(run: Sequence[Submission], until_ms: int) -> RowTimes:
         rows, times = dated_events(run)
     else:
         events = [(at, submission.event.time_ms) for at, submission in enumerate(run) if submission.event is not None]
-        rows, times = np.array([at for at, _ in events], np.int64), np.array([at for _, at in events], np.int64)
+        rows = np.array([at for at, _ in events], np.int64)
+        times = np.array([at for _, at in events], np.int64)
     is_in = times <= until_ms
     rows = rows[is_in]
 
@@ -118,11 +121,15 @@ def _row_times(run: Sequence[Submission], until_ms: int) -> RowTimes:
 
 class _ImplausibleTimes:
     def __init__(self, lateness_ms: int) -> None:
-        self._lateness_ms, self._newest_ms, self._before = lateness_ms, EARLIEST, _NOTHING
+        self._lateness_ms = lateness_ms
+        self._newest_ms = EARLIEST
+        self._before = _NOTHING
 
     def rows(self, part: RowTimes, following: RowTimes) -> list[int]:
         """The implausible rows of a part. Cost: some nanoseconds a row, 0.1 ms for one that may be implausible."""
-        found, begin, before = list[int](), 0, self._before.times
+        found = list[int]()
+        begin = 0
+        before = self._before.times
         while True:
             times = part.times[begin:]
             highest = np.maximum.accumulate(np.concatenate([[self._newest_ms], times]))
@@ -148,7 +155,9 @@ class _ImplausibleTimes:
         return self._is_outlier(np.concatenate([times[: place + 1], times[place + 1 :][is_new]]), place)
 
     def _is_outlier(self, times: Times, place: int) -> bool:
-        behind, time_ms, lateness_ms = times[place + 1 :], int(times[place]), self._lateness_ms
+        behind = times[place + 1 :]
+        time_ms = int(times[place])
+        lateness_ms = self._lateness_ms
         near = behind[:AROUND]
         if len(near) < 2 or 2 * np.count_nonzero(time_ms - near > lateness_ms) <= len(near):
             return False

@@ -57,7 +57,8 @@ class KeyHasher:
     """Hashes the keys of events for one version of a project."""
 
     def __init__(self, definitions: Definitions) -> None:
-        self._events, self._reference = definitions.events, definitions.reference
+        self._events = definitions.events
+        self._reference = definitions.reference
         self._forms = forms_of(self._events)
         self._readers: dict[tuple[str, str], list[Evaluate]] = {}
         self._of_texts = {name: Translation(np.uint64(0)) for name in self._forms}
@@ -71,7 +72,8 @@ class KeyHasher:
         if len(placed) > FEW:
             frames = frames_of([event.event for event in placed], self._events, self._reference)
             return self.of_frames(frames, placed[0].seq)
-        hashes, seqs = list[int](), list[int]()
+        hashes = list[int]()
+        seqs = list[int]()
         for event in placed:
             for hashed in self._of_event(event.event):
                 hashes.append(hashed)
@@ -80,7 +82,8 @@ class KeyHasher:
 
     def of_frames(self, frames: Mapping[str, Frame], first: int) -> KeyPlaces | None:
         """The keys of frames; `first` is the place of their first row."""
-        hashes, seqs = list[Hashes](), list[Ints]()
+        hashes = list[Hashes]()
+        seqs = list[Ints]()
         for name, frame in frames.items():
             for entity in self._forms:
                 of_rows = self._of_frame(name, frame, entity)
@@ -92,7 +95,8 @@ class KeyHasher:
 
     def _of_frame(self, name: str, frame: Frame, entity: str) -> Hashes | None:
         """The hash of each row's key, 0 where it has none; None where no event of this type has one."""
-        parts, is_label = self._events.entities[entity].keys.get(name, ()), name == "label"
+        parts = self._events.entities[entity].keys.get(name, ())
+        is_label = name == "label"
         if not parts and not is_label:
             return None
         hash_of = partial(key_hash, self._forms[entity], of_labels=is_label)
@@ -165,7 +169,8 @@ def index_keys(log: Log, definitions: Definitions) -> list[Offset]:
 
     Cost: nothing where all are known; else a pass over the log, 1 µs for each different key among 65,536 places.
     """
-    before, last = covered(log), log.last_seq()
+    before = covered(log)
+    last = log.last_seq()
     now = {form.hex() for form in forms_of(definitions.events).values()}
     if {form for form, upto in before.items() if upto is None} == now:
         return []

@@ -111,20 +111,27 @@ class LatenessStretch(FrozenStruct):
 
 def stretches_of(log: LogReader) -> list[LatenessStretch]:
     """The stretches of a log, newest first. Cost: some µs for each control event."""
-    control, found = Control(), list[tuple[int, int, int, tuple[tuple[int, int], ...]]]()
+    control = Control()
+    found = list[tuple[int, int, int, tuple[tuple[int, int], ...]]]()
     beyond: tuple[tuple[int, int], ...] = ()
     for record in log.controls():
         control.take(record, PROJECT_FILE)
-        late_ms, back, leap_ms = written_lateness_ms(control.files.get(PROJECT_FILE, "")), watermark_reset_of(record), 0
+        late_ms = written_lateness_ms(control.files.get(PROJECT_FILE, ""))
+        back = watermark_reset_of(record)
+        leap_ms = 0
         if back is not None:
-            leap_ms, beyond = parse_time(back.was) - back.at_ms, (*beyond, *back.beyond)
+            leap_ms = parse_time(back.was) - back.at_ms
+            beyond = (*beyond, *back.beyond)
         if leap_ms or not found or late_ms != found[-1][1]:
             found.append((record.seq, late_ms, leap_ms, beyond))
-    made, upto, later_ms = list[LatenessStretch](), log.last_seq(), 0
+    made = list[LatenessStretch]()
+    upto = log.last_seq()
+    later_ms = 0
     for after, late_ms, leap_ms, beyond in reversed(found):
         later_ms = max(late_ms, later_ms)
         made.append(LatenessStretch(after, upto, late_ms, later_ms, beyond))
-        upto, later_ms = after, later_ms + leap_ms
+        upto = after
+        later_ms = later_ms + leap_ms
     return made
 
 
@@ -133,7 +140,8 @@ def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) ->
     from shroff.log.columns.stored import ids_of, log_columns
 
     newest: tuple[int, int, str] | None = None
-    before_ms, beyond = None, list[np.ndarray[tuple[int], np.dtype[np.int64]]]()
+    before_ms = None
+    beyond = list[np.ndarray[tuple[int], np.dtype[np.int64]]]()
     for piece in log_columns(log, definitions, is_apart=True):
         for name, frame in piece.frames.items():
             if name == "label" or not len(frame):
@@ -159,7 +167,8 @@ def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) ->
 def too_late(event: Event, watermark_ms: int, definitions: Definitions, holder: str | None) -> str:
     """Why an event is too late. `holder` is the event beyond the clock that holds the watermark."""
     field_name = definitions.events.types[event.type].time_field
-    behind, allowed = show_duration(watermark_ms - event.time_ms), show_duration(definitions.settings.lateness_ms)
+    behind = show_duration(watermark_ms - event.time_ms)
+    allowed = show_duration(definitions.settings.lateness_ms)
     return (
         f"{field_name}: too late: {time_text(event.time_ms)} is {behind} behind the newest event, "
         f"and lateness in shroff.yaml allows {allowed}"

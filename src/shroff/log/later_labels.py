@@ -84,7 +84,8 @@ class LaterLabels(Struct):
         """The labels as of now. Cost: the first call reads all labels of the log, later calls only new ones."""
         last = log.last_seq()
         if last < self._upto:  # it is another log
-            self._upto, self._held = 0, []
+            self._upto = 0
+            self._held = []
         since_ms = now_ms - DAY_MS
         self._held = [label for label in self._held if label[0] > since_ms]
         for records in log.labels_after(self._upto, last):
@@ -105,7 +106,9 @@ def places_between(log: LogReader, start_ms: int, end_ms: int) -> tuple[int, int
 
     Cost: some 20 looks at single events for each lateness that the log had in turn, however long it is.
     """
-    stretches, first, upto = stretches_of(log), 0, log.last_seq()
+    stretches = stretches_of(log)
+    first = 0
+    upto = log.last_seq()
     for stretch in stretches:
         from_ms = start_ms - stretch.late_ms
         begin = max(stretch.after, floor_of(log, from_ms, stretch.upto))
@@ -127,7 +130,8 @@ def place_before(log: LogReader, start_ms: int, lateness_ms: int) -> int:
     Args:
         lateness_ms: How far an event may be behind the greatest time before it.
     """
-    last, begin_ms = log.last_seq(), start_ms - lateness_ms
+    last = log.last_seq()
+    begin_ms = start_ms - lateness_ms
     after, _ = _turn(log, begin_ms, floor_of(log, begin_ms, last), last)
     return after
 
@@ -167,5 +171,6 @@ def _event(log: LogReader, after: int, upto: int) -> Record | None:
         if found is not None:
             seq = after + text.count(b"\n", 0, found.start()) + 1
             return next(record for records in log.read(seq - 1, seq) for record in records)
-        after, size = after + size, 2 * size
+        after = after + size
+        size = 2 * size
     return None

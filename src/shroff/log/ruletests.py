@@ -82,9 +82,11 @@ def run_rule_tests(
     """
     count = sum(len(rule.tests) for rule in definitions.rules)
     passed = None if read is None else read.last("tests")
-    rules, answers = definitions.rules, dict[str, Mapping[str, Answer]]()
+    rules = definitions.rules
+    answers = dict[str, Mapping[str, Answer]]()
     if isinstance(passed, _Passed) and passed.holds(definitions):
-        rules, answers = passed.others(definitions), {**passed.answers}
+        rules = passed.others(definitions)
+        answers = {**passed.answers}
     runner = _Runner(replace(definitions, rules=rules, experiments=()), hasher)
     problems = [problem for rule in rules for test in rule.tests if (problem := runner.run(rule, test)) is not None]
     if read is not None and not problems:
@@ -134,7 +136,8 @@ class _Passed(FrozenStruct):
 
     def holds(self, now: Definitions) -> bool:
         """Whether the tests would pass again: everything that they read besides their rules is unchanged."""
-        was, lists = self.definitions, now.reference.lists
+        was = self.definitions
+        lists = now.reference.lists
         both = (
             (was.features, now.features),
             (was.events, now.events),
@@ -162,7 +165,8 @@ def run_tests_of(
     rule: Rule, definitions: Definitions, hasher: Hasher | None = None, seconds_max: float = SECONDS_MAX
 ) -> list[TestResult]:
     """Run the tests of one rule; those that are not done within so many seconds, all of them together, fail."""
-    runner, end_s = _Runner(replace(definitions, rules=(rule,), experiments=()), hasher), time.monotonic() + seconds_max
+    runner = _Runner(replace(definitions, rules=(rule,), experiments=()), hasher)
+    end_s = time.monotonic() + seconds_max
 
     def is_over() -> bool:
         return time.monotonic() > end_s
@@ -199,7 +203,8 @@ class _Runner:
 
     def run(self, rule: Rule, test: RuleTest, is_over: Callable[[], bool] = lambda: False) -> Problem | None:
         """The failure of a test, if any. Raises: _OverError as soon as the time is over."""
-        definitions, name = self._definitions, rule.computed.name
+        definitions = self._definitions
+        name = rule.computed.name
         naive = Naive(definitions.events, needed([*self._features, rule.computed], [name]), self._reference)
         hits: list[bool] = []
         first_wrong: tuple[Scalar, str] | None = None

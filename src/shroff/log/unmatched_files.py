@@ -41,7 +41,8 @@ class PassingOver:
     """Which of the files that a worker reads it passes over, for the commits that say how far they are read."""
 
     def __init__(self, log: Log, intake: Intake, now_ms: Callable[[], int]) -> None:
-        self._intake, self._now_ms = intake, now_ms
+        self._intake = intake
+        self._now_ms = now_ms
         self._kept = {name: over.lines for name, over in unmatched_of(log).items()}
         self._before: dict[str, int | None] = {}  # lines passed over before this process; None where one was accepted
 
@@ -53,7 +54,8 @@ class PassingOver:
             name = taken.part
             if name not in self._before:
                 self._before[name] = 0 if taken.begins else self._kept.get(name)
-            before, text = self._before[name], ""
+            before = self._before[name]
+            text = ""
             if before is not None and name in now:
                 text = to_json(PassedOver(before + now[name], self._now_ms())).decode()
             if text or taken.begins or name in self._kept:

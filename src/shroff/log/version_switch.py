@@ -60,7 +60,8 @@ class Adoption:
         Args:
             opened: Opens the log to read, beside the writer.
         """
-        self.definitions, self._opened = definitions, opened
+        self.definitions = definitions
+        self._opened = opened
         self._folded: Folded | None = None
         self._error: Exception | None = None
         self._stop = Event()

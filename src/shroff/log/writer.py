@@ -102,7 +102,10 @@ class Writer:
         snapshots: Snapshots | None = None,
         start: tuple[Folded, int] | None = None,
     ) -> None:
-        self._log, self.definitions, self._now_ms, self._snapshots = log, definitions, now_ms, snapshots
+        self._log = log
+        self.definitions = definitions
+        self._now_ms = now_ms
+        self._snapshots = snapshots
         self.maintain = log.maintain  # to be called between batches
         self.warnings: list[str] = []
         self.keeps_late: bool | Collection[str] = False  # as `BatchClassifier` takes it
@@ -117,7 +120,8 @@ class Writer:
         self._is_lost = False
         check_change(log, definitions)
         if start is not None:
-            self._state, self._saved_seq = fold(log, definitions, progress=progress, start=start[0]), start[1]
+            self._state = fold(log, definitions, progress=progress, start=start[0])
+            self._saved_seq = start[1]
         elif snapshots is None:
             self._state = fold(log, definitions, progress=progress)
         else:
@@ -125,7 +129,8 @@ class Writer:
         index(log, definitions)
         self._seq = log.last_seq()  # behind the last draft
         counts = log.counts()
-        self._has_waiting, self._has_late = counts.waiting > 0, counts.late > 0
+        self._has_waiting = counts.waiting > 0
+        self._has_late = counts.late > 0
         self._activate(self._state)
 
     @property
@@ -204,7 +209,8 @@ class Writer:
             have left the store and no lake has them, with the day from which it would be exact. Nothing is written.
         Cost: two passes over the log.
         """
-        state, now_ms = self.state, self._now_ms()
+        state = self.state
+        now_ms = self._now_ms()
         was_ms = state.watermark_ms
         if was_ms is None or at_ms >= was_ms:
             words = "there is no event" if was_ms is None else f"it is {time_text(was_ms)}"
@@ -220,7 +226,8 @@ class Writer:
         take(record, folded, {})
         folded.engine.let_through = state.engine.let_through
         self.give_up_snapshot()
-        self._state, self._saved_seq = None, 0
+        self._state = None
+        self._saved_seq = 0
         given = [*replies(record.seq, set_back)]
         self._log.append(Batch(records=[record], watermark_ms=at_ms, at_ms=now_ms, replies=given))
         self._seq += 1
@@ -243,7 +250,8 @@ class Writer:
         """
         _ = self.state
         self.give_up_snapshot()
-        self._state, self._saved_seq = None, 0
+        self._state = None
+        self._saved_seq = 0
         self.definitions = folded.engine.definitions
         self._activate(folded)
         self._state = folded
@@ -304,7 +312,8 @@ class Writer:
             known = self.look_up(submissions)
         else:
             log, prepared = beside
-            coming, types = prepared.batch, state.records
+            coming = prepared.batch
+            types = state.records
             known = look_up(submissions, log, coming, types, has_waiting=False, has_late=self._has_late)
             known.seq = self._seq
         known.waiting = {}  # labels that wait follow their event, so they change nothing of its answer
@@ -349,7 +358,8 @@ class Writer:
         if known.seq != self._seq or len(self._open) > 1:
             raise StateError("these submissions were looked up at another place of the log; look them up again")
         began_s = time.monotonic()
-        state, self._state = self._drafted(), None
+        state = self._drafted()
+        self._state = None
         coming = ComingBy(self._newest_source, self.by if by is None else by)
         draft = BatchClassifier(state, known, self._now_ms, coming, decide=decide, keeps_late=self.keeps_late)
         prepared = draft.prepared(submissions, offsets)
@@ -460,7 +470,8 @@ class _Foreseeing:
 
 def foreseen(submissions: Sequence[Submission], log: Log, definitions: Definitions, now_ms: int) -> Sequence[Answer]:
     """The answer to each submission, as the writer of the log would give it, but for decisions."""
-    records, counts = Records(definitions.events, definitions.settings.money_places), log.counts()
+    records = Records(definitions.events, definitions.settings.money_places)
+    counts = log.counts()
     engine = cast("Engine", _Undeciding(definitions))
     state = Folded(engine, records, Control(), watermark_ms=log.watermark_ms())
     known = look_up(submissions, log, None, records, has_waiting=counts.waiting > 0, has_late=counts.late > 0)

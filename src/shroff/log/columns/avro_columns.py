@@ -51,7 +51,9 @@ def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | 
         if more or len(path) != 1 or path[0] in fields:
             return None
         fields[str(path[0])] = number
-    plan, symbols, room = np.zeros((len(schema.parts), kernel.PLAN_COLUMNS), np.int64), list[bytes](), 0
+    plan = np.zeros((len(schema.parts), kernel.PLAN_COLUMNS), np.int64)
+    symbols = list[bytes]()
+    room = 0
     for row, name, part in zip(plan, schema.names, schema.parts, strict=True):
         number = fields.get(name, -1)
         step = _step(part, type_.fields[number] if number >= 0 else None, len(symbols))
@@ -76,7 +78,8 @@ def lines_of(
     There is a slack behind the last. Where there is no form, or the record is not so plain, the line is empty.
     """
     numbers = {shape: at for at, shape in enumerate(dict.fromkeys(shape for shape in forms if shape is not None))}
-    plans, symbols = [shape.plan.copy() for shape in numbers], list[bytes]()
+    plans = [shape.plan.copy() for shape in numbers]
+    symbols = list[bytes]()
     for shape, plan in zip(numbers, plans, strict=True):
         plan[plan[:, kernel.KIND] == kernel.SYMBOL, kernel.FIRST : kernel.STOP + 1] += len(symbols)
         symbols += shape.symbols
@@ -129,7 +132,8 @@ def _unread(schema: Avro) -> tuple[int, int, int]:
 
 def _read(field: Field, schema: Avro, symbols: int) -> tuple[int, int, int] | None:
     """Kind of a value whose text in JSON means the same; None of one that validation reads in a way of its own."""
-    type_, stored = field.type, schema.logical or schema.kind
+    type_ = field.type
+    stored = schema.logical or schema.kind
     if stored == "string":
         return kernel.TEXT, 0, 0
     if stored == "enum" and all(symbol.isascii() and symbol.isidentifier() for symbol in schema.symbols):

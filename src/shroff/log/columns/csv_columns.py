@@ -37,7 +37,8 @@ class CellForm:
         """
         ends = np.fromiter(map(len, raws), np.int64).cumsum()
         out = np.empty(int(ends[-1]) + len(raws) * self._extra_bytes, np.uint8)
-        line_ends, states = np.empty(len(raws), np.int64), np.empty(len(raws), np.uint8)
+        line_ends = np.empty(len(raws), np.int64)
+        states = np.empty(len(raws), np.uint8)
         size = kernel.write_cells(
             np.frombuffer(b"".join(raws) + SLACK, np.uint8),
             ends,
@@ -60,7 +61,8 @@ class CellForm:
 
 def cell_form(lines: Lines, type_: EventType) -> CellForm | None:
     """The form of a file's records; None where a field is not one of their cells as it stands there."""
-    kinds, mapper = dict[str, tuple[str, int]](), Mapper(type_, "csv")
+    kinds = dict[str, tuple[str, int]]()
+    mapper = Mapper(type_, "csv")
     for field in type_.declared:
         (path, *more) = mapper.paths(field.name) if mapper.is_cell(field.name) else [()]
         if more or len(path) != 1 or path[0] in kinds:

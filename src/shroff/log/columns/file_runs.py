@@ -58,7 +58,10 @@ class _Runs:
     """Reads lines in runs; where that fails, first what was read and then the error."""
 
     def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission], header: str = "") -> None:
-        self._source, self._type, self._careful, self._header = source_name(source), type_, careful, header
+        self._source = source_name(source)
+        self._type = type_
+        self._careful = careful
+        self._header = header
         self._forms = LineForms()
 
     def _run(
@@ -90,7 +93,9 @@ class _JsonRuns(_Runs):
     """The lines of a file of JSON that are not blank."""
 
     def runs(self, physical: Iterator[bytes]) -> Iterator[Sequence[Submission]]:
-        following, number, failure = 1, 1, None
+        following = 1
+        number = 1
+        failure = None
         while failure is None:
             raws, failure = _until_error(_of_run(physical))
             if not raws:
@@ -147,7 +152,9 @@ class _CsvRuns(_Runs):
         self._records, self._form = lines.records, cell_form(lines, type_)
 
     def runs(self) -> Iterator[Sequence[Submission]]:
-        records, form, failure = self._records, self._form, None
+        records = self._records
+        form = self._form
+        failure = None
         while failure is None:
             raws, failure = _until_error(_of_run(records.lines()))
             if not raws:
@@ -171,19 +178,23 @@ class _CsvRuns(_Runs):
     def _of_lines(self, raws: Sequence[bytes], texts: Texts, rows: Sequence[int]) -> Sequence[Submission]:
         """The submissions of lines, those of these rows being records and the others blank."""
         records = self._records
-        first, begin = records.number + 1, records.following
+        first = records.number + 1
+        begin = records.following
         lines: Sequence[int] = range(begin, begin + len(raws))
         kept: Sequence[bytes] = raws
         if len(rows) < len(raws):
-            lines, kept = [lines[row] for row in rows], [raws[row] for row in rows]
+            lines = [lines[row] for row in rows]
+            kept = [raws[row] for row in rows]
 
         def line(at: int) -> Line:
-            records.number, records.following = first + at - 1, lines[at]
+            records.number = first + at - 1
+            records.following = lines[at]
             records.give_back([kept[at]])
             return next(records)
 
         found = self._run(kept, first, lines, line, texts)
-        records.number, records.following = first + len(kept) - 1, begin + len(raws)
+        records.number = first + len(kept) - 1
+        records.following = begin + len(raws)
         return found
 
     def _while_given_back(self) -> Iterator[Line]:

@@ -120,7 +120,8 @@ class _Frames:
 
     def __init__(self, definitions: Definitions, arrivals: Arrivals, left: LeftOut) -> None:
         self.arrivals = arrivals
-        self._definitions, self._left = definitions, left
+        self._definitions = definitions
+        self._left = left
         self._coders: dict[str, dict[str, Coder]] = {}
         self._key = _key()
         self._before = 0
@@ -144,7 +145,8 @@ class _Frames:
         rows = np.full(part.size, -1)
         rows[kept] = np.arange(len(kept))
         frames = {}
-        ids, places = pa.array([], pa.string()), np.zeros(0, np.int64)
+        ids = pa.array([], pa.string())
+        places = np.zeros(0, np.int64)
         for name, admitted_rows in part.admitted.items():
             own = np.flatnonzero(rows[admitted_rows.rows] >= 0)
             if not len(own):
@@ -156,7 +158,8 @@ class _Frames:
             given = self._definitions.events, self._definitions.reference
             frames[name] = ColumnFrame(type_, columns, taken_at, rows[at], *given)
             if name == event:
-                ids, places = columns.text(type_.id_field).cast(pa.string()), seqs[at]
+                ids = columns.text(type_.id_field).cast(pa.string())
+                places = seqs[at]
         return FeatureEvents(frames, len(kept), ids, places)
 
     def _fates(self, part: FilePart) -> tuple[Ints, Ints, Bytes]:
@@ -167,7 +170,8 @@ class _Frames:
         times = [admitted_rows.columns[types[name].time_field].values for name, admitted_rows in given]
         hashes = [digests for name, _ in given if (digests := part.hashes[name]) is not None]
         if len(given) == 1:
-            order, when = at[0], times[0]
+            order = at[0]
+            when = times[0]
             if hashes:
                 fates = self.arrivals.take(hashes[0], when)
             else:
@@ -176,7 +180,8 @@ class _Frames:
         else:
             order = np.concatenate([np.zeros(0, np.int64), *at])
             by_place = np.argsort(order, kind="stable")
-            order, when = order[by_place], np.concatenate([np.zeros(0, np.int64), *times])[by_place]
+            order = order[by_place]
+            when = np.concatenate([np.zeros(0, np.int64), *times])[by_place]
             fates = self.arrivals.take(np.concatenate([np.zeros((0, 2), np.uint64), *hashes])[by_place], when)
         self._count(part, order, fates)
         return order, when, fates
@@ -203,7 +208,8 @@ class Arrivals:
     """
 
     def __init__(self, lateness_ms: int, key: Key) -> None:
-        self._lateness_ms, self._key = lateness_ms, key
+        self._lateness_ms = lateness_ms
+        self._key = key
         self._state = np.zeros(3, np.int64)
         self._slots = np.zeros((0, 2), np.uint64)
         self._expected = 0
@@ -267,9 +273,11 @@ class Arrivals:
         wanted = max(int(self._state[COUNT]) + len(hashes), self._expected)
         if is_full(self._slots, wanted):
             self._slots, _ = grown(self._slots, np.zeros(len(self._slots), np.int32), wanted)
-        waiting, self._waiting = self._waiting, []
+        waiting = self._waiting
+        self._waiting = []
         for type_name, ids in waiting:
-            own, all_new = self.hashes(type_name, ids), np.zeros(3, np.int64)
+            own = self.hashes(type_name, ids)
+            all_new = np.zeros(3, np.int64)
             take_events(own, np.zeros(len(own), np.int64), self._slots, all_new, 0, np.empty(len(own), np.uint8))
         fates = np.empty(len(hashes), np.uint8)
         times = np.require(times, np.int64, ["C", "W"])
@@ -281,7 +289,8 @@ class Coder:
     """Numbers for the different texts of a column, over all batches."""
 
     def __init__(self, key: Key) -> None:
-        self._key, self._texts = key, TextCodes()
+        self._key = key
+        self._texts = TextCodes()
         self.dictionary = self._texts.dictionary
         self._integers, self._count = np.zeros((0, 2), np.int64), 0  # each with its code and 1, 0 where a slot is free
 
@@ -320,7 +329,8 @@ class Coder:
         """What the table has of integers, and the slots of those that are new to it (see `code_integers`)."""
         from shroff.log.columns.ids import code_integers
 
-        codes, new = np.empty(len(integers), np.int32), np.empty(len(integers), np.int64)
+        codes = np.empty(len(integers), np.int32)
+        new = np.empty(len(integers), np.int64)
         count = code_integers(integers, self._key[0], self._integers, codes, new)
         return codes, new[:count]
 
@@ -330,7 +340,9 @@ class FileColumns(LazyColumns):
 
     def __init__(self, admitted: Admitted, rows: Ints, coders: dict[str, Coder], key: Key) -> None:
         super().__init__(admitted.columns.keys())
-        self._admitted, self._coders, self._key = admitted, coders, key
+        self._admitted = admitted
+        self._coders = coders
+        self._key = key
         self._rows = None if len(rows) == len(admitted.rows) else rows
 
     def column(self, name: str) -> Column:
@@ -361,8 +373,10 @@ def _read(
     left: LeftOut,
 ) -> Iterator[FilePart]:
     """Validated parts of a file. `arrivals` gets the number of rows, if the file states it."""
-    events, settings = definitions.events, definitions.settings
-    lines, now_ms = read_lines(path, format, left.tell), left.now_ms
+    events = definitions.events
+    settings = definitions.settings
+    lines = read_lines(path, format, left.tell)
+    now_ms = left.now_ms
     if lines.format != "parquet" or Dispatcher(events, lines.format).has_conditions:
         intake = Intake(events, settings, hasher, conversion=definitions.conversion)
         read = intake.submissions(lines, path.name, event, is_default=True)
@@ -377,7 +391,8 @@ def _read(
     rows = EVENTS if validator.is_by_rows else _rows_of_a_batch(file.metadata)
     arrivals.expect(file.metadata.num_rows)
 
-    type_, field = events.types[event], events.types[event].time_field
+    type_ = events.types[event]
+    field = events.types[event].time_field
 
     def parts() -> Iterator[tuple[tuple[Admitted, int, int], RowTimes]]:
         before = 0
@@ -401,7 +416,8 @@ def _refused(found: Admitted, is_gone: Bools, type_: EventType, words: Callable[
     """Admitted rows without some, which are refused for these words about their time."""
     if not is_gone.any():
         return found
-    times, kept = found.columns[type_.time_field].values, np.flatnonzero(~is_gone)
+    times = found.columns[type_.time_field].values
+    kept = np.flatnonzero(~is_gone)
     gone = [(int(found.rows[at]), words(int(times[at]))) for at in np.flatnonzero(is_gone)]
     columns = {name: column.take(kept) for name, column in found.columns.items()}
     return Admitted(found.rows[kept], columns, tuple(sorted([*found.refused, *gone])))
@@ -466,6 +482,7 @@ def _letters(texts: Any) -> tuple[Bytes, Ints, Ints]:
     wide = pa.types.is_large_string(texts.type)
     _, ends, data = texts.buffers()
     offsets = np.frombuffer(ends, np.int64 if wide else np.int32)[texts.offset :][: len(texts) + 1].astype(np.int64)
-    first, last = int(offsets[0]), int(offsets[-1])
+    first = int(offsets[0])
+    last = int(offsets[-1])
     letters = np.frombuffer(data, np.uint8)[first:last] if last > first else np.zeros(1, np.uint8)
     return letters, offsets[:-1] - first, offsets[1:] - first

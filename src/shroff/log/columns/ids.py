@@ -21,7 +21,8 @@ U0, U1, U8, U13, U16, U17, U21, U32, U56, U64, U255 = (
     np.uint64(number) for number in (0, 1, 8, 13, 16, 17, 21, 32, 56, 64, 255)
 )
 MIX0, MIX1 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)  # of MurmurHash3, which mixes all bits
-UEE, UDD = np.uint64(0xEE), np.uint64(0xDD)
+UEE = np.uint64(0xEE)
+UDD = np.uint64(0xDD)
 WATERMARK = 0  # words of the state of `take_events`
 IS_THERE = 1
 COUNT = 2
@@ -54,8 +55,12 @@ def sip_round(v0: Word, v1: Word, v2: Word, v3: Word) -> Any:
 def hash_texts(data: Any, begins: Any, ends: Any, key0: Word, key1: Word, hashes: Any) -> None:
     """Hash texts; text i is [begins[i], ends[i]). No hash is all zeros."""
     for i in range(len(ends)):
-        begin, end = begins[i], ends[i]
-        v0, v1, v2, v3 = key0 ^ V0, key1 ^ V1 ^ UEE, key0 ^ V2, key1 ^ V3
+        begin = begins[i]
+        end = ends[i]
+        v0 = key0 ^ V0
+        v1 = key1 ^ V1 ^ UEE
+        v2 = key0 ^ V2
+        v3 = key1 ^ V3
         at = begin
         while at + 8 <= end:
             word = U0
@@ -134,7 +139,9 @@ def take_times(times: Any, state: Any, lateness_ms: Word, taken: Any) -> None:
 def ascend(data: Any, begins: Any, ends: Any) -> Word:
     """Whether each text comes after the one before it, in the order of lengths first, of bytes then: 1 or 0."""
     for i in range(1, len(ends)):
-        at, other, end = begins[i], begins[i - 1], ends[i]
+        at = begins[i]
+        other = begins[i - 1]
+        end = ends[i]
         longer = (end - at) - (ends[i - 1] - other)
         while longer == 0 and at < end and data[at] == data[other]:
             at += 1

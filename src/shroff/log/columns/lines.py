@@ -101,9 +101,13 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         origins: Sequence[LineOrigin],
         apart: Collection[int] = (),
     ) -> None:
-        self.reads, self.careful, self.origins, self.apart = reads, careful, origins, apart
+        self.reads = reads
+        self.careful = careful
+        self.origins = origins
+        self.apart = apart
         self._reads = {read.form.type.name: read for read in reads}
-        self._odd, self.others = dict[str, dict[int, Event]](), dict(careful)
+        self._odd = dict[str, dict[int, Event]]()
+        self.others = dict(careful)
         read_by = np.array([read.is_odd for read in reads]).argmin(axis=0)  # which one of the reads each line is of
         for number, name in enumerate(self._reads):
             self._odd[name] = {
@@ -172,7 +176,8 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         assert lines.step == 1, "lines follow each other"
         if len(lines) == len(self):
             return self
-        first, stop = lines.start, lines.stop
+        first = lines.start
+        stop = lines.stop
         careful = {line - first: submission for line, submission in self.careful.items() if first <= line < stop}
         apart = {line - first for line in self.apart if first <= line < stop}
         reads = [read.part(first, stop) for read in self.reads]
@@ -181,14 +186,17 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
     def _origins_of(self, first: int, stop: int) -> Iterator[LineOrigin]:
         begin = 0
         for source, size, place, header in self.origins:
-            skipped, end = max(first - begin, 0), min(stop - begin, size)
+            skipped = max(first - begin, 0)
+            end = min(stop - begin, size)
             if skipped < end:
                 yield LineOrigin(source, end - skipped, partial(_behind, place, skipped), header)
             begin += size
 
     def _made(self, lines: Sequence[int], events: Sequence[Event], bodies: Iterable[bytes]) -> Iterator[Submission]:
         """The submissions of some lines, in order, whose events these are."""
-        none, names, raws = repeat(None), map(attrgetter("type"), events), map(self.reads[0].lines.__getitem__, lines)
+        none = repeat(None)
+        names = map(attrgetter("type"), events)
+        raws = map(self.reads[0].lines.__getitem__, lines)
         stand = (
             (origin.source, origin.place(line - begin), origin.header)
             for origin, begin, mine in _by_origin(self.origins, lines)
@@ -219,8 +227,11 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
             return []
         found = dict[int, Event]()
         for name, mine in by_type([self.types[row] for row in rows], rows).items():
-            type_, columns, ids = self._reads[name].form.type, self.columns[name], [self.ids[row] for row in mine]
-            of_type, times = np.searchsorted(self._rows[name], mine), self.times[mine].tolist()
+            type_ = self._reads[name].form.type
+            columns = self.columns[name]
+            ids = [self.ids[row] for row in mine]
+            of_type = np.searchsorted(self._rows[name], mine)
+            times = self.times[mine].tolist()
             values = (
                 ids if field == type_.id_field else values_of(columns.plain(field, of_type))
                 for field in type_.field_names
@@ -250,7 +261,8 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         """The run with labels, each before one of these lines, which are in order."""
         moved = {at: at + bisect_right(before, at) for at in (*self.careful, *self.apart)}
         careful = {moved[at]: submission for at, submission in self.careful.items()}
-        origins, begin = list[LineOrigin](), 0
+        origins = list[LineOrigin]()
+        begin = 0
         for number, (line, label) in enumerate(zip(before, labels, strict=True)):
             careful[line + number] = label
             origins += [*self._origins_of(begin, line), LineOrigin(label.source, 1, str)]
@@ -258,7 +270,8 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         origins += self._origins_of(begin, len(self))
         reads = [read.inserted(before) for read in self.reads]
         found = EventRun(reads, careful, origins, {moved[at] for at in self.apart})
-        found.ids, found.times = self.ids, self.times
+        found.ids = self.ids
+        found.times = self.times
         return found
 
     def converted(self, conversion: Conversion) -> EventRun:
@@ -269,7 +282,8 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         for at, event in chain.from_iterable(odd.items() for odd in self._odd.values()):
             careful[at] = replace(careful[at], event=conversion.event(event), body=None)
         found = EventRun([read.converted(conversion) for read in self.reads], careful, self.origins, self.apart)
-        found.ids, found.times = self.ids, self.times
+        found.ids = self.ids
+        found.times = self.times
         return found
 
     def event(self, row: int) -> Event:
@@ -295,14 +309,16 @@ def _by_origin(origins: Sequence[LineOrigin], lines: Sequence[int]) -> Iterator[
         end = bisect_left(lines, begin + origin.size, at)
         if at < end:
             yield origin, begin, lines[at:end]
-        at, begin = end, begin + origin.size
+        at = end
+        begin = begin + origin.size
 
 
 def dated_events(run: EventRun) -> tuple[Ints, Ints]:
     """The lines of all events, those of other types too, and their times."""
     others = [(at, other.event.time_ms) for at, other in sorted(run.others.items()) if other.event is not None]
     lines, times = np.array(others, np.int64).reshape(-1, 2).T
-    lines, times = np.append(run.at, lines), np.append(run.times, times)
+    lines = np.append(run.at, lines)
+    times = np.append(run.times, times)
     order = lines.argsort(kind="stable") if others else slice(None)
     return lines[order], times[order]
 
@@ -326,7 +342,10 @@ def odd_rows(
     keys = dict(zip(run.at, zip(run.types, run.ids, strict=True), strict=True))
     keys |= {at: (other.type, other.event.id) for at, other in run.others.items() if other.event is not None}
     in_order = list(map(keys.__getitem__, lines.tolist()))
-    special, seen, again, first = known & {*in_order}, {*known}, list[int](), list[int]()
+    special = known & {*in_order}
+    seen = {*known}
+    again = list[int]()
+    first = list[int]()
     if len({*in_order}) < len(in_order):
         special |= {key for key, count in Counter(in_order).items() if count > 1}
     for number, key in enumerate(in_order if special else ()):
@@ -371,7 +390,9 @@ def together(parts: Iterable[Sequence[Submission]]) -> Sequence[Submission]:
 
 
 def _joined(runs: Sequence[EventRun]) -> EventRun:
-    careful, apart, begin = dict[int, Submission](), set[int](), 0
+    careful = dict[int, Submission]()
+    apart = set[int]()
+    begin = 0
     for run in runs:
         careful |= {begin + at: submission for at, submission in run.careful.items()}
         apart |= {begin + at for at in run.apart}
@@ -395,7 +416,8 @@ class LineForms:
     """Reads runs of lines, of each type by a form that is made for the first: compiled code may have to be made."""
 
     def __init__(self, texts_bytes_max: int | None = None) -> None:
-        self._forms, self._room = dict[str, LineForm](), TextRoom(texts_bytes_max)
+        self._forms = dict[str, LineForm]()
+        self._room = TextRoom(texts_bytes_max)
 
     def run(
         self,

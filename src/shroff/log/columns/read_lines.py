@@ -79,14 +79,17 @@ class LineForm:
     """
 
     def __init__(self, type_: EventType, room: TextRoom | None) -> None:
-        self.type, self.codec, self.is_stored = type_, Codec(type_), room is None
+        self.type = type_
+        self.codec = Codec(type_)
+        self.is_stored = room is None
         self.kinds = [_KINDS[declared.type.kind] for declared in type_.fields]
         self.names = joined_texts([to_json(declared.name) + b":" for declared in type_.fields])
         sent = joined_texts([b'"%s":' % (declared.sent or NEVER_SENT).encode() for declared in type_.fields])
         self.sent = self.names if room is None else sent
         self.converted = () if room is None else converted_fields(type_)
         self.choices = joined_texts([choice.encode() for declared in type_.fields for choice in declared.type.choices])
-        self.plan, at = np.zeros((len(type_.fields), kernel.PLAN_COLUMNS), np.int64), 0
+        self.plan = np.zeros((len(type_.fields), kernel.PLAN_COLUMNS), np.int64)
+        at = 0
         for row, field in zip(self.plan, type_.fields, strict=True):
             if room is None:
                 row[:] = _stored(field, lacks=field.name not in {type_.id_field, type_.time_field})
@@ -154,7 +157,8 @@ class ReadLines:
         if latest_ms is not None:
             read.is_odd[:] |= read.values[form.type.at(form.type.time_field)] > latest_ms
         for field in form.converted:  # amounts without a currency, or with more places than that has, are odd
-            units, is_sent = _CODE_UNITS[read.codes(field.currency)], read.states[field.original] == THERE
+            units = _CODE_UNITS[read.codes(field.currency)]
+            is_sent = read.states[field.original] == THERE
             read.is_odd[:] |= is_sent & ((units == 0) | (read.values[field.original] % np.maximum(units, 1) != 0))
         read.states[:, read.is_odd.view(np.bool_)] = kernel.ODD
         return read
@@ -164,7 +168,8 @@ class ReadLines:
         """Read lines that stand in an array, with a zero or the end of a line behind the last."""
         shape = len(form.plan), len(lines)
         firsts, lasts, values = (np.zeros(shape, np.int64) for _ in range(3))
-        states, odd = np.zeros(shape, np.uint8), np.empty(len(lines), np.uint8)
+        states = np.zeros(shape, np.uint8)
+        odd = np.empty(len(lines), np.uint8)
         given = data, begins, ends, *form.sent, form.plan, *form.choices, form.follows, form.is_stored
         kernel.scan_lines(*given, firsts, lasts, values, states, odd)
         states[:, odd.view(np.bool_)] = kernel.ODD
@@ -172,7 +177,8 @@ class ReadLines:
 
     def codes(self, number: int) -> Ints:
         """The letters of a currency in each line as one number; 0, which is no currency, where they are not three."""
-        firsts, is_code = self.firsts[number], self.states[number] == THERE
+        firsts = self.firsts[number]
+        is_code = self.states[number] == THERE
         is_code &= self.lasts[number] - firsts == CODE_LENGTH
         found = np.zeros(len(firsts), np.int64)
         for letter in range(CODE_LENGTH):
@@ -185,7 +191,8 @@ class ReadLines:
         """The same lines with their amounts converted, missing where no rate is valid."""
         firsts, lasts, values = (each.copy() for each in (self.firsts, self.lasts, self.values))
         states = self.states.copy()
-        times, texts = values[self.form.type.at(self.form.type.time_field)], list[bytes]()
+        times = values[self.form.type.at(self.form.type.time_field)]
+        texts = list[bytes]()
         end = int(self.ends[-1])
         currencies = np.full(len(_CODE_UNITS), -1, np.int64)
         currencies[[_CODE_NUMBERS.get(code, 0) for code in conversion.codes]] = np.arange(len(conversion.codes))
@@ -202,7 +209,8 @@ class ReadLines:
             quoted = [f'"{conversion.texts[rate]}"'.encode() for rate in used.tolist()]
             ends = end + np.cumsum([0, *map(len, quoted)])
             which = np.searchsorted(used, rated)
-            firsts[field.rate, rows], lasts[field.rate, rows] = ends[which] + 1, ends[which + 1] - 1
+            firsts[field.rate, rows] = ends[which] + 1
+            lasts[field.rate, rows] = ends[which + 1] - 1
             states[field.rate, rows] = THERE
             texts += quoted
             end = int(ends[-1])
@@ -229,7 +237,8 @@ class ReadLines:
 
     def part(self, first: int, stop: int) -> ReadLines:
         """Some of the lines, one at least."""
-        begin, end = int(self.ends[first - 1]) if first else 0, int(self.ends[stop - 1])
+        begin = int(self.ends[first - 1]) if first else 0
+        end = int(self.ends[stop - 1])
         return ReadLines(
             self.lines[first:stop],
             self.form,
@@ -244,11 +253,13 @@ class ReadLines:
 
     def inserted(self, before: Sequence[int]) -> ReadLines:
         """The lines with empty ones, which are odd, each before one of these."""
-        lines, at = list(self.lines), np.array(before, np.int64)
+        lines = list(self.lines)
+        at = np.array(before, np.int64)
         for line in reversed(before):
             lines.insert(line, b"")
         firsts, lasts, values = (np.insert(table, at, 0, axis=1) for table in (self.firsts, self.lasts, self.values))
-        states, is_odd = np.insert(self.states, at, kernel.ODD, axis=1), np.insert(self.is_odd, at, 1)
+        states = np.insert(self.states, at, kernel.ODD, axis=1)
+        is_odd = np.insert(self.is_odd, at, 1)
         ends = np.insert(self.ends, at, np.append(0, self.ends)[at])
         return ReadLines(lines, self.form, self.data, ends, firsts, lasts, values, states, is_odd)
 
@@ -260,7 +271,8 @@ class ReadLines:
 
     def bodies(self) -> JoinedTexts:
         """The canonical bodies of the lines; empty where one is odd."""
-        form, ends = self.form, np.empty(len(self.lines), np.int64)
+        form = self.form
+        ends = np.empty(len(self.lines), np.int64)
         out = np.empty(len(self.data) + len(self.lines) * form.extra_bytes, np.uint8)
         places = self.firsts, self.lasts, self.values, self.states, self.is_odd
         size = kernel.write_bodies(self.data, *form.names, form.plan, form.order, *places, out, ends)
@@ -272,7 +284,8 @@ class ReadLines:
         if texts is None:
             return None
         valid = self.states[number][rows] == THERE
-        codes, there = np.full(len(valid), -1, np.int32), slice(None) if valid.all() else valid.nonzero()[0]
+        codes = np.full(len(valid), -1, np.int32)
+        there = slice(None) if valid.all() else valid.nonzero()[0]
         codes[there] = _coded(texts, self.data, self.firsts[number][rows][there], self.lasts[number][rows][there])
         sent = {row: value.encode() for row, value in others.items() if value is not None}
         if sent:
@@ -289,18 +302,21 @@ class ReadLines:
         return Column(values, valid)
 
     def _values_of(self, number: int, rows: Ints | slice) -> tuple[Array, Bools]:
-        kind, valid = self.form.kinds[number], self.states[number][rows] == THERE
+        kind = self.form.kinds[number]
+        valid = self.states[number][rows] == THERE
         if kind not in _TEXTS and kind != kernel.REAL:
             values = np.where(valid, self.values[number][rows], 0)
             return values.astype(np.bool_) if kind == kernel.BOOLEAN else values, valid
-        firsts, lasts = self.firsts[number][rows], self.lasts[number][rows]
+        firsts = self.firsts[number][rows]
+        lasts = self.lasts[number][rows]
         if kind == kernel.REAL:
             there = valid.nonzero()[0]
             reals = np.zeros(len(valid))
             reals[there] = list(map(float, map(bytes, _cut(self.data.data, firsts[there], lasts[there]))))
             return reals, valid
         if not valid.all():
-            firsts, lasts = np.where(valid, firsts, 0), np.where(valid, lasts, 0)
+            firsts = np.where(valid, firsts, 0)
+            lasts = np.where(valid, lasts, 0)
         texts = np.empty(len(valid), object)
         if len(valid) > _FEW_TEXTS and (whole := self.data.tobytes()).isascii():
             texts[:] = _cut(whole.decode(), firsts, lasts)
@@ -320,7 +336,9 @@ class LineColumns(LazyColumns):
     """
 
     def __init__(self, read: ReadLines, careful: Mapping[int, Event], at: Ints | None = None) -> None:
-        self._type, self._read, self._careful = read.form.type, read, careful
+        self._type = read.form.type
+        self._read = read
+        self._careful = careful
         super().__init__(self._type.field_names)
         self._rows = at
 
@@ -347,7 +365,8 @@ class LineColumns(LazyColumns):
 
     def _of(self, name: str, lines: Ints | None) -> Column | Coded:
         """A field of the events of these lines, which are in their order; None for all."""
-        number, careful = self._type.at(name), self._careful
+        number = self._type.at(name)
+        careful = self._careful
         if lines is not None and careful:
             careful = {row: careful[line] for row, line in enumerate(lines.tolist()) if line in careful}
         others = {row: event.values[number] for row, event in careful.items()}
@@ -365,8 +384,10 @@ def kernels(*, are_records: bool = True) -> Sequence[Native]:
 
 def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:
     """The row of a field in a plan; `choice` is the number of its first choice among those of all fields."""
-    type_, bounds = field.type, field.shape.bounds
-    kind, is_optional = _KINDS[type_.kind], int(field.shape.is_optional or not field.sent)
+    type_ = field.type
+    bounds = field.shape.bounds
+    kind = _KINDS[type_.kind]
+    is_optional = int(field.shape.is_optional or not field.sent)
     if kind == kernel.CHOICE and not type_.is_open:
         return [kind, 0, is_optional, choice, choice + len(type_.choices)]
     if kind in _TEXTS:

@@ -82,13 +82,16 @@ def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tupl
     Raises: StorageError where one is none of them.
     """
     letters = np.array([ord(outcome[0]) for outcome in OUTCOMES], np.uint8)
-    places, outcomes = [np.zeros(0, np.int64)], [np.zeros(0, np.int8)]
+    places = [np.zeros(0, np.int64)]
+    outcomes = [np.zeros(0, np.int8)]
     for lines in log.outcome_lines(after, upto, LINES):
-        found, numbers = np.empty(LINES, np.int64), np.empty(LINES, np.int8)
+        found = np.empty(LINES, np.int64)
+        numbers = np.empty(LINES, np.int8)
         count = read_outcomes(np.frombuffer(bytearray(lines), np.uint8), letters, found, numbers)
         places.append(found[:count])
         outcomes.append(numbers[:count])
-    all_places, all_outcomes = np.concatenate(places), np.concatenate(outcomes)
+    all_places = np.concatenate(places)
+    all_outcomes = np.concatenate(outcomes)
     if (all_outcomes < 0).any():
         place = int(all_places[np.argmin(all_outcomes)])
         raise damaged(f"the decision at sequence number {place}", f"its outcome is none of {', '.join(OUTCOMES)}")
@@ -121,7 +124,8 @@ class LineReader:
     """
 
     def __init__(self, definitions: Definitions, *, reads_labels: bool = True) -> None:
-        self._definitions, self._reads_labels = definitions, reads_labels
+        self._definitions = definitions
+        self._reads_labels = reads_labels
         self._records = Records(definitions.events, definitions.settings.money_places)
         self._types = list(definitions.events.types.values())
         self._names = joined_texts([*(f"e{type_.name}".encode() for type_ in self._types), b"llabel"])
@@ -135,7 +139,8 @@ class LineReader:
         seqs = np.arange(after + 1, after + 1 + size) if seqs is None else seqs
         if not lines.isascii():
             _check_letters(lines, seqs)
-        types, bodies = np.empty(size, np.int64), np.empty(size, np.int64)
+        types = np.empty(size, np.int64)
+        bodies = np.empty(size, np.int64)
         sort_out(data, ends, *self._names, types, bodies)
         frames: dict[str, Frame] = {}
         for number, type_ in enumerate(self._types):

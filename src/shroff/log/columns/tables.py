@@ -208,7 +208,8 @@ def _by_batch(
 def _by_definition(
     definitions: Definitions, event: str, history: WindowState, way: Way, stretches: Sequence[LookUpsThen]
 ) -> Iterator[pa.Table]:
-    naive, later = Naive(definitions.events, _computed(definitions, event), definitions.reference), deque(stretches)
+    naive = Naive(definitions.events, _computed(definitions, event), definitions.reference)
+    later = deque(stretches)
     for batch in history:
         values = []
         for seq, item in batch:

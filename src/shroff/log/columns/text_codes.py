@@ -23,7 +23,8 @@ class TextCodes:
     """
 
     def __init__(self) -> None:
-        self.dictionary, self.size = Dictionary(), 0
+        self.dictionary = Dictionary()
+        self.size = 0
         self._slots, self._numbers = np.zeros((0, 2), np.uint64), np.zeros(0, np.int32)
 
     def of(self, hashes: Hashes, texts: Callable[[Ints], list[str]]) -> Ints32:
@@ -33,7 +34,8 @@ class TextCodes:
         known = self.dictionary.values
         if is_full(self._slots, len(known) + len(hashes)):
             self._slots, self._numbers = grown(self._slots, self._numbers, len(known) + len(hashes))
-        codes, is_new = np.empty(len(hashes), np.int32), np.empty(len(hashes), np.uint8)
+        codes = np.empty(len(hashes), np.int32)
+        is_new = np.empty(len(hashes), np.uint8)
         if code_texts(hashes, self._slots, self._numbers, len(known), codes, is_new) > len(known):
             new = texts(is_new.nonzero()[0])
             known.extend(new)

@@ -223,7 +223,8 @@ def _pieces(log: LogReader, after: int, upto: int) -> Iterator[Lines]:
     while before < after < upto:
         before = after
         for lines in log.lines(after, min(after + places, upto), places):
-            count, hits = lines.count(b"\n"), dict[int, Hits]()
+            count = lines.count(b"\n")
+            hits = dict[int, Hits]()
             while 0 < place <= after + count:
                 hits[place - after - 1] = rules
                 place, rules = next(past, (0, {}))

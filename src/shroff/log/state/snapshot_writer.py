@@ -53,7 +53,8 @@ class SnapshotWriter:
     def __init__(self, snapshots: Snapshots, log: Log, folded: Folded) -> None:
         self.seq = folded.seq
         header = header_of(log, folded)
-        self._began_s, self._process = time.monotonic(), 0
+        self._began_s = time.monotonic()
+        self._process = 0
         self._told, telling = os.pipe()
         try:
             self._process = forked()
@@ -95,7 +96,8 @@ class SnapshotWriter:
             self._end()
 
     def _end(self) -> None:
-        process, self._process = self._process, 0
+        process = self._process
+        self._process = 0
         os.close(self._told)
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(process, signal.SIGKILL)  # it has told all that it has to say

@@ -81,7 +81,8 @@ def restore(
 
 def copies_of(folded: Folded, log: LogReader) -> Callable[[], Folded]:
     """Makes copies of a state, each of its own; it asks the log once."""
-    parts, lateness_ms = [bytes(part) for part in parts_of(folded)], lateness_of(log, folded.engine.definitions)
+    parts = [bytes(part) for part in parts_of(folded)]
+    lateness_ms = lateness_of(log, folded.engine.definitions)
     return lambda: _taken_up(
         empty(folded.engine.definitions, lateness_ms), folded.seq, (memoryview(bytearray(part)) for part in parts)
     )
@@ -103,7 +104,8 @@ def layout(folded: Folded) -> str:
     The policy, the tests of rules, and lists that are only asked about the event being decided do not.
     """
     definitions = folded.engine.definitions
-    versions, files = definitions.versions, definitions.files
+    versions = definitions.versions
+    files = definitions.files
     lists = sha256(
         "\0".join(
             files.get(f"lists/{name}.csv", "")
