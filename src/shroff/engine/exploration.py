@@ -74,7 +74,8 @@ def explorable(explore: Explore, amounts: Column, type_: Type, money_places: int
 
     What has no amount is not: nobody knows how small it is.
     """
-    minor, places = explore.amount_at_most_minor, type_.places
+    minor = explore.amount_at_most_minor
+    places = type_.places
     limit = minor / 10**money_places if type_.kind == "real" else minor * 10**places // 10**money_places
     is_small: Bools = amounts.valid & (amounts.values <= limit).astype(np.bool_)
     return is_small & (times_ms < explore.expires_ms)

@@ -30,7 +30,8 @@ class TextPool:
     """
 
     def __init__(self) -> None:
-        self.bytes, self.used = np.empty(1 << 16, np.uint8), 0
+        self.bytes = np.empty(1 << 16, np.uint8)
+        self.used = 0
 
     def clear(self) -> None:
         """Forget all of them; the room is used again."""
@@ -61,7 +62,8 @@ class TextPool:
         """Consecutive slices, of use until `clear`."""
         if not len(slices.starts):
             return JoinedTexts.of([])
-        start, stop = int(slices.starts[0]), int(slices.stops[-1])
+        start = int(slices.starts[0])
+        stop = int(slices.stops[-1])
         return JoinedTexts(self.bytes[start:stop], slices.stops - start)
 
     def in_turn(self, parts: Sequence[JoinedTexts], rows: Array) -> JoinedTexts:
@@ -76,9 +78,12 @@ class TextPool:
         from shroff.engine.kernels import rows
 
         shape = count, len(parts)
-        starts, stops, ends = np.empty(shape, np.int64), np.empty(shape, np.int64), np.empty(count, np.int64)
+        starts = np.empty(shape, np.int64)
+        stops = np.empty(shape, np.int64)
+        ends = np.empty(count, np.int64)
         for at, part in enumerate(parts):
-            starts[:, at], stops[:, at] = part.starts, part.stops
+            starts[:, at] = part.starts
+            stops[:, at] = part.stops
         self.reserve(int((stops - starts).sum()))
         start = self.used
         self.used = rows.join_slices(self.bytes, start, starts, stops, ends)
@@ -126,7 +131,9 @@ class ColumnWriter:
         # Loading the kernel takes up to seconds where it is to be compiled, which a mere import must not.
         from shroff.engine.kernels import rows
 
-        self._kernel, self._types, self._money_places = rows, types, money_places
+        self._kernel = rows
+        self._types = types
+        self._money_places = money_places
         pieces = [piece.encode() for piece in between]
         self._between_ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
         self._between = np.frombuffer(b"".join([*pieces, bytes(_slack())]), np.uint8)
@@ -142,7 +149,9 @@ class ColumnWriter:
 
     def write(self, texts: TextPool, columns: Sequence[Column | None], count: int) -> Slices:
         """Add the text of each row; None for a column of which no value is there."""
-        kinds, numbers, valid = self._kinds.copy(), [_NO_NUMBER], [_NO_TRUTH]
+        kinds = self._kinds.copy()
+        numbers = [_NO_NUMBER]
+        valid = [_NO_TRUTH]
         written: dict[int, Slices] = {}
         for at, (column, type_) in enumerate(zip(columns, self._types, strict=True)):
             found = np.zeros(count, np.int64) if column is None else self._numbers(column.values, type_, kinds[at])
@@ -162,7 +171,8 @@ class ColumnWriter:
             stops[at] = slices.stops
             longest += int((slices.stops - slices.starts).sum())
         texts.reserve(count * len(self._between) + longest)
-        start, ends = texts.used, np.empty(count, np.int64)
+        start = texts.used
+        ends = np.empty(count, np.int64)
         places = kinds, words, stops, np.concatenate(valid).reshape(shape).view(np.uint8)
         texts.used = self._kernel.write_rows(texts.bytes, start, ends, self._between, self._between_ends, *places)
         return Slices.behind(start, ends - start)

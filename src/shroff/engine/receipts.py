@@ -78,7 +78,8 @@ class DocumentWriter:
     def features(self, frame: Frame) -> Sequence[memoryview]:
         """The features of each event as a JSON object, names sorted; of use until the next call."""
         self._texts.clear()
-        found, shown = self._objects_of(frame, slice(None), len(frame)), self._texts.bytes.data
+        found = self._objects_of(frame, slice(None), len(frame))
+        shown = self._texts.bytes.data
         return [shown[start:stop] for start, stop in zip(found.starts.tolist(), found.stops.tolist(), strict=True)]
 
     def _objects_of(self, frame: Frame, rows: Array | slice, count: int) -> Slices:
@@ -102,7 +103,8 @@ class DocumentWriter:
         `scored` is the score as JSON and the id of its model, without one `NO_SCORE` and empty; `values` the event's.
         """
         score, model = scored
-        pieces, versions = self._pieces(verdict), self._versions[model]
+        pieces = self._pieces(verdict)
+        versions = self._versions[model]
         id_json = canonical_bytes(id_)
         content = sha256(body).hexdigest().encode()
         sealed = pieces.sealed_head, score, pieces.sealed_tail, versions.sealed
@@ -116,7 +118,8 @@ class DocumentWriter:
 
     def write_all(self, frame: Frame, decided: DecidedBatch) -> tuple[JoinedTexts, Array]:
         """The documents of a batch and its receipts, a row of bytes each: those that `write` gives one by one."""
-        texts, count = self._texts, len(decided.seqs)
+        texts = self._texts
+        count = len(decided.seqs)
         texts.clear()
         features = self._objects_of(frame, decided.rows, count)
         everywhere = np.ones(count, np.bool_)
@@ -153,7 +156,8 @@ class DocumentWriter:
         is_plain = not verdict.rules and not verdict.shadow_rules and not verdict.exploration
         if is_plain and verdict.outcome in self._plain:
             return self._plain[verdict.outcome]
-        rules, shadow = _list(verdict.rules), _list(verdict.shadow_rules)
+        rules = _list(verdict.rules)
+        shadow = _list(verdict.shadow_rules)
         drawn = f'exploration":{verdict.exploration},"' if verdict.exploration else ""
         found = _Pieces(
             f'{drawn}features":'.encode(),

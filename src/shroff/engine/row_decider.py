@@ -55,12 +55,15 @@ class RowDecider:
         exploring: tuple[Explore, Node] | None,
         before: RowDecider | None = None,
     ) -> None:
-        self._name, self._places, self._reads = name, definitions.settings.money_places, reads
+        self._name = name
+        self._places = definitions.settings.money_places
+        self._reads = reads
         known: dict[int, _RuleReaders] = {}
         if before is not None and before._reads is reads:  # noqa: SLF001 - of the same class
             known = {id(column.rule): column for column in before._asked}  # noqa: SLF001 - as above
         self._asked: list[_RuleReaders] = [known.get(id(rule)) or self._made(rule, reads) for rule in rules]
-        self._writer, self._exploring = writer, exploring
+        self._writer = writer
+        self._exploring = exploring
         if writer is not None:
             policy = definitions.policy(name)
             self._verdicts, self._scoring, self._sample = Verdicts(policy), definitions.scoring_of(name), policy.sample
@@ -107,7 +110,8 @@ class RowDecider:
         return _RuleReaders(rule, reads.read(rule.computed.name), reads.key(rule.by), self._words(rule, reads))
 
     def _hit(self, asked: _RuleReaders, row: Row) -> Hit:
-        found, rule = asked.key(row), asked.rule
+        found = asked.key(row)
+        rule = asked.rule
         key = None if found is None else key_text(found)
         return Hit(rule, key, not rule.is_shadow and is_rolled_out(rule, key), asked.words(row))
 
@@ -132,7 +136,8 @@ class RowDecider:
         assert self._exploring is not None
         assert self._amount is not None
         explore, node = self._exploring
-        amounts, times = column_of([self._amount(row)], node.type), np.array([placed.event.time_ms])
+        amounts = column_of([self._amount(row)], node.type)
+        times = np.array([placed.event.time_ms])
         return bool(explorable(explore, amounts, node.type, self._places, times)[0])
 
 

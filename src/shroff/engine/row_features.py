@@ -27,9 +27,13 @@ class RowFeatures:
     def __init__(self, fields: Sequence[tuple[str, Type]], money_places: int) -> None:
         named = [f'{"," if at else "{"}"{name}":'.replace("%", "%%") for at, (name, _) in enumerate(fields)]
         self._form = "%s".join([*named, "}"])
-        self._is_empty, self._money_places, self._unit = not fields, money_places, 10**money_places
-        self._integers, self._money = list[int](), list[int]()
-        self._reals, self._others = list[tuple[int, int]](), list[tuple[int, Any]]()
+        self._is_empty = not fields
+        self._money_places = money_places
+        self._unit = 10**money_places
+        self._integers = list[int]()
+        self._money = list[int]()
+        self._reals = list[tuple[int, int]]()
+        self._others = list[tuple[int, Any]]()
         for at, (_, type_) in enumerate(fields):
             if type_.kind in _REALS:
                 self._reals.append((at, _REALS[type_.kind]))
@@ -49,7 +53,9 @@ class RowFeatures:
         for at in self._integers:
             if (value := found[at]) is not None and not -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:
                 found[at] = str(value)
-        cents, unit, places = self._cents, self._unit, self._money_places
+        cents = self._cents
+        unit = self._unit
+        places = self._money_places
         for at in self._money:
             if (value := found[at]) is not None:
                 is_plain = value >= 0

@@ -66,7 +66,8 @@ class Engine:
             online = Online(definitions.events, computed_of(definitions), reference, self.lateness_ms)
         self.online = online
         self._writers = {event: DocumentWriter(event, definitions) for event in definitions.events.decided}
-        self.let_through, self._texts = LetThrough(), TextPool()
+        self.let_through = LetThrough()
+        self._texts = TextPool()
         self._few: dict[str, RowDecider] = {}
         self._before: dict[str, RowDecider] = {}  # those of the rules before
         self._decide_by(definitions)
@@ -82,7 +83,8 @@ class Engine:
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
         for rule in sorted(definitions.evaluated, key=lambda rule: rule.id):
             self._rules_on[rule.on].append(rule)
-        self._before, self._few = self._before | self._few, {}
+        self._before = self._before | self._few
+        self._few = {}
         rules = set(map(id, definitions.evaluated))
         for decider in self._before.values():
             decider.keep(rules)  # a rule that is edited and put back is the same object, but is planned anew
@@ -106,7 +108,8 @@ class Engine:
         if was.reference.tables != definitions.reference.tables:
             return False
         before, now = ({id(rule): rule for rule in version.evaluated} for version in (was, definitions))
-        edited, decided = before.keys() ^ now.keys(), definitions.events.decided
+        edited = before.keys() ^ now.keys()
+        decided = definitions.events.decided
         if not all(rule.on in decided for number, rule in (before | now).items() if number in edited):
             return False  # which features are computed there may change with its rules
         rules = {
@@ -140,7 +143,8 @@ class Engine:
 
     def foresee(self, placed: SequencedEvent) -> Effects:
         """Return what `step` would return for one event that is decided now, without remarks; state stays as it is."""
-        event, effects = placed.event, Effects()
+        event = placed.event
+        effects = Effects()
         decider = self._decider(event.type)
         let_through = self.let_through.of_day(event.type, event.time_ms)
         decider.decide(placed, self.online.foresee(event), let_through, effects)
@@ -148,7 +152,8 @@ class Engine:
 
     def _step_by_event(self, batch: Sequence[SequencedEvent], effects: Effects) -> None:
         past = [placed.past_hits for placed in batch]
-        events, is_new = [placed.event for placed in batch], all(hits is None for hits in past)
+        events = [placed.event for placed in batch]
+        is_new = all(hits is None for hits in past)
         if is_new and self.online.takes_rows(events):
             deciders = [self._decider(event.type) for event in events]
             for decider, placed, row in zip(deciders, batch, self.online.few(events), strict=True):
@@ -177,8 +182,10 @@ class Engine:
     def _decider(self, name: str) -> RowDecider:
         """What decides events of a type one by one."""
         if name not in self._few:
-            rules, writer = self._rules_on.get(name, ()), self._writers.get(name)
-            reads, exploring = self.online.reads(name), self._explored.get(name)
+            rules = self._rules_on.get(name, ())
+            writer = self._writers.get(name)
+            reads = self.online.reads(name)
+            exploring = self._explored.get(name)
             before = self._before.pop(name, None)
             self._few[name] = RowDecider(name, self.definitions, reads, rules, writer, exploring, before)
         return self._few[name]
@@ -220,7 +227,8 @@ class Engine:
         if (sample := self.definitions.policy(name).sample) is not None:
             approved = np.array([verdict.outcome == APPROVED for verdict in verdicts])
             for place in approved[verdict_of].nonzero()[0].tolist():
-                score, verdict = None if given is None else given[place], verdicts[verdict_of[place]]
+                score = None if given is None else given[place]
+                verdict = verdicts[verdict_of[place]]
                 found = sampled(sample, _happened(placed, rows[place]), verdict, score, effects)
                 if found is not verdict:
                     verdict_of[place] = len(verdicts)
@@ -229,10 +237,13 @@ class Engine:
         ids: Sequence[str]
         bodies: Sequence[bytes]
         if columns is not None:
-            seqs, ids, bodies = columns.seqs, columns.ids, columns.bodies
+            seqs = columns.seqs
+            ids = columns.ids
+            bodies = columns.bodies
         else:
             events = [placed[row] for row in rows]
-            seqs, ids = [event.seq for event in events], [event.event.id for event in events]
+            seqs = [event.seq for event in events]
+            ids = [event.event.id for event in events]
             bodies = [event.body for event in events]
         models = ([""], np.zeros(len(rows), np.int64)) if scores is None else (scores.ids, scores.model_of[at])
         decided = DecidedBatch(at, np.asarray(seqs, np.int64), ids, bodies, verdicts, verdict_of, given, *models)
@@ -289,7 +300,8 @@ class Engine:
         effects: Effects,
     ) -> None:
         """Draw among would-be declines, event by event in log order; a drawn one gets a verdict of its own."""
-        (explore, node), small = self._explored[frame.type.name], list[bool]()
+        (explore, node) = self._explored[frame.type.name]
+        small = list[bool]()
         places = self.definitions.settings.money_places
 
         def is_small(row: int) -> bool:
@@ -299,8 +311,10 @@ class Engine:
 
         drawn = np.array([verdict.outcome == WOULD_BE for verdict in verdicts])
         for at in drawn[verdict_of].nonzero()[0].tolist():
-            row, verdict = rows[at], verdicts[verdict_of[at]]
-            event, asked = _happened(placed, row), partial(is_small, row)
+            row = rows[at]
+            verdict = verdicts[verdict_of[at]]
+            event = _happened(placed, row)
+            asked = partial(is_small, row)
             found = explored(explore, self.let_through, event, verdict, hits.get(row, ()), asked, effects)
             if found is not verdict:
                 verdict_of[at] = len(verdicts)
@@ -350,7 +364,8 @@ def _remarks(noted: Remarks, batch: Sequence[SequencedEvent]) -> list[Remark]:
     for (what, asker), rows in noted.found().items():
         events = [batch[row] for row in rows if what != SUM_OUTSIDE or batch[row].past_hits is None]
         if events:
-            first, last = events[0], events[-1]
+            first = events[0]
+            last = events[-1]
             times = first.event.time_ms, last.event.time_ms
             found.append(Remark(what, asker, len(events), first.seq, times[0], last.seq, times[1]))
     return found
@@ -376,7 +391,8 @@ def _unrated(conversion: Conversion, batch: Sequence[SequencedEvent]) -> list[Re
 def _unrated_rows(conversion: Conversion, batch: SequencedBatch) -> list[int]:
     is_unrated = np.zeros(len(batch.ids), np.bool_)
     for name, columns in batch.columns.items():
-        names, rows = list(columns), batch.rows_of(name)
+        names = list(columns)
+        rows = batch.rows_of(name)
         for field in conversion.fields(name):
             amount, original = (columns[names[at]] for at in (field.amount, field.original))
             assert isinstance(amount, Column)

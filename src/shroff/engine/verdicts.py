@@ -90,14 +90,16 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         if len(self.columns) == 1:
             return self
         rows = self.rows_of(type)
-        of_rows, columns = rows.tolist(), {type: self.columns[type]}
+        of_rows = rows.tolist()
+        columns = {type: self.columns[type]}
         seqs, ids, bodies = ([texts[row] for row in of_rows] for texts in (self.seqs, self.ids, [*self.bodies]))
         given = [type] * len(of_rows), seqs, ids, self.times[rows], bodies, columns
         return SequencedBatch(*given, lambda row: self.event(of_rows[row]))
 
     def frames(self, events: Events, reference: Reference) -> dict[str, Frame]:
         """All of them by type."""
-        found, places = dict[str, Frame](), self.rows
+        found = dict[str, Frame]()
+        places = self.rows
         for name, columns in self.columns.items():
             if len(rows := self.rows_of(name)):
                 given = events.types[name], columns, self.times[rows], places[rows]
