@@ -51,7 +51,8 @@ def out_format(out: Path, wanted: str | None, formats: Sequence[str]) -> str:
     Raises: UsageError where the two differ, and for an ending that none of the formats has.
     """
     ending = out.suffix.lower()
-    named, is_text = _ENDINGS.get(ending), (wanted or formats[0]) != "parquet"
+    named = _ENDINGS.get(ending)
+    is_text = (wanted or formats[0]) != "parquet"
     if ending in _FOREIGN or (ending == ".txt" and not is_text) or (named is not None and named not in formats):
         endings = " or ".join(f".{format_}" for format_ in formats)
         packed = " (pack it afterwards)" if ending in _PACKED else ""
@@ -212,7 +213,8 @@ class _Digested:
     closed = False
 
     def __init__(self, file: BinaryIO, take: Callable[[bytes], object]) -> None:
-        self._file, self._take = file, take
+        self._file = file
+        self._take = take
 
     def write(self, data: bytes) -> int:
         self._take(data)
@@ -284,7 +286,8 @@ def _rewritten(part: Path, schema: pa.Schema) -> Any:
     with tempfile.TemporaryFile(dir=part.parent) as narrow:
         with part.open("rb") as file:
             shutil.copyfileobj(file, narrow)
-        before, writer = pq.ParquetFile(narrow), _writer(part, schema)
+        before = pq.ParquetFile(narrow)
+        writer = _writer(part, schema)
         for at in range(before.num_row_groups):
             writer.write_table(before.read_row_group(at).cast(schema))
     return writer
@@ -384,7 +387,8 @@ def leads_out(folder: Path, path: Path) -> bool:
     """Whether a path in a folder leads out of it, to a secret or into a hidden folder such as .shroff, by links."""
     parts = path.relative_to(folder).parts if path.is_relative_to(folder) else ("..",)
     if ".." in parts or any(folder.joinpath(*parts[:end]).is_symlink() for end in range(1, len(parts) + 1)):
-        home, real = Path(os.path.realpath(folder)), Path(os.path.realpath(path))
+        home = Path(os.path.realpath(folder))
+        real = Path(os.path.realpath(path))
         if not real.is_relative_to(home):
             return True
         parts = real.relative_to(home).parts

@@ -73,7 +73,8 @@ def text_for(path: Path, name: str, store: Path) -> str:
     known_store(store)
     try:
         found = path.stat()
-        stamp, now_ns = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns), time.time_ns()
+        stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        now_ns = time.time_ns()
         seen = _seen(store).get(name)
         if seen is not None and seen[1:] == stamp and (store / str(seen[0])).exists():
             return _text(str(seen[0]), stamp[1])

@@ -49,7 +49,8 @@ class Told(str):
 
     def __new__(cls, words: str, level: int = logging.WARNING, fields: JsonMapping | None = None) -> Self:
         made = super().__new__(cls, words)
-        made.level, made.fields = level, fields or {}
+        made.level = level
+        made.fields = fields or {}
         return made
 
 
@@ -71,7 +72,8 @@ def failure(what: str, error: BaseException, **fields: str) -> Told:
     `what` names what failed. The stack says file, line and function; the error's own words are left out, because they
     may hold something of what was sent. A stack that was told before is told by the id that it had then.
     """
-    id_, trace = token_hex(6), trace_of(error)
+    id_ = token_hex(6)
+    trace = trace_of(error)
     first = _ErrorStacks.seen.setdefault(trace, id_)
     if len(_ErrorStacks.seen) > REPEATS_MAX:
         _ErrorStacks.seen.clear()
@@ -95,7 +97,8 @@ def kept_errors(folder: Path) -> list[JsonObject]:
 def _keep(entry: JsonMapping) -> None:
     if _ErrorStacks.folder is None or not _ErrorStacks.folder.is_dir():
         return
-    path, line = _ErrorStacks.folder / ERRORS_FILE, json.dumps(entry).encode() + b"\n"
+    path = _ErrorStacks.folder / ERRORS_FILE
+    line = json.dumps(entry).encode() + b"\n"
     with suppress(OSError):
         if path.exists() and path.stat().st_size > ERRORS_BYTES_MAX:
             path.write_bytes(path.read_bytes()[-ERRORS_BYTES_MAX // 2 :].partition(b"\n")[2])
@@ -167,7 +170,8 @@ def settings() -> tuple[str, str]:
 def begin(write: Callable[[str], None], format_: str, level: str, **fields: object) -> None:
     """Write what is logged from now on, line by line. `fields` stand in each line of JSON."""
     handler = _LogHandler(write, is_json=format_ == "json", fields=fields)
-    LOG.handlers[:], LOG.propagate = [handler], False
+    LOG.handlers[:] = [handler]
+    LOG.propagate = False
     LOG.setLevel(level.upper())
     logging.root.handlers[:] = [handler]  # libraries: what they say is written in the same form
     logging.root.setLevel(logging.WARNING)
@@ -181,7 +185,9 @@ def is_json() -> bool:
 class _LogHandler(logging.Handler):
     def __init__(self, write: Callable[[str], None], *, is_json: bool, fields: Mapping[str, object]) -> None:
         super().__init__()
-        self.is_json, self._fields, self._write = is_json, fields, write
+        self.is_json = is_json
+        self._fields = fields
+        self._write = write
         self._said: dict[tuple[int, str], tuple[float, int]] = {}  # by level and kind: when, and how often since
 
     def emit(self, record: logging.LogRecord) -> None:

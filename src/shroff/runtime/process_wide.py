@@ -44,7 +44,9 @@ class ProcessWide:
         Args:
             change: Changes it, and gives what puts it back.
         """
-        self._change, self._lock, self._depth = change, Lock(), 0
+        self._change = change
+        self._lock = Lock()
+        self._depth = 0
         self._put_back: Callable[[], None] = _nothing
 
     @contextmanager

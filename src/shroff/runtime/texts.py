@@ -190,11 +190,13 @@ def line_edit_of(before: str, after: str) -> TextEdit:
     r"""The same in whole lines, each with its `\n`, but a last one that has none. Cost: as `edit_of`."""
     found = edit_of(before, after)
     start = before.rfind("\n", 0, found.at) + 1
-    end, new_end = found.at + len(found.gone), found.at + len(found.text)
+    end = found.at + len(found.gone)
+    new_end = found.at + len(found.text)
     while end < len(before) and not (_ends_line(before, start, end) and _ends_line(after, start, new_end)):
         more = before.find("\n", end) + 1 - end
         more = more if more > 0 else len(before) - end
-        end, new_end = end + more, new_end + more
+        end = end + more
+        new_end = new_end + more
     return TextEdit(start, before[start:end], after[start:new_end])
 
 
@@ -224,7 +226,8 @@ def _same(text: str, other: str, most: int, *, from_end: bool = False) -> int:
 
 def bytes_text(count: int) -> str:
     """A size for people, in powers of 1024."""
-    size, units = float(count), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    size = float(count)
+    units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
     while size >= 1024 and len(units) > 1:
         size /= 1024
         units.pop(0)

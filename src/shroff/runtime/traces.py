@@ -87,8 +87,11 @@ class _Exporter:
     """An exporter that logs once that its receiver accepts no spans, and once that it does again."""
 
     def __init__(self, inner: Any, receiver: str) -> None:
-        self._inner, self._receiver, self._is_away = inner, receiver, False
-        self.shutdown, self.force_flush = inner.shutdown, inner.force_flush
+        self._inner = inner
+        self._receiver = receiver
+        self._is_away = False
+        self.shutdown = inner.shutdown
+        self.force_flush = inner.force_flush
 
     def export(self, spans: Sequence[Any]) -> Any:
         try:
@@ -129,9 +132,11 @@ def _begin(version: str) -> None:
         raise UsageError(f"{words}: pip install 'shroff[otel]'. Or unset it.") from None
     named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "shroff"}
     provider = TracerProvider(resource=Resource.create({"service.version": version, **named}))
-    SDK.handlers[:], SDK.propagate = [_SdkLog()], False
+    SDK.handlers[:] = [_SdkLog()]
+    SDK.propagate = False
     provider.add_span_processor(BatchSpanProcessor(_Exporter(OTLPSpanExporter(), receiver)))
-    _State.tracer, _State.end = provider.get_tracer("shroff", version), provider.shutdown
+    _State.tracer = provider.get_tracer("shroff", version)
+    _State.end = provider.shutdown
 
 
 def parent_in(headers: Sequence[tuple[str, bytes | None]] | None) -> str:
@@ -183,7 +188,8 @@ def delivering(sink: str, places: Sequence[int]) -> Iterator[None]:
         return
     from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode, set_span_in_context
 
-    first, last = min(places), max(places)
+    first = min(places)
+    last = max(places)
     commits = [trace for trace in list(_State.recent) if trace.first <= last and trace.last >= first][:EACH_MAX]
     told = {"shroff.sink": sink, "shroff.rows": len(places)}
     spans = [

@@ -63,7 +63,8 @@ class Fresh(Generic[Value]):
     """
 
     def __init__(self, keys_max: int = 1, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._keys_max, self._clock_s = keys_max, clock_s
+        self._keys_max = keys_max
+        self._clock_s = clock_s
         self._kept: dict[Hashable, tuple[float, Value]] = {}
         self._lock = RLock()
 
