@@ -39,7 +39,8 @@ def check_batch(batch: Batch, last_seq: int) -> None:
     Raises: StateError.
     Cost: about 0.1 µs for each record and decision.
     """
-    records, decisions = batch.records, batch.decisions
+    records = batch.records
+    decisions = batch.decisions
     places: Sequence[int] = range(last_seq + 1, last_seq + 1 + len(records))
     if isinstance(records, RecordColumns):
         found = sorted([*records.seqs, *records.others])
@@ -204,7 +205,8 @@ def _are_of_columns(decisions: Sequence[DecisionRow], records: Sequence[Record])
     if not isinstance(decisions, DecisionColumns) or not isinstance(records, RecordColumns):
         return False
     names = dict(zip(records.seqs, zip(records.types, records.ids, strict=True), strict=True))
-    decided, seqs = zip(decisions.events, decisions.ids, strict=True), sorted(set(decisions.seqs))
+    decided = zip(decisions.events, decisions.ids, strict=True)
+    seqs = sorted(set(decisions.seqs))
     return seqs == list(decisions.seqs) and list(map(names.get, seqs)) == list(decided)
 
 

@@ -52,12 +52,15 @@ def with_fields(log: LogReader, rows: Sequence[Outgoing]) -> list[Outgoing]:
     """Rows, in the order of places, with their events' fields and times. Cost: reads the events between them."""
     if not rows:
         return []
-    after, upto = rows[0].seq - 1, rows[-1].seq
+    after = rows[0].seq - 1
+    upto = rows[-1].seq
     by_seq = {record.seq: record for records in log.read(after, upto) for record in records if record.kind == "event"}
     batches = log.ingested(after, upto)
-    firsts, found = [first for first, _ in batches], list[Outgoing]()
+    firsts = [first for first, _ in batches]
+    found = list[Outgoing]()
     for row in rows:
-        event, at = by_seq.get(row.seq), bisect_right(firsts, row.seq) - 1
+        event = by_seq.get(row.seq)
+        at = bisect_right(firsts, row.seq) - 1
         more = {} if event is None else {"fields": event.body, "time_ms": event.time_ms}
         found.append(replace(row, **more, at_ms=batches[at][1] if at >= 0 else None))
     return found
@@ -113,7 +116,8 @@ def parts(rows: Sequence[Outgoing], upto: int, places_max: int) -> Iterator[Part
         if not part or row.seq != part[-1].seq:
             if places == places_max:
                 yield part[-1].seq, part
-                part, places = [], 0
+                part = []
+                places = 0
             places += 1
         part.append(row)
     yield upto, part

@@ -56,14 +56,17 @@ class JoinedTexts(Sequence[bytes]):
     def starts(self) -> Ints:
         """Where each text begins."""
         starts = np.empty_like(self.ends)
-        starts[:1], starts[1:] = 0, self.ends[:-1]
+        starts[:1] = 0
+        starts[1:] = self.ends[:-1]
         return starts
 
     def but(self, others: Mapping[int, bytes]) -> JoinedTexts:
         """The texts with others at some places."""
         if not others:
             return self
-        sizes, parts, last = np.diff(self.ends, prepend=0), list[Any](), 0
+        sizes = np.diff(self.ends, prepend=0)
+        parts = list[Any]()
+        last = 0
         for at in sorted(others):
             parts += [self.data[last : self.ends[at] - sizes[at]].data, others[at]]
             last = int(self.ends[at])
@@ -81,7 +84,8 @@ class JoinedTexts(Sequence[bytes]):
         return len(self.ends)
 
     def __iter__(self) -> Iterator[bytes]:
-        whole, ends = self.data.tobytes(), self.ends.tolist()
+        whole = self.data.tobytes()
+        ends = self.ends.tolist()
         return map(whole.__getitem__, map(slice, [0, *ends], ends))
 
     @overload
@@ -134,7 +138,8 @@ class Interleaved(Sequence[Item], metaclass=PlainMeta):
         return len(self.seqs) + len(self.others)
 
     def __iter__(self) -> Iterator[Item]:
-        made, others = self._all_made(), self.others
+        made = self._all_made()
+        others = self.others
         if not others:
             return made
         places = range(self.first, self.first + len(self))
@@ -163,18 +168,21 @@ class RecordColumns(Interleaved[Record]):
     others: Mapping[int, Record] = field(default_factory=dict)
 
     def _all_made(self) -> Iterator[Record]:
-        kind, times = repeat("event"), self.times.tolist()
+        kind = repeat("event")
+        times = self.times.tolist()
         return map(Record, self.seqs, kind, self.types, self.ids, times, self.bodies, repeat(object=True))
 
     def made(self, row: int) -> Record:
-        time_ms, body = int(self.times[row]), self.bodies[row]
+        time_ms = int(self.times[row])
+        body = self.bodies[row]
         return Record(self.seqs[row], "event", self.types[row], self.ids[row], time_ms, body, decided=True)
 
 
 def newest_ms(records: Sequence[Record]) -> int | None:
     """The greatest time of the records of kind `event`; None where there is none."""
     if isinstance(records, RecordColumns):
-        of_columns, of_others = int(records.times.max()), newest_ms(list(records.others.values()))
+        of_columns = int(records.times.max())
+        of_others = newest_ms(list(records.others.values()))
         return of_columns if of_others is None else max(of_columns, of_others)
     return max((record.time_ms for record in records if record.kind == "event"), default=None)
 

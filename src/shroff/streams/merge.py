@@ -59,7 +59,9 @@ class Merge:
     def __init__(
         self, moment: Callable[[str | None], Moment], wait_s: float = 0.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._moment, self.wait_s, self.clock = moment, wait_s, clock
+        self._moment = moment
+        self.wait_s = wait_s
+        self.clock = clock
         self.parts: dict[str, _PartLines] = {}
         self.waits_for: list[str] = []
         self.count = self.overtaken = self.overtaken_ms = 0
@@ -78,7 +80,9 @@ class Merge:
     def clear(self) -> None:
         """Forget all parts and their lines; what was counted stays."""
         self.parts.clear()
-        self.waits_for, self.count, self.reached_ms = [], 0, EARLIEST
+        self.waits_for = []
+        self.count = 0
+        self.reached_ms = EARLIEST
 
     def add(self, part: str, lines: Sequence[Line], sent_ms: Sequence[int] = ()) -> None:
         """Further lines of a part, behind those it has, and when each was sent, where the source says so."""
@@ -154,7 +158,9 @@ def _merged(
     while heap and limit > 0:
         _, _, order, number, first = heap[0]
         next_ms, next_sent, next_order, *_ = min(heap[1:3], default=(LATEST, 0, order))
-        begin, due, sent = first.at, first.due, first.sent
+        begin = first.at
+        due = first.due
+        sent = first.sent
         end = min(len(due), begin + limit)
         if first.of.wait_s and len(heap) < len(all_parts):
             end = min(end, first.came_until(first.of.clock() - first.of.wait_s))
@@ -306,11 +312,13 @@ class _PartLines:
         times = self._times
         times += self._moments(self.lines[len(times) :])
         del self.due[max(len(self.due) - AHEAD, 0) :]  # those who had fewer behind them
-        begin, end = len(self.due), len(times) if self.is_passed else len(times) - AHEAD
+        begin = len(self.due)
+        end = len(times) if self.is_passed else len(times) - AHEAD
         if all(map(le, times[begin:-1], times[begin + 1 :])):
             self.due += times[begin:end]
         else:
-            known, n = self._before + times, len(self._before)
+            known = self._before + times
+            n = len(self._before)
             self.due += [
                 _due(known[at], known[at + 1 : at + 1 + AHEAD], known[max(at - AHEAD, 0) : at])
                 for at in range(n + begin, n + end)
@@ -324,7 +332,8 @@ class _PartLines:
 
     def given(self, count: int) -> list[Line]:
         """The next lines, which are given."""
-        begin, self.at = self.at, min(self.at + count, len(self.lines))
+        begin = self.at
+        self.at = min(self.at + count, len(self.lines))
         return self.lines[begin : self.at]
 
     def forget_given(self) -> None:

@@ -17,7 +17,9 @@ from shroff.json_types import TextMapping
 from shroff.runtime.values import FrozenStruct
 
 HOOKS = "hooks"  # before the names of pushed sources, in the log and in addresses
-MESSAGE, SUBSCRIBE, UNSUBSCRIBE = "message", "subscribe", "unsubscribe"
+MESSAGE = "message"
+SUBSCRIBE = "subscribe"
+UNSUBSCRIBE = "unsubscribe"
 BAD, CHALLENGE, FORBIDDEN = 400, 401, 403  # statuses of requests that are refused
 
 Fetch = Callable[[str], bytes]  # the body at an https address. Raises: TransientError; LookupError where there is none

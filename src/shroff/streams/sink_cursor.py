@@ -219,7 +219,8 @@ class Courier(msgspec.Struct):
         """Progress to commit; None where there is nothing new. For any thread."""
         with self._lock:
             through = max(self.through, self._recorded)
-            rows, keys = list(self._stuck.values()), sorted(self._unstuck)
+            rows = list(self._stuck.values())
+            keys = sorted(self._unstuck)
             if through == self._recorded and self.trouble == self._told and not rows and not keys:
                 return None
             return DeliveryProgress(self.route.name, self._recorded, through, self.trouble, rows, keys)
@@ -227,7 +228,8 @@ class Courier(msgspec.Struct):
     def recorded(self, moved: DeliveryProgress) -> None:
         """The store was told. For any thread."""
         with self._lock:
-            self._recorded, self._told = moved.through, moved.trouble
+            self._recorded = moved.through
+            self._told = moved.trouble
             for row in moved.stuck:
                 if self._stuck.get(row.key) is row:
                     del self._stuck[row.key]
@@ -371,9 +373,12 @@ class Courier(msgspec.Struct):
         self._in_a_row = in_a_row
 
     def _is_out_of_patience(self, undelivered: Undelivered) -> bool:
-        now, failing = self.clock(), self._failing
+        now = self.clock()
+        failing = self._failing
         if failing.key != undelivered.row.key:
-            failing.key, failing.since, failing.attempts = undelivered.row.key, now, 0
+            failing.key = undelivered.row.key
+            failing.since = now
+            failing.attempts = 0
         failing.attempts += 1
         return failing.attempts >= PATIENCE_COUNT and now - failing.since >= PATIENCE_S
 

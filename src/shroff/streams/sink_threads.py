@@ -48,7 +48,8 @@ class Delivery:
     def __init__(
         self, couriers: Sequence[Courier], record: Record, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._record, self._clock = record, clock
+        self._record = record
+        self._clock = clock
         self._told_at = clock()
         self._end_at: float | None = None  # when to end at the latest
         self._target = 0
@@ -132,7 +133,8 @@ class Delivery:
             self._tell()  # so that whoever follows begins where they came to
             self._runs = [run for run in self._runs if run not in ended]
         busy = {run.courier.route.name for run in self._runs}
-        waiting, self._next = self._next, []
+        waiting = self._next
+        self._next = []
         for courier in waiting:
             if courier.route.name in busy:
                 self._next.append(courier)

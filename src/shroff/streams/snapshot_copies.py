@@ -49,7 +49,9 @@ class SnapshotCopies:
     """
 
     def __init__(self, objects: RetriedObjects, log: str, *, kept: int) -> None:
-        self.objects, self.log, self._kept = objects, log, max(kept, 1)
+        self.objects = objects
+        self.log = log
+        self._kept = max(kept, 1)
 
     @property
     def address(self) -> str:

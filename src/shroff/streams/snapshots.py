@@ -67,7 +67,9 @@ class Snapshots:
     """
 
     def __init__(self, folder: Path, *, kept: int = KEPT, on_step: Callable[[str], None] = unheard) -> None:
-        self.folder, self._kept, self._on_step = folder, max(kept, 1), on_step
+        self.folder = folder
+        self._kept = max(kept, 1)
+        self._on_step = on_step
 
     def files(self) -> list[Path]:
         """The snapshots, newest place first, whole or not. Empty where there is no folder."""
@@ -101,7 +103,9 @@ class Snapshots:
         return target
 
     def _fill(self, file: BinaryIO, header: Header, parts: Iterable[Part]) -> None:
-        digest, pieces, left = sha256(), sha256(), _PIECE_BYTES
+        digest = sha256()
+        pieces = sha256()
+        left = _PIECE_BYTES
 
         def put(data: Part) -> None:
             nonlocal digest, left
@@ -110,7 +114,9 @@ class Snapshots:
             while len(rest) >= left:
                 digest.update(rest[:left])
                 pieces.update(digest.digest())
-                rest, digest, left = rest[left:], sha256(), _PIECE_BYTES
+                rest = rest[left:]
+                digest = sha256()
+                left = _PIECE_BYTES
             digest.update(rest)
             left -= len(rest)
 
@@ -153,7 +159,8 @@ class Snapshots:
             if start != _MAGIC:
                 raise StateError(_DAMAGED)
             body = _SnapshotBody(file.fileno(), path.stat().st_size - _HASH_BYTES)
-            header, parts = body.part(), list[Part]()
+            header = body.part()
+            parts = list[Part]()
             is_wanted = layout is not None and _layout_of(bytes(header)) == layout
             while is_wanted and body.at < body.end:
                 parts.append(body.part())
@@ -175,7 +182,9 @@ class _SnapshotBody:
     """
 
     def __init__(self, file: int, end: int) -> None:
-        self._file, self.end, self.at = file, end, 0
+        self._file = file
+        self.end = end
+        self.at = 0
         self._pieces: list[list[memoryview]] = []  # where what stands up to `at` is read into
         self._lengths: list[tuple[Part, int]] = []
         self._lay_out(len(_MAGIC))
@@ -221,7 +230,8 @@ class _SnapshotBody:
         return room
 
     def _hash(self, number: int) -> bytes:
-        digest, at = sha256(), number * _PIECE_BYTES
+        digest = sha256()
+        at = number * _PIECE_BYTES
         rest = bytearray(max(0, min(at + _PIECE_BYTES, self.end) - max(at, self.at)))  # of parts that nobody wants
         for into in (*(self._pieces[number] if number < len(self._pieces) else ()), memoryview(rest)):
             self._read(into, at)
