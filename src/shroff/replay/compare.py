@@ -65,12 +65,14 @@ def segments_after(log: LogReader, after: int, load_model: LoadModel | None) -> 
 
 def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | None) -> list[Segment]:
     """The same by all control events up to the place `last`."""
-    control, read = Control(), ReadOnce()
+    control = Control()
+    read = ReadOnce()
     found: list[Segment] = []
     following = [*(record.seq for record in controls[1:]), last + 1]
     for record, next_ in zip(controls, following, strict=False):
         control.take(record)
-        end, is_empty = min(next_, last), next_ == record.seq + 1
+        end = min(next_, last)
+        is_empty = next_ == record.seq + 1
         found.append(Segment(dict(control.files), record.seq, end, load_model, is_empty, read))
     return found
 
@@ -191,7 +193,8 @@ class _Marks:
 
     def compare(self, hits: Iterable[HitRow], flags: Iterable[FlagRow], upto: int) -> None:
         """Compare with what the log has behind the last batch, up to a place."""
-        stored, found = self._hits.taken(upto), [(row.seq, row) for row in hits]
+        stored = self._hits.taken(upto)
+        found = [(row.seq, row) for row in hits]
         compare_marks("hit", [(row.seq, row) for row in stored], found, "online", self._result)
         # Accuracy follows from what was learned later; all else of a flag is a result of the fold.
         raised = [(row.seq, replace(row, accuracy=PENDING)) for row in self._flags.taken(upto)]
@@ -224,7 +227,8 @@ def compare_marks(
     """Hits or flags, place by place: each that stands on one side only is a mismatch."""
     if recorded == computed:
         return
-    stored, again = set(recorded), set(computed)
+    stored = set(recorded)
+    again = set(computed)
     for seq, row in sorted(stored ^ again, key=lambda pair: pair[0]):
         sides = (f"{what} {row}", f"no {what}") if (seq, row) in stored else (f"no {what}", f"{what} {row}")
         result.differ(Mismatch(what, "", seq, engine, *sides))
@@ -232,7 +236,8 @@ def compare_marks(
 
 def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], result: Verification) -> None:
     """Walk both in log order; a decision that stands on one side only is a mismatch too."""
-    ours, theirs = next(recorded, None), next(computed, None)
+    ours = next(recorded, None)
+    theirs = next(computed, None)
     while ours is not None or theirs is not None:
         result.events += 1
         if ours is None or (theirs is not None and theirs.seq < ours.seq):
@@ -246,7 +251,8 @@ def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], r
             if ours != theirs:
                 sides = f"{ours.outcome} {ours.document.decode()}", f"{theirs.outcome} {theirs.document.decode()}"
                 result.differ(Mismatch(ours.event, ours.id, ours.seq, "online", *sides))
-            ours, theirs = next(recorded, None), next(computed, None)
+            ours = next(recorded, None)
+            theirs = next(computed, None)
 
 
 class SampleTime:
@@ -258,8 +264,11 @@ class SampleTime:
     """
 
     def __init__(self, count: int, limit_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._left, self._limit_s, self._clock = count, limit_s, clock
-        self._spent_s, self._passing = 0.0, 0
+        self._left = count
+        self._limit_s = limit_s
+        self._clock = clock
+        self._spent_s = 0.0
+        self._passing = 0
 
     def takes(self) -> bool:
         """Whether the next one is computed."""
@@ -291,7 +300,8 @@ def verify_naive(
 
     Cost: for each aggregate a look at every earlier event of the key, so choose a sample where one key has many.
     """
-    result, sample = Verification(), sample or SampleTime(0, None)
+    result = Verification()
+    sample = sample or SampleTime(0, None)
     past: tuple[Definitions, Naive, Folded] | None = None
     for segment in segments(log, load_model):
         if segment.is_empty or not result.can_read(segment):
@@ -304,9 +314,11 @@ def verify_naive(
         definitions = segment.definitions
         computed = computed_of(definitions)
         if past is not None and means_the_same(past[0], definitions):
-            naive, folded = replace(past[1], computed=computed, reference=definitions.reference), past[2]
+            naive = replace(past[1], computed=computed, reference=definitions.reference)
+            folded = past[2]
         else:
-            naive, folded = Naive(definitions.events, computed, definitions.reference), empty(definitions)
+            naive = Naive(definitions.events, computed, definitions.reference)
+            folded = empty(definitions)
         past = definitions, naive, folded
         for batch in placed_batches(log, folded, segment.end):
             for pair in batch:
@@ -338,7 +350,9 @@ def verify_by_keys(
 
     Cost: for each place its keys' events as far back as the windows reach, however long the log is.
     """
-    result, untold, sample = Verification(), list[int](), sample or SampleTime(0, None)
+    result = Verification()
+    untold = list[int]()
+    sample = sample or SampleTime(0, None)
     for segment in segments(log, load_model):
         inside = [place for place in places if segment.start < place <= segment.end]
         if not inside or not result.can_read(segment):
@@ -398,7 +412,8 @@ def compare_features(
     And the score, as JSON, with the id of the model that gave it.
     """
     found = stored(row.document, _Compared, f"the decision at sequence number {row.seq}")
-    shown, recorded_by = found.features, (bytes(found.score).decode(), found.versions.get("model", ""))
+    shown = found.features
+    recorded_by = (bytes(found.score).decode(), found.versions.get("model", ""))
     if recorded_by != (score or ("null", "")):
         scores = (f"score {value} by {model or 'no model'}" for value, model in (recorded_by, score or ("null", "")))
         result.differ(Mismatch(row.event, row.id, row.seq, engine, *scores))

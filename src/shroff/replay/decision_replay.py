@@ -77,7 +77,8 @@ def replay(
     Cost: without `past` one pass over the log up to its place, by columns: 3 s for a million events.
     Raises: ReplayError where the log gives none at this place; StateError where the model cannot be loaded.
     """
-    control, start = Control(), 0
+    control = Control()
+    start = 0
     for record in log.controls(upto=seq - 1):
         control.take(record)
         start = record.seq

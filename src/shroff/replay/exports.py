@@ -248,7 +248,8 @@ _FLAG_COLUMNS = "seq rule entity key event reason accuracy time updated id creat
 
 
 def _flag_row(flag: JudgedFlag) -> JsonObject:
-    created, fields = _Time(flag.time_ms), None if flag.fields is None else flag.fields.decode()
+    created = _Time(flag.time_ms)
+    fields = None if flag.fields is None else flag.fields.decode()
     return flag.document | {"created": created, "time": created, "updated": _Time(flag.updated_ms), "fields": fields}
 
 

@@ -135,7 +135,8 @@ def labels_table(log: LogReader, definitions: Definitions, as_of: Moment | None)
     for batch in known_by(log_batches(log, definitions), moment_ms(as_of)):
         for seq, event in batch:
             if isinstance(event, LabelEvent):
-                key, new = (event.of.type, event.of.id), event.standing
+                key = (event.of.type, event.of.id)
+                new = event.standing
                 if new.takes_over(in_force[key][0] if key in in_force else None):
                     in_force[key] = new, seq, event.values
     label = definitions.events.label

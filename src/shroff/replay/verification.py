@@ -57,7 +57,8 @@ def verify(
         look_back: Finds what one decision depends on; a log longer than LONG is sampled by it, and what it cannot tell
             is `unread`.
     """
-    result, end = Verification(), log.last_seq()
+    result = Verification()
+    end = log.last_seq()
     after = 0 if last is None else max(end - last, 0)
     for engine in engines:
         with tables_from_content():
@@ -106,7 +107,8 @@ def _decided(log: Log, after: int, end: int) -> Iterator[int]:
 
 def _spread(log: Log, after: int, end: int, wanted: int) -> list[int]:
     """So many places of decisions, spread over the log behind the first of them, or all where there are fewer."""
-    found, start = list[int](), after
+    found = list[int]()
+    start = after
     for left in range(wanted, 0, -1):
         rows = next(log.decisions_after(start, end, size=1), [])
         if not rows:

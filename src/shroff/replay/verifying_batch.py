@@ -45,7 +45,9 @@ class _VersionStretch:
     """A version, and the stretch that it decided."""
 
     def __init__(self, segment: Segment) -> None:
-        self.start, self.end, self.definitions = segment.start, segment.end, segment.definitions
+        self.start = segment.start
+        self.end = segment.end
+        self.definitions = segment.definitions
         self.writers = {event: DocumentWriter(event, self.definitions) for event in self.definitions.events.decided}
 
     @property
@@ -78,8 +80,11 @@ class _Proof:
     """A stretch of the log that some versions decided, in two passes: all events up to its end, then the answers."""
 
     def __init__(self, log: Log, versions: Sequence[_VersionStretch], result: Verification) -> None:
-        self._log, self._versions, self._result = log, versions, result
-        self._start, self._end = versions[0].start, versions[-1].end
+        self._log = log
+        self._versions = versions
+        self._result = result
+        self._start = versions[0].start
+        self._end = versions[-1].end
         self._rules = [rule for rule in versions[0].definitions.rules if not rule.computed.looks_since_flag]
         self._places: dict[str, list[Places]] = defaultdict(list)  # of each type's events; below 0: not decided now
         self._hits: list[tuple[int, str]] = []
