@@ -104,19 +104,25 @@ class Job(FrozenStruct):
 class JobError(RefusalError):
     """There is no job of this kind, or it is not available."""
 
-    status, code, title = 422, "bad-job", "This job is not available"
+    status = 422
+    code = "bad-job"
+    title = "This job is not available"
 
 
 class NoJobError(RefusalError):
     """There is no such job or schedule."""
 
-    status, code, title = 404, "no-job", "There is no such job or schedule"
+    status = 404
+    code = "no-job"
+    title = "There is no such job or schedule"
 
 
 class ParamsError(RefusalError):
     """A kind of job does not take these parameters: `path` is where, `words` what is wrong."""
 
-    status, code, title = 422, "bad-params", "Invalid job parameters"
+    status = 422
+    code = "bad-params"
+    title = "Invalid job parameters"
 
     def __init__(self, path: str, words: str) -> None:
         super().__init__(f"{path}: {words}")
@@ -126,7 +132,9 @@ class ParamsError(RefusalError):
 class JobBusyError(RefusalError):
     """A job of this kind already waits or runs; `url` and Location name it."""
 
-    status, code, title = 409, "job-busy", "A job of this kind is still running"
+    status = 409
+    code = "job-busy"
+    title = "A job of this kind is still running"
 
     def __init__(self, job: Job) -> None:
         super().__init__(f"a job {job.kind} is {job.state} already: {job.id}. Wait for it, or cancel it.")
