@@ -113,7 +113,8 @@ def check(
         found.problems += places.problems()
     rows = LakeReader(objects, state) if state.number and state.is_whole else log
     looked = check_documents(objects, state, rows, progress)
-    found.documents, found.documents_unchecked = looked.documents, looked.unchecked
+    found.documents = looked.documents
+    found.documents_unchecked = looked.unchecked
     found.bytes += looked.bytes
     found.problems += looked.problems
     return found
@@ -128,7 +129,9 @@ def _look_at(objects: RetriedObjects, file: File, places: _Places, found: LakeCh
     names = ["seq", *(["number"] if file.kind in {"flags", "hits"} else [])]
     table = pq.ParquetFile(arrow_reader(data)).read(names)
     seqs = table["seq"].to_numpy()
-    found.files, found.rows, found.bytes = found.files + 1, found.rows + len(seqs), found.bytes + len(data)
+    found.files = found.files + 1
+    found.rows = found.rows + len(seqs)
+    found.bytes = found.bytes + len(data)
     if (len(seqs), seqs[0], seqs[-1]) != (file.rows, file.first, file.last) or (np.diff(seqs) < 0).any():
         found.problems.append(f"{file.path}: its rows are not those that its manifest says")
     elif words := places.add(file.kind, seqs, table):

@@ -267,7 +267,8 @@ def rows_of(work: ReplayProcess, after: int, upto: int) -> Iterator[PartitionEve
 def _rows(work: ReplayProcess, fold: int, records: Sequence[Record]) -> Iterator[PartitionEvent]:
     decoded = [(record, work.decode(fold, record)) for record in records]
     known = [(record, event) for record, event in decoded if event is not None]
-    definitions, replay = work.definitions(fold), work.replay
+    definitions = work.definitions(fold)
+    replay = work.replay
     frames = frames_of([event for _, event in known], definitions.events, definitions.reference) if known else {}
     for number, stage in enumerate(replay.stages):
         if stage.version != fold:

@@ -58,7 +58,8 @@ def groups_of(state: LakeState, files_min: int, target_bytes: int, left: Collect
         for file in sorted(alike[key], key=lambda file: (file.first, file.path)):
             if size + file.bytes > target_bytes and group:
                 groups.append(group)
-                group, size = [], 0
+                group = []
+                size = 0
             group.append(file.path)
             size += file.bytes
         groups.append(group)

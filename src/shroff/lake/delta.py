@@ -68,7 +68,8 @@ def _head(objects: RetriedObjects, table: str, known: int) -> TableHead:
     if data is None:
         return TableHead()
     while (later := objects.get(commit_name(table, known + 1))) is not None:
-        known, data = known + 1, later
+        known = known + 1
+        data = later
     actions = [json.loads(line) for line in data.data.splitlines() if line]
     info: JsonObject = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
     if info.get("engineInfo") != _ENGINE:

@@ -98,9 +98,11 @@ class TableChange(Struct):
 
     def take(self, manifest: Manifest, added: Sequence[File], removed: Sequence[str]) -> None:
         """Add what a manifest changes in the table."""
-        self.number, self.at_ms = manifest.number, manifest.at_ms
+        self.number = manifest.number
+        self.at_ms = manifest.at_ms
         if isinstance(manifest.plan, Write):
-            self.upto, self.is_data = manifest.plan.upto, True
+            self.upto = manifest.plan.upto
+            self.is_data = True
         self.removed += [path for path in removed if self.added.pop(path, None) is None]
         self.added |= {file.path: file for file in added}
 
@@ -198,7 +200,9 @@ class _Manifests:
     """The finished manifests of a lake behind a number, each read once, when it is first asked for."""
 
     def __init__(self, objects: RetriedObjects, state: LakeState, since: int) -> None:
-        self._objects, self._state, self._since = objects, state, since
+        self._objects = objects
+        self._state = state
+        self._since = since
         self._read: dict[int, Manifest] = {}
 
     def behind(self, number: int) -> list[Manifest]:
@@ -252,7 +256,8 @@ def _change(state: LakeState, manifests: _Manifests, table: str, at: int | None)
         change.take(
             manifests.at(state.number), [file for file in state.files.values() if table_of(file.path) == table], ()
         )
-        change.upto, change.is_data = state.upto, True
+        change.upto = state.upto
+        change.is_data = True
         return change if change.added else None
     for manifest in manifests.behind(at):
         added = [file for file in manifest.added if table_of(file.path) == table]

@@ -67,7 +67,8 @@ def _records(file: File, table: pa.Table) -> list[Record]:
 
 
 def _decisions(file: File, table: pa.Table) -> list[DecisionRow]:
-    rows, type_ = _listed(table, "seq", "id", "outcome", "receipt", "document"), file.type
+    rows = _listed(table, "seq", "id", "outcome", "receipt", "document")
+    type_ = file.type
     return [DecisionRow(seq, type_, *rest) for seq, *rest in rows]
 
 
@@ -112,7 +113,8 @@ class LakeReader:
         self._take(read_state(self.objects, self.state))
 
     def _take(self, state: LakeState) -> None:
-        self.state, objects = state, self.objects
+        self.state = state
+        objects = self.objects
         if not state.number:
             raise NoLakeError(objects.address)
         if not state.is_whole:

@@ -131,7 +131,8 @@ def tables_of(span: SeqRange, versions: VersionsBySeq) -> Iterator[tuple[str, pa
 
 def empty_tables(definitions: Definitions) -> dict[str, pa.Table]:
     """Tables without rows by their folders, with the columns that files of these definitions have."""
-    none, found = SeqRange(0, 0), {}
+    none = SeqRange(0, 0)
+    found = {}
     for name, type_ in definitions.events.types.items():
         found[f"events/type={name}"] = _events(name, [], definitions)[1]
         if type_.is_decided:
@@ -149,7 +150,8 @@ def _by_day(folder: str, times: Ints, table: pa.Table) -> Iterator[tuple[str, pa
         return
     if (np.diff(days) < 0).any():
         order = np.argsort(days, kind="stable")
-        days, table = days[order], table.take(order)
+        days = days[order]
+        table = table.take(order)
     ends = [*(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
     for begin, end in zip([0, *ends], ends, strict=False):
         yield f"{folder}/date={_day(days[begin])}", table.slice(begin, end - begin)
@@ -268,7 +270,8 @@ def _decisions(
         return f"the decision at sequence number {rows[row].seq}"
 
     base = _base(rows, times, "id")
-    documents, fields = [decision_row.document for decision_row in rows], feature_fields(definitions, name)
+    documents = [decision_row.document for decision_row in rows]
+    fields = feature_fields(definitions, name)
     places = 0 if definitions is None else definitions.settings.money_places
     parts, features = document_columns(documents, fields, places, what)
     columns = base | {"outcome": _column(rows, "outcome")} | parts

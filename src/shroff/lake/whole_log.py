@@ -47,11 +47,13 @@ class WholeLog:
     """
 
     def __init__(self, store: Log, lake: Callable[[], AbstractContextManager[LakeReader]]) -> None:
-        self.store, self._open_lake = store, lake
+        self.store = store
+        self._open_lake = lake
         self._held = ExitStack()
         self._reader: LakeReader | None = None
         self._has_pruned = store.pruned_to() > 0
-        self.epoch, self.place = store.epoch, store.place
+        self.epoch = store.epoch
+        self.place = store.place
 
     def __getattr__(self, name: str) -> Any:
         """What no pruned place changes goes to the store as it is."""
@@ -78,7 +80,8 @@ class WholeLog:
                 return
         yield from self._rows(self.store.read, lambda lake: lake.records, after, upto, size)
 
-    labels_after, decisions_after = _both("labels"), _both("decisions")
+    labels_after = _both("labels")
+    decisions_after = _both("decisions")
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
         """The same records as text, a line each. Cost: of those in the lake as `read`."""

@@ -109,9 +109,12 @@ class LakeWriter:
         places_max: int = PLACES_MAX,
         publish: Callable[[LakeState], None] = publish_nothing,
     ) -> None:
-        self.objects, self._log, self._now_ms = objects, log, now_ms
+        self.objects = objects
+        self._log = log
+        self._now_ms = now_ms
         self._publish = publish
-        self._on_step, self._places_max = on_step, places_max
+        self._on_step = on_step
+        self._places_max = places_max
         self._known: LakeState | None = None
         self._versions: tuple[int, VersionsBySeq] = (-1, VersionsBySeq([]))
 
@@ -126,7 +129,9 @@ class LakeWriter:
         Raises: StateError where the lake is of another log, or has places that this log has lost; StorageError where
             records that it lacks are in another lake that is not there.
         """
-        started, found, end = time.monotonic(), LakeReport(), self._log.last_seq()
+        started = time.monotonic()
+        found = LakeReport()
+        end = self._log.last_seq()
         state = self.state()
         self._check_log(state, state.log, end)
         if state.planned is None:  # a plan that cannot be carried out would make an empty place look like a lake
@@ -146,7 +151,9 @@ class LakeWriter:
 
     def compact(self, *, files_min: int, target_bytes: int, grace_ms: int) -> Compaction:
         """Put small files together, and remove what no reader can want any more (see `lake_compaction`)."""
-        found, written, left = Compaction(), LakeReport(), frozenset[str]()
+        found = Compaction()
+        written = LakeReport()
+        left = frozenset[str]()
         state = self.state()
         self._publish(state)
         while True:
@@ -237,7 +244,8 @@ class LakeWriter:
 
     def _check_log(self, state: LakeState, known: str, upto: int) -> None:
         """Raises: StateError where the log is not the one that the lake is of, or has lost places."""
-        end, wanted = self._log.last_seq(), max(state.upto, upto)
+        end = self._log.last_seq()
+        wanted = max(state.upto, upto)
         if end < wanted:
             raise StateError(
                 f"{self.objects.address} has the log up to sequence number {wanted:,}, or plans to, but the log ends "
