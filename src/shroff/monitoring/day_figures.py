@@ -141,19 +141,22 @@ def _add_labels(
     known: list[TextDict] = [{} for _ in days]
     disputed: list[set[str]] = [set() for _ in days]
     friendly = {type_: definitions.friendly_reasons(type_) for type_ in definitions.events.types}
-    has_friendly, counted = any(friendly.values()), dict[str, VerdictInForce]()
+    has_friendly = any(friendly.values())
+    counted = dict[str, VerdictInForce]()
     for records in log.labels_after(max(0, min(after, log.last_seq() - LABELS_BACK))):
         for record in records:
             day = _day_of(starts_ms, record.time_ms)
             if day is None and not has_friendly:
                 continue
             label = from_json(record.body, type=_CountedLabel)
-            type_, changes = label.event.partition("/")[0], label.changes
+            type_ = label.event.partition("/")[0]
+            changes = label.changes
             if type_ not in friendly:
                 continue
             verdict = counted_verdict(label.verdict, label.reason, friendly[type_])
             if friendly[type_]:  # of the same verdict one may be friendly, another not
-                new, before = VerdictInForce(verdict, label.source, record.time_ms), counted.get(label.event)
+                new = VerdictInForce(verdict, label.source, record.time_ms)
+                before = counted.get(label.event)
                 if changes or (before is not None and new.takes_over(before)):
                     changes = changes or before is None or before.verdict != verdict
                     counted[label.event] = new

@@ -36,10 +36,12 @@ class ClockSteps(Struct):
         step_ms = 0 if self.base_ms is None else base_ms - self.base_ms
         self.base_ms = base_ms
         if abs(step_ms) > OFF_MS:
-            self.stepped_at_ms, self.by_ms = now_ms, step_ms
+            self.stepped_at_ms = now_ms
+            self.by_ms = step_ms
         if not 0 <= now_ms - self.stepped_at_ms < HOUR_MS:
             return ""
-        way, by = "ahead" if self.by_ms > 0 else "back", show_duration(abs(self.by_ms) // 1_000 * 1_000)
+        way = "ahead" if self.by_ms > 0 else "back"
+        by = show_duration(abs(self.by_ms) // 1_000 * 1_000)
         return f"it was set {way} by {by} at {time_text(self.stepped_at_ms)}"
 
 
@@ -72,7 +74,9 @@ def _shifted_words(log: Log, last_seq: int) -> str:
     """Return a message if the newest events arrived over some time, all equally long after or before their own time."""
     after = max(last_seq - NEWEST, log.pruned_to(), 0)
     batches = [(place, at_ms) for place, at_ms in log.ingested(after, last_seq) if at_ms is not None]
-    arrived, behind_ms, number = list[int](), list[int](), -1
+    arrived = list[int]()
+    behind_ms = list[int]()
+    number = -1
     for record in chain.from_iterable(log.read(after, last_seq)):
         while number + 1 < len(batches) and batches[number + 1][0] <= record.seq:
             number += 1
@@ -83,11 +87,13 @@ def _shifted_words(log: Log, last_seq: int) -> str:
         return ""
     behind_ms.sort()
     odd = len(behind_ms) * ODD // 100
-    low_ms, high_ms = behind_ms[odd], behind_ms[-1 - odd]
+    low_ms = behind_ms[odd]
+    high_ms = behind_ms[-1 - odd]
     shift_ms = min(low_ms, high_ms, key=abs)
     if abs(shift_ms) < SHIFTED_MS or high_ms - low_ms > SPREAD * abs(shift_ms):
         return ""
-    way, by = "after" if shift_ms > 0 else "before", show_duration(abs(shift_ms) // 1_000 * 1_000)
+    way = "after" if shift_ms > 0 else "before"
+    by = show_duration(abs(shift_ms) // 1_000 * 1_000)
     ahead = "ahead" if shift_ms > 0 else "behind"
     return (
         f"of the newest {many(len(behind_ms), 'event')} most arrived {by} {way} their time: it is {ahead}, or their "

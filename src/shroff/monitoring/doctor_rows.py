@@ -37,14 +37,17 @@ def read_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> RowsRead:
 
     Places that moved to the lake have its hashes. A small log is read as a whole.
     """
-    pruned, last = log.pruned_to(), log.last_seq()
+    pruned = log.pruned_to()
+    last = log.last_seq()
     words = log.damage(within_s)
     if words:
         return RowsRead(0, last - pruned, f"{log.place} is damaged: {' '.join(words.split())}")
     blocks = list(range(pruned, last, _BLOCK))[::-1]
-    newest, rest = blocks[:1], blocks[1:]
+    newest = blocks[:1]
+    rest = blocks[1:]
     Random(seed).shuffle(rest)  # noqa: S311 - of what is looked at
-    end_s, read = monotonic() + within_s, 0
+    end_s = monotonic() + within_s
+    read = 0
     for after in newest + rest:
         if read and monotonic() > end_s:
             break

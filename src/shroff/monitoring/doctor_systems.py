@@ -82,7 +82,8 @@ class _Answer(Generic[Given]):
     """Result of a call on a thread that is abandoned after the timeout."""
 
     def __init__(self, ask: Callable[[], Given]) -> None:
-        self._ask, self._given = ask, Future[Given]()
+        self._ask = ask
+        self._given = Future[Given]()
         Thread(target=self._run, name="asked", daemon=True).start()
 
     def within(self, until_s: float, limit_s: float, what: str) -> Given:
@@ -207,7 +208,8 @@ def delivered_sample(
     log: Log, sink: str, take: str, outcomes: Collection[str], now_ms: int, *, has_fields: bool = False
 ) -> DeliveredSample:
     """Draw rows that a sink has accepted, by the log. Cost: some milliseconds."""
-    through, pruned = through_of(sink, log.offsets(source_of(sink))) or 0, log.pruned_to()
+    through = through_of(sink, log.offsets(source_of(sink))) or 0
+    pruned = log.pruned_to()
     stuck = {(row.seq, row.number) for rows in all_stuck(log, sink) for row in rows}
 
     def read(after: int, upto: int) -> list[Outgoing]:
@@ -253,7 +255,8 @@ def lost_words(sink: KeepingSink, sample: DeliveredSample) -> tuple[bool, str]:
     Missing rows that are older than a day may have been removed on purpose, so they alone are no loss. Raises: as
     `send`.
     """
-    recent, older = sink.missing(sample.recent), sink.missing(sample.older)
+    recent = sink.missing(sample.recent)
+    older = sink.missing(sample.older)
     counts = [(len(recent), len(sample.recent), "last day"), (len(older), len(sample.older), "time before")]
     words = [f"{lost:,} of {many(rows, 'row')} drawn from the {when}" for lost, rows, when in counts if lost]
     is_lost = len(recent) > LOST_SHARE * len(sample.recent)

@@ -82,7 +82,8 @@ def drift_of(reference: Input, recent: Input) -> Drift:
         raise ValueError(f"{reference.name} cannot be compared: one of the samples has no rows")
     before, now, unseen, names = _counts(reference, recent)
     statistic, p_value = _by_category(before, now) if reference.kind == "category" else _by_number(reference, recent)
-    n, m = len(reference.values), len(recent.values)
+    n = len(reference.values)
+    m = len(recent.values)
     return Drift(
         reference.name,
         reference.kind,
@@ -109,8 +110,10 @@ def stability_index(before: Floats, now: Floats) -> float:
     0.4159
     """
     there = (before + now) > 0
-    first, second = np.maximum(before[there], FLOOR), np.maximum(now[there], FLOOR)
-    first, second = first / first.sum(), second / second.sum()
+    first = np.maximum(before[there], FLOOR)
+    second = np.maximum(now[there], FLOOR)
+    first = first / first.sum()
+    second = second / second.sum()
     return float(((second - first) * np.log(second / first)).sum())
 
 

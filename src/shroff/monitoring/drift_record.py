@@ -96,10 +96,12 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str, newest_m
     kept = msgspec.structs.fields(DriftFigure)
     figures = tuple(DriftFigure(*(getattr(drift, field.name) for field in kept)) for drift in report.found)
     moment = time_text(as_of_ms)
-    before, now = report.reference, report.recent
+    before = report.reference
+    now = report.recent
     rows = before.rows, now.rows
     look = DriftLook(looked_at, moment, report.model, *rows, LIMIT, figures, before.says, now.says)
-    standing, moved = record.open_alert(report.event), tuple(progress.name for progress in report.moved)
+    standing = record.open_alert(report.event)
+    moved = tuple(progress.name for progress in report.moved)
     alerts = tuple(alert for alert in record.alerts if alert is not standing)
     is_unclear = standing is not None and any(drift.name in standing.moved for drift in report.unclear)
     if moved and standing is not None:

@@ -130,15 +130,19 @@ def look_for_drift(
     scorer = _champion(definitions, event)
     stored = None if scorer is None else read(scorer.id, scorer.digest)
     given = build_set(definitions, _settings(definitions, event, scorer), source, as_of_ms, Way(reading=reading))
-    reference_ms, recent_ms = compared.reference_ms, compared.recent_ms
+    reference_ms = compared.reference_ms
+    recent_ms = compared.recent_ms
     if compared.to_newest and len(given.times_ms):
         as_of_ms = int(given.times_ms.max())
     recent_start_ms = as_of_ms - recent_ms
     start_ms, end_ms, about = _reference(stored, reference_ms, recent_start_ms)
-    trained_ms, remarks = end_ms, list[str]()
+    trained_ms = end_ms
+    remarks = list[str]()
     if reference_ms is None and len(given.times_ms) and not len(_between(given.times_ms, start_ms, end_ms)):
         remarks.append(f"The log has no events of {about}: the recent ones are compared with all before them.")
-        start_ms, end_ms, about = int(given.times_ms.min()), recent_start_ms, "all events before the recent ones"
+        start_ms = int(given.times_ms.min())
+        end_ms = recent_start_ms
+        about = "all events before the recent ones"
     before, now = (_between(given.times_ms, *ends) for ends in ((start_ms, end_ms), (recent_start_ms, as_of_ms)))
     reference = DriftPeriod(start_ms, end_ms, len(before), about)
     recent = DriftPeriod(recent_start_ms, as_of_ms, len(now), f"the last {show_duration(recent_ms)}")

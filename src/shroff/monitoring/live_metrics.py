@@ -134,17 +134,21 @@ class Pulse(Struct, eq=False):
     def follow(self, log: Log, definitions: Definitions) -> bool:
         """Read on; gives whether there is more to read at once."""
         types = definitions.events.types.items()
-        last, amounts = log.last_seq(), {name: field.name for name, type_ in types if (field := type_.amount_field)}
+        last = log.last_seq()
+        amounts = {name: field.name for name, type_ in types if (field := type_.amount_field)}
         self._rules_now = [rule.id for rule in definitions.rules]
-        before_ms, self._end_ms = self._end_ms, log.watermark_ms() or 0
+        before_ms = self._end_ms
+        self._end_ms = log.watermark_ms() or 0
         if not self._has_begun or last - self._to > LOOKED_BACK or self._end_ms < before_ms:  # it was set back
             self._begin(last)
         oldest_ms = self._end_ms - HELD_MS
-        start, self._to = self._to, min(last, self._to + BLOCK)
+        start = self._to
+        self._to = min(last, self._to + BLOCK)
         if start < self._to:
             self._newest.extendleft(self._counted(log, start, self._to, amounts)[0])
         if self._from > self._floor:
-            end, self._from = self._from, max(self._floor, self._from - BLOCK)
+            end = self._from
+            self._from = max(self._floor, self._from - BLOCK)
             older, newest_ms = self._counted(log, self._from, end, amounts)
             self._newest.extend(list(reversed(older))[: NEWEST - len(self._newest)])
             self._has_all = newest_ms is not None and newest_ms < oldest_ms
@@ -169,7 +173,9 @@ class Pulse(Struct, eq=False):
         self._minutes.clear()
         self._newest.clear()
         self._from = self._to = last
-        self._floor, self._has_begun, self._has_all = max(0, last - LOOKED_BACK), True, False
+        self._floor = max(0, last - LOOKED_BACK)
+        self._has_begun = True
+        self._has_all = False
 
     def _counted(self, log: Log, after: int, upto: int, amounts: TextMapping) -> tuple[Sequence[Stopped], int | None]:
         """Count places; gives those not approved, oldest first, and the time of the newest event."""
@@ -216,7 +222,10 @@ class Pulse(Struct, eq=False):
         start = end - length_ms // MINUTE_MS
         numbers = sorted(self._minutes)
         within = numbers[bisect_left(numbers, start) :]
-        came, outcomes, verdicts, money = 0, Counter[str](), Counter[str](), defaultdict[str, Decimal](Decimal)
+        came = 0
+        outcomes = Counter[str]()
+        verdicts = Counter[str]()
+        money = defaultdict[str, Decimal](Decimal)
         for number in within:
             minute = self._minutes[number]
             verdicts.update(minute.verdicts)
@@ -241,7 +250,8 @@ class Pulse(Struct, eq=False):
         )
 
     def _steps(self, start: int, end: int, size: int) -> list[PulseStep]:
-        decided, stopped = Counter[int](), Counter[int]()
+        decided = Counter[int]()
+        stopped = Counter[int]()
         for number in range(start, end):
             minute = self._minutes.get(number)
             if minute is not None:

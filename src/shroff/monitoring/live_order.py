@@ -73,7 +73,8 @@ def look_at_order(log: LogReader, definitions: Definitions, source: System | Non
 
     if source is None:
         return
-    newest_ms, behind_ms = None, list[int]()
+    newest_ms = None
+    behind_ms = list[int]()
     for record in chain.from_iterable(log.read(max(log.last_seq() - LOOKED_AT, log.pruned_to(), 0))):
         if record.kind == "event":
             newest_ms = max(record.time_ms, newest_ms or record.time_ms)
