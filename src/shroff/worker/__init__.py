@@ -1,1 +1,1 @@
-"""Whatever leads a log: ingest, inbox, request queue, standby."""
+"""Everything that leads a log: ingest, inbox, request queue, standby."""

@@ -30,7 +30,7 @@ UNPROCESSABLE = 422
 
 
 def answer_json(answer: Answer, **more: object) -> bytes:
-    """JSON of an answer; `more` is added to problem documents only, such as the line."""
+    """Encode an answer as JSON; `more`, such as the line number, is added to problem documents only."""
     if answer.document is not None:
         return answer.document
     if answer.kind in {REFUSED, UNTAKEN}:
@@ -39,7 +39,7 @@ def answer_json(answer: Answer, **more: object) -> bytes:
 
 
 def foreseen_json(body: bytes) -> bytes:
-    """JSON of a preview: the answer without a sequence number."""
+    """Encode a preview as JSON: the answer without a sequence number."""
     found = from_json(body, type=dict[str, msgspec.Raw])
     if "seq" in found:
         found["seq"] = msgspec.Raw(b"null")
@@ -47,7 +47,7 @@ def foreseen_json(body: bytes) -> bytes:
 
 
 def problem_of(answer: Answer) -> JsonObject:
-    """The problem document (RFC 9457) of a submission that was not taken."""
+    """Return the problem document (RFC 9457) of a submission that was not accepted."""
     if answer.kind == UNTAKEN:
         unnamed = 'no event type accepts this line; name its type, or write {"EVENT": {…}}'
         named = f"skipped: 'when' of {answer.type} in events.yaml is not true for this line"
@@ -64,12 +64,12 @@ def problem_of(answer: Answer) -> JsonObject:
 
 
 def is_lacking(kinds: Counter[str]) -> bool:
-    """Whether one of some answers is a refusal, or none of the lines was taken."""
+    """Return whether an answer is a refusal, or no event type accepted any line."""
     return kinds[REFUSED] > 0 or 0 < kinds.total() == kinds[UNTAKEN]
 
 
 def answer_value(answer: Answer, line: int) -> Decision | Undecided | Refusal:
-    """The same as a value. `line` is which one it was, counted from 1."""
+    """Return the answer as a value. `line` is its number in the input, counted from 1."""
     if answer.document is not None:
         return stored(answer.document, kind_of(answer.document), f"the decision at sequence number {answer.seq}")
     if answer.kind in {REFUSED, UNTAKEN}:
@@ -78,19 +78,19 @@ def answer_value(answer: Answer, line: int) -> Decision | Undecided | Refusal:
 
 
 class ArrowStream(Protocol):
-    """A data frame or table that gives an Arrow stream: of pandas (2.2 or newer), Polars, Arrow."""
+    """A data frame or table that exports an Arrow stream: of pandas (2.2 or newer), Polars, Arrow."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Give the stream, by the Arrow PyCapsule interface."""
+        """Export the stream, by the Arrow PyCapsule interface."""
 
 
-Events: TypeAlias = Iterable[JsonMapping] | ArrowStream  # of a program
+Events: TypeAlias = Iterable[JsonMapping] | ArrowStream  # events that a Python program passes
 
 
 def table_of(events: object) -> pa.Table | None:
-    """A data frame of pandas or Polars as an Arrow table; None for what is no frame.
+    """Return a data frame of pandas or Polars as an Arrow table; None for rows.
 
-    Raises: UsageError for a frame that Arrow cannot read, and for what is neither a frame nor rows.
+    Raises: UsageError for a frame that Arrow cannot read, and for a value that is neither a frame nor rows.
     """
     if not hasattr(events, "__arrow_c_stream__"):
         if not isinstance(events, Iterable) or isinstance(events, str | bytes | Mapping) or hasattr(events, "collect"):
@@ -106,19 +106,18 @@ def table_of(events: object) -> pa.Table | None:
 
 
 def rows_of(events: Any) -> Iterable[Any]:
-    """The rows of a data frame; of what is none, its items."""
+    """Return the rows of a data frame, or the items of any other iterable."""
     table = table_of(events)
     return events if table is None else (row for batch in table.to_batches() for row in batch.to_pylist())
 
 
 def json_lines(events: Events, *, is_strict: bool = False) -> Iterator[bytes]:
-    """Events as lines of JSON, one at a time. Data frames are better read by their columns: `table_of`.
+    """Encode events as JSON lines, one at a time. Data frames are read faster by column: `table_of`.
 
-    Floats are written by their shortest decimal, moments as RFC 3339, those without a zone in UTC, durations as
-    seconds; numbers, moments and durations of numpy and pandas too. An event with a value that JSON cannot say is a
-    line that is refused.
+    Floats get their shortest decimal form, times RFC 3339 (UTC if they have no zone), durations seconds; numpy and
+    pandas values likewise. An event with a value that JSON cannot express becomes a line that will be refused.
 
-    Raises: UsageError for what is no mapping; with `is_strict` also for a value that JSON cannot say.
+    Raises: UsageError for an event that is no mapping; with `is_strict` also for a value that JSON cannot express.
     """
     for number, event in enumerate(rows_of(events), start=1):
         if not isinstance(event, Mapping):
@@ -133,9 +132,9 @@ def json_lines(events: Events, *, is_strict: bool = False) -> Iterator[bytes]:
 
 
 def _sayable(value: Any) -> object:
-    """The value, where the encoder says what it is: it would write bytes in base 64 and an infinite number as null.
+    """Return the value in a form that the encoder writes faithfully; NaT becomes None.
 
-    Raises: TypeError, ValueError for those; a float that is no number stands for a missing value, as pandas has it.
+    Raises: TypeError for bytes, ValueError for infinity: the encoder would write base64 and null.
     """
     if type(value) is str:
         return value
@@ -147,7 +146,7 @@ def _sayable(value: Any) -> object:
         raise TypeError(f"{type(value).__name__} cannot be a value of a field; pass text")
     if isinstance(value, float) and math.isinf(value):
         raise ValueError(f"{value} is not a value of a field")
-    if isinstance(value, datetime | timedelta) and value != value:  # noqa: PLR0124 (that is pandas' missing moment)
+    if isinstance(value, datetime | timedelta) and value != value:  # noqa: PLR0124 (pandas' NaT)
         return None
     if isinstance(value, datetime) and value.tzinfo is None:
         return value.replace(tzinfo=UTC)
@@ -157,14 +156,14 @@ def _sayable(value: Any) -> object:
 
 
 def _plain(value: Any) -> object:
-    """A value that JSON knows for one of a library: a numpy scalar has `item`, a moment of pandas `isoformat`."""
+    """Convert a library's value: a numpy scalar has `item`, a pandas timestamp `isoformat`."""
     kind = value.dtype.kind if hasattr(value, "dtype") else ""
-    if kind in {"M", "m"}:  # whose `item` is a number where its unit is below a microsecond
+    if kind in {"M", "m"}:  # `item` returns a number if the unit is below a microsecond
         return _sayable(value.astype(f"{value.dtype.str[:3]}[us]").item())
     for way in ("isoformat", "item"):
         if hasattr(value, way):
             return _sayable(getattr(value, way)())
-    if type(value).__name__ == "NAType":  # of pandas, whose missing number, text or truth this is
+    if type(value).__name__ == "NAType":  # pandas' missing number, text or truth value
         return None
     raise TypeError(f"a {type(value).__name__} is not a value of a field")
 
@@ -174,7 +173,7 @@ _ROWS = "Give a list of them, or a data frame of pandas, Polars or Arrow."
 
 
 def in_groups(submissions: Iterable[Submission], has_more: Callable[[], bool]) -> Iterator[list[Submission]]:
-    """The submissions in groups, each as large as it may be without waiting for input that is not there yet."""
+    """Yield submissions in groups of up to `GROUP_MAX` that never wait for input that has not arrived yet."""
     group: list[Submission] = []
     for submission in submissions:
         group.append(submission)

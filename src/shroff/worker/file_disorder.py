@@ -1,6 +1,6 @@
-"""First look at files, before any of their lines is taken: what would go wrong with them as a whole, or by one row.
+"""Check the first lines of files before any line is ingested, for problems of a whole file or of one row.
 
-`ingest` stops at what is found here, and `check --with` shows it.
+`ingest` stops at a problem; `check --with` shows it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from shroff.log.writer import LogEnd
 
 PROBED_LINES = 10_000
 LATE_SHARE_MAX = 0.01
-LATE_SHARE_SURE = 0.1  # of a file of a source, which stops nothing for a few of its lines
-SECONDS = range(10**8, 10**11)  # since 1970, of 1973 to 5138; as milliseconds of 1970 to 1973
+LATE_SHARE_SURE = 0.1  # for a file of a source, which a few late lines do not stop
+SECONDS = range(10**8, 10**11)  # as seconds since 1970: years 1973 to 5138; as milliseconds: 1970 to 1973
 
 
 _DECIMAL = re.compile(r"found \D{0,12}(\d{9,11})(\.\d+)?'?$")
 
 
 class Obstacle(NamedTuple):
-    """Why a file should not be taken as it is, and what to do. `is_order`: its order is the reason."""
+    """Why a file should not be ingested as it is, and what to do. `is_order`: the order of its lines is the reason."""
 
     words: str
     cure: str
@@ -37,15 +37,15 @@ class Obstacle(NamedTuple):
 
     @property
     def so(self) -> str:
-        """What would come of it."""
+        """The consequence, as a clause of a message."""
         return ", so they would be refused as too late" if self.is_order else ""
 
 
 class FirstLook(Struct, eq=False):
-    """Looks at the first lines of files that are taken one behind the other.
+    """Checks the first lines of files that are read one after the other.
 
     Args:
-        late_min: So many lines that are too late are no obstacle but where they are a large share.
+        late_min: Fewer late lines than this stop a file only if they are more than a tenth of its first lines.
     """
 
     _end: LogEnd
@@ -55,7 +55,7 @@ class FirstLook(Struct, eq=False):
     _seen: set[tuple[str, str]] = set()
 
     def at(self, first: Sequence[Submission], source: str) -> list[Obstacle]:
-        """Problem of a file, by its first lines; lines that `marked` rejected do not count."""
+        """Return the problems of a file by its first lines. Lines that were refused for another reason do not count."""
         end = self._end
         settings = self._end.definitions.settings
         until_ms = latest_ms(settings, end.now_ms)
@@ -90,7 +90,7 @@ class FirstLook(Struct, eq=False):
         return late > LATE_SHARE_MAX * lines and (late >= self.late_min or late > LATE_SHARE_SURE * lines)
 
     def _in_seconds(self, first: Sequence[Submission], source: str) -> Iterator[Obstacle]:
-        """Whether times are seconds, that are read as milliseconds; or refused, with decimals."""
+        """Detect times in seconds, which would be read as milliseconds, or refused if they have decimals."""
         types = self._end.definitions.events.types
         numbers = [
             (types[item.type], number)
@@ -118,7 +118,7 @@ class FirstLook(Struct, eq=False):
 
 
 def _seconds(submission: Submission, field: str) -> str:
-    """The time of a line where it may be seconds since 1970, as a number; else nothing."""
+    """Return the time of a line as a number if it may be seconds since 1970; else an empty text."""
     if submission.event is not None:
         number = str(submission.event.time_ms)
         return number if submission.event.time_ms in SECONDS and number.encode() in submission.raw() else ""
@@ -130,7 +130,7 @@ WATERMARK_CURE = "It lies beyond the clock: 'shroff watermark' sets the watermar
 
 
 def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], InRuns[Submission]]:
-    """The first lines of a file, and all of them; an error in the first is raised at its position."""
+    """Return the first lines of a file, and all of its lines; an error among the first is raised at its position."""
     runs = in_runs(lines).runs
     begun = list[Sequence[Submission]]()
     try:
@@ -142,7 +142,7 @@ def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], InRuns[S
 
 
 def _raised(error: Exception) -> Iterator[NoReturn]:
-    """An iterator that has nothing but this error."""
+    """Return an iterator that raises this error."""
     yield from ()
     raise error
 
@@ -150,9 +150,9 @@ def _raised(error: Exception) -> Iterator[NoReturn]:
 def _late(
     events: Iterable[Event], watermark_ms: int | None, lateness_ms: int, seen: set[tuple[str, str]]
 ) -> list[Event]:
-    """The events that are too late behind those before them, and behind a watermark; not those that were `seen`.
+    """Return the events that are too late after those before them or after a watermark; add all others to `seen`.
 
-    The others are seen then.
+    Events already in `seen` are skipped.
     """
     late: list[Event] = []
     for event in events:

@@ -1,4 +1,4 @@
-"""Order of the lines of several files: one file after the other, or all by time; labels between events."""
+"""Order of the lines of several files: one file after the other, or all by time, with labels between the events."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ __all__ = [
     "with_labels",
 ]
 
-LATE_LINES_MIN = 20  # of a file that comes by itself: a few that are late stop nothing, but a large share does
+LATE_LINES_MIN = 20  # of a file from a source: a few late lines stop nothing, but a large share does
 Input = tuple[str, Iterable[Submission]]  # a file's name and what is read from it
 
 
 def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> Iterator[Submission]:
-    """Merge label rows in by `known_at`, or their arrival: before the first event at or after it, the rest at the end.
+    """Merge labels into events by `known_at` or arrival: each before the first event at or after it, the rest at the
+    end.
 
     Memory: as `in_order_of_time`, which sorts the labels.
     """
@@ -46,7 +47,7 @@ def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> I
 def _runs_with_labels(
     runs: Iterable[Sequence[Submission]], known: Iterator[Submission]
 ) -> Iterator[Sequence[Submission]]:
-    """The same run by run. Of columns no event is made."""
+    """Merge labels run by run, without creating events from columns."""
     following = next(known, None)
     for run in runs:
         if isinstance(run, EventRun):
@@ -68,7 +69,7 @@ def _runs_with_labels(
             labels.append(following)
             try:
                 following = next(known, None)
-            except Exception:  # what was read before it is kept
+            except Exception:  # lines read before the error are kept
                 yield [*list(run)[: before[0]], *labels]
                 raise
         if labels and isinstance(run, EventRun):
@@ -91,20 +92,21 @@ def arranged(
     overlaps: Overlaps | None = None,
     late_min: int = 1,
 ) -> Iterator[Submission]:
-    """Submissions of several files, after a first look at each: one file after the other, or merged by time.
+    """Yield the submissions of several files after checking each: one file after the other, or merged by time.
 
     A row with an implausible time is refused (`log.implausible_times.refuse_implausible`).
 
     Args:
-        order: `time` merges. `file`: their order was asked for, so disorder is no error, and no time is implausible.
-        warn: Called with a file in disorder, where that is no error.
-        overlaps: Takes note of files whose times overlap.
-        late_min: So many late lines stop a file, however small a share they are (see `file_disorder.FirstLook`).
+        order: `time` merges. `file` states that the order is intended: disorder is no error, no time is implausible.
+        warn: Called with a file in disorder if that is no error.
+        overlaps: Counts events of files whose times overlap.
+        late_min: As for `file_disorder.FirstLook`.
 
-    Raises: UsageError where more than one percent of the first 10,000 lines of a file would be refused as too late, or
-        its times are seconds. What the log has already, or a line before it, does not count: it is a duplicate,
-        however old. Nothing of any file was given then.
-    Memory: the first 10,000 lines of each file. So what the rest of one file makes too late in the next is not seen.
+    Raises: UsageError if more than one percent of the first 10,000 lines of a file would be refused as too late, or
+        its times are seconds. Lines already in the log or before in the file do not count: they are duplicates. No
+        line was returned by then.
+    Memory: the first 10,000 lines of each file. Lateness that later lines of one file cause in the next is not
+        detected.
     """
     end = writer.end()
     if order != "file":
@@ -127,11 +129,10 @@ def arranged(
 
 
 class Overlaps(Struct, eq=False):
-    """Events of files that happened before the newest one of the files before theirs, and came after it.
+    """Counts events of a file that are older than the newest event of the files before it.
 
-    `begun` is called with each file, `noted` goes around the submissions of all, `count` is called with their answers
-    in order.
-    What the log has already does not count.
+    Call `begun` for each file, pass the submissions of all files through `noted`, and call `count` with their answers
+    in order. Duplicates of the log do not count.
     """
 
     _source: str = ""
@@ -139,12 +140,12 @@ class Overlaps(Struct, eq=False):
     _newest_ms: int = EARLIEST
     _answered: int = 0
     _given: int = 0
-    # Those that are not answered yet: which one of all, and its file.
+    # Unanswered late events: index among all submissions, and file.
     _behind: deque[tuple[int, str]] = field(default_factory=deque)
     by_file: Counter[str] = field(default_factory=Counter)
 
     def begun(self, source: str, submissions: InRuns[Submission]) -> InRuns[Submission]:
-        """The submissions of a file; it begins when the first one is asked for."""
+        """Return the submissions of a file; its counting starts when the first one is read."""
 
         def runs() -> Iterator[Sequence[Submission]]:
             self._source = source
@@ -154,11 +155,11 @@ class Overlaps(Struct, eq=False):
         return InRuns(runs())
 
     def noted(self, submissions: Iterable[Submission]) -> Iterator[Submission]:
-        """The same submissions."""
+        """Return the same submissions, noting late events as they pass."""
         return InRuns(map(self._noted_run, in_runs(submissions).runs))
 
     def _noted_run(self, run: Sequence[Submission]) -> Sequence[Submission]:
-        """The same run. Of columns no event is made where none is behind."""
+        """Note the late events of a run. No event is created from columns if none is late."""
         times = dated_events(run)[1] if isinstance(run, EventRun) else None
         if times is not None and times.min(initial=self._before_ms) >= self._before_ms:
             self._newest_ms = int(times.max(initial=self._newest_ms))
@@ -178,7 +179,7 @@ class Overlaps(Struct, eq=False):
         self._given += 1
 
     def count(self, answers: Sequence[Answer]) -> None:
-        """Count those that came into the log."""
+        """Count the noted events that were appended to the log."""
         begin = self._answered
         self._answered = self._answered + len(answers)
         while self._behind and self._behind[0][0] < self._answered:
@@ -186,7 +187,7 @@ class Overlaps(Struct, eq=False):
             self.by_file[source] += answers[number - begin].kind in {DECIDED, TAKEN}
 
     def warnings(self) -> list[str]:
-        """One warning for all files with such events."""
+        """Return one warning for all files with such events."""
         found = [f"{count:,} of {source}" for source, count in self.by_file.items() if count]
         text = (
             f"Events happened before the newest one of the files before theirs: {', '.join(found)}. Files are read one "

@@ -1,6 +1,6 @@
-"""Input that a process hands to the one that writes the log, by its inbox: lines that validation let in or refused.
+"""Input handed to the active writer through its inbox: lines that were validated or refused by another process.
 
-What is checked and hashed stays so: the writer reads typed events and labels, and never what a sender wrote.
+The writer receives typed events and labels with fields hashed, never the sender's raw values.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _NONE: Final[Mapping[str, EventType]] = MappingProxyType({})
 
 
 class HandedLine(msgspec.Struct, omit_defaults=True):
-    """A line as the process that asks validated it, or as it refused it.
+    """A line as the requesting process validated or refused it.
 
-    `event` is the canonical body of an event of the type; with a refusal, of one that is refused only if it is new.
+    `event` is the canonical body of an event; with a refusal, of an event that is refused only if it is new.
     """
 
     source: str
@@ -45,11 +45,12 @@ class HandedLine(msgspec.Struct, omit_defaults=True):
 
 
 class HandedLines(msgspec.Struct):
-    """The next lines of a source, with how far it is read with them.
+    """The next lines of a source, with the offset after them.
 
     Args:
-        before: What the log must have for this part now; else somebody else read on, and nothing is done.
-        is_first: Whether to refuse them all where too many are too late.
+        before: The offset that the log must have for this partition; otherwise another process read on, and the
+            request does nothing.
+        is_first: Whether to refuse all lines if too many of them are too late.
     """
 
     given: list[HandedLine]
@@ -64,7 +65,7 @@ class HandedLines(msgspec.Struct):
 def given(
     submissions: Iterable[Submission], money_places: int, types: Mapping[str, EventType] = _NONE
 ) -> list[HandedLine]:
-    """Submissions as a request has them; the types are those of the project that validated them."""
+    """Convert submissions for a request. `types` are those of the project that validated them."""
     codecs = {name: Codec(type_) for name, type_ in types.items()}
     return [_given(submission, money_places, codecs) for submission in submissions]
 
@@ -87,9 +88,9 @@ def _given(submission: Submission, money_places: int, codecs: Mapping[str, Codec
 
 
 def submissions(asked: Sequence[HandedLine], definitions: Definitions) -> list[Submission]:
-    """Submissions of a request, for the active version: it may lack a type, or have other fields or places of money.
+    """Convert a request's lines to submissions of the active version, whose types, fields or decimals may differ.
 
-    Raises: ValueError where it is nothing that `given` gave.
+    Raises: ValueError for content that `given` did not create.
     """
     types = definitions.events.types
     codecs = {name: Codec(types[name]) for name in {line.type for line in asked} & types.keys()}

@@ -1,9 +1,8 @@
 """Inbox: requests to the active writer, between two batches; long because requests and replies are one protocol.
 
-One way for all: whoever wants a single record written puts a request into the inbox, and
-the process that holds the log takes it from there. The reply is committed in the transaction of what
-it tells of, so a request is carried out once, whoever is killed and when (see
-docs/decisions/0010).
+A process that needs a single record written puts a request into the inbox, and the process that holds the log
+takes it from there. The reply is committed in the transaction of the request's effects, so a request runs exactly
+once, whichever process is killed and when (docs/decisions/0010).
 """
 
 from __future__ import annotations
@@ -56,15 +55,15 @@ ERASE = "erase"
 PRUNE = "prune"
 ROWS_MAX = 1_000  # labels in one request
 PATIENCE_S = 60.0
-QUIET_S = 1.0  # that a wait may last before somebody is told
+QUIET_S = 1.0  # how long a wait may last before it is reported
 LEFT = "The request is queued for the active writer; do not repeat it"
 PAGE = 500  # entries of quarantine that are retried between two batches
-_LOOK_S = 0.05  # how often an idle process looks into its inbox
-_TURN_S = 0.5  # how often one that waits for a reply tries to have the log itself
+_LOOK_S = 0.05  # how often an idle process checks its inbox
+_TURN_S = 0.5  # how often a process that waits for a reply tries to open the log itself
 
 
 class _Retry(msgspec.Struct):
-    """Entries of quarantine, all without numbers, and the headers of the CSV files that they came from."""
+    """Entries of quarantine (all, if there are no numbers), and the headers of their CSV files."""
 
     numbers: list[int]
     headers: dict[str, CsvHeader]
@@ -72,7 +71,7 @@ class _Retry(msgspec.Struct):
 
 
 class _Saved(msgspec.Struct):
-    """A snapshot that the writer saved, or in words why it cannot be written."""
+    """A snapshot that the writer saved, or the reason why it could not be written."""
 
     file: str = ""
     seq: int = 0
@@ -89,7 +88,7 @@ class _Drop(msgspec.Struct):
 
 
 class _LineResults(msgspec.Struct):
-    """Results of lines, and the labels that had waited for one of them (see `Prepared.met`)."""
+    """Results of lines, and of pending labels that one of them matched (see `Prepared.met`)."""
 
     answers: list[Answer]
     met: dict[str, int]
@@ -102,21 +101,21 @@ class _Replied(msgspec.Struct):
     refusal: str = ""
 
 
-# ---- what is asked
+# ---- requests
 
 
 def labels_request(submissions: Iterable[Submission], money_places: int) -> bytes:
-    """The body of a request to take labels in."""
+    """Encode a request to append labels."""
     return to_json(forwarded_input.given(submissions, money_places))
 
 
 def retry_request(numbers: Sequence[int], headers: Mapping[str, CsvHeader], files: list[str] | None = None) -> bytes:
-    """The body of a request to bring entries of quarantine back in; files become active before, None: all."""
+    """Encode a request to retry entries of quarantine after activating files; None activates all."""
     return to_json(_Retry(list(numbers), dict(headers), files))
 
 
 def drop_request(numbers: Sequence[int], *, is_all: bool = False) -> bytes:
-    """The body of a request to remove entries from quarantine; with `is_all` these are all that there were."""
+    """Encode a request to remove entries from quarantine; `is_all`: missing entries are ignored."""
     return to_json(_Drop(list(numbers), is_all))
 
 
@@ -127,17 +126,17 @@ def ask(
     waits: Tell,
     lasts: Tell = unheard,
 ) -> msgspec.Raw:
-    """Have a request processed, and give its result.
+    """Run a request, here or in the active writer, and return its result.
 
     Args:
-        put: Puts it into the inbox, where another process writes, and gives its number.
-        alone: Takes the log for this process and carries out the request of this number, or this one; gives the
-            reply. Raises LogBusyError where another process writes.
-        waits: Told in words, once, what holds if nobody waits for the reply any longer.
-        lasts: Told in words, once, for whom this waits, where that lasts longer than a second.
+        put: Puts the request into the inbox if another process writes, and returns its number.
+        alone: Opens the log for writing, runs the request of this number (None: the caller's own), and returns the
+            reply. Raises LogBusyError if another process writes.
+        waits: Called once, when the request is queued, with the message to show if the caller stops waiting.
+        lasts: Called once, after a second of waiting, with the process that it waits for.
 
-    Raises: UsageError where it was refused; LogBusyError where the process that writes does not come to it in time;
-        StorageError where the disk fails. Where the request waits then, each says so.
+    Raises: UsageError if the request was refused; LogBusyError if the active writer does not run it within 60 s;
+        StorageError if the disk fails. The message says if the request stays queued.
     """
     number: int | None = None
     began = time.monotonic()
@@ -173,7 +172,7 @@ def _impatient(by: str, *, is_asked: bool) -> LogBusyError:
 
 @contextmanager
 def staying() -> Iterator[None]:
-    """Say of a failure of the disk behind a request that the request waits: it is carried out once there is room."""
+    """Add to a disk error that the request stays queued: it runs once there is space."""
     try:
         yield
     except StorageError as error:
@@ -181,7 +180,7 @@ def staying() -> Iterator[None]:
 
 
 def _awaited(log: Log, number: int) -> bytes | None:
-    """The reply to a request, if it comes before it is time to try for the log."""
+    """Return the reply to a request if it comes within `_TURN_S`."""
     end = time.monotonic() + _TURN_S
     while (reply := log.reply_to(number)) is None and time.monotonic() < end:
         time.sleep(0.02)
@@ -189,26 +188,26 @@ def _awaited(log: Log, number: int) -> bytes | None:
 
 
 def result_of(reply: bytes) -> msgspec.Raw:
-    """Result of a request, by its reply. Raises: UsageError where it was refused."""
+    """Decode a reply. Raises: UsageError if the request was refused."""
     found = from_json(reply, type=_Replied)
     if found.refusal:
         raise UsageError(found.refusal)
     return found.result
 
 
-# ---- what is answered
+# ---- replies
 
 
 class InboxServer(Struct, eq=False):
-    """Processes the requests in a log's inbox, for the active writer.
+    """Runs the requests in a log's inbox, for the active writer.
 
     Args:
-        intake: Makes what reads refused input again, for a version.
-        load: Gives the project's definitions as files of these names have them now, the others as they are active;
-            for None as all have them. Raises DefinitionError.
-        opened: Opens the log to read, beside the writer.
-        decoder: Makes what reads refused messages of the live source (see `quarantine_retry.retry`).
-        took_up: Told that the files are in force; gives what the log keeps of that beside the version.
+        intake: Creates the validator of a version, for retries.
+        load: Returns the project's definitions with these files as they are now and all others as active; None loads
+            all files. Raises DefinitionError.
+        opened: Opens the log for reading, beside the writer.
+        decoder: Creates the decoder of the live source's messages (see `quarantine_retry.retry`).
+        took_up: Called when the files became active; returns offsets to commit with that.
     """
 
     _log: Log
@@ -218,21 +217,21 @@ class InboxServer(Struct, eq=False):
     _opened: Callable[[], Log]
     _decoder: Decoders = lambda: None
     _took_up: Callable[[], Sequence[Offset]] = tuple
-    count: Callable[[Prepared], object] = unheard  # told of what requests brought, once it is durable
+    count: Callable[[Prepared], object] = unheard  # called with each durable batch of a request
     _adoption: Adoption | None = None
-    # A request, the entries that are left of it, and results.
+    # A request's number, its remaining entries, and results so far.
     _retrying: tuple[int, list[int], list[Retried]] = field(default_factory=lambda: (0, [], []))
     _turn: Lock = field(default_factory=Lock)
     _error: Exception | None = None
 
     def has_requests(self) -> bool:
-        """Whether requests wait. Not during a commit. Cost: 10 µs if there are none."""
+        """Return whether requests are pending. Not during a commit. Cost: 10 µs if there are none."""
         return bool(self._log.asked(limit=1))
 
     def serve(self) -> None:
-        """Process the waiting requests in order; call it between batches.
+        """Run the pending requests in order; call it between batches.
 
-        Where one is not done yet, all behind it wait, but labels.
+        While a request cannot finish, those after it wait, except labels.
         """
         labels: list[InboxRequest] = []
         is_waiting = False
@@ -246,13 +245,13 @@ class InboxServer(Struct, eq=False):
         self._take_labels(labels)
 
     def refuse_next(self, words: str) -> None:
-        """Refuse the request that waits longest, at which this program fails; there must be one."""
+        """Refuse the oldest request, which raised an unexpected error. There must be one."""
         self._refuse(self._log.asked(limit=1)[0], words)
 
     def replied(self, number: int) -> bytes:
-        """Process waiting requests up to one of this process; gives its reply.
+        """Run pending requests up to one of this process, and return its reply.
 
-        Raises: StateError where the log knows nothing of this request.
+        Raises: StateError if the log does not know the request.
         """
         while (reply := self._log.reply_to(number)) is None:
             waiting = [request.number for request in self._log.asked()]
@@ -268,7 +267,7 @@ class InboxServer(Struct, eq=False):
 
     @contextmanager
     def attended(self) -> Iterator[None]:
-        """Look into the inbox on a thread of its own, while the caller waits for input outside of `turn`."""
+        """Serve the inbox from a thread of its own while the caller waits for input outside of `turn`."""
         stop = Event()
 
         def look() -> None:
@@ -276,7 +275,7 @@ class InboxServer(Struct, eq=False):
                 with self._turn:
                     try:
                         self.serve()
-                    except Exception as error:  # noqa: BLE001 - it is raised in the next `turn`
+                    except Exception as error:  # noqa: BLE001 - raised in the next `turn`
                         self._error = error
 
         thread = Thread(target=look, name="inbox", daemon=True)
@@ -289,21 +288,21 @@ class InboxServer(Struct, eq=False):
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """The log and its writer for the caller alone. Raises: what went wrong while the inbox was looked into."""
+        """Hold the log and its writer exclusively. Raises: the error of serving the inbox meanwhile."""
         with self._turn:
             if self._error is not None:
                 raise self._error
             yield
 
     def close(self) -> None:
-        """Give up a version that is being prepared; its request waits for the next process."""
+        """Give up a version that is being prepared; its request stays pending for the next process."""
         if self._adoption is not None:
             self._adoption.stop()
 
     # ---- labels
 
     def _take_labels(self, requests: Sequence[InboxRequest]) -> None:
-        """Take the labels of many requests in as few batches as may be."""
+        """Append the labels of many requests in as few batches as possible."""
         group: list[tuple[int, list[Submission]]] = []
         rows = 0
         for request in requests:
@@ -331,10 +330,10 @@ class InboxServer(Struct, eq=False):
         self._writer.commit(prepared)
         self.count(prepared)
 
-    # ---- all else
+    # ---- all other requests
 
     def _is_done(self, request: InboxRequest) -> bool:
-        """Carry a request out; False where it waits for a version that is being prepared, or is not done yet."""
+        """Run a request; return False if it needs another call, or a version that is still being prepared."""
         try:
             if request.kind in BY_THE_LOG:
                 carry_out(self._log, request)
@@ -373,12 +372,12 @@ class InboxServer(Struct, eq=False):
     def _saved(self) -> _Saved:
         try:
             saved = self._writer.snapshot()
-        except StorageError as error:  # which harms nothing else
+        except StorageError as error:  # a failed snapshot harms nothing else
             return _Saved(failure=str(error))
         return _Saved(str(saved.file), saved.seq, saved.bytes, saved.seconds)
 
     def _take(self, request: InboxRequest, asked: forwarded_input.HandedLines) -> None:
-        """Take lines of a file, and how far it is read with them, in one batch; nothing where somebody else read on."""
+        """Append lines of a file and its new offset in one batch; do nothing if another process read on."""
         if self._log.offset(asked.source, asked.part) != asked.before:
             self._log.append(Batch(replies=[_reply(request.number, None)]))
             return
@@ -392,7 +391,10 @@ class InboxServer(Struct, eq=False):
         self.count(prepared)
 
     def _is_retried(self, request: InboxRequest, asked: _Retry) -> bool:
-        """Retry a page of entries; whether there are no more. A process that begins anew finds those that are left."""
+        """Retry a page of entries; return whether it was the last.
+
+        After a restart, entries already retried are gone.
+        """
         number, left, tried = self._retrying
         if number != request.number:
             left = sorted(set(asked.numbers)) or self._log.refused_numbers()
@@ -409,14 +411,15 @@ class InboxServer(Struct, eq=False):
         return not left
 
     def adopts(self, load: Callable[[], Definitions]) -> bool:
-        """Activate a version, such as the project's files; False while it is being prepared.
+        """Activate a version, such as the project's files; return False while it is being prepared.
 
-        Between two batches, none being open.
+        Call it between two batches.
 
         Args:
-            load: Gives the version, where none is being prepared yet.
+            load: Returns the version; called only if none is being prepared.
 
-        Raises: UsageError where that takes a new start; DefinitionError where they have mistakes or do not fit the log.
+        Raises: UsageError if the change needs a restart; DefinitionError if the files have errors or do not fit the
+            log.
         """
         if self._adoption is None:
             try:
@@ -444,7 +447,7 @@ class InboxServer(Struct, eq=False):
 
 
 def carry_out(log: Log, request: InboxRequest) -> bytes:
-    """Process a request of a kind in `BY_THE_LOG`, as the writer; gives the reply."""
+    """Run a request of a kind in `BY_THE_LOG` as the writer, and return the reply."""
     try:
         batch, done = BY_THE_LOG[request.kind](log, request.body)
         reply = _reply(request.number, done)
@@ -474,7 +477,7 @@ def _pruned(log: Log, body: bytes) -> tuple[Batch, int]:
     return Batch(), prune_through(log, from_json(body, type=int))
 
 
-# Requests that need no state: what each changes in the log, and its result.
+# Requests that need no state: each returns its changes to the log, and its result.
 BY_THE_LOG: Final[Mapping[str, Callable[[Log, bytes], tuple[Batch, object]]]] = {
     DROP: _dropped,
     ERASE: _erased,
@@ -484,7 +487,7 @@ BY_THE_LOG: Final[Mapping[str, Callable[[Log, bytes], tuple[Batch, object]]]] = 
 
 
 def _files(request: InboxRequest) -> list[str] | None:
-    """The files that become active with a request; None: all."""
+    """Return the files that a request activates; None: all."""
     found = None if request.kind == WATERMARK else from_json(request.body, type=_Retry | list[str] | None)
     return found.files if isinstance(found, _Retry) else found
 
@@ -503,23 +506,23 @@ def _refusal(request: InboxRequest, words: str) -> Reply:
 
 
 def answers_of(result: msgspec.Raw) -> list[Answer]:
-    """Results of labels, by the reply."""
+    """Decode the results of labels."""
     return from_json(result, type=list[Answer])
 
 
 def taken_of(result: msgspec.Raw) -> Prepared | None:
-    """Results of lines that are durable, by the reply; None where another process read on."""
+    """Decode the results of durable lines; None if another process read on."""
     taken = from_json(result, type=_LineResults | None)
     return None if taken is None else Prepared(Batch(), taken.answers, taken.met)
 
 
 def retried_of(result: msgspec.Raw) -> list[Retried]:
-    """Results of quarantine entries, by the reply."""
+    """Decode the results of quarantine entries."""
     return from_json(result, type=list[Retried])
 
 
 def saved_of(result: msgspec.Raw) -> Saved:
-    """The snapshot that was saved, by the reply. Raises: StorageError where it cannot be written."""
+    """Decode the snapshot that was saved. Raises: StorageError if it could not be written."""
     found = from_json(result, type=_Saved)
     if found.failure:
         raise StorageError(found.failure)

@@ -1,4 +1,4 @@
-"""Ingest many submissions: in batches, labels merged by time, each commit in parallel with the next batch."""
+"""Ingest many submissions in batches: each commit runs in parallel with the next batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shroff.worker.serving.counts import BatchTally
 
 BATCH_SIZE = 4_096
-TURN_S = 0.0002  # at the usual 5 ms a commit waited longer for its turns than deciding the next batch takes
+TURN_S = 0.0002  # at the default of 5 ms a commit waited longer for the interpreter lock than the next batch took
 
 One = TypeVar("One")
 
@@ -40,7 +40,7 @@ class IngestCounts(Struct):
     duplicates: int = 0
     quarantined: int = 0
     pending: int = 0
-    late: int = 0  # and kept beside the log
+    late: int = 0  # stored beside the log
 
     @property
     def words(self) -> str:
@@ -60,12 +60,10 @@ _COUNTED = {  # the count of an answer's kind
 
 
 class IngestReport(Struct):
-    """Result of an ingest. `events` and `labels` count apart; `untaken` lines fitted no event type.
+    """Result of an ingest, for events and labels. `untaken` counts lines that fitted no event type.
 
-    `unmatched` has the sources none of whose lines did.
-
-    A label that waited and whose event came later in the same ingest is `appended`. One that
-    had waited before and does not fit its event is `quarantined`, though it was not read now.
+    `unmatched` lists sources none of whose lines did. A pending label whose event came later in the same ingest is
+    `appended`. A label that was pending before and does not fit its event is `quarantined`, though it was not read now.
     """
 
     events: IngestCounts = field(default_factory=IngestCounts)
@@ -75,9 +73,9 @@ class IngestReport(Struct):
     changed: list[str] = []  # names of files that changed while they were read
     by_outcome: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
-    tally: BatchTally | None = None  # where metrics are served
-    told: Callable[[Prepared], object] | None = None  # of each batch that is durable
-    _pending: TextDict = {}  # by id, see `typed`
+    tally: BatchTally | None = None  # set if metrics are served
+    told: Callable[[Prepared], object] | None = None  # called with each durable batch
+    _pending: TextDict = {}  # by label id, see `typed`
 
     @property
     def decisions(self) -> int:
@@ -85,11 +83,11 @@ class IngestReport(Struct):
 
     @property
     def typed(self) -> list[str]:
-        """Of labels that still wait, the ids that look like TYPE/ID themselves, with a type that is not declared."""
+        """Ids of pending labels that look like TYPE/ID with an undeclared type."""
         return [batch for batch in self._pending.values() if batch]
 
     def document(self) -> JsonObject:
-        """The counts as JSON."""
+        """Return the counts as JSON."""
         events = self.events
         labels = self.labels
         typed = self.typed
@@ -112,7 +110,7 @@ class IngestReport(Struct):
         }
 
     def labels_text(self) -> list[str]:
-        """The counts of labels, and whether some that wait may mean an event type that is not declared."""
+        """Return the counts of labels, and a warning if pending ones seem to name an undeclared event type."""
         lines = [f"{many(self.labels.read, 'label')} read: {self.labels.words}."]
         if typed := self.typed:
             shown = one_line(typed[0])
@@ -122,7 +120,7 @@ class IngestReport(Struct):
         return lines
 
     def add(self, prepared: Prepared, received: int | None = None) -> None:
-        """Count a batch that is durable, of so many submissions; by default as many as it has answers."""
+        """Count a durable batch of `received` submissions; by default as many as it has answers."""
         kinds = prepared.kinds()
         if self.told is not None:
             self.told(prepared)
@@ -163,17 +161,19 @@ def ingest(
     inbox: InboxServer | None = None,
     offsets: Callable[[Sequence[Submission]], Sequence[Offset]] | None = None,
 ) -> IngestReport:
-    """Take all submissions, in order.
+    """Append all submissions, in order.
 
-    A batch is committed on a thread of its own while the next one is decided and the one
-    after it is read; `on_batch` is called with the answers of a batch once it is durable, and
-    the log is maintained on that thread behind each commit. When this returns or raises, no
-    commit is under way, and what was answered is there. What waits in the `inbox` is
-    carried out where no batch is open. `offsets` is asked for each batch, in order, how far
-    their source is read with it, which is committed with it.
+    A batch is committed on its own thread while the next one is decided and the one after it is read. The log is
+    maintained on that thread after each commit. When this returns or raises, no commit is running, and every answered
+    submission is durable.
 
-    Raises: what reading raises, after what was read before is committed; StorageError where a commit fails, with
-        an error of reading behind it.
+    Args:
+        on_batch: Called with the answers of each durable batch.
+        inbox: Pending requests, which run when no batch is open.
+        offsets: Called for each batch, in order; returns its source's offsets, which are committed with it.
+
+    Raises: errors of reading, after everything read before is committed; StorageError if a commit fails, with an
+        error of reading as its context.
     """
     report = IngestReport()
     started = time.monotonic()
@@ -209,7 +209,7 @@ def ingest(
 
 
 def _shorten() -> Callable[[], None]:
-    """Let the thread that commits have Python's lock soon: it needs it shortly, once for each statement."""
+    """Shorten the switch interval: the commit thread needs Python's lock briefly, once for each statement."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(TURN_S)
     return lambda: sys.setswitchinterval(before)
@@ -219,7 +219,7 @@ short_turns = ProcessWide(_shorten)
 
 
 class Committer(Struct, eq=False):
-    """Commits one batch at a time on another thread, and tells of it here. `prepared` waits for its turn."""
+    """Commits one batch at a time on another thread; `told` is called on this thread. `prepared` is the next batch."""
 
     _writer: Writer
     _thread: ThreadPoolExecutor
@@ -246,7 +246,7 @@ class Committer(Struct, eq=False):
             self._under_way = prepared, self._thread.submit(self._commit, prepared)
 
     def finish(self) -> None:
-        """Wait for the commit that is under way. Raises: StorageError where it failed."""
+        """Wait for the running commit. Raises: StorageError if it failed."""
         if self._under_way is None:
             return
         prepared, committed = self._under_way
@@ -261,9 +261,9 @@ class Committer(Struct, eq=False):
 
 
 def batches(items: Iterable[One], size: int) -> Generator[Sequence[One], None, None]:
-    """The items in lists of `size`; where reading fails, first what was read and then the error.
+    """Yield the items in lists of `size`; if reading fails, first the items read before, then the error.
 
-    What comes in runs is not taken apart, but where one is longer by more than a quarter: labels may stand in it.
+    A run is split only if it is more than a quarter longer: it may contain labels beyond its size.
     """
     for run in in_runs(items, size).runs:
         yield from [run] if 4 * len(run) <= 5 * size else (run[at : at + size] for at in range(0, len(run), size))

@@ -1,8 +1,7 @@
-"""Feature values of each entity key for other services: the contract of where they are kept, and how they get there.
+"""Online features: feature values of each entity key for other services, and the contract of their store.
 
-The values of a key are those of its last decided event: what its decision shows, computed at that event and as of its
-time. They are written behind the commit, so a crash delays them and nothing else; docs/decisions/0029 says why these
-values and no others.
+The values of a key are those that its last decided event used, as of that event's time. They are written after the
+commit, so a crash delays them and harms nothing else; docs/decisions/0029 explains this choice of values.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ from shroff.runtime.values import replace
 from shroff.streams.log import Log, LogReader
 from shroff.streams.sink import Outgoing, Undelivered
 
-PLACES_MAX = 4_096  # of which a key that has many events is written once
-_TOLD = ("definitions", "rules", "policy", "lists", "tables")  # versions that a document names first
+PLACES_MAX = 4_096  # records sent at once; a key with several events among them is written once
+_TOLD = ("definitions", "rules", "policy", "lists", "tables")  # versions that a document lists first, in this order
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EntityRow(NamedTuple):
-    """The features of one key as of its last decided event: JSON by full names, as the decision shows them.
+    """The features of one key as of its last decided event: JSON by full names, as in the decision.
 
-    `event` is that event (`payment/p-1`), `as_of` its time, and `as_of_seq` the place of the log up to which it saw.
-    `definitions` is the version that computed them.
+    `event` is that event (`payment/p-1`), `as_of` its time, and `as_of_seq` the last sequence number that its features
+    include. `definitions` is the version that computed them.
     """
 
     entity: str
@@ -60,17 +59,17 @@ class OnlineStore(Protocol):
     """A store from which other services read features. Thread-safe."""
 
     def write(self, rows: Sequence[EntityRow]) -> None:
-        """Keep these rows, of which no two are of one key, there on return; each instead of the one before it.
+        """Store these rows, at most one for each key; each replaces the row before it. They are readable on return.
 
-        A row whose place is not behind that of the row which is there changes nothing, whoever wrote that one; a row
-        of another log is replaced whatever its place.
-        Raises: TransientError where it may work later, when some of the rows may be there and some not.
+        A row whose sequence number is not above that of the stored row changes nothing, whichever process wrote that
+        one; a row of another log is always replaced.
+        Raises: TransientError if a retry may succeed; some of the rows may then be stored.
         """
 
     def read(self, entity: str, keys: Sequence[str]) -> list[EntityRow | None]:
-        """The rows of keys, in their order, each as one writer wrote it; None where nothing is kept.
+        """Return the rows of keys, in their order, each as one writer wrote it; None for an unknown key.
 
-        Raises: TransientError where it may work later.
+        Raises: TransientError if a retry may succeed.
         """
 
     def mark(self) -> str:
@@ -80,15 +79,15 @@ class OnlineStore(Protocol):
         """Set the mark if it still is `before`, in one step; return whether it was. Raises: as `write`."""
 
     def close(self) -> None:
-        """Let go. Closing twice does nothing."""
+        """Release the connection. Closing twice does nothing."""
 
 
 @runtime_checkable
 class EvictingStore(OnlineStore, Protocol):
-    """A store that may remove keys by itself, such as a server whose memory is full."""
+    """A store that may evict keys, such as a server whose memory is full."""
 
     def eviction(self) -> tuple[str, int]:
-        """Return the policy by which keys may be removed, empty for none, and how many were since the server started.
+        """Return the eviction policy, empty for none, and the number of keys evicted since the server started.
 
         Raises: as `read`.
         """
@@ -97,10 +96,10 @@ class EvictingStore(OnlineStore, Protocol):
 class EntityFeatures(NamedTuple):
     """The features of one key, as of its last decided event.
 
-    `features` are as in `Decision.features`: money and numbers are decimal texts. `values` are the same as Python has
-    them: `Decimal`, `datetime` in UTC, `timedelta`. These are of the types that the project declares now: what an
-    earlier version wrote and is not declared any more, or does not fit its type now, is in `features` alone, as are
-    durations and times that Python's types cannot hold.
+    `features` are as in `Decision.features`: money and numbers are decimal texts. `values` are the same values as
+    Python types: `Decimal`, `datetime` in UTC, `timedelta`. A value of an earlier version is in `features` alone if its
+    feature is no longer declared or it does not fit the type declared now, as are durations and times beyond the range
+    of Python's types.
     """
 
     entity: str
@@ -116,12 +115,12 @@ class EntityFeatures(NamedTuple):
 def read_features(
     store: OnlineStore, definitions: Definitions, entity: str, keys: Sequence[str]
 ) -> list[EntityFeatures | None]:
-    """Features of keys in a store. Raises: StateError for content that shroff did not write."""
+    """Return the features of keys in a store. Raises: StateError for content that shroff did not write."""
     return [None if row is None else _features(row, definitions) for row in store.read(entity, keys)]
 
 
 def origin_of(log: LogReader) -> str:
-    """Identity of a log: a hash of its first record, which says when the log was begun."""
+    """Return the identity of a log: a hash of its first record, which holds the time the log was created."""
     for records in log.read(0, 1):
         first = records[0]
         return sha256(b"%d %s %d %s" % (first.seq, first.id.encode(), first.time_ms, first.body)).hexdigest()[:16]
@@ -129,14 +128,14 @@ def origin_of(log: LogReader) -> str:
 
 
 class OnlineSink:
-    """Writes the features that decisions show to a store, as a sink behind the commit.
+    """A sink that writes the features of decisions to a store, after the commit.
 
     Args:
-        log: Whose decisions they are; it says which version decided each, and so which keys its event has. It is
-            closed with the sink.
-        entities: Whose features are written; all, where there are none.
+        log: The log of the decisions; it is closed with the sink. It says which version decided an event, and so which
+            keys the event has.
+        entities: Entities whose features are written; empty for all.
 
-    Cost: of an event 1.5 µs, and 12 µs for each key of which it is the last in what is sent, with 20 features a key.
+    Cost: 1.5 µs an event, and 12 µs for each key that is written, at 20 features a key.
     """
 
     wants_fields = True
@@ -178,7 +177,7 @@ class OnlineSink:
         self._log.close()
 
     def _rows(self, last: Mapping[tuple[str, str], tuple[Outgoing, int]]) -> list[EntityRow]:
-        """Stored features of each key, by its last decision and the time of that event."""
+        """Return the stored features of each key, given its last decision and the time of that event."""
         shown: dict[int, _ShownFeatures] = {}
         found = []
         for (entity, key), (row, time_ms) in last.items():
@@ -194,7 +193,7 @@ class OnlineSink:
         return found
 
     def _part(self, names: tuple[str, ...], entity: str) -> list[str] | None:
-        """The names of an entity's features among those of a decision; None where it shows none."""
+        """Return the names of an entity's features among those of a decision; None if there are none."""
         parts = self._layouts.get(names)
         if parts is None:
             parts = self._layouts[names] = {}
@@ -204,10 +203,10 @@ class OnlineSink:
 
 
 class _VersionDecisions(Struct, eq=False):
-    """Decisions by version, each with a reader of event keys.
+    """Decisions by version, each version with a reader of event keys.
 
-    Nearly all are by the one that made those before them. A document says so, and only where it does not is the log
-    asked which versions were in force.
+    Nearly all decisions are by the same version as those before, which their documents show; only otherwise is the
+    log queried for its versions.
     """
 
     _log: Log
@@ -216,7 +215,7 @@ class _VersionDecisions(Struct, eq=False):
     _keys: _Keys | None = None
 
     def parted(self, decisions: Sequence[Outgoing]) -> Iterator[tuple[_Keys, Sequence[Outgoing]]]:
-        """The decisions, which are in log order, in stretches of one version."""
+        """Split the decisions, which are in log order, into stretches of one version."""
         keys = self._keys
         if not decisions:
             return
@@ -236,7 +235,7 @@ class _VersionDecisions(Struct, eq=False):
 
 
 class _Keys:
-    """Reader of entity keys from the events of one version, limited to the expressions this needs."""
+    """Reader of entity keys from the events of one version; decodes only the fields that keys need."""
 
     def __init__(self, definitions: Definitions, wanted: Collection[str]) -> None:
         self._events = definitions.events
@@ -258,7 +257,7 @@ class _Keys:
         self._texts = {name: msgspec.json.Decoder(_texts_of(type_)) for name, type_ in self._types.items()}
 
     def last(self, decisions: Sequence[Outgoing]) -> dict[tuple[str, str], tuple[Outgoing, int]]:
-        """The last decision of each key, with the time of its event."""
+        """Return the last decision of each key, with the time of its event."""
         found: dict[tuple[str, str], Outgoing] = {}
         by_type: dict[str, list[Outgoing]] = {}
         for decision in decisions:
@@ -274,9 +273,9 @@ class _Keys:
         return {at: (row, times[row.seq]) for at, row in found.items()}
 
     def _keys_of(self, event: str, rows: Sequence[Outgoing]) -> dict[str, list[Any]]:
-        """The keys of events of one type, by entity; None where a part is missing.
+        """Return the keys of events of one type, by entity; None if a part of a key is missing.
 
-        Keys made of texts as they stand, which most are, are read without an event for each.
+        Keys made only of text fields, which most are, are read without creating events.
         """
         type_ = self._types[event]
         keys = {entity: self._events.entities[entity].keys[event] for entity in self._entities[event]}
@@ -290,7 +289,7 @@ class _Keys:
         return {entity: frame.key_values(entity) for entity in keys}
 
     def _narrowed(self, type_: EventType) -> EventType:
-        """An event type with only id, time and key fields."""
+        """Return the event type with only its id, time and key fields."""
         read = {type_.id_field, type_.time_field}
         for name in self._entities[type_.name]:
             leaves = [leaf for part in self._events.entities[name].keys[type_.name] for leaf in walk(part)]
@@ -299,19 +298,19 @@ class _Keys:
 
 
 def _names_of_texts(parts: Sequence[Node]) -> list[str]:
-    """The fields that a key is made of, where they are texts and all there is to it; else none."""
+    """Return the fields of a key that consists of text fields only; else an empty list."""
     names = [part.name for part in parts if isinstance(part, ThisField) and part.type.is_text]
     return names if len(names) == len(parts) else []
 
 
 def _texts_of(type_: EventType) -> type[msgspec.Struct]:
-    """The shape of a stored event of which only texts are wanted."""
+    """Return the structure of a stored event of which only texts are decoded."""
     fields = [(f"f{at}", str | None if field.type.is_text else Any, None) for at, field in enumerate(type_.fields)]
     return msgspec.defstruct("Texts", fields, rename={f"f{at}": field.name for at, field in enumerate(type_.fields)})
 
 
 class _ShownFeatures(msgspec.Struct):
-    """The fields read of a decision's document."""
+    """The parts of a decision's document that are read."""
 
     features: dict[str, msgspec.Raw]
     versions: TextDict
@@ -338,7 +337,7 @@ def _features(row: EntityRow, definitions: Definitions) -> EntityFeatures:
 
 
 def typed(value: Any, type_: Type) -> Any:
-    """A value of a decision's document as Python has it.
+    """Convert a value of a decision's document to its Python type.
 
     >>> typed("412.00", Type("money", 2)), typed(1.5, Type("duration"))
     (Decimal('412.00'), datetime.timedelta(seconds=1, microseconds=500000))

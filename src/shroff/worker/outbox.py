@@ -1,7 +1,7 @@
-"""State of sinks, and requests about them to the process that writes the log.
+"""State of sinks, and requests about them to the active writer.
 
-Where sinks are, what is stuck and what is wrong stands in the store; only the log's writer changes it. So another
-process that delivers, or a person who puts a row back, asks it through the inbox.
+The store holds each sink's position, stuck rows and failures, and only the active writer changes them. Another
+process that delivers, or a user who retries a row, therefore sends a request through the inbox.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from shroff.streams.sink_threads import batch_of
 
 OUTBOX = "outbox"  # the kind of the request
 KEYS_MAX = 1_000  # in one request
-LAKE = "lake"  # its name among what leaves
+LAKE = "lake"  # name of the lake among deliveries
 ONLINE = "online features"  # likewise; no sink of a project has a space in its name
-OF_NOTICE = "notice "  # likewise, before the name of a notice on decisions
+OF_NOTICE = "notice "  # prefix of the name of a notice on decisions among deliveries
 
 
 class _OutboxRequest(msgspec.Struct, omit_defaults=True):
@@ -49,7 +49,7 @@ class _OutboxRequest(msgspec.Struct, omit_defaults=True):
 class SinkState(FrozenStruct):
     """Position of a sink in the store; `through` is None if nothing was delivered yet.
 
-    For notices `lag` counts messages that wait, and `stuck` those that were refused or may not have left.
+    For notices `lag` counts pending messages, and `stuck` those that were refused or may not have been sent.
     """
 
     name: str
@@ -62,33 +62,33 @@ class SinkState(FrozenStruct):
 
 
 class Deliveries(NamedTuple):
-    """All that leaves: sinks, notices with their mails and calls, and the lake; the worst first."""
+    """All deliveries: sinks, notices with their mails and calls, and the lake; the worst first."""
 
     states: Sequence[SinkState] = ()
 
     @property
     def waiting(self) -> int:
-        """Records and messages that wait to be sent. The lake is written in parts, so it is always somewhat behind."""
+        """Records and messages still to be sent. The lake counts only if it fails, since it always lags a little."""
         return sum(state.lag for state in self.states if state.name != LAKE or state.trouble is not None)
 
     @property
     def failed(self) -> int:
-        """Rows and messages that were refused, or may not have left."""
+        """Rows and messages that were refused, or may not have been sent."""
         return sum(state.stuck for state in self.states)
 
     @property
     def failing(self) -> list[SinkState]:
-        """Those to which nothing gets through."""
+        """Deliveries that currently fail."""
         return [state for state in self.states if state.trouble is not None]
 
     def beside(self, running: Iterable[DeliveryHealth]) -> Deliveries:
-        """The same with what the deliveries that run in this process know by now."""
+        """Return the deliveries with failures that the deliveries running in this process know of."""
         known = {health.name: health.trouble for health in running if health.trouble is not None}
         return leaving(replace(state, trouble=state.trouble or known.get(state.name)) for state in self.states)
 
 
 def leaving(states: Iterable[SinkState]) -> Deliveries:
-    """All that leaves, the worst first: what gets nothing through, then what was refused, then what waits for most."""
+    """Sort deliveries, the worst first: those that fail, then those with stuck rows, then by lag."""
     return Deliveries(
         sorted(states, key=lambda state: (state.trouble is None, not state.stuck, -state.lag, state.name))
     )
@@ -100,17 +100,17 @@ def outbox_request(
     retry: Sequence[StuckKey] = (),
     drop: Sequence[StuckKey] = (),
 ) -> bytes:
-    """Body of a request: sinks to begin, each from now or not; results of another process; rows to retry or drop."""
+    """Encode a request: sinks to start (and whether from now), results of another process, rows to retry or drop."""
     return to_json(_OutboxRequest(dict(begin), list(moved), list(retry), list(drop)))
 
 
 def changes(
     log: Log, body: bytes, token: Callable[[], str] = lambda: secrets.token_hex(8)
 ) -> tuple[Batch, dict[str, int]]:
-    """The batch that a request asks for, and how many rows it puts back or removes.
+    """Return the batch for a request, and the number of rows that it retries and drops.
 
-    Raises: UsageError for a key under which nothing is stuck, and where a sink is not where another process left it;
-        msgspec.MsgspecError for what is no such request.
+    Raises: UsageError for a key of a row that is not stuck, and if another process moved a sink meanwhile;
+        msgspec.MsgspecError for an invalid request.
     """
     asked = from_json(body, type=_OutboxRequest)
     for progress in asked.moved:
@@ -142,12 +142,12 @@ def _rows(log: Outbox, keys: Sequence[StuckKey]) -> list[StuckRow]:
 
 
 def key_text(key: StuckKey) -> str:
-    """A key as people write it: `decided/4211-0`."""
+    """Format a key for people: `decided/4211-0`."""
     return f"{key[0]}/{key[1]}-{key[2]}"
 
 
 def key_of(text: str) -> StuckKey:
-    """The key that is written so. Raises: UsageError where it is none."""
+    """Parse such a key. Raises: UsageError if the text is none."""
     sink, _, rest = text.rpartition("/")
     seq, _, number = rest.partition("-")
     if not (sink and seq.isdecimal() and number.isdecimal()):
@@ -156,7 +156,7 @@ def key_of(text: str) -> StuckKey:
 
 
 def all_stuck(log: Outbox, sink: str = "") -> Iterator[list[StuckRow]]:
-    """All stuck rows, of one sink or of all, in lists."""
+    """Yield all stuck rows of a sink, or of all sinks, in lists."""
     after: StuckKey = ("", 0, 0)
     while rows := log.stuck(sink, after=after, limit=KEYS_MAX):
         yield rows
@@ -164,7 +164,7 @@ def all_stuck(log: Outbox, sink: str = "") -> Iterator[list[StuckRow]]:
 
 
 def sink_states(log: Log, sinks: Mapping[str, System]) -> list[SinkState]:
-    """Positions of a project's sinks in the store."""
+    """Return the positions of a project's sinks in the store."""
     last = log.last_seq()
     found = []
     for name, system in sinks.items():

@@ -1,4 +1,4 @@
-"""Sending the events of a file to where a live source reads them: encoded, keyed, at their time."""
+"""Produce events of a file to the topics of a live source: encoded, keyed, at their due times."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.values import frozen, replace
 from shroff.streams.sender import Sender
 
-CERTAIN_EVERY = 200_000  # messages, after which one waits until all are there
-NAP_S = 0.2  # the longest sleep, so that whoever watches sees what goes on
+CERTAIN_EVERY = 200_000  # messages between two flushes that wait for all acknowledgments
+NAP_S = 0.2  # the longest sleep, so that progress stays visible
 ENDS_WITHIN_S = 10.0
-SHOWN = 5  # refused lines that are told in words
+SHOWN = 5  # refused lines whose reasons are reported
 VALUES_SHOWN = 5  # of a column that --topic-by reads
-_TOPIC = "topic:"  # how the name of a chosen topic begins among those of event types
+_TOPIC = "topic:"  # prefix of the names of chosen topics, to distinguish them from event types
 
 Key = Callable[[Event], bytes | None]
 Write = Callable[[Submission], bytes]
 
 
 class Production(Struct):
-    """Progress of sending. `next_row` is the line to go on with where all before is there for certain.
+    """Progress of sending. `next_row` is the line to resume at: everything before it was acknowledged.
 
-    `refused` are lines that are no event, `words` the places and reasons of the first; `untaken` those that no event
-    type takes. `failed` were refused where they were sent to. `behind` are events so long before one that was sent
-    earlier that whoever reads them takes them for too late.
+    `refused` counts lines that are no event; `words` has location and reason of the first ones. `untaken` lines fit no
+    event type. `failed` messages were refused by the receiver. `behind` events are so much older than one sent before
+    them that a reader treats them as too late.
     """
 
     sent: int = 0
@@ -60,17 +60,17 @@ class Production(Struct):
     behind_s: float = 0.0  # how far behind its schedule the last event was sent
     place: str = ""  # of the last event
     words: list[str] = []
-    made: list[str] = []  # topics that were not there
-    by_topic: Counter[str] = field(default_factory=Counter)  # events by the topics that an expression chose
-    one_way: str = ""  # why the expression chose one topic for all of them
-    unmatched: list[Unmatched] = []  # the file, where no event type takes any of its lines
+    made: list[str] = []  # topics that were created
+    by_topic: Counter[str] = field(default_factory=Counter)  # events by topic chosen by an expression
+    one_way: str = ""  # why the expression chose the same topic for all events
+    unmatched: list[Unmatched] = []  # the file, if no event type accepts any of its lines
 
 
 @frozen
 class SendingPace:
     """When events are due: at a rate, or by event time at a speed; by default at once.
 
-    Schedules are fixed beforehand: what was sent late does not make all behind it late.
+    The schedule is fixed in advance, so a late event does not delay those after it.
     """
 
     rate: float | None = None
@@ -84,22 +84,19 @@ class SendingPace:
                 raise UsageError(f"--{name} is a number above 0.")
 
     def due_s(self, number: int, time_ms: int, first_ms: int) -> float | None:
-        """When an event is due, in seconds after the first one; None for at once."""
+        """Return when an event is due, in seconds after the first one; None for at once."""
         if self.rate is not None:
             return number / self.rate
         return None if self.speed is None else (time_ms - first_ms) / 1_000 / self.speed
 
 
 class TopicChooser:
-    """Chooses the topic or stream of each event by an expression over the line of the file that it came from.
+    """Chooses the topic or stream of each event by an expression over its line of the file.
 
-    The expression gives one of some texts in single quotes, so all topics are known before the first event is sent. An
-    event for which it gives nothing goes to the topic of its type.
+    The expression yields one of several texts in single quotes, so all topics are known before the first event is sent.
+    An event without a result goes to the topic of its type.
 
-    Args:
-        text: The expression.
-
-    Raises: UsageError where it is none, or gives anything but such texts.
+    Raises: UsageError for an invalid expression, and for one that yields anything but such texts.
     """
 
     def __init__(self, text: str, money_places: int) -> None:
@@ -109,18 +106,18 @@ class TopicChooser:
         except ExpressionError as error:
             raise UsageError(f"--topic-by: {error.message}. {error.hint}".rstrip()) from None
         self.topics = tuple(dict.fromkeys(_results(node)))
-        self.is_for_all = _is_given(node)  # so that nothing goes to the topic of its type
+        self.is_for_all = _is_given(node)  # no event goes to the topic of its type
         self._evaluate = compile_row(node, row_leaf)
         self._node = node
         self._columns = columns_read(node)
         self._values: dict[str, Counter[str]] = {name: Counter() for name in self._columns}
         self._numbers = {name: number for number, name in enumerate(self.topics, 1)}
-        self.counts: Counter[str] = Counter()  # of events, by topic, or by type where nothing was chosen
-        # For each data line the number of its topic, below 256 as expressions are short; 0 for that of the type.
+        self.counts: Counter[str] = Counter()  # events by topic, or by type if none was chosen
+        # For each data line the number of its topic (below 256, as expressions are short), or 0 for its type's topic.
         self._chosen = bytearray()
 
     def into(self, system: System) -> System:
-        """The settings of a source with these topics as well, each under a name that no event type has."""
+        """Return a source's settings with these topics added, each under a name that no event type has."""
         option = "streams" if system.kind == "redis" else "topics"
         named = {f"{_TOPIC}{name}": name for name in self.topics}
         return replace(system, options={**system.options, option: {**system.options.get(option, {}), **named}})
@@ -131,9 +128,9 @@ class TopicChooser:
         return [f"{_TOPIC}{name}" for name in self.topics]
 
     def watched(self, lines: Lines, source: str) -> Lines:
-        """The same lines; the topic of each is chosen while it is read.
+        """Return the same lines; the topic of each is chosen as it is read.
 
-        Raises: UsageError if the file has not the columns that the expression reads.
+        Raises: UsageError if the file lacks a column that the expression reads.
         """
         lacking = [] if lines.columns is None else unread_columns(self._node, lines.columns)
         if lacking:
@@ -153,14 +150,14 @@ class TopicChooser:
             yield line
 
     def _note_values(self, row: MappedRow) -> None:
-        """Count the values that the expression reads; of a column with many values the first ones."""
+        """Count the values that the expression reads; only the first ones of a column with many values."""
         for name, counts in self._values.items():
             value = text_of(row.columns.get(name)) or "missing"
             if value in counts or len(counts) < VALUES_SHOWN:
                 counts[value] += 1
 
     def one_way(self) -> str:
-        """Why all events went to one topic, in a sentence; empty if they went to several, or there is only one."""
+        """Return a sentence saying why all events went to one topic; empty if they did not, or there is only one."""
         if len(self.counts) != 1 or (len(self.topics) == 1 and self.is_for_all):
             return ""
         (topic,) = self.counts
@@ -168,7 +165,7 @@ class TopicChooser:
         return f"All events went to {topic}. Compare --topic-by with the columns that it reads: {'; '.join(columns)}."
 
     def target(self, submission: Submission) -> str:
-        """Target of an event: the name of its topic, else its type."""
+        """Return the target of an event: the name of its topic, else its type."""
         number = line_and_row(submission.place)[1] or 0
         chosen = self._chosen[number - 1] if 0 < number <= len(self._chosen) else 0
         self.counts[self.topics[chosen - 1] if chosen else f"the topic of {submission.type}"] += 1
@@ -176,7 +173,7 @@ class TopicChooser:
 
 
 def _results(node: Node) -> Iterator[str]:
-    """The texts that an expression may give. Raises: UsageError where it may give others."""
+    """Yield the texts that an expression may return. Raises: UsageError if it may return anything else."""
     match node:
         case Literal(_, str() as text):
             yield text
@@ -195,11 +192,11 @@ def _is_given(node: Node) -> bool:
 
 
 class MessageMaker:
-    """Makes messages of submissions: where they go, by which key, and their bytes.
+    """Creates messages from submissions: target, key and bytes.
 
     Args:
-        encoder: By whether messages name their type.
-        topics: Chooses where events go; without it the topic of their type.
+        encoder: Returns an encoder, given whether messages name their event type.
+        topics: Chooses the topic of each event; by default the topic of its type.
     """
 
     def __init__(
@@ -224,14 +221,14 @@ class MessageMaker:
         self._encoders: dict[bool, Encoder] = {}
 
     def value(self, submission: Submission) -> bytes:
-        """The bytes of an event or a label. Raises: UsageError where they could not be read again here."""
+        """Encode an event or a label. Raises: UsageError if a source of this project could not decode it."""
         write = self._writes.get(submission.type)
         if write is None:
             write = self._writes[submission.type] = self._write(submission)
         return write(submission)
 
     def _write(self, first: Submission) -> Write:
-        """What makes messages of the type of a submission."""
+        """Return the encoder for the type of this submission."""
         is_shared = self._sender.target(first.type).is_shared
         if first.type == LABEL and self._is_json:
             return self._label_json
@@ -241,7 +238,7 @@ class MessageMaker:
         type_name = first.type
         if not self._is_json or self._events.types[type_name].personal:
             return lambda line: encode(type_name, self._values(line))
-        encode(type_name, self._values(first))  # which says so where such messages could not be read
+        encode(type_name, self._values(first))  # raises if such messages could not be read
         codec = Codec(self._events.types[type_name])
         before, behind = (b'{"%s":' % type_name.encode(), b"}") if is_shared else (b"", b"")
 
@@ -284,9 +281,9 @@ class MessageMaker:
 
 
 def keys_of(events: Events, settings: Settings, reference: Reference, field_name: str | None) -> dict[str, Key]:
-    """Function that gives the key of an event, by its type: the first entity's that it has, or a field's.
+    """Return, by event type, the function that computes a message key: of its first entity, or of a field.
 
-    Raises: UsageError where a field is named that no event type has.
+    Raises: UsageError for a field that no event type has.
     """
     if field_name is not None:
         known = {name for type_ in events.types.values() for name in type_.field_names}
@@ -335,7 +332,7 @@ def _keyed(type_: EventType, parts: tuple[Node, ...], settings: Settings, refere
 
 
 class DueTimes(Struct):
-    """Due time of each event of a production, and the wait until then."""
+    """Waits until each event of a production is due."""
 
     pace: SendingPace
     done: Production
@@ -364,9 +361,9 @@ def produce(
     *,
     lateness_ms: int = DAY_MS,
 ) -> None:
-    """Send all submissions, in order; the production of `waits` says how far it came at any time, from any thread.
+    """Send all submissions, in order; the production of `waits` shows the progress to any thread.
 
-    Where it is interrupted, what was handed over is waited for as long as it takes, within bounds.
+    If interrupted, waits up to `ENDS_WITHIN_S` for messages already handed over.
     """
     done = waits.done
     began_s = waits.clock()
@@ -416,7 +413,7 @@ def _send_all(
 
 
 def _counted(submissions: Iterable[Submission], done: Production, lateness_ms: int) -> Iterator[Submission]:
-    """The events and labels; others are counted, and the first is reported."""
+    """Yield events and labels; count all other lines, and keep the reasons of the first ones."""
     newest_ms: int | None = None
     refused: set[tuple[str, str]] = set()  # a line may be refused as an event and as a label
     for submission in submissions:
@@ -441,7 +438,7 @@ def _counted(submissions: Iterable[Submission], done: Production, lateness_ms: i
 
 
 def _all_there(sender: Sender, done: Production) -> None:
-    """Everything so far was sent: a later run continues after it."""
+    """Note that everything so far is acknowledged: a later run continues after it."""
     done.failed = sender.failed
     if done.place:
         done.next_row = (line_and_row(done.place)[1] or 0) + 1

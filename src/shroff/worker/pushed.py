@@ -1,4 +1,4 @@
-"""Messages of pushed sources become submissions: which types each source brings, and their ids."""
+"""Decodes messages of pushed sources into submissions: the event types of each source, and message ids."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from shroff.worker.serving.message_decoder import MessageDecoder
 if TYPE_CHECKING:
     from shroff.streams.push import Push
 
-ID_NAMES = {"pubsub": "messageId", "sns": "MessageId"}  # under which an envelope has the id of its message; else `id`
+ID_NAMES = {"pubsub": "messageId", "sns": "MessageId"}  # field of an envelope with the message id; else `id`
 
-_BEGINS = {"push": HOOKS, "pull": PULLED, "source": READ}  # of the names that sources have in the log
+_BEGINS = {"push": HOOKS, "pull": PULLED, "source": READ}  # prefix of a source's name in the log
 
 
 def part_of(name: str) -> str:
-    """Name of a pushed source in quarantine."""
+    """Return the name of a pushed source in quarantine."""
     return f"{HOOKS}/{name}"
 
 
 def own_types(systems: Systems, events: Events) -> dict[str, OwnTypes]:
-    """Event types of each source whose settings name them."""
+    """Return the event types of each source whose settings name them."""
     own = systems.with_own_types.items()
     return {f"{_BEGINS[source.contract]}/{name}": _own_of(source, events) for name, source in own}
 
@@ -57,7 +57,7 @@ def _types_of(source: NamedSource, events: Events) -> Events:
 
 
 def _with_id(type_: EventType, source: NamedSource) -> EventType:
-    """The type, its id that of the message where the settings say so; items of a message have their own."""
+    """Return the type with the message id as its id, if the settings say so; items of a message have their own ids."""
     mapping = type_.mappings.get("json", FileMapping(None, {}))
     if not source.is_id_of_message or source.contract != "push" or mapping.each is not None:
         return type_
@@ -72,7 +72,7 @@ def _without_condition(type_: EventType) -> EventType:
 
 
 class PushReader:
-    """Reads messages of pushed sources, for one version of a project."""
+    """Decodes messages of pushed sources for one version of a project."""
 
     def __init__(
         self, definitions: Definitions, intake: Intake, own: Mapping[str, OwnTypes], now_ms: Callable[[], int]
@@ -83,9 +83,9 @@ class PushReader:
         self._dispatchers: dict[str, Dispatcher] = {}
 
     def read(self, source: NamedSource, push: Push) -> Sequence[Submission]:
-        """A message as submissions, one for each item where its type has `each`.
+        """Decode a message into submissions, one for each item if its type splits a message by `each`.
 
-        They have neither event nor refusal where no event type of the source accepts them.
+        A submission has neither event nor refusal if no event type of the source accepts it.
         """
         line = _line(push, source.system.kind)
         return self._inflow.submissions(
@@ -93,7 +93,7 @@ class PushReader:
         )
 
     def found_in(self, source: NamedSource, push: Push) -> str:
-        """Values that the `when` of the source's first event type read in an unmatched message: `row.x is 'y'`."""
+        """Return what the `when` of the source's first event type read in an unmatched message: `row.x is 'y'`."""
         events = self._own[part_of(source.name)].events
         dispatcher = self._dispatchers.setdefault(source.name, Dispatcher(events, "jsonl"))
         row = MappedRow("", 0, _line(push, source.system.kind).columns or {})
@@ -106,7 +106,7 @@ class PushReader:
 
 
 def _line(push: Push, kind: str) -> Line:
-    """A message as a line: its fields as columns, and the sender's metadata under the source's kind."""
+    """Return a message as a line: its fields as columns, and the sender's metadata under the source's kind."""
     columns, words = json_columns(push.body, REQUEST_DEPTH_MAX)
     if columns is None:
         told = (words or "").replace("the line", "the message", 1)

@@ -1,4 +1,4 @@
-"""Quarantined input validated again, after the project was mended."""
+"""Retries quarantined input after the project was corrected."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log, Quarantine, Refused, Reply
 
 RETRIED = ". Not retried: "  # between the reason of an entry and why its bytes cannot be read again
-_TYPED = ("parquet", "avro")  # formats whose rows are kept as JSON
-_FRAME = b"\0"  # what an Avro message begins with, and no line of a text
+_TYPED = ("parquet", "avro")  # formats whose rows are stored as JSON
+_FRAME = b"\0"  # first byte of an Avro message; no line of text starts with it
 Decoders = Callable[[], AvroDecoder | None]
 Entry = tuple[int, Refused]
-_JSON_SOURCES = frozenset(["-", "python", "shroff label", POSTED])  # what no file brought is JSON
+_JSON_SOURCES = frozenset(["-", "python", "shroff label", POSTED])  # sources without a file, whose input is JSON
 
 
 class Retried(FrozenStruct):
-    """Result of retrying one quarantine entry. `reason` says why it stays."""
+    """Result of retrying one quarantine entry. `reason` says why it stays in quarantine."""
 
     number: int
     source: str
@@ -54,11 +54,11 @@ def retry(
     reply: Callable[[list[Retried]], list[Reply]] = lambda _found: [],
     decoder: Decoders = lambda: None,
 ) -> list[Retried]:
-    """Retry entries in one batch, in which accepted ones leave quarantine; numbers that are not there are left out.
+    """Retry entries in one batch, which removes accepted ones from quarantine. Unknown numbers are ignored.
 
     Args:
-        reply: Gives what is replied to a request, to be committed with them.
-        decoder: Makes what reads Avro messages of the project's live source; None where that has none.
+        reply: Returns the replies to commit with the batch.
+        decoder: Creates the decoder of the live source's Avro messages; None if the project has none.
     """
     entries = log.refused(numbers)
     prepared = writer.prepare(submissions(entries, intake, headers, decoder), by=UNKNOWN)
@@ -71,7 +71,7 @@ def retry(
 
 
 def _as_before(rows: Iterable[Refused], entries: Iterable[Entry]) -> list[Refused]:
-    """Entries rejected again: the same entry of the same time, also where it had no type and this version knows one."""
+    """Restore time and type of entries refused again, so that each stays the same entry of quarantine."""
     before = {(entry.source, entry.place, entry.raw, entry.type): entry.at_ms for _, entry in entries}
     found = []
     for row in rows:
@@ -82,7 +82,7 @@ def _as_before(rows: Iterable[Refused], entries: Iterable[Entry]) -> list[Refuse
 
 
 def known_numbers(log: Quarantine, numbers: Sequence[int]) -> list[int]:
-    """These numbers, unique and sorted. Raises: UsageError for one that is not in quarantine."""
+    """Return these numbers, unique and sorted. Raises: UsageError for one that is not in quarantine."""
     lacking = sorted({*numbers}.difference(log.refused_numbers()))
     if lacking:
         raise UsageError(
@@ -94,20 +94,20 @@ def known_numbers(log: Quarantine, numbers: Sequence[int]) -> list[int]:
 def submissions(
     entries: Iterable[Entry], intake: Intake, headers: Mapping[str, CsvHeader], decoder: Decoders = lambda: None
 ) -> list[Submission]:
-    """The entries as they would come from their files: exactly one submission for each, in their order.
+    """Read entries as from their files: exactly one submission for each, in order.
 
-    It stands at the entry's own place and has its bytes, so that a second refusal is the same entry.
-    One that cannot be read here keeps the reason why it was refused, and has why it could not be read behind it.
+    A submission has the location and bytes of its entry, so that a second refusal is the same entry. An unreadable
+    entry keeps the reason of its refusal, followed by why it cannot be read.
 
     Args:
-        headers: The headers of CSV files that a caller names, by their names, before those that entries have.
+        headers: CSV headers by file name; they take precedence over those stored with entries.
     """
     named = {source_name(name): header for name, header in headers.items()}
     found = []
     with closing(_Live(decoder)) as live:
         for _, entry in entries:
             try:
-                name = entry.source.rpartition("/")[2]  # of a file of a pulled source, by its own name
+                name = entry.source.rpartition("/")[2]  # a pulled file is named without its source
                 header = named.get(name) or header_of(entry.header)
                 submission = _submission(entry, intake, header, live)
                 if (
@@ -115,7 +115,7 @@ def submissions(
                     and submission.event is not None
                     and time_text(submission.event.time_ms) in entry.reason
                 ):
-                    # alone it is right, so nobody would see that its time is still implausible
+                    # Without its neighbors the time cannot be recognized as implausible, so keep the refusal.
                     submission = replace(
                         submission, event=None, body=None, refused=submission.event, refusal=entry.reason
                     )
@@ -131,7 +131,7 @@ def submissions(
 
 
 def outcomes(entries: Iterable[Entry], answers: Iterable[Answer]) -> list[Retried]:
-    """Result of each entry."""
+    """Return the result of each entry."""
     found = []
     for (number, entry), answer in zip(entries, answers, strict=True):
         refused = answer.kind in {REFUSED, UNTAKEN}
@@ -145,15 +145,15 @@ def _raw(entry: Refused) -> bytes:
 
 
 class _Live(Struct, eq=False):
-    """Messages of the project's live source, with a reader created on first use."""
+    """Decodes messages of the project's live source, with a decoder created on first use."""
 
     _made: Decoders
     _decoder: AvroDecoder | None = None
 
     def lines(self, entry: Refused) -> tuple[Lines, RedactedValues] | None:
-        """The line of an Avro message; None of an entry that is none.
+        """Decode the Avro message of an entry; None for an entry that is no such message.
 
-        Raises: UsageError where nothing says where its schema is; SchemasAwayError.
+        Raises: UsageError if no source names a schema registry; SchemasAwayError.
         """
         if entry.header or entry.source in _JSON_SOURCES or format_by_name(entry.source) is not None:
             return None
@@ -164,28 +164,27 @@ class _Live(Struct, eq=False):
             if is_framed:
                 raise UsageError("it is an Avro message, and no source in shroff.yaml names the registry of its schema")
             return None
-        if not is_framed:  # it was read, and what a project with hashed fields keeps of a record is JSON
+        if not is_framed:  # a decoded record, which a project with hashed fields stores as JSON
             raw, seals = unmarked(entry.raw, "jsonl")
             return _only(entry, "avro", read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
         line = self._decoder.line(line_and_row(entry.place)[1] or 0, entry.raw)
         return Lines("avro", None, iter([line])), {}
 
     def close(self) -> None:
-        """Let the registry go."""
         if self._decoder is not None:
             self._decoder.close()
 
 
 def _submission(entry: Refused, intake: Intake, header: CsvHeader | None, live: _Live) -> Submission:
-    """An entry as the only line of its file.
+    """Read an entry as the only line of its file.
 
-    Raises: UsageError, ValueError where it is none.
+    Raises: UsageError or ValueError if it is not exactly one line.
     """
     lines, seals = live.lines(entry) or _read(entry, header)
-    is_record = entry.raw.startswith(_FRAME) and lines.format == "avro"  # which has all its values, and no mark
+    is_record = entry.raw.startswith(_FRAME) and lines.format == "avro"  # complete bytes without redacted values
     seals_of = None if is_record else seals
     found = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals_of), 3))
-    is_item = message_of(entry.place) != entry.place  # which a message beside its items is not
+    is_item = message_of(entry.place) != entry.place  # an item of a message, not the message itself
     found = [
         submission for submission in found if is_item == (message_of(submission.place) != submission.place)
     ] or found
@@ -197,8 +196,8 @@ def _submission(entry: Refused, intake: Intake, header: CsvHeader | None, live: 
 
 
 def _read(entry: Refused, header: CsvHeader | None) -> tuple[Lines, RedactedValues]:
-    """An entry as the only line of its file: a line of CSV where it has a header, else one of JSON."""
-    # Behind an empty line, since bytes that mark the encoding of a whole file are read where it begins only.
+    """Read an entry as the only line of its file: CSV if it has a header, else JSON."""
+    # An empty line comes first because a byte order mark is only recognized at the start of a file.
     if header is not None:
         raw, seals = unmarked(entry.raw, "csv", header.separator)
         lines = read_stream(io.BytesIO(b"\n" + raw), "csv", name=entry.source, header=header)
@@ -209,7 +208,7 @@ def _read(entry: Refused, header: CsvHeader | None) -> tuple[Lines, RedactedValu
 
 
 def _only(entry: Refused, format: str, lines: Lines) -> Lines:
-    """The lines of an entry's bytes, numbered as in the file they came from."""
+    """Number the lines of an entry as in the file that they came from."""
 
     def numbered() -> Iterator[Line]:
         for line in lines:

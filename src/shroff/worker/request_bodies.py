@@ -1,4 +1,4 @@
-"""Request bodies: the bytes that a program sends become submissions: an event, a list, or JSON lines; labels too."""
+"""Decodes request bodies into submissions: one event or label, a list, or JSON lines."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from shroff.runtime.progress import Tell, unheard
 SOURCE = POSTED
 COUNT_MAX = 10_000  # events of one request
 
-Mistakes = Sequence[tuple[str, str]]  # path and words of each
+Mistakes = Sequence[tuple[str, str]]  # field path and message of each error
 
 
 class TooMuchError(InputError):
-    """A body that exceeds the limit of one request, or is no list where one was announced."""
+    """A body that exceeds the limit of one request, or is not the list that was announced."""
 
     def __init__(self, words: str) -> None:
         super().__init__([("", words)])
 
 
 class RequestReader:
-    """Reads requests for one version of a project.
+    """Decodes requests for one version of a project.
 
-    Cost: 10 µs for an event of nine fields; less than one where 256 or more come together.
+    Cost: 10 µs for an event of nine fields; less than 1 µs if a request has 256 or more.
 
     Args:
-        tell: Told of a mistake of this program that costs speed alone.
+        tell: Called with an internal error that costs only speed.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RequestReader:
 
     @property
     def types(self) -> Sequence[str]:
-        """The event types that can be sent."""
+        """Names of the event types that can be sent."""
         return list(self.definitions.events.types)
 
     def one(
@@ -67,10 +67,10 @@ class RequestReader:
         mistakes: list[tuple[str, str]] | None = None,
         hidden: frozenset[str] = frozenset(),
     ) -> Submission:
-        """One event or label. Its source is `http`, its position the sender; `mistakes` gets its field errors.
+        """Decode one event or label. Its source is `http`, its location the sender; field errors go to `mistakes`.
 
         Args:
-            hidden: Fields whose value no message repeats, beside the hashed ones.
+            hidden: Fields whose values no message repeats, besides hashed fields.
         """
         columns, words = json_columns(raw, REQUEST_DEPTH_MAX)
         if columns is None:
@@ -90,10 +90,10 @@ class RequestReader:
     def refused(
         self, mapped: EventType, columns: Mapping[str, object] | None, raw: bytes, place: str, words: str
     ) -> Submission:
-        """A body that is no event by its mapping, as it came, with the words of why.
+        """Return a body that does not fit its mapping as a refused submission with its original bytes.
 
         Args:
-            columns: Its values, by the names that the mapping reads; None where it could not be read.
+            columns: Its values by the names that the mapping reads; None if the body could not be read.
         """
         if columns is None:
             return self._intake.unreadable(Line(0, raw, None, words, where=place), SOURCE, mapped.name, words)
@@ -102,7 +102,7 @@ class RequestReader:
     def many(
         self, type_name: str, raw: bytes, place: str, *, are_lines: bool
     ) -> tuple[Sequence[Submission], list[Mistakes]]:
-        """A list or JSON lines: each with its mistakes. Raises: TooMuchError."""
+        """Decode a list or JSON lines; return submissions and their field errors. Raises: TooMuchError."""
         found = pieces(raw, are_lines=are_lines)
         read = self._reads_once(type_name, place)
         mistakes: list[Mistakes] = [()] * len(found)
@@ -119,7 +119,7 @@ class RequestReader:
         return run or [careful(at) for at in range(len(found))], mistakes
 
     def _reads_once(self, type_name: str, place: str) -> Callable[[bytes], tuple[Submission, Mistakes]]:
-        """Reads pieces of one request; of the same bytes the same refusal, so that 10,000 mistakes are one to read."""
+        """Return a decoder that decodes equal refused pieces once, so that 10,000 equal errors cost one."""
         known: dict[bytes, tuple[Submission, Mistakes]] = {}
 
         def read(piece: bytes) -> tuple[Submission, Mistakes]:
@@ -135,7 +135,7 @@ class RequestReader:
 
 
 def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:
-    """The elements of a JSON list, or the lines that are not empty. Raises: TooMuchError."""
+    """Split a body into the elements of a JSON list, or into non-empty lines. Raises: TooMuchError."""
     if are_lines:
         found = [line for line in raw.split(b"\n") if line and not line.isspace()]
     else:

@@ -1,7 +1,7 @@
-"""Request loop: all requests that wait become a batch, which is committed before any of them is answered.
+"""Request loop: all pending requests become one batch, which is committed before any of them is answered.
 
-One event alone is decided and committed at once; while that lasts, others gather and are the next batch. So there is
-no time to choose for which one waits, and under load batches grow by themselves (docs/decisions/0035).
+A single event is decided and committed at once; requests that arrive meanwhile form the next batch. So there is no
+delay to configure, and batches grow with the load (docs/decisions/0035).
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from shroff.worker.serving.source_loop import LeaderTerm
 from shroff.worker.serving.worker import Leader, Leading, Workplace
 from shroff.worker.writer_tasks import ScoreQueue
 
-IDLE_S = 0.05  # how long one waits for a request, and how often the inbox is looked into
-POLL_S = 0.01  # how long one waits for a request where there is a source to be asked as well
-SLOW_S = 0.005  # a commit after which scores do not wait for the next: for shorter ones a second thread costs more
-PATIENCE_S = 15.0  # for which a request waits while the log is away
+IDLE_S = 0.05  # how long to wait for a request, and the interval between checks of the inbox
+POLL_S = 0.01  # how long to wait for a request if there is a source to poll as well
+SLOW_S = 0.005  # commits above this run in parallel with scoring; below it a second thread costs more
+PATIENCE_S = 15.0  # how long a request waits while the log is unavailable
 AWAY = "the log was unavailable for too long; send the events again with the same ids"
 RESTARTS = "the service is restoring its state"
 
-Asked = Callable[[Writer, Log], None]  # something to be done between two batches, by the thread of the log
+Asked = Callable[[Writer, Log], None]  # a task between two batches, on the log's thread
 
 
 class ServiceHooks(NamedTuple):
     """Hooks of the service into the work of its log.
 
     Args:
-        begun: Told of the writer when this process begins to lead; gives what reads requests from then on.
-        between: Called between batches and some twenty times a second, on the thread of the log.
-        scores: Requests that are answered while a batch is flushed to the disk, too.
+        begun: Called with the writer when a term begins; returns the reader of requests.
+        between: Called between batches and some twenty times a second, on the log's thread.
+        scores: Score requests, which are answered also while a batch is flushed to disk.
     """
 
     begun: Callable[[Writer], object]
@@ -59,11 +59,10 @@ class ServiceHooks(NamedTuple):
 
 
 class RequestLoop:
-    """One term as writer of a log that decides requests.
+    """One term of deciding requests as the active writer.
 
     Args:
-        hooks: What the service does when this begins, and between batches.
-        feed: The project's live source, which is read between requests; None where there is none.
+        feed: The project's live source, which is read between requests, if there is one.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class RequestLoop:
         self._work = work
         self._poison = careful
         careful.commit = self._commit
-        self._flushing: tuple[ThreadPoolExecutor, Log] | None = None  # commits beside scores, which ask this log
+        self._flushing: tuple[ThreadPoolExecutor, Log] | None = None  # commit thread, and a log that scoring reads
         self._commit_s = 0.0
         self._held = ExitStack()
         self._outflow = Outflow(log, term.delivering, self._held, tell)
@@ -93,16 +92,16 @@ class RequestLoop:
     def run(self, stop: Event) -> None:
         """Run until stopped; queued requests are decided first.
 
-        Raises: as `SourceLoop.run`. What is not answered stays in line.
+        Raises: as `SourceLoop.run`. Unanswered requests stay in the queue.
         """
         with short_turns(), short_collector(), self._held:
             self._work.seq = self._log.last_seq()
-            self._outflow.attend(time.monotonic())  # before anything is taken, so that the first of it is delivered
+            self._outflow.attend(time.monotonic())  # starts delivery before the first request, so that it is delivered
             self._queue.open(self._hooks.begun(self._writer))
             try:
                 is_ending = is_busy = False
                 while is_busy or not is_ending:
-                    is_ending = stop.is_set()  # before the line is looked at: what came until then is decided
+                    is_ending = stop.is_set()  # read before the queue: requests that came until then are decided
                     is_busy = self._turn(is_ending=is_ending)
                     self._attend(is_busy=is_busy)
                 if self._feeding is not None:
@@ -113,9 +112,9 @@ class RequestLoop:
                 self._writer.give_up_snapshot()
 
     def _turn(self, *, is_ending: bool) -> bool:
-        """Decide queued requests, then messages of the source; whether there were any.
+        """Decide queued requests, then messages of the source; return whether there were any.
 
-        At the end only what is in line: what the source has stays there.
+        The last turn takes only requests: unread messages stay in the source.
         """
         feeding = self._feeding
         if feeding is None:
@@ -124,7 +123,7 @@ class RequestLoop:
         return is_busy if is_ending else feeding.turn() or is_busy
 
     def _decides(self, wait_s: float) -> bool:
-        """Decide, commit and answer queued requests; whether there were any."""
+        """Decide, commit and answer queued requests; return whether there were any."""
         parts = self._queue.take(self._poison.size, wait_s)
         if not parts:
             return False
@@ -140,7 +139,7 @@ class RequestLoop:
         return True
 
     def _commit(self, writer: Writer, prepared: Prepared) -> None:
-        """Commit a batch; if scores are wanted and commits take long, on another thread, and answer them meanwhile."""
+        """Commit a batch. If scores are pending and commits are slow, commit on another thread and score meanwhile."""
         scores = self._hooks.scores
         commit_s = self._commit_s
         if scores is None or self._flushing is None or commit_s < SLOW_S or not scores.are_wanted:
@@ -158,13 +157,13 @@ class RequestLoop:
         found = list[TracedEvent]()
         number = 0
         for request, start, stop in parts:
-            if request.trace and not start:  # of a long one the first part
+            if request.trace and not start:  # only for the first part of a long request
                 found.append(TracedEvent(number, request.trace, request.arrived_s))
             number += stop - start
         trace_batch(self._work, prepared, found, parts[0][0].arrived_s, committed_s)
 
     def _submissions(self, parts: Sequence[Part]) -> Sequence[Submission]:
-        """What the parts hold; the one that is looked for, refused."""
+        """Return the submissions of the parts; the poison message, if found, as a refusal."""
         found = together(request.submissions[start:stop] for request, start, stop in parts)
         if self._poison.unwanted:
             reason = self._poison.unwanted.get((found[0].source, found[0].place))
@@ -174,7 +173,7 @@ class RequestLoop:
         return found
 
     def _attend(self, *, is_busy: bool) -> None:
-        """Tasks between two batches: inbox, requests of others, delivery, snapshots."""
+        """Run the tasks between two batches: inbox, delivery, source, snapshots."""
         now_s = time.monotonic()
         scores = self._hooks.scores
         is_scoring = scores is not None and scores.line.waiting > 0
@@ -190,23 +189,23 @@ class RequestLoop:
                 self._feeding.attend(now_s)
             self._saving.attend(now_s, _nothing, is_searching=self._poison.is_on)
         self._hooks.between(self._writer, self._log)
-        self._work.seq = self._writer.seq  # also what the inbox and others brought
+        self._work.seq = self._writer.seq  # includes records of the inbox and of tasks
 
     def _prepare_scores(self) -> None:
-        """Open what scores beside a commit need, once somebody wants scores."""
+        """Open the second log and the commit thread once scores are requested."""
         scores = self._hooks.scores
         if scores is None or self._flushing is not None or not scores.are_wanted:
             return
-        with suppress(ShroffError):  # until it can be opened, scores wait for commits
+        with suppress(ShroffError):  # while this fails, scores wait for commits
             log = self._held.enter_context(scores.reading())
             self._flushing = self._held.enter_context(ThreadPoolExecutor(1, thread_name_prefix="commit")), log
 
 
 class RequestLeader(Leader):
-    """Leads a log and decides requests; while the log is away, those that wait for too long are answered so.
+    """Leads a log and decides requests. While the log is unavailable, requests fail after waiting too long.
 
     Args:
-        feed: The project's live source, where there is one.
+        feed: The project's live source, if there is one.
     """
 
     command = "serve"
@@ -232,4 +231,4 @@ class RequestLeader(Leader):
 
 
 def _nothing() -> None:
-    """No commit is pending between batches."""
+    """Do nothing: no commit is pending between batches."""

@@ -1,8 +1,8 @@
-"""Request queue: HTTP requests that wait, between the network thread and the deciding thread.
+"""Request queue: HTTP requests between the network thread and the deciding thread.
 
-The line is bounded by the number of submissions in it and by how long the first of it has waited: beyond either a new
-request is turned away at once, since it would wait for longer still. Long requests are decided by and by between
-short ones, and turned away by what waits of long ones alone: who sends much at once holds up nobody else.
+The queue is limited by its number of submissions and by the age of its first request; beyond either limit a new
+request is rejected at once. Long requests are decided in parts between short ones, and have limits of their own: a
+client that sends much at once delays no other client.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ from shroff.log.columns.lines import EventRun
 from shroff.log.writer import Answer
 from shroff.runtime import traces
 
-WAITING_MAX = 20_000  # submissions; at 40,000 a second they are half a second
-AGE_S_MAX = 0.5  # of the first request in line
-LONG = 500  # submissions of a request beyond which it is long
-LONG_AT_ONCE = 512  # submissions of long requests that are decided at a time: a short one waits 8 ms for them,
-LONG_BESIDE = 25  # and so many with a short one that waits
-REFUSED = 8  # submissions that were refused when they were read take as long as one that is decided
-RETRY_S = 1  # what one who is turned away is told to wait
+WAITING_MAX = 20_000  # submissions; half a second at 40,000 a second
+AGE_S_MAX = 0.5  # of the first request in the queue
+LONG = 500  # submissions; a request with more is long
+LONG_AT_ONCE = 512  # submissions of long requests decided at a time: a short request waits 8 ms for them
+LONG_BESIDE = 25  # the same while a short request waits
+REFUSED = 8  # this many submissions refused by validation take as long as one that is decided
+RETRY_S = 1  # `Retry-After` of a rejected request
 
 
 class TurnedAwayError(TransientError):
-    """A request was not taken: nothing of it is written. `is_overload` says that there is too much, else not ready."""
+    """A request was rejected: nothing of it is written.
+
+    `is_overload`: the queue is full; else the service is not ready.
+    """
 
     def __init__(self, words: str, *, is_overload: bool) -> None:
         super().__init__(words)
@@ -39,10 +42,10 @@ class TurnedAwayError(TransientError):
 
 
 class PendingRequest(Struct, eq=False):
-    """Submissions of one request; `answers` has one for each, in their order, once all are there.
+    """Submissions of one request; `answers` has one for each, in their order, once all are decided.
 
-    `told` is called then, on the thread that speaks, and may be called for one that nobody waits for any more.
-    `failure` says, in their place, why there are none: what was sent may be in the log or not.
+    `told` is called then, on the network thread, even if the client has gone. `failure` says why there are no
+    answers; the submissions may or may not be in the log.
     """
 
     submissions: Sequence[Submission]
@@ -58,22 +61,22 @@ class PendingRequest(Struct, eq=False):
         return len(self.submissions) > LONG
 
 
-Part = tuple[PendingRequest, int, int]  # a request, and which of its submissions
+Part = tuple[PendingRequest, int, int]  # a request, and the range [start, stop) of its submissions
 
 
 class RequestQueue(Struct, eq=False):
-    """A queue of requests: `put` is for one thread, everything else for another.
+    """A queue of requests: one thread calls `put`, another thread everything else.
 
     Args:
-        told: Is given the requests that are answered, of one batch at once, on the thread that decides.
+        told: Called with all requests that a batch answered, on the deciding thread.
     """
 
     _told: Callable[[list[PendingRequest]], None]
     waiting_max: int = WAITING_MAX
     age_s_max: float = AGE_S_MAX
     _given: SimpleQueue[PendingRequest | None] = field(default_factory=SimpleQueue)
-    _line: deque[PendingRequest] = field(default_factory=deque)  # of those that were given and are not answered
-    # Of short requests, and of long ones.
+    _line: deque[PendingRequest] = field(default_factory=deque)  # received and not answered
+    # Submissions of short requests, and of long ones.
     _put: list[int] = field(default_factory=lambda: [0, 0])
     _answered: list[int] = field(default_factory=lambda: [0, 0])
     _turned_away: int = 0
@@ -81,21 +84,21 @@ class RequestQueue(Struct, eq=False):
     _paused_s: float | None = None
     why_closed: str = "the service is starting and reads its log first"
 
-    # ---- for the thread that speaks
+    # ---- for the network thread
 
     @property
     def is_open(self) -> bool:
-        """Whether requests are taken from the queue: not before there is a reader, nor while it restarts."""
+        """Whether requests are being decided: there is a reader, and no restart is under way."""
         return self._reader is not None and self._paused_s is None
 
     @property
     def waiting(self) -> int:
-        """Submissions that have no answer yet."""
+        """Submissions without an answer."""
         return sum(self._put) - sum(self._answered)
 
     @property
     def turned_away(self) -> int:
-        """Requests that were turned away since the start."""
+        """Requests rejected since the start."""
         return self._turned_away
 
     @property
@@ -104,7 +107,7 @@ class RequestQueue(Struct, eq=False):
         return max(self._age_s(kind) for kind in (False, True))
 
     def _age_s(self, kind: int) -> float:
-        """The same, where that request is of this kind; else 0, since those of the other kind do not wait for it."""
+        """Return the age of the first request if it is of this kind, else 0: one kind does not wait for the other."""
         try:
             first = self._line[0]
         except IndexError:
@@ -112,7 +115,7 @@ class RequestQueue(Struct, eq=False):
         return time.monotonic() - first.arrived_s if first.is_long == kind else 0.0
 
     def put(self, request: PendingRequest) -> None:
-        """Put a request at the end of the line. Raises: TurnedAwayError where it would wait for too long."""
+        """Append a request. Raises: TurnedAwayError if it would wait for too long."""
         paused_s = self._paused_s
         if self._reader is None or (paused_s is not None and time.monotonic() - paused_s > self.age_s_max):
             self._turned_away += 1
@@ -130,10 +133,10 @@ class RequestQueue(Struct, eq=False):
         """End a wait in `take`."""
         self._given.put(None)
 
-    # ---- for the thread that decides
+    # ---- for the deciding thread
 
     def open(self, reader: object) -> None:
-        """Take requests from now on, made by this reader. What another reader made is answered as failed."""
+        """Accept requests from now on, decoded by this reader. Requests decoded by another reader fail."""
         self._reader = reader
         self._paused_s = None
         self._gather(0.0)
@@ -141,7 +144,7 @@ class RequestQueue(Struct, eq=False):
         self.fail(old, "the project's event types changed meanwhile")
 
     def pause(self, why: str) -> None:
-        """Stop taking requests for now: they wait, and are rejected if that lasts."""
+        """Stop deciding for now: requests wait, and new ones are rejected after `age_s_max`."""
         self._paused_s = time.monotonic()
         self.why_closed = why
 
@@ -157,7 +160,7 @@ class RequestQueue(Struct, eq=False):
         self.fail(list(self._line), f"{why}; send it again with the same ids")
 
     def take(self, size: int, wait_s: float) -> list[Part]:
-        """The next submissions in line, up to so many, few of them of long requests. None where none came in time."""
+        """Return parts of the next requests, up to `size` submissions, few of long requests; empty on timeout."""
         self._gather(wait_s)
         is_beside = self._put[False] > self._answered[False]
         parts = list[Part]()
@@ -176,7 +179,7 @@ class RequestQueue(Struct, eq=False):
         return parts
 
     def answer(self, parts: Sequence[Part], answers: Sequence[Answer]) -> None:
-        """Answer these parts, which were taken last."""
+        """Answer these parts, which `take` returned last."""
         each = iter(answers)
         done = list[PendingRequest]()
         answered = self._answered
@@ -186,12 +189,12 @@ class RequestQueue(Struct, eq=False):
             answered[request.is_long] += count
             if stop == len(request.submissions):
                 done.append(request)
-                self._line.remove(request)  # at the front, but for long ones that it passed
+                self._line.remove(request)  # near the front: only unfinished long requests are before it
         if done:
             self._told(done)
 
     def fail(self, requests: Sequence[PendingRequest], why: str) -> None:
-        """Answer these with a failure, wherever they are in the queue."""
+        """Fail these requests, wherever they are in the queue."""
         for request in requests:
             self._line.remove(request)
             self._answered[request.is_long] += len(request.submissions) - len(request.answers)
@@ -200,7 +203,7 @@ class RequestQueue(Struct, eq=False):
             self._told(list(requests))
 
     def _gather(self, wait_s: float) -> None:
-        """Add requests to the queue; wait if it is empty."""
+        """Move received requests into the queue; wait if it is empty."""
         given = self._given
         line = self._line
         try:
@@ -217,7 +220,7 @@ class RequestQueue(Struct, eq=False):
 
 
 def _stop(submissions: Sequence[Submission], start: int, stop: int, most: float) -> tuple[int, float]:
-    """Where a part of a long request ends that takes as long as `most` decided events, and what is left of those."""
+    """Return the end of a long request's part that costs as much as `most` decided events, and the remaining cost."""
     for at in range(start, stop):
         if most <= 0:
             return at, most

@@ -1,4 +1,4 @@
-"""Standing by: folding a log along that another process leads, and taking it over when that one is gone."""
+"""Standby: follows a log that another process leads, and takes it over when that process is gone."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from shroff.runtime.progress import Tell, unheard
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
 
-TRY_S = 0.5  # how often the lead is tried for
-LOOK_S = 0.05  # how often the log is looked at for more
-AT_ONCE = 8_192  # places folded between two looks at anything else, at first,
-AT_ONCE_MIN = 256  # at least,
-AT_ONCE_MAX = 65_536  # and at most: as many as take about
-STEP_S = 0.25  # so long, so that a free lead is seen however far behind the log this process is
+TRY_S = 0.5  # between attempts to take the lead
+LOOK_S = 0.05  # between checks for new records
+AT_ONCE = 8_192  # records folded in one step at first; later as many as take about `STEP_S`
+AT_ONCE_MIN = 256
+AT_ONCE_MAX = 65_536
+STEP_S = 0.25  # so that a free lead is noticed even far behind the end of the log
 
-Start = tuple[Folded, int]  # state at some place of the log, and the place of the newest snapshot
+Start = tuple[Folded, int]  # folded state, and the sequence number of the newest snapshot
 
 
 class FollowedProject(Protocol):
-    """A project whose log can be followed, and led."""
+    """A project whose log can be followed and led."""
 
     @property
     def snapshots(self) -> Snapshots:
-        """Where state is saved."""
+        """Snapshots of the state."""
 
     def open_log(self, *, read_only: bool) -> Log:
-        """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
+        """Open the log; the caller closes it. Raises: LogBusyError if another process writes."""
 
     def definitions(self) -> Definitions:
-        """The project's files as they are now. Raises: DefinitionError."""
+        """Load the project's files as they are now. Raises: DefinitionError."""
 
     def follow(self, log: Log) -> str:
-        """Take up settings that the process which leads this log has made active; gives why not, empty else."""
+        """Apply settings that the active writer of this log activated; return why not, or an empty text."""
 
 
 class Standby(Struct, eq=False):
-    """Waits for the lead of a log.
+    """Waits for the lead of a log, and keeps state near its end.
 
-    Its state is that of its own files over the log. When the process that leads puts another version in force, the
-    files are read again; where they are others than before, the log is folded anew.
+    The state is that of the project's files. When the active writer activates another version, the files are read
+    again; if they changed, the log is folded from the start.
     """
 
     _place: FollowedProject
@@ -64,10 +64,10 @@ class Standby(Struct, eq=False):
     _told: str = ""
 
     def lead(self) -> tuple[Log, Start | None] | None:
-        """The log, opened for writing, as soon as nobody else leads it; and state near its end, where there is some.
+        """Wait until no other process leads; return the log, open for writing, and state near its end if there is any.
 
-        Nothing where `stop` was set before.
-        Raises: DefinitionError where the project's files have mistakes; StateError for a log that cannot be read.
+        Returns None if `stop` is set before.
+        Raises: DefinitionError if the project's files have errors; StateError for a log that cannot be read.
         """
         try:
             while not self._stop.is_set():
@@ -87,17 +87,17 @@ class Standby(Struct, eq=False):
 
     @property
     def seq(self) -> int:
-        """The place that has been folded."""
+        """Last sequence number that was folded."""
         return 0 if self._start is None else self._start[0].seq
 
     def _say(self, words: str) -> None:
-        """Tell what is waited for, once."""
+        """Report what is waited for, once."""
         if words != self._told:
             self._told = words
             self._tell(words)
 
     def _follow(self, until_s: float) -> None:
-        """Fold what the log has, until it is time to try for the lead."""
+        """Fold new records until it is time to try for the lead."""
         try:
             if self._log is not None and (words := self._place.follow(self._log)):
                 self._tell(words)
@@ -110,7 +110,7 @@ class Standby(Struct, eq=False):
             self._stop.wait(max(0.0, until_s - time.monotonic()))
 
     def _folds_some(self) -> bool:
-        """Whether there was something to fold."""
+        """Fold the next records; return whether there were any."""
         if self._log is None:
             self._log = self._place.open_log(read_only=True)
         if self._start is None:
@@ -123,7 +123,7 @@ class Standby(Struct, eq=False):
             return False
         versions = folded.control.versions
         definitions = folded.engine.definitions
-        self._start = None  # where folding fails half way, state is of no use
+        self._start = None  # state is useless if folding fails midway
         began_s = time.monotonic()
         fold(self._log, definitions, end, None if self._has_caught_up else self._restoring, folded)
         self._at_once = paced(self._at_once, time.monotonic() - began_s)
@@ -132,7 +132,7 @@ class Standby(Struct, eq=False):
         return True
 
     def _begin(self, log: Log) -> None:
-        """State from a snapshot; what the log has behind it is folded step by step."""
+        """Start from a snapshot; the records after it are folded step by step."""
         definitions = self._place.definitions()
         folded, warnings = saved(self._place.snapshots, log, definitions)
         for words in warnings:
@@ -142,12 +142,12 @@ class Standby(Struct, eq=False):
         self._start = folded, folded.seq
 
     def _fitting(self, log: Log) -> Start | None:
-        """The state, where the project's files and the log's versions are still those that it was made with."""
+        """Return the state if the project's files and the log's lateness are still those it was made with."""
         if self._start is None:
             return None
         definitions = self._start[0].engine.definitions
         is_same = self._place.definitions().versions == definitions.versions
-        now = lateness_of(log, definitions)  # others where the watermark was set back meanwhile
+        now = lateness_of(log, definitions)  # differs if the watermark was set back meanwhile
         return self._start if is_same and (now, now.leaps) == (self._lateness_ms, self._leaps) else None
 
     def _let_go(self) -> None:
@@ -159,7 +159,7 @@ class Standby(Struct, eq=False):
 
 
 def paced(at_once: int, took_s: float) -> int:
-    """How many places are folded in the next step, where so many took so long, or fewer did."""
+    """Return how many records to fold in the next step, given how long the last one took."""
     if took_s > STEP_S:
         return max(AT_ONCE_MIN, at_once // 2)
     return min(AT_ONCE_MAX, at_once * 2) if took_s < STEP_S / 4 else at_once

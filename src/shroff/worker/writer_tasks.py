@@ -1,8 +1,8 @@
-"""Writer tasks and scores: what other threads want of the log, done by its thread between two batches.
+"""Writer tasks and scores: work that other threads request from the log's thread, done between two batches.
 
-All requests for scores that wait are answered at one place of the log, so one look-up serves them. Nothing is written,
-so nothing is flushed. A batch of events waits for at most `AT_ONCE` scores. If commits take long, scores are answered
-while a batch is flushed to the disk, since state does not move then.
+All pending score requests are answered at one sequence number, so one look-up serves them. Nothing is written or
+flushed. A batch of events waits for at most `AT_ONCE` scores. If commits are slow, scores are also answered while a
+batch is flushed to disk, since state does not change then.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ One = TypeVar("One")
 PATIENCE_S = 10.0
 LATER = "the answer could not be computed in time; try again"
 COMPILING = "the code that scores is being compiled, which takes a minute; try again then"
-SCORES_WAITING_MAX = 1_000  # events; they take some half a second of a processor
-AT_ONCE = 32  # events; about 10 ms, for which an event to be decided may wait
-AT_ONCE_BESIDE = 16  # events, for which the answers of a committed batch may wait
-GATHER_S = 0.002  # for which scores gather beside a commit, whose statements need Python's lock first
-WANTED_S = 1.0  # behind the last score, in which batches are committed beside scores
+SCORES_WAITING_MAX = 1_000  # events; some half a second of processor time
+AT_ONCE = 32  # events; about 10 ms, the delay of an event to be decided
+AT_ONCE_BESIDE = 16  # events, the delay of a committed batch's answers
+GATHER_S = 0.002  # how long scores gather beside a commit, whose statements need Python's lock first
+WANTED_S = 1.0  # after the last score request, during which commits run beside scoring
 SCORED_MAX = 100  # of one request
 
 
 class WriterTasks:
-    """Takes tasks from any thread. Each is short, as everything else waits for it, and moves no state."""
+    """Accepts tasks from any thread. A task is short, since everything else waits for it, and changes no state."""
 
     def __init__(self) -> None:
         self._asked: SimpleQueue[tuple[Callable[[Writer, Log], Any], Future[Any]]] = SimpleQueue()
 
     def put(self, task: Callable[[Writer, Log], One]) -> Future[One]:
-        """Have something done; gives what will come of it, and nothing as long as nobody leads the log."""
+        """Queue a task and return its future. It stays pending while this process does not lead the log."""
         done: Future[One] = Future()
         self._asked.put((task, done))
         return done
 
     def attend(self, writer: Writer, log: Log) -> None:
-        """Do all that was asked, on the thread of the log, no batch being open."""
+        """Run all queued tasks, on the log's thread, with no batch open."""
         while True:
             try:
                 task, done = self._asked.get_nowait()
@@ -56,7 +56,7 @@ class WriterTasks:
                 continue
             try:
                 done.set_result(task(writer, log))
-            except Exception as error:  # noqa: BLE001 - it is told to who asked; the log goes on
+            except Exception as error:  # noqa: BLE001 - raised where the result is read; the log continues
                 done.set_exception(error)
 
 
@@ -64,10 +64,10 @@ class ScoreQueue:
     """Requests to be scored.
 
     Args:
-        told: Called with the requests that are answered, on the thread of the log.
-        wake: Ends the wait of that thread for events.
-        tell: Called with the words of an error of this program.
-        reading: Opens the log a second time, to be asked while a batch is committed.
+        told: Called with answered requests, on the log's thread.
+        wake: Ends that thread's wait for events.
+        tell: Called with an internal error.
+        reading: Opens the log a second time, to be read while a batch is committed.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class ScoreQueue:
 
     @staticmethod
     def is_ready() -> bool:
-        """Whether a score needs no compiler; else a second process compiles what it needs."""
+        """Return whether scoring needs no compiler; otherwise a second process compiles what it needs."""
         return is_ready_to_foresee()
 
     def put(self, request: PendingRequest) -> None:
-        """Put a request at the end of the line.
+        """Queue a request.
 
-        Raises: TurnedAwayError if it would wait for too long; TransientError if the code that scores is compiled first.
+        Raises: TurnedAwayError if it would wait for too long; TransientError while the scoring code is compiled.
         """
         if not self.is_ready():
             raise TransientError(COMPILING)
@@ -104,27 +104,27 @@ class ScoreQueue:
 
     @property
     def are_wanted(self) -> bool:
-        """Whether scores wait or came lately."""
+        """Whether score requests are pending or came within the last second."""
         return self.line.waiting > 0 or time.monotonic() - self._put_s < WANTED_S
 
     def attend(self, writer: Writer, _log: Log) -> None:
-        """Answer some of those that wait, no batch being open. For the thread of the log."""
+        """Answer some pending requests, on the log's thread, with no batch open."""
         parts = self.line.take(AT_ONCE, 0.0)
         if not parts:
             return
         try:
             self.line.answer(parts, _scored(writer, parts))
-        except Exception:  # noqa: BLE001 - it is told for each request below; the log goes on
+        except Exception:  # noqa: BLE001 - reported for each request below; the log continues
             for part in parts:
                 self._answer_alone(writer, part)
         if self.line.waiting:
             self._wake()
 
     def attend_beside(self, writer: Writer, beside: tuple[Log, Prepared], flushed: Future[None]) -> None:
-        """Answer those that wait or come until a batch is committed. For the thread of the log.
+        """Answer pending and new requests until a batch is committed, on the log's thread.
 
-        An answer that is no decision may be about an event of the batch, which is not durable yet: it waits, as does
-        an error.
+        An answer that is no decision may depend on an event of the batch, which is not durable yet: it waits for the
+        commit, as does an error.
         """
         flushed.add_done_callback(lambda _: self.line.wake())
         with suppress(Exception):
@@ -141,7 +141,7 @@ class ScoreQueue:
             answers = _scored(writer, [part])
         except ShroffError as error:
             self.line.fail([part[0]], str(error))
-        except Exception as error:  # noqa: BLE001 - a mistake of this program at one event holds up no other
+        except Exception as error:  # noqa: BLE001 - an internal error at one event delays no other
             self._tell(failure("an event cannot be scored", error))
             self.line.fail([part[0]], "this event cannot be scored because of an internal error")
         else:
