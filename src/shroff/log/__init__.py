@@ -1,1 +1,1 @@
-"""The content of the log, and writing a batch to it."""
+"""The content of the log, and writing batches to it."""

@@ -1,7 +1,7 @@
-"""Check before a version becomes active: the log must mean the same to it.
+"""Checks before a version becomes active: stored events must mean the same under its event types.
 
-That stored bodies can be read is seen while they are folded (`log.history`). Here is
-what can be read and would mean something else; it is looked at before the fold.
+Whether stored bodies can be read shows when they are folded (`log.history`). This module finds bodies that can be
+read but would mean something else; it runs before the fold.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from shroff.streams.log import Log, LogReader, Record
 
 
 def check_change(log: Log, definitions: Definitions) -> None:
-    """Compare the event types with those of every earlier version, unless this version is active already.
+    """Compare the event types with those of every earlier version, unless this version is already active.
 
-    Raises: DefinitionError where another field has become the id or the time of events that
-        the log has, or where one holds clear values and is hashed now, or the reverse: the
-        same card would then be two; or where events share a value of a field that is unique now.
-    Cost: a pass over the log where something of this kind was changed, else none.
+    Raises: DefinitionError if another field became the id or the time of events in the log; if a field is hashed now
+        and has clear values, or the reverse, since one card would then be two; or if events share a value of a field
+        that is unique now.
+    Cost: a pass over the log if something of this kind changed, else none.
     """
     check_unique(log, definitions)
     concerned = _concerned(log, definitions)
@@ -35,7 +35,7 @@ def check_change(log: Log, definitions: Definitions) -> None:
 
 
 def _concerned(log: LogReader, definitions: Definitions) -> frozenset[str]:
-    """Event types that an earlier version identified, timed or hashed in another way."""
+    """Return the event types that an earlier version identified, timed or hashed in another way."""
     if control_at(log).versions.get("definitions") == definitions.versions.definitions:
         return frozenset()
     types = definitions.events.types
@@ -57,7 +57,7 @@ def _differs(now: EventType, earlier: EventType | None) -> bool:
 
 
 def _check(record: Record, type_: EventType) -> None:
-    """Hold a stored body against the type that is to read it."""
+    """Check a stored body against the type that is to read it. Raises: DefinitionError."""
     body = stored(record.body, JsonObject, f"the {type_.name} at sequence number {record.seq}")
     where = f"the {type_.name} at sequence number {record.seq} of the log"
     if body.get(type_.id_field) != record.id:

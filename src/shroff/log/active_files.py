@@ -1,7 +1,7 @@
-"""Active version of a project's files, and the differences from the files on disk.
+"""Active version of a project's files, and how the files on disk differ from it.
 
-What decides is active by control events. Notices, their texts and the settings of outside systems decide nothing, so no
-version has them: the process that writes the log keeps their texts, or what stands for a setting, among its offsets.
+Control events activate everything that affects decisions. Notices, their texts and the settings of outside systems
+do not, so no version contains them: the active writer stores texts, or hashes of settings, among the log's offsets.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from shroff.project.settings.systems import Systems
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log, LogReader, Offset, Outbox, Record
 
-ACTIVE = "active"  # among the sources of offsets
-BEGUN = "begun"  # among those, where a process noted what it began with, be it nothing
+ACTIVE = "active"  # source name of these offsets
+BEGUN = "begun"  # partition that shows that a process stored its initial state, even if empty
 NOTICES = "notices/"
-SETTING = f"{PROJECT_FILE}: "  # before the name of a setting
-# Settings that a running service takes up; `http` where nothing is open by it for as long as the process runs.
+SETTING = f"{PROJECT_FILE}: "  # prefix of the name of a setting
+# Settings that a running service can apply; `http` only if no setting in `_OPEN_BY_HTTP` holds a connection open.
 LIVE = "mail second_person sinks online sources web sessions sign_in http zone".split()
 _OPEN_BY_HTTP = ("source", "lake", "snapshots")
 NOW = "now"
 RESTART = "restart"
-# The beginning is the key of shroff.yaml that holds the setting.
+# Names of settings in shroff.yaml, if they differ from the field's name.
 _YAML_NAMES = {"keep_ms": "keep", "mailer": "mail (mailer)", "pulled": "sources (pulled)", "read": "sources (read)"}
-_READ = ReadOnce()  # of versions: the next one reads again what differs
+_READ = ReadOnce()  # parts of versions already parsed; the next version parses only what differs
 
 
 def kept_definitions(files: TextMapping, load_model: LoadModel | None) -> Definitions:
-    """The definitions of a version of the files; the last two are kept, and of the next one what differs is read.
+    """Return the definitions of a version of the files. The last two are cached; of another, only changes are parsed.
 
-    Raises: DefinitionError where the files are invalid.
+    Raises: DefinitionError if the files are invalid.
     """
     found = _kept(tuple(sorted(files.items())), load_model)
     if found.unloaded():
-        _kept.cache_clear()  # somebody may bring the model back
+        _kept.cache_clear()  # a missing model may be restored
     return found
 
 
@@ -58,9 +58,9 @@ def _kept(files: tuple[tuple[str, str], ...], load_model: LoadModel | None) -> D
 
 
 class FileDifference(FrozenStruct):
-    """A file, or a setting of shroff.yaml, that is not active as it is. A text is None where nothing is kept of it.
+    """A file, or a setting of shroff.yaml, that differs from the active one. A text is None if it is not stored.
 
-    `takes` is `now` for what `shroff apply` makes active in a running service, else `restart`.
+    `takes` is `now` if `shroff apply` activates it in a running service, else `restart`.
     """
 
     file: str
@@ -72,18 +72,15 @@ class FileDifference(FrozenStruct):
 
 @dataclass(slots=True)
 class ActiveFilesInUse:
-    """The notices and texts that this process works with, and how often it took up others, or other settings.
-
-    None: those of the files.
-    """
+    """The notices and texts that this process uses (None: those on disk), and how often they or settings changed."""
 
     number: int = 0
     files: TextMapping | None = field(default=None, repr=False)
-    followed: TextMapping | None = field(default=None, repr=False)  # what the log kept when it was last followed
+    followed: TextMapping | None = field(default=None, repr=False)  # what the log stored when last followed
 
 
 def beside(files: TextMapping, systems: Systems) -> TextDict:
-    """Stored files and settings that belong to no version; nothing of a setting that is left out."""
+    """Return stored files and settings that belong to no version; settings with default values are left out."""
     found = {name: text for name, text in files.items() if name.startswith(NOTICES)}
     found |= {name: _hash(files[name].encode()) for name, kind in added_files(files).items() if kind.is_kept}
     usual = _by_yaml_name(Systems())
@@ -94,16 +91,16 @@ def beside(files: TextMapping, systems: Systems) -> TextDict:
 
 
 def _by_yaml_name(systems: Systems) -> dict[str, bytes]:
-    """The settings as JSON, by what they are called in shroff.yaml."""
+    """Return the settings as JSON, by their names in shroff.yaml."""
     found = {_YAML_NAMES.get(item.name, item.name): getattr(systems, item.name) for item in fields(systems)}
     sessions = structs.asdict(systems.sessions)
-    own = [sessions.pop(name) for name in ("has_passwords", "second_factor", "group_roles")]  # of sign_in there
+    own = [sessions.pop(name) for name in ("has_passwords", "second_factor", "group_roles")]  # in sign_in in the file
     found |= {"sessions": sessions, "sign_in": [systems.sign_in, own]}
     return {name: to_json(value) for name, value in found.items()}
 
 
 def notice_files(files: TextMapping) -> TextDict:
-    """The notices and texts among files."""
+    """Select the notices and texts among files."""
     return {name: text for name, text in files.items() if name.startswith(NOTICES)}
 
 
@@ -115,12 +112,12 @@ def is_live(name: str, *kept: TextMapping) -> bool:
 
 
 def renewed(systems: Systems, now: Systems, *kept: TextMapping) -> Systems:
-    """The settings of a service that runs, once it took up those of the files."""
+    """Return the settings of a running service after it applied those of the files that it can."""
     return replace(systems, **{name: getattr(now, name) for name in LIVE if is_live(SETTING + name, *kept)})
 
 
 def taken_up(log: Outbox, now: TextMapping, *, is_running: bool) -> list[Offset]:
-    """State to store now that these are active; a running service keeps settings that take a restart."""
+    """Return the offsets to store once these are active; a running service keeps settings that need a restart."""
     before = log.offsets(ACTIVE)
     begun = [] if is_running or BEGUN in before else [Offset(ACTIVE, BEGUN, "1")]
     return begun + [
@@ -131,9 +128,9 @@ def taken_up(log: Outbox, now: TextMapping, *, is_running: bool) -> list[Offset]
 
 
 def followed(log: LogReader, read: ReadOnce) -> tuple[Control, int]:
-    """The active files at the end of a log, not to be changed, and the sequence number of the last control event; or 0.
+    """Return the active files at the end of a log (read-only), and the sequence number of the last control event, or 0.
 
-    What was read of this log before is not read again, if its last control event is still there.
+    Control events read before are not read again while the last of them is still in the log.
     """
     kept: tuple[Control, Record] | None = read.last(f"control {log.place}")
     control = Control()
@@ -143,12 +140,12 @@ def followed(log: LogReader, read: ReadOnce) -> tuple[Control, int]:
             return kept[0], kept[1].seq
         control = Control(kept[0].versions, dict(kept[0].files))
         records = records[1:]
-    else:  # none was read, or another log has its place
+    else:  # none was read, or another log is at this location
         records = log.controls()
     for record in records:
         control.take(record)
     if records:
-        _ = control.files  # joined here, where no other thread has it
+        _ = control.files  # joins the texts here, before other threads see them
         read.keep(f"control {log.place}", (control, records[-1]))
     return control, records[-1].seq if records else 0
 
@@ -156,12 +153,12 @@ def followed(log: LogReader, read: ReadOnce) -> tuple[Control, int]:
 def changes(
     log: Log, control: Control, definitions: Definitions, now: TextMapping, load: Callable[[TextMapping], Definitions]
 ) -> list[FileDifference]:
-    """The inactive changes of a project's files, by their names.
+    """Return the differences between a project's files and the active ones, by name.
 
     Args:
         control: The active files at the end of the log.
-        now: What `beside` gives for the files.
-        load: Gives the definitions of files that were active.
+        now: The result of `beside` for the files.
+        load: Returns the definitions of files that were active.
     """
     found: list[FileDifference] = []
     if control.versions != asdict(definitions.versions):
@@ -185,15 +182,15 @@ def changes(
 def _by_meaning(
     found: Sequence[FileDifference], files: TextMapping, now: Definitions, load: Callable[[TextMapping], Definitions]
 ) -> list[FileDifference]:
-    """The same, all with a restart where input would be read in another way; shroff.yaml where it says something else.
+    """Adjust differences by meaning: all need a restart if input would be read differently.
 
-    What of it decides nothing, and comments, are no part of what is compared.
+    shroff.yaml is dropped if its settings are equal, such as after a change of a comment.
     """
     from shroff.log.version_switch import check_inputs_unchanged  # it loads the engine
 
     try:
         before = load(files)
-    except ShroffError:  # what was active cannot be read by this version of the program
+    except ShroffError:  # this version of the program cannot read what was active
         return list(found)
     is_same = before.settings == now.settings
     found = [difference for difference in found if difference.file != PROJECT_FILE or not is_same]
@@ -217,7 +214,7 @@ def _compared(before: TextMapping, after: TextMapping, takes: str) -> list[FileD
 
 
 def names_of(found: Sequence[FileDifference], takes: str) -> list[str]:
-    """The files of those changes that take effect now, or with a restart."""
+    """Return the files of the differences that take effect now, or with a restart."""
     return [difference.file for difference in found if difference.takes == takes]
 
 

@@ -1,8 +1,7 @@
-"""Batch in progress: classifies each submission, on state that advances with it.
+"""Batch in progress: classifies each submission, on state that advances with the batch.
 
-It checks what validation cannot see (ids, lateness, labels and their events), gives places
-and lets the engine decide. Nothing is written here, and a draft that is not committed
-takes its state with it: see `log.writer`.
+It checks what validation cannot see (ids, lateness, labels and their events), assigns sequence numbers and calls the
+engine. Nothing is written here; a draft that is not committed takes its state with it: see `log.writer`.
 """
 
 from __future__ import annotations
@@ -42,19 +41,19 @@ from shroff.streams.log import (
 from shroff.streams.log_columns import RecordColumns
 from shroff.streams.merge import EARLIEST
 
-REPEATS_SHARE = 8  # of the events of a run one in so many may be a repeat, and the others stay columns
+REPEATS_SHARE = 8  # a run with more than one repeat in this many events is taken event by event
 
 
 class BatchClassifier:
-    """Takes the submissions of one batch.
+    """Classifies the submissions of one batch.
 
     Args:
-        state: State at the end of the log. It moves on, so it must not be used if this batch is not committed.
-        known: What is there already of these submissions.
-        decide: Whether events are decided, or only taken.
-        coming: Notes by which source events came.
-        keeps_late: Events that are too late are kept beside the log; else they are refused. Of several
-            sources: those of these (`read/cards`).
+        state: State at the end of the log. It advances, so it must not be used if this batch is not committed.
+        known: What the log already has of these submissions.
+        decide: Whether to decide events or only append them.
+        coming: Notes the source of events.
+        keeps_late: Whether late events are stored beside the log instead of being refused; or the sources for which
+            they are (`read/cards`).
     """
 
     def __init__(
@@ -82,7 +81,8 @@ class BatchClassifier:
         self._batch = Batch()
         self._rows = SequencedRows(known, known.seq)
         self._unique = state.records.unique
-        # No method of its own: in a cycle a batch stays in memory until the collector runs.
+        # Not a method: a bound method would form a reference cycle and keep the batch until the next garbage
+        # collection.
         self._refuse = partial(_refuse, self._batch)
         self._labels = BatchLabels(state, self._rows, self._batch, self._refuse, now_ms)
         self._repeated: list[tuple[Answer, Key]] = []
@@ -90,7 +90,7 @@ class BatchClassifier:
         self._run_others = dict[int, Answer]()
 
     def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
-        """Everything that comes of these submissions, in their order."""
+        """Classify and decide these submissions, in order."""
         run = self._split_exceptions(submissions) if isinstance(submissions, EventRun) else None
         answers = [self._take(submission) for submission in submissions] if run is None else []
         if run is not None:
@@ -110,13 +110,13 @@ class BatchClassifier:
             return Prepared(batch, answers, self._labels.met, placed, effects.scores)
         return Prepared(batch, self._answers(run, effects), self._labels.met, placed, effects.scores)
 
-    # ---- many events at once
+    # ---- runs of events
 
     def _split_exceptions(self, run: EventRun) -> EventRun | None:
-        """The run with the events that are not taken among the others; None where it is not taken as a whole.
+        """Return the run with its irregular events (known or repeated id, future time, too late) set apart.
 
-        Those are events whose ids the log or the run itself has already, those too far ahead of the clock, and those
-        that are too late. Of other types nothing may be in it that is decided, and not many that are not taken.
+        Return None if the run must be taken event by event: it is short, has other events that are decided, or too many
+        irregular ones.
         """
         types = self._state.engine.definitions.events.types
         if len(run.ids) <= FEW or not self._decide or self._unique:
@@ -134,7 +134,7 @@ class BatchClassifier:
         return run.with_apart(rows) if len(rows) <= len(run.ids) // REPEATS_SHARE else None
 
     def _take_run(self, run: EventRun) -> SequencedBatch:
-        """Take events that all are new and in time, and the others among them, in their order."""
+        """Append the events of a run, which are new and in time, and the other submissions between them, in order."""
         state = self._state
         types = run.types
         ids = run.ids
@@ -172,13 +172,13 @@ class BatchClassifier:
         return SequencedBatch(types, places, ids, run.times, bodies, run.columns, run.event, labels)
 
     def _pass(self, row: int) -> None:
-        """Give places to the events of a run before this row."""
+        """Assign sequence numbers to the run's events before `row`."""
         count = row - len(self._run_seqs)
         self._run_seqs += range(self._rows.seq + 1, self._rows.seq + 1 + count)
         self._rows.seq += count
 
     def _answers(self, run: EventRun, effects: Effects) -> Sequence[Answer]:
-        """The answers to the lines of a run that was taken."""
+        """Return the answers to the lines of a run."""
         decisions = effects.columns
         again = [answer.seq for answer, _ in self._repeated if answer.seq > self._known.seq]
         self._fill_repeated({} if decisions is None else decisions.by_seq(again))
@@ -245,7 +245,7 @@ class BatchClassifier:
         return Answer(TAKEN, type_, id_, record.seq)
 
     def _doubled(self, type_: str, names: Iterable[Named]) -> str:
-        """Why an event with these unique values cannot be taken; nothing where nobody has them."""
+        """Return why an event's unique value is refused; empty if no other event has it."""
         for name, value in names:
             record = self._rows.named_record((type_, name, value))
             if record is not None:
@@ -253,7 +253,7 @@ class BatchClassifier:
         return ""
 
     def _repeat(self, event: Event, earlier: Record) -> Answer:
-        """Answer an event with another id that repeats one, with that one's decision."""
+        """Answer a duplicate with the decision of the original."""
         answer = Answer(DUPLICATE, event.type, event.id, earlier.seq)
         self._repeated.append((answer, (earlier.type, earlier.id)))
         return answer
@@ -261,8 +261,8 @@ class BatchClassifier:
     def _again(self, submission: Submission, event: Event, body: bytes, earlier: Record) -> Answer:
         """Answer a known id: with the existing decision for equal content, else with a refusal.
 
-        Bytes that differ may still be the same content, written when the type had other
-        fields or places; so values are compared, as today's type reads them.
+        Different bytes may be the same content, written when the type had other fields or decimals. So values are
+        compared, as today's type reads them.
         """
         if earlier.body != body and self._sent(earlier) != event:
             words = f"{event.type} {event.id!r} already exists with different content"
@@ -270,7 +270,7 @@ class BatchClassifier:
         return self._repeat(event, earlier)
 
     def _keep(self, submission: Submission, event: Event, body: bytes) -> Answer:
-        """Keep a late event without a sequence number, so that nothing reads it."""
+        """Store a late event without a sequence number, so that nothing reads it."""
         late = LateEvent(event.type, event.id, event.time_ms, body, self._now_ms())
         self._batch.late.append(late)
         self._late[event.type, event.id] = late
@@ -278,7 +278,7 @@ class BatchClassifier:
         return Answer(LATE, event.type, event.id)
 
     def _late_again(self, submission: Submission, event: Event, body: bytes, kept: LateEvent) -> Answer:
-        """An id that an event has which was too late and is kept: as with one of the log."""
+        """Answer an id of a stored late event: as a duplicate for equal content, else with a refusal."""
         stored = Record(0, "event", kept.type, kept.id, kept.time_ms, kept.body, decided=False)
         if kept.body != body and self._sent(stored) != event:
             words = f"{event.type} {event.id!r} came too late and is kept with different content"
@@ -286,12 +286,12 @@ class BatchClassifier:
         return Answer(DUPLICATE, event.type, event.id)
 
     def _sent(self, stored: Record) -> LogEvent | None:
-        """An event of the log as it was sent, before amounts were converted."""
+        """Return a stored event as it was sent, before amounts were converted."""
         event = self._state.records.decode(stored)
         return self._conversion.sent(event) if isinstance(event, Event) else event
 
     def _store_personal(self, submission: Submission, event: Event) -> None:
-        """Keep the personal fields of an event, where no fold sees them."""
+        """Store the personal fields of an event apart from the event, so that no fold reads them."""
         self._batch.personal += [PersonalValue(event.type, event.id, name, text) for name, text in submission.personal]
 
     # ---- answers
@@ -308,7 +308,10 @@ class BatchClassifier:
         self._fill_repeated(decided)
 
     def _fill_repeated(self, decided: Mapping[int, DecisionRow]) -> None:
-        """Give what came again the places of the first ones, and their decisions, of this batch by their places."""
+        """Copy sequence number and decision of the original to each duplicate.
+
+        `decided` maps sequence numbers to this batch's decisions.
+        """
         self._labels.fill_repeated()
         for answer, key in self._repeated:
             row = decided.get(answer.seq) or self._known.decisions.get(key)

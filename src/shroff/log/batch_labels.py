@@ -1,4 +1,4 @@
-"""Labels of a batch in progress: each is joined to its event, or waits until that arrives."""
+"""Labels of a batch in progress: each is joined to its event, or waits until the event arrives."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SequencedRows(Struct):
     def append(
         self, kind: Kind, event: LogEvent, body: bytes, hits: Hits | None = None, *, is_decided: bool = False
     ) -> Record:
-        """Give an event or label the next sequence number."""
+        """Append an event or label under the next sequence number."""
         self.seq += 1
         record = Record(self.seq, kind, event.type, event.id, event.time_ms, body, is_decided)
         self.records.append(record)
@@ -43,12 +43,12 @@ class SequencedRows(Struct):
         return record
 
     def named_record(self, key: NameKey) -> Record | None:
-        """The event that has this value of a unique field."""
+        """Return the event that has this value of a unique field."""
         return self.named[key][1] if key in self.named else self.known.unique.get(key)
 
 
 class _Early(FrozenStruct):
-    """A label of this batch whose event has not arrived, and how the log keeps it if none does."""
+    """A label of this batch whose event has not arrived, and how the log stores it while it waits."""
 
     label: LabelInput
     answer: Answer
@@ -56,12 +56,12 @@ class _Early(FrozenStruct):
 
 
 class BatchLabels:
-    """Takes the labels of one batch.
+    """Classifies the labels of one batch.
 
-    `early` are those whose event has not arrived, by their ids; `met` is that of `Prepared`.
+    `early` are pending labels, by their ids; `met` is that of `Prepared`.
 
     Args:
-        rows: Where labels follow the events of the batch.
+        rows: The batch's events, which labels follow.
         refuse: Refuses a submission.
     """
 
@@ -87,7 +87,7 @@ class BatchLabels:
         self._repeated: list[Answer] = []
 
     def take(self, submission: Submission, label: LabelInput) -> Answer:
-        """Take a label: join it to its event, or keep it until that comes."""
+        """Join a label to its event, or store it until the event arrives."""
         places = self._state.records.money_places
         forms = self._unique.forms
         lacking = next((name for name, _ in label.unique if (label.event_type or "", name) not in forms), "")
@@ -114,9 +114,9 @@ class BatchLabels:
         return Answer(TAKEN, "label", id_, seq, is_label=True, in_force=in_force)
 
     def _event_of(self, label: LabelInput) -> tuple[Event | None, Record | None]:
-        """The event that a label names by its id, else by a unique field, and its record.
+        """Return the event that a label names by id, else by a unique field, and its record.
 
-        One that is found by its id alone in the log is not read yet, since most labels that come again need it not.
+        An event found by id alone in the log is not decoded: most labels for it are duplicates, which do not need it.
         """
         type_ = label.event_type or ""
         key = type_, label.event_id
@@ -141,7 +141,7 @@ class BatchLabels:
         return found
 
     def _misfit(self, label: LabelInput, event: Event) -> str:
-        """Why an event is not all that a label says of it; nothing where it is."""
+        """Return why an event does not match everything that a label says of it; empty if it does."""
         if label.event_id and label.event_id != event.id:
             return f"event: it is not {event.type} {event.id!r}, which {label.unique[0][0]} names"
         has = dict(self._unique.keys(event))
@@ -158,7 +158,7 @@ class BatchLabels:
         return f"known_at: {known} lies before the time of {event.type} {event.id!r}, {happened}"
 
     def _wait(self, submission: Submission, label: LabelInput, id_: str) -> Answer:
-        """Keep a label until its event arrives, by the event's id if it has one."""
+        """Store a label until its event arrives, under the event's id if it has one."""
         type_, name, value = key = label_key(label)
         answer = Answer(WAITING, "label", id_, is_label=True)
         body = waiting_body(label, self._state.records.money_places, self._now_ms())
@@ -171,7 +171,7 @@ class BatchLabels:
     def join_waiting(self, names: Iterable[Named], event: Event, body: bytes) -> None:
         """Append the labels that wait for an event: by id, then by each unique field, in order of arrival.
 
-        So where batches end makes no difference: what waits in the log came before what this batch brought.
+        Labels pending in the log arrived before those of this batch, so the order does not depend on batch boundaries.
         """
         for name, value in names:
             key = event.type, name, value
@@ -181,19 +181,19 @@ class BatchLabels:
                 self._join_early(label_id_, event, body)
 
     def _is_known(self, id_: str) -> bool:
-        """Whether a label is in the log, in this batch, or waits for its event."""
+        """Return whether a label is in the log, in this batch, or pending."""
         known = self._known
         if id_ in self._places or id_ in self.early or ("label", id_) in known.records:
             return True
         return id_ in known.waiting_ids and id_ not in self.met
 
     def _join_stored(self, waiting: WaitingLabel, event: Event, body: bytes) -> None:
-        """Append a label that had waited, right after its event; one that does not fit it is refused now."""
+        """Append a label of the log that was pending, right after its event; refuse it if it does not fit the event."""
         settings = self._state.engine.definitions.settings
         sent = waiting_label(waiting.body, settings.money_places)
         label = sent.dated(event.time_ms)
         self._batch.joined.append(waiting.id)
-        # Beyond the limits are those of a program that did not keep them, and amounts under other places of money.
+        # Refusals happen if another program stored the label unchecked, or if the decimals of amounts changed since.
         if reason := label_refusal(label, settings) or self._misfit(label, event):
             self.met[waiting.id] = 0
             self._refuse_waiting(waiting, reason)
@@ -203,7 +203,7 @@ class BatchLabels:
             self.met[waiting.id] = self._places.get(id_) or self._join(label, id_, event, body)
 
     def _join_early(self, id_: str, event: Event, body: bytes) -> None:
-        """The same for a label of this batch, whose answer then has the result."""
+        """Append a pending label of this batch, and update its answer."""
         early = self.early.pop(id_)
         label = early.label.dated(event.time_ms)
         answer = early.answer
@@ -216,12 +216,12 @@ class BatchLabels:
         self.met[id_] = answer.seq
 
     def _refuse_waiting(self, waiting: WaitingLabel, reason: str) -> None:
-        """Refuse a label as if it had come now: the same line again is then the same entry."""
+        """Refuse a label as if it had arrived now, so that the same line sent again is the same entry of quarantine."""
         of = waiting
         self._batch.refused.append(Refused(of.source, of.place, "label", reason, of.raw, UNDATED, of.header))
 
     def _join(self, label: LabelInput, id_: str, event: Event, body: bytes) -> int:
-        """Append a label to its event; gives its sequence number."""
+        """Append a label to its event; return its sequence number."""
         state = self._state
         named = f"{event.type}/{event.id}"
         current = state.standings.get(named)
@@ -233,7 +233,7 @@ class BatchLabels:
         return seq
 
     def fill_repeated(self) -> None:
-        """Give labels that came again the sequence numbers of the first ones."""
+        """Set the sequence numbers of duplicate labels to those of the originals."""
         for answer in self._repeated:
             record = self._known.records.get(("label", answer.id))
             answer.seq = self._places.get(answer.id, record.seq if record is not None else 0)

@@ -1,7 +1,6 @@
-"""Lookup of a batch in the log: ids, unique values and labeled events that it already has, in one query.
+"""Lookup of a batch in the log: known ids, unique values and labeled events, in a few queries.
 
-So a draft needs no log, and may be made while the batch before it is committed; what that
-one brings is known too.
+A draft then needs no log, and can be made while the batch before it is committed; the lookup includes that batch.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, LogReader, Re
 from shroff.streams.log_columns import DecisionColumns, RecordColumns, by_type
 
 Key = tuple[str, str]  # a type and an id
-NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a field the value is an id
+NameKey = tuple[str, str, str]  # a type, a unique field and a value; an empty field means that the value is an id
 
 
 class KnownRecords(Struct):
-    """What submissions meet: records with the ids that they have or name, decisions of those that come again, labels,
-    and events of their ids that were too late and are kept.
+    """Existing records that submissions refer to.
 
-    `seq` is the place behind which the submissions will stand. `holder` is the event that holds the watermark beyond
-    the clock, in words.
+    Records by the ids that submissions have or name, decisions of duplicates, pending labels, and stored late events.
+    `seq` is the sequence number after which the submissions are appended. `holder` describes the event that holds the
+    watermark beyond the clock.
     """
 
     seq: int = 0
@@ -49,12 +48,13 @@ def look_up(
     has_waiting: bool,
     has_late: bool,
 ) -> KnownRecords:
-    """Records that the log has, and unique values that a batch adds: some queries for each type.
+    """Look up submissions in the log and in an open batch, with some queries for each type.
 
     Args:
-        coming: A batch that nobody commits meanwhile, without waiting labels of its own.
-        types: How the types of events are stored, and which fields of them are unique.
-        has_waiting: Whether the log has waiting labels at all; `has_late` the same of events that were too late.
+        coming: An open batch without pending labels of its own; it must not be committed meanwhile.
+        types: How events are stored, and which of their fields are unique.
+        has_waiting: Whether the log has pending labels at all.
+        has_late: Whether it has late events stored beside it.
     """
     events: dict[str, list[str]] = defaultdict(list)
     named: dict[str, set[str]] = defaultdict(set)
@@ -85,7 +85,8 @@ def look_up(
                 labels.append(label_id(label, places, record.id))
     wanted = {type_: named[type_].union(events.get(type_, ())) for type_ in dict.fromkeys((*events, *named))}
     for type_, ids in wanted.items():
-        in_turn = list(dict.fromkeys(events.get(type_, ())))  # so the log is asked again when they are written
+        # In order of arrival, as their insertion reads the log later.
+        in_turn = list(dict.fromkeys(events.get(type_, ())))
         records = log.find(type_, in_turn) if in_turn else {}
         if others := ids.difference(in_turn):
             records |= log.find(type_, list(others))
@@ -115,7 +116,7 @@ def look_up(
 def _dated_ids(
     found: KnownRecords, undated: Sequence[LabelInput], coming: Batch | None, money_places: int
 ) -> list[str]:
-    """The ids that labels have without a time of their own, where their event is later than they were sent."""
+    """Return the ids of labels without their own time, if their event is later than they were sent."""
     if not undated:
         return []
     brought = (
@@ -137,7 +138,7 @@ def _unique(
 ) -> tuple[dict[Key, dict[str, None]], dict[str, set[str]]]:
     """Look up the events that have the unique values of submissions.
 
-    Returns: The values that events bring; and by their types the ids of events that they repeat by a value that is
+    Returns: The values of the submitted events; and, by type, the ids of events that they repeat by a value that is
         unique within a duration.
     """
     near: dict[NameKey, None] = {}
@@ -170,7 +171,7 @@ def _unique(
 
 
 def _add(found: KnownRecords, wanted: dict[str, set[str]], coming: Batch) -> None:
-    """Add the wanted parts of a batch."""
+    """Add the requested records and decisions of an open batch."""
     found.late.update(
         {
             (late_event.type, late_event.id): late_event

@@ -1,8 +1,8 @@
-"""Sources of events, stored among the log's offsets: the sequence numbers at which the source changes.
+"""Sources and daily counts of events, stored among the log's offsets.
 
-Of sources it has the places from which on it is another one: a log with one source has one such offset, and events
-of earlier versions came by a source that nobody knows. Of days (UTC) it has counts by type up to a place; what came
-behind is counted from the records, so an answer is exact whatever was noted last. Pruned events stay counted.
+Sources are stored as the sequence numbers at which the source changes: a log with one source has one such offset.
+Events of earlier program versions have no known source. Counts by UTC day and type reach up to a sequence number;
+later events are counted from the records, so a count is always exact. Pruned events stay counted.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from shroff.streams.log_columns import RecordColumns
 from shroff.streams.pull import PULLED
 from shroff.streams.push import HOOKS
 
-EVENT_SOURCES = "event sources"  # among the sources of offsets
-NEWEST = "newest"  # its part that has the source of the last event
-POSTED = "http"  # where events stand that were posted
+EVENT_SOURCES = "event sources"  # source name of these offsets
+NEWEST = "newest"  # partition with the source of the last event
+POSTED = "http"  # location of events that were posted
 API = "api"
 FILES = "files"
 UNKNOWN = ""
-DAY_COUNTS = "day counts"  # the source of offsets with a part for each day
-SPAN = "span"  # its part that says which places are counted
-EVERY = 1_024  # places between two notes, which a reader counts itself: 3 ms
-_Change = tuple[int, str]  # from this place on events came by this source
+DAY_COUNTS = "day counts"  # source name of offsets with a partition for each day
+SPAN = "span"  # partition with the range of counted sequence numbers
+EVERY = 1_024  # sequence numbers between two stored counts; a reader counts the rest itself, in 3 ms
+_Change = tuple[int, str]  # from this sequence number on events came from this source
 
 
 class ComingBy:
-    """Records the positions of a batch at which the source changes.
+    """Records the sequence numbers of a batch at which the source changes.
 
     Args:
         newest: The source of the event before this batch.
-        by: That of events which were neither posted, nor pushed, nor pulled, nor read by the name of their source.
+        by: The source of events that were not posted, pushed, pulled or read from a named source.
     """
 
     def __init__(self, newest: str, by: str) -> None:
         self.newest = newest
         self._by = by
-        self.where: str | None = None  # what the last event's submission says of where it stood
+        self.where: str | None = None  # location of the last event; an event with the same location needs no note
         self._changes: list[_Change] = []
 
     def note(self, seq: int, where: str) -> None:
-        """An event of this place stood there; where that is the same as of the one before, nothing has to be noted."""
+        """Note the location of an event, unless it equals the last one."""
         self.where = where
         name = source_at(where, self._by)
         if name != self.newest:
@@ -66,7 +66,7 @@ class ComingBy:
 
 
 def source_at(where: str, by: str) -> str:
-    """Name of the source at a position.
+    """Return the name of the source at a location.
 
     >>> [source_at(where, "kafka") for where in ("hooks/partner", "pulled/app/2026-03-01", "payments/0", "http")]
     ['partner', 'app', 'kafka', 'api']
@@ -86,7 +86,7 @@ class EventSources(NamedTuple):
     names: list[str]
 
     def of(self, seqs: Iterable[int] | Ints) -> list[str | None]:
-        """Source of each sequence number; None if unknown."""
+        """Return the source of each sequence number; None if unknown."""
         at = np.searchsorted(self.starts, np.asarray(seqs, np.int64), side="right") - 1
         return [(self.names[name] or None) if name >= 0 else None for name in at.tolist()]
 
@@ -99,9 +99,9 @@ def sources_of(log: Outbox) -> EventSources:
 
 
 class DayCounts:
-    """How many events of each type a log has on each day, counted from 1970, at the places in (after, upto].
+    """Number of events by day (days since 1970) and type, for the sequence numbers in (after, upto].
 
-    Without a log, or where it has noted none, that is from one place on. Cost: 2 µs for each day that is noted.
+    Without a log, or if it has stored no counts, both ends are `after`. Cost: 2 µs for each stored day.
     """
 
     def __init__(self, log: Log | None = None, after: int = 0) -> None:
@@ -115,17 +115,17 @@ class DayCounts:
         self._changed = set[int]()
 
     def of(self, type: str) -> int:
-        """The events of a type, of all days."""
+        """Return the number of events of a type, over all days."""
         return sum(day[type] for day in self.days.values())
 
     def read_on(self, log: Log) -> Self:
-        """Count up to the end of the log. Cost: 3 µs an event."""
+        """Count the rest of the log. Cost: 3 µs an event."""
         for records in log.read(self.upto):
             self._add(records)
         return self
 
     def take(self, records: Sequence[Record]) -> list[Offset]:
-        """Count a batch that follows; gives offsets to commit with it where it is time. Cost: 0.25 µs an event."""
+        """Count the next batch; return offsets to commit with it if they are due. Cost: 0.25 µs an event."""
         self._add(records)
         if self.upto - self._noted < EVERY:
             return []

@@ -1,8 +1,8 @@
-"""Flags as they are read: with the accuracy that follows from the labels of their events; and labels as they are heard.
+"""Flags with the accuracy that follows from the labels of their events; and labels in log order.
 
-A hit becomes a flag in `engine.verdicts.record_hits`. A flag is kept at the place of the event that raised it and
-never changed; whether it was right is said by the verdict in force of that event, wherever a flag is shown, so
-nothing has to be kept in step.
+A hit becomes a flag in `engine.verdicts.record_hits`. A flag is stored under the sequence number of its event and
+never changed. Its accuracy is computed from the event's active verdict whenever it is shown, so nothing can get out
+of step.
 """
 
 from __future__ import annotations
@@ -17,36 +17,35 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.delivering_rows import Flag, flag_document
 from shroff.streams.log import PENDING, FlagRow, Log, LogReader, Record
 
-CUSTOMER = "customer"  # the source whose word is weak: it settles nothing
+CUSTOMER = "customer"  # the weakest source: its labels settle nothing
 ACCURATE = "ACCURATE_PREDICTION"
 FALSE_ALARM = "FALSE_ALARM"
 ACCURACY = {"fraud": ACCURATE, "genuine": FALSE_ALARM}
 
 
 class JudgedFlag(FrozenStruct):
-    """A flag with its accuracy and the time of that: when the active label became known, or the flag was raised."""
+    """A flag with its accuracy, and when that was last updated: by the active label, or when the flag was raised."""
 
     row: FlagRow
     accuracy: str
     updated_ms: int
-    fields: bytes | None = None  # of the event that raised it, as JSON, where that is in the log
+    fields: bytes | None = None  # of its event, as JSON, if that is in the log
 
     @property
     def time_ms(self) -> int:
-        """Time of the flag: that of its event."""
+        """Time of the flag's event."""
         return self.row.time_ms
 
     @property
     def document(self) -> Flag:
-        """The flag as it is answered and exported."""
+        """The flag as API and exports show it."""
         return flag_document(self.row, self.accuracy, self.updated_ms)
 
 
 def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[list[JudgedFlag]]:
-    """All flags in log order, in lists, by the labels that were known at a moment (`now_of`: now), or by all of them.
+    """Yield all flags in log order, in lists, by the labels known at a time (`now_of`: now) or by all labels.
 
-    Cost: a pass over the log's labels before the first flag; 3 µs a label. Memory: the verdict in force of each
-    labeled event.
+    Cost: a pass over the log's labels before the first flag; 3 µs a label. Memory: one verdict for each labeled event.
     """
     in_force: dict[str, VerdictInForce] | None = None
     for rows in log.flags_after(size=size):
@@ -56,9 +55,9 @@ def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Ite
 
 
 def verdicts(log: LogReader, as_of_ms: int | None = None, after: int = 0) -> dict[str, VerdictInForce]:
-    """The verdict in force of each event with a label behind a place, by its name such as `payment/p-1`.
+    """Return the active verdict of each event with a label after a sequence number, by name such as `payment/p-1`.
 
-    The labels of an event all stand behind it.
+    All labels of an event come after it in the log.
     """
     found: dict[str, VerdictInForce] = {}
     _take(found, heard(log, after), as_of_ms)
@@ -68,7 +67,7 @@ def verdicts(log: LogReader, as_of_ms: int | None = None, after: int = 0) -> dic
 class VerdictsInForce:
     """Active verdicts, followed along a log that another process writes. Thread-safe.
 
-    Cost: 3 µs for each label since it was asked last. Memory: the verdict in force of each labeled event.
+    Cost: 3 µs for each label since the last call. Memory: one verdict for each labeled event.
     """
 
     def __init__(self) -> None:
@@ -77,7 +76,7 @@ class VerdictsInForce:
         self._lock = Lock()
 
     def of(self, log: Log, events: Collection[str]) -> dict[str, VerdictInForce]:
-        """The verdicts of these events as the log has them now; an event without one is left out."""
+        """Return the current verdicts of these events; an event without one is left out."""
         with self._lock:
             last = log.last_seq()
             if last < self._seq:  # another log
@@ -96,14 +95,14 @@ def _take(found: dict[str, VerdictInForce], labels: Iterable[FeedLabel], as_of_m
 
 
 def judged(row: FlagRow, standing: VerdictInForce | None, record: Record | None = None) -> JudgedFlag:
-    """A flag by the verdict in force of its event, with the fields of that."""
+    """Return a flag with its accuracy by the active verdict of its event, and the event's fields."""
     fields = None if record is None else record.body
     if standing is None:
         return JudgedFlag(row, PENDING, row.time_ms, fields)
     return JudgedFlag(row, ACCURACY.get(standing.verdict, PENDING), standing.known_at_ms, fields)
 
 
-# ---- labels, as they are heard
+# ---- labels in log order
 
 
 class FeedLabel(VerdictInForce):
@@ -114,20 +113,20 @@ class FeedLabel(VerdictInForce):
 
     @property
     def named(self) -> tuple[str, str]:
-        """Its event by type and id."""
+        """Type and id of its event."""
         type_, _, id_ = self.event.partition("/")
         return type_, id_
 
     @property
     def is_denial(self) -> bool:
-        """Whether a customer says that it was not them, or that the decision is wrong (`unclear`)."""
+        """Whether a customer denies the payment, or objects to the decision (`unclear`)."""
         return self.source == CUSTOMER and self.verdict in {"fraud", "unclear"}
 
 
 def heard(log: LogReader, after: int = 0, upto: int | None = None) -> Iterator[FeedLabel]:
-    """Labels of `after < seq <= upto`, in order. Cost: 0.1 µs per record without a label, 5 µs per label.
+    """Yield the labels of `after < seq <= upto`, in order. Cost: 0.1 µs per other record, 5 µs per label.
 
-    Raises: StorageError where the log is damaged.
+    Raises: StorageError if the log is damaged.
     """
     for records in log.labels_after(after, upto):
         for record in records:
@@ -136,9 +135,9 @@ def heard(log: LogReader, after: int = 0, upto: int | None = None) -> Iterator[F
 
 
 def standings_before(log: LogReader, labels: Collection[FeedLabel], after: int) -> dict[str, VerdictInForce]:
-    """Active labels of the events of some labels before these, by the labels behind a place, by events.
+    """Return, by event, the verdict that was active before each of these labels, by the labels after `after`.
 
-    Events without a label before are left out. Cost: as `heard`, of all in between.
+    Events without an earlier label are left out. Cost: as `heard`, for everything in between.
     """
     until = {label.event: label.seq for label in labels}
     found: dict[str, VerdictInForce] = {}

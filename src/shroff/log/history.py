@@ -1,4 +1,4 @@
-"""Between events and the records that the log keeps of them."""
+"""Conversion between events and their records in the log, and the versions that control events activated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
 _Verdict = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(VERDICTS)})$")]
-_SAVED_MIN = 4_096  # characters by which an edit is shorter than the text; what is shorter stays easy to read
+_SAVED_MIN = 4_096  # characters that an edit must save over the full text, which is easier to read
 _Source = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(SOURCES)})$")]
 
 
@@ -65,9 +65,9 @@ class Said(FrozenStruct):
 
 
 class _WaitingLabel(msgspec.Struct, omit_defaults=True):
-    """The body of a waiting label; its amount is text, since a version with other places may read it.
+    """The body of a pending label. Its amount is text, since a version with other decimals may read it.
 
-    `event_id` is empty where only `unique` fields name the event.
+    `event_id` is empty if only `unique` fields name the event.
     """
 
     event_type: str
@@ -84,7 +84,7 @@ class _WaitingLabel(msgspec.Struct, omit_defaults=True):
 
 
 class _TextChange(msgspec.Struct):
-    """A change of a long text: of its `length` characters `gone` from `at` on are replaced by `text`."""
+    """A change of a long text of `length` characters: `gone` characters from `at` on are replaced by `text`."""
 
     at: int
     gone: int
@@ -93,9 +93,8 @@ class _TextChange(msgspec.Struct):
 
 
 class _StoredControl(msgspec.Struct):
-    """The body of a control event.
-
-    One with `edits` has no `removed`: earlier programs, which would pass the edits over, then refuse the log.
+    """The body of a control event. If it has `edits`, it lacks `removed`, so that earlier programs, which do not
+    know edits, reject the log.
     """
 
     files: TextDict
@@ -117,10 +116,9 @@ class Records:
         return self._codecs[event.type].encode(event)
 
     def decode(self, record: Record) -> LogEvent | None:
-        """The event or label of a record; None for a control event and for a type that is no longer declared.
+        """Decode an event or label; None for a control event and for a type that is no longer declared.
 
-        Raises: DefinitionError where the type that is declared now cannot read what was stored; StateError
-            where nothing can.
+        Raises: DefinitionError if the current type cannot read the stored body; StateError if no type can.
         """
         if record.kind == "control":
             return None
@@ -146,7 +144,7 @@ class Records:
     def join(
         self, label: LabelInput, id_: str, event: Event, body: bytes, *, changes: bool
     ) -> tuple[LabelEvent, bytes]:
-        """A label with its event, and the body of its record."""
+        """Return a label with its event, and the body of its record."""
         named = f"{event.type}/{event.id}"
         amount = None if label.amount is None else show_decimal(label.amount, self.money_places)
         body_of_label = _StoredLabel(
@@ -169,9 +167,9 @@ def _sorted_json(value: object) -> bytes:
 
 
 def label_id(label: LabelInput, money_places: int, event_id: str = "") -> str:
-    """The id of a label: its event and a hash of its content, so the same label again has the same id.
+    """Return the id of a label: its event and a hash of its content, so that a repeated label has the same id.
 
-    Where neither `event_id` nor the label itself says which event it is, a unique field's value stands for it.
+    If neither `event_id` nor the label says which event it is, the value of a unique field replaces the event's id.
     """
     amount = None if label.amount is None else show_number(label.amount, money_places)
     content = to_json([label.verdict, label.source, label.known_at_ms, label.reason, amount])
@@ -181,13 +179,13 @@ def label_id(label: LabelInput, money_places: int, event_id: str = "") -> str:
 
 
 def label_key(label: LabelInput) -> tuple[str, str, str]:
-    """The key that a label waits for: a type, a field of it and its value; without a field that is an id."""
+    """Return the key under which a label waits: event type, field and value; without a field the value is an id."""
     type_ = label.event_type or ""
     return (type_, "", label.event_id) if label.event_id or not label.unique else (type_, *label.unique[0])
 
 
 def said_last(log: LogReader, event: str, seq: int, source: str) -> Said | None:
-    """The latest label of a source for the event `payment/p-1`. Cost: 3 µs for each later label."""
+    """Return the latest label of a source for the event `payment/p-1`. Cost: 3 µs for each later label."""
     last: Said | None = None
     for records in log.labels_after(seq):
         for record in records:
@@ -198,7 +196,7 @@ def said_last(log: LogReader, event: str, seq: int, source: str) -> Said | None:
 
 
 def is_said(log: Log, label: LabelInput, money_places: int) -> bool:
-    """Whether an undated label repeats the latest one of its source for the event, stored or waiting."""
+    """Return whether an undated label repeats the latest one of its source for the event, stored or pending."""
     amount = None if label.amount is None else show_decimal(label.amount, money_places)
     type_ = label.event_type or ""
     event = log.find(type_, [label.event_id]).get(label.event_id)
@@ -211,7 +209,7 @@ def is_said(log: Log, label: LabelInput, money_places: int) -> bool:
 
 
 def waiting_body(label: LabelInput, money_places: int, arrived_ms: int = 0) -> bytes:
-    """The stored form of a label that waits for its event, since a moment."""
+    """Encode a pending label, which arrived at this time."""
     amount = None if label.amount is None else show_decimal(label.amount, money_places)
     known = (label.verdict, label.source, label.known_at_ms, label.reason)
     own = (label.event_type or "", label.event_id, *known, amount, dict(label.unique))
@@ -219,7 +217,7 @@ def waiting_body(label: LabelInput, money_places: int, arrived_ms: int = 0) -> b
 
 
 def label_of(body: bytes, money_places: int) -> LabelInput:
-    """The label of such a body, which validation may not have seen. Raises: ValueError where it is none."""
+    """Decode a pending label, which may not be validated. Raises: ValueError."""
     found = from_json(body, type=_WaitingLabel)
     amount = None if found.amount is None else _units(found.amount, money_places)
     known = (found.verdict, found.source, found.known_at_ms, found.reason)
@@ -228,7 +226,7 @@ def label_of(body: bytes, money_places: int) -> LabelInput:
 
 
 def waiting_label(body: bytes, money_places: int) -> LabelInput:
-    """The same of a body that the log has. Raises: StorageError where it is none."""
+    """Decode a pending label of the log. Raises: StorageError if it is damaged."""
     try:
         return label_of(body, money_places)
     except ValueError as error:
@@ -236,7 +234,10 @@ def waiting_label(body: bytes, money_places: int) -> LabelInput:
 
 
 class ListedWaiting(FrozenStruct):
-    """A waiting label for a list. `event` is only a type where it waits for an event with the values of `unique`."""
+    """A pending label for a list.
+
+    `event` is only a type if the label waits for an event with the values of `unique`.
+    """
 
     event: str
     unique: TextMapping
@@ -247,19 +248,19 @@ class ListedWaiting(FrozenStruct):
 
     @property
     def as_typed(self) -> str:
-        """`login/1` where it waits for `payment/login/1`: `login` may be meant as an event type, and is none."""
+        """`login/1` for a label of `payment/login/1`: an undeclared event type `login` may be meant; else empty."""
         return typed_id(self.event)
 
 
 def waiting_row(waiting: WaitingLabel) -> ListedWaiting:
-    """A waiting label for a list. Raises: StorageError where it is damaged."""
+    """Return a pending label for a list. Raises: StorageError if it is damaged."""
     found = stored(waiting.body, _WaitingLabel, "a waiting label")
     event = f"{found.event_type}/{found.event_id}" if found.event_id else found.event_type
     return showing(ListedWaiting, found, event=event)
 
 
 def _units(text: str, money_places: int) -> int:
-    """A stored amount in current minor units, whatever its decimal places."""
+    """Convert a stored amount to current minor units, whatever its decimals."""
     return rescale_half_even(*parse_decimal(text), money_places)
 
 
@@ -271,7 +272,7 @@ def _decoded(codec: Codec, body: bytes, seq: int) -> Event:
 
 
 def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> StateError | DefinitionError:
-    """Why a stored body cannot be read: its type has changed since, or it is none that was ever written."""
+    """Return why a stored body cannot be read: its type has changed since, or it is damaged."""
     found, name = JsonObject(), None
     with suppress(ValueError):
         found = from_json(body, type=JsonObject)
@@ -289,7 +290,7 @@ def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> S
 
 
 def _misfit(type_: EventType, stored: JsonObject) -> str | None:
-    """The first field whose stored value does not fit: each is read by itself, beside an id and a time that do."""
+    """Return the first field whose stored value does not fit; each is decoded with a valid id and time."""
     codec = Codec(type_)
     plain = {type_.id_field: "1", type_.time_field: "2026-01-01T00:00:00Z"}
     for name in type_.field_names:
@@ -303,7 +304,7 @@ def _misfit(type_: EventType, stored: JsonObject) -> str | None:
 
 
 def changed_type(type_name: str, field_name: str, words: str) -> DefinitionError:
-    """The error for a field that was declared otherwise when the log took its events."""
+    """Return the error for a field that was declared differently when the log stored its events."""
     hint = (
         "Declare it as it was before, or give the new field a name of its own: "
         "the events that the log has are then without it."
@@ -316,12 +317,12 @@ class Control(Struct):
 
     versions: TextDict = {}
     _files: TextDict = {}
-    _more: dict[str, list[str]] = {}  # what stands behind a text, joined when it is asked for
-    _lengths: dict[str, int] = {}  # of those texts with that
+    _more: dict[str, list[str]] = {}  # appended parts of a text, joined by `files`
+    _lengths: dict[str, int] = {}  # of texts with appended parts
 
     @property
     def files(self) -> TextDict:
-        """The texts of the files, by their names inside the project's folder."""
+        """The texts of the files, by path within the project."""
         for name, parts in self._more.items():
             self._files[name] += "".join(parts)
         self._more.clear()
@@ -329,7 +330,7 @@ class Control(Struct):
         return self._files
 
     def take(self, record: Record, only: str | None = None) -> None:
-        """Apply a control event, or what it says of one file. Raises: StorageError where it is damaged."""
+        """Apply a control event, or its changes to one file. Raises: StorageError if it is damaged."""
         what = f"the control event at sequence number {record.seq}"
         change = stored(record.body, _StoredControl, what)
         for name in change.removed:
@@ -343,14 +344,14 @@ class Control(Struct):
         self.versions = change.versions
 
     def become(self, files: TextMapping, versions: TextMapping) -> None:
-        """Have these files and versions, as an event that `control_of` made of them says: no text is put together."""
+        """Set files and versions that an event of `control_of` activated, without applying its edits."""
         self._files, self._more, self._lengths, self.versions = {**files}, {}, {}, {**versions}
 
     def _edit(self, name: str, edit: _TextChange, what: str) -> None:
         length = self._lengths.get(name, len(self._files.get(name, "")))
         if name not in self._files or length != edit.length or not 0 <= edit.at <= edit.at + edit.gone <= length:
             raise damaged(what, f"its edit is not one of {name} as that stood before")
-        if edit.at == length:  # as most: a row was added
+        if edit.at == length:  # the most frequent edit: a row was appended
             self._more.setdefault(name, []).append(edit.text)
             self._lengths[name] = length + len(edit.text)
         else:
@@ -358,7 +359,7 @@ class Control(Struct):
             self.files[name] = text[: edit.at] + edit.text + text[edit.at + edit.gone :]
 
     def change_to(self, files: TextMapping, versions: TextMapping) -> bytes:
-        """Body of the control event that activates `files`: the changes, with edits for long texts."""
+        """Return the body of the control event that activates `files`: the changes, with edits for long texts."""
         before = self.files
         changed = {name: text for name, text in files.items() if before.get(name) != text}
         removed = sorted(name for name in before if name not in files)
@@ -378,13 +379,13 @@ def _edit_of(before: str, after: str) -> _TextChange:
 
 
 def changed_by(record: Record) -> set[str]:
-    """The files that a control event changes. Raises: StorageError where it is damaged."""
+    """Return the files that a control event changes. Raises: StorageError if it is damaged."""
     change = stored(record.body, _StoredControl, f"the control event at sequence number {record.seq}")
     return {*change.files, *change.edits, *change.removed}
 
 
 def control_of(control: Control, now: Definitions | ListRows, seq: int, now_ms: int) -> Record | None:
-    """The control event that puts definitions in force behind these, at a place; None where they are that already."""
+    """Return the control event, at `seq`, that activates definitions; None if they are active already."""
     versions = asdict(now.versions)
     if control.versions == versions:
         return None
@@ -394,9 +395,9 @@ def control_of(control: Control, now: Definitions | ListRows, seq: int, now_ms: 
 
 
 def control_at(log: LogReader, seq: int | None = None) -> Control:
-    """The active files at a sequence number, by default at the end; empty before the first version.
+    """Return the active files at a sequence number, by default at the end; empty before the first version.
 
-    Raises: StorageError where a control event is damaged.
+    Raises: StorageError if a control event is damaged.
     """
     control = Control()
     for record in log.controls(upto=seq):
@@ -405,7 +406,7 @@ def control_at(log: LogReader, seq: int | None = None) -> Control:
 
 
 def hits_by_place(log: LogReader, upto: int | None, after: int = 0) -> Iterator[tuple[int, Hits]]:
-    """Recorded hits of `after < seq <= upto`, by sequence number."""
+    """Yield recorded hits of `after < seq <= upto`, by sequence number."""
     place, rules = 0, dict[str, str | None]()
     for rows in log.hits_after(after, upto):
         for row in rows:
@@ -419,9 +420,9 @@ def hits_by_place(log: LogReader, upto: int | None, after: int = 0) -> Iterator[
 
 
 def texts_of(log: LogReader, name: str) -> list[str]:
-    """The texts of a project file in the versions of this log, each once; empty where it was not there.
+    """Return the distinct texts of a project file over all versions of this log; empty for a version without it.
 
-    Most versions change a line of a list, and reading YAML takes some milliseconds: so nothing is read for each.
+    Nothing is parsed: most versions change a line of a list, and parsing YAML takes some milliseconds.
     """
     control, found = Control(), dict[str, None]()
     for record in log.controls():
@@ -431,19 +432,19 @@ def texts_of(log: LogReader, name: str) -> list[str]:
 
 
 def events_of(log: LogReader, money_places: int = 0) -> Iterator[Events]:
-    """Distinct event types and entities of all versions that were active in this log, in order."""
+    """Yield the distinct event types and entities of all versions that were active in this log, in order."""
     for text in texts_of(log, "events.yaml"):
         yield load_events(yamltext.read(text, "events.yaml", []), frozenset(), money_places, [])
 
 
 @lru_cache(maxsize=64)
 def decided_types(text: str) -> frozenset[str]:
-    """The event types that a text of `events.yaml` decides."""
+    """Return the event types that a text of `events.yaml` decides."""
     return frozenset(load_events(yamltext.read(text, "events.yaml", []), frozenset(), 0, []).decided)
 
 
 def types_of(log: LogReader) -> dict[str, bool]:
-    """Event types of all versions that were active in this log, and whether each was ever decided."""
+    """Return the event types of all versions that were active in this log, and whether each was ever decided."""
     found = dict[str, bool]()
     for events in events_of(log):
         for name in events.types:
@@ -452,23 +453,21 @@ def types_of(log: LogReader) -> dict[str, bool]:
 
 
 def has_hashed(log: LogReader) -> bool:
-    """Whether a version that was active in this log hashed a field."""
+    """Return whether a version that was active in this log hashed a field."""
     return any(events.has_hashed for events in events_of(log))
 
 
-# ---- the decision that is meant by `payment/p-1`, or by `p-1` alone
+# ---- the decision that `payment/p-1`, or `p-1` alone, refers to
 
 
 def find(log: LogReader, events: Events, reference: str) -> DecisionRow:
-    """The decision of `payment/p-1`, or of `p-1` while one type is decided.
+    """Return the decision of `payment/p-1`, or of `p-1` if only one type is decided.
 
-    Types are those of the project and those that the log has from earlier versions of it.
-
-    Raises: UsageError where there is none.
+    Types of earlier versions in the log count as well. Raises: UsageError if there is no such decision.
     """
     type_, _, named_id = reference.partition("/")
     if named_id and type_ in events.types and (row := log.decisions(type_, [named_id]).get(named_id)) is not None:
-        return row  # as nearly always: no earlier version is asked for its types
+        return row  # the usual case; types of earlier versions are not needed
     named = _named(events, reference, types_of(log))
     for name, id_ in named:
         row = log.decisions(name, [id_]).get(id_)
@@ -482,13 +481,13 @@ def find(log: LogReader, events: Events, reference: str) -> DecisionRow:
 
 
 def _named(events: Events, reference: str, past: Mapping[str, bool]) -> list[tuple[str, str]]:
-    """The types and ids that may be meant, the likeliest first: a bare id may be of a type that was decided once."""
+    """Return the types and ids that may be meant, most likely first; a bare id may be of a type decided earlier."""
     before, sign, after = reference.partition("/")
     once = [name for name, was_decided in past.items() if was_decided and name not in events.decided]
     decided = [*events.decided, *once]
     if sign and (before in events.types or before in past):
         whole = [(name, reference) for name in decided] if len(events.decided) == 1 else []
-        return [(before, after), *whole]  # an id may itself begin with the name of a type
+        return [(before, after), *whole]  # an id may itself start with the name of a type
     if len(events.decided) > 1 or not decided:
         such = f", such as {decided[0]}/{reference}" if decided else ""
         what = "several types are decided" if decided else "no type is decided"

@@ -1,9 +1,9 @@
-"""Rows of a file with an implausible time, such as a mistyped year, which would make the rows behind it too late.
+"""Rows of a file with an implausible time, such as a mistyped year, which would make the rows after it too late.
 
-A row is one where it lies more than `lateness` after all rows before it and after most of the next 20, two at least,
-and further behind the 20 before and the 20 after it (but the latest fifth of those) than they are apart; and where of
-the thousands of rows that follow one in a hundred at most comes near it. So files in no order have none. A row that
-stood before already counts for nothing, nor does one too far ahead of the clock, which is refused for that.
+Such a row is more than `lateness` later than all rows before it and than most of the next 20 (at least two). It is
+also further from the 20 rows before and after it (without their latest fifth) than these are apart, and at most one
+in a hundred of the following thousands of rows comes near it. So a file in no order has none. Repeated rows do not
+count, nor do rows too far ahead of the clock, which are refused for that.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import replace
 from shroff.streams.merge import EARLIEST
 
-AROUND = 20  # events before a row, and behind it, by which it is judged
+AROUND = 20  # neighbors on each side by which a row is judged
 STRAY = "is far after the rows around it in its file, and those behind it would be too late"
 Item = TypeVar("Item")
 Times = Ints
 
 
 class RowTimes(NamedTuple):
-    """The rows of a part of a file that are events, their times, and what tells that two of them are one event."""
+    """Rows of a part of a file that are events, their times, and a function that returns the key of each event."""
 
     rows: Ints
     times: Times
@@ -42,7 +42,7 @@ _NOTHING = RowTimes(np.zeros(0, np.int64), np.zeros(0, np.int64), list)
 def implausible_rows(
     parts: Iterable[tuple[Item, RowTimes]], lateness_ms: int | None
 ) -> Iterator[tuple[Item, list[int]]]:
-    """Each part of a file with its implausible rows, after a look at the next part; none without a lateness."""
+    """Yield each part of a file with its implausible rows, one part behind the input; none if lateness is None."""
     if lateness_ms is None:
         yield from ((part, []) for part, _ in parts)
         return
@@ -60,7 +60,7 @@ def implausible_rows(
 
 
 def implausible_reason(time_field: str, time_ms: int) -> str:
-    """The reason why a row with an implausible time is refused."""
+    """Return the reason for which a row with an implausible time is refused."""
     return (
         f"{time_field}: too early: {time_text(time_ms)} {STRAY}. Correct the time; where it is right, ingest the file "
         "with --order file"
@@ -68,7 +68,7 @@ def implausible_reason(time_field: str, time_ms: int) -> str:
 
 
 def refuse_implausible(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> InRuns[Submission]:
-    """The same submissions of a file; a row with an implausible time is refused."""
+    """Return the submissions of a file; rows with an implausible time are refused."""
     until_ms = latest_ms(definitions.settings, now_ms)
     types = definitions.events.types
 
@@ -86,14 +86,14 @@ def refuse_implausible(submissions: Iterable[Submission], definitions: Definitio
 
 
 def dated(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> Iterator[Submission]:
-    """The same submissions of a file, as a log takes them: neither too far ahead of the clock, nor implausible."""
+    """Yield a file's submissions as a log accepts them: rows too far ahead of the clock or implausible are refused."""
     return (
         timely(submission, definitions, now_ms) for submission in refuse_implausible(submissions, definitions, now_ms)
     )
 
 
 def timely(submission: Submission, definitions: Definitions, now_ms: int) -> Submission:
-    """The submission, which arrives now; refused where its event claims to be too far ahead of that."""
+    """Return the submission, refused if its event is too far ahead of the clock."""
     if (event := submission.event) is None:
         return submission
     words = too_early(event.time_ms, definitions.events.types[event.type].time_field, definitions.settings, now_ms)
@@ -126,7 +126,7 @@ class _ImplausibleTimes:
         self._before = _NOTHING
 
     def rows(self, part: RowTimes, following: RowTimes) -> list[int]:
-        """The implausible rows of a part. Cost: some nanoseconds a row, 0.1 ms for one that may be implausible."""
+        """Return the implausible rows of a part. Cost: some nanoseconds a row, 0.1 ms for each candidate."""
         found = list[int]()
         begin = 0
         before = self._before.times
@@ -145,7 +145,7 @@ class _ImplausibleTimes:
         return found
 
     def _is_implausible(self, part: RowTimes, following: RowTimes, times: Times, at: int) -> bool:
-        """Whether a row is implausible, also without the rows behind it that stood before it already."""
+        """Return whether a row is implausible, with and without later rows that repeat an earlier one."""
         place = at + len(self._before.times)
         if not self._is_outlier(times, place):
             return False

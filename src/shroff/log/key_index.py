@@ -1,7 +1,7 @@
-"""Key index: hashes of the keys of events, which the log keeps with their places, so that a key's events are one query.
+"""Key index: hashes of entity keys with the sequence numbers of their events, so one query finds a key's events.
 
-An entity is known by its form, the expressions of its keys: where a version declares it otherwise, the index of the
-old form stays for decisions of before, and the writer that starts with the new version indexes the whole log for it.
+An entity is identified by its form, the expressions of its keys. If a version changes them, the index of the old form
+stays for earlier decisions, and the writer that starts with the new version indexes the whole log for the new form.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from shroff.project.definitions import Definitions
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 from shroff.streams.log_columns import KeyPlaces
 
-KEYED = "keys of events"  # among the sources of offsets: how far an entity's form is indexed
+KEYED = "keys of events"  # source name of the offsets that say how far each form is indexed
 _LABEL = b"label"
 
 
 def forms_of(events: Events) -> dict[str, bytes]:
-    """Of each entity 8 bytes that stand for how its keys are made, equal in every process and for ever."""
+    """Return 8 bytes for each entity that identify how its keys are made, equal in every process and for ever."""
     return {
         name: blake2b(repr((name, sorted(entity.keys.items()))).encode(), digest_size=8).digest()
         for name, entity in events.entities.items()
@@ -42,10 +42,10 @@ def forms_of(events: Events) -> dict[str, bytes]:
 
 
 def key_hash(form: bytes, key: Any, *, of_labels: bool = False) -> int:
-    """The hash of a key, of 64 bits and never 0; another one stands for the labels of its events.
+    """Return the hash of a key: 64 bits, never 0. The labels of a key's events have another hash.
 
     Args:
-        key: The value itself of a key with one part, else a tuple.
+        key: The value of a key with one part, else a tuple.
     """
     text = key_text(key).encode("utf-8", "surrogatepass")
     return (
@@ -64,7 +64,7 @@ class KeyHasher:
         self._of_texts = {name: Translation(np.uint64(0)) for name in self._forms}
 
     def of(self, placed: Sequence[SequencedEvent]) -> KeyPlaces | None:
-        """The keys of events and labels. Cost: 1 µs for each different key, and 0.03 µs an event and entity."""
+        """Return the keys of events and labels. Cost: 1 µs for each distinct key, and 0.03 µs an event and entity."""
         if not self._forms or not placed:
             return None
         if isinstance(placed, SequencedBatch):
@@ -81,7 +81,7 @@ class KeyHasher:
         return KeyPlaces(np.array(hashes, np.uint64), np.array(seqs, np.int64)) if hashes else None
 
     def of_frames(self, frames: Mapping[str, Frame], first: int) -> KeyPlaces | None:
-        """The keys of frames; `first` is the place of their first row."""
+        """Return the keys of frames; `first` is the sequence number of their first row."""
         hashes = list[Hashes]()
         seqs = list[Ints]()
         for name, frame in frames.items():
@@ -94,7 +94,7 @@ class KeyHasher:
         return KeyPlaces(np.concatenate(hashes), np.concatenate(seqs)) if hashes else None
 
     def _of_frame(self, name: str, frame: Frame, entity: str) -> Hashes | None:
-        """The hash of each row's key, 0 where it has none; None where no event of this type has one."""
+        """Return the hash of each row's key, 0 for no key; None if events of this type have no key of the entity."""
         parts = self._events.entities[entity].keys.get(name, ())
         is_label = name == "label"
         if not parts and not is_label:
@@ -115,13 +115,13 @@ class KeyHasher:
                 yield key_hash(form, key[0] if len(key) == 1 else key, of_labels=isinstance(event, LabelEvent))
 
     def key(self, entity: str, event: LogEvent) -> Key | None:
-        """The entity's key at an event; a label has that of its event. None where a part is missing."""
+        """Return the entity's key at an event, or at a label's event; None if a part is missing."""
         event = event.of if isinstance(event, LabelEvent) else event
         key = tuple([read(event) for read in self._reader(entity, event.type)])
         return None if not key or None in key else key
 
     def _reader(self, entity: str, type_: str) -> list[Evaluate]:
-        """What reads each part of an entity's key from an event of this type."""
+        """Return a reader for each part of an entity's key at an event of this type."""
         if (entity, type_) not in self._readers:
             parts = self._events.entities[entity].keys.get(type_, ())
             names = self._events.types[type_].field_names if parts else ()
@@ -137,19 +137,19 @@ class KeyHasher:
 
 
 class KeyLookup:
-    """Looks up the places of keys in one log, for one version of a project."""
+    """Looks up the sequence numbers of keys in one log, for one version of a project."""
 
     def __init__(self, log: Log, definitions: Definitions) -> None:
         self._log, self._forms = log, forms_of(definitions.events)
         self._covered = covered(log)
 
     def has(self, entity: str, end: int) -> bool:
-        """Whether all events up to a place are indexed under an entity, as this version declares it."""
+        """Return whether all events up to `end` are indexed for an entity, as this version declares it."""
         upto = self._covered.get(self._forms[entity].hex(), -1)
         return upto is None or upto >= end
 
     def places(self, keys: Iterable[tuple[str, Key]], *, of_labels: bool = False) -> dict[tuple[str, Key], Ints]:
-        """By entity and key the places of the key's events, or of their labels, in order; see `Log.key_places`."""
+        """Return, by entity and key, the sequence numbers of its events or labels, in order; see `Log.key_places`."""
         hashes = {
             (entity, key): key_hash(self._forms[entity], key[0] if len(key) == 1 else key, of_labels=of_labels)
             for entity, key in keys
@@ -159,15 +159,15 @@ class KeyLookup:
 
 
 def covered(log: Outbox) -> Mapping[str, int | None]:
-    """Up to which place each form of an entity is indexed; None for one that the writer goes on to index."""
+    """Return the sequence number up to which each form is indexed; None for a form that the writer keeps indexing."""
     offsets = log.offsets(KEYED)
     return kept_offset(KEYED, "", offsets[""], dict[str, int | None]) if offsets else {}
 
 
 def index_keys(log: Log, definitions: Definitions) -> list[Offset]:
-    """Index the keys of a log under entities that are new; gives what is to be kept when the version becomes active.
+    """Index the keys of a log under new forms; return offsets to store when the version becomes active.
 
-    Cost: nothing where all are known; else a pass over the log, 1 µs for each different key among 65,536 places.
+    Cost: none if all forms are known; else a pass over the log, 1 µs for each distinct key in 65,536 records.
     """
     before = covered(log)
     last = log.last_seq()

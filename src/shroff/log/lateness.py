@@ -1,10 +1,10 @@
 """Lateness: the watermark of a log, why an event is too late, and the control event that sets the watermark back.
 
-`log.batch_classifier` refuses a late event as it enters the log, or keeps it beside the log. One event dated far
-into the future makes all that come after it too late. `ahead` keeps such events out; a log that has one gets its
-watermark back by a control event, from whose place on lateness is judged against the time that it names. The event
-stays. Events of times that had been let go of are then in time again: so an engine that computes from a log with such
-a control event holds as much more (see `features.online.engine.Lateness`).
+`log.batch_classifier` refuses a late event, or stores it beside the log. One event dated far in the future makes all
+later ones too late. The setting `ahead` keeps such events out; in a log that has one, a control event sets the
+watermark back, and from its sequence number on lateness is judged from the time that it names. The future event
+stays. Old events are then in time again, so an engine that reads such a log keeps more history (see
+`features.online.engine.Lateness`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ _RANGES_MAX = 64
 
 
 class WatermarkReset(FrozenStruct):
-    """A watermark set back: to `at`, from `was`, for a reason. `beyond` are the times of all events after `at`."""
+    """A watermark set back: to `at`, from `was`, for a reason.
+
+    `beyond` are ranges of times of all events after `at`.
+    """
 
     at: str
     was: str
@@ -51,7 +54,7 @@ class _SetBackBody(msgspec.Struct):
 
 
 class Holder(FrozenStruct):
-    """The newest event beyond a time, such as `payment/p-1`, its place, and the newest time that is not beyond.
+    """The newest event beyond a time, such as `payment/p-1`, and the newest time that is not beyond, `before_ms`.
 
     `beyond` are the times of all events beyond it, as ranges.
     """
@@ -68,20 +71,20 @@ class Holder(FrozenStruct):
 
 
 def watermark_reset_of(record: Record) -> WatermarkReset | None:
-    """The watermark that a control event sets; None of one that puts a version in force."""
+    """Return the watermark that a control event sets; None if it activates a version."""
     if _MARK not in record.body:
         return None
     return stored(record.body, _SetBackBody, f"the control event at sequence number {record.seq}").watermark
 
 
 def set_back_record(set_back: WatermarkReset, versions: TextDict, seq: int, now_ms: int) -> Record:
-    """The control event of a watermark, which changes no file."""
+    """Return the control event that sets the watermark; it changes no file."""
     body = {"files": {}, "removed": [], "versions": versions, "watermark": set_back}
     return Record(seq, "control", "control", str(seq), now_ms, to_json(body, order="sorted"), decided=False)
 
 
 def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:
-    """How late events of a log with these control events may be, where so late is usual."""
+    """Return how late events of a log with these control events may be, given the usual lateness."""
     found = [set_back for record in controls if (set_back := watermark_reset_of(record)) is not None]
     ranges = tuple(sorted({(low, high) for span in found for low, high in span.beyond}))
     if not ranges:
@@ -89,17 +92,17 @@ def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:
     return Lateness(usual_ms, max(high for _, high in ranges) - min(span.at_ms for span in found), ranges)
 
 
-@lru_cache(maxsize=64)  # a replay asks for each version that the log ever had
+@lru_cache(maxsize=64)  # a replay calls it for each version of the log
 def written_lateness_ms(text: str) -> int:
-    """The lateness that a text of shroff.yaml says."""
+    """Return the lateness that a text of shroff.yaml sets."""
     return load_settings(yamltext.read(text, PROJECT_FILE, []), []).lateness_ms
 
 
 class LatenessStretch(FrozenStruct):
-    """Places (after, upto] of a log under one lateness.
+    """Sequence numbers (after, upto] of a log under one lateness.
 
-    An event of it is at most `late_ms` behind the watermark, and any behind it at most `later_ms` behind an event of
-    it. `beyond` are times of events before it that its watermark does not count.
+    Its events are at most `late_ms` behind the watermark, and later events at most `later_ms` behind an event of it.
+    `beyond` are ranges of times of earlier events that its watermark ignores.
     """
 
     after: int
@@ -110,7 +113,7 @@ class LatenessStretch(FrozenStruct):
 
 
 def stretches_of(log: LogReader) -> list[LatenessStretch]:
-    """The stretches of a log, newest first. Cost: some µs for each control event."""
+    """Return the stretches of a log, newest first. Cost: some µs for each control event."""
     control = Control()
     found = list[tuple[int, int, int, tuple[tuple[int, int], ...]]]()
     beyond: tuple[tuple[int, int], ...] = ()
@@ -136,7 +139,10 @@ def stretches_of(log: LogReader) -> list[LatenessStretch]:
 
 
 def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) -> Holder | None:
-    """What holds the watermark of a log beyond a time; None where nothing does. Cost: a pass by columns."""
+    """Return the event that holds the watermark of a log beyond a time, if any.
+
+    Cost: a pass over the log by columns.
+    """
     from shroff.log.columns.stored import ids_of, log_columns
 
     newest: tuple[int, int, str] | None = None
@@ -157,7 +163,7 @@ def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) ->
                     newest = int(frame.times[row]), place, f"{name}/{ids_of(frame)[row].as_py()}"
     if newest is None:
         return None
-    # Sorted times as ranges: those less than a day apart are one, and all where these are many
+    # Sorted times as ranges: times less than a day apart share a range; all of them if there would be too many ranges.
     times = np.unique(np.concatenate(beyond))
     cuts = np.flatnonzero(np.diff(times) > DAY_MS) + 1
     parts = [times] if len(cuts) >= _RANGES_MAX else np.split(times, cuts)
@@ -165,7 +171,7 @@ def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) ->
 
 
 def too_late(event: Event, watermark_ms: int, definitions: Definitions, holder: str | None) -> str:
-    """Why an event is too late. `holder` is the event beyond the clock that holds the watermark."""
+    """Return why an event is too late. `holder` describes the event that holds the watermark beyond the clock."""
     field_name = definitions.events.types[event.type].time_field
     behind = show_duration(watermark_ms - event.time_ms)
     allowed = show_duration(definitions.settings.lateness_ms)
@@ -176,7 +182,7 @@ def too_late(event: Event, watermark_ms: int, definitions: Definitions, holder: 
 
 
 def beyond_words(watermark_ms: int, found: Holder | None) -> tuple[str, str]:
-    """Problem of a watermark beyond the clock, and its fix."""
+    """Return the problem of a watermark beyond the clock, and the remedy."""
     held = "" if found is None else f", held by {found.words} (sequence number {found.seq:,})"
     words = f"the watermark is {time_text(watermark_ms)}, beyond the clock{held}: events older than that are too late"
     to = "TIME" if found is None or found.before_ms is None else time_text(found.before_ms)

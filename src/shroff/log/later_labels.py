@@ -1,4 +1,4 @@
-"""Times of a log: of its last record, where the events of a stretch of time are, and labels that become known later."""
+"""Times of a log: its last record, the sequence numbers of a time range, and labels that become known later."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
 
-_LOOKED_AT = 256  # places, for the next event
+_LOOKED_AT = 256  # records searched for the next event at first
 _EVENT = re.compile(rb"(?m)^e")
 CORRECT = (
     "Bring it again with the right known_at ('shroff label'), and that one counts at once. Of one source the later "
@@ -32,30 +32,29 @@ class LaterLabel(FrozenStruct):
 
     @property
     def words(self) -> str:
-        """The note about them."""
+        """Message about them."""
         said = many(self.count, "label says that it becomes", "labels say that they become")
         of = "at" if self.count == 1 else "the last at"
         return f"{said} known only after now, {of} {time_text(self.last_ms)} ({self.event}); until then none counts"
 
 
 def now_of(log: LogReader, now_ms: int) -> int:
-    """The current time, or that of the newest event if it is later.
+    """Return the current time, or that of the newest event if it is later, as in synthetic data.
 
-    So it is with data that is made up. A label alone moves no moment.
+    A label alone does not move it.
     """
     newest_ms = log.watermark_ms()
     return now_ms if newest_ms is None else max(now_ms, newest_ms)
 
 
 def last_moment(log: LogReader, now_ms: int, as_of_ms: int | None = None) -> int | None:
-    """The time of the last record of a log: the default `as_of` of every answer; None without events.
+    """Return the default `as_of` of every answer: `as_of_ms` if given, else the time of the log's last record.
 
-    Where somebody named a moment, `as_of_ms`, it is that.
+    None without events. The last record is the one with the latest time, wherever it is in the log: an event counts
+    with the time at which it happened, a label with the time at which it became known. Labels that become known after
+    now are ignored.
 
-    The last record is the one with the latest time, wherever it stands: an event counts with the time at which it
-    happened, a label with the time at which it became known. A label that becomes known only after now is passed over.
-
-    Cost: a pass over the log for its labels.
+    Cost: a pass over the log's labels.
     """
     if as_of_ms is not None:
         return as_of_ms
@@ -63,7 +62,7 @@ def last_moment(log: LogReader, now_ms: int, as_of_ms: int | None = None) -> int
 
 
 def latest(newest_ms: int | None, known_at_ms: Iterable[int], now_ms: int) -> int | None:
-    """The same of events of which the newest is at hand, and of labels that became known at these times."""
+    """Like `last_moment`, for the time of the newest event and the times at which labels became known."""
     if newest_ms is None:
         return None
     limit_ms = max(now_ms, newest_ms)
@@ -71,19 +70,19 @@ def latest(newest_ms: int | None, known_at_ms: Iterable[int], now_ms: int) -> in
 
 
 class LaterLabels(Struct):
-    """Labels of one log that become known only after now, followed: a look reads what came since the one before.
+    """Labels of one log that become known after now; each call of `follow` reads only new labels.
 
-    Now moves on, so a label that was known at one look is known at each later one; what a clock that is set back
-    would make unknown again is held for a day.
+    A label known at one call is known at each later one. Labels are kept for a day longer in case the clock is set
+    back.
     """
 
     _upto: int = 0
     _held: list[tuple[int, str]] = []
 
     def follow(self, log: Log, now_ms: int) -> LaterLabel:
-        """The labels as of now. Cost: the first call reads all labels of the log, later calls only new ones."""
+        """Return the labels as of now. Cost: the first call reads all labels of the log, later calls only new ones."""
         last = log.last_seq()
-        if last < self._upto:  # it is another log
+        if last < self._upto:  # another log
             self._upto = 0
             self._held = []
         since_ms = now_ms - DAY_MS
@@ -98,13 +97,13 @@ class LaterLabels(Struct):
         return LaterLabel(len(later), last_ms, event)
 
 
-# ---- places by times
+# ---- sequence numbers by time
 
 
 def places_between(log: LogReader, start_ms: int, end_ms: int) -> tuple[int, int]:
-    """Places (after, upto] of a log with all events of [start, end), and some others.
+    """Return sequence numbers (after, upto] that contain all events of [start, end), and some others.
 
-    Cost: some 20 looks at single events for each lateness that the log had in turn, however long it is.
+    Cost: some 20 reads of single events for each lateness that the log ever had, whatever its length.
     """
     stretches = stretches_of(log)
     first = 0
@@ -125,7 +124,7 @@ def places_between(log: LogReader, start_ms: int, end_ms: int) -> tuple[int, int
 
 
 def place_before(log: LogReader, start_ms: int, lateness_ms: int) -> int:
-    """A place behind which all events of a time and later stand.
+    """Return a sequence number after which all events of `start_ms` and later are.
 
     Args:
         lateness_ms: How far an event may be behind the greatest time before it.
@@ -137,19 +136,19 @@ def place_before(log: LogReader, start_ms: int, lateness_ms: int) -> int:
 
 
 def floor_of(log: LogReader, moment_ms: int, upto: int) -> int:
-    """Where the search for a moment begins, as `_turn` has it: behind the lake, where the store begins before it."""
+    """Return where `_turn` starts to search: after the pruned records if the store starts before the time."""
     pruned = log.pruned_to()
     event = _event(log, pruned, upto) if pruned else None
     return pruned if event is not None and event.time_ms < moment_ms else 0
 
 
 def _turn(log: LogReader, moment_ms: int, low: int, upto: int) -> tuple[int, int]:
-    """Where the log's events turn from before a moment to later, by halves: a place of each, with no event between.
+    """Find by bisection where the log's events turn from before a time to later; return both sequence numbers.
 
-    An event is at most `lateness` behind the greatest time before it. So of a moment that is so much earlier than
-    another, none up to the first place is of the other or later; and none behind the second is earlier than one that
-    lies so far before. Labels and control events have times of their own, which say nothing. Where all are earlier, the
-    second is behind the end.
+    No event lies between the two. An event is at most `lateness` behind the greatest time before it. So no event up to
+    the first sequence number reaches a time that is `lateness` later, and no event after the second is more than
+    `lateness` earlier. Labels and control events are skipped, as their times say nothing. If all events are earlier,
+    the second is after the end.
     """
     high = upto + 1
     while high - low > 1:
@@ -163,8 +162,8 @@ def _turn(log: LogReader, moment_ms: int, low: int, upto: int) -> tuple[int, int
 
 
 def _event(log: LogReader, after: int, upto: int) -> Record | None:
-    """The first event behind a place. Cost: 0.3 µs for each label that stands before it."""
-    size = _LOOKED_AT  # at first: of a lake no more is read than is asked for
+    """Return the first event in (after, upto]. Cost: 0.3 µs for each label before it."""
+    size = _LOOKED_AT  # small at first, so that little is read from a lake
     while after < upto:
         text = b"".join(log.lines(after, min(after + size, upto), size))
         found = _EVENT.search(text)

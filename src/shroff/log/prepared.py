@@ -1,4 +1,4 @@
-"""Answers to the submissions of a batch, and what a batch that is ready to be committed consists of."""
+"""Answers to the submissions of a batch, and the content of a batch that is ready to be committed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DUPLICATE = "duplicate"
 REFUSED = "refused"
 WAITING = "waiting"
 UNTAKEN = "untaken"
-LATE = "late"  # and kept, beside the log
+LATE = "late"  # stored beside the log
 
 
 _kind_of = attrgetter("kind", "is_label", "outcome")
@@ -31,12 +31,11 @@ AnswerKind = tuple[str, bool, str]
 
 
 class Answer(msgspec.Struct, gc=False):
-    """Result of one submission. `document` is the decision's bytes, where there is one.
+    """Result of one submission. `document` is the decision as JSON, if there is one.
 
-    A label that came before its event is `waiting` whatever the batches; `seq` is its place
-    where the event came in the same batch, and `reason` says then why it did not fit.
-    Of a label that was taken, `in_force` is the verdict of its event from here on, and whose; None where a label that
-    becomes known only after now hides it.
+    A label that came before its event is `waiting`, regardless of batches. If the event came in the same batch, `seq`
+    is the label's sequence number, or `reason` says why it did not fit. For an accepted label, `in_force` is the active
+    verdict of its event and its source; None if the label becomes known only after now.
     """
 
     kind: str
@@ -52,12 +51,12 @@ class Answer(msgspec.Struct, gc=False):
 
     @property
     def typed(self) -> str:
-        """Of a label that waits: its event's id where that looks like TYPE/ID itself (`typed_id`)."""
+        """The event's id of a pending label, if it looks like TYPE/ID itself (`typed_id`)."""
         return typed_id(self.id.rpartition("#")[0])
 
 
 def typed_id(event: str) -> str:
-    """The id of an event that a label waits for where it looks like TYPE/ID itself, else an empty text.
+    """Return the event id of a pending label if it looks like TYPE/ID itself, else an empty text.
 
     >>> typed_id("payment/login/1"), typed_id("payment/p-1"), typed_id("payment/2026/1")
     ('login/1', '', '')
@@ -68,12 +67,12 @@ def typed_id(event: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class RunAnswers(Interleaved[Answer]):
-    """Answers to events that were all taken, each made when it is asked for, and to others among them.
+    """Answers to a run of accepted events, created on access, and to other submissions among them.
 
     Args:
-        seqs: Where the events stand among all submissions, from 0 on.
-        places: Where they stand in the log.
-        decisions: Those of the events that are decided; None without one.
+        seqs: Index of each event among all submissions, from 0.
+        places: Sequence numbers of the events.
+        decisions: Decisions of the events; None if none is decided.
     """
 
     types: Sequence[str]
@@ -98,7 +97,7 @@ class RunAnswers(Interleaved[Answer]):
         return Answer(DECIDED, *named, found[place].outcome, found[place].document)
 
     def kinds(self) -> Counter[AnswerKind]:
-        """How many there are of each kind, whether of a label, and outcome."""
+        """Count answers by kind, whether they are for a label, and outcome."""
         outcomes = Counter(self.decisions.outcomes if self.decisions is not None else ())
         taken = Counter({(DECIDED, False, outcome): count for outcome, count in outcomes.items()})
         taken[TAKEN, False, ""] = len(self.ids) - outcomes.total()
@@ -106,13 +105,12 @@ class RunAnswers(Interleaved[Answer]):
 
 
 class Prepared(Struct):
-    """A batch ready to be committed, and the answers that hold once it is.
+    """A batch ready to be committed, and the answers that are valid once it is.
 
-    `met` has the labels that had waited, in the log or in this batch, and whose event has
-    come: their places by their ids, 0 for one that did not fit its event and was refused.
-    `placed` are the events and labels of its records, `scores` those of its decisions by event type. `decide_s` and
-    `commit_s` say how long deciding and the commit took, `decided_at_s` when it was decided, by the clock that never
-    goes back.
+    `met` maps the ids of labels that were pending, in the log or in this batch, and whose event has come, to their
+    sequence numbers; 0 for a label that did not fit its event and was refused. `placed` are the events and labels of
+    its records, `scores` those of its decisions by event type. `decide_s` and `commit_s` are durations, `decided_at_s`
+    is a monotonic time.
     """
 
     batch: Batch
@@ -125,7 +123,7 @@ class Prepared(Struct):
     commit_s: float = 0.0
 
     def kinds(self) -> Counter[AnswerKind]:
-        """How many answers there are of each kind, whether to a label, and outcome."""
+        """Count answers by kind, whether they are for a label, and outcome."""
         if isinstance(self.answers, RunAnswers):
             return self.answers.kinds()
         return Counter(map(_kind_of, self.answers))

@@ -1,8 +1,8 @@
-"""Read positions of a source in the log, and parts that a user had removed.
+"""Read positions of a source in the log, and partitions whose position a user reset.
 
-What is forgotten is read from its beginning again, or from where the settings say, as one that is new. The log keeps
-the part with an empty offset, set where it was, so that a worker that read on meanwhile is not undone; and beside it,
-under a source name of its own, where it had been read to and when that was forgotten.
+A reset partition is read from its start again, or from where the settings say, like a new one. The log keeps it with an
+empty offset, set only if the old offset is unchanged, so that a worker that read on meanwhile is not undone. Old offset
+and time of the reset are stored beside it, under a source name of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from shroff.json_types import TextDict, TextMapping
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 
-NOTHING = ""  # the offset of a part that was forgotten
+NOTHING = ""  # offset of a partition that was reset
 
 
 class Forgotten(FrozenStruct):
@@ -25,9 +25,9 @@ class Forgotten(FrozenStruct):
 
 
 class PartRead(FrozenStruct):
-    """A part of a source with its read position (empty if unread or reset) and its backlog.
+    """A partition of a source with its read position (empty if unread or reset) and its backlog.
 
-    `waiting` is None where nobody was asked, or nobody says. `trouble` says why it cannot be read on from there.
+    `waiting` is None if the source was not queried or does not know. `trouble` says why reading cannot continue there.
     """
 
     part: str
@@ -38,24 +38,24 @@ class PartRead(FrozenStruct):
 
 
 def known(offsets: TextMapping) -> TextDict:
-    """The offsets of a log without parts that were forgotten."""
+    """Return the offsets of a log without partitions that were reset."""
     return {part: offset for part, offset in offsets.items() if offset != NOTHING}
 
 
 def parts_read(log: Outbox, source: str) -> list[PartRead]:
-    """The parts of a source that the log knows, by name."""
+    """Return the partitions of a source that the log knows, by name."""
     beside = _beside(source)
     told = {part: kept_offset(beside, part, text, Forgotten) for part, text in log.offsets(beside).items()}
     return [PartRead(part, at, forgotten=told.get(part)) for part, at in sorted(log.offsets(source).items())]
 
 
 def forget(log: Log, source: str, part: str, now_ms: int) -> str:
-    """Forget how far a part was read; gives where that was. Durable on return.
+    """Reset the read position of a partition; return the old one. Durable on return.
 
     Args:
-        log: Opened for writing, so no worker leads it.
+        log: Open for writing, so no worker leads it.
 
-    Raises: UsageError where it was not read; OvertakenError where another process took the log over meanwhile.
+    Raises: UsageError if the partition was not read; OvertakenError if another process took the log over meanwhile.
     """
     offsets = known(log.offsets(source))
     if part not in offsets:
@@ -68,5 +68,5 @@ def forget(log: Log, source: str, part: str, now_ms: int) -> str:
 
 
 def _beside(source: str) -> str:
-    """Key under which the log stores reset positions of a source."""
+    """Return the source name under which the log stores reset positions of a source."""
     return f"forgotten:{source}"

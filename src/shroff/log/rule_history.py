@@ -1,4 +1,4 @@
-"""Versions of a rule by time, and which recorded hits are hits of rules, by the control events of a log."""
+"""Versions of a rule by time, and which recorded hits are hits of rules, from the control events of a log."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import HitRow, Log, LogReader
 
 FOLDER = "rules/"
-_CHANGES_POLICY = b'"policy.yaml"'  # in the body of each control event that changes the file
+_CHANGES_POLICY = b'"policy.yaml"'  # part of the body of each control event that changes the file
 
 
 class VersionOfRule(FrozenStruct):
     """A version of a rule, from a sequence number on. Its text is empty if the rule was removed.
 
-    `file` and `file_tag` say in which file it stood, and which text that had: so is found who wrote it.
+    `file` and `file_tag` identify the file and its text, by which the author is found.
     """
 
     seq: int
@@ -39,7 +39,7 @@ class Histories(Struct):
     _seen: int = 0
 
     def follow(self, log: Log) -> None:
-        """Add versions activated since. Cost: reads the changed rule files."""
+        """Add versions activated since the last call. Cost: reads the changed rule files."""
         for record in log.controls(self._seen):
             before = self._rules_files()
             self._control.take(record)
@@ -49,7 +49,7 @@ class Histories(Struct):
             self._seen = record.seq
 
     def versions(self, id: str) -> Sequence[VersionOfRule]:
-        """The versions of a rule, newest first."""
+        """Return the versions of a rule, newest first."""
         return list(reversed(self.of.get(id, ())))
 
     def _rules_files(self) -> TextDict:
@@ -62,7 +62,7 @@ class Histories(Struct):
             for id, rule in rule_texts(text).items()
         }
         for id, version in now.items():
-            # The active text of a rule by the log; empty where it has none
+            # Compare with the rule's last text; empty if it has none.
             found = self.of.get(id)
             if (found[-1].text if found else "") != version.text:
                 self.of.setdefault(id, []).append(version)
@@ -76,11 +76,10 @@ class Histories(Struct):
 class RecordedRuleHits:
     """The one definition of a rule's hit, for one log.
 
-    A hit of a rule is a recorded hit whose name is the id of a rule: active at that event, or in shadow. The log
-    records two more kinds of rows among hits, to replay them, which are no hits of a rule: draws
-    (`engine.exploration.DRAWS`) and arms of experiments of policy.yaml. A name is never both a rule and an experiment,
-    so the names of all experiments that the log ever had tell them apart in each version. Reads each control event
-    once.
+    A rule's hit is a recorded hit whose name is the id of a rule, active at that event or in shadow. For replays the
+    log also records exploration draws (`engine.exploration.DRAWS`) and arms of experiments of policy.yaml among hits. A
+    name is never both a rule and an experiment, so the names of all experiments that the log ever had tell them apart
+    in each version. Reads each control event once.
     """
 
     def __init__(self) -> None:
@@ -89,13 +88,13 @@ class RecordedRuleHits:
         self._read_to = 0
 
     def after(self, log: LogReader, after: int = 0, upto: int | None = None) -> Iterator[list[HitRow]]:
-        """Like `hits_after` of the log, without draws and experiments."""
+        """Yield the log's `hits_after` without draws and experiments."""
         others = self.others(log)
         for rows in log.hits_after(after, upto):
             yield [row for row in rows if row.rule not in others]
 
     def others(self, log: LogReader) -> frozenset[str]:
-        """Names among recorded hits that are no rules: draws, and all experiments that the log ever had."""
+        """Return the names among recorded hits that are not rules: draws, and all experiments that the log ever had."""
         for record in log.controls(self._read_to):
             self._read_to = record.seq
             if _CHANGES_POLICY in record.body:

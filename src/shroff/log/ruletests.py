@@ -1,4 +1,4 @@
-"""Running the tests inside rule files: each on a log of its own, by the naive engine."""
+"""Runs the tests inside rule files: each on a log of its own, by the naive engine."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from shroff.rules.silences import rule_of
 from shroff.runtime.texts import Printed, many, problem_text, table
 from shroff.runtime.values import FrozenStruct, replace
 
-SECONDS_MAX = 5.0  # for the tests of one rule that somebody waits for
+SECONDS_MAX = 5.0  # for the tests of one rule while a user waits
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CheckReport(Printed):
-    """Result of `check`. `definitions` is None where there are errors in the files themselves.
+    """Result of `check`. `definitions` is None if the files themselves have errors.
 
-    `source_line` gives the line of a file that a problem is about, for its text.
+    `source_line` returns the line of a file that a problem is about, for its text.
     """
 
     definitions: Definitions | None
@@ -59,9 +59,10 @@ class CheckReport(Printed):
 def check(
     loaded: Loaded, hasher: Hasher | None, read: ReadOnce | None = None, kept_at: Path | None = None
 ) -> CheckReport:
-    """Problems of a loaded project: its mistakes, or the rule tests that fail.
+    """Return the problems of a loaded project: its errors, or the rule tests that fail.
 
-    `read` keeps which tests passed, for the next time; that all is well is kept in a file, for the next process.
+    `read` remembers which tests passed, for the next call; `kept_at` stores a clean result in a file, for the next
+    process.
     """
     if loaded.definitions is None:
         return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
@@ -75,10 +76,11 @@ def check(
 def run_rule_tests(
     definitions: Definitions, hasher: Hasher | None = None, read: ReadOnce | None = None
 ) -> tuple[int, list[Problem]]:
-    """Run every rule test; gives how many there are and a problem for each that fails.
+    """Run every rule test; return their number, and a problem for each that fails.
 
-    The hasher is the one by which the definitions were loaded: their lists hold hashed values. With `read`, tests of
-    rules that passed before are not run again while all stays that they read: other rows of a list are not.
+    The hasher must be the one that loaded the definitions, whose lists hold hashed values. With `read`, tests that
+    passed before run again only if something that they read changed; rows of a list that they did not look up do not
+    count.
     """
     count = sum(len(rule.tests) for rule in definitions.rules)
     passed = None if read is None else read.last("tests")
@@ -96,7 +98,7 @@ def run_rule_tests(
 
 
 def _asked_by_tests(definitions: Definitions, read: ReadOnce) -> Mapping[str, Mapping[str, Answer]] | None:
-    """What rule tests asked each list, with its answers; None where they were not seen to pass."""
+    """Return the values that tests looked up in each list, with the results; None if the tests did not pass."""
     passed = read.last("tests")
     return passed.answers if isinstance(passed, _Passed) and passed.definitions is definitions else None
 
@@ -130,12 +132,12 @@ class _Passed(FrozenStruct):
     answers: Mapping[str, Mapping[str, Answer]]
 
     def others(self, now: Definitions) -> tuple[Rule, ...]:
-        """The rules that are not among those whose tests passed."""
+        """Return the rules that are not among those whose tests passed."""
         known = {id(rule) for rule in self.definitions.rules}
         return tuple(rule for rule in now.rules if id(rule) not in known)
 
     def holds(self, now: Definitions) -> bool:
-        """Whether the tests would pass again: everything that they read besides their rules is unchanged."""
+        """Return whether the tests would pass again: everything that they read besides their rules is unchanged."""
         was = self.definitions
         lists = now.reference.lists
         both = (
@@ -164,7 +166,7 @@ class TestResult(FrozenStruct):
 def run_tests_of(
     rule: Rule, definitions: Definitions, hasher: Hasher | None = None, seconds_max: float = SECONDS_MAX
 ) -> list[TestResult]:
-    """Run the tests of one rule; those that are not done within so many seconds, all of them together, fail."""
+    """Run the tests of one rule. Tests not done within `seconds_max`, for all of them together, fail."""
     runner = _Runner(replace(definitions, rules=(rule,), experiments=()), hasher)
     end_s = time.monotonic() + seconds_max
 
@@ -183,26 +185,26 @@ def run_tests_of(
 
 
 class _OverError(Exception):
-    """The time for tests is over."""
+    """The time limit of tests has passed."""
 
 
 class _Runner:
-    """Runs tests of rules, each with what its rule reads and nothing else; `lists` are what they ask."""
+    """Runs tests of rules, each with only what its rule reads; `lists` record the values looked up."""
 
     def __init__(self, definitions: Definitions, hasher: Hasher | None) -> None:
         self._definitions = definitions
-        # Without the models in force: a test holds whichever of them is promoted, so `score` is missing in it.
+        # Without active models, so that a promotion cannot change a test's result: `score` is missing in tests.
         self._features = [
             feature for feature in computed_of(definitions) if feature.rule is None and not feature.is_score
         ]
-        # Nor with silences: a test holds whoever's card it is that somebody has silenced a rule for.
+        # Without silences, so that silencing a rule for a card cannot change a test's result.
         spoken = ((name, list_) for name, list_ in definitions.reference.lists.items() if rule_of(name) is None)
         self.lists = {name: _Watched(sentence) for name, sentence in spoken}
         self._reference = replace(definitions.reference, lists=self.lists)
         self._validator = EventValidator(definitions.events, definitions.settings, hasher, definitions.conversion)
 
     def run(self, rule: Rule, test: RuleTest, is_over: Callable[[], bool] = lambda: False) -> Problem | None:
-        """The failure of a test, if any. Raises: _OverError as soon as the time is over."""
+        """Return the failure of a test, if any. Raises: _OverError when the time limit has passed."""
         definitions = self._definitions
         name = rule.computed.name
         naive = Naive(definitions.events, needed([*self._features, rule.computed], [name]), self._reference)
@@ -230,7 +232,7 @@ class _Runner:
         )
 
     def _read_by(self, rule: Rule, naive: Naive) -> str:
-        """What the condition of a rule reads at the newest event: `card.payments_1h = 3, this.amount = 5.00`."""
+        """Format what a rule's condition reads at the newest event: `card.payments_1h = 3, this.amount = 5.00`."""
         value_of = naive.leaf(rule.computed, len(naive.history) - 1)
         places = self._definitions.settings.money_places
         read = {text_of(leaf): show(value_of(leaf)(None), leaf.type, places) for leaf in _leaves(rule.when)}
@@ -238,7 +240,7 @@ class _Runner:
 
 
 def _leaves(node: Node) -> Iterator[Node]:
-    """What a condition reads of its event: fields, features and aggregates, but those since a flag."""
+    """Yield what a condition reads of its event: fields, features and aggregates, except those since a flag."""
     if isinstance(node, ThisField | FeatureValue | Aggregate):
         if not (isinstance(node, Aggregate) and node.since_flag):
             yield node
@@ -255,7 +257,7 @@ def _event(
     definitions: Definitions,
     history: list[LogEvent],
 ) -> LogEvent:
-    """An event of a test: `at` sets the time field, and a missing id is the event's number."""
+    """Create an event of a test: `at` sets the time field, and a missing id becomes the event's number."""
     if type_name == "label":
         return _label(fields, number, validator, history)
     type_ = definitions.events.types[type_name]
@@ -286,12 +288,12 @@ def _label(fields: TextMapping, number: int, validator: EventValidator, history:
 
 
 def counts_of(definitions: Definitions) -> str:
-    """Number of features and rules in a project: `16 features, 9 rules`."""
+    """Format the number of features and rules of a project: `16 features, 9 rules`."""
     return f"{many(len(definitions.features), 'feature')}, {many(len(definitions.rules), 'rule')}"
 
 
 def _text(report: CheckReport) -> str:
-    """The answer for people: features, rules and models where all is well, and each mistake in its line."""
+    """Format the report for people: features, rules and models or else each error with its line."""
     parts = []
     found = report.definitions
     warnings, errors = (
@@ -319,14 +321,14 @@ def _text(report: CheckReport) -> str:
 
 
 def _model(model: ModelSettings) -> str:
-    """What a model is made from, with the inputs that its patterns found."""
+    """Format a model: event, learner, and the inputs that its patterns match."""
     names = ", ".join(input_.name for input_ in model.inputs)
     head = f"  {model.event}  {model.learner} on {many(len(model.inputs), 'input')}\n"
     return head + textwrap.fill(names, 110, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _rules(found: Definitions) -> str:
-    """Each rule in words, then its condition as it is written."""
+    """Format each rule in words, followed by its condition."""
     teller = teller_of(found)
     told = [(rule.id, in_words(rule, teller), condition(rule)) for rule in found.rules]
     filled = partial(textwrap.fill, width=110, initial_indent="    ", subsequent_indent="    ")

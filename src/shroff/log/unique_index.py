@@ -1,4 +1,4 @@
-"""Unique fields of a new version against the log: duplicates found, missing values filled in."""
+"""Unique fields of a new version: finds duplicates in the log, and indexes their values."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SHOWN = 3  # pairs of events that a message names
 
 
 def check_unique(log: Log, definitions: Definitions) -> None:
-    """Look for events of the log with equal values of a field that is unique now and was not before.
+    """Find events of the log with equal values of a field that became unique.
 
     Raises: DefinitionError that names the first of them.
-    Cost: nothing where all unique fields are known to the log; else a pass over it, and eight bytes a value.
+    Cost: none if the log has indexed all unique fields; else a pass over it, and eight bytes a value.
     """
     lacking = _lacking(log, definitions)
     if not lacking or log.last_seq() == 0:
@@ -42,11 +42,11 @@ def check_unique(log: Log, definitions: Definitions) -> None:
 
 
 def index(log: Log, definitions: Definitions) -> None:
-    """Index the values of all unique fields in the log, and drop others; for the writer.
+    """Index the values of all unique fields in the log, and drop the indexes of others; for the writer.
 
-    What was begun and did not come to its end, since the process was killed, is begun again.
+    An indexing that a killed process left unfinished starts again.
 
-    Raises: StateError where two events have the same value, which `check_unique` says in words.
+    Raises: StateError if two events have the same value, which `check_unique` reports before.
     """
     declared = definitions.events
     lacking = _lacking(log, definitions)
@@ -61,14 +61,14 @@ def index(log: Log, definitions: Definitions) -> None:
 
 
 def _lacking(log: LogBeside, definitions: Definitions) -> frozenset[FieldOf]:
-    """The unique fields of a version whose values the log does not know."""
+    """Return the unique fields of a version that the log has not indexed."""
     forms = Records(definitions.events, definitions.settings.money_places).unique.forms
     known = {(indexed.type, indexed.field): indexed.form for indexed in log.indexed()} if forms else {}
     return frozenset(of for of, form in forms.items() if known.get(of) != form)
 
 
 def _suspects(log: LogReader, definitions: Definitions, fields: frozenset[FieldOf]) -> frozenset[int]:
-    """Hashes that occur more than once, nearly always of equal values."""
+    """Return the hashes that occur more than once; nearly always they are of equal values."""
     hashes = array("q")
     for rows in _values(log, definitions, fields):
         hashes.extend(hash((row.type, row.field, row.value)) for row in rows)
@@ -77,7 +77,7 @@ def _suspects(log: LogReader, definitions: Definitions, fields: frozenset[FieldO
 
 
 def _values(log: LogReader, definitions: Definitions, fields: frozenset[FieldOf]) -> Iterator[list[UniqueValue]]:
-    """The values of these fields in the order of the log, in lists."""
+    """Yield the values of these fields in log order, in lists."""
     records = Records(definitions.events, definitions.settings.money_places)
     types = {type_ for type_, _ in fields}
     for batch in log.read():

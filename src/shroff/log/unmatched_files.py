@@ -1,4 +1,4 @@
-"""Files of which no event type accepted a line, noted among the log's offsets until one of that name is accepted."""
+"""Files of which no event type accepted a line, noted among the log's offsets until a file of that name is accepted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 from shroff.streams.source import PolledMessages
 
-UNMATCHED = "unmatched"  # among the sources of offsets
+UNMATCHED = "unmatched"  # source name of these offsets
 
 
 class PassedOver(FrozenStruct):
@@ -23,13 +23,13 @@ class PassedOver(FrozenStruct):
 
 
 def unmatched_of(log: Outbox) -> dict[str, PassedOver]:
-    """The files of which nothing was accepted, by their names."""
+    """Return the unmatched files, by name."""
     known = log.offsets(UNMATCHED)
     return {name: kept_offset(UNMATCHED, name, text, PassedOver) for name, text in known.items() if text}
 
 
 def note_unmatched(log: Log, files: Iterable[str], unmatched: Iterable[Unmatched], now_ms: int) -> None:
-    """Keep which of these files were passed over, and forget it of the others. Raises: as the log's `append`."""
+    """Note which of these files were unmatched, and clear the notes of the others. Raises: as the log's `append`."""
     known = log.offsets(UNMATCHED)
     now = {file.source: to_json(PassedOver(file.lines, now_ms)).decode() for file in unmatched}
     offsets = [Offset(UNMATCHED, name, now.get(name, "")) for name in files if now.get(name, "") != known.get(name, "")]
@@ -38,16 +38,16 @@ def note_unmatched(log: Log, files: Iterable[str], unmatched: Iterable[Unmatched
 
 
 class PassingOver:
-    """Which of the files that a worker reads it passes over, for the commits that say how far they are read."""
+    """Notes, for each commit of a worker that reads files, which of them are unmatched."""
 
     def __init__(self, log: Log, intake: Intake, now_ms: Callable[[], int]) -> None:
         self._intake = intake
         self._now_ms = now_ms
         self._kept = {name: over.lines for name, over in unmatched_of(log).items()}
-        self._before: dict[str, int | None] = {}  # lines passed over before this process; None where one was accepted
+        self._before: dict[str, int | None] = {}  # unmatched lines before this process; None if a line was accepted
 
     def offsets(self, found: Sequence[PolledMessages]) -> list[Offset]:
-        """Offsets to store for the files of these lines, which were read by now."""
+        """Return the offsets to store for the files of these lines."""
         now = {file.source: file.lines for file in self._intake.unmatched}
         offsets = {}
         for taken in found:

@@ -1,7 +1,7 @@
-"""Prepare a new version beside the active one, and switch to it between two batches.
+"""Prepares a new version in parallel with the active one, and switches to it between two batches.
 
-Its state is what a start with it would fold from the log. So where the swap happens changes
-no byte: it is as if the process had been stopped there and started again.
+Its state equals what a start with it would fold from the log. So the position of the switch changes no byte: it is as
+if the process had been restarted there.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from shroff.rules.silences import without_silence
 from shroff.runtime.values import replace
 from shroff.streams.log import Log
 
-NEAR = 4_096  # places that may be left to fold between two batches: 50 ms
+NEAR = 4_096  # records that may be left to fold between two batches: 50 ms
 
 
 def check_inputs_unchanged(before: Definitions, now: Definitions) -> None:
-    """Raises: UsageError where events would be read in another way: those on their way were read in the old one.
+    """Raise UsageError if events would be read in another way, since events in transit were read in the old one.
 
-    A table that is new is read by none of them: a mapping that reads it is another mapping.
+    A new table is fine: a mapping that reads it would itself be a change.
     """
     settings = replace(now.settings, lateness_ms=before.settings.lateness_ms)
     known = before.events.tables.keys()
@@ -52,13 +52,13 @@ class _UnwantedVersionError(Exception):
 
 
 class Adoption:
-    """Folds the log under a version, on a thread and a reading log of its own, until it is near the log's end."""
+    """Folds the log under a version, on its own thread and reading log, until it is near the log's end."""
 
     def __init__(self, definitions: Definitions, opened: Callable[[], Log]) -> None:
-        """Begin.
+        """Start the thread.
 
         Args:
-            opened: Opens the log to read, beside the writer.
+            opened: Opens the log for reading, beside the writer.
         """
         self.definitions = definitions
         self._opened = opened
@@ -74,9 +74,9 @@ class Adoption:
         return not self._thread.is_alive()
 
     def finish(self, log: Log) -> Folded:
-        """The state of the new version at the end of the log, no batch being open.
+        """Return the state of the new version at the end of the log, with no batch open.
 
-        Raises: DefinitionError where the log has events that it cannot read, as a start with it would.
+        Raises: DefinitionError if the log has events that the version cannot read, as a start with it would.
         """
         self._thread.join()
         if self._error is not None:
@@ -85,7 +85,7 @@ class Adoption:
         return fold(log, self.definitions, start=self._folded)
 
     def stop(self) -> None:
-        """Give up, if it is not done."""
+        """Stop the thread if it still runs."""
         self._stop.set()
         self._thread.join()
 
@@ -95,10 +95,11 @@ class Adoption:
                 check_change(log, self.definitions)
                 folded = empty(self.definitions, lateness_of(log, self.definitions))
                 while (end := log.last_seq()) - folded.seq > NEAR:
-                    # Up to a place that is named: the log grows meanwhile, and hits are read apart from their events.
+                    # Up to a fixed sequence number: the log grows meanwhile, and hits are read separately from their
+                    # events.
                     folded = fold(log, self.definitions, end, self._go_on, folded)
                 self._folded = folded
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who asks for the result
+        except Exception as error:  # noqa: BLE001 - raised by `finish`
             self._error = error
 
     def _go_on(self, _count: int) -> None:
@@ -107,18 +108,17 @@ class Adoption:
 
 
 def carried(folded: Folded, definitions: Definitions) -> Folded | None:
-    """The same state for another version, without reading the log; None where it would mean something else to it.
+    """Return the state for another version without reading the log; None if it would mean something else there.
 
-    It holds where types, entities, features and all aggregates are the same, and lists and
-    tables are the same to what is kept: a change of the policy, of a rule that aggregates
-    nothing new, of a list that rules ask about the event being decided, of a model that
-    reads what is computed anyhow.
+    Possible if types, entities, features and all aggregates are equal, and so are the lists and tables that state
+    depends on. That covers changes of the policy, of a rule without new aggregates, of a list that rules ask only about
+    the event being decided, and of a model that reads only what is computed anyway.
 
     Args:
-        folded: State at the end of the log; of no use once its successor has taken a batch.
+        folded: State at the end of the log; unusable once its successor has taken a batch.
 
-    Cost: of the rules that differ, where features, tables and models are the same and rules have the same aggregates;
-        else a copy of the state, a second for some hundreds of megabytes.
+    Cost: that of the changed rules, if features, tables and models are equal and rules have the same aggregates; else a
+        copy of the state, a second for some hundreds of megabytes.
     """
     before = folded.engine.definitions
     if differs_in_rows(asdict(before.versions), before.files, definitions) and not _failures([before, definitions]):
@@ -128,7 +128,7 @@ def carried(folded: Folded, definitions: Definitions) -> Folded | None:
         return None
     if not _failures([before, definitions]) and folded.engine.take_rules(definitions):
         return folded
-    engine = Engine(definitions, folded.engine.lateness_ms)  # that of all versions, to which this one adds none
+    engine = Engine(definitions, folded.engine.lateness_ms)  # the greatest of all versions; this one adds none
     if engine.online.layout() != folded.engine.online.layout():
         return None
     engine.online.restore(folded.engine.online.state())
@@ -151,16 +151,16 @@ def means_the_same(before: Definitions, definitions: Definitions) -> bool:
     if shared:
         own = (tuple(rule for rule in version.rules if id(rule) not in shared) for version in (before, definitions))
         old, new = (replace(version, rules=rules) for version, rules in zip((before, definitions), own, strict=True))
-        if _kept_up(old) == _kept_up(new):  # so with the other rules, which are the same
+        if _kept_up(old) == _kept_up(new):  # so the versions agree, as their shared rules are identical
             return True
     return _kept_up(before) == _kept_up(definitions)
 
 
 def _kept_up(definitions: Definitions) -> list[Computed]:
-    """Values computed for each event and kept in state: features, and rules with `since flag`.
+    """Return the values that are computed for each event and kept in state: features, and rules with `since flag`.
 
-    State has nothing else of rules: their aggregates are compared by the layout, and which hits there were is in the
-    log. Nor has it scores, or for whom a rule is silent: what the rule aggregates is the same.
+    State has nothing else of rules: their aggregates are compared by the layout, and their past hits are in the log.
+    Scores and silences are not part of state.
     """
     return [
         replace(part, node=without_silence(part.node)) if part.is_condition else part
@@ -170,7 +170,7 @@ def _kept_up(definitions: Definitions) -> list[Computed]:
 
 
 def changed_look_ups(before: Definitions, now: Definitions) -> frozenset[tuple[str, str]]:
-    """The lists and tables that differ, each as its kind and name."""
+    """Return the lists and tables that differ, each as kind and name."""
     both = (
         ("list", before.reference.lists, now.reference.lists),
         ("table", before.reference.tables, now.reference.tables),

@@ -1,9 +1,8 @@
-"""The writer of a log: submissions in, places in the log and answers out, one batch a transaction.
+"""The writer of a log: takes submissions, assigns sequence numbers and returns answers; one transaction a batch.
 
-A batch is drafted, then handed to the log with everything that came of it. State moves
-only with the log: nobody is given it from the start of a draft to the end of its commit,
-so whatever goes wrong between leaves none. A batch may be drafted while the one before it
-is committed; if that commit fails, both are thrown away with the state.
+A batch is drafted, then handed to the log with all its effects. State advances only with the log: it is unavailable
+from the start of a draft to the end of its commit, so any failure between leaves none. A batch may be drafted while
+the one before it is committed; if that commit fails, both are discarded with the state.
 """
 
 from __future__ import annotations
@@ -63,12 +62,12 @@ _AGAIN = "open the project again, which restores its state from the log"
 
 
 class LogEnd(NamedTuple):
-    """The end of a log as files meet it.
+    """The end of a log, for checks of new files.
 
     Args:
-        watermark_ms: None where it has no event.
-        unknown: How many of some events it does not have.
-        holder: The event that holds its watermark beyond the clock, in words; empty where that is not so.
+        watermark_ms: None for a log without events.
+        unknown: Counts the given events that the log does not have.
+        holder: Describes the event that holds the watermark beyond the clock; empty if there is none.
     """
 
     definitions: Definitions
@@ -82,15 +81,14 @@ class Writer:
     """Writes one log for one version of a project.
 
     Args:
-        now_ms: The clock, for what is not part of a decision: when input was refused and
-            when a version came into force.
+        now_ms: The clock, for times outside of decisions: when input was refused, when a version became active.
         snapshots: Where state is saved; without it the whole log is read.
-        start: State of the same definitions at some place of the log, to go on from, and the place of the newest
-            snapshot.
+        start: State of the same definitions at some sequence number, to continue from, and the sequence number of the
+            newest snapshot.
 
     `warnings` says which snapshots could not be used, and why.
-    Raises: DefinitionError where the log has events that this version cannot read; StateError where it brings a model
-        into force that cannot be loaded. Nothing is written then.
+    Raises: DefinitionError if the log has events that this version cannot read; StateError if the version activates a
+        model that cannot be loaded. Nothing is written then.
     """
 
     def __init__(
@@ -106,17 +104,17 @@ class Writer:
         self.definitions = definitions
         self._now_ms = now_ms
         self._snapshots = snapshots
-        self.maintain = log.maintain  # to be called between batches
+        self.maintain = log.maintain  # call it between batches
         self.warnings: list[str] = []
         self.keeps_late: bool | Collection[str] = False  # as `BatchClassifier` takes it
-        self.by = FILES  # the source of events that were neither posted, nor pushed, nor pulled
+        self.by = FILES  # the source of events that were not posted, pushed or pulled
         self._newest_source = log.offset(EVENT_SOURCES, NEWEST) or UNKNOWN
-        self._held: tuple[int | None, str] = None, ""  # by which event, the watermark of a time
+        self._held: tuple[int | None, str] = None, ""  # cached: a watermark, and the event that holds it
         self._counts = DayCounts(log, log.pruned_to()).read_on(log)
         self._saved_seq = 0
         self._beside: SnapshotWriter | None = None
-        self._state: Folded | None = None  # as the last draft left it; None while one is made
-        self._open: list[Prepared] = []  # not committed yet
+        self._state: Folded | None = None  # after the last draft; None while a draft is made
+        self._open: list[Prepared] = []  # prepared batches that are not committed
         self._is_lost = False
         check_change(log, definitions)
         if start is not None:
@@ -127,7 +125,7 @@ class Writer:
         else:
             self._state, self._saved_seq, self.warnings = restore(snapshots, log, definitions, progress)
         index(log, definitions)
-        self._seq = log.last_seq()  # behind the last draft
+        self._seq = log.last_seq()  # after the last draft
         counts = log.counts()
         self._has_waiting = counts.waiting > 0
         self._has_late = counts.late > 0
@@ -135,31 +133,31 @@ class Writer:
 
     @property
     def state(self) -> Folded:
-        """State at the end of the log. Raises: StateError where a batch is open, or was not committed."""
+        """State at the end of the log. Raises: StateError if a batch is open, or a commit failed."""
         if self._open and not self._is_lost:
             raise StateError(f"a batch is not committed yet; {_AGAIN}")
         return self._drafted()
 
     def _drafted(self) -> Folded:
-        """State behind the last draft, which may not be in the log yet."""
+        """Return the state after the last draft, which may not be in the log yet."""
         if self._state is None or self._is_lost:
             raise StateError(f"the last commit failed; {_AGAIN}")
         return self._state
 
     @property
     def seq(self) -> int:
-        """The last place of the log, with those of a batch that is open."""
+        """Last sequence number of the log, including an open batch."""
         return self._seq
 
     @property
     def unsaved(self) -> int:
-        """Places of the log that the next start would have to read."""
+        """Records that the next start would have to read."""
         return self._seq - self._saved_seq
 
     def snapshot(self) -> Saved:
-        """Save state, every batch committed; not for the path of a decision, as it takes up to seconds.
+        """Save state, with every batch committed. It takes up to seconds, so keep it off the path of a decision.
 
-        Raises: StorageError where it cannot be written, which harms nothing else.
+        Raises: StorageError if it cannot be written, which harms nothing else.
         """
         assert self._snapshots is not None, "this writer was given no place for snapshots"
         state = self.state
@@ -170,9 +168,9 @@ class Writer:
         return saved
 
     def snapshot_beside(self) -> SnapshotWriter:
-        """Save state while batches go on, every one so far committed; tell `saved` when it is there.
+        """Start saving state while batches go on, with every batch so far committed; call `saved` when it is done.
 
-        Raises: StorageError where that cannot be begun.
+        Raises: StorageError if it cannot be started.
         """
         assert self._snapshots is not None, "this writer was given no place for snapshots"
         state = self.state
@@ -182,16 +180,16 @@ class Writer:
         return self._beside
 
     def give_up_snapshot(self) -> None:
-        """Leave the one that is being written beside, if one is."""
+        """Abandon the snapshot that is being written, if any."""
         if self._beside is not None:
             self._beside.give_up()
 
     def saved(self, seq: int) -> None:
-        """There is a snapshot of this place."""
+        """Note that there is a snapshot up to this sequence number."""
         self._saved_seq = max(self._saved_seq, seq)
 
     def end(self) -> LogEnd:
-        """The end of the log, as a file meets it. Raises: StateError as `state`."""
+        """Return the end of the log, for checks of new files. Raises: StateError as `state`."""
         watermark_ms = self.state.watermark_ms
         return LogEnd(
             self.definitions, watermark_ms, self._now_ms(), partial(unknown, self._log), self._holder(watermark_ms)
@@ -200,13 +198,13 @@ class Writer:
     def set_watermark(
         self, at_ms: int, because: str, replies: Callable[[int, WatermarkReset], Iterable[Reply]] = lambda *_: ()
     ) -> WatermarkReset:
-        """Set the watermark back by a control event; state is made anew from the log, as if nothing had leapt.
+        """Set the watermark back by a control event; state is folded again, without the times beyond it.
 
         Args:
-            replies: Gives what is committed with it, by its place in the log.
+            replies: Returns replies to commit with the event, given its sequence number.
 
-        Raises: UsageError where it would not go back, or a time is beyond the clock; PrunedError where older events
-            have left the store and no lake has them, with the day from which it would be exact. Nothing is written.
+        Raises: UsageError if the time is not earlier, or beyond the clock; PrunedError if older events have left the
+            store and no lake has them, with the day from which on it would be exact. Nothing is written then.
         Cost: two passes over the log.
         """
         state = self.state
@@ -235,7 +233,7 @@ class Writer:
         return set_back
 
     def _holder(self, watermark_ms: int | None) -> str:
-        """The event that holds the watermark beyond the clock, in words; nothing where none does."""
+        """Return a description of the event that holds the watermark beyond the clock; empty if there is none."""
         if watermark_ms is None or watermark_ms <= latest_ms(self.definitions.settings, self._now_ms()):
             return ""
         if self._held[0] != watermark_ms:
@@ -244,9 +242,9 @@ class Writer:
         return self._held[1]
 
     def adopt(self, folded: Folded) -> None:
-        """Go on with another version, whose state at the end of the log this is; from here on it is in force.
+        """Activate another version with its state at the end of the log.
 
-        Raises: StateError where a batch is open; StorageError as `commit`, and state is thrown away.
+        Raises: StateError if a batch is open; StorageError as `commit`, and state is discarded.
         """
         _ = self.state
         self.give_up_snapshot()
@@ -267,7 +265,7 @@ class Writer:
                 self._log.append(Batch(offsets=offsets))
             return
         if control.versions.get("model", "") != self.definitions.versions.model:
-            self.definitions.require_models()  # what nobody can decide by does not come into force
+            self.definitions.require_models()  # a version whose model is missing does not become active
             self.warnings += _champions_gone(control.files.get(FILE), self.definitions)
         self._log.append(Batch(records=[record], offsets=offsets, at_ms=record.time_ms))
         control.become(self.definitions.files, asdict(self.definitions.versions))
@@ -276,7 +274,7 @@ class Writer:
     def write(
         self, submissions: Sequence[Submission], *, decide: bool = True, offsets: Sequence[Offset] = ()
     ) -> Sequence[Answer]:
-        """Take submissions in order and commit what came of them; gives an answer for each."""
+        """Decide and commit submissions, in order; return an answer for each."""
         prepared = self.prepare(submissions, decide=decide, offsets=offsets)
         self.commit(prepared)
         return prepared.answers
@@ -287,9 +285,9 @@ class Writer:
         return all(not open_batch.batch.waiting and not open_batch.batch.joined for open_batch in self._open)
 
     def look_up(self, submissions: Sequence[Submission]) -> KnownRecords:
-        """Records that the log and the open batch have already of these submissions.
+        """Return the records that the log and the open batch already have of these submissions.
 
-        Not beside a commit: it asks the log. Where a batch is open, only if `looks_ahead`.
+        Not during a commit, since it queries the log. If a batch is open, only if `looks_ahead`.
         """
         coming = self._open[-1].batch if self._open else None
         types = self._drafted().records
@@ -298,13 +296,13 @@ class Writer:
         return found
 
     def foresee(self, submissions: Sequence[Submission], beside: tuple[Log, Prepared] | None = None) -> list[Answer]:
-        """Return the answer that each submission would have if it came alone now. Nothing moves and nothing is written.
+        """Return the answer that each submission would have if it came alone now. Changes and writes nothing.
 
         Args:
-            beside: While a batch is committed on another thread: a log to look things up in, which is not the
-                writer's, and the batch. Refusals do not name the event that holds the watermark then.
+            beside: While a batch is committed on another thread: another log to query than the writer's, and the batch.
+                Refusals then do not name the event that holds the watermark.
 
-        Raises: StateError as `look_up`; then no state is lost.
+        Raises: StateError as `look_up`; state is not lost then.
         Cost: that of deciding each, and one look-up for all.
         """
         state = self._drafted()
@@ -316,7 +314,7 @@ class Writer:
             types = state.records
             known = look_up(submissions, log, coming, types, has_waiting=False, has_late=self._has_late)
             known.seq = self._seq
-        known.waiting = {}  # labels that wait follow their event, so they change nothing of its answer
+        known.waiting = {}  # pending labels follow their event, so they do not change its answer
         engine = cast("Engine", _Foreseeing(state.engine))
         found: list[Answer] = []
         for submission in submissions:
@@ -345,12 +343,12 @@ class Writer:
         """Decide a batch without committing it.
 
         Args:
-            known: What `look_up` gave for them when the batch before was prepared. With it that one may be under
-                way to the log; without it the log is asked, and nothing may be open.
-            by: The source of events that were neither posted, nor pushed, nor pulled; else that of this writer.
+            known: Result of `look_up` for the submissions, made after the batch before was prepared; that batch may
+                then still be committing. Without it the log is queried, and no batch may be open.
+            by: The source of events that were not posted, pushed or pulled; by default that of this writer.
 
-        Raises: StateError where a batch before it is not committed, with `known` the last but one. Whatever is
-            raised, and wherever, until this batch is committed: state is thrown away.
+        Raises: StateError if an earlier batch is not committed (with `known`, the last but one). Any error until this
+            batch is committed discards the state.
         """
         if known is None:
             _ = self.state
@@ -372,11 +370,11 @@ class Writer:
         prepared.decided_at_s = time.monotonic()
         prepared.decide_s = prepared.decided_at_s - began_s
         self._open.append(prepared)
-        self._state = state  # last, so that an interruption before leaves no state
+        self._state = state  # last, so that an interruption before it leaves no state
         return prepared
 
     def commit(self, prepared: Prepared) -> None:
-        """Make the prepared batch durable, on any thread; where it fails, state is thrown away."""
+        """Make the prepared batch durable, on any thread; if that fails, state is discarded."""
         if self._is_lost or not self._open or self._open[0] is not prepared:
             raise StateError(
                 "this batch is not the next one of those that were prepared, so it does not follow the log"
@@ -390,14 +388,14 @@ class Writer:
         except BaseException:
             self._is_lost = True
             raise
-        del self._open[0]  # last, so that an interruption before leaves the batch open, and with it no state
+        del self._open[0]  # last, so that an interruption before it leaves the batch open, and thus no state
 
 
 def _date(batch: Batch, at_ms: int) -> None:
-    """Set the ingest time of the batch's records and the time of its new refusals.
+    """Set the ingest time of the batch's records and the time of its new refusals: the time of the commit.
 
-    Both are the time of the commit. So a refusal is never older than a record of an earlier batch: batches are
-    prepared while others are being committed.
+    Batches are prepared while others are committed. With the commit's time no refusal is older than a record of an
+    earlier batch.
     """
     batch.at_ms = at_ms
     batch.refused = [
@@ -406,7 +404,7 @@ def _date(batch: Batch, at_ms: int) -> None:
 
 
 def _champions_gone(before: str | None, definitions: Definitions) -> list[str]:
-    """Warning that the file with the champions is missing (a rollback does not remove it)."""
+    """Return warnings that the file with the champions is missing (a rollback does not remove it)."""
     if before is None or FILE in definitions.files:
         return []
     champions = [(event, force.champion.id) for event, force in read_in_force(before, []).items() if force.champion]
@@ -427,16 +425,16 @@ class _Unwritten:
         return getattr(self._log, name)
 
     def append(self, batch: Batch) -> None:
-        """Drop a batch."""
+        """Discard a batch."""
 
 
 def unwritten(log: Log) -> Log:
-    """The log without writing: everything appended is discarded; for previews."""
+    """Return the log without writing, for previews: everything appended is discarded."""
     return cast("Log", _Unwritten(log))
 
 
 def unknown(log: LogReader, events: Iterable[Event]) -> int:
-    """How many of these events a log does not have."""
+    """Count the given events that a log does not have."""
     by_type: dict[str, set[str]] = defaultdict(set)
     for event in events:
         by_type[event.type].add(event.id)
@@ -444,7 +442,7 @@ def unknown(log: LogReader, events: Iterable[Event]) -> int:
 
 
 class _Undeciding:
-    """Stands for the engine, which is long in coming where its kernels are compiled first."""
+    """A stand-in for the engine that decides nothing: loading the engine may compile its kernels first."""
 
     def __init__(self, definitions: Definitions) -> None:
         self.definitions = definitions
@@ -454,14 +452,14 @@ class _Undeciding:
 
 
 class _Foreseeing:
-    """Stands for the engine where nothing may move: it decides events by trials."""
+    """A stand-in for the engine that decides events by trial, without changing state."""
 
     def __init__(self, engine: Engine) -> None:
         self.definitions = engine.definitions
         self._engine = engine
 
     def step(self, placed: Sequence[SequencedEvent]) -> Effects:
-        """Return the effects of the event; one that is only taken has none."""
+        """Return the effects of the event; an event that is only appended has none."""
         for event in placed:
             if event.past_hits is None:
                 return self._engine.foresee(event)
@@ -469,7 +467,7 @@ class _Foreseeing:
 
 
 def foreseen(submissions: Sequence[Submission], log: Log, definitions: Definitions, now_ms: int) -> Sequence[Answer]:
-    """The answer to each submission, as the writer of the log would give it, but for decisions."""
+    """Return the answer to each submission as the writer of the log would, except for decisions."""
     records = Records(definitions.events, definitions.settings.money_places)
     counts = log.counts()
     engine = cast("Engine", _Undeciding(definitions))

@@ -391,10 +391,7 @@ class InboxServer(Struct, eq=False):
         self.count(prepared)
 
     def _is_retried(self, request: InboxRequest, asked: _Retry) -> bool:
-        """Retry a page of entries; return whether it was the last.
-
-        After a restart, entries already retried are gone.
-        """
+        """Retry a page of entries; return whether it was the last. A restarted process retries those still there."""
         number, left, tried = self._retrying
         if number != request.number:
             left = sorted(set(asked.numbers)) or self._log.refused_numbers()

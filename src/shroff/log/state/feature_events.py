@@ -1,4 +1,4 @@
-"""Events to compute features from: those of the log, or those that files alone would give."""
+"""Events to compute features from: those of the log, or those that files alone would yield."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_SIZE = 4_096
-FIRST_MAX = 10  # of what was left out, that are named
+FIRST_MAX = 10  # rejected lines that are reported
 DOUBLED = "its id came before"
 WindowState = Iterator[list[tuple[int, LogEvent]]]
 
 
 class Left(FrozenStruct):
-    """One line of a file that gave no event, and why. `place` is its line, and its row where that is another number."""
+    """A line of a file that yielded no event, and why. `place` is its line, and its row if that is another number."""
 
     source: str
     place: str
@@ -43,12 +43,11 @@ class Left(FrozenStruct):
 
 
 class LeftOut(Struct):
-    """How many lines of files gave no event, by why, and the first of them.
+    """Counts of lines of files that yielded no event, by reason, and the first of them.
 
-    `refused` by validation, or for a unique value that another event has; `too_late`; `doubled`, a known id;
-    `untaken`, labels and lines that no type takes. `tell` is told what people should know of how a file is read. With
-    `now_ms`, the clock, events too far ahead of it and rows with an implausible time are
-    `refused` (see `log.implausible_times`).
+    `refused` by validation, or for a unique value that another event has; `too_late`; `doubled`, a known id; `untaken`,
+    labels and lines that no type accepts. `tell` is called with remarks on how a file is read. With `now_ms`, the
+    clock, events too far ahead of it and rows with an implausible time are `refused` (see `log.implausible_times`).
     """
 
     refused: int = 0
@@ -65,7 +64,7 @@ class LeftOut(Struct):
 
     @property
     def is_quarantined(self) -> bool:
-        """Whether `ingest` would have put some of them into quarantine."""
+        """Whether `ingest` would have quarantined some of them."""
         return self.refused + self.too_late > 0
 
     def __str__(self) -> str:
@@ -82,18 +81,18 @@ class LeftOut(Struct):
         return f"{lines}{first}".rstrip(".")
 
     def add(self, kind: str, count: int, named: Iterable[Left]) -> None:
-        """Count so many of a kind; of `named` no more are asked for than there is room."""
+        """Count rejected lines of a kind; reads no more of `named` than are kept."""
         setattr(self, kind, getattr(self, kind) + count)
         self.first += islice(named, FIRST_MAX - len(self.first))
 
 
 def late_words(lateness_ms: int) -> str:
-    """Why an event is too late."""
+    """Return why an event is too late."""
     return f"too late: more than {show_duration(lateness_ms)} behind the newest event before it"
 
 
 def left_submission(submission: Submission) -> tuple[str, Left]:
-    """The count for a line that is no event, and the line."""
+    """Return the count for a line that is no event, and the line."""
     if submission.refusal is not None:
         return "refused", Left(submission.source, submission.place, submission.refusal)
     words = "a label, and files are looked at for events" if submission.label is not None else "no event type takes it"
@@ -101,11 +100,11 @@ def left_submission(submission: Submission) -> tuple[str, Left]:
 
 
 class LookUpsThen(FrozenStruct):
-    """Lists and tables of a stretch of a log, which begins behind the stretch before.
+    """Lists and tables of a stretch of a log, which begins after the stretch before.
 
     Args:
         end: The last sequence number of the stretch.
-        fold: Number of the pass that answers the stretch. Windows read the same lists and tables in a whole fold.
+        fold: Number of the pass that computes the stretch. Windows use the same lists and tables in a whole pass.
     """
 
     end: int
@@ -114,10 +113,10 @@ class LookUpsThen(FrozenStruct):
 
 
 class FeatureEvents(FrozenStruct):
-    """The next events of a history by type, and of those whose features are wanted the ids and places.
+    """The next events of a history by type, and ids and sequence numbers of those whose features are wanted.
 
-    `size` is how many events there are; the rows of the frames are below it. Without `look_ups` they read the lists and
-    tables of the project.
+    `size` is the number of all events; rows of the frames are below it. Without `look_ups` the project's lists and
+    tables apply.
     """
 
     frames: Mapping[str, Frame]
@@ -131,7 +130,7 @@ class FeatureEvents(FrozenStruct):
 
 
 def taken(history: WindowState, definitions: Definitions, event: str) -> Iterator[FeatureEvents]:
-    """A history as frames; the features of one type are wanted."""
+    """Convert a history to frames, with the ids of the events of one type."""
     import pyarrow as pa
 
     for batch in history:
@@ -142,7 +141,7 @@ def taken(history: WindowState, definitions: Definitions, event: str) -> Iterato
 
 
 def log_batches(log: LogReader, definitions: Definitions) -> WindowState:
-    """The events and labels of a log with their places."""
+    """Yield the events and labels of a log with their sequence numbers."""
     records = Records(definitions.events, definitions.settings.money_places)
     for batch in log.read():
         decoded = [(record.seq, event) for record in batch if (event := records.decode(record)) is not None]
@@ -157,9 +156,9 @@ def file_batches(
     as_type: str | None,
     left: LeftOut | None = None,
 ) -> WindowState:
-    """The events of files in file order, with the places that this order would give; refused lines have none.
+    """Yield the events of files in file order, with the sequence numbers that a log would assign.
 
-    A line that tells its type is of that one, all others are of `as_type`. `left` is called with what is left out.
+    A line that names its type is of that type, all others are of `as_type`. Rejected lines are counted in `left`.
     """
     from shroff.log.implausible_times import dated
 
@@ -213,9 +212,9 @@ def file_batches(
 
 
 def known_by(batches: WindowState, as_of_ms: int | None) -> WindowState:
-    """A history without what happened, or was known, after a moment.
+    """Remove from a history everything that happened, or became known, after a time.
 
-    No feature of an event up to it could see what is left out: an aggregate looks at nothing later than its own event.
+    No feature of an earlier event depends on it: an aggregate reads nothing later than its own event.
     """
     for batch in batches:
         yield batch if as_of_ms is None else [pair for pair in batch if pair[1].time_ms <= as_of_ms]

@@ -1,4 +1,4 @@
-"""Folding the log: state as it is after some place, and the events on the way."""
+"""Folding the log: computes the state after some sequence number, and yields the events on the way."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from shroff.streams.log import LogReader, Record
 if TYPE_CHECKING:
     from shroff.log.columns.stored import LogPiece
 
-BY_COLUMNS = 16_384  # places: fewer are folded one by one sooner than what reads columns is loaded
-BY_LOADED_COLUMNS = 1_024  # the same where that is loaded
+BY_COLUMNS = 16_384  # records: fewer are folded one by one, sooner than the column reader is loaded
+BY_LOADED_COLUMNS = 1_024  # the same once the column reader is loaded
 COLUMN_READER = "shroff.log.columns.stored"
 Progress = Callable[[int], None]
-FIRST = 4_096  # places of the first piece, since nobody knows how long their lines are
+FIRST = 4_096  # records of the first piece, since the length of their lines is unknown
 MOST = 1 << 15
-PIECE_BYTES = 1 << 23  # about what the lines of a piece take; some pieces are there at a time
-Lines = tuple[bytes, dict[int, Hits]]  # of a piece, and the hits of the past by their rows
+PIECE_BYTES = 1 << 23  # approximate size of a piece's lines; some pieces are in memory at a time
+Lines = tuple[bytes, dict[int, Hits]]  # of a piece, and recorded hits by row
 
 
 class Folded(Struct):
-    """State after a fold: the engine, what is in force by the log, and the verdict of each labeled event.
+    """State after a fold: the engine, the active files, and the active verdict of each labeled event.
 
-    `seq` is the place that it has come to.
+    `seq` is the sequence number reached.
     """
 
     engine: Engine
@@ -55,13 +55,13 @@ class Folded(Struct):
 
 
 def empty(definitions: Definitions, lateness_ms: int | None = None) -> Folded:
-    """State before the first place of a log whose events are at most so late; by default as the version says."""
+    """Return the state before the first record of a log with this lateness; by default that of the version."""
     engine = Engine(definitions, lateness_ms)
     return Folded(engine, Records(definitions.events, definitions.settings.money_places), Control())
 
 
 def empty_for_past(definitions: Definitions, lateness_ms: int) -> Folded:
-    """The same where rules never change: all such states of one version share its plan."""
+    """Like `empty`, for rules that never change: all such states of one version share its plan."""
     plan = definitions.worked_out.get("plan")
     if plan is None:
         plan = definitions.worked_out["plan"] = make_plan(computed_of(definitions))
@@ -71,10 +71,10 @@ def empty_for_past(definitions: Definitions, lateness_ms: int) -> Folded:
 
 
 def lateness_of(log: LogReader, definitions: Definitions) -> Lateness:
-    """How late the log's events may be, in ms: the greatest lateness of all its versions and of this one.
+    """Return how late the log's events may be, in ms: the greatest lateness of all its versions and of this one.
 
-    An event that an older version let in must still find what it looks back at, though
-    the version that computes it would refuse it. So must one that is in time since the watermark was set back.
+    An event that an older version accepted must still find its history, though the current version would refuse it; so
+    must an event that is in time because the watermark was set back.
     """
     usual_ms = max([definitions.settings.lateness_ms, *map(written_lateness_ms, texts_of(log, "shroff.yaml"))])
     return with_set_backs(usual_ms, log.controls())
@@ -87,20 +87,20 @@ def fold(
     progress: Progress | None = None,
     start: Folded | None = None,
 ) -> Folded:
-    """The state of `definitions` as if they had stood from the start, with hits as they were.
+    """Return the state of `definitions` as if they had been active from the start, with hits as recorded.
 
     Args:
-        start: State of the same definitions to go on from, as a snapshot gave it; it is moved on itself.
+        start: State of the same definitions to continue from, such as a snapshot's; it is modified.
 
-    Raises: PrunedError where older events have left the store and no lake has them; it says from which day on the
+    Raises: PrunedError if older events have left the store and no lake has them; it names the day from which on the
         version would be exact.
-    Cost: one pass over the log, from the place of `start` up to the place `upto`.
+    Cost: one pass over the log, from the sequence number of `start` up to `upto`.
     """
     folded = empty(definitions, lateness_of(log, definitions)) if start is None else start
     try:
         with calm_collector():
             end = log.last_seq() if upto is None else min(upto, log.last_seq())
-            # The watermarks that were set in (after, upto], with their places
+            # The watermarks that were set in (after, upto], with their sequence numbers.
             for set_back, stop in [
                 *[
                     (set_back, control.seq)
@@ -122,7 +122,7 @@ def fold(
 
 
 def take_past(folded: Folded, records: Sequence[Record]) -> None:
-    """Move state on by records from anywhere in the log, in its order, which had no hits."""
+    """Advance state by records from anywhere in the log, in its order, which had no hits."""
     definitions = folded.engine.definitions
     if len(records) >= (BY_LOADED_COLUMNS if COLUMN_READER in sys.modules else BY_COLUMNS):
         from shroff.log.columns.stored import LineReader
@@ -139,10 +139,10 @@ def take_past(folded: Folded, records: Sequence[Record]) -> None:
 def placed_batches(
     log: LogReader, folded: Folded, upto: int | None, decide_after: int | None = None
 ) -> Iterator[list[SequencedEvent]]:
-    """The events behind the place of `folded` with the hits that were recorded.
+    """Yield the events after `folded`, with their recorded hits.
 
-    Control events and verdicts go into `folded`. Events behind the place `decide_after`
-    that were decided are to be decided again: they come without hits.
+    Control events and verdicts go into `folded`. Decided events after `decide_after` are to be decided again: they come
+    without hits.
     """
     hits = hits_by_place(log, upto, folded.seq)
     place, rules = next(hits, (0, {}))
@@ -163,7 +163,7 @@ def placed_batches(
 
 
 def take(record: Record, folded: Folded, hits: Hits | None) -> SequencedEvent | None:
-    """One record of the past as the engine takes it; None where it takes none."""
+    """Apply one past record to the state and return it for the engine; None if the engine does not take it."""
     if record.kind == "control":
         folded.control.take(record)
         if (set_back := watermark_reset_of(record)) is not None:
@@ -188,15 +188,15 @@ def _take_label(label: LabelEvent, folded: Folded) -> None:
         folded.standings[named] = new
 
 
-# ---- by columns: no object for each event, and the log is read beside the folding
+# ---- by columns: creates no object for each event, and reads the log in parallel with folding
 
 
 def _fold_columns(log: LogReader, folded: Folded, upto: int, progress: Progress | None) -> None:
-    """Move state on to the place `upto`, which the log has, as `fold` does.
+    """Advance state to the sequence number `upto`, which the log has.
 
-    Raises: DefinitionError, StateError where a body cannot be read, PrunedError, as `fold`.
+    Raises: DefinitionError or StateError if a body cannot be read; PrunedError, as `fold`.
     """
-    # They load kernels, which takes longer than few events.
+    # Imported here since they load kernels, which takes longer than folding few events.
     from shroff.log.columns.stored import LineReader
     from shroff.runtime.progress import ahead
 
@@ -204,7 +204,7 @@ def _fold_columns(log: LogReader, folded: Folded, upto: int, progress: Progress 
     controls = log.controls(folded.seq, upto)
     for control in controls:
         folded.control.take(control)
-    # Only its thread asks the log from here on: a log is asked one question at a time.
+    # From here on only the reader's thread uses the log: a log answers one query at a time.
     with closing(ahead(_pieces(log, folded.seq, upto))) as pieces:
         for lines, hits in pieces:
             piece = reader.piece(lines, folded.seq)
@@ -234,7 +234,7 @@ def _pieces(log: LogReader, after: int, upto: int) -> Iterator[Lines]:
 
 
 def _note(piece: LogPiece, folded: Folded) -> None:
-    """What state has beside the engine's."""
+    """Update verdicts, watermark and sequence number, the state outside the engine."""
     for _, label in piece.labels:
         _take_label(label, folded)
     newest = [int(frame.times.max()) for name, frame in piece.frames.items() if name != "label"]
@@ -243,13 +243,13 @@ def _note(piece: LogPiece, folded: Folded) -> None:
     folded.seq = piece.after + piece.size
 
 
-# ---- how far back a version looks, and so from which day on it is exact where the log does not reach back enough
+# ---- how far back a version looks, and so from which day on it is exact if older events are missing
 
 
 def reach_ms(nodes: Iterable[Node], definitions: Definitions) -> int | None:
-    """How long ago an event may be that a value of these expressions depends on; None for ever.
+    """Return how old an event may be that a value of these expressions depends on; None for unlimited.
 
-    A value that is made of what a feature was at earlier events looks back as far as both together.
+    A feature of earlier features' values looks back as far as both together.
     """
     longest = 0
     for part in chain.from_iterable(map(walk, nodes)):
@@ -264,7 +264,7 @@ def reach_ms(nodes: Iterable[Node], definitions: Definitions) -> int | None:
 
 
 def lacking(error: PrunedError, log: LogReader, definitions: Definitions) -> PrunedError:
-    """The error for a version whose state cannot be computed, since older events are not to be had."""
+    """Return the error for a version whose state cannot be computed because older events are missing."""
     back_ms = reach_ms([computed.node for computed in computed_of(definitions)], definitions)
     words = "The state of this version needs the whole log, and cannot be computed without the lake"
     if back_ms is None:

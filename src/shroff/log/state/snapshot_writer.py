@@ -1,7 +1,7 @@
-"""Snapshot writer: a process of its own that saves state as it was when it began, beside the work.
+"""Snapshot writer: a forked process that saves the state as of its start, in parallel with the worker.
 
-The system shares the pages of both processes until one of them writes, so nothing waits for the disk, and nothing is
-there twice. A snapshot is a cache: whatever becomes of that process harms nothing else.
+Both processes share memory pages until one of them writes, so nothing waits for the disk and nothing is held twice. A
+snapshot is a cache: a failure of that process harms nothing else.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from shroff.runtime.process_wide import give_way
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Header, Snapshots
 
-PATIENCE_S = 600.0  # a process that came to nothing by then is ended
+PATIENCE_S = 600.0  # a process that is not done by then is killed
 _WORDS_MAX = 65_536
-_KEPT_DESCRIPTORS = 3  # of standard input, output and errors
+_KEPT_DESCRIPTORS = 3  # standard input, output and error
 
 
 class _WriterMessage(msgspec.Struct):
@@ -44,10 +44,10 @@ class SnapshotWriter:
     """A snapshot that is being written.
 
     Args:
-        folded: State at the end of the log, no batch being open; it may move on as soon as this is made.
+        folded: State at the end of the log, with no batch open; it may change once this object exists.
 
-    Raises: StorageError where no process can be made.
-    Cost: 15 ms for each gigabyte of memory, and a copy of each page that is written to before it is done.
+    Raises: StorageError if no process can be started.
+    Cost: 15 ms for each gigabyte of memory, and a copy of each page that is written to before the snapshot is done.
     """
 
     def __init__(self, snapshots: Snapshots, log: Log, folded: Folded) -> None:
@@ -73,14 +73,14 @@ class SnapshotWriter:
 
     @property
     def is_over(self) -> bool:
-        """Whether `result` need not wait."""
+        """Whether `result` returns at once."""
         if self.is_given_up:
             return True
         ready, _, _ = select.select([self._told], [], [], 0)
         return bool(ready) or time.monotonic() - self._began_s > PATIENCE_S
 
     def result(self) -> Saved:
-        """The snapshot written. Raises: StorageError where nothing was."""
+        """Wait for the snapshot. Raises: StorageError if none was written."""
         left_s = max(0.0, self._began_s + PATIENCE_S - time.monotonic())
         ready, _, _ = select.select([self._told], [], [], left_s)
         words = os.read(self._told, _WORDS_MAX) if ready else b""
@@ -91,7 +91,7 @@ class SnapshotWriter:
         return Saved(Path(found.file), self.seq, found.bytes, time.monotonic() - self._began_s)
 
     def give_up(self) -> None:
-        """End it, whatever it has come to."""
+        """Kill the process if it still runs."""
         if self._process:
             self._end()
 
@@ -100,7 +100,7 @@ class SnapshotWriter:
         self._process = 0
         os.close(self._told)
         with suppress(ProcessLookupError, ChildProcessError):
-            os.kill(process, signal.SIGKILL)  # it has told all that it has to say
+            os.kill(process, signal.SIGKILL)  # its message was read or is not wanted
             os.waitpid(process, 0)
 
 
@@ -111,7 +111,7 @@ _CAME_TO_NOTHING = (
 
 
 def _write(snapshots: Snapshots, header: Header, folded: Folded, telling: int) -> NoReturn:
-    """In the new process, which never goes on with anything else."""
+    """Write the snapshot, report the result and exit; runs in the new process."""
     try:
         let_go(telling)
         os.setsid()
@@ -120,7 +120,7 @@ def _write(snapshots: Snapshots, header: Header, folded: Folded, telling: int) -
         told = _WriterMessage(str(file), file.stat().st_size)
     except StorageError as error:
         told = _WriterMessage(failure=str(error))
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the worker is told
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is reported to the worker
         told = _WriterMessage(failure=f"{_CAME_TO_NOTHING} ({type(error).__name__})")
     with suppress(OSError):
         os.write(telling, to_json(told))
@@ -128,20 +128,20 @@ def _write(snapshots: Snapshots, header: Header, folded: Folded, telling: int) -
 
 
 def forked() -> int:
-    """Two processes from here on: gives 0 in the new one. Raises: OSError where none can be made."""
+    """Fork the process; return 0 in the new one. Raises: OSError if no process can be started."""
     with warnings.catch_warnings():
-        # From Python 3.12 on, for other threads: the new process calls nothing that they could hold.
+        # Python 3.12 warns of other threads; the new process calls nothing that they could have locked.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
 def let_go(kept: int) -> None:
-    """In a new process: ignore signals, hold nothing of what was open but one descriptor, and collect no garbage.
+    """Detach a new process: ignore signals, drop all open descriptors but one, and disable garbage collection.
 
-    Who stops the worker means the worker; and locks and connections would outlive it. In their places stands what
-    leads nowhere: a library that begins anew in each copy, as Arrow does, closes what it had, and ends the process
-    where it cannot. What is collected may end what is not here: threads of a library, which a copy does not have, are
-    waited for without an end.
+    A signal to stop the worker is not for this process, and locks and connections must not outlive the worker.
+    Descriptors are redirected to the null device rather than closed: libraries that reinitialize after a fork, such as
+    Arrow, close theirs and abort if that fails. A collection could finalize threads of a library that do not exist in
+    this process, and wait for them forever.
     """
     gc.disable()
     for signal_ in (signal.SIGINT, signal.SIGTERM):

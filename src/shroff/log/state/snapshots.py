@@ -1,7 +1,7 @@
-"""State saved and taken up again: a start reads the tail of the log instead of all of it.
+"""Snapshots of folded state: a start reads the tail of the log instead of all of it.
 
-A snapshot is what `fold` would give, kept. It is used where it was made of this very log,
-by definitions that compute the same; everything else is passed over, and costs time only.
+A snapshot equals the result of `fold`. It is used only if it was made from this very log by definitions that compute
+the same; any other snapshot is ignored, which costs only time.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LogReader
 from shroff.streams.snapshots import Header, Part, Snapshots
 
-EVERY = 50_000  # places that one start reads at most without wanting a new snapshot: about a second
-_VERSION = 1  # of what stands in the parts
+EVERY = 50_000  # records that a start reads without wanting a new snapshot: about a second
+_VERSION = 1  # of the format of the parts
 
 
 class Saved(FrozenStruct):
@@ -40,21 +40,19 @@ class Saved(FrozenStruct):
 
 
 class _Head(msgspec.Struct, array_like=True):
-    """The first part: all state but the engine's."""
+    """The first part: all state except the engine's."""
 
     files: TextDict
     versions: TextDict
     watermark_ms: int | None
     standings: list[tuple[str, str, str, int]]
-    let_through: list[
-        tuple[tuple[str, int], int]
-    ] = []  # a snapshot that lacks it is of a program that let nobody through
+    let_through: list[tuple[tuple[str, int], int]] = []  # missing in snapshots of programs without exploration
 
 
 def save(snapshots: Snapshots, log: LogReader, folded: Folded) -> Saved:
-    """Write a snapshot of state that the log holds every event of.
+    """Write a snapshot of state whose events are all in the log.
 
-    Raises: StorageError where it cannot be written.
+    Raises: StorageError if it cannot be written.
     """
     started = time.monotonic()
     file = snapshots.write(header_of(log, folded), parts_of(folded))
@@ -62,25 +60,25 @@ def save(snapshots: Snapshots, log: LogReader, folded: Folded) -> Saved:
 
 
 def header_of(log: LogReader, folded: Folded) -> Header:
-    """Header of a snapshot of this state; it asks the log."""
+    """Return the header of a snapshot of this state; queries the log."""
     return Header(folded.seq, layout(folded), mark(log, folded.seq))
 
 
 def restore(
     snapshots: Snapshots, log: LogReader, definitions: Definitions, progress: Progress | None = None
 ) -> tuple[Folded, int, list[str]]:
-    """The state at the end of the log, from the newest snapshot that fits and the events behind it.
+    """Return the state at the end of the log, from the newest matching snapshot and the events after it.
 
-    Gives with it the snapshot's place, 0 where none fits, and a warning for each that no
-    start can use: those are removed, where that can be done. One of other definitions stays, and is passed over.
+    Also returns the snapshot's sequence number, 0 if none matches, and a warning for each snapshot that no start can
+    use; these are removed if possible. Snapshots of other definitions stay and are ignored.
     """
     start, warnings = saved(snapshots, log, definitions)
-    saved_seq = start.seq  # before the fold, which moves it on
+    saved_seq = start.seq  # read before `fold` advances it
     return fold(log, definitions, None, progress, start), saved_seq, warnings
 
 
 def copies_of(folded: Folded, log: LogReader) -> Callable[[], Folded]:
-    """Makes copies of a state, each of its own; it asks the log once."""
+    """Return a function that creates independent copies of a state; queries the log once."""
     parts = [bytes(part) for part in parts_of(folded)]
     lateness_ms = lateness_of(log, folded.engine.definitions)
     return lambda: _taken_up(
@@ -89,9 +87,9 @@ def copies_of(folded: Folded, log: LogReader) -> Callable[[], Folded]:
 
 
 def saved(snapshots: Snapshots, log: LogReader, definitions: Definitions) -> tuple[Folded, list[str]]:
-    """The state of the newest snapshot that fits, that before the first place where none does; warnings as `restore`.
+    """Return the state of the newest matching snapshot, or the empty state, and warnings as `restore`.
 
-    Nothing of the log is folded.
+    Does not fold the log.
     """
     warnings: list[str] = []
     lateness_ms = lateness_of(log, definitions)
@@ -99,9 +97,9 @@ def saved(snapshots: Snapshots, log: LogReader, definitions: Definitions) -> tup
 
 
 def layout(folded: Folded) -> str:
-    """A hash of all that decides what the state of an engine means.
+    """Return a hash of everything that determines the meaning of an engine's state.
 
-    The policy, the tests of rules, and lists that are only asked about the event being decided do not.
+    The policy, rule tests, and lists that are only asked about the event being decided do not.
     """
     definitions = folded.engine.definitions
     versions = definitions.versions
@@ -118,13 +116,12 @@ def layout(folded: Folded) -> str:
 
 
 def mark(log: LogReader, seq: int) -> str:
-    """Identity of a log up to a place: a hash of its first record, which has the time, and of this one.
+    """Return the identity of a log up to a sequence number: a hash of its first record, with its time, and of this one.
 
-    The first one tells logs apart that began apart. Of two copies of one log that went on apart, one event more or
-    less puts another record at this place; so both are equal only where what differs between them stands at the same
-    places and this record is the same again. More records looked at would not find that, and all of them are what a
-    snapshot saves reading. An old copy that is put back has no such future: it is shorter than the snapshot
-    when the next writer starts, which removes it.
+    The first record distinguishes logs that were created separately. Two copies of one log that diverged have different
+    records at this sequence number unless the difference kept all positions equal and this record is the same; only
+    hashing every record would detect that, which is what a snapshot avoids. A restored old copy is no such case: it is
+    shorter than the snapshot when the next writer starts, which removes the snapshot.
     """
     digest = sha256()
     for place in (1, seq):
@@ -134,7 +131,7 @@ def mark(log: LogReader, seq: int) -> str:
 
 
 def parts_of(folded: Folded) -> Iterator[Part]:
-    """State as the parts of a snapshot."""
+    """Yield the state as the parts of a snapshot."""
     standings = [
         (name, standing.verdict, standing.source, standing.known_at_ms) for name, standing in folded.standings.items()
     ]
@@ -145,9 +142,9 @@ def parts_of(folded: Folded) -> Iterator[Part]:
 
 
 def _newest(snapshots: Snapshots, log: LogReader, make: Callable[[], Folded], warnings: list[str]) -> Folded:
-    """State at the place of the newest snapshot that fits; before the first place where none does."""
+    """Return the state of the newest matching snapshot; the empty state if none matches."""
     for file in snapshots.files():
-        folded = make()  # anew for each: one that was taken up in part is of no use
+        folded = make()  # created for each file, since a partly restored state is useless
         try:
             wanted = layout(folded)
             found = snapshots.read(file, wanted)
@@ -157,7 +154,7 @@ def _newest(snapshots: Snapshots, log: LogReader, make: Callable[[], Folded], wa
             _check_log(header, log)
             with calm_collector():
                 return _taken_up(folded, header.seq, iter(parts))
-        except (PrunedError, StorageError):  # of the log, which says nothing against the snapshot
+        except (PrunedError, StorageError):  # of the log; the snapshot may be fine
             raise
         except StateError as error:
             warnings.append(_removed(snapshots, file, str(error)))
@@ -168,7 +165,7 @@ def _newest(snapshots: Snapshots, log: LogReader, make: Callable[[], Folded], wa
 
 
 def _removed(snapshots: Snapshots, file: Path, why: str) -> str:
-    """Remove a snapshot that no start can use; says so, or that it stays."""
+    """Remove a snapshot that no start can use; return a message that it was removed or why it stays."""
     try:
         snapshots.remove(file)
     except StorageError as error:
@@ -177,7 +174,7 @@ def _removed(snapshots: Snapshots, file: Path, why: str) -> str:
 
 
 def _check_log(header: Header, log: LogReader) -> None:
-    """Raises: StateError where a snapshot is not one of this log's past."""
+    """Raise StateError if a snapshot is not from this log's past."""
     if header.seq > log.last_seq():
         raise StateError(f"it ends at sequence number {header.seq:,}, and the log at {log.last_seq():,}")
     if header.log != mark(log, header.seq):
