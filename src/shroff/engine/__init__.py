@@ -1,1 +1,1 @@
-"""The engine: step(state, batch) gives decisions, hits and flags."""
+"""The engine: `step` turns a batch of events into decisions, hits and flags."""

@@ -1,6 +1,6 @@
 """Converted amounts in decision documents: an event's first amount of `money in`, as converted and as sent.
 
-Where no rate was valid for an amount, `remark` says so; one beyond the largest amount is missing beside its rate.
+If no rate was valid for an amount, `remark` says so. An amount beyond the largest one is missing, but its rate is not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNIT: int = 10**ORIGINAL_PLACES
 
 
 class AmountWriter:
-    """Writes these parts of the documents of one event type; nothing for a type without such an amount."""
+    """Writes the amount fields of one event type's documents; nothing for a type without such an amount."""
 
     def __init__(self, type_: EventType, money_places: int) -> None:
         self._fields = [
@@ -41,7 +41,7 @@ class AmountWriter:
         self._pieces = [f'{"," if at else ""}"{name}":'.encode() for at, name in enumerate(AMOUNT_PARTS)]
 
     def text(self, values: Sequence[Value]) -> bytes:
-        """The part of one event's document."""
+        """Return the amount fields of one event's document."""
         if not self._fields:
             return b""
         shown = [canonical_value(values[at], field.type, self._places).encode() for at, field in self._fields]
@@ -51,7 +51,7 @@ class AmountWriter:
         return b"".join(part for pair in zip(self._pieces, shown, strict=True) for part in pair) + b","
 
     def parts(self, texts: TextPool, frame: Frame, rows: Array | slice, count: int) -> list[Slices]:
-        """The same of a batch, as parts of each document that follow each other."""
+        """Return the amount fields of a batch, as consecutive parts of each document."""
         if not self._fields:
             return []
         amount, original, currency, rate = (field for _, field in self._fields)
@@ -71,7 +71,7 @@ class AmountWriter:
         return [*(part for prefix, slices in zip(before, shown, strict=True) for part in (prefix, *slices)), end]
 
     def _original(self, texts: TextPool, column: Column, count: int) -> list[Slices]:
-        """An original amount as `canonical_value` writes it: its whole units by the kernel, and what stands around."""
+        """Write an original amount as `canonical_value` does: the kernel writes whole units, this function the rest."""
         whole, rest = np.divmod(np.abs(column.values), _UNIT)
         written = self._wholes.write(texts, [Column(whole, column.valid)], count)
         rests, rest_of = _numbered(rest)
@@ -82,12 +82,12 @@ class AmountWriter:
 
 @lru_cache(maxsize=_UNIT)
 def _rest_text(rest: int) -> bytes:
-    """JSON text of an amount below its whole units, `rest` in parts of a unit."""
+    """Return the JSON of an amount's fraction, `rest` in parts of a unit."""
     return f'{show_number(rest, ORIGINAL_PLACES).removeprefix("0")}"'.encode()
 
 
 def _different(frame: Frame, field: Field, rows: Array | slice) -> tuple[list[Any], Array]:
-    """The different texts of a field, and which of them each row has, counted from 1; 0 where it is missing."""
+    """Return the distinct texts of a field, and for each row the index of its text, from 1; 0 if it is missing."""
     coded = frame.coded(field.name)
     if coded is None:
         column = frame.field(field.name, field.type).take(rows)
@@ -101,7 +101,7 @@ def _different(frame: Frame, field: Field, rows: Array | slice) -> tuple[list[An
 
 
 def _numbered(values: Array) -> tuple[Array, Array]:
-    """The different ones of small numbers, none below 0, in order, and which of them each is."""
+    """Return the distinct values of small numbers >= 0, in order, and for each number the index of its value."""
     used = np.flatnonzero(np.bincount(values))
     numbers = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.int64)
     numbers[used] = np.arange(len(used))
@@ -109,7 +109,7 @@ def _numbered(values: Array) -> tuple[Array, Array]:
 
 
 def _chosen(texts: TextPool, given: Iterable[str], which: Array) -> Slices:
-    """One of some texts in each row, `null` for 0."""
+    """Return one of the given texts for each row, counted from 1; `null` for 0."""
     return texts.add_all([_NULL, *(text.encode() for text in given)]).take(which)
 
 

@@ -9,8 +9,8 @@ from html import escape
 from shroff.json_types import JsonMapping, TextMapping
 from shroff.runtime.values import frozen
 
-_IS_CONVERTED = b',"amount":'  # as of the next line
-_IS_DRAWN = b',"exploration":{'  # stands in no text of a document, in which quotation marks are escaped
+_IS_CONVERTED = b',"amount":'  # like the marker below, cannot occur inside a text
+_IS_DRAWN = b',"exploration":{'  # occurs in no text of a document, since quotes are escaped there
 
 
 @frozen
@@ -25,11 +25,11 @@ class Reason:
 
 @frozen
 class Exploration:
-    """Result of a draw among declines (`explore` in policy.yaml), or that an approval is in the `sample`.
+    """Result of an exploration draw for a decline (`explore` in policy.yaml), or mark of an approval in the `sample`.
 
     Args:
-        explored: Whether the event was let through; true of an approval.
-        propensity: How probable that was; 0 beyond the cap of its day.
+        explored: Whether the event was approved by the draw; true for an approval.
+        propensity: Probability of that; 0 beyond the cap of its day.
         would_be: The outcome without the draw.
     """
 
@@ -40,11 +40,10 @@ class Exploration:
 
 @frozen
 class Decision:
-    """A recorded decision. Its fields, and the forms of their values, are those of the JSON document.
+    """A recorded decision, with the fields of the JSON document.
 
-    So money and numbers in `features` are decimal texts, which lose nothing; `dataclasses.asdict` gives the document.
-    `seq` is None if the event was only scored. `exploration` is None where no lot was drawn, which is nearly
-    everywhere; the document then lacks it.
+    Money and numbers in `features` are decimal texts, which lose nothing; `dataclasses.asdict` returns the document.
+    `seq` is None if the event was only scored. `exploration` is None without a draw, and then missing in the document.
     """
 
     event: str
@@ -65,7 +64,7 @@ class Decision:
         return None
 
     def _repr_html_(self) -> str:
-        """HTML for notebooks: the outcome, the reasons and the features."""
+        """Return HTML for notebooks: the outcome, the reasons and the features."""
         title = f"<b>{escape(self.outcome)}</b> {escape(self.event)} {escape(self.id)}, sequence number {self.seq}"
         reasons = html_table(
             ("reason", "effect", "text"), ((reason.code, reason.effect, reason.text) for reason in self.reasons)
@@ -75,14 +74,14 @@ class Decision:
 
 @frozen
 class DrawnDecision(Decision):
-    """A decision about which a lot was drawn."""
+    """A decision with an exploration draw."""
 
     exploration: Exploration = field()
 
 
 @frozen
 class ConvertedDecision(Decision):
-    """A decision on an amount that may be in another currency: as it was converted and sent, and the rate.
+    """A decision on an amount that may be in another currency: as converted and as sent, and the rate.
 
     `remark` says that no rate was valid.
     """
@@ -96,14 +95,14 @@ class ConvertedDecision(Decision):
 
 @frozen
 class DrawnConvertedDecision(ConvertedDecision):
-    """The same about which a lot was drawn."""
+    """A decision on a converted amount with an exploration draw."""
 
     exploration: Exploration = field()
 
 
 @frozen
 class Undecided:
-    """An event that was taken and gets no decision, since its type is not decided."""
+    """An event that was appended without a decision, since its type is not decided."""
 
     event: str
     id: str
@@ -113,9 +112,9 @@ class Undecided:
 
 @frozen
 class Refusal:
-    """An event that was not taken: the problem document, and which one it was, counted from 1.
+    """An event that was refused: the problem document, and its number in the input, counted from 1.
 
-    It is in quarantine under this number, unless no event type took it.
+    The event is in quarantine, unless no event type accepted it.
     """
 
     type: str
@@ -126,19 +125,19 @@ class Refusal:
 
 
 def kind_of(document: bytes) -> type[Decision]:
-    """Kind of a decision document: with an exploration draw or a converted amount, or without."""
+    """Return the type of a decision document: with or without an exploration draw and a converted amount."""
     if _IS_CONVERTED in document:
         return DrawnConvertedDecision if is_drawn(document) else ConvertedDecision
     return DrawnDecision if is_drawn(document) else Decision
 
 
 def is_drawn(document: bytes) -> bool:
-    """Whether a lot was drawn about the decision of this document."""
+    """Return whether the decision of this document has an exploration draw."""
     return _IS_DRAWN in document
 
 
 def html_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A table for a notebook, texts escaped; nothing where there are no rows.
+    """Return a table for a notebook, with texts escaped; empty without rows.
 
     >>> html_table(["a"], [["<b>"]])
     '<table><tr><th>a</th></tr><tr><td>&lt;b&gt;</td></tr></table>'

@@ -1,8 +1,8 @@
 """Exploration: a capped random share of declines is approved, drawn by the event's id, capped by day.
 
-The draw has no state, so every engine and every replay agrees on it. The cap counts those of
-a day in the order of the log; what was let through stands among the log's hits under a name
-that no rule can have, and so the count is a result of the fold like any other.
+The draw has no state, so every engine and every replay agrees on it. The cap counts the approvals of a day in log
+order. An approval is recorded among the log's hits under a name that no rule can have, so the count results from the
+fold like any other state.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.runtime.values import FrozenStruct
 
-LET_THROUGH = "let-through"  # stands where a rule's id does; no rule can have a hyphen in its id
-SAMPLED = "approval-sample"  # as LET_THROUGH, of approvals that are reviewed
+LET_THROUGH = "let-through"  # used in place of a rule's id, which cannot contain a hyphen
+SAMPLED = "approval-sample"  # likewise, for approvals that are reviewed
 DRAWS = frozenset([LET_THROUGH, SAMPLED])
 WOULD_BE = "decline"
 APPROVED = "approve"
-Days = dict[tuple[str, int], int]  # how many events of a type were let through on each day since 1970-01-01, UTC
+Days = dict[tuple[str, int], int]  # approvals by event type and day since 1970-01-01, UTC
 
 
 class Draw(FrozenStruct):
@@ -47,19 +47,19 @@ class LetThrough:
         return dict(self._days)
 
     def of_day(self, event: str, time_ms: int) -> LetThrough:
-        """Return a copy that knows the day of this time alone, for a draw that does not count."""
+        """Return a copy limited to the day of this time, for a draw that must not count."""
         day = event, time_ms // DAY_MS
         return LetThrough([(day, self._days[day])] if day in self._days else ())
 
     def note(self, event: str, time_ms: int, hits: Hits | None) -> None:
-        """Take an event of the past with its hits."""
+        """Count a past event with its hits."""
         if hits and LET_THROUGH in hits:
             self._days[event, time_ms // DAY_MS] += 1
 
     def draw(self, explore: Explore, event: str, id_: str, time_ms: int) -> Draw:
-        """Decide about a would-be decline that is small and early enough; once each, in the order of the log.
+        """Draw for a would-be decline that is small and early enough; call it once for each, in log order.
 
-        Beyond the cap nobody can be let through, so the propensity is 0.
+        Beyond the day's cap no event can be approved, so the propensity is 0.
         """
         day = event, time_ms // DAY_MS
         if self._days[day] >= explore.at_most_a_day:
@@ -70,9 +70,9 @@ class LetThrough:
 
 
 def explorable(explore: Explore, amounts: Column, type_: Type, money_places: int, times_ms: Ints) -> Bools:
-    """Events that may be explored if the score declines them: small enough, and before the end date.
+    """Return which events may be explored if the score declines them: small enough, and before the end date.
 
-    What has no amount is not: nobody knows how small it is.
+    An event without an amount may not, since its size is unknown.
     """
     minor = explore.amount_at_most_minor
     places = type_.places
@@ -82,11 +82,11 @@ def explorable(explore: Explore, amounts: Column, type_: Type, money_places: int
 
 
 def instead_of_decline(effects: Sequence[str], explore: Explore) -> str:
-    """Outcome of an explored event: that of the rules alone, or `instead` if that is stronger."""
+    """Return the outcome of an explored event: that of the rules alone, or `instead` if that is stronger."""
     return max(outcome(effects, Policy()), explore.instead, key=OUTCOMES.index)
 
 
 def would_be_declines(outcomes: Ints8, by_rules: Ints8, may_be: Bools) -> Ints:
-    """Rows about which a lot is drawn: the score declines them, and they are small and early enough."""
+    """Return the rows to draw for: events that the score alone declines and that may be explored."""
     declined = np.int8(OUTCOMES.index(WOULD_BE))
     return np.flatnonzero((outcomes == declined) & (by_rules != declined) & may_be)

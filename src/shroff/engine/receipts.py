@@ -1,8 +1,7 @@
-"""A decision's document and its receipt, written for whole columns of events.
+"""Decision documents and their receipts, written for whole columns of events.
 
-The receipt is the SHA-256 of the canonical bytes (RFC 8785) of everything that makes a
-decision: event, content, outcome, score, rules hit, features, versions. Neither the place
-in the log nor the wording of reasons is part of it.
+The receipt is the SHA-256 of the canonical bytes (RFC 8785) of everything that makes a decision: event, content,
+outcome, score, rules hit, features, versions. It excludes the sequence number and the wording of reasons.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ from shroff.streams.log_columns import JoinedTexts
 NO_SCORE = b"null"
 _SEALED = "event id outcome score rules shadow_rules features exploration".split()
 _LISTED = ("definitions", "rules", "policy", "lists", "tables", "model")
-_ESCAPED = re.compile(r'["\\\x00-\x1f]')  # what JSON cannot show as it is
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')  # characters that JSON escapes
 _HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)  # two digits a byte
 
 
 class Verdict(FrozenStruct):
     """Verdict of one event: the outcome, and the rules behind it sorted by id.
 
-    `exploration` is what a draw among would-be declines came to, as canonical JSON; empty where there was none.
+    `exploration` is the result of an exploration draw as canonical JSON; empty without a draw.
     """
 
     outcome: str
@@ -53,8 +52,7 @@ class Verdict(FrozenStruct):
 class DocumentWriter:
     """Writes the decisions of one event type.
 
-    In a document `model` of `versions` is the id of the model that scored this event; of those
-    in force one for each key may do that.
+    `model` of `versions` in a document is the id of the model that scored the event, one of several active models.
     """
 
     def __init__(self, event: str, definitions: Definitions) -> None:
@@ -68,15 +66,15 @@ class DocumentWriter:
         self.show(definitions.versions)
         self._head = f'{{"event":"{event}","id":'.encode()
         self._sealed_event = f'","event":"{event}","'.encode()
-        self._plain: dict[str, _Pieces] = {}  # by outcome, of verdicts without rules
+        self._plain: dict[str, _Pieces] = {}  # of verdicts without rules, by outcome
 
     def show(self, versions: Versions) -> None:
-        """Write these versions from now on; the computed results stay the same."""
+        """Write these versions from now on; computed results are unaffected."""
         listed = {name: getattr(versions, name) for name in _LISTED}
         self._versions = {model: _versions(listed | {"model": model}) for model in self._models}
 
     def features(self, frame: Frame) -> Sequence[memoryview]:
-        """The features of each event as a JSON object, names sorted; of use until the next call."""
+        """Return the features of each event as a JSON object, sorted by name; valid until the next call."""
         self._texts.clear()
         found = self._objects_of(frame, slice(None), len(frame))
         shown = self._texts.bytes.data
@@ -98,9 +96,9 @@ class DocumentWriter:
         scored: tuple[bytes, str],
         values: Sequence[Value],
     ) -> tuple[bytes, bytes]:
-        """The document of one decision and the 32 bytes of its receipt.
+        """Return the document of one decision and the 32 bytes of its receipt.
 
-        `scored` is the score as JSON and the id of its model, without one `NO_SCORE` and empty; `values` the event's.
+        `scored` is the score as JSON and its model's id, or `NO_SCORE` and an empty text; `values` are the event's.
         """
         score, model = scored
         pieces = self._pieces(verdict)
@@ -117,7 +115,7 @@ class DocumentWriter:
         return b"".join((self._head, id_json, place, amount, *shown, sealed_by, pieces.shown_end)), receipt.digest()
 
     def write_all(self, frame: Frame, decided: DecidedBatch) -> tuple[JoinedTexts, Array]:
-        """The documents of a batch and its receipts, a row of bytes each: those that `write` gives one by one."""
+        """Return the documents and receipts (32 bytes a row) of a batch, byte for byte as `write` would."""
         texts = self._texts
         count = len(decided.seqs)
         texts.clear()
@@ -152,7 +150,7 @@ class DocumentWriter:
         return texts.cut(texts.join([shown_start, id_, place, *amount, *shown], count)), receipts
 
     def _pieces(self, verdict: Verdict) -> _Pieces:
-        """What a verdict gives to both texts; most events share one of a few without rules, which are kept."""
+        """Return a verdict's pieces of both texts; cached for verdicts without rules, which most events share."""
         is_plain = not verdict.rules and not verdict.shadow_rules and not verdict.exploration
         if is_plain and verdict.outcome in self._plain:
             return self._plain[verdict.outcome]
@@ -176,9 +174,9 @@ class DecidedBatch(FrozenStruct):
     """Decisions of a batch of events, as columns.
 
     Args:
-        rows: Where they stand in the frame of their features.
-        verdicts: Those that there are, and `verdict_of` which of them each has.
-        scores: None where no model scores them; then there is one of the `models`, an empty text.
+        rows: Rows of the events in the frame of their features.
+        verdicts: Distinct verdicts; `verdict_of` is the index of each event's.
+        scores: None if no model scores; `models` is then one empty text.
     """
 
     rows: Array | slice
@@ -193,33 +191,33 @@ class DecidedBatch(FrozenStruct):
 
 
 def _as_digits(texts: TextPool, digests: Array) -> Slices:
-    """Add digests as hexadecimal digits."""
+    """Append digests as hexadecimal digits."""
     start = texts.add(_HEX.take(digests).view(np.uint8).ravel())
     return Slices.behind(start, np.arange(1, len(digests) + 1) * 2 * digests.shape[1])
 
 
 def hash_slices(texts: Bytes, starts: Ints, stops: Ints) -> Bytes:
-    """The SHA-256 of slices of a text, as rows of 32 bytes."""
+    """Return the SHA-256 of slices of a text, as rows of 32 bytes."""
     shown = texts.data
     return _digests(shown[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True))
 
 
 def _digests(texts: Iterable[bytes | memoryview]) -> Bytes:
-    """The SHA-256 of texts, as rows of 32 bytes."""
+    """Return the SHA-256 of texts, as rows of 32 bytes."""
     return np.frombuffer(b"".join([sha256(text).digest() for text in texts]), np.uint8).reshape(-1, 32)
 
 
 def canonical_texts(texts: Sequence[str]) -> JoinedTexts:
-    """The texts as JSON, as `canonical_bytes` writes each."""
+    """Encode texts as JSON, each as `canonical_bytes` does."""
     if _ESCAPED.search("".join(texts)) is None:
         return JoinedTexts.written(texts, '"', '"')
     return JoinedTexts.of(list(map(canonical_bytes, texts)))
 
 
 class _Pieces(FrozenStruct):
-    """Pieces of JSON that a verdict gives: of the text that the receipt is made of (`sealed_`), and of the document.
+    """A verdict's pieces of JSON: for the text that is hashed (`sealed_`), and for the document (`shown_`).
 
-    `sealed_middle` stands between event and features, `sealed_head` before the score and `sealed_tail` behind it;
+    `sealed_middle` comes between event and features, `sealed_head` before the score and `sealed_tail` after it;
     `shown_end` ends the document.
     """
 
@@ -235,7 +233,7 @@ _all_pieces = attrgetter(*_Pieces.__match_args__)
 
 
 class _SealedVersions(FrozenStruct):
-    """The versions as the end of the sealed content, names sorted, and as the document shows them."""
+    """The versions as the end of the hashed text, sorted by name, and as the document shows them."""
 
     sealed: bytes
     shown: bytes
@@ -247,13 +245,13 @@ def _versions(listed: TextDict) -> _SealedVersions:
 
 
 def exploration(propensity: float, would_be: str, *, is_explored: bool) -> str:
-    """Result of an exploration draw, as canonical JSON."""
+    """Return the result of an exploration draw as canonical JSON."""
     shown = canonical_real(propensity)
     return f'{{"explored":{str(is_explored).lower()},"propensity":{shown},"would_be":"{would_be}"}}'
 
 
 def reason(code: str, text: str, effect: str) -> str:
-    """One rule's reason, as JSON."""
+    """Return one rule's reason as JSON."""
     return f'{{"code":"{code}","kind":"rule","text":{canonical_text(text)},"effect":"{effect}"}}'
 
 
@@ -276,15 +274,15 @@ class _DocumentParts(msgspec.Struct, kw_only=True):
     shadow_rules: msgspec.Raw
     features: msgspec.Raw
     versions: TextDict
-    exploration: msgspec.Raw = msgspec.Raw()  # not "or None", of which msgspec takes None alone
+    exploration: msgspec.Raw = msgspec.Raw()  # not `| None`: msgspec would then decode only null
 
 
 def receipt_of(row: DecisionRow, body: bytes) -> bytes:
-    """The receipt that a recorded decision must have, by its own document and the event's body.
+    """Compute the receipt that a recorded decision must have, from its own document and the event's body.
 
-    That its values are right is another question, which `replay` answers.
+    Whether its values are right is checked by `replay`.
 
-    Raises: StorageError where the document is damaged.
+    Raises: StorageError if the document is damaged.
     """
     found = stored(row.document, _DocumentParts, f"the decision at sequence number {row.seq}")
     parts = {name: value for name in _SEALED if (value := bytes(getattr(found, name)))}

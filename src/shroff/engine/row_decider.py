@@ -1,6 +1,6 @@
-"""Row decider: events decided one by one: hits, score and document from the rows of the online engine.
+"""Row decider: decides events one by one from rows of the online engine: hits, score and document.
 
-What it gives is what `step.Engine` gives for the same events by columns; a law holds them together.
+Results equal those of `step.Engine` for the same events as columns; a law test compares them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class RowDecider:
     """Decides events of one type.
 
     Args:
-        writer: Writes its decisions; None where the type is not decided.
-        exploring: What lets would-be declines through, with what is risked at each.
-        before: The decider by other rules, whose readers are taken over where rule and row layout are the same.
+        writer: Writes its decisions; None for a type that is not decided.
+        exploring: The exploration settings, and the amount at risk.
+        before: The decider of the previous rules; readers of unchanged rules are reused if the row layout is equal.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class RowDecider:
         effects.decisions.append(DecisionRow(placed.seq, self._name, id_, verdict.outcome, receipt, document))
 
     def keep(self, rules: Container[int]) -> None:
-        """Forget the readers of all rules but these, given by identity: their slots are other values' now."""
+        """Drop the readers of all rules but these (by identity), since their slots now hold other values."""
         self._asked = [asked for asked in self._asked if id(asked.rule) in rules]
 
     def _made(self, rule: Rule, reads: RowReads) -> _RuleReaders:
@@ -116,7 +116,7 @@ class RowDecider:
         return Hit(rule, key, not rule.is_shadow and is_rolled_out(rule, key), asked.words(row))
 
     def _words(self, rule: Rule, reads: RowReads) -> Callable[[Row], str]:
-        """The reason of a rule, its expressions shown with their values."""
+        """Return a function that formats a rule's reason with the values of its expressions."""
         if not rule.reason:
             plain = rule.id.replace("_", " ")
             return lambda row: plain
@@ -132,7 +132,7 @@ class RowDecider:
         return lambda row: "".join([part(row) for part in parts])
 
     def _is_small(self, placed: SequencedEvent, row: Row) -> bool:
-        """Whether a would-be decline is small enough to be explored."""
+        """Return whether a would-be decline is small enough to be explored."""
         assert self._exploring is not None
         assert self._amount is not None
         explore, node = self._exploring

@@ -1,4 +1,4 @@
-"""Features of one event as JSON: what `fragments.object_writer` writes for many, by one call of the encoder."""
+"""Features of one event as JSON: equal to `fragments.object_writer`, by one call of the encoder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from shroff.events.event import SAFE_INTEGER_MAX, canonical_real, value_text
 from shroff.language.types import Type
 from shroff.language.values import show_decimal
 
-_CENTS_PLACES = 3  # up to which the digits behind the point are kept as texts
-_REALS = {"real": 1, "duration": 1_000}  # and what they are divided by
+_CENTS_PLACES = 3  # up to this many decimals, the texts of all fractions are cached
+_REALS = {"real": 1, "duration": 1_000}  # kinds that are floats in JSON, and their divisor
 
 
 class RowFeatures:
@@ -46,7 +46,7 @@ class RowFeatures:
         self._cents = [f".{cent:0{money_places}d}" for cent in range(self._unit if self._money else 0)]
 
     def write(self, values: Sequence[Any]) -> bytes:
-        """The object of these values, in the order of the fields; None for one that is missing."""
+        """Encode these values, in the order of the fields; None for a missing value."""
         if self._is_empty:
             return b"{}"
         found = list(values)
@@ -70,7 +70,7 @@ class RowFeatures:
             part = parts[at]
             if part[-2:] == ".0":
                 parts[at] = part[:-2]
-            elif ("e" in part or part == "null") and found[at] is not None:  # exponents of its own, or no number
+            elif ("e" in part or part == "null") and found[at] is not None:  # another exponent format, or not finite
                 parts[at] = canonical_real(found[at])
         for at, write in self._others:
             if (value := values[at]) is not None:

@@ -1,7 +1,7 @@
-"""The engine: events in log order in, decisions, hits and flags out.
+"""The engine: takes events in log order, returns decisions, hits and flags.
 
-A deterministic fold. It reads no clock, no network, no store and no random source, so
-batches of any size and a replay give the same bytes.
+A deterministic fold: it reads no clock, network, store or random source, so batches of any size and a replay produce
+the same bytes.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class Engine:
     """The running state of one version of a project.
 
     Args:
-        lateness_ms: How late the events may be that it is given; by default as the version says.
-        online: What computes features and conditions, where it is not the running state of all keys.
+        lateness_ms: How late its events may be; by default the version's lateness.
+        online: Computes features and conditions, if it is not to be the running state of all keys.
     """
 
     def __init__(self, definitions: Definitions, lateness_ms: int | None = None, online: Online | None = None) -> None:
         self.definitions = definitions
         self.lateness_ms = definitions.settings.lateness_ms if lateness_ms is None else lateness_ms
-        self._lists = dict(definitions.reference.lists)  # its own: see `take_rows`
+        self._lists = dict(definitions.reference.lists)  # a copy, which `take_rows` changes
         if online is None:
             reference = replace(definitions.reference, lists=self._lists)
             online = Online(definitions.events, computed_of(definitions), reference, self.lateness_ms)
@@ -69,11 +69,11 @@ class Engine:
         self.let_through = LetThrough()
         self._texts = TextPool()
         self._few: dict[str, RowDecider] = {}
-        self._before: dict[str, RowDecider] = {}  # those of the rules before
+        self._before: dict[str, RowDecider] = {}  # deciders of the previous rules
         self._decide_by(definitions)
 
     def _decide_by(self, definitions: Definitions) -> None:
-        """Take what decides from computed values: policies and rules."""
+        """Set policies and rules, which decide from computed values."""
         self._verdicts = {event: Verdicts(definitions.policy(event)) for event in definitions.events.decided}
         self._explored = {
             event: (explore, amount)
@@ -87,20 +87,19 @@ class Engine:
         self._few = {}
         rules = set(map(id, definitions.evaluated))
         for decider in self._before.values():
-            decider.keep(rules)  # a rule that is edited and put back is the same object, but is planned anew
+            decider.keep(rules)  # an edited rule that is restored is the same object, but has a new plan
 
     def take_rows(self, definitions: Definitions) -> None:
-        """Replace rows of lists that no state depends on; everything else, including compiled code, stays."""
+        """Replace rows of lists that no state depends on; compiled code and everything else stays."""
         self.definitions = definitions
         self._lists.update(definitions.reference.lists)
         for writer in self._writers.values():
             writer.show(definitions.versions)
 
     def take_rules(self, definitions: Definitions) -> bool:
-        """Go on with other rules, policies and rows of lists, where state and features are the same to them.
+        """Switch to new rules, policies and list rows. Return False, unchanged, if they need other state or features.
 
-        False, and nothing is changed, where that takes an engine of its own. The caller has seen that no state depends
-        on lists and tables that differ (see `version_switch.carried`).
+        The caller has checked that no state depends on lists and tables that differ (see `version_switch.carried`).
         """
         was = self.definitions
         if was.features is not definitions.features or was.scoring != definitions.scoring:
@@ -111,7 +110,7 @@ class Engine:
         edited = before.keys() ^ now.keys()
         decided = definitions.events.decided
         if not all(rule.on in decided for number, rule in (before | now).items() if number in edited):
-            return False  # which features are computed there may change with its rules
+            return False  # the rules of a type that is not decided may change which features are computed there
         rules = {
             rule.id: [rule.computed, *rule.reason_computed()] if id(rule) in edited else None
             for rule in definitions.evaluated
@@ -123,7 +122,7 @@ class Engine:
         return True
 
     def step(self, batch: Sequence[SequencedEvent]) -> Effects:
-        """Take events in log order and decide those that are decided now."""
+        """Add events in log order, and decide those without recorded hits."""
         effects = Effects()
         if isinstance(batch, SequencedBatch):
             found = [
@@ -142,7 +141,7 @@ class Engine:
         return effects
 
     def foresee(self, placed: SequencedEvent) -> Effects:
-        """Return what `step` would return for one event that is decided now, without remarks; state stays as it is."""
+        """Return what `step` would return for one new event, without remarks; state stays as it is."""
         event = placed.event
         effects = Effects()
         decider = self._decider(event.type)
@@ -162,9 +161,9 @@ class Engine:
             self._step_by_columns(batch, self.online.compute(events, None if is_new else past), effects)
 
     def pass_over(self, frames: Mapping[str, Frame], size: int, hits: Mapping[int, Hits]) -> None:
-        """Take records of the past by columns into state, `hits` by their rows.
+        """Add past records by columns to state, with recorded `hits` by row.
 
-        State is then as `step` leaves it, told of the same hits; behind the last of them `passed` is to be called.
+        State is then as after `step` with the same hits. Call `passed` after the last records.
         """
         past: list[Hits] = [{}] * size
         for row, hit in hits.items():
@@ -180,7 +179,7 @@ class Engine:
         self.online.passed()
 
     def _decider(self, name: str) -> RowDecider:
-        """What decides events of a type one by one."""
+        """Return the row decider of an event type; it is built on first use."""
         if name not in self._few:
             rules = self._rules_on.get(name, ())
             writer = self._writers.get(name)
@@ -191,7 +190,7 @@ class Engine:
         return self._few[name]
 
     def _step_by_columns(self, batch: Sequence[SequencedEvent], frames: Mapping[str, Frame], effects: Effects) -> None:
-        for event in batch:  # those of the past stand before those that are decided now
+        for event in batch:  # past events come before those to be decided
             if event.past_hits:
                 self.let_through.note(event.event.type, event.event.time_ms, event.past_hits)
         for name, frame in frames.items():
@@ -204,7 +203,7 @@ class Engine:
     def _decide(
         self, name: str, frame: Frame, placed: Sequence[SequencedEvent], effects: Effects
     ) -> DecisionColumns | None:
-        """Decide events of a type; gives their decisions, whose documents are of use until more of it are decided."""
+        """Decide events of a type; their documents are valid until the next call for this type."""
         columns = placed if isinstance(placed, SequencedBatch) else None
         rows: Sequence[int] = range(len(frame))
         if columns is None:
@@ -252,7 +251,7 @@ class Engine:
         return DecisionColumns([name] * len(ids), seqs, ids, outcomes, receipts, documents)
 
     def _in_turn(self, parts: Sequence[DecisionColumns]) -> DecisionColumns:
-        """The decisions of events of each type as one, in the order of their places, to be kept."""
+        """Merge the decisions of several event types in the order of sequence numbers, as a copy."""
         if len(parts) == 1:
             return replace(parts[0], documents=parts[0].documents.copy())
         order = np.concatenate([part.seqs for part in parts]).argsort()
@@ -272,7 +271,7 @@ class Engine:
     def _verdicts_of(
         self, name: str, scores: Array | None, rows: Sequence[int], hits: Mapping[int, list[Hit]]
     ) -> tuple[list[Verdict], Array]:
-        """The verdicts of these rows before exploration, and which of them each has."""
+        """Return the verdicts of these rows before exploration, and the index of each row's verdict."""
         of = self._verdicts[name]
         verdicts, verdict_of = of.without_hits(scores, len(rows))
         with_hits = sorted(hits)
@@ -280,7 +279,7 @@ class Engine:
         if not isinstance(rows, range):
             at = np.searchsorted(rows, at)
         theirs: Iterable[float | None] = repeat(None, len(at)) if scores is None else scores[at].tolist()
-        known: dict[tuple[object, ...], int] = {}  # most events with the same rules have one verdict
+        known: dict[tuple[object, ...], int] = {}  # most events with the same hits share one verdict
         for place, row, score, step in zip(at.tolist(), with_hits, theirs, verdict_of[at].tolist(), strict=True):
             key = step, *[(hit.rule.id, hit.is_effective, hit.text) for hit in hits[row]]
             if (number := known.get(key)) is None:
@@ -299,13 +298,13 @@ class Engine:
         hits: Mapping[int, list[Hit]],
         effects: Effects,
     ) -> None:
-        """Draw among would-be declines, event by event in log order; a drawn one gets a verdict of its own."""
+        """Draw for would-be declines, one by one in log order; each drawn event gets its own verdict."""
         (explore, node) = self._explored[frame.type.name]
         small = list[bool]()
         places = self.definitions.settings.money_places
 
         def is_small(row: int) -> bool:
-            if not small:  # of many batches nothing is declined
+            if not small:  # computed on demand: many batches have no declines
                 small.extend(explorable(explore, frame.evaluate(node), node.type, places, frame.times).tolist())
             return small[row]
 
@@ -321,7 +320,7 @@ class Engine:
                 verdicts.append(found)
 
     def _hits(self, name: str, frame: Frame, new: Sequence[int]) -> dict[int, list[Hit]]:
-        """For each event of these rows, which are in order, that a rule hit: the hits, by rule id."""
+        """Return, for each of these rows that a rule hit, the hits by rule id. `new` is in order."""
         found: dict[int, list[Hit]] = defaultdict(list)
         is_new = set(new) if len(new) < len(frame) else range(len(frame))
         for rule in self._rules_on.get(name, ()):
@@ -338,7 +337,7 @@ class Engine:
         return found
 
     def _reason_texts(self, rule: Rule, frame: Frame, rows: list[int]) -> list[str]:
-        """The reason of a rule at some events, its expressions shown with their values."""
+        """Format a rule's reason at some events with the values of its expressions."""
         if not rule.reason:
             return [rule.id.replace("_", " ")] * len(rows)
         aggregated = {feature.name for feature in rule.reason_computed()}
@@ -359,7 +358,7 @@ def _happened(placed: Sequence[SequencedEvent], row: int) -> EventAt:
 
 
 def _remarks(noted: Remarks, batch: Sequence[SequencedEvent]) -> list[Remark]:
-    """Remarks of a batch; sums are not needed at an event that is not decided."""
+    """Return the remarks of a batch; those on sums only for events that are decided."""
     found: list[Remark] = []
     for (what, asker), rows in noted.found().items():
         events = [batch[row] for row in rows if what != SUM_OUTSIDE or batch[row].past_hits is None]
@@ -372,7 +371,7 @@ def _remarks(noted: Remarks, batch: Sequence[SequencedEvent]) -> list[Remark]:
 
 
 def _unrated(conversion: Conversion, batch: Sequence[SequencedEvent]) -> list[Remark]:
-    """What to remark on the events of a batch that have an amount which no rate converts, by field and currency."""
+    """Return remarks on events with an amount that no rate converts, by field and currency."""
     found: dict[str, list[SequencedEvent]] = {}
     if isinstance(batch, SequencedBatch):
         unrated = [batch[row] for row in batch.rows[_unrated_rows(conversion, batch)].tolist()]

@@ -1,4 +1,4 @@
-"""Stored decisions, decoded; content that was changed after it was written is reported as damage."""
+"""Decodes stored decisions; content that was changed after it was written is reported as damage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.rules.keys import EXPERIMENT
 from shroff.streams.log import DecisionRow
 
-# Of an amount of `money in`, in documents and in tables of decisions.
+# The parts of an amount of `money in`, in documents and in tables of decisions.
 AMOUNT_PARTS = ("amount", "original", "currency", "rate", "remark")
 RESTORE = "Do not write to this log: restore the last backup, and feed the sources again"
 
@@ -23,41 +23,40 @@ _Stored = TypeVar("_Stored")
 
 
 def stored(data: bytes, type: type[_Stored], what: str) -> _Stored:
-    """A stored body as a value of its type.
+    """Decode a stored body as a value of its type.
 
     Args:
-        what: Names it in the message, such as `the label at place 7`.
+        what: Names the body in an error message, such as `the label at sequence number 7`.
 
-    Raises: StorageError where the bytes are not what the program writes.
+    Raises: StorageError if the program cannot have written the bytes.
     """
     try:
         return from_json(data, type=type)
-    except ValueError as error:  # what msgspec cannot decode, and what is no UTF-8
+    except ValueError as error:  # also raised for invalid UTF-8
         raise damaged(what, error) from None
 
 
 def decision_document(row: DecisionRow) -> JsonObject:
-    """The document of a decision, its fields in their order. Raises: StorageError where it is damaged."""
+    """Return the document of a decision, its fields in order. Raises: StorageError if it is damaged."""
     found: JsonObject = msgspec.to_builtins(decision_of(row))
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def decision_of(row: DecisionRow) -> Decision:
-    """A recorded decision as a value. Raises: StorageError where it is damaged."""
+    """Decode a recorded decision. Raises: StorageError if it is damaged."""
     return stored(row.document, kind_of(row.document), f"the decision at sequence number {row.seq}")
 
 
 def damaged(what: str, error: object) -> StorageError:
-    """The error for stored content that cannot be read."""
+    """Return the error for stored content that cannot be read."""
     return StorageError(f"{what} cannot be read, so the log is damaged ({error}). {RESTORE}")
 
 
 @contextmanager
 def telling_damage() -> Iterator[None]:
-    """Report definitions in the log that can no longer be read as damage of the log.
+    """Report a version in the log that can no longer be read as damage of the log.
 
-    A version comes into force only if it can read all that the log has; so what it cannot
-    read later has changed since.
+    A version becomes active only if it can be read, so it has changed since.
     """
     try:
         yield
@@ -70,11 +69,11 @@ def telling_damage() -> Iterator[None]:
 
 
 def rule_reasons(document: JsonMapping) -> list[JsonMapping]:
-    """The reasons of the active rules that hit; a decision in arm B of an experiment also has the experiment's."""
+    """Return the reasons of active rules that hit, without the reason of an experiment in arm B."""
     return [reason for reason in document["reasons"] if reason["effect"] != EXPERIMENT]
 
 
 def active_rules(document: JsonMapping) -> list[str]:
-    """Ids of the active rules that hit, sorted. `rules` of a recorded decision also names an experiment in arm B."""
+    """Return the sorted ids of active rules that hit; `rules` of a decision also names an experiment in arm B."""
     experiments = {reason["code"] for reason in document["reasons"] if reason["effect"] == EXPERIMENT}
     return [rule for rule in document["rules"] if rule not in experiments]

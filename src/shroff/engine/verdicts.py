@@ -1,4 +1,4 @@
-"""Verdicts: from rule hits and score to outcome, flags and notices; exploration included."""
+"""Verdicts: turns rule hits and score into outcome, flags and notices, including exploration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from shroff.streams.log_columns import DecisionColumns, Interleaved
 
 
 class EventAt(FrozenStruct, gc=False):
-    """Of an event its place, its name and its time."""
+    """Sequence number, type, id and time of an event."""
 
     seq: int
     type: str
@@ -41,8 +41,8 @@ class EventAt(FrozenStruct, gc=False):
 class SequencedEvent(FrozenStruct, gc=False):
     """An event with its sequence number in the log and its canonical body.
 
-    `past_hits` is None for an event that is decided now; for one of the past it says which
-    rules hit it, with which key; for one that was only taken (`--no-decide`) it is empty.
+    `past_hits` is None for an event to be decided now. A past event has the keys of its hits by rule; it is empty for
+    an event that was only appended (`--no-decide`).
     """
 
     seq: int
@@ -57,11 +57,11 @@ class SequencedEvent(FrozenStruct, gc=False):
 
 @dataclass(frozen=True, eq=False)
 class SequencedBatch(Interleaved[SequencedEvent]):
-    """Events of some types that are decided now, as columns; labels, and events that nobody decides, among them.
+    """Events to be decided now as columns by type, and among them labels and events that are not decided.
 
     Args:
         columns: The fields of the events of each type.
-        event: Makes the event of one row, on demand.
+        event: Creates the event of a row on demand.
     """
 
     types: Sequence[str]
@@ -80,11 +80,11 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         return EventAt(self.seqs[row], self.types[row], self.ids[row], int(self.times[row]))
 
     def rows_of(self, type: str) -> Ints:
-        """The rows of the events of a type."""
+        """Return the rows of the events of a type."""
         return np.flatnonzero(np.array(self.types, object) == type)
 
     def of_type(self, type: str) -> Sequence[SequencedEvent]:
-        """The events of one type; as columns, where they came so."""
+        """Return the events of one type, as columns if they came as columns."""
         if type not in self.columns:
             return [other for other in self.others.values() if other.event.type == type]
         if len(self.columns) == 1:
@@ -97,7 +97,7 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         return SequencedBatch(*given, lambda row: self.event(of_rows[row]))
 
     def frames(self, events: Events, reference: Reference) -> dict[str, Frame]:
-        """All of them by type."""
+        """Return frames of all events, by type."""
         found = dict[str, Frame]()
         places = self.rows
         for name, columns in self.columns.items():
@@ -111,8 +111,9 @@ class SequencedBatch(Interleaved[SequencedEvent]):
 
 
 class Effects(Struct):
-    """Effects of a batch, in log order. `columns` has the decisions of events that came as columns, `scores` all scores
-    by event type.
+    """Effects of a batch, in log order.
+
+    `columns` has the decisions of events that came as columns, `scores` all scores by event type.
     """
 
     decisions: list[DecisionRow] = []
@@ -125,7 +126,7 @@ class Effects(Struct):
 
 
 class Hit(FrozenStruct, gc=False):
-    """A rule that was true at an event, with its key and its reason in words."""
+    """A rule that was true at an event, with its key and its reason as text."""
 
     rule: Rule
     key: str | None
@@ -134,7 +135,7 @@ class Hit(FrozenStruct, gc=False):
 
 
 class Verdicts:
-    """The verdicts of one event type; events without a hit share one for each outcome."""
+    """The verdicts of one event type; events without hits share one verdict for each outcome."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -144,13 +145,13 @@ class Verdicts:
         self._by_cuts = [self.of(None, score) for score in (-inf, *self._cuts)]  # from each threshold on
 
     def without_hits(self, scores: Floats | None, count: int) -> tuple[list[Verdict], Ints]:
-        """The verdicts that so many events without a hit have, and which of these each has."""
+        """Return the verdicts of `count` events without hits, and the index of each event's verdict."""
         if scores is None:
             return [self._without], np.zeros(count, np.int64)
         return self._by_cuts.copy(), np.searchsorted(self._cuts, scores, "right")
 
     def of(self, hits: Sequence[Hit] | None, score: float | None) -> Verdict:
-        """The verdict of an event by its hits and its score; None where no model gives one."""
+        """Return the verdict for hits and score; the score is None if no model scores the type."""
         if not hits:
             return self._without if score is None else self._plain[outcome((), self._policy, score, has_model=True)]
         effective = [hit for hit in hits if hit.is_effective]
@@ -164,7 +165,7 @@ class Verdicts:
 
 
 def record_hits(event: EventAt, hits: Iterable[Hit], effects: Effects) -> None:
-    """Hits, flags and notices of one event."""
+    """Add hits, flags and notices of one event to the effects."""
     for number, hit in enumerate(hits):
         rule = hit.rule
         effects.hits.append(HitRow(event.seq, rule.id, hit.key, not hit.is_effective))
@@ -186,10 +187,10 @@ def explored(
     is_small: Callable[[], bool],
     effects: Effects,
 ) -> Verdict:
-    """The verdict of a would-be decline after the exploration draw; an explored event is recorded as a hit.
+    """Return the verdict after the exploration draw; record an approval as a hit.
 
     Args:
-        is_small: Whether the event may be let through at all; asked of would-be declines alone.
+        is_small: Returns whether the event may be explored; called for would-be declines only.
     """
     ruled = [hit.rule.effect for hit in hits if hit.is_effective]
     if verdict.outcome != WOULD_BE or WOULD_BE in ruled or not is_small():
@@ -203,7 +204,7 @@ def explored(
 
 
 def sampled(sample: Sample, event: EventAt, verdict: Verdict, score: float | None, effects: Effects) -> Verdict:
-    """The verdict of an approval after the draw of the sample; a drawn event is recorded as a hit."""
+    """Return the verdict of an approval after the draw of the sample; record a drawn event as a hit."""
     propensity = sample.propensity(score)
     is_plain = verdict.outcome != APPROVED or bool(verdict.exploration)
     if is_plain or not in_share(f"{sample.seed}\x00{event.type}", propensity, event.id):
@@ -213,13 +214,13 @@ def sampled(sample: Sample, event: EventAt, verdict: Verdict, score: float | Non
 
 
 def is_rolled_out(rule: Rule, key: str | None) -> bool:
-    """Whether a rule takes effect for a key: a fixed share of keys, by a hash of name and key."""
+    """Return whether a rule takes effect for a key: a fixed share of keys, by a hash of name and key."""
     if rule.rollout >= 1.0:
         return True
     return in_share(rule.drawn_as or rule.id, rule.rollout, key) is not rule.is_drawn_out
 
 
 def _notice(event: EventAt, rule: Rule, hit: Hit) -> bytes:
-    """What a notice is made of; no field of the event but its id."""
+    """Encode the content of a notice; it has no field of the event but the id."""
     texts = {"event": f"{event.type}/{event.id}", "rule": rule.id, "reason": hit.text}
     return ("{" + ",".join(f'"{name}":{canonical_text(text)}' for name, text in texts.items()) + "}").encode()

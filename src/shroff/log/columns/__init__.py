@@ -1,1 +1,1 @@
-"""The log and files as columns."""
+"""The log and files read as columns."""

@@ -1,4 +1,4 @@
-"""Records of Avro as lines of JSON of their type, so that they are read as those are: as columns."""
+"""Converts Avro records to JSON lines of their type, which are then read as columns."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from shroff.events.mapping import Mapper
 from shroff.log.columns import record_kernel as kernel
 from shroff.log.columns.read_lines import SLACK, LineForm, joined_texts
 
-SYMBOL_BYTES_MAX = 200  # for which there is room in each line, however few bytes a message has
+SYMBOL_BYTES_MAX = 200  # of one symbol; each line has room for it, however short its message is
 SYMBOLS_BYTES_MAX = 65_536  # of all enums that are read
 _CENT_PLACES = 2
 _WORDS = frozenset({"int", "long"})
 _SIZES = {"boolean": 1, "float": 4, "double": 8, "bytes": kernel.BY_LENGTH, "string": kernel.BY_LENGTH}
 _DAY_MS = 86_400_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_BOUNDS = {  # of days and of times of a day, whose values validation makes even if nobody reads them
+_BOUNDS = {  # dates and times of day, which validation converts even if no field reads them
     "date": (1 - _EPOCH_DAY, date.max.toordinal() + 1 - _EPOCH_DAY),
     "time-millis": (0, _DAY_MS),
     "time-micros": (0, _DAY_MS * 1_000),
@@ -38,11 +38,11 @@ class RecordForm:
     type: EventType
     plan: Ints
     symbols: tuple[bytes, ...]
-    room: int  # bytes of a line at most, beside its names and texts
+    room: int  # largest size of a line in bytes, without its names and texts
 
 
 def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | None:
-    """The form of a schema's records; None where it has values that are not read so, or a field needs more of it."""
+    """Return the form of a schema's records; None if a value or field needs more than the kernel can do."""
     fields = dict[str, int]()
     for number, name in enumerate(field.sent for field in type_.fields):
         if not name:
@@ -73,9 +73,10 @@ def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | 
 def lines_of(
     messages: Sequence[bytes], head: int, forms: Sequence[RecordForm | None], form: LineForm
 ) -> tuple[Bytes, Ints]:
-    """The lines of messages, each by the form of its record behind so many bytes, and where each ends.
+    """Return the lines of messages, and the end of each.
 
-    There is a slack behind the last. Where there is no form, or the record is not so plain, the line is empty.
+    Each record starts `head` bytes into its message and is written by its form. The line is empty if there is no form
+    or the record is not simple enough. Slack bytes follow the last line.
     """
     numbers = {shape: at for at, shape in enumerate(dict.fromkeys(shape for shape in forms if shape is not None))}
     plans = [shape.plan.copy() for shape in numbers]
@@ -106,11 +107,11 @@ def lines_of(
 
 
 def _step(part: Avro, field: Field | None, symbols: int) -> list[int] | None:
-    """The row of a record's field, which is this one of ours or none; `symbols` is how many came before."""
+    """Return the plan row of a record's field; `field` is ours or None, `symbols` the number of symbols before it."""
     if part.kind == "null":
         return [kernel.UNREAD, 0, 0, -1, -1, 0, 0] if field is None else None
     if len(part.values) != 1 or (part.kind == "union" and len(part.parts) > 2):
-        return None  # of several nulls only one would be passed over
+        return None  # the kernel skips only one kind of null
     (branch,) = part.values
     branches = len(part.parts) if part.kind == "union" else 0
     null_at = next((at for at, branch in enumerate(part.parts) if branch.kind == "null"), -1) if branches else -1
@@ -122,7 +123,7 @@ def _step(part: Avro, field: Field | None, symbols: int) -> list[int] | None:
 
 
 def _unread(schema: Avro) -> tuple[int, int, int]:
-    """Kind of a value that nobody reads: whether it can be one is looked at, as validation does."""
+    """Return the kind of a value that no field reads; the kernel checks it as validation would."""
     if schema.logical in _BOUNDS:
         return kernel.BOUNDED, *_BOUNDS[schema.logical]
     if schema.kind == "enum":
@@ -131,7 +132,7 @@ def _unread(schema: Avro) -> tuple[int, int, int]:
 
 
 def _read(field: Field, schema: Avro, symbols: int) -> tuple[int, int, int] | None:
-    """Kind of a value whose text in JSON means the same; None of one that validation reads in a way of its own."""
+    """Return the kind of a value whose JSON text means the same; None if validation treats the value specially."""
     type_ = field.type
     stored = schema.logical or schema.kind
     if stored == "string":

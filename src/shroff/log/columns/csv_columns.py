@@ -1,4 +1,4 @@
-"""Lines of CSV as lines of JSON of their type, so that they are read as those are: as columns."""
+"""Converts CSV lines to JSON lines of their type, which are then read as columns."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _KINDS = {"integer": kernel.WHOLE, "boolean": kernel.TRUTH, "time": kernel.TIME}
 
 
 class CellForm:
-    """How the records of a CSV file are written as lines of JSON.
+    """How the records of a CSV file are written as JSON lines.
 
     Args:
-        fields: The name of the field that each column of the header is, empty of one that nobody reads, and its kind.
+        fields: For each column of the header the field's name (empty if it is not read), and its kind.
     """
 
     def __init__(self, separator: str, fields: Sequence[tuple[str, int]]) -> None:
@@ -31,9 +31,9 @@ class CellForm:
         self._extra_bytes = len(SLACK) + sum(map(len, names)) + kernel.MARKS * len(fields)
 
     def lines_of(self, raws: Sequence[bytes]) -> tuple[Texts, Sequence[int]] | None:
-        """The records of lines, and which of the lines they are; an empty one is for csv.reader to read.
+        """Return the records as JSON lines, and the indices of their lines; csv.reader must read those that are empty.
 
-        None where a record may be more than a line.
+        Return None if a record may span several lines.
         """
         ends = np.fromiter(map(len, raws), np.int64).cumsum()
         out = np.empty(int(ends[-1]) + len(raws) * self._extra_bytes, np.uint8)
@@ -60,7 +60,7 @@ class CellForm:
 
 
 def cell_form(lines: Lines, type_: EventType) -> CellForm | None:
-    """The form of a file's records; None where a field is not one of their cells as it stands there."""
+    """Return the form of a file's records; None if a field is not simply one of their cells."""
     kinds = dict[str, tuple[str, int]]()
     mapper = Mapper(type_, "csv")
     for field in type_.declared:
@@ -72,5 +72,5 @@ def cell_form(lines: Lines, type_: EventType) -> CellForm | None:
 
 
 def nothing_of(count: int) -> Texts:
-    """Of so many lines none, so that all are odd."""
+    """Return `count` empty lines, so that all are odd."""
     return np.frombuffer(SLACK, np.uint8), np.zeros(count, np.int64)

@@ -1,4 +1,4 @@
-"""Files of JSON lines and of CSV in runs of one event type; all other files line by line."""
+"""Reads files of JSON lines and CSV in runs of one event type; all other files line by line."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from shroff.log.columns.lines import RUN, EventRun, InRuns, LineForms, LineOrigi
 from shroff.log.columns.read_lines import SLACK, ReadLines, Texts
 from shroff.runtime.progress import Progress, batched
 
-RUN_BYTES = 32 << 20  # about the most bytes of a run, where lines are long
-COLUMNS_MIN = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
+RUN_BYTES = 32 << 20  # approximate size limit of a run with long lines
+COLUMNS_MIN = 1_024  # fewer lines are read one by one, so that a small file waits for no compiler
 _BLANK = b" \t\r\n"
 One = TypeVar("One")
 
 
 def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str | None = None) -> Iterator[Submission]:
-    """As `Intake.submissions`; lines of JSON or CSV come in runs, where they are of one type or name theirs."""
+    """Like `Intake.submissions`, but lines of JSON or CSV come in runs if they have one type or name their types."""
     given: deque[Line] = deque()
 
     def careful(line: Line) -> Submission:
@@ -50,12 +50,12 @@ def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str 
 
 
 def counted_in_runs(submissions: Iterable[Submission], progress: Progress | None) -> Iterator[Submission]:
-    """The same submissions; reports how many were used."""
+    """Yield the same submissions, reporting how many were used."""
     return InRuns(batched(in_runs(submissions).runs, progress))
 
 
 class _Runs:
-    """Reads lines in runs; where that fails, first what was read and then the error."""
+    """Reads lines in runs; if reading fails, yields the lines before, then raises the error."""
 
     def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission], header: str = "") -> None:
         self._source = source_name(source)
@@ -72,7 +72,7 @@ class _Runs:
         line: Callable[[int], Line],
         texts: Texts | None = None,
     ) -> Sequence[Submission]:
-        """The submissions of some lines; `first` is the number of the first, `line` gives one that is odd."""
+        """Return the submissions of lines; `first` is the number of the first, `line` returns an odd line."""
 
         def careful(at: int) -> Submission:
             return self._careful(line(at))
@@ -90,7 +90,7 @@ class _Runs:
 
 
 class _JsonRuns(_Runs):
-    """The lines of a file of JSON that are not blank."""
+    """Runs of a JSON file; blank lines are skipped."""
 
     def runs(self, physical: Iterator[bytes]) -> Iterator[Sequence[Submission]]:
         following = 1
@@ -112,7 +112,7 @@ class _JsonRuns(_Runs):
 
 
 class _NamedRuns(_JsonRuns):
-    """The same of lines that name their types: columns of each of these types."""
+    """Runs of a JSON file whose lines name their types: columns of each type."""
 
     def __init__(self, source: str, types: Sequence[EventType], careful: Callable[[Line], Submission]) -> None:
         super().__init__(source, types[0], careful)
@@ -126,7 +126,7 @@ class _NamedRuns(_JsonRuns):
         named = {head for head, _, _ in cut} & self._types.keys()
         if not named:
             return None
-        if not self._has_taken:  # so that the intake knows that this source has lines of a type
+        if not self._has_taken:  # tells the intake that this source has lines of a type
             self._has_taken = bool(careful(next(at for at, (head, _, _) in enumerate(cut) if head in named)).type)
 
         def read(head: bytes) -> ReadLines | None:
@@ -140,10 +140,10 @@ class _NamedRuns(_JsonRuns):
 
 
 class _CsvRuns(_Runs):
-    """The records of a file of CSV.
+    """Runs of a CSV file.
 
-    Where each line is a record they are read as columns. Where one has quotation marks that csv.reader has to look at,
-    or is no UTF-8, it reads all lines that were taken at once.
+    Lines that are one record each are read as columns. If a line has quotes that csv.reader must interpret, or is not
+    UTF-8, csv.reader reads all lines of the run.
     """
 
     def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission], lines: Lines) -> None:
@@ -176,7 +176,7 @@ class _CsvRuns(_Runs):
             raise failure
 
     def _of_lines(self, raws: Sequence[bytes], texts: Texts, rows: Sequence[int]) -> Sequence[Submission]:
-        """The submissions of lines, those of these rows being records and the others blank."""
+        """Return the submissions of lines; the given rows are records, the others are blank."""
         records = self._records
         first = records.number + 1
         begin = records.following
@@ -203,12 +203,12 @@ class _CsvRuns(_Runs):
 
 
 def _until_error(items: Iterable[One]) -> tuple[list[One], Exception | None]:
-    """All items; where one cannot be read, those before it, and the error."""
+    """Return all items, or those before an error, and the error."""
     found: list[One] = []
     try:
         for item in items:
-            found.append(item)  # noqa: PERF402 (what was read before an error is kept)
-    except Exception as error:  # noqa: BLE001 (it is raised, later)
+            found.append(item)  # noqa: PERF402 (items before an error are kept)
+    except Exception as error:  # noqa: BLE001 (raised later)
         return found, error
     return found, None
 

@@ -1,8 +1,7 @@
 """Files as columns: like `feature_events.file_batches`, but without an object per event.
 
-Rows come through validation for columns; which of them are taken and what their texts are
-numbered by is for compiled code. Beside one batch only the hashes of ids and the different
-values of the columns that features read are held.
+Validation runs by columns; compiled code decides which rows are accepted and numbers their texts. Besides one batch,
+only the hashes of ids and the distinct values of the columns that features read are held in memory.
 """
 
 from __future__ import annotations
@@ -49,19 +48,19 @@ from shroff.runtime.progress import ahead
 from shroff.runtime.values import FrozenStruct
 
 ROWS = 1 << 18  # of a batch
-BYTES = 1 << 25  # about what the rows of a batch may take
-EVENTS = 8_192  # that are there as Python objects at a time
+BYTES = 1 << 25  # approximate size of a batch
+EVENTS = 8_192  # of a batch that is read as Python objects
 
 
 class FilePart(FrozenStruct):
-    """A part of a file that is read at once.
+    """A part of a file that is read in one go.
 
     Args:
-        admitted: The events of each type. `rows` are their places among all that was read.
-        hashes: Of the ids of each type; None where they ascend beyond those before (see `Arrivals`).
-        size: How many lines that was.
-        place: Where the line of a place stands in the file.
-        left: What gave no event.
+        admitted: The valid events of each type. `rows` are their indices among all lines of the part.
+        hashes: Of the ids of each type; None if the ids ascend beyond those before (see `Arrivals`).
+        size: Number of lines.
+        place: Returns the location in the file of the line at an index.
+        left: Lines that yielded no event.
     """
 
     admitted: Mapping[str, Admitted]
@@ -82,20 +81,19 @@ def file_columns(
     *,
     format: str | None = None,
 ) -> Iterator[FeatureEvents]:
-    """Events of files in file order, with sequence numbers in that order; ids and numbers of one type.
+    """Yield the events of files in file order, with sequence numbers in that order; ids and numbers of one type.
 
-    A line that tells its type is of that one, all others are of `event`. An event whose id came before, or a unique
-    value of it, or that comes too late has no place, as a line that validation refuses; `left` is called with them.
-    With
-    `as_of_ms` those that happened later are left out.
+    A line that names its type is of that type, all others are of `event`. Lines that validation refuses, repeated ids
+    and unique values, and late events get no sequence number; they are counted in `left`. Events after `as_of_ms` are
+    left out.
 
-    Raises: UsageError where a file cannot be read or lacks a column.
+    Raises: UsageError if a file cannot be read or lacks a column.
     """
     left = LeftOut() if left is None else left
     kinds = {file_format(path, format) for path in files}
     may_mix = any(Dispatcher(definitions.events, kind).is_possible for kind in kinds)
     types = definitions.events.types if may_mix else [event]
-    # Which of two that share a value is taken, and in which order lines arrived, is for row validation.
+    # Shared unique values and the order of arrival are left to row validation.
     if definitions.events.has_arrivals or any(map(definitions.events.has_unique, types)):
         lines = ((path.name, read_lines(path, format, left.tell)) for path in files)
         batches = known_by(file_batches(lines, definitions, hasher, event, left), as_of_ms)
@@ -116,7 +114,7 @@ def _key() -> Key:
 
 
 class _Frames:
-    """Builds frames from the accepted parts of files, one after the other."""
+    """Builds frames from the parts of files, one after the other."""
 
     def __init__(self, definitions: Definitions, arrivals: Arrivals, left: LeftOut) -> None:
         self.arrivals = arrivals
@@ -127,7 +125,7 @@ class _Frames:
         self._before = 0
 
     def taken(self, part: FilePart, event: str, as_of_ms: int | None) -> FeatureEvents | None:
-        """The frames of a part; None where nothing of it is taken, or known by then."""
+        """Return the frames of a part; None if none of its events is accepted, or all are after `as_of_ms`."""
         from shroff.log.columns.ids import TAKEN
 
         for kind, gone in part.left:
@@ -163,7 +161,7 @@ class _Frames:
         return FeatureEvents(frames, len(kept), ids, places)
 
     def _fates(self, part: FilePart) -> tuple[Ints, Ints, Bytes]:
-        """Sequence numbers of a part's events, their times, and the result for each."""
+        """Return the indices of a part's events, their times, and the result for each."""
         types = self._definitions.events.types
         given = [(name, admitted_rows) for name, admitted_rows in part.admitted.items() if len(admitted_rows.rows)]
         at = [admitted_rows.rows for _, admitted_rows in given]
@@ -201,10 +199,10 @@ class _Frames:
 
 
 class Arrivals:
-    """Result for each event that arrives, by id and time, in order of arrival.
+    """Decides for each event, by id and time in order of arrival, whether it is new, a duplicate, or too late.
 
-    Ids that ascend, as those of a counter or a clock do, are all new: they wait as the columns that they are, and come
-    into the table of hashes when the first one does not ascend. A table costs ten times as much as comparing neighbors.
+    Ascending ids, such as those of a counter or a clock, are all new: they are kept as columns, and are added to the
+    hash table only when an id does not ascend. The table costs ten times as much as comparing neighbors.
     """
 
     def __init__(self, lateness_ms: int, key: Key) -> None:
@@ -214,22 +212,22 @@ class Arrivals:
         self._slots = np.zeros((0, 2), np.uint64)
         self._expected = 0
         self._keys: dict[str, Key] = {}
-        self._last: dict[str, bytes | None] = {}  # id of each type; None where they do not ascend
-        self._waiting: list[tuple[str, Any]] = []  # ids that were taken and are in no table
+        self._last: dict[str, bytes | None] = {}  # last id of each type; None if its ids do not ascend
+        self._waiting: list[tuple[str, Any]] = []  # accepted ids that are not in the table yet
 
     def expect(self, count: int) -> None:
-        """Have room for so many ids at once, where it is known that they come."""
+        """Reserve room for this many further ids."""
         self._expected += count
 
     def hashed(self, given: Mapping[str, Admitted], events: Events) -> dict[str, Hashes | None]:
-        """Hashes of the ids of events by type: for the thread that reads, as it has time left.
+        """Return the hashes of event ids by type; called by the reading thread, which has time to spare.
 
-        None instead of hashes where there is one type alone, and its ids ascend from the first one of all on.
+        None instead of hashes if there is only one type and all its ids so far ascend.
         """
         found: dict[str, Hashes | None] = {}
         for name, admitted_rows in given.items():
             ids = admitted_rows.columns[events.types[name].id_field]
-            self._key_of(name)  # now, as another thread may need it first
+            self._key_of(name)  # creates the key here, since another thread may need it first
             found[name] = None if self._ascend(name, ids) and len(given) == 1 else self.hashes(name, ids)
         return found
 
@@ -246,7 +244,7 @@ class Arrivals:
         return is_next
 
     def hashes(self, type_name: str, ids: Any) -> Hashes:
-        """Hashes of a type's ids: the same id of two types gives two."""
+        """Return the hashes of a type's ids; equal ids of two types have different hashes."""
         return _hashes(ids, self._key_of(type_name))
 
     def _key_of(self, type_name: str) -> Key:
@@ -256,7 +254,7 @@ class Arrivals:
         return self._keys[type_name]
 
     def take_ascending(self, type_name: str, ids: Any, times: Ints) -> Bytes:
-        """As `take`, for the events of a batch whose ids ascend, and no id of their type was hashed before."""
+        """Like `take`, for a batch whose ids ascend, while no id of its type was hashed before."""
         from shroff.log.columns.ids import TAKEN, take_times
 
         fates = np.empty(len(times), np.uint8)
@@ -266,8 +264,8 @@ class Arrivals:
         return fates
 
     def take(self, hashes: Hashes, times: Ints) -> Bytes:
-        """Result for the events of a batch: taken, duplicate or too late, as `columnar_ids` names it."""
-        # Loading kernels takes up to a second, in which the reading of the file goes on.
+        """Return for each event of a batch whether it is accepted, a duplicate or too late, as constants of `ids`."""
+        # Imported here: loading kernels takes up to a second, during which the file is being read.
         from shroff.log.columns.ids import COUNT, take_events
 
         wanted = max(int(self._state[COUNT]) + len(hashes), self._expected)
@@ -286,30 +284,31 @@ class Arrivals:
 
 
 class Coder:
-    """Numbers for the different texts of a column, over all batches."""
+    """Numbers the distinct texts of a column, over all batches."""
 
     def __init__(self, key: Key) -> None:
         self._key = key
         self._texts = TextCodes()
         self.dictionary = self._texts.dictionary
-        self._integers, self._count = np.zeros((0, 2), np.int64), 0  # each with its code and 1, 0 where a slot is free
+        self._integers, self._count = np.zeros((0, 2), np.int64), 0  # rows: integer, code + 1; 0 marks a free slot
 
     def code(self, texts: Any) -> Coded:
-        """The column (texts, or integers as digits) as dictionary indices; new texts are added."""
+        """Encode a column (texts, or integers as digits) by dictionary indices; new texts are added."""
         if pa.types.is_integer(texts.type) and texts.type != pa.uint64() and not texts.null_count:
             return Coded(self._code_integers(texts.cast(pa.int64()).to_numpy()), self.dictionary)
         if pa.types.is_string(texts.type) and not texts.null_count and 16 * len(self.dictionary.values) > len(texts):
-            return Coded(self._code_different(texts), self.dictionary)  # of many different ones, a third of the time
+            # A third of the time if there are many distinct texts.
+            return Coded(self._code_different(texts), self.dictionary)
         coded = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
         codes = np.append(self._code_different(coded.dictionary.cast(pa.string())), np.int32(-1))
         return Coded(codes[_found_at(coded.indices.cast(pa.int64()))], self.dictionary)
 
     def _code_different(self, values: Any) -> Ints32:
-        """The codes of texts, none of which is missing."""
+        """Return the codes of texts, none of which is missing."""
         return self._texts.of(_hashes(values, self._key), lambda rows: values.take(_places(rows)).to_pylist())
 
     def _code_integers(self, integers: Ints) -> Ints32:
-        """The codes of integers: those of their digits, which are written where one is new."""
+        """Return the codes of integers, which are those of their digits; only new integers are written as digits."""
         most = self._count + len(integers)
         if is_full(self._integers, most):
             used = self._integers[self._integers[:, 1] != 0]
@@ -326,7 +325,7 @@ class Coder:
         return codes - np.int32(1)
 
     def _looked_up(self, integers: Ints) -> tuple[Ints32, Ints]:
-        """What the table has of integers, and the slots of those that are new to it (see `code_integers`)."""
+        """Return the table's codes of integers, and the slots of integers that are new to it (see `code_integers`)."""
         from shroff.log.columns.ids import code_integers
 
         codes = np.empty(len(integers), np.int32)
@@ -336,7 +335,7 @@ class Coder:
 
 
 class FileColumns(LazyColumns):
-    """The taken events of a batch as the columns that a frame reads."""
+    """The accepted events of a batch as the columns that a frame reads."""
 
     def __init__(self, admitted: Admitted, rows: Ints, coders: dict[str, Coder], key: Key) -> None:
         super().__init__(admitted.columns.keys())
@@ -346,12 +345,12 @@ class FileColumns(LazyColumns):
         self._rows = None if len(rows) == len(admitted.rows) else rows
 
     def column(self, name: str) -> Column:
-        """A field that is no text."""
+        """Return a field that is not a text."""
         column: Column = self._admitted.columns[name]
         return column if self._rows is None else column.take(self._rows)
 
     def text(self, name: str) -> Any:
-        """A text field, as Arrow has it."""
+        """Return a text field as an Arrow array."""
         texts = self._admitted.columns[name]
         return texts if self._rows is None else texts.take(_places(self._rows))
 
@@ -372,7 +371,7 @@ def _read(
     format: str | None,
     left: LeftOut,
 ) -> Iterator[FilePart]:
-    """Validated parts of a file. `arrivals` gets the number of rows, if the file states it."""
+    """Yield the validated parts of a file. `arrivals` gets the number of rows if the file states it."""
     events = definitions.events
     settings = definitions.settings
     lines = read_lines(path, format, left.tell)
@@ -413,7 +412,7 @@ def _read(
 
 
 def _refused(found: Admitted, is_gone: Bools, type_: EventType, words: Callable[[int], str]) -> Admitted:
-    """Admitted rows without some, which are refused for these words about their time."""
+    """Move some admitted rows to the refused ones, with a reason that names their time."""
     if not is_gone.any():
         return found
     times = found.columns[type_.time_field].values
@@ -428,7 +427,7 @@ def _row_number(before: int, at: int) -> str:
 
 
 def _part(submissions: Sequence[Submission], definitions: Definitions, source: str, arrivals: Arrivals) -> FilePart:
-    """Submissions of a file as columns of each type."""
+    """Convert submissions of a file to columns of each type."""
     by_type: dict[str, dict[int, Event]] = {}
     left: list[tuple[str, Left]] = []
     for at, submission in enumerate(submissions):
@@ -447,16 +446,16 @@ def _rows_of_a_batch(metadata: Any) -> int:
     return max(EVENTS, min(ROWS, BYTES * rows // max(taken, 1)))
 
 
-# Both by buffers: `pa.array` and `to_numpy` load pandas where it is installed, which takes 0.3 s of a start.
+# Both use buffers: `pa.array` and `to_numpy` load pandas if it is installed, which takes 0.3 s of a start.
 
 
 def _places(rows: Ints) -> Any:
-    """Rows as Arrow takes them."""
+    """Convert rows to an Arrow array."""
     return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
 
 
 def _found_at(places: Any) -> Ints:
-    """Places of 64 bits as numpy takes them, -1 where one is missing."""
+    """Convert 64-bit indices to a numpy array, with -1 for null."""
     there, words = places.buffers()
     found = np.frombuffer(words or b"", np.int64)[places.offset :][: len(places)]
     if not places.null_count:
@@ -466,7 +465,7 @@ def _found_at(places: Any) -> Ints:
 
 
 def _hashes(texts: Any, key: Key) -> Hashes:
-    """The hashes of an array of texts, which are all there."""
+    """Return the hashes of an array of texts without nulls."""
     from shroff.log.columns.ids import hash_texts
 
     hashes = np.empty((len(texts), 2), np.uint64)
@@ -476,7 +475,7 @@ def _hashes(texts: Any, key: Key) -> Hashes:
 
 
 def _letters(texts: Any) -> tuple[Bytes, Ints, Ints]:
-    """The bytes of an array of texts, one at least, which are all there, and where each begins and ends."""
+    """Return the bytes of a non-empty array of texts without nulls, and the start and end of each text."""
     if pa.types.is_dictionary(texts.type):
         texts = texts.cast(texts.type.value_type)
     wide = pa.types.is_large_string(texts.type)

@@ -1,7 +1,7 @@
-"""JSON lines many at a time, as columns of each event type; a submission or an event is made where one is asked for.
+"""JSON lines in runs, as columns of each event type; submissions and events are created on demand.
 
-Compiled code reads the lines. Those that it calls odd go through validation one by one, which has the last word on
-them; so both ways give the same events, the same bodies and the same refusals.
+Compiled code reads the lines. Lines that it calls odd go through validation one by one, which has the last word on
+them, so both ways yield the same events, bodies and refusals.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from shroff.runtime.values import PlainMeta, replace
 from shroff.streams.log_columns import JoinedTexts, by_type
 from shroff.streams.merge import EARLIEST
 
-RUN = 4_096  # lines of a file that are read at once
-LIVE_MIN = 128  # the same of events that were sent together: fewer are decided about as quickly by themselves
-LIVE_TEXTS_BYTES_MAX = 32 << 20  # of the numbered texts of all types that one door of a service keeps
+RUN = 4_096  # lines of a file read at once
+LIVE_MIN = 128  # events sent together; fewer are decided about as fast one by one
+LIVE_TEXTS_BYTES_MAX = 32 << 20  # of the numbered texts of all types, for each reader in a service
 One = TypeVar("One")
 
 
 class InRuns(Iterator[One]):
-    """Submissions one after the other, or in the runs in which they were read."""
+    """An iterator over submissions that also offers them in the runs in which they were read."""
 
     def __init__(self, runs: Iterable[Sequence[One]]) -> None:
         self.runs = iter(runs)
@@ -49,12 +49,12 @@ class InRuns(Iterator[One]):
 
 
 def in_runs(items: Iterable[One], size: int = RUN) -> InRuns[One]:
-    """The same, in the runs in which they were read, else in runs of so many."""
+    """Return items in the runs in which they were read, or in lists of `size`."""
     return items if isinstance(items, InRuns) else InRuns(_lists(iter(items), size))
 
 
 def _lists(items: Iterator[One], size: int) -> Iterator[list[One]]:
-    """The items in lists; where reading fails, first what was read and then the error."""
+    """Yield items in lists; if reading fails, first the items before the error, then the error."""
     part: list[One] = []
     try:
         for item in items:
@@ -71,7 +71,7 @@ def _lists(items: Iterator[One], size: int) -> Iterator[list[One]]:
 
 
 class LineOrigin(NamedTuple):
-    """Where lines that follow each other stand: in which source, how many they are, and the place of each by number.
+    """Origin of consecutive lines: their source, their number, and a function from index to location.
 
     `header` is that of CSV, as `CsvHeader.text`.
     """
@@ -83,15 +83,15 @@ class LineOrigin(NamedTuple):
 
 
 class EventRun(Sequence[Submission], metaclass=PlainMeta):
-    """Lines that follow each other: events of some types, and `others` by their place among the lines.
+    """Consecutive lines: events of some types, and `others` by line index.
 
-    Columns, bodies and submissions are made when they are asked for, by one thread at a time.
+    Columns, bodies and submissions are created on demand, by one thread at a time.
 
     Args:
         reads: All lines as the form of each type read them; a line is odd for all types but its own.
-        careful: The submissions that validation made of lines which are odd for all types, by their place.
-        origins: Where the lines stand, all of them in their order.
-        apart: Events that are among the others, by their place; they are in `careful`.
+        careful: Results of validation for lines that are odd for all types, by line index.
+        origins: Origins of the lines, in order.
+        apart: Line indices of events that count among `others`; they are in `careful`.
     """
 
     def __init__(
@@ -108,7 +108,8 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         self._reads = {read.form.type.name: read for read in reads}
         self._odd = dict[str, dict[int, Event]]()
         self.others = dict(careful)
-        read_by = np.array([read.is_odd for read in reads]).argmin(axis=0)  # which one of the reads each line is of
+        # For each line, the index of its type's read.
+        read_by = np.array([read.is_odd for read in reads]).argmin(axis=0)
         for number, name in enumerate(self._reads):
             self._odd[name] = {
                 at: submission.event
@@ -121,7 +122,7 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         self._at = np.delete(np.arange(len(read_by)), list(self.others))
         self._rows = {name: np.flatnonzero(read_by[self._at] == number) for number, name in enumerate(self._reads)}
         self._read_by = read_by[self._at]
-        self.types = list(map(list(self._reads).__getitem__, self._read_by.tolist()))  # names of those of the events
+        self.types = list(map(list(self._reads).__getitem__, self._read_by.tolist()))  # type of each event
         self.at: Sequence[int] = self._at.tolist() if self.others else range(len(self))
         self._events: list[Event] | None = None
         self._asked = 0
@@ -135,20 +136,20 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
 
     @cached_property
     def ids(self) -> list[str]:
-        """Those of the events."""
+        """Ids of the events."""
         fields = [read.form.type.id_field for read in self.reads]
         found: list[str] = _values_by_row(fields, self.columns.values(), self._rows.values()).tolist()
         return found
 
     @cached_property
     def times(self) -> Ints:
-        """Those of the events."""
+        """Times of the events."""
         fields = [read.form.type.time_field for read in self.reads]
         return _values_by_row(fields, self.columns.values(), self._rows.values())
 
     @cached_property
     def bodies(self) -> JoinedTexts:
-        """Those of the events."""
+        """Canonical bodies of the events."""
         found = [
             read.bodies().but({at: self.careful[at].body or read.form.codec.encode(odd[at]) for at in odd})
             for read, odd in zip(self.reads, self._odd.values(), strict=True)
@@ -193,7 +194,7 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
             begin += size
 
     def _made(self, lines: Sequence[int], events: Sequence[Event], bodies: Iterable[bytes]) -> Iterator[Submission]:
-        """The submissions of some lines, in order, whose events these are."""
+        """Return the submissions of some lines, in order, from their events and bodies."""
         none = repeat(None)
         names = map(attrgetter("type"), events)
         raws = map(self.reads[0].lines.__getitem__, lines)
@@ -208,7 +209,7 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
 
     @property
     def sources(self) -> Iterator[tuple[int, str]]:
-        """The first row of the events that each source has, in order, and the source."""
+        """The first event row of each source, and the source, in order."""
         row = 0
         for origin, _, mine in _by_origin(self.origins, self.at):
             yield row, origin.source
@@ -216,13 +217,13 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
 
     @property
     def events(self) -> Sequence[Event]:
-        """All events."""
+        """All events, created on first use."""
         if self._events is None:
             self._events = self.events_at(range(len(self.ids)))
         return self._events
 
     def events_at(self, rows: Sequence[int]) -> list[Event]:
-        """The events of these rows; for none of them no column is made."""
+        """Return the events of these rows; creates no columns if there are none."""
         if not rows:
             return []
         found = dict[int, Event]()
@@ -241,14 +242,14 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         return list(map(found.__getitem__, rows))
 
     def _some(self, rows: Sequence[int]) -> dict[int, Submission]:
-        """The submissions of some events, by their places."""
+        """Return the submissions of some events, by line index."""
         lines = [self.at[row] for row in rows]
         events = self.events_at(rows)
         made = self._made(lines, events, (self._reads[event.type].form.codec.encode(event) for event in events))
         return dict(zip(lines, made, strict=True))
 
     def with_apart(self, rows: Sequence[int]) -> EventRun:
-        """The run with some of its events, by their rows, among the others."""
+        """Return the run with some of its events, by row, moved to `others`."""
         others = self.others | self._some(rows)
         found = EventRun(self.reads, {**self.careful, **others}, self.origins, others.keys())
         found.columns = {
@@ -258,7 +259,7 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         return found
 
     def inserted(self, before: Sequence[int], labels: Sequence[Submission]) -> EventRun:
-        """The run with labels, each before one of these lines, which are in order."""
+        """Return the run with labels inserted, each before one of these lines, which are in order."""
         moved = {at: at + bisect_right(before, at) for at in (*self.careful, *self.apart)}
         careful = {moved[at]: submission for at, submission in self.careful.items()}
         origins = list[LineOrigin]()
@@ -275,7 +276,7 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         return found
 
     def converted(self, conversion: Conversion) -> EventRun:
-        """The run with the amounts of its events converted."""
+        """Return the run with the amounts of its events converted."""
         if not any(map(conversion.fields, self._reads)):
             return self
         careful = dict(self.careful)
@@ -287,7 +288,7 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         return found
 
     def event(self, row: int) -> Event:
-        """One of the events; few are made one by one."""
+        """Return one event; creates all of them once many were requested."""
         self._asked += 1
         if self._events is not None or self._asked > len(self.ids) // 8:
             return self.events[row]
@@ -295,7 +296,7 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
 
 
 def _values_by_row(fields: Iterable[str], columns: Iterable[LineColumns], rows: Iterable[Ints]) -> Array:
-    """A field of each type as one column of the events of all types, which have these rows."""
+    """Merge a field of each type into one column of the events of all types, given the rows of each."""
     together = np.concatenate([column.plain(field).values for field, column in zip(fields, columns, strict=True)])
     found = np.empty_like(together)
     found[np.concatenate([*rows])] = together
@@ -303,7 +304,7 @@ def _values_by_row(fields: Iterable[str], columns: Iterable[LineColumns], rows: 
 
 
 def _by_origin(origins: Sequence[LineOrigin], lines: Sequence[int]) -> Iterator[tuple[LineOrigin, int, Sequence[int]]]:
-    """Each origin of some lines, which are in order: where its lines begin, and which of these are of it."""
+    """Yield each origin of some ordered lines, the index of its first line, and which of the lines belong to it."""
     begin = at = 0
     for origin in origins:
         end = bisect_left(lines, begin + origin.size, at)
@@ -314,7 +315,7 @@ def _by_origin(origins: Sequence[LineOrigin], lines: Sequence[int]) -> Iterator[
 
 
 def dated_events(run: EventRun) -> tuple[Ints, Ints]:
-    """The lines of all events, those of other types too, and their times."""
+    """Return the line indices of all events, including those in `others`, and their times."""
     others = [(at, other.event.time_ms) for at, other in sorted(run.others.items()) if other.event is not None]
     lines, times = np.array(others, np.int64).reshape(-1, 2).T
     lines = np.append(run.at, lines)
@@ -332,10 +333,10 @@ def odd_rows(
     *,
     keeps_late: bool,
 ) -> list[int] | None:
-    """The rows that a log does not take behind this watermark; None where only taking them one by one tells.
+    """Return the rows that a log would not append after this watermark; None if only taking them one by one tells.
 
     Args:
-        known: The types and ids that the log has.
+        known: Types and ids that the log has.
     """
     before_ms = EARLIEST if watermark_ms is None else watermark_ms
     lines, times = dated_events(run)
@@ -359,13 +360,13 @@ def odd_rows(
     fits &= newest - times <= lateness_ms
     lost = {in_order[number] for number in first if not fits[number]}
     if any(in_order[number] in lost and (keeps_late or fits[number]) for number in again):
-        return None  # it may be taken in place of the first; whether that is kept depends on its source
+        return None  # the repeat may be taken instead of the first one, depending on the source
     odd = lines[~(is_new & fits)].tolist()
     return [bisect_left(run.at, line) for line in odd if line not in run.others]
 
 
 def sent_of(submissions: Sequence[Submission]) -> Iterator[tuple[str, int | None]]:
-    """Of each submission its source and the time of its event, None without one; of a run no event is made."""
+    """Yield the source and event time (or None) of each submission, without creating events of a run."""
     if not isinstance(submissions, EventRun):
         return (
             (submission.source, None if submission.sent is None else submission.sent.time_ms)
@@ -380,7 +381,7 @@ def sent_of(submissions: Sequence[Submission]) -> Iterator[tuple[str, int | None
 
 
 def together(parts: Iterable[Sequence[Submission]]) -> Sequence[Submission]:
-    """Submissions one part behind the other; a run, where all parts are runs that were read by the same forms."""
+    """Concatenate submissions; the result is a run if all parts are runs that were read by the same forms."""
     found = [part for part in parts if len(part)]
     runs = [part for part in found if isinstance(part, EventRun)]
     forms = [[read.form for read in run.reads] for run in runs]
@@ -403,7 +404,7 @@ def _joined(runs: Sequence[EventRun]) -> EventRun:
 
 
 def run_of(reads: Sequence[ReadLines], careful: Callable[[int], Submission], origins: Sequence[LineOrigin]) -> EventRun:
-    """The run of lines that were read, with the submissions of those that are odd for all types."""
+    """Return the run of lines that were read, with submissions for lines that are odd for all types."""
     odd = set(reads[0].odd).intersection(*(read.odd for read in reads[1:]))
     return EventRun(reads, {at: careful(at) for at in sorted(odd)}, origins)
 
@@ -413,7 +414,7 @@ def _behind(place: Callable[[int], str], skipped: int, number: int) -> str:
 
 
 class LineForms:
-    """Reads runs of lines, of each type by a form that is made for the first: compiled code may have to be made."""
+    """Reads runs of lines, each type by a form that is created on first use, which may compile code."""
 
     def __init__(self, texts_bytes_max: int | None = None) -> None:
         self._forms = dict[str, LineForm]()
@@ -429,13 +430,13 @@ class LineForms:
         records: Sequence[RecordForm | None] | None = None,
         texts: Texts | None = None,
     ) -> EventRun | None:
-        """The run of these lines, whose type has a short way; None where they are no text.
+        """Return the run of these lines, whose type has a fast reader; None if they are not UTF-8.
 
         Args:
-            careful: Gives the submission of an odd line by its number; it is asked for all of them, in their order.
-            latest_ms: Lines of events that happened later are odd.
-            records: Of messages in Avro, the form of each; one without is odd.
-            texts: The lines in JSON, where they are something else; an empty one is odd.
+            careful: Returns the submission of an odd line by index; called for all odd lines, in order.
+            latest_ms: Lines with later events are odd.
+            records: For Avro messages, the form of each; a message without a form is odd.
+            texts: The lines as JSON, if they are something else; an empty one is odd.
         """
         read = self.read(type_, raws, latest_ms, records, texts)
         return None if read is None else run_of([read], careful, origins)
@@ -448,7 +449,7 @@ class LineForms:
         records: Sequence[RecordForm | None] | None = None,
         texts: Texts | None = None,
     ) -> ReadLines | None:
-        """As `run`, without care for odd lines."""
+        """Like `run`, but without submissions of odd lines."""
         form = self._forms.get(type_.name) or self._forms.setdefault(type_.name, LineForm(type_, self._room))
         texts = texts if records is None else lines_of(raws, FRAME_BYTES, records, form)
         try:
@@ -458,19 +459,19 @@ class LineForms:
 
 
 class LiveForms(LineForms):
-    """The same for events that were sent: they wait for no compiler. A failure is reported once, and not tried again.
+    """Forms for events sent to a service, which never wait for a compiler. After a failure they stay off.
 
     Args:
-        events: Their types; with a unique field among them a run is taken one by one, and would gain nothing.
+        events: Their types. With a unique field among them events are taken one by one, so runs are not used.
     """
 
     def __init__(self, events: Events, tell: Callable[[str], None]) -> None:
         super().__init__(LIVE_TEXTS_BYTES_MAX)
         self._tell, self._is_off = tell, any(map(events.has_unique, events.types))
-        self._at_hand = dict[bool, bool]()  # for lines of JSON, and for records of Avro
+        self._at_hand = dict[bool, bool]()  # whether kernels are compiled, for JSON lines and for Avro records
 
     def take(self, count: int, *, are_records: bool = False) -> bool:
-        """Whether so many lines, or so many records of Avro, are read as a run."""
+        """Return whether this many lines, or Avro records, are read as a run."""
         if self._is_off or count < LIVE_MIN:
             return False
         if not self._at_hand.get(are_records):
@@ -489,7 +490,7 @@ class LiveForms(LineForms):
             return super().read(type_, raws, latest_ms, records, texts)
         except (OSError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001 (whatever it is: the lines are read one by one)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the lines are read one by one)
             self._is_off = True
             self._tell(failure("events that are sent together are read one by one from now on", error))
             return None

@@ -1,4 +1,4 @@
-"""JSON lines of one event type as typed columns: what compiled code reads of them, and which it leaves to others."""
+"""JSON lines of one event type as typed columns, read by compiled code, and the odd lines that it leaves to others."""
 
 from __future__ import annotations
 
@@ -46,36 +46,36 @@ _CODE_NUMBERS = {
     code: sum((ord(letter) - ord("A")) * LETTERS**place for place, letter in enumerate(reversed(code)))
     for code in CODES
 }
-_CODE_UNITS = np.zeros(LETTERS**CODE_LENGTH, np.int64)  # the least amount of each as it is kept; 0: no currency
+_CODE_UNITS = np.zeros(LETTERS**CODE_LENGTH, np.int64)  # smallest stored amount of each currency; 0: no currency
 _CODE_UNITS[list(_CODE_NUMBERS.values())] = [10 ** (ORIGINAL_PLACES - places_of(code)) for code in _CODE_NUMBERS]
 _MS_PLACES = 3  # of seconds
-_FEW_TEXTS = 512  # that are read without a copy of all lines
-SLACK = bytes(32)  # texts are copied by whole vectors
+_FEW_TEXTS = 512  # up to this many texts are decoded without a copy of all lines
+SLACK = bytes(32)  # texts are copied by whole vectors, beyond their end
 
 
 Texts = tuple[Bytes, Ints]
 
 
 class TextRoom:
-    """Memory for the numbered texts of some types: of each field so much, or all together, whose fields share it."""
+    """Memory limit for the numbered texts: a fixed one for each field, or one that all fields of all types share."""
 
     def __init__(self, bytes_max: int | None = None) -> None:
         self._bytes_max, self.fields = bytes_max, dict[str, int]()  # of texts, of each type
 
     @property
     def of_field(self) -> int:
-        """The bytes that a field has; above them, its numbers start again."""
+        """Bytes for one field; beyond them its numbering starts again."""
         if self._bytes_max is None:
             return TEXTS_BYTES_MAX
         return min(TEXTS_BYTES_MAX, self._bytes_max // max(sum(tuple(self.fields.values())), 1))
 
 
 class LineForm:
-    """The lines of a type as compiled code reads them: what comes in, whose fields all are of types that JSON has.
+    """How compiled code reads the lines of a type, whose fields all have types that JSON has.
 
     Args:
-        room: None for bodies as a log has them, in the form that today's type or an earlier one gave them; the numbers
-            of their texts never start again.
+        room: None for stored bodies, in the form of today's type or an earlier one; the numbering of their texts never
+            starts again.
     """
 
     def __init__(self, type_: EventType, room: TextRoom | None) -> None:
@@ -98,18 +98,18 @@ class LineForm:
             at += len(field.type.choices)
         self.order = np.array(by_canonical_key(type_), np.int64)
         order = self.order if room is None else np.arange(len(self.order))
-        self.follows = np.zeros(len(order) + 1, np.int64)  # the field behind each, and the first
+        self.follows = np.zeros(len(order) + 1, np.int64)  # the field expected after each, and the first one
         self.follows[np.append(-1, order)] = np.append(order, 0)
         self._texts: dict[int, TextCodes] = {}
         self._is_coded = [declared.type.is_text and declared.name != type_.id_field for declared in type_.fields]
         self._room = room
         if room is not None:
             room.fields[type_.name] = sum(self._is_coded)
-        numbers = sum(kind not in _TEXTS for kind in self.kinds) + len(self.converted)  # with the texts of rates
+        numbers = sum(kind not in _TEXTS for kind in self.kinds) + len(self.converted)  # rates are texts of their own
         self.extra_bytes = len(self.names[0]) + kernel.NUMBER_BYTES * numbers
 
     def texts(self, number: int) -> TextCodes | None:
-        """The numbers of the texts of a field; None where it has no texts, or one for each event."""
+        """Return the numbered texts of a field; None for other fields, and for ids."""
         if not self._is_coded[number]:
             return None
         found = self._texts.get(number)
@@ -120,11 +120,11 @@ class LineForm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadLines:
-    """Lines as they were read by the form of their type.
+    """Lines as the form of their type read them.
 
     Attributes:
-        ends: Where each ends in `data`, which has a slack behind the last.
-        firsts: A row for each field, as `values`, `lasts` and `states`: see `line_kernel.scan_lines`.
+        ends: End of each line in `data`; slack bytes follow the last.
+        firsts: A row for each field, like `values`, `lasts` and `states`: see `line_kernel.scan_lines`.
         is_odd: Which lines were not read.
     """
 
@@ -142,12 +142,12 @@ class ReadLines:
     def of(
         cls, lines: Sequence[bytes], form: LineForm, latest_ms: int | None = None, texts: Texts | None = None
     ) -> ReadLines:
-        """Read lines; those of events after `latest_ms` are odd.
+        """Read lines; those with events after `latest_ms` are odd.
 
         Args:
-            texts: Them in JSON, one behind the other with a slack, and where each ends, if they are something else.
+            texts: The lines as JSON, if they are something else: one text with slack, and the end of each line.
 
-        Raises: UnicodeDecodeError where they are no text.
+        Raises: UnicodeDecodeError if they are not UTF-8.
         """
         if texts is None:
             texts = np.frombuffer(b"".join(lines) + SLACK, np.uint8), np.fromiter(map(len, lines), np.int64).cumsum()
@@ -156,7 +156,7 @@ class ReadLines:
         read = cls.scanned(lines, form, data, np.append(0, ends[:-1]), ends)
         if latest_ms is not None:
             read.is_odd[:] |= read.values[form.type.at(form.type.time_field)] > latest_ms
-        for field in form.converted:  # amounts without a currency, or with more places than that has, are odd
+        for field in form.converted:  # amounts without a currency, or with more decimals than it has, are odd
             units = _CODE_UNITS[read.codes(field.currency)]
             is_sent = read.states[field.original] == THERE
             read.is_odd[:] |= is_sent & ((units == 0) | (read.values[field.original] % np.maximum(units, 1) != 0))
@@ -165,7 +165,7 @@ class ReadLines:
 
     @classmethod
     def scanned(cls, lines: Sequence[bytes], form: LineForm, data: Bytes, begins: Ints, ends: Ints) -> ReadLines:
-        """Read lines that stand in an array, with a zero or the end of a line behind the last."""
+        """Read lines of an array; a zero or a line end must follow the last."""
         shape = len(form.plan), len(lines)
         firsts, lasts, values = (np.zeros(shape, np.int64) for _ in range(3))
         states = np.zeros(shape, np.uint8)
@@ -176,7 +176,7 @@ class ReadLines:
         return cls(lines, form, data, ends, firsts, lasts, values, states, odd)
 
     def codes(self, number: int) -> Ints:
-        """The letters of a currency in each line as one number; 0, which is no currency, where they are not three."""
+        """Return the currency code in each line as a number; 0, which is no currency, if it is not three letters."""
         firsts = self.firsts[number]
         is_code = self.states[number] == THERE
         is_code &= self.lasts[number] - firsts == CODE_LENGTH
@@ -188,7 +188,7 @@ class ReadLines:
         return np.where(is_code, found, 0)
 
     def converted(self, conversion: Conversion) -> ReadLines:
-        """The same lines with their amounts converted, missing where no rate is valid."""
+        """Return the lines with their amounts converted; missing if no rate is valid."""
         firsts, lasts, values = (each.copy() for each in (self.firsts, self.lasts, self.values))
         states = self.states.copy()
         times = values[self.form.type.at(self.form.type.time_field)]
@@ -219,7 +219,7 @@ class ReadLines:
 
     @classmethod
     def joined(cls, reads: Sequence[ReadLines]) -> ReadLines:
-        """Lines that were read by one form, one behind the other."""
+        """Concatenate lines that were read by one form."""
         begins = np.cumsum([0, *(read.ends[-1] for read in reads)])[:-1]
         moved = list(zip(begins, reads, strict=True))
         data = [read.data[: read.ends[-1]] for read in reads]
@@ -236,7 +236,7 @@ class ReadLines:
         )
 
     def part(self, first: int, stop: int) -> ReadLines:
-        """Some of the lines, one at least."""
+        """Return lines [first, stop), at least one."""
         begin = int(self.ends[first - 1]) if first else 0
         end = int(self.ends[stop - 1])
         return ReadLines(
@@ -252,7 +252,7 @@ class ReadLines:
         )
 
     def inserted(self, before: Sequence[int]) -> ReadLines:
-        """The lines with empty ones, which are odd, each before one of these."""
+        """Return the lines with empty ones, which are odd, inserted before these."""
         lines = list(self.lines)
         at = np.array(before, np.int64)
         for line in reversed(before):
@@ -265,12 +265,12 @@ class ReadLines:
 
     @property
     def odd(self) -> list[int]:
-        """Lines that were not read."""
+        """Indices of lines that were not read."""
         found: list[int] = self.is_odd.nonzero()[0].tolist()
         return found
 
     def bodies(self) -> JoinedTexts:
-        """The canonical bodies of the lines; empty where one is odd."""
+        """Return the canonical bodies of the lines; empty for odd lines."""
         form = self.form
         ends = np.empty(len(self.lines), np.int64)
         out = np.empty(len(self.data) + len(self.lines) * form.extra_bytes, np.uint8)
@@ -279,7 +279,7 @@ class ReadLines:
         return JoinedTexts(out[:size].copy(), ends)
 
     def coded(self, number: int, others: Mapping[int, Any], rows: Ints | slice) -> Coded | None:
-        """The values of a field of texts in these lines, but for `others`; None for another field, and for ids."""
+        """Return a text field as codes, with the values of `others` by row; None for other fields and ids."""
         texts = self.form.texts(number)
         if texts is None:
             return None
@@ -294,7 +294,7 @@ class ReadLines:
         return Coded(codes, texts.dictionary)
 
     def column(self, number: int, others: Mapping[int, Any], rows: Ints | slice) -> Column:
-        """The values of a field in these lines, but for `others`, which are by their place among them."""
+        """Return a field of these lines as values, with the values of `others` by row."""
         values, valid = self._values_of(number, rows)
         for row, value in others.items():
             valid[row] = value is not None
@@ -326,13 +326,13 @@ class ReadLines:
 
 
 class LineColumns(LazyColumns):
-    """The fields of the events of lines; texts as numbers, but for ids.
+    """The fields of the events of lines; texts as codes, except ids.
 
-    It knows nothing of a run that has it: of a cycle the two would stay until the collector comes, which is seldom.
+    It holds no reference to its run: in a cycle both would stay until the next garbage collection, which is rare.
 
     Args:
-        careful: The events of odd lines, by their place.
-        at: Where among the lines the events stand; None for all of them.
+        careful: The events of odd lines, by line index.
+        at: Line indices of the events; None for all lines.
     """
 
     def __init__(self, read: ReadLines, careful: Mapping[int, Event], at: Ints | None = None) -> None:
@@ -343,7 +343,7 @@ class LineColumns(LazyColumns):
         self._rows = at
 
     def plain(self, name: str, rows: Ints | None = None) -> Column:
-        """A field as its values, of all events or of these rows."""
+        """Return the values of a field, of all events or of these rows."""
         if rows is None:
             found = self[name]
         elif name in self._made:
@@ -353,7 +353,7 @@ class LineColumns(LazyColumns):
         return found.column() if isinstance(found, Coded) else found
 
     def but(self, rows: Ints) -> LineColumns:
-        """The columns without some events; what was made of them is not made again."""
+        """Return the columns without some events; cached columns are kept."""
         at = np.arange(len(self._read.lines)) if self._rows is None else self._rows
         kept = np.delete(np.arange(len(at)), rows)
         found = LineColumns(self._read, self._careful, at[kept])
@@ -364,7 +364,7 @@ class LineColumns(LazyColumns):
         return self._of(name, self._rows)
 
     def _of(self, name: str, lines: Ints | None) -> Column | Coded:
-        """A field of the events of these lines, which are in their order; None for all."""
+        """Return a field of the events of these lines, which are in order; None for all."""
         number = self._type.at(name)
         careful = self._careful
         if lines is not None and careful:
@@ -375,7 +375,7 @@ class LineColumns(LazyColumns):
 
 
 def kernels(*, are_records: bool = True) -> Sequence[Native]:
-    """What compiled code reads lines and makes columns of them; and, of messages in Avro, lines of these."""
+    """Return the kernels that read lines into columns; with `are_records` also the one that converts Avro records."""
     from shroff.log.columns.ids import code_texts, hash_texts
     from shroff.log.columns.record_kernel import write_records
 
@@ -383,7 +383,7 @@ def kernels(*, are_records: bool = True) -> Sequence[Native]:
 
 
 def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:
-    """The row of a field in a plan; `choice` is the number of its first choice among those of all fields."""
+    """Return a field's row of a plan; `choice` is the index of its first choice among those of all fields."""
     type_ = field.type
     bounds = field.shape.bounds
     kind = _KINDS[type_.kind]
@@ -397,14 +397,14 @@ def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:
 
 
 def _stored(field: Field, *, lacks: bool) -> list[int]:
-    """The row of a field of bodies in a log, whose bounds and choices may have been others."""
+    """Return the plan row of a field of stored bodies, whose bounds and choices may have been different."""
     kind = kernel.TEXT if field.type.is_text else _KINDS[field.type.kind]
     size = _LARGEST if kind == kernel.TEXT else _MS_PLACES if kind == kernel.DURATION else field.type.places
     return [kind, size, kernel.MAY_LACK if lacks else 0, -_LARGEST, _LARGEST]
 
 
 def _coded(texts: TextCodes, data: Bytes, firsts: Ints, lasts: Ints) -> Ints32:
-    """The numbers of texts that stand in an array."""
+    """Return the codes of texts in an array."""
     from shroff.log.columns.ids import hash_texts
 
     hashes = np.empty((len(firsts), 2), np.uint64)
@@ -418,7 +418,7 @@ def _coded(texts: TextCodes, data: Bytes, firsts: Ints, lasts: Ints) -> Ints32:
 
 
 def joined_texts(texts: Sequence[bytes]) -> tuple[Bytes, Ints]:
-    """Texts one behind the other, and where each begins."""
+    """Concatenate texts, and return the start of each."""
     data = np.frombuffer(b"".join(texts) + SLACK, np.uint8)
     return data, np.cumsum([0, *map(len, texts)], dtype=np.int64)
 

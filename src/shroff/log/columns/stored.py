@@ -1,8 +1,7 @@
 """The log as columns: like `feature_events.log_batches`, but without an object per event.
 
-Lines of many records come from the log as one text, and compiled code finds the values in it. What
-it is not sure of goes through the codec of the type, which has the last word on every body: so both
-ways give the same values, and the same errors.
+The log returns the lines of many records as one text, and compiled code finds the values in it. Bodies that it is not
+sure of go through the codec of the type, which has the last word, so both ways yield the same values and errors.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ LINE_END = 10
 
 
 class LogPiece(FrozenStruct):
-    """Records that follow each other, (after, after + size], as frames by type; others have no frame.
+    """Consecutive records, (after, after + size], as frames by type; others have no frame.
 
     Args:
-        labels: The labels among them, whatever frames there are, with their rows.
+        labels: All labels among them, with their rows.
     """
 
     after: int
@@ -59,13 +58,13 @@ def log_columns(
     is_apart: bool = False,
     reader: LineReader | None = None,
 ) -> Iterator[LogPiece]:
-    """The events and labels of a log in (after, upto], in its order; the next piece is read while one is used.
+    """Yield the events and labels of a log in (after, upto], in order; reads ahead by one piece.
 
-    A piece has `LINES` places at most. The texts of a column have the same numbers in all pieces, for which all of
-    them are held; with `is_apart` each piece has its own, with a `reader` it goes on with the numbers of that one.
+    A piece has at most `LINES` records. Texts of a column have the same codes in all pieces, so all texts are held in
+    memory; with `is_apart` each piece has its own codes, with a `reader` they continue those of the reader.
 
-    Raises: DefinitionError or StateError where a body cannot be read, as `Records.decode`.
-    Cost: 0.5 µs an event, and 0.1 to 0.2 for each field that is read of it.
+    Raises: DefinitionError or StateError if a body cannot be read, as `Records.decode`.
+    Cost: 0.5 µs an event, and 0.1 to 0.2 µs for each field that is read of it.
     """
     reader = LineReader(definitions) if reader is None else reader
     with closing(ahead(log.lines(after, upto, LINES))) as stretches:
@@ -77,9 +76,9 @@ def log_columns(
 
 
 def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tuple[Ints, Ints8]:
-    """Sequence numbers of the decisions in (after, upto], and the index of each outcome in `OUTCOMES`.
+    """Return the sequence numbers of the decisions in (after, upto], and the index of each outcome in `OUTCOMES`.
 
-    Raises: StorageError where one is none of them.
+    Raises: StorageError if an outcome is unknown.
     """
     letters = np.array([ord(outcome[0]) for outcome in OUTCOMES], np.uint8)
     places = [np.zeros(0, np.int64)]
@@ -99,7 +98,7 @@ def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tupl
 
 
 def _check_letters(lines: bytes, seqs: Ints) -> None:
-    """Raises: StorageError where text is none."""
+    """Raise StorageError if the lines are not UTF-8."""
     try:
         lines.decode()
     except UnicodeDecodeError as error:
@@ -108,19 +107,19 @@ def _check_letters(lines: bytes, seqs: Ints) -> None:
 
 
 def ids_of(frame: Frame) -> Any:
-    """The ids of the events of a piece, as Arrow has texts."""
+    """Return the ids of the events of a piece as an Arrow array."""
     assert isinstance(frame, ColumnFrame)
     assert isinstance(frame.columns, LineColumns)
     return pa.array(frame.columns.plain(frame.type.id_field).values, pa.string())
 
 
 class LineReader:
-    """Turns lines into pieces; the numbers of texts stay the same over all of them.
+    """Turns lines into pieces, with the same codes of texts in all of them.
 
     Args:
-        reads_labels: Whether labels are read; else pieces have none.
+        reads_labels: Whether to read labels.
 
-    Raises: DefinitionError or StateError where a body cannot be read, as `Records.decode`.
+    Raises: DefinitionError or StateError if a body cannot be read, as `Records.decode`.
     """
 
     def __init__(self, definitions: Definitions, *, reads_labels: bool = True) -> None:
@@ -157,7 +156,7 @@ class LineReader:
         return LogPiece(after, size, frames, labels)
 
     def piece_of(self, records: Sequence[Record]) -> LogPiece:
-        """Records from anywhere in the log, as if they followed each other."""
+        """Read records from anywhere in the log as if they were consecutive."""
         lines = [
             b"%s%d%s %s\n" % (record.kind[:1].encode(), record.decided, record.type.encode(), record.body)
             for record in records
@@ -180,7 +179,7 @@ class LineReader:
         for row, begin, end in zip(rows.tolist(), bodies[rows].tolist(), ends[rows].tolist(), strict=True):
             record = Record(int(seqs[row]), "label", "label", "", 0, lines[begin:end], decided=False)
             label = self._records.decode(record)
-            if isinstance(label, LabelEvent):  # None where the labelled type is no longer declared
+            if isinstance(label, LabelEvent):  # None if the type of its event is no longer declared
                 found.append((row, label))
         return tuple(found)
 
@@ -190,5 +189,5 @@ class LineReader:
         return found
 
     def coder(self, type_: EventType, name: str) -> Coder:
-        """Numbers for the texts of a field in columns from elsewhere."""
+        """Return the numbering of a field's texts, for columns from elsewhere."""
         return self._coders.setdefault((type_.name, name), Coder(KEY))

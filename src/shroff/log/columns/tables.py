@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-# Of whole numbers and times in columns; one beyond is missing there.
+# Of integers and times in columns; values beyond are missing there.
 COLUMN_BOUNDS = {"integer": (INTEGER_MIN, INTEGER_MAX), "time": CALENDAR_MS}
-DIGITS = 38  # of a decimal of 128 bits
-NARROW_DIGITS = 18  # and of one of 64
+DIGITS = 38  # of decimal128
+NARROW_DIGITS = 18  # of decimal64
 
 
 class Way(FrozenStruct):
@@ -44,12 +44,12 @@ class Way(FrozenStruct):
 
     Args:
         engine: `batch`, `online` or `naive`.
-        reading: Called with how many events were read.
-        computing: Called with how many of them the batch engine has answers for, in its second pass.
-        spill: A folder for what memory does not hold; without it the system's own.
-        cluster: Where the batch engine answers; without one in this process.
-        format: That of files; by their names where it is None.
-        is_narrow: Whether a decimal column is decimal64 in each table where its values have at most 18 digits.
+        reading: Called with the number of events read.
+        computing: Called with the number of events computed, in the second pass of the batch engine.
+        spill: A folder for data beyond memory; by default the system's.
+        cluster: Where the batch engine computes; by default in this process.
+        format: Of files; by default by their names.
+        is_narrow: Make decimal columns decimal64 in tables whose values have at most 18 digits.
     """
 
     engine: str = "batch"
@@ -64,7 +64,7 @@ class Way(FrozenStruct):
 def rounds_of(
     definitions: Definitions, computed: Sequence[Computed], lateness_ms: int, event: str, way: Way
 ) -> Rounds[Any]:
-    """The batch engine, to be given a history and closed: here, or on the cluster of the way."""
+    """Return the batch engine, here or on the cluster; it takes a history and must be closed."""
     given = definitions.events, computed, definitions.reference, lateness_ms
     if way.cluster is None:
         return BatchEngine(*given, threads=threads(), also=[event], spill=way.spill)
@@ -72,14 +72,14 @@ def rounds_of(
 
 
 def known_way(way: Way) -> None:
-    """Raises: UsageError where there is no such engine, or where it has nothing for a cluster."""
+    """Raise UsageError if there is no such engine, or it cannot use a cluster."""
     known_engines([way.engine])
     if way.cluster is not None and way.engine != "batch":
         raise UsageError(f"a cluster computes by the batch engine alone; --engine {way.engine} is for --backend local.")
 
 
 def known_type(definitions: Definitions, event: str) -> None:
-    """Raises: UsageError where this is no event type."""
+    """Raise UsageError if this is no event type."""
     types = definitions.events.types
     if event not in types:
         hint = nearest(event, types) or f"There is {', '.join(types)}."
@@ -87,9 +87,9 @@ def known_type(definitions: Definitions, event: str) -> None:
 
 
 def feature_schema(definitions: Definitions, event: str, *, is_narrow: bool = False) -> pa.Schema:
-    """The columns of a feature table: `id`, `seq`, then `entity.name` by name; decimals of 128 bits, or all of 64.
+    """Return the columns of a feature table: `id`, `seq`, then `entity.name` by name; decimals of 128 or 64 bits.
 
-    Raises: UsageError where there is no such event type.
+    Raises: UsageError if there is no such event type.
     """
     import pyarrow as pa
 
@@ -103,7 +103,7 @@ def feature_schema(definitions: Definitions, event: str, *, is_narrow: bool = Fa
 
 
 def _narrow(type_: pa.DataType) -> pa.DataType:
-    """The 64-bit decimal type instead of the 128-bit one, if the places fit; other types are unchanged."""
+    """Return the 64-bit decimal type instead of the 128-bit one if the decimals fit; other types are unchanged."""
     import pyarrow as pa
 
     is_wide = pa.types.is_decimal128(type_) and type_.scale <= NARROW_DIGITS
@@ -111,7 +111,7 @@ def _narrow(type_: pa.DataType) -> pa.DataType:
 
 
 def arrow_type(type_: Type, money_places: int) -> pa.DataType:
-    """Arrow type of a language type in Parquet (INTERFACES, `shroff features`)."""
+    """Return the Arrow type of a language type in Parquet (INTERFACES, `shroff features`)."""
     import pyarrow as pa
 
     kinds = {
@@ -134,14 +134,14 @@ def feature_tables(
     way: Way,
     stretches: Sequence[LookUpsThen] = (),
 ) -> Iterator[pa.Table]:
-    """Compute the features of one type from a history in log order, as tables that follow each other.
+    """Compute the features of one type from a history in log order, as consecutive tables.
 
     Args:
-        history: Places and events of every type; labels too.
+        history: Sequence numbers and events of every type, including labels.
         lateness_ms: How late the events of the history may be.
         stretches: Lists and tables as of each event, for the engine `naive`; by default those of the project.
 
-    Raises: UsageError where there is no such engine.
+    Raises: UsageError if there is no such engine.
     """
     known_way(way)
     if way.engine == "naive":
@@ -153,7 +153,7 @@ def feature_tables(
 def tables_of(
     definitions: Definitions, event: str, history: Iterable[FeatureEvents], lateness_ms: int, way: Way
 ) -> Iterator[pa.Table]:
-    """The same of a history that has come as frames, by the batch or the online engine."""
+    """Like `feature_tables`, for a history of frames, by the batch or the online engine."""
     known_way(way)
     history = batched(history, way.reading)
     computed = _computed(definitions, event)
@@ -161,7 +161,7 @@ def tables_of(
         yield from _by_batch(definitions, event, history, computed, lateness_ms, way)
         return
     online = Online(definitions.events, computed, definitions.reference, lateness_ms)
-    for events in history:  # whose frames read their own lists and tables
+    for events in history:  # their frames have their own lists and tables
         online.take(events.frames, events.size)
         if len(events.seqs):
             yield _table(definitions, event, events.ids, events.seqs, events.frames.get(event), way)
@@ -228,7 +228,7 @@ def _by_definition(
 
 
 def _table(definitions: Definitions, event: str, ids: pa.Array, seqs: Ints, frame: Frame | None, way: Way) -> pa.Table:
-    """The rows of a frame; null where a feature was not computed."""
+    """Return the rows of a frame; null if a feature was not computed."""
     import pyarrow as pa
 
     schema = feature_schema(definitions, event, is_narrow=way.is_narrow)
@@ -243,7 +243,7 @@ def _table(definitions: Definitions, event: str, ids: pa.Array, seqs: Ints, fram
 
 
 def array_of(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
-    """One column in Arrow; what is beyond `COLUMN_BOUNDS` is missing, and decimals that do not fit 64 bits get 128."""
+    """Convert a column to Arrow; values beyond `COLUMN_BOUNDS` are null, decimals beyond 64 bits get 128."""
     import pyarrow as pa
 
     if type_.kind in COLUMN_BOUNDS:
@@ -263,7 +263,7 @@ def array_of(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
 
 
 def _decimals(column: Column, places: int, wanted: Any) -> pa.Array:
-    """Scaled integers as decimals, without a Python object each where they have 64 bits."""
+    """Convert scaled integers to decimals, without a Python object each if they have 64 bits."""
     import pyarrow as pa
 
     values: Array = column.values

@@ -1,4 +1,4 @@
-"""Numbers for the different texts of a column, over all its batches, by compiled code."""
+"""Numbers for the distinct texts of a column, over all its batches, by compiled code."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from shroff.arrays import Array, Hashes, Ints, Ints32
 from shroff.features.frames import Dictionary
 
-FULLEST = 0.7  # of a table of hashes
+FULLEST = 0.7  # of a hash table's slots
 SMALLEST = 1 << 12
-BESIDE = 128  # bytes of memory that a text takes beside its characters: as an object, in lists and in the table
+BESIDE = 128  # bytes that a text takes beside its characters: as an object, in lists and in the table
 Key = tuple[np.uint64, np.uint64]
 
 
 class TextCodes:
-    """The texts of a column that were met so far, in a dictionary, and their numbers by hashes under a key.
+    """The texts of a column so far, in a dictionary, and their codes by hash under a key.
 
     Attributes:
-        size: About how many bytes of memory they take.
+        size: Approximate memory in bytes.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class TextCodes:
         self._slots, self._numbers = np.zeros((0, 2), np.uint64), np.zeros(0, np.int32)
 
     def of(self, hashes: Hashes, texts: Callable[[Ints], list[str]]) -> Ints32:
-        """The numbers of texts with these hashes; of those that are new, `texts` gives the texts by their rows."""
+        """Return the codes for these hashes; `texts` returns the texts of rows that are new."""
         from shroff.log.columns.ids import code_texts
 
         known = self.dictionary.values
@@ -44,12 +44,12 @@ class TextCodes:
 
 
 def is_full(slots: Array, count: int) -> bool:
-    """Whether this many hashes would overfill the table."""
+    """Return whether this many hashes would overfill the table."""
     return count > len(slots) * FULLEST
 
 
 def size_for(count: int) -> int:
-    """The slots of a table with room for so many."""
+    """Return the number of slots of a table with room for this many hashes."""
     size = SMALLEST
     while count > size * FULLEST:
         size *= 2
@@ -57,7 +57,7 @@ def size_for(count: int) -> int:
 
 
 def grown(slots: Hashes, numbers: Ints32, count: int) -> tuple[Hashes, Ints32]:
-    """A table with room for so many hashes, and the number of each; with those of a smaller table in it."""
+    """Return a table with room for `count` hashes that contains those of a smaller table, and their numbers."""
     from shroff.log.columns.ids import code_texts
 
     size = size_for(count)
