@@ -1,1 +1,1 @@
-"""Shared needs of long-running processes: progress, whole files, garbage collector, process priority."""
+"""Shared parts of long-running processes: progress, atomic files, garbage collector, process priority."""

@@ -1,7 +1,7 @@
-"""Whole files: each is complete under its name, or not there. Parquet files and lines that a command writes.
+"""Atomic files: each is complete under its name, or absent. Parquet files and lines that a command writes.
 
-And files of a folder that may come from somebody else, such as a clone: each is read only where it lies in the folder.
-A link that leads out of it would show whoever reads the messages of a check what else the machine has.
+Also reads files of a folder that another person may have prepared, such as a clone: a file is read only if it lies in
+the folder. A link out of the folder could show other files of the machine in the messages of a check.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-LOST = "lost+found"  # of a volume, which only root can read
-UNFINISHED = "unfinished"  # how the names of files that are being written end
-UNFINISHED_S = 3_600.0  # no process writes one text for an hour
-GROUP_ROWS = 1 << 17  # of a row group, at least
+LOST = "lost+found"  # of a volume; only root can read it
+UNFINISHED = "unfinished"  # suffix of files that are being written
+UNFINISHED_S = 3_600.0  # no process writes one file for an hour
+GROUP_ROWS = 1 << 17  # minimum of a row group
 _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 _PACKED = frozenset([".gz", ".zip", ".bz2", ".xz", ".zst"])
 _FOREIGN = _PACKED | {".tsv", ".avro", ".arrow", ".feather", ".orc", ".xlsx", ".xls", ".ods", ".html", ".xml"}
-FORMULA = tuple("=+-@\t\r\n\uff0b\uff0d\uff1d\uff20")  # how what a spreadsheet runs begins; the wide forms count, too
+FORMULA = tuple("=+-@\t\r\n\uff0b\uff0d\uff1d\uff20")  # first characters of spreadsheet formulas, with wide forms
 _BELOW_ZERO = re.compile(r"-\d+(?:\.\d+)?")
 
 _SECRET_ENDINGS = (".key", ".pem", ".p12", ".pfx", ".jks")
@@ -46,9 +46,9 @@ _CURE = "Replace it by a plain file."
 
 
 def out_format(out: Path, wanted: str | None, formats: Sequence[str]) -> str:
-    """The format of a file to write: the one that its ending names, else the one that is wanted, else the first.
+    """Return the format of a file to write: that of its suffix, else `wanted`, else the first of `formats`.
 
-    Raises: UsageError where the two differ, and for an ending that none of the formats has.
+    Raises: UsageError if suffix and `wanted` differ, and for a suffix that fits none of the formats.
     """
     ending = out.suffix.lower()
     named = _ENDINGS.get(ending)
@@ -66,14 +66,14 @@ def out_format(out: Path, wanted: str | None, formats: Sequence[str]) -> str:
 
 
 def check_out(out: Path, inputs: Iterable[Path]) -> None:
-    """Raises: UsageError where the file to write is one of those that are read."""
+    """Raise UsageError if the file to write is one of the inputs."""
     for file in inputs:
         if out.exists() and file.exists() and out.samefile(file):
             raise UsageError(f"{out} is one of the files to read, and would be lost; write to another one.")
 
 
 class UnsyncedError(OSError):
-    """A file is whole under its name, and after a power loss it may be what it was before."""
+    """A file is complete under its name, but a power loss may restore what was there before."""
 
 
 @contextmanager
@@ -86,17 +86,17 @@ def whole_file(
     is_new: bool = False,
     on_step: Callable[[str], None] = unheard,
 ) -> Iterator[BinaryIO]:
-    """A file to write into, which takes the name of `target` at the end, in one step. Where that fails it goes.
+    """Open a file that takes the name of `target` at the end, in one step; if that fails, it is removed.
 
     Args:
-        part: Its path meanwhile; without one a name that nobody else has, `.NAME.XXXXXXXX.unfinished`, and the file is
-            for its owner alone. What a killed process leaves of it is found by `unfinished_files`.
+        part: Its path meanwhile. By default a unique name, `.NAME.XXXXXXXX.unfinished`, readable by its owner only;
+            `unfinished_files` finds those that a killed process left.
         mode: Permissions of a `part`, less the umask.
-        is_durable: Bytes and name outlast a power loss; without it neither is synced.
-        is_new: What has the name already stays, and the call raises FileExistsError.
+        is_durable: Sync content and name, so that both survive a power loss.
+        is_new: Keep an existing file of that name, and raise FileExistsError.
         on_step: Called with `synced` and `renamed`, so that tests can stop between them.
 
-    Raises: OSError, which names a file; UnsyncedError where only the name could not be synced.
+    Raises: OSError, which names a file; UnsyncedError if only the name could not be synced.
     """
     if part is None:
         descriptor, name = tempfile.mkstemp(f".{UNFINISHED}", f".{target.name}.", target.parent)
@@ -119,7 +119,7 @@ def whole_file(
         error.filename = error.filename or str(target)
         raise
     finally:
-        with suppress(OSError):  # what went wrong before is what to tell
+        with suppress(OSError):  # do not hide an earlier error
             part.unlink(missing_ok=True)
     if is_durable:
         try:
@@ -133,27 +133,27 @@ def _link(part: Path, target: Path) -> None:
         os.link(part, target)
     except FileExistsError:
         raise
-    except OSError as error:  # a file system without links: the last of two processes wins, where both are this early
+    except OSError as error:  # a file system without links: of two processes at this moment the later one wins
         if target.exists():
             raise FileExistsError(error.errno, error.strerror) from None
         part.replace(target)
 
 
 def remove_unfinished(target: Path, now_s: float) -> None:
-    """Remove what processes left that were killed while they wrote this file, an hour ago at least."""
+    """Remove leftovers of processes that were killed while writing this file, at least an hour ago."""
     for path in unfinished_files(target.parent, target.name):
-        with suppress(OSError):  # another process has just removed it, or it is somebody else's
+        with suppress(OSError):  # another process has just removed it, or it belongs to another user
             if now_s - path.stat().st_mtime > UNFINISHED_S:
                 path.unlink()
 
 
 def unfinished_files(folder: Path, name: str = "*") -> list[Path]:
-    """Files in a folder that are being written, or were by a process that was killed."""
+    """List files in a folder that are being written, or were when their process was killed."""
     return sorted(folder.glob(f".{glob.escape(name) if name != '*' else name}.????????.{UNFINISHED}"))
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable. Raises: OSError."""
+    """Sync the names in a folder to disk. Raises: OSError."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -163,13 +163,12 @@ def sync_folder(path: Path) -> None:
 
 @contextmanager
 def unfinished(out: Path) -> Iterator[Path]:
-    """A file beside `out` to write into; it takes the name of `out` at the end, or goes.
+    """Provide a path beside `out` to write to; it takes the name of `out` at the end, or is removed.
 
-    The name meanwhile is one that nobody else has, as of `whole_file`. Where `out` is a link, what it leads to is
-    replaced and the link stays.
+    The path is unique, as that of `whole_file`. If `out` is a link, its target is replaced and the link stays.
 
-    Raises: UsageError where it is no file, such as a folder or a device, or its folder is not there; StorageError
-        where it cannot be written.
+    Raises: UsageError if `out` is a folder or device, or its folder does not exist; StorageError if it cannot be
+        written.
     """
     if is_stream(out):
         raise UsageError(f"{out} is a device or a pipe; this needs a file, which is put together beside its name.")
@@ -186,16 +185,16 @@ def unfinished(out: Path) -> Iterator[Path]:
 
 
 def is_stream(out: Path) -> bool:
-    """Whether this name stands for what can only be written into, such as a device, a pipe or a socket."""
+    """Return whether this path is a device, a pipe or a socket, which can only be written to."""
     try:
         mode = out.stat().st_mode
-    except OSError:  # nothing is there, or not for us
+    except OSError:  # it does not exist, or is not accessible
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _target(out: Path) -> Path:
-    """The file that is meant by a name, behind all links. Raises: UsageError where there can be none."""
+    """Resolve all links of a path. Raises: UsageError if no file can be there."""
     if out.is_dir():
         raise UsageError(f"{out} is a folder; name a file in it.")
     try:
@@ -208,7 +207,7 @@ def _target(out: Path) -> Path:
 
 
 class _Digested:
-    """A file to write into, each byte of which a digest takes too."""
+    """A writable file that passes each byte to a digest as well."""
 
     closed = False
 
@@ -227,14 +226,14 @@ class _Digested:
 def write_tables(
     out: Path, schema: pa.Schema, tables: Iterable[pa.Table], digest: Callable[[bytes], object] | None = None
 ) -> int:
-    """Write Arrow tables into one Parquet file, one while the next is made; gives the number of rows.
+    """Write Arrow tables into one Parquet file, each while the next one is computed; return the number of rows.
 
-    Small tables are gathered, so that a row group is as large as a reader wants it. A column that the schema has as
-    decimal64 may be decimal128 in some table: then it is in the whole file, and what was written before is rewritten.
+    Small tables are combined into row groups of useful size. If a decimal64 column of the schema is decimal128 in a
+    table, it becomes so in the whole file, and what was written is rewritten.
 
     Args:
-        digest: Takes the bytes of the file as they are written, as `update` of a hash does; not where the schema has a
-            decimal64.
+        digest: Receives the bytes of the file as they are written, like `update` of a hash; not possible if the schema
+            has a decimal64 column.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -257,10 +256,10 @@ def write_tables(
 
 
 def _writer(part: Path | _Digested, schema: pa.Schema) -> Any:
-    """A Parquet writer: whole numbers by their differences, texts coded but ids, with the range of places only.
+    """Create a Parquet writer: integers delta-encoded, texts except ids dictionary-encoded, statistics of `seq` only.
 
-    That halves what writing costs, and the file is smaller; every reader of Parquet has these encodings. Decimals of 64
-    bits are whole numbers too, and read as decimal128 of 18 digits.
+    That halves the cost of writing, and the file is smaller; every Parquet reader knows these encodings. decimal64 is
+    stored as integers too, and read as decimal128 of 18 digits.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -280,7 +279,7 @@ def _writer(part: Path | _Digested, schema: pa.Schema) -> Any:
 
 
 def _rewritten(part: Path, schema: pa.Schema) -> Any:
-    """A writer that has written the rows of the file anew, by a schema with wider decimals."""
+    """Rewrite the file with wider decimals, and return the writer."""
     import pyarrow.parquet as pq
 
     with tempfile.TemporaryFile(dir=part.parent) as narrow:
@@ -294,7 +293,7 @@ def _rewritten(part: Path, schema: pa.Schema) -> Any:
 
 
 def _gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The same rows in tables of at least so many, but the last and those before a decimal becomes wider."""
+    """Yield the rows in tables of at least `GROUP_ROWS`, except the last and those before a decimal becomes wider."""
     import pyarrow as pa
 
     waiting: list[pa.Table] = []
@@ -313,7 +312,7 @@ def _gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Tabl
 
 
 def _wider(schema: pa.Schema, found: pa.Schema) -> pa.Schema:
-    """The schema with decimals of 128 bits where a table has such."""
+    """Return the schema with decimal128 for columns that are decimal128 in the table."""
     import pyarrow as pa
 
     for at, field in enumerate(schema):
@@ -323,9 +322,9 @@ def _wider(schema: pa.Schema, found: pa.Schema) -> pa.Schema:
 
 
 def write_lines(out: Path, batches: Iterable[Sequence[bytes]]) -> int:
-    """Write lines, which have their ends, into one file; into a device or a pipe as they come. Gives their number.
+    """Write lines, including their ends, into one file, or as they come to a device or pipe; return their number.
 
-    Raises: BrokenPipeError where nobody reads a pipe on; else as `unfinished`.
+    Raises: BrokenPipeError if the reader of a pipe is gone; else as `unfinished`.
     """
     count = 0
     with _opened(out) as file:
@@ -351,10 +350,10 @@ def _opened(out: Path) -> Iterator[BinaryIO]:
 
 
 def csv_line(cells: Iterable[object]) -> bytes:
-    """A line of a CSV that people open in a spreadsheet, which would carry out what begins as a formula does.
+    """Format a CSV line that is safe to open in a spreadsheet, which would run a formula.
 
-    Such a text gets an apostrophe before it; a number below zero is none. A missing value is an empty cell, texts of a
-    list stand with blanks between them, and other values as in JSON: a boolean is `true` or `false`.
+    A text that starts like a formula gets an apostrophe; a negative number does not. A missing value is an empty cell,
+    texts of a list are separated by blanks, other values are as in JSON: a boolean is `true` or `false`.
 
     >>> print(csv_line(["=1+1", "-1+1", "-1.50", "a, b", "c-1", ["r1", "r2"], None, True, 2]).decode(), end="")
     '=1+1,'-1+1,-1.50,"a, b",c-1,r1 r2,,true,2
@@ -375,16 +374,16 @@ def _csv_cell(value: object) -> str:
     return to_json(value).decode()
 
 
-# ---- files that somebody else may have put there
+# ---- files that another person may have put there
 
 
 def has_secret_name(parts: Sequence[str]) -> bool:
-    """Whether a path in a project's folder has the name of a secret."""
+    """Return whether a path in a project's folder has the name of a secret."""
     return parts[0] == "secrets" or parts[-1].startswith(".env") or parts[-1].endswith(_SECRET_ENDINGS)
 
 
 def leads_out(folder: Path, path: Path) -> bool:
-    """Whether a path in a folder leads out of it, to a secret or into a hidden folder such as .shroff, by links."""
+    """Return whether links lead a path out of its folder, to a secret, or into a hidden folder such as .shroff."""
     parts = path.relative_to(folder).parts if path.is_relative_to(folder) else ("..",)
     if ".." in parts or any(folder.joinpath(*parts[:end]).is_symlink() for end in range(1, len(parts) + 1)):
         home = Path(os.path.realpath(folder))
@@ -399,14 +398,14 @@ def leads_out(folder: Path, path: Path) -> bool:
 
 
 def foreign(folder: Path, path: Path) -> tuple[str, str] | None:
-    """Why a file in a folder is not read, and what to do; None where it is a plain file, behind links or not."""
+    """Return why a file in a folder is not read, and what to do; None for a plain file, behind links or not."""
     if leads_out(folder, path):
         return "this link leads out of the project's folder or to a secret, and is not followed.", _CURE
     return None if path.is_file() else ("this is not a plain file, and is not read.", _CURE)
 
 
 def own(folder: Path, name: str) -> Path:
-    """The path of a file in a folder, to be read or written. Raises: UsageError where it leads elsewhere."""
+    """Return the path of a file in a folder, to read or write. Raises: UsageError if it leads elsewhere."""
     path = folder / name
     if (path.exists() or path.is_symlink()) and (found := foreign(folder, path)) is not None:
         raise UsageError(f"{path}: {' '.join(found)}")
@@ -414,15 +413,14 @@ def own(folder: Path, name: str) -> Path:
 
 
 def children(folder: Path) -> list[Path]:
-    """What lies in a folder, but for what the root of a volume has of itself."""
+    """List a folder, without `lost+found` of a volume's root."""
     return [path for path in folder.iterdir() if path.name != LOST]
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> list[str]:
-    """Write files into a new or empty folder; gives their names.
+    """Write files into a new or empty folder; return their names.
 
-    Raises: UsageError where the folder holds something; StorageError where it cannot be written: nothing of it is left
-        then.
+    Raises: UsageError if the folder is not empty; StorageError if it cannot be written: nothing is left of it then.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file. Choose a new folder.")

@@ -1,8 +1,8 @@
 """Large files of a project, each stored once beside the log by the hash of its content.
 
-A short text stands for such a content wherever the text of a file would stand: in a version, in a control event. So a
-version never carries half a million rows, and whoever reads the log later finds the content by that text, also after
-the file has changed or is gone.
+A short text replaces such a content wherever the text of a file would be: in a version, in a control event. A version
+then never contains half a million rows, and a later reader of the log finds the content by that text, even after the
+file has changed or is gone.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from msgspec.json import encode as to_json
 from shroff.errors import StorageError, UsageError, os_words
 from shroff.runtime.atomic_files import remove_unfinished, sync_folder, whole_file
 
-MARK = "stored sha256 "  # a file that begins so itself is stored, too
-STORED_BYTES_MIN = 1 << 19  # smaller files of text stand in versions as they are
+MARK = "stored sha256 "  # a file that starts with this itself is stored, too
+STORED_BYTES_MIN = 1 << 19  # smaller text files are part of versions
 BYTES_MAX = 256 * 1024 * 1024
-PACKED = "packed"  # a folder beside the contents, of forms that are made again
+PACKED = "packed"  # subfolder of cached forms of contents, which can be recreated
 _NAMED = re.compile(f"{MARK}([0-9a-f]{{64}})")
 _UNNAMED_S = 7 * 86_400.0
 _STAMPS = "stamps.json"
-_SETTLED_NS = 2_000_000_000  # the coarsest times of file systems in use
+_SETTLED_NS = 2_000_000_000  # coarsest timestamp resolution of file systems in use
 _MODE = 0o640
-_STORES: Final[dict[Path, None]] = {}  # where this process looks for contents
-_UNSTORED: Final[dict[str, Path]] = {}  # contents whose store cannot be written, by their hash
+_STORES: Final[dict[Path, None]] = {}  # stores that this process searches
+_UNSTORED: Final[dict[str, Path]] = {}  # files by hash, whose store is read-only
 
 
 def is_stored(text: str) -> bool:
-    """Whether a text stands for a stored content."""
+    """Return whether a text refers to a stored content."""
     return text.startswith(MARK)
 
 
 def known_store(store: Path) -> Path:
-    """Look for contents in this folder too, from now on and in this process."""
+    """Search this folder for contents too, for the rest of the process."""
     _STORES[store] = None
     return store
 
 
 def table_text(folder: Path, name: str, store: Path, plain: Callable[[], str]) -> str:
-    """The text of a project's table, or the one that stands for its content where it is large or no CSV.
+    """Return the text of a project's table, or the reference to its content if it is large or no CSV.
 
     Args:
         plain: Reads the file's own text.
@@ -64,11 +64,11 @@ def table_text(folder: Path, name: str, store: Path, plain: Callable[[], str]) -
 
 
 def text_for(path: Path, name: str, store: Path) -> str:
-    """The text that stands for a file's content, which is in the store then.
+    """Store a file's content, if it is not stored yet, and return the text that refers to it.
 
-    Cost: a look at the file's size and times where it was seen before; else a pass over it, and a copy.
+    Cost: a check of the file's size and times if it was seen before; else a pass over it, and a copy.
 
-    Raises: UsageError where the file cannot be read, or is larger than 256 MiB.
+    Raises: UsageError if the file cannot be read, or is larger than 256 MiB.
     """
     known_store(store)
     try:
@@ -88,13 +88,13 @@ def text_for(path: Path, name: str, store: Path) -> str:
         _keep(path, store, digest)
         if max(stamp[2:]) < now_ns - _SETTLED_NS:
             _note(store, name, (digest, *stamp))
-    except OSError:  # a folder that nobody may write: a version that is put in force needs it, no check does
+    except OSError:  # a read-only folder is enough for a check; activating a version needs the store
         _UNSTORED[digest] = path
     return _text(digest, stamp[1])
 
 
 def path_of(text: str) -> Path:
-    """The file with the content that a text stands for. Raises: StorageError where it is missing, or is damaged."""
+    """Return the file with a referenced content. Raises: StorageError if it is missing or damaged."""
     digest = digest_of(text)
     for path in (*(store / digest for store in _STORES), *filter(None, [_UNSTORED.get(digest)])):
         with suppress(FileNotFoundError), path.open("rb") as file:
@@ -105,30 +105,30 @@ def path_of(text: str) -> Path:
 
 
 def content_of(text: str) -> bytes:
-    """The content that a text stands for. Raises: as `path_of`."""
+    """Return a referenced content. Raises: as `path_of`."""
     return path_of(text).read_bytes()
 
 
 def check_stored(texts: Iterable[str]) -> None:
-    """Raises: StorageError where one stands for a content that is in no store, so that no version may name it."""
+    """Check that the content behind each reference is stored. Raises: StorageError if one is missing."""
     for digest in map(digest_of, filter(is_stored, texts)):
         if not any((store / digest).exists() for store in _STORES):
             raise _missing(digest)
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a file of a store has another content than its name says. Raises: OSError. Cost: 1.3 ms a megabyte."""
+    """Return whether a stored file does not match its name. Raises: OSError. Cost: 1.3 ms a megabyte."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest() != path.name
 
 
 def named_in(texts: Iterable[str]) -> set[str]:
-    """The hashes of the contents that bodies of control events name."""
+    """Return the hashes of the contents that bodies of control events refer to."""
     return {digest for text in texts for digest in _NAMED.findall(text)}
 
 
 def remove_unnamed(store: Path, texts: Iterable[str]) -> None:
-    """Remove what has been in a store for a week and no version names: of a process that was killed, or of a check.
+    """Remove contents older than a week that no version refers to, left by a killed process or a check.
 
     Args:
         texts: Bodies of all control events, and the project's files, which may become the next version.
@@ -141,14 +141,14 @@ def remove_unnamed(store: Path, texts: Iterable[str]) -> None:
 
 
 def packed_path(text: str, form: str) -> Path | None:
-    """Where a form that is made of a content is kept, which may be removed at any time; None where nothing is."""
+    """Return the path for a cached form of a content, which may vanish at any time; None if there is no store."""
     digest = digest_of(text)
     store = next((store for store in _STORES if (store / digest).exists()), None)
     return None if store is None else store / PACKED / f"{digest[:32]}-{form[:16]}"
 
 
 def digest_of(text: str) -> str:
-    """SHA-256 of the content that a text stands for."""
+    """Return the SHA-256 of a referenced content."""
     return text.removeprefix(MARK).split(" ")[0]
 
 
@@ -165,7 +165,7 @@ def _missing(digest: str) -> StorageError:
 
 
 def _keep(path: Path, store: Path, digest: str) -> None:
-    """Copy a content into the store, whole and durable, where it is not there yet. Raises: OSError."""
+    """Copy a content into the store, atomic and durable, if it is not there. Raises: OSError."""
     target = store / digest
     if target.exists():
         return
@@ -189,7 +189,7 @@ def _seen(store: Path) -> dict[str, tuple[str, int, int, int, int]]:
 
 
 def _note(store: Path, name: str, seen: tuple[str | int, ...]) -> None:
-    """Keep of which size and times a file has this content."""
+    """Remember the content hash for this size and these times of a file."""
     with whole_file(store / _STAMPS, is_durable=False) as file:
         os.fchmod(file.fileno(), _MODE)
         file.write(to_json({**_seen(store), name: seen}))

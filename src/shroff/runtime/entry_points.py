@@ -1,7 +1,7 @@
-"""What installed packages add to shroff by entry points: shroff's own, then those of other packages.
+"""Entry points that installed packages add to shroff: shroff's own first, then those of other packages.
 
-Reading shroff's own takes 4 ms. Other packages are searched only for a name that shroff has not, and where all names
-are asked for, which takes 10 to 30 ms. A name of shroff's own cannot be taken by another package.
+Reading shroff's own takes 4 ms. Other packages are searched, which takes 10 to 30 ms, only for a name that shroff does
+not have, or to list all names. Another package cannot take a name of shroff's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shroff.errors import UsageError
 from shroff.json_types import JsonMapping
 
 PACKAGE = "shroff"
-# The groups, with the names of their entry points and what these name; docs/reference/plugins.md.
+# The groups, with the form of the names and what they refer to; docs/reference/plugins.md.
 ADAPTERS = "shroff.adapters"  # CONTRACT.TECHNOLOGY: the adapter
 CHECKS = "shroff.checks"  # NAME: a class over an opened project, with `tries` and `values`
 EXPORTERS = "shroff.exporters"  # NAME: a function that exports what `shroff export` names
@@ -34,7 +34,7 @@ SETTINGS = "shroff.settings"  # CONTRACT or CONTRACT.NAME: a mapping of technolo
 
 @cache
 def own_points() -> tuple[EntryPoint, ...]:
-    """Entry points of shroff itself, of all groups; none where it runs without being installed."""
+    """Return the entry points of shroff itself, of all groups; empty if shroff is not installed."""
     try:
         return tuple(distribution(PACKAGE).entry_points)
     except PackageNotFoundError:
@@ -43,9 +43,9 @@ def own_points() -> tuple[EntryPoint, ...]:
 
 @cache
 def entries(group: str = ADAPTERS) -> Mapping[str, EntryPoint]:
-    """Entry points of a group by name, of all packages.
+    """Return the entry points of a group by name, of all packages.
 
-    Raises: UsageError where two packages have one of the same name.
+    Raises: UsageError if two packages have the same name.
     """
     found = {point.name: point for point in own_points() if point.group == group}
     own = set(found)
@@ -60,13 +60,13 @@ def entries(group: str = ADAPTERS) -> Mapping[str, EntryPoint]:
 
 
 def entry_point(name: str, group: str = ADAPTERS) -> EntryPoint | None:
-    """The entry point of a name; None where no installed package has it."""
+    """Return the entry point of this name; None if no installed package has it."""
     own = next((point for point in own_points() if point.group == group and point.name == name), None)
     return own or entries(group).get(name)
 
 
 def load_entry(name: str, group: str = ADAPTERS) -> Any:
-    """What the entry point of a name names, loaded. Raises: UsageError where no installed package has it."""
+    """Load the object of an entry point. Raises: UsageError if no installed package has the name."""
     found = entry_point(name, group)
     if found is None:
         raise UsageError(f"no adapter {name!r} is installed; there is {', '.join(sorted(entries(group))) or 'none'}.")
@@ -75,7 +75,7 @@ def load_entry(name: str, group: str = ADAPTERS) -> Any:
 
 @cache
 def installed(group: str) -> JsonMapping:
-    """Everything that the entry points of a group name, loaded. Raises: UsageError naming a package that is broken."""
+    """Load everything that the entry points of a group name. Raises: UsageError naming a broken package."""
     found = {}
     for name, point in entries(group).items():
         try:
@@ -87,5 +87,5 @@ def installed(group: str) -> JsonMapping:
 
 
 def package_of(point: EntryPoint) -> str:
-    """The package that has an entry point."""
+    """Return the name of the package of an entry point."""
     return point.dist.name if point.dist is not None else point.value

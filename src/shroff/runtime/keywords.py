@@ -1,6 +1,6 @@
-"""Keyword arguments: a misspelt one is refused with the nearest that exists.
+"""Keyword arguments: a misspelt one is rejected with the nearest existing name.
 
-Python says of an unknown keyword only that it is unexpected, and a function with `**options` takes any.
+Python only says that an unknown keyword is unexpected, and a function with `**options` accepts any.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _UNPACK = re.compile(r"Unpack\[(\w+)\]")
 
 
 def check_keywords(class_: type[One]) -> type[One]:
-    """Make the public methods that a class defines refuse keywords that they do not have; return the class.
+    """Make the public methods that a class defines reject unknown keywords; return the class.
 
     >>> @check_keywords
     ... class Tests:
@@ -38,7 +38,7 @@ def check_keywords(class_: type[One]) -> type[One]:
 
 
 def keywords_of(function: Callable[..., Any]) -> frozenset[str] | None:
-    """Names that a function takes as keywords; None if it takes any.
+    """Return the names that a function takes as keywords; None if it takes any.
 
     Those of `**options: Unpack[Options]` are the fields of Options, a class of the function's module.
     """
@@ -66,7 +66,7 @@ def _checking(function: Callable[..., Any], known: frozenset[str]) -> Callable[.
 
 
 def warn_caller(message: str) -> None:
-    """Warn at the line of the first caller outside this program, however many functions lie between."""
+    """Warn at the line of the first caller outside this program, however deep the call is."""
     own = __name__.partition(".")[0]
     stack = inspect.stack(0)
     level = next(

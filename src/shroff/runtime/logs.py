@@ -1,8 +1,8 @@
-"""What a process logs: readable lines or JSON, to standard error; and errors that nobody expected, kept for a report.
+"""Logging: readable lines or JSON, to standard error; and a file of unexpected errors for bug reports.
 
-Who has something to say calls a `tell` with words, such as those of `failure`, which carry a level and fields. Nothing
-of an event belongs into a log. As a second line of defence, what looks like a card number, a mail address, a password
-in an address or a key is covered in all that is written.
+Callers pass messages to a `tell` function; those of `failure` carry a level and fields. A log must not contain event
+data. As a second line of defense, everything written is masked where it looks like a card number, a mail address, a
+password in an address or a key.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 ERRORS_FILE = "errors.jsonl"  # in the state folder: the last unexpected errors
 ERRORS_BYTES_MAX = 256 * 1024
-REPEAT_S = 60.0  # for which the same words are not said again
-REPEATS_MAX = 1_000  # words that are remembered
-IDS: Final[ContextVar[TextMapping]] = ContextVar("ids", default={})  # noqa: B039  # of the request, never changed
+REPEAT_S = 60.0  # how long the same message is suppressed
+REPEATS_MAX = 1_000  # messages that are remembered
+IDS: Final[ContextVar[TextMapping]] = ContextVar("ids", default={})  # noqa: B039  # ids of the request, never mutated
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
 _KEY = re.compile(r"(?i)(?<=bearer )\S+|(?<=/login/link/)\S+|(?<=/login/once/)\S+|(?<=/confirm/)\S+")
-_VALUE = re.compile(r"%(?:\(\w+\))?[#0 +-]*\d*(?:\.\d+)?[a-zA-Z]")  # in a text of `logging`
+_VALUE = re.compile(r"%(?:\(\w+\))?[#0 +-]*\d*(?:\.\d+)?[a-zA-Z]")  # placeholder in a message of `logging`
 _DIGITS = re.compile(r"\d(?:[ -]?\d){12,18}(?!\d)")
 
 
 class Told(str):
-    """Words for a log, with their level and fields; for who does not know of these they are words."""
+    """A message for a log, with level and fields; a plain text to code that does not know about them."""
 
     __slots__ = ("fields", "level")
     level: int
@@ -55,22 +55,22 @@ class Told(str):
 
 
 class _ErrorStacks:
-    """Where the unexpected errors of this process are kept, and which stacks were logged whole: id by stack."""
+    """Folder of the unexpected errors of this process, and error ids of the stacks that were logged in full."""
 
     folder: Path | None = None
     seen: Final[TextDict] = {}
 
 
 def keep_errors_in(folder: Path) -> None:
-    """Keep unexpected errors in the state folder of a project from now on; nothing is made where it does not exist."""
+    """Keep unexpected errors in the state folder of a project from now on; the folder is not created."""
     _ErrorStacks.folder = folder
 
 
 def failure(what: str, error: BaseException, **fields: str) -> Told:
-    """Words about an error that nobody expected, and its id among the fields; kept for `doctor --bundle`.
+    """Return a message about an unexpected error, with its id among the fields; it is kept for `doctor --bundle`.
 
-    `what` names what failed. The stack says file, line and function; the error's own words are left out, because they
-    may hold something of what was sent. A stack that was told before is told by the id that it had then.
+    `what` names what failed. The stack has file, line and function; the error's own message is left out because it may
+    contain event data. A stack that was reported before is replaced by the id of that report.
     """
     id_ = token_hex(6)
     trace = trace_of(error)
@@ -85,7 +85,7 @@ def failure(what: str, error: BaseException, **fields: str) -> Told:
 
 
 def kept_errors(folder: Path) -> list[JsonObject]:
-    """The last unexpected errors of a project, the oldest first."""
+    """Return the last unexpected errors of a project, oldest first."""
     found = []
     with suppress(OSError):
         for line in (folder / ERRORS_FILE).read_bytes().splitlines():
@@ -110,7 +110,7 @@ def _keep(entry: JsonMapping) -> None:
 
 
 def ids_of(headers: TextMapping) -> TextDict:
-    """The ids of a request that a log shows: of X-Request-Id and of a W3C `traceparent`, where they are well formed."""
+    """Return the ids of a request for logs: from X-Request-Id and a W3C `traceparent`, if well-formed."""
     found = {}
     if _ID.fullmatch(request := headers.get("x-request-id", "")):
         found["request_id"] = request
@@ -120,7 +120,7 @@ def ids_of(headers: TextMapping) -> TextDict:
 
 
 def tell(words: str) -> None:
-    """Log words; those of no level are a warning."""
+    """Log a message; one without a level is a warning."""
     if isinstance(words, Told):
         LOG.log(words.level, "%s", one_line(words), extra={"fields": words.fields})
     else:
@@ -128,12 +128,12 @@ def tell(words: str) -> None:
 
 
 def say(level: int, words: str, **fields: object) -> None:
-    """Log words with fields, such as the id of an event."""
+    """Log a message with fields, such as the id of an event."""
     LOG.log(level, "%s", words, extra={"fields": fields})
 
 
 def scrubbed(text: str) -> str:
-    """The text without what looks like a secret or like personal data.
+    """Mask everything in a text that looks like a secret or personal data.
 
     >>> scrubbed("redis://u:pw@h/0 told ann@bank.example of 4111 1111 1111 1111, order 4111111111111112")
     'redis://[covered]@h/0 told [covered] of [covered], order 4111111111111112'
@@ -142,22 +142,22 @@ def scrubbed(text: str) -> str:
 
 
 def without_cards(text: str) -> str:
-    """The text without card numbers, which are known by their check digit."""
+    """Mask card numbers, which are recognized by their check digit."""
     return _DIGITS.sub(lambda match: COVERED if _is_card(match[0]) else match[0], text)
 
 
 def _is_card(text: str) -> bool:
-    """Whether digits are a card number by their check digit (Luhn)."""
+    """Return whether digits pass the check of card numbers (Luhn)."""
     digits = [int(digit) for digit in reversed(text) if digit.isdigit()]
     doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
 
-# ---- how it is written
+# ---- output
 
 
 def settings() -> tuple[str, str]:
-    """Format and level, by SHROFF_LOG_FORMAT and SHROFF_LOG_LEVEL. Raises: UsageError for unknown ones."""
+    """Return format and level from SHROFF_LOG_FORMAT and SHROFF_LOG_LEVEL. Raises: UsageError for unknown ones."""
     found = []
     for name, known, default in (("SHROFF_LOG_FORMAT", FORMATS, "text"), ("SHROFF_LOG_LEVEL", LEVELS, "info")):
         value = os.environ.get(name) or default
@@ -168,17 +168,17 @@ def settings() -> tuple[str, str]:
 
 
 def begin(write: Callable[[str], None], format_: str, level: str, **fields: object) -> None:
-    """Write what is logged from now on, line by line. `fields` stand in each line of JSON."""
+    """Write log lines with this function from now on. `fields` are added to each JSON line."""
     handler = _LogHandler(write, is_json=format_ == "json", fields=fields)
     LOG.handlers[:] = [handler]
     LOG.propagate = False
     LOG.setLevel(level.upper())
-    logging.root.handlers[:] = [handler]  # libraries: what they say is written in the same form
+    logging.root.handlers[:] = [handler]  # libraries log in the same form
     logging.root.setLevel(logging.WARNING)
 
 
 def is_json() -> bool:
-    """Whether JSON is written."""
+    """Return whether the log is JSON."""
     return any(isinstance(handler, _LogHandler) and handler.is_json for handler in LOG.handlers)
 
 
@@ -188,11 +188,11 @@ class _LogHandler(logging.Handler):
         self.is_json = is_json
         self._fields = fields
         self._write = write
-        self._said: dict[tuple[int, str], tuple[float, int]] = {}  # by level and kind: when, and how often since
+        self._said: dict[tuple[int, str], tuple[float, int]] = {}  # by level and kind: last time, and repeats since
 
     def emit(self, record: logging.LogRecord) -> None:
         words = scrubbed(_words(record))
-        kind = words if _is_ours(record) else f"{record.pathname}:{record.lineno}"  # a library's differ by values
+        kind = words if _is_ours(record) else f"{record.pathname}:{record.lineno}"  # library messages contain values
         times = self._times(record.levelno, kind, record.created) if record.levelno > logging.INFO else 1
         if not times:
             return
@@ -202,7 +202,7 @@ class _LogHandler(logging.Handler):
         self._write(self._json(record, words, fields) if self.is_json else _text(record, words, fields))
 
     def _times(self, level: int, kind: str, now_s: float) -> int:
-        """How often this kind was to be said since it was written last; 0 where it was written a short time ago."""
+        """Return how often this kind came since it was last written, with this time; 0 if that is a short time ago."""
         at_s, count = self._said.get((level, kind), (0.0, 0))
         if now_s - at_s < REPEAT_S:
             self._said[level, kind] = at_s, count + 1
@@ -223,7 +223,7 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 def _words(record: logging.LogRecord) -> str:
-    """The message; of a library its name and the first line, with `...` for values, which may be anything."""
+    """Return the message; of a library its name and first line, with `...` for values, which may be anything."""
     if _is_ours(record):
         return record.getMessage()
     text = str(record.msg).strip().partition("\n")[0]

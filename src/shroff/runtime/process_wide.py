@@ -1,4 +1,4 @@
-"""Settings of the whole process: some work wants them otherwise while it is under way, or a process from its start."""
+"""Settings of the whole process, changed from its start or while some work needs them."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from types import FrameType
 
 _WAITING = "OMP_WAIT_POLICY"
 _FREED_BYTES = 1 << 22
-_ONE_HEAP = (  # of mallopt(3): trim threshold, room asked for beyond, mmap threshold, most heaps
+_ONE_HEAP = (  # options of mallopt(3): trim threshold, top pad, mmap threshold, number of heaps
     (-1, (1 << 31) - 1),
     (-2, 1 << 25),
-    (-3, 1 << 25),  # the largest before glibc 2.35, which refuses the next one
+    (-3, 1 << 25),  # the maximum before glibc 2.35, which rejects the next one
     (-3, 1 << 30),
     (-8, 1),
 )
 is_program = Event()
-"""Set in the process of the program `shroff` itself: no code of its user shares the libraries there."""
+"""Set in the process of the program `shroff` itself, where no user code shares the libraries."""
 compile_listeners = list[Callable[[str], AbstractContextManager[None]]]()
-"""The last of them is entered with a kernel's name for as long as that kernel is compiled."""
+"""The last one is entered with a kernel's name while that kernel is compiled."""
 
 
 class ProcessWide:
-    """A setting that the first who wants it changes and the last one puts back, on whatever threads they are.
+    """A process-wide setting with a reference count: the first user applies it, the last one restores it.
 
-    Each for itself could put back what another had changed, and so leave it changed for good.
+    Without the count, users on different threads could restore each other's value.
     """
 
     def __init__(self, change: Callable[[], Callable[[], None]]) -> None:
-        """Keep how it is changed.
+        """Store how to change the setting.
 
         Args:
-            change: Changes it, and gives what puts it back.
+            change: Changes it, and returns a function that restores it.
         """
         self._change = change
         self._lock = Lock()
@@ -51,7 +51,7 @@ class ProcessWide:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Have it changed; everything is as before when nobody wants it any more."""
+        """Apply the setting in a block; it is restored when no block needs it."""
         with self._lock:
             if self._depth == 0:
                 self._put_back = self._change()
@@ -69,21 +69,21 @@ def _nothing() -> None:
     """Put nothing back."""
 
 
-# ---- the cycle collector, calmed while many events are on their way
+# ---- the garbage collector, calmed while many events are in memory
 #
 # Events, tuples and texts form no cycles, yet each batch of them makes the collector walk the whole heap, libraries
-# included: measured once while an ingest of eight features was taken apart, that was more than half of its time, 55
-# against 24 microseconds an event.
+# included: in a profile of an ingest with eight features that was more than half of its time, 55 instead of 24 µs an
+# event.
 
 
-THRESHOLDS = (200_000, 20, 50)  # more than the batches hold that are on their way at once
-# Where somebody waits: it holds all threads up, for 0.2 µs an object that stays and 1.5 for one that goes. At 200,000
-# that was 35 to 280 ms.
+THRESHOLDS = (200_000, 20, 50)  # more objects than the batches in progress hold
+# For services: a collection stops all threads, for 0.2 µs an object that stays and 1.5 µs for one that goes. At
+# 200,000 objects that was 35 to 280 ms.
 SHORT = (10_000, 5, 200)
 
 
 class _Collector:
-    """Thresholds of the garbage collector: of several the shortest passes hold; the last restores the first."""
+    """Thresholds of the garbage collector: the smallest of all open blocks applies; the last block restores them."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -92,7 +92,7 @@ class _Collector:
 
     @contextmanager
     def calm(self, thresholds: tuple[int, int, int]) -> Iterator[None]:
-        """Have it look at new objects only, and rarely."""
+        """Make the collector look at new objects only, and rarely."""
         with self._lock:
             if not self._held:
                 self._before = gc.get_threshold()
@@ -114,43 +114,43 @@ calm_collector = partial(_collector.calm, THRESHOLDS)
 short_collector = partial(_collector.calm, SHORT)
 
 
-# ---- priority: processes beside the work get time of the processors only where the work leaves some
+# ---- priority: background processes get processor time only if the work leaves some
 
 
-LOWEST = 19  # niceness; what is least urgent still gets a little time, so that it ends
+LOWEST = 19  # niceness; such a process still gets a little time, so that it finishes
 
 
 def give_way(niceness: int = LOWEST) -> None:
-    """Have what else wants the processors go before this process.
+    """Give all other processes priority over this one.
 
-    Linux shares time between sessions first, and inside of each then (sched(7), autogroup). In the session of a service
-    on one core the nicest process made each commit wait 5 ms in place of 0.2: what the disk wakes is of no session, and
-    waited for the end of a turn of the whole of this one. So whoever starts such a process gives it a session of its
-    own; in another one this counts for this process alone.
+    Linux first divides time between sessions, then within each (sched(7), autogroup). In the session of a service on
+    one core even the nicest process made each commit wait 5 ms instead of 0.2: threads woken by the disk belong to no
+    session, and waited for a turn of this whole session to end. So start such a process in a session of its own; only
+    then does the session's niceness apply to it alone.
     """
     if os.getsid(0) == os.getpid():
-        with suppress(OSError):  # another system, or one without it
+        with suppress(OSError):  # another system, or a kernel without autogroups
             Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
     os.nice(niceness)
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Have the C library keep some MiB of freed memory instead of asking for cleared pages at each larger block.
+    """Make the C library keep some MiB of freed memory instead of requesting cleared pages for each larger block.
 
-    In glibc these limits follow the largest block that was freed so far. Below them, each larger block is made of new
-    pages, and clearing those costs more than unpacking a frame into them. So 4 MiB are allocated and freed, untouched.
-    Once: a second time they would be part of what is kept, and cleared.
+    In glibc these limits follow the largest block freed so far. Each block above them is made of new pages, and
+    clearing those costs more than unpacking a frame into them. So 4 MiB are allocated and freed, untouched. Only once:
+    a second block would come from the kept memory, and be cleared.
     """
     bytes(_FREED_BYTES)
 
 
 def one_heap() -> None:
-    """Have all threads, and Arrow, share one heap that keeps what is freed: for a command that ends with its work.
+    """Make all threads, and Arrow, share one heap that keeps freed memory: for a command that ends with its work.
 
-    It cannot be undone: outside the program `shroff`, where the process is its user's, nothing is changed.
-    Large arrays are otherwise pages of their own, given back when freed and cleared anew for the next one: a fifth of
-    the processor time of a whole history by columns. C libraries other than glibc do as they do.
+    It cannot be undone, so nothing changes outside the program `shroff`, where the process belongs to its user.
+    Otherwise large arrays are pages of their own, returned when freed and cleared for the next one: a fifth of the
+    processor time of a whole history by columns. C libraries other than glibc are unaffected.
     """
     import pyarrow as pa
 
@@ -164,21 +164,21 @@ def one_heap() -> None:
 
 
 def mapped(size: int) -> mmap.mmap:
-    """Memory for so many bytes, which the system can make longer without copying it.
+    """Allocate memory that the system can extend without copying it.
 
-    Its pages are small. numpy asks for large ones, and where free memory is in pieces the system then moves others
-    about: for a gigabyte that took 2 s of processor time in place of 0.5. It also copies what it makes longer.
+    Its pages are small. numpy requests large ones, and with fragmented memory the system then moves others: for a
+    gigabyte that took 2 s of processor time instead of 0.5. It also copies memory to extend it.
 
-    Raises: MemoryError where there is none.
+    Raises: MemoryError if there is not enough.
     """
     with _short_of_memory():
         return mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def lengthen(memory: mmap.mmap, size: int) -> None:
-    """Make mapped memory so long without a copy; it stays as it is where somebody looks at it, or the system cannot.
+    """Extend mapped memory without a copy; it is unchanged if a view of it exists, or the system cannot.
 
-    Raises: MemoryError where there is none.
+    Raises: MemoryError if there is not enough.
     """
     with _short_of_memory(), suppress(BufferError, SystemError):
         memory.resize(size)
@@ -186,7 +186,7 @@ def lengthen(memory: mmap.mmap, size: int) -> None:
 
 @contextmanager
 def _short_of_memory() -> Iterator[None]:
-    """What the system says of mapped memory, as Python says it of all other: an OSError would be waited for."""
+    """Raise MemoryError if `mmap` fails: callers wait and retry after an OSError."""
     try:
         yield
     except OSError as error:
@@ -194,10 +194,11 @@ def _short_of_memory() -> Iterator[None]:
 
 
 def calm_libraries() -> None:
-    """Keep libraries that are not loaded yet from busy threads; what the user has set stays. For a process of our own.
+    """Keep libraries that are not loaded yet from busy threads; variables that are set stay. For shroff's own
+    processes.
 
-    OpenBLAS makes a thread for each core as it is loaded, and they spin for work that never comes. How many there are
-    is for the owner of the process to say: in a notebook nothing but `threads_asleep` is done.
+    OpenBLAS creates a thread for each core when it is loaded, and they spin for work that never comes. In a notebook
+    the owner of the process decides their number, so only `threads_asleep` is used there.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault(_WAITING, "passive")
@@ -205,7 +206,7 @@ def calm_libraries() -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Absent:
-    """A finder of modules that says there is none of this name, to one thread or to all; of others it knows nothing."""
+    """A module finder that hides one module, from one thread or from all; it ignores all others."""
 
     name: str
     thread: int | None = None
@@ -220,16 +221,16 @@ def _hide(finder: _Absent) -> Callable[[], None]:
     return partial(sys.meta_path.remove, finder)
 
 
-# pyarrow loads pandas, where it is installed, at the first array that it makes or turns into another: 0.15 s of a
-# command that has no use for it. Where it was loaded before, it stays.
+# pyarrow loads pandas, if it is installed, when it creates or converts its first array: 0.15 s of a command that has
+# no use for it. If pandas is already loaded, it stays.
 without_pandas = ProcessWide(partial(_hide, _Absent("pandas")))
 
 
 @contextmanager
 def without_sklearn() -> Iterator[None]:
-    """XGBoost and LightGBM, loaded inside, do without scikit-learn: 0.2 s of a processor instead of 1.4.
+    """Keep XGBoost and LightGBM, if loaded in the block, from loading scikit-learn: 0.2 s of processor instead of 1.4.
 
-    In the program alone: elsewhere the user may want their classes for scikit-learn.
+    Only in the program: elsewhere the user may want their scikit-learn classes.
     """
     if not is_program.is_set():
         yield
@@ -243,10 +244,10 @@ def without_sklearn() -> Iterator[None]:
 
 @contextmanager
 def threads_asleep() -> Iterator[None]:
-    """Libraries that are loaded inside let threads sleep that have nothing to do; what the user has set stays.
+    """Make threads of libraries that are loaded in the block sleep when idle; a variable that is set stays.
 
-    Those of OpenMP, in which XGBoost learns, spin between two trees: on a busy machine that took three times the
-    processor's time. OpenMP reads the environment once, as it is loaded; afterwards that is as it was.
+    OpenMP threads, with which XGBoost trains, spin between two trees: on a busy machine that took three times the
+    processor time. OpenMP reads the environment once when it is loaded; afterwards the environment is restored.
     """
     if _WAITING in os.environ:
         yield
@@ -259,24 +260,27 @@ def threads_asleep() -> Iterator[None]:
 
 
 def user_name() -> str:
-    """Name of the user who runs this process, by the operating system and not by the environment."""
+    """Return the name of the user who runs this process, from the operating system and not from the environment."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container may have a number and no name for it
+    except KeyError:  # in a container the user may have no name
         return f"uid-{os.getuid()}"
 
 
 def threads() -> int:
-    """How many threads this process may use at the same time, by the machine and by who started it."""
+    """Return how many threads this process may use at a time, by the machine and its CPU affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# ---- the end, asked for by Ctrl-C or SIGTERM
+# ---- the end by Ctrl-C or SIGTERM
 
 
 @contextmanager
 def ended_cleanly() -> Iterator[Callable[[], bool]]:
-    """End what is inside at Ctrl-C and SIGTERM, without a failure; gives whether that came. For the main thread."""
+    """End the block at Ctrl-C or SIGTERM without an error; yields a function that says if that happened.
+
+    For the main thread.
+    """
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Telling how far a long work is, while it goes on; and items that are read ahead of it."""
+"""Reporting the progress of long work, and reading items ahead of their use."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from contextlib import suppress
 from typing import TypeVar
 
 Progress = Callable[[int], None]
-Tell = Callable[[str], None]  # says to people what goes on, such as what is waited for
+Tell = Callable[[str], None]  # takes a message for people, such as what is waited for
 One = TypeVar("One")
 Batch = TypeVar("Batch", bound=Sized)
 STEP = 1_024
-AHEAD = 6  # items that are read before they are asked for
+AHEAD = 6  # items that are read in advance
 
 
 def counted(items: Iterable[One], progress: Progress | None) -> Iterator[One]:
-    """The same items; reports progress every so many."""
+    """Yield the items; report progress every `STEP` items."""
     if progress is None:
         yield from items
         return
@@ -26,7 +26,7 @@ def counted(items: Iterable[One], progress: Progress | None) -> Iterator[One]:
 
 
 def batched(batches: Iterable[Batch], progress: Progress | None) -> Iterator[Batch]:
-    """The same batches; reports the size of each once it was used."""
+    """Yield the batches; report the size of each after it was used."""
     for batch in batches:
         yield batch
         if progress is not None:
@@ -38,7 +38,7 @@ def unheard(*_said: object) -> None:
 
 
 def ahead(items: Iterator[One]) -> Generator[One, None, None]:
-    """The same items; a thread has the next ones ready."""
+    """Yield the items, which a thread reads in advance."""
     from queue import Full, Queue
     from threading import Event, Thread
 
@@ -58,7 +58,7 @@ def ahead(items: Iterator[One]) -> Generator[One, None, None]:
                 if is_over.is_set():
                     return
             put(None, None)
-        except BaseException as error:  # noqa: BLE001 (raised again where the items are asked for)
+        except BaseException as error:  # noqa: BLE001 (raised again by the consumer)
             put(None, error)
 
     thread = Thread(target=read, name="ahead", daemon=True)

@@ -1,4 +1,4 @@
-"""Texts: for a terminal, tables, counts, mistakes, results that show themselves, what two differ in; for PostgreSQL."""
+"""Texts: terminal output, tables, counts, problems, notebook output, differences of texts, escapes for PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,49 +16,48 @@ DOT_SEGMENTS = frozenset({".", ".."})
 
 
 class Printed:
-    """What `repr` shows as its command prints it, and a notebook, too."""
+    """An object whose `repr` is the output of its command, in a notebook as well."""
 
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        """The same text for a notebook, escaped."""
+        """HTML for a notebook: the escaped text."""
         return f"<pre>{escape(repr(self))}</pre>"
 
 
 def harmless(text: str) -> str:
-    r"""The text with what would steer a terminal written out (`\x1b`), its line ends kept.
+    r"""Escape what would control a terminal (`\x1b`); line ends stay.
 
-    Ids and other texts of events hold any character. Everything that is written for people
-    goes through here on its way out; a text of an event that stands in a line goes through
-    `one_line` first, so that it cannot end that line.
+    Ids and other texts of events may contain any character. All output for people passes through here; an event's text
+    within a line passes through `one_line` first, so that it cannot end that line.
     """
     return text.translate(_WRITTEN_OUT) if not text.isprintable() else text
 
 
 def one_line(text: object) -> str:
-    r"""The text on one line: its line ends are written out too (`\n`)."""
+    r"""Return the text on one line, with line ends escaped too (`\n`)."""
     return harmless(str(text)).replace("\n", "\\n")
 
 
 def cut(text: object, most: int) -> str:
-    """The text on one line, of so many characters at most, for a table; an ellipsis stands for the rest."""
+    """Return the text on one line, of at most `most` characters, ending in an ellipsis if cut."""
     line = one_line(text)
     return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
 def _written_out() -> dict[int, str]:
-    """Control characters (C0, DEL, C1), separators of lines and paragraphs, and what turns the direction of text."""
+    """Map control characters (C0, DEL, C1), line and paragraph separators, and direction marks to their escapes."""
     steering = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
     forms = {ord("\t"): "\\t", ord("\r"): "\\r", ord("\n"): "\n"}
     return {code: forms.get(code, f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}") for code in steering}
 
 
 _WRITTEN_OUT = _written_out()
-_PIECE = 1 << 16  # characters that are compared at once: copies of more leave the processor's caches
+_PIECE = 1 << 16  # characters compared at once: larger copies leave the processor's caches
 
 
 def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: str = "  ") -> str:
-    """Rows under each other in columns; numbers to the right, all else to the left."""
+    """Format rows in columns; numbers are aligned right, everything else left."""
     body = [[_cell(value) for value in row] for row in rows]
     lines = [list(heads), *body] if heads else body
     if not lines:
@@ -76,7 +75,7 @@ def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: s
 
 
 def headed(text: str, rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:
-    """A text with rows below it, as `table` shows them; the text alone where there are none."""
+    """Return a text with a `table` of rows below it, or the text alone without rows."""
     return f"{text}\n{table(rows, heads)}" if rows else text
 
 
@@ -91,29 +90,29 @@ def _is_number(text: str) -> bool:
 
 
 def section(docstring: str | None, head: str) -> tuple[str, str]:
-    """The docstring before its section of this name, and the lines of that section."""
+    """Return a docstring before its section of this name, and the lines of the section."""
     words, _, lines = cleandoc(docstring or "").partition(f"\n\n{head}:\n")
     return words, lines
 
 
 def help_of(docstring: str | None) -> tuple[str, Sequence[str]]:
-    """What a docstring says of a command, and the commands under its `Examples:`."""
+    """Return the text of a docstring for a command's help, and the commands under `Examples:`."""
     words, lines = section(docstring, "Examples")
     return words, cleandoc(lines).splitlines()
 
 
 def many(count: int, singular: str, more: str = "") -> str:
-    """`1 event`, `2 events`, `1,200 entries`."""
+    """Format a count: `1 event`, `2 events`, `1,200 entries`."""
     return f"{count:,} {singular if count == 1 else more or singular + 's'}"
 
 
 def percent(share: float, form: str = ".0") -> str:
-    """`10 %`, as pages have it too; `form` is a number's format, such as `+.1`."""
+    """Format a share as `10 %`, as on pages; `form` is a number's format, such as `+.1`."""
     return f"{share:{form}%}".replace("%", " %")
 
 
 def shown(value: object) -> str:
-    """A value of a decision for people: reals short, missing as a word."""
+    """Format a value of a decision for people: short floats, and `missing` for None."""
     if value is None:
         return "missing"
     if isinstance(value, bool):
@@ -133,12 +132,12 @@ def path_segment(text: str) -> str:
 
 
 def argument(text: object) -> str:
-    """The text as one argument of a shell command, for hints."""
+    """Quote a text as one argument of a shell command, for hints."""
     return shlex.quote(str(text))
 
 
 def problem_text(problem: Problem, source: str) -> str:
-    """One mistake for people: its place, what is wrong, the line itself with a mark under the place, what helps."""
+    """Format a problem: location, message, the line with a mark under the location, and the hint."""
     place = problem.file if problem.line == 0 else f"{problem.file}:{problem.line}:{problem.column}"
     lines = [f"{place}{' ' if problem.path else ''}{problem.path}: {problem.message}"]
     if source.strip():
@@ -158,17 +157,17 @@ class TextEdit(FrozenStruct):
     text: str
 
 
-_LAST_EDITS = deque[tuple[str, str, TextEdit]](maxlen=2)  # of long texts: all that goes on from them asks
+_LAST_EDITS = deque[tuple[str, str, TextEdit]](maxlen=2)  # of long texts, since several callers ask for each
 
 
 def edit_of(before: str, after: str) -> TextEdit:
-    """What changed between two texts, from the first character that differs to the last. Cost: 1 ms a megabyte."""
+    """Return the change between two texts, from the first differing character to the last. Cost: 1 ms a megabyte."""
     found = next((edit for was, now, edit in tuple(_LAST_EDITS) if was is before and now is after), None)
     return found or _kept(before, after, _edit_of(before, after))
 
 
 def grown(text: str, more: str) -> str:
-    """A text with more behind it. `edit_of` knows of it then and compares nothing."""
+    """Append to a text, and note the change so that `edit_of` need not compare."""
     _kept(text, after := text + more, TextEdit(len(text), "", more))
     return after
 
@@ -187,7 +186,7 @@ def _edit_of(before: str, after: str) -> TextEdit:
 
 
 def line_edit_of(before: str, after: str) -> TextEdit:
-    r"""The same in whole lines, each with its `\n`, but a last one that has none. Cost: as `edit_of`."""
+    r"""Like `edit_of`, but in whole lines with their `\n` (except a last line without one). Cost: as `edit_of`."""
     found = edit_of(before, after)
     start = before.rfind("\n", 0, found.at) + 1
     end = found.at + len(found.gone)
@@ -205,7 +204,7 @@ def _ends_line(text: str, start: int, end: int) -> bool:
 
 
 def _same(text: str, other: str, most: int, *, from_end: bool = False) -> int:
-    """How many of the first characters of two texts are the same, or of the last; at most so many."""
+    """Return the length of the common prefix or suffix of two texts, up to `most` characters."""
 
     def is_same(low: int, high: int) -> bool:
         start, end = (-high, -low or None) if from_end else (low, high)
@@ -225,7 +224,7 @@ def _same(text: str, other: str, most: int, *, from_end: bool = False) -> int:
 
 
 def bytes_text(count: int) -> str:
-    """A size for people, in powers of 1024."""
+    """Format a size for people, in powers of 1024."""
     size = float(count)
     units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
     while size >= 1024 and len(units) > 1:
@@ -234,23 +233,23 @@ def bytes_text(count: int) -> str:
     return f"{size:,.0f} {units[0]}" if units[0] == "bytes" else f"{size:,.1f} {units[0]}"
 
 
-# ---- texts with signs that PostgreSQL cannot hold, as it can
+# ---- escapes for characters that PostgreSQL cannot store
 
-# A NUL cannot stand in a text of PostgreSQL; so that none is lost, the escape sign is escaped as well.
+# PostgreSQL texts cannot contain NUL; the escape character is escaped as well, so that no text is lost.
 ESCAPE = "\x1a"
 _NUL = f"{ESCAPE}0"
 _ESCAPE_ITSELF = f"{ESCAPE}S"
 
 
 def escaped(text: str) -> str:
-    """The text as PostgreSQL can hold it."""
+    """Escape a text for PostgreSQL."""
     if "\0" in text or ESCAPE in text:
         return text.replace(ESCAPE, _ESCAPE_ITSELF).replace("\0", _NUL)
     return text
 
 
 def unescaped(text: str) -> str:
-    """The text that was escaped."""
+    """Restore an escaped text."""
     if ESCAPE not in text:
         return text
     return "".join(
@@ -260,5 +259,5 @@ def unescaped(text: str) -> str:
 
 
 def cost_interval(low: float | None, high: float | None) -> str:
-    """The 95 % interval of a cost, behind it; empty where there is none."""
+    """Format the 95 % interval of a cost, to append to it; empty if there is none."""
     return "" if low is None or high is None else f" (95 %: {low:,.2f} to {high:,.2f})"

@@ -1,8 +1,8 @@
-"""Traces by OpenTelemetry (extra `otel`): spans of ingest, decide, commit and deliver. Off unless it is configured.
+"""Traces by OpenTelemetry (extra `otel`): spans of ingest, decide, commit and deliver. Off unless configured.
 
-The standard variables say where spans go: OTEL_EXPORTER_OTLP_ENDPOINT switches it on, OTEL_SERVICE_NAME and
-OTEL_TRACES_SAMPLER are read by the SDK. An event that came with a W3C `traceparent` has its spans in that trace; the
-others of a batch share one of their own. Spans have counts and sequence numbers, and nothing of an event.
+OTEL_EXPORTER_OTLP_ENDPOINT enables it; the SDK reads the other standard variables, such as OTEL_SERVICE_NAME and
+OTEL_TRACES_SAMPLER. The spans of an event with a W3C `traceparent` are in that trace; all other events of a batch share
+one trace. Spans have counts and sequence numbers, but no event data.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from shroff.runtime.logs import say, tell
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 SDK = logging.getLogger("opentelemetry")
 HEADER = "traceparent"
-PARENT: Final[ContextVar[str]] = ContextVar("traceparent", default="")  # of the request that is answered
-EACH_MAX = 32  # events of a batch that have spans of their own
-RECENT_MAX = 1_000  # commits whose delivery is shown
+PARENT: Final[ContextVar[str]] = ContextVar("traceparent", default="")  # of the current request
+EACH_MAX = 32  # events of a batch with their own spans
+RECENT_MAX = 1_000  # commits whose delivery is traced
 
 
 class TracedEvent(NamedTuple):
-    """An event of a batch that came with a trace: its place among the submissions, its `traceparent`, its arrival."""
+    """An event of a batch with a trace: its index among the submissions, its `traceparent`, its arrival."""
 
     number: int
     parent: str
@@ -37,7 +37,7 @@ class TracedEvent(NamedTuple):
 
 
 class TracedBatch(NamedTuple):
-    """A batch that is committed. Moments are of the clock that never goes back.
+    """A committed batch; times are monotonic.
 
     Args:
         places: The sequence number of each submission, 0 for none.
@@ -52,7 +52,7 @@ class TracedBatch(NamedTuple):
 
 
 class _Commit(NamedTuple):
-    """Which places a span brought into the log."""
+    """Range of sequence numbers that a traced commit appended, and its span context."""
 
     first: int
     last: int
@@ -66,25 +66,25 @@ class _State:
 
 
 def is_on() -> bool:
-    """Whether spans are made."""
+    """Return whether spans are recorded."""
     return _State.tracer is not None
 
 
 @contextmanager
 def exporting(version: str) -> Iterator[None]:
-    """Make spans while this lasts, if the environment says where they go. Raises: UsageError without the extra."""
+    """Record spans in a block, if the environment names a receiver. Raises: UsageError without the extra."""
     _begin(version)
     try:
         yield
     finally:
         if _State.end is not None:
-            _State.end()  # which sends what is left
+            _State.end()  # sends the remaining spans
         _State.tracer = _State.end = None
         _State.recent.clear()
 
 
 class _Exporter:
-    """An exporter that logs once that its receiver accepts no spans, and once that it does again."""
+    """An exporter that logs once when its receiver accepts no spans, and once when it does again."""
 
     def __init__(self, inner: Any, receiver: str) -> None:
         self._inner = inner
@@ -96,7 +96,7 @@ class _Exporter:
     def export(self, spans: Sequence[Any]) -> Any:
         try:
             result = self._inner.export(spans)
-        except Exception as error:  # noqa: BLE001 - older SDKs raise what keeps them from the receiver
+        except Exception as error:  # noqa: BLE001 - older SDKs raise if the receiver is unreachable
             from opentelemetry.sdk.trace.export import SpanExportResult
 
             say(logging.DEBUG, f"traces: {type(error).__name__}: {error}")
@@ -112,7 +112,7 @@ class _Exporter:
 
 
 class _SdkLog(logging.Handler):
-    """Logs what the SDK says about its receiver, at level debug: it repeats itself, and knows no value of an event."""
+    """Logs what the SDK says about its receiver at level debug: it repeats itself, and contains no event data."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(logging.DEBUG, record.getMessage())
@@ -140,13 +140,13 @@ def _begin(version: str) -> None:
 
 
 def parent_in(headers: Sequence[tuple[str, bytes | None]] | None) -> str:
-    """The `traceparent` among the headers of a message; empty where there is none."""
+    """Return the `traceparent` among a message's headers; empty if there is none."""
     found = next((value for name, value in headers or () if name == HEADER and value), b"")
     return (found or b"").decode("latin-1")
 
 
 def batch(found: TracedBatch, traced: Sequence[TracedEvent]) -> list[tuple[str, float]]:
-    """Make the spans of a batch: for each event with a trace, else one set for all; gives trace ids and latencies."""
+    """Record the spans of a batch: one set for each traced event, or one for all; return trace ids, latencies."""
     given = traced[:EACH_MAX] or [TracedEvent(-1, "", found.arrived_s)]
     return [_spans(found, event) for event in given]
 
@@ -182,7 +182,7 @@ def _spans(found: TracedBatch, event: TracedEvent) -> tuple[str, float]:
 
 @contextmanager
 def delivering(sink: str, places: Sequence[int]) -> Iterator[None]:
-    """Make spans of a delivery of the records at these places, in the traces of their commits."""
+    """Record spans of a delivery of these sequence numbers, in the traces of their commits."""
     if _State.tracer is None or not places:
         yield
         return
@@ -205,7 +205,8 @@ def delivering(sink: str, places: Sequence[int]) -> Iterator[None]:
         yield
     except BaseException as error:
         for span in spans:
-            span.set_status(Status(StatusCode.ERROR, type(error).__name__))  # its words may hold values
+            # Without its message, which may contain values.
+            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
         raise
     finally:
         for span in spans:
@@ -213,6 +214,6 @@ def delivering(sink: str, places: Sequence[int]) -> Iterator[None]:
 
 
 def _at_ns() -> Callable[[float], int]:
-    """Turns moments of the clock that never goes back into nanoseconds since 1970."""
+    """Return a function that converts monotonic times to nanoseconds since 1970."""
     offset = time.time() - time.monotonic()
     return lambda at_s: int((at_s + offset) * 1e9)

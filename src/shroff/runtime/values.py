@@ -1,4 +1,4 @@
-"""Values: frozen ones, and answers that cost something, made once for all who ask for them."""
+"""Values: frozen classes, and a cache for expensive answers shared by all callers."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ Value = TypeVar("Value")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(kind: type[Kind]) -> type[Kind]:
-    """Make a class a value: a dataclass that is frozen and has slots."""
+    """Make a class a frozen dataclass with slots."""
     return dataclass(frozen=True, slots=True)(kind)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class FrozenStruct(msgspec.Struct, frozen=True):
-    """A value as a struct of msgspec, which is made in a tenth of the time that a dataclass takes, and read from JSON.
+    """A frozen msgspec struct: created in a tenth of the time of a dataclass, and decoded from JSON.
 
-    One with a list or a dictionary as a default says `msgspec.Struct, frozen=True` itself, for the linter to know it.
+    A class with a list or dict as a default must use `msgspec.Struct, frozen=True` itself, so that the linter knows it.
     """
 
 
 class PlainMeta(ABCMeta):
-    """An abstract class without registered ones: `isinstance` takes 0.1 µs in place of 0.4, some 20 times an event."""
+    """An abstract class without registration: `isinstance` takes 0.1 µs instead of 0.4, some 20 times an event."""
 
     __instancecheck__ = type.__instancecheck__
 
 
 def replace(value: Value, /, **changes: Any) -> Value:
-    """The same value with other fields: of a dataclass or of a struct."""
+    """Return a copy of a dataclass or struct with changed fields."""
     with_fields: Any = structs.replace if isinstance(value, msgspec.Struct) else dataclasses.replace
     return cast("Value", with_fields(value, **changes))
 
 
 def showing(kind: Callable[..., Value], /, *shown: object, **fields: Any) -> Value:
-    """A struct of a kind with these fields; others that it needs are attributes of what it shows, by their names.
+    """Create a struct from these fields; other required fields are attributes of the `shown` objects, by name.
 
-    Of several that have an attribute the first one gives it.
+    If several objects have an attribute, the first one counts.
     """
     of: Any = kind
     with_default = zip(of.__struct_fields__[::-1], of.__struct_defaults__[::-1], strict=False)
@@ -57,9 +57,9 @@ def showing(kind: Callable[..., Value], /, *shown: object, **fields: Any) -> Val
 
 
 class Fresh(Generic[Value]):
-    """Cache of the newest `keys_max` values. One thread at a time makes one.
+    """Cache of the newest `keys_max` values. One thread at a time creates a value.
 
-    Where values do not age, the key says what they are of: a text in force, or how far the log was read.
+    If values do not age, the key must identify their origin: an active text, or the sequence number read up to.
     """
 
     def __init__(self, keys_max: int = 1, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -69,9 +69,9 @@ class Fresh(Generic[Value]):
         self._lock = RLock()
 
     def get(self, key: Hashable, make: Callable[[], Value], fresh_s: float = math.inf) -> Value:
-        """The value of a key, made where there is none as fresh as that; who waits for another thread gets its value.
+        """Return the value of a key, created if there is none as fresh as that; waits for another thread's value.
 
-        Raises: what `make` raises; nothing is kept then.
+        Raises: errors of `make`; nothing is cached then.
         """
         with self._lock:
             found = self.peek(key, fresh_s)
@@ -84,11 +84,11 @@ class Fresh(Generic[Value]):
             return found
 
     def peek(self, key: Hashable, fresh_s: float) -> Value | None:
-        """The value that was made last, if it is as fresh as that. Waits for nobody."""
+        """Return the cached value if it is as fresh as that. Does not wait."""
         made_s, found = self._kept.get(key, (-math.inf, None))
         return found if self._clock_s() - made_s < fresh_s else None
 
     def forget(self) -> None:
-        """Make all anew when they are asked for next."""
+        """Clear the cache."""
         with self._lock:
             self._kept.clear()
