@@ -1,4 +1,4 @@
-"""The windows of `bench.online` by River: `utils.TimeRolling` around `stats`, one for each key, window and statistic.
+"""The windows of `bench.online` by River: `TimeRolling` around `stats`, one for each key, window and statistic.
 
 As its documentation has it. River has sum, mean and variance by time and no largest value, and
 a window has the present event; the deviation is the root of its variance. Floats throughout.

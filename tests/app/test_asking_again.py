@@ -53,7 +53,7 @@ METRICS = {
 def stored(
     folder: Path, *gates: GateResult, metrics: Mapping[str, Any] | None = None, is_judged: bool = True, **more: Any
 ) -> Stored:
-    """A model in a registry, as `registry.write` puts it there; without gates.json where it was not judged."""
+    """A model in a registry, as `Registry.write` puts it there; without gates.json where it was not judged."""
     models = Registry(folder)
     found = models.write({"id": "m-2", "event": "payment", **more}, {}, metrics=metrics or METRICS, gates=gates)
     if is_judged:

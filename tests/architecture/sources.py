@@ -71,7 +71,7 @@ def module(path: Path) -> Module:
 def imports(source: Module) -> set[str]:
     """The dotted names that a module imports, anywhere in it, relative ones resolved.
 
-    `from a import b` counts as `a.b`, since `b` may be a module.
+    `from a import b` counts as "a.b", since `b` may be a module.
     """
     names: set[str] = set()
     for node in source.nodes:

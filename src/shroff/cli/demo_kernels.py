@@ -28,7 +28,7 @@ _SCORES = "shroff.features.online.undo_kernel:run_row begin undo"
 # What takes many events that were sent together: what stores them first, for they are read one by one as long as what
 # reads them is not there. Then what scores without writing.
 LIVE = (_STORE, _CODES, _LINES, _RECORDS, _SCORES)
-# What `project.train` calls, the longest to compile first. One that is missing here is compiled when it is called.
+# What `Project.train` calls, the longest to compile first. One that is missing here is compiled when it is called.
 NATIVE = (
     "shroff.features.batch.backfill_words:take_records",
     "shroff.features.batch.backfill_runs:take_late_records",

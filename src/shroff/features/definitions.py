@@ -50,7 +50,7 @@ class Feature:
 
 
 def cost(node: Node) -> str:
-    """Cost of an expression per event, in the words of LANGUAGE.md."""
+    """Return the cost class of an expression for each event."""
     found = list(aggregates(node))
     if any(aggregate.via is not None for aggregate in found):
         return LINKED_LOOK
