@@ -111,7 +111,10 @@ class AlertConsumer:
         tells: NotesEscalations | None = None,
         recent: RecentDecisions | None = None,
     ) -> None:
-        self._log, self._store, self._now_ms, self._tells = log, store, now_ms, tells
+        self._log = log
+        self._store = store
+        self._now_ms = now_ms
+        self._tells = tells
         self._closed = settings.foreign("", closed=True)
         self._raiser = AlertRules(log, settings, money_places, recent)
         self._kept: int | None = None  # as the store has it
@@ -193,4 +196,5 @@ def _parts(alerts: Sequence[Alert], labels: Sequence[FeedLabel], upto: int) -> I
         of_alerts = bisect_right(alerts, end, key=lambda alert: alert.seq)
         of_labels = bisect_right(labels, end, key=lambda label: label.seq)
         yield end, alerts[:of_alerts], labels[:of_labels]
-        alerts, labels = alerts[of_alerts:], labels[of_labels:]
+        alerts = alerts[of_alerts:]
+        labels = labels[of_labels:]

@@ -36,7 +36,9 @@ def gather(
         now_ms: For what happens to a case beside; its own times are those of events.
         escalated: Snoozed cases that are escalated when they wake, by their numbers.
     """
-    cases, raised, happened = dict(open_cases), list[Alert](), list[Happened]()
+    cases = dict(open_cases)
+    raised = list[Alert]()
+    happened = list[Happened]()
     touched = set[bytes]()
     for alert in alerts:
         about = alert.about
@@ -64,7 +66,8 @@ def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
 
     Its version stays: who decides says which alerts were seen.
     """
-    before, now = (strength(case.outcome), least(case.score)), (strength(alert.outcome), least(alert.score))
+    before = (strength(case.outcome), least(case.score))
+    now = (strength(alert.outcome), least(alert.score))
     leads = alert if case.alerts == 0 or now > before else case
     is_woken = case.state == SNOOZED
     is_taken = case.auto_close == alert.auto_close or case.auto_close.endswith(CHECKED)

@@ -89,7 +89,8 @@ class RecentDecisions:
 
     def take(self, prepared: Prepared) -> None:
         """Remember what a batch has that is in the log. Cost: 0.05 µs a decision, and 5 µs for each such."""
-        records, decisions = prepared.batch.records, prepared.batch.decisions
+        records = prepared.batch.records
+        decisions = prepared.batch.decisions
         outcomes = decisions.outcomes if isinstance(decisions, DecisionColumns) else [row.outcome for row in decisions]
         for row in [decisions[at] for at, outcome in enumerate(outcomes) if outcome in self._outcomes]:
             self._found.pop(row.seq, None)  # of a log that was set back
@@ -110,7 +111,9 @@ class ActiveVersions:
     """
 
     def __init__(self, log: Log, settings: CaseSettings) -> None:
-        self._log, self._settings, self._read_to = log, settings, 0
+        self._log = log
+        self._settings = settings
+        self._read_to = 0
         self._files: list[tuple[int, TextMapping]] = []
         self._control = Control()
         self._known: tuple[TextMapping, _AlertVersion] | None = None
@@ -173,7 +176,9 @@ class AlertRules:
     def __init__(
         self, log: Log, settings: CaseSettings, money_places: int, recent: RecentDecisions | None = None
     ) -> None:
-        self._log, self._settings, self._money_places = log, settings, money_places
+        self._log = log
+        self._settings = settings
+        self._money_places = money_places
         self._recent = recent or RecentDecisions(())
         outcomes = "|".join(settings.outcomes).encode()
         self._wanted = re.compile(rb"(?m)^(\d+) (?:" + outcomes + rb")$")
@@ -188,7 +193,8 @@ class AlertRules:
         places = self._places(after, upto)
         if not places:
             return []
-        ordered, found = sorted(places), list[Alert]()
+        ordered = sorted(places)
+        found = list[Alert]()
         for start in range(0, len(ordered), AT_ONCE):
             part = ordered[start : start + AT_ONCE]
             known: dict[int, tuple[Record, DecisionRow | None]] = {
@@ -330,7 +336,8 @@ class _Made(FrozenStruct):
 
     def _base(self) -> tuple[Alert, _AlertDecision]:
         """The alert before anybody says whom it is about and why, and the decision, empty without one."""
-        row, decided = self.row, _AlertDecision()
+        row = self.row
+        decided = _AlertDecision()
         if row is not None:
             decided = stored(row.document, _AlertDecision, f"the decision at sequence number {row.seq}")
         hits = {*decided.rules, *(hit.rule for hit in self.raised.told)}

@@ -260,7 +260,8 @@ def escalate(desk: CaseService, who: Who, number: int, why: str, tag: str = "", 
         case = hand.put(case, "escalated", words, state=ESCALATED, **FREED, snoozed_ms=None)
         if not to:
             return case
-        case, alerts = _assigned(hand, case, to), hand.change.alerts(number, 1)
+        case = _assigned(hand, case, to)
+        alerts = hand.change.alerts(number, 1)
         if notes is not None and case.assignee != who.id and alerts:
             why = f"Escalated to you by {who.shown_name}: {words}"
             notes.escalated(hand.change.people, case=case, event=alerts[-1].named, why=why)
@@ -308,7 +309,8 @@ def join(desk: CaseService, who: Who, entity: str, of: str, ring_of: Callable[[s
         of: That of their keys.
         ring_of: The ring of a key, None for a key that is in none.
     """
-    closed, rings = 0, dict[str, set[bytes]]()
+    closed = 0
+    rings = dict[str, set[bytes]]()
     with desk.store.look() as look:
         for name in {entity, of}:
             for case in look.queue(CaseFilter(states=UNCLOSED, entity=name), limit=LARGEST):

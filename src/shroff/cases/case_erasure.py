@@ -26,13 +26,16 @@ class WrittenNotes(FrozenStruct):
 
 def written_about(desk: CaseService, events: Sequence[str]) -> WrittenNotes:
     """Notes and files in cases about these events, such as `payment/p-1`; other events of the case included."""
-    cases, notes, files = [], 0, 0
+    cases = []
+    notes = 0
+    files = 0
     with desk.store.look() as look:
         for number in numbers_about(look, events):
             said = sum(line.what in WRITTEN and bool(line.words) for line in look.history(number, ALL))
             attached = len(look.attached(number))
             cases += [number] if said or attached else []
-            notes, files = notes + said, files + attached
+            notes = notes + said
+            files = files + attached
     return WrittenNotes(tuple(cases), notes, files)
 
 

@@ -75,7 +75,8 @@ def set_aside(look: CaseReader, case: Case) -> list[str]:
 
 def told_by(history: Iterable[Happened], event: str = "") -> CaseHistory:
     """The same by the lines of its history, oldest first. A denial asks for an answer about its own event alone."""
-    now, before = CaseHistory(), list[CaseHistory]()
+    now = CaseHistory()
+    before = list[CaseHistory]()
     last = ""  # who had it, by what was told last
     for row in history:
         if row.what == DENIED and row.words != event:

@@ -174,7 +174,8 @@ def newest(desk: CaseService, who: Who) -> int:
 def _require_known(desk: CaseService, ids: Collection[str]) -> None:
     """Raises: UsageError where one is the id of no user and no key."""
     with desk.people.look() as look:
-        users, keys = look.users(), look.keys()
+        users = look.users()
+        keys = look.keys()
     known = {*(user.id for user in users), *(key.id for key in keys)}
     for id_ in ids:
         if id_ not in known:
@@ -297,7 +298,8 @@ def views(desk: CaseService, who: Who) -> list[Counted]:
 def put_view(desk: CaseService, who: Who, name: str, query: str, *, is_shared: bool = False) -> View:
     """Keep a filter under a name of one's own. Raises: NotAllowedError; UsageError for a filter that is none."""
     who.require(Right.READ_CASES)
-    kept, known = name.strip(), query_text(query)
+    kept = name.strip()
+    known = query_text(query)
     if not _NAME.fullmatch(kept) or kept in BUILT_IN:
         raise UsageError("a view's name has 1 to 80 characters on one line, and is none of those that everybody has.")
     now_ms = desk.now_ms()
@@ -337,7 +339,8 @@ def capacity(desk: CaseService, who: Who, day_start_ms: int | None = None) -> Re
     now_ms = desk.now_ms()
     start_ms = desk.today_ms() if day_start_ms is None else day_start_ms
     with desk.looking(who) as look:
-        today, lately = look.done_since(start_ms), look.done_since(now_ms - PACE_MS)
+        today = look.done_since(start_ms)
+        lately = look.done_since(now_ms - PACE_MS)
         waiting = look.totals(CaseFilter(states=QUEUE))
         agreement = look.agreement()
     hours = PACE_MS / HOUR_MS

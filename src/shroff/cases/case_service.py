@@ -35,37 +35,46 @@ _TAG = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")  # a version, and the newest 
 class NoCaseError(RefusalError):
     """There is no such case, or no such object of a case."""
 
-    status, code, title = 404, "no-case", "There is no such case"
+    status = 404
+    code = "no-case"
+    title = "There is no such case"
 
 
 class NoFileError(NoCaseError):
     """A case has no file of this number."""
 
-    code, title = "no-file", "There is no such file"
+    code = "no-file"
+    title = "There is no such file"
 
 
 class NoEventError(NoCaseError):
     """A case has no such event."""
 
-    code, title = "no-event", "There is no such event"
+    code = "no-event"
+    title = "There is no such event"
 
 
 class NoViewError(NoCaseError):
     """Somebody has no view of this name."""
 
-    code, title = "no-view", "There is no such view"
+    code = "no-view"
+    title = "There is no such view"
 
 
 class TooLateError(RefusalError):
     """The action can no longer be undone."""
 
-    status, code, title = 409, "too-late", "It can no longer be undone"
+    status = 409
+    code = "too-late"
+    title = "It can no longer be undone"
 
 
 class CaseChangedError(RefusalError):
     """Another user changed the case first; nothing was saved. The problem names the user and the time."""
 
-    status, code, title = 409, "case-changed", "The case was changed meanwhile"
+    status = 409
+    code = "case-changed"
+    title = "The case was changed meanwhile"
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -85,7 +94,8 @@ class CaseChangedError(RefusalError):
     def _why(self, case: Case) -> str:
         if case.is_untouched:
             return f"case {case.number} differs from the version that you read"
-        who, at = case.changed_name or "somebody else", time_text(case.changed_ms)
+        who = case.changed_name or "somebody else"
+        at = time_text(case.changed_ms)
         what = "decided" if case.state == CLOSED else "changed"
         if case.is_denied_last:
             what = "denied an event of"

@@ -369,6 +369,7 @@ def _undoable(before: Case, now: Case, alerts: Sequence[tuple[int, str]] = ()) -
 
 
 def _kept(hand: CaseTransaction, kind: str, cases: Sequence[Case], body: Body, undo_ms: int = UNDO_MS) -> CaseAction:
-    until_ms, who = hand.now_ms + undo_ms, hand.who
+    until_ms = hand.now_ms + undo_ms
+    who = hand.who
     parts = (kind, who.id, who.name, who.kind, who.role.value, hand.now_ms, until_ms, to_json(body))
     return CaseAction(cases, hand.change.add_pending(Pending(0, *parts)), until_ms)

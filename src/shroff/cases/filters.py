@@ -46,8 +46,10 @@ def wanted_of(query: TextMapping, who: Who, desk: CaseService) -> CaseFilter:
 
     Raises: UsageError for a value that cannot be one.
     """
-    given, now_ms = {name: query.get(name, "")[:TEXT_MAX] for name in KEYS}, desk.now_ms()
-    queue, is_mine = given["queue"], given["queue"] == MINE
+    given = {name: query.get(name, "")[:TEXT_MAX] for name in KEYS}
+    now_ms = desk.now_ms()
+    queue = given["queue"]
+    is_mine = given["queue"] == MINE
     within = given["due_within"]
     return CaseFilter(
         states=_states(given["state"]),

@@ -99,7 +99,8 @@ class Maturity(Printed, FrozenStruct):
             return []
         old = self.points[-1].at_risk + self.later
         tail = (self.later + 0.5) / (old + 1)
-        shares, variance = list[tuple[float, float]](), tail / (1 - tail) / (old + 2)
+        shares = list[tuple[float, float]]()
+        variance = tail / (1 - tail) / (old + 2)
         for point in reversed(self.points):
             share = point.share * (1 - tail)
             shares.append((share, share * math.sqrt(variance)))
@@ -134,7 +135,8 @@ class LabelsInMemory:
 
     def follow(self, log: Log, definitions: Definitions) -> None:
         """Read on to the end of the log."""
-        records, last = Records(definitions.events, definitions.settings.money_places), log.last_seq()
+        records = Records(definitions.events, definitions.settings.money_places)
+        last = log.last_seq()
         for batch in log.labels_after(self.to, last):
             for record in batch:
                 if self._as_of_ms is not None and record.time_ms > self._as_of_ms:
@@ -247,7 +249,8 @@ class HeldAnswers(FrozenStruct):
 
 def held_of(histories: Histories, source: str) -> list[HeldAnswers]:
     """How far a source's last words held: fraud and genuine, against what stronger sources said in the end."""
-    judged, held = Counter[str](), Counter[str]()
+    judged = Counter[str]()
+    held = Counter[str]()
     stronger = SOURCES[: SOURCES.index(source)]
     for history in histories.values():
         own = [label for label in history.said if label.source == source and label.verdict in SETTLED]
@@ -302,8 +305,10 @@ def _curve(frauds: Sequence[_Fraud], last: int) -> tuple[CurvePoint, ...]:
     became = Counter(fraud.days for fraud in frauds)
     by_source = Counter((fraud.days, fraud.source) for fraud in frauds)
     # Those known by a day, less those whose events had not that day: an event is at risk from `days` to its age.
-    starts, ends = became, Counter(fraud.age_days + 1 for fraud in frauds)
-    at_risk, running = [], 0
+    starts = became
+    ends = Counter(fraud.age_days + 1 for fraud in frauds)
+    at_risk = []
+    running = 0
     for day in range(last + 1):
         running += starts[day] - ends[day]
         at_risk.append(running)

@@ -32,7 +32,8 @@ class CaseStore:
     """
 
     def __init__(self, people: PeopleStore) -> None:
-        self._people, self.changes = people, 0
+        self._people = people
+        self.changes = 0
         self._tables = case_tables()
 
     @contextmanager
@@ -105,7 +106,8 @@ class CaseChange(CaseReader):
 
     def forget(self, cases: Collection[int]) -> None:
         """Remove the words of `case.WRITTEN` from the history of cases, and their files with their names."""
-        history, files = self._tables.case_history, self._tables.case_files
+        history = self._tables.case_history
+        files = self._tables.case_files
         for case in cases:
             is_written = (history.c.case_ == case) & history.c.what.in_((*WRITTEN, "attached"))
             self._connection.execute(update(history).where(is_written).values({"words": ""}))

@@ -91,12 +91,14 @@ class CaseFigures:
 
         What was closed by labels from elsewhere does not count. Where somebody is named, what they decided and closed.
         """
-        cases, alerts = self._tables.cases, self._tables.case_alerts
+        cases = self._tables.cases
+        alerts = self._tables.case_alerts
 
         def count(column: ColumnElement[Any], *more: ColumnElement[bool]) -> int:
             return int(_rows(self._connection, select(func.count()).where(column >= start_ms, *more))[0][0])
 
-        closed_by, decided_by = cases.c.closed_by, alerts.c.decided_by
+        closed_by = cases.c.closed_by
+        decided_by = alerts.c.decided_by
         closed = count(cases.c.closed_ms, closed_by == who if who else closed_by != "")
         answered = count(alerts.c.decided_ms, *([decided_by == who] if who else []))
         return CaseActivity(answered, closed, count(cases.c.opened_ms))
@@ -106,7 +108,8 @@ class CaseFigures:
 
         A second look that disagreed is closed by a third person, and counts for the second all the same.
         """
-        table, closed = self._tables.cases, func.count()
+        table = self._tables.cases
+        closed = func.count()
         is_look = table.c.look_ == DONE
         looks = func.sum(case_when((is_look, 1), else_=0))
         agreed = func.sum(case_when((and_(is_look, table.c.verdict == table.c.first_verdict), 1), else_=0))
@@ -131,7 +134,8 @@ class CaseFigures:
 
         How many, how many of them are known as fraud or genuine, and as fraud, and the newest fraud.
         """
-        table, alerts = self._tables.cases, self._tables.case_alerts
+        table = self._tables.cases
+        alerts = self._tables.case_alerts
         says_fraud = or_(alerts.c.label == FRAUD, alerts.c.verdict == FRAUD)
         is_fraud = exists().where(alerts.c.case_ == table.c.number, says_fraud)
         is_known = or_(is_fraud, table.c.verdict == "genuine")
@@ -153,7 +157,9 @@ class CaseFigures:
 
         What rules that close cases did is no touch.
         """
-        table, alerts, history = self._tables.cases, self._tables.case_alerts, self._tables.case_history
+        table = self._tables.cases
+        alerts = self._tables.case_alerts
+        history = self._tables.case_history
         numbers = select(table.c.number).where(table.c.opened_ms >= start_ms)
         asked = select(alerts).where(alerts.c.case_.in_(numbers)).order_by(alerts.c.seq, alerts.c.entity)
         touched = select(history.c.case_, func.min(history.c.at_ms)).where(
@@ -164,7 +170,8 @@ class CaseFigures:
 
     def tagged(self, start_ms: int | None = None) -> Counter[tuple[str, str]]:
         """Number of cases by tag and verdict: of the open ones, or of those that were closed since a moment."""
-        table, found = self._tables.cases, Counter[tuple[str, str]]()
+        table = self._tables.cases
+        found = Counter[tuple[str, str]]()
         is_meant = table.c.state.in_(UNCLOSED) if start_ms is None else table.c.closed_ms >= start_ms
         asked = select(table.c.tags, table.c.verdict, func.count()).where(table.c.tags != "", is_meant)
         for tags, verdict, count in _rows(self._connection, asked.group_by(table.c.tags, table.c.verdict)):
@@ -174,7 +181,9 @@ class CaseFigures:
 
     def worked_ms(self, start_ms: int, end_ms: int, lock_ms: int) -> int:
         """The time from claim to decision of cases decided in [start, end), at most that of a lock for each."""
-        table, claimed, worked_ms = self._tables.case_history, dict[tuple[int, str], int](), 0
+        table = self._tables.case_history
+        claimed = dict[tuple[int, str], int]()
+        worked_ms = 0
         asked = select(table.c.case_, table.c.who, table.c.what, table.c.at_ms).order_by(table.c.number)
         is_near = table.c.at_ms.between(start_ms - lock_ms - DAY_MS, end_ms - 1)  # a case claimed before counts, too
         is_meant = and_(table.c.what.in_(("claimed", "decided")), is_near, table.c.who != "")
@@ -192,7 +201,8 @@ class CaseFigures:
         def count(*conditions: ColumnElement[bool]) -> int:
             return int(_rows(self._connection, select(func.count()).select_from(table).where(*conditions))[0][0])
 
-        is_closed, is_open = table.c.state == CLOSED, table.c.state.in_(UNCLOSED)
+        is_closed = table.c.state == CLOSED
+        is_open = table.c.state.in_(UNCLOSED)
         is_done = and_(table.c.look_ == DONE, is_closed)
         return Agreement(
             count(table.c.look_ == SECOND, is_open),
@@ -327,7 +337,8 @@ class CaseReader(CaseFigures):
 
     def abandoned(self, limit: int = 100) -> list[Case]:
         """Cases of users who may not work on them any more: they were disabled or removed, or have another role."""
-        table, users = self._tables.cases, tables()[User]
+        table = self._tables.cases
+        users = tables()[User]
         roles = [role for role in Role if Right.WORK_CASES in RIGHTS[role]]
         able = select(literal("user-") + cast(users.c.number, Text)).where(
             users.c.is_disabled == 0, users.c.role.in_(roles)
@@ -338,7 +349,9 @@ class CaseReader(CaseFigures):
 
     def untouched(self, mark: str, until_ms: int, limit: int = 100) -> list[Case]:
         """Open cases with the mark of a rule that closes them, without history, label or event after a moment."""
-        table, alerts, history = self._tables.cases, self._tables.case_alerts, self._tables.case_history
+        table = self._tables.cases
+        alerts = self._tables.case_alerts
+        history = self._tables.case_history
         is_late = or_(alerts.c.time_ms > until_ms, alerts.c.label != "", alerts.c.verdict != "")
         asked = select(table).where(
             table.c.auto_close == mark,
@@ -374,7 +387,8 @@ def _answered(connection: Connection, table: Table, start_ms: int) -> Sequence[A
 
 def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElement[bool]]:
     """The conditions of a filter."""
-    table, alerts = tables.cases, tables.case_alerts
+    table = tables.cases
+    alerts = tables.case_alerts
 
     def has_alert(condition: ColumnElement[bool]) -> ColumnElement[bool]:
         return exists().where(alerts.c.case_ == table.c.number, condition)
@@ -415,7 +429,8 @@ def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElemen
 
 def _urgency(columns: ReadOnlyColumnCollection[str, Column[Any]], soon_ms: int) -> ColumnElement[Any]:
     """What `case.urgency` gives, for the database."""
-    late, denied = columns.due_ms < soon_ms, columns.customer == FRAUD
+    late = columns.due_ms < soon_ms
+    denied = columns.customer == FRAUD
     stake = func.coalesce(columns.stake, 0)
     known = case_when((stake > URGENT_STAKE_MAX, URGENT_STAKE_MAX), else_=stake)
     risk = known * func.coalesce(columns.score, SCORE_PARTS) // SCORE_PARTS

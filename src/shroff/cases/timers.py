@@ -58,11 +58,13 @@ def _part(desk: CaseService) -> int:
         if not (look.due(now_ms, 1) or look.lapsed(now_ms, 1) or look.abandoned(1)):
             return 0
     with desk.store.change() as change:
-        due, names = change.due(now_ms, AT_ONCE), _shown_names(change)
+        due = change.due(now_ms, AT_ONCE)
+        names = _shown_names(change)
         for pending in due:
             if pending.kind == "decide":
                 try:
-                    body, who = body_of(pending), _who(pending, names)
+                    body = body_of(pending)
+                    who = _who(pending, names)
                 except UsageError as error:
                     _put_aside(desk, change, pending, str(error))
                 else:
@@ -216,7 +218,8 @@ def close_by_rules(desk: CaseService) -> int:
 
     Each once, even after a kill. A rule of which people or later labels show too much fraud stops instead.
     """
-    now_ms, done = desk.now_ms(), 0
+    now_ms = desk.now_ms()
+    done = 0
     if not desk.settings.auto_close:
         return 0
     today = day_at(now_ms, desk.zone).isoformat()
