@@ -115,7 +115,8 @@ def expiring(rules: Iterable[Rule], now_ms: int) -> list[str]:
     found = []
     for rule in rules:
         if rule.expires_ms is not None and rule.expires_ms <= now_ms + EXPIRES_SOON_MS:
-            is_over, last = rule.expires_ms <= now_ms, time_text(rule.expires_ms - DAY_MS)[:10]
+            is_over = rule.expires_ms <= now_ms
+            last = time_text(rule.expires_ms - DAY_MS)[:10]
             found.append(f"rule {rule.id} {'expired on' if is_over else 'expires after'} {last}")
     return found
 
@@ -142,8 +143,11 @@ class RuleLoader:
         notices: Iterable[str] = (),
         kept: dict[str, LoadedFile] | None = None,
     ) -> None:
-        self._events, self._names, self._features = events, names, features
-        self._problems, self._warnings = problems, warnings
+        self._events = events
+        self._names = names
+        self._features = features
+        self._problems = problems
+        self._warnings = warnings
         self._told = tuple(dict.fromkeys((*TOLD, *notices)))
         self._seen: dict[str, Scalar] = {}
         self._ids: dict[str, Scalar] = {}  # of one file
@@ -157,7 +161,9 @@ class RuleLoader:
             self._seen.update(known.ids)
             self._warnings += known.warnings
             return known.rules
-        problems, warnings, self._ids = len(self._problems), len(self._warnings), {}
+        problems = len(self._problems)
+        warnings = len(self._warnings)
+        self._ids = {}
         top = loader.sequence(node, self._problems, "a rule file")
         rules = tuple(rule for item in (top.items if top else ()) for rule in self._rules(item))
         self._problems[problems:] = dict.fromkeys(self._problems[problems:])  # rows of a table share keys
@@ -183,7 +189,9 @@ class RuleLoader:
         yield from filter(None, [self._rule(row, on, by) for row in rows])
 
     def _rule(self, row: Row, on: str | None, by: str | None) -> Rule | None:
-        found, id_, before = row.keys, row.id, len(self._problems)
+        found = row.keys
+        id_ = row.id
+        before = len(self._problems)
         lacking = [name for name in ("when", "effect") if found.get(name) is None]
         if lacking:
             found.report(self._problems, f"a rule lacks {', '.join(lacking)}.")
@@ -366,13 +374,16 @@ def _inexact(part: Node, features: FeatureTypes) -> tuple[str, str] | None:
         product = defined(side)
         if not isinstance(product, Arithmetic) or product.operator not in {"*", "/"}:
             continue
-        is_ratio, other = product.operator == "/", sides[1 - at]
+        is_ratio = product.operator == "/"
+        other = sides[1 - at]
         for mean, factor in ((product.right, product.left), (product.left, product.right))[: 1 if is_ratio else 2]:
-            found, (amount, times) = defined(mean), (factor, other) if is_ratio else (other, factor)
+            found = defined(mean)
+            (amount, times) = (factor, other) if is_ratio else (other, factor)
             noun, sum_and_count = _float_of(found, defined)
             if not noun:
                 continue
-            number, is_exact = unconverted(times), unconverted(amount).type.kind in {"money", "number"}
+            number = unconverted(times)
+            is_exact = unconverted(amount).type.kind in {"money", "number"}
             if not is_exact or (isinstance(number, Literal) and number.value in _POWERS):
                 continue
             words = f"compares {text_of(unconverted(amount))} with a multiple of a {noun}, which is a float: "
@@ -400,7 +411,8 @@ def _float_of(node: Node, defined: Callable[[Node], Node]) -> tuple[str, tuple[N
             tally = replace(node, type=INTEGER, function="count", argument=None)
             return "mean", (replace(node, type=node.argument.type, function="sum"), tally)
     if isinstance(node, Arithmetic) and node.operator == "/":
-        total, count = defined(node.left), defined(node.right)
+        total = defined(node.left)
+        count = defined(node.right)
         is_sum = isinstance(total, Aggregate) and total.function == "sum"
         if is_sum and isinstance(count, Aggregate) and count.function == "count":
             return "quotient of a sum and a count", (unconverted(node.left), unconverted(node.right))

@@ -81,7 +81,10 @@ def search(columns: Sequence[ConditionColumn], rows: int, places: int) -> TableG
 
 def _sets(column: ConditionColumn, places: int) -> dict[int, str]:
     """The sets of rows whose cells are true together, as bits, each with an example."""
-    always, tests, literals, missing = 0, [], set[Literal](), False
+    always = 0
+    tests = []
+    literals = set[Literal]()
+    missing = False
     unknown: defaultdict[Node, list[int]] = defaultdict(lambda: [0, 0])  # rows of what may be true, or not
     for at, ask in enumerate(column.asks):
         parts = [] if ask is None else [*walk(ask)]

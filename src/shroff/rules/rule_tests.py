@@ -63,10 +63,12 @@ def with_tests(text: str, tests: list[RuleTestForm]) -> str:
 
     Raises: UsageError where the text is not one rule.
     """
-    old, rule = tests_of(text), only_rule(text)
+    old = tests_of(text)
+    rule = only_rule(text)
     if old is None or old == tests:
         return text
-    top, on = rule.get("tests"), scalar_of(rule, "on")
+    top = rule.get("tests")
+    on = scalar_of(rule, "on")
     type_ = on.text if on else ""
     if not isinstance(top, Sequence):
         indent = " " * (rule.column - 1)
@@ -128,7 +130,8 @@ def _aligned(old: list[Row], new: list[Row]) -> Iterator[tuple[int, Row | None, 
 
 def _lines(text: str, top: Sequence, at: int) -> tuple[int, int]:
     """The lines of an item of a list, with the comments above it, as offsets."""
-    lines, begins = text.split("\n"), line_begins(text)
+    lines = text.split("\n")
+    begins = line_begins(text)
     start = first_line(lines, top.items[at], top.column) - 1
     if at + 1 < len(top.items):
         return begins[start], begins[first_line(lines, top.items[at + 1], top.column) - 1]

@@ -100,12 +100,14 @@ def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
     found = re.match(rf"(?>{runs}\Z)", stored, re.DOTALL)
     if found is None:
         return stored
-    said, texts = "", iter(found.groups())
+    said = ""
+    texts = iter(found.groups())
     for part, after in zip(parts, [*parts[1:], ""], strict=True):
         if isinstance(part, str):
             said += part
             continue
-        wording, text = teller.wording(_bare(part)), next(texts)
+        wording = teller.wording(_bare(part))
+        text = next(texts)
         unit = "" if text == MISSING or wording.is_ratio else teller.unit(part.type, wording)
         is_said = isinstance(after, str) and after.startswith(unit)
         is_hour_already = wording.clock == "hour" and isinstance(after, str) and _OF_HOUR.match(after)
@@ -201,7 +203,8 @@ class _Speaker(FrozenStruct):
             has = "is" if counted.startswith("linked by ") else "has"
             return f"the {words_of(entity)} {has} {counted}{_since(plain)}"
         if isinstance(plain, Arithmetic) and self.teller.wording(plain).is_ratio:
-            over, under = self._what(plain.left, entity), self._what(plain.right, entity)
+            over = self._what(plain.left, entity)
+            under = self._what(plain.right, entity)
             return f"{over} is {SO_MANY[sign].format(amount)} {under}"
         return f"{self._what(left)} {IS[sign]} {amount}"
 
@@ -237,7 +240,8 @@ class _Speaker(FrozenStruct):
         return found
 
     def _side(self, node: Node, entity: str) -> str:
-        what, node = self._what(node, entity), unconverted(node)
+        what = self._what(node, entity)
+        node = unconverted(node)
         return f"({what})" if isinstance(node, Arithmetic) and node.operator in "+-" else what
 
 

@@ -53,7 +53,8 @@ class Row(FrozenStruct):
 
 def lines_of(block: YamlNode | None, problems: list[Problem]) -> list[list[Scalar]]:
     """The cells of a table, line by line; each is placed at its line."""
-    text, found = loader.scalar(block, problems, "a table"), list[list[Scalar]]()
+    text = loader.scalar(block, problems, "a table")
+    found = list[list[Scalar]]()
     if text is not None:
         offset = 0
         for cells in text.text.split("\n"):
@@ -73,11 +74,13 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
 
     Warns of gaps and overlaps of a table, and of rows that never hit.
     """
-    before, card = len(problems), rule.get("scorecard")
+    before = len(problems)
+    card = rule.get("scorecard")
     total, sums, shown = _points(card, scope, problems)
     head, *body = lines_of(rule.get("bands" if card else "table"), problems) or [[]]
     names = [str(at) for at, _ in enumerate(body, 1)]
-    columns, asked = list[ConditionColumn](), [list[Node]() for _ in body]
+    columns = list[ConditionColumn]()
+    asked = [list[Node]() for _ in body]
     for cell, *cells in zip(head, *body, strict=False):
         if cell.text == ROW:
             names = [cell.text or name for cell, name in zip(cells, names, strict=True)]
@@ -105,10 +108,12 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
         rule.report(problems, words)
     if len(problems) > before:
         return []
-    found, rows = search(columns, len(body), scope.names.money_places), list[Row]()
+    found = search(columns, len(body), scope.names.money_places)
+    rows = list[Row]()
     owns = [_joined("and", parts) for parts in asked]
     for at, (name, cells) in enumerate(zip(names, body, strict=True)):
-        own, overlapping = owns[at], [other for other in range(at) if found.over[at] >> other & 1]
+        own = owns[at]
+        overlapping = [other for other in range(at) if found.over[at] >> other & 1]
         above = _joined("or", [owns[other] for other in overlapping])
         none = Not(BOOLEAN, Else(BOOLEAN, above, Literal(BOOLEAN, value=False)))
         text = replace(cells[0], text=text_of(own))
@@ -135,7 +140,8 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
 def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tuple[Node, list[int], list[str | Node]]:
     """The sum of a scorecard's points, the sums that are possible, and the points in words."""
     total: Node = Literal(INTEGER, 0)
-    sums, shown = {0}, list[str | Node]()
+    sums = {0}
+    shown = list[str | Node]()
     head, *lines = lines_of(card, problems) or [[]]
     if head and [cell.text for cell in head] != [POINTS, "when"]:
         head[0].report(problems, "the first line of a scorecard is 'points | when'.")

@@ -64,11 +64,13 @@ def _rule_texts(file_text: str) -> dict[str, RuleText]:
         return {}
     if top.source:
         return _in_brackets(file_text, top)
-    lines, begins = file_text.split("\n"), line_begins(file_text)
+    lines = file_text.split("\n")
+    begins = line_begins(file_text)
     starts = [first_line(lines, item, top.column) for item in top.items]
     found: dict[str, RuleText] = {}
     for item, start, following in zip(top.items, starts, [*starts[1:], len(lines) + 1], strict=True):
-        id_, last = scalar_of(item, "id"), following - 1
+        id_ = scalar_of(item, "id")
+        last = following - 1
         while last > start and not lines[last - 1].strip():
             last -= 1
         if id_ is not None and id_.text not in found:
@@ -105,7 +107,8 @@ def with_rule(file_text: str, id: str, text: str) -> str:
         return beside_rule(file_text, list(there)[-1], text)
     if top is not None and (not isinstance(top, Sequence) or top.source):
         raise UsageError(NO_LIST)
-    kept, indent = file_text.rstrip("\n"), 0 if top is None else top.column - 1
+    kept = file_text.rstrip("\n")
+    indent = 0 if top is None else top.column - 1
     added = _indented(text, indent)
     return f"{kept}\n\n{added}\n" if kept else f"{added}\n"
 
@@ -123,7 +126,9 @@ def _own(found: RuleText, text: str) -> str:
 def beside_rule(file_text: str, id: str, text: str) -> str:
     """The file with another rule's text right behind a rule that it has. Raises: UsageError as `with_rule`."""
     found = rule_texts(file_text)[id]
-    own, before, after = _own(found, text), file_text[: found.end], file_text[found.end :]
+    own = _own(found, text)
+    before = file_text[: found.end]
+    after = file_text[found.end :]
     if not found.in_brackets:
         is_close = after.startswith("\n") and bool(after[1:].partition("\n")[0].strip())
         return before + ("\n" if is_close else "\n\n") + own + after
@@ -141,7 +146,8 @@ def without_rule(file_text: str, id: str) -> str:
     found = rule_texts(file_text).get(id)
     if found is None:
         return file_text
-    before, after = file_text[: found.start], file_text[found.end :]
+    before = file_text[: found.start]
+    after = file_text[found.end :]
     if found.in_brackets:
         return "" if len(rule_texts(file_text)) == 1 else _closed_up(before, after)
     after = after.lstrip("\n") if before else after
@@ -187,10 +193,12 @@ def with_value(text: str, name: str, value: str) -> str:
     A new key stands behind those that precede it in the reference. `description` is the comment behind the id.
     Raises: UsageError for what is not one rule, and for a value that the rule cannot take as text.
     """
-    rule, value = only_rule(text), value.strip() if name in PARTS else _LINE_ENDS.sub(" ", value.strip())
+    rule = only_rule(text)
+    value = value.strip() if name in PARTS else _LINE_ENDS.sub(" ", value.strip())
     if name == "description":
         return _described(text, rule, value)
-    key, old = next((key for key, _ in rule.entries if key.text == name), None), rule.get(name)
+    key = next((key for key, _ in rule.entries if key.text == name), None)
+    old = rule.get(name)
     if key is not None and not isinstance(old, Scalar):
         raise UsageError(f"{name} is not one value; change it in the text")
     if key is None and value:
@@ -199,7 +207,8 @@ def with_value(text: str, name: str, value: str) -> str:
         ends = [end_of(text, node) for known, node in rule.entries if known.text in before and isinstance(node, Scalar)]
         if not ends:
             raise UsageError("the rule has no id")
-        at, added = max(ends), f"{name}: {written(value, rule)}"
+        at = max(ends)
+        added = f"{name}: {written(value, rule)}"
         if rule.source:
             return f"{text[:at]}, {added}{text[at:]}"
         line_end = (text + "\n").index("\n", at)
@@ -210,10 +219,12 @@ def with_value(text: str, name: str, value: str) -> str:
         start = offset_of(text, old.line, old.column)
         blank = "" if text[start - 1 : start].isspace() else " "
         return f"{text[:start]}{blank}{written(value, rule)}{text[end_of(text, old) :]}"
-    start, end = offset_of(text, key.line, key.column), end_of(text, old)
+    start = offset_of(text, key.line, key.column)
+    end = end_of(text, old)
     if not rule.source:
         return text[: start - key.column + 1] + text[(text + "\n").index("\n", end) + 1 :]
-    head, rest = text[:start], text[end:]
+    head = text[:start]
+    rest = text[end:]
     if head.rstrip().endswith(","):
         return head.rstrip()[:-1] + rest
     comma = _COMMA.match(rest)
@@ -354,7 +365,8 @@ def condition_of(joined: str, groups: list[list[FormRow]]) -> str:
     """
     there = [[row for row in rows if row.operand.strip()] for rows in groups]
     there = [rows for rows in there if rows]
-    is_alone, found = sum(map(len, there)) == 1, []
+    is_alone = sum(map(len, there)) == 1
+    found = []
     for rows in there:
         text = f" {_OTHER[joined]} ".join(
             row.operand.strip() if is_alone and not row.comparison else _said(row) for row in rows
@@ -364,7 +376,8 @@ def condition_of(joined: str, groups: list[list[FormRow]]) -> str:
 
 
 def _said(row: FormRow) -> str:
-    operand, value = row.operand.strip(), row.value.strip()
+    operand = row.operand.strip()
+    value = row.value.strip()
     for part in (operand, value) if row.comparison else ():
         _hold_apart(part)
     if row.comparison in {TRUE, FALSE}:
@@ -397,7 +410,8 @@ def _row(when: str, part: list[Token]) -> FormRow:
         name = bare[1:] if bare[0].text == "not" else bare
         is_name = all(token.kind == "name" or token.text == "." for token in name)
         return FormRow(_cut(when, name), TRUE if name == bare else FALSE) if is_name else FormRow(_cut(when, part))
-    first, end = at - (bare[at - 1].text == "not"), at + 1
+    first = at - (bare[at - 1].text == "not")
+    end = at + 1
     if bare[at].text == "is":
         return FormRow(_cut(when, bare[:first]), " ".join(token.text for token in bare[first:]))
     sign = " ".join(token.text for token in bare[first:end])
@@ -410,7 +424,8 @@ def _cut(when: str, part: list[Token]) -> str:
 
 def _outer(part: list[Token]) -> list[tuple[int, Token]]:
     """The tokens outside of all brackets, with their places."""
-    depth, found = 0, []
+    depth = 0
+    found = []
     for at, token in enumerate(part):
         depth -= token.text in {")", "]"}
         found += [(at, token)] if depth == 0 else []
@@ -429,7 +444,9 @@ def _parts(part: list[Token], words: Collection[str]) -> list[list[Token]]:
 
 def _bare(part: list[Token]) -> list[Token]:
     """Without the brackets around all of it."""
-    opened, ends, at = list[int](), dict[int, int](), 0
+    opened = list[int]()
+    ends = dict[int, int]()
+    at = 0
     for place, token in enumerate(part):
         if token.text in {"(", "["}:
             opened.append(place)
