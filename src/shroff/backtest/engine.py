@@ -102,9 +102,13 @@ class BacktestEngine:
         *,
         has_scores: bool = True,
     ) -> None:
-        self._log, self._side = log, stretches[-1].definitions
-        self._after, self._upto = stretches[0].start, stretches[-1].end
-        self._kept, self._known, self._recorded = kept, known, recorded
+        self._log = log
+        self._side = stretches[-1].definitions
+        self._after = stretches[0].start
+        self._upto = stretches[-1].end
+        self._kept = kept
+        self._known = known
+        self._recorded = recorded
         there = {*kept, *(rule for rules in known.values() for rule in rules)}
         self._passes = computations(stretches, there, has_scores=has_scores)
         self._late_ms = lateness_of(log, self._side)
@@ -147,7 +151,8 @@ class BacktestEngine:
         }
 
     def _pass(self, work: Computation, take: Callable[[LogPiece], None] | None, progress: Progress | None) -> None:
-        side, stretches = self._side, work.stretches
+        side = self._side
+        stretches = work.stretches
         reference = stretches[0].definitions.reference
         self._past = chain(hits_by_place(self._log, self._after), sorted(self._own.items()))
         self._next = next(self._past, (0, {}))
@@ -187,7 +192,8 @@ class BacktestEngine:
 
     def _pieces(self, stretches: Sequence[Stretch], *, is_whole: bool) -> Iterator[tuple[int, LogPiece]]:
         """The log from its beginning, each piece with the number of its stretch; behind the last one if all is read."""
-        reader, after = LineReader(self._side), 0
+        reader = LineReader(self._side)
+        after = 0
         ends = [*(stretch.end for stretch in stretches), *([None] if is_whole else [])]
         for at, end in enumerate(ends):
             for piece in log_columns(self._log, self._side, end, after=after, reader=reader):
@@ -215,7 +221,8 @@ class BacktestEngine:
     ) -> None:
         """Keep the hits and scores of some frames, which begin at these rows of their types."""
         names = {feature.name for feature in computed}
-        start, end = work.stretches[0].start, work.stretches[-1].end
+        start = work.stretches[0].start
+        end = work.stretches[-1].end
         for name, frame in frames.items():
             if name not in self._gathered:
                 continue
@@ -248,7 +255,8 @@ class BacktestEngine:
             scores[rows] = values
         hits = {rule.id: self._hits_of(rule, seqs) for rule in self._rules_on.get(name, ())}
         ids = pa.chunked_array(gathered.ids, pa.string())
-        amounts, may_be = np.concatenate(gathered.amounts_minor), np.concatenate(gathered.may_be_explored)
+        amounts = np.concatenate(gathered.amounts_minor)
+        may_be = np.concatenate(gathered.may_be_explored)
         before = rows_of(self._explored_before, seqs)
         days = Counter((name, day) for day in (times[before[before >= 0]] // DAY_MS).tolist())
         return TypeRows(name, seqs, times, ids, amounts, scores, hits, may_be, days)
@@ -257,7 +265,8 @@ class BacktestEngine:
         known = self._known.get(rule.on, {}).get(rule.id)
         if known is not None or rule.id not in self._kept:
             return joined(self._found[rule.id]) if known is None else known
-        places, keys = self._recorded.places(rule.id), self._recorded.keys(rule.id)
+        places = self._recorded.places(rule.id)
+        keys = self._recorded.keys(rule.id)
         effective = [not rule.is_shadow and is_rolled_out(rule, key) for key in keys]
         return RuleMatches(places, np.array(effective, np.bool_)).among(seqs)
 
@@ -306,7 +315,9 @@ class RecordedHits:
     """The hits that the log has of a stretch, (after, upto], by rule; and the outcomes."""
 
     def __init__(self, log: Log, after: int, upto: int) -> None:
-        self._log, self._after, self._upto = log, after, upto
+        self._log = log
+        self._after = after
+        self._upto = upto
         self._hits: dict[str, list[HitRow]] = defaultdict(list)
         for rows in log.hits_after(after, upto):
             for row in rows:

@@ -33,7 +33,8 @@ def explored_in(log: LogReader, judged: Sequence[JudgedEvents], money: Money) ->
 def _explored(log: LogReader, judged: JudgedEvents, money: Money) -> ReportExploration:
     rows = judged.was_explored
     propensities = propensities_of(log, judged.event, judged.ids.take(pa.array(rows)).to_pylist())
-    labels, is_mature = judged.labels[rows], ~judged.is_immature[rows]
+    labels = judged.labels[rows]
+    is_mature = ~judged.is_immature[rows]
     is_reviewed = judged.recorded[rows] >= _REVIEW
     lost = judged.amounts_minor[rows][(labels == FRAUD_LABEL) & ~is_reviewed]
     known = is_mature & (labels != UNCLEAR_LABEL) & (judged.labels != NO_LABEL).any()

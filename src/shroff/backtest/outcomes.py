@@ -156,7 +156,8 @@ def _without_draft(
     keeps: bool,
 ) -> Mapping[str, TypeRows]:
     """Decisions of the log without the draft; rules and scores that the draft leaves alone come from `types`."""
-    base, draft = versions[-1].base, versions[-1].draft
+    base = versions[-1].base
+    draft = versions[-1].draft
     has_same_scores = have_same_scores(versions)
     shared = shared_rules(base, draft, has_same_scores=has_same_scores)
     known = {name: {rule: hit for rule, hit in rows.hits.items() if rule in shared} for name, rows in types.items()}
@@ -183,13 +184,15 @@ def _judged(
 ) -> JudgedEvents:
     mine, then = recorded
     hits, new, explored = _decided(rows, mine, last.draft)
-    seqs, times = rows.seqs[mine], rows.times_ms[mine]
+    seqs = rows.seqs[mine]
+    times = rows.times_ms[mine]
     known = label_codes(labels.of_rows(rows.ids, rows.times_ms), span.as_of_ms, len(rows.times_ms))[mine]
     models = last.draft.models
     delay_ms = models[rows.event].label_delay_ms if rows.event in models else LABEL_DELAY_MS
     if without is None:
         recorded_hits = {rule: _old_hits(past, rule, seqs) for rule in past.rules}
-        old_hits, old = {rule: hit for rule, hit in recorded_hits.items() if len(hit.rows)}, then
+        old_hits = {rule: hit for rule, hit in recorded_hits.items() if len(hit.rows)}
+        old = then
     else:
         old_hits, old, _ = _decided(without, mine, last.base)
     others = past.others | {experiment.id for experiment in (*last.base.experiments, *last.draft.experiments)}
@@ -216,7 +219,8 @@ def _decided(rows: TypeRows, mine: Ints, side: Definitions) -> tuple[dict[str, R
     hits = {id_: hit.among(mine) for id_, hit in rows.hits.items()}
     rules = [rule for rule in side.evaluated if rule.on == rows.event]
     policy = side.policy(rows.event)
-    new, explored = outcomes_by_columns(hits, rules, rows.scores[mine], policy), NO_INTS
+    new = outcomes_by_columns(hits, rules, rows.scores[mine], policy)
+    explored = NO_INTS
     if policy.explore is not None:
         by_rules = outcomes_by_columns(hits, rules, rows.scores[mine], Policy())
         explored = _explored(rows, mine, would_be_declines(new, by_rules, rows.may_be_explored[mine]), policy.explore)

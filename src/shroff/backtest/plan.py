@@ -84,7 +84,8 @@ def versions_of(
         versions = []
         for version in found:
             if version.end > after and version.start < upto:
-                then, ends = version.definitions, (max(version.start, after), min(version.end, upto))
+                then = version.definitions
+                ends = (max(version.start, after), min(version.end, upto))
                 versions.append(DecidingVersion(*ends, then, as_of(draft, then, own), as_of(base, then)))
     return versions or [DecidingVersion(after, upto, base, draft, base)]
 

@@ -34,7 +34,8 @@ def page(report: BacktestReport, project: str = "", rows: list[ReportRow] | None
         rows: The changed events to show, where they are not those of the report.
     """
     weeks = [ChartColumn(week.day, float(week.net), not week.events) for week in report.balance.weeks]
-    low, high = min([0.0, *(week.value for week in weeks)]), max([0.0, *(week.value for week in weeks)])
+    low = min([0.0, *(week.value for week in weeks)])
+    high = max([0.0, *(week.value for week in weeks)])
     events = sorted({cell.event for cell in report.outcomes})
     return pages.page(
         __package__,
@@ -183,8 +184,10 @@ def learnt_sentence(report: BacktestReport) -> str:
 
 
 def _what_it_comes_to(report: BacktestReport, balance: ReportBalance) -> str:
-    old, new = balance.old, balance.new
-    stopped, reviews = new.frauds_stopped - old.frauds_stopped, new.reviews - old.reviews
+    old = balance.old
+    new = balance.new
+    stopped = new.frauds_stopped - old.frauds_stopped
+    reviews = new.reviews - old.reviews
     declines = new.presumed_false_declines - old.presumed_false_declines
     more_declines = _more(declines, "presumed false decline", "presumed false declines")
     alarms = f"{_more(reviews, 'review', 'reviews')} and {more_declines}."

@@ -80,12 +80,15 @@ def backtest(
         the start.
     """
     began = time.monotonic()
-    start_ms, end_ms, as_of_ms = period.start_ms, period.end_ms, period.as_of_ms
+    start_ms = period.start_ms
+    end_ms = period.end_ms
+    as_of_ms = period.as_of_ms
     if as_of_ms is None:
         raise UsageError("the log has no events to judge. Bring some in with 'shroff ingest FILE --as EVENT'.")
     if start_ms is not None and end_ms is not None and end_ms <= start_ms:
         raise UsageError(f"--to {time_text(end_ms)} is not after --from {time_text(start_ms)}.")
-    late_ms, last = lateness_of(log, draft), log.last_seq()
+    late_ms = lateness_of(log, draft)
+    last = log.last_seq()
     after = 0 if start_ms is None else first_place(log, start_ms, late_ms, last) - 1
     upto = last if end_ms is None else first_place(log, end_ms, late_ms, last) - 1
     span = JudgedRange(after, upto, as_of_ms)
@@ -108,7 +111,8 @@ def _report(
     log: Log, draft: Definitions, verdicts: DraftVerdicts, learnt: Sequence[Bools], zone: str, *, judges_models: bool
 ) -> BacktestReport:
     """The figures of a report; its name, period and rows are empty."""
-    settings, judged = draft.settings, list(verdicts.types.values())
+    settings = draft.settings
+    judged = list(verdicts.types.values())
     money: Money = partial(show_decimal, places=settings.money_places)
     policies = [draft.policy(judged_events.event) for judged_events in judged]
     matrix = [cell for judged_events in judged for cell in cells(judged_events, money)]
@@ -118,7 +122,8 @@ def _report(
     undecided = sum(count_true(events.recorded < 0) for events in judged)
     differing = sum(count_true(events.recorded != events.old) for events in judged) - undecided
     changes = sum(cell.count for cell in matrix if cell.old != cell.new)
-    events, remarks = sum(map(len, judged)), [] if learnt_from is None else learnt_remarks(learnt_from, compared.mature)
+    events = sum(map(len, judged))
+    remarks = [] if learnt_from is None else learnt_remarks(learnt_from, compared.mature)
     if judges_models and (count := unscored(verdicts.versions, judged, draft)):
         remarks.append(
             f"{count:,} of {many(events, 'event has', 'events have')} no score: no model was active at their place in "
@@ -177,7 +182,9 @@ def _costs(policies: Sequence[Policy], money: Money) -> ReportCosts:
 def changed(report: BacktestReport, count: int) -> list[ReportRow]:
     """Some events whose outcome is another one, drawn at random (seeded), type by type in log order."""
     types = [(judged, changed_rows(judged)) for judged in report.verdicts.types.values()]
-    total, first, found = sum(len(rows) for _, rows in types), 0, list[ReportRow]()
+    total = sum(len(rows) for _, rows in types)
+    first = 0
+    found = list[ReportRow]()
     drawn = np.random.default_rng(SEED).permutation(total)[:count]
     for judged, rows in types:
         here = drawn[(drawn >= first) & (drawn < first + len(rows))] - first
@@ -227,7 +234,8 @@ def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None) ->
     start = "its beginning" if start_ms is None else time_text(start_ms)
     end = "its end" if end_ms is None else time_text(end_ms)
     text = f"no event of the log that is decided lies from {start} to {end}."
-    first, last_ms = next(_events(log, 0), None), log.watermark_ms()
+    first = next(_events(log, 0), None)
+    last_ms = log.watermark_ms()
     if first is None or last_ms is None:
         return text
     return f"{text} Its events are of {time_text(first.time_ms)} to {time_text(last_ms)}."

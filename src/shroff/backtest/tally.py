@@ -32,7 +32,8 @@ def cells(judged: JudgedEvents, money: Money) -> list[ReportCell]:
     shape = len(OUTCOMES), len(OUTCOMES), len(LABELS), 2
     codes = np.ravel_multi_index((judged.old, judged.new, judged.labels, judged.is_immature.view(np.int8)), shape)
     size = int(np.prod(shape))
-    counts, sums = np.bincount(codes, minlength=size), exact_sums(codes, judged.amounts_minor, size)
+    counts = np.bincount(codes, minlength=size)
+    sums = exact_sums(codes, judged.amounts_minor, size)
     found = []
     for code in np.flatnonzero(counts).tolist():
         old, new, label, immature = (int(number) for number in np.unravel_index(code, shape))
@@ -84,7 +85,8 @@ def gone_rules(judged: JudgedEvents, rules: Sequence[Rule]) -> dict[str, int]:
 
 
 def _hits(judged: JudgedEvents, rows: Ints, money: Money) -> ReportHits:
-    labels, amounts = judged.labels[rows], judged.amounts_minor[rows]
+    labels = judged.labels[rows]
+    amounts = judged.amounts_minor[rows]
     mature = ~judged.is_immature[rows]
     counts = np.bincount(labels[mature], minlength=len(LABELS)).tolist()
     genuine = counts[GENUINE_LABEL] + (counts[NO_LABEL] if (judged.labels != NO_LABEL).any() else 0)
@@ -126,7 +128,8 @@ def balance(
     span = (times_ms.min(), times_ms.max()) if len(times_ms) else (0, 0)
     first, last = (day_at(int(moment_ms), zone) for moment_ms in span)
     starts_ms = day_starts_ms(first, days := (last - first).days + 1, zone)
-    by_day, mature_by_day = np.zeros(days), np.zeros(days, np.int64)
+    by_day = np.zeros(days)
+    mature_by_day = np.zeros(days, np.int64)
     for (events, counted), policy in zip(parts, policies, strict=True):
         worth = _worth(events, events.new, policy, counted) - _worth(events, events.old, policy, counted)
         day = np.searchsorted(starts_ms, events.times_ms[counted], "right") - 1
@@ -184,8 +187,10 @@ def _side(
     frauds = saved = reviews = declines = 0
     for judged, counted in parts:
         stopped, declined, reviewed = _what_it_did(judged, outcomes_of(judged), counted)
-        frauds, saved = frauds + count_true(stopped), saved + exact_sum(judged.amounts_minor[stopped])
-        reviews, declines = reviews + count_true(reviewed), declines + count_true(declined)
+        frauds = frauds + count_true(stopped)
+        saved = saved + exact_sum(judged.amounts_minor[stopped])
+        reviews = reviews + count_true(reviewed)
+        declines = declines + count_true(declined)
     return ReportSide(frauds, money(saved), reviews, declines)
 
 

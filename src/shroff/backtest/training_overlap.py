@@ -66,7 +66,8 @@ def learnt_remarks(learnt: ReportLearnt, mature: int) -> list[str]:
     Args:
         mature: How many events are new to the models and old enough to judge by.
     """
-    names, found = ", ".join(learnt.models), []
+    names = ", ".join(learnt.models)
+    found = []
     end = f"{learnt.until}, the end of the training data of {names} ({learnt.rows:,} events)"
     if learnt.events and not mature:
         young = f" but {learnt.behind:,} that are younger than the label delay" if learnt.behind else ""
