@@ -137,7 +137,8 @@ class Changes:
 
     def _tried(self, variable: Variable, now: float, cuts: Cuts | None) -> tuple[list[float], list[float]]:
         """Values below, falling, and above, rising: an end of each stretch that the model and rules tell apart."""
-        below, above = set[float](), set[float]()
+        below = set[float]()
+        above = set[float]()
         for place, node in enumerate(self.inputs):
             if cuts is not None and isinstance(node, FeatureValue | ThisField) and _plain(node) == variable:
                 found = steps(cuts.by_input[place], now, variable.type, is_single=cuts.is_single)
@@ -205,7 +206,8 @@ class Changes:
         self, variable: Variable, now: float, tried: tuple[list[float], list[float]], decided: str
     ) -> Iterator[Counterfactual]:
         count = max(len(tried[0]) + len(tried[1]), 1)
-        name, is_real = name_of(variable, self.event), variable.type.kind == "real"
+        name = name_of(variable, self.event)
+        is_real = variable.type.kind == "real"
         for values in tried:
             outcomes = self._outcomes(variable, values)
             for limit in sorted({each for each in outcomes if each != decided}):

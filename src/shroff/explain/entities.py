@@ -95,7 +95,8 @@ class EntityLook:
     """Looks at keys of one log, for one version of a project."""
 
     def __init__(self, log: Log, definitions: Definitions) -> None:
-        self._log, self._definitions = log, definitions
+        self._log = log
+        self._definitions = definitions
         self._records = Records(definitions.events, definitions.settings.money_places)
         self._events = KeyEvents(log, definitions, self._records)
         self._keyed = self._events.keyed
@@ -140,14 +141,19 @@ class EntityLook:
         """
         declared = self._definitions.events.entities[entity]
         is_plain = all(len(key) == 1 and isinstance(key[0], ThisField) for key in declared.keys.values())
-        needle, wanted = to_json(prefix)[1:-1].lower() if is_plain else b"", prefix.casefold()
-        found, passed = dict[str, Record](), set[Key]()
+        needle = to_json(prefix)[1:-1].lower() if is_plain else b""
+        wanted = prefix.casefold()
+        found = dict[str, Record]()
+        passed = set[Key]()
         if prefix and before is None and read_key(prefix, declared) is not None:
             found.update((prefix, event.record) for event in self.timeline(entity, prefix, limit=1).events)
         end = self._log.last_seq() if before is None else before - 1
-        size, ends_s, least = KEYS_BLOCK, time.thread_time() + LIST_S, self._log.pruned_to()
+        size = KEYS_BLOCK
+        ends_s = time.thread_time() + LIST_S
+        least = self._log.pruned_to()
         while end > least and len(found) < limit and time.thread_time() < ends_s:
-            start, size = max(least, end - size), min(2 * size, KEYS_BLOCK_MAX)
+            start = max(least, end - size)
+            size = min(2 * size, KEYS_BLOCK_MAX)
             there = self._log.records_at([*lines_in(self._log, start, end, [needle])])
             end = start
             for seq in sorted(there, reverse=True):
@@ -183,7 +189,8 @@ class EntityLook:
 
         Those that share the rarest keys come first: a device that two cards use says more than a merchant.
         """
-        own, left_out = key_of(self._definitions.events, entity, text), list[tuple[str, Key]]()
+        own = key_of(self._definitions.events, entity, text)
+        left_out = list[tuple[str, Key]]()
         wanted = self._shared(entity, (event.record for event in timeline.events))
         shared: dict[tuple[str, Key], dict[Key, list[Record]]] = {}
         looked_at = 0
@@ -206,7 +213,8 @@ class EntityLook:
         """
         keys = {name: read_key(text, entity) for name, entity in self._definitions.events.entities.items()}
         wanted = {name: [key if isinstance(key, tuple) else (key,)] for name, key in keys.items() if key is not None}
-        found, looked_to = set[str](), self._log.last_seq()
+        found = set[str]()
+        looked_to = self._log.last_seq()
         for start, records in self._backwards(looked_to, wanted):
             looked_to = start
             for record in records:
@@ -224,7 +232,8 @@ class EntityLook:
 
     def _newest(self, end: int, entity: str, key: Key, count: int) -> tuple[list[Record], int]:
         """At least so many events of a key, or all, newest first, up to a place; and behind which it looked."""
-        found, looked_to = list[Record](), end
+        found = list[Record]()
+        looked_to = end
         for start, records in self._backwards(end, {entity: [key]}, count):
             looked_to = start
             found += records
@@ -304,7 +313,8 @@ class _ShownParts(Struct):
 def _seen(record: Record, row: DecisionRow | None, entity: str) -> KeyEvent:
     if row is None:
         return KeyEvent(record)
-    shown, prefix = stored(row.document, _ShownParts, f"the decision at sequence number {row.seq}"), f"{entity}."
+    shown = stored(row.document, _ShownParts, f"the decision at sequence number {row.seq}")
+    prefix = f"{entity}."
     features = {name: value for name, value in shown.features.items() if name.startswith(prefix)}
     rules = tuple(active_rules({"rules": shown.rules, "reasons": shown.reasons}))
     return KeyEvent(record, row.outcome, shown.score, rules, features)
@@ -328,7 +338,8 @@ def fields_of(record: Record) -> JsonObject:
 
 def keys_of(definitions: Definitions, record: Record) -> TextDict:
     """The keys of an event that are one field, by entity."""
-    fields, found = fields_of(record), dict[str, str]()
+    fields = fields_of(record)
+    found = dict[str, str]()
     for entity, declared in definitions.events.entities.items():
         parts = declared.keys.get(record.type, ())
         if len(parts) == 1 and isinstance(parts[0], ThisField) and fields.get(parts[0].name) is not None:

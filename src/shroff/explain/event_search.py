@@ -55,8 +55,10 @@ def search_parts(
     if len(text) < TEXT_MIN:
         return PartFound([], [], 0)
     fields = _SearchFields(definitions, text, may_see=may_see)
-    places, keys = dict[int, str](), dict[tuple[str, str], tuple[str, str]]()
-    end, ends_s = log.last_seq() if upto is None else min(upto, log.last_seq()), time.thread_time() + LASTS_S
+    places = dict[int, str]()
+    keys = dict[tuple[str, str], tuple[str, str]]()
+    end = log.last_seq() if upto is None else min(upto, log.last_seq())
+    ends_s = time.thread_time() + LASTS_S
     least = max(log.pruned_to(), end - PLACES)
     while end > least and len(places) < FOUND_MAX and len(keys) < FOUND_MAX and time.thread_time() < ends_s:
         start = max(least, end - _BLOCK)
@@ -78,7 +80,8 @@ def search_parts(
 
 def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, tuple[bytes, str]]:
     """Events of (start, end] about whom the text is: their lines, and the personal field that has it."""
-    found, lines = dict[int, tuple[bytes, str]](), dict[str, dict[str, tuple[int, bytes]]]()
+    found = dict[int, tuple[bytes, str]]()
+    lines = dict[str, dict[str, tuple[int, bytes]]]()
     for text in log.lines(start, end, _BLOCK) if fields.personal else ():
         for place, line in enumerate(text.split(b"\n"), start=start + 1):
             head, _, body = line.partition(b" ")
@@ -143,7 +146,8 @@ class _SearchFields:
             person: The personal field by which it does, with its value; empty for none.
         """
         head, _, body = line.partition(b" ")
-        kind, type_ = head[:1], head[2:].decode()
+        kind = head[:1]
+        type_ = head[2:].decode()
         if kind != b"e" or type_ not in self._ids:
             return "", []
         fields: JsonMapping = from_json(body)
@@ -192,9 +196,12 @@ def lines_in(log: Log, start: int, end: int, needles: Sequence[bytes]) -> dict[i
 
 def lines_with(text: bytes, small: bytes, needle: bytes) -> Iterator[tuple[int, bytes]]:
     """The lines whose bytes hold these in `small`, the text in small letters or as it is: number from 0, and bytes."""
-    line, counted, at = 0, 0, small.find(needle)
+    line = 0
+    counted = 0
+    at = small.find(needle)
     while at >= 0:
         line += text.count(b"\n", counted, at)
-        first, counted = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
+        first = text.rfind(b"\n", 0, at) + 1
+        counted = text.find(b"\n", at)
         yield line, text[first:counted]
         at = small.find(needle, counted + 1) if counted >= 0 else -1

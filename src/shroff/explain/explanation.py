@@ -153,7 +153,9 @@ def explain(
         model two passes over the decisions found, and some thousand rows to score.
     """
     asked = _asked(log, row, load_model)
-    definitions, document, keys = asked.definitions, asked.document, asked.keys
+    definitions = asked.definitions
+    document = asked.document
+    keys = asked.keys
     earlier = asked.past.earlier(keys, row.seq, progress)
     lines = []
     for name in (name for name in definitions.feature_names(row.event) if name in document["features"]):
@@ -237,7 +239,8 @@ def definitions_at(log: LogReader, seq: int, load_model: LoadModel | None = None
 
 
 def _rules(definitions: Definitions, event: str, document: JsonMapping) -> list[RuleLine]:
-    lines, teller = [], teller_of(definitions)
+    lines = []
+    teller = teller_of(definitions)
     for rule in definitions.rules:
         if rule.on == event:
             results = {"hit": document["rules"], "hit in shadow": document["shadow_rules"]}

@@ -200,7 +200,8 @@ class HitRecords(Struct):
                 frauds += 1
                 fraud_amount += hit.amount_minor or 0
                 day[1] += 1
-        first, last = min(days), max(*days, day_number(self.last_ms, self.zone))
+        first = min(days)
+        last = max(*days, day_number(self.last_ms, self.zone))
         return RuleRecord(
             len(found),
             sum(hit.rules[rule] for hit in found),
@@ -233,16 +234,23 @@ class HitRecords(Struct):
         return event.time_ms > self.now_ms - delay_ms
 
     def _begin(self, log: Log, last: int) -> None:
-        self.events, self._named, self._unplaced, self._made, self.since_ms = {}, {}, {}, {}, None
+        self.events = {}
+        self._named = {}
+        self._unplaced = {}
+        self._made = {}
+        self.since_ms = None
         self._ahead.clear()
         self.by_rule.clear()
         self._labeled.clear()
-        self._upto, self.from_seq, self.now_ms = last, last, 0
+        self._upto = last
+        self.from_seq = last
+        self.now_ms = 0
         self._floor = max(0, last - LOOK_BACK)
         self._note_moment(log)
 
     def _go_on(self, log: Log, definitions: Definitions, last: int) -> None:
-        ahead, self._ahead = self._ahead, []
+        ahead = self._ahead
+        self._ahead = []
         self._judge(self._known(ahead), definitions)
         for after in range(self._upto, last, _BLOCK):
             upto = min(after + _BLOCK, last)
@@ -349,7 +357,9 @@ class HitRecords(Struct):
             return
         kept = sorted(self.events)[-EVENTS_KEPT:]
         first = kept[0]
-        self.since_ms, self.from_seq, self._floor = self.events[first].time_ms, first - 1, first - 1
+        self.since_ms = self.events[first].time_ms
+        self.from_seq = first - 1
+        self._floor = first - 1
         self._unplaced.clear()
         self.events = {seq: self.events[seq] for seq in kept}
         self._named = {event.name: seq for seq, event in self.events.items()}

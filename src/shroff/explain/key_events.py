@@ -37,7 +37,8 @@ class KeyFinder:
     """Finds out whose event a record is."""
 
     def __init__(self, definitions: Definitions, records: Records) -> None:
-        self._definitions, self._records = definitions, records
+        self._definitions = definitions
+        self._records = records
         self._hasher = KeyHasher(definitions)
 
     def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
@@ -78,13 +79,15 @@ class KeyEvents:
         known = {name: self.index.has(name, end) for name in wanted}
         found = self.index.places([(entity, key) for entity, keys in wanted.items() for key in keys if known[entity]])
         places = {named: self.upto(at, end) for named, at in found.items()}
-        pruned, size = self._log.pruned_to(), first
+        pruned = self._log.pruned_to()
+        size = first
         while tails := [at[-size:] for (name, key), at in places.items() if key in wanted.get(name, ()) and len(at)]:
             block = np.unique(np.concatenate(tails))[-size:]
             if block[-1] <= pruned < end:
                 yield pruned, []  # so what the store has comes before the lake is read
             block = block[block > pruned] if block[-1] > pruned else block
-            end, size = int(block[0]) - 1, min(2 * size, _BLOCK)
+            end = int(block[0]) - 1
+            size = min(2 * size, _BLOCK)
             yield end, self._these(block, wanted)
             places = {name: self.upto(at, end) for name, at in places.items()}
         if all(known.values()):
@@ -138,7 +141,8 @@ def looked_back(log: Log, definitions: Definitions, seq: int, most: int = MOST) 
     used = asked_of_keys(definitions, event.type)
     if used is None:
         return None
-    events, end = KeyEvents(log, definitions, records), seq - 1
+    events = KeyEvents(log, definitions, records)
+    end = seq - 1
     keys = events.keyed.keys(event, {aggregate.entity for aggregate in used})
     if not all(events.index.has(entity, end) for entity in keys):
         return None

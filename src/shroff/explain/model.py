@@ -257,7 +257,8 @@ class Story(FrozenStruct):
 
     def rule_reasons(self) -> list[RuleReason]:
         """The reasons of the rules that hit, in their order, as people read them: money with its currency."""
-        told, found = reasons_of(self.definitions), rule_reasons(self.document)
+        told = reasons_of(self.definitions)
+        found = rule_reasons(self.document)
         return [(reason["code"], reason["effect"], told(reason["code"], str(reason["text"]))) for reason in found]
 
     @property
@@ -291,7 +292,8 @@ class Story(FrozenStruct):
 
     def _hours(self, node: Node, value: Value, normal: _Range) -> HoursOfDay | None:
         """Return the hours of an input that is the hour of the event's time in UTC; None for any other input."""
-        call, time_ms = self._teller.plain(node), self._time_of(node)
+        call = self._teller.plain(node)
+        time_ms = self._time_of(node)
         if time_ms is None or normal.hours is None or not isinstance(value, int):
             return None
         is_utc = isinstance(call, Call) and zone_of(call) == "UTC"
@@ -370,7 +372,8 @@ class Story(FrozenStruct):
     def _policy(self) -> PolicyLine:
         hit = [rule.effect for rule in self.definitions.evaluated if rule.id in self.document["rules"]]
         policy = self.definitions.policy(self.event).of(hit)
-        by_rules, by_score = outcome(hit, policy, None, has_model=True), score_outcome(policy, self.document["score"])
+        by_rules = outcome(hit, policy, None, has_model=True)
+        by_score = score_outcome(policy, self.document["score"])
         cuts = [("review", policy.review_at), ("decline", policy.decline_at)]
         named = ", ".join(f"{what} from {at:.4f}" for what, at in cuts if at is not None)
         text = f"The score {self.document['score']:.4f} alone gives {by_score} ({named or 'no thresholds'}). "
@@ -387,7 +390,8 @@ class Story(FrozenStruct):
         return [self._change(counterfactual) for counterfactual in changes.nearest(decided)]
 
     def _change(self, change: Counterfactual) -> ChangeLine:
-        teller, type_ = self._teller, change.variable.type
+        teller = self._teller
+        type_ = change.variable.type
         wording = teller.wording(change.variable)
         given = (change.value, change.until, change.now)
         value, until, now = (teller.value(type_, bound, wording) for bound in given)
@@ -430,7 +434,9 @@ def _on_clock(clock: str, numbers: Sequence[float], value: Value) -> _Range:
     start = max(found, key=lambda number: ((number - found[found.index(number) - 1] - 1) % round_, number == found[0]))
     low, high = percentiles([(number - start) % round_ for number in numbers])
     if high - low + 1 >= round_ * _MOST / 100:  # as if evenly over all
-        start, low, high = 0, 0, round_ - 1
+        start = 0
+        low = 0
+        high = round_ - 1
     now = int(value) if isinstance(value, int | float) else None
     is_usual = now is not None and low <= (now - start) % round_ <= high
     first, last = (int(number + start) % round_ for number in (low, high))

@@ -44,7 +44,8 @@ OF_ALL_MAX = 1_000  # of everybody's, which lie side by side
 _OF_ALL_BLOCK = 1_536
 REACH_MS = 30 * DAY_MS  # of amounts
 TYPICAL_MIN = 5  # values; with fewer there is no typical range
-_LOW_PERCENTILE, _HIGH_PERCENTILE = 5, 95
+_LOW_PERCENTILE = 5
+_HIGH_PERCENTILE = 95
 _LIMITS = frozenset(["<", "<=", ">", ">="])
 
 
@@ -93,7 +94,9 @@ class Past:
     """Finds the earlier decisions of an event's entities."""
 
     def __init__(self, log: Log, definitions: Definitions, records: Records) -> None:
-        self._log, self._definitions, self._records = log, definitions, records
+        self._log = log
+        self._definitions = definitions
+        self._records = records
         self._events = KeyEvents(log, definitions, records)
         self._keyed = self._events.keyed
 
@@ -112,7 +115,8 @@ class Past:
 
         Features are read when they are asked for; this raises StorageError where a value cannot be read.
         """
-        event, shown = self.event(record), document["features"]
+        event = self.event(record)
+        shown = document["features"]
         is_same = document["versions"].get("definitions") == self._definitions.versions.definitions
         fields = dict(zip(self._definitions.events.types[event.type].field_names, event.values, strict=True))
         features = _FeatureValues(shown, self._definitions, is_same=is_same)
@@ -188,12 +192,15 @@ class _FeatureValues(Mapping[str, Value]):
     """The features that a decision shows, as values; each is read when it is first asked for."""
 
     def __init__(self, shown: JsonMapping, definitions: Definitions, *, is_same: bool) -> None:
-        self._shown, self._definitions, self._is_same = shown, definitions, is_same
+        self._shown = shown
+        self._definitions = definitions
+        self._is_same = is_same
         self._read: dict[str, Value] = {}
 
     def __getitem__(self, name: str) -> Value:
         if name not in self._read:
-            shown, type_ = self._shown[name], self._definitions.features[name].type
+            shown = self._shown[name]
+            type_ = self._definitions.features[name].type
             self._read[name] = _read(name, shown, type_, is_same=self._is_same)
         return self._read[name]
 
@@ -278,7 +285,8 @@ def amounts_before(
         earlier: Earlier decisions by entity, in the order of the log.
         hits: Ids of the rules that hit.
     """
-    shape, hit = definitions.events.types[event], [rule for rule in definitions.rules if rule.id in set(hits)]
+    shape = definitions.events.types[event]
+    hit = [rule for rule in definitions.rules if rule.id in set(hits)]
     name = shape.amount_field.name if shape.amount_field else ""
     own = _amount(seen, name, shape)
     if own is None:
