@@ -69,7 +69,8 @@ class CaseNotifications:
 
         Whatever else the notice sets holds: its quiet hours, limit and digest.
         """
-        now_ms, told = self.now_ms(), self.facts.told(self.log, event)
+        now_ms = self.now_ms()
+        told = self.facts.told(self.log, event)
         news = None if told is None else replace(told, time_ms=now_ms)
         mails = (notice for notice in self.notices if notice.channel == "mail" and notice.to.of_event is None)
         for notice in mails:

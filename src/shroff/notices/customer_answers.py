@@ -122,7 +122,8 @@ def answer(
         effect: What comes of the question with this answer; asked before the transaction begins.
     """
     assert said in ANSWERS, said
-    found, parts = look_up(store, key, token, now_ms), _parts(token)
+    found = look_up(store, key, token, now_ms)
+    parts = _parts(token)
     if found.state is State.ENDED:
         _note_late(store, found.question, said, now_ms)
     if found.state is not State.OPEN or parts is None or found.question.is_why != (said == WRONG):

@@ -64,7 +64,8 @@ class CustomerConfirmation:
     """
 
     def __init__(self, services: Callable[[], NoticeServices], request: Callable[[bytes], tuple[str, bytes]]) -> None:
-        self._opened, self._request = services, request
+        self._opened = services
+        self._request = request
         self._lock = Lock()
         self._services: NoticeServices | None = None
         self._store: NoticeStore | None = None
@@ -215,7 +216,8 @@ def settle_appeals(services: NoticeServices, store: NoticeStore, log: LogReader,
             with store.change() as change:
                 now = change.question(appeal.id)
                 if end is not None and now is not None and now.answer == WRONG:
-                    decided, now_ms = replace(now, answer=end), services.now_ms()
+                    decided = replace(now, answer=end)
+                    now_ms = services.now_ms()
                     change.put_question(decided)
                     change.people.audit(Act(SHROFF, "appeal.decide", now.event, None, {"appeal": end}), now_ms)
                     in_force = verdicts(log).get(appeal.event, label)

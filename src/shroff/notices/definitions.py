@@ -210,8 +210,11 @@ class _NoticeLoader:
     def __init__(
         self, name: str, definitions: Definitions, problems: list[Problem], warnings: list[Problem], zone: str
     ) -> None:
-        self._name, self._definitions, self._zone = name, definitions, zone
-        self._problems, self._warnings = problems, warnings
+        self._name = name
+        self._definitions = definitions
+        self._zone = zone
+        self._problems = problems
+        self._warnings = warnings
 
     def load(self, tree: Node | None, file: str) -> Notice | None:
         """The notice; None after adding a problem."""
@@ -234,7 +237,8 @@ class _NoticeLoader:
 
     def _notice(self, tree: YamlMapping, plain: JsonMapping) -> Notice:
         self._event = self._event_of(tree, plain)
-        limit, quiet = plain.get("limit"), plain.get("quiet")
+        limit = plain.get("limit")
+        quiet = plain.get("quiet")
         zone = self._said(tree, plain, "zone", self._zone)
         self._check_zone(tree.get("zone"), zone)
         contents = (
@@ -277,7 +281,8 @@ class _NoticeLoader:
 
     def _event_of(self, tree: YamlMapping, plain: JsonMapping) -> str:
         """The event type; where one is decided, that one if none is named. Empty where there is none."""
-        types, named = self._definitions.events.types, tree.get("event")
+        types = self._definitions.events.types
+        named = tree.get("event")
         if plain.get("on", "flag") not in OF_EVENTS:
             if named is not None:
                 words = f"a notice on {plain['on']} has no event, so 'event' has no effect."
@@ -325,7 +330,8 @@ class _NoticeLoader:
     def _from_event(self, node: Node, plain: JsonMapping, what: str) -> FromEvent:
         if "look_up" in plain and isinstance(node, YamlMapping):
             return FromEvent(node=self._expression(node.get("look_up"), what))
-        name, type_ = str(plain["field"]), self._definitions.events.types.get(self._event)
+        name = str(plain["field"])
+        type_ = self._definitions.events.types.get(self._event)
         if type_ is None:
             node.report(self._problems, f"{what} reads a field, but its event type is not named.")
         elif name not in (known := [field.name for field in type_.declared]):
@@ -333,7 +339,8 @@ class _NoticeLoader:
         return FromEvent(name)
 
     def _said(self, tree: YamlMapping, plain: JsonMapping, what: str, default: str) -> str | FromEvent:
-        node, found = tree.get(what), plain.get(what, default)
+        node = tree.get(what)
+        found = plain.get(what, default)
         return self._from_event(node, found, what) if isinstance(found, dict) and node is not None else str(found)
 
     def _to(self, node: Node | None, plain: Any) -> To:

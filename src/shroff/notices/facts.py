@@ -173,7 +173,8 @@ class Facts:
 
     def _shown(self, name: str, node: Node, told: NoticeEvent, language: str) -> str:
         node = self._named_for_people(node, told)
-        value, type_ = self.value(node, told), node.type
+        value = self.value(node, told)
+        type_ = node.type
         settings = self.definitions.settings
         if value is None:
             return WORDS[language]["none"]

@@ -52,7 +52,8 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
     digests = {name for name, notice in services.notices.items() if notice.digest_ms}
     made = 0
     for name in sorted(by_notice, key=lambda name: name in digests):  # a large digest holds up no other notice
-        notice, dues = services.notices.get(name), by_notice[name]
+        notice = services.notices.get(name)
+        dues = by_notice[name]
         if notice is None:
             _take(store, dues, PASSED)
         elif (end_ms := None if notice.quiet is None else quiet_end_ms(notice.quiet, now_ms)) is not None:
@@ -113,7 +114,8 @@ def _addressed(
     for due in dues:
         told = events.get(due.event)
         is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, told))
-        addresses, why = addresses_of(services, facts, notice, told, due), NO_ADDRESS if is_said else NOBODY
+        addresses = addresses_of(services, facts, notice, told, due)
+        why = NO_ADDRESS if is_said else NOBODY
         is_wanted = told is None or notice.text_kind != RECEIPT or facts.holds(notice, told)  # who opted out is left
         yield _Addressed(due, told if notice.asks else None, addresses, why, is_wanted)
 
@@ -152,7 +154,10 @@ class _NoticeLetters:
     """Letters of one notice, in one transaction."""
 
     def __init__(self, services: NoticeServices, notice: Notice, change: NoticeChange, now_ms: int) -> None:
-        self._services, self._notice, self._change, self._now_ms = services, notice, change, now_ms
+        self._services = services
+        self._notice = notice
+        self._change = change
+        self._now_ms = now_ms
         self._made: list[tuple[OutgoingMessage, Sequence[str]]] = []  # that are not in the store yet
 
     def letters(self, groups: Sequence[Sequence[_Addressed]]) -> int:
@@ -164,7 +169,9 @@ class _NoticeLetters:
         return made
 
     def _letter(self, group: Sequence[_Addressed]) -> int:
-        notice, now_ms, first = self._notice, self._now_ms, group[0]
+        notice = self._notice
+        now_ms = self._now_ms
+        first = group[0]
         keys = [addressed.due.key for addressed in group]
         rule = "" if notice.digest_ms else first.due.rule  # a limit is that of a digest, whatever rules it tells of
         is_mail = notice.channel == "mail"
@@ -195,7 +202,9 @@ class _NoticeLetters:
             return 0
         self._made.append((letter, keys))
         if notice.asks and first.told is not None:
-            id_, ends_ms, told = secrets.token_hex(ID_BYTES), now_ms + notice.lasts_ms, first.told
+            id_ = secrets.token_hex(ID_BYTES)
+            ends_ms = now_ms + notice.lasts_ms
+            told = first.told
             question = Question(id_, letter.id, notice.name, told.name, told.receipt, who, now_ms, ends_ms)
             self._change.put_question(question)
         return 1

@@ -60,8 +60,11 @@ class NoticeWorker:
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._services, self._begun, self._others = services, begun, others
-        self._clock, self._draw = clock, draw
+        self._services = services
+        self._begun = begun
+        self._others = others
+        self._clock = clock
+        self._draw = draw
         self._facts = Facts(services.definitions)
         self._log: Log | None = None
         self._store: NoticeStore | None = None
@@ -90,9 +93,12 @@ class NoticeWorker:
 
     def health(self) -> DeliveryHealth:
         """How telling is doing. `lag` is how much waits to become letters, and letters to leave."""
-        attempts, trouble, away = self._attempts, self._trouble, self._away
+        attempts = self._attempts
+        trouble = self._trouble
+        away = self._away
         if trouble is None and away is not None:
-            attempts, trouble = away.times, Trouble(away.words, away.since_ms)
+            attempts = away.times
+            trouble = Trouble(away.words, away.since_ms)
         return DeliveryHealth(SOURCE, 0, self._waiting, self._sent, attempts, trouble)
 
     def finish_all(self) -> None:
@@ -110,7 +116,8 @@ class NoticeWorker:
         except Exception as error:  # noqa: BLE001 - the outermost loop of its thread: it goes on whatever fails
             self._fail(error)
             return IDLE_S
-        self._attempts, self._trouble = 0, None
+        self._attempts = 0
+        self._trouble = None
         self._away = None if self._sending is None else self._sending.away
         return 0.0 if did else IDLE_S
 

@@ -99,7 +99,9 @@ class MailSender:
     """
 
     def __init__(self, services: NoticeServices, store: NoticeStore, log: Log) -> None:
-        self._services, self._store, self._log = services, store, log
+        self._services = services
+        self._store = store
+        self._log = log
         self._letters = services.letters
         self._open: dict[tuple[str, int], Mailer | Sink] = {}  # by way and lane
         self._away: dict[str, Away] = {}
@@ -121,7 +123,8 @@ class MailSender:
         without = [name for name, notice in notices.items() if _way(notice) in shut]
         with self._store.look() as look:
             found = look.open_letters(now_ms, limit, without)
-        wanted, tried = list[OutgoingMessage](), set[str]()
+        wanted = list[OutgoingMessage]()
+        tried = set[str]()
         for letter in found:
             notice = notices.get(letter.notice)
             if notice is not None and (_way(notice) in tried or self._is_held(letter, notice)):
@@ -186,7 +189,9 @@ class MailSender:
 
     def _came_of(self, message: _Ready) -> OutgoingMessage:
         """The letter as it is kept, and what its outcome says of its way."""
-        letter, outcome, now_ms = message.letter, message.outcome, self._services.now_ms()
+        letter = message.letter
+        outcome = message.outcome
+        now_ms = self._services.now_ms()
         if outcome is None:  # it was not tried
             return replace(letter, attempts=letter.attempts - 1, claimed_ms=0)
         if isinstance(outcome, str | _SomeRefused):
@@ -222,7 +227,8 @@ class MailSender:
 
     def _shut(self, way: str, error: Exception) -> None:
         """Let go of a way that is away, and leave it alone for a while."""
-        now_ms, before = self._services.now_ms(), self._away.get(way)
+        now_ms = self._services.now_ms()
+        before = self._away.get(way)
         if before is None or before.until_ms <= now_ms:  # one of several lanes says it
             since_ms, times = (now_ms, 0) if before is None else (before.since_ms, before.times)
             wait_ms = min(AWAY_MS << min(times, 20), AWAY_MS_MAX)
@@ -238,7 +244,8 @@ class MailSender:
 
     def _claimed(self, letters: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
         """The letters, for this process alone, but those that others have or that are in doubt for the second time."""
-        now_ms, changed = self._services.now_ms(), list[OutgoingMessage]()
+        now_ms = self._services.now_ms()
+        changed = list[OutgoingMessage]()
         if not letters:
             return []
         with self._store.change() as change:
@@ -258,9 +265,12 @@ class MailSender:
 
     def _put_back(self, letters: Sequence[OutgoingMessage]) -> None:
         """Keep what became of letters. Whoever was forgotten while one was being sent stays so, its text included."""
-        notices, forgotten, dues = self._services.notices, list[OutgoingMessage](), list[Due]()
+        notices = self._services.notices
+        forgotten = list[OutgoingMessage]()
+        dues = list[Due]()
         with self._store.change() as change:
-            found, kept = change.letters_of([letter.id for letter in letters]), list[OutgoingMessage]()
+            found = change.letters_of([letter.id for letter in letters])
+            kept = list[OutgoingMessage]()
             for letter in letters:
                 now = found.get(letter.id)
                 if now is not None and now.who == NO_ONE != letter.who:

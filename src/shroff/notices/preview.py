@@ -62,7 +62,8 @@ def preview(services: NoticeServices, notice: Notice, log: Log, event: str = "",
         raise UsageError(f"notice {notice.name} is not a report, so it is of no day. Name an event.")
     if notice.channel != "mail":
         raise UsageError(f"notice {notice.name} sends no mail: it is for a {notice.channel}.")
-    letters, told = services.letters, None
+    letters = services.letters
+    told = None
     if notice.on in OF_EVENTS:
         told = _event(letters, notice, log, event)
     if notice.on == "report":

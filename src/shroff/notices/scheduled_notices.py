@@ -63,7 +63,10 @@ class ScheduledNotices:
     def __init__(
         self, services: NoticeServices, store: NoticeStore, log: Log, health: Callable[[], Sequence[DeliveryHealth]]
     ) -> None:
-        self._services, self._store, self._log, self._health = services, store, log, health
+        self._services = services
+        self._store = store
+        self._log = log
+        self._health = health
         self._flags, self._counts = UsualCounts(), UsualCounts()
         self._customers = dict[tuple[str, str], Customer]()
         self._newest = dict[str | None, str]()  # customer by what is not usual
@@ -76,7 +79,8 @@ class ScheduledNotices:
 
     def go_on(self, store: NoticeStore, log: Log) -> None:
         """Look there from now on: the same store and log, opened anew."""
-        self._store, self._log = store, log
+        self._store = store
+        self._log = log
 
     def look(self) -> int:
         """Keep what is due by now; gives how much of it is new."""
@@ -97,7 +101,8 @@ class ScheduledNotices:
         notices = self._services.of_kind("report")
         if not notices:
             return
-        now_ms, begun = self._services.now_ms(), self._log.ingested(0, 1)
+        now_ms = self._services.now_ms()
+        begun = self._log.ingested(0, 1)
         begun_ms = (begun[0][1] or 0) if begun else now_ms + 1
         for notice in notices:
             due = report_due(notice, now_ms, begun_ms)
@@ -116,7 +121,8 @@ class ScheduledNotices:
                 continue
             with self._store.look() as look:
                 is_quiet = not look.waiting(notice.name, 1)
-                last_ms, last = look.last_made_ms(notice.name), look.newest_due(notice.name, "nothing")
+                last_ms = look.last_made_ms(notice.name)
+                last = look.newest_due(notice.name, "nothing")
             silent_since_ms = last_ms or self._begun_ms()
             if is_quiet and now_ms - silent_since_ms >= notice.digest_ms:
                 definitions = self._services.definitions
@@ -149,7 +155,8 @@ class ScheduledNotices:
         now_ms = self._services.now_ms()
         bucket = now_ms // BUCKET_MS
         for rule in self._flags.values(FLAGS):
-            count, usual = self._flags.recent(FLAGS, rule, bucket, HOUR), self._flags.hourly(FLAGS, rule, bucket)
+            count = self._flags.recent(FLAGS, rule, bucket, HOUR)
+            usual = self._flags.hourly(FLAGS, rule, bucket)
             for notice in notices:
                 if count >= notice.least and count > notice.times_usual * usual:
                     told = {"count": count, "usual": f"{usual:.1f}"}
@@ -160,14 +167,16 @@ class ScheduledNotices:
         notices = self._services.of_kind("traffic")
         if not notices:
             return
-        definitions, now_ms = self._services.definitions, self._services.now_ms()
+        definitions = self._services.definitions
+        now_ms = self._services.now_ms()
         self._traffic_to, after = self._next(self._traffic_to)
         for piece in log_columns(self._log, definitions, self._traffic_to, after=after, is_apart=True):
             for name, frame in piece.frames.items():
                 if name in definitions.events.decided:
                     self._count(frame, now_ms)
         for unusual in self._counts.unusual(min(notice.least for notice in notices)):
-            at_ms, window = unusual.bucket * BUCKET_MS, window_of(unusual.value)
+            at_ms = unusual.bucket * BUCKET_MS
+            window = window_of(unusual.value)
             key = f"traffic-{unusual.type}-{unusual.field}-{unusual.value}-{unusual.bucket // max(HOUR, window)}"
             told = {
                 "field": unusual.field,
@@ -183,7 +192,8 @@ class ScheduledNotices:
 
     def _count(self, frame: Frame, now_ms: int) -> None:
         """Count events that have happened, by their amount and by fields whose values many events share."""
-        amount, places = frame.type.amount_field, self._services.definitions.settings.money_places
+        amount = frame.type.amount_field
+        places = self._services.definitions.settings.money_places
 
         def read(field: Field | None) -> list[Value]:
             return values_of(frame.evaluate(ThisField(field.type, field.name))) if field else [None] * len(frame)
@@ -228,7 +238,8 @@ class ScheduledNotices:
 
     def _next(self, before: int) -> tuple[int, int]:
         """The end of the log, and the place behind which it is counted: at the start that of a week before."""
-        last, now_ms = self._log.last_seq(), self._services.now_ms()
+        last = self._log.last_seq()
+        now_ms = self._services.now_ms()
         if before < 0:
             end_ms = self._log.watermark_ms() or now_ms
             week, _ = places_between(self._log, min(now_ms, end_ms) - WEEK * BUCKET_MS, now_ms)
@@ -253,7 +264,8 @@ class ScheduledNotices:
                 words = f"sink {health.name} is failing: {health.trouble.words}"
                 yield f"{health.name}-{health.trouble.since_ms}", plain(words)
         counts = self._log.counts()
-        self._refused, self._refused_now = min(self._refused, counts.refused), counts.refused
+        self._refused = min(self._refused, counts.refused)
+        self._refused_now = counts.refused
         if counts.refused > self._refused:  # told once an hour, all that came since it was told before
             words = f"{counts.refused - self._refused:,} more in quarantine; 'shroff quarantine list' says why"
             yield f"{QUARANTINE}-{now_ms // HOUR_MS}", words
@@ -290,7 +302,8 @@ class ScheduledNotices:
     def _letters(self, now_ms: int) -> Iterator[tuple[str, str]]:
         """Letters that did not leave, once an hour, and those without the project's own text, once a day."""
         with self._store.look() as look:
-            lost, sent = look.letters(FAILED, limit=LOOKED_AT), look.letters([SENT], limit=LOOKED_AT)
+            lost = look.letters(FAILED, limit=LOOKED_AT)
+            sent = look.letters([SENT], limit=LOOKED_AT)
         for message in lost:
             if message.done_ms > now_ms - HOUR_MS:
                 what = "did not reach all its recipients" if message.state == PARTLY else "was not sent"

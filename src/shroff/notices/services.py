@@ -94,10 +94,15 @@ class NoticeServices:
         """Take over notices, texts and settings that became active since; whether there were any. From any thread."""
         if self.taken.number == self._taken:
             return False
-        number, now = self.taken.number, self.again()
+        number = self.taken.number
+        now = self.again()
         with self._lock:
-            self.definitions, self.notices, self.texts = now.definitions, now.notices, now.texts
-            self.sender, self.mail_from, self._taken = now.sender, now.mail_from, number
+            self.definitions = now.definitions
+            self.notices = now.notices
+            self.texts = now.texts
+            self.sender = now.sender
+            self.mail_from = now.mail_from
+            self._taken = number
             self.mails_kept_ms = now.mails_kept_ms
         return True
 
@@ -110,7 +115,8 @@ class NoticeServices:
             for record in log.controls(self._seen):
                 self._control.take(record)
                 self._seen = record.seq
-            known, now = self._in_force or self.definitions, self._control.versions
+            known = self._in_force or self.definitions
+            now = self._control.versions
             if any(now.get(name, "") != getattr(known.versions, name) for name in READ) and now:
                 with telling_damage():
                     self._in_force = known = self.load(self._control.files)

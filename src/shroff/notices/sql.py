@@ -132,7 +132,8 @@ class NoticeLook(StoredValues):
 
     def failing(self) -> list[OutgoingMessage]:
         """The oldest letter of each notice that was put off, where none of that notice left since it was made."""
-        table, oldest = self._letters, dict[str, OutgoingMessage]()
+        table = self._letters
+        oldest = dict[str, OutgoingMessage]()
         asked = select(table).where(table.c.state == OPEN, table.c.reason != "").order_by(table.c.made_ms)
         for letter in self._all(OutgoingMessage, asked.limit(_NOTICES_MAX)):
             oldest.setdefault(letter.notice, letter)
@@ -170,7 +171,8 @@ class NoticeLook(StoredValues):
 
     def letters_about(self, events: Collection[str]) -> list[OutgoingMessage]:
         """The letters that tell of any of these events, beside others or alone, oldest first."""
-        dues, ids = self._dues, list[str]()
+        dues = self._dues
+        ids = list[str]()
         for part in parts_of(events):
             asked = select(dues.c.letter).where(dues.c.event.in_(part), dues.c.letter.not_in((WAITING, PASSED)))
             ids += [str(row[0]) for row in self._connection.execute(asked.distinct())]
@@ -275,7 +277,8 @@ class NoticeChange(NoticeLook):
 
         A question that was not answered is answered by nobody any more: its link was signed over who was asked.
         """
-        told, questions = self._letters, self._questions
+        told = self._letters
+        questions = self._questions
         for part in parts_of(letters):
             nobody = {"who": NO_ONE, "shown": "", "reason": ""}
             self._connection.execute(update(told).where(told.c.id.in_(part)).values(nobody))
@@ -287,7 +290,9 @@ class NoticeChange(NoticeLook):
 
     def sweep(self, before_ms: int) -> None:
         """Let go of dues, done letters and questions that ended, all from before a moment."""
-        dues, letters, questions = self._dues, self._letters, self._questions
+        dues = self._dues
+        letters = self._letters
+        questions = self._questions
         self._connection.execute(delete(dues).where(dues.c.letter != WAITING, dues.c.at_ms < before_ms))
         self._connection.execute(delete(letters).where(letters.c.state != OPEN, letters.c.made_ms < before_ms))
         self._connection.execute(delete(questions).where(questions.c.ends_ms < before_ms))
@@ -299,7 +304,8 @@ class NoticeChange(NoticeLook):
             self._connection.execute(asked.values(values))
 
     def _put(self, table: Table, rows: Sequence[OutgoingMessage | Question]) -> None:
-        key, ids = table.c[0], [row.id for row in rows]
+        key = table.c[0]
+        ids = [row.id for row in rows]
         known = {row[0] for part in parts_of(ids) for row in self._connection.execute(select(key).where(key.in_(part)))}
         if fresh := [self._values(row) for row in rows if row.id not in known]:
             self._connection.execute(insert(table), fresh)

@@ -13,7 +13,11 @@ from shroff.runtime.values import FrozenStruct, frozen
 WAITING: str = ""  # the `letter` of a due that no letter has taken
 NO_ONE: bytes = bytes(32)  # stands for recipients that nobody knows, or has to limit
 PASSED: str = "-"  # that of one that notifies nobody
-OPEN, SENT, REFUSED, UNKNOWN, DROPPED = "open", "sent", "refused", "unknown", "dropped"
+OPEN = "open"
+SENT = "sent"
+REFUSED = "refused"
+UNKNOWN = "unknown"
+DROPPED = "dropped"
 PARTLY = "partly"  # sent, but the mail server refused some of the recipients
 STATES = (OPEN, SENT, PARTLY, REFUSED, UNKNOWN, DROPPED)
 LEFT = (SENT, PARTLY)  # states in which somebody has the letter

@@ -44,7 +44,8 @@ def due_of(
 
 def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[OutboxRow], begun: int) -> Iterator[Due]:
     """Due notifications for rows of the log's outbox that are still news to an existing notice."""
-    now_ms, of = services.now_ms(), list[tuple[OutboxRow, Notice, _Flagged]]()
+    now_ms = services.now_ms()
+    of = list[tuple[OutboxRow, Notice, _Flagged]]()
     for row in rows:
         notice = services.notices.get(row.kind.removeprefix(KIND)) if row.kind.startswith(KIND) else None
         if notice is not None and notice.on == "flag" and row.seq > begun:
@@ -70,7 +71,8 @@ class DecisionsTold:
     places_max: int = KEYS_MAX
 
     def __init__(self, services: NoticeServices, notice: Notice) -> None:
-        self._services, self._notice = services, notice
+        self._services = services
+        self._notice = notice
         self._facts = Facts(services.definitions)
         self._log: Log | None = None
         self._store: NoticeStore | None = None
@@ -81,10 +83,12 @@ class DecisionsTold:
         self._services.renew()
         self._services.follow(log)
         self._facts = self._facts.of(self._services.definitions)
-        notice, now_ms = self._services.notices.get(self._notice.name), self._services.now_ms()
+        notice = self._services.notices.get(self._notice.name)
+        now_ms = self._services.now_ms()
         if notice is None or notice.on != "decision":
             return []
-        found, names = [], [f"{row.event}/{row.id}" for row in rows]
+        found = []
+        names = [f"{row.event}/{row.id}" for row in rows]
         events = self._facts.told_all(log, names)
         for row, name in zip(rows, names, strict=True):
             told = events.get(name)
@@ -107,7 +111,8 @@ class DecisionsTold:
 def answered(notices: Mapping[str, Notice], question: Question, now_ms: int, verdict: VerdictInForce) -> list[Due]:
     """Return the notifications of an answer. `verdict` is the one in force for its event once the answer counts."""
     told = {"answer": question.answer, "released": question.is_released}
-    type_, kind = question.event.partition("/")[0], "appeal" if question.is_why else "answer"
+    type_ = question.event.partition("/")[0]
+    kind = "appeal" if question.is_why else "answer"
     return [
         due_of(notice, kind, f"{question.answer}-{question.id}", now_ms, event=question.event, told=told)
         for notice in notices.values()

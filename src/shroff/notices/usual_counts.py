@@ -66,7 +66,8 @@ class Customer(Struct):
         self.recent.append((time_ms, units))
         self.spent += units
         is_much = self.payments > PAYMENTS <= len(self.recent) and self.spent * self.payments >= SPENT * self.units > 0
-        self.payments, self.units = self.payments + 1, self.units + units
+        self.payments = self.payments + 1
+        self.units = self.units + units
         return NEW_DEVICE if is_new else None, SPENDING if is_much else None
 
 
@@ -85,7 +86,8 @@ class UsualCounts:
 
     def add(self, group: Group, value: str, time_ms: int, count: int = 1) -> None:
         """Count events; in a group with too many values only those that are known."""
-        bucket, values = time_ms // BUCKET_MS, self._counts[group]
+        bucket = time_ms // BUCKET_MS
+        values = self._counts[group]
         if bucket // DAY > self._newest // DAY:
             self._forget_before(bucket - WEEK)
         self._newest = max(bucket, self._newest)
@@ -111,7 +113,8 @@ class UsualCounts:
 
     def hourly(self, group: Group, value: str, bucket: int) -> float:
         """The mean of an hour before the last one, of a week at most, from the first count that there is."""
-        counts, end = self._counts[group][value], bucket - HOUR + 1
+        counts = self._counts[group][value]
+        end = bucket - HOUR + 1
         earlier = [at for at in counts if bucket - WEEK <= at < end]
         return sum(counts[at] for at in earlier) / (end - min(earlier)) * HOUR if earlier else 0.0
 
@@ -123,15 +126,18 @@ class UsualCounts:
         then, comes to by chance once in ten weeks, for all values together. What is not usual for customers
         is counted over six hours, and each of its two counts exceeds that once in ten weeks.
         """
-        new, self._new = sorted(self._new), set()
+        new = sorted(self._new)
+        self._new = set()
         values = sum(map(len, self._counts.values()))
         for bucket, group, value in new:
             window = window_of(value)
             tries = WEEK * (values if window == WINDOW else 1)
-            count, everything = self.recent(group, value, bucket, window), (group[0], "")
+            count = self.recent(group, value, bucket, window)
+            everything = (group[0], "")
             if count < least or group == everything:
                 continue
-            now, counts = self.recent(everything, "", bucket, window), self._counts[everything][""]
+            now = self.recent(everything, "", bucket, window)
+            counts = self._counts[everything][""]
             rough = self._counts[group][value].total() / counts.total() * now
             if count - rough <= DEVIATIONS * rough**0.5:
                 continue

@@ -53,12 +53,16 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
     """What a report shows."""
     language = notice.language if isinstance(notice.language, str) else "en"
     if notice.added:
-        counted, start_ms = counted_of(services, notice, due), day_of(notice, due).start_ms
+        counted = counted_of(services, notice, due)
+        start_ms = day_of(notice, due).start_ms
         settings = services.definitions.settings
         return added_reports()[notice.added].values(counted, settings, language, str(notice.zone), start_ms)
-    day, found = day_of(notice, due), figures_of(services, notice, due, log)
-    words, texts = WORDS[language], _Texts(services.definitions.settings, found, day.zone.key, language)
-    project, shown = plain(services.definitions.settings.name), texts.day(day.start_ms)
+    day = day_of(notice, due)
+    found = figures_of(services, notice, due, log)
+    words = WORDS[language]
+    texts = _Texts(services.definitions.settings, found, day.zone.key, language)
+    project = plain(services.definitions.settings.name)
+    shown = texts.day(day.start_ms)
     title = words["report"].format(day=shown)
     if notice.days > 1:
         shown = words["from_to"].format(first=shown, last=texts.day(day.end_ms - 1))
@@ -85,8 +89,12 @@ class _Texts:
     """The figures of a report in the words of a language."""
 
     def __init__(self, settings: Settings, found: Figures, zone: str, language: str) -> None:
-        self._places, self._currency = settings.money_places, settings.currency
-        self._found, self._zone, self._language, self._words = found, zone, language, WORDS[language]
+        self._places = settings.money_places
+        self._currency = settings.currency
+        self._found = found
+        self._zone = zone
+        self._language = language
+        self._words = WORDS[language]
 
     def day(self, at_ms: int) -> str:
         return day_text(at_ms, self._zone, self._language)
@@ -99,7 +107,8 @@ class _Texts:
         return "" if units is None else money_text(units, self._places, self._currency, self._language)
 
     def outcomes(self) -> list[TextDict]:
-        counts, money = self._found.counts, self._found.money
+        counts = self._found.counts
+        money = self._found.money
         rows = [(outcome, counts.get(outcome, 0), money.get(outcome, 0)) for outcome in OUTCOMES]
         rows.append(("together", sum(counts.values()), sum(money.values())))
         return [
@@ -109,7 +118,8 @@ class _Texts:
 
     def findings(self) -> list[tuple[str, str, str]]:
         """What became known: names, numbers, and the money where events have amounts."""
-        found, money = self._found, self._found.found_money
+        found = self._found
+        money = self._found.found_money
         rows = [
             ("caught", found.caught, None if money is None else money.caught),
             ("missed", found.missed, None if money is None else money.missed),
@@ -121,7 +131,8 @@ class _Texts:
 
     def waiting(self, at_ms: int) -> list[tuple[str, str]]:
         """The open cases when the report was due: how many, their money, and the earliest deadline."""
-        words, found = self._words, self._found
+        words = self._words
+        found = self._found
         rows = [(words["open_cases"], self._count(found.open))]
         if found.stake is not None:
             rows.append((words["at_stake"], self._money(found.stake)))
@@ -133,7 +144,8 @@ class _Texts:
 
     def _deadline(self, left_ms: int, at_ms: int) -> tuple[str, str]:
         """How long the next case may wait, or for how long it is overdue: since which day, where that is days ago."""
-        words, lasting = self._words, lasting_text(abs(left_ms), self._language)
+        words = self._words
+        lasting = lasting_text(abs(left_ms), self._language)
         if left_ms >= 0:
             return words["time_left"], lasting
         if left_ms > -OVERDUE_MS:
@@ -143,7 +155,8 @@ class _Texts:
 
     def maturity(self) -> str:
         """How many frauds are known by some ages, in a sentence; nothing where too few are."""
-        words, known = self._words, sorted(self._found.known.items())
+        words = self._words
+        known = sorted(self._found.known.items())
         told = [
             words["maturity_at_one" if days == 1 else "maturity_at"].format(
                 share=share_text(share, self._language), days=days
@@ -162,7 +175,8 @@ class _Texts:
 
     def estimates(self) -> list[tuple[str, str]]:
         """Weeks whose labels still come, and what their fraud will come to."""
-        words, places = self._words, self._places
+        words = self._words
+        places = self._places
         return [
             (
                 words["week_from"].format(day=self.day(day_start_ms(date.fromisoformat(start), self._zone))),

@@ -151,6 +151,7 @@ def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
 
 def _compared(day: DayFigures) -> dict[str, int]:
     """Figures that are compared with those before, by the names of their words."""
-    decided, missed = day.decided, day.fraud.counts["approve"]
+    decided = day.decided
+    missed = day.fraud.counts["approve"]
     sums = {"decisions": decided.counts.total(), "money": decided.money.total()}
     return sums | {"caught": day.fraud.stopped()[0], "missed": missed, "false_alarms": day.genuine.stopped()[0]}

@@ -46,7 +46,9 @@ class Letters:
     """Writes letters for the notices of a project as it is now."""
 
     def __init__(self, definitions: Definitions, texts: NoticeTemplates, sender: LetterSender) -> None:
-        self._definitions, self._texts, self._sender = definitions, texts, sender
+        self._definitions = definitions
+        self._texts = texts
+        self._sender = sender
         self.facts = Facts(definitions)
 
     # ---- mails
@@ -60,8 +62,10 @@ class Letters:
 
         In a language, or in that which the notice says.
         """
-        language, zone = language or self.facts.language(notice, told), self.facts.zone(notice, told)
-        words, shown = WORDS[language], self.facts.shown(notice, told, language)
+        language = language or self.facts.language(notice, told)
+        zone = self.facts.zone(notice, told)
+        words = WORDS[language]
+        shown = self.facts.shown(notice, told, language)
         return {
             "words": words,
             "language": language,
@@ -86,8 +90,10 @@ class Letters:
     def notice(self, notice: Notice, dues: Sequence[Due], log: Log) -> RenderedText:
         """A mail of one thing or of many: to people who work here, or a receipt to whom the event names."""
         first = self._told(dues[0], log)
-        language, zone = self.facts.language(notice, first), self.facts.zone(notice, first)
-        words, is_one = WORDS[language], len(dues) == 1
+        language = self.facts.language(notice, first)
+        zone = self.facts.zone(notice, first)
+        words = WORDS[language]
+        is_one = len(dues) == 1
         is_receipt = notice.text_kind == RECEIPT
         items = [self._item(notice, due, self._told(due, log), language, zone) for due in dues[:ITEMS_MAX]]
         project = plain(self._definitions.settings.name)
@@ -147,7 +153,8 @@ class Letters:
         return self.facts.told(log, due.event) if due.event else None
 
     def _item(self, notice: Notice, due: Due, told: NoticeEvent | None, language: str, zone: str) -> JsonObject:
-        words, named = WORDS[language], _named(due, told, self.facts.reason)
+        words = WORDS[language]
+        named = _named(due, told, self.facts.reason)
         outcome = str(named.get("outcome", ""))
         named["outcome"] = words.get(outcome, outcome)
         if due.kind == "traffic":
@@ -187,7 +194,8 @@ class Letters:
 
         The card is left out if its number is not known.
         """
-        words, shown = WORDS[language], self.facts.shown(notice, told, language)
+        words = WORDS[language]
+        shown = self.facts.shown(notice, told, language)
         found = [(words[name], shown[name]) for name in PLACES[:2] if name in shown]
         found.append((words["when"], moment_text(told.time_ms, zone, language)))
         found += [(words[name], shown[name]) for name in PLACES[2:] if shown.get(name, words["none"]) != words["none"]]
@@ -208,9 +216,11 @@ def _receipt_heads(items: Sequence[JsonMapping], count: int, words: TextMapping,
     if count > 1:
         subject = title = words["receipts_subject"].format(count=count)
     elif amount == words["none"] or not day:
-        subject, title = words["receipt_subject_plain"], items[0]["sentence"]
+        subject = words["receipt_subject_plain"]
+        title = items[0]["sentence"]
     else:
-        subject, title = words["receipt_subject"].format(amount=amount, day=day), items[0]["sentence"]
+        subject = words["receipt_subject"].format(amount=amount, day=day)
+        title = items[0]["sentence"]
     return {"amount": amount, "subject": subject, "title": title}
 
 

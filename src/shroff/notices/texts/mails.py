@@ -48,7 +48,8 @@ def mail_of(
         "X-Auto-Response-Suppress": "All",
         "MIME-Version": "1.0",
     }
-    found, body = b"".join(_head(name, value) for name, value in heads.items()), _part("plain", written.text)
+    found = b"".join(_head(name, value) for name, value in heads.items())
+    body = _part("plain", written.text)
     if written.html:
         boundary = f"=_{sha256(id.encode()).hexdigest()[:32]}"
         between = f"--{boundary}\r\n".encode()

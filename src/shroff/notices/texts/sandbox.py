@@ -41,7 +41,8 @@ class _Formatting:
     """A text's own `format`: what alone may be called in a template."""
 
     def __init__(self, text: str, format: Callable[..., str]) -> None:
-        self._text, self._format = text, format
+        self._text = text
+        self._format = format
 
     def __call__(self, *values: Any, **named: Any) -> str:
         return self._format(*_narrow(self._text, values), **named)

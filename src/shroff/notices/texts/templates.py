@@ -33,7 +33,8 @@ class TextError(UsageError):
     """A template cannot give a text: says which, and the line where that is known."""
 
     def __init__(self, name: str, words: str, line: int = 0) -> None:
-        self.name, self.line = name, line
+        self.name = name
+        self.line = line
         self.words = words if words.endswith("?") else f"{words.rstrip('.')}."
         super().__init__(f"{name}{f':{line}' if line else ''}: {self.words}")
 
@@ -97,7 +98,8 @@ class NoticeTemplates:
     def used(self, names: tuple[str, ...], language: str) -> list[str]:
         """The templates of the project that a mail of these names is made of, with those that they include."""
         name, plain = self._found(names, language, ".txt.j2")
-        waiting, found = [plain, self._beside(name, plain, language)], dict[str, None]()
+        waiting = [plain, self._beside(name, plain, language)]
+        found = dict[str, None]()
         while waiting:
             template = waiting.pop()
             source = self._own.get(template) or _shipped(template) or ""
@@ -161,7 +163,8 @@ class NoticeTemplates:
 
 
 def _limited(template: Template, name: str, values: JsonMapping) -> str:
-    parts, length = [], 0
+    parts = []
+    length = 0
     for part in template.generate(**values):
         parts.append(part)
         length += len(part)

@@ -76,7 +76,8 @@ _NAMED = {"event": "payment/p-1", "rule": "a_rule", "entity": "card", "key": "c-
 
 def check_texts(texts: NoticeTemplates, notices: Mapping[str, Notice]) -> list[TextError]:
     """Mistakes in the texts of a project, each once."""
-    found, used = texts.check(), set[str]()
+    found = texts.check()
+    used = set[str]()
     broken = {error.name for error in found}
     for notice in notices.values():
         if notice.channel == "mail":
@@ -132,7 +133,8 @@ def _tried(texts: NoticeTemplates, notice: Notice, language: str) -> Iterator[Te
 
 def samples(notice: Notice, language: str) -> Iterator[JsonObject]:
     """Values of the shapes that the text of a notice is given: what it shows is always text."""
-    words, shown = WORDS[language], dict.fromkeys(notice.show, _AMOUNT)
+    words = WORDS[language]
+    shown = dict.fromkeys(notice.show, _AMOUNT)
     given: JsonObject = shown | dict.fromkeys(NAMES_OF[notice.text_kind], "sample")
     given |= {"words": words, "language": language, "show": shown, "facts": list(_FACTS), "amount": _AMOUNT}
     found: list[JsonObject]

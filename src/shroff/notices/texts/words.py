@@ -45,7 +45,8 @@ class _ByLanguage(Mapping[str, Value]):
     """One part of what each language has, and what it is."""
 
     def __init__(self, part: str, meaning: str) -> None:
-        self._part, self.meaning = part, meaning
+        self._part = part
+        self.meaning = meaning
 
     def __getitem__(self, language: str) -> Value:
         if language not in LANGUAGES:
