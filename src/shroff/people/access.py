@@ -20,7 +20,8 @@ class Right(StrEnum):
 
     def __new__(cls, value: str, words: str = "") -> Self:
         right = str.__new__(cls, value)
-        right._value_, right.words = value, words
+        right._value_ = value
+        right.words = words
         return right
 
     SUBMIT_EVENTS = "submit:events", "Send events and get decisions"

@@ -107,7 +107,8 @@ class Verified(FrozenStruct):
 def row_of(act: Act, number: int, at_ms: int, previous: bytes) -> AuditEntry:
     """The row that follows one with this hash."""
     who, name = plain_text(act.who.id), plain_text(act.who.name)
-    before, after = value_text(act.before), value_text(act.after)
+    before = value_text(act.before)
+    after = value_text(act.after)
     parts = (number, at_ms, who, name, act.who.via, act.action, plain_text(act.subject), before, after)
     return AuditEntry(*parts, previous, hash_of(*parts, previous))
 
@@ -166,7 +167,10 @@ def verify(
         head: What the store has of it; None where it has none.
         seen: The number and hash of a head that was noted earlier and elsewhere: that row must still be there.
     """
-    last, previous, count, breaks = 0, FIRST, 0, list[tuple[int, str]]()
+    last = 0
+    previous = FIRST
+    count = 0
+    breaks = list[tuple[int, str]]()
     is_seen = seen is None or seen[0] == 0
     for row in rows:
         breaks += _misfits(row, last + 1, previous)

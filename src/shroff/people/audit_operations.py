@@ -59,7 +59,8 @@ class AuditRow(msgspec.Struct, rename={"before": "from", "after": "to"}):
 
     @classmethod
     def of(cls, row: AuditEntry) -> AuditRow:
-        before, after = from_json(row.before), from_json(row.after)
+        before = from_json(row.before)
+        after = from_json(row.after)
         names = (row.who, row.name, row.via, row.action, row.subject)
         return cls(row.number, time_text(row.at_ms), *names, before, after, row.previous.hex(), row.hash.hex())
 

@@ -36,7 +36,8 @@ OPERATIONS_MAX = 1_000  # of a PATCH
 _PATH = re.compile(r'(?:urn:[\w:.-]+:)?(\w+)(?:\[(\w+) eq "?([^"\]]*)"?\])?(?:\.(\w+))?')
 _TEXT = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
 _WORD = re.compile(rf"({_TEXT}|[()\[\]]|[\w.:$-]+)\s*")  # of a filter
-_FILTER_MAX, _BRACKETS_MAX = 2_000, 50
+_FILTER_MAX = 2_000
+_BRACKETS_MAX = 50
 _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
     "eq": operator.eq,
     "ne": operator.eq,  # of which it is the opposite
@@ -146,7 +147,8 @@ def _linked(words: list[str], *, link: str = "or", is_item: bool = False) -> Tes
     """The test that words begin with, which are in reverse order and are taken: terms with a link between them."""
     read = partial(_term, words, is_item=is_item)
     read = read if link == "and" else partial(_linked, words, link="and", is_item=is_item)
-    tests, holds = [read()], all if link == "and" else any
+    tests = [read()]
+    holds = all if link == "and" else any
     while words and words[-1].lower() == link:
         words.pop()
         tests.append(read())
@@ -172,7 +174,8 @@ def _term(words: list[str], *, is_item: bool) -> Test:
     if verb == "pr":
         return lambda entry: bool(_values(entry, name, part, having) or (entry.get(name) and not (having or part)))
     given = words.pop()
-    wanted, compare = from_json(given if given[0] == '"' else given.lower()), _COMPARISONS[verb]
+    wanted = from_json(given if given[0] == '"' else given.lower())
+    compare = _COMPARISONS[verb]
     if not isinstance(wanted, str) and verb not in {"eq", "ne"}:
         raise ValueError(given)
     fold = str if name in {"id", "externalId"} else str.casefold
@@ -186,7 +189,8 @@ def _term(words: list[str], *, is_item: bool) -> Test:
 
 def _within(words: list[str], brackets: str, *, is_item: bool) -> Test:
     """The test between brackets. Raises: ValueError where they are not there."""
-    begin, test = words.pop(), _linked(words, is_item=is_item)
+    begin = words.pop()
+    test = _linked(words, is_item=is_item)
     if begin + words.pop() != brackets:
         raise ValueError(brackets)
     return test
@@ -211,7 +215,8 @@ def patched(before: JsonObject, body: JsonObject) -> JsonObject:
         if len(body["Operations"]) > OPERATIONS_MAX:
             raise ValueError  # noqa: TRY301 - as all others
         for operation in body["Operations"]:
-            path, value = operation.get("path"), operation.get("value")
+            path = operation.get("path")
+            value = operation.get("value")
             for name, given in ({path: value} if path else value).items():
                 _apply(before, operation["op"].lower(), name, given)
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -221,11 +226,14 @@ def patched(before: JsonObject, body: JsonObject) -> JsonObject:
 
 
 def _apply(before: JsonObject, verb: str, path: str, given: Any) -> None:
-    found, is_gone = _PATH.fullmatch(path), verb == "remove"
+    found = _PATH.fullmatch(path)
+    is_gone = verb == "remove"
     if found is None or verb not in {"add", "replace", "remove"}:
         raise ValueError(path)
     named, key, wanted, part = found.groups("")
-    key, part, given = _part(key), _part(part), _with_parts(given)
+    key = _part(key)
+    part = _part(part)
+    given = _with_parts(given)
     name = _NAMES.get(named.lower())
     if name in {"emails", "members"}:
         items = before.get(name) or []
@@ -254,7 +262,8 @@ def write(desk: Desk, who: Who, method: str, kind: str, id_: str, raw: bytes) ->
     who = replace(who, rights=who.rights | {Right.MANAGE_USERS})
     with _changing(desk) as (joint, change):
         entry = find(change, kind, id_) if id_ else DirectoryEntry("", kind, "{}", "")
-        before, after = from_json(entry.document), None
+        before = from_json(entry.document)
+        after = None
         if method == "DELETE":
             if kind == USERS:
                 users.delete(joint, who, _user(change, entry).name)
@@ -310,11 +319,13 @@ def _put(desk: Desk, who: Who, change: Change, old: DirectoryEntry, sent: Sent) 
     if old.kind == GROUPS:
         known = {user.id for user in change.directory(USERS)}
         sent.members = [member for member in sent.members if member.get("value") in known]
-        id_, role = f"group-{desk.token()[:16]}", ""
+        id_ = f"group-{desk.token()[:16]}"
+        role = ""
     else:
         sent.active = sent.active is not False
         user = _user(change, old) if old.id else _new(desk, who, change, sent)
-        id_, role = user.id, "" if user.is_disabled else user.role
+        id_ = user.id
+        role = "" if user.is_disabled else user.role
         name = users.known_name(sent.user_name)
         if name != user.name and change.user_named(name):
             raise _taken(name)
@@ -355,7 +366,8 @@ def sync(desk: Desk, change: Change, who: Who) -> None:
             for member in group.members:
                 given[member["value"]].add(Role(role))
     for entry in change.directory(USERS):
-        now, name = strongest(given[entry.id]) if _read(entry).active else None, _user(change, entry).name
+        now = strongest(given[entry.id]) if _read(entry).active else None
+        name = _user(change, entry).name
         if (now or "") != entry.role:
             users.changed(
                 desk, who, name, "user.role" if now else "user.disable", partial(_as_given, now, is_new=not entry.role)

@@ -78,7 +78,8 @@ def prove(
     with desk.store.change() as change:
         form = _asked(desk, change, token)
         before = form.user
-        is_new, codes = not before.factor, list[str]()
+        is_new = not before.factor
+        codes = list[str]()
         if is_new and form.is_half and before.has_second_factor:
             raise SignInError("you have a passkey. Sign in with it; then set up codes at /me")
         user = _used(desk, form, code)
@@ -142,8 +143,10 @@ def show_again(desk: Desk, name: str, code: str, password: str | None = None, si
 
 def _used(desk: Desk, form: FactorForm, code: str) -> User:
     """The user with this code used up. Raises: SignInError where it does not hold, or no more."""
-    user, plain = form.user, "".join(code.split()).replace("-", "").upper()
-    kept, hashed = user.recovery.split(), token_hash(plain).hex()
+    user = form.user
+    plain = "".join(code.split()).replace("-", "").upper()
+    kept = user.recovery.split()
+    hashed = token_hash(plain).hex()
     if hashed in kept:
         return replace(user, recovery=" ".join(left for left in kept if left != hashed))
     for step in (desk.now_ms() // STEP_MS + around for around in AROUND):

@@ -153,7 +153,8 @@ def create_key(desk: Desk, who: Who, asked_by: AskedBy, request: CreateKey) -> N
         shroff keys create dashboard --role viewer --scope read:decisions --expires 90d
     """
     scopes = [keys.known_scope(scope) for scope in request.scopes]
-    lasts_ms, role = _lasts_ms(request.expires), keys.known_role(request.role)
+    lasts_ms = _lasts_ms(request.expires)
+    role = keys.known_role(request.role)
     key, text = keys.create(desk, who, request.name, role, scopes=scopes, lasts_ms=lasts_ms, made_by=asked_by)
     return NewKeyAnswer(**_fields(key), key=text)
 

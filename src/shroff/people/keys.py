@@ -111,9 +111,11 @@ def _new(
     """A key that is not kept yet, and its text. Raises: as `create`."""
     _check(who, name, role, scopes)
     id_ = "".join(_LETTERS[byte % len(_LETTERS)] for byte in desk.bytes_of(12))
-    secret, now_ms = desk.token(), desk.now_ms()
+    secret = desk.token()
+    now_ms = desk.now_ms()
     ends_at_ms = None if lasts_ms is None else now_ms + lasts_ms
-    narrowed, made_by = tuple(sorted(set(scopes))), maker_of(who)
+    narrowed = tuple(sorted(set(scopes)))
+    made_by = maker_of(who)
     key = ApiKey(id_, name.strip(), token_hash(secret), role, narrowed, now_ms, made_by, ends_at_ms)
     return key, f"shroff_{key.id}_{secret}"
 
@@ -267,7 +269,8 @@ class KeyRing:
     """
 
     def __init__(self, desk: Desk, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._desk, self._clock_s = desk, clock_s
+        self._desk = desk
+        self._clock_s = clock_s
         self._known: dict[str, _CachedKey] = {}
         self._unknown: dict[str, _CachedKey] = {}  # apart, so that made-up keys push no real one out
         self._beside = ThreadPoolExecutor(1, "keys")
@@ -310,7 +313,8 @@ class KeyRing:
 
     def _who(self, found: _CachedKey, secret: str) -> Who:
         """Raises: SignInError. A hash is compared where there is no key, too."""
-        key, who = found.key, found.who
+        key = found.key
+        who = found.who
         is_right = hmac.compare_digest(token_hash(secret), key.hash if key is not None else bytes(32))
         if key is None or who is None or not is_right or key.revoked_at_ms is not None:
             raise SignInError(WRONG)

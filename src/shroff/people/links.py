@@ -53,7 +53,8 @@ def for_signing_in(desk: Desk, who: Who, name: str) -> str:
 
 def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, path: str = PATH) -> str:
     who.require(Right.MANAGE_USERS)
-    token, now_ms = desk.token(), desk.now_ms()
+    token = desk.token()
+    now_ms = desk.now_ms()
     told = {"hours": lasts_ms // 3_600_000, "signs_in": path == ONCE}
     with desk.store.change() as change:
         if user is not None:

@@ -189,7 +189,8 @@ def _new(change: Change, subject: str, claims: Claims, role: Role, now_ms: int) 
     name = wanted = _name_of(claims)
     number = 2
     while change.user_named(name) is not None:
-        name, number = f"{wanted}-{number}", number + 1
+        name = f"{wanted}-{number}"
+        number = number + 1
     return change.add_user(
         User(
             number=0,

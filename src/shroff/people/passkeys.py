@@ -65,7 +65,9 @@ def take(
         raise UsageError("passkeys need the extra 'passkeys': pip install 'shroff[passkeys]'.")
     if credential := given["credential"]:
         return _finished(desk, origin, token, session, credential, address)
-    user, id_, name = None, given["id"], given["name"]
+    user = None
+    id_ = given["id"]
+    name = given["name"]
     if id_ or name:
         with desk.store.look() as look:
             user = _mine(desk, look, session)
@@ -104,7 +106,8 @@ def _finished(desk: Desk, origin: str, token: str, session: str, credential: str
     with desk.store.change() as change:
         try:
             if visit.back:
-                user, now_ms = _mine(desk, change, session), desk.now_ms()
+                user = _mine(desk, change, session)
+                now_ms = desk.now_ms()
                 made = webauthn.verify_registration_response(**asked)
                 id_ = bytes_to_base64url(made.credential_id)
                 if any(key.id == id_ for other in change.users() for key in of(other)):

@@ -231,7 +231,8 @@ def end_all(desk: Desk, who: Who, name: str, kept: str = "") -> User:
     if not (who.kind == "user" and who.name == name):
         who.require(Right.MANAGE_USERS)
     with desk.store.change() as change:
-        user, own = in_look(change, known_name(name)), change.find(UserSession, token_hash(kept))
+        user = in_look(change, known_name(name))
+        own = change.find(UserSession, token_hash(kept))
         change.end_sessions(user.number)
         if own is not None:
             change.put(own)

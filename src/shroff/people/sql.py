@@ -83,7 +83,8 @@ class StoredValues:
     """Values in the tables of one database: a table for each type, a column for each field, the key first."""
 
     def __init__(self, connection: Connection, by_type: Mapping[type, Table]) -> None:
-        self._connection, self._tables = connection, by_type
+        self._connection = connection
+        self._tables = by_type
 
     def find(self, kind: Callable[..., Kept], key: object) -> Kept | None:
         """The value of this type and key: a number, an id, or the hash of a token."""
@@ -178,7 +179,8 @@ class Change(PeopleQueries):
 
     def __init__(self, connection: Connection, seal: Seal, place: str) -> None:
         super().__init__(connection)
-        self._seal, self._place = seal, place
+        self._seal = seal
+        self._place = place
 
     @property
     def connection(self) -> Connection:
@@ -191,14 +193,17 @@ class Change(PeopleQueries):
 
     def put(self, row: UserSession | ApiKey | Link | Attempts | Visit | KeptAnswer | DirectoryEntry) -> None:
         """Keep a row, new or changed."""
-        table, values = self._tables[type(row)], self._values(row)
-        key, name = table.c[0], table.c[0].name
+        table = self._tables[type(row)]
+        values = self._values(row)
+        key = table.c[0]
+        name = table.c[0].name
         if not self._connection.execute(update(table).where(key == values[name]).values(values)).rowcount:
             self._connection.execute(insert(table).values(values))
 
     def take(self, kind: type[Row], key: object) -> Row | None:
         """Remove a row; gives it, or None where there was none."""
-        row, table = self.find(kind, key), self._tables[kind]
+        row = self.find(kind, key)
+        table = self._tables[kind]
         self._connection.execute(delete(table).where(table.c[0] == key))
         return row
 
@@ -241,7 +246,8 @@ class Change(PeopleQueries):
 
     def sweep(self, now_ms: int, unseen_since_ms: int = 0, quiet_since_ms: int = 0) -> None:
         """Remove sessions, links and visits that have ended, sessions that nobody used, and old attempts."""
-        sessions, attempts = self._tables[UserSession], self._tables[Attempts]
+        sessions = self._tables[UserSession]
+        attempts = self._tables[Attempts]
         for table in (sessions, self._tables[Link], self._tables[Visit]):
             self._connection.execute(delete(table).where(table.c.ends_at_ms <= now_ms))
         self._connection.execute(delete(sessions).where(sessions.c.seen_at_ms <= unseen_since_ms))
@@ -267,7 +273,8 @@ class Change(PeopleQueries):
 
         As the log's own `ask`: numbers of servers come from a table of one row, SQLite's from its counter.
         """
-        run, values = self._connection.exec_driver_sql, (kind, body.decode(), at_ms)
+        run = self._connection.exec_driver_sql
+        values = (kind, body.decode(), at_ms)
         if self._connection.dialect.name == "sqlite":
             return run("INSERT INTO inbox (kind, body, at_ms) VALUES (?, ?, ?)", values).lastrowid
         run("UPDATE inbox_number SET number = number + 1")
@@ -319,11 +326,14 @@ TYPES: Final[Mapping[str, TextMapping]] = MappingProxyType(
 class _Converted(TypeDecorator[Any]):
     """A column whose values are others in Python."""
 
-    impl, cache_ok = Text, True
+    impl = Text
+    cache_ok = True
 
     def __init__(self, impl: Any, bind: Callable[[Any], Any], result: Callable[[Any], Any]) -> None:
         super().__init__()
-        self.impl, self.bind, self.result = impl(), bind, result
+        self.impl = impl()
+        self.bind = bind
+        self.result = result
 
     def process_bind_param(self, value: Any, dialect: Any) -> Any:
         return self.bind(value)

@@ -53,7 +53,8 @@ class UserDocument(msgspec.Struct):
 
     @classmethod
     def of(cls, user: User) -> UserDocument:
-        made_at, last = time_text(user.made_at_ms), time_text_or_none(user.last_login_ms)
+        made_at = time_text(user.made_at_ms)
+        last = time_text_or_none(user.last_login_ms)
         return cls(id=user.id, **users.shown(user), made_at=made_at, last_login_at=last)
 
     @property
@@ -198,7 +199,8 @@ def add_user(desk: Desk, who: Who, service: ServiceUrl, request: AddUser) -> New
         shroff users add ann --role analyst --display-name 'Ann Lee' --email ann@bank.org
         pass show ann | shroff users add ann --role admin --password-stdin
     """
-    role, more = users.known_role(request.role), {"display_name": request.display_name, "email": request.email}
+    role = users.known_role(request.role)
+    more = {"display_name": request.display_name, "email": request.email}
     user = users.add(desk, who, request.name, role, password=request.password, **more)
     link = None if request.password else links.for_password(desk, who, user.name)
     url = service + link if service and link else None
