@@ -25,7 +25,8 @@ class XgboostContributions:
     """Contributions of an XGBoost model: single floats, which sum to the margin within 1e-5 of their own sizes' sum."""
 
     def __init__(self, data: bytes, inputs: Sequence[InputColumn], best_iteration: int | None) -> None:
-        self._data, self._inputs = data, inputs
+        self._data = data
+        self._inputs = inputs
         self._types = ["c" if input_.kind == CATEGORY else "q" for input_ in inputs]
         self._rounds = (0, 0) if best_iteration is None else (0, best_iteration + 1)  # (0, 0) means all
 
@@ -57,7 +58,8 @@ class LightgbmContributions:
     """Contributions of a LightGBM model, which sum to the margin within 1e-9 of their own sizes' sum."""
 
     def __init__(self, data: bytes, inputs: Sequence[InputColumn], best_iteration: int | None) -> None:
-        self._data, self._inputs = data, inputs
+        self._data = data
+        self._inputs = inputs
         self._rounds = -1 if best_iteration is None else best_iteration + 1  # -1 means all
 
     @cached_property

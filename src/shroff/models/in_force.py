@@ -96,7 +96,8 @@ class InForce(FrozenStruct, forbid_unknown_fields=True, omit_defaults=True):
 
     def meaning(self) -> object:
         """The parts that affect scores, without who, when and previous champions."""
-        champion, challenger = self.champion, self.challenger
+        champion = self.champion
+        challenger = self.challenger
         return [
             None if champion is None else [champion.id, champion.digest],
             None if challenger is None else [challenger.id, challenger.digest, challenger.share, challenger.by],

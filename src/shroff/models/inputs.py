@@ -111,7 +111,8 @@ class InputLoader(FrozenStruct):
         """Whether an input is not listed yet. Patterns may overlap; all else that is used twice is a mistake."""
         first = places.get(name)
         if first is not None and not (first.is_pattern and written.is_pattern):
-            again, other = written.place, first.place
+            again = written.place
+            other = first.place
             what = f"{again.text!r} has {name}, which stands" if written.is_pattern else f"{name} stands"
             words = f"{what} in line {other.line} already, as {other.text!r}."
             again.report(self.problems, words, "Each input stands once.")
@@ -303,7 +304,8 @@ class InputLoader(FrozenStruct):
     def _given_away(self, item: YamlNode, known: list[str]) -> list[str]:
         pattern = _pattern(item)
         if pattern is not None:
-            owner, rest = self.event.name if pattern[0] == "this" else pattern[0], pattern[1]
+            owner = self.event.name if pattern[0] == "this" else pattern[0]
+            rest = pattern[1]
             text = f"{owner}.{rest}"
             found = [name for name in known if _ONE_NAME.fullmatch(name) and fnmatchcase(name, text)]
         else:

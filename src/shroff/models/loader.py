@@ -257,7 +257,8 @@ class _ModelLoader(Struct):
 
     def _fairness(self, found: YamlMapping) -> ModelGate | None:
         """What parts events into segments is a slice, too."""
-        named, ratio = found.get("by"), found.get(RATIO.name)
+        named = found.get("by")
+        ratio = found.get(RATIO.name)
         by = self.inputs.slices(named) if named else ()
         self.segments |= {part.name: part for part in by}
         if isinstance(named, YamlSequence) and not named.items:
@@ -266,7 +267,8 @@ class _ModelLoader(Struct):
         return None if limit is None else replace(limit, metric=FAIRNESS, by=tuple(part.name for part in by))
 
     def _limit(self, metric: Metric, found: YamlMapping, name: str) -> float | None:
-        node, what = found.get(name), f"{name} of {metric.name}"
+        node = found.get(name)
+        what = f"{name} of {metric.name}"
         if metric.kind == "duration":
             length_ms = loader.duration_ms(node, self.problems, what)
             return None if length_ms is None else float(length_ms)

@@ -60,7 +60,9 @@ _CURE = (
 class UnknownModelError(RefusalError):
     """There is no such model."""
 
-    status, code, title = 404, "no-model", "There is no such model"
+    status = 404
+    code = "no-model"
+    title = "There is no such model"
 
 
 class GateResult(FrozenStruct):
@@ -170,7 +172,8 @@ class Registry:
     """
 
     def __init__(self, folder: Path, load: Callable[[bytes, Mapping[str, bytes]], Model] = _load) -> None:
-        self.folder, self._load = folder, load
+        self.folder = folder
+        self._load = load
         self._loaded: dict[tuple[str, str], Model] = {}
 
     def ids(self) -> list[str]:

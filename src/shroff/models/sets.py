@@ -184,7 +184,8 @@ class TrainingSet(FrozenStruct):
 
 def labels_in_force(labels: Labels, known_ms: int, count: int) -> Ints:
     """The place in `labels` of the one in force for each of `count` rows by what was known up to a moment; -1: none."""
-    order, found = in_force_last(labels, known_ms), np.full(count, -1, np.int64)
+    order = in_force_last(labels, known_ms)
+    found = np.full(count, -1, np.int64)
     found[labels.rows[order]] = order
     return found
 

@@ -158,7 +158,8 @@ def log_loss(margins: Floats, is_fraud: Bools, calibration: Calibration) -> floa
 def _better(margins: Floats, is_fraud: Bools) -> str:
     """The kind that, fitted on the earlier rows, tells the later ones better; Platt where there are few frauds."""
     cut = round(len(margins) * _FITTED_SHARE)
-    early, late = slice(None, cut), slice(cut, None)
+    early = slice(None, cut)
+    late = slice(cut, None)
     for part in (early, late):
         if min(np.count_nonzero(is_fraud[part]), np.count_nonzero(~is_fraud[part])) < _EACH_MIN:
             return PLATT
@@ -176,9 +177,11 @@ def _fit_platt(margins: Floats, is_fraud: Bools) -> Calibration:
 
     Platt: Probabilistic outputs for support vector machines (1999).
     """
-    frauds, genuine = np.count_nonzero(is_fraud), np.count_nonzero(~is_fraud)
+    frauds = np.count_nonzero(is_fraud)
+    genuine = np.count_nonzero(~is_fraud)
     targets = np.where(is_fraud, (frauds + 1.0) / (frauds + 2.0), 1.0 / (genuine + 2.0))
-    middle, spread = float(margins.mean()), float(margins.std())
+    middle = float(margins.mean())
+    spread = float(margins.std())
     design = np.column_stack(((margins - middle) / spread, np.ones(len(margins))))
     found = np.array([0.0, float(np.log(frauds / genuine))])
 
@@ -196,7 +199,9 @@ def _fit_platt(margins: Floats, is_fraud: Bools) -> Calibration:
         shares = (0.5**halvings for halvings in range(30))
         found_now = next((found - share * step for share in shares if loss(found - share * step) <= before), found)
         now = loss(found_now)
-        found, gain, before = found_now, before - now, now
+        found = found_now
+        gain = before - now
+        before = now
         if gain <= _GAIN_MIN * abs(now):
             break
     a = float(found[0]) / spread
@@ -217,7 +222,8 @@ def _fit_isotonic(margins: Floats, is_fraud: Bools) -> Calibration:
     found = IsotonicRegression(y_min=least, y_max=1.0 - least, out_of_bounds="clip")
     levels, step = np.unique(found.fit_transform(margins, is_fraud.astype(np.float64)), return_inverse=True)
     middles = np.bincount(step, margins) / np.bincount(step)
-    points, values = [float(margins.min())], [float(levels[0]) / 2.0]
+    points = [float(margins.min())]
+    values = [float(levels[0]) / 2.0]
     for middle, level in zip(middles.tolist(), levels.tolist(), strict=True):
         if middle > points[-1]:
             points.append(middle)

@@ -123,8 +123,10 @@ class CostTable(FrozenStruct):
         review threshold, and the first of them only moves on.
         """
         declined, reviewed, approved = (self.totals[name] for name in ("declined", "reviewed", "approved"))
-        if_reviewed, if_approved = self.totals["reviews_if_reviewed"], self.totals["reviews_if_approved"]
-        steps, room = len(declined), max(room, float(if_approved[-1]))
+        if_reviewed = self.totals["reviews_if_reviewed"]
+        if_approved = self.totals["reviews_if_approved"]
+        steps = len(declined)
+        room = max(room, float(if_approved[-1]))
         before = declined - reviewed
         waiting: deque[int] = deque()
         first = np.zeros(steps, np.int64)
@@ -156,7 +158,8 @@ class CostTable(FrozenStruct):
 
     def point(self, decline: int, review: int, days: float) -> Point:
         """Daily totals at two indices."""
-        review, of = max(review, decline), self.totals
+        review = max(review, decline)
+        of = self.totals
         missed = of["missed"][-1] - of["missed"][review] + of["missed_if_reviewed"][review]
         reviews = of["reviews_if_reviewed"][review] - of["reviews_if_reviewed"][decline]
         reviews += of["reviews_if_approved"][-1] - of["reviews_if_approved"][review]
@@ -188,9 +191,11 @@ def columns_of(weighed: Weighed, terms: Terms) -> dict[str, Floats]:
     A review finds out what the event is. What a rule declines or allows costs the same wherever its score falls.
     A row that stands for several costs and counts as all of them.
     """
-    rows, fixed = weighed.rows, weighed.fixed
+    rows = weighed.rows
+    fixed = weighed.fixed
     frauds, genuine = rows.frauds.astype(np.float64), (~rows.frauds).astype(np.float64)
-    false_decline, review = terms.false_decline or 0.0, terms.review or 0.0
+    false_decline = terms.false_decline or 0.0
+    review = terms.review or 0.0
     lost = np.where(rows.frauds, rows.amounts, 0.0)
     free = ~fixed.declined & ~fixed.allowed
     settled_missed = np.where(fixed.allowed & ~fixed.declined, lost, 0.0)

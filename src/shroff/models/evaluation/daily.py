@@ -26,9 +26,13 @@ class KeyDays(FrozenStruct):
 def key_days(scores: Floats, frauds: Bools, days: Ints, keys: Ints) -> KeyDays:
     """Rows as keys a day, by day and key. A row without a key (-1) is nobody's and left out."""
     has_key = keys >= 0
-    scores, frauds, days, keys = scores[has_key], frauds[has_key], days[has_key], keys[has_key]
+    scores = scores[has_key]
+    frauds = frauds[has_key]
+    days = days[has_key]
+    keys = keys[has_key]
     order = np.lexsort((keys, days))
-    days, keys = days[order], keys[order]
+    days = days[order]
+    keys = keys[order]
     is_first = np.ones(len(order), np.bool_)
     is_first[1:] = (days[1:] != days[:-1]) | (keys[1:] != keys[:-1])
     starts = np.flatnonzero(is_first)
@@ -52,7 +56,8 @@ def card_precision(given: KeyDays, k: int) -> Floats:
     left = np.ones(len(given.keys) and int(key_of.max()) + 1)  # how much of each key is still to be looked at
     precisions = []
     for start, end in _days(given.days):
-        keys, frauds = key_of[start:end], given.frauds[start:end]
+        keys = key_of[start:end]
+        frauds = given.frauds[start:end]
         taken = taken_in_budget(given.scores[start:end], left[keys], k)
         precisions.append(taken[frauds].sum() / k)
         left[keys] -= np.where(frauds, taken, 0.0)
@@ -76,7 +81,8 @@ def best_card_precision(given: KeyDays, k: int) -> float:
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_flow
 
-    source, sink = len(keys) + len(days), len(keys) + len(days) + 1
+    source = len(keys) + len(days)
+    sink = len(keys) + len(days) + 1
     starts = np.concatenate([np.full(len(keys), source), key_of, len(keys) + np.arange(len(days))])
     ends = np.concatenate([np.arange(len(keys)), len(keys) + day_of, np.full(len(days), sink)])
     room = np.concatenate([np.ones(len(keys) + len(key_of)), np.full(len(days), k)]).astype(np.int32)
@@ -87,7 +93,8 @@ def best_card_precision(given: KeyDays, k: int) -> float:
 def found_in_budget(scores: Floats, frauds: Bools, days: Ints, budget: float) -> tuple[Floats, Floats]:
     """Frauds among the `budget` highest scores of each day, and all frauds of that day, for each day with rows."""
     order = np.argsort(days, kind="stable")
-    found, there = [], []
+    found = []
+    there = []
     for start, end in _days(days[order]):
         rows = order[start:end]
         found.append(taken_in_budget(scores[rows], np.ones(len(rows)), budget)[frauds[rows]].sum())

@@ -89,7 +89,8 @@ def estimate(folds: Sequence[Judged], terms: Terms, k: int | None, blocks: Block
 
 def difference(ours: Estimates, theirs: Estimates, name: str) -> Difference:
     """Ours less theirs: the mean over the folds where both have a value, and the interval by the same drawings."""
-    mine, other = ours.by_name[name], theirs.by_name[name]
+    mine = ours.by_name[name]
+    other = theirs.by_name[name]
     both = [a - b for a, b in zip(mine.folds, other.folds, strict=True) if a is not None and b is not None]
     if not both:
         return Difference(None, None, None)
@@ -147,7 +148,8 @@ def _add_by_day(
     values = [_ratio(a.sum(), b.sum()) for a, b in zip(above, below, strict=True)]
     estimate = _estimate(name, values, drawn, blocks.count, why)
     found.by_name[name] = replace(estimate, best=_plain(best))
-    found.drawn[name], found.blocks[name] = drawn, blocks.count
+    found.drawn[name] = drawn
+    found.blocks[name] = blocks.count
 
 
 def _estimate(name: str, values: Sequence[float], drawn: Floats, blocks: int, reasons: Sequence[str]) -> Estimate:
@@ -183,7 +185,8 @@ def reasons_of_folds(reasons: Sequence[str]) -> str:
 
 def _add_nothing(found: Estimates, name: str, folds: int, why: str) -> None:
     found.by_name[name] = Estimate(None, None, None, None, (None,) * folds, why=why)
-    found.drawn[name], found.blocks[name] = np.zeros(0), 0
+    found.drawn[name] = np.zeros(0)
+    found.blocks[name] = 0
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -50,13 +50,17 @@ def fraud_share(frauds: Bools, propensities: Floats) -> FraudShare:
     (0.038, 104.0)
     """
     weights = 1.0 / propensities
-    whole, caught = float(weights.sum()), float(weights[frauds].sum())
+    whole = float(weights.sum())
+    caught = float(weights[frauds].sum())
     if not len(frauds):
         return FraudShare(0, 0, None, None, None, 0.0, 0.0)
-    share, down, up = caught / whole, 0.0, 0.0
+    share = caught / whole
+    down = 0.0
+    up = 0.0
     for weight in np.unique(weights):
         drawn = weights == weight
-        count, part = int(drawn.sum()), float(frauds[drawn].mean())
+        count = int(drawn.sum())
+        part = float(frauds[drawn].mean())
         low, high = wilson(part, count)
         down = math.hypot(down, (part - low) * weight * count / whole)
         up = math.hypot(up, (high - part) * weight * count / whole)

@@ -152,7 +152,8 @@ def evaluate(
     """
     windows = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)
     parted = [rows_of(given, window, settings.label_delay_ms, window.train_start_ms) for window in windows]
-    parts, reports = [], []
+    parts = []
+    reports = []
     for number, (fold, rows) in enumerate(zip(windows, parted, strict=True)):
         part, why = _learnt(given, fold, rows, number, terms, learn)
         if part is not None:

@@ -72,7 +72,8 @@ def judge_gates(
         leak_test_passed: None where it was not run.
         latency_p99_ms: Of one score; None where it was not measured.
     """
-    champion, without = evaluation.compared.get(CHAMPION), _without(evaluation.compared)
+    champion = evaluation.compared.get(CHAMPION)
+    without = _without(evaluation.compared)
     measured = GateFigures(evaluation.metrics, champion, evaluation.slices, leak_test_passed, latency_p99_ms, without)
     return [result for gate in gates for result in _judged(gate, measured)]
 
@@ -159,7 +160,8 @@ def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
 
 
 def _limits(gate: ModelGate, value: float | None, why: str, unit: str) -> list[GateResult]:
-    found, note = [], why if value is None else ""
+    found = []
+    note = why if value is None else ""
     for words, limit, holds in (("at least", gate.at_least, ge), ("at most", gate.at_most, le)):
         if limit is not None:
             passed = value is not None and holds(value, limit)
@@ -171,7 +173,8 @@ def _above_champion(metric: str, by: str | float, measured: GateFigures) -> Gate
     """Whether it beats what is in force on identical rows: by a number, or with the whole interval on the good side."""
     words = "more than noise" if by == NOISE else f"{float(by):g}"
     failed = GateResult(metric, None, f"{_ABOVE}{words}", passed=False)
-    against, champion = "", measured.champion
+    against = ""
+    champion = measured.champion
     if champion is None:
         if measured.without is None:
             return replace(failed, note=f"there is no champion, and it was not compared with rules alone: {CURE}")

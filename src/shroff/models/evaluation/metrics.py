@@ -118,19 +118,23 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
     Args:
         weights: How often each row counts, beside what it stands for; once where left out.
     """
-    frauds, weight = judged.rows.frauds, judged.rows.times(weights)
+    frauds = judged.rows.frauds
+    weight = judged.rows.times(weights)
     caught, alarms = _running(judged, weight)
-    total, frauds_total = float(weight.sum()), float(weight[frauds].sum())
+    total = float(weight.sum())
+    frauds_total = float(weight[frauds].sum())
     found = {"auc_roc": _auc(caught, alarms), "average_precision": _average_precision(caught, alarms)}
     for name, least, at in (("review", REVIEW, terms.review_at), ("decline", DECLINE, terms.decline_at)):
         is_out = judged.outcomes >= least
-        both, out = float(weight[frauds & is_out].sum()), float(weight[is_out].sum())
+        both = float(weight[frauds & is_out].sum())
+        out = float(weight[is_out].sum())
         says = at is not None or not judged.are_probabilities
         found[f"precision_at_{name}"] = _ratio(both, out) if says else np.nan
         found[f"recall_at_{name}"] = _ratio(both, frauds_total) if says else np.nan
     for at in terms.cut_offs:
         is_called = _called(judged, at)
-        both, out = float(weight[frauds & is_called].sum()), float(weight[is_called].sum())
+        both = float(weight[frauds & is_called].sum())
+        out = float(weight[is_called].sum())
         found[at_cut_off("precision", at)] = _ratio(both, out)
         found[at_cut_off("recall", at)] = _ratio(both, frauds_total)
         found[at_cut_off("f1", at)] = _ratio(2 * both, out + frauds_total) if frauds_total else np.nan
@@ -146,7 +150,8 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
 
 def why_not(judged: Judged, terms: Terms) -> TextDict:
     """Reason for each metric that `measure` cannot compute."""
-    count, frauds = len(judged.rows), count_true(judged.rows.frauds)
+    count = len(judged.rows)
+    frauds = count_true(judged.rows.frauds)
     no_rows = "no test row has a verdict" if count == 0 else ""
     no_fraud = no_rows or ("no test row is a fraud" if frauds == 0 else "")
     no_genuine = no_rows or ("no test row is genuine" if frauds == count else "")

@@ -150,9 +150,11 @@ def slice_order(value: str, *, is_group: bool) -> tuple[int, float, int]:
 def _parts(column: Array) -> list[tuple[str, bool, Ints]]:
     """Values of a column with their rows, the most frequent first, of equals the first by text; then the groups."""
     has_value = np.array([value is not None for value in column.tolist()], np.bool_)
-    there, missing = np.flatnonzero(has_value), np.flatnonzero(~has_value)
+    there = np.flatnonzero(has_value)
+    missing = np.flatnonzero(~has_value)
     values, codes, counts = np.unique(column[there].astype(str), return_inverse=True, return_counts=True)
-    order, most = np.argsort(-counts, kind="stable"), SLICES_MAX - bool(len(missing))
+    order = np.argsort(-counts, kind="stable")
+    most = SLICES_MAX - bool(len(missing))
     kept = order if len(order) <= most else order[: most - 1]
     parts = [(str(values[code]), False, there[codes == code]) for code in kept.tolist()]
     groups = (MISSING, missing), (OTHERS, there[~np.isin(codes, kept)])
@@ -165,14 +167,16 @@ def _slice(
     """One slice, of so many that are held against the champion, and so many of its column by their rates."""
     ours = _judged(pooled, pooled.scores, rows, terms)
     found = measure(ours, terms)
-    fall, is_noise = None, True
+    fall = None
+    is_noise = True
     fair = rows if pooled.champion is None else rows[np.isfinite(pooled.champion[rows])]
     if pooled.champion is not None and _is_enough(pooled.rows.frauds[fair]):
         both = _judged(pooled, pooled.scores, fair, terms), _judged(pooled, pooled.champion, fair, terms)
         mine, theirs = (measure(judged_run, terms)["average_precision"] for judged_run in both)
         fall = theirs - mine
         is_noise = fall <= _noise(*both, pooled, fair, compared[0], terms, seed)
-    rate, genuine = partial(_rate, ours, pooled.blocks[rows], compared[1]), ~ours.rows.frauds
+    rate = partial(_rate, ours, pooled.blocks[rows], compared[1])
+    genuine = ~ours.rows.frauds
     has_cut = {terms.review_at, terms.decline_at} != {None}
     return Slice(
         name,
@@ -194,7 +198,8 @@ def _rate(ours: Judged, blocks: Ints, segments: int, are_in: Bools, of: Bools) -
     Rows of one block depend on each other: the variance is that of a ratio of sums over blocks, by its linearization
     (Dean and Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", 2015).
     """
-    weights, are_in = ours.rows.times(None)[of], are_in[of]
+    weights = ours.rows.times(None)[of]
+    are_in = are_in[of]
     mean = float(weights[are_in].sum() / weights.sum())
     alone, places = np.unique(blocks[of], return_inverse=True)
     variance = float((np.bincount(places, weights * (are_in - mean)) ** 2).sum() / weights.sum() ** 2)

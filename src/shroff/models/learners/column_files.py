@@ -98,7 +98,8 @@ class ColumnsFile:
         place = column * self._stride + first * _WIDTH
         while data:
             written = os.pwrite(self._room.number, data, place)
-            data, place = data[written:], place + written
+            data = data[written:]
+            place = place + written
 
     def column(self, number: int, places: Floats | None = None) -> StoredColumn:
         """A column, all rows of which are written."""

@@ -93,7 +93,8 @@ class _Grower(FrozenStruct):
                 goes_left = np.isin(values, members)
             else:
                 # Of a single value beside missing ones: the value to the left.
-                low, high = float(known[0]), float(known[-1])
+                low = float(known[0])
+                high = float(known[-1])
                 tree.threshold[at] = low if low == high else low + (high - low) * float(self.lots.random())
                 if tree.threshold[at] >= high > low:
                     tree.threshold[at] = low  # rounding reached the upper end: nobody would go right
@@ -109,7 +110,8 @@ class _Grower(FrozenStruct):
 def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     """Random trees over small samples; verdicts are not read."""
     lots = np.random.default_rng(plan.seed)
-    count, trees = rows.stop, int(plan.parameters.get("trees", TREES))
+    count = rows.stop
+    trees = int(plan.parameters.get("trees", TREES))
     sample = min(count, SAMPLE, max(2, round(plan.parameters.get("rows", 1.0) * count)))
     width = max(1, round(plan.parameters.get("columns", 1.0) * len(rows.inputs)))
     splits = np.zeros(len(rows.inputs), np.int64)

@@ -91,7 +91,9 @@ def check_rows(learner: str, inputs: Sequence[Input], verdicts: Ints8) -> None:
 
     Raises: UsageError
     """
-    count, frauds, genuine = (len(verdicts), count_true(verdicts == FRAUD), count_true(verdicts == GENUINE))
+    count = len(verdicts)
+    frauds = count_true(verdicts == FRAUD)
+    genuine = count_true(verdicts == GENUINE)
     if not inputs:
         raise UsageError("the model has no inputs, so there is nothing to learn from.")
     if learner not in UNSUPERVISED and frauds + genuine < count:

@@ -48,7 +48,10 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(design, frauds, sample_weight=weights)
-    found, inputs, gains, at = model.coef_[0], [], [], 0
+    found = model.coef_[0]
+    inputs = []
+    gains = []
+    at = 0
     for part in parts:
         own = found[at : at + part["design"].shape[1]]
         at += part["design"].shape[1]
@@ -71,7 +74,8 @@ def _number(values: Floats) -> JsonObject:
     known = values[~is_missing]
     fill = float(np.median(known)) if len(known) else 0.0
     filled = np.where(is_missing, fill, values)
-    mean, spread = float(filled.mean()), float(filled.std())
+    mean = float(filled.mean())
+    spread = float(filled.std())
     scale = spread if spread > 0 else 1.0
     standard = (filled - mean) / scale
     design = np.column_stack([standard, is_missing]) if is_missing.any() else standard[:, None]

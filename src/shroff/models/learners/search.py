@@ -134,7 +134,8 @@ def _judge(
     given: TrainingSet, known: KnownRows, settings: ModelSettings, threads: int, growing: Growing | None
 ) -> Callable[[TextMapping], float]:
     rows, verdicts = in_time_order(given, known)
-    tried, stopped = round(len(rows) * TRIED_SHARE), round(len(rows) * STOPPED_SHARE)
+    tried = round(len(rows) * TRIED_SHARE)
+    stopped = round(len(rows) * STOPPED_SHARE)
     kept = thinned(verdicts[:stopped], settings.negatives_kept, settings.seed)
     stop = int(np.searchsorted(kept, tried))
     early = [input_.take(rows[kept]) for input_ in given.inputs]

@@ -103,7 +103,8 @@ def train(
     kept = thinned(verdicts, settings.negatives_kept, settings.seed)
     genuine, left = (count_true(part == GENUINE) for part in (verdicts, verdicts[kept]))
     share = left / max(genuine, 1)
-    rows, verdicts = rows[kept], verdicts[kept]
+    rows = rows[kept]
+    verdicts = verdicts[kept]
     inputs = [input_.take(rows) for input_ in given.inputs]
     frauds = count_true(verdicts == FRAUD)
     stop = last_part(verdicts)
@@ -179,6 +180,7 @@ def last_part(verdicts: Ints8) -> int:
     """Start of the last fifth of the rows; their number if too few frauds are on either side."""
     stop = len(verdicts) - round(len(verdicts) * LAST_SHARE)
     is_fraud = verdicts == FRAUD
-    before, after = np.count_nonzero(is_fraud[:stop]), np.count_nonzero(is_fraud[stop:])
+    before = np.count_nonzero(is_fraud[:stop])
+    after = np.count_nonzero(is_fraud[stop:])
     all_genuine = stop - before < FRAUDS_MIN or len(verdicts) - stop - after < FRAUDS_MIN
     return len(verdicts) if before < FRAUDS_MIN or after < FRAUDS_LAST_MIN or all_genuine else stop

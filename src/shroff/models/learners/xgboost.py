@@ -110,7 +110,8 @@ def learned_of(
 def settings_of(rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float], *, is_forest: bool) -> JsonObject:
     """Settings of the library, by its own names."""
     # The share of frauds by weight: XGBoost would sum it up thread by thread
-    weights, frauds = weights_of(rows, told)[: rows.stop], rows.frauds[: rows.stop]
+    weights = weights_of(rows, told)[: rows.stop]
+    frauds = rows.frauds[: rows.stop]
     settings: JsonObject = {
         "objective": "binary:logistic",
         "tree_method": "hist",
@@ -165,10 +166,12 @@ def _matrix(
 
 def _gradients(rows: TrainingRows, weights: Floats) -> Any:
     """Slope and bend of the loss at each row. Memory: 8 bytes for each row, whatever it takes on the way."""
-    frauds, weight = rows.frauds[: rows.stop], weights[: rows.stop]
+    frauds = rows.frauds[: rows.stop]
+    weight = weights[: rows.stop]
 
     def of(margins: Any, _: Any) -> tuple[Floats32, Floats32]:
-        slopes, bends = np.empty(len(frauds), np.float32), np.empty(len(frauds), np.float32)
+        slopes = np.empty(len(frauds), np.float32)
+        bends = np.empty(len(frauds), np.float32)
         for part in spans(len(frauds)):
             probability = 1.0 / (1.0 + np.exp(-np.asarray(margins[part], np.float64)))
             slopes[part] = np.rint(weight[part] * (probability - frauds[part]) / _STEP) * _STEP
@@ -181,7 +184,8 @@ def _gradients(rows: TrainingRows, weights: Floats) -> Any:
 
 def _shares(rows: TrainingRows, weights: Floats) -> Any:
     """Slope and bend of the squared error at 0: with them a leaf is the share of frauds in it, by weight."""
-    frauds, weight = rows.frauds[: rows.stop], weights[: rows.stop]
+    frauds = rows.frauds[: rows.stop]
+    weight = weights[: rows.stop]
 
     def of(_: Any, __: Any) -> tuple[Floats32, Floats32]:
         bends = np.maximum(np.rint(weight / _STEP) * _STEP, _STEP)
@@ -194,7 +198,8 @@ def _boost(booster: Any, train: Any, later: Any, rows: TrainingRows, weights: Fl
     """Add trees, and say how many of them are the best; all where `trees` stands or there are no rows to stop by."""
     wanted = int(told["trees"]) if "trees" in told else (TREES_WITHOUT_STOP if later is None else TREES_MAX)
     gradients = _gradients(rows, weights)
-    best, least = 0, np.inf
+    best = 0
+    least = np.inf
     for place in range(wanted):
         booster.update(train, place, fobj=gradients)
         if later is None or "trees" in told:
@@ -202,7 +207,8 @@ def _boost(booster: Any, train: Any, later: Any, rows: TrainingRows, weights: Fl
             continue
         loss = log_loss(booster.predict(later, output_margin=True), rows.frauds[rows.stop :], weights[rows.stop :])
         if loss < least:
-            best, least = place + 1, loss
+            best = place + 1
+            least = loss
         elif place + 1 - best >= PATIENCE:
             break
     return best

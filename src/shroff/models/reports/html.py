@@ -57,7 +57,8 @@ def report_page(
         importance: Each input's share of the gain (`Fitted.importance`).
         remarks: Of the training, shown with those of the evaluation.
     """
-    more, slices = extras or Extras(), evaluation.slices
+    more = extras or Extras()
+    slices = evaluation.slices
     names = slices[0].metrics if slices else ()
     return page(
         __package__,

@@ -38,7 +38,8 @@ class ChartAxis(FrozenStruct):
     def share(self, values: Any) -> Floats:
         """Relative position of values between the ends, from 0 to 1, clipped."""
         found = np.asarray(values, np.float64)
-        low, high = self.low, self.high
+        low = self.low
+        high = self.high
         if self.is_log:
             low, high, found = math.log10(low), math.log10(high), np.log10(np.maximum(found, self.low))
         return np.clip((found - low) / ((high - low) or 1.0), 0.0, 1.0)
@@ -80,10 +81,12 @@ class ChartLine(FrozenStruct):
 
     def points(self, x: ChartAxis, y: ChartAxis) -> list[str]:
         """Where its points stand in the box, spread evenly over those that there are."""
-        across, up = _WIDTH * x.share(self.x), _HEIGHT * (1 - y.share(self.y))
+        across = _WIDTH * x.share(self.x)
+        up = _HEIGHT * (1 - y.share(self.y))
         if len(across) > _POINTS_MAX:
             kept = np.unique(np.linspace(0, len(across) - 1, _POINTS_MAX).astype(np.int64))
-            across, up = across[kept], up[kept]
+            across = across[kept]
+            up = up[kept]
         return [f"{at:.1f} {to:.1f}" for at, to in zip(across.tolist(), up.tolist(), strict=True)]
 
 

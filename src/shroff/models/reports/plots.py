@@ -31,7 +31,8 @@ def curves(evaluation: Evaluation) -> Markup:
     tested = evaluation.tested
     points = zip(*precision_by_recall(tested.scores, tested.frauds), strict=True)
     found = [(recall, precision) for recall, precision in points if recall]  # from the first fraud that is caught on
-    recall, precision = [recall for recall, _ in found], [precision for _, precision in found]
+    recall = [recall for recall, _ in found]
+    precision = [precision for _, precision in found]
     share = ChartAxis("recall", 0, 1)
     base = float(tested.frauds.mean()) if len(tested.frauds) else 0.0
     lines = [ChartLine("model", recall, precision), ChartLine("by lot", [0, 1], [base, base], REF)]
@@ -96,7 +97,8 @@ def dependence_plots(found: Sequence[Dependence]) -> Markup:
 
 
 def _calibration(curve: Sequence[Bin]) -> Markup:
-    scores, rates = [bin_.score for bin_ in curve], [bin_.fraud_rate for bin_ in curve]
+    scores = [bin_.score for bin_ in curve]
+    rates = [bin_.fraud_rate for bin_ in curve]
     top = max([*scores, *rates, 1e-6]) * 1.05
     lines = [
         ChartLine("model", scores, rates, has_dots=True),
@@ -108,7 +110,8 @@ def _calibration(curve: Sequence[Bin]) -> Markup:
 def _distribution(scores: Floats, frauds: Bools) -> Markup:
     """Score distributions of frauds and genuine events, each as a share of its kind."""
     edges = np.logspace(np.log10(_SCORE_LEAST), 0.0, _BINS + 1)
-    lines, top = [], 0.0
+    lines = []
+    top = 0.0
     for name, mine, kind in (("genuine", ~frauds, MARK), ("fraud", frauds, FRAUD)):
         counts, _ = np.histogram(np.clip(scores[mine], _SCORE_LEAST, 1.0), edges)
         shares = 100.0 * counts / max(count_true(mine), 1)
@@ -127,12 +130,15 @@ def _dependence(dependence: Dependence) -> Markup:
         under = f"Missing in {100 * len(away) / len(dependence.values):.3g} %: {mean} on average."
     if dependence.categories:
         return _by_category(dependence, is_there, under)
-    values, moved = dependence.values[is_there], dependence.contributions[is_there]
+    values = dependence.values[is_there]
+    moved = dependence.contributions[is_there]
     if len(values) == 0:
         return Markup("")
     order = np.argsort(values, kind="stable")
-    values, moved = values[order], moved[order]
-    low, high = float(values[0]), float(values[-1])
+    values = values[order]
+    moved = moved[order]
+    low = float(values[0])
+    high = float(values[-1])
     middle = float(np.median(values))
     is_skewed = low >= 0 and high > _SKEWED * max(middle, 1e-9) and high > 0
     if is_skewed:

@@ -71,7 +71,8 @@ def sigmoid(x: float, fallen: float) -> float:
 
 def between(x: float, points: Sequence[float], values: Sequence[float]) -> float:
     """The value at x of a line through points of ascending, different places; outside them that of the nearest end."""
-    low, high = 0, len(points) - 1
+    low = 0
+    high = len(points) - 1
     if x <= points[low]:
         return values[low]
     if x >= points[high]:

@@ -90,16 +90,26 @@ def _eight(step: Callable[..., Word]) -> Callable[..., Word]:
         total: Word,
         is_single: Word,
     ) -> Word:
-        a, b, c, d = roots[tree, 0], roots[tree + 1, 0], roots[tree + 2, 0], roots[tree + 3, 0]
-        e, f, g, h = roots[tree + 4, 0], roots[tree + 5, 0], roots[tree + 6, 0], roots[tree + 7, 0]
+        a = roots[tree, 0]
+        b = roots[tree + 1, 0]
+        c = roots[tree + 2, 0]
+        d = roots[tree + 3, 0]
+        e = roots[tree + 4, 0]
+        f = roots[tree + 5, 0]
+        g = roots[tree + 6, 0]
+        h = roots[tree + 7, 0]
         rest = roots[tree, 1]  # steps to the deepest leaf of the eight
         while rest > 0:
             before = a + b + c + d + e + f + g + h
             for _ in range(min(rest, _STEPS)):
-                a, b = step(nodes, sets, row, base, a), step(nodes, sets, row, base, b)
-                c, d = step(nodes, sets, row, base, c), step(nodes, sets, row, base, d)
-                e, f = step(nodes, sets, row, base, e), step(nodes, sets, row, base, f)
-                g, h = step(nodes, sets, row, base, g), step(nodes, sets, row, base, h)
+                a = step(nodes, sets, row, base, a)
+                b = step(nodes, sets, row, base, b)
+                c = step(nodes, sets, row, base, c)
+                d = step(nodes, sets, row, base, d)
+                e = step(nodes, sets, row, base, e)
+                f = step(nodes, sets, row, base, f)
+                g = step(nodes, sets, row, base, g)
+                h = step(nodes, sets, row, base, h)
             rest -= _STEPS
             # A child stands behind its parent: equal sums mean that none has moved.
             if a + b + c + d + e + f + g + h == before:
@@ -167,7 +177,9 @@ def add_leaves(
     for first in range(0, count, BLOCK):
         last = min(count, first + BLOCK)
         for slot in range(width):
-            source, way, known = slots[slot, 0], slots[slot, 1], slots[slot, 2]
+            source = slots[slot, 0]
+            way = slots[slot, 1]
+            known = slots[slot, 2]
             for row in range(first, last):
                 value = columns[source, row]
                 if is_single_input:

@@ -103,7 +103,8 @@ def _base_margin(learner: JsonMapping) -> float:
     base = min(max(base, _NEAREST_TO_CERTAIN), np.float32(1) - _NEAREST_TO_CERTAIN)
     # `logf` of the C library, which XGBoost calls too: no other is equal to it in every last bit
     logf = ctypes.CDLL(None).logf
-    logf.restype, logf.argtypes = ctypes.c_float, [ctypes.c_float]
+    logf.restype = ctypes.c_float
+    logf.argtypes = [ctypes.c_float]
     return -float(logf(float(np.float32(1) / base - np.float32(1))))
 
 
