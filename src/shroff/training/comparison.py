@@ -123,7 +123,8 @@ def compare_tried(
     Cost: two passes over the log, one for labels and one for scores.
     """
     since = [tried_since(log, event, scorer.id) or 0 for scorer in (champion, challenger)]
-    after, learnt_ms = max(since), max(scorer.learnt_until_ms or 0 for scorer in (champion, challenger))
+    after = max(since)
+    learnt_ms = max(scorer.learnt_until_ms or 0 for scorer in (champion, challenger))
     settings = plain_settings(definitions, event, ())
     given = build_set(definitions, settings, log_source(log, definitions, event), as_of_ms)
     is_both = (given.seqs > after) & (given.times_ms >= learnt_ms)
@@ -160,7 +161,8 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
             f"{words}. Put the newer one in shadow ('shroff models shadow {challenger.id}'), and compare then."
         )
     scores = [rows["score"][np.searchsorted(rows["id"], ids)] for rows in tables]
-    at, places = np.searchsorted(newer["id"], ids), definitions.settings.money_places
+    at = np.searchsorted(newer["id"], ids)
+    places = definitions.settings.money_places
     read = RowsOfFold(
         newer["fraud"][at],
         newer["amount_minor"][at] / 10.0**places,
@@ -269,7 +271,8 @@ def _one(name: str, theirs: Estimates, ours: Estimates, frauds: int) -> Paired:
     wanted = None
     if seen_from and found.mean:
         wanted = ceil(frauds * (seen_from / abs(found.mean)) ** 2)
-    mine, other = ours.by_name[name], theirs.by_name[name]
+    mine = ours.by_name[name]
+    other = theirs.by_name[name]
     why = "" if found.mean is not None else mine.why or other.why
     return Paired(name, other.mean, mine.mean, found.mean, found.low, found.high, seen_from, wanted, why)
 

@@ -81,12 +81,14 @@ def cutoffs_of(definitions: Definitions, settings: ModelSettings | None, stored:
         raise UsageError(
             f"{stored.id} was not trained here and has no test rows, so thresholds cannot be evaluated on them."
         )
-    terms, places = terms_of(definitions, stored.event), definitions.settings.money_places
+    terms = terms_of(definitions, stored.event)
+    places = definitions.settings.money_places
     if definitions.policy(stored.event).missed_fraud is None or terms.false_decline is None:
         amount = definitions.events.types[stored.event].amount_field
         wanted = _COSTS.format(event=stored.event, amount=amount.name if amount else "AMOUNT")
         raise UsageError(f"policy.yaml has no costs of {stored.event}. Write, for example:\n{wanted}")
-    declared, terms = terms, _weighed_by(terms, what_if)
+    declared = terms
+    terms = _weighed_by(terms, what_if)
     weighed = weighed_of(table, places, settings.capacity.entity if settings and settings.capacity else "")
     if what_if.missed_share != 1:
         weighed = replace(weighed, rows=replace(weighed.rows, amounts=weighed.rows.amounts * what_if.missed_share))

@@ -135,7 +135,8 @@ def _first_alone(rows: TrainingSet, other: TrainingSet) -> str:
 
 def _columns(given: TrainingSet) -> Iterator[tuple[str, Any]]:
     """The columns of a set by name, each read when it is asked for."""
-    labels, recorded = given.labels, given.recorded
+    labels = given.labels
+    recorded = given.recorded
     yield from (("place", given.seqs), ("time", given.times_ms), ("key", given.keys), ("amount", given.amounts_minor))
     yield from (("outcome", recorded.outcomes), ("score", recorded.scores))
     yield from (("label row", labels.rows), ("label verdict", labels.verdicts), ("label source", labels.strengths))
@@ -281,7 +282,8 @@ def _ending_at(
         for at, seq in zip(found, events.seqs.tolist(), strict=True):
             if seq in ends:
                 yield rows_between(events, first, at + 1, definitions, event), ends[seq]
-                first, left = at + 1, left - 1
+                first = at + 1
+                left = left - 1
         if not left:
             return
         if first < events.size:

@@ -87,7 +87,8 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> JsonObj
 
 def slices_told(definitions: Definitions, event: str, metrics: JsonMapping) -> JsonObject:
     """A model's metrics, their slices with `words` and in their natural order; columns stand as they did."""
-    found, places = [{"is_group": False, **slice_} for slice_ in metrics.get("slices", ())], dict[str, int]()
+    found = [{"is_group": False, **slice_} for slice_ in metrics.get("slices", ())]
+    places = dict[str, int]()
     for slice_ in found:
         places.setdefault(slice_["name"], len(places))
     found.sort(key=lambda slice_: (places[slice_["name"]], slice_order(slice_["value"], is_group=slice_["is_group"])))
@@ -98,7 +99,8 @@ def slices_told(definitions: Definitions, event: str, metrics: JsonMapping) -> J
 
 def slice_words(definitions: Definitions, event: str, name: str, value: str, *, is_group: bool) -> str:
     """A slice in words: `paid on Sunday (UTC)`, `amount up to 12.50 EUR`; as recorded where nothing declares it so."""
-    teller, model = teller_of(definitions), definitions.models.get(event)
+    teller = teller_of(definitions)
+    model = definitions.models.get(event)
     if name == AMOUNT:
         return f"{name} {_DIGITS.sub(lambda pair: f'{Decimal(pair[0]):,}', value)} {teller.currency}"
     if name == KNOWN:
@@ -156,7 +158,8 @@ def facts_of(manifest: JsonMapping) -> list[tuple[str, str]]:
 
 
 def _learnt_from(manifest: JsonMapping) -> list[tuple[str, str]]:
-    data, train = manifest["data"], manifest["train"]
+    data = manifest["data"]
+    train = manifest["train"]
     return [
         ("Trained on events of", f"{data['from']} to {data['to']}"),
         ("Sequence numbers", f"{data['seqs'][0]:,} to {data['seqs'][1]:,}"),

@@ -103,10 +103,12 @@ def roles_of(
 
     Cost: a few passes over the rows, and one more for each day of the test where `capacity` names an entity.
     """
-    rows, fold = _bare(settings.event, as_of_ms, times_ms, keys, labels, stands_for), wanted.windows
+    rows = _bare(settings.event, as_of_ms, times_ms, keys, labels, stands_for)
+    fold = wanted.windows
     found = rows_of(rows, fold, settings.label_delay_ms, fold.train_start_ms)
     count = len(times_ms)
-    roles, said = np.full(count, _NONE, np.int8), np.full(count, NOT_KNOWN, np.int8)
+    roles = np.full(count, _NONE, np.int8)
+    said = np.full(count, NOT_KNOWN, np.int8)
     weights = np.full(count, np.nan)
     for role, known in (("train", found.train), ("test", found.test)):
         roles[known.rows], said[known.rows] = ROLES.index(role), known.verdicts
@@ -147,7 +149,9 @@ def role_columns(roles: Roles, rows: slice) -> dict[str, pa.Array]:
     """The columns of some rows."""
     import pyarrow as pa
 
-    codes, labels, weights = roles.roles[rows], roles.labels[rows], roles.weights[rows]
+    codes = roles.roles[rows]
+    labels = roles.labels[rows]
+    weights = roles.weights[rows]
     return {
         "role": texts_of(codes, ROLES),
         "label": pa.array(labels, mask=labels == NOT_KNOWN),

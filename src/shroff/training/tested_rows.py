@@ -39,7 +39,8 @@ def judged_rows(given: TrainingSet, evaluation: Evaluation, ruled: Ints8, allowe
     """
     import pyarrow as pa
 
-    tested, days = evaluation.tested, tested_days(given, evaluation)
+    tested = evaluation.tested
+    days = tested_days(given, evaluation)
     share = kept_share(given.ids[tested.rows].tolist())
     kept = np.flatnonzero(lots_of(given.seqs[tested.rows]) < share)
     rows = tested.rows[kept]
@@ -111,7 +112,8 @@ def tested_days(given: TrainingSet, evaluation: Evaluation) -> Ints:
 
     Days of folds that have no model are not counted: nobody was tested on them.
     """
-    tested, start = evaluation.tested, 0
+    tested = evaluation.tested
+    start = 0
     days = np.zeros(len(tested.rows), np.int64)
     for number, report in enumerate(evaluation.folds):
         mine = tested.folds == number

@@ -151,12 +151,15 @@ def train_model(
 
     Raises: UsageError where there is nothing to learn from, with what is missing.
     """
-    started, steps, growing = time.monotonic(), run.steps, run.growing
+    started = time.monotonic()
+    steps = run.steps
+    growing = run.growing
     way = replace(run.way, reading=steps.reading)
     at_stage(steps, "reading events, computing features")
     given = build_set(definitions, settings, source, as_of_ms, way)
     _check_happened(given, source)
-    policy, terms = definitions.policy(settings.event), terms_of(definitions, settings.event)
+    policy = definitions.policy(settings.event)
+    terms = terms_of(definitions, settings.event)
     ruled = rule_outcomes(definitions, settings.event, given.recorded)
     maker = _trainer(given, settings, run) if making is None else making(given)
     said = [*_ran_on(growing), *_tests_too_late(given, settings)]
@@ -280,7 +283,8 @@ def _held_against(definitions: Definitions, settings: ModelSettings) -> JsonObje
 
 def terms_of(definitions: Definitions, event: str) -> Terms:
     """The policy's thresholds and costs, as metrics weigh by them."""
-    policy, places = definitions.policy(event), definitions.settings.money_places
+    policy = definitions.policy(event)
+    places = definitions.settings.money_places
 
     def units(minor: int | None) -> float | None:
         return None if minor is None else minor / 10**places
@@ -338,7 +342,8 @@ def _history_too_short(given: TrainingSet, settings: ModelSettings) -> str:
 
     That is as of the moment asked for, or as of a better one (see `_tests_too_late`).
     """
-    split, event = settings.split, settings.event
+    split = settings.split
+    event = settings.event
     oldest_ms = int(given.times_ms.min())
     had_ms = min(given.as_of_ms, _best_as_of_ms(given, settings)) - oldest_ms
     needed = {"label_delay": settings.label_delay_ms, "split.test": split.test_ms, "split.delay": split.delay_ms}
@@ -375,7 +380,8 @@ def _tests_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
 def _searched(given: TrainingSet, settings: ModelSettings, run: TrainingRun) -> TextMapping:
     """The learner's parameters, searched for on rows that no fold tests."""
     at_stage(run.steps, "searching for parameters, trials")
-    trials, limit = settings.search.get("trials"), settings.search.get("time")
+    trials = settings.search.get("trials")
+    limit = settings.search.get("time")
     bounds = SearchRange(int(Decimal(trials)) if trials else None, parse_duration(limit) / 1_000 if limit else None)
     first = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[0]
     train_rows = rows_of(given, first, settings.label_delay_ms).train

@@ -58,7 +58,8 @@ def declared_in(text: str | Path) -> list[Declared]:
     """
     if isinstance(text, Path) or text.endswith((".yaml", ".yml")):
         return _in_file(Path(text))
-    found, start = [], 0
+    found = []
+    start = 0
     for piece in _pieces(text):
         mapped = _MAPPED.fullmatch(piece)
         theirs, words = (mapped[1], mapped[2]) if mapped else ("", piece.strip())
@@ -75,7 +76,9 @@ def declared(theirs: str, text: str, column: int = 1) -> Declared:
 
 def _pieces(text: str) -> Iterator[str]:
     """A list at the commas that stand in no bracket and no text."""
-    depth, quote, start = 0, "", 0
+    depth = 0
+    quote = ""
+    start = 0
     for place, sign in enumerate(text):
         if quote:
             quote = "" if sign == quote else quote
@@ -113,7 +116,9 @@ def _entry(theirs: str, item: YamlNode, problems: list[Problem]) -> Declared:
     if wrong := [key for key, _ in item.entries if key.text not in {"name", "input", "categories"}]:
         hint = nearest(wrong[0].text, ["name", "input", "categories"]) or "There are name, input and categories."
         wrong[0].report(problems, f"an input has no key {wrong[0].text!r}.", hint)
-    name, written, listed = item.get("name"), item.get("input"), item.get("categories")
+    name = item.get("name")
+    written = item.get("input")
+    listed = item.get("categories")
     if written is None:
         item.report(problems, "an input lacks its expression.", "Write { input: payment.channel, ... }")
         return Declared(theirs, item)
@@ -177,7 +182,8 @@ def read_by(
         given = [column.categories for column in listed]
         names = [input_.name for input_ in inputs]
         placed = _placed(foreign, file, names, [column.theirs for column in listed], f"{OPTION} names")
-    inputs, given = [inputs[at] for at in placed], [given[at] for at in placed]
+    inputs = [inputs[at] for at in placed]
+    given = [given[at] for at in placed]
     if doubled := next((input_.name for at, input_ in enumerate(inputs) if input_ in inputs[:at]), None):
         raise UsageError(f"{doubled} stands for two features of {file}; use another input for one of them.")
     known = {input_.name for input_ in inputs}
@@ -196,7 +202,8 @@ def read_by(
 def _typed(definitions: Definitions, event: str, listed: Sequence[Declared]) -> list[ModelInput]:
     """The expressions, typed, and refused where no model can read them."""
     problems: list[Problem] = []
-    events, names = definitions.events, definitions.names
+    events = definitions.events
+    names = definitions.names
     tree = yamltext.read(definitions.files.get("features.yaml", ""), "features.yaml", [])
     _, features = load_features(tree, events, names, [])
     loader = InputLoader(events.types[event], events, features, names, problems, [])
@@ -248,7 +255,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _column(foreign: Foreign, file: str, place: int, read: ModelInput, declared: Sequence[str] | None) -> InputColumn:
     """An input as the model takes it: categories by the codes that the file gives them."""
-    kind, is_split = kind_of(read.node.type), place in foreign.categories
+    kind = kind_of(read.node.type)
+    is_split = place in foreign.categories
     theirs = foreign.names[place] if foreign.names else ""
     feature = theirs if theirs != read.name else ""
     example = f"{CATEGORIES} '{read.name}=a,b,c'"

@@ -135,7 +135,8 @@ class ImportedModel(FrozenStruct):
         places, verdicts = in_time_order(rows, known)
         if self.until_ms is not None:
             is_new = rows.times_ms[places] >= self.until_ms
-            places, verdicts = places[is_new], verdicts[is_new]
+            places = places[is_new]
+            verdicts = verdicts[is_new]
         frauds = count_true(verdicts == FRAUD)
         if frauds < FRAUDS_LAST_MIN:
             raise UsageError(

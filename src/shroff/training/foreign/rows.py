@@ -72,7 +72,9 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
 
     Raises: UsageError naming line and column.
     """
-    places, values, expected = [], [], []
+    places = []
+    values = []
+    expected = []
     unknown: dict[str, Counter[str]] = {}
     answer = ""
     keys: list[str] = []
@@ -134,7 +136,8 @@ def _value(value: object, column: InputColumn, place: str, unknown: dict[str, Co
 
 def _unknown_words(column: InputColumn, found: Counter[str]) -> str:
     """Of the texts that a model does not know, the most frequent one with the nearest that it knows."""
-    text, rows = found.most_common(1)[0][0], found.total()
+    text = found.most_common(1)[0][0]
+    rows = found.total()
     more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
     hint = nearest(text, column.categories) or f"There are {', '.join(column.categories[:8])}."
     many = "row has" if rows == 1 else "rows have"

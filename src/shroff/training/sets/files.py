@@ -163,7 +163,8 @@ def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             waiting.append(table.slice(first, GROUP_ROWS - count))
             first += GROUP_ROWS - count
             yield pa.concat_tables(waiting).combine_chunks() if len(waiting) > 1 else waiting[0]
-            waiting, count = [], 0
+            waiting = []
+            count = 0
         if first < len(table):
             waiting.append(table.slice(first))
             count += len(table) - first

@@ -45,7 +45,9 @@ def gathered(
 
     numbers = {name: np.empty(count, np.int64) for name in ("seq", "time", "key", "amount_minor")}
     slices = {name: _CodedTexts(np.empty(count, np.int32)) for name in shape.slices}
-    recorded, inputs, ids = _Recorded(count), _Inputs(shape.inputs, count, folder), []
+    recorded = _Recorded(count)
+    inputs = _Inputs(shape.inputs, count, folder)
+    ids = []
     first = 0
     for table in tables:
         rows = slice(first, first + len(table))
@@ -77,7 +79,8 @@ class _Inputs:
     """Columns of what a model reads, in memory or in a file; texts as codes in the order in which they came."""
 
     def __init__(self, inputs: Sequence[tuple[str, str]], count: int, folder: Path | None) -> None:
-        self._inputs, self._count = inputs, count
+        self._inputs = inputs
+        self._count = count
         self._codes: dict[str, dict[str, int]] = {name: {} for name, kind in inputs if kind == CATEGORY}
         is_held = count * len(inputs) * 8 <= HELD_BYTES
         self._held = [np.empty(count) for _ in inputs] if is_held else None
@@ -131,7 +134,8 @@ class _Recorded:
         self._scores[rows] = _floats(table["score"])
         lists = table["rules"].combine_chunks()
         coded = lists.flatten().dictionary_encode()
-        hit, at = coded.indices.to_numpy(), lists.value_parent_indices().to_numpy()
+        hit = coded.indices.to_numpy()
+        at = lists.value_parent_indices().to_numpy()
         for code, rule in enumerate(coded.dictionary.to_pylist()):
             flags = self._hits.setdefault(rule, np.zeros(len(self._scores), np.bool_))
             flags[rows][at[hit == code]] = True

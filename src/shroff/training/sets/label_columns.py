@@ -34,7 +34,8 @@ def plain_labels(path: Path, events: Events) -> list[LabelInput] | None:
     from shroff.events.formats.parquet import open_parquet, read_batches
 
     file = open_parquet(path)
-    schema, rows = file.schema_arrow, max(file.metadata.num_rows, 1)
+    schema = file.schema_arrow
+    rows = max(file.metadata.num_rows, 1)
     batches: list[pa.RecordBatch] = []
     size = 0
     for batch in read_batches(file, path, rows):
@@ -49,7 +50,8 @@ def plain_labels(path: Path, events: Events) -> list[LabelInput] | None:
         event, verdict, source, reason = (each.to_pylist() for each in columns[:4])
     except UnicodeDecodeError:
         return None
-    sources, reasons = (inputs or DEFAULT_SOURCE for inputs in source), (text or None for text in reason)
+    sources = (inputs or DEFAULT_SOURCE for inputs in source)
+    reasons = (text or None for text in reason)
     return list(map(LabelInput, repeat(type_), event, verdict, sources, columns[4].tolist(), reasons))
 
 
@@ -68,7 +70,8 @@ def _columns(table: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, A
 
     from shroff.events.formats.parquet import whole_ms
 
-    names, count = set(table.schema.names), len(table)
+    names = set(table.schema.names)
+    count = len(table)
     if not {"event", "verdict", "known_at"} <= names or "amount" in names:
         return None
     missing = pa.nulls(count, pa.string())
@@ -90,7 +93,8 @@ def _columns(table: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, A
     fits &= (pc.max(pc.binary_length(reason)).as_py() or 0) <= TEXT_BYTES_MAX
     if not is_known or not fits or pc.any(pc.match_substring(event, "/")).as_py():
         return None
-    times, read = whole_ms(known), reader(TIME, currency="")
+    times = whole_ms(known)
+    read = reader(TIME, currency="")
     try:
         read(Instant(int(times.min()))), read(Instant(int(times.max())))
     except ValueError:

@@ -90,7 +90,8 @@ class GatheredLabels:
 
 def label_codes(labels: Labels, as_of_ms: int, count: int) -> Codes:
     """The label of each of `count` rows as known at a moment, as a number of `LABELS`."""
-    order, codes = in_force_last(labels, as_of_ms), np.full(count, NO_LABEL, np.int8)
+    order = in_force_last(labels, as_of_ms)
+    codes = np.full(count, NO_LABEL, np.int8)
     codes[labels.rows[order]] = np.array(CODES, np.int8)[labels.verdicts[order]]
     return codes
 

@@ -142,10 +142,13 @@ class _Maker:
         source: HistorySource,
         fold: WantedFold | None,
     ) -> None:
-        self._definitions, self._settings, self._as_of_ms = definitions, settings, as_of_ms
+        self._definitions = definitions
+        self._settings = settings
+        self._as_of_ms = as_of_ms
         self._wanted = wanted_of(definitions, settings)
         self._labels = GatheredLabels(settings.event, settings.friendly_reasons)
-        self._recorded, self._log = RecordedRows(source.log), source.log
+        self._recorded = RecordedRows(source.log)
+        self._log = source.log
         self._ids: list[pa.Array] = []
         self._seqs: list[Ints] = []
         self._times_ms: list[Ints] = []
@@ -171,7 +174,8 @@ class _Maker:
     def _online(
         self, source: HistorySource, fold: int, events: Iterable[FeatureEvents], way: Way
     ) -> Iterator[dict[str, pa.Array]]:
-        definitions, event = self._as_of(source, fold), self._settings.event
+        definitions = self._as_of(source, fold)
+        event = self._settings.event
         engine = Online(definitions.events, self._wanted.all(), definitions.reference, source.lateness_ms)
         for chunk in events:
             engine.take(chunk.frames, chunk.size)
@@ -272,8 +276,11 @@ class _Maker:
 
         ids = pa.chunked_array(self._ids, pa.string())
         times_ms = np.concatenate([NO_INTS, *self._times_ms])
-        labels, keys, fold = self._labels.of_rows(ids, times_ms), self._all_keys(), self._shape.fold
-        drawn, roles = stands_for(self._log, np.concatenate([NO_INTS, *self._seqs]), labels), None
+        labels = self._labels.of_rows(ids, times_ms)
+        keys = self._all_keys()
+        fold = self._shape.fold
+        drawn = stands_for(self._log, np.concatenate([NO_INTS, *self._seqs]), labels)
+        roles = None
         if fold is not None:
             roles = roles_of(self._settings, self._as_of_ms, fold, times_ms, keys, labels, drawn)
         tables = self._tables(pieces, ids, times_ms, keys, labels, roles)
@@ -290,14 +297,16 @@ class _Maker:
     ) -> Iterator[pa.Table]:
         import pyarrow as pa
 
-        schema, first = self._shape.schema, 0
+        schema = self._shape.schema
+        first = 0
         seqs = np.concatenate([NO_INTS, *self._seqs])
         in_force = labels_in_force(labels, self._as_of_ms, len(times_ms))
         # The verdict of each label as its place in `_VERDICTS`
         found = np.zeros(len(labels.verdicts), np.int8)
         for place, text in enumerate(_VERDICTS):
             found[labels.verdicts == VERDICT_CODES[text]] = place
-        codes, known_at = np.append(found, np.int8(-1)), np.append(labels.known_at_ms, 0)
+        codes = np.append(found, np.int8(-1))
+        known_at = np.append(labels.known_at_ms, 0)
         for piece in pieces:
             rows = slice(first, first + len(piece["amount_minor"]))
             first = rows.stop
@@ -385,7 +394,8 @@ def stands_for(log: LogReader | None, seqs: Ints, labels: Labels) -> Floats | No
     first = None if log is None else first_control(log, _may_draw)
     if log is None or first is None:
         return None
-    found, is_fraud = np.full(len(seqs), np.nan), labels.verdicts == FRAUD
+    found = np.full(len(seqs), np.nan)
+    is_fraud = labels.verdicts == FRAUD
     known = labels_in_force(labels, int(labels.known_at_ms.max(initial=0)), len(seqs))
     known = known[known >= 0]
     is_reported = is_fraud & (labels.strengths != SOURCES.index(ANALYST))

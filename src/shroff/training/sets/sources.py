@@ -277,7 +277,8 @@ class _PartColumns(Mapping[str, Column | Coded]):
     """Some rows of columns, each taken when it is asked for."""
 
     def __init__(self, columns: Mapping[str, Column | Coded], places: Rows) -> None:
-        self._columns, self._places = columns, places
+        self._columns = columns
+        self._places = places
 
     def __getitem__(self, name: str) -> Column | Coded:
         return self._columns[name].take(self._places)
