@@ -103,7 +103,8 @@ def _mean(seen: WindowView) -> Value:
 
 
 def _std(seen: WindowView) -> Value:
-    count, total = len(seen.values), sum(seen.values)
+    count = len(seen.values)
+    total = sum(seen.values)
     if count < 2:
         return None
     squares = sum(value * value for value in seen.values)
@@ -116,7 +117,8 @@ def _quantile(seen: WindowView) -> Value:
 
 
 def _median(seen: WindowView) -> Value:
-    ordered, count = sorted(seen.values), len(seen.values)
+    ordered = sorted(seen.values)
+    count = len(seen.values)
     twice = ordered[(count + 1) // 2 - 1] + ordered[count // 2] if ordered else math.nan
     middle = float(twice) / float(2 * seen.scale)
     return middle if math.isfinite(middle) else None

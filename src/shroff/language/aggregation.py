@@ -43,7 +43,8 @@ def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTr
     if condition is not None and condition.type.kind not in {"boolean", "missing"}:
         refuse(call.where or call, f"'where' takes true or false, this is {condition.type}")
     modifiers = _modifiers(call, scope, event)
-    over, delayed = modifiers.get("over"), modifiers.get("delayed")
+    over = modifiers.get("over")
+    delayed = modifiers.get("delayed")
     amount, is_last = (over.amount, over.word == "over last") if over else (None, False)
     aggregate = Aggregate(
         _result_type(row, argument),
@@ -153,7 +154,8 @@ def _modifiers(call: syntax.FunctionCall, scope: Scope, event: str) -> dict[str,
         if word in found:
             refuse(modifier, f"'{word}' is used twice")
         found[word] = modifier
-    over, delayed = found.get("over"), found.get("delayed")
+    over = found.get("over")
+    delayed = found.get("delayed")
     is_last = over is not None and over.word == "over last"
     if delayed and is_last:
         refuse(delayed, "'delayed' goes with 'over' a duration, not with 'over last n'")
@@ -206,7 +208,8 @@ def _via(call: syntax.FunctionCall, event: str, scope: Scope, check_tree: CheckT
 
 
 def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, call: syntax.FunctionCall) -> str | None:
-    names, entity = scope.names, scope.entity or ""
+    names = scope.names
+    entity = scope.entity or ""
     if matching is None or matching.name is None:
         keyed = names.entities.get(entity, frozenset())
         if not (keyed & names.decided if event == "label" else event in keyed):
@@ -218,7 +221,8 @@ def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, c
         return None
     if len(matching.name.parts) != 2 or matching.name.parts[0] != event:
         refuse(matching.name, f"'matching' takes a field of {event}, such as {event}.receiver")
-    field, fields = matching.name.parts[1], names.events.get(event, {})
+    field = matching.name.parts[1]
+    fields = names.events.get(event, {})
     if field not in fields:
         refuse(matching.name, names.no_field(str(matching.name), field, (event,)), nearest(field, fields))
     type_ = fields[field]

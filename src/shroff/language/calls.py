@@ -81,7 +81,8 @@ def make_round(types: Types, signature: Signature) -> Evaluator:
     places = int(signature.options[0])
     if types[0].kind == "real":
         return lambda value, _: round(value, places) + 0.0
-    from_places, to_places = types[0].places, signature.type.places
+    from_places = types[0].places
+    to_places = signature.type.places
     return lambda value, _: rescale_half_even(value, from_places, to_places)
 
 
@@ -105,7 +106,8 @@ def make_text(types: Types, signature: Signature) -> Evaluator:
 
 
 def make_convert(types: Types, signature: Signature) -> Evaluator:
-    found, wanted = types[0], signature.type
+    found = types[0]
+    wanted = signature.type
     if found.is_text:
         readers: dict[str, Callable[[str], int]] = {
             "integer": parse_integer,
@@ -164,7 +166,8 @@ def _plain_form(form: str) -> Callable[[str], int | None] | None:
     It gives None for a text that `strptime` may read in another way, or refuses. About a tenth of the cost of that.
     """
     parts = re.split(r"%(.)", form, flags=re.DOTALL)
-    names, literals = parts[1::2], parts[::2]
+    names = parts[1::2]
+    literals = parts[::2]
     wanted = list(_DIGITS)[: len(names)]
     if len(names) < _DAY_PARTS or sorted(names) != sorted(wanted) or form != form.strip() or "%" in "".join(literals):
         return None
@@ -369,7 +372,8 @@ def _sine_cosine(degrees: float) -> tuple[float, float]:
     quarter = round(degrees / 90)
     angle = (degrees - 90 * quarter) * _RADIAN
     square = angle * angle
-    sine, cosine = angle * _polynomial(_SINE, square), _polynomial(_COSINE, square)
+    sine = angle * _polynomial(_SINE, square)
+    cosine = _polynomial(_COSINE, square)
     turned = ((sine, cosine), (cosine, -sine), (-sine, -cosine), (-cosine, sine))
     return turned[quarter % 4]
 
@@ -393,7 +397,8 @@ def distance(lat1: float, lon1: float, lat2: float, lon2: float) -> int | None:
     for a, b in zip(_unit_vector(lat1, lon1), _unit_vector(lat2, lon2), strict=True):
         near += (a - b) * (a - b)
         far += (a + b) * (a + b)
-    near, far = math.sqrt(near), math.sqrt(far)
+    near = math.sqrt(near)
+    far = math.sqrt(far)
     angle = 2 * _arc_tangent(near / far) if near <= far else math.pi - 2 * _arc_tangent(far / near)
     return round(_EARTH_RADIUS_M * angle)
 
@@ -425,7 +430,9 @@ def entropy(text: str) -> int:
     counts = list(Counter(text).values())
     shared = math.gcd(*counts)
     counts = [count // shared for count in counts]
-    total, bits, nats = sum(counts), 0, Decimal(0)
+    total = sum(counts)
+    bits = 0
+    nats = Decimal(0)
     for weight, count in ((total, total), *((-count, count) for count in counts)):
         twos = (count & -count).bit_length() - 1  # powers of two are exact, so that a tie is one
         bits += weight * twos

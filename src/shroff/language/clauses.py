@@ -72,7 +72,8 @@ def clause(teller: ValueWording, node: Node, *, is_true: bool = True) -> str:
     >>> clause(ValueWording(lambda name: None, "EUR", 2), Compare(BOOLEAN, ">", many, Literal(INTEGER, 0)))
     'at least one payment in 1 h'
     """
-    node, is_ = teller.plain(node), "is" if is_true else "is not"
+    node = teller.plain(node)
+    is_ = "is" if is_true else "is not"
     if timed := clock_words_of(teller, node, is_true=is_true):
         return timed
     match node:
@@ -124,7 +125,8 @@ def _is_same(teller: ValueWording, left: Node, right: Node) -> bool:
 
 def first_of(teller: ValueWording, node: Compare) -> str:
     """Where more values are known with this event than before it: `first payment with this device in 30 days`."""
-    many, before = teller.plain(node.left), teller.plain(node.right)
+    many = teller.plain(node.left)
+    before = teller.plain(node.right)
     if not (isinstance(many, Aggregate) and many.function == "distinct" and many.including and many.argument):
         return ""
     if many.via is not None:
@@ -136,7 +138,8 @@ def first_of(teller: ValueWording, node: Compare) -> str:
 
 def counted_words(teller: ValueWording, left: Node, sign: str, limit: Literal) -> str:
     """Count or sum beside a limit: `4 or more payments in 1 h`; empty for anything else."""
-    plain, wording = teller.plain(left), teller.wording(left)
+    plain = teller.plain(left)
+    wording = teller.wording(left)
     if not (isinstance(plain, Aggregate) and AGGREGATES[plain.function].is_tally):
         return ""
     if wording.is_share or not wording.after:
@@ -153,7 +156,8 @@ def counted_words(teller: ValueWording, left: Node, sign: str, limit: Literal) -
 
 def limit_words(teller: ValueWording, left: Node, right: Literal) -> str:
     """A constant with which a value is compared: money with its currency, a share in percent."""
-    wording, exact = teller.wording(left), right.type.kind in {"integer", "number"}
+    wording = teller.wording(left)
+    exact = right.type.kind in {"integer", "number"}
     if right.value is None:
         return teller.noun(right)
     if wording.measure:
@@ -183,7 +187,8 @@ def clock_words_of(teller: ValueWording, node: Node, form: tuple[str, str] = AS_
     fits = [number for number in every if (number in held) == is_true]
     if not fits or len(fits) == len(every):
         return ""
-    zone, what = zone_words(call), teller.noun(call.arguments[0])
+    zone = zone_words(call)
+    what = teller.noun(call.arguments[0])
     done = done_by(call)
     is_done = bool(done) or what == "at"  # of a field `at`: `before 05:00 UTC`
     when = _hours(fits, f" {zone}") if call.function == "hour" else f"{_weekdays(fits)} ({zone})"
@@ -203,10 +208,13 @@ def _clock(teller: ValueWording, node: Node) -> tuple[Call, set[int]] | None:
                 return None
             return left[0], left[1] & right[1] if node.operator == "and" else left[1] | right[1]
         case InValues():
-            limits, sign, call = node.values, "==", teller.plain(node.operand)
+            limits = node.values
+            sign = "=="
+            call = teller.plain(node.operand)
         case Compare():
             operand, limit, sign = turned(node)
-            limits, call = (limit,), teller.plain(operand)
+            limits = (limit,)
+            call = teller.plain(operand)
         case _:
             return None
     if not (isinstance(call, Call) and call.function in ROUNDS):
@@ -250,7 +258,8 @@ def zone_words(call: Call) -> str:
 
 def turned(node: Compare) -> tuple[Node, Node, str]:
     """Both sides and the operator, with a constant at the right."""
-    left, right = unconverted(node.left), unconverted(node.right)
+    left = unconverted(node.left)
+    right = unconverted(node.right)
     if isinstance(left, Literal):
         return right, left, _TURNED[node.operator]
     return left, right, node.operator
@@ -281,7 +290,8 @@ def _hours(fits: Sequence[int], zone: str = "") -> str:
     if len(starts) == 2 and (starts[0], ends[1]) == (0, 23):
         if len(fits) > 12:
             return f"outside {ends[0] + 1:02d}:00\N{EN DASH}{starts[1] - 1:02d}:59{zone}"
-        starts, ends = starts[1:], ends[:1]
+        starts = starts[1:]
+        ends = ends[:1]
     return " or ".join(_between(first, last, zone) for first, last in zip(starts, ends, strict=True))
 
 

@@ -47,7 +47,8 @@ def column_of(values: Sequence[Value], type_: Type) -> Column:
     """Make a column of Python values, None where one is missing."""
     count = len(values)
     if all(values):  # the quick way to see that none is missing; one that is empty or 0 is seen below
-        valid, filled = np.ones(count, np.bool_), values
+        valid = np.ones(count, np.bool_)
+        filled = values
     else:
         valid = np.array([value is not None for value in values], np.bool_)
         empty = _EMPTY.get(type_.kind, 0)
@@ -120,7 +121,8 @@ def evaluate_columns(node: Node, source: ColumnSource) -> Column:
         case typed.Lookup():
             return _lookup(node, source)
         case typed.Else():
-            left, right = evaluate_columns(node.left, source), evaluate_columns(node.right, source)
+            left = evaluate_columns(node.left, source)
+            right = evaluate_columns(node.right, source)
             return Column(np.where(left.valid, *_alike(left.values, right.values)), left.valid | right.valid)
         case typed.When():
             return _when(evaluate_columns(node.value, source), evaluate_columns(node.condition, source))
@@ -203,7 +205,8 @@ _OPERATIONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 def _exact(operator: str, left: Column, right: Column) -> Column:
     valid = left.valid & right.valid
     calculate = _OPERATIONS[operator]
-    a, b = left.values, right.values
+    a = left.values
+    b = right.values
     if not (_is_wide(a) or _is_wide(b)):
         bounds = _largest(a), _largest(b)
         bound = bounds[0] * bounds[1] if operator == "*" else bounds[0] + bounds[1]

@@ -206,16 +206,20 @@ class ValueWording(FrozenStruct):
         if since:
             return Wording(after=f" since {since}")
         if self._is_ratio(node):
-            over, under = self.noun(node.left), self.noun(node.right)
+            over = self.noun(node.left)
+            under = self.noun(node.right)
             article = "" if isinstance(self.plain(node.right), Literal) else "the "
             return Wording(before=f"{over}: ", after=f" {article}{under}", is_ratio=True, name=f"{over} / {under}")
         if isinstance(node, Call) and node.function in {"hour", "weekday"}:
-            is_hour, zone, done = node.function == "hour", zone_words(node), done_by(node)
+            is_hour = node.function == "hour"
+            zone = zone_words(node)
+            done = done_by(node)
             what = self.noun(node.arguments[0])
             before = f"{done} {'at' if is_hour else 'on'} ".lstrip() if done or what == "at" else f"{what}: "
             return Wording(before, f" {zone}" if is_hour else f" ({zone})", clock=node.function, name=self.noun(node))
         if isinstance(node, Call) and node.function in _MEASURES:
-            noun, measure = self.noun(node), _MEASURES[node.function]
+            noun = self.noun(node)
+            measure = _MEASURES[node.function]
             _, since, place = noun.partition(" from the ")
             return Wording("" if since else f"{noun}: ", since + place, measure=measure, name=noun)
         return Wording(before=f"{self.noun(node)}: ")

@@ -149,7 +149,8 @@ def parse_field_type(text: str, *, money_places: int) -> FieldType:
     if "personal" in marks and (type_.kind != "text" or len(marks) > 1):
         raise TypeTextError("a personal field is text without another mark: text personal, or text? personal.")
     bounds = None if ends is None else _bounds(ends, type_)
-    is_unique, is_personal = "unique" in marks, "personal" in marks
+    is_unique = "unique" in marks
+    is_personal = "personal" in marks
     return FieldType(type_, mark is not None, "hashed" in marks, is_unique, within_ms, is_personal, bounds, currency)
 
 

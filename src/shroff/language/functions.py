@@ -156,7 +156,8 @@ def _sign_speed(arguments: Arguments, places: int) -> Signature:
 
 def _sign_matches(arguments: Arguments, places: int) -> Signature:
     _count(arguments, 2)
-    text, pattern = _need(arguments, 0, ("text",)), str(_literal(arguments, 1, "text", "a pattern such as '+49*'"))
+    text = _need(arguments, 0, ("text",))
+    pattern = str(_literal(arguments, 1, "text", "a pattern such as '+49*'"))
     try:
         calls.pattern_parts(pattern)
     except ValueError as error:

@@ -105,13 +105,15 @@ def by_name(
         keys: Of each mapping; `what` of them is a noun, such as `a funnel`.
         load: Reads one from its name and its mapping, and adds a problem for each mistake.
     """
-    top, noun = mapping(node, problems, file), keys.what.removeprefix("a ")
+    top = mapping(node, problems, file)
+    noun = keys.what.removeprefix("a ")
     found: dict[str, _T] = {}
     if top is not None and len(top.entries) > most:
         top.report(problems, f"a project has at most {most} {noun}s, not {len(top.entries)}.")
         return {}
     for key, value in top.entries if top else ():
-        named, what = name(key, problems, keys.what), f"the {noun} {key.text}"
+        named = name(key, problems, keys.what)
+        what = f"the {noun} {key.text}"
         tree = mapping(value, problems, what)
         if named is None or tree is None:
             continue

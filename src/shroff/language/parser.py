@@ -313,7 +313,9 @@ class _Parser:
         return self.dotted(self.next())
 
     def dotted(self, first: Token) -> DottedName:
-        parts, indices, end = [first.text], list[int](), first.end
+        parts = [first.text]
+        indices = list[int]()
+        end = first.end
         while self.is_sign(".") or (first.text in {"row", "item"} and self.is_sign("[")):
             if self.next().text == "[":
                 token = self.next()

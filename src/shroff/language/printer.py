@@ -224,7 +224,8 @@ def _range(node: Node) -> tuple[Node, Node, Node] | None:
     """What `x in a .. b` is made of, if this is one: x, a and b."""
     if not (isinstance(node, Logic) and node.operator == "and"):
         return None
-    low, high = node.left, node.right
+    low = node.left
+    high = node.right
     if not (isinstance(low, Compare) and isinstance(high, Compare) and (low.operator, high.operator) == (">=", "<=")):
         return None
     return (low.left, low.right, high.right) if _plain(low.left) == _plain(high.left) else None
@@ -235,7 +236,8 @@ def _plain(node: Node) -> Node:
 
 
 def _literal(node: Literal) -> str:
-    value, type_ = node.value, node.type
+    value = node.value
+    type_ = node.type
     if value is None:
         return "missing"
     if isinstance(value, bool):

@@ -132,17 +132,20 @@ class _RowCompiler(FrozenStruct):
         return lambda row: None if (value := operand(row)) is None else wide(value * factor)
 
     def arithmetic(self, node: typed.Arithmetic) -> Evaluate:
-        left, right = self.compile(node.left), self.compile(node.right)
+        left = self.compile(node.left)
+        right = self.compile(node.right)
         if node.operator == "/":
             return _both(_quotient, left, right)
-        calculate, bounded = _EXACT[node.operator], finite if node.type.kind == "real" else wide
+        calculate = _EXACT[node.operator]
+        bounded = finite if node.type.kind == "real" else wide
         return _both(lambda a, b: bounded(calculate(a, b)), left, right)
 
     def in_values(self, node: typed.InValues) -> Evaluate:
         operand = self.compile(node.operand)
         if all(isinstance(value, typed.Literal) for value in node.values):
             found = [value.value for value in node.values if isinstance(value, typed.Literal)]
-            known, has_missing = frozenset(value for value in found if value is not None), None in found
+            known = frozenset(value for value in found if value is not None)
+            has_missing = None in found
             return lambda row: _among(operand(row), known, has_missing=has_missing)
         values = [self.compile(value) for value in node.values]
 
@@ -155,7 +158,9 @@ class _RowCompiler(FrozenStruct):
         return evaluate
 
     def in_list(self, node: typed.InList) -> Evaluate:
-        operand, lists, name = self.compile(node.operand), self.reference.lists, node.list
+        operand = self.compile(node.operand)
+        lists = self.reference.lists
+        name = node.list
         now = self.time_of(node.operand)
         if now is None:
             raise AssertionError("a list is asked where there is no event time")
@@ -198,7 +203,8 @@ class _RowCompiler(FrozenStruct):
         return evaluate
 
     def model_score(self, node: typed.ModelScore) -> Evaluate:
-        parts, score = [self.compile(part) for part in node.inputs], node.score_of_one
+        parts = [self.compile(part) for part in node.inputs]
+        score = node.score_of_one
         return lambda row: score([part(row) for part in parts])
 
     def in_share(self, node: typed.InShare) -> Evaluate:

@@ -16,7 +16,10 @@ class ExpressionError(Exception):
     """An expression that cannot be parsed or typed: its mistake, position and fix."""
 
     def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
-        self.message, self.start, self.end, self.hint = message, start, end, hint
+        self.message = message
+        self.start = start
+        self.end = end
+        self.hint = hint
         super().__init__(f"{message} {hint}".strip())
 
 

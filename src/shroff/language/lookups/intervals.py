@@ -52,7 +52,8 @@ def key_interval(kind: str, text: str) -> Interval:
     first, dash, last = text.partition("-")
     if not dash or not (first + last).isdecimal():
         return _prefix(text.encode())
-    low, high = first.encode("ascii", "replace"), last.encode("ascii", "replace")
+    low = first.encode("ascii", "replace")
+    high = last.encode("ascii", "replace")
     if len(low) != len(high) or low > high:
         raise ValueError(f"{text!r} is no range: it has as many digits on both sides, the lower first")
     whole = _prefix(low)
@@ -71,7 +72,9 @@ def range_interval(kind: str, low: str, high: str) -> Interval:
         first, last = (_address(end, is_long=is_long) for end in (low, high))
         if first is None or last is None or len(first) != len(last):
             raise ValueError(f"{words}: both ends are addresses of one family, or integers")
-        length, digits, end = 0, 0, int.from_bytes(last) + 1
+        length = 0
+        digits = 0
+        end = int.from_bytes(last) + 1
         after = None if end >> 8 * len(last) else end.to_bytes(len(last))
     else:
         if (
@@ -80,10 +83,13 @@ def range_interval(kind: str, low: str, high: str) -> Interval:
         ):
             raise ValueError(f"{words}: both ends are digits")
         length = max(len(low), len(high))
-        first, last = low.ljust(length, "0").encode(), high.ljust(length, "9").encode()
+        first = low.ljust(length, "0").encode()
+        last = high.ljust(length, "9").encode()
         while len(first) > 1 and first.endswith(b"0") and last.endswith(b"9"):
-            first, last = first[:-1], last[:-1]
-        digits, after = len(first) if first != last else 0, _after(last)
+            first = first[:-1]
+            last = last[:-1]
+        digits = len(first) if first != last else 0
+        after = _after(last)
     if first > last:
         raise ValueError(f"{words}: the lower end stands first. Swap the two")
     return Interval(int(len(first) == _WIDTHS[1] and kind == "network"), first, after, length, digits)
@@ -122,12 +128,14 @@ def _network(text: str) -> Interval:
     packed = address_bytes(address)
     if packed is None or "%" in text:
         raise ValueError(f"{text!r} is no network such as 192.0.2.0/24 or 2001:db8::/32")
-    is_mapped, size = ":" in address and len(packed) == 4, 8 * len(packed)
+    is_mapped = ":" in address and len(packed) == 4
+    size = 8 * len(packed)
     bits = int(bits_text) - 96 * is_mapped if bits_text.isdecimal() and bits_text.isascii() else size
     if not 0 <= bits <= size or (bits == size and "/" in text and not bits_text.isdecimal()):
         least = 96 * is_mapped
         raise ValueError(f"{text!r} is no network: behind the / stands a number of bits, {least} to {least + size}")
-    number, free = int.from_bytes(packed), size - bits
+    number = int.from_bytes(packed)
+    free = size - bits
     if number & ((1 << free) - 1):
         raise ValueError(f"{text!r} has bits of a host. Write {ip_network(text, strict=False)}")
     end = number + (1 << free)
@@ -174,7 +182,8 @@ class KeyColumn:
         ends = np.frombuffer(self._ends, np.uint64).astype(np.int64).reshape(-1, 2)
         made = []
         for part, data in enumerate(self._bytes):
-            stops, text = ends[:, part], bytes(data)
+            stops = ends[:, part]
+            text = bytes(data)
             starts = np.concatenate([np.zeros(1, np.int64), stops])[:-1]
             cut = zip(starts[numbers].tolist(), stops[numbers].tolist(), strict=True)
             made.append(np.array([text[start:stop] for start, stop in cut], f"S{width}"))
@@ -205,8 +214,10 @@ class IntervalIndex(NamedTuple):
         """
         overlaps: list[tuple[int, int]] = []
         nodes = (array("i"), array("i"))
-        families, lengths = np.frombuffer(keys.families, np.uint8), np.frombuffer(keys.lengths, np.uint16)
-        starts, owners = [], []
+        families = np.frombuffer(keys.families, np.uint8)
+        lengths = np.frombuffer(keys.lengths, np.uint16)
+        starts = []
+        owners = []
         for family in range(2 if kind == "network" else 1):
             own = np.flatnonzero(families == family)
             width = _WIDTHS[family] if kind == "network" else int(lengths.max(initial=1))
@@ -225,7 +236,8 @@ class IntervalIndex(NamedTuple):
         Args:
             is_valid: Of numbers of keys and of the texts that they hold: whether each counts.
         """
-        found, digits = np.full(len(texts), -1, np.int32), np.zeros(len(texts), np.int32)
+        found = np.full(len(texts), -1, np.int32)
+        digits = np.zeros(len(texts), np.int32)
         values = _all_turned(texts) if self.kind == "suffix" else list(map(_VALUES[self.kind], texts))
         widths = np.array([len(value) if value else 0 for value in values]) if self.kind == "network" else None
         for family, (starts, owners) in enumerate(zip(self.starts, self.owners, strict=True)):
@@ -234,7 +246,8 @@ class IntervalIndex(NamedTuple):
             packed = _packed(own, starts.dtype)
             if packed.itemsize <= _WIDTHS[1]:  # else the order costs more than it spares
                 order = packed.argsort()
-                rows, packed = rows[order], packed[order]
+                rows = rows[order]
+                packed = packed[order]
             found[rows] = owners[starts.searchsorted(packed, "right") - 1]
         if self.has_digits:
             width = self.starts[0].dtype.itemsize
@@ -258,7 +271,8 @@ class IntervalIndex(NamedTuple):
         if value is None:
             return -1
         family = self.kind == "network" and len(value) == _WIDTHS[1]
-        starts, owners = self.starts[family], self.owners[family]
+        starts = self.starts[family]
+        owners = self.owners[family]
         packed = _packed([value], starts.dtype)[0]
         node = owners[starts.searchsorted(packed, "right") - 1]
         while node >= 0:
@@ -287,9 +301,11 @@ def _swept(
     ending = np.flatnonzero(ends != b"")
     edges = np.concatenate([ends[ending], starts])
     order = np.argsort(edges, kind="stable")  # at one place ends come before starts
-    numbers, first_start = np.concatenate([own[ending], own])[order], len(ending)
+    numbers = np.concatenate([own[ending], own])[order]
+    first_start = len(ending)
     active: list[tuple[int, int]] = []  # length and number of the keys that hold the values here, the longest last
-    stack, owners = [-1], array("i", [-1])
+    stack = [-1]
+    owners = array("i", [-1])
     rows = zip(order.tolist(), numbers.tolist(), lengths[numbers].tolist(), strict=True)
     for edge, number, length in rows:
         if len(overlaps) >= _OVERLAPS_MAX:  # no use: the table is refused

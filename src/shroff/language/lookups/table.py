@@ -33,11 +33,13 @@ class PackedValues(Sequence[Value]):
     """Values as JSON, a line each, decoded when they are asked for."""
 
     def __init__(self, data: Any, ends: Array) -> None:
-        self.data, self.ends = data, ends
+        self.data = data
+        self.ends = ends
 
     @classmethod
     def of(cls, values: Iterable[Value]) -> PackedValues:
-        data, ends = bytearray(), array("q", [0])
+        data = bytearray()
+        ends = array("q", [0])
         for value in values:
             data += to_json(value) + b"\n"
             ends.append(len(data))
@@ -185,7 +187,8 @@ class LookUpTable(Struct):
         """The keys of a table whose rows have times, each with the times of its rows in ms, ascending, and the rows."""
         if self.dated is not None:
             times, rows, places = self.dated
-            ranks, starts = places % (len(times) + 1), np.flatnonzero(np.diff(places // (len(times) + 1), prepend=-1))
+            ranks = places % (len(times) + 1)
+            starts = np.flatnonzero(np.diff(places // (len(times) + 1), prepend=-1))
             for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=False):
                 yield self.keys.texts[int(rows[start])], times[ranks[start:end]].tolist(), rows[start:end]
 
@@ -193,14 +196,16 @@ class LookUpTable(Struct):
         """Write it in the form that `mapped` reads."""
         packed = {name: PackedValues.of(column.values) for name, column in self.columns.items()} | {"": self.keys.texts}
         codes = {name: column.codes for name, column in self.columns.items()} | {"": self.keys.lines}
-        arrays, has_digits = list[Array](), False
+        arrays = list[Array]()
+        has_digits = False
         if isinstance(self.index, IntervalIndex):
             index, has_digits = self.index, self.index.has_digits
             arrays = [*index.starts, *index.owners, index.key_of, index.next_of, index.digits]
         for name, values in packed.items():
             arrays += [values.data, values.ends, codes[name]]
         arrays += self.dated or ()
-        shapes, at = list[tuple[str, int, int]](), 0
+        shapes = list[tuple[str, int, int]]()
+        at = 0
         for part in arrays:
             shapes.append((part.dtype.str, len(part), at))
             at += -(-part.nbytes // _ALIGNED) * _ALIGNED
@@ -234,13 +239,16 @@ class LookUpTable(Struct):
         body = data[_ALIGNED + size :]
         arrays = [body[at : at + np.dtype(kind).itemsize * count].view(kind) for kind, count, at in shapes]
         parts = iter(arrays)
-        families, index = 2 if kind == "network" else 1, None
+        families = 2 if kind == "network" else 1
+        index = None
         if kind:
             starts, owners = ([next(parts) for _ in range(families)] for _ in range(2))
             index = IntervalIndex(kind, starts, owners, next(parts), next(parts), next(parts), has_digits)
-        columns, keys = dict[str, CodedColumn](), None
+        columns = dict[str, CodedColumn]()
+        keys = None
         for name in names:
-            values, codes = PackedValues(next(parts), next(parts)), next(parts)
+            values = PackedValues(next(parts), next(parts))
+            codes = next(parts)
             if name:
                 columns[name] = CodedColumn(values[:] if len(values) <= _FEW else values, codes)
             else:

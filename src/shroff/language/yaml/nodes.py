@@ -148,7 +148,8 @@ def _places_of(text: str, source: str, style: str, start: Place) -> list[Place]:
 def _flow_places(source: str, style: str, start: Place) -> Iterator[Place]:
     line, column = start
     if style != "plain":
-        source, column = source[1:-1], column + 1
+        source = source[1:-1]
+        column = column + 1
     for piece in _PIECES[style].finditer(source):
         groups = piece.groupdict()
         line_ends = groups["fold"] or groups.get("joined") or ""
@@ -176,7 +177,8 @@ def _literal_places(text: str, source: str, line: int) -> Iterator[Place]:
 
 
 def _folded_places(text: str, source: str, line: int) -> Iterator[Place]:
-    place, indent = 0, -1
+    place = 0
+    indent = -1
     last = (line + 1, 1)
     for number, raw in enumerate(source.split("\n")[1:], start=line + 1):
         if indent < 0 and raw.strip():

@@ -48,13 +48,15 @@ class Reading:
     """
 
     def __init__(self, draft: EditedText, file: str) -> None:
-        self.draft, self.file = draft, file
+        self.draft = draft
+        self.file = file
         self.problems: list[Problem] = []
         self.said: list[Edit] = []
         # From where to where quoted and block texts stand, in which tabs are text.
         self.texts: list[tuple[int, int]] = []
         # Where the outermost open `{` or `[` begins, -1 outside; those with a value that a comma cut.
-        self.flow_start, self.flow_depth = -1, 0
+        self.flow_start = -1
+        self.flow_depth = 0
         self.cut_flows: dict[int, None] = {}
         self.last_start = self.last_end = 0
         import yaml  # takes 10 ms, which a program that reads no file is spared
@@ -204,7 +206,8 @@ class Reading:
         """Where the first tab stands that is in no quoted or block text and in no comment; -1 for nowhere."""
         if "\t" not in self.draft.text:
             return -1
-        left, parts = 0, list[str]()
+        left = 0
+        parts = list[str]()
         for start, end in self.texts:
             parts += [self.draft.text[left:start], "x" * (end - start)]
             left = end
@@ -230,7 +233,8 @@ class Reading:
 
 
 def _break_of(error: Any, last_start: int) -> Break:
-    problem, context = error.problem_mark, error.context_mark
+    problem = error.problem_mark
+    context = error.context_mark
     return Break(error.problem, problem.index if problem else last_start, context.index if context else -1)
 
 

@@ -174,7 +174,8 @@ class EditedText:
         for slip in slips:
             if self._is_inside(slip.start) or self._is_inside(slip.end):
                 continue
-            start, end = self.back(slip.start), self.back(slip.end)
+            start = self.back(slip.start)
+            end = self.back(slip.end)
             raw = self.written[start:end]
             message = f"{why_misread(raw, in_flow=slip.in_flow)}; write it in double quotes: {in_quotes(raw)}"
             more.append(Edit(start, end, f'"{escaped(raw)}"', message))
@@ -239,7 +240,9 @@ class _Flow:
 
     def raw_end(self, start: int) -> int | None:
         """Where the value as the writer meant it ends: at a comma, bracket or comment outside its own brackets."""
-        text, place, opened = self.text, start, []
+        text = self.text
+        place = start
+        opened = []
         while place < len(text):
             letter = text[place]
             if letter == "'" and (found := _TEXT.match(text, place)) is not None:

@@ -134,7 +134,8 @@ def _mended(reading: Reading, left: int) -> tuple[Reading | None, int]:
 
 def _tries(reading: Reading) -> Iterator[tuple[list[Slip], int]]:
     """What may be meant as text near the break, and the line (from 0) that must read well with it in quotes."""
-    draft, broken = reading.draft, reading.broken
+    draft = reading.draft
+    broken = reading.broken
     assert broken is not None
     inside = values_in_flow(draft.text, reading.flow_start) if reading.flow_start >= 0 else None
     if inside is not None and inside[1]:
@@ -193,7 +194,8 @@ _WORDS = (
 
 
 def _problem_of(broken: Break, reading: Reading) -> Problem:
-    at, words = broken.at, broken.words
+    at = broken.at
+    words = broken.words
     if words.startswith("did not find expected <doc") and re.search(r"^\.\.\.", reading.draft.text[:at], re.MULTILINE):
         line, column = reading.draft.line_and_column(reading.draft.back(at))
         return Problem(reading.file, line, column, "", "a file holds one document; a second one begins here")
