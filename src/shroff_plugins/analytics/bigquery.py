@@ -95,7 +95,8 @@ class BigQuery:
                 f"{endpoint!r} is not an address of BigQuery: it begins with https://, since a token is sent."
             )
         self._client = calls.client(at.scheme, at.hostname, at.port, answer_bytes_max=ANSWER_BYTES_MAX)
-        self._token, self._sleep = token, sleep
+        self._token = token
+        self._sleep = sleep
         self._at = f"/bigquery/v2/projects/{quote(self._project, safe=':')}"
         self._location = ""
 
@@ -140,7 +141,8 @@ class BigQuery:
 
     def _upload(self, file: LoadFile, config: bytes) -> HttpAnswer:
         """Send a job and its file; gives the answer that has the job, or that refuses it."""
-        at, size = f"/upload{self._at}/jobs?uploadType=", file.path.stat().st_size
+        at = f"/upload{self._at}/jobs?uploadType="
+        size = file.path.stat().st_size
         if size <= PART_BYTES:
             # A job's configuration and its bytes as `multipart/related`, and the header that says so
             parts = ((_JSON, config), (_BYTES, file.path.read_bytes()))
@@ -175,7 +177,8 @@ class BigQuery:
 
         Raises: TransientError where the session takes no more bytes for as long as a call is tried.
         """
-        at, waits = 0, iter(WAITS_S)
+        at = 0
+        waits = iter(WAITS_S)
         with path.open("rb") as file:
             while True:
                 file.seek(at)
@@ -185,7 +188,8 @@ class BigQuery:
                 if answer.status != HTTPStatus.PERMANENT_REDIRECT:
                     return answer
                 found = _RANGE.fullmatch(answer.headers.get("Range", ""))
-                before, at = at, int(found[1]) + 1 if found else 0
+                before = at
+                at = int(found[1]) + 1 if found else 0
                 if at > before:
                     waits = iter(WAITS_S)
                 elif (wait_s := next(waits, None)) is not None:
@@ -238,7 +242,8 @@ class BigQuery:
         self, method: str, target: str, body: bytes | None = None, headers: TextMapping | None = None
     ) -> HttpAnswer:
         """Call until there is an answer that is none of being busy. Raises: TransientError after the last try."""
-        sent, why = self._authorized(headers), ""
+        sent = self._authorized(headers)
+        why = ""
         for wait_s in (*WAITS_S, None):
             try:
                 answer = self._client.call(method, target, body, sent)

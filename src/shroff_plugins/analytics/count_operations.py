@@ -194,7 +194,8 @@ def days_asked(
     context: ProjectContext, first: date | None, last: date | None, zone: str, log: Log
 ) -> tuple[date, date]:
     """The days that are asked for; where they are not named, those up to the newest event. Raises: UsageError."""
-    begin, end = day_named(first, "the first day"), day_named(last, "the last day")
+    begin = day_named(first, "the first day")
+    end = day_named(last, "the last day")
     if end is None:
         newest_ms = log.watermark_ms()
         end = day_at(context.now_ms() if newest_ms is None else newest_ms, zone)

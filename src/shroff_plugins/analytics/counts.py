@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 VALUES_MAX = 1_000  # of the field that is counted by
 ROWS_MAX = 100_000  # of an answer
-DAY, WEEK, SOURCE = "day", "week", "source"
+DAY = "day"
+WEEK = "week"
+SOURCE = "source"
 BAR = 30  # signs of the longest bar
 _VALUES = 1 << 32  # more than there are values of a field
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -101,7 +103,8 @@ class CountRows(OperationAnswer, dict=True):
     def text(self) -> str:
         if not self.rows:
             return "No events on these days."
-        by, most = vars(self)["by"], max(row.count for row in self.rows) or 1
+        by = vars(self)["by"]
+        most = max(row.count for row in self.rows) or 1
         lacking = "-" if by == SOURCE else "(missing)"
         rows = [
             (
@@ -160,10 +163,13 @@ class _CheckedQuestion:
             known_type(definitions, name)
         declared = definitions.events.types
         types = [name for name in declared if not question.event_types or name in question.event_types]
-        self._definitions, self._history = definitions, (log, lake)
+        self._definitions = definitions
+        self._history = (log, lake)
         self._field = "" if question.by in {DAY, WEEK} else question.by
-        self._is_weekly, self._zeros = question.by == WEEK, question.zeros
-        self._source, self._is_by_source = question.source, question.by == SOURCE
+        self._is_weekly = question.by == WEEK
+        self._zeros = question.zeros
+        self._source = question.source
+        self._is_by_source = question.by == SOURCE
         self._read = "" if self._is_by_source else self._field
         self._where = question.where
         for name in [self._read, *self._where]:
@@ -188,7 +194,8 @@ class _CheckedQuestion:
 
     def _places(self) -> tuple[int, int]:
         """The places of the log that are read, (after, upto]."""
-        log, known = self._history[0], self._begin.upto
+        log = self._history[0]
+        known = self._begin.upto
         if not self._is_read:
             return known, log.last_seq()
         after, upto = places_between(log, int(self._starts_ms[0]), int(self._starts_ms[-1]))
@@ -213,7 +220,8 @@ class _CheckedQuestion:
 
     def _count(self, found: Tally) -> None:
         """Read each event of the days, and count it."""
-        sources, codes = sources_of(self._history[0]) if self._has_sources else None, Codes()
+        sources = sources_of(self._history[0]) if self._has_sources else None
+        codes = Codes()
         needs = {name: {self._read, *self._where} - {""} for name in self._types}
         filter_codes = {name: Codes() for name in self._where}
         for frame, seqs in read_frames(needs, self._definitions, self._history, self._times, self._places()):

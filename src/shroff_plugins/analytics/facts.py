@@ -152,7 +152,8 @@ class _Probe:
     """A checked question, and the event type that represents the moment."""
 
     def __init__(self, definitions: Definitions, question: FactsQuestion) -> None:
-        self.definitions, self.entity = definitions, question.entity
+        self.definitions = definitions
+        self.entity = question.entity
         self.key = key_of(definitions.events, question.entity, question.key)
         self._type, self.events = _with_probe(definitions.events, question.entity)
         self._fields = frozenset(self._type.field_names)
@@ -251,7 +252,10 @@ class _History:
     """Reads the events and labels that the features of one key look at."""
 
     def __init__(self, log: Log, definitions: Definitions, most: int, upto: int) -> None:
-        self._log, self._definitions, self._most, self._upto = log, definitions, most, upto
+        self._log = log
+        self._definitions = definitions
+        self._most = most
+        self._upto = upto
         self._records = Records(definitions.events, definitions.settings.money_places)
 
     def of(self, probe: _Probe) -> list[LogEvent]:
@@ -262,12 +266,16 @@ class _History:
         return [event for seq in sorted(found) if (event := self._records.decode(found[seq])) is not None]
 
     def _events(self, probe: _Probe) -> dict[int, Record]:
-        more, end = _matched(probe), self._upto
-        wanted, found = {name: [probe.key] for name in (probe.entity, *more)}, dict[int, Record]()
+        more = _matched(probe)
+        end = self._upto
+        wanted = {name: [probe.key] for name in (probe.entity, *more)}
+        found = dict[int, Record]()
         if more:
-            looked_to, parts = max(0, end - LOOK_BACK), self._read(end, wanted, more)
+            looked_to = max(0, end - LOOK_BACK)
+            parts = self._read(end, wanted, more)
         else:
-            looked_to, parts = end, KeyEvents(self._log, self._definitions, self._records).backwards(end, wanted)
+            looked_to = end
+            parts = KeyEvents(self._log, self._definitions, self._records).backwards(end, wanted)
         for start, records in parts:
             looked_to = min(looked_to, start)
             found |= {record.seq: record for record in records}
@@ -333,7 +341,8 @@ def _matched(probe: _Probe) -> dict[str, Entity]:
     found = dict[str, Entity]()
     for aggregate in probe.aggregates:
         if aggregate.matching:
-            name, type_ = f"{aggregate.event} {aggregate.matching}", probe.definitions.events.types[aggregate.event]
+            name = f"{aggregate.event} {aggregate.matching}"
+            type_ = probe.definitions.events.types[aggregate.event]
             part = ThisField(type_.fields[type_.at(aggregate.matching)].type, aggregate.matching)
             found[name] = Entity(name, {aggregate.event: (part,)})
     return found

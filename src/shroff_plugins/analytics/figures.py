@@ -122,7 +122,8 @@ def _counted_or_why(
     question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, history: Callable[[], History]
 ) -> tuple[dict[str, tuple[Value, ...]], TextDict]:
     """The values of figures, and why the others cannot be counted: all in one pass, each alone where that fails."""
-    found, why = dict[str, tuple[Value, ...]](), dict[str, str]()
+    found = dict[str, tuple[Value, ...]]()
+    why = dict[str, str]()
     try:
         opened = history()
     except Exception as error:  # noqa: BLE001 - whatever fails, the report has its other figures

@@ -58,7 +58,8 @@ class ReportContent(FrozenStruct):
 
 def _load(tree: YamlMapping, definitions: Definitions, problems: list[Problem]) -> ReportContent | None:
     """A version has no funnels.yaml, and is not held against it."""
-    figures, listed = load_figures(tree.get("figures"), definitions, problems), tree.get("funnels")
+    figures = load_figures(tree.get("figures"), definitions, problems)
+    listed = tree.get("funnels")
     names = [getattr(item, "text", "") for item in listed.items] if isinstance(listed, YamlSequence) else []
     if (known := definitions.added.get("funnels")) is not None:
         for name in names:

@@ -121,7 +121,9 @@ class _StepEvents:
     """Gathers the events of steps."""
 
     def __init__(self, funnel: Funnel, split: str, definitions: Definitions, times: ReadTimes) -> None:
-        self._funnel, self._split, self._times = funnel, split, times
+        self._funnel = funnel
+        self._split = split
+        self._times = times
         self._events = definitions.events
         self._keys, self._values = Codes(), Codes()
         self._merges: list[tuple[Ints, Ints, Ints, Ints]] = []  # times, sequence numbers, merged users, their users
@@ -225,10 +227,12 @@ class _Stored:
     def __init__(
         self, lake: LakeReader, file: File, needs: Mapping[str, set[str]], definitions: Definitions, reader: LineReader
     ) -> None:
-        self._definitions, self._reader = definitions, reader
+        self._definitions = definitions
+        self._reader = reader
         self._type = definitions.events.types[file.type]
         self._source = opened(lake.objects, file)
-        named, schema = field_columns(self._type), self._source.schema_arrow
+        named = field_columns(self._type)
+        schema = self._source.schema_arrow
         columns = {name: named.get(name, name) for name in sorted(needs[file.type] & set(self._type.field_names))}
         self._columns = {name: column for name, column in columns.items() if column in schema.names}
         self._is_typed = all(self._type.fields[self._type.at(name)].type.is_text for name in columns) and all(
@@ -251,7 +255,8 @@ class _Stored:
         }
         times = table["time"].cast(pa.int64()).to_numpy()
         rows = np.arange(len(times))
-        events, reference = self._definitions.events, self._definitions.reference
+        events = self._definitions.events
+        reference = self._definitions.reference
         return ColumnFrame(self._type, coded, times, rows, events, reference), table["seq"].to_numpy()
 
     def _of_bodies(self, groups: list[int]) -> tuple[Frame, Ints]:

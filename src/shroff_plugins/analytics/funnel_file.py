@@ -20,7 +20,8 @@ from shroff_plugins.analytics.report_keys import split_mistake
 FILE = "funnels.yaml"
 STEPS = (2, 20)  # of a funnel
 FUNNELS_MAX = 200
-AFTER, EVER = "after", "ever"
+AFTER = "after"
+EVER = "ever"
 
 
 class _FunnelStep:
@@ -113,7 +114,9 @@ class _FunnelLoader:
     """Reads one funnel."""
 
     def __init__(self, context: FileContext, problems: list[Problem]) -> None:
-        self._events, self._names, self._problems = context.events, context.names, problems
+        self._events = context.events
+        self._names = context.names
+        self._problems = problems
 
     def load(self, name: str, found: YamlMapping) -> Funnel:
         steps = self._steps(found.get("steps"))

@@ -198,7 +198,8 @@ def _asked(
     Raises: UsageError for what cannot be counted, or where there is no log; DefinitionError for a mistake in
         funnels.yaml; StateError where the lake is another log's.
     """
-    first, last = day_named(request.start_date, "the first day"), day_named(request.end_date, "the last day")
+    first = day_named(request.start_date, "the first day")
+    last = day_named(request.end_date, "the last day")
     funnels = funnels_of(context)
     if request.funnel is not None or not funnels:
         funnels = {"": funnel_named(context, request.funnel or "")}

@@ -54,7 +54,8 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Ints, *, is_ever: bool) 
     """
     size = len(events.keys)
     last, after = np.full(size, -1, np.int64), np.full(size, -1, np.int64)  # places of the last step, and of the next
-    is_step, is_next = (events.steps >> step & 1).astype(np.bool_), (events.steps >> step + 1 & 1).astype(np.bool_)
+    is_step = (events.steps >> step & 1).astype(np.bool_)
+    is_next = (events.steps >> step + 1 & 1).astype(np.bool_)
     bounds = np.searchsorted(events.times, starts_ms).tolist()
     before_it = np.flatnonzero(is_next[: bounds[0]])
     if is_ever:
@@ -66,15 +67,18 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Ints, *, is_ever: bool) 
     def splits() -> Ints:
         return np.where(last >= 0, events.splits[last] if len(events.splits) else -1, -1)
 
-    dropped, at = out(), splits()
+    dropped = out()
+    at = splits()
     for begin, end in pairwise(bounds):
-        before, before_splits = dropped, at
+        before = dropped
+        before_splits = at
         came, gone = (np.flatnonzero(flags[begin:end]) + begin for flags in (is_next, is_step))
         recovered = np.zeros(size, np.bool_)
         recovered[events.users[came]] = True
         after[events.users[came]] = came  # of equal users the last one stays
         last[events.users[gone]] = gone
-        dropped, at = out(), splits()
+        dropped = out()
+        at = splits()
         yield DropOffDay(before, before & recovered, dropped, before_splits, at)
 
 
@@ -83,12 +87,16 @@ def reached(events: StepEvents, count: int, start_ms: int, within_ms: int | None
 
     Cost: 50 ns an event, and 24 bytes for each user and step.
     """
-    begin, size = int(np.searchsorted(events.times, start_ms)), len(events.keys)
-    times, users, steps = events.times[begin:], events.users[begin:], events.steps[begin:]
+    begin = int(np.searchsorted(events.times, start_ms))
+    size = len(events.keys)
+    times = events.times[begin:]
+    users = events.users[begin:]
+    steps = events.steps[begin:]
     newest_ms = np.full((size, count), NEVER, np.int64)  # the steps of a user side by side: an event reads one place
     first, taken = (np.full((count, size), -1, np.int64) for _ in range(2))
     within = -1 if within_ms is None else within_ms
-    users, steps = users.astype(np.int32, copy=False), steps.astype(np.int32, copy=False)
+    users = users.astype(np.int32, copy=False)
+    steps = steps.astype(np.int32, copy=False)
     follow(times, users, steps, within, newest_ms, first, taken)
     for at, took in zip(first, taken, strict=True):
         there = np.flatnonzero(at >= 0)
@@ -105,7 +113,8 @@ def follow(times: Any, users: Any, steps: Any, within_ms: Word, newest_ms: Any, 
     from the newest of the step before. `within_ms` -1: no limit.
     """
     for i in range(len(times)):
-        user, at_ms = users[i], times[i]
+        user = users[i]
+        at_ms = times[i]
         for step in range(newest_ms.shape[1] - 1, -1, -1):
             took = np.int64(0)
             comes = (steps[i] >> step) & 1 == 1
@@ -117,5 +126,6 @@ def follow(times: Any, users: Any, steps: Any, within_ms: Word, newest_ms: Any, 
                     comes = within_ms < 0 or took <= within_ms
             if comes:
                 if newest_ms[user, step] == NEVER:
-                    first[step, user], taken[step, user] = i, took
+                    first[step, user] = i
+                    taken[step, user] = took
                 newest_ms[user, step] = at_ms

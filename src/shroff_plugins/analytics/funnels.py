@@ -185,7 +185,9 @@ class FunnelAnswer:
     """Answer of a funnel, from the events of its steps."""
 
     def __init__(self, question: FunnelQuestion, starts_ms: Ints, events: StepEvents) -> None:
-        self._question, self._starts_ms, self._events = question, starts_ms, events
+        self._question = question
+        self._starts_ms = starts_ms
+        self._events = events
         self._funnel = question.funnel
         self._reached: list[Reached] | None = None
 
@@ -225,7 +227,8 @@ class FunnelAnswer:
 
     def dropped_by_day(self, step: int) -> list[int]:
         """How many users of a step dropped off by the end of the day, each day as a question of its own counts it."""
-        starts, is_ever = self._starts_ms, self._funnel.is_ever
+        starts = self._starts_ms
+        is_ever = self._funnel.is_ever
         alone = (starts[at : at + 2] for at in range(len(starts) - 1))
         return [int(next(drop_offs(self._events, step, start_ms, is_ever=is_ever)).dropped.sum()) for start_ms in alone]
 
@@ -266,7 +269,8 @@ class FunnelAnswer:
             counts: list[int] = np.bincount(values[users] + 1, minlength=size).tolist()  # the missing value first
             return counts
 
-        dropped, before = of(found.dropped, found.splits), of(found.before, found.before_splits)
+        dropped = of(found.dropped, found.splits)
+        before = of(found.before, found.before_splits)
         recovered = of(found.recovered, found.before_splits)
         for number, at in self._values():
             out = before[at] - recovered[at]
@@ -286,7 +290,8 @@ class FunnelAnswer:
         """The numbers of the values that split, in the order of the values, each with its place in a list of counts."""
         if not self._question.split:
             return [(-1, 0)]
-        there, values = np.unique(self._events.splits).tolist(), self._events.values
+        there = np.unique(self._events.splits).tolist()
+        values = self._events.values
         ordered = sorted(there, key=lambda number: (number < 0, str(shown_value(values[number]))))
         return [(number, number + 1) for number in ordered]
 

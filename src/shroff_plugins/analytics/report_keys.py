@@ -182,7 +182,9 @@ class _FigureLoader:
     """Reads one figure; `known` are those above it."""
 
     def __init__(self, definitions: Definitions, known: Mapping[str, Figure], problems: list[Problem]) -> None:
-        self._definitions, self._events, self._known = definitions, definitions.events, known
+        self._definitions = definitions
+        self._events = definitions.events
+        self._known = known
         self._problems = problems
         self._names = definitions.names
 
@@ -200,7 +202,8 @@ class _FigureLoader:
 
     def _of_events(self, name: str, tree: YamlMapping) -> Figure | None:
         of = self._counted(tree.get("event"), tree.get("where"))
-        distinct, written = _text(tree, "distinct"), tree.get("sum")
+        distinct = _text(tree, "distinct")
+        written = tree.get("sum")
         also = self._also(tree.get("also"))
         total = None if written is None else self._expression(written, of.events, "the sum of a figure")
         type_ = INTEGER if total is None else total.type
@@ -214,7 +217,8 @@ class _FigureLoader:
         return Figure(name, type_, of=of, distinct=distinct, also=also, sum=total, days=days, **_shown(tree))
 
     def _of_fact(self, name: str, tree: YamlMapping) -> Figure | None:
-        fact, features = _text(tree, "fact"), self._definitions.features
+        fact = _text(tree, "fact")
+        features = self._definitions.features
         if fact not in features:
             hint = nearest(fact, features) or f"There is {', '.join(features) or 'none'}."
             tree.report(self._problems, f"{name}: there is no feature {fact!r}.", hint)

@@ -73,7 +73,9 @@ class CountedReport(FrozenStruct):
 
 def counted_values(found: CountedReport, settings: Settings, language: str, zone: str, start_ms: int) -> JsonObject:
     """What the text of a report of figures is given."""
-    words, project, day = WORDS[language], plain(settings.name), day_text(start_ms, zone, language)
+    words = WORDS[language]
+    project = plain(settings.name)
+    day = day_text(start_ms, zone, language)
     return {
         "words": words,
         "language": language,
@@ -123,7 +125,8 @@ def _without_repeats(rows: list[JsonObject]) -> list[JsonObject]:
     """The rows; why something is not available stands at the first of those that have the same reason."""
     told = set[str]()
     for row in rows:
-        said, row["why"] = row["why"], "" if row["why"] in told else row["why"]
+        said = row["why"]
+        row["why"] = "" if row["why"] in told else row["why"]
         told.add(said)
     return rows
 

@@ -115,7 +115,8 @@ def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles
     """
     found = WarehouseFiles()
     if reader is not None:
-        found.log, found.manifests = reader.state.log, {"0": reader.state.number}
+        found.log = reader.state.log
+        found.manifests = {"0": reader.state.number}
     fields: dict[str, dict[str, TextDict]] = {}
     empty = {view_name(name): _placed(table, name) for name, table in wanted.empty.items() if name.startswith(KINDS)}
     for name, table in empty.items():
@@ -156,9 +157,11 @@ def column_of(column: pa.Field, required: frozenset[str]) -> TextDict:
     Raises: StateError where BigQuery has no such type.
     Source: https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet, "Parquet conversions".
     """
-    type_, mode = column.type, "REQUIRED" if column.name in required else "NULLABLE"
+    type_ = column.type
+    mode = "REQUIRED" if column.name in required else "NULLABLE"
     if pa.types.is_list(type_):
-        type_, mode = type_.value_type, "REPEATED"
+        type_ = type_.value_type
+        mode = "REPEATED"
     if pa.types.is_decimal(type_):
         name = "NUMERIC" if type_.scale <= NUMERIC_PLACES else "BIGNUMERIC"
     else:

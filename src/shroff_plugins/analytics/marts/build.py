@@ -187,7 +187,9 @@ class _Build:
     """One build, in a connection of its own."""
 
     def __init__(self, connection: Any, models: Sequence[MartModel], origin: Origin) -> None:
-        self._connection, self._models, self._origin = connection, models, origin
+        self._connection = connection
+        self._models = models
+        self._origin = origin
         self._signatures = _signatures(models, origin.lake)
         create_tables(connection, origin.lake)
 
@@ -230,7 +232,8 @@ class _Build:
         if types.get(model.by_day) != "DATE":
             words = f"by_day: {model.by_day!r} is {types.get(model.by_day, 'not a column')}, and has to be a DATE."
             raise DefinitionError([model.problem(words, hint=f"Write CAST(time AS DATE) AS {model.by_day}.")])
-        name, day = identifier(model.name), identifier(model.by_day)
+        name = identifier(model.name)
+        day = identifier(model.by_day)
         is_other = "" if days is None else f" OR NOT list_contains(?, CAST({day} AS VARCHAR))"
         query = f"SELECT count(*), min(CAST({day} AS VARCHAR)) FROM {name} WHERE {day} IS NULL{is_other}"
         count, example = self._connection.execute(query, [] if days is None else [days]).fetchone()
@@ -240,7 +243,8 @@ class _Build:
 
     def _join_days(self, model: MartModel, days: Sequence[str]) -> None:
         """Take the rows of all other days from the last build."""
-        name, day = identifier(model.name), identifier(model.by_day)
+        name = identifier(model.name)
+        day = identifier(model.by_day)
         others = f"SELECT * FROM old.main.{name} WHERE NOT list_contains(?, CAST({day} AS VARCHAR))"
         self._connection.execute(f"INSERT INTO {name} BY NAME {others}", [days])
 

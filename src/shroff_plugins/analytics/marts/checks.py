@@ -163,7 +163,9 @@ def _side(model: str, node: Node) -> tuple[str, Named | None]:
     called = _SUM.fullmatch(text)
     if called is None:
         return text, None
-    of, function, column = called[1] or model, called[2], called[3]
+    of = called[1] or model
+    function = called[2]
+    column = called[3]
     inside = "*" if column == "*" else identifier(column)
     return f"(SELECT coalesce({function}({inside}), 0) FROM {identifier(of)})", (of, column, node)
 

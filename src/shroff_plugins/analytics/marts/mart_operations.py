@@ -104,7 +104,8 @@ class MartList(OperationAnswer):
             for mart in self.marts
             for failure in mart.failures
         )
-        tests, failed = sum(mart.tests for mart in self.marts), sum(mart.failed for mart in self.marts)
+        tests = sum(mart.tests for mart in self.marts)
+        failed = sum(mart.failed for mart in self.marts)
         words = (
             f"{many(len(rows), 'model')}, {many(tests, 'test')}, {failed:,} failed{':' if failures else '.'}{failures}"
         )
@@ -222,7 +223,8 @@ def show_marts(project: Project, request: ShowMarts) -> MartsShown:
     built = marts.built(failed=request.failed)
     if not request.name:
         return MartsShown(marts=_listed(built))
-    mart, found = built.named(request.name), marts.rows(request.name, request.rows, failed=request.failed)
+    mart = built.named(request.name)
+    found = marts.rows(request.name, request.rows, failed=request.failed)
     columns = [MartColumn(column.name, column.type, column.description) for column in mart.columns]
     data = [dict(zip(found.columns, map(_plain, row), strict=True)) for row in found.rows]
     return MartsShown(marts=[_entry(mart, description=mart.description, columns=columns, data=data)])
@@ -268,7 +270,8 @@ def write_dbt_sources(project: Project, request: WriteDbtSources) -> DbtSources:
     """
     from shroff.plugins.project import write_lines
 
-    text, out = Marts(project.context).sources(), request.out
+    text = Marts(project.context).sources()
+    out = request.out
     if out is not None:
         write_lines(out, [[text.encode()]])
     answer = DbtSources(file=None if out is None else str(out), tables=text.count("\n      - name: "))

@@ -127,7 +127,8 @@ def _with_yaml(model: MartModel, text: str, problems: list[Problem]) -> MartMode
     if node is None or read_shape(node, CHECKS, problems, "the file") is None:
         return model
     assert isinstance(node, YamlMapping)
-    by_day, chart = node.get("by_day"), node.get("chart")
+    by_day = node.get("by_day")
+    chart = node.get("chart")
     axes = None if chart is None else (chart.get("labels").text, chart.get("values").text)  # type: ignore[union-attr]  # by its shape
     day = "" if by_day is None else by_day.text  # type: ignore[union-attr]  # the same
     if day and model.kind == "view":

@@ -145,7 +145,8 @@ class Marts:
 
         with ExitStack() as held:
             _, lake = self._history(held)
-            names, address = sorted(lake.state.files), lake.objects.address
+            names = sorted(lake.state.files)
+            address = lake.objects.address
         return sources_yml(self._context.definitions.settings.name, address, self._recorded(names))
 
     def _history(self, held: ExitStack) -> tuple[Log, LakeReader]:

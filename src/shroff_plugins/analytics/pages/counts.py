@@ -86,7 +86,8 @@ class CountedEvent(FrozenStruct):
 
 async def show(service: Service, request: Request) -> Response:
     """The page."""
-    found, mistake = list[CountRow](), ""
+    found = list[CountRow]()
+    mistake = ""
     question = CountQuestion(zone=days_zone(service, request))
     try:
         question = _question(service, request)
@@ -189,7 +190,8 @@ def _chart(found: Sequence[CountRow], by: str, is_open: Callable[[date], bool] |
         labels = [f"Week of {day_text(week.toordinal() - _EPOCH)}" for week in weeks]
         chart = signed_bars(labels, [Decimal(days[week]) for week in weeks])
         return with_open(chart, next((at for at, week in enumerate(weeks) if is_open(week)), None))
-    first, last = min(days).toordinal(), max(days).toordinal()
+    first = min(days).toordinal()
+    last = max(days).toordinal()
     whole = [date.fromordinal(at) for at in range(first, last + 1)]
     chart = bars_of(first - _EPOCH, [days.get(day, 0) for day in whole])
     return with_open(chart, next((at for at, day in enumerate(whole) if is_open(day)), None))
@@ -200,7 +202,8 @@ def rows_path(row: CountRow, question: CountQuestion) -> str:
     if not row.count or (question.by == SOURCE and row.value is None):
         return ""
     last = row.day + timedelta(6) if question.by == WEEK else row.day
-    first, last = max(row.day, question.start_date or row.day), min(last, question.end_date or last)
+    first = max(row.day, question.start_date or row.day)
+    last = min(last, question.end_date or last)
     source = (row.value or "") if question.by == SOURCE else question.source or ""
     field = "" if question.by in {DAY, WEEK, SOURCE} else question.by
     value = row.value if field and row.value is not UNSET else None
@@ -237,7 +240,8 @@ def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[l
         raise UsageError(f"there is no event type {wanted.type!r}")
     days = days_of(wanted.first, wanted.last)
     start_ms, *_, end_ms = day_starts_ms(wanted.first, days, wanted.zone)
-    found, ends_s = list[CountedEvent](), time.monotonic() + LOOKS_S
+    found = list[CountedEvent]()
+    ends_s = time.monotonic() + LOOKS_S
     with project.log.reading() as log:
         sources = sources_of(log) if wanted.source else None
         end = log.last_seq() if upto is None else min(upto, log.last_seq())

@@ -44,7 +44,9 @@ _NOTHING = FunnelDocument(first="", last="", zone="UTC", rows=[], steps=[], tren
 
 async def show(service: Service, request: Request) -> Response:
     """The page of one funnel; of the first where none is named."""
-    funnels, found, mistake = dict[str, Funnel](), _NOTHING, ""
+    funnels = dict[str, Funnel]()
+    found = _NOTHING
+    mistake = ""
     asked = FunnelDays()
     try:
         funnels = await service.in_thread(funnels_of, service.project.context)

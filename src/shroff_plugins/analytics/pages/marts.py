@@ -34,7 +34,8 @@ async def show(service: Service, request: Request) -> Response:
 
 async def show_one(service: Service, request: Request) -> Response:
     """One mart."""
-    marts, name = Marts(service.project.context), request.path_params["name"]
+    marts = Marts(service.project.context)
+    name = request.path_params["name"]
     try:
         built = await service.in_thread(marts.built)
         mart = built.named(name)

@@ -59,7 +59,8 @@ class Summaries:
         """
         from shroff.plugins.project import moment_ms
 
-        first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
+        first_ms = moment_ms(first, "--from")
+        last_ms = moment_ms(last, "--to")
         with self._writer() as writer, self._context.log.reading() as log:
             return writer.build(log, first_ms, last_ms, progress)
 
@@ -82,7 +83,8 @@ class Summaries:
         """
         from shroff.plugins.project import moment_ms
 
-        first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
+        first_ms = moment_ms(first, "--from")
+        last_ms = moment_ms(last, "--to")
         settings = self.settings
         with self._writer() as writer:
             while not self._context.log.exists():

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from shroff.plugins.events import Events, EventType
 
 COUNTED = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
-INGEST_TIME, EVENT_TIME = "ingest_time", "event_time"
-EVERY_MS, DELAY_MS = 5 * 60_000, 10_000
+INGEST_TIME = "ingest_time"
+EVENT_TIME = "event_time"
+EVERY_MS = 5 * 60_000
+DELAY_MS = 10_000
 TABLE = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,57}$")  # `_text` fits behind it
 OWN_COLUMNS = tuple(
     (

@@ -21,7 +21,8 @@ from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.summaries.settings import SummarySettings
 
 VALUES_MAX = 1_000  # of a column in one window; rarer ones are counted together
-MISSING, OTHER = "(missing)", "(other)"
+MISSING = "(missing)"
+OTHER = "(other)"
 READ = 65_536  # places at once
 NEAR = 1_024  # places of other windows that are rather read than passed over by another question
 _PLACES = 2  # that an average has beyond those of money
@@ -93,7 +94,8 @@ def confirmed_frauds(log: LogReader, after: int, upto: int) -> set[str]:
 
 def relabelled(log: LogReader, type: str, after: int, upto: int) -> list[Record]:
     """The events of a type whose verdict in force a label behind a place changed."""
-    prefix, ids = f"{type}/", set[str]()
+    prefix = f"{type}/"
+    ids = set[str]()
     for records in log.labels_after(after, upto):
         labels = (_label.decode(record.body) for record in records)
         ids.update(
@@ -111,7 +113,9 @@ class Tallies:
     """
 
     def __init__(self, settings: SummarySettings, starts: Sequence[int], places: int) -> None:
-        self._settings, self._starts, self._places = settings, starts, places
+        self._settings = settings
+        self._starts = starts
+        self._places = places
         self._all: dict[int, _RowSums] = defaultdict(lambda: _RowSums(settings))
         self._fraud: dict[int, _RowSums] = defaultdict(lambda: _RowSums(settings))
         self._wanted = frozenset(starts)
@@ -119,7 +123,8 @@ class Tallies:
     def add(self, log: LogReader, placed: Sequence[PlacedWindow], frauds: set[str]) -> None:
         """Add the events of these places. Cost: 12 µs an event; places that follow each other are read together."""
         for runs in _together(placed):
-            after, upto = runs[0].first - 1, runs[-1].last
+            after = runs[0].first - 1
+            upto = runs[-1].last
             flagged = _places_with(log, after, upto, self._settings.fraud)
             at = 0
             for records in log.read(after, upto):
@@ -146,7 +151,8 @@ class Tallies:
 
     def rows(self) -> list[WindowSummary]:
         """The rows of all windows, in their order; those without an event too."""
-        every_ms, none = self._settings.every_ms, _RowSums(self._settings)
+        every_ms = self._settings.every_ms
+        none = _RowSums(self._settings)
         return [
             WindowSummary(
                 start,
@@ -168,7 +174,8 @@ class _RowSums:
     """Sums of one row."""
 
     def __init__(self, settings: SummarySettings) -> None:
-        self._columns, self._amount = settings.columns, settings.amount
+        self._columns = settings.columns
+        self._amount = settings.amount
         self._counts = {column: Counter[Any]() for column in settings.columns}
         self._count = self._priced = self._confirmed = 0
         self._sum = Decimal(0)

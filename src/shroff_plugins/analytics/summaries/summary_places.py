@@ -24,7 +24,8 @@ class Ranges(ABC):
     _gap = 0  # places of other windows that are rather read than noted
 
     def __init__(self, settings: SummarySettings, after: int = 0) -> None:
-        self._every_ms, self._type = settings.every_ms, settings.event
+        self._every_ms = settings.every_ms
+        self._type = settings.event
         self._runs: dict[int, list[tuple[int, int]]] = {}
         self._followed = after
 

@@ -117,7 +117,8 @@ class SqlSummaries:
         currency: tuple[str, int],
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._settings, self._now_ms = settings, now_ms
+        self._settings = settings
+        self._now_ms = now_ms
         self._currency, self._places = currency
         self._database = SqlDatabase(url, "summaries")
         self._tables = (
@@ -221,7 +222,8 @@ class SqlSummaries:
     def _counts(self, connection: Connection, starts: Collection[int]) -> dict[int, int]:
         columns = self._tables[0].c
         asked = select(columns.window_start, columns.transaction_count)
-        ordered, found = sorted(starts), dict[int, int]()
+        ordered = sorted(starts)
+        found = dict[int, int]()
         for begin in range(0, len(ordered), _AT_ONCE):
             some = [_moment(start) for start in ordered[begin : begin + _AT_ONCE]]
             rows = connection.execute(asked.where(columns.window_start.in_(some)))
@@ -258,7 +260,8 @@ class SqlSummaries:
         }
         changed = []
         for summary in rows:
-            values, before = self._values(summary, number), there.get(summary.start_ms)
+            values = self._values(summary, number)
+            before = there.get(summary.start_ms)
             if before is not None and all(_is_same(before[name], value) for name, value in values.items()):
                 continue
             revision = 0 if before is None else before["revision"] + 1
@@ -300,7 +303,8 @@ class SqlSummaries:
     def _check(self, row: RowMapping) -> None:
         """Raises: UsageError where the tables hold rows of other settings than are written now."""
         if row["settings"] != self._definition():
-            now, then = json.loads(self._definition()), json.loads(row["settings"])
+            now = json.loads(self._definition())
+            then = json.loads(row["settings"])
             names = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
             raise UsageError(
                 f"the table {self._settings.table} holds summaries by other settings "
@@ -309,7 +313,8 @@ class SqlSummaries:
 
     def _make_view(self, connection: Connection, table: Table) -> None:
         """Make the view that shows amounts as text with the sign of the currency, `£12.34`."""
-        dialect, sign = connection.dialect, SIGNS.get(self._currency, f"{self._currency} ")
+        dialect = connection.dialect
+        sign = SIGNS.get(self._currency, f"{self._currency} ")
         columns = [_text_of(column, sign, self._places, dialect.name) for column in table.columns]
         shown = select(*columns).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
         making = "CREATE VIEW IF NOT EXISTS" if dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"

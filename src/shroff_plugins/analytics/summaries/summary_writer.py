@@ -66,7 +66,10 @@ class SummaryWriter:
     def __init__(
         self, settings: SummarySettings, store: SqlSummaries, money_places: int, now_ms: Callable[[], int]
     ) -> None:
-        self._settings, self._store, self._money_places, self._now_ms = settings, store, money_places, now_ms
+        self._settings = settings
+        self._store = store
+        self._money_places = money_places
+        self._now_ms = now_ms
         self._places = places_by(settings)
         self._touched = set[int]()  # windows that got events behind the position of the store
         self._position = 0
@@ -78,7 +81,8 @@ class SummaryWriter:
         By event time none behind the newest event either: a file of years ago would have a row for each window since.
         """
         self._follow(log, self._begin(log).position)
-        now_ms, every_ms = self._now_ms(), self._settings.every_ms
+        now_ms = self._now_ms()
+        every_ms = self._settings.every_ms
         first_ms = self._places.first_start() if first_ms is None else first_ms
         if first_ms is None:
             return Built(0, 0, 0)
@@ -103,14 +107,16 @@ class SummaryWriter:
         Args:
             first_ms: The first window of all, where none was written yet; without it the first of the log.
         """
-        every_ms, before = self._settings.every_ms, self._begin(log)
+        every_ms = self._settings.every_ms
+        before = self._begin(log)
         self._follow(log, before.position)
         upto = self._position
         first_ms = self._places.first_start() if first_ms is None else first_ms
         next_ms = before.next_ms
         if next_ms is None and first_ms is not None:
             next_ms = window_of(first_ms, every_ms)
-        touched, self._touched = self._touched, set()
+        touched = self._touched
+        self._touched = set()
         try:
             corrected = self._correct(log, touched, before, upto)
         except BaseException:
@@ -143,7 +149,8 @@ class SummaryWriter:
 
     def _to_correct(self, wanted: set[int], touched: set[int], before: SummaryProgress) -> list[int]:
         """The wanted windows that have a row, and those of events before the first, with all that lie between."""
-        there, next_ms = self._store.written(wanted), before.next_ms
+        there = self._store.written(wanted)
+        next_ms = before.next_ms
         earlier = [start for start in touched.difference(there) if next_ms is not None and start < next_ms]
         if earlier and next_ms is not None:  # no window is missing behind one that has a row
             every_ms = self._settings.every_ms
@@ -160,7 +167,9 @@ class SummaryWriter:
         self, log: LogReader, starts: Sequence[int], *, is_next: bool = False, progress: Progress | None = None
     ) -> Built:
         """Write the rows of windows in order."""
-        changed, done, frauds = 0, 0, self._frauds(log, starts)
+        changed = 0
+        done = 0
+        frauds = self._frauds(log, starts)
         while done < len(starts):
             some = starts[done : done + COMPUTED]
             tallies = Tallies(self._settings, some, self._money_places)
@@ -172,7 +181,8 @@ class SummaryWriter:
                     self._follow(log, self._position)
                     frauds = self._frauds(log, starts[done:])
                     break
-                changed, done = changed + new, done + len(rows)
+                changed = changed + new
+                done = done + len(rows)
                 if progress is not None:
                     progress(len(rows))
         return Built(len(starts), 2 * len(starts), changed)
@@ -192,7 +202,9 @@ class CountedWindows(ABC):
     """
 
     def __init__(self, settings: SummarySettings, since_ms: int, followed: int) -> None:
-        self.settings, self._since_ms, self._followed = settings, since_ms, followed
+        self.settings = settings
+        self._since_ms = since_ms
+        self._followed = followed
 
     def starts(self, next_ms: int) -> range:
         """The windows to compare, of those before `next_ms`: at most a day."""
@@ -220,7 +232,8 @@ class CountedByEventTime(CountedWindows):
         followed = log.last_seq()  # before the greatest time is asked for
         since_ms = window_of(log.watermark_ms() or 0, settings.every_ms) + settings.every_ms
         super().__init__(settings, since_ms, followed)
-        self._counts, self._definitions = Counter[int](), definitions
+        self._counts = Counter[int]()
+        self._definitions = definitions
 
     def _found(self, log: Log, starts: range, upto: int) -> Mapping[int, int]:
         end = max(upto, self._followed)
@@ -250,7 +263,8 @@ class CountedByIngestTime(CountedWindows):
         self._followed = last
         for start in starts:
             if start not in self._counts:
-                runs, type_ = self._places.of([start]), self.settings.event
+                runs = self._places.of([start])
+                type_ = self.settings.event
                 self._counts[start] = sum(_events(log, type_, run.first - 1, run.last) for run in runs)
         return self._counts
 
