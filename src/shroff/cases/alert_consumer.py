@@ -1,7 +1,7 @@
-"""Log follower that raises alerts; each transaction also stores the sequence number read so far.
+"""Log follower that raises alerts, and stores in the same transaction the sequence number up to which it has read.
 
-So each alert is there once and in order, whoever is killed and when, however many follow, and for a log that was there
-before anybody looked for alerts (see docs/decisions/0037).
+So each alert exists once and in order, even if processes are killed, several follow the log, or the log existed before
+the first follower (see docs/decisions/0037).
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ if TYPE_CHECKING:
     from shroff.cases.case_service import NotesEscalations
     from shroff.cases.sql import CaseChange, CaseStore
 
-PLACES = 50_000  # read between two looks at anything else: 30 ms where few are alerts
-ALERTS = 64  # in one transaction: some 3 ms, for which a log in the same file waits with its commits
-LAZY = 200_000  # places without an alert before how far it was read is written: a second's reading
+PLACES = 50_000  # sequence numbers read at once: 30 ms if few are alerts
+ALERTS = 64  # alerts of one transaction: some 3 ms, during which commits to a log in the same file wait
+LAZY = 200_000  # sequence numbers without an alert after which progress is stored: a second of reading
 
 
-_Part: TypeAlias = tuple[int, Sequence[Alert], Sequence[FeedLabel]]  # up to which place, and what is written of it
+# Last sequence number, and the alerts and labels of one transaction
+_Part: TypeAlias = tuple[int, Sequence[Alert], Sequence[FeedLabel]]
 
 
 class CaseOpening(FrozenStruct):
-    """A case that opened, or that a customer's "no" opened again: over which event, at which place, when, and why."""
+    """A case that opened, or that a customer's denial reopened: event, sequence number, time and reason."""
 
     case: int
     seq: int
@@ -53,12 +54,12 @@ def take_in(
     last_case: int,
     closed: Collection[str],
 ) -> list[CaseOpening]:
-    """Gather alerts and hear labels, in the order of the log; gives the cases that opened.
+    """Group alerts and apply labels, in the order of the log; return the cases that opened or reopened.
 
     Args:
-        upto: The place up to which that was read.
-        last_case: The number of the newest case.
-        closed: Queues whose cases only their teams answer.
+        upto: Last sequence number that was read.
+        last_case: Number of the newest case.
+        closed: Queues that only their teams answer.
     """
     open_cases = change.open_about({alert.about for alert in alerts})
     snoozed = [open_case for open_case in open_cases.values() if open_case.state == SNOOZED]
@@ -73,7 +74,8 @@ def take_in(
     first: dict[int, Alert] = {}
     for alert in gathered.alerts:
         first.setdefault(alert.case, alert)
-    said_ms = {label.seq: label.known_at_ms for label in labels}  # a customer's "no" is news of when it was said
+    # A denial is news from the time at which the customer gave it
+    said_ms = {label.seq: label.known_at_ms for label in labels}
     opened = [_opening(case, first[case.number], said_ms) for case in gathered.new if case.rule != SAMPLED]
     again = [
         CaseOpening(
@@ -93,12 +95,12 @@ def _opening(case: Case, alert: Alert, said_ms: Mapping[int, int]) -> CaseOpenin
 
 
 class AlertConsumer:
-    """Follows one log for alerts, and for labels of events that have one. For one thread.
+    """Follows one log for alerts, and for labels of events with an alert. Use it from one thread.
 
     Args:
-        log: Opened to read; the process that made the follower closes it.
-        tells: Called with each case that opens; None where nobody wants to know.
-        recent: What this process has put into the log just now, if it writes it.
+        log: Log opened for reading; the caller closes it.
+        tells: Called with each case that opens; None for no notifications.
+        recent: Newest decisions of this process, if it writes the log.
     """
 
     def __init__(
@@ -117,9 +119,9 @@ class AlertConsumer:
         self._tells = tells
         self._closed = settings.foreign("", closed=True)
         self._raiser = AlertRules(log, settings, money_places, recent)
-        self._kept: int | None = None  # as the store has it
-        self._seen = self._last = 0  # of the log, the end when it was last looked at
-        self._parts: deque[_Part] = deque()  # that were read and are not written yet
+        self._kept: int | None = None  # last stored sequence number; None before the first read
+        self._seen = self._last = 0  # last sequence number read, and end of the log at the last check
+        self._parts: deque[_Part] = deque()  # read, but not written yet
 
     @property
     def seq(self) -> int:
@@ -127,9 +129,9 @@ class AlertConsumer:
         return self._seen
 
     def step(self) -> bool:
-        """Go on by one transaction, if there is more; gives whether there is more still.
+        """Process the next transaction; return whether there is more.
 
-        Raises: StorageError, TransientError; then nothing of it was written, and it may be tried again.
+        Raises: StorageError, TransientError; nothing was written then, and the caller may retry.
         """
         if self._kept is None:
             with self._store.look() as look:
@@ -143,7 +145,7 @@ class AlertConsumer:
         return bool(self._parts) or self._seen < self._last
 
     def _read(self) -> bool:
-        """Read what will be written next; whether there is anything."""
+        """Read the next block of the log; return whether there was any."""
         self._last = self._log.last_seq()
         upto = min(self._last, self._seen + PLACES)
         if upto <= self._seen:
@@ -153,12 +155,12 @@ class AlertConsumer:
         return True
 
     def follow(self) -> None:
-        """Read up to the end of the log."""
+        """Process everything up to the end of the log."""
         while self.step():
             pass
 
     def _take(self, end: int, alerts: Sequence[Alert], labels: Sequence[FeedLabel]) -> bool:
-        """Write what lies between, where there is something; False where another follower was there first."""
+        """Write one part, if it has anything; return False if another follower was faster."""
         found = followed(self._store, labels, alerts)
         raised = sorted((*alerts, *self._raiser.denied(found.denials)), key=lambda alert: alert.place)
         if not raised and not found.labels and end - (self._kept or 0) < LAZY:
@@ -187,9 +189,10 @@ class AlertConsumer:
 
 
 def _parts(alerts: Sequence[Alert], labels: Sequence[FeedLabel], upto: int) -> Iterator[_Part]:
-    """What is written in a transaction each, with the place up to which it goes; what is of one place stays together.
+    """Split a block into parts of one transaction each, with their last sequence number. Alerts of one sequence number
+    stay together.
 
-    Denials count as alerts, since they may become some.
+    Denials count like alerts, since they may raise some.
     """
     places = sorted((*(alert.seq for alert in alerts), *(label.seq for label in labels if label.is_denial)))
     for end in sorted({*places[ALERTS - 1 :: ALERTS], upto}):

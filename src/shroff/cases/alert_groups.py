@@ -1,4 +1,4 @@
-"""Grouping of alerts: into the open case of their entity's key, or into a new case."""
+"""Grouping of alerts into the open case about the same key, or into a new case."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from shroff.cases.alert_rules import strength
 from shroff.cases.case import CHECKED, ESCALATED, FRAUD, OPEN, SNOOZED, Alert, Case, Happened, least
 from shroff.runtime.values import FrozenStruct, replace
 
-WOKE = "woke"  # what happened to a snoozed case about which another alert came, or whose time was over
+WOKE = "woke"  # history entry of a snoozed case: another alert came, or the snooze ended
 
 
 class GroupedAlerts(FrozenStruct):
-    """Result of grouping alerts: new cases, changed cases, and the alerts with the numbers of their cases."""
+    """Result of grouping: new cases, changed cases, alerts with their case numbers, and history entries."""
 
     new: Sequence[Case]
     changed: Sequence[Case]
@@ -28,13 +28,13 @@ def gather(
     now_ms: int,
     escalated: Container[int] = (),
 ) -> GroupedAlerts:
-    """Put alerts, in the order of the log, into cases.
+    """Group alerts, in the order of the log, into cases.
 
     Args:
-        open_cases: The cases that are not closed, by what they are about.
-        last_case: The number of the newest case.
-        now_ms: For what happens to a case beside; its own times are those of events.
-        escalated: Snoozed cases that are escalated when they wake, by their numbers.
+        open_cases: Cases that are not closed, by the hash of entity and key.
+        last_case: Number of the newest case.
+        now_ms: Time of history entries. The times of a case are those of its events.
+        escalated: Numbers of snoozed cases that become escalated when they wake.
     """
     cases = dict(open_cases)
     raised = list[Alert]()
@@ -62,9 +62,9 @@ def _opened(alert: Alert, number: int) -> Case:
 
 
 def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
-    """The case with one more alert, in the state `woken` where it was snoozed.
+    """Return the case with one more alert; a snoozed case gets the state `woken`.
 
-    Its version stays: who decides says which alerts were seen.
+    The version stays: with each answer the client says which alerts the user saw.
     """
     before = (strength(case.outcome), least(case.score))
     now = (strength(alert.outcome), least(alert.score))
@@ -89,7 +89,9 @@ def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
 
 
 def recounted(case: Case, alerts: Sequence[Alert]) -> Case:
-    """The case with amounts, times and customers' answers recomputed from its unanswered alerts."""
+    """Return the case with stake, deadline and customers' answer recomputed from its alerts; answered ones have no
+    stake.
+    """
     waiting = [alert for alert in alerts if not alert.verdict]
     said = [alert.customer for alert in alerts if alert.customer]
     return replace(

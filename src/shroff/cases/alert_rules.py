@@ -1,8 +1,8 @@
-"""Which alerts the log raises between two places: decisions with an outcome that needs review, rules that notify,
-approvals in the sample, and customers who say that it was not them.
+"""Alerts of a range of the log: decisions whose outcome needs review, rules that notify analysts, sampled approvals,
+and denials by customers.
 
-Few events are alerts, so little is read: of decisions place and outcome, and the hits. Only what is found there is
-read whole, and by the definitions that were in force at its place.
+Few events are alerts, so only sequence numbers, outcomes and hits are scanned. An event is read and decoded only if it
+raises an alert, with the definitions active at its sequence number.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
 
-TOLD = "analysts"  # whom a rule names under `notify` to raise an alert
+TOLD = "analysts"  # value of `notify` by which a rule raises an alert
 NOT_THEM = "the customer says that it was not them"
 APPEALED = "the customer says that the decision is wrong"
-AT_ONCE = 500  # events whose decisions are read together
-RECENT = 4_096  # decisions that are remembered: 2 to 3 KB each
-_NAMES_ALONE = ("lists/", "tables/")  # files of which mostly no alert is made, though definitions name them
+AT_ONCE = 500  # events whose decisions are read at once
+RECENT = 4_096  # cached decisions; 2 to 3 KB each
+_NAMES_ALONE = ("lists/", "tables/")  # files of which `_named` keeps the first line
 
 
 class _AlertVersion(FrozenStruct):
@@ -61,7 +61,7 @@ class _Reason(FrozenStruct, gc=False):
 
 
 class _AlertDecision(FrozenStruct, gc=False):
-    """Parts of a decision's document that an alert is made of."""
+    """Parts of a decision's document that alerts are made from."""
 
     outcome: str = ""
     score: float | None = None
@@ -70,7 +70,7 @@ class _AlertDecision(FrozenStruct, gc=False):
 
 
 class _Raised(Struct):
-    """Reasons for alerts at one sequence number: an outcome, the sample, hits of rules that notify, keys as text."""
+    """Reasons for alerts at one sequence number: the outcome, the sample, and hits of rules that notify analysts."""
 
     wants_review: bool = False
     is_sampled: bool = False
@@ -78,36 +78,38 @@ class _Raised(Struct):
 
 
 class RecentDecisions:
-    """The newest events of some outcomes, and their decisions, that this process has put into its log.
+    """Cache of the newest decisions with certain outcomes that this process wrote to its log.
 
-    A decision in a frame costs 130 µs to read back. One thread writes, another one reads.
+    It saves reading a decision back from a frame, which costs 130 µs. One thread writes, another one reads.
     """
 
     def __init__(self, outcomes: Collection[str]) -> None:
         self._outcomes = frozenset(outcomes)
-        self._found: dict[int, tuple[Record, DecisionRow]] = {}  # the oldest first
+        self._found: dict[int, tuple[Record, DecisionRow]] = {}  # oldest first
 
     def take(self, prepared: Prepared) -> None:
-        """Remember what a batch has that is in the log. Cost: 0.05 µs a decision, and 5 µs for each such."""
+        """Cache the matching decisions of a batch that is in the log. Cost: 0.05 µs a decision, and 5 µs a cached
+        one.
+        """
         records = prepared.batch.records
         decisions = prepared.batch.decisions
         outcomes = decisions.outcomes if isinstance(decisions, DecisionColumns) else [row.outcome for row in decisions]
         for row in [decisions[at] for at, outcome in enumerate(outcomes) if outcome in self._outcomes]:
-            self._found.pop(row.seq, None)  # of a log that was set back
+            self._found.pop(row.seq, None)  # the log may have been set back and written again
             self._found[row.seq] = records[row.seq - records[0].seq], row
         while len(self._found) > RECENT:
             del self._found[next(iter(self._found))]
 
     def at(self, seq: int) -> tuple[Record, DecisionRow] | None:
-        """Record and decision cached for this sequence number."""
+        """Return the cached record and decision of a sequence number."""
         return self._found.get(seq)
 
 
 class ActiveVersions:
     """The active version at each sequence number of a log, read on demand.
 
-    Of lists and tables it keeps what names them, and not what they hold, unless keys are made of it: no alert is made
-    of that, and a list may have been changed a thousand times.
+    Of lists and tables it keeps only the header lines, unless event types make keys from them: alerts need no more, and
+    a list may have been changed a thousand times.
     """
 
     def __init__(self, log: Log, settings: CaseSettings) -> None:
@@ -120,7 +122,7 @@ class ActiveVersions:
         self._read = ReadOnce()
 
     def read_to(self, upto: int) -> None:
-        """Follow the active versions up to a sequence number."""
+        """Read control records up to a sequence number."""
         for record in self._log.controls(self._read_to):
             self._control.take(record)
             types = self._control.files.get("events.yaml", "")
@@ -131,7 +133,7 @@ class ActiveVersions:
         self._read_to = max(self._read_to, upto)
 
     def at(self, seq: int) -> _AlertVersion:
-        """The active version at a sequence number. Raises: StorageError if it cannot be read any more."""
+        """Return the version active at a sequence number. Raises: StorageError if it can no longer be read."""
         before = bisect_left(self._files, seq, key=lambda file: file[0])
         files = self._files[max(0, before - 1)][1]
         if self._known is None or (self._known[0] is not files and self._known[0] != files):
@@ -140,9 +142,9 @@ class ActiveVersions:
 
 
 def _named(name: str, text: str, types: str) -> str:
-    """Of a file that is known by its name the first line, which says what is in its columns.
+    """Reduce a list or table to its first line, which names the columns.
 
-    Whole is a table by which the event types make keys, such as that of a card's ring.
+    A table by which the event types make keys, such as the ring of a card, is kept whole.
     """
     is_named_alone = name.startswith(_NAMES_ALONE) and f"tables.{table_name(name)}[" not in types
     return text[: text.find("\n") + 1] or text if is_named_alone else text
@@ -160,7 +162,7 @@ def _version(files: TextMapping, read: ReadOnce, settings: CaseSettings) -> _Ale
 
 
 def said_by(label: FeedLabel) -> str:
-    """What a customer says with a label that needs review."""
+    """Return the reason of an alert that a customer's answer raises."""
     return NOT_THEM if label.verdict == FRAUD else APPEALED
 
 
@@ -168,9 +170,9 @@ class AlertRules:
     """Raises the alerts of one log.
 
     Args:
-        settings: What raises one, whom it is about, and until when: as the project says today.
-        money_places: Those of today: amounts of earlier versions are taken to them.
-        recent: What is not read from the log, as long as it is there.
+        settings: Today's settings: what raises an alert, which entity it is about, and its deadline.
+        money_places: Today's decimals of amounts; amounts of earlier versions are rescaled to them.
+        recent: Cache to consult before the log.
     """
 
     def __init__(
@@ -185,10 +187,10 @@ class AlertRules:
         self._versions = ActiveVersions(log, settings)
 
     def alerts(self, after: int, upto: int) -> list[Alert]:
-        """Alerts of `after < seq <= upto`, ordered by sequence number and entity.
+        """Return the alerts of sequence numbers in (after, upto], ordered by sequence number and entity.
 
-        Cost: 0.2 µs a decision and 2 µs a hit; 20 µs an alert, and 150 where it is read from the log.
-        Raises: StorageError where the log is damaged, or what was in force cannot be read any more.
+        Cost: 0.2 µs a decision and 2 µs a hit; 20 µs an alert, or 150 µs if it is read from the log.
+        Raises: StorageError if the log is damaged, or an active version can no longer be read.
         """
         places = self._places(after, upto)
         if not places:
@@ -206,10 +208,11 @@ class AlertRules:
         return found
 
     def denied(self, labels: Sequence[FeedLabel]) -> list[Alert]:
-        """The alerts of events that have none and that customers deny, at the places of their labels.
+        """Return alerts for events without one that customers deny, at the sequence numbers of these labels.
 
-        There is none of an event that is known as a fraud by a stronger source, that the log does not have, or whose
-        type was not declared. Cost: 200 µs each, and a pass over the labels since the first of their events.
+        There is none for an event that a stronger source already called fraud, that is not in the log, or whose type is
+        not declared.
+        Cost: 200 µs each, and a pass over the labels since the first of these events.
         Raises: as `alerts`.
         """
         if not labels:
@@ -243,7 +246,7 @@ class AlertRules:
             return alert
         return replace(alert, label=before.verdict, label_source=before.source, label_ms=before.known_at_ms)
 
-    # ---- which places
+    # ---- sequence numbers with alerts
 
     def _places(self, after: int, upto: int) -> dict[int, _Raised]:
         found: dict[int, _Raised] = {}
@@ -263,7 +266,7 @@ class AlertRules:
         return found
 
     def _read(self, places: Collection[int]) -> dict[int, tuple[Record, DecisionRow | None]]:
-        """The records at these places, and what was decided of them."""
+        """Read records and their decisions from the log. Raises: StorageError if a record is missing."""
         records = self._log.records_at(places) if places else {}
         for seq in places:
             if seq not in records:
@@ -272,7 +275,7 @@ class AlertRules:
         return {seq: (record, rows.get((record.type, record.id))) for seq, record in records.items()}
 
     def _decisions(self, records: Iterable[Record]) -> dict[tuple[str, str], DecisionRow]:
-        """Decisions of these events, by type and id."""
+        """Return the decisions of these records, by type and id."""
         ids: dict[str, list[str]] = {}
         for record in records:
             if record.decided:
@@ -283,12 +286,12 @@ class AlertRules:
             for id_, row in self._log.decisions(type_, wanted).items()
         }
 
-    # ---- the alerts of one place
+    # ---- alerts of one sequence number
 
     def _at(self, record: Record, raised: _Raised, row: DecisionRow | None) -> list[Alert]:
         version = self._versions.at(record.seq)
         event = version.records.decode(record)
-        if not isinstance(event, Event):  # its type was not declared any more when the version came into force
+        if not isinstance(event, Event):  # its type was no longer declared when the version became active
             return []
         return _Made(self._log, version, self._settings, self._money_places, record, row, event, raised).alerts()
 
@@ -313,7 +316,7 @@ class _Made(FrozenStruct):
             asking = [rule for rule in rules if rule.effect == base.outcome] or rules
             whose = self._whose(self.event.type, asking)
             found[whose] = _about(base, whose, tuple(rule.id for rule in asking), *self._top(decided, asking))
-        if self.raised.is_sampled:  # a case of its own, whatever else is under review of its key
+        if self.raised.is_sampled:  # its own case, even if the key is under review for another reason
             whose = self.event.type, self.event.id
             found[whose] = _about(base, whose, (SAMPLED,), SAMPLED, SAMPLE)
         for hit in self.raised.told:
@@ -328,14 +331,16 @@ class _Made(FrozenStruct):
         return [alert for _, alert in sorted(found.items())]
 
     def denied(self, label: FeedLabel) -> Alert:
-        """The alert that a customer's "no" is. What was to be answered before they spoke has its time from then on."""
+        """Return the alert for a customer's denial. A deadline that had passed when the customer answered starts again
+        then.
+        """
         base, decided = self._base()
         whose = self._whose(self.event.type, self._rules(decided))
         due_ms = base.due_ms if base.due_ms > label.known_at_ms else label.known_at_ms + self.settings.within_ms
         return replace(_about(base, whose, (), "", said_by(label)), seq=label.seq, due_ms=due_ms)
 
     def _base(self) -> tuple[Alert, _AlertDecision]:
-        """The alert before anybody says whom it is about and why, and the decision, empty without one."""
+        """Return the alert without entity and reason, and the decision, which is empty if there is none."""
         row = self.row
         decided = _AlertDecision()
         if row is not None:
@@ -359,12 +364,13 @@ class _Made(FrozenStruct):
         return base, decided
 
     def _rules(self, decided: _AlertDecision) -> list[Rule]:
-        """The rules that hit the event."""
         rules = (self.version.rules.get(name) for name in decided.rules)
         return [rule for rule in rules if rule is not None]
 
     def _whose(self, event: str, rules: Sequence[Rule]) -> tuple[str, str]:
-        """Whom it is about: by the settings, its rules, the first entity; where none has a key, the event itself."""
+        """Return entity and key of the alert: by the settings, then by its rules, then the first entity with a key;
+        else the event itself.
+        """
         entities = [name for name, text in self.version.definitions.events.entities.items() if event in text.keys]
         named = self.settings.about.get(event)
         for entity in dict.fromkeys([*([named] if named in entities else []), *(rule.by for rule in rules), *entities]):
@@ -376,13 +382,13 @@ class _Made(FrozenStruct):
         return event, self.event.id
 
     def _top(self, decided: _AlertDecision, rules: Sequence[Rule]) -> tuple[str, str]:
-        """The rule that comes first among those that asked for the outcome, with its words; of none the score."""
+        """Return the first of these rules and its reason; without rules the score or the outcome."""
         if rules:
             return rules[0].id, self._words(rules[0], decided)
         return "", decided.outcome if decided.score is None else f"score {decided.score:.4f}"
 
     def _words(self, rule: Rule, decided: _AlertDecision) -> str:
-        """What the rule said, as a decision or a flag kept it; else its id in words."""
+        """Return the rule's reason as the decision or a flag stored it; else its id in words."""
         for reason in decided.reasons:
             if reason.code == rule.id:
                 return reason.text
@@ -394,7 +400,7 @@ class _Made(FrozenStruct):
         return rule.id.replace("_", " ")
 
     def _stake(self) -> int | None:
-        """The event's amount, by the summary of today: that is in no version."""
+        """Return the amount of the event, chosen by today's summary settings, which belong to no version."""
         type_ = self.version.definitions.events.types[self.event.type]
         summary = self.settings.summaries.get(self.event.type, type_.summary)
         type_ = replace(type_, summary=tuple(name for name in summary if name in type_.field_names))
@@ -414,7 +420,6 @@ class _Made(FrozenStruct):
 
 
 def _about(base: Alert, whose: tuple[str, str], rules: tuple[str, ...], rule: str, reason: str) -> Alert:
-    """An alert about one key of an entity."""
     entity, key = whose
     routes = {"queue": "", "auto_close": ""} if rule == SAMPLED else {}
     return replace(base, entity=entity, key=key, rules=rules, rule=rule, reason=reason, **routes)
@@ -426,5 +431,5 @@ def _whole(value: object) -> int:
 
 
 def strength(outcome: str) -> int:
-    """From weak to strong; that of an event that was not decided is the weakest."""
+    """Rank an outcome from weak to strong; an event without a decision ranks lowest."""
     return OUTCOMES.index(outcome) if outcome in OUTCOMES else -1

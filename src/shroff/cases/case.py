@@ -20,13 +20,14 @@ STATES = (OPEN, CLAIMED, SNOOZED, ESCALATED, CLOSED)
 UNCLOSED = (OPEN, CLAIMED, SNOOZED, ESCALATED)
 FRAUD = "fraud"
 VERDICTS = (FRAUD, "genuine", "unclear")
-SECOND, DONE, DISPUTED, RESOLVED = 1, 2, 3, 4  # what `Case.look` says
-CHECKED = "+sample"  # behind the mark of a rule that closes cases: people check this one
+# The values of `Case.look`.
+SECOND, DONE, DISPUTED, RESOLVED = 1, 2, 3, 4
+CHECKED = "+sample"  # suffix of a closing rule's mark in `Case.auto_close`: people check this case
 ORDERS = ("due", "urgent", "stake", "score", "newest")
-Cursor = tuple[int, int]  # the value that a list is ordered by, and the number, of the last case of the part before
-THE_CUSTOMER = "the customer"  # who changed a case by saying that it was not them
-SAMPLE = "Sample of approvals"  # why their cases open, and their view
-SCORE_PARTS = 1_000_000  # scores are kept as millionths: six places are all that they have
+Cursor = tuple[int, int]  # value of the sort column and number of the last case on the previous page
+THE_CUSTOMER = "the customer"  # `changed_name` of a case whose event a customer denied
+SAMPLE = "Sample of approvals"  # reason of cases opened for sampled approvals, and the name of their view
+SCORE_PARTS = 1_000_000  # scores are stored in millionths, because they have six decimals
 FREED: Final[JsonMapping] = MappingProxyType({"assignee": "", "assignee_name": "", "lock_ms": None})
 OPENED: Final[JsonMapping] = MappingProxyType(
     {"state": OPEN, **FREED, "snoozed_ms": None, "verdict": "", "closed_ms": None, "closed_by": "", "closed_name": ""}
@@ -34,21 +35,21 @@ OPENED: Final[JsonMapping] = MappingProxyType(
 
 
 class Alert(FrozenStruct, gc=False):
-    """One event that wants eyes, about one entity. There is one of each place of the log and entity.
+    """One event that needs review, about one entity. Sequence number and entity identify it.
 
     Args:
-        seq: The place of its event, or of the label by which a customer denies that.
-        event: Its type; `id` is that of the event.
-        outcome: What was decided of it; empty for an event of a type that is not decided.
-        rule: The rule that gave the top reason; empty where the score did.
+        seq: Sequence number of its event; of the label, if the alert was raised by a customer's denial.
+        event: Type of the event; `id` is the event's id.
+        outcome: Outcome of the decision; empty if events of this type are not decided.
+        rule: Rule behind the top reason; empty if the score or a customer's answer raised the alert.
         rules: All rules that raised it.
-        stake: Its amount in smallest units; None where it has none.
-        due_ms: By when it is to be answered.
-        verdict: What an analyst answered; empty before.
-        label: The verdict that is in force by now, whoever gave it, with its source and when it was known.
-        customer: What the customer answered, as a verdict; empty before.
-        queue: Into which a case goes that it opens; empty for the default one.
-        auto_close: The mark of the first rule that closes cases and takes its event; empty where none does.
+        stake: Amount of the event in smallest units; None if it has none.
+        due_ms: Deadline for the answer.
+        verdict: Answer of an analyst; empty until there is one.
+        label: Active verdict about the event, from any source, with that source and the time it became known.
+        customer: Answer of the customer, as a verdict; empty until there is one.
+        queue: Queue for a case that this alert opens; empty for the default queue.
+        auto_close: Mark of the first closing rule that matches the event; empty if none does.
     """
 
     seq: int
@@ -77,22 +78,22 @@ class Alert(FrozenStruct, gc=False):
 
     @property
     def about(self) -> bytes:
-        """A short form of entity and key, which may be long."""
+        """Hash of entity and key, which may be long."""
         return about_of(self.entity, self.key)
 
     @property
     def place(self) -> tuple[int, str]:
-        """A unique name of the alert: its sequence number, and the entity."""
+        """Primary key of the alert: sequence number and entity."""
         return self.seq, self.entity
 
     @property
     def at_stake(self) -> int | None:
-        """Its amount, unless it was approved and its customer does not deny it: that money has gone as it should."""
+        """Amount at risk: None for an approved payment, unless its customer denies it."""
         return None if self.outcome == "approve" and self.customer != FRAUD else self.stake
 
     @property
     def named(self) -> str:
-        """Its event, as labels name it."""
+        """The event in the form that labels use, such as `payment/p-1`."""
         return f"{self.event}/{self.id}"
 
 
@@ -100,25 +101,25 @@ class Case(FrozenStruct, gc=False):
     """Alerts about one key of an entity, under review together.
 
     Args:
-        opened_ms: The time of its first event, so that the same log gives the same cases.
-        due_ms: The earliest time by which one of its open alerts is to be answered.
-        lock_ms: Until when it stays with whoever claimed it.
-        score: The greatest score among its alerts, in millionths.
-        rule: The rule of the top reason, which is that of the alert with the strongest outcome and greatest score.
-        stake: What its open alerts have at stake together; None where none has an amount.
-        last_seq: The place of its newest alert.
-        version: Grows with everything that people do; not with alerts that come.
-        verdict: How it ended; empty while it is open.
-        look: 0; 1 while another analyst is to decide it again, 2 where one did; 3 while a third person is to decide
-            between two who disagree, 4 where one did.
-        first_by: Whose answer is checked, and behind a key the user who made it; in a disagreement both, with spaces
-            between. `first_verdict` is the first's.
-        customer: What customers answer about its events, as a verdict: fraud where one denies any, else the last.
-        tags: Tags that people gave it, with a space before and behind each; so are `checks`, the ticked items of its
-            checklist.
-        queue: That of the alert that opened it, until somebody moves it; empty for the default one.
-        auto_close: The mark of the rule that takes all of its alerts, with `CHECKED` where it is in the sample; else
-            empty.
+        opened_ms: Time of its earliest event, so that the same log always makes the same cases.
+        due_ms: Earliest deadline of its open alerts.
+        lock_ms: End of the lock of the analyst who claimed it.
+        score: Highest score among its alerts, in millionths.
+        rule: Rule of the top reason, from the alert with the strongest outcome and then the highest score.
+        stake: Sum at stake in its open alerts; None if none has an amount.
+        last_seq: Sequence number of its newest alert.
+        version: Grows with each change that a person makes or causes; new alerts leave it as it is.
+        verdict: Final verdict; empty while the case is open.
+        look: 0 without a second look; SECOND while another analyst must decide again, DONE after that; DISPUTED while a
+            third person must choose between two different answers, RESOLVED after that.
+        first_by: Analyst whose answer is checked; for an API key also the user who created it; in a dispute both
+            analysts; separated by spaces. `first_verdict` belongs to the first.
+        customer: Customers' answer about its events, as a verdict: fraud if any event is denied, else the last answer.
+        tags: Tags set by people, each between spaces. `checks` lists the ticked items of the checklist in the same
+            form.
+        queue: Queue of the alert that opened it, until somebody moves the case; empty for the default queue.
+        auto_close: Mark of the closing rule that matches all of its alerts, followed by CHECKED if the case is in the
+            rule's sample; else empty.
     """
 
     number: int
@@ -158,44 +159,45 @@ class Case(FrozenStruct, gc=False):
 
     @property
     def tag(self) -> str:
-        """Version tag: the version and the newest alert that the user has seen, sent back with each action."""
+        """Version tag: version and newest alert, as the user saw them. Clients send it back with each action."""
         return f"{self.version}.{self.last_seq}"
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Its entity, queue and rule, which checklists name."""
+        """Entity, queue and rule of the case, by which checklists are chosen."""
         return self.entity, self.queue or DEFAULT, self.rule
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody has to look at it."""
         return self.state != CLOSED
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nobody has changed it since it opened."""
+        """Whether nobody has changed the case since it opened."""
         return not (self.changed_by or self.changed_name)
 
     @property
     def is_denied_last(self) -> bool:
-        """Whether what happened to it last is that a customer denied one of its events."""
+        """Whether the last change is that a customer denied one of the case's events."""
         return not self.changed_by and self.changed_name == THE_CUSTOMER
 
     def is_barred(self, who: str) -> bool:
-        """Whether the case waits for somebody else's answer: of no program, whose maker may have answered it before."""
+        """Whether the case needs the answer of somebody other than `who`. API keys are always barred, because the user
+        who created a key may have answered already.
+        """
         return self.look in {SECOND, DISPUTED} and (who in self.first_by.split(" ") or who.startswith("key-"))
 
     def is_held_by_another(self, who: str, now_ms: int) -> bool:
-        """Whether somebody else has claimed it, and the lock holds."""
+        """Whether somebody else has claimed the case and the lock has not expired."""
         return self.state == CLAIMED and self.assignee != who and self.lock_ms is not None and self.lock_ms > now_ms
 
 
-# What happens to a case with words that somebody wrote.
+# History entries whose `words` a person wrote.
 WRITTEN = ("note", "escalated", "reopened", "silenced", "silence_asked")
 
 
 class Happened(FrozenStruct, gc=False):
-    """An entry of a case's history. `words` is the user's text, `more` JSON with what changed."""
+    """An entry of a case's history. `words` is text for people, `more` is JSON with the changed values."""
 
     number: int
     case: int
@@ -208,9 +210,9 @@ class Happened(FrozenStruct, gc=False):
 
 
 class Pending(FrozenStruct, gc=False):
-    """A recent action that can be undone: a decision whose labels are not written, a snooze, a claim.
+    """A recent action that can be undone: a decision whose labels are not written yet, a snooze, a claim.
 
-    `body` is JSON: for each case what it was before. `who_kind` and `role` say again later who that was.
+    `body` is a stored `pending_changes.Body`. `who_kind` and `role` restore the caller when the action becomes due.
     """
 
     number: int
@@ -225,7 +227,7 @@ class Pending(FrozenStruct, gc=False):
 
 
 class Attached(FrozenStruct, gc=False):
-    """A file that belongs to a case. `sha256` is of its bytes."""
+    """A file attached to a case. `sha256` is the hash of its content."""
 
     number: int
     case: int
@@ -239,7 +241,7 @@ class Attached(FrozenStruct, gc=False):
 
 
 class View(FrozenStruct, gc=False):
-    """A filter that somebody keeps under a name, for themselves or for all. `query` is that of its address."""
+    """A named filter of a user, private or shared with all. `query` is the filter's query string."""
 
     owner: str
     owner_name: str
@@ -250,21 +252,21 @@ class View(FrozenStruct, gc=False):
 
 
 class CaseFilter(FrozenStruct, gc=False):
-    """Filter for cases. Empty values and None match everything, but cases of the sample of approvals that wait: these
-    are only found by their rule, entity, key, text or assignee.
+    """Filter for cases. Empty values and None match everything, with one exception: waiting cases of sampled approvals
+    match only a filter with a rule, entity, key, text or assignee.
 
     Args:
-        assignees: Ids of those to whom it is assigned; an empty one for nobody.
-        rule: A rule that raised one of its alerts.
-        stake_from: In smallest units.
-        due_before_ms: Those that are due before this moment.
-        text: Is part of its key, its top reason or the id of one of its events.
-        tag: With this tag.
-        queues: Of these queues; an empty one for the default one.
-        not_queues: Of none of these, but where `not_for` is the assignee.
-        not_for: Second looks that this id may not take are left out.
-        after: Only those with greater numbers: what opened since.
-        soon_ms: In the order `urgent`, those that are due before this moment come first.
+        assignees: Ids of assignees; an empty one matches unassigned cases.
+        rule: Rule that raised at least one alert of the case.
+        stake_from: Least stake, in smallest units.
+        due_before_ms: Deadline before this time.
+        text: Part of the key, of the top reason or of the id of an event.
+        tag: Tag of the case.
+        queues: Names of queues; an empty one is the default queue.
+        not_queues: Queues to leave out, except for cases assigned to `not_for`.
+        not_for: Leave out second looks that the user or key with this id may not take.
+        after: Only case numbers above this one, which opened later.
+        soon_ms: In the order `urgent`, cases due before this time come first.
     """
 
     states: tuple[str, ...] = UNCLOSED
@@ -285,18 +287,20 @@ class CaseFilter(FrozenStruct, gc=False):
 
 
 def words_of(words: Iterable[str]) -> str:
-    """Words as a case keeps them, each once: with a space before and behind each."""
+    """Join words, each once, to the stored form with a space before and after each word."""
     kept = " ".join(dict.fromkeys(words))
     return f" {kept} " if kept else ""
 
 
-URGENT_STAKE_MAX = 9 * 10**12  # so that money times score stays a whole number of 64 bits
-URGENT_STEP = 10**13  # more than any money at risk
+URGENT_STAKE_MAX = 9 * 10**12  # keeps stake times score below 2**63
+URGENT_STEP = 10**13  # exceeds any amount at risk
 
 
 def urgency(case: Case, soon_ms: int) -> int:
-    """Sort key of a case in the order `urgent`, the least first: due before that moment, then denied by its customer,
-    then by the money at risk, which is its stake times its score (without a score all of it).
+    """Return the sort key of a case in the order `urgent`; the lowest comes first.
+
+    Cases due before `soon_ms` come first, then those denied by their customer, then by the amount at risk: stake times
+    score, or the whole stake without a score.
     """
     rank = 2 * (case.due_ms >= soon_ms) + (case.customer != FRAUD)
     score = SCORE_PARTS if case.score is None else case.score
@@ -304,9 +308,9 @@ def urgency(case: Case, soon_ms: int) -> int:
 
 
 class Totals(FrozenStruct, gc=False):
-    """Number of cases and their total amount at stake; None if no case has an amount.
+    """Number of cases and their total stake; the stake is None if no case has an amount.
 
-    `oldest_ms` is the time of the first event of the oldest.
+    `oldest_ms` is the time of the earliest event of any of them.
     """
 
     count: int
@@ -315,7 +319,7 @@ class Totals(FrozenStruct, gc=False):
 
 
 class CaseActivity(FrozenStruct, gc=False):
-    """Activity since a moment: alerts that were decided, cases closed and opened."""
+    """Counts since a moment: decided alerts, closed cases, opened cases."""
 
     answered: int
     closed: int
@@ -323,9 +327,9 @@ class CaseActivity(FrozenStruct, gc=False):
 
 
 class Closer(FrozenStruct, gc=False):
-    """Closed cases of one person: how many; and second looks, and how many of these agreed with the first.
+    """Closed cases of one analyst, with second looks and how many of these agreed with the first answer.
 
-    `answered` are the cases in which they answered, whoever closed them last.
+    `answered` counts the cases in which the analyst decided, whoever closed them.
     """
 
     name: str
@@ -336,9 +340,9 @@ class Closer(FrozenStruct, gc=False):
 
 
 class Agreement(FrozenStruct, gc=False):
-    """Second looks: how many are waiting, how many were decided, and in how many both said the same.
+    """Second looks: how many are pending, how many are decided, and in how many both analysts agreed.
 
-    `disputed` are disagreements that wait for a third person.
+    `disputed` counts disagreements that wait for a third person.
     """
 
     waiting: int
@@ -348,15 +352,15 @@ class Agreement(FrozenStruct, gc=False):
 
     @property
     def rate(self) -> float | None:
-        """The share in which both agreed; None before there is one."""
+        """Share of second looks in which both agreed; None before the first."""
         return self.agreed / self.decided if self.decided else None
 
 
 def about_of(entity: str, key: str) -> bytes:
-    """SHA-256 that identifies one key of an entity."""
+    """Return the SHA-256 that identifies one key of an entity."""
     return hashlib.sha256(f"{entity}\x00{key}".encode("utf-8", "surrogatepass")).digest()
 
 
 def least(value: int | None) -> int:
-    """A score or an amount to order by; below all others where it is missing."""
+    """Return a sort value for a score or an amount, which ranks a missing one lowest."""
     return -1 if value is None else value

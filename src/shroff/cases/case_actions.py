@@ -1,4 +1,6 @@
-"""Work on a case before it is decided: claim, release, assign, note, attach, escalate, reopen, join those of a ring."""
+"""Work on a case before it is decided: claim, release, assign, tag, move, note, attach, escalate, reopen; join cases of
+a ring.
+"""
 
 from __future__ import annotations
 
@@ -46,26 +48,28 @@ from shroff.people.sql import Change
 from shroff.project.settings.casework import DEFAULT, TAG
 from shroff.runtime.values import replace
 
-FILES_MAX = 20  # of one case
+FILES_MAX = 20  # per case
 TAGS_MAX = 20
 _CLAIMABLE = frozenset({OPEN, SNOOZED, ESCALATED})
-SILENCED = "silenced"  # what happened to a case for whom a rule is silent,
-SILENCE_ENDED = "silence_ended"  # speaks again,
-SILENCE_ASKED = "silence_asked"  # is to be silent, if a second person approves it,
-SILENCE_DROPPED = "silence_dropped"  # or is not, since somebody took that back
+# History entries about a rule that is silenced for the key of a case: silenced,
+SILENCED = "silenced"
+SILENCE_ENDED = "silence_ended"  # active again,
+SILENCE_ASKED = "silence_asked"  # silencing requested from a second person,
+SILENCE_DROPPED = "silence_dropped"  # request withdrawn
 
 
 def claim(desk: CaseService, who: Who, number: int, tag: str = "") -> Case:
-    """Claim a case; a claim by its owner extends the lock.
+    """Claim a case; the user who holds it extends the lock.
 
-    Raises: NotAllowedError; NoCaseError; CaseChangedError where somebody else has it or decided it.
+    Raises: NotAllowedError; NoCaseError; CaseChangedError if somebody else has claimed or changed it; UsageError if the
+    case needs another analyst, or only a team answers its queue.
     """
     with desk.changing(who) as hand:
         return claimed(hand, hand.open_case(number, tag), desk)
 
 
 def claimed(hand: CaseTransaction, case: Case, desk: CaseService) -> Case:
-    """A case that somebody has now, for as long as the lock holds."""
+    """Return the case, claimed by the caller until the lock expires, and store it."""
     until_ms = hand.now_ms + desk.settings.lock_ms
     if case.state == CLAIMED and case.assignee == hand.who.id:
         renewed = replace(case, lock_ms=until_ms)
@@ -76,11 +80,11 @@ def claimed(hand: CaseTransaction, case: Case, desk: CaseService) -> Case:
 
 
 def claim_next(desk: CaseService, who: Who, wanted: CaseFilter | None = None, order: str = "due") -> Case | None:
-    """Claim the first case of a filter that is free or assigned to the user.
+    """Claim the first matching case that is free or assigned to the user; None if there is none.
 
-    Those are open ones, and where the filter names states those of them that can be claimed: open, snoozed, escalated.
-    Two who ask at once never get the same. Cases of other teams' queues come last, those that only their teams answer
-    never. None where there is none.
+    Without states in the filter only open cases count, else the named states among open, snoozed and escalated.
+    Concurrent calls never get the same case. Queues of other teams come last; queues that only their team answers are
+    left out.
     """
     asked = _claimable(wanted or CaseFilter(), who)
     with desk.changing(who) as hand:
@@ -92,7 +96,7 @@ def claim_next(desk: CaseService, who: Who, wanted: CaseFilter | None = None, or
 
 
 def _claimable(wanted: CaseFilter, who: Who) -> CaseFilter | None:
-    """Cases of a filter that can be claimed next; None if there can be none."""
+    """Narrow a filter to cases that the user could claim; None if there can be none."""
     named = (OPEN,) if wanted.states == UNCLOSED else wanted.states
     states = tuple(state for state in named if state in _CLAIMABLE)
     assignees = tuple(assignee for assignee in ("", who.id) if assignee in wanted.assignees or not wanted.assignees)
@@ -100,17 +104,17 @@ def _claimable(wanted: CaseFilter, who: Who) -> CaseFilter | None:
 
 
 def free_lapsed(desk: CaseService, hand: CaseTransaction) -> int:
-    """Reopen cases whose lock or snooze has expired, and take cases from users who may not work on them any more.
+    """Free cases whose lock or snooze expired, and those of users who may no longer work on cases; return their number.
 
-    What was escalated is so again, and what was assigned to somebody is theirs still. The end of a lock or a snooze
-    leaves the version as it is: no user did it. Labels that a claim kept waiting settle the case then.
+    An escalated case becomes escalated again, and an assignment stays. An expired lock or snooze leaves the version
+    unchanged, because no user acted. Afterwards labels that a claim held back settle the case.
     """
     lapsed = hand.change.lapsed(hand.now_ms)
     for case in lapsed:
         freed = replace(case, **past_of(hand.change, case).freed)
         hand.change.put_cases([freed])
         settle_again(desk, hand, freed)
-    abandoned = hand.change.abandoned()  # as they are without their locks
+    abandoned = hand.change.abandoned()  # read after the locks of lapsed cases were removed
     for case in abandoned:
         past = past_of(hand.change, case).given_back_by(case.assignee)
         given = _given(replace(hand, who=CLOCK), case, past.assignee, past.assignee_name)
@@ -119,8 +123,9 @@ def free_lapsed(desk: CaseService, hand: CaseTransaction) -> int:
 
 
 def release(desk: CaseService, who: Who, number: int, tag: str = "") -> Case:
-    """Give a case back: one that was escalated to those who decide what is hard, one that was assigned to another to
-    them. Raises: as `claim`; UsageError where nobody has claimed it.
+    """Release a claimed case: an escalated one stays escalated, and one assigned to another user returns to that user.
+
+    Raises: as `claim`; UsageError if the case is not claimed.
     """
     with desk.changing(who) as hand:
         case = hand.open_case(number, tag)
@@ -131,9 +136,9 @@ def release(desk: CaseService, who: Who, number: int, tag: str = "") -> Case:
 
 
 def assign(desk: CaseService, who: Who, number: int, to: str, tag: str = "") -> Case:
-    """Give a case to a user by name, or to nobody by an empty one. They need not claim it before they see it.
+    """Assign a case to a user by name, or to nobody if the name is empty.
 
-    Raises: as `claim`; UsageError where there is no such user, or they may not work on cases.
+    Raises: as `claim`; UsageError if there is no such user, or the user may not work on cases.
     """
     with desk.changing(who) as hand:
         case = hand.answerable(hand.case(number, tag))
@@ -150,7 +155,7 @@ def _assigned(hand: CaseTransaction, case: Case, to: str) -> Case:
 
 
 def _given(hand: CaseTransaction, case: Case, id_: str, name: str) -> Case:
-    """A case that is now assigned to somebody, or to nobody by an empty id."""
+    """Store the case as assigned; an empty id assigns it to nobody."""
     state = past_of(hand.change, case).state if case.state == CLAIMED else case.state
     return hand.put(case, "assigned", name, state=state, assignee=id_, assignee_name=name, lock_ms=None)
 
@@ -165,9 +170,9 @@ def _assignee(people: Change, to: str) -> tuple[str, str]:
 
 
 def tag(desk: CaseService, who: Who, number: int, tags: str, seen: str = "") -> Case:
-    """Give a case these tags, with commas or blanks between them, in place of those that it has.
+    """Replace the tags of a case; commas or blanks separate the new ones.
 
-    Raises: NoCaseError, CaseChangedError by the tag of the version `seen`; UsageError for what is no tag.
+    Raises: NoCaseError; CaseChangedError by the version tag `seen`; UsageError for an invalid tag or too many.
     """
     given = tags.replace(",", " ").lower().split()
     for text in given:
@@ -180,7 +185,9 @@ def tag(desk: CaseService, who: Who, number: int, tags: str, seen: str = "") -> 
 
 
 def check(desk: CaseService, who: Who, number: int, item: str, seen: str = "", *, is_open: bool = False) -> Case:
-    """Tick an item of the checklist of a case, or open it again. Raises: as `claim`; UsageError for an unknown one."""
+    """Tick an item of a case's checklist, or with `is_open` untick it. Raises: as `claim`; UsageError for an unknown
+    item.
+    """
     with desk.changing(who) as hand:
         case = hand.open_case(number, seen)
         known = {check.item: check.text for check in desk.settings.checklist(case.kinds, case.checks)}
@@ -194,7 +201,7 @@ def check(desk: CaseService, who: Who, number: int, item: str, seen: str = "", *
 
 
 def move(desk: CaseService, who: Who, number: int, queue: str, seen: str = "") -> Case:
-    """Move a case to another queue, where labels may settle it. Raises: as `claim`; UsageError without such a queue."""
+    """Move a case to another queue, where labels may settle it. Raises: as `claim`; UsageError for an unknown queue."""
     if queue not in {DEFAULT, *desk.settings.queues}:
         raise UsageError(f"there is no queue {queue[:100]!r}. {nearest(queue, desk.settings.queues)}".rstrip())
     with desk.changing(who) as hand:
@@ -203,7 +210,9 @@ def move(desk: CaseService, who: Who, number: int, queue: str, seen: str = "") -
 
 
 def note(desk: CaseService, who: Who, number: int, text: str) -> Case:
-    """Add a note; the case may belong to another analyst. Raises: NoCaseError; UsageError for an empty text."""
+    """Add a note, also to a case claimed by somebody else. Raises: NoCaseError; UsageError for an empty or too long
+    text.
+    """
     words = text_of(text, "a note")
     with desk.changing(who) as hand:
         case = hand.case(number)
@@ -213,7 +222,9 @@ def note(desk: CaseService, who: Who, number: int, text: str) -> Case:
 
 
 def silenced(desk: CaseService, act: Act, number: int, words: str, what: str, seen: str = "") -> None:
-    """Write down, in a case and in the record, what becomes of a rule's being silent for whom the case is about."""
+    """Record in the history and the audit log that a rule's silence about this key changed: `what` is one of SILENCED,
+    SILENCE_ENDED, SILENCE_ASKED and SILENCE_DROPPED.
+    """
     with desk.changing(act.who) as hand:
         hand.case(number, seen)
         hand.happened(number, what, words)
@@ -221,7 +232,7 @@ def silenced(desk: CaseService, act: Act, number: int, words: str, what: str, se
 
 
 def attach(desk: CaseService, who: Who, number: int, name: str, media_type: str, content: bytes) -> Attached:
-    """Add a file. Raises: NoCaseError; UsageError where its kind, size or number will not do."""
+    """Attach a file. Raises: NoCaseError; UsageError if type, size or number of files is not allowed."""
     kind = checked_type(media_type, content)
     name = checked_name(name, kind)
     digest = hashlib.sha256(content).digest()
@@ -239,7 +250,7 @@ def attach(desk: CaseService, who: Who, number: int, name: str, media_type: str,
 
 
 def file_of(desk: CaseService, who: Who, number: int, file: int) -> tuple[Attached, bytes]:
-    """A file of a case. Raises: NotAllowedError; NoFileError where the case has none of this number."""
+    """Return a file of a case and its content. Raises: NotAllowedError; NoFileError if the case has no such file."""
     with desk.looking(who) as look:
         found = look.file(file)
     if found is None or found[0].case != number:
@@ -248,11 +259,10 @@ def file_of(desk: CaseService, who: Who, number: int, file: int) -> tuple[Attach
 
 
 def escalate(desk: CaseService, who: Who, number: int, why: str, tag: str = "", to: str = "") -> Case:
-    """Escalate a case, to a user by name where one is given; claim-next skips it unless such cases are requested.
+    """Escalate a case, optionally to a user by name; `claim_next` skips it unless its filter names the state.
 
-    That user gets a mail, by the first notice on cases that tells of its newest event, unless they escalate it
-    themselves.
-    Raises: as `claim`; UsageError where there is no such user, or they may not work on cases.
+    That user gets a mail if a case notification covers the newest event of the case, except for their own escalation.
+    Raises: as `claim`; UsageError if there is no such user, or the user may not work on cases.
     """
     words = text_of(why, "why it is escalated")
     with desk.escalations() as notes, desk.changing(who) as hand:
@@ -269,11 +279,11 @@ def escalate(desk: CaseService, who: Who, number: int, why: str, tag: str = "", 
 
 
 def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") -> Case:
-    """Open a closed case again: its alerts want an answer once more. Labels that were written stay until then;
-    answers whose labels are not written yet write none for this case.
+    """Reopen a closed case; all of its alerts need an answer again. Written labels stay; answers that are still pending
+    write no label for this case.
 
-    A case that was opened about the same key meanwhile stays beside it.
-    Raises: as `claim`; UsageError where it is not closed, or was joined to another one.
+    A case opened about the same key in the meantime stays separate.
+    Raises: as `claim`; UsageError if the case is not closed, or was joined to another one.
     """
     words = text_of(why, "why it is reopened")
     with desk.changing(who) as hand:
@@ -299,15 +309,16 @@ def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") ->
 
 
 def join(desk: CaseService, who: Who, entity: str, of: str, ring_of: Callable[[str], str | None]) -> int:
-    """Bring the open cases about keys of each ring together in the oldest of them; gives how many closed for that.
+    """Join the open cases of each ring into one, and return the number of cases closed by that.
 
-    It is about the ring from then on; a claimed one comes before others, then an escalated one. Those close without a
-    verdict. As they are stay further claimed or escalated cases and those that wait for a second or a third answer.
+    A claimed case is preferred as the one that stays, then an escalated one, then the oldest; it becomes a case about
+    the ring. The others close without a verdict. Further claimed or escalated cases, and those awaiting a second or
+    third look, stay unchanged.
 
     Args:
-        entity: That of rings, each of which is called by its first key; cases about rings of other first keys count.
-        of: That of their keys.
-        ring_of: The ring of a key, None for a key that is in none.
+        entity: Entity of rings. The key of a ring is its first member; cases under a former first member count.
+        of: Entity of the members.
+        ring_of: Returns the ring of a member, or None if it is in no ring.
     """
     closed = 0
     rings = dict[str, set[bytes]]()
@@ -341,7 +352,7 @@ def join(desk: CaseService, who: Who, entity: str, of: str, ring_of: Callable[[s
 
 
 def cleared(hand: CaseTransaction, number: int) -> list[Alert]:
-    """The alerts of a case, which want an answer again."""
+    """Store and return the alerts of a case without their verdicts."""
     alerts = [replace(alert, verdict="") for alert in hand.change.alerts(number, ALL)]
     hand.change.put_alerts(alerts)
     return alerts

@@ -1,4 +1,4 @@
-"""Notes and files in cases about events whose personal values are erased: found, and removed on request."""
+"""Notes and files in cases about events whose personal values are erased: count them, and remove them on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class WrittenNotes(FrozenStruct):
-    """Cases with alerts of some events in which people wrote or attached something, and how much that is."""
+    """Numbers of the cases in which people wrote or attached something, and how many notes and files these have."""
 
     cases: tuple[int, ...] = ()
     notes: int = 0
@@ -25,7 +25,9 @@ class WrittenNotes(FrozenStruct):
 
 
 def written_about(desk: CaseService, events: Sequence[str]) -> WrittenNotes:
-    """Notes and files in cases about these events, such as `payment/p-1`; other events of the case included."""
+    """Count notes and files in the cases of these events, such as `payment/p-1`. A case's notes about its other events
+    count too.
+    """
     cases = []
     notes = 0
     files = 0
@@ -40,13 +42,13 @@ def written_about(desk: CaseService, events: Sequence[str]) -> WrittenNotes:
 
 
 def numbers_about(look: CaseReader, events: Sequence[str]) -> list[int]:
-    """The numbers of the cases with alerts of these events."""
+    """Return the sorted numbers of the cases with alerts of these events."""
     named = [(type_, id_) for type_, _, id_ in (event.partition("/") for event in events)]
     return sorted({alert.case for alert in look.alerts_of(named)})
 
 
 def forget(desk: CaseService, who: Who, found: WrittenNotes, of: str) -> None:
-    """Remove notes and files; the audit log keeps the entity and their number."""
+    """Remove the notes and files; the audit log keeps `of` and the counts."""
     with desk.store.change() as change:
         told = {"cases": len(found.cases), "notes": found.notes, "files": found.files}
         change.people.audit(Act(who, "case.erase", of, None, told), desk.now_ms())

@@ -1,4 +1,4 @@
-"""Case history: whose a case is, whether it is escalated, since when an answer is wanted, from its changes."""
+"""State of a case that its history determines: escalation, assignee, and when an answer was last requested."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from shroff.runtime.values import FrozenStruct, replace
 if TYPE_CHECKING:
     from shroff.cases.sql_reader import CaseReader
 
-ALL = 1_000_000  # alerts or lines of history of one case: every one
-SETTLED = "settled"  # what happened to a case whose alerts all have labels from elsewhere
-DENIED = "denied"  # to one of whose events a customer says that it was not them
-RAISING = '{"raised":true}'  # what is told beside of a denial of an event that nobody had looked at
-SECOND_LOOK = "second_look"  # that another analyst is to decide again
-REFUNDED = "refunded"  # that money was returned to the customer: `more` has it in smallest units
-DISAGREED = "disagreed"  # that a third person is to decide between two answers
+ALL = 1_000_000  # limit that reads every alert or history entry of a case
+# What happened to a case. All of its alerts got labels from other sources,
+SETTLED = "settled"
+DENIED = "denied"  # a customer denied one of its events,
+RAISING = '{"raised":true}'  # `more` of a denial that raised its own alert, so nobody had answered that event
+SECOND_LOOK = "second_look"  # another analyst must decide again,
+REFUNDED = "refunded"  # money was returned to the customer (`more` has it in smallest units),
+DISAGREED = "disagreed"  # a third person must choose between two answers
 _UNDOABLE = frozenset({"claimed", "snoozed", "decided"})
 _ASKING = frozenset({"reopened", DENIED, SECOND_LOOK, DISAGREED})
 ESCALATING = frozenset({"escalated", DISAGREED})
@@ -28,14 +29,13 @@ _DECODED = msgspec.json.Decoder(JsonObject)
 
 
 class CaseHistory(FrozenStruct):
-    """State of a case, folded from its changes.
+    """State of a case, folded from its history.
 
     Args:
-        is_escalated: It was escalated, and not closed since.
-        assignee: To whom it was assigned, if they did not give it back; empty for nobody. Who claims a case for a
-            while changes nothing of that.
-        asked_ms: When somebody last asked for an answer anew: by opening it again, for a second look or a third, or by
-            denying the event that is asked about. 0 where nobody did.
+        is_escalated: Whether it was escalated, and not closed since.
+        assignee: User to whom it was assigned, until they release it; empty for nobody. A claim does not change it.
+        asked_ms: Time of the last request for a new answer: a reopening, a second or third look, or a denial of the
+            event in question. 0 without any.
     """
 
     is_escalated: bool = False
@@ -45,27 +45,27 @@ class CaseHistory(FrozenStruct):
 
     @property
     def state(self) -> str:
-        """The state of the case while nobody has claimed it, and it is neither snoozed nor closed."""
+        """State of the case while it is not claimed, snoozed or closed."""
         return ESCALATED if self.is_escalated else OPEN
 
     @property
     def freed(self) -> JsonObject:
-        """Changes of a case that is released and no longer snoozed."""
+        """Values of a case whose claim or snooze has ended."""
         whose = {"assignee": self.assignee, "assignee_name": self.assignee_name, "lock_ms": None}
         return {"state": self.state, **whose, "snoozed_ms": None}
 
     def given_back_by(self, who: str) -> CaseHistory:
-        """The same once somebody gives the case back: where it was assigned to them, it is assigned to nobody."""
+        """Return the state after `who` released the case: if it was assigned to them, it is assigned to nobody."""
         return replace(self, assignee="", assignee_name="") if who == self.assignee else self
 
 
 def past_of(look: CaseReader, case: Case, event: str = "") -> CaseHistory:
-    """State of a case and of one of its events, as labels name it. Cost: a pass over its history."""
+    """Fold the history of a case; denials count for `event` only. Cost: a pass over the history."""
     return told_by(look.history(case.number, ALL), event)
 
 
 def set_aside(look: CaseReader, case: Case) -> list[str]:
-    """Tags that came with the answer of which a case waits for a second look, and which its end puts back."""
+    """Return the tags removed for a second look of the case, which its end restores."""
     if case.look != SECOND:
         return []
     began = next(row for row in reversed(look.history(case.number, ALL)) if row.what == SECOND_LOOK)
@@ -74,10 +74,10 @@ def set_aside(look: CaseReader, case: Case) -> list[str]:
 
 
 def told_by(history: Iterable[Happened], event: str = "") -> CaseHistory:
-    """The same by the lines of its history, oldest first. A denial asks for an answer about its own event alone."""
+    """Fold history entries, oldest first, into the state of a case. A customer's denial counts for `event` only."""
     now = CaseHistory()
     before = list[CaseHistory]()
-    last = ""  # who had it, by what was told last
+    last = ""  # assignee by the latest entry that names one
     for row in history:
         if row.what == DENIED and row.words != event:
             continue

@@ -1,4 +1,4 @@
-"""Queries of cases: the queue, one case with all its parts, views with counts, today's progress."""
+"""Queries of cases: the queue, one case with all its parts, views with counts, progress of the day."""
 
 from __future__ import annotations
 
@@ -41,25 +41,23 @@ from shroff.project.settings.casework import DEFAULT, MINE
 from shroff.runtime.values import Fresh, FrozenStruct, replace
 
 HOUR_MS = 3_600_000
-PACE_MS = 2 * HOUR_MS  # over which the pace is measured
-PENDING_READ = 1_000  # among which somebody's own are looked for
-VIEWS_MAX = 50  # of one person
+PACE_MS = 2 * HOUR_MS  # period over which the pace is measured
+PENDING_READ = 1_000  # pending actions searched for the user's own
+VIEWS_MAX = 50  # per user
 COUNTED_S = 5.0
 KINDS_OF_QUEUE = 2  # cases to work on now, and snoozed ones
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
-_HIDDEN = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
+_HIDDEN = ("decided", "undone", REFUNDED)  # history entries hidden during a second look
 
 
 class QueuePage(FrozenStruct):
-    """A page of the queue; `after` is the start of the next page, None at the end."""
+    """A page of the queue; `after` is the cursor of the next page, None on the last."""
 
     cases: Sequence[Case]
     after: Cursor | None
 
 
 class Detail(FrozenStruct):
-    """One case with its alerts, its history and its files."""
-
     case: Case
     alerts: Sequence[Alert]
     history: Sequence[Happened]
@@ -67,7 +65,7 @@ class Detail(FrozenStruct):
 
 
 class Counted(FrozenStruct):
-    """A view, and how many cases it finds now. `owner` is empty for one that everybody has."""
+    """A view and the number of cases that it finds now. The owner of a built-in view is empty."""
 
     view: View
     count: int
@@ -77,10 +75,10 @@ class ReviewCapacity(FrozenStruct):
     """Review capacity and progress of a day.
 
     Args:
-        reviews_a_day: What people can look at in a day, by the policy; None where it does not say.
-        today: Since the start of the day.
-        pace: What was closed and opened in the last two hours, an hour.
-        clear_at_ms: When the queue is empty at this pace; None where it is not getting shorter.
+        reviews_a_day: Reviews that the team can do in a day, from the policy; None if it states none.
+        today: Activity since the start of the day.
+        pace: Cases closed and cases opened per hour, over the last two hours.
+        clear_at_ms: Time at which the queue is empty at this pace; None if it is not shrinking.
     """
 
     reviews_a_day: int | None
@@ -92,14 +90,14 @@ class ReviewCapacity(FrozenStruct):
 
 
 class Backlog(FrozenStruct):
-    """Open work: cases that can be worked on now. Snoozed ones are left out.
+    """Open work: cases that people can work on now, without snoozed ones.
 
     Args:
-        late: How many are overdue, of these and of the escalated ones.
-        stake: What they have at stake together; None where none has an amount.
-        left_ms: How long the next one may wait; below 0 where it is late, None where nothing waits.
-        escalated: How many wait for those who decide what is hard.
-        oldest_ms: The time of the first event of the oldest; None where there is none.
+        late: Overdue cases, escalated ones included.
+        stake: Total at stake; None if no case has an amount.
+        left_ms: Time until the next deadline; below 0 if it is overdue, None without a waiting case.
+        escalated: Escalated cases.
+        oldest_ms: Time of the earliest event; None without an open case.
     """
 
     open: int
@@ -111,7 +109,7 @@ class Backlog(FrozenStruct):
 
 
 def backlog(desk: CaseService) -> Backlog:
-    """Open work now, for notifications; for a user call `listed` and `capacity`."""
+    """Return the open work, for notifications. For a user call `listed` and `capacity`, which check rights."""
     now_ms = desk.now_ms()
     with desk.store.look() as look:
         waiting = look.totals(CaseFilter(states=QUEUE))
@@ -125,7 +123,7 @@ def backlog(desk: CaseService) -> Backlog:
 def listed(
     desk: CaseService, who: Who, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50
 ) -> QueuePage:
-    """Cases that match a filter. Raises: NotAllowedError; UsageError for an unknown assignee."""
+    """Return a page of matching cases. Raises: NotAllowedError; UsageError for an unknown assignee."""
     with desk.looking(who) as look:
         found = [shown(case) for case in look.queue(wanted, order, after, limit + 1)]
         if not found and (unknown := set(wanted.assignees) - {"", who.id}):
@@ -135,21 +133,21 @@ def listed(
 
 
 def totals(desk: CaseService, who: Who, wanted: CaseFilter) -> Totals:
-    """Number and total stake of cases that match a filter. Raises: NotAllowedError."""
+    """Return number and total stake of the matching cases. Raises: NotAllowedError."""
     with desk.looking(who) as look:
         return look.totals(wanted)
 
 
 def count(desk: CaseService, who: Who, wanted: CaseFilter) -> int:
-    """Number of cases that match a filter. Raises: NotAllowedError."""
+    """Return the number of matching cases. Raises: NotAllowedError."""
     with desk.looking(who) as look:
         return look.count(wanted)
 
 
 class QueueCount:
-    """How many cases each person finds in the queue, counted once for all who may see the same ones.
+    """Number of cases in the queue, cached for all users.
 
-    It is counted again after each change of this process, and where others may have changed cases after COUNTED_S.
+    It is counted again after each change by this process, and otherwise after COUNTED_S, since others may change cases.
     """
 
     def __init__(self, desk: CaseService, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -157,7 +155,9 @@ class QueueCount:
         self._counts = Fresh[int](KINDS_OF_QUEUE, clock_s)
 
     def of(self, who: Who, state: str = "") -> int | None:
-        """The number for somebody, from any thread, or of cases in a state; None for who may not see cases."""
+        """Return the number of cases in a state, by default the queue; None without the right to read cases. From any
+        thread.
+        """
         if not who.may(Right.READ_CASES):
             return None
         wanted = queue_of({"state": state}, who, self._desk)
@@ -166,13 +166,13 @@ class QueueCount:
 
 
 def newest(desk: CaseService, who: Who) -> int:
-    """The number of the newest case, whatever became of it; 0 before the first. Raises: NotAllowedError."""
+    """Return the number of the newest case, whatever its state; 0 before the first. Raises: NotAllowedError."""
     with desk.looking(who) as look:
         return look.place()[1]
 
 
 def _require_known(desk: CaseService, ids: Collection[str]) -> None:
-    """Raises: UsageError where one is the id of no user and no key."""
+    """Raises: UsageError if an id belongs to no user and no key."""
     with desk.people.look() as look:
         users = look.users()
         keys = look.keys()
@@ -192,7 +192,7 @@ def _cursor(case: Case, order: str, soon_ms: int) -> Cursor:
 
 
 def detail(desk: CaseService, who: Who, number: int) -> Detail:
-    """One case, with its newest thousand alerts and history entries. Raises: NotAllowedError, NoCaseError."""
+    """Return a case with its newest thousand alerts and history entries. Raises: NotAllowedError, NoCaseError."""
     with desk.looking(who) as look:
         case = look.case(number)
         if case is None:
@@ -202,32 +202,32 @@ def detail(desk: CaseService, who: Who, number: int) -> Detail:
 
 
 def histories(desk: CaseService, who: Who, numbers: Iterable[int]) -> dict[int, Sequence[Happened]]:
-    """What happened to some cases, oldest first. Cost: a question each. Raises: NotAllowedError."""
+    """Return the history of each case, oldest entry first. Cost: a query each. Raises: NotAllowedError."""
     with desk.looking(who) as look:
         return {number: look.history(number) for number in numbers}
 
 
 def escalation(history: Sequence[Happened]) -> Happened | None:
-    """By whom a case was escalated, when and why; None where it is not, by the lines of its history, oldest first."""
+    """Return the entry that escalated a case, from its history (oldest first); None if it is not escalated."""
     begun = max((at for at, row in enumerate(history) if row.what == SECOND_LOOK), default=0)
-    if not told_by(history[begun:]).is_escalated:  # what was answered before a second look is not shown during it
+    if not told_by(history[begun:]).is_escalated:  # answers before a second look are hidden during it
         return None
     return next((row for row in reversed(history) if row.what in ESCALATING), None)
 
 
 def shown(case: Case) -> Case:
-    """A case as anybody may see it: without the first answer while another one is wanted."""
+    """Hide the first answer of a case that needs a second look."""
     return replace(case, first_by="", first_verdict="") if case.look == SECOND else case
 
 
 def blind(alert: Alert) -> Alert:
-    """An alert without an analyst's answer."""
+    """Remove an analyst's answer and label from an alert."""
     own = {"label": "", "label_source": "", "label_ms": None} if alert.label_source == ANALYST else {}
     return replace(alert, decided_ms=None, decided_by="", **own)
 
 
 def hidden(desk: CaseService, events: Collection[str]) -> set[str]:
-    """Which of these events, `TYPE/ID`, are in a case whose first answer is hidden: another one is wanted."""
+    """Return those of these events (`TYPE/ID`) that are in a case whose first answer is hidden by a second look."""
     with desk.store.look() as look:
         alerts = look.alerts_of([(type_, id_) for type_, _, id_ in (name.partition("/") for name in events)])
         cases = look.cases({alert.case for alert in alerts})
@@ -235,7 +235,7 @@ def hidden(desk: CaseService, events: Collection[str]) -> set[str]:
 
 
 def _blind(found: Detail) -> Detail:
-    """The case without the first answer, and without what may tell it: earlier macros, their notes, and tags."""
+    """Hide the first answer, and entries that could reveal it: earlier macros with their notes, and tags."""
     words = [row.what for row in found.history]
     begun = max((at for at, what in enumerate(words) if what == SECOND_LOOK), default=0)
     macros = [at for at, what in enumerate(words[:begun]) if what == "macro"]
@@ -250,25 +250,25 @@ def _blind(found: Detail) -> Detail:
 
 
 def _untagged(row: Happened) -> Happened:
-    """A line of a case's history that does not tell which tags the case had then."""
+    """Remove the tags from the details of a history entry."""
     told = {name: value for name, value in from_json(row.more).items() if name != "tags"}
     return replace(row, more=to_json(told).decode())
 
 
 def refunded_by(history: Iterable[Happened]) -> int:
-    """Amount returned to the customer by the lines of a case's history, in smallest units."""
+    """Return the total refunded to the customer, in smallest units."""
     return sum(from_json(row.more)["refund"] for row in history if row.what == REFUNDED)
 
 
 def undoable(desk: CaseService, who: Who) -> Pending | None:
-    """The user's last action that can still be undone. Raises: NotAllowedError."""
+    """Return the user's last action that can still be undone. Raises: NotAllowedError."""
     with desk.looking(who) as look:
         own = [pending for pending in look.due(desk.now_ms() + UNDO_MS, PENDING_READ) if pending.who == who.id]
     return own[-1] if own else None
 
 
 def is_first(desk: CaseService, who: Who, made_ms: int) -> bool:
-    """Whether somebody is here for the first time: a user since this day, who may answer cases and answered none."""
+    """Whether a user created less than a day ago may work on cases and has decided none."""
     if not who.may(Right.WORK_CASES) or desk.now_ms() - made_ms >= DAY_MS:
         return False
     with desk.store.look() as look:
@@ -279,9 +279,9 @@ def is_first(desk: CaseService, who: Who, made_ms: int) -> bool:
 
 
 def views(desk: CaseService, who: Who) -> list[Counted]:
-    """The views that everybody has, those of queues, one's own, and those that others share, each with its count.
+    """Return built-in views, views of queues, the user's own and shared ones, each with its count.
 
-    That of the sample of approvals is there while it finds any.
+    The view of sampled approvals appears only while it finds any.
     """
     queues = [*desk.settings.queues, DEFAULT] if desk.settings.queues else []
     named = {**BUILT_IN, **({"My queues": f"queue={MINE}"} if desk.foreign(who) else {})}
@@ -296,7 +296,7 @@ def views(desk: CaseService, who: Who) -> list[Counted]:
 
 
 def put_view(desk: CaseService, who: Who, name: str, query: str, *, is_shared: bool = False) -> View:
-    """Keep a filter under a name of one's own. Raises: NotAllowedError; UsageError for a filter that is none."""
+    """Store a filter under a name of the user. Raises: NotAllowedError; UsageError for an invalid name or filter."""
     who.require(Right.READ_CASES)
     kept = name.strip()
     known = query_text(query)
@@ -319,7 +319,7 @@ def put_view(desk: CaseService, who: Who, name: str, query: str, *, is_shared: b
 
 
 def remove_view(desk: CaseService, who: Who, name: str) -> None:
-    """Let go of a view of one's own. Raises: NotAllowedError; NoViewError where there is none of this name."""
+    """Remove one of the user's views. Raises: NotAllowedError; NoViewError if there is none of this name."""
     who.require(Right.READ_CASES)
     with desk.store.change() as change:
         if not change.remove_view(who.id, name):
@@ -331,11 +331,13 @@ def _view_detail(view: View) -> dict[str, str | bool]:
     return {"query": view.query, "shared": view.is_shared}
 
 
-# ---- how the day goes
+# ---- progress of the day
 
 
 def capacity(desk: CaseService, who: Who, day_start_ms: int | None = None) -> ReviewCapacity:
-    """Progress of the day, since its start or midnight in the project's time zone. Raises: NotAllowedError."""
+    """Return the progress since `day_start_ms`, by default midnight in the project's time zone. Raises:
+    NotAllowedError.
+    """
     now_ms = desk.now_ms()
     start_ms = desk.today_ms() if day_start_ms is None else day_start_ms
     with desk.looking(who) as look:
@@ -351,13 +353,13 @@ def capacity(desk: CaseService, who: Who, day_start_ms: int | None = None) -> Re
 
 
 def closed_by_labels(desk: CaseService, who: Who) -> int:
-    """Return how many cases labels closed, and no person. Raises: NotAllowedError."""
+    """Return how many cases were closed by labels or rules instead of people. Raises: NotAllowedError."""
     with desk.looking(who) as look:
         return look.totals(CaseFilter(states=(CLOSED,))).count - look.done_since(0).closed
 
 
 def team(desk: CaseService, who: Who, start_ms: int) -> Sequence[Closer]:
-    """Closed cases by person since a moment, most first. Raises: NotAllowedError."""
+    """Return the closed cases of each analyst since a moment, most first. Raises: NotAllowedError."""
     with desk.looking(who) as look:
         return look.closers(start_ms)
 

@@ -1,4 +1,4 @@
-"""Case desk: the store, settings and clock that all calls on cases share, with their checks and audit."""
+"""Case service: the store, settings and clock that all calls on cases share; transactions with checks and audit."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from shroff.cases.sql_reader import CaseReader
 
 TEXT_MAX = 4_000  # characters of a note or a reason
-UNDO_MS = 8_000  # for which something can be undone
-CLOCK = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])  # who does what is due
-_TAG = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")  # a version, and the newest alert
+UNDO_MS = 8_000  # time during which an action can be undone
+CLOCK = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])  # caller of timed actions
+_TAG = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")  # a version, and the sequence number of the newest alert
 
 
 class NoCaseError(RefusalError):
@@ -55,7 +55,7 @@ class NoEventError(NoCaseError):
 
 
 class NoViewError(NoCaseError):
-    """Somebody has no view of this name."""
+    """The user has no view of this name."""
 
     code = "no-view"
     title = "There is no such view"
@@ -78,7 +78,7 @@ class CaseChangedError(RefusalError):
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        if not case.is_untouched:  # else nobody was: it was read otherwise
+        if not case.is_untouched:  # an untouched case differs only from the version that the caller read
             self.title = "Another user was first"
         self.headers = {"etag": f'"{case.tag}"'}
         self.more = {
@@ -105,24 +105,25 @@ class CaseChangedError(RefusalError):
 
 
 class NotesEscalations(Protocol):
-    """Keeps the notification of an escalation to a user, in the transaction that escalates the case."""
+    """Stores a notification about a case in the transaction that changes the case."""
 
     def __call__(self, change: Change, *, case: int, seq: int, at_ms: int, event: str, why: str) -> None:
-        """A case that opened, in the transaction that opens it; what this raises undoes that transaction."""
+        """Note that a case opened; an exception undoes the transaction that opens it."""
 
     def escalated(self, change: Change, *, case: Case, event: str, why: str) -> None:
-        """`case` as it is now, assigned to the user; `event` is its newest, such as `payment/p-1`."""
+        """Note an escalation: `case` is already assigned to the user; `event` is its newest, such as `payment/p-1`."""
 
 
 class CaseService(FrozenStruct):
-    """The store, a clock, and what the project says of cases: given to every function, so that tests own them.
+    """The store, a clock, and the project's settings for cases. Every function gets them as an argument, so tests can
+    supply their own.
 
     Args:
-        people: Where people are, in the same database; it seals what second looks are drawn by.
-        undo_ms: For how long an answer can be undone, before its labels are written.
-        reviews_a_day: How many events people can look at in a day; None where no policy says.
-        zone: The time zone of the project's days.
-        escalations: Opens what notifies the user to whom a case is escalated; None where no notice does.
+        people: Users and keys, in the same database. Its seal draws second looks.
+        undo_ms: Time during which an answer can be undone, before its labels are written.
+        reviews_a_day: Events that the team can review in a day; None if no policy states it.
+        zone: Time zone of the project's days.
+        escalations: Opens the notifier for escalations to a user; it yields None if no notice covers them.
     """
 
     store: CaseStore
@@ -138,30 +139,32 @@ class CaseService(FrozenStruct):
 
     @contextmanager
     def looking(self, who: Who) -> Iterator[CaseReader]:
-        """Questions of somebody. Raises: NotAllowedError where they may not see cases."""
+        """Open a reader for a user. Raises: NotAllowedError without the right to read cases."""
         who.require(Right.READ_CASES)
         with self.store.look() as look:
             yield look
 
     @contextmanager
     def changing(self, who: Who) -> Iterator[CaseTransaction]:
-        """A transaction of somebody. Raises: NotAllowedError where they may not work on cases."""
+        """Open a transaction for a user. Raises: NotAllowedError without the right to work on cases."""
         who.require(Right.WORK_CASES)
         with self.store.change() as change:
             yield CaseTransaction(change, who, self.now_ms(), self.foreign(who, closed=True))
 
     def foreign(self, who: Who, *, closed: bool = False) -> tuple[str, ...]:
-        """Queues of other teams; with `closed` those whose cases this caller may not answer. None for an admin."""
+        """Return the queues of other teams; with `closed`, those whose cases this caller may not answer. Empty for an
+        admin.
+        """
         user = who.name if who.kind == "user" else ""
         return () if who.role is Role.ADMIN else self.settings.foreign(user, closed=closed)
 
     def today_ms(self) -> int:
-        """When the day began, in the project's time zone."""
+        """Return the start of the current day in the project's time zone."""
         return day_start_ms(day_at(self.now_ms(), self.zone), self.zone)
 
     @property
     def seal(self) -> Seal:
-        """Seal of unforeseeable values by the project's key."""
+        """Seal that makes unforeseeable values with the project's key."""
         return self.people.seal
 
 
@@ -169,9 +172,9 @@ ANOTHER = "case {} needs an answer by another analyst than those who answered it
 
 
 class CaseTransaction(FrozenStruct):
-    """One transaction of a user: checks cases, changes them, and records the action.
+    """One transaction of a user: checks cases, changes them, and records each action.
 
-    `closed` are the queues whose cases they may not answer.
+    `closed` names the queues whose cases the user may not answer.
     """
 
     change: CaseChange
@@ -180,9 +183,9 @@ class CaseTransaction(FrozenStruct):
     closed: tuple[str, ...] = ()
 
     def case(self, number: int, tag: str = "") -> Case:
-        """The case; with a tag, or several with commas between, only as it was seen.
+        """Return the case; with version tags (separated by commas) only if one of them is current.
 
-        Raises: NoCaseError, CaseChangedError; UsageError for a tag.
+        Raises: NoCaseError, CaseChangedError; UsageError if no tag can be read.
         """
         found = self.change.case(number)
         if found is None:
@@ -192,7 +195,11 @@ class CaseTransaction(FrozenStruct):
         return found
 
     def open_case(self, number: int, tag: str = "") -> Case:
-        """The same case, checked: open, not claimed by another user, open to the caller. Raises: as `case`."""
+        """Return a case that the caller may answer: not closed, not claimed by another user, and of a queue open to
+        them.
+
+        Raises: as `case`; UsageError if the case needs another analyst, or as `answerable`.
+        """
         found = self.case(number, tag)
         if not found.is_open or found.is_held_by_another(self.who.id, self.now_ms):
             raise CaseChangedError(found)
@@ -201,13 +208,15 @@ class CaseTransaction(FrozenStruct):
         return self.answerable(found)
 
     def answerable(self, case: Case) -> Case:
-        """The case, checked: its queue is open to the caller, or it is assigned to them. Raises: UsageError."""
+        """Return the case if its queue is open to the caller, or it is assigned to them. Raises: UsageError."""
         if case.queue in self.closed and case.assignee != self.who.id:
             raise UsageError(f"case {case.number} is in the queue {case.queue}, which only its teams answer.")
         return case
 
     def put(self, before: Case, what: str, words: str = "", **changes: Any) -> Case:
-        """Change a case, with its version, its history and the record. Gives it as it is now."""
+        """Store changed values of a case with the next version, a history entry and an audit record; return the new
+        case.
+        """
         by = {"changed_by": self.who.id, "changed_name": self.who.shown_name, "changed_ms": self.now_ms}
         now = replace(before, **(by | changes), version=before.version + 1)
         self.change.put_cases([now])
@@ -218,7 +227,6 @@ class CaseTransaction(FrozenStruct):
         return now
 
     def happened(self, number: int, what: str, words: str = "", more: JsonMapping | None = None) -> None:
-        """Write a line of a case's history."""
         text = to_json(more or {}).decode()
         row = Happened(0, number, self.now_ms, self.who.id, self.who.shown_name, what, words, text)
         self.change.add_history([row])
@@ -242,19 +250,19 @@ _VERBS = {
     "sampled": "sample",
 }
 _SHOWN = "state assignee verdict snoozed_ms tags checks queue".split()
-_TOLD = {"assigned": ("assignee",)}  # what the record shows of an act though it is as before
+_TOLD = {"assigned": ("assignee",)}  # values that the audit log shows even if they did not change
 
 
 def _differing(before: Case, now: Case, told: Collection[str]) -> tuple[JsonObject, JsonObject]:
-    """Recorded values of a case before and after, if they differ or are always recorded."""
+    """Return the values to record before and after: those that differ, and those in `told`."""
     names = [name for name in _SHOWN if name in told or getattr(before, name) != getattr(now, name)]
     return {name: getattr(before, name) for name in names}, {name: getattr(now, name) for name in names}
 
 
 def seen_of(case: Case, tags: str) -> int:
-    """Sequence number of the newest alert that was seen of a case, by tags with commas between.
+    """Return the sequence number of the newest alert that the user saw, by version tags separated by commas.
 
-    -1 where none of them is of the case's version; * is whichever there is. Raises: UsageError where none is a tag.
+    -1 if no tag has the current version; `*` accepts any. Raises: UsageError if there is no valid tag.
     """
     if tags == "*":
         return case.last_seq
@@ -265,7 +273,7 @@ def seen_of(case: Case, tags: str) -> int:
 
 
 def text_of(text: str, what: str) -> str:
-    """A text that somebody wrote, without blanks around it. Raises: UsageError where it is too long, or empty."""
+    """Strip a text that a user wrote. Raises: UsageError if it is empty or too long; `what` names it in the message."""
     found = text.strip()
     if len(found) > TEXT_MAX or not found:
         raise UsageError(f"{what} has 1 to {TEXT_MAX:,} characters.")
@@ -273,5 +281,4 @@ def text_of(text: str, what: str) -> str:
 
 
 def unanswered(alerts: list[Alert]) -> list[Alert]:
-    """The alerts that nobody answered yet."""
     return [alert for alert in alerts if not alert.verdict]

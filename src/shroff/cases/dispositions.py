@@ -1,4 +1,6 @@
-"""Answers: they act at once, and their labels are written eight seconds later, unless somebody undoes them."""
+"""Answers to cases: they take effect at once; their labels are written some seconds later, unless the answer is
+undone.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,7 @@ from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.runtime.values import FrozenStruct, replace
 
-BULK_MAX = 500  # cases in one go
+BULK_MAX = 500  # cases of one request
 SNOOZE_MS_MAX = 90 * 86_400_000
 NOTHING: Final[JsonMapping] = {}
 _LOOKED = {SECOND: DONE, DISPUTED: RESOLVED}
@@ -65,7 +67,7 @@ _RESTORED = (
 
 
 class CaseAction(FrozenStruct):
-    """Result of an action: the cases as they are now, and until when `undo` takes the number back."""
+    """Result of an action: the changed cases, and the number by which `undo` reverts it until `until_ms`."""
 
     cases: Sequence[Case]
     undo: int
@@ -73,16 +75,16 @@ class CaseAction(FrozenStruct):
 
 
 class Failed(FrozenStruct):
-    """A case of many with which nothing was done, and why."""
+    """A case that a bulk action could not change, with the reason."""
 
     case: int
     error: ShroffError
 
 
 class Undone(FrozenStruct):
-    """Result of an undo: restored cases, and those that somebody changed meanwhile.
+    """Result of an undo: the restored cases, and those that somebody has changed since.
 
-    `listed` are the list entries of the answer; the caller removes them.
+    `listed` has the list entries of the answer, which the caller removes.
     """
 
     restored: Sequence[Case]
@@ -100,18 +102,17 @@ def decide(
     event: str = "",
     also: SideEffects = NOTHING_ELSE,
 ) -> CaseAction:
-    """Answer a case: all of its alerts that nobody answered yet, or that of one event.
+    """Answer a case: all of its unanswered alerts, or that of one event.
 
-    Of a case that was read with a tag only those alerts are answered that were there then: where others came since, the
-    case stays open for them.
+    With a version tag only the alerts that the user saw are answered; the case stays open for later ones.
 
     Args:
         verdict: fraud, genuine or unclear.
-        event: Answers only this one, such as `payment/p-1`.
-        also: What goes with the answer, such as the reason of its labels. The caller writes its entries of lists.
+        event: Answer only this event, such as `payment/p-1`.
+        also: Reason of the labels, refund and list entries. The caller writes the list entries.
 
-    Raises: NotAllowedError; NoCaseError; CaseChangedError where somebody else was first, and nothing is saved;
-        UsageError for what is no verdict, or where there is nothing to answer.
+    Raises: NotAllowedError; NoCaseError; CaseChangedError if somebody else was first, and nothing is saved; UsageError
+    for an unknown verdict, or if there is nothing to answer.
     """
     check_answer(verdict, also)
     with desk.changing(who) as hand:
@@ -122,7 +123,7 @@ def decide(
 def check_decision(
     desk: CaseService, who: Who, number: int, verdict: str, tag: str, event: str, also: SideEffects
 ) -> None:
-    """Try what `decide` would do, and take it back: for what must not be written for an answer that is refused.
+    """Check what `decide` would do, without storing it, before writing something that a refused answer must not write.
 
     Raises: as `decide`.
     """
@@ -133,13 +134,13 @@ def check_decision(
 
 
 class _TriedError(Exception):
-    """Ends a transaction that was only to show whether it can be done."""
+    """Rolls back a transaction that was only a trial."""
 
 
 def run_macro(desk: CaseService, who: Who, number: int, name: str, *, tag: str = "") -> CaseAction:
-    """Do what a macro of the settings says: its note and tags, and its answer, escalation or snooze, all or nothing.
+    """Run a macro of the settings: its note and tags, and its answer, escalation or snooze, all or nothing.
 
-    `undo` is 0 where nothing can be undone. Raises: as `decide`; UsageError where there is no such macro.
+    `undo` is 0 if there is nothing to undo. Raises: as `decide`; UsageError for an unknown macro.
     """
     macro = desk.settings.macros.get(name)
     if macro is None:
@@ -167,7 +168,7 @@ def run_macro(desk: CaseService, who: Who, number: int, name: str, *, tag: str =
 def answer_event(
     desk: CaseService, who: Who, event: str, id_: str, verdict: str, *, also: SideEffects = NOTHING_ELSE
 ) -> CaseAction:
-    """Answer an event that is in no case; its label is written as those of a case. Raises: as `decide`."""
+    """Answer an event that is in no case; its label is written like those of a case. Raises: as `decide`."""
     who.require(Right.WRITE_LABELS)
     check_answer(verdict, also)
     with desk.changing(who) as hand:
@@ -176,7 +177,7 @@ def answer_event(
 
 
 def snooze(desk: CaseService, who: Who, number: int, until_ms: int, *, tag: str = "") -> CaseAction:
-    """Put a case away until a moment; another alert brings it back before. Raises: as `decide`."""
+    """Snooze a case until a moment; another alert wakes it earlier. Raises: as `decide`."""
     with desk.changing(who) as hand:
         _check_until(until_ms, hand.now_ms)
         case, undoable = _snoozed(hand, number, until_ms, tag)
@@ -193,12 +194,13 @@ def bulk(
     reason: str = "",
     until_ms: int = 0,
 ) -> tuple[CaseAction | None, list[Failed]]:
-    """Do the same with many cases, each by its number with its tag, or an empty one; all that can be done is.
+    """Change many cases in the same way; a case that cannot be changed does not stop the others.
 
     Args:
+        numbers: Version tag of each case by its number; empty for any version.
         action: decide, claim or snooze.
 
-    Raises: NotAllowedError; UsageError for what cannot be done with any.
+    Raises: NotAllowedError; UsageError if the request is invalid for every case.
     """
     if not 1 <= len(numbers) <= BULK_MAX:
         raise UsageError(f"1 to {BULK_MAX} cases can be changed at once.")
@@ -218,7 +220,7 @@ def bulk(
 def _one_of(
     hand: CaseTransaction, desk: CaseService, action: str, verdict: str, reason: str, until_ms: int
 ) -> Callable[[int, str], tuple[Case, Undoable]]:
-    """The act applied to each case of a bulk change. Raises: UsageError where that cannot be done with any."""
+    """Return the function that changes one case of a bulk request. Raises: UsageError for an invalid request."""
     if action == "decide":
         check_answer(verdict, SideEffects(reason))
         return lambda number, tag: _decided(desk, hand, number, verdict, tag, "")
@@ -231,12 +233,13 @@ def _one_of(
 
 
 def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
-    """Undo a recent action, by its number, for the user who did it.
+    """Undo a recent action of the user.
 
     Args:
-        case: What is to be taken back is of this case, and maybe of others; 0 for any.
+        case: Require that the action concerns this case, possibly among others; 0 for any.
 
-    Raises: NotAllowedError; NoCaseError where it is of other cases; TooLateError where it was written by now.
+    Raises: NotAllowedError; NoCaseError if the action concerns only other cases; TooLateError if its labels are already
+    written.
     """
     with desk.changing(who) as hand:
         pending = hand.change.pending(number)
@@ -257,7 +260,7 @@ def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
             act = Act(who, "label.undo", f"{event}/{id_}", {"verdict": body.verdict}, None)
             hand.change.people.audit(act, hand.now_ms)
         hand.change.end_pending(number)
-        if left and pending.kind == "decide":  # somebody has gone on with it: what was decided is written
+        if left and pending.kind == "decide":  # somebody continued with these cases: their labels are still written
             body.cases = left
             hand.change.add_pending(replace(pending, body=to_json(body)))
         listed = () if left else body.also.listed
@@ -265,7 +268,7 @@ def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
 
 
 def _restored(desk: CaseService, hand: CaseTransaction, case: Case, undoable: Undoable) -> Case:
-    """The case as before, with later alerts: amounts and times are those of all unanswered alerts."""
+    """Store the case as before the action; stake and deadline count later alerts too."""
     answered = set(undoable.alerts)
     alerts = hand.change.alerts(case.number, ALL)
     unsaid: JsonObject = {"verdict": "", "decided_ms": None, "decided_by": ""}
@@ -277,7 +280,7 @@ def _restored(desk: CaseService, hand: CaseTransaction, case: Case, undoable: Un
     return settle_again(desk, hand, now)
 
 
-# ---- below: one case
+# ---- one case
 
 
 def _check_until(until_ms: int, now_ms: int) -> None:
@@ -303,7 +306,8 @@ def _decided(
     counted = recounted(case, alerts)
     changes: JsonObject = {**more, "stake": counted.stake, "due_ms": counted.due_ms}
     if not unanswered(alerts):
-        checks = desk.settings.checklist(case.kinds, case.checks)  # before anything is written: others go on
+        # Check before anything is written: a bulk request continues after the error
+        checks = desk.settings.checklist(case.kinds, case.checks)
         if lacking := [check.item for check in checks if check.required and not check.done]:
             raise UsageError(
                 f"Case {number} closes once its checklist is done; tick {', '.join(lacking)} first: "
@@ -327,7 +331,7 @@ def _decided(
 
 
 def _asked(case: Case, alerts: list[Alert], tag: str, event: str) -> list[Alert]:
-    """The alerts that an answer covers. Raises: NoEventError, CaseChangedError if there are none."""
+    """Return the alerts that an answer covers. Raises: NoEventError, CaseChangedError if there are none."""
     waiting = unanswered(alerts)
     if event:
         found = [alert for alert in waiting if alert.named == event]
@@ -344,7 +348,7 @@ def _asked(case: Case, alerts: list[Alert], tag: str, event: str) -> list[Alert]
 
 
 def _whole(alerts: Sequence[Alert]) -> str:
-    """Verdict of a case whose events were answered one by one: the worst of them."""
+    """Return the verdict of a case whose events were answered one by one: the worst of them."""
     said = {alert.verdict for alert in alerts}
     return next(verdict for verdict in ("fraud", "unclear", "genuine") if verdict in said)
 

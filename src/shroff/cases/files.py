@@ -25,7 +25,7 @@ def _begins(*signs: bytes) -> Callable[[bytes], bool]:
 
 
 TYPES: Final[Mapping[str, Callable[[bytes], bool]]] = MappingProxyType(
-    {  # nothing that a browser would run: no HTML, no SVG
+    {  # browsers execute none of these; so no HTML and no SVG
         "application/pdf": _begins(b"%PDF-"),
         "image/gif": _begins(b"GIF87a", b"GIF89a"),
         "image/jpeg": _begins(b"\xff\xd8\xff"),
@@ -51,7 +51,9 @@ ENDINGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 def checked_type(media_type: str, content: bytes) -> str:
-    """Type of a file. Raises: UsageError if it is not allowed, too long, or does not match the bytes."""
+    """Return the media type without parameters. Raises: UsageError if it is not allowed, or the content is empty, too
+    long or of another type.
+    """
     kind = media_type.partition(";")[0].strip().lower()
     is_kind = TYPES.get(kind)
     if is_kind is None:
@@ -64,10 +66,9 @@ def checked_type(media_type: str, content: bytes) -> str:
 
 
 def checked_name(name: str, kind: str) -> str:
-    """A file's name without folders, and with no sign that steers a terminal or a browser. Raises: UsageError.
+    """Return a file name without folders and control characters, with an extension of its type. Raises: UsageError.
 
-    It ends as files of this kind do, since whoever saves it opens it by that: an `invoice.exe` of text is
-    `invoice.exe.txt`.
+    The extension matters because the saved file is opened by it: `invoice.exe` with text becomes `invoice.exe.txt`.
     """
     plain = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2].strip()
     if not plain or len(plain) > NAME_MAX or not plain.isprintable() or plain.startswith("."):
@@ -76,7 +77,7 @@ def checked_name(name: str, kind: str) -> str:
 
 
 def named_for(name: str, kind: str) -> str:
-    """The name with an ending of its kind: its own, where it has one.
+    """Append an extension of the type, unless the name has one.
 
     >>> named_for("scan.JPEG", "image/jpeg"), named_for("a.html", "text/plain"), named_for("notes", "text/csv")
     ('scan.JPEG', 'a.html.txt', 'notes.csv')

@@ -1,4 +1,4 @@
-"""Filters as addresses have them, for the API, pages and views alike: `state=open&assignee=me&min_stake=1000`."""
+"""Case filters as query strings, for the API, pages and views: `state=open&assignee=me&min_stake=1000`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 ALL = "all"
 ME = "me"
-QUEUE = (OPEN, CLAIMED)  # what somebody may work on now: what every screen counts as open, for all alike
+QUEUE = (OPEN, CLAIMED)  # cases to work on now: what every screen counts as open
 WAITING = (*QUEUE, ESCALATED)
-APART = {"open": QUEUE, "escalated": (ESCALATED,), "snoozed": (SNOOZED,)}  # what is not closed
+APART = {"open": QUEUE, "escalated": (ESCALATED,), "snoozed": (SNOOZED,)}  # the ways in which a case is not closed
 FREE = "free"
-SOON_MS = 3_600_000  # what is due within it goes before all else in the order `urgent`
+SOON_MS = 3_600_000  # in the order `urgent`, cases due within this time come first
 TEXT_MAX = 200
-LARGEST = 2**62  # that databases hold as a whole number, with room to spare
+LARGEST = 2**62  # fits into the databases' 64-bit integers, with room to spare
 KEYS = "state entity key assignee rule min_stake due_within text customer tag queue order".split()
 BUILT_IN: Final[TextMapping] = {
     "Open": "",
@@ -42,9 +42,9 @@ BUILT_IN: Final[TextMapping] = {
 
 
 def wanted_of(query: TextMapping, who: Who, desk: CaseService) -> CaseFilter:
-    """The filter that an address asks for; keys that are none of a filter are passed over.
+    """Build the filter of a query; unknown keys are ignored.
 
-    Raises: UsageError for a value that cannot be one.
+    Raises: UsageError for an invalid value.
     """
     given = {name: query.get(name, "")[:TEXT_MAX] for name in KEYS}
     now_ms = desk.now_ms()
@@ -69,7 +69,7 @@ def wanted_of(query: TextMapping, who: Who, desk: CaseService) -> CaseFilter:
 
 
 def require_known(query: TextMapping, who: Who, desk: CaseService, definitions: Definitions) -> None:
-    """Check the names of a filter that finds nothing.
+    """Check the names of a filter that found nothing.
 
     Raises: UsageError for a queue, entity or rule that neither the project nor any case has.
     """
@@ -87,21 +87,23 @@ def require_known(query: TextMapping, who: Who, desk: CaseService, definitions: 
 
 
 def queue_of(query: TextMapping, who: Who, desk: CaseService) -> CaseFilter:
-    """As `wanted_of`, for the queue: by default, cases that can be worked on now.
+    """Build the filter of a query for the queue: without a state, cases to work on now.
 
-    Snoozed cases stand under their own view alone, and so do escalated ones. Raises: UsageError.
+    Snoozed and escalated cases appear only if the query names their state. Raises: UsageError.
     """
     found = replace(wanted_of(query, who, desk), soon_ms=desk.now_ms() + SOON_MS)
     return found if query.get("state") else replace(found, states=QUEUE)
 
 
 def order_of(query: TextMapping, default: str = "due") -> str:
-    """The order that a request names, else `default`. Raises: UsageError for an unknown one."""
+    """Return the order of a query, else `default`. Raises: UsageError for an unknown one."""
     return _one_of(query.get("order") or default, ORDERS, "order")
 
 
 def query_text(text: str) -> str:
-    """A filter as it is kept: its keys in order. Raises: UsageError where it cannot be read, or has other keys."""
+    """Normalize a query string for storage: known keys in a fixed order. Raises: UsageError if it cannot be parsed, or
+    has other keys.
+    """
     try:
         given = dict(parse_qsl(text, keep_blank_values=False, errors="strict", max_num_fields=50))
     except ValueError:
@@ -113,7 +115,7 @@ def query_text(text: str) -> str:
 
 
 def query_of(text: str) -> TextDict:
-    """The keys and values of a filter."""
+    """Parse a query string."""
     return dict(parse_qsl(text))
 
 

@@ -1,4 +1,4 @@
-"""Effect of labels from any source on cases: settled cases close, and a customer's "no" needs review."""
+"""Effect of labels from any source on cases: settled cases close, and a customer's denial needs review."""
 
 from __future__ import annotations
 
@@ -34,23 +34,25 @@ _SETTLING = ("fraud", "genuine")
 
 
 class Followed(FrozenStruct):
-    """Labels that cases listen to, in their order: of events that have an alert, and the first denial of each other."""
+    """Labels that concern cases, in their order: those of events with an alert, and the first denial of each other
+    event.
+    """
 
     labels: Sequence[FeedLabel]
     denials: Sequence[FeedLabel]
 
 
 class Reopened(FrozenStruct):
-    """A closed case that a customer's "no" has opened again, as it is now."""
+    """A closed case that a customer's denial reopened, as it is now."""
 
     case: Case
     label: FeedLabel
 
 
 def followed(store: CaseStore, labels: Sequence[FeedLabel], raised: Iterable[Alert]) -> Followed:
-    """The relevant ones of some labels, for alerts raised at the same time.
+    """Select the labels of events with an alert, `raised` included, and the denials that need a new alert.
 
-    A denial of an event without an alert stands in both: it is the first label that its new alert hears.
+    A denial of an event without an alert is in both lists: its new alert applies it as its first label.
     """
     if not labels:
         return Followed((), ())
@@ -71,11 +73,11 @@ def followed(store: CaseStore, labels: Sequence[FeedLabel], raised: Iterable[Ale
 def write_labels(
     change: CaseChange, labels: Sequence[FeedLabel], now_ms: int, closed: Collection[str]
 ) -> list[Reopened]:
-    """Note labels at the alerts of their events, close the cases that are settled by them, and open those again about
-    whose answer a customer says otherwise.
+    """Store labels at the alerts of their events, close the cases that they settle, and return those reopened by a
+    customer's denial.
 
     Args:
-        closed: Queues whose cases only their teams answer.
+        closed: Queues that only their teams answer.
     """
     if not labels:
         return []
@@ -87,7 +89,7 @@ def write_labels(
     raised = {alert.seq for alerts in by_event.values() for alert in alerts}
     denied: dict[int, list[FeedLabel]] = {}
     for label in labels:
-        if label.event not in by_event:  # no alert could be made of it
+        if label.event not in by_event:  # no alert could be made of the event
             continue
         heard_it = list[Alert]()
         for alert in by_event[label.event]:
@@ -107,8 +109,8 @@ def write_labels(
 
 
 def settle_again(desk: CaseService, hand: CaseTransaction, case: Case) -> Case:
-    """Let labels settle what they found answered, claimed or in a queue that only its teams answer, after that has
-    ended; gives the case as it is then.
+    """Apply labels that were held back while the case was closed, claimed or in a queue that only its teams answer.
+    Return the case as it is afterwards.
     """
     change = hand.change
     held = {case.number} if _is_held(case, hand.now_ms, desk.settings.foreign("", closed=True)) else set[int]()
@@ -125,14 +127,14 @@ def settle_again(desk: CaseService, hand: CaseTransaction, case: Case) -> Case:
 
 
 def _is_held(case: Case, now_ms: int, closed: Collection[str]) -> bool:
-    """Whether a claim that holds, or a closed queue, keeps a case from being settled by the label of an analyst."""
+    """Whether an unexpired claim or a closed queue keeps an analyst's label from settling the case."""
     return case.queue in closed or case.is_held_by_another("", now_ms)
 
 
 def _labelled(
     change: CaseChange, alert: Alert, case: Case, label: FeedLabel, denials: Sequence[FeedLabel], held: Collection[int]
 ) -> Alert:
-    """An alert that hears a label of its event, after denials of that event."""
+    """Return the alert with a label of its event applied, after the denials of that event."""
     known_ms = alert.label_ms
     if known_ms is None or label.takes_over(VerdictInForce(alert.label, alert.label_source, known_ms)):
         alert = replace(alert, label=label.verdict, label_source=label.source, label_ms=label.known_at_ms)
@@ -156,18 +158,20 @@ def _settles(
     denials: Sequence[FeedLabel],
     held: Collection[int],
 ) -> bool:
-    """Whether a label that became known at a moment settles an open alert about an event: nobody asked for a new answer
-    about it since. Whatever else was done with the case changes nothing; its history is read only where something was.
+    """Whether a label settles an open alert: it became known after the last request for a new answer about its event.
+
+    Other changes of the case do not matter. The history is read only if the case changed after the label became known.
 
     Args:
-        denials: Those of this event that the history does not have yet.
-        held: Cases that analysts answer themselves, by `_is_held`.
+        denials: Denials of this event that are not in the history yet.
+        held: Numbers of cases for which `_is_held` is true.
     """
     if source == ANALYST and case.number in held:
         return False
-    if case.rule == SAMPLED and source != ANALYST:  # reported frauds without an answer would be missing from the rate
+    # Reported frauds without a review would distort the rate that the sample measures
+    if case.rule == SAMPLED and source != ANALYST:
         return False
-    if case.look == SECOND or (case.look == DISPUTED and source == ANALYST):  # who answers it is not free
+    if case.look == SECOND or (case.look == DISPUTED and source == ANALYST):  # not everybody may answer these cases
         return False
     if any(known_ms <= denial.known_at_ms for denial in denials):
         return False
@@ -175,8 +179,10 @@ def _settles(
 
 
 def _denied(alerts: Sequence[Alert], label: FeedLabel, denied: dict[int, list[FeedLabel]]) -> list[Alert]:
-    """The alerts of an event that a customer denies: where nobody is about to answer it, and it was not answered as
-    fraud, the newest one wants an answer again. `denied` gets the denial for each case that is to show it.
+    """Apply a customer's denial to the alerts of its event. If all are answered, and none as fraud, the newest one is
+    opened again.
+
+    `denied` collects the denial for each case that shows it.
     """
     waiting = [alert for alert in alerts if not alert.verdict]
     if not waiting and label.verdict == FRAUD and any(alert.verdict == FRAUD for alert in alerts):
@@ -191,7 +197,9 @@ def _denied(alerts: Sequence[Alert], label: FeedLabel, denied: dict[int, list[Fe
 
 
 def _follow_up(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> Case:
-    """What follows for a case from its alerts as they are now; gives it as it is then."""
+    """Update and store a case after its alerts changed: history, counts, reopening or closing. Return it as it is
+    then.
+    """
     alerts = change.alerts(case.number, ALL)
     raised = {alert.seq for alert in alerts}
     change.add_history([_denial_entry(case, denial, raised) for denial in denials])
@@ -204,14 +212,17 @@ def _follow_up(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> 
 
 
 def _denial_entry(case: Case, denial: FeedLabel, raised: Collection[int]) -> Happened:
-    """A denial in the history of a case; of one that raised its alert that says so, since it asks for no new answer."""
+    """Make the history entry of a denial. It is marked if it raised its own alert, since it then requests no new
+    answer.
+    """
     more = RAISING if denial.seq in raised else "{}"
     return Happened(0, case.number, denial.known_at_ms, "", THE_CUSTOMER, DENIED, denial.event, more)
 
 
 def _looked_at_again(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> Case:
-    """A case after denials of events that it had already: whoever has looked at it before has not seen them, so what
-    they answer now is refused once.
+    """Return the case after denials of events that it already had: reopened or awake, with a new version.
+
+    Answers of users who have not seen the denials are refused by their old version tag.
     """
     if not denials:
         return case
@@ -225,7 +236,7 @@ def _looked_at_again(change: CaseChange, case: Case, denials: Sequence[FeedLabel
 
 
 def _settled(change: CaseChange, case: Case, alerts: Sequence[Alert]) -> Case:
-    """A case all of whose alerts have labels from elsewhere."""
+    """Return the case closed by labels, and add the history entry. All of its alerts are answered."""
     at_ms = max(alert.label_ms or alert.time_ms for alert in alerts)
     verdict = FRAUD if any(alert.verdict == FRAUD for alert in alerts) else alerts[-1].verdict
     names = " and ".join(sorted({alert.label_source for alert in alerts if alert.label_source}))

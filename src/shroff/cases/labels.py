@@ -20,11 +20,11 @@ from shroff.streams.log import Log
 
 SETTLED = frozenset({"fraud", "genuine"})  # verdicts that contradict each other; `unclear` contradicts nothing
 DAYS_MAX = 3_650
-OLD_ENOUGH = 0.1  # by itself a curve goes as far as this share of the frauds' events has had time
+OLD_ENOUGH = 0.1  # a curve ends by default at the age that this share of the frauds' events has reached
 
 
 class LabelSaid(VerdictInForce):
-    """One label of an event: what was said, by whom, when; and whether it is the one in force."""
+    """One label of an event: verdict, source and time, and whether it is the active one."""
 
     seq: int
     reason: str | None
@@ -32,22 +32,22 @@ class LabelSaid(VerdictInForce):
 
 
 class LabelHistory(Struct):
-    """The labels of one event in the order of the log, and when that event was."""
+    """The labels of one event in the order of the log, and the time of the event."""
 
     time_ms: int
     said: list[LabelSaid]
 
     @property
     def force(self) -> int:
-        """The active one of them."""
+        """Index of the active label."""
         return _in_force(self.said)
 
 
 class Conflict(FrozenStruct):
-    """An event of which both `fraud` and `genuine` were said; its labels in the order of the log.
+    """An event with both `fraud` and `genuine` labels, in the order of the log.
 
-    `kind` is `sources` where the last words of two sources contradict each other, else `taken back`: one source
-    said first the one and then the other.
+    `kind` is `sources` if the latest labels of two sources contradict each other, else `taken back`: one source changed
+    its verdict.
     """
 
     event: str
@@ -58,10 +58,11 @@ class Conflict(FrozenStruct):
 
 
 class CurvePoint(FrozenStruct):
-    """The curve after so many whole days: the share of frauds that are known then, and by which source first.
+    """A point of the curve: the share of frauds known within `days` whole days, in total and by the source that was
+    first.
 
-    `became_known` counts the frauds that the estimate rests on which became known in that day, `at_risk` those
-    that were known by its end and whose events are at least as old.
+    The estimate rests on `became_known`, the frauds that became known in that day, and `at_risk`, those known by its
+    end whose events are at least as old.
     """
 
     days: int
@@ -72,10 +73,10 @@ class CurvePoint(FrozenStruct):
 
 
 class Maturity(Printed, FrozenStruct):
-    """Number of frauds known n days after their event, of those known within the days of the curve.
+    """Share of frauds known n days after their event, among those known within the days of the curve.
 
-    Of `frauds` in force at `as_of_ms`, the curve rests on all but `too_young`, whose last day is not over, and
-    `later`, which took longer than the curve goes.
+    Of the `frauds` active at `as_of_ms`, the curve leaves out `too_young`, whose last day is not over, and `later`,
+    which took longer than the curve covers.
     """
 
     as_of_ms: int
@@ -90,10 +91,11 @@ class Maturity(Printed, FrozenStruct):
         return f"{head}\n{table(rows, ['known within', 'share'])}"
 
     def known_shares(self) -> list[tuple[float, float]]:
-        """The share of all frauds that is known after 0, 1, 2, ... days, with its standard deviation; none unknown.
+        """Return the share of all frauds known after 0, 1, 2, ... days, each with its standard deviation; empty without
+        frauds.
 
-        The last one holds for all later days: some frauds take longer than the curve goes, as many as `later` says
-        (half of one more, as Jeffreys has it). Deviations are those of Greenwood (1926) for a product limit.
+        The last share holds for all later days. It allows for frauds that take longer than the curve, estimated from
+        `later` (plus one half, after Jeffreys). Deviations follow Greenwood (1926) for a product limit.
         """
         if not self.points:
             return []
@@ -110,31 +112,33 @@ class Maturity(Printed, FrozenStruct):
 
 
 class _Fraud(FrozenStruct):
-    """An active fraud: days until first known, by whom, and whole days since its event."""
+    """An active fraud: days from its event until it was first known, the first source, and the event's age in whole
+    days.
+    """
 
     days: int
     age_days: int
     source: str
 
 
-Histories = dict[tuple[str, str], LabelHistory]  # by the type and id of the event
+Histories = dict[tuple[str, str], LabelHistory]  # by type and id of the event
 
 
 class LabelsInMemory:
-    """The labels of a part of a log, in memory, brought up to date when asked. For one thread at a time.
+    """The labels of a part of a log, in memory, read on demand. For one thread at a time.
 
-    Memory: some 400 bytes for each labeled event.
+    Memory: about 400 bytes for each labeled event.
     """
 
     def __init__(self, after: int = 0, as_of_ms: int | None = None) -> None:
-        """Labels after this sequence number, known at a time."""
+        """Start after this sequence number; leave out labels that became known after `as_of_ms`."""
         self.histories: Histories = {}
         self.after = self.to = after
         self.count = 0
         self._as_of_ms = as_of_ms
 
     def follow(self, log: Log, definitions: Definitions) -> None:
-        """Read on to the end of the log."""
+        """Read further labels up to the end of the log."""
         records = Records(definitions.events, definitions.settings.money_places)
         last = log.last_seq()
         for batch in log.labels_after(self.to, last):
@@ -142,7 +146,7 @@ class LabelsInMemory:
                 if self._as_of_ms is not None and record.time_ms > self._as_of_ms:
                     continue
                 label = records.decode(record)
-                if isinstance(label, LabelEvent):  # none, where its event's type is no longer declared
+                if isinstance(label, LabelEvent):  # not for an event whose type is no longer declared
                     self._add(record.seq, label)
         self.to = last
 
@@ -153,14 +157,14 @@ class LabelsInMemory:
         self.count += 1
 
     def known_at_ms(self) -> Iterator[int]:
-        """When each of them became known."""
+        """Iterate over the times at which the labels became known."""
         return (said.known_at_ms for history in self.histories.values() for said in history.said)
 
 
 def conflicts(log: Log, definitions: Definitions, as_of_ms: int | None = None) -> list[Conflict]:
-    """The events of which `fraud` and `genuine` were both said by a moment, in the order of their newest label.
+    """Return the events with both `fraud` and `genuine` labels by a moment, in the order of their newest label.
 
-    Cost: a pass over the labels of the log, which are kept meanwhile.
+    Cost: a pass over the labels of the log, which stay in memory meanwhile.
     """
     labels = LabelsInMemory(as_of_ms=as_of_ms)
     labels.follow(log, definitions)
@@ -168,7 +172,7 @@ def conflicts(log: Log, definitions: Definitions, as_of_ms: int | None = None) -
 
 
 def conflicts_in(histories: Histories) -> list[Conflict]:
-    """The same for labels that are at hand."""
+    """Return the conflicts among labels in memory, in the order of their newest label."""
     found = []
     for (type_, id_), history in histories.items():
         if {label.verdict for label in history.said} >= SETTLED:
@@ -184,21 +188,22 @@ def maturity_in(
     days: int | None = None,
     friendly: Callable[[str], Collection[str]] = lambda _type: (),
 ) -> Maturity:
-    """Number of frauds known n days after their event, by the source that reported them first.
+    """Estimate the share of frauds known n days after their event, by the source that reported them first.
 
-    A fraud is an event whose verdict in force at the moment is `fraud`. It is known n days after where its first
-    label that says so was known by the event's time + n days. Young events show only what became known quickly, so
-    counting them as they are would make the curve too steep: they are cut off on the right by their age. The curve is
-    the product-limit estimate for that, taken backwards from its last day (Lynden-Bell 1971, Monthly Notices of the
-    Royal Astronomical Society 155; Lagakos, Barraj and De Gruttola 1988, Biometrika 75). It holds where the delay does
-    not change with the time of the event, and says nothing of frauds that take longer than its last day.
+    A fraud is an event whose active verdict at the moment is `fraud`. It is known after n days if its first such label
+    became known by the event's time + n days. Young events show only what became known quickly, so counting them as
+    they are would make the curve too steep: they are right-truncated by their age. The curve is the product-limit
+    estimate for such data, computed backwards from its last day (Lynden-Bell 1971, Monthly Notices of the Royal
+    Astronomical Society 155; Lagakos, Barraj and De Gruttola 1988, Biometrika 75). It holds if the delay does not
+    depend on the time of the event, and says nothing of frauds that take longer than its last day.
 
     Args:
-        histories: Labels, of which those count that were known at `as_of_ms`.
-        days: How far the curve goes; None: as far as a tenth of the frauds' events has had time, and a fraud took.
-        friendly: Gives for an event type the reasons of labels whose fraud counts as genuine.
+        histories: Labels; those that became known after `as_of_ms` are ignored.
+        days: Last day of the curve. None: the age that a tenth of the frauds' events has reached, at most the longest
+            delay.
+        friendly: Returns for an event type the label reasons whose fraud counts as genuine.
 
-    Raises: UsageError for days that are none.
+    Raises: UsageError if `days` is out of range.
     Cost: 5 µs for each fraud.
     """
     if days is not None and not 0 <= days <= DAYS_MAX:
@@ -216,7 +221,7 @@ def maturity_in(
 
 
 class Came(Struct):
-    """Number of labels of a source since a time, by verdict; `newest_ms` is when the last became known."""
+    """Number of labels of a source in a period, by verdict; `newest_ms` is when the last became known."""
 
     source: str
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -228,7 +233,9 @@ class Came(Struct):
 
 
 def came_between(histories: Histories, since_ms: int, upto_ms: int) -> list[Came]:
-    """Labels that became known in (since, upto] by source, the strongest first; sources without any included."""
+    """Count the labels that became known in (since, upto] by source, strongest first; sources without labels
+    included.
+    """
     found = {source: Came(source) for source in SOURCES}
     for history in histories.values():
         for said in history.said:
@@ -240,7 +247,7 @@ def came_between(histories: Histories, since_ms: int, upto_ms: int) -> list[Came
 
 
 class HeldAnswers(FrozenStruct):
-    """The number of customers' answers with a later label of a stronger source, and how many it confirmed."""
+    """Customers' answers with one verdict that a stronger source judged later, and how many of them it confirmed."""
 
     verdict: str
     judged: int
@@ -248,7 +255,7 @@ class HeldAnswers(FrozenStruct):
 
 
 def held_of(histories: Histories, source: str) -> list[HeldAnswers]:
-    """How far a source's last words held: fraud and genuine, against what stronger sources said in the end."""
+    """Compare the last verdicts of a source, fraud and genuine, with the active label of a stronger source."""
     judged = Counter[str]()
     held = Counter[str]()
     stronger = SOURCES[: SOURCES.index(source)]
@@ -261,11 +268,11 @@ def held_of(histories: Histories, source: str) -> list[HeldAnswers]:
     return [HeldAnswers(verdict, judged[verdict], held[verdict]) for verdict in sorted(SETTLED)]
 
 
-# ---- below: one event's labels
+# ---- labels of one event
 
 
 def _in_force(said: Sequence[LabelSaid]) -> int:
-    """The active label of an event."""
+    """Return the index of the active label: the strongest, and among equal ones the last."""
     return max(range(len(said)), key=lambda at: (said[at].strength, at)) if said[1:] else 0
 
 
@@ -293,7 +300,7 @@ def _fraud(history: LabelHistory, as_of_ms: int, friendly: Collection[str]) -> _
 
 
 def _last_day(frauds: Sequence[_Fraud]) -> int:
-    """Default last day of a curve."""
+    """Return the default last day of a curve."""
     if not frauds:
         return 0
     ages = sorted((fraud.age_days for fraud in frauds), reverse=True)
@@ -304,7 +311,8 @@ def _last_day(frauds: Sequence[_Fraud]) -> int:
 def _curve(frauds: Sequence[_Fraud], last: int) -> tuple[CurvePoint, ...]:
     became = Counter(fraud.days for fraud in frauds)
     by_source = Counter((fraud.days, fraud.source) for fraud in frauds)
-    # Those known by a day, less those whose events had not that day: an event is at risk from `days` to its age.
+    # ^A fraud is at risk from the day `days` to its event's age: count those known by a day, without events younger
+    # than that.
     starts = became
     ends = Counter(fraud.age_days + 1 for fraud in frauds)
     at_risk = []

@@ -1,4 +1,4 @@
-"""Pending changes that can be undone, and their end when the case moves on."""
+"""Pending changes that can be undone, and how they end when the case moves on."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _EVER_MS = 2**62
 
 
 class Undoable(msgspec.Struct):
-    """One case of something that can be undone: what it was before, and its version since."""
+    """One case of an undoable action: its values before, and its version after."""
 
     case: int
     version: int
     before: JsonObject
-    alerts: list[tuple[int, str]] = []  # places and entities of those that were answered
+    alerts: list[tuple[int, str]] = []  # `Alert.place` of the alerts that were answered
 
 
 class ListAddition(FrozenStruct):
-    """An entry of a list that is part of an answer; `is_asked` where a second person has to approve it."""
+    """A list entry that is part of an answer; `is_asked` if a second person must approve it."""
 
     list: str
     value: str
@@ -45,9 +45,9 @@ class ListAddition(FrozenStruct):
 
 
 class SideEffects(FrozenStruct):
-    """What goes with an answer: the reason of its labels, a refund to the customer in smallest units, list entries.
+    """Parts of an answer besides the verdict: reason of its labels, refund in smallest units, list entries.
 
-    The caller writes the entries at once; the refund is recorded with the labels.
+    The caller writes the list entries at once; the refund is recorded with the labels.
     """
 
     reason: str = ""
@@ -59,7 +59,7 @@ NOTHING_ELSE = SideEffects()
 
 
 def refund_units(refund: str, places: int) -> int:
-    """An amount such as `12.50` or `12,50` in smallest units; 0 for an empty one. Raises: UsageError."""
+    """Convert an amount such as `12.50` or `12,50` to smallest units; an empty one to 0. Raises: UsageError."""
     refund = with_decimal_point(refund, places)
     try:
         units = parse_money(refund, places) if refund else 0
@@ -71,7 +71,7 @@ def refund_units(refund: str, places: int) -> int:
 
 
 class Body(msgspec.Struct):
-    """Stored content of an action that can be undone. `events` were answered outside of any case."""
+    """Stored content of an undoable action. `events` were answered without a case."""
 
     cases: list[Undoable]
     verdict: str = ""
@@ -81,7 +81,7 @@ class Body(msgspec.Struct):
 
 
 def body_of(pending: Pending) -> Body:
-    """The stored action that can be undone. Raises: UsageError where it cannot be read."""
+    """Decode an undoable action. Raises: UsageError if it cannot be read, or its answer is invalid."""
     try:
         body = from_json(pending.body, type=Body)
     except ValueError as error:
@@ -92,10 +92,10 @@ def body_of(pending: Pending) -> Body:
 
 
 def follow(change: CaseChange, who: Who, case: Case, version: int) -> None:
-    """Let somebody undo what else they did with a case, now that they have undone what came behind it.
+    """Keep a user's earlier actions on a case undoable after a later one was undone, which changed the version.
 
     Args:
-        version: That of the case before what was undone: what was of it is of the case as it is now.
+        version: Version of the case before the undone action; actions that led to it now refer to the current version.
     """
     for pending, body in _of_case(change, case.number):
         if pending.who == who.id:
@@ -106,7 +106,7 @@ def follow(change: CaseChange, who: Who, case: Case, version: int) -> None:
 
 
 def withdraw(change: CaseChange, case: int) -> None:
-    """Write no label of answers to a case whose labels are not written yet; those to other cases stay."""
+    """Remove a case from pending answers, so that they write no labels for it; their other cases stay."""
     for pending, body in _of_case(change, case):
         if pending.kind != "decide":
             continue
@@ -118,7 +118,7 @@ def withdraw(change: CaseChange, case: int) -> None:
 
 
 def _of_case(change: CaseChange, case: int) -> Iterator[tuple[Pending, Body]]:
-    """All that can be undone of a case; what cannot be read is passed over, and put aside when it is due."""
+    """Iterate over the undoable actions of a case. Unreadable ones are skipped; they are quarantined when due."""
     for pending in change.due(_EVER_MS, ALL):
         try:
             body = body_of(pending)

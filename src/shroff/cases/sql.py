@@ -1,4 +1,4 @@
-"""The store of cases, in the database of the log beside people's tables and in their transactions."""
+"""Store of cases, in the database of users and in its transactions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _ANSWERED_AT = [ALERT_COLUMNS.index(name) for name in (*_ALERT_KEY, *_ANSWERED)]
 
 
 class CaseStore:
-    """Where cases are kept: in the database of people.
+    """Stores cases in the database of users.
 
-    As of `people.store.PeopleStore`: durable when `change` has ended, one change after the other, from any thread.
-    `changes` says how many have ended here; what others change in the same database does not count.
+    Keeps the promises of `people.store.PeopleStore`: a change is durable when `change` ends, changes run one after
+    another, and any thread may call. `changes` counts the changes of this store; other processes' changes do not count.
 
     Cost in SQLite: 0.3 ms and a flush for what a click changes; 6 ms for 200 alerts of 100 cases.
     """
@@ -38,13 +38,13 @@ class CaseStore:
 
     @contextmanager
     def look(self) -> Iterator[CaseReader]:
-        """Questions, each answered as of its own moment."""
+        """Open a reader; each query sees the state of its own moment."""
         with self._people.look_beside() as connection:
             yield CaseReader(connection, self._tables)
 
     @contextmanager
     def change(self) -> Iterator[CaseChange]:
-        """Start a transaction; an exception inside rolls it back. Raises: as for people."""
+        """Start a transaction; an exception inside rolls it back. Raises: as `PeopleStore.change`."""
         with self._people.change() as people:
             yield CaseChange(people.connection, self._tables, people)
         self.changes += 1
@@ -57,55 +57,55 @@ class CaseChange(CaseReader):
     people: Change
 
     def put_place(self, seq: int, last_case: int) -> None:
-        """Store the sequence number up to which alerts were raised, and the newest case number."""
+        """Store the sequence number up to which alerts were raised, and the number of the newest case."""
         self._run_all(_putting(self._tables.case_place, (), ("seq", "last_case")), [(seq, last_case)])
 
     def add_cases(self, cases: Sequence[Case]) -> None:
-        """Keep new cases, whose numbers nobody had."""
+        """Add cases with new numbers."""
         self._run_all(_adding(self._tables.cases), list(map(case_values, cases)))
 
     def put_cases(self, cases: Sequence[Case]) -> None:
-        """Keep the cases of these numbers as they are here."""
+        """Replace existing cases."""
         putting = _putting(self._tables.cases, CASE_COLUMNS[:1], CASE_COLUMNS[1:])
         self._run_all(putting, list(map(case_values, cases)))
 
     def add_alerts(self, alerts: Sequence[Alert]) -> None:
-        """Keep new alerts."""
         self._run_all(_adding(self._tables.case_alerts), list(map(alert_values, alerts)))
 
     def put_alerts(self, alerts: Sequence[Alert]) -> None:
-        """Store changes of alerts: their case, answers and labels."""
+        """Update alerts: their case, answers and labels."""
         values = [[row[at] for at in _ANSWERED_AT] for row in map(alert_values, alerts)]
         self._run_all(_putting(self._tables.case_alerts, _ALERT_KEY, _ANSWERED), values)
 
     def add_history(self, rows: Sequence[Happened]) -> None:
-        """Add history entries; their numbers are ignored."""
+        """Add history entries; the database assigns their numbers."""
         values = [(row.case, row.at_ms, row.who, row.name, row.what, row.words, row.more) for row in rows]
         self._run_all(_adding(self._tables.case_history, 1), values)
 
     def add_pending(self, pending: Pending) -> int:
-        """Add an undoable action; its number is ignored, and the new one returned."""
+        """Add an undoable action and return the number that the database assigns."""
         return self._add(self._tables.case_pending, self._pending_values(pending))
 
     def put_pending(self, pending: Pending) -> None:
-        """Replace the undoable action with this number."""
         self._connection.execute(
             update(self._tables.case_pending).filter_by(number=pending.number).values(self._pending_values(pending))
         )
 
     def end_pending(self, number: int) -> None:
-        """Let go of it: it was carried out or undone."""
+        """Delete an action that was carried out or undone."""
         self._connection.execute(delete(self._tables.case_pending).filter_by(number=number))
 
     def attach(self, attached: Attached, content: bytes) -> Attached:
-        """Keep a file; gives it with its number."""
+        """Add a file and return it with its number."""
         table = self._tables.case_files
         parts = [getattr(attached, name) for name in Attached.__struct_fields__[1:]]
         number = self._add(table, dict(zip(table.c.keys()[1:], (*parts, content), strict=True)))
         return Attached(number, *parts)
 
     def forget(self, cases: Collection[int]) -> None:
-        """Remove the words of `case.WRITTEN` from the history of cases, and their files with their names."""
+        """Clear texts that people wrote (`case.WRITTEN`) from the history of cases, and delete their files with the
+        names.
+        """
         history = self._tables.case_history
         files = self._tables.case_files
         for case in cases:
@@ -114,29 +114,29 @@ class CaseChange(CaseReader):
             self._connection.execute(delete(files).filter_by(case_=case))
 
     def put_view(self, view: View) -> None:
-        """Keep a view, new or changed, under its owner and name."""
+        """Add a view, or replace the owner's view of this name."""
         table = self._tables.case_views
         self.remove_view(view.owner, view.name)
         parts = (view.owner, view.name, view.owner_name, int(view.is_shared), view.query, view.changed_ms)
         self._connection.execute(insert(table).values(dict(zip(table.c.keys(), parts, strict=True))))
 
     def remove_view(self, owner: str, name: str) -> bool:
-        """Let go of a view; gives whether it was there."""
+        """Remove a view; return whether it existed."""
         table = self._tables.case_views
         return bool(
             self._connection.execute(delete(table).where(table.c.owner == owner, table.c.name == name)).rowcount
         )
 
-    # Below: how statements are run
+    # ---- how statements run
 
     def _pending_values(self, pending: Pending) -> JsonObject:
         names = self._tables.case_pending.c.keys()[1:]
         return {name: getattr(pending, name) for name in names} | {"body": pending.body.decode()}
 
     def _run_all(self, statement: _Statement, rows: Sequence[Sequence[Any]]) -> None:
-        """Run a statement for each of these rows; for none it is not run at all.
+        """Run a statement once for each row; without rows do nothing.
 
-        By the driver alone: SQLAlchemy takes tens of microseconds to look at a row that it is given by names.
+        The driver is called directly, because SQLAlchemy takes tens of microseconds to process a row given by names.
         """
         if not rows:
             return
@@ -149,28 +149,30 @@ class CaseChange(CaseReader):
         self._connection.exec_driver_sql(driven.text, given)
 
     def _add(self, table: Any, values: JsonObject) -> int:
-        """Keep a row whose number the database gives."""
+        """Insert a row and return the number that the database assigns."""
         made = self._connection.execute(insert(table).values(values)).inserted_primary_key
         assert made is not None
         return int(made[0])
 
 
 class _Statement(NamedTuple):
-    """A statement that is run for many rows, and the names of what they hold."""
+    """A statement that runs for many rows, and the names of its values."""
 
     statement: Insert | Update
     names: tuple[str, ...]
 
 
 class _Driven(NamedTuple):
-    """The same as a driver takes it: the values in its order, and what each becomes for it."""
+    """A compiled statement: its text, the names and converters of its values in the driver's order, and whether the
+    driver takes them by name.
+    """
 
     text: str
     binds: Sequence[tuple[str, Callable[[Any], Any] | None]]
     is_by_name: bool
 
 
-@lru_cache(maxsize=64)  # each opening of a database has a dialect of its own
+@lru_cache(maxsize=64)  # each opened database has its own dialect
 def _driven(statement: _Statement, dialect: Dialect) -> _Driven:
     compiled = statement.statement.compile(dialect=dialect)
     names = compiled.positiontup or list(compiled.binds)
@@ -180,14 +182,14 @@ def _driven(statement: _Statement, dialect: Dialect) -> _Driven:
 
 @cache
 def _adding(table: Table, behind: int = 0) -> _Statement:
-    """Adds a row; of the first columns so many get their values from the database."""
+    """Build an insert statement; the database fills the first `behind` columns."""
     names = tuple(table.c.keys()[behind:])
     return _Statement(insert(table).values(_bound(table, names)), tuple(f"to_{name}" for name in names))
 
 
 @cache
 def _putting(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> _Statement:
-    """Has the row of a key hold values in some columns."""
+    """Build an update of some columns of the row with a key."""
     changed = update(table).where(*(table.c[name] == bindparam(f"of_{name}") for name in key))
     bound = (*(f"of_{name}" for name in key), *(f"to_{name}" for name in names))
     return _Statement(changed.values(_bound(table, names)), bound)

@@ -1,4 +1,4 @@
-"""Queries of the case store, in SQLAlchemy."""
+"""Queries of the case store, with SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ from shroff.people.store import User
 from shroff.runtime.texts import escaped
 from shroff.runtime.values import replace
 
-_ANSWERS = ("decided", "undone")  # what tells in a history whether somebody answered
-_RENAMED = {"key": "key_", "rule": "rule_", "look": "look_", "case": "case_"}  # words of SQL
+_ANSWERS = ("decided", "undone")  # history entries that show whether somebody answered
+_RENAMED = {"key": "key_", "rule": "rule_", "look": "look_", "case": "case_"}  # names that are words of SQL
 CASE_COLUMNS = tuple(_RENAMED.get(name, name) for name in Case.__struct_fields__)
 ALERT_COLUMNS = tuple(_RENAMED.get(name, name) for name in Alert.__struct_fields__)
 _case_parts = attrgetter(*Case.__struct_fields__)
@@ -81,15 +81,15 @@ _alert_parts = attrgetter(*Alert.__struct_fields__)
 
 @dataclass
 class CaseFigures:
-    """Figures of cases and of those who work on them, on one connection."""
+    """Figures of cases and of the people who work on them, on one connection."""
 
     _connection: Connection
     _tables: CaseTables
 
     def done_since(self, start_ms: int, who: str = "") -> CaseActivity:
-        """Decisions and closed cases since a moment, by the clock, and opened cases, by the time of events.
+        """Count decisions and closed cases since a moment of the clock, and opened cases by event time.
 
-        What was closed by labels from elsewhere does not count. Where somebody is named, what they decided and closed.
+        Cases closed by labels do not count. With `who`, only that user's decisions and closed cases count.
         """
         cases = self._tables.cases
         alerts = self._tables.case_alerts
@@ -104,9 +104,9 @@ class CaseFigures:
         return CaseActivity(answered, closed, count(cases.c.opened_ms))
 
     def closers(self, start_ms: int) -> Sequence[Closer]:
-        """Cases that each person closed, and answered in, since a moment; most closed first.
+        """Count cases that each person closed, and answered, since a moment; most closed first.
 
-        A second look that disagreed is closed by a third person, and counts for the second all the same.
+        A second look that disagreed is closed by a third person, but counts for the second person too.
         """
         table = self._tables.cases
         closed = func.count()
@@ -130,9 +130,11 @@ class CaseFigures:
         return sorted(found.values(), key=lambda person: (-person.closed, -person.answered, person.name))
 
     def closings(self, mark: str, closed_name: str, since_ms: int) -> dict[bool, tuple[int, int, int, int]]:
-        """Cases of the sample of a rule (true), and those that it closed (false), since a moment or not closed yet.
+        """Count cases in the sample of a closing rule (key True) and cases that it closed (key False), closed since a
+        moment or still open.
 
-        How many, how many of them are known as fraud or genuine, and as fraud, and the newest fraud.
+        The values are: number of cases, cases known to be fraud or genuine, known frauds, and the newest fraud's case
+        number.
         """
         table = self._tables.cases
         alerts = self._tables.case_alerts
@@ -153,9 +155,10 @@ class CaseFigures:
         }
 
     def since(self, start_ms: int) -> tuple[list[Alert], dict[int, int]]:
-        """Alerts of cases that opened since a moment, in the order of the log, and when each case was first touched.
+        """Return alerts of cases opened since a moment, in the order of the log, and the time of each case's first
+        history entry.
 
-        What rules that close cases did is no touch.
+        Entries of closing rules do not count.
         """
         table = self._tables.cases
         alerts = self._tables.case_alerts
@@ -169,7 +172,7 @@ class CaseFigures:
         return [_alert(row) for row in _rows(self._connection, asked)], {int(case): int(at_ms) for case, at_ms in first}
 
     def tagged(self, start_ms: int | None = None) -> Counter[tuple[str, str]]:
-        """Number of cases by tag and verdict: of the open ones, or of those that were closed since a moment."""
+        """Count cases by tag and verdict: open ones, or those closed since a moment."""
         table = self._tables.cases
         found = Counter[tuple[str, str]]()
         is_meant = table.c.state.in_(UNCLOSED) if start_ms is None else table.c.closed_ms >= start_ms
@@ -180,12 +183,13 @@ class CaseFigures:
         return found
 
     def worked_ms(self, start_ms: int, end_ms: int, lock_ms: int) -> int:
-        """The time from claim to decision of cases decided in [start, end), at most that of a lock for each."""
+        """Sum the time from claim to decision of decisions in [start, end), each at most the length of a lock."""
         table = self._tables.case_history
         claimed = dict[tuple[int, str], int]()
         worked_ms = 0
         asked = select(table.c.case_, table.c.who, table.c.what, table.c.at_ms).order_by(table.c.number)
-        is_near = table.c.at_ms.between(start_ms - lock_ms - DAY_MS, end_ms - 1)  # a case claimed before counts, too
+        # The claim may lie before `start_ms`
+        is_near = table.c.at_ms.between(start_ms - lock_ms - DAY_MS, end_ms - 1)
         is_meant = and_(table.c.what.in_(("claimed", "decided")), is_near, table.c.who != "")
         for case, who, what, at_ms in _rows(self._connection, asked.where(is_meant)):
             if what == "claimed":
@@ -195,7 +199,7 @@ class CaseFigures:
         return worked_ms
 
     def agreement(self) -> Agreement:
-        """Results of second looks."""
+        """Count second looks by result."""
         table = self._tables.cases
 
         def count(*conditions: ColumnElement[bool]) -> int:
@@ -214,30 +218,30 @@ class CaseFigures:
 
 @dataclass
 class CaseReader(CaseFigures):
-    """Questions about cases, on one connection.
+    """Queries of cases, on one connection.
 
-    Texts are compared sign by sign; the text of a filter without regard to ASCII's case.
+    Texts are compared exactly; the text of a filter ignores the case of ASCII letters.
     """
 
     def place(self) -> tuple[int, int]:
-        """Sequence number up to which alerts were raised, and the number of the newest case."""
+        """Return the sequence number up to which alerts were raised, and the number of the newest case."""
         seq, last_case = _rows(self._connection, _place(self._tables))[0]
         return int(seq), int(last_case)
 
     def case(self, number: int) -> Case | None:
-        """The case of this number."""
         return self.cases([number]).get(number) if abs(number) <= LARGEST else None
 
     def cases(self, numbers: Collection[int]) -> dict[int, Case]:
-        """Existing cases with these numbers."""
+        """Return the existing cases among these numbers."""
         table = self._tables.cases
         found = (_rows(self._connection, select(table).where(table.c.number.in_(part))) for part in parts_of(numbers))
         return {row[0]: Case(*row) for rows in found for row in rows}
 
     def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
-        """Cases in an order of `case.ORDERS`: least time left, `urgency`, most money, greatest score, newest first.
+        """Return matching cases in an order of `case.ORDERS`: least time left, `urgency`, highest stake, highest score,
+        newest.
 
-        Equal ones by their number, except that of the newest the greatest is first.
+        Ties are ordered by number.
         """
         table = self._tables.cases
         asked = select(table).where(*_conditions(self._tables, wanted))
@@ -252,7 +256,7 @@ class CaseReader(CaseFigures):
         return [Case(*row) for row in _rows(self._connection, asked.limit(limit))]
 
     def totals(self, wanted: CaseFilter) -> Totals:
-        """Number of cases that match a filter, and what they have at stake. Cost: all of their rows are read."""
+        """Return number and stake of the matching cases. Cost: reads all of their rows."""
         table = self._tables.cases
         figures = func.count(), func.sum(table.c.stake), func.min(table.c.opened_ms)
         ((count, stake, oldest_ms),) = _rows(
@@ -261,12 +265,12 @@ class CaseReader(CaseFigures):
         return Totals(int(count), None if stake is None else int(stake), oldest_ms)
 
     def count(self, wanted: CaseFilter) -> int:
-        """Number of cases that match a filter. Cost: of states alone, what an index has of them."""
+        """Count the matching cases. Cost: for a filter of states alone, an index scan."""
         asked = select(func.count()).select_from(self._tables.cases).where(*_conditions(self._tables, wanted))
         return int(_rows(self._connection, asked)[0][0])
 
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
-        """The newest case that is not closed about each of these."""
+        """Return the newest open case for each hash of entity and key."""
         found: dict[bytes, Case] = {}
         for part in parts_of(abouts):
             rows = self._connection.execute(_open_about(self._tables), {"abouts": part}).all()
@@ -274,13 +278,13 @@ class CaseReader(CaseFigures):
         return found
 
     def alerts(self, case: int, limit: int = 1_000) -> list[Alert]:
-        """The newest alerts of a case, in the order of the log."""
+        """Return the newest alerts of a case, in the order of the log."""
         table = self._tables.case_alerts
         asked = select(table).filter_by(case_=case).order_by(table.c.seq.desc(), table.c.entity.desc())
         return [_alert(row) for row in reversed(_rows(self._connection, asked.limit(limit)))]
 
     def alerts_of(self, events: Collection[tuple[str, str]]) -> list[Alert]:
-        """The alerts of these events, by type and id."""
+        """Return the alerts of these events, by type and id."""
         table = self._tables.case_alerts
         parts = parts_of([event_hash(event, id_) for event, id_ in events])
         asked = (select(table).where(table.c.event_hash.in_(part)) for part in parts)
@@ -288,20 +292,20 @@ class CaseReader(CaseFigures):
         return sorted(map(_alert, rows), key=lambda alert: alert.place)
 
     def alerts_at(self, places: Collection[tuple[int, str]]) -> list[Alert]:
-        """The alerts at these places, in whatever case they are by now."""
+        """Return the alerts with these primary keys, whatever their case is now."""
         table = self._tables.case_alerts
         parts = parts_of([seq for seq, _ in places])
         rows = (row for part in parts for row in _rows(self._connection, select(table).where(table.c.seq.in_(part))))
         return sorted((alert for alert in map(_alert, rows) if alert.place in places), key=lambda alert: alert.place)
 
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
-        """The newest history entries of a case, oldest first."""
+        """Return the newest history entries of a case, oldest first."""
         table = self._tables.case_history
         asked = select(table).filter_by(case_=case).order_by(table.c.number.desc()).limit(limit)
         return [Happened(*row) for row in reversed(_rows(self._connection, asked))]
 
     def attached(self, case: int) -> list[Attached]:
-        """The files of a case, oldest first."""
+        """Return the files of a case, oldest first."""
         table = self._tables.case_files
         columns = [column for column in table.c if column.name != "content"]
         return [
@@ -310,23 +314,22 @@ class CaseReader(CaseFigures):
         ]
 
     def file(self, number: int) -> tuple[Attached, bytes] | None:
-        """A file with its content."""
         rows = _rows(self._connection, select(self._tables.case_files).filter_by(number=number))
         return (Attached(*rows[0][:-1]), bytes(rows[0][-1])) if rows else None
 
     def pending(self, number: int) -> Pending | None:
-        """The action with this number that can be undone; None where it cannot any more."""
+        """Return an undoable action; None if it was carried out or undone."""
         rows = _rows(self._connection, select(self._tables.case_pending).filter_by(number=number))
         return _pending(rows[0]) if rows else None
 
     def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
-        """Actions due by now, the oldest first."""
+        """Return the actions due by now, oldest first."""
         table = self._tables.case_pending
         asked = select(table).where(table.c.due_ms <= now_ms).order_by(table.c.number).limit(limit)
         return [_pending(row) for row in _rows(self._connection, asked)]
 
     def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
-        """Cases whose lock has ended, or that were snoozed until now."""
+        """Return cases whose lock or snooze has ended."""
         table = self._tables.cases
         is_over = or_(
             and_(table.c.state == CLAIMED, table.c.lock_ms <= now_ms),
@@ -336,19 +339,21 @@ class CaseReader(CaseFigures):
         return [Case(*row) for row in _rows(self._connection, asked)]
 
     def abandoned(self, limit: int = 100) -> list[Case]:
-        """Cases of users who may not work on them any more: they were disabled or removed, or have another role."""
+        """Return cases assigned to users who may no longer work on them: disabled, removed, or in another role."""
         table = self._tables.cases
         users = tables()[User]
         roles = [role for role in Role if Right.WORK_CASES in RIGHTS[role]]
         able = select(literal("user-") + cast(users.c.number, Text)).where(
             users.c.is_disabled == 0, users.c.role.in_(roles)
         )
-        is_users = and_(table.c.assignee > "", table.c.assignee.startswith("user-"))  # the first finds the index
+        is_users = and_(table.c.assignee > "", table.c.assignee.startswith("user-"))  # lets the database use the index
         asked = select(table).where(is_users, table.c.state.in_(UNCLOSED), table.c.assignee.not_in(able))
         return [Case(*row) for row in _rows(self._connection, asked.order_by(table.c.number).limit(limit))]
 
     def untouched(self, mark: str, until_ms: int, limit: int = 100) -> list[Case]:
-        """Open cases with the mark of a rule that closes them, without history, label or event after a moment."""
+        """Return open cases with the mark of a closing rule, without history or label, and without an event after a
+        moment.
+        """
         table = self._tables.cases
         alerts = self._tables.case_alerts
         history = self._tables.case_history
@@ -362,14 +367,14 @@ class CaseReader(CaseFigures):
         return [Case(*row) for row in _rows(self._connection, asked.order_by(table.c.number).limit(limit))]
 
     def views(self, owner: str) -> list[View]:
-        """Somebody's own views and those that all share, by name."""
+        """Return a user's own and all shared views, by name."""
         table = self._tables.case_views
         asked = select(table).where(or_(table.c.owner == owner, table.c.is_shared == 1))
         rows = _rows(self._connection, asked.order_by(table.c.name, table.c.owner))
         return [View(row[0], row[2], row[1], bool(row[3]), *row[4:]) for row in rows]
 
 
-# ---- how it is asked
+# ---- how statements are built
 
 
 def _rows(connection: Connection, asked: Executable) -> Sequence[Any]:
@@ -377,7 +382,7 @@ def _rows(connection: Connection, asked: Executable) -> Sequence[Any]:
 
 
 def _answered(connection: Connection, table: Table, start_ms: int) -> Sequence[Any]:
-    """Answers of each analyst since a moment, withdrawn ones aside; some on cases of others, or for a second look."""
+    """Count the answers of each analyst since a moment, without those undone, also on cases that others closed."""
     last = {what: func.max(case_when((table.c.what == what, table.c.number), else_=0)) for what in _ANSWERS}
     of_people = and_(table.c.at_ms >= start_ms, table.c.what.in_(_ANSWERS), table.c.who != "")
     asked = select(table.c.who, func.max(table.c.name).label("name")).where(of_people)
@@ -386,7 +391,7 @@ def _answered(connection: Connection, table: Table, start_ms: int) -> Sequence[A
 
 
 def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElement[bool]]:
-    """The conditions of a filter."""
+    """Build the conditions of a filter."""
     table = tables.cases
     alerts = tables.case_alerts
 
@@ -428,7 +433,7 @@ def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElemen
 
 
 def _urgency(columns: ReadOnlyColumnCollection[str, Column[Any]], soon_ms: int) -> ColumnElement[Any]:
-    """What `case.urgency` gives, for the database."""
+    """Build `case.urgency` as an expression of the database."""
     late = columns.due_ms < soon_ms
     denied = columns.customer == FRAUD
     stake = func.coalesce(columns.stake, 0)
@@ -445,7 +450,7 @@ def _behind(
 
 
 def _holds(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
-    """Whether a column holds a text, both as the database makes small letters of them."""
+    """Build a condition: the column contains a text, compared in the database's lower case."""
     plain = escaped(text).replace("/", "//").replace("%", "/%").replace("_", "/_")
     return func.lower(column).like(func.lower(literal(f"%{plain}%")), escape="/")
 
@@ -463,17 +468,16 @@ def _open_about(tables: CaseTables) -> Select[Any]:
 
 
 def event_hash(event: str, id_: str) -> bytes:
-    """Hash under which an event is searched: ids may be long."""
+    """Return the hash under which an event is searched, since ids may be long."""
     return hashlib.sha256(f"{event}/{id_}".encode("utf-8", "surrogatepass")).digest()
 
 
 def case_values(case: Case) -> Sequence[Any]:
-    """The row of a case."""
     return _case_parts(case)
 
 
 def alert_values(alert: Alert) -> Sequence[Any]:
-    """The row of an alert."""
+    """Return the row of an alert."""
     row = _alert_parts(alert)
     return (*row[:10], f" {' '.join(alert.rules)} ", *row[11:-2], event_hash(alert.event, alert.id), *row[-2:])
 

@@ -1,4 +1,4 @@
-"""The tables of cases as SQLAlchemy knows them; `migrations_people/` makes them, beside those of people."""
+"""Tables of cases for SQLAlchemy; `migrations_people/` creates them, next to those of users."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from shroff.runtime.values import FrozenStruct
 
 
 class AnyText(TypeDecorator[str]):
-    """A text with any sign in it: a NUL, which PostgreSQL cannot hold, is escaped."""
+    """A text with any character: NUL, which PostgreSQL cannot store, is escaped."""
 
     impl = Text
     cache_ok = True
 
     def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
-        """Each value of each row comes by here, so by one call; `process_bind_param` takes three."""
+        """Convert a value with one call, since this runs for each value of each row; `process_bind_param` takes
+        three.
+        """
         return lambda value: None if value is None else escaped(value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], str | None]:
@@ -30,8 +32,6 @@ class AnyText(TypeDecorator[str]):
 
 
 class CaseTables(FrozenStruct):
-    """The tables of cases."""
-
     case_place: Table
     cases: Table
     case_alerts: Table
@@ -42,7 +42,8 @@ class CaseTables(FrozenStruct):
 
 
 _COLUMNS: Final[TextMapping] = MappingProxyType(
-    {  # name of a table: its columns, each with a letter for what it holds: whole numbers, texts, bytes
+    # Columns of each table, each with the letter of its type: integer, text or bytes
+    {
         "case_place": "one:i seq:i last_case:i",
         "cases": "number:i about:b entity:t key_:t opened_ms:i due_ms:i state:t assignee:t assignee_name:t lock_ms:i "
         "snoozed_ms:i outcome:t score:i rule_:t reason:t stake:i alerts:i last_seq:i version:i verdict:t closed_ms:i "
@@ -58,10 +59,10 @@ _COLUMNS: Final[TextMapping] = MappingProxyType(
     }
 )
 _KINDS: Final[JsonMapping] = MappingProxyType({"i": BigInteger, "t": AnyText, "b": LargeBinary})
-_KEYS: Final[Mapping[str, int]] = MappingProxyType({"case_alerts": 2, "case_views": 2})  # columns of the key, else one
+# Number of key columns, if not one
+_KEYS: Final[Mapping[str, int]] = MappingProxyType({"case_alerts": 2, "case_views": 2})
 
 
 @cache
 def case_tables() -> CaseTables:
-    """The tables of cases, made once."""
     return CaseTables(**tables_of(_COLUMNS, _KINDS, _KEYS))

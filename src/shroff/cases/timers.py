@@ -1,4 +1,4 @@
-"""Timers of cases: labels of answers that nobody undid, second looks, ended locks, rules that close cases."""
+"""Timed actions on cases: writing the labels of answers, second looks, expired locks, rules that close cases."""
 
 from __future__ import annotations
 
@@ -30,21 +30,22 @@ if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange
     from shroff.cases.sql_reader import CaseReader
 
-AT_ONCE = 20  # of what is due in one transaction
+AT_ONCE = 20  # due actions of one transaction
 SOURCE = "cases"
-SHOWN = 20  # events that the record names
-OF_RULES = 0  # the number under which stands what became of rules that close cases: no case has it
-APPROVED, STOPPED = "approve", "stop"  # what became of one: `words` is its mark
+SHOWN = 20  # events named in the audit log
+OF_RULES = 0  # case number of the history of closing rules, which no case has
+# States of a closing rule in that history; `words` is the rule's mark.
+APPROVED, STOPPED = "approve", "stop"
 _STEPS = 1 << 32
 
 Kind = Literal["user", "key", "command", "program"]
 
 
 def carry_out(desk: CaseService) -> int:
-    """Run all due tasks; gives their number. Each runs once, even after a kill.
+    """Run all due actions and return their number. Each runs once, even after a kill.
 
-    A label is asked of the log in the transaction that lets go of what could be undone. An answer that cannot be read
-    goes to the log's quarantine, and keeps no other waiting.
+    The request for a label is stored in the transaction that deletes the undoable action. An unreadable answer goes to
+    the log's quarantine, and does not delay others.
     """
     done = 0
     while part := _part(desk) or close_by_rules(desk):
@@ -84,7 +85,7 @@ def _who(pending: Pending, names: TextMapping) -> Who:
 
 
 def _put_aside(desk: CaseService, change: CaseChange, pending: Pending, why: str) -> None:
-    """Have an answer that cannot be read put into the log's quarantine, where people see it: others go on."""
+    """Send an unreadable answer to the log's quarantine, where people see it."""
     place = f"answer {pending.number}"
     words = f"{why.rstrip('.')}. Its cases stay as they are, without labels: reopen them, or label their events"
     refused = Submission(SOURCE, place, lambda: pending.body, LABEL, refusal=words)
@@ -93,7 +94,7 @@ def _put_aside(desk: CaseService, change: CaseChange, pending: Pending, why: str
 
 
 def _write(desk: CaseService, change: CaseChange, pending: Pending, body: Body, who: Who) -> None:
-    """Ask the log for the labels of an answer, and draw which of its cases are looked at again."""
+    """Request the labels of an answer, record its refund, and draw cases for second looks."""
     now_ms = desk.now_ms()
     answered = {place for undoable in body.cases for place in undoable.alerts}
     events = list(dict.fromkeys([*body.events, *((alert.event, alert.id) for alert in change.alerts_at(answered))]))
@@ -125,9 +126,10 @@ def _label(event: str, id_: str, body: Body, pending: Pending) -> Submission:
 
 
 def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> None:
-    """Reopen a share of closed cases for a second analyst, and disagreeing second looks for a third.
+    """Reopen a share of the closed cases for a second analyst, and disagreeing second looks for a third.
 
-    Where there is none, nothing is drawn. Where two have answered the events of a case, two have looked at it already.
+    Nothing is drawn if any drawn case has no other analyst. A case whose events two people answered needs no second
+    look.
     """
     closed = [
         case
@@ -138,7 +140,7 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
     ]
 
     def hands(who: str) -> list[str]:
-        """The caller of an answer, and last the person: the maker of a key."""
+        """Return the caller of an answer; for an API key then the user who created it."""
         user = maker(change.people, who)
         return [who] if user is None else [who, user.id]
 
@@ -167,7 +169,7 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
 
 
 def is_drawn(desk: CaseService, case: Case) -> bool:
-    """Whether a case is in the share that is looked at twice: by a keyed hash, so that nobody can foresee it."""
+    """Whether a case is drawn for a second look: by a keyed hash, so that nobody can foresee it."""
     digest = desk.seal(case.number, case.about)
     return int.from_bytes(digest[:4]) < desk.settings.second_look * _STEPS
 
@@ -177,7 +179,7 @@ def _shown_names(change: CaseChange) -> TextDict:
 
 
 def _dispute(desk: CaseService, change: CaseChange, case: Case, now_ms: int) -> None:
-    """Escalate a case with a disagreeing second look to a third person. The labels stay until then."""
+    """Escalate a case to a third person, because the second look disagreed. The labels stay until then."""
     names = _shown_names(change)
     first, second = (names.get(who, who) for who in (case.first_by.split()[-1], case.closed_by))
     both: JsonObject = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
@@ -188,10 +190,10 @@ def _dispute(desk: CaseService, change: CaseChange, case: Case, now_ms: int) -> 
 def _again(
     desk: CaseService, change: CaseChange, case: Case, now_ms: int, what: str, words: str = "", **changes: Any
 ) -> None:
-    """Open a case for another answer. Earlier answers stay with its alerts, hidden during a second look; tags that it
-    loses for that time stand in its history.
+    """Open a case for another answer, with a new deadline as for a case that has just opened.
 
-    Its time begins anew: whoever answers it has as long as for a case that has just opened.
+    Earlier answers stay with its alerts, hidden during a second look; tags removed for that time are kept in its
+    history.
     """
     due_ms = now_ms + desk.settings.within_ms
     alerts = [replace(alert, verdict="", due_ms=max(alert.due_ms, due_ms)) for alert in change.alerts(case.number, ALL)]
@@ -208,15 +210,18 @@ def _again(
 
 
 def approved_rules(desk: CaseService, look: CaseReader) -> dict[str, int]:
-    """Rules that are approved as they are now and not stopped, by their marks: since when."""
+    """Return the marks of the closing rules that are approved in their current form and not stopped, each with the time
+    of approval.
+    """
     last = {row.words: row for row in look.history(OF_RULES, ALL) if row.words in desk.settings.close_rules}
     return {mark: row.at_ms for mark, row in last.items() if row.what == APPROVED}
 
 
 def close_by_rules(desk: CaseService) -> int:
-    """Close cases by the rules that act, or keep them as the sample that people check; gives their number.
+    """Close cases by the active rules, or put them into the sample that people check; return their number.
 
-    Each once, even after a kill. A rule of which people or later labels show too much fraud stops instead.
+    Each case is taken once, even after a kill. A rule with too many known frauds, by people or later labels, stops
+    instead.
     """
     now_ms = desk.now_ms()
     done = 0
@@ -244,12 +249,12 @@ def close_by_rules(desk: CaseService) -> int:
 
 
 def by(rule: CloseRule) -> Who:
-    """The caller that a rule is in histories and the audit log."""
+    """Return the caller that stands for a rule in histories and the audit log."""
     return Who("program", f"rule-{rule.name}", f"rule {rule.name}", Role.SERVICE, RIGHTS[Role.SERVICE])
 
 
 def _close(desk: CaseService, hand: CaseTransaction, rule: CloseRule, case: Case) -> None:
-    """Close one case, or keep it for people: which ones is drawn by a keyed hash of its number."""
+    """Close one case, or put it into the sample for people: a keyed hash of its number draws which."""
     digest = desk.seal(case.number, rule.name.encode())
     if int.from_bytes(digest[:4]) < parse_share(rule.sample) * _STEPS:
         tags = words_of([*case.tags.split(), f"sample:{rule.name}"[:40]])
@@ -264,7 +269,9 @@ def _close(desk: CaseService, hand: CaseTransaction, rule: CloseRule, case: Case
 def _stops(
     desk: CaseService, change: CaseChange, rule: CloseRule, since_ms: int, notes: NotesEscalations | None
 ) -> bool:
-    """Stop a rule if its sample, or labels of what it closed, show more fraud than its limit since its approval."""
+    """Stop a rule if its sample, or labels of cases that it closed, show more fraud than its limit since its
+    approval.
+    """
     from shroff.models.evaluation.exploration import wilson
 
     for is_sample, (count, known, frauds, newest) in change.closings(rule.mark, by(rule).name, since_ms).items():
@@ -282,6 +289,6 @@ def _stops(
 
 
 def put_state(hand: CaseTransaction, rule: CloseRule, what: str, told: JsonMapping) -> None:
-    """Keep that a rule is approved or stopped, with what was known of it then."""
+    """Record that a rule was approved or stopped, with its figures at that moment."""
     hand.happened(OF_RULES, what, rule.mark, told)
     hand.change.people.audit(Act(hand.who, f"auto_close.{what}", f"rule {rule.name}", None, told), hand.now_ms)
