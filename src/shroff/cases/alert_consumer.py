@@ -63,8 +63,8 @@ def take_in(
     """
     open_cases = change.open_about({alert.about for alert in alerts})
     snoozed = [open_case for open_case in open_cases.values() if open_case.state == SNOOZED]
-    escalated = {case.number for case in snoozed if past_of(change, case).is_escalated}
-    gathered = gather(alerts, open_cases, last_case, now_ms, escalated)
+    escalated_cases = {case.number for case in snoozed if past_of(change, case).is_escalated}
+    gathered = gather(alerts, open_cases, last_case, now_ms, escalated_cases)
     change.add_cases(gathered.new)
     change.put_cases(gathered.changed)
     change.add_alerts(gathered.alerts)

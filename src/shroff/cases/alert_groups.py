@@ -66,9 +66,9 @@ def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
 
     The version stays: with each answer the client says which alerts the user saw.
     """
-    before = (strength(case.outcome), least(case.score))
-    now = (strength(alert.outcome), least(alert.score))
-    leads = alert if case.alerts == 0 or now > before else case
+    case_rank = (strength(case.outcome), least(case.score))
+    alert_rank = (strength(alert.outcome), least(alert.score))
+    leads = alert if case.alerts == 0 or alert_rank > case_rank else case
     is_woken = case.state == SNOOZED
     is_taken = case.auto_close == alert.auto_close or case.auto_close.endswith(CHECKED)
     return replace(
@@ -92,16 +92,16 @@ def recounted(case: Case, alerts: Sequence[Alert]) -> Case:
     """Return the case with stake, deadline and customers' answer recomputed from its alerts; answered ones have no
     stake.
     """
-    waiting = [alert for alert in alerts if not alert.verdict]
-    said = [alert.customer for alert in alerts if alert.customer]
+    unanswered = [alert for alert in alerts if not alert.verdict]
+    answers = [alert.customer for alert in alerts if alert.customer]
     return replace(
         case,
-        stake=_sum(alert.at_stake for alert in waiting),
-        due_ms=min((alert.due_ms for alert in waiting or alerts), default=case.due_ms),
-        customer=FRAUD if FRAUD in said else said[-1] if said else "",
+        stake=_sum(alert.at_stake for alert in unanswered),
+        due_ms=min((alert.due_ms for alert in unanswered or alerts), default=case.due_ms),
+        customer=FRAUD if FRAUD in answers else answers[-1] if answers else "",
     )
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
-    there = [value for value in values if value is not None]
-    return sum(there) if there else None
+    present = [value for value in values if value is not None]
+    return sum(present) if present else None

@@ -196,16 +196,16 @@ class AlertRules:
         if not places:
             return []
         ordered = sorted(places)
-        found = list[Alert]()
+        alerts = list[Alert]()
         for start in range(0, len(ordered), AT_ONCE):
             part = ordered[start : start + AT_ONCE]
-            known: dict[int, tuple[Record, DecisionRow | None]] = {
+            records: dict[int, tuple[Record, DecisionRow | None]] = {
                 seq: record for seq in part if (record := self._recent.at(seq)) is not None
             }
-            known |= self._read([seq for seq in part if seq not in known])
+            records |= self._read([seq for seq in part if seq not in records])
             for seq in part:
-                found += self._at(known[seq][0], places[seq], known[seq][1])
-        return found
+                alerts += self._at(records[seq][0], places[seq], records[seq][1])
+        return alerts
 
     def denied(self, labels: Sequence[FeedLabel]) -> list[Alert]:
         """Return alerts for events without one that customers deny, at the sequence numbers of these labels.
@@ -220,17 +220,19 @@ class AlertRules:
         self._versions.read_to(labels[-1].seq)
         records = self._denied_records(labels)
         first = min((record.seq for record in records.values()), default=labels[-1].seq)
-        before = standings_before(self._log, labels, first)
-        found = [(label, records[label.event], before.get(label.event)) for label in labels if label.event in records]
-        return [alert for denial in found if (alert := self._denied(*denial)) is not None]
+        standings = standings_before(self._log, labels, first)
+        denials = [
+            (label, records[label.event], standings.get(label.event)) for label in labels if label.event in records
+        ]
+        return [alert for denial in denials if (alert := self._denied(*denial)) is not None]
 
     def _denied_records(self, labels: Sequence[FeedLabel]) -> dict[str, Record]:
         ids: dict[str, list[str]] = {}
         for label in labels:
             type_, id_ = label.named
             ids.setdefault(type_, []).append(id_)
-        found = [record for type_, wanted in ids.items() for record in self._log.find(type_, wanted).values()]
-        return {f"{record.type}/{record.id}": record for record in found}
+        records = [record for type_, wanted in ids.items() for record in self._log.find(type_, wanted).values()]
+        return {f"{record.type}/{record.id}": record for record in records}
 
     def _denied(self, label: FeedLabel, record: Record, before: VerdictInForce | None) -> Alert | None:
         if before is not None and before.verdict == label.verdict == FRAUD and before.source != CUSTOMER:
@@ -249,21 +251,21 @@ class AlertRules:
     # ---- sequence numbers with alerts
 
     def _places(self, after: int, upto: int) -> dict[int, _Raised]:
-        found: dict[int, _Raised] = {}
+        raised: dict[int, _Raised] = {}
         for text in self._log.outcome_lines(after, upto):
             for match in self._wanted.finditer(text):
-                found.setdefault(int(match[1]), _Raised()).wants_review = True
+                raised.setdefault(int(match[1]), _Raised()).wants_review = True
         hits = [row for rows in self._log.hits_after(after, upto) for row in rows if not row.shadow]
-        if found or hits:
+        if raised or hits:
             self._versions.read_to(upto)
         for row in hits:
             if row.rule == SAMPLED:
-                found.setdefault(row.seq, _Raised()).is_sampled = True
+                raised.setdefault(row.seq, _Raised()).is_sampled = True
                 continue
             rule = self._versions.at(row.seq).rules.get(row.rule)
             if rule is not None and rule.notify == TOLD:
-                found.setdefault(row.seq, _Raised()).told.append(row)
-        return found
+                raised.setdefault(row.seq, _Raised()).told.append(row)
+        return raised
 
     def _read(self, places: Collection[int]) -> dict[int, tuple[Record, DecisionRow | None]]:
         """Read records and their decisions from the log. Raises: StorageError if a record is missing."""
@@ -310,25 +312,27 @@ class _Made(FrozenStruct):
 
     def alerts(self) -> list[Alert]:
         base, decided = self._base()
-        found: dict[tuple[str, str], Alert] = {}
+        alerts: dict[tuple[str, str], Alert] = {}
         if self.raised.wants_review:
             rules = self._rules(decided)
-            asking = [rule for rule in rules if rule.effect == base.outcome] or rules
-            whose = self._whose(self.event.type, asking)
-            found[whose] = _about(base, whose, tuple(rule.id for rule in asking), *self._top(decided, asking))
+            asking_rules = [rule for rule in rules if rule.effect == base.outcome] or rules
+            whose = self._whose(self.event.type, asking_rules)
+            alerts[whose] = _about(
+                base, whose, tuple(rule.id for rule in asking_rules), *self._top(decided, asking_rules)
+            )
         if self.raised.is_sampled:  # its own case, even if the key is under review for another reason
             whose = self.event.type, self.event.id
-            found[whose] = _about(base, whose, (SAMPLED,), SAMPLED, SAMPLE)
+            alerts[whose] = _about(base, whose, (SAMPLED,), SAMPLED, SAMPLE)
         for hit in self.raised.told:
             rule = self.version.rules[hit.rule]
             is_of_rule = hit.key is not None and self.event.type not in self.settings.about
             whose = (rule.by, hit.key or "") if is_of_rule else self._whose(self.event.type, [rule])
-            before = found.get(whose)
+            before = alerts.get(whose)
             if before is None:
-                found[whose] = _about(base, whose, (rule.id,), rule.id, self._words(rule, decided))
+                alerts[whose] = _about(base, whose, (rule.id,), rule.id, self._words(rule, decided))
             elif rule.id not in before.rules:
-                found[whose] = replace(before, rules=(*before.rules, rule.id))
-        return [alert for _, alert in sorted(found.items())]
+                alerts[whose] = replace(before, rules=(*before.rules, rule.id))
+        return [alert for _, alert in sorted(alerts.items())]
 
     def denied(self, label: FeedLabel) -> Alert:
         """Return the alert for a customer's denial. A deadline that had passed when the customer answered starts again

@@ -288,8 +288,8 @@ class CaseFilter(FrozenStruct, gc=False):
 
 def words_of(words: Iterable[str]) -> str:
     """Join words, each once, to the stored form with a space before and after each word."""
-    kept = " ".join(dict.fromkeys(words))
-    return f" {kept} " if kept else ""
+    joined = " ".join(dict.fromkeys(words))
+    return f" {joined} " if joined else ""
 
 
 URGENT_STAKE_MAX = 9 * 10**12  # keeps stake times score below 2**63

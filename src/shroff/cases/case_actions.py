@@ -86,12 +86,12 @@ def claim_next(desk: CaseService, who: Who, wanted: CaseFilter | None = None, or
     Concurrent calls never get the same case. Queues of other teams come last; queues that only their team answers are
     left out.
     """
-    asked = _claimable(wanted or CaseFilter(), who)
+    claimable = _claimable(wanted or CaseFilter(), who)
     with desk.changing(who) as hand:
         free_lapsed(desk, hand)
         for others in dict.fromkeys((desk.foreign(who), hand.closed)):
-            if asked and (found := hand.change.queue(replace(asked, not_queues=others), order, limit=1)):
-                return claimed(hand, found[0], desk)
+            if claimable and (matches := hand.change.queue(replace(claimable, not_queues=others), order, limit=1)):
+                return claimed(hand, matches[0], desk)
         return None
 
 
@@ -117,8 +117,8 @@ def free_lapsed(desk: CaseService, hand: CaseTransaction) -> int:
     abandoned = hand.change.abandoned()  # read after the locks of lapsed cases were removed
     for case in abandoned:
         past = past_of(hand.change, case).given_back_by(case.assignee)
-        given = _given(replace(hand, who=CLOCK), case, past.assignee, past.assignee_name)
-        settle_again(desk, hand, given)
+        reassigned = _given(replace(hand, who=CLOCK), case, past.assignee, past.assignee_name)
+        settle_again(desk, hand, reassigned)
     return len(lapsed) + len(abandoned)
 
 
@@ -174,14 +174,14 @@ def tag(desk: CaseService, who: Who, number: int, tags: str, seen: str = "") -> 
 
     Raises: NoCaseError; CaseChangedError by the version tag `seen`; UsageError for an invalid tag or too many.
     """
-    given = tags.replace(",", " ").lower().split()
-    for text in given:
+    new_tags = tags.replace(",", " ").lower().split()
+    for text in new_tags:
         if not re.fullmatch(TAG.pattern, text):
             raise UsageError(f"{text[:50]!r} is not a tag: it has up to 40 of a to z, 0 to 9 and _ . : -")
-    if len(given) > TAGS_MAX:
+    if len(new_tags) > TAGS_MAX:
         raise UsageError(f"a case has at most {TAGS_MAX} tags.")
     with desk.changing(who) as hand:
-        return hand.put(hand.case(number, seen), "tagged", " ".join(given), tags=words_of(given))
+        return hand.put(hand.case(number, seen), "tagged", " ".join(new_tags), tags=words_of(new_tags))
 
 
 def check(desk: CaseService, who: Who, number: int, item: str, seen: str = "", *, is_open: bool = False) -> Case:
@@ -190,14 +190,14 @@ def check(desk: CaseService, who: Who, number: int, item: str, seen: str = "", *
     """
     with desk.changing(who) as hand:
         case = hand.open_case(number, seen)
-        known = {check.item: check.text for check in desk.settings.checklist(case.kinds, case.checks)}
-        if item not in known:
+        item_texts = {check.item: check.text for check in desk.settings.checklist(case.kinds, case.checks)}
+        if item not in item_texts:
             raise UsageError(
-                f"{item[:100]!r} is not on the checklist of case {number}. {nearest(item, known)}".rstrip()
+                f"{item[:100]!r} is not on the checklist of case {number}. {nearest(item, item_texts)}".rstrip()
             )
-        others = [name for name in case.checks.split() if name != item]
-        checks = words_of(others if is_open else [*others, item])
-        return hand.put(case, "unchecked" if is_open else "checked", known[item], checks=checks)
+        other_items = [name for name in case.checks.split() if name != item]
+        checks = words_of(other_items if is_open else [*other_items, item])
+        return hand.put(case, "unchecked" if is_open else "checked", item_texts[item], checks=checks)
 
 
 def move(desk: CaseService, who: Who, number: int, queue: str, seen: str = "") -> Case:
@@ -238,24 +238,24 @@ def attach(desk: CaseService, who: Who, number: int, name: str, media_type: str,
     digest = hashlib.sha256(content).digest()
     with desk.changing(who) as hand:
         hand.case(number)
-        there = hand.change.attached(number)
-        if len(there) >= FILES_MAX:
+        existing = hand.change.attached(number)
+        if len(existing) >= FILES_MAX:
             raise UsageError(f"a case has at most {FILES_MAX} files.")
-        made = Attached(0, number, name, kind, len(content), digest, who.id, who.shown_name, hand.now_ms)
-        made = hand.change.attach(made, content)
-        told = {"file": made.number, "bytes": made.size, "sha256": digest.hex()}
-        hand.happened(number, "attached", name, told)
-        hand.change.people.audit(Act(who, "case.attach", f"case {number}", None, told), hand.now_ms)
-        return made
+        attached = Attached(0, number, name, kind, len(content), digest, who.id, who.shown_name, hand.now_ms)
+        attached = hand.change.attach(attached, content)
+        details = {"file": attached.number, "bytes": attached.size, "sha256": digest.hex()}
+        hand.happened(number, "attached", name, details)
+        hand.change.people.audit(Act(who, "case.attach", f"case {number}", None, details), hand.now_ms)
+        return attached
 
 
 def file_of(desk: CaseService, who: Who, number: int, file: int) -> tuple[Attached, bytes]:
     """Return a file of a case and its content. Raises: NotAllowedError; NoFileError if the case has no such file."""
     with desk.looking(who) as look:
-        found = look.file(file)
-    if found is None or found[0].case != number:
+        attached = look.file(file)
+    if attached is None or attached[0].case != number:
         raise NoFileError(f"case {number} has no file {file}.")
-    return found
+    return attached
 
 
 def escalate(desk: CaseService, who: Who, number: int, why: str, tag: str = "", to: str = "") -> Case:
@@ -325,25 +325,25 @@ def join(desk: CaseService, who: Who, entity: str, of: str, ring_of: Callable[[s
     with desk.store.look() as look:
         for name in {entity, of}:
             for case in look.queue(CaseFilter(states=UNCLOSED, entity=name), limit=LARGEST):
-                if called := ring_of(case.key) or (case.key if name == entity else ""):
-                    rings.setdefault(called, set()).add(case.about)
+                if ring_key := ring_of(case.key) or (case.key if name == entity else ""):
+                    rings.setdefault(ring_key, set()).add(case.about)
     for key, abouts in rings.items():
         ring = about_of(entity, key)
         if abouts == {ring}:
             continue
         with desk.store.change() as change:
             hand = CaseTransaction(change, who, desk.now_ms())
-            found = [case for case in change.open_about(abouts).values() if not case.look]
-            found.sort(key=lambda case: (case.state != CLAIMED, case.state != ESCALATED, case.number))
-            others = [case for case in found[1:] if case.state not in {CLAIMED, ESCALATED}]
-            if not others and all(case.about == ring for case in found[:1]):
+            members = [case for case in change.open_about(abouts).values() if not case.look]
+            members.sort(key=lambda case: (case.state != CLAIMED, case.state != ESCALATED, case.number))
+            others = [case for case in members[1:] if case.state not in {CLAIMED, ESCALATED}]
+            if not others and all(case.about == ring for case in members[:1]):
                 continue
-            first = found[0]
-            taken = [replace(alert, case=first.number) for case in others for alert in change.alerts(case.number, ALL)]
-            change.put_alerts(taken)
-            whole = recounted(reduce(with_alert, taken, first), change.alerts(first.number, ALL))
+            first = members[0]
+            moved = [replace(alert, case=first.number) for case in others for alert in change.alerts(case.number, ALL)]
+            change.put_alerts(moved)
+            joined = recounted(reduce(with_alert, moved, first), change.alerts(first.number, ALL))
             words = ", ".join(f"case {case.number}" for case in others)
-            hand.put(whole, "joined", words, about=ring, entity=entity, key=key)
+            hand.put(joined, "joined", words, about=ring, entity=entity, key=key)
             ended = {**FREED, "state": CLOSED, "snoozed_ms": None, "closed_ms": hand.now_ms, "alerts": 0, "stake": None}
             for case in others:
                 hand.put(case, "joined", f"case {first.number}", **ended, closed_name=f"case {first.number}")

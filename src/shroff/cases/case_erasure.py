@@ -33,10 +33,10 @@ def written_about(desk: CaseService, events: Sequence[str]) -> WrittenNotes:
     files = 0
     with desk.store.look() as look:
         for number in numbers_about(look, events):
-            said = sum(line.what in WRITTEN and bool(line.words) for line in look.history(number, ALL))
+            note_count = sum(line.what in WRITTEN and bool(line.words) for line in look.history(number, ALL))
             attached = len(look.attached(number))
-            cases += [number] if said or attached else []
-            notes = notes + said
+            cases += [number] if note_count or attached else []
+            notes = notes + note_count
             files = files + attached
     return WrittenNotes(tuple(cases), notes, files)
 
@@ -50,6 +50,6 @@ def numbers_about(look: CaseReader, events: Sequence[str]) -> list[int]:
 def forget(desk: CaseService, who: Who, found: WrittenNotes, of: str) -> None:
     """Remove the notes and files; the audit log keeps `of` and the counts."""
     with desk.store.change() as change:
-        told = {"cases": len(found.cases), "notes": found.notes, "files": found.files}
-        change.people.audit(Act(who, "case.erase", of, None, told), desk.now_ms())
+        counts = {"cases": len(found.cases), "notes": found.notes, "files": found.files}
+        change.people.audit(Act(who, "case.erase", of, None, counts), desk.now_ms())
         change.forget(found.cases)

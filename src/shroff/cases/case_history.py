@@ -75,21 +75,21 @@ def set_aside(look: CaseReader, case: Case) -> list[str]:
 
 def told_by(history: Iterable[Happened], event: str = "") -> CaseHistory:
     """Fold history entries, oldest first, into the state of a case. A customer's denial counts for `event` only."""
-    now = CaseHistory()
-    before = list[CaseHistory]()
-    last = ""  # assignee by the latest entry that names one
+    state = CaseHistory()
+    undoable_states = list[CaseHistory]()
+    last_assignee = ""  # assignee by the latest entry that names one
     for row in history:
         if row.what == DENIED and row.words != event:
             continue
         more = _DECODED.decode(row.more)
-        last = more.get("assignee", last)
+        last_assignee = more.get("assignee", last_assignee)
         if row.what == "undone":
-            now = replace(before.pop() if before else now, asked_ms=now.asked_ms)
+            state = replace(undoable_states.pop() if undoable_states else state, asked_ms=state.asked_ms)
             continue
         if row.what in _UNDOABLE:
-            before.append(now)
-        now = _after(now, row, more, last)
-    return now
+            undoable_states.append(state)
+        state = _after(state, row, more, last_assignee)
+    return state
 
 
 def _after(now: CaseHistory, row: Happened, more: JsonObject, last: str) -> CaseHistory:

@@ -125,11 +125,11 @@ def listed(
 ) -> QueuePage:
     """Return a page of matching cases. Raises: NotAllowedError; UsageError for an unknown assignee."""
     with desk.looking(who) as look:
-        found = [shown(case) for case in look.queue(wanted, order, after, limit + 1)]
-        if not found and (unknown := set(wanted.assignees) - {"", who.id}):
-            had = look.count(CaseFilter(states=STATES, assignees=wanted.assignees))
-            _require_known(desk, set() if had else unknown)
-    return QueuePage(found[:limit], _cursor(found[limit - 1], order, wanted.soon_ms) if len(found) > limit else None)
+        cases = [shown(case) for case in look.queue(wanted, order, after, limit + 1)]
+        if not cases and (unknown := set(wanted.assignees) - {"", who.id}):
+            seen_before = look.count(CaseFilter(states=STATES, assignees=wanted.assignees))
+            _require_known(desk, set() if seen_before else unknown)
+    return QueuePage(cases[:limit], _cursor(cases[limit - 1], order, wanted.soon_ms) if len(cases) > limit else None)
 
 
 def totals(desk: CaseService, who: Who, wanted: CaseFilter) -> Totals:
@@ -176,9 +176,9 @@ def _require_known(desk: CaseService, ids: Collection[str]) -> None:
     with desk.people.look() as look:
         users = look.users()
         keys = look.keys()
-    known = {*(user.id for user in users), *(key.id for key in keys)}
+    known_ids = {*(user.id for user in users), *(key.id for key in keys)}
     for id_ in ids:
-        if id_ not in known:
+        if id_ not in known_ids:
             raise UsageError(f"assignee: {id_[:40]!r} is not a user; write me, free, or the id of a user.")
 
 
@@ -197,8 +197,8 @@ def detail(desk: CaseService, who: Who, number: int) -> Detail:
         case = look.case(number)
         if case is None:
             raise NoCaseError(f"there is no case {number}.")
-        found = Detail(case, look.alerts(number), look.history(number), look.attached(number))
-    return _blind(found) if case.look == SECOND else found
+        case_detail = Detail(case, look.alerts(number), look.history(number), look.attached(number))
+    return _blind(case_detail) if case.look == SECOND else case_detail
 
 
 def histories(desk: CaseService, who: Who, numbers: Iterable[int]) -> dict[int, Sequence[Happened]]:
@@ -209,8 +209,8 @@ def histories(desk: CaseService, who: Who, numbers: Iterable[int]) -> dict[int, 
 
 def escalation(history: Sequence[Happened]) -> Happened | None:
     """Return the entry that escalated a case, from its history (oldest first); None if it is not escalated."""
-    begun = max((at for at, row in enumerate(history) if row.what == SECOND_LOOK), default=0)
-    if not told_by(history[begun:]).is_escalated:  # answers before a second look are hidden during it
+    second_look_start = max((at for at, row in enumerate(history) if row.what == SECOND_LOOK), default=0)
+    if not told_by(history[second_look_start:]).is_escalated:  # answers before a second look are hidden during it
         return None
     return next((row for row in reversed(history) if row.what in ESCALATING), None)
 
@@ -222,8 +222,8 @@ def shown(case: Case) -> Case:
 
 def blind(alert: Alert) -> Alert:
     """Remove an analyst's answer and label from an alert."""
-    own = {"label": "", "label_source": "", "label_ms": None} if alert.label_source == ANALYST else {}
-    return replace(alert, decided_ms=None, decided_by="", **own)
+    hidden_label = {"label": "", "label_source": "", "label_ms": None} if alert.label_source == ANALYST else {}
+    return replace(alert, decided_ms=None, decided_by="", **hidden_label)
 
 
 def hidden(desk: CaseService, events: Collection[str]) -> set[str]:
@@ -236,13 +236,13 @@ def hidden(desk: CaseService, events: Collection[str]) -> set[str]:
 
 def _blind(found: Detail) -> Detail:
     """Hide the first answer, and entries that could reveal it: earlier macros with their notes, and tags."""
-    words = [row.what for row in found.history]
-    begun = max((at for at, what in enumerate(words) if what == SECOND_LOOK), default=0)
-    macros = [at for at, what in enumerate(words[:begun]) if what == "macro"]
-    unseen = {*macros, *(at + 1 for at in macros if words[at + 1] == "note")}
-    unseen |= {at for at, what in enumerate(words[:begun]) if what == "tagged"}
+    kinds = [row.what for row in found.history]
+    second_look_start = max((at for at, what in enumerate(kinds) if what == SECOND_LOOK), default=0)
+    macros = [at for at, what in enumerate(kinds[:second_look_start]) if what == "macro"]
+    unseen = {*macros, *(at + 1 for at in macros if kinds[at + 1] == "note")}
+    unseen |= {at for at, what in enumerate(kinds[:second_look_start]) if what == "tagged"}
     history = [
-        _untagged(row) if at <= begun else row
+        _untagged(row) if at <= second_look_start else row
         for at, row in enumerate(found.history)
         if row.what not in _HIDDEN and at not in unseen
     ]
@@ -251,8 +251,8 @@ def _blind(found: Detail) -> Detail:
 
 def _untagged(row: Happened) -> Happened:
     """Remove the tags from the details of a history entry."""
-    told = {name: value for name, value in from_json(row.more).items() if name != "tags"}
-    return replace(row, more=to_json(told).decode())
+    details = {name: value for name, value in from_json(row.more).items() if name != "tags"}
+    return replace(row, more=to_json(details).decode())
 
 
 def refunded_by(history: Iterable[Happened]) -> int:
@@ -263,8 +263,8 @@ def refunded_by(history: Iterable[Happened]) -> int:
 def undoable(desk: CaseService, who: Who) -> Pending | None:
     """Return the user's last action that can still be undone. Raises: NotAllowedError."""
     with desk.looking(who) as look:
-        own = [pending for pending in look.due(desk.now_ms() + UNDO_MS, PENDING_READ) if pending.who == who.id]
-    return own[-1] if own else None
+        own_actions = [pending for pending in look.due(desk.now_ms() + UNDO_MS, PENDING_READ) if pending.who == who.id]
+    return own_actions[-1] if own_actions else None
 
 
 def is_first(desk: CaseService, who: Who, made_ms: int) -> bool:
@@ -284,36 +284,36 @@ def views(desk: CaseService, who: Who) -> list[Counted]:
     The view of sampled approvals appears only while it finds any.
     """
     queues = [*desk.settings.queues, DEFAULT] if desk.settings.queues else []
-    named = {**BUILT_IN, **({"My queues": f"queue={MINE}"} if desk.foreign(who) else {})}
-    named |= {name.replace("_", " ").capitalize(): f"queue={name}" for name in queues}
-    built_in = [View("", "", name, is_shared=True, query=query, changed_ms=0) for name, query in named.items()]
+    queries = {**BUILT_IN, **({"My queues": f"queue={MINE}"} if desk.foreign(who) else {})}
+    queries |= {name.replace("_", " ").capitalize(): f"queue={name}" for name in queues}
+    built_in = [View("", "", name, is_shared=True, query=query, changed_ms=0) for name, query in queries.items()]
     with desk.looking(who) as look:
-        found = [
+        counted = [
             Counted(view, look.count(queue_of(query_of(view.query), who, desk)))
             for view in (*built_in, *look.views(who.id))
         ]
-    return [view for view in found if view.count or view.view.name != SAMPLE]
+    return [view for view in counted if view.count or view.view.name != SAMPLE]
 
 
 def put_view(desk: CaseService, who: Who, name: str, query: str, *, is_shared: bool = False) -> View:
     """Store a filter under a name of the user. Raises: NotAllowedError; UsageError for an invalid name or filter."""
     who.require(Right.READ_CASES)
-    kept = name.strip()
-    known = query_text(query)
-    if not _NAME.fullmatch(kept) or kept in BUILT_IN:
+    view_name = name.strip()
+    filter_text = query_text(query)
+    if not _NAME.fullmatch(view_name) or view_name in BUILT_IN:
         raise UsageError("a view's name has 1 to 80 characters on one line, and is none of those that everybody has.")
     now_ms = desk.now_ms()
-    wanted_of(query_of(known), who, desk)
-    order_of(query_of(known))
-    view = View(who.id, who.shown_name, kept, is_shared, known, now_ms)
+    wanted_of(query_of(filter_text), who, desk)
+    order_of(query_of(filter_text))
+    view = View(who.id, who.shown_name, view_name, is_shared, filter_text, now_ms)
     with desk.store.change() as change:
-        own = {view.name: view for view in change.views(who.id) if view.owner == who.id}
-        if kept not in own and len(own) >= VIEWS_MAX:
+        own_views = {view.name: view for view in change.views(who.id) if view.owner == who.id}
+        if view_name not in own_views and len(own_views) >= VIEWS_MAX:
             raise UsageError(f"one person has at most {VIEWS_MAX} views.")
         change.put_view(view)
-        before = own.get(kept)
+        previous = own_views.get(view_name)
         change.people.audit(
-            Act(who, "view.put", f"view {kept}", before and _view_detail(before), _view_detail(view)), now_ms
+            Act(who, "view.put", f"view {view_name}", previous and _view_detail(previous), _view_detail(view)), now_ms
         )
     return view
 

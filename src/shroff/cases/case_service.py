@@ -187,12 +187,12 @@ class CaseTransaction(FrozenStruct):
 
         Raises: NoCaseError, CaseChangedError; UsageError if no tag can be read.
         """
-        found = self.change.case(number)
-        if found is None:
+        case = self.change.case(number)
+        if case is None:
             raise NoCaseError(f"there is no case {number}.")
-        if tag and seen_of(found, tag) < 0:
-            raise CaseChangedError(found)
-        return found
+        if tag and seen_of(case, tag) < 0:
+            raise CaseChangedError(case)
+        return case
 
     def open_case(self, number: int, tag: str = "") -> Case:
         """Return a case that the caller may answer: not closed, not claimed by another user, and of a queue open to
@@ -200,12 +200,12 @@ class CaseTransaction(FrozenStruct):
 
         Raises: as `case`; UsageError if the case needs another analyst, or as `answerable`.
         """
-        found = self.case(number, tag)
-        if not found.is_open or found.is_held_by_another(self.who.id, self.now_ms):
-            raise CaseChangedError(found)
-        if found.is_barred(self.who.id):
+        case = self.case(number, tag)
+        if not case.is_open or case.is_held_by_another(self.who.id, self.now_ms):
+            raise CaseChangedError(case)
+        if case.is_barred(self.who.id):
             raise UsageError(ANOTHER.format(number))
-        return self.answerable(found)
+        return self.answerable(case)
 
     def answerable(self, case: Case) -> Case:
         """Return the case if its queue is open to the caller, or it is assigned to them. Raises: UsageError."""
@@ -218,13 +218,13 @@ class CaseTransaction(FrozenStruct):
         case.
         """
         by = {"changed_by": self.who.id, "changed_name": self.who.shown_name, "changed_ms": self.now_ms}
-        now = replace(before, **(by | changes), version=before.version + 1)
-        self.change.put_cases([now])
-        shown_before, shown = _differing(before, now, _TOLD.get(what, ()))
-        self.happened(before.number, what, words, shown)
+        changed = replace(before, **(by | changes), version=before.version + 1)
+        self.change.put_cases([changed])
+        details_before, details = _differing(before, changed, _TOLD.get(what, ()))
+        self.happened(before.number, what, words, details)
         action = f"case.{_VERBS[what]}"
-        self.change.people.audit(Act(self.who, action, f"case {before.number}", shown_before, shown), self.now_ms)
-        return now
+        self.change.people.audit(Act(self.who, action, f"case {before.number}", details_before, details), self.now_ms)
+        return changed
 
     def happened(self, number: int, what: str, words: str = "", more: JsonMapping | None = None) -> None:
         text = to_json(more or {}).decode()
@@ -274,10 +274,10 @@ def seen_of(case: Case, tags: str) -> int:
 
 def text_of(text: str, what: str) -> str:
     """Strip a text that a user wrote. Raises: UsageError if it is empty or too long; `what` names it in the message."""
-    found = text.strip()
-    if len(found) > TEXT_MAX or not found:
+    stripped = text.strip()
+    if len(stripped) > TEXT_MAX or not stripped:
         raise UsageError(f"{what} has 1 to {TEXT_MAX:,} characters.")
-    return found
+    return stripped
 
 
 def unanswered(alerts: list[Alert]) -> list[Alert]:

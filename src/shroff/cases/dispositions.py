@@ -206,15 +206,15 @@ def bulk(
         raise UsageError(f"1 to {BULK_MAX} cases can be changed at once.")
     with desk.changing(who) as hand:
         act = _one_of(hand, desk, action, verdict, reason, until_ms)
-        done: list[tuple[Case, Undoable]] = []
+        changed: list[tuple[Case, Undoable]] = []
         failed: list[Failed] = []
         for number, tag in numbers.items():
             try:
-                done.append(act(number, tag))
+                changed.append(act(number, tag))
             except UsageError as error:
                 failed.append(Failed(number, error))
-        body = Body([undoable for _, undoable in done], verdict, reason.strip())
-        return (_kept(hand, action, [case for case, _ in done], body) if done else None), failed
+        body = Body([undoable for _, undoable in changed], verdict, reason.strip())
+        return (_kept(hand, action, [case for case, _ in changed], body) if changed else None), failed
 
 
 def _one_of(
@@ -249,22 +249,22 @@ def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
         if case and case not in {undoable.case for undoable in body.cases}:
             raise NoCaseError(f"action {number} does not belong to case {case}.")
         restored: list[Case] = []
-        left: list[Undoable] = []
+        skipped: list[Undoable] = []
         for undoable in body.cases:
-            now = hand.change.case(undoable.case)
-            if now is None or now.version != undoable.version:
-                left.append(undoable)
+            current = hand.change.case(undoable.case)
+            if current is None or current.version != undoable.version:
+                skipped.append(undoable)
             else:
-                restored.append(_restored(desk, hand, now, undoable))
+                restored.append(_restored(desk, hand, current, undoable))
         for event, id_ in body.events:
             act = Act(who, "label.undo", f"{event}/{id_}", {"verdict": body.verdict}, None)
             hand.change.people.audit(act, hand.now_ms)
         hand.change.end_pending(number)
-        if left and pending.kind == "decide":  # somebody continued with these cases: their labels are still written
-            body.cases = left
+        if skipped and pending.kind == "decide":  # somebody continued with these cases: their labels are still written
+            body.cases = skipped
             hand.change.add_pending(replace(pending, body=to_json(body)))
-        listed = () if left else body.also.listed
-        return Undone(restored, list(hand.change.cases([undoable.case for undoable in left]).values()), listed)
+        listed = () if skipped else body.also.listed
+        return Undone(restored, list(hand.change.cases([undoable.case for undoable in skipped]).values()), listed)
 
 
 def _restored(desk: CaseService, hand: CaseTransaction, case: Case, undoable: Undoable) -> Case:
@@ -272,12 +272,12 @@ def _restored(desk: CaseService, hand: CaseTransaction, case: Case, undoable: Un
     answered = set(undoable.alerts)
     alerts = hand.change.alerts(case.number, ALL)
     unsaid: JsonObject = {"verdict": "", "decided_ms": None, "decided_by": ""}
-    again = {alert.place: replace(alert, **unsaid) for alert in alerts if alert.place in answered}
-    hand.change.put_alerts(list(again.values()))
-    counted = recounted(case, [again.get(alert.place, alert) for alert in alerts])
-    now = hand.put(case, "undone", "", **{**undoable.before, "stake": counted.stake, "due_ms": counted.due_ms})
-    follow(hand.change, hand.who, now, undoable.version - 1)
-    return settle_again(desk, hand, now)
+    unanswered_alerts = {alert.place: replace(alert, **unsaid) for alert in alerts if alert.place in answered}
+    hand.change.put_alerts(list(unanswered_alerts.values()))
+    counted = recounted(case, [unanswered_alerts.get(alert.place, alert) for alert in alerts])
+    restored = hand.put(case, "undone", "", **{**undoable.before, "stake": counted.stake, "due_ms": counted.due_ms})
+    follow(hand.change, hand.who, restored, undoable.version - 1)
+    return settle_again(desk, hand, restored)
 
 
 # ---- one case
@@ -301,17 +301,17 @@ def _decided(
     alerts = hand.change.alerts(number, ALL)
     answers = _asked(case, alerts, tag, event)
     by: JsonObject = {"verdict": verdict, "decided_ms": hand.now_ms, "decided_by": hand.who.id}
-    now = {alert.place: replace(alert, **by) for alert in answers}
-    alerts = [now.get(alert.place, alert) for alert in alerts]
-    counted = recounted(case, alerts)
-    changes: JsonObject = {**more, "stake": counted.stake, "due_ms": counted.due_ms}
+    answered = {alert.place: replace(alert, **by) for alert in answers}
+    alerts = [answered.get(alert.place, alert) for alert in alerts]
+    recounted_case = recounted(case, alerts)
+    changes: JsonObject = {**more, "stake": recounted_case.stake, "due_ms": recounted_case.due_ms}
     if not unanswered(alerts):
         # Check before anything is written: a bulk request continues after the error
         checks = desk.settings.checklist(case.kinds, case.checks)
-        if lacking := [check.item for check in checks if check.required and not check.done]:
+        if missing := [check.item for check in checks if check.required and not check.done]:
             raise UsageError(
-                f"Case {number} closes once its checklist is done; tick {', '.join(lacking)} first: "
-                f"shroff cases check {number} {lacking[0]}"
+                f"Case {number} closes once its checklist is done; tick {', '.join(missing)} first: "
+                f"shroff cases check {number} {missing[0]}"
             )
         tags = [*changes.get("tags", case.tags).split(), *set_aside(hand.change, case)]
         changes |= {
@@ -325,51 +325,51 @@ def _decided(
             "closed_name": hand.who.shown_name,
             "look": _LOOKED.get(case.look, case.look),
         }
-    hand.change.put_alerts(list(now.values()))
+    hand.change.put_alerts(list(answered.values()))
     decided = hand.put(case, "decided", f"{verdict}: {event}" if event else verdict, **changes)
-    return decided, _undoable(case, decided, list(now))
+    return decided, _undoable(case, decided, list(answered))
 
 
 def _asked(case: Case, alerts: list[Alert], tag: str, event: str) -> list[Alert]:
     """Return the alerts that an answer covers. Raises: NoEventError, CaseChangedError if there are none."""
-    waiting = unanswered(alerts)
+    open_alerts = unanswered(alerts)
     if event:
-        found = [alert for alert in waiting if alert.named == event]
-        if not found and any(alert.named == event for alert in alerts):
+        covered = [alert for alert in open_alerts if alert.named == event]
+        if not covered and any(alert.named == event for alert in alerts):
             raise CaseChangedError(case)
-        if not found:
+        if not covered:
             raise NoEventError(f"{event[:200]!r} is not an event of case {case.number}.")
-        return found
+        return covered
     seen = seen_of(case, tag) if tag else case.last_seq
-    found = [alert for alert in waiting if alert.seq <= seen]
-    if not found:
+    covered = [alert for alert in open_alerts if alert.seq <= seen]
+    if not covered:
         raise CaseChangedError(case)
-    return found
+    return covered
 
 
 def _whole(alerts: Sequence[Alert]) -> str:
     """Return the verdict of a case whose events were answered one by one: the worst of them."""
-    said = {alert.verdict for alert in alerts}
-    return next(verdict for verdict in ("fraud", "unclear", "genuine") if verdict in said)
+    verdicts = {alert.verdict for alert in alerts}
+    return next(verdict for verdict in ("fraud", "unclear", "genuine") if verdict in verdicts)
 
 
 def _snoozed(
     hand: CaseTransaction, number: int, until_ms: int, tag: str, more: JsonMapping = NOTHING
 ) -> tuple[Case, Undoable]:
     case = hand.open_case(number, tag)
-    now = hand.put(case, "snoozed", **{**FREED, **more, "state": SNOOZED, "snoozed_ms": until_ms})
-    return now, _undoable(case, now)
+    snoozed = hand.put(case, "snoozed", **{**FREED, **more, "state": SNOOZED, "snoozed_ms": until_ms})
+    return snoozed, _undoable(case, snoozed)
 
 
 def _checked_case(hand: CaseTransaction, number: int, tag: str, desk: CaseService) -> tuple[Case, Undoable]:
     case = hand.open_case(number, tag)
-    now = claimed(hand, case, desk)
-    return now, _undoable(case, now)
+    claimed_case = claimed(hand, case, desk)
+    return claimed_case, _undoable(case, claimed_case)
 
 
 def _undoable(before: Case, now: Case, alerts: Sequence[tuple[int, str]] = ()) -> Undoable:
-    kept = {name: getattr(before, name) for name in _RESTORED}
-    return Undoable(now.number, now.version, kept, list(alerts))
+    before_values = {name: getattr(before, name) for name in _RESTORED}
+    return Undoable(now.number, now.version, before_values, list(alerts))
 
 
 def _kept(hand: CaseTransaction, kind: str, cases: Sequence[Case], body: Body, undo_ms: int = UNDO_MS) -> CaseAction:

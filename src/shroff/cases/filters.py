@@ -46,24 +46,24 @@ def wanted_of(query: TextMapping, who: Who, desk: CaseService) -> CaseFilter:
 
     Raises: UsageError for an invalid value.
     """
-    given = {name: query.get(name, "")[:TEXT_MAX] for name in KEYS}
+    values = {name: query.get(name, "")[:TEXT_MAX] for name in KEYS}
     now_ms = desk.now_ms()
-    queue = given["queue"]
-    is_mine = given["queue"] == MINE
-    within = given["due_within"]
+    queue = values["queue"]
+    is_mine = values["queue"] == MINE
+    within = values["due_within"]
     return CaseFilter(
-        states=_states(given["state"]),
-        entity=given["entity"],
+        states=_states(values["state"]),
+        entity=values["entity"],
         key=query.get("key", ""),
-        assignees=_assignees(given["assignee"], who),
-        rule=given["rule"],
-        stake_from=_money(given["min_stake"], desk.money_places),
+        assignees=_assignees(values["assignee"], who),
+        rule=values["rule"],
+        stake_from=_money(values["min_stake"], desk.money_places),
         due_before_ms=now_ms + min(named_duration("due_within", within), LARGEST // 2) if within else None,
-        text=given["text"],
-        tag=given["tag"],
+        text=values["text"],
+        tag=values["tag"],
         queues=("" if queue == DEFAULT else queue,) if queue and not is_mine else (),
         not_queues=desk.foreign(who) if is_mine else (),
-        customer=_one_of(given["customer"], VERDICTS, "customer") if given["customer"] else "",
+        customer=_one_of(values["customer"], VERDICTS, "customer") if values["customer"] else "",
         soon_ms=now_ms + SOON_MS if query.get("order") == "urgent" else 0,
     )
 
@@ -73,12 +73,12 @@ def require_known(query: TextMapping, who: Who, desk: CaseService, definitions: 
 
     Raises: UsageError for a queue, entity or rule that neither the project nor any case has.
     """
-    known: dict[str, Collection[str]] = {
+    known_names: dict[str, Collection[str]] = {
         "queue": (*desk.settings.queues, DEFAULT, MINE),
         "entity": definitions.events.entities,
         "rule": (*(rule.id for rule in definitions.rules), SAMPLED),
     }
-    for name, names in known.items():
+    for name, names in known_names.items():
         value = query.get(name, "")
         if value and value not in names:
             with desk.looking(who) as look:
@@ -91,8 +91,8 @@ def queue_of(query: TextMapping, who: Who, desk: CaseService) -> CaseFilter:
 
     Snoozed and escalated cases appear only if the query names their state. Raises: UsageError.
     """
-    found = replace(wanted_of(query, who, desk), soon_ms=desk.now_ms() + SOON_MS)
-    return found if query.get("state") else replace(found, states=QUEUE)
+    case_filter = replace(wanted_of(query, who, desk), soon_ms=desk.now_ms() + SOON_MS)
+    return case_filter if query.get("state") else replace(case_filter, states=QUEUE)
 
 
 def order_of(query: TextMapping, default: str = "due") -> str:
@@ -105,13 +105,13 @@ def query_text(text: str) -> str:
     has other keys.
     """
     try:
-        given = dict(parse_qsl(text, keep_blank_values=False, errors="strict", max_num_fields=50))
+        values = dict(parse_qsl(text, keep_blank_values=False, errors="strict", max_num_fields=50))
     except ValueError:
         raise UsageError("query: write a filter as its address has it, such as state=open&min_stake=100.") from None
-    unknown = [name for name in given if name not in KEYS]
+    unknown = [name for name in values if name not in KEYS]
     if unknown:
         raise UsageError(f"query: a filter has no {unknown[0][:40]!r}. {nearest(unknown[0], KEYS)}".rstrip())
-    return urlencode([(name, given[name]) for name in KEYS if name in given])
+    return urlencode([(name, values[name]) for name in KEYS if name in values])
 
 
 def query_of(text: str) -> TextDict:

@@ -57,17 +57,17 @@ def followed(store: CaseStore, labels: Sequence[FeedLabel], raised: Iterable[Ale
     if not labels:
         return Followed((), ())
     with store.look() as look:
-        known = look.alerts_of({label.named for label in labels})
-    alerted = {alert.named for alert in (*known, *raised)}
-    heard: list[FeedLabel] = []
+        stored_alerts = look.alerts_of({label.named for label in labels})
+    alerted = {alert.named for alert in (*stored_alerts, *raised)}
+    applied: list[FeedLabel] = []
     denials: list[FeedLabel] = []
     for label in labels:
         if label.event not in alerted and label.is_denial:
             denials.append(label)
             alerted.add(label.event)
         if label.event in alerted:
-            heard.append(label)
-    return Followed(heard, denials)
+            applied.append(label)
+    return Followed(applied, denials)
 
 
 def write_labels(
@@ -93,12 +93,12 @@ def write_labels(
             continue
         heard_it = list[Alert]()
         for alert in by_event[label.event]:
-            anew = [
+            denials = [
                 denial
                 for denial in denied.get(alert.case, ())
                 if denial.event == label.event and denial.seq not in raised
             ]
-            heard_it.append(_labelled(change, alert, cases[alert.case], label, anew, held))
+            heard_it.append(_labelled(change, alert, cases[alert.case], label, denials, held))
         by_event[label.event] = _denied(heard_it, label, denied) if label.is_denial else heard_it
     change.put_alerts([alert for alerts in by_event.values() for alert in alerts])
     return [
@@ -203,12 +203,14 @@ def _follow_up(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> 
     alerts = change.alerts(case.number, ALL)
     raised = {alert.seq for alert in alerts}
     change.add_history([_denial_entry(case, denial, raised) for denial in denials])
-    now = _looked_at_again(change, recounted(case, alerts), [denial for denial in denials if denial.seq not in raised])
-    if now.is_open and alerts and all(alert.verdict for alert in alerts):
-        now = _settled(change, now, alerts)
-    if now != case:
-        change.put_cases([now])
-    return now
+    updated = _looked_at_again(
+        change, recounted(case, alerts), [denial for denial in denials if denial.seq not in raised]
+    )
+    if updated.is_open and alerts and all(alert.verdict for alert in alerts):
+        updated = _settled(change, updated, alerts)
+    if updated != case:
+        change.put_cases([updated])
+    return updated
 
 
 def _denial_entry(case: Case, denial: FeedLabel, raised: Collection[int]) -> Happened:

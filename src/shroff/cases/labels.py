@@ -173,13 +173,13 @@ def conflicts(log: Log, definitions: Definitions, as_of_ms: int | None = None) -
 
 def conflicts_in(histories: Histories) -> list[Conflict]:
     """Return the conflicts among labels in memory, in the order of their newest label."""
-    found = []
+    events_in_conflict = []
     for (type_, id_), history in histories.items():
         if {label.verdict for label in history.said} >= SETTLED:
-            said = list(history.said)
-            said[history.force] = replace(said[history.force], in_force=True)
-            found.append(Conflict(type_, id_, history.time_ms, _kind(said), tuple(said)))
-    return sorted(found, key=lambda conflict: conflict.labels[-1].seq)
+            labels = list(history.said)
+            labels[history.force] = replace(labels[history.force], in_force=True)
+            events_in_conflict.append(Conflict(type_, id_, history.time_ms, _kind(labels), tuple(labels)))
+    return sorted(events_in_conflict, key=lambda conflict: conflict.labels[-1].seq)
 
 
 def maturity_in(
@@ -215,9 +215,9 @@ def maturity_in(
     ]
     old_enough = [fraud for fraud in frauds if fraud.days <= fraud.age_days]
     last = _last_day(old_enough) if days is None else days
-    kept = [fraud for fraud in old_enough if fraud.days <= last]
-    points = _curve(kept, last) if kept else ()
-    return Maturity(as_of_ms, len(frauds), len(frauds) - len(old_enough), len(old_enough) - len(kept), points)
+    within_curve = [fraud for fraud in old_enough if fraud.days <= last]
+    points = _curve(within_curve, last) if within_curve else ()
+    return Maturity(as_of_ms, len(frauds), len(frauds) - len(old_enough), len(old_enough) - len(within_curve), points)
 
 
 class Came(Struct):
@@ -277,11 +277,11 @@ def _in_force(said: Sequence[LabelSaid]) -> int:
 
 
 def _kind(said: Sequence[LabelSaid]) -> str:
-    last: dict[str, list[LabelSaid]] = {}
+    by_source: dict[str, list[LabelSaid]] = {}
     for label in said:
-        last.setdefault(label.source, []).append(label)
-    words = {of[_in_force(of)].verdict for of in last.values()}
-    return "sources" if words >= SETTLED else "taken back"
+        by_source.setdefault(label.source, []).append(label)
+    verdicts = {labels[_in_force(labels)].verdict for labels in by_source.values()}
+    return "sources" if verdicts >= SETTLED else "taken back"
 
 
 # ---- the curve
@@ -291,10 +291,10 @@ def _fraud(history: LabelHistory, as_of_ms: int, friendly: Collection[str]) -> _
     def is_fraud(said: LabelSaid) -> bool:
         return said.verdict == "fraud" and said.reason not in friendly
 
-    known = [label for label in history.said if label.known_at_ms <= as_of_ms]
-    if not known or not is_fraud(known[_in_force(known)]):
+    known_labels = [label for label in history.said if label.known_at_ms <= as_of_ms]
+    if not known_labels or not is_fraud(known_labels[_in_force(known_labels)]):
         return None
-    first = min(filter(is_fraud, known), key=lambda label: (label.known_at_ms, SOURCES.index(label.source)))
+    first = min(filter(is_fraud, known_labels), key=lambda label: (label.known_at_ms, SOURCES.index(label.source)))
     event_ms = history.time_ms
     return _Fraud(-((event_ms - first.known_at_ms) // DAY_MS), (as_of_ms - event_ms) // DAY_MS, first.source)
 
@@ -322,14 +322,14 @@ def _curve(frauds: Sequence[_Fraud], last: int) -> tuple[CurvePoint, ...]:
         at_risk.append(running)
     shares = [1.0] * (last + 1)
     for day in range(last, 0, -1):
-        of_day = became[day] / at_risk[day] if became[day] else 0.0
-        shares[day - 1] = shares[day] * (1.0 - of_day)
-    told = dict.fromkeys(SOURCES, 0.0)
+        hazard = became[day] / at_risk[day] if became[day] else 0.0
+        shares[day - 1] = shares[day] * (1.0 - hazard)
+    shares_by_source = dict.fromkeys(SOURCES, 0.0)
     points = []
     for day in range(last + 1):
         added = shares[day] - (shares[day - 1] if day else 0.0)
         for source in SOURCES:
             if by_source[day, source]:
-                told[source] += added * by_source[day, source] / became[day]
-        points.append(CurvePoint(day, shares[day], dict(told), became[day], at_risk[day]))
+                shares_by_source[source] += added * by_source[day, source] / became[day]
+        points.append(CurvePoint(day, shares[day], dict(shares_by_source), became[day], at_risk[day]))
     return tuple(points)

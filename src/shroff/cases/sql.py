@@ -143,16 +143,18 @@ class CaseChange(CaseReader):
         driven = _driven(statement, self._connection.dialect)
         by_name = dict(zip(statement.names, zip(*rows, strict=True), strict=True))
         columns = [by_name[name] if bind is None else map(bind, by_name[name]) for name, bind in driven.binds]
-        given: list[Any] = list(zip(*columns, strict=True))
+        parameters: list[Any] = list(zip(*columns, strict=True))
         if driven.is_by_name:
-            given = [{name: value for (name, _), value in zip(driven.binds, row, strict=True)} for row in given]
-        self._connection.exec_driver_sql(driven.text, given)
+            parameters = [
+                {name: value for (name, _), value in zip(driven.binds, row, strict=True)} for row in parameters
+            ]
+        self._connection.exec_driver_sql(driven.text, parameters)
 
     def _add(self, table: Any, values: JsonObject) -> int:
         """Insert a row and return the number that the database assigns."""
-        made = self._connection.execute(insert(table).values(values)).inserted_primary_key
-        assert made is not None
-        return int(made[0])
+        key = self._connection.execute(insert(table).values(values)).inserted_primary_key
+        assert key is not None
+        return int(key[0])
 
 
 class _Statement(NamedTuple):
@@ -190,9 +192,9 @@ def _adding(table: Table, behind: int = 0) -> _Statement:
 @cache
 def _putting(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> _Statement:
     """Build an update of some columns of the row with a key."""
-    changed = update(table).where(*(table.c[name] == bindparam(f"of_{name}") for name in key))
+    updated = update(table).where(*(table.c[name] == bindparam(f"of_{name}") for name in key))
     bound = (*(f"of_{name}" for name in key), *(f"to_{name}" for name in names))
-    return _Statement(changed.values(_bound(table, names)), bound)
+    return _Statement(updated.values(_bound(table, names)), bound)
 
 
 def _bound(table: Table, names: Iterable[str]) -> JsonObject:

@@ -99,9 +99,9 @@ class CaseFigures:
 
         closed_by = cases.c.closed_by
         decided_by = alerts.c.decided_by
-        closed = count(cases.c.closed_ms, closed_by == who if who else closed_by != "")
+        closed_count = count(cases.c.closed_ms, closed_by == who if who else closed_by != "")
         answered = count(alerts.c.decided_ms, *([decided_by == who] if who else []))
-        return CaseActivity(answered, closed, count(cases.c.opened_ms))
+        return CaseActivity(answered, closed_count, count(cases.c.opened_ms))
 
     def closers(self, start_ms: int) -> Sequence[Closer]:
         """Count cases that each person closed, and answered, since a moment; most closed first.
@@ -114,20 +114,20 @@ class CaseFigures:
         looks = func.sum(case_when((is_look, 1), else_=0))
         agreed = func.sum(case_when((and_(is_look, table.c.verdict == table.c.first_verdict), 1), else_=0))
         of_people = and_(table.c.state == CLOSED, table.c.closed_ms >= start_ms, table.c.closed_by != "")
-        asked = select(table.c.closed_by, func.max(table.c.closed_name), closed, looks, agreed).where(of_people)
-        found = {
+        query = select(table.c.closed_by, func.max(table.c.closed_name), closed, looks, agreed).where(of_people)
+        closers = {
             str(who): Closer(str(name), *map(int, counts))
-            for who, name, *counts in _rows(self._connection, asked.group_by(table.c.closed_by))
+            for who, name, *counts in _rows(self._connection, query.group_by(table.c.closed_by))
         }
         for who, name, answered in _answered(self._connection, self._tables.case_history, start_ms):
-            found[str(who)] = replace(found.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
+            closers[str(who)] = replace(closers.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
         history = self._tables.case_history
         disputes = select(table.c.first_by).where(table.c.number == history.c.case_, history.c.what == DISAGREED)
         for (both,) in _rows(self._connection, disputes.where(history.c.at_ms >= start_ms)):
             second = str(both).rpartition(" ")[2]
-            if second in found:
-                found[second] = replace(found[second], looks=found[second].looks + 1)
-        return sorted(found.values(), key=lambda person: (-person.closed, -person.answered, person.name))
+            if second in closers:
+                closers[second] = replace(closers[second], looks=closers[second].looks + 1)
+        return sorted(closers.values(), key=lambda person: (-person.closed, -person.answered, person.name))
 
     def closings(self, mark: str, closed_name: str, since_ms: int) -> dict[bool, tuple[int, int, int, int]]:
         """Count cases in the sample of a closing rule (key True) and cases that it closed (key False), closed since a
@@ -142,14 +142,14 @@ class CaseFigures:
         is_fraud = exists().where(alerts.c.case_ == table.c.number, says_fraud)
         is_known = or_(is_fraud, table.c.verdict == "genuine")
         parts = ((is_known, 1), (is_fraud, 1))
-        sums = [func.sum(case_when((is_meant, value), else_=0)) for is_meant, value in parts]
+        sums = [func.sum(case_when((condition, value), else_=0)) for condition, value in parts]
         newest = func.max(case_when((is_fraud, table.c.number), else_=0))
-        asked = select(table.c.auto_close, func.count(), *sums, newest).where(
+        query = select(table.c.auto_close, func.count(), *sums, newest).where(
             table.c.auto_close.in_((mark, mark + CHECKED)),
             or_(table.c.auto_close != mark, table.c.closed_name == closed_name),
             or_(table.c.closed_ms >= since_ms, table.c.closed_ms.is_(None)),
         )
-        rows = _rows(self._connection, asked.group_by(table.c.auto_close))
+        rows = _rows(self._connection, query.group_by(table.c.auto_close))
         return {
             name != mark: (int(count), int(known), int(frauds), int(last)) for name, count, known, frauds, last in rows
         }
@@ -164,38 +164,38 @@ class CaseFigures:
         alerts = self._tables.case_alerts
         history = self._tables.case_history
         numbers = select(table.c.number).where(table.c.opened_ms >= start_ms)
-        asked = select(alerts).where(alerts.c.case_.in_(numbers)).order_by(alerts.c.seq, alerts.c.entity)
-        touched = select(history.c.case_, func.min(history.c.at_ms)).where(
+        query = select(alerts).where(alerts.c.case_.in_(numbers)).order_by(alerts.c.seq, alerts.c.entity)
+        first_touch = select(history.c.case_, func.min(history.c.at_ms)).where(
             history.c.case_.in_(numbers), history.c.what.not_in(("auto_closed", "sampled"))
         )
-        first = _rows(self._connection, touched.group_by(history.c.case_))
-        return [_alert(row) for row in _rows(self._connection, asked)], {int(case): int(at_ms) for case, at_ms in first}
+        first = _rows(self._connection, first_touch.group_by(history.c.case_))
+        return [_alert(row) for row in _rows(self._connection, query)], {int(case): int(at_ms) for case, at_ms in first}
 
     def tagged(self, start_ms: int | None = None) -> Counter[tuple[str, str]]:
         """Count cases by tag and verdict: open ones, or those closed since a moment."""
         table = self._tables.cases
-        found = Counter[tuple[str, str]]()
-        is_meant = table.c.state.in_(UNCLOSED) if start_ms is None else table.c.closed_ms >= start_ms
-        asked = select(table.c.tags, table.c.verdict, func.count()).where(table.c.tags != "", is_meant)
-        for tags, verdict, count in _rows(self._connection, asked.group_by(table.c.tags, table.c.verdict)):
+        counts = Counter[tuple[str, str]]()
+        condition = table.c.state.in_(UNCLOSED) if start_ms is None else table.c.closed_ms >= start_ms
+        query = select(table.c.tags, table.c.verdict, func.count()).where(table.c.tags != "", condition)
+        for tags, verdict, count in _rows(self._connection, query.group_by(table.c.tags, table.c.verdict)):
             for tag in tags.split():
-                found[tag, verdict] += count
-        return found
+                counts[tag, verdict] += count
+        return counts
 
     def worked_ms(self, start_ms: int, end_ms: int, lock_ms: int) -> int:
         """Sum the time from claim to decision of decisions in [start, end), each at most the length of a lock."""
         table = self._tables.case_history
-        claimed = dict[tuple[int, str], int]()
+        claimed_ms = dict[tuple[int, str], int]()
         worked_ms = 0
-        asked = select(table.c.case_, table.c.who, table.c.what, table.c.at_ms).order_by(table.c.number)
+        query = select(table.c.case_, table.c.who, table.c.what, table.c.at_ms).order_by(table.c.number)
         # The claim may lie before `start_ms`
         is_near = table.c.at_ms.between(start_ms - lock_ms - DAY_MS, end_ms - 1)
         is_meant = and_(table.c.what.in_(("claimed", "decided")), is_near, table.c.who != "")
-        for case, who, what, at_ms in _rows(self._connection, asked.where(is_meant)):
+        for case, who, what, at_ms in _rows(self._connection, query.where(is_meant)):
             if what == "claimed":
-                claimed[case, who] = at_ms
+                claimed_ms[case, who] = at_ms
             elif at_ms >= start_ms:
-                worked_ms += min(at_ms - claimed.pop((case, who), at_ms), lock_ms)
+                worked_ms += min(at_ms - claimed_ms.pop((case, who), at_ms), lock_ms)
         return worked_ms
 
     def agreement(self) -> Agreement:
@@ -234,8 +234,10 @@ class CaseReader(CaseFigures):
     def cases(self, numbers: Collection[int]) -> dict[int, Case]:
         """Return the existing cases among these numbers."""
         table = self._tables.cases
-        found = (_rows(self._connection, select(table).where(table.c.number.in_(part))) for part in parts_of(numbers))
-        return {row[0]: Case(*row) for rows in found for row in rows}
+        row_parts = (
+            _rows(self._connection, select(table).where(table.c.number.in_(part))) for part in parts_of(numbers)
+        )
+        return {row[0]: Case(*row) for rows in row_parts for row in rows}
 
     def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
         """Return matching cases in an order of `case.ORDERS`: least time left, `urgency`, highest stake, highest score,
@@ -244,16 +246,16 @@ class CaseReader(CaseFigures):
         Ties are ordered by number.
         """
         table = self._tables.cases
-        asked = select(table).where(*_conditions(self._tables, wanted))
+        query = select(table).where(*_conditions(self._tables, wanted))
         columns: dict[str, ColumnElement[Any]] = {"due": table.c.due_ms, "newest": table.c.number}
         if order == "urgent":
             columns["urgent"] = _urgency(table.c, wanted.soon_ms)
         is_down = order not in {"due", "urgent"}
         value = columns[order] if order in columns else func.coalesce(table.c[order], -1)
         if after is not None:
-            asked = asked.where(_behind(value, table.c.number, after, is_down=is_down))
-        asked = asked.order_by(value.desc() if is_down else value, table.c.number)
-        return [Case(*row) for row in _rows(self._connection, asked.limit(limit))]
+            query = query.where(_behind(value, table.c.number, after, is_down=is_down))
+        query = query.order_by(value.desc() if is_down else value, table.c.number)
+        return [Case(*row) for row in _rows(self._connection, query.limit(limit))]
 
     def totals(self, wanted: CaseFilter) -> Totals:
         """Return number and stake of the matching cases. Cost: reads all of their rows."""
@@ -266,29 +268,29 @@ class CaseReader(CaseFigures):
 
     def count(self, wanted: CaseFilter) -> int:
         """Count the matching cases. Cost: for a filter of states alone, an index scan."""
-        asked = select(func.count()).select_from(self._tables.cases).where(*_conditions(self._tables, wanted))
-        return int(_rows(self._connection, asked)[0][0])
+        query = select(func.count()).select_from(self._tables.cases).where(*_conditions(self._tables, wanted))
+        return int(_rows(self._connection, query)[0][0])
 
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
         """Return the newest open case for each hash of entity and key."""
-        found: dict[bytes, Case] = {}
+        cases: dict[bytes, Case] = {}
         for part in parts_of(abouts):
             rows = self._connection.execute(_open_about(self._tables), {"abouts": part}).all()
-            found |= {bytes(row[1]): Case(*row) for row in rows}
-        return found
+            cases |= {bytes(row[1]): Case(*row) for row in rows}
+        return cases
 
     def alerts(self, case: int, limit: int = 1_000) -> list[Alert]:
         """Return the newest alerts of a case, in the order of the log."""
         table = self._tables.case_alerts
-        asked = select(table).filter_by(case_=case).order_by(table.c.seq.desc(), table.c.entity.desc())
-        return [_alert(row) for row in reversed(_rows(self._connection, asked.limit(limit)))]
+        query = select(table).filter_by(case_=case).order_by(table.c.seq.desc(), table.c.entity.desc())
+        return [_alert(row) for row in reversed(_rows(self._connection, query.limit(limit)))]
 
     def alerts_of(self, events: Collection[tuple[str, str]]) -> list[Alert]:
         """Return the alerts of these events, by type and id."""
         table = self._tables.case_alerts
         parts = parts_of([event_hash(event, id_) for event, id_ in events])
-        asked = (select(table).where(table.c.event_hash.in_(part)) for part in parts)
-        rows = (row for part in asked for row in _rows(self._connection, part))
+        queries = (select(table).where(table.c.event_hash.in_(part)) for part in parts)
+        rows = (row for part in queries for row in _rows(self._connection, part))
         return sorted(map(_alert, rows), key=lambda alert: alert.place)
 
     def alerts_at(self, places: Collection[tuple[int, str]]) -> list[Alert]:
@@ -301,8 +303,8 @@ class CaseReader(CaseFigures):
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
         """Return the newest history entries of a case, oldest first."""
         table = self._tables.case_history
-        asked = select(table).filter_by(case_=case).order_by(table.c.number.desc()).limit(limit)
-        return [Happened(*row) for row in reversed(_rows(self._connection, asked))]
+        query = select(table).filter_by(case_=case).order_by(table.c.number.desc()).limit(limit)
+        return [Happened(*row) for row in reversed(_rows(self._connection, query))]
 
     def attached(self, case: int) -> list[Attached]:
         """Return the files of a case, oldest first."""
@@ -325,8 +327,8 @@ class CaseReader(CaseFigures):
     def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
         """Return the actions due by now, oldest first."""
         table = self._tables.case_pending
-        asked = select(table).where(table.c.due_ms <= now_ms).order_by(table.c.number).limit(limit)
-        return [_pending(row) for row in _rows(self._connection, asked)]
+        query = select(table).where(table.c.due_ms <= now_ms).order_by(table.c.number).limit(limit)
+        return [_pending(row) for row in _rows(self._connection, query)]
 
     def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
         """Return cases whose lock or snooze has ended."""
@@ -335,8 +337,8 @@ class CaseReader(CaseFigures):
             and_(table.c.state == CLAIMED, table.c.lock_ms <= now_ms),
             and_(table.c.state == SNOOZED, table.c.snoozed_ms <= now_ms),
         )
-        asked = select(table).where(is_over).order_by(table.c.number).limit(limit)
-        return [Case(*row) for row in _rows(self._connection, asked)]
+        query = select(table).where(is_over).order_by(table.c.number).limit(limit)
+        return [Case(*row) for row in _rows(self._connection, query)]
 
     def abandoned(self, limit: int = 100) -> list[Case]:
         """Return cases assigned to users who may no longer work on them: disabled, removed, or in another role."""
@@ -347,8 +349,8 @@ class CaseReader(CaseFigures):
             users.c.is_disabled == 0, users.c.role.in_(roles)
         )
         is_users = and_(table.c.assignee > "", table.c.assignee.startswith("user-"))  # lets the database use the index
-        asked = select(table).where(is_users, table.c.state.in_(UNCLOSED), table.c.assignee.not_in(able))
-        return [Case(*row) for row in _rows(self._connection, asked.order_by(table.c.number).limit(limit))]
+        query = select(table).where(is_users, table.c.state.in_(UNCLOSED), table.c.assignee.not_in(able))
+        return [Case(*row) for row in _rows(self._connection, query.order_by(table.c.number).limit(limit))]
 
     def untouched(self, mark: str, until_ms: int, limit: int = 100) -> list[Case]:
         """Return open cases with the mark of a closing rule, without history or label, and without an event after a
@@ -358,19 +360,19 @@ class CaseReader(CaseFigures):
         alerts = self._tables.case_alerts
         history = self._tables.case_history
         is_late = or_(alerts.c.time_ms > until_ms, alerts.c.label != "", alerts.c.verdict != "")
-        asked = select(table).where(
+        query = select(table).where(
             table.c.auto_close == mark,
             table.c.state == OPEN,
             not_(exists().where(alerts.c.case_ == table.c.number, is_late)),
             not_(exists().where(history.c.case_ == table.c.number)),
         )
-        return [Case(*row) for row in _rows(self._connection, asked.order_by(table.c.number).limit(limit))]
+        return [Case(*row) for row in _rows(self._connection, query.order_by(table.c.number).limit(limit))]
 
     def views(self, owner: str) -> list[View]:
         """Return a user's own and all shared views, by name."""
         table = self._tables.case_views
-        asked = select(table).where(or_(table.c.owner == owner, table.c.is_shared == 1))
-        rows = _rows(self._connection, asked.order_by(table.c.name, table.c.owner))
+        query = select(table).where(or_(table.c.owner == owner, table.c.is_shared == 1))
+        rows = _rows(self._connection, query.order_by(table.c.name, table.c.owner))
         return [View(row[0], row[2], row[1], bool(row[3]), *row[4:]) for row in rows]
 
 
@@ -385,8 +387,8 @@ def _answered(connection: Connection, table: Table, start_ms: int) -> Sequence[A
     """Count the answers of each analyst since a moment, without those undone, also on cases that others closed."""
     last = {what: func.max(case_when((table.c.what == what, table.c.number), else_=0)) for what in _ANSWERS}
     of_people = and_(table.c.at_ms >= start_ms, table.c.what.in_(_ANSWERS), table.c.who != "")
-    asked = select(table.c.who, func.max(table.c.name).label("name")).where(of_people)
-    cases = asked.group_by(table.c.case_, table.c.who).having(last["decided"] > last["undone"]).subquery()
+    query = select(table.c.who, func.max(table.c.name).label("name")).where(of_people)
+    cases = query.group_by(table.c.case_, table.c.who).having(last["decided"] > last["undone"]).subquery()
     return _rows(connection, select(cases.c.who, func.max(cases.c.name), func.count()).group_by(cases.c.who))
 
 
@@ -437,16 +439,16 @@ def _urgency(columns: ReadOnlyColumnCollection[str, Column[Any]], soon_ms: int) 
     late = columns.due_ms < soon_ms
     denied = columns.customer == FRAUD
     stake = func.coalesce(columns.stake, 0)
-    known = case_when((stake > URGENT_STAKE_MAX, URGENT_STAKE_MAX), else_=stake)
-    risk = known * func.coalesce(columns.score, SCORE_PARTS) // SCORE_PARTS
+    capped_stake = case_when((stake > URGENT_STAKE_MAX, URGENT_STAKE_MAX), else_=stake)
+    risk = capped_stake * func.coalesce(columns.score, SCORE_PARTS) // SCORE_PARTS
     return case_when((late, 0), else_=2 * URGENT_STEP) + case_when((denied, 0), else_=URGENT_STEP) - risk
 
 
 def _behind(
     value: ColumnElement[Any], number: ColumnElement[Any], after: Cursor, *, is_down: bool
 ) -> ColumnElement[bool]:
-    beyond = value < after[0] if is_down else value > after[0]
-    return or_(beyond, and_(value == after[0], number > after[1]))
+    is_beyond = value < after[0] if is_down else value > after[0]
+    return or_(is_beyond, and_(value == after[0], number > after[1]))
 
 
 def _holds(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
@@ -463,8 +465,8 @@ def _place(tables: CaseTables) -> Select[tuple[int, int]]:
 @cache
 def _open_about(tables: CaseTables) -> Select[Any]:
     table = tables.cases
-    asked = select(table).where(table.c.about.in_(bindparam("abouts", expanding=True)), table.c.state.in_(UNCLOSED))
-    return asked.order_by(table.c.number)
+    query = select(table).where(table.c.about.in_(bindparam("abouts", expanding=True)), table.c.state.in_(UNCLOSED))
+    return query.order_by(table.c.number)
 
 
 def event_hash(event: str, id_: str) -> bytes:

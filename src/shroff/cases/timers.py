@@ -96,17 +96,19 @@ def _put_aside(desk: CaseService, change: CaseChange, pending: Pending, why: str
 def _write(desk: CaseService, change: CaseChange, pending: Pending, body: Body, who: Who) -> None:
     """Request the labels of an answer, record its refund, and draw cases for second looks."""
     now_ms = desk.now_ms()
-    answered = {place for undoable in body.cases for place in undoable.alerts}
-    events = list(dict.fromkeys([*body.events, *((alert.event, alert.id) for alert in change.alerts_at(answered))]))
-    named = [f"{event}/{id_}" for event, id_ in events]
+    answered_alerts = {place for undoable in body.cases for place in undoable.alerts}
+    events = list(
+        dict.fromkeys([*body.events, *((alert.event, alert.id) for alert in change.alerts_at(answered_alerts))])
+    )
+    event_names = [f"{event}/{id_}" for event, id_ in events]
     for start in range(0, len(events), ROWS_MAX):
         part = events[start : start + ROWS_MAX]
         request = labels_request([_label(*event, body, pending) for event in part], desk.money_places)
         change.people.ask(LABELS, request, now_ms)
-    told = {"verdict": body.verdict, "events": len(named), "shown": named[:SHOWN]}
+    details = {"verdict": body.verdict, "events": len(event_names), "shown": event_names[:SHOWN]}
     cases = [undoable.case for undoable in body.cases]
-    subject = f"case {cases[0]}" if len(cases) == 1 else f"{len(cases)} cases" if cases else named[0]
-    change.people.audit(Act(who, "label.add", subject, None, told), now_ms)
+    subject = f"case {cases[0]}" if len(cases) == 1 else f"{len(cases)} cases" if cases else event_names[0]
+    change.people.audit(Act(who, "label.add", subject, None, details), now_ms)
     if body.also.refund:
         money = f"{show_decimal(body.also.refund, desk.money_places)} {desk.currency}"
         change.people.audit(Act(who, "refund.record", subject, None, {"refund": money}), now_ms)
@@ -146,8 +148,8 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
 
     able = {user.id for user in change.people.users() if not user.is_disabled and Right.WORK_CASES in RIGHTS[user.role]}
     for case in closed:
-        others = able - {*case.first_by.split(), case.closed_by}
-        if case.look == DONE and case.verdict != case.first_verdict and others:
+        other_analysts = able - {*case.first_by.split(), case.closed_by}
+        if case.look == DONE and case.verdict != case.first_verdict and other_analysts:
             _dispute(desk, change, case, now_ms)
     drawn = [
         case
@@ -157,8 +159,8 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
     ]
     if all(able.difference(hands(case.closed_by)) for case in drawn):
         for case in drawn:
-            given = [row.words for row in change.history(case.number, ALL) if row.what == "macro"]
-            tags = {tag for name in given for tag in desk.settings.macros.get(name, {}).get("tags", ())}
+            macros = [row.words for row in change.history(case.number, ALL) if row.what == "macro"]
+            tags = {tag for name in macros for tag in desk.settings.macros.get(name, {}).get("tags", ())}
             first: JsonObject = {
                 "tags": words_of(tag for tag in case.tags.split() if tag not in tags),
                 "first_by": " ".join(hands(case.closed_by)),
@@ -199,9 +201,9 @@ def _again(
     alerts = [replace(alert, verdict="", due_ms=max(alert.due_ms, due_ms)) for alert in change.alerts(case.number, ALL)]
     change.put_alerts(alerts)
     by = {"changed_by": CLOCK.id, "changed_name": what.replace("_", " "), "changed_ms": now_ms}
-    again = replace(recounted(case, alerts), **{**OPENED, **FREED, **by, **changes}, version=case.version + 1)
-    change.put_cases([again])
-    hidden = [tag for tag in case.tags.split() if tag not in again.tags.split()]
+    reopened = replace(recounted(case, alerts), **{**OPENED, **FREED, **by, **changes}, version=case.version + 1)
+    change.put_cases([reopened])
+    hidden = [tag for tag in case.tags.split() if tag not in reopened.tags.split()]
     more = {"tags": hidden} if hidden else None
     CaseTransaction(change, CLOCK, now_ms).happened(case.number, what, words, more)
 
@@ -224,7 +226,7 @@ def close_by_rules(desk: CaseService) -> int:
     instead.
     """
     now_ms = desk.now_ms()
-    done = 0
+    closed_count = 0
     if not desk.settings.auto_close:
         return 0
     today = day_at(now_ms, desk.zone).isoformat()
@@ -242,10 +244,10 @@ def close_by_rules(desk: CaseService) -> int:
         for rule in rules:
             if rule.mark in active and not _stops(desk, change, rule, active[rule.mark], notes):
                 cases = waiting(change, rule, AT_ONCE)
-                done += len(cases)
+                closed_count += len(cases)
                 for case in cases:
                     _close(desk, CaseTransaction(change, by(rule), now_ms), rule, case)
-    return done
+    return closed_count
 
 
 def by(rule: CloseRule) -> Who:
@@ -262,8 +264,8 @@ def _close(desk: CaseService, hand: CaseTransaction, rule: CloseRule, case: Case
         return
     alerts = [replace(alert, verdict=rule.verdict) for alert in hand.change.alerts(case.number, ALL)]
     hand.change.put_alerts(alerts)
-    closed = {"state": CLOSED, "verdict": rule.verdict, "closed_ms": hand.now_ms, "closed_name": hand.who.name}
-    hand.put(case, "auto_closed", rule.verdict, **closed, stake=None)
+    values = {"state": CLOSED, "verdict": rule.verdict, "closed_ms": hand.now_ms, "closed_name": hand.who.name}
+    hand.put(case, "auto_closed", rule.verdict, **values, stake=None)
 
 
 def _stops(
