@@ -1,4 +1,4 @@
-"""Rules as declared: conditions over events and features, their effect, their tests."""
+"""Rules as declared: conditions over events and features, their effects, their tests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ _RULE_ID = re.compile(r"[a-z][a-z0-9_]{0,199}")
 
 @frozen
 class RuleTest:
-    """Events and, for each one that the rule looks at, whether it hits. `places` are those of the events."""
+    """Events of a rule test, and for each event of the rule's type whether the rule hits. `places` are the events'
+    positions in the file.
+    """
 
     name: str
     events: tuple[tuple[str, TextMapping], ...]
@@ -55,10 +57,10 @@ class RuleTest:
 
 @frozen
 class Rule:
-    """A rule. `reason` alternates texts and expressions; without one, the id is shown in words.
+    """A rule. `reason` alternates texts and expressions; without a reason, people see the id in words.
 
-    Its keys are drawn by its id, or by `drawn_as`, the name of an experiment; with `is_drawn_out` it acts for all but
-    these.
+    A rollout draws keys by the rule's id, or by `drawn_as`, the name of an experiment; with `is_drawn_out` the rule is
+    active for all other keys.
     """
 
     id: str
@@ -78,7 +80,7 @@ class Rule:
 
     @property
     def computed(self) -> Computed:
-        """The condition, as an engine computes it."""
+        """The condition as an engine computes it."""
         return Computed(
             f"rule {self.id}",
             self.when,
@@ -90,11 +92,11 @@ class Rule:
         )
 
     def is_of(self, id: str) -> bool:
-        """Whether this is the rule of an id, or a row of its table."""
+        """Whether this is the rule with an id, or a row of its table."""
         return id in {self.id, self.id.partition(".")[0]}
 
     def reason_computed(self) -> list[Computed]:
-        """The expressions of the reason that aggregate, which an engine must keep state for."""
+        """Return the reason's expressions with aggregates, for which an engine must keep state."""
         return [
             Computed(
                 f"rule {self.id} reason {at}",
@@ -111,7 +113,7 @@ class Rule:
 
 
 def expiring(rules: Iterable[Rule], now_ms: int) -> list[str]:
-    """Rules that have expired, or will within 30 days, in words; by the clock, as events will arrive then."""
+    """Describe the rules that have expired or will within 30 days, by the clock."""
     found = []
     for rule in rules:
         if rule.expires_ms is not None and rule.expires_ms <= now_ms + EXPIRES_SOON_MS:
@@ -122,7 +124,7 @@ def expiring(rules: Iterable[Rule], now_ms: int) -> list[str]:
 
 
 class LoadedFile(FrozenStruct):
-    """A rule file that was read without a mistake: its rules, their ids as written, and warnings."""
+    """A rule file that was read without problems: its rules, their ids as written, and warnings."""
 
     node: yamltext.Node
     rules: tuple[Rule, ...]
@@ -131,7 +133,9 @@ class LoadedFile(FrozenStruct):
 
 
 class RuleLoader:
-    """Reads rule files; ids are unique in all of them. Files of `kept`, read by the same types, are not read again."""
+    """Reads rule files; ids are unique across them. A file in `kept` is not read again if its parsed text is the
+    same.
+    """
 
     def __init__(
         self,
@@ -150,11 +154,10 @@ class RuleLoader:
         self._warnings = warnings
         self._told = tuple(dict.fromkeys((*TOLD, *notices)))
         self._seen: dict[str, Scalar] = {}
-        self._ids: dict[str, Scalar] = {}  # of one file
+        self._ids: dict[str, Scalar] = {}  # ids of the file being read
         self._kept = {} if kept is None else kept
 
     def load(self, node: yamltext.Node | None) -> tuple[Rule, ...]:
-        """The rules of one file."""
         known = self._kept.get(node.file) if node is not None else None
         is_same = known is not None and known.node is node and not known.ids.keys() & self._seen.keys()
         if known and is_same and all(rule.notify in self._told for rule in known.rules if rule.notify):
@@ -166,14 +169,15 @@ class RuleLoader:
         self._ids = {}
         top = loader.sequence(node, self._problems, "a rule file")
         rules = tuple(rule for item in (top.items if top else ()) for rule in self._rules(item))
-        self._problems[problems:] = dict.fromkeys(self._problems[problems:])  # rows of a table share keys
+        # The rows of a table share keys, and so problems
+        self._problems[problems:] = dict.fromkeys(self._problems[problems:])
         self._warnings[warnings:] = dict.fromkeys(self._warnings[warnings:])
         if node is not None and len(self._problems) == problems:
             self._kept[node.file] = LoadedFile(node, rules, self._ids, tuple(self._warnings[warnings:]))
         return rules
 
     def _rules(self, node: yamltext.Node) -> Iterator[Rule]:
-        """A rule, or those of its table."""
+        """Build the rule, or the rules of its table's rows."""
         found = loader.mapping(node, self._problems, "a rule", RULE)
         if found is None:
             return
@@ -292,7 +296,7 @@ class RuleLoader:
                 node.report(self._warnings, words, "Write 'including this' behind it, if it should.")
 
     def _reason(self, node: yamltext.Node | None, id_: str, on: str, by: str) -> tuple[str | Node, ...]:
-        """Cut `A saving of {this.amount}` into texts and expressions."""
+        """Split `A saving of {this.amount}` into texts and expressions."""
         found = loader.scalar(node, self._problems, "a reason")
         if found is None or not whole_text(found, self._problems, what="reason"):
             return ()
@@ -312,7 +316,7 @@ class RuleLoader:
         parts.append(found.text[at:])
         return tuple(part for part in parts if part != "")
 
-    # ---- tests inside rules
+    # ---- tests of rules
 
     def _test(self, node: yamltext.Node, row: Row) -> RuleTest | None:
         found = loader.mapping(node, self._problems, "a rule test", TEST)
@@ -359,9 +363,9 @@ class RuleLoader:
 
 
 def _inexact(part: Node, features: FeatureTypes) -> tuple[str, str] | None:
-    """Problem where money is compared with a multiple of a mean or std, and the exact form; else None.
+    """Return the problem and the exact form if money is compared with a multiple of a mean or std; else None.
 
-    A power of two multiplies a float exactly.
+    Multiples by a power of two are exact in floating point.
     """
 
     def defined(node: Node) -> Node:
@@ -399,10 +403,10 @@ def _inexact(part: Node, features: FeatureTypes) -> tuple[str, str] | None:
 
 
 def _float_of(node: Node, defined: Callable[[Node], Node]) -> tuple[str, tuple[Node, Node] | None]:
-    """Return the noun for a float of exact values, with its sum and count; an empty text for anything else.
+    """Return the noun for a float computed from exact values, with its sum and count; an empty text for anything else.
 
     Args:
-        defined: Gives the expression of a feature.
+        defined: Returns the expression of a feature.
     """
     if isinstance(node, Aggregate) and node.argument is not None:
         if node.function == "std":

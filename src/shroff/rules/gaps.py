@@ -1,8 +1,8 @@
 """Gaps, overlaps and rows that never hit in a decision table.
 
-Exact over all values that the constants of a column tell apart. Columns count as independent of each other; a cell that
-reads more than its column counts as true or false. Values below 0 count where a constant is, missing where a cell asks
-for it.
+The search is exact over all values that the constants of a column distinguish. Columns count as independent; a cell
+that reads more than its column counts as true or false. Values below 0 are tried if a constant is negative, missing
+values if a cell tests for them.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from shroff.language.values import Value, show
 from shroff.runtime.values import FrozenStruct
 
 GAPS_NAMED = 3
-SETS_MAX = 2_000  # of rows that are true together; a table with more is not searched
+SETS_MAX = 2_000  # states, which are sets of rows that are true together; larger tables are not searched
 OTHER = "another text"
 _READS = (ThisField, FeatureValue, Aggregate, InList, Lookup, Score)
 
 
 class ConditionColumn(FrozenStruct):
-    """A column of a table.
+    """A column of conditions.
 
     Args:
-        head: What it reads, as written.
-        here: What stands for that in its cells.
-        asks: The condition of each row's cell; None for an empty one.
-        values: All that it can have; empty where they follow from its constants.
+        head: Expression in the header, as written.
+        here: Stand-in for that expression in the cells.
+        asks: Condition of each row's cell; None for an empty cell.
+        values: All possible values; empty to derive them from the constants.
     """
 
     head: str
@@ -55,7 +55,7 @@ class ConditionColumn(FrozenStruct):
 
 
 class TableGaps(FrozenStruct):
-    """Examples of gaps; for each row the rows that overlap it, as bits; the rows that can hit first."""
+    """Examples of gaps; for each row a bit mask of the rows that can be true with it; the rows that can hit."""
 
     gaps: Sequence[str]
     over: Sequence[int]
@@ -63,7 +63,7 @@ class TableGaps(FrozenStruct):
 
 
 def search(columns: Sequence[ConditionColumn], rows: int, places: int) -> TableGaps:
-    """Search a table of so many rows. Where too many sets of rows are true together, all may overlap."""
+    """Search a table. If it has too many states, every row may overlap every other one."""
     states: dict[int, Sequence[str]] = {(1 << rows) - 1: [""]}
     for column in columns:
         found: defaultdict[int, list[str]] = defaultdict(list)
@@ -80,12 +80,13 @@ def search(columns: Sequence[ConditionColumn], rows: int, places: int) -> TableG
 
 
 def _sets(column: ConditionColumn, places: int) -> dict[int, str]:
-    """The sets of rows whose cells are true together, as bits, each with an example."""
+    """Return the sets of rows whose cells can be true together, as bit masks, each with an example value."""
     always = 0
     tests = []
     literals = set[Literal]()
     missing = False
-    unknown: defaultdict[Node, list[int]] = defaultdict(lambda: [0, 0])  # rows of what may be true, or not
+    # Bit masks of the rows that need the condition, and of those that need its negation
+    unknown: defaultdict[Node, list[int]] = defaultdict(lambda: [0, 0])
     for at, ask in enumerate(column.asks):
         parts = [] if ask is None else [*walk(ask)]
         if ask is None:
@@ -111,7 +112,7 @@ def _sets(column: ConditionColumn, places: int) -> dict[int, str]:
 
 
 def _values(type_: Type, literals: set[Literal]) -> Sequence[Value]:
-    """The constants of a column, and a value of each stretch between them."""
+    """Return the constants of a column and a value from each interval between them."""
     if type_.kind == "boolean":
         return False, True
     if type_.is_text:

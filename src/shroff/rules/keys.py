@@ -20,8 +20,8 @@ from shroff.language.keys import (
 )
 
 EFFECTS = ("decline", "challenge", "review", "allow", "note")
-EXPERIMENT = "experiment"  # the effect of a rule that policy.yaml makes
-TOLD = ("analysts", "customer")  # whom a rule may tell without a notice of its own
+EXPERIMENT = "experiment"  # effect of the rules that experiments in policy.yaml make
+TOLD = ("analysts", "customer")  # recipients of a hit that need no notice
 
 _TEST_EVENT = MappingShape(
     "one event type with its fields; `at` stands for the time field, and ids may be left out",

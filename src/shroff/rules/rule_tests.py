@@ -1,7 +1,7 @@
-"""Tests of a rule as rows of a form, and the edits of its text that a changed row makes.
+"""Tests of a rule as rows of a form, and the text edits that a changed row makes.
 
-A row is an event in one line, `- payment: { card: c1, amount: 5 }`, of a test whose `hits` are one line, too. A test
-that is written otherwise has no rows: only its text changes it.
+A row is an event on one line, `- payment: { card: c1, amount: 5 }`, of a test whose `hits` are on one line too. A test
+in any other notation has no rows and can only be changed as text.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 from shroff.rules.text_positions import end_of, first_line, line_begins, offset_of, only_rule, scalar_of, written
 from shroff.runtime.values import FrozenStruct
 
-_FLOW = only_rule("- { a: b }")  # where values of a row are written
+_FLOW = only_rule("- { a: b }")  # flow mapping: the place of a row's values
 
 Row = TypeVar("Row", "RuleTestForm", "RuleTestEvent")
-Edit = tuple[int, int, str]  # start and end of what goes, and the text that comes
+Edit = tuple[int, int, str]  # start and end of the replaced range, and the new text
 
 
 class RuleTestEvent(FrozenStruct):
     """An event of a test.
 
     Args:
-        values: By field; `at` is the time.
+        values: Text of each field; `at` is the time.
         hits: `true`, `false` or the row of a table that hits; empty for an event of another type than the rule's.
     """
 
@@ -39,14 +39,14 @@ class RuleTestEvent(FrozenStruct):
 
 
 class RuleTestForm(FrozenStruct):
-    """A test of a rule; without events it is one that only the text shows."""
+    """A test of a rule; without events it can only be edited as text."""
 
     name: str
     events: list[RuleTestEvent]
 
 
 def tests_of(text: str) -> list[RuleTestForm] | None:
-    """The tests of a rule; None where they stand in brackets or the text is not one rule."""
+    """Parse the tests of a rule; None if they are in brackets, or the text is not one rule."""
     try:
         rule = only_rule(text)
     except UsageError:
@@ -59,9 +59,9 @@ def tests_of(text: str) -> list[RuleTestForm] | None:
 
 
 def with_tests(text: str, tests: list[RuleTestForm]) -> str:
-    """The rule's text with what differs in its tests; comments stay with their rows.
+    """Return the rule's text with changed tests; comments stay with their rows.
 
-    Raises: UsageError where the text is not one rule.
+    Raises: UsageError if the text is not one rule.
     """
     old = tests_of(text)
     rule = only_rule(text)
@@ -111,7 +111,7 @@ def _form(test: Node, on: str) -> RuleTestForm:
 
 
 def _event(item: Node) -> RuleTestEvent | None:
-    """A row; None for what is no event in one line."""
+    """Parse a row; None if it is not an event on one line."""
     ((key, fields),) = item.entries if isinstance(item, Mapping) and len(item.entries) == 1 else ((None, None),)
     if key is None or not isinstance(fields, Mapping) or not fields.source or "\n" in fields.source:
         return None
@@ -120,7 +120,7 @@ def _event(item: Node) -> RuleTestEvent | None:
 
 
 def _aligned(old: list[Row], new: list[Row]) -> Iterator[tuple[int, Row | None, Row | None]]:
-    """Pairs of old and new rows with the place of the old one; None in the place of one that comes or goes."""
+    """Pair old and new rows, with the old row's index; an added or removed row is paired with None."""
     before, after = ([to_json(row).decode() for row in rows] for rows in (old, new))
     for _, start, end, first, last in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         pairs = zip_longest(old[start:end], new[first:last])
@@ -129,7 +129,7 @@ def _aligned(old: list[Row], new: list[Row]) -> Iterator[tuple[int, Row | None, 
 
 
 def _lines(text: str, top: Sequence, at: int) -> tuple[int, int]:
-    """The lines of an item of a list, with the comments above it, as offsets."""
+    """Return the offsets of an item's lines, with the comments above it."""
     lines = text.split("\n")
     begins = line_begins(text)
     start = first_line(lines, top.items[at], top.column) - 1
@@ -139,7 +139,7 @@ def _lines(text: str, top: Sequence, at: int) -> tuple[int, int]:
 
 
 def _begin(text: str, top: Sequence, at: int) -> int:
-    """Where an item begins, or one behind the last would."""
+    """Return the offset at which an item begins, or the end of the list."""
     return _lines(text, top, at)[0] if at < len(top.items) else _lines(text, top, at - 1)[1]
 
 
@@ -175,7 +175,7 @@ def _changed(text: str, item: Mapping, old: RuleTestForm, test: RuleTestForm, on
 
 
 def _new_test(test: RuleTestForm, indent: int, on: str) -> str:
-    """The lines of a test, its dash behind `indent` spaces."""
+    """Format a test, indented by `indent` spaces."""
     margin = " " * (indent + 2)
     rows = "".join(f"{margin}  - {_written_row(row)}\n" for row in test.events)
     said = f"{' ' * indent}- name: {written(test.name, _FLOW)}\n"
@@ -183,7 +183,7 @@ def _new_test(test: RuleTestForm, indent: int, on: str) -> str:
 
 
 def _written_row(row: RuleTestEvent, old: Node | None = None) -> str:
-    """A row in one line; values that stay are written as they were."""
+    """Format a row on one line; unchanged values keep their notation."""
     known = dict[str, Scalar]()
     if isinstance(old, Mapping):
         known = {name.text: value for name, value in old.entries if isinstance(value, Scalar)}

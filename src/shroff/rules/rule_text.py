@@ -1,4 +1,4 @@
-"""Rules in words: effect and condition, in the words of features and fields; and the source form."""
+"""Rules in plain words, from their effect and condition, and as their author wrote them."""
 
 from __future__ import annotations
 
@@ -54,21 +54,23 @@ _DOES = {
     EXPERIMENT: "Decide {} by the policy of arm B",
 }
 MISSING = "missing"
-_SHAPES = {  # of values in recorded texts, by the kind of their type
+# Patterns of values in recorded reasons, by the kind of their type
+_SHAPES = {
     "money": rf"({MISSING}|-?\d+(?:\.\d+)?)",
     "integer": rf"({MISSING}|-?\d+)",
     "real": rf"({MISSING}|-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)|nan)",
     "boolean": rf"({MISSING}|true|false)",
     "duration": rf"({MISSING}|-?(?:\d+(?:ms|[dhms]))+)",
 }
-_OF_HOUR = re.compile(r":\d|\s*(?:h(?:ours?)?|o['\u2019]clock|uhr)(?![a-z])", re.IGNORECASE)  # behind its number
+# A unit of hours behind a number
+_OF_HOUR = re.compile(r":\d|\s*(?:h(?:ours?)?|o['\u2019]clock|uhr)(?![a-z])", re.IGNORECASE)
 _TEXT = "(.*?)"  # a value of any other type
-_TOLD_MAX = 500  # characters: longer reasons stay as recorded, so that nobody's text makes a search long
+_TOLD_MAX = 500  # characters; longer reasons stay as recorded, so that no text makes matching slow
 _BETWEEN = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 
 
 def in_words(rule: Rule, teller: ValueWording) -> str:
-    """A rule in plain words: effect, condition and entity; without silences."""
+    """Describe a rule in plain words: effect, condition and entity, without silences."""
     when = _Speaker(rule, teller).said(without_silence(rule.when))
     does = _DOES[rule.effect].format(_a(rule.on))
     flags = "" if rule.effect == "allow" else f" and flag its {words_of(rule.by)}"
@@ -86,16 +88,16 @@ def in_words(rule: Rule, teller: ValueWording) -> str:
 
 
 def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
-    """The reason of a hit as people read it, from its recorded text: money with its currency, numbers with separators.
+    """Format the recorded reason of a hit for people: money with its currency, numbers with separators.
 
-    The recorded text where it is not of this rule's reason, as after the rule has changed, and where it has more than
-    500 characters. Integers get separators where they count something: those of a field may be codes.
+    Return the recorded text if it does not match the rule's reason, as after a change of the rule, or exceeds 500
+    characters. Integers get separators only if they count something: fields may hold codes.
     """
     parts = rule.reason
     if not parts or len(stored) > _TOLD_MAX:
         return stored
     shapes = "".join(re.escape(part) if isinstance(part, str) else _SHAPES.get(part.type.kind, _TEXT) for part in parts)
-    # A text ends where what follows it first fits, and is not tried again: else each text would multiply the work.
+    # Atomic groups: a text ends at the first fit of what follows. Backtracking would multiply the work with each text.
     runs = shapes.replace(_TEXT, f")(?>{_TEXT}")
     found = re.match(rf"(?>{runs}\Z)", stored, re.DOTALL)
     if found is None:
@@ -121,7 +123,7 @@ def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
 
 
 def _read_back(type_: Type, text: str, teller: ValueWording, wording: Wording) -> str:
-    """A value of a recorded text, told."""
+    """Format a value that was parsed from a recorded reason."""
     if text == MISSING:
         return text
     places = teller.money_places
@@ -141,23 +143,23 @@ def _read_back(type_: Type, text: str, teller: ValueWording, wording: Wording) -
 
 
 def _bare(node: Node) -> Node:
-    """The expression below its rounding."""
+    """Return the expression inside a rounding."""
     return node.arguments[0] if isinstance(node, Call) and node.function == "round" else node
 
 
 def condition(rule: Rule) -> str:
-    """The condition of a rule as its author wrote it, on one line."""
+    """Return the condition of a rule as its author wrote it, on one line."""
     return as_written(None if rule.place is None else rule.place.text, rule.when)
 
 
 class _Speaker(FrozenStruct):
-    """Says the condition of one rule."""
+    """Describes the condition of one rule."""
 
     rule: Rule
     teller: ValueWording
 
     def said(self, node: Node) -> str:
-        """A condition as a clause: `the card has 5 or more payments in 10 min`."""
+        """Describe a condition as a clause: `the card has 5 or more payments in 10 min`."""
         node = _inward(node)
         if timed := clock_words_of(self.teller, node, OF_RULE):
             return timed
@@ -209,7 +211,7 @@ class _Speaker(FrozenStruct):
         return f"{self._what(left)} {IS[sign]} {amount}"
 
     def _what(self, node: Node, entity: str = "") -> str:
-        """`the amount`, `the card's mean amount in 30 days`: something that is compared, as a noun."""
+        """Describe a compared value as a noun: `the amount`, `the card's mean amount in 30 days`."""
         node = unconverted(node)
         noun = self.teller.noun(node)
         match node:
@@ -230,7 +232,7 @@ class _Speaker(FrozenStruct):
         return f"the {words_of(entity or self.rule.by)}'s {share}{noun}{_since(node)}"
 
     def _sides(self, node: Logic) -> list[Node]:
-        """What a chain of one operator joins; neighbors that limit the same hour or weekday are one."""
+        """Return the operands of a chain of one operator. Neighbors that limit the same hour or weekday become one."""
         found: list[Node] = []
         for side in map(_inward, (node.left, node.right)):
             for operand in self._sides(side) if isinstance(side, Logic) and side.operator == node.operator else [side]:
@@ -250,7 +252,7 @@ def _since(node: Node) -> str:
 
 
 def _inward(node: Node) -> Node:
-    """A condition whose negation stands at what it compares: `not (a or b)` is `not a and not b`."""
+    """Move negations inward, to the comparisons: `not (a or b)` becomes `not a and not b`."""
     match node:
         case Not(operand=Not() as inner):
             return _inward(inner.operand)

@@ -1,7 +1,7 @@
-"""Rules that are silent for some keys until a date: lists of keys, one for each rule, that its condition asks.
+"""Silenced rules: one list of keys for each rule, which its condition excludes until the entries expire.
 
-`lists/silence.RULE.csv` is a list as any other, so a key that is added comes into force by a control event, and every
-engine, replay, verification and backtest obeys it. Its name is one that no expression can write.
+`lists/silence.RULE.csv` is a list like any other: an added key becomes active by a control event, and every engine,
+replay, verification and backtest obeys it. No expression can contain its name.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _TRIAL = re.compile(r"(?P<of>.+)_try(?P<number>[1-9][0-9]{0,5})")
 
 
 def list_of(rule: str) -> str:
-    """The name of the list of keys for which a rule is silent."""
+    """Return the name of the list that silences a rule."""
     return f"{PREFIX}{rule}"
 
 
 def rule_of(list_: str) -> str | None:
-    """The rule that a list silences; None for any other list."""
+    """Return the rule that a list silences; None for any other list."""
     return list_.removeprefix(PREFIX) if list_.startswith(PREFIX) else None
 
 
 def idle_silences(lists: Iterable[str], rules: Collection[str]) -> list[Problem]:
-    """Problems of lists that would silence rules that do not exist, by the lists' names."""
+    """Report lists that silence a rule that does not exist."""
     return [
         Problem(f"lists/{name}.csv", 0, 0, "", "it silences a rule that does not exist.", nearest(rule, rules))
         for name in lists
@@ -38,13 +38,13 @@ def idle_silences(lists: Iterable[str], rules: Collection[str]) -> list[Problem]
 
 
 def key_of(entities: Mapping[str, Entity], by: str, on: str) -> Node | None:
-    """Key of a rule that can be silenced: one text. None where there is none, or it has several parts."""
+    """Return the key of a rule that can be silenced, which must be a single text; else None."""
     parts = entities[by].keys.get(on, ()) if by in entities else ()
     return parts[0] if len(parts) == 1 and parts[0].type.is_text else None
 
 
 def trial_of(id: str) -> str:
-    """The rule of which this id is a trial; empty where it is none.
+    """Return the rule that a trial's id is made from; empty if the id is not a trial's.
 
     >>> trial_of("many_payments_try2"), trial_of("many_payments")
     ('many_payments', '')
@@ -54,7 +54,7 @@ def trial_of(id: str) -> str:
 
 
 def trial_number(id: str) -> int:
-    """Number of a rule's trial; 0 if it is not a trial."""
+    """Return the number of a trial; 0 if the id is not a trial's."""
     found = _TRIAL.fullmatch(id)
     return 0 if found is None else int(found["number"])
 
@@ -62,9 +62,9 @@ def trial_number(id: str) -> int:
 def with_silence(
     when: Node, rule: str, by: str, on: str, entities: Mapping[str, Entity], lists: Collection[str]
 ) -> Node:
-    """The condition, not true where the rule is silent. An event without a key is of nobody, so nothing is silent.
+    """Restrict a condition to keys for which the rule is not silenced. Events without a key are never silenced.
 
-    A trial is silent where its rule is, so that the two are held against each other on the same events.
+    A trial is silenced with its rule, so that both can be compared on the same events.
     """
     key = key_of(entities, by, on)
     if key is None:
@@ -77,7 +77,7 @@ def with_silence(
 
 
 def without_silence(when: Node) -> Node:
-    """The condition as it was before `with_silence`: no other one asks a list of such a name."""
+    """Remove what `with_silence` added; no other condition can read such a list."""
     while isinstance(when, Logic) and when.operator == "and" and _is_silence(when.right):
         when = when.left
     return when

@@ -1,4 +1,4 @@
-"""Decision tables and scorecards: each row or band is a rule of its own, made when the file is read.
+"""Decision tables and scorecards: each row or band becomes a rule when the file is read.
 
 A table is a line of columns and below it its rows, with bars between the cells. The first row whose cells are all true
 hits.
@@ -22,11 +22,12 @@ from shroff.rules.gaps import SETS_MAX, ConditionColumn, search
 from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct, replace
 
-ROW = "row"  # the column with the rows' names
+ROW = "row"  # column of row names
 POINTS = "points"
-OWN = (ROW, "effect", "reason", "notify", "shadow", "expires", "rollout")  # columns that ask nothing
+OWN = (ROW, "effect", "reason", "notify", "shadow", "expires", "rollout")  # columns that hold no condition
 PARTS = ("table", "scorecard", "bands")
-_OUTSIDE = r"(?=(?:[^']*'[^']*')*[^']*$)"  # of texts in quotes
+# Lookahead: outside of texts in quotes
+_OUTSIDE = r"(?=(?:[^']*'[^']*')*[^']*$)"
 _BAR = re.compile(rf"\|{_OUTSIDE}")
 _SIGN = re.compile(r"[<>=!]|(?:in|not|is)\b")
 _AND = re.compile(rf"\s+and\s+(?={_SIGN.pattern}){_OUTSIDE}")
@@ -35,11 +36,11 @@ _NAME = re.compile("(?!(?:true|false)$)[a-z0-9_]{1,100}")
 
 
 class Row(FrozenStruct):
-    """A rule as written, or a row of its table as one.
+    """A rule as written, or a row of its table as a rule.
 
     Args:
-        own: The condition of a row; `when` is the same where no row above hits.
-        hits: Words of tests for what an event hits; `hit` is a hit of this one.
+        own: Condition of the row's cells; `when` also requires that no overlapping row above hits.
+        hits: Values allowed under `hits` in tests; `hit` stands for a hit of this row.
     """
 
     id: str | None
@@ -52,7 +53,7 @@ class Row(FrozenStruct):
 
 
 def lines_of(block: YamlNode | None, problems: list[Problem]) -> list[list[Scalar]]:
-    """The cells of a table, line by line; each is placed at its line."""
+    """Split a table into cells, line by line, each with its position in the file."""
     text = loader.scalar(block, problems, "a table")
     found = list[list[Scalar]]()
     if text is not None:
@@ -70,9 +71,9 @@ def lines_of(block: YamlNode | None, problems: list[Problem]) -> list[list[Scala
 
 
 def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warnings: list[Problem]) -> list[Row]:
-    """The rows of a rule's table, or the bands of its scorecard; none where something is wrong in it.
+    """Return the rows of a rule's table, or the bands of its scorecard; empty after a problem.
 
-    Warns of gaps and overlaps of a table, and of rows that never hit.
+    Warns about gaps and overlaps of a table, and about rows that never hit.
     """
     before = len(problems)
     card = rule.get("scorecard")
@@ -89,7 +90,7 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
         is_total = card is not None and cell.text == POINTS
         operand = total if is_total else loader.expression(cell, scope, problems)
         if operand is not None:
-            here = FeatureValue(operand.type, f"{scope.entity}._cell")  # a name that no file declares
+            here = FeatureValue(operand.type, f"{scope.entity}._cell")  # a name that no file can declare
             asks = [_ask(cell, here, scope, problems) for cell in cells]
             columns.append(ConditionColumn(cell.text, here, asks, sums if is_total else ()))
             for row, ask in zip(asked, asks, strict=True):
@@ -138,7 +139,7 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
 
 
 def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tuple[Node, list[int], list[str | Node]]:
-    """The sum of a scorecard's points, the sums that are possible, and the points in words."""
+    """Return the sum of a scorecard's points as an expression, the possible sums, and the text of its reason."""
     total: Node = Literal(INTEGER, 0)
     sums = {0}
     shown = list[str | Node]()
@@ -157,7 +158,7 @@ def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tup
 
 
 def _ask(cell: Scalar, here: FeatureValue, scope: Scope, problems: list[Problem]) -> Node | None:
-    """What a cell asks of its column: comparisons joined by `and`, or one value; None for an empty cell."""
+    """Return the condition of a cell: comparisons joined by `and`, or one value; None for an empty cell."""
     parts = [
         f"{here.name} {'' if _SIGN.match(part) else '== '}{part}"
         for part in _AND.split(cell.text)
@@ -169,6 +170,6 @@ def _ask(cell: Scalar, here: FeatureValue, scope: Scope, problems: list[Problem]
 
 
 def _joined(operator: str, parts: Sequence[Node]) -> Node:
-    """Conditions as one; of none, true."""
+    """Join conditions into one; without any, return true."""
     true = Literal(BOOLEAN, value=True)
     return reduce(lambda left, right: Logic(BOOLEAN, operator, left, right), parts) if parts else true

@@ -1,6 +1,6 @@
-"""Positions of a rule's parts in its text, and values as they are written there.
+"""Positions of a rule's parts in its text, and values as YAML writes them.
 
-Offsets count characters of the text from 0; lines and columns of nodes count from 1.
+Offsets count characters from 0; lines and columns of nodes count from 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read
 
 
 def only_rule(text: str) -> Mapping:
-    """The one rule of a text. Raises: UsageError where it is not one."""
+    """Parse a text that holds one rule. Raises: UsageError if it does not."""
     top = read(text, "", [])
     rule = top.items[0] if isinstance(top, Sequence) and len(top.items) == 1 and not top.source else None
     if not isinstance(rule, Mapping):
@@ -22,13 +22,13 @@ def only_rule(text: str) -> Mapping:
 
 
 def scalar_of(rule: Node, name: str) -> Scalar | None:
-    """The value of a key that is a text."""
+    """Return the value of a key; None if it is not a scalar."""
     found = rule.get(name) if isinstance(rule, Mapping) else None
     return found if isinstance(found, Scalar) else None
 
 
 def first_line(lines: list[str], item: Node, column: int) -> int:
-    """Start of an item: its dash, with the comments directly above."""
+    """Return the first line of a list item: that of its dash, or of the comments directly above."""
     line = item.line
     while line > 1 and not lines[line - 1][column - 1 :].startswith("-"):
         line -= 1
@@ -38,22 +38,22 @@ def first_line(lines: list[str], item: Node, column: int) -> int:
 
 
 def line_begins(text: str) -> list[int]:
-    """Start offsets of the lines of a text."""
+    """Return the offset of each line, and one past the end."""
     return list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
 
 
 def offset_of(text: str, line: int, column: int) -> int:
-    """Offset of a position, counted from 1, in a text."""
+    """Return the offset of a position."""
     return line_begins(text)[line - 1] + column - 1
 
 
 def end_of(text: str, found: Scalar) -> int:
-    """End offset of a value in a text."""
+    """Return the offset of the end of a value."""
     return offset_of(text, found.line, found.column) + len((found.source or found.text).rstrip())
 
 
 def written(value: str, rule: Mapping) -> str:
-    """A value as a person would write it at this place: in quotes where YAML would misread it, lines as a block."""
+    """Format a value for YAML as a person would: quoted if YAML would misread it, several lines as a block."""
     if "\n" in value and not rule.source:
         return "|\n" + "\n".join(" " * (rule.column + 1) + line for line in value.split("\n"))
     problems: list[Problem] = []

@@ -1,10 +1,10 @@
-"""Text edits of one rule inside a rule file: cut out, replace, remove; the rest stays unchanged.
+"""Text edits of one rule in a rule file: cut out, replace, remove. The rest of the file stays unchanged.
 
-A rule's text is its lines with the comments right above it, as far left as they can stand. Of a file that is one list
-in brackets it is the rule's braces behind a dash, and what stands between two of them stays with the file.
+The text of a rule is its lines and the comments right above it, outdented. In a file that is one list in brackets it is
+the rule's braces behind a dash; text between two rules stays in the file.
 
-A rule's text is also a form: rows of operand, comparison and value, and the keys beside them. The text stays the only
-source. What a form changes is replaced in it; what a form cannot take apart is a row that holds the text.
+A rule can also be edited as a form: rows of operand, comparison and value, and its other keys. The text remains the
+only source: the form replaces only what it changed, and a part that it cannot split is a row of text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shroff.runtime.values import FrozenStruct
 
 IN_LIST = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
 NO_LIST = "the text is not a list of rules. Begin each of them with '- id: ...'"
-FILES_KEPT = 256  # whose rules are known by their texts, as reading YAML takes 10 ms a file
+FILES_KEPT = 256  # cached files: reading YAML takes 10 ms a file
 RULES_KEPT = 4_096
 _DASH = "- "
 _COMMA = re.compile(r"\s*,[ \t]*")
@@ -38,7 +38,8 @@ FALSE = "is false"
 _OTHER = {"and": "or", "or": "and"}
 _COMPARED = frozenset({"==", "!=", "<", "<=", ">", ">=", "in", "is"})
 _CLAUSES = ("else", "when")
-_END_OF_LINE = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")  # behind what is not the last of a list
+# The rest of a line after an item that is not the last
+_END_OF_LINE = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")
 
 
 class RuleText(FrozenStruct):
@@ -53,7 +54,7 @@ class RuleText(FrozenStruct):
 
 
 def rule_texts(file_text: str) -> dict[str, RuleText]:
-    """The rules of a file by id, as far as they can be separated; none if the file cannot be read."""
+    """Return the rules of a file by id; empty if the file cannot be read or split."""
     return dict(_rule_texts(file_text))
 
 
@@ -94,9 +95,9 @@ def _in_brackets(file_text: str, top: Sequence) -> dict[str, RuleText]:
 
 
 def with_rule(file_text: str, id: str, text: str) -> str:
-    """The file with this rule text replaced, or appended if the file lacks the rule.
+    """Return the file with a rule's text replaced, or appended if the file lacks the rule.
 
-    Raises: UsageError where its rules cannot be distinguished.
+    Raises: UsageError if the file's rules cannot be separated.
     """
     there = rule_texts(file_text)
     found = there.get(id)
@@ -114,7 +115,7 @@ def with_rule(file_text: str, id: str, text: str) -> str:
 
 
 def _own(found: RuleText, text: str) -> str:
-    """A rule's text indented for another position. Raises: UsageError if it does not fit there."""
+    """Indent a rule's text for its position in the file. Raises: UsageError if it does not fit there."""
     if not found.in_brackets:
         return _indented(text, found.indent)
     rule = only_rule(text)
@@ -124,7 +125,7 @@ def _own(found: RuleText, text: str) -> str:
 
 
 def beside_rule(file_text: str, id: str, text: str) -> str:
-    """The file with another rule's text right behind a rule that it has. Raises: UsageError as `with_rule`."""
+    """Insert a rule's text directly after an existing rule. Raises: UsageError as `with_rule`."""
     found = rule_texts(file_text)[id]
     own = _own(found, text)
     before = file_text[: found.end]
@@ -142,7 +143,7 @@ def beside_rule(file_text: str, id: str, text: str) -> str:
 
 
 def without_rule(file_text: str, id: str) -> str:
-    """The file without a rule; empty where it was the last."""
+    """Return the file without a rule; empty if it was the last one."""
     found = rule_texts(file_text).get(id)
     if found is None:
         return file_text
@@ -165,9 +166,9 @@ def _closed_up(before: str, after: str) -> str:
 
 
 def in_shadow(text: str, *, shadow: bool) -> str:
-    """The same rule in shadow, or with effect: one line more or less, or one key in braces.
+    """Set or remove `shadow: true` in a rule's text.
 
-    Raises: UsageError for what is not one rule, or has no effect.
+    Raises: UsageError if the text is not one rule, or has no effect.
     """
     rule = only_rule(text)
     if shadow and not {"effect", *PARTS} & {*rule.keys()}:
@@ -177,9 +178,9 @@ def in_shadow(text: str, *, shadow: bool) -> str:
 
 
 def values_of(text: str) -> TextDict:
-    """The values of a rule's keys that are texts, and as `description` the comment behind its id.
+    """Return the values of the rule's keys that are texts; `description` is the comment after its id.
 
-    Raises: UsageError for what is not one rule.
+    Raises: UsageError if the text is not one rule.
     """
     rule = only_rule(text)
     found = rule.texts()
@@ -188,10 +189,10 @@ def values_of(text: str) -> TextDict:
 
 
 def with_value(text: str, name: str, value: str) -> str:
-    """The rule with another value of a key, in the place of the old one; without the key if the value is empty.
+    """Replace the value of a key in its place; an empty value removes the key.
 
-    A new key stands behind those that precede it in the reference. `description` is the comment behind the id.
-    Raises: UsageError for what is not one rule, and for a value that the rule cannot take as text.
+    A new key follows the keys that precede it in the reference. `description` is the comment after the id.
+    Raises: UsageError if the text is not one rule, or the key cannot be edited as text.
     """
     rule = only_rule(text)
     value = value.strip() if name in PARTS else _LINE_ENDS.sub(" ", value.strip())
@@ -242,7 +243,6 @@ def _described(text: str, rule: Mapping, value: str) -> str:
 
 @lru_cache(RULES_KEPT)
 def is_in_shadow(text: str) -> bool:
-    """Whether a rule's text has `shadow: true`."""
     top = read(text, "", [])
     rule = top.items[0] if isinstance(top, Sequence) and top.items else None
     found = None if rule is None else scalar_of(rule, "shadow")
@@ -250,7 +250,7 @@ def is_in_shadow(text: str) -> bool:
 
 
 def renamed(text: str, id: str) -> str:
-    """The rule under another id. Raises: UsageError if the text is not one rule, or has no id."""
+    """Replace the id of a rule. Raises: UsageError if the text is not one rule, or has no id."""
     found = scalar_of(only_rule(text), "id")
     if found is None:
         raise UsageError("the rule has no id")
@@ -258,7 +258,7 @@ def renamed(text: str, id: str) -> str:
 
 
 def not_one_rule(text: str, id: str, file: str) -> list[Problem]:
-    """Problems of a text, that can be read, which is not the one rule of this id."""
+    """Return the problems of a readable text that is not the single rule of this id."""
     top = read(text, file, [])
     if top is None:
         return []
@@ -281,22 +281,22 @@ def _all_moved(text: str, by: int) -> str:
 
 
 def _moved(line: str, by: int) -> str:
-    """A line moved in or, as far as it has spaces, out."""
+    """Indent a line, or outdent it as far as it has spaces."""
     if by >= 0:
         return " " * by + line if line.strip() else line
     return line[min(-by, len(line) - len(line.lstrip(" "))) :]
 
 
 def tag_of(text: str) -> str:
-    """Tag of a text: it changes with it."""
+    """Return a tag that changes with the text."""
     return sha256(text.encode()).hexdigest()[:32]
 
 
-# ---- as a form
+# ---- the form
 
 
 class FormRow(FrozenStruct):
-    """A condition. Without a comparison the operand is an expression that is shown as text."""
+    """A condition. Without a comparison the operand is an expression shown as text."""
 
     operand: str
     comparison: str = ""
@@ -307,10 +307,10 @@ class RuleForm(FrozenStruct):
     """A rule as a form.
 
     Args:
-        keys: The values of KEYS; empty where the rule has none.
-        joined: `and` or `or`, which joins the groups; the other word joins the rows of a group.
+        keys: Values of KEYS; empty for keys that the rule lacks.
+        joined: `and` or `or` between the groups; the other word joins the rows of a group.
         groups: Rows by group; most groups have one.
-        tests: The tests; None leaves them as they are, and stands for those of a rule in braces.
+        tests: Tests; None leaves them unchanged, as for a rule in braces.
     """
 
     keys: TextDict
@@ -320,7 +320,7 @@ class RuleForm(FrozenStruct):
 
 
 def form_of(text: str) -> RuleForm | None:
-    """The form of a rule's text; None if the text is not one rule."""
+    """Parse a rule's text into a form; None if the text is not one rule."""
     try:
         found = values_of(text)
     except UsageError:
@@ -329,7 +329,7 @@ def form_of(text: str) -> RuleForm | None:
 
 
 def with_form(text: str, form: RuleForm) -> str:
-    """The rule's text with what differs in a form. Raises: UsageError where the text is not one rule."""
+    """Apply the differences of a form to the rule's text. Raises: UsageError if the text is not one rule."""
     old = form_of(text)
     if old is None or (form.joined, form.groups) != (old.joined, old.groups):
         text = with_value(text, "when", condition_of(form.joined, form.groups))
@@ -341,7 +341,7 @@ def with_form(text: str, form: RuleForm) -> str:
 
 
 def rows_of(when: str) -> tuple[str, list[list[FormRow]]]:
-    """What joins the groups of a condition, and their rows.
+    """Split a condition into the word that joins its groups, and their rows.
 
     >>> rows_of("a > 1 and (b in lists.x or not c)")[1][1]
     [FormRow(operand='b', comparison='in', value='lists.x'), FormRow(operand='c', comparison='is false', value='')]
@@ -359,9 +359,9 @@ def rows_of(when: str) -> tuple[str, list[list[FormRow]]]:
 
 
 def condition_of(joined: str, groups: list[list[FormRow]]) -> str:
-    """The condition that these rows make; rows without an operand are left out.
+    """Join rows into a condition; rows without an operand are left out.
 
-    Raises: UsageError for a row that would run into its neighbors.
+    Raises: UsageError for a row that would merge with its neighbors.
     """
     there = [[row for row in rows if row.operand.strip()] for rows in groups]
     there = [rows for rows in there if rows]
@@ -394,7 +394,7 @@ def _hold_apart(part: str) -> None:
 
 
 def _tokens(text: str) -> list[Token]:
-    """The tokens of a condition; none where it is none."""
+    """Return the tokens of a condition; empty if it cannot be parsed."""
     try:
         return tokens(text)[:-1]
     except ExpressionError:
@@ -423,7 +423,7 @@ def _cut(when: str, part: list[Token]) -> str:
 
 
 def _outer(part: list[Token]) -> list[tuple[int, Token]]:
-    """The tokens outside of all brackets, with their places."""
+    """Return the tokens outside of all brackets, with their indexes."""
     depth = 0
     found = []
     for at, token in enumerate(part):
@@ -443,7 +443,7 @@ def _parts(part: list[Token], words: Collection[str]) -> list[list[Token]]:
 
 
 def _bare(part: list[Token]) -> list[Token]:
-    """Without the brackets around all of it."""
+    """Remove brackets around the whole part."""
     opened = list[int]()
     ends = dict[int, int]()
     at = 0
