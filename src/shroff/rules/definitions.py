@@ -114,13 +114,13 @@ class Rule:
 
 def expiring(rules: Iterable[Rule], now_ms: int) -> list[str]:
     """Describe the rules that have expired or will within 30 days, by the clock."""
-    found = []
+    messages = []
     for rule in rules:
         if rule.expires_ms is not None and rule.expires_ms <= now_ms + EXPIRES_SOON_MS:
             is_over = rule.expires_ms <= now_ms
             last = time_text(rule.expires_ms - DAY_MS)[:10]
-            found.append(f"rule {rule.id} {'expired on' if is_over else 'expires after'} {last}")
-    return found
+            messages.append(f"rule {rule.id} {'expired on' if is_over else 'expires after'} {last}")
+    return messages
 
 
 class LoadedFile(FrozenStruct):
@@ -158,17 +158,17 @@ class RuleLoader:
         self._kept = {} if kept is None else kept
 
     def load(self, node: yamltext.Node | None) -> tuple[Rule, ...]:
-        known = self._kept.get(node.file) if node is not None else None
-        is_same = known is not None and known.node is node and not known.ids.keys() & self._seen.keys()
-        if known and is_same and all(rule.notify in self._told for rule in known.rules if rule.notify):
-            self._seen.update(known.ids)
-            self._warnings += known.warnings
-            return known.rules
+        cached = self._kept.get(node.file) if node is not None else None
+        is_same = cached is not None and cached.node is node and not cached.ids.keys() & self._seen.keys()
+        if cached and is_same and all(rule.notify in self._told for rule in cached.rules if rule.notify):
+            self._seen.update(cached.ids)
+            self._warnings += cached.warnings
+            return cached.rules
         problems = len(self._problems)
         warnings = len(self._warnings)
         self._ids = {}
-        top = loader.sequence(node, self._problems, "a rule file")
-        rules = tuple(rule for item in (top.items if top else ()) for rule in self._rules(item))
+        items = loader.sequence(node, self._problems, "a rule file")
+        rules = tuple(rule for item in (items.items if items else ()) for rule in self._rules(item))
         # The rows of a table share keys, and so problems
         self._problems[problems:] = dict.fromkeys(self._problems[problems:])
         self._warnings[warnings:] = dict.fromkeys(self._warnings[warnings:])
@@ -195,22 +195,22 @@ class RuleLoader:
     def _rule(self, row: Row, on: str | None, by: str | None) -> Rule | None:
         found = row.keys
         id_ = row.id
-        before = len(self._problems)
-        lacking = [name for name in ("when", "effect") if found.get(name) is None]
-        if lacking:
-            found.report(self._problems, f"a rule lacks {', '.join(lacking)}.")
+        problems_before = len(self._problems)
+        missing = [name for name in ("when", "effect") if found.get(name) is None]
+        if missing:
+            found.report(self._problems, f"a rule lacks {', '.join(missing)}.")
         effect = loader.one_of(found.get("effect"), EFFECTS, self._problems, "an effect")
         shadow = loader.boolean(found.get("shadow"), self._problems, "shadow")
         expires = loader.day_end_ms(found.get("expires"), self._problems, "expires")
         rollout = loader.percent(found.get("rollout"), self._problems, "rollout")
         notify = self._notify(found.get("notify"))
-        top = loader.sequence(found.get("tests"), self._problems, "tests")
-        tests = tuple(test for item in (top.items if top else ()) if (test := self._test(item, row)) is not None)
+        items = loader.sequence(found.get("tests"), self._problems, "tests")
+        tests = tuple(test for item in (items.items if items else ()) if (test := self._test(item, row)) is not None)
         if on is None or by is None:
             return None
         when = self._when(found.get("when"), row, on, by)
         reason = self._reason(found.get("reason"), id_ or "", on, by) or row.reason
-        if len(self._problems) > before or id_ is None or when is None or effect is None:
+        if len(self._problems) > problems_before or id_ is None or when is None or effect is None:
             return None
         written = found.get("when")
         return Rule(
@@ -302,18 +302,18 @@ class RuleLoader:
             return ()
         scope = self._scope(f"the reason of rule {id_}", on, by)
         parts: list[str | Node] = []
-        at = 0
-        while (start := found.text.find("{", at)) >= 0:
+        position = 0
+        while (start := found.text.find("{", position)) >= 0:
             end = found.text.find("}", start)
             if end < 0:
                 found.report(self._problems, "a brace opens here and does not close", offset=start)
                 return ()
-            parts.append(found.text[at:start])
+            parts.append(found.text[position:start])
             part = loader.expression(found, scope, self._problems, offset=start + 1, end=end)
             if part is not None:
                 parts.append(part)
-            at = end + 1
-        parts.append(found.text[at:])
+            position = end + 1
+        parts.append(found.text[position:])
         return tuple(part for part in parts if part != "")
 
     # ---- tests of rules
@@ -327,14 +327,14 @@ class RuleLoader:
         hits = loader.sequence(found.get("hits"), self._problems, "the hits of a rule test")
         if name is None or events is None or hits is None:
             return None
-        read = [event for item in events.items if (event := self._test_event(item)) is not None]
+        parsed = [event for item in events.items if (event := self._test_event(item)) is not None]
         expected = [loader.one_of(item, row.hits, self._problems, "a hit") for item in hits.items]
         return RuleTest(
             name.text,
-            tuple((type_name.text, fields) for type_name, fields in read),
+            tuple((type_name.text, fields) for type_name, fields in parsed),
             tuple(hit == row.hit for hit in expected),
             name,
-            tuple(type_name for type_name, _ in read),
+            tuple(type_name for type_name, _ in parsed),
         )
 
     def _test_event(self, node: yamltext.Node) -> tuple[Scalar, TextMapping] | None:
@@ -350,11 +350,11 @@ class RuleLoader:
             key.report(self._problems, f"{key.text!r} is not an event type.", nearest(key.text, self._events.types))
             return None
         fields = loader.mapping(value, self._problems, f"the fields of {key.text}")
-        known = (*self._events.types[key.text].field_names, "at") if key.text != "label" else ()
+        field_names = (*self._events.types[key.text].field_names, "at") if key.text != "label" else ()
         values: TextDict = {}
         for name, written in fields.entries if fields else ():
-            if known and name.text not in known:
-                name.report(self._problems, f"{key.text} has no field {name.text!r}.", nearest(name.text, known))
+            if field_names and name.text not in field_names:
+                name.report(self._problems, f"{key.text} has no field {name.text!r}.", nearest(name.text, field_names))
             elif isinstance(written, Scalar):
                 values[name.text] = written.text
             else:

@@ -66,11 +66,11 @@ def search(columns: Sequence[ConditionColumn], rows: int, places: int) -> TableG
     """Search a table. If it has too many states, every row may overlap every other one."""
     states: dict[int, Sequence[str]] = {(1 << rows) - 1: [""]}
     for column in columns:
-        found: defaultdict[int, list[str]] = defaultdict(list)
-        for bits, said in _sets(column, places).items():
+        next_states: defaultdict[int, list[str]] = defaultdict(list)
+        for bits, example_text in _sets(column, places).items():
             for state, examples in states.items():
-                found[state & bits] += [f"{example}{', ' * bool(example)}{said}" for example in examples]
-        states = {state: examples[:GAPS_NAMED] for state, examples in found.items()}
+                next_states[state & bits] += [f"{example}{', ' * bool(example)}{example_text}" for example in examples]
+        states = {state: examples[:GAPS_NAMED] for state, examples in next_states.items()}
         if len(states) > SETS_MAX:
             return TableGaps(["an unknown rest: the table is too large to search"], [-1] * rows, range(rows))
     over = [0] * rows
@@ -97,18 +97,18 @@ def _sets(column: ConditionColumn, places: int) -> dict[int, str]:
             tests.append((compile_row(ask, lambda _: lambda value: value), 1 << at))
             literals |= {part for part in parts if isinstance(part, Literal) and part.value is not None}
             missing |= any(isinstance(part, IsMissing) for part in parts)
-    found: dict[int, str] = {}
+    sets: dict[int, str] = {}
     for value in (*(column.values or _values(column.here.type, literals)), *[None] * missing):
         rows = always + sum(bit for test, bit in tests if test(value))
-        found.setdefault(rows, f"{column.head} {show(value, column.here.type, places)}")
+        sets.setdefault(rows, f"{column.head} {show(value, column.here.type, places)}")
     for ask, both in unknown.items():
-        asked = text_of(ask).replace(column.here.name, column.head)
-        found = {
-            rows | bits: f"{said}, {word}{asked}"
-            for rows, said in found.items()
+        condition = text_of(ask).replace(column.here.name, column.head)
+        sets = {
+            rows | bits: f"{example}, {word}{condition}"
+            for rows, example in sets.items()
             for bits, word in zip(both, ("", "not "), strict=True)
         }
-    return found
+    return sets
 
 
 def _values(type_: Type, literals: set[Literal]) -> Sequence[Value]:
@@ -122,5 +122,5 @@ def _values(type_: Type, literals: set[Literal]) -> Sequence[Value]:
     is_real = type_.kind == "real"
     edges = sorted(map(float, exact) if is_real else {edge(value) for value in exact for edge in (floor, ceil)})
     between = [(low + high) / 2 if is_real else (low + high) // 2 for low, high in pairwise(edges)]
-    found = sorted({0, edges[0] - 1, *edges, *between, edges[-1] + 1})
-    return [value for value in found if value >= 0 or edges[0] < 0]
+    values = sorted({0, edges[0] - 1, *edges, *between, edges[-1] + 1})
+    return [value for value in values if value >= 0 or edges[0] < 0]

@@ -67,29 +67,29 @@ def with_tests(text: str, tests: list[RuleTestForm]) -> str:
     rule = only_rule(text)
     if old is None or old == tests:
         return text
-    top = rule.get("tests")
+    items = rule.get("tests")
     on = scalar_of(rule, "on")
     type_ = on.text if on else ""
-    if not isinstance(top, Sequence):
+    if not isinstance(items, Sequence):
         indent = " " * (rule.column - 1)
         added = "".join(_new_test(test, rule.column + 1, type_) for test in tests)
         return f"{text.rstrip()}\n{indent}tests:\n{added}"
     edits = list[Edit]()
     for place, old_test, test in _aligned(old, tests):
-        item = top.items[place] if old_test else None
+        item = items.items[place] if old_test else None
         if test is None:
-            edits.append((*_lines(text, top, place), ""))
+            edits.append((*_lines(text, items, place), ""))
         elif item is None:
-            at = _begin(text, top, place)
-            edits.append((at, at, _new_test(test, top.column - 1, type_)))
+            at = _begin(text, items, place)
+            edits.append((at, at, _new_test(test, items.column - 1, type_)))
         elif isinstance(item, Mapping) and test != old_test and old_test is not None:
             if old_test.events or not test.events:
                 edits += _changed(text, item, old_test, test, type_)
             else:
-                edits.append((*_lines(text, top, place), _new_test(test, top.column - 1, type_)))
+                edits.append((*_lines(text, items, place), _new_test(test, items.column - 1, type_)))
     if not tests:
         key = next(key for key, _ in rule.entries if key.text == "tests")
-        edits = [(line_begins(text)[key.line - 1], _lines(text, top, len(top.items) - 1)[1], "")]
+        edits = [(line_begins(text)[key.line - 1], _lines(text, items, len(items.items) - 1)[1], "")]
     for start, end, new in reversed(sorted(edits, key=lambda edit: edit[0])):  # noqa: C413 - equal ones stay in order
         text = text[:start] + new + text[end:]
     return text
@@ -97,16 +97,16 @@ def with_tests(text: str, tests: list[RuleTestForm]) -> str:
 
 def _form(test: Node, on: str) -> RuleTestForm:
     name, events, hits = (test.get(key) if isinstance(test, Mapping) else None for key in ("name", "events", "hits"))
-    said = name.text if isinstance(name, Scalar) else ""
+    test_name = name.text if isinstance(name, Scalar) else ""
     rows = [_event(item) for item in events.items] if isinstance(events, Sequence) and not events.source else []
-    found = [row for row in rows if row is not None]
-    told = [hit.text for hit in hits.items if isinstance(hit, Scalar)] if isinstance(hits, Sequence) else []
+    valid_rows = [row for row in rows if row is not None]
+    hit_texts = [hit.text for hit in hits.items if isinstance(hit, Scalar)] if isinstance(hits, Sequence) else []
     is_line = isinstance(hits, Sequence) and hits.source and "\n" not in hits.source
-    if not is_line or len(found) != len(rows) or sum(row.type == on for row in found) != len(told):
-        return RuleTestForm(said, [])
-    expected = iter(told)
+    if not is_line or len(valid_rows) != len(rows) or sum(row.type == on for row in valid_rows) != len(hit_texts):
+        return RuleTestForm(test_name, [])
+    expected = iter(hit_texts)
     return RuleTestForm(
-        said, [RuleTestEvent(row.type, row.values, next(expected) if row.type == on else "") for row in found]
+        test_name, [RuleTestEvent(row.type, row.values, next(expected) if row.type == on else "") for row in valid_rows]
     )
 
 
@@ -121,8 +121,8 @@ def _event(item: Node) -> RuleTestEvent | None:
 
 def _aligned(old: list[Row], new: list[Row]) -> Iterator[tuple[int, Row | None, Row | None]]:
     """Pair old and new rows, with the old row's index; an added or removed row is paired with None."""
-    before, after = ([to_json(row).decode() for row in rows] for rows in (old, new))
-    for _, start, end, first, last in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+    old_texts, new_texts = ([to_json(row).decode() for row in rows] for rows in (old, new))
+    for _, start, end, first, last in SequenceMatcher(None, old_texts, new_texts, autojunk=False).get_opcodes():
         pairs = zip_longest(old[start:end], new[first:last])
         for at, (going, coming) in enumerate(pairs):
             yield min(start + at, end), going, coming
@@ -168,28 +168,28 @@ def _changed(text: str, item: Mapping, old: RuleTestForm, test: RuleTestForm, on
             ((key, fields),) = node.entries
             end = offset_of(text, fields.line, fields.column) + len(fields.source)
             yield offset_of(text, key.line, key.column), end, _written_row(row, fields)
-    told = _written_hits(test, on)
-    if told != _written_hits(old, on):
+    new_hits = _written_hits(test, on)
+    if new_hits != _written_hits(old, on):
         start = offset_of(text, hits.line, hits.column)
-        yield start, start + len(hits.source), told
+        yield start, start + len(hits.source), new_hits
 
 
 def _new_test(test: RuleTestForm, indent: int, on: str) -> str:
     """Format a test, indented by `indent` spaces."""
     margin = " " * (indent + 2)
     rows = "".join(f"{margin}  - {_written_row(row)}\n" for row in test.events)
-    said = f"{' ' * indent}- name: {written(test.name, _FLOW)}\n"
-    return f"{said}{margin}events:\n{rows}{margin}hits: {_written_hits(test, on)}\n"
+    name_line = f"{' ' * indent}- name: {written(test.name, _FLOW)}\n"
+    return f"{name_line}{margin}events:\n{rows}{margin}hits: {_written_hits(test, on)}\n"
 
 
 def _written_row(row: RuleTestEvent, old: Node | None = None) -> str:
     """Format a row on one line; unchanged values keep their notation."""
-    known = dict[str, Scalar]()
+    old_values = dict[str, Scalar]()
     if isinstance(old, Mapping):
-        known = {name.text: value for name, value in old.entries if isinstance(value, Scalar)}
+        old_values = {name.text: value for name, value in old.entries if isinstance(value, Scalar)}
     parts = []
     for name, value in row.values.items():
-        node = known.get(name)
+        node = old_values.get(name)
         is_same = node is not None and node.text == value
         parts.append(f"{name}: {node.source or node.text if node and is_same else written(value, _FLOW)}")
     return f"{row.type}: {{ {', '.join(parts)} }}"

@@ -99,14 +99,14 @@ def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
     shapes = "".join(re.escape(part) if isinstance(part, str) else _SHAPES.get(part.type.kind, _TEXT) for part in parts)
     # Atomic groups: a text ends at the first fit of what follows. Backtracking would multiply the work with each text.
     runs = shapes.replace(_TEXT, f")(?>{_TEXT}")
-    found = re.match(rf"(?>{runs}\Z)", stored, re.DOTALL)
-    if found is None:
+    match = re.match(rf"(?>{runs}\Z)", stored, re.DOTALL)
+    if match is None:
         return stored
-    said = ""
-    texts = iter(found.groups())
+    described = ""
+    texts = iter(match.groups())
     for part, after in zip(parts, [*parts[1:], ""], strict=True):
         if isinstance(part, str):
-            said += part
+            described += part
             continue
         wording = teller.wording(_bare(part))
         text = next(texts)
@@ -117,9 +117,9 @@ def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
         is_count = isinstance(plain, Aggregate) and AGGREGATES[plain.function].is_tally
         is_told = is_count or (wording.clock and not is_hour_already)
         is_code = part.type.kind == "integer" and not is_told
-        said += text if is_code else _read_back(part.type, text, teller, wording)
-        said += "" if is_said else unit
-    return said
+        described += text if is_code else _read_back(part.type, text, teller, wording)
+        described += "" if is_said else unit
+    return described
 
 
 def _read_back(type_: Type, text: str, teller: ValueWording, wording: Wording) -> str:
@@ -233,13 +233,13 @@ class _Speaker(FrozenStruct):
 
     def _sides(self, node: Logic) -> list[Node]:
         """Return the operands of a chain of one operator. Neighbors that limit the same hour or weekday become one."""
-        found: list[Node] = []
+        operands: list[Node] = []
         for side in map(_inward, (node.left, node.right)):
             for operand in self._sides(side) if isinstance(side, Logic) and side.operator == node.operator else [side]:
-                joined = replace(node, left=found[-1], right=operand) if found else operand
-                is_one = bool(found) and bool(clock_words_of(self.teller, joined, OF_RULE))
-                found[-1 if is_one else len(found) :] = [joined if is_one else operand]
-        return found
+                joined = replace(node, left=operands[-1], right=operand) if operands else operand
+                is_one = bool(operands) and bool(clock_words_of(self.teller, joined, OF_RULE))
+                operands[-1 if is_one else len(operands) :] = [joined if is_one else operand]
+        return operands
 
     def _side(self, node: Node, entity: str) -> str:
         what = self._what(node, entity)

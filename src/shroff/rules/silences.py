@@ -49,14 +49,14 @@ def trial_of(id: str) -> str:
     >>> trial_of("many_payments_try2"), trial_of("many_payments")
     ('many_payments', '')
     """
-    found = _TRIAL.fullmatch(id)
-    return "" if found is None else found["of"]
+    match = _TRIAL.fullmatch(id)
+    return "" if match is None else match["of"]
 
 
 def trial_number(id: str) -> int:
     """Return the number of a trial; 0 if the id is not a trial's."""
-    found = _TRIAL.fullmatch(id)
-    return 0 if found is None else int(found["number"])
+    match = _TRIAL.fullmatch(id)
+    return 0 if match is None else int(match["number"])
 
 
 def with_silence(

@@ -55,19 +55,19 @@ class Row(FrozenStruct):
 def lines_of(block: YamlNode | None, problems: list[Problem]) -> list[list[Scalar]]:
     """Split a table into cells, line by line, each with its position in the file."""
     text = loader.scalar(block, problems, "a table")
-    found = list[list[Scalar]]()
+    lines = list[list[Scalar]]()
     if text is not None:
         offset = 0
         for cells in text.text.split("\n"):
             row = replace(text, line=text.place(offset)[0], column=1, style="plain", source=" ")
-            found += [[replace(row, text=cell.strip()) for cell in _BAR.split(cells)]] if cells.strip() else []
+            lines += [[replace(row, text=cell.strip()) for cell in _BAR.split(cells)]] if cells.strip() else []
             offset += len(cells) + 1
     problems += [
-        cells[0].problem(f"the line has {many(len(cells), 'cell')}, and the first one {len(found[0])}.")
-        for cells in found
-        if len(cells) != len(found[0])
+        cells[0].problem(f"the line has {many(len(cells), 'cell')}, and the first one {len(lines[0])}.")
+        for cells in lines
+        if len(cells) != len(lines[0])
     ]
-    return found
+    return lines
 
 
 def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warnings: list[Problem]) -> list[Row]:
@@ -75,7 +75,7 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
 
     Warns about gaps and overlaps of a table, and about rows that never hit.
     """
-    before = len(problems)
+    problems_before = len(problems)
     card = rule.get("scorecard")
     total, sums, shown = _points(card, scope, problems)
     head, *body = lines_of(rule.get("bands" if card else "table"), problems) or [[]]
@@ -96,25 +96,25 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
             for row, ask in zip(asked, asks, strict=True):
                 row += [rewritten(ask, {here: operand})] if ask else []
             shown += [] if card else [f"{', ' if shown else ''}{cell.text} ", operand]
-    owned = [cell.text for cell in head if cell.text in OWN]
-    if len(set(owned)) < len(owned):
+    own_columns = [cell.text for cell in head if cell.text in OWN]
+    if len(set(own_columns)) < len(own_columns):
         head[0].report(problems, f"each of {', '.join(OWN)} is a column once.")
     for name, cells in zip(names, body, strict=True):
         if not _NAME.fullmatch(name) or names.count(name) > 1:
             cells[0].report(problems, f"a row has a name of its own, of a to z, digits and _, not {name!r}.")
-    if len(problems) == before and (
+    if len(problems) == problems_before and (
         not (columns and body) or rule.get("when") or (card is None) is (rule.get("table") is None)
     ):
         words = "a rule has a table with conditions and rows, or a scorecard with bands, and then no 'when'."
         rule.report(problems, words)
-    if len(problems) > before:
+    if len(problems) > problems_before:
         return []
-    found = search(columns, len(body), scope.names.money_places)
+    result = search(columns, len(body), scope.names.money_places)
     rows = list[Row]()
     owns = [_joined("and", parts) for parts in asked]
     for at, (name, cells) in enumerate(zip(names, body, strict=True)):
         own = owns[at]
-        overlapping = [other for other in range(at) if found.over[at] >> other & 1]
+        overlapping = [other for other in range(at) if result.over[at] >> other & 1]
         above = _joined("or", [owns[other] for other in overlapping])
         none = Not(BOOLEAN, Else(BOOLEAN, above, Literal(BOOLEAN, value=False)))
         text = replace(cells[0], text=text_of(own))
@@ -126,14 +126,14 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
         start = "" if card else f"{id_.replace('_', ' ')}, row {name.replace('_', ' ')}: "
         when = _joined("and", [own, none] if overlapping else [own])
         rows.append(Row(f"{id_}.{name}", keys, own, when, (start, *shown), name, (*names, "false")))
-        if at not in found.first:
-            why = "rows above it take all its events" if found.over[at] else "its conditions exclude each other"
+        if at not in result.first:
+            why = "rows above it take all its events" if result.over[at] else "its conditions exclude each other"
             text.report(warnings, f"row {name} of {id_} never hits: {why}.")
         elif overlapping and asked[at] and not card:
             pairs = ", ".join(names[other] for other in overlapping)
             text.report(warnings, f"row {name} of {id_} overlaps {pairs}, which hits first.")
-    if found.gaps and not card:
-        words = f"no row of {id_} hits {'; nor '.join(found.gaps)}."
+    if result.gaps and not card:
+        words = f"no row of {id_} hits {'; nor '.join(result.gaps)}."
         rule.report(warnings, words, "A last row without conditions takes all that the others leave.")
     return rows
 

@@ -14,8 +14,8 @@ from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read
 
 def only_rule(text: str) -> Mapping:
     """Parse a text that holds one rule. Raises: UsageError if it does not."""
-    top = read(text, "", [])
-    rule = top.items[0] if isinstance(top, Sequence) and len(top.items) == 1 and not top.source else None
+    root = read(text, "", [])
+    rule = root.items[0] if isinstance(root, Sequence) and len(root.items) == 1 and not root.source else None
     if not isinstance(rule, Mapping):
         raise UsageError("the text is not one rule. Begin it with '- id: ...'")
     return rule
@@ -23,8 +23,8 @@ def only_rule(text: str) -> Mapping:
 
 def scalar_of(rule: Node, name: str) -> Scalar | None:
     """Return the value of a key; None if it is not a scalar."""
-    found = rule.get(name) if isinstance(rule, Mapping) else None
-    return found if isinstance(found, Scalar) else None
+    value = rule.get(name) if isinstance(rule, Mapping) else None
+    return value if isinstance(value, Scalar) else None
 
 
 def first_line(lines: list[str], item: Node, column: int) -> int:
@@ -57,7 +57,7 @@ def written(value: str, rule: Mapping) -> str:
     if "\n" in value and not rule.source:
         return "|\n" + "\n".join(" " * (rule.column + 1) + line for line in value.split("\n"))
     problems: list[Problem] = []
-    tried = read(f"- {{ k: {value}, x: y }}" if rule.source else f"- k: {value}", "", problems)
-    found = scalar_of(tried.items[0], "k") if isinstance(tried, Sequence) and tried.items else None
-    is_same = not problems and found is not None and found.text == value and found.comment is None
+    parsed = read(f"- {{ k: {value}, x: y }}" if rule.source else f"- k: {value}", "", problems)
+    reread = scalar_of(parsed.items[0], "k") if isinstance(parsed, Sequence) and parsed.items else None
+    is_same = not problems and reread is not None and reread.text == value and reread.comment is None
     return value if is_same and value else in_quotes(value)

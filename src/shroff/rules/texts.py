@@ -60,38 +60,38 @@ def rule_texts(file_text: str) -> dict[str, RuleText]:
 
 @lru_cache(FILES_KEPT)
 def _rule_texts(file_text: str) -> dict[str, RuleText]:
-    top = read(file_text, "", [])
-    if not isinstance(top, Sequence):
+    root = read(file_text, "", [])
+    if not isinstance(root, Sequence):
         return {}
-    if top.source:
-        return _in_brackets(file_text, top)
+    if root.source:
+        return _in_brackets(file_text, root)
     lines = file_text.split("\n")
     begins = line_begins(file_text)
-    starts = [first_line(lines, item, top.column) for item in top.items]
-    found: dict[str, RuleText] = {}
-    for item, start, following in zip(top.items, starts, [*starts[1:], len(lines) + 1], strict=True):
+    starts = [first_line(lines, item, root.column) for item in root.items]
+    rules: dict[str, RuleText] = {}
+    for item, start, following in zip(root.items, starts, [*starts[1:], len(lines) + 1], strict=True):
         id_ = scalar_of(item, "id")
         last = following - 1
         while last > start and not lines[last - 1].strip():
             last -= 1
-        if id_ is not None and id_.text not in found:
-            indent = top.column - 1
+        if id_ is not None and id_.text not in rules:
+            indent = root.column - 1
             text = "\n".join(_moved(line, -indent) for line in lines[start - 1 : last])
             end = begins[last - 1] + len(lines[last - 1])
-            found[id_.text] = RuleText(id_.text, begins[start - 1], end, indent, f"{text}\n")
-    return found
+            rules[id_.text] = RuleText(id_.text, begins[start - 1], end, indent, f"{text}\n")
+    return rules
 
 
 def _in_brackets(file_text: str, top: Sequence) -> dict[str, RuleText]:
-    found: dict[str, RuleText] = {}
+    rules: dict[str, RuleText] = {}
     begins = line_begins(file_text)
     for item in top.items:
         id_ = scalar_of(item, "id")
-        if id_ is not None and isinstance(item, Mapping) and id_.text not in found:
+        if id_ is not None and isinstance(item, Mapping) and id_.text not in rules:
             start = begins[item.line - 1] + item.column - 1
             text = _DASH + _all_moved(item.source, len(_DASH))
-            found[id_.text] = RuleText(id_.text, start, start + len(item.source), 0, f"{text}\n", in_brackets=True)
-    return found
+            rules[id_.text] = RuleText(id_.text, start, start + len(item.source), 0, f"{text}\n", in_brackets=True)
+    return rules
 
 
 def with_rule(file_text: str, id: str, text: str) -> str:
@@ -99,19 +99,19 @@ def with_rule(file_text: str, id: str, text: str) -> str:
 
     Raises: UsageError if the file's rules cannot be separated.
     """
-    there = rule_texts(file_text)
-    found = there.get(id)
-    if found is not None:
-        return file_text[: found.start] + _own(found, text) + file_text[found.end :]
-    top = read(file_text, "", [])
-    if isinstance(top, Sequence) and top.source and there:
-        return beside_rule(file_text, list(there)[-1], text)
-    if top is not None and (not isinstance(top, Sequence) or top.source):
+    existing = rule_texts(file_text)
+    old = existing.get(id)
+    if old is not None:
+        return file_text[: old.start] + _own(old, text) + file_text[old.end :]
+    root = read(file_text, "", [])
+    if isinstance(root, Sequence) and root.source and existing:
+        return beside_rule(file_text, list(existing)[-1], text)
+    if root is not None and (not isinstance(root, Sequence) or root.source):
         raise UsageError(NO_LIST)
-    kept = file_text.rstrip("\n")
-    indent = 0 if top is None else top.column - 1
-    added = _indented(text, indent)
-    return f"{kept}\n\n{added}\n" if kept else f"{added}\n"
+    head = file_text.rstrip("\n")
+    indent = 0 if root is None else root.column - 1
+    new_text = _indented(text, indent)
+    return f"{head}\n\n{new_text}\n" if head else f"{new_text}\n"
 
 
 def _own(found: RuleText, text: str) -> str:
@@ -126,30 +126,30 @@ def _own(found: RuleText, text: str) -> str:
 
 def beside_rule(file_text: str, id: str, text: str) -> str:
     """Insert a rule's text directly after an existing rule. Raises: UsageError as `with_rule`."""
-    found = rule_texts(file_text)[id]
-    own = _own(found, text)
-    before = file_text[: found.end]
-    after = file_text[found.end :]
-    if not found.in_brackets:
+    neighbor = rule_texts(file_text)[id]
+    inserted = _own(neighbor, text)
+    before = file_text[: neighbor.end]
+    after = file_text[neighbor.end :]
+    if not neighbor.in_brackets:
         is_close = after.startswith("\n") and bool(after[1:].partition("\n")[0].strip())
-        return before + ("\n" if is_close else "\n\n") + own + after
-    margin = file_text[: found.start].rpartition("\n")[2]
+        return before + ("\n" if is_close else "\n\n") + inserted + after
+    margin = file_text[: neighbor.start].rpartition("\n")[2]
     if margin.strip():
-        return f"{before}, {own}{after}"
+        return f"{before}, {inserted}{after}"
     line = _END_OF_LINE.match(after)
     if line is None:
-        return f"{before},\n{margin}{own}{after}"
-    return f"{before}{line[0]}\n{margin}{own},{after[line.end() :]}"
+        return f"{before},\n{margin}{inserted}{after}"
+    return f"{before}{line[0]}\n{margin}{inserted},{after[line.end() :]}"
 
 
 def without_rule(file_text: str, id: str) -> str:
     """Return the file without a rule; empty if it was the last one."""
-    found = rule_texts(file_text).get(id)
-    if found is None:
+    old = rule_texts(file_text).get(id)
+    if old is None:
         return file_text
-    before = file_text[: found.start]
-    after = file_text[found.end :]
-    if found.in_brackets:
+    before = file_text[: old.start]
+    after = file_text[old.end :]
+    if old.in_brackets:
         return "" if len(rule_texts(file_text)) == 1 else _closed_up(before, after)
     after = after.lstrip("\n") if before else after
     return f"{before}{after}".rstrip("\n") + "\n" if f"{before}{after}".strip() else ""
@@ -183,9 +183,9 @@ def values_of(text: str) -> TextDict:
     Raises: UsageError if the text is not one rule.
     """
     rule = only_rule(text)
-    found = rule.texts()
+    values = rule.texts()
     id_ = scalar_of(rule, "id")
-    return found | ({"description": id_.comment[1:].strip()} if id_ is not None and id_.comment else {})
+    return values | ({"description": id_.comment[1:].strip()} if id_ is not None and id_.comment else {})
 
 
 def with_value(text: str, name: str, value: str) -> str:
@@ -237,37 +237,37 @@ def _described(text: str, rule: Mapping, value: str) -> str:
     if id_ is None or rule.source or id_.style != "plain":
         raise UsageError("the description stands as a comment behind a plain id on a line of its own")
     end = end_of(text, id_)
-    said = f"{id_.gap if id_.comment else '  '}# {value}" if value else ""
-    return text[:end] + said + text[(text + "\n").index("\n", end) :]
+    comment = f"{id_.gap if id_.comment else '  '}# {value}" if value else ""
+    return text[:end] + comment + text[(text + "\n").index("\n", end) :]
 
 
 @lru_cache(RULES_KEPT)
 def is_in_shadow(text: str) -> bool:
-    top = read(text, "", [])
-    rule = top.items[0] if isinstance(top, Sequence) and top.items else None
-    found = None if rule is None else scalar_of(rule, "shadow")
-    return found is not None and found.text == "true"
+    root = read(text, "", [])
+    rule = root.items[0] if isinstance(root, Sequence) and root.items else None
+    value = None if rule is None else scalar_of(rule, "shadow")
+    return value is not None and value.text == "true"
 
 
 def renamed(text: str, id: str) -> str:
     """Replace the id of a rule. Raises: UsageError if the text is not one rule, or has no id."""
-    found = scalar_of(only_rule(text), "id")
-    if found is None:
+    id_value = scalar_of(only_rule(text), "id")
+    if id_value is None:
         raise UsageError("the rule has no id")
-    return text[: offset_of(text, found.line, found.column)] + id + text[end_of(text, found) :]
+    return text[: offset_of(text, id_value.line, id_value.column)] + id + text[end_of(text, id_value) :]
 
 
 def not_one_rule(text: str, id: str, file: str) -> list[Problem]:
     """Return the problems of a readable text that is not the single rule of this id."""
-    top = read(text, file, [])
-    if top is None:
+    root = read(text, file, [])
+    if root is None:
         return []
-    if not isinstance(top, Sequence) or len(top.items) != 1 or top.source:
-        return [top.problem(f"a draft is one rule. Begin it with '- id: {id}'.")]
-    found = scalar_of(top.items[0], "id")
-    if found is None or found.text == id:
+    if not isinstance(root, Sequence) or len(root.items) != 1 or root.source:
+        return [root.problem(f"a draft is one rule. Begin it with '- id: {id}'.")]
+    id_value = scalar_of(root.items[0], "id")
+    if id_value is None or id_value.text == id:
         return []
-    return [found.problem(f"this is the draft of rule {id!r}, not of {found.text!r}.", f"Write 'id: {id}'.")]
+    return [id_value.problem(f"this is the draft of rule {id!r}, not of {id_value.text!r}.", f"Write 'id: {id}'.")]
 
 
 def _indented(text: str, by: int) -> str:
@@ -322,10 +322,10 @@ class RuleForm(FrozenStruct):
 def form_of(text: str) -> RuleForm | None:
     """Parse a rule's text into a form; None if the text is not one rule."""
     try:
-        found = values_of(text)
+        values = values_of(text)
     except UsageError:
         return None
-    return RuleForm({key: found.get(key, "") for key in KEYS}, *rows_of(found.get("when", "")), tests_of(text))
+    return RuleForm({key: values.get(key, "") for key in KEYS}, *rows_of(values.get("when", "")), tests_of(text))
 
 
 def with_form(text: str, form: RuleForm) -> str:
@@ -346,12 +346,12 @@ def rows_of(when: str) -> tuple[str, list[list[FormRow]]]:
     >>> rows_of("a > 1 and (b in lists.x or not c)")[1][1]
     [FormRow(operand='b', comparison='in', value='lists.x'), FormRow(operand='c', comparison='is false', value='')]
     """
-    whole = _bare(_tokens(when))
-    if not whole or _has(whole, _CLAUSES):
+    condition = _bare(_tokens(when))
+    if not condition or _has(condition, _CLAUSES):
         return "and", [[FormRow(when)]] if when.strip() else []
-    joined = "or" if _has(whole, ["or"]) else "and"
+    joined = "or" if _has(condition, ["or"]) else "and"
     groups = []
-    for part in _parts(whole, [joined]):
+    for part in _parts(condition, [joined]):
         bare = _bare(part)
         is_group = not _has(bare, [joined, *_CLAUSES])
         groups.append([_row(when, row) for row in (_parts(bare, [_OTHER[joined]]) if is_group else [part])])
@@ -363,16 +363,16 @@ def condition_of(joined: str, groups: list[list[FormRow]]) -> str:
 
     Raises: UsageError for a row that would merge with its neighbors.
     """
-    there = [[row for row in rows if row.operand.strip()] for rows in groups]
-    there = [rows for rows in there if rows]
-    is_alone = sum(map(len, there)) == 1
-    found = []
-    for rows in there:
+    filled = [[row for row in rows if row.operand.strip()] for rows in groups]
+    filled = [rows for rows in filled if rows]
+    is_alone = sum(map(len, filled)) == 1
+    clauses = []
+    for rows in filled:
         text = f" {_OTHER[joined]} ".join(
             row.operand.strip() if is_alone and not row.comparison else _said(row) for row in rows
         )
-        found.append(f"({text})" if len(rows) > 1 and joined == "and" and len(there) > 1 else text)
-    return f" {joined} ".join(found)
+        clauses.append(f"({text})" if len(rows) > 1 and joined == "and" and len(filled) > 1 else text)
+    return f" {joined} ".join(clauses)
 
 
 def _said(row: FormRow) -> str:
@@ -387,9 +387,9 @@ def _said(row: FormRow) -> str:
 
 
 def _hold_apart(part: str) -> None:
-    found = _tokens(f"({part})")
-    is_whole = [at for at, _ in _outer(found)] == [0, len(found) - 1]
-    if not is_whole or _has(found[1:-1], ["and", "or", *_CLAUSES]):
+    part_tokens = _tokens(f"({part})")
+    is_whole = [at for at, _ in _outer(part_tokens)] == [0, len(part_tokens) - 1]
+    if not is_whole or _has(part_tokens[1:-1], ["and", "or", *_CLAUSES]):
         raise UsageError(f"{part} is not one value: a text needs quotes, and 'and' or 'or' another condition")
 
 
@@ -425,12 +425,12 @@ def _cut(when: str, part: list[Token]) -> str:
 def _outer(part: list[Token]) -> list[tuple[int, Token]]:
     """Return the tokens outside of all brackets, with their indexes."""
     depth = 0
-    found = []
+    outer = []
     for at, token in enumerate(part):
         depth -= token.text in {")", "]"}
-        found += [(at, token)] if depth == 0 else []
+        outer += [(at, token)] if depth == 0 else []
         depth += token.text in {"(", "["}
-    return found
+    return outer
 
 
 def _has(part: list[Token], words: Collection[str]) -> bool:
@@ -444,14 +444,14 @@ def _parts(part: list[Token], words: Collection[str]) -> list[list[Token]]:
 
 def _bare(part: list[Token]) -> list[Token]:
     """Remove brackets around the whole part."""
-    opened = list[int]()
+    open_brackets = list[int]()
     ends = dict[int, int]()
     at = 0
     for place, token in enumerate(part):
         if token.text in {"(", "["}:
-            opened.append(place)
-        elif token.text in {")", "]"} and opened:
-            ends[opened.pop()] = place
+            open_brackets.append(place)
+        elif token.text in {")", "]"} and open_brackets:
+            ends[open_brackets.pop()] = place
     while ends.get(at) == len(part) - 1 - at and part[at].text == "(":
         at += 1
     return part[at : len(part) - at]
