@@ -1,4 +1,4 @@
-"""The engine of a backtest: decides one side over a log, by columns wherever that can be; rule hits and scores."""
+"""Engine of a backtest: computes rule hits and scores of one side over a log, by columns wherever possible."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ NO_FLAGS: Final[Bools] = np.zeros(0, np.bool_)
 
 
 class RuleMatches(FrozenStruct):
-    """The hits of a rule: rows of its event type, ascending, and which of them have an effect."""
+    """Hits of a rule: ascending rows of its event type, and which of the hits have an effect."""
 
     rows: Ints
     effective: Bools
 
     def among(self, rows: Ints) -> RuleMatches:
-        """The hits at some rows, which ascend, as places among them."""
+        """Select the hits at some ascending rows, as indexes into these rows."""
         places = rows_of(self.rows, rows)
         return RuleMatches(places[places >= 0], self.effective[places >= 0])
 
@@ -60,11 +60,11 @@ class TypeRows(FrozenStruct):
     """All events of one type, in log order.
 
     Args:
-        amounts_minor: What each is about in money, in smallest units; 0 where that is missing.
-        scores: What the models give, NaN where there is none.
-        hits: Where the rules hit events where the side is in force, by id.
-        may_be_explored: Which it may let through if the score declines them.
-        explored_before: How many were let through on each day before that.
+        amounts_minor: Amount of each event in smallest units; 0 if it is missing.
+        scores: Scores of the models; NaN if there is none.
+        hits: Hits of each rule within the segments of this side, by rule id.
+        may_be_explored: Events that may be explored if the score declines them.
+        explored_before: Number of events explored on each day before the segments.
     """
 
     event: str
@@ -79,17 +79,17 @@ class TypeRows(FrozenStruct):
 
 
 class BacktestEngine:
-    """One side of a backtest, in force from behind the place `after` up to `upto`, folded over a log.
+    """One side of a backtest, computed over the log from its beginning, with hits in (after, upto].
 
-    Cost: reading the log's columns, the batch engine for what is computed, and the online engine for rules that look
-    `since flag`; once for each pass of `computations`.
-    Memory: some 60 bytes an event, and what the batch engine takes.
+    Cost: for each pass of `computations`, reading the log's columns, the batch engine for computed values, and the
+    online engine for rules that use `since flag`.
+    Memory: about 60 bytes an event, and that of the batch engine.
 
     Args:
-        stretches: Its definitions in (after, upto].
-        kept: Rules whose hits are those that the log has.
-        known: Hits of other rules that are known, by event type and rule.
-        has_scores: Whether scores are computed for policies.
+        stretches: Definitions of this side in (after, upto].
+        kept: Rules whose hits come from the log.
+        known: Known hits of other rules, by event type and rule.
+        has_scores: Whether to compute scores for policies.
     """
 
     def __init__(
@@ -121,7 +121,8 @@ class BacktestEngine:
             for name in sorted(self._types)
         }
         self._found: dict[str, list[RuleMatches]] = defaultdict(list)
-        self._own: dict[int, dict[str, str | None]] = defaultdict(dict)  # hits of rules that look `since flag`
+        # Hits of rules that use `since flag`, by sequence number
+        self._own: dict[int, dict[str, str | None]] = defaultdict(dict)
         self._scores: dict[str, list[tuple[Ints, Floats]]] = defaultdict(list)
         self._next: tuple[int, Hits] = 0, {}
         explores = any(self._side.policy(event).explore for event in self._side.events.decided)
@@ -129,22 +130,21 @@ class BacktestEngine:
 
     @property
     def computes(self) -> bool:
-        """Whether anything has to be computed."""
         return any(computation.by_columns or computation.by_rows for computation in self._passes)
 
     def run(self, take: Callable[[LogPiece], None], progress: Progress | None = None) -> dict[str, TypeRows]:
-        """Read the whole log, and give what came of it by event type.
+        """Read the whole log and return the results by event type.
 
         Args:
-            take: Is given each piece of the log.
-            progress: Called with how many events something was computed.
+            take: Called with each piece of the log.
+            progress: Called with the number of events computed.
         """
         for computation in self._passes:
             self._pass(computation, take if computation is self._passes[0] else None, progress)
         return {name: self._whole(name, gathered) for name, gathered in self._gathered.items() if gathered.seqs}
 
     def beside(self, rows: Mapping[str, TypeRows]) -> dict[str, TypeRows]:
-        """Result of the log where nothing is computed, given the events and scores of the other side."""
+        """Return the results if nothing needs computing, with the events and scores of the other side."""
         return {
             name: replace(row, hits={rule.id: self._hits_of(rule, row.seqs) for rule in self._rules_on[name]})
             for name, row in rows.items()
@@ -191,7 +191,9 @@ class BacktestEngine:
                         progress(len(frame))
 
     def _pieces(self, stretches: Sequence[Stretch], *, is_whole: bool) -> Iterator[tuple[int, LogPiece]]:
-        """The log from its beginning, each piece with the number of its stretch; behind the last one if all is read."""
+        """Iterate over the log's pieces, each with the index of its stretch. With `is_whole`, pieces after the last
+        stretch follow.
+        """
         reader = LineReader(self._side)
         after = 0
         ends = [*(stretch.end for stretch in stretches), *([None] if is_whole else [])]
@@ -203,7 +205,9 @@ class BacktestEngine:
     # ---- events
 
     def _past_of(self, piece: LogPiece, after: int) -> list[Hits | None] | None:
-        """Hits for each record of a piece at or before a place; None for one behind it, which is decided anew."""
+        """Return the recorded hits of each record of a piece up to `after`; None for later records, which are decided
+        again.
+        """
         before = min(max(after - piece.after, 0), piece.size)
         if not before:
             return None
@@ -219,7 +223,7 @@ class BacktestEngine:
     def _note(
         self, work: Computation, computed: Sequence[Computed], frames: Mapping[str, Frame], firsts: Mapping[str, int]
     ) -> None:
-        """Keep the hits and scores of some frames, which begin at these rows of their types."""
+        """Store the hits and scores of frames; `firsts` has the row of each type at which its frame begins."""
         names = {feature.name for feature in computed}
         start = work.stretches[0].start
         end = work.stretches[-1].end
@@ -272,7 +276,7 @@ class BacktestEngine:
 
 
 class _Gathered(Struct):
-    """Columns kept of the events of one type, piece by piece."""
+    """Columns of the events of one type, collected piece by piece."""
 
     amount: Node | None
     explore: Explore | None
@@ -299,20 +303,20 @@ class _Gathered(Struct):
         self.may_be_explored.append(explorable_rows)
 
     def decided_in(self, first: int, count: int, after: int, upto: int) -> Bools:
-        """Which of some events, which begin at a row, stand at the places (after, upto]."""
+        """Return a mask of `count` events from row `first`: those with sequence numbers in (after, upto]."""
         if len(self._seqs) < self.count:
             self._seqs = np.concatenate(self.seqs)
         seqs = self._seqs[first : first + count]
         return (seqs > after) & (seqs <= upto)
 
     def places(self, rows: Ints) -> list[int]:
-        """The sequence numbers of rows that `decided_in` was asked about."""
+        """Return the sequence numbers of rows that `decided_in` has covered."""
         found: list[int] = self._seqs[rows].tolist()
         return found
 
 
 class RecordedHits:
-    """The hits that the log has of a stretch, (after, upto], by rule; and the outcomes."""
+    """Recorded hits in (after, upto] by rule, and recorded outcomes."""
 
     def __init__(self, log: Log, after: int, upto: int) -> None:
         self._log = log
@@ -329,12 +333,12 @@ class RecordedHits:
 
     @cached_property
     def others(self) -> frozenset[str]:
-        """Names among these hits that are no rules: draws and experiments."""
+        """Names among these hits that are not rules: draws and experiments."""
         return RecordedRuleHits().others(self._log)
 
     @cached_property
     def outcomes(self) -> tuple[Ints, Ints8]:
-        """Places of the decisions, and the index of each outcome in `OUTCOMES`."""
+        """Sequence numbers of the decisions, and each outcome as an index of `OUTCOMES`."""
         return outcomes_of(self._log, self._after, self._upto)
 
     def places(self, rule: str) -> Ints:
@@ -344,11 +348,10 @@ class RecordedHits:
         return [row.key for row in self._hits.get(rule, ())]
 
     def effective(self, rule: str) -> Bools:
-        """Hits that had an effect."""
         return np.array([not row.shadow for row in self._hits.get(rule, ())], np.bool_)
 
 
 def joined(parts: Sequence[RuleMatches]) -> RuleMatches:
-    """Hits that follow each other."""
+    """Concatenate consecutive hits of a rule."""
     rows = np.concatenate([NO_INTS, *(part.rows for part in parts)])
     return RuleMatches(rows, np.concatenate([NO_FLAGS, *(part.effective for part in parts)]))

@@ -1,4 +1,4 @@
-"""Results of exploration in the log: how many events were approved, their precision, their cost so far."""
+"""Results of exploration in the log: events approved, precision of the declines that they stand for, cost so far."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from shroff.project.policy import OUTCOMES
 from shroff.streams.log import LogReader
 from shroff.training.sets.labels import FRAUD_LABEL, NO_LABEL, UNCLEAR_LABEL
 
-AT_ONCE = 1_000  # decisions that are asked for together
+AT_ONCE = 1_000  # decisions read at once
 _REVIEW = OUTCOMES.index("review")
 
 
 def explored_in(log: LogReader, judged: Sequence[JudgedEvents], money: Money) -> list[ReportExploration]:
-    """Exploration among the events of a backtest, by event type; none where nothing was drawn.
+    """Report exploration among the events of a backtest, by event type; empty if nothing was explored.
 
-    Raises: StorageError where a decision is damaged.
-    Cost: reading the decisions of those events.
+    Raises: StorageError if a decision is damaged.
+    Cost: reads the decisions of these events.
     """
     return [_explored(log, events, money) for events in judged if len(events.was_explored)]
 
@@ -57,9 +57,9 @@ def _explored(log: LogReader, judged: JudgedEvents, money: Money) -> ReportExplo
 
 
 def propensities_of(log: LogReader, event: str, ids: Sequence[str]) -> Floats:
-    """Probability that each of these events was explored, from their decisions.
+    """Return the probability with which each of these events was explored, from its decision.
 
-    Raises: StorageError where one of them says nothing of it.
+    Raises: StorageError if a decision has none.
     """
     found = np.empty(len(ids))
     for first in range(0, len(ids), AT_ONCE):

@@ -1,4 +1,4 @@
-"""Outcomes of a draft, event by event, beside those of the project without it and the labels."""
+"""Outcomes of a draft for each event, next to those of the project without it and the labels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from shroff.training.sets.labels import Codes, GatheredLabels, label_codes, rows
 
 
 class JudgedRange(FrozenStruct):
-    """Range of a backtest: events with sequence numbers (after, upto], and labels known up to a moment."""
+    """Range of a backtest: events with sequence numbers in (after, upto], and labels known at `as_of_ms`."""
 
     after: int
     upto: int
@@ -44,16 +44,16 @@ class JudgedEvents(FrozenStruct):
     """The events of one decided type, in log order.
 
     Args:
-        amounts_minor: What each is about in money, in smallest units.
-        recorded: Numbers of the outcomes in `OUTCOMES` that were recorded, below 0 for events without a decision.
-        old: Those of the project without the draft.
-        new: Those of the draft.
-        labels: Numbers of what is known, in `LABELS`.
-        is_immature: Whether the event is younger than the label delay: what is known of it is not all that will be.
-        hits: Hits of the draft's rules by id, active and in shadow; no arms of experiments.
-        old_hits: The same of the project without the draft.
-        explored: Rows that the draft lets through, though the score declines them.
-        was_explored: Rows that were let through when they were decided.
+        amounts_minor: Amount of each event in smallest units.
+        recorded: Recorded outcomes as indexes of `OUTCOMES`; -1 for events without a decision.
+        old: Outcomes of the project without the draft.
+        new: Outcomes of the draft.
+        labels: Labels as indexes of `LABELS`.
+        is_immature: Whether the event is younger than the label delay, so that labels may still arrive.
+        hits: Hits of the draft's rules by id, active and in shadow, without arms of experiments.
+        old_hits: Hits of the project without the draft.
+        explored: Rows that the draft approves for exploration although the score declines them.
+        was_explored: Rows that were explored when they were decided.
     """
 
     event: str
@@ -79,9 +79,9 @@ class DraftVerdicts(FrozenStruct):
     """Outcomes of a draft, by event type.
 
     Args:
-        others: Events of types that get no decision and have rules.
-        kept: Rules that mean what they meant; their hits are those of the log.
-        versions: What decided them, and both sides as of each.
+        others: Events of types that have rules but get no decision.
+        kept: Rules whose meaning is unchanged; their hits come from the log.
+        versions: Versions that decided the events, with both sides as of each.
     """
 
     types: Mapping[str, JudgedEvents]
@@ -99,15 +99,15 @@ def judge(
     *,
     how: DraftComparison = DraftComparison(),  # noqa: B008 - it never changes
 ) -> DraftVerdicts:
-    """Decide a log anew from a sequence number on, by a draft and by the project without it.
+    """Decide a range of the log again, by a draft and by the project without it.
 
-    Lists, tables and models are those of each event's place, except for a model that the draft names. Where the project
-    without the draft is what decided, the recorded decisions are its own. Where an event was taken without a decision,
-    no recorded hit serves again.
+    Lists, tables and models are those active at each event, except for models that the draft names. If the project
+    without the draft made the recorded decisions, these are its outcomes. If any event was taken without a decision,
+    recorded hits are not used.
 
     Args:
-        reading: Called with how many records were read.
-        computing: Called with how many events something was computed.
+        reading: Called with the number of records read.
+        computing: Called with the number of events computed.
     """
     labels = {name: GatheredLabels(name, draft.friendly_reasons(name)) for name in draft.events.decided}
 
@@ -140,7 +140,7 @@ def judge(
 
 
 def _recorded(seqs: Ints, span: JudgedRange, past: RecordedHits) -> tuple[Ints, Codes]:
-    """The rows of a span, and their recorded outcomes; -1 for an event that was taken without a decision."""
+    """Return the rows in the span and their recorded outcomes; -1 for an event taken without a decision."""
     rows = np.flatnonzero((seqs > span.after) & (seqs <= span.upto))
     places, outcomes = past.outcomes
     return rows, np.append(outcomes, np.int8(-1))[rows_of(seqs[rows], places)]
@@ -155,7 +155,7 @@ def _without_draft(
     *,
     keeps: bool,
 ) -> Mapping[str, TypeRows]:
-    """Decisions of the log without the draft; rules and scores that the draft leaves alone come from `types`."""
+    """Decide the log without the draft; hits and scores that the draft leaves unchanged come from `types`."""
     base = versions[-1].base
     draft = versions[-1].draft
     has_same_scores = have_same_scores(versions)
@@ -215,7 +215,7 @@ def _judged(
 
 
 def _decided(rows: TypeRows, mine: Ints, side: Definitions) -> tuple[dict[str, RuleMatches], Codes, Ints]:
-    """Hits, outcomes and explored rows of some events by one side, as places among them."""
+    """Return hits, outcomes and explored rows of the events `mine` by one side, as indexes into `mine`."""
     hits = {id_: hit.among(mine) for id_, hit in rows.hits.items()}
     rules = [rule for rule in side.evaluated if rule.on == rows.event]
     policy = side.policy(rows.event)
@@ -230,7 +230,7 @@ def _decided(rows: TypeRows, mine: Ints, side: Definitions) -> tuple[dict[str, R
 
 
 def _explored(rows: TypeRows, mine: Ints, drawn: Ints, explore: Explore) -> Ints:
-    """The explored rows among the candidates, in log order."""
+    """Return the explored rows among the candidates, in log order."""
     days = LetThrough(rows.explored_before.items())
     ids = rows.ids.take(pa.array(mine[drawn])).to_pylist()
     times = rows.times_ms[mine[drawn]].tolist()
@@ -243,7 +243,7 @@ def _old_hits(past: RecordedHits, rule: str, seqs: Ints) -> RuleMatches:
 
 
 def outcomes_by_columns(hits: Mapping[str, RuleMatches], rules: list[Rule], scores: Floats, policy: Policy) -> Codes:
-    """`policy.outcome` of each event as a number of `OUTCOMES`; a score is NaN where no model gives one."""
+    """Compute `policy.outcome` of each event as an index of `OUTCOMES`; a score is NaN if no model computes one."""
     by_effect = {rule.effect: np.zeros(len(scores), np.bool_) for rule in rules}
     for rule in rules:
         found = hits[rule.id]

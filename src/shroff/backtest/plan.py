@@ -1,4 +1,6 @@
-"""Plan of a backtest: the draft and the project without it as of each event, and which recorded hits serve again."""
+"""Plan of a backtest: the draft and the project without it as of each event, and which recorded hits can be used
+again.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,11 @@ class DraftComparison(FrozenStruct):
     """What a draft is compared with, and how.
 
     Args:
-        base: The project without the draft; None for what is active at the end of the log.
+        base: Project without the draft; None for the one active at the end of the log.
         load_model: Loads the models that decided.
-        own_models: The event types whose model the draft names, so that it scores all events of them.
-        judges_models: Whether the draft is about models or what is done by their scores. Events that its models have
-            learned from are then judged apart.
+        own_models: Event types whose model the draft names, so that it scores all of their events.
+        judges_models: Whether the draft changes models or the use of their scores. Events in the models' training data
+            are then reported separately.
     """
 
     base: Definitions | None = None
@@ -37,7 +39,7 @@ class DraftComparison(FrozenStruct):
 
 
 class DecidingVersion(FrozenStruct):
-    """A stretch of the log, (start, end]: what decided it then, and both sides of the backtest as of then."""
+    """A segment (start, end] of the log: the version that decided it, and both sides of the backtest as of it."""
 
     start: int
     end: int
@@ -47,7 +49,7 @@ class DecidingVersion(FrozenStruct):
 
 
 class Stretch(FrozenStruct):
-    """A part of the log, (start, end], that one side decides by the same lists, tables and models."""
+    """A segment (start, end] of the log that one side decides with the same lists, tables and models."""
 
     start: int
     end: int
@@ -55,14 +57,14 @@ class Stretch(FrozenStruct):
 
 
 class Computation(FrozenStruct):
-    """What one pass over the log computes: by columns over all of it, and row by row in its order.
+    """What one pass over the log computes: by columns, and row by row in log order.
 
     Args:
-        stretches: The parts of the log that it is for, which follow each other.
-        by_columns: Conditions that no hit changes, scores, and what they read, each after what it reads.
-        by_rows: Conditions that look `since flag`, the same way.
-        without: For each stretch, the scores of `by_columns` that are those of other stretches.
-        keys: By rule the names of what makes its key, where its hits are needed with their keys.
+        stretches: Consecutive segments of the log.
+        by_columns: Conditions that no hit changes, scores, and their inputs, each after its inputs.
+        by_rows: Conditions that use `since flag`, with their inputs, in the same order.
+        without: For each segment, scores in `by_columns` that belong to other segments.
+        keys: Names of the parts of a rule's key, for rules whose hits need their keys.
     """
 
     stretches: Sequence[Stretch]
@@ -75,7 +77,7 @@ class Computation(FrozenStruct):
 def versions_of(
     log: LogReader, draft: Definitions, how: DraftComparison, after: int, upto: int
 ) -> list[DecidingVersion]:
-    """The versions that decided the places (after, upto], with both sides as of each."""
+    """Return the versions that decided the sequence numbers in (after, upto], with both sides as of each."""
     found = [segment for segment in segments(log, how.load_model) if not segment.is_empty]
     with telling_damage():
         base = how.base or (found[-1].definitions if found else draft)
@@ -91,12 +93,12 @@ def versions_of(
 
 
 def is_recorded(versions: Iterable[DecidingVersion]) -> bool:
-    """Whether the project without the draft is what decided everywhere, lists, tables and models apart."""
+    """Whether the project without the draft made the recorded decisions, apart from lists, tables and models."""
     return not changed_parts(versions)
 
 
 def changed_parts(versions: Iterable[DecidingVersion]) -> list[str]:
-    """Parts of the project, without the draft, that differ from what decided, in words."""
+    """Name the parts of the project without the draft that differ from the versions that decided."""
     parts = {"definitions": "features or events", "rules": "rules", "policy": "thresholds"}
     return [
         words
@@ -106,18 +108,18 @@ def changed_parts(versions: Iterable[DecidingVersion]) -> list[str]:
 
 
 def models_of(definitions: Definitions, event: str) -> object:
-    """The models that score events of a type, for comparison."""
+    """Return a value that identifies the models of an event type, for comparison."""
     scoring = definitions.scoring_of(event)
     return [(scorer.id, scorer.digest) for scorer in scoring.deciding], scoring.share, scoring.by
 
 
 def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()) -> Definitions:
-    """A project with the lists, tables (see `reference_as_of`) and models that another version of it had.
+    """Return a project with the lists, tables (see `reference_as_of`) and models of another version.
 
-    A model that cannot be loaded, or reads other features, stays as it is in the project.
+    A model that cannot be loaded, or reads other features, is not replaced.
 
     Args:
-        own: The event types that keep the project's own models.
+        own: Event types that keep the project's models.
     """
     scoring = {
         event: then.scoring_of(event)
@@ -131,7 +133,7 @@ def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()
 
 
 def _fits(scoring: Scoring, definitions: Definitions) -> bool:
-    """Whether these models score events of a project: all that they read is there, and is of the same type."""
+    """Whether these models can score events of a project: it has all of their inputs, with the same types."""
     return not any(scorer.failure for scorer in scoring.deciding) and all(
         part.name in definitions.features and definitions.features[part.name].type == part.type
         for node in scoring.inputs
@@ -141,11 +143,12 @@ def _fits(scoring: Scoring, definitions: Definitions) -> bool:
 
 
 def computations(stretches: Sequence[Stretch], known: Collection[str], *, has_scores: bool) -> list[Computation]:
-    """The passes that compute one side, each behind the one before: one, unless state depends on what changed.
+    """Plan the passes that compute one side, in order: one, unless state depends on lists, tables or models that
+    changed.
 
     Args:
         known: Rules whose hits are known.
-        has_scores: Whether the scores that policies read are computed.
+        has_scores: Whether to compute the scores that policies read.
     """
     first = stretches[0].definitions
     rules = [rule for rule in first.evaluated if rule.id not in known]
@@ -191,7 +194,7 @@ def _computation(stretches: Sequence[Stretch], rules: Sequence[Rule], events: Se
     found: list[Computed] = []
     for each in wanted:
         found += [item for item in each if item not in found]
-    found.sort(key=lambda feature: (feature.rule is not None, feature.is_score))  # each stays behind what it reads
+    found.sort(key=lambda feature: (feature.rule is not None, feature.is_score))  # keeps each after its inputs
     return Computation(
         stretches,
         [*found, *(key for rule in others for key in keys.get(rule.id, ()))],
@@ -206,10 +209,10 @@ def _names(rules: Iterable[Rule]) -> list[str]:
 
 
 def kept_rules(side: Definitions, versions: Iterable[Definitions]) -> frozenset[str]:
-    """Ids of the rules that meant the same under every version that decided.
+    """Return the ids of the rules that had the same meaning in every version that decided.
 
-    A hit depends on the log, on lists and tables as of its event, and on what a rule means alone; one that looks `since
-    flag` on its own hits too, which then are those of the past from the first event on.
+    A hit depends on the log, on the lists and tables as of its event, and on the rule's meaning. A rule with `since
+    flag` also depends on its earlier hits; these are the recorded ones from the first event on.
     """
     kept = {rule.id for rule in side.evaluated}
     for then in {(version.versions.definitions, version.versions.rules): version for version in versions}.values():
@@ -221,7 +224,7 @@ def kept_rules(side: Definitions, versions: Iterable[Definitions]) -> frozenset[
 
 
 def shared_rules(base: Definitions, draft: Definitions, *, has_same_scores: bool) -> frozenset[str]:
-    """Ids of the rules that the draft leaves alone: they hit with it where they do without."""
+    """Return the ids of the rules that the draft leaves unchanged: both sides have the same hits of them."""
     theirs = {rule.id: rule for rule in draft.evaluated}
     return frozenset(
         rule.id
@@ -231,7 +234,7 @@ def shared_rules(base: Definitions, draft: Definitions, *, has_same_scores: bool
 
 
 def have_same_scores(versions: Iterable[DecidingVersion]) -> bool:
-    """Whether models give the same scores with the draft as without it."""
+    """Whether models compute the same scores with the draft and without it."""
     for version in versions:
         for event in version.base.events.decided:
             if models_of(version.base, event) != models_of(version.draft, event):
@@ -245,9 +248,9 @@ def have_same_scores(versions: Iterable[DecidingVersion]) -> bool:
 def _is_same(
     rule: Rule, of: Definitions, other: Rule | None, of_other: Definitions, *, has_same_scores: bool = False
 ) -> bool:
-    """Whether two rules hit at the same events, given the same lists, tables and hits of their own.
+    """Whether two rules hit at the same events, given equal lists, tables and earlier hits.
 
-    A list of keys for which `rule` is silent may be unknown to the other: it is empty there.
+    `other` may lack the list that silences `rule`, which is empty there.
     """
     if other is None or (rule.on, rule.by, rule.expires_ms) != (other.on, other.by, other.expires_ms):
         return False
@@ -260,13 +263,13 @@ def _is_same(
 
 
 def _read_by(nodes: Iterable[Node], definitions: Definitions, *entities: str) -> object:
-    """The features and keys that expressions read."""
+    """Return the features and keys that expressions read, for comparison."""
     reads = read_by(nodes, definitions.features.get)
     return reads.features, {name: definitions.events.entities.get(name) for name in {*entities, *reads.entities}}
 
 
 def _keys_of(rule: Rule, definitions: Definitions) -> list[Computed]:
-    """The parts of a rule's key as something that is computed, so that they are there where it hits."""
+    """Return the parts of a rule's key as computed values, so that they exist where the rule hits."""
     parts = definitions.events.entities[rule.by].keys.get(rule.on, ())
     at = frozenset([rule.on])
     return [

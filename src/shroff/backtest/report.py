@@ -1,4 +1,4 @@
-"""A backtest for people: as text, and as one self-contained HTML page with matrix, weeks, rules, and sample rows."""
+"""A backtest for people: as text, and as a self-contained HTML page with matrix, weeks, rules and sample rows."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ UNKNOWABLE = (
 
 
 def page(report: BacktestReport, project: str = "", rows: list[ReportRow] | None = None) -> str:
-    """The whole page. All event texts are escaped, and nothing is loaded.
+    """Render the HTML page. All event texts are escaped, and nothing is loaded.
 
     Args:
-        project: The project's display name.
-        rows: The changed events to show, where they are not those of the report.
+        project: Display name of the project.
+        rows: Changed events to show instead of the report's.
     """
     weeks = [ChartColumn(week.day, float(week.net), not week.events) for week in report.balance.weeks]
     low = min([0.0, *(week.value for week in weeks)])
@@ -62,7 +62,7 @@ def page(report: BacktestReport, project: str = "", rows: list[ReportRow] | None
 
 
 def text(report: BacktestReport) -> str:
-    """The answer of the command: the sentence, the matrix, the rules, some changed events."""
+    """Format the report for the command line: the result, the matrix, the rules, some changed events."""
     lines = [f"{many(report.events, 'event')} backtested in {report.seconds:.1f} s. {sentence(report)}"]
     lines += filter(None, (undecided(report), other_reasons(report), learnt_sentence(report)))
     lines += [f"NOTE: {one_line(text)}" for text in report.remarks]
@@ -95,7 +95,7 @@ def text(report: BacktestReport) -> str:
 
 
 def explorations(report: BacktestReport) -> list[str]:
-    """Results of exploration and their cost, in sentences, a text for each event type."""
+    """Describe the results of exploration and their cost, one text for each event type."""
     texts = []
     for exploration in report.exploration:
         that = "that the score would have declined"
@@ -111,7 +111,7 @@ def explorations(report: BacktestReport) -> list[str]:
 
 
 def matrix(cells: Iterable[ReportCell]) -> defaultdict[tuple[str, str], tuple[int, Decimal]]:
-    """Number and money of events by old and new outcome."""
+    """Sum number and money of events by old and new outcome."""
     found: defaultdict[tuple[str, str], tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
     for cell in cells:
         count, money = found[cell.old, cell.new]
@@ -120,9 +120,11 @@ def matrix(cells: Iterable[ReportCell]) -> defaultdict[tuple[str, str], tuple[in
 
 
 def changes_of(report: BacktestReport) -> dict[tuple[str, str, str], tuple[dict[str, int], Decimal]]:
-    """Changed events by type, old and new outcome: counts by label, those of immature ones, and money of frauds."""
+    """Summarize changed events by type, old and new outcome: counts by label and of immature ones, and money of mature
+    frauds.
+    """
     found: dict[tuple[str, str, str], tuple[dict[str, int], Decimal]] = {}
-    zero = 0 * Decimal(report.balance.old.fraud_money_stopped)  # with the places of the currency
+    zero = 0 * Decimal(report.balance.old.fraud_money_stopped)  # has the currency's decimals
     for cell in report.outcomes:
         if cell.old != cell.new:
             key = cell.event, cell.old, cell.new
@@ -134,9 +136,9 @@ def changes_of(report: BacktestReport) -> dict[tuple[str, str, str], tuple[dict[
 
 
 def sentence(report: BacktestReport) -> str:
-    """The result in words: frauds, reviews, declined customers, and their value.
+    """Describe the result: frauds, reviews, declined customers, and their value.
 
-    Of events before the end of a model's training data it says nothing: `learnt_sentence` does.
+    `learnt_sentence` describes the events before the end of a model's training data.
     """
     if not report.changed:
         same = "outcome is" if report.events == 1 else "outcomes are"
@@ -147,7 +149,7 @@ def sentence(report: BacktestReport) -> str:
 
 
 def outcome(report: BacktestReport) -> str:
-    """The result in a few words: how many decisions change, and what that is worth."""
+    """Describe the result briefly: how many decisions change, and the value of that."""
     if not report.changed:
         return "changes nothing"
     worth = f"{_signed(report.balance.net)} {report.money}, " if report.balance.net is not None else ""
@@ -155,7 +157,7 @@ def outcome(report: BacktestReport) -> str:
 
 
 def undecided(report: BacktestReport) -> str:
-    """How many events were taken without a decision; else empty."""
+    """Describe the events taken without a decision; empty if there is none."""
     if not report.undecided:
         return ""
     were = many(report.undecided, "event was", "events were")
@@ -163,7 +165,7 @@ def undecided(report: BacktestReport) -> str:
 
 
 def other_reasons(report: BacktestReport) -> str:
-    """How many recorded decisions differ from the project without the draft, and what changed since; else empty."""
+    """Describe how many recorded decisions differ from the project without the draft, and why; empty if none does."""
     if not (count := report.recorded.differ):
         return ""
     differ = "decision differs" if count == 1 else "decisions differ"
@@ -173,7 +175,7 @@ def other_reasons(report: BacktestReport) -> str:
 
 
 def learnt_sentence(report: BacktestReport) -> str:
-    """Result of the draft before the end of its models' training data; empty without events there."""
+    """Describe the result before the end of the models' training data; empty without events there."""
     learnt = report.learnt_from
     if learnt is None or not learnt.events or not report.changed:
         return ""
@@ -191,7 +193,7 @@ def _what_it_comes_to(report: BacktestReport, balance: ReportBalance) -> str:
     declines = new.presumed_false_declines - old.presumed_false_declines
     more_declines = _more(declines, "presumed false decline", "presumed false declines")
     alarms = f"{_more(reviews, 'review', 'reviews')} and {more_declines}."
-    if balance.net is None:  # a decline is false where it is known to be no fraud
+    if balance.net is None:  # without labels no decline is known to be false
         return f"made {_more(reviews, 'review', 'reviews')} and {_more(declines, 'decline', 'declines')}."
     text = f"reviewed or declined {_more(stopped, 'fraud', 'frauds')} with {alarms}"
     if not report.costs.named:
@@ -213,14 +215,14 @@ def _span(report: BacktestReport) -> str:
 
 
 def _precision(hits: ReportHits, missing: str) -> str:
-    """Percentages: precision, and in brackets its 95 % confidence interval."""
+    """Format the precision as a percentage, with its 95 % confidence interval in brackets."""
     shares = [hits.precision, hits.precision_low, hits.precision_high]
     texts = [f"{100 * share:.0f}" for share in shares if share is not None]
     return "{} ({} to {})".format(*texts) if texts else missing
 
 
 def shown_money(text: str) -> str:
-    """An amount with its thousands, as pages show it."""
+    """Format an amount with thousands separators, as pages show it."""
     whole, point, rest = text.removeprefix("-").partition(".")
     return f"{MINUS if text.startswith('-') else ''}{int(whole):,}{point}{rest}"
 

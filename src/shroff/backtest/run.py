@@ -1,4 +1,4 @@
-"""A draft compared with the project without it: the results of `shroff backtest` and `Project.backtest`."""
+"""Comparison of a draft with the project without it: `shroff backtest` and `Project.backtest`."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ from shroff.streams.log import Log, LogReader, Record
 from shroff.training.sets.labels import LABELS, NO_LABEL
 
 __all__ = ["DraftComparison", "JudgedPeriod", "backtest", "changed", "first_place", "write_changed"]
-ROWS = 20  # changed rows that are shown
-PIECE_ROWS = 1 << 16  # changed rows that are written at a time
+ROWS = 20  # changed rows in the report
+PIECE_ROWS = 1 << 16  # changed rows written at once
 
 
 class JudgedPeriod(FrozenStruct):
     """The period of a backtest.
 
     Args:
-        as_of_ms: Labels that were known then count; None where the log has no events.
-        start_ms: The draft is in force from the first event at or after this moment on; by default from the beginning.
+        as_of_ms: Use the labels known at this time; None if the log has no events.
+        start_ms: The draft is active from the first event at or after this time; by default from the beginning.
         end_ms: The backtest ends before the first event at or after this time.
-        zone: That of its days and weeks.
+        zone: Time zone of its days and weeks.
     """
 
     as_of_ms: int | None
@@ -71,13 +71,13 @@ def backtest(
     reading: Progress | None = None,
     computing: Progress | None = None,
 ) -> BacktestReport:
-    """Compare a draft with the project without it: both decide a log anew, with lists and models as of each event.
+    """Compare a draft with the project without it: both decide the log again, with lists and models as of each event.
 
     Args:
-        how: By default it is compared with what is active at the end of the log.
+        how: By default, compare with the project active at the end of the log.
 
-    Raises: UsageError where the log has no events, or none of a decided type in the stretch, or the end lies before
-        the start.
+    Raises: UsageError if the log has no events, or none of a decided type in the period, or the period ends before it
+    starts.
     """
     began = time.monotonic()
     start_ms = period.start_ms
@@ -110,7 +110,7 @@ def backtest(
 def _report(
     log: Log, draft: Definitions, verdicts: DraftVerdicts, learnt: Sequence[Bools], zone: str, *, judges_models: bool
 ) -> BacktestReport:
-    """The figures of a report; its name, period and rows are empty."""
+    """Compute the figures of a report; its name, period and changed rows stay empty."""
     settings = draft.settings
     judged = list(verdicts.types.values())
     money: Money = partial(show_decimal, places=settings.money_places)
@@ -180,7 +180,7 @@ def _costs(policies: Sequence[Policy], money: Money) -> ReportCosts:
 
 
 def changed(report: BacktestReport, count: int) -> list[ReportRow]:
-    """Some events whose outcome is another one, drawn at random (seeded), type by type in log order."""
+    """Return a random sample (seeded) of the events with a changed outcome, by type in log order."""
     types = [(judged, changed_rows(judged)) for judged in report.verdicts.types.values()]
     total = sum(len(rows) for _, rows in types)
     first = 0
@@ -194,7 +194,7 @@ def changed(report: BacktestReport, count: int) -> list[ReportRow]:
 
 
 def _all_changed(report: BacktestReport) -> Iterator[list[ReportRow]]:
-    """All changed events, in pieces."""
+    """Iterate over all changed events, in pieces."""
     for judged in report.verdicts.types.values():
         rows = changed_rows(judged)
         for first in range(0, len(rows), PIECE_ROWS):
@@ -219,7 +219,7 @@ def _rows(report: BacktestReport, judged: JudgedEvents, rows: Any) -> list[Repor
 
 
 def _not_known(balance: ReportBalance, *, has_label: bool) -> str:
-    """Reason why the value of a draft is unknown."""
+    """Explain why the value of a draft is unknown."""
     unknown = "so it is not known which are frauds, nor what the draft is worth."
     if not balance.mature:
         also = "" if has_label else ", and NOT ONE HAS A LABEL"
@@ -230,7 +230,7 @@ def _not_known(balance: ReportBalance, *, has_label: bool) -> str:
 
 
 def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None) -> str:
-    """Message that no event was compared, and which period has events."""
+    """Explain that no event was compared, and which period has events."""
     start = "its beginning" if start_ms is None else time_text(start_ms)
     end = "its end" if end_ms is None else time_text(end_ms)
     text = f"no event of the log that is decided lies from {start} to {end}."
@@ -246,18 +246,18 @@ def _events(log: LogReader, *span: int) -> Iterator[Record]:
 
 
 def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> int:
-    """Sequence number of the first event at or after a time; the one after the last if there is none.
+    """Return the sequence number of the first event at or after a time; the one after `last` if there is none.
 
-    Before it all events are earlier than the moment, and from it on later than the moment less the lateness.
-    Cost: some 20 questions, and reading the lateness before the moment. Records that have
-    moved to the lake are not read where the store begins before the moment.
+    All events before it are earlier than the time. Later events may be earlier than the time by at most the lateness.
+    Cost: about 20 queries, and reading the lateness before the time. Records moved to the lake are read only if the
+    store begins after the time.
     """
     events = _events(log, place_before(log, moment_ms, lateness_ms), last)
     return next((event.seq for event in events if event.time_ms >= moment_ms), last + 1)
 
 
 def _schema(money_places: int) -> pa.Schema:
-    """The columns of the events that change, with the types that they have in Parquet."""
+    """Return the Parquet schema of changed events."""
     return pa.schema(
         {
             "event": pa.string(),
@@ -276,9 +276,9 @@ def _schema(money_places: int) -> pa.Schema:
 
 
 def write_changed(report: BacktestReport, out: Path) -> int:
-    """Write all events whose outcome is another one, as CSV or Parquet by the file's name; gives how many there are.
+    """Write all events with a changed outcome as CSV or Parquet, by the file's extension; return their number.
 
-    Raises: UsageError for another name.
+    Raises: UsageError for another extension.
     """
     if out.suffix.lower() not in {".csv", ".parquet"}:
         raise UsageError(f"{out} should end with .csv or .parquet.")

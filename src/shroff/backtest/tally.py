@@ -24,11 +24,11 @@ from shroff.training.sets.rows import exact_sums
 
 SEED = 1
 DAYS_A_WEEK = 7
-Money = Callable[[int], str]  # an amount in smallest units as JSON has it
+Money = Callable[[int], str]  # formats an amount in smallest units for JSON
 
 
 def cells(judged: JudgedEvents, money: Money) -> list[ReportCell]:
-    """The outcome matrix of one type by label, without its empty cells."""
+    """Return the non-empty cells of an event type's outcome matrix by label."""
     shape = len(OUTCOMES), len(OUTCOMES), len(LABELS), 2
     codes = np.ravel_multi_index((judged.old, judged.new, judged.labels, judged.is_immature.view(np.int8)), shape)
     size = int(np.prod(shape))
@@ -43,12 +43,12 @@ def cells(judged: JudgedEvents, money: Money) -> list[ReportCell]:
 
 
 def exact_sum(amounts: Ints) -> int:
-    """The sum of amounts, whatever their size."""
+    """Sum amounts exactly, whatever their size."""
     return exact_sums(np.zeros(len(amounts), np.int64), amounts, 1)[0]
 
 
 def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], money: Money) -> list[ReportRule]:
-    """Every rule of the draft on this type, sorted by id."""
+    """Report every rule of the draft on an event type, sorted by id."""
     active_hits = np.zeros(len(judged), np.int64)
     for hit in judged.hits.values():
         active_hits[hit.rows] += hit.effective
@@ -79,7 +79,7 @@ def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], 
 
 
 def gone_rules(judged: JudgedEvents, rules: Sequence[Rule]) -> dict[str, int]:
-    """Rules that hit without the draft and are not in it, with how often."""
+    """Count the hits of rules that hit without the draft and are not in it."""
     mine = {rule.id for rule in rules}
     return {rule: len(hit.rows) for rule, hit in sorted(judged.old_hits.items()) if rule not in mine}
 
@@ -101,12 +101,12 @@ def _hits(judged: JudgedEvents, rows: Ints, money: Money) -> ReportHits:
 
 
 def changed_rows(judged: JudgedEvents) -> Ints:
-    """The rows whose outcome is another one."""
+    """Return the rows whose outcome the draft changes."""
     return np.flatnonzero(judged.old != judged.new)
 
 
 def rules_at(hits: Mapping[str, RuleMatches], rows: Ints) -> list[list[str]]:
-    """The rules that hit at some rows, which ascend, by id."""
+    """Return the ids of the rules that hit at each of these rows, which are in ascending order."""
     found: list[list[str]] = [[] for _ in rows.tolist()]
     for rule in sorted(hits):
         for at in hits[rule].among(rows).rows.tolist():
@@ -117,11 +117,11 @@ def rules_at(hits: Mapping[str, RuleMatches], rows: Ints) -> list[list[str]]:
 def balance(
     judged: Sequence[JudgedEvents], policies: Sequence[Policy], money: Money, zone: str, rows: Sequence[Bools]
 ) -> ReportBalance:
-    """Both sides over all types, for mature events only, and the difference by day.
+    """Compare both sides over all types, for mature events only, with the difference by day.
 
     Args:
-        zone: That of days and weeks.
-        rows: Which events of each type count.
+        zone: Time zone of days and weeks.
+        rows: Mask of the events to count, for each type.
     """
     parts = [(events, wanted & ~events.is_immature) for events, wanted in zip(judged, rows, strict=True)]
     times_ms = np.concatenate([events.times_ms[wanted] for events, wanted in zip(judged, rows, strict=True)])
@@ -136,13 +136,14 @@ def balance(
         by_day += np.bincount(day, worth[counted], days)
         mature_by_day += np.bincount(day, minlength=days)
     labelled = sum(count_true(events.labels[counted] != NO_LABEL) for events, counted in parts)
-    known = by_day[: max(np.flatnonzero(mature_by_day), default=-1) + 1]  # of younger days nothing counts
+    # Without the last days that have no mature event
+    known = by_day[: max(np.flatnonzero(mature_by_day), default=-1) + 1]
     ends = _interval(known) if labelled else None
     low, high = (None, None) if ends is None else (money(round(end)) for end in ends)
     return ReportBalance(
         _side(parts, attrgetter("old"), money),
         _side(parts, attrgetter("new"), money),
-        money(round(float(by_day.sum()))) if labelled else None,  # without a label nothing is known of their worth
+        money(round(float(by_day.sum()))) if labelled else None,  # their worth is unknown without labels
         low,
         high,
         len(known),
@@ -154,7 +155,7 @@ def balance(
 
 
 def _weeks(first: date, by_day: Floats, mature_by_day: Ints, money: Money) -> list[ReportWeek]:
-    """Weeks begin on Monday, but for the first one."""
+    """Sum the worth by week. Weeks begin on Monday, except for the first."""
     starts = [0, *range(DAYS_A_WEEK - first.weekday(), len(by_day), DAYS_A_WEEK)]
     sums = (np.add.reduceat(of_days, starts).tolist() for of_days in (by_day, mature_by_day))
     return [
@@ -164,7 +165,7 @@ def _weeks(first: date, by_day: Floats, mature_by_day: Ints, money: Money) -> li
 
 
 def _worth(judged: JudgedEvents, outcomes: Codes, policy: Policy, counted: Bools) -> Floats:
-    """What the outcome of each event that counts is worth, in smallest units of money."""
+    """Return the worth of the outcome of each counted event, in smallest units of money."""
     stopped, declined, reviewed = _what_it_did(judged, outcomes, counted)
     worth = np.where(stopped, judged.amounts_minor, 0).astype(np.float64)
     worth -= (policy.review_minor or 0) * reviewed + (policy.false_decline_minor or 0) * declined
@@ -172,7 +173,7 @@ def _worth(judged: JudgedEvents, outcomes: Codes, policy: Policy, counted: Bools
 
 
 def _what_it_did(judged: JudgedEvents, outcomes: Codes, counted: Bools) -> tuple[Bools, Bools, Bools]:
-    """Return masks of mature events: reviewed or declined frauds, presumed false declines, and reviews."""
+    """Return masks of counted events: reviewed or declined frauds, presumed false declines, and reviews."""
     is_fraud, is_unclear = (judged.labels == label for label in (FRAUD_LABEL, UNCLEAR_LABEL))
     return (
         counted & is_fraud & (outcomes >= REVIEW),
@@ -195,7 +196,7 @@ def _side(
 
 
 def _interval(by_day: Floats) -> tuple[float, float] | None:
-    """Days are drawn again, since events of one day are related."""
+    """Return a 95 % bootstrap interval of the sum. Whole days are resampled, since events of one day are related."""
     if len(by_day) < BLOCKS_MIN:
         return None
     sums = [float(by_day @ drawn) for drawn in drawings(len(by_day), SEED)]

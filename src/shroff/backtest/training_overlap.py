@@ -1,4 +1,6 @@
-"""Events of a backtest from before the end of a model's training data: they are evaluated apart, as no forecast."""
+"""Events of a backtest that lie before the end of a model's training data. They are reported separately, because they
+are no forecast.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents]) -> list[Bools]:
-    """Events of each type before the end of the training data of the draft's models that may change their outcomes."""
+    """Return a mask for each event type: events before the end of the training data of a model that can change their
+    outcome.
+    """
     found = [np.zeros(len(events), np.bool_) for events in judged]
     for judged_events, rows in zip(judged, found, strict=True):
         for version in versions:
@@ -33,11 +37,11 @@ def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEven
 def learnt_of(
     versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], rows: Sequence[Bools], balance: ReportBalance
 ) -> ReportLearnt | None:
-    """Events judged apart; None where no outcome depends on a model's score.
+    """Report the events that `learnt_rows` selects; None if no outcome depends on a model's score.
 
     Args:
-        rows: What `learnt_rows` gives.
-        balance: Theirs.
+        rows: Result of `learnt_rows`.
+        balance: Balance of these events.
     """
     models = {
         scorer.id: scorer
@@ -61,10 +65,10 @@ def learnt_of(
 
 
 def learnt_remarks(learnt: ReportLearnt, mature: int) -> list[str]:
-    """Warnings for the reader, with the fix where nothing is left to judge by.
+    """Return warnings for the reader, with a remedy if no event is left to judge by.
 
     Args:
-        mature: How many events are new to the models and old enough to judge by.
+        mature: Number of events that are new to the models and older than the label delay.
     """
     names = ", ".join(learnt.models)
     found = []
@@ -88,7 +92,9 @@ def learnt_remarks(learnt: ReportLearnt, mature: int) -> list[str]:
 
 
 def unscored(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], draft: Definitions) -> int:
-    """Number of events that have no score as of their place, though the project has a model that would change them."""
+    """Count the events without an active model at their sequence number, although the draft has a model that could
+    change their outcome.
+    """
     return sum(
         count_true((events.seqs > version.start) & (events.seqs <= version.end))
         for events in judged
@@ -100,5 +106,5 @@ def unscored(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents]
 
 
 def _scorers(version: DecidingVersion, event: str) -> Sequence[Scorer]:
-    """The models of a draft whose scores can change an outcome of a type."""
+    """Return the models of a draft whose scores can change an outcome of an event type."""
     return version.draft.scoring_of(event).deciding if version.draft.hangs_on_score(event) else ()
