@@ -109,8 +109,8 @@ class BacktestEngine:
         self._kept = kept
         self._known = known
         self._recorded = recorded
-        there = {*kept, *(rule for rules in known.values() for rule in rules)}
-        self._passes = computations(stretches, there, has_scores=has_scores)
+        known_rules = {*kept, *(rule for rules in known.values() for rule in rules)}
+        self._passes = computations(stretches, known_rules, has_scores=has_scores)
         self._late_ms = lateness_of(log, self._side)
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
         for rule in self._side.evaluated:
@@ -161,7 +161,7 @@ class BacktestEngine:
         with closing(
             BatchEngine(side.events, work.by_columns, reference, self._late_ms, threads=threads(), also=self._types)
         ) as batch:
-            before = -1
+            current_stretch = -1
             for at, piece in self._pieces(stretches, is_whole=take is not None):
                 if take is not None:
                     take(piece)
@@ -172,9 +172,9 @@ class BacktestEngine:
                     continue
                 for frame in piece.frames.values():
                     frame.reference = stretches[at].definitions.reference
-                if at > before:
+                if at > current_stretch:
                     batch.refer(stretches[at].definitions.reference, work.without[at])
-                    before = at
+                    current_stretch = at
                 if work.by_columns:
                     batch.add(piece.frames, piece.size)
                 if by_rows is not None:
@@ -182,11 +182,11 @@ class BacktestEngine:
                     self._note(work, work.by_rows, piece.frames, counts)
                 for name, frame in piece.frames.items():
                     counts[name] += len(frame)
-            given: dict[str, int] = defaultdict(int)
+            emitted: dict[str, int] = defaultdict(int)
             for frames in batch.answers() if work.by_columns else ():
-                self._note(work, work.by_columns, frames, given)
+                self._note(work, work.by_columns, frames, emitted)
                 for name, frame in frames.items():
-                    given[name] += len(frame)
+                    emitted[name] += len(frame)
                     if progress is not None:
                         progress(len(frame))
 
@@ -208,15 +208,15 @@ class BacktestEngine:
         """Return the recorded hits of each record of a piece up to `after`; None for later records, which are decided
         again.
         """
-        before = min(max(after - piece.after, 0), piece.size)
-        if not before:
+        past_count = min(max(after - piece.after, 0), piece.size)
+        if not past_count:
             return None
-        found: list[Hits | None] = [{}] * before + [None] * (piece.size - before)
-        while 0 < self._next[0] <= piece.after + before:
-            place, rules = self._next
-            found[place - piece.after - 1] = rules
+        hits_by_record: list[Hits | None] = [{}] * past_count + [None] * (piece.size - past_count)
+        while 0 < self._next[0] <= piece.after + past_count:
+            seq, rules = self._next
+            hits_by_record[seq - piece.after - 1] = rules
             self._next = next(self._past, (0, {}))
-        return found
+        return hits_by_record
 
     # ---- what was computed
 
@@ -230,14 +230,14 @@ class BacktestEngine:
         for name, frame in frames.items():
             if name not in self._gathered:
                 continue
-            inside = self._gathered[name].decided_in(firsts[name], len(frame), start, end)
+            is_inside = self._gathered[name].decided_in(firsts[name], len(frame), start, end)
             for rule in self._rules_on.get(name, ()):
                 if rule.computed.name in names:
-                    self._note_hits(rule, work, frame, inside, firsts[name])
+                    self._note_hits(rule, work, frame, is_inside, firsts[name])
             column = frame.computed.get(score_name(name)) if score_name(name) in names else None
             if column is not None and computed is work.by_columns:
-                there = np.flatnonzero(inside & column.valid)
-                self._scores[name].append((firsts[name] + there, column.values[there]))
+                scored = np.flatnonzero(is_inside & column.valid)
+                self._scores[name].append((firsts[name] + scored, column.values[scored]))
 
     def _note_hits(self, rule: Rule, work: Computation, frame: Frame, inside: Bools, first: int) -> None:
         hit = np.flatnonzero(frame.computed[rule.computed.name].values.astype(np.bool_) & inside)
@@ -247,8 +247,8 @@ class BacktestEngine:
             keys = [None if key is None else key_text(key) for key in joined_key(parts, len(hit))]
             effective = np.array([is_rolled_out(rule, key) for key in keys], np.bool_)
             if rule.computed.looks_since_flag:
-                for place, key in zip(self._gathered[rule.on].places(first + hit), keys, strict=True):
-                    self._own[place][rule.id] = key
+                for seq, key in zip(self._gathered[rule.on].places(first + hit), keys, strict=True):
+                    self._own[seq][rule.id] = key
         self._found[rule.id].append(RuleMatches(first + hit, effective & (not rule.is_shadow)))
 
     def _whole(self, name: str, gathered: _Gathered) -> TypeRows:
@@ -261,14 +261,14 @@ class BacktestEngine:
         ids = pa.chunked_array(gathered.ids, pa.string())
         amounts = np.concatenate(gathered.amounts_minor)
         may_be = np.concatenate(gathered.may_be_explored)
-        before = rows_of(self._explored_before, seqs)
-        days = Counter((name, day) for day in (times[before[before >= 0]] // DAY_MS).tolist())
+        explored_rows = rows_of(self._explored_before, seqs)
+        days = Counter((name, day) for day in (times[explored_rows[explored_rows >= 0]] // DAY_MS).tolist())
         return TypeRows(name, seqs, times, ids, amounts, scores, hits, may_be, days)
 
     def _hits_of(self, rule: Rule, seqs: Ints) -> RuleMatches:
-        known = self._known.get(rule.on, {}).get(rule.id)
-        if known is not None or rule.id not in self._kept:
-            return joined(self._found[rule.id]) if known is None else known
+        known_hits = self._known.get(rule.on, {}).get(rule.id)
+        if known_hits is not None or rule.id not in self._kept:
+            return joined(self._found[rule.id]) if known_hits is None else known_hits
         places = self._recorded.places(rule.id)
         keys = self._recorded.keys(rule.id)
         effective = [not rule.is_shadow and is_rolled_out(rule, key) for key in keys]

@@ -37,21 +37,21 @@ def _explored(log: LogReader, judged: JudgedEvents, money: Money) -> ReportExplo
     is_mature = ~judged.is_immature[rows]
     is_reviewed = judged.recorded[rows] >= _REVIEW
     lost = judged.amounts_minor[rows][(labels == FRAUD_LABEL) & ~is_reviewed]
-    known = is_mature & (labels != UNCLEAR_LABEL) & (judged.labels != NO_LABEL).any()
-    found = fraud_share(labels[known] == FRAUD_LABEL, propensities[known])
+    is_known = is_mature & (labels != UNCLEAR_LABEL) & (judged.labels != NO_LABEL).any()
+    share = fraud_share(labels[is_known] == FRAUD_LABEL, propensities[is_known])
     return ReportExploration(
         judged.event,
         len(rows),
         int((~is_mature).sum()),
         int((is_mature & (labels == UNCLEAR_LABEL)).sum()),
         int(is_reviewed.sum()),
-        found.drawn,
-        found.frauds,
-        found.share,
-        found.low,
-        found.high,
-        round(found.all, 1),
-        round(found.all_frauds, 1),
+        share.drawn,
+        share.frauds,
+        share.share,
+        share.low,
+        share.high,
+        round(share.all, 1),
+        round(share.all_frauds, 1),
         money(exact_sum(lost)),
     )
 
@@ -61,15 +61,15 @@ def propensities_of(log: LogReader, event: str, ids: Sequence[str]) -> Floats:
 
     Raises: StorageError if a decision has none.
     """
-    found = np.empty(len(ids))
+    propensities = np.empty(len(ids))
     for first in range(0, len(ids), AT_ONCE):
         part = ids[first : first + AT_ONCE]
         rows = log.decisions(event, part)
-        for place, id_ in enumerate(part, first):
+        for index, id_ in enumerate(part, first):
             exploration = decision_of(rows[id_]).exploration
             if exploration is None or exploration.propensity <= 0:
                 raise damaged(
                     f"the decision at sequence number {rows[id_].seq}", "it was explored and has no propensity"
                 )
-            found[place] = exploration.propensity
-    return found
+            propensities[index] = exploration.propensity
+    return propensities

@@ -142,8 +142,8 @@ def judge(
 def _recorded(seqs: Ints, span: JudgedRange, past: RecordedHits) -> tuple[Ints, Codes]:
     """Return the rows in the span and their recorded outcomes; -1 for an event taken without a decision."""
     rows = np.flatnonzero((seqs > span.after) & (seqs <= span.upto))
-    places, outcomes = past.outcomes
-    return rows, np.append(outcomes, np.int8(-1))[rows_of(seqs[rows], places)]
+    seqs_decided, outcomes = past.outcomes
+    return rows, np.append(outcomes, np.int8(-1))[rows_of(seqs[rows], seqs_decided)]
 
 
 def _without_draft(
@@ -160,17 +160,19 @@ def _without_draft(
     draft = versions[-1].draft
     has_same_scores = have_same_scores(versions)
     shared = shared_rules(base, draft, has_same_scores=has_same_scores)
-    known = {name: {rule: hit for rule, hit in rows.hits.items() if rule in shared} for name, rows in types.items()}
+    shared_hits = {
+        name: {rule: hit for rule, hit in rows.hits.items() if rule in shared} for name, rows in types.items()
+    }
     kept = kept_rules(base, [version.then for version in versions]) if keeps else ()
     stretches = [Stretch(version.start, version.end, version.base) for version in versions]
-    engine = BacktestEngine(log, stretches, kept, past, known, has_scores=not has_same_scores)
+    engine = BacktestEngine(log, stretches, kept, past, shared_hits, has_scores=not has_same_scores)
     explores_alike = all(base.policy(name).explore == draft.policy(name).explore for name in types)
     if not engine.computes and explores_alike:
         return engine.beside(types)
-    found = engine.run(unheard, computing)
+    decided = engine.run(unheard, computing)
     if not has_same_scores:
-        return found
-    return {name: replace(rows, scores=types[name].scores) for name, rows in found.items() if name in types}
+        return decided
+    return {name: replace(rows, scores=types[name].scores) for name, rows in decided.items() if name in types}
 
 
 def _judged(
@@ -182,30 +184,30 @@ def _judged(
     past: RecordedHits,
     recorded: tuple[Ints, Codes],
 ) -> JudgedEvents:
-    mine, then = recorded
-    hits, new, explored = _decided(rows, mine, last.draft)
-    seqs = rows.seqs[mine]
-    times = rows.times_ms[mine]
-    known = label_codes(labels.of_rows(rows.ids, rows.times_ms), span.as_of_ms, len(rows.times_ms))[mine]
+    event_rows, recorded_outcomes = recorded
+    hits, new, explored = _decided(rows, event_rows, last.draft)
+    seqs = rows.seqs[event_rows]
+    times = rows.times_ms[event_rows]
+    event_labels = label_codes(labels.of_rows(rows.ids, rows.times_ms), span.as_of_ms, len(rows.times_ms))[event_rows]
     models = last.draft.models
     delay_ms = models[rows.event].label_delay_ms if rows.event in models else LABEL_DELAY_MS
     if without is None:
         recorded_hits = {rule: _old_hits(past, rule, seqs) for rule in past.rules}
         old_hits = {rule: hit for rule, hit in recorded_hits.items() if len(hit.rows)}
-        old = then
+        old = recorded_outcomes
     else:
-        old_hits, old, _ = _decided(without, mine, last.base)
+        old_hits, old, _ = _decided(without, event_rows, last.base)
     others = past.others | {experiment.id for experiment in (*last.base.experiments, *last.draft.experiments)}
     return JudgedEvents(
         rows.event,
-        rows.ids if len(mine) == len(rows.seqs) else rows.ids.take(pa.array(mine)),
+        rows.ids if len(event_rows) == len(rows.seqs) else rows.ids.take(pa.array(event_rows)),
         seqs,
         times,
-        rows.amounts_minor[mine],
-        then,
+        rows.amounts_minor[event_rows],
+        recorded_outcomes,
         old,
         new,
-        known,
+        event_labels,
         times > span.as_of_ms - delay_ms,
         {id_: hit for id_, hit in hits.items() if id_ not in others},
         {id_: hit for id_, hit in old_hits.items() if id_ not in others},
@@ -234,8 +236,10 @@ def _explored(rows: TypeRows, mine: Ints, drawn: Ints, explore: Explore) -> Ints
     days = LetThrough(rows.explored_before.items())
     ids = rows.ids.take(pa.array(mine[drawn])).to_pylist()
     times = rows.times_ms[mine[drawn]].tolist()
-    found = [days.draw(explore, rows.event, id_, time_ms).is_explored for id_, time_ms in zip(ids, times, strict=True)]
-    return drawn[np.array(found, np.bool_)]
+    is_explored = [
+        days.draw(explore, rows.event, id_, time_ms).is_explored for id_, time_ms in zip(ids, times, strict=True)
+    ]
+    return drawn[np.array(is_explored, np.bool_)]
 
 
 def _old_hits(past: RecordedHits, rule: str, seqs: Ints) -> RuleMatches:
@@ -246,6 +250,6 @@ def outcomes_by_columns(hits: Mapping[str, RuleMatches], rules: list[Rule], scor
     """Compute `policy.outcome` of each event as an index of `OUTCOMES`; a score is NaN if no model computes one."""
     by_effect = {rule.effect: np.zeros(len(scores), np.bool_) for rule in rules}
     for rule in rules:
-        found = hits[rule.id]
-        by_effect[rule.effect][found.rows[found.effective]] = True
+        matches = hits[rule.id]
+        by_effect[rule.effect][matches.rows[matches.effective]] = True
     return outcome_codes(by_effect, scores, policy)

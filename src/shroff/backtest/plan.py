@@ -78,17 +78,19 @@ def versions_of(
     log: LogReader, draft: Definitions, how: DraftComparison, after: int, upto: int
 ) -> list[DecidingVersion]:
     """Return the versions that decided the sequence numbers in (after, upto], with both sides as of each."""
-    found = [segment for segment in segments(log, how.load_model) if not segment.is_empty]
+    deciding_segments = [segment for segment in segments(log, how.load_model) if not segment.is_empty]
     with telling_damage():
-        base = how.base or (found[-1].definitions if found else draft)
-        own = {event for event in draft.events.decided if models_of(draft, event) != models_of(base, event)}
-        own |= set(how.own_models)
+        base = how.base or (deciding_segments[-1].definitions if deciding_segments else draft)
+        own_model_events = {
+            event for event in draft.events.decided if models_of(draft, event) != models_of(base, event)
+        }
+        own_model_events |= set(how.own_models)
         versions = []
-        for version in found:
+        for version in deciding_segments:
             if version.end > after and version.start < upto:
                 then = version.definitions
                 ends = (max(version.start, after), min(version.end, upto))
-                versions.append(DecidingVersion(*ends, then, as_of(draft, then, own), as_of(base, then)))
+                versions.append(DecidingVersion(*ends, then, as_of(draft, then, own_model_events), as_of(base, then)))
     return versions or [DecidingVersion(after, upto, base, draft, base)]
 
 
@@ -162,8 +164,8 @@ def computations(stretches: Sequence[Stretch], known: Collection[str], *, has_sc
     ]
     reads = read_by([*(rule.when for rule in rules), *inputs], first.features.get)
     nodes = [*(rule.when for rule in rules), *inputs, *(feature.node for feature in reads.features.values())]
-    kept = look_ups(nodes, first.events, first.features).kept
-    asked = kept | {("list", name) for name in reads.lists} | {("table", name) for name in reads.tables}
+    stateful = look_ups(nodes, first.events, first.features).kept
+    read_tables = stateful | {("list", name) for name in reads.lists} | {("table", name) for name in reads.tables}
     by_score = {
         rule.on
         for rule in rules
@@ -174,11 +176,11 @@ def computations(stretches: Sequence[Stretch], known: Collection[str], *, has_sc
         before = passes[-1][-1] if passes else None
         if before is not None:
             changed = changed_look_ups(before.definitions, stretch.definitions)
-            scored = {e for e in events if models_of(before.definitions, e) != models_of(stretch.definitions, e)}
-            if not changed & asked and not scored:
+            rescored = {e for e in events if models_of(before.definitions, e) != models_of(stretch.definitions, e)}
+            if not changed & read_tables and not rescored:
                 passes[-1][-1] = replace(before, end=stretch.end)
                 continue
-            if not changed & kept and not scored & by_score:
+            if not changed & stateful and not rescored & by_score:
                 passes[-1].append(stretch)
                 continue
         passes.append([stretch])
@@ -187,19 +189,29 @@ def computations(stretches: Sequence[Stretch], known: Collection[str], *, has_sc
 
 def _computation(stretches: Sequence[Stretch], rules: Sequence[Rule], events: Sequence[str]) -> Computation:
     first = stretches[0].definitions
-    looking, others = ([rule for rule in rules if rule.computed.looks_since_flag is looks] for looks in (True, False))
+    since_flag_rules, others = (
+        [rule for rule in rules if rule.computed.looks_since_flag is looks] for looks in (True, False)
+    )
     keys = {rule.id: _keys_of(rule, first) for rule in rules if rule.rollout < 1 or rule.computed.looks_since_flag}
     scores = [score_name(event) for event in events]
-    wanted = [needed(computed_of(stretch.definitions), [*_names(others), *scores]) for stretch in stretches]
-    found: list[Computed] = []
-    for each in wanted:
-        found += [item for item in each if item not in found]
-    found.sort(key=lambda feature: (feature.rule is not None, feature.is_score))  # keeps each after its inputs
+    needed_by_stretch = [needed(computed_of(stretch.definitions), [*_names(others), *scores]) for stretch in stretches]
+    computed: list[Computed] = []
+    for needed_here in needed_by_stretch:
+        computed += [item for item in needed_here if item not in computed]
+    computed.sort(
+        key=lambda feature: (feature.rule is not None, feature.is_score)
+    )  # keeps needed_here after its inputs
     return Computation(
         stretches,
-        [*found, *(key for rule in others for key in keys.get(rule.id, ()))],
-        [*needed(computed_of(first), _names(looking)), *(key for rule in looking for key in keys[rule.id])],
-        [[feature for feature in found if feature.is_score and feature not in each] for each in wanted],
+        [*computed, *(key for rule in others for key in keys.get(rule.id, ()))],
+        [
+            *needed(computed_of(first), _names(since_flag_rules)),
+            *(key for rule in since_flag_rules for key in keys[rule.id]),
+        ],
+        [
+            [feature for feature in computed if feature.is_score and feature not in needed_here]
+            for needed_here in needed_by_stretch
+        ],
         {id_: tuple(part.name for part in parts) for id_, parts in keys.items()},
     )
 
@@ -216,20 +228,22 @@ def kept_rules(side: Definitions, versions: Iterable[Definitions]) -> frozenset[
     """
     kept = {rule.id for rule in side.evaluated}
     for then in {(version.versions.definitions, version.versions.rules): version for version in versions}.values():
-        theirs = {rule.id: rule for rule in then.evaluated}
+        their_rules = {rule.id: rule for rule in then.evaluated}
         kept = {
-            rule.id for rule in side.evaluated if rule.id in kept and _is_same(rule, side, theirs.get(rule.id), then)
+            rule.id
+            for rule in side.evaluated
+            if rule.id in kept and _is_same(rule, side, their_rules.get(rule.id), then)
         }
     return frozenset(kept)
 
 
 def shared_rules(base: Definitions, draft: Definitions, *, has_same_scores: bool) -> frozenset[str]:
     """Return the ids of the rules that the draft leaves unchanged: both sides have the same hits of them."""
-    theirs = {rule.id: rule for rule in draft.evaluated}
+    draft_rules = {rule.id: rule for rule in draft.evaluated}
     return frozenset(
         rule.id
         for rule in base.evaluated
-        if rule == theirs.get(rule.id) and _is_same(rule, base, rule, draft, has_same_scores=has_same_scores)
+        if rule == draft_rules.get(rule.id) and _is_same(rule, base, rule, draft, has_same_scores=has_same_scores)
     )
 
 

@@ -112,27 +112,27 @@ def explorations(report: BacktestReport) -> list[str]:
 
 def matrix(cells: Iterable[ReportCell]) -> defaultdict[tuple[str, str], tuple[int, Decimal]]:
     """Sum number and money of events by old and new outcome."""
-    found: defaultdict[tuple[str, str], tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
+    sums: defaultdict[tuple[str, str], tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
     for cell in cells:
-        count, money = found[cell.old, cell.new]
-        found[cell.old, cell.new] = count + cell.count, money + Decimal(cell.money)
-    return found
+        count, money = sums[cell.old, cell.new]
+        sums[cell.old, cell.new] = count + cell.count, money + Decimal(cell.money)
+    return sums
 
 
 def changes_of(report: BacktestReport) -> dict[tuple[str, str, str], tuple[dict[str, int], Decimal]]:
     """Summarize changed events by type, old and new outcome: counts by label and of immature ones, and money of mature
     frauds.
     """
-    found: dict[tuple[str, str, str], tuple[dict[str, int], Decimal]] = {}
+    changes: dict[tuple[str, str, str], tuple[dict[str, int], Decimal]] = {}
     zero = 0 * Decimal(report.balance.old.fraud_money_stopped)  # has the currency's decimals
     for cell in report.outcomes:
         if cell.old != cell.new:
             key = cell.event, cell.old, cell.new
-            counts, money = found.get(key, (dict.fromkeys((*LABELS, "immature"), 0), zero))
+            counts, money = changes.get(key, (dict.fromkeys((*LABELS, "immature"), 0), zero))
             counts["immature" if cell.immature else cell.label] += cell.count
             is_fraud = cell.label == "fraud" and not cell.immature
-            found[key] = counts, money + Decimal(cell.money) if is_fraud else money
-    return dict(sorted(found.items()))
+            changes[key] = counts, money + Decimal(cell.money) if is_fraud else money
+    return dict(sorted(changes.items()))
 
 
 def sentence(report: BacktestReport) -> str:
@@ -179,10 +179,10 @@ def learnt_sentence(report: BacktestReport) -> str:
     learnt = report.learnt_from
     if learnt is None or not learnt.events or not report.changed:
         return ""
-    begun = (
+    start = (
         f"On {many(learnt.events, 'event')} before the end of the training data (no forecast), the draft would have "
     )
-    return begun + _what_it_comes_to(report, learnt.balance)
+    return start + _what_it_comes_to(report, learnt.balance)
 
 
 def _what_it_comes_to(report: BacktestReport, balance: ReportBalance) -> str:
@@ -223,8 +223,8 @@ def _precision(hits: ReportHits, missing: str) -> str:
 
 def shown_money(text: str) -> str:
     """Format an amount with thousands separators, as pages show it."""
-    whole, point, rest = text.removeprefix("-").partition(".")
-    return f"{MINUS if text.startswith('-') else ''}{int(whole):,}{point}{rest}"
+    units, point, decimals = text.removeprefix("-").partition(".")
+    return f"{MINUS if text.startswith('-') else ''}{int(units):,}{point}{decimals}"
 
 
 def _signed(text: str) -> str:

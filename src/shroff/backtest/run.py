@@ -184,13 +184,13 @@ def changed(report: BacktestReport, count: int) -> list[ReportRow]:
     types = [(judged, changed_rows(judged)) for judged in report.verdicts.types.values()]
     total = sum(len(rows) for _, rows in types)
     first = 0
-    found = list[ReportRow]()
-    drawn = np.random.default_rng(SEED).permutation(total)[:count]
+    sample = list[ReportRow]()
+    drawn_indexes = np.random.default_rng(SEED).permutation(total)[:count]
     for judged, rows in types:
-        here = drawn[(drawn >= first) & (drawn < first + len(rows))] - first
-        found += _rows(report, judged, rows[np.sort(here)])
+        type_indexes = drawn_indexes[(drawn_indexes >= first) & (drawn_indexes < first + len(rows))] - first
+        sample += _rows(report, judged, rows[np.sort(type_indexes)])
         first += len(rows)
-    return found
+    return sample
 
 
 def _all_changed(report: BacktestReport) -> Iterator[list[ReportRow]]:
@@ -203,12 +203,12 @@ def _all_changed(report: BacktestReport) -> Iterator[list[ReportRow]]:
 
 def _rows(report: BacktestReport, judged: JudgedEvents, rows: Any) -> list[ReportRow]:
     places = report.verdicts.versions[-1].draft.settings.money_places
-    coded = (OUTCOMES, judged.old), (OUTCOMES, judged.new), (LABELS, judged.labels)
+    code_columns = (OUTCOMES, judged.old), (OUTCOMES, judged.new), (LABELS, judged.labels)
     columns = zip(
         judged.ids.take(pa.array(rows, pa.int64())).to_pylist(),
         judged.seqs[rows].tolist(),
         map(time_text, judged.times_ms[rows].tolist()),
-        *(map(names.__getitem__, codes[rows].tolist()) for names, codes in coded),
+        *(map(names.__getitem__, codes[rows].tolist()) for names, codes in code_columns),
         judged.is_immature[rows].tolist(),
         (show_decimal(amount, places) for amount in judged.amounts_minor[rows].tolist()),
         rules_at(judged.old_hits, rows),

@@ -34,12 +34,12 @@ def cells(judged: JudgedEvents, money: Money) -> list[ReportCell]:
     size = int(np.prod(shape))
     counts = np.bincount(codes, minlength=size)
     sums = exact_sums(codes, judged.amounts_minor, size)
-    found = []
+    report_cells = []
     for code in np.flatnonzero(counts).tolist():
         old, new, label, immature = (int(number) for number in np.unravel_index(code, shape))
-        named = judged.event, OUTCOMES[old], OUTCOMES[new], LABELS[label]
-        found.append(ReportCell(*named, bool(immature), int(counts[code]), money(sums[code])))
-    return found
+        names = judged.event, OUTCOMES[old], OUTCOMES[new], LABELS[label]
+        report_cells.append(ReportCell(*names, bool(immature), int(counts[code]), money(sums[code])))
+    return report_cells
 
 
 def exact_sum(amounts: Ints) -> int:
@@ -54,23 +54,23 @@ def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], 
         active_hits[hit.rows] += hit.effective
     tallies = []
     for rule in sorted(rules, key=lambda rule: rule.id):
-        found = judged.hits[rule.id]
+        matches = judged.hits[rule.id]
         old = judged.old_hits.get(rule.id)
-        hits_of_others = active_hits[found.rows] - found.effective
+        hits_of_others = active_hits[matches.rows] - matches.effective
         overlap = {
             other: count
-            for other, theirs in sorted(judged.hits.items())
-            if other != rule.id and (count := len(np.intersect1d(found.rows, theirs.rows, assume_unique=True)))
+            for other, other_matches in sorted(judged.hits.items())
+            if other != rule.id and (count := len(np.intersect1d(matches.rows, other_matches.rows, assume_unique=True)))
         }
         tallies.append(
             showing(
                 ReportRule,
-                _hits(judged, found.rows, money),
+                _hits(judged, matches.rows, money),
                 rule,
                 shadow=rule.is_shadow,
                 kept=rule.id in kept,
-                effective=count_true(found.effective),
-                only=_hits(judged, found.rows[hits_of_others == 0], money),
+                effective=count_true(matches.effective),
+                only=_hits(judged, matches.rows[hits_of_others == 0], money),
                 overlap=overlap,
                 old=_hits(judged, NO_INTS if old is None else old.rows, money),
             )
@@ -80,8 +80,8 @@ def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], 
 
 def gone_rules(judged: JudgedEvents, rules: Sequence[Rule]) -> dict[str, int]:
     """Count the hits of rules that hit without the draft and are not in it."""
-    mine = {rule.id for rule in rules}
-    return {rule: len(hit.rows) for rule, hit in sorted(judged.old_hits.items()) if rule not in mine}
+    draft_ids = {rule.id for rule in rules}
+    return {rule: len(hit.rows) for rule, hit in sorted(judged.old_hits.items()) if rule not in draft_ids}
 
 
 def _hits(judged: JudgedEvents, rows: Ints, money: Money) -> ReportHits:
@@ -107,11 +107,11 @@ def changed_rows(judged: JudgedEvents) -> Ints:
 
 def rules_at(hits: Mapping[str, RuleMatches], rows: Ints) -> list[list[str]]:
     """Return the ids of the rules that hit at each of these rows, which are in ascending order."""
-    found: list[list[str]] = [[] for _ in rows.tolist()]
+    rules_by_row: list[list[str]] = [[] for _ in rows.tolist()]
     for rule in sorted(hits):
         for at in hits[rule].among(rows).rows.tolist():
-            found[at].append(rule)
-    return found
+            rules_by_row[at].append(rule)
+    return rules_by_row
 
 
 def balance(
@@ -137,8 +137,8 @@ def balance(
         mature_by_day += np.bincount(day, minlength=days)
     labelled = sum(count_true(events.labels[counted] != NO_LABEL) for events, counted in parts)
     # Without the last days that have no mature event
-    known = by_day[: max(np.flatnonzero(mature_by_day), default=-1) + 1]
-    ends = _interval(known) if labelled else None
+    known_days = by_day[: max(np.flatnonzero(mature_by_day), default=-1) + 1]
+    ends = _interval(known_days) if labelled else None
     low, high = (None, None) if ends is None else (money(round(end)) for end in ends)
     return ReportBalance(
         _side(parts, attrgetter("old"), money),
@@ -146,7 +146,7 @@ def balance(
         money(round(float(by_day.sum()))) if labelled else None,  # their worth is unknown without labels
         low,
         high,
-        len(known),
+        len(known_days),
         len(times_ms),
         int(mature_by_day.sum()),
         labelled,
@@ -199,6 +199,6 @@ def _interval(by_day: Floats) -> tuple[float, float] | None:
     """Return a 95 % bootstrap interval of the sum. Whole days are resampled, since events of one day are related."""
     if len(by_day) < BLOCKS_MIN:
         return None
-    sums = [float(by_day @ drawn) for drawn in drawings(len(by_day), SEED)]
+    sums = [float(by_day @ weights) for weights in drawings(len(by_day), SEED)]
     low, high = np.percentile(sums, [LOW, HIGH]).tolist()
     return low, high

@@ -25,13 +25,13 @@ def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEven
     """Return a mask for each event type: events before the end of the training data of a model that can change their
     outcome.
     """
-    found = [np.zeros(len(events), np.bool_) for events in judged]
-    for judged_events, rows in zip(judged, found, strict=True):
+    masks = [np.zeros(len(events), np.bool_) for events in judged]
+    for judged_events, rows in zip(judged, masks, strict=True):
         for version in versions:
             ends = [scorer.learnt_until_ms or 0 for scorer in _scorers(version, judged_events.event)]
-            there = slice(*np.searchsorted(judged_events.seqs, [version.start, version.end], "right").tolist())
-            rows[there] = judged_events.times_ms[there] < max(ends, default=0)
-    return found
+            segment = slice(*np.searchsorted(judged_events.seqs, [version.start, version.end], "right").tolist())
+            rows[segment] = judged_events.times_ms[segment] < max(ends, default=0)
+    return masks
 
 
 def learnt_of(
@@ -71,24 +71,24 @@ def learnt_remarks(learnt: ReportLearnt, mature: int) -> list[str]:
         mature: Number of events that are new to the models and older than the label delay.
     """
     names = ", ".join(learnt.models)
-    found = []
+    remarks = []
     end = f"{learnt.until}, the end of the training data of {names} ({learnt.rows:,} events)"
     if learnt.events and not mature:
         young = f" but {learnt.behind:,} that are younger than the label delay" if learnt.behind else ""
-        found.append(
+        remarks.append(
             f"NO EVENT IS NEW TO THE MODEL: {learnt.events:,} lie before {end}, so they are no forecast; there are no "
             f"later events{young}. Train as of an earlier time ('shroff train --as-of T') and backtest the events "
             "after it, or wait for new events."
         )
     elif learnt.events:
         lie = many(learnt.events, "event lies", "events lie")
-        found.append(f"{lie} before {end}, so they are no forecast and are reported separately.")
+        remarks.append(f"{lie} before {end}, so they are no forecast and are reported separately.")
     if learnt.not_told:
-        found.append(
+        remarks.append(
             f"{', '.join(learnt.not_told)} does not name its training data. If events here were part of it, the "
             "result is too good ('shroff models import --trained-until' declares it)."
         )
-    return found
+    return remarks
 
 
 def unscored(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], draft: Definitions) -> int:
