@@ -227,3 +227,58 @@ def test_a_pipe_is_read_once(tmp_path):
     writer.join()
 
     assert [row.type for row in found] == ["payment"]
+
+
+EACH = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text, amount: money }
+  from:
+    json: { each: row.items, when: item.kind == 'sale', amount: item.sum, card: row.card }
+label:
+  from:
+    json:
+      each: row.items
+      when: item.kind == 'verdict'
+      event: item.id
+      verdict: "'fraud' when item.Class == '1' else 'genuine' when item.Class == '0'"
+      known_at: item.at
+entities: { card: { payment: card } }
+"""
+
+
+def message(*items):
+    return {"card": "c", "items": list(items)}
+
+
+def renamed(item, old, new):
+    return {new if name == old else name: value for name, value in item.items()}
+
+
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        ([SALE, renamed(VERDICT_LINE, "Class", "Clas")], r"item\.Class, which label needs\. Did you mean item\.Clas\?"),
+        ([renamed(SALE, "sum", "total")], r"item\.sum, which payment needs"),
+        ([renamed(SALE, "id", "name")], r"item\.id, which payment needs"),  # a field of its own name
+        ([SALE, VERDICT_LINE | {"Class": "2"}], r"no line with a verdict .*item\.Class is '2' in 1 line"),
+    ],
+)
+def test_items_of_an_array_need_their_columns_and_one_verdict(tmp_path, items, words):
+    with pytest.raises(UsageError, match=words):
+        mixed(tmp_path, [message(), message(*items)], "jsonl", text=EACH)
+    with pytest.raises(UsageError, match="lacks the column card"):
+        mixed(tmp_path, [{"items": [SALE]}], "jsonl", text=EACH)
+
+    assert mixed(tmp_path, [message(SALE, VERDICT_LINE)], "jsonl", text=EACH) == ["payment", "label"]
+
+
+def test_a_type_that_first_comes_behind_100_000_lines_needs_its_columns_too(tmp_path):
+    file = tmp_path / "file.jsonl"
+    late = renamed(VERDICT_LINE, "Class", "Clas")
+    file.write_text(f"{json.dumps(SALE)}\n" * 100_000 + f"{json.dumps(late)}\n")
+
+    with read_lines(file) as lines, pytest.raises(UsageError, match="lacks the column Class, which label needs"):
+        Intake(declare(MIXED), Settings(), None).submissions(lines, file.name)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 
 from msgspec import Struct, field
 
@@ -26,7 +27,6 @@ from shroff.runtime.values import FrozenStruct, replace
 
 _READ_TIME = reader(TIME, currency="")
 AHEAD = 50  # lines in which a header is looked for
-SEARCHED_LINES = 100_000  # half a second
 VALUES_SHOWN = 5  # of a verdict's column, in the reason why a file is refused
 _DATED = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]|$)")
 
@@ -214,9 +214,9 @@ class _LineSearch(Struct):
     def is_found(self, row: MappedRow) -> bool:
         """Whether nothing more is to be found after this line."""
         if self.lacking is None or self.lacking:
-            missing = self.mapper.missing_columns(row.columns)
+            self.columns = row.names
+            missing = self.mapper.missing_columns(self.columns)
             self.lacking = missing if self.lacking is None else [name for name in self.lacking if name in missing]
-            self.columns = tuple(row.columns)
         if self.read_verdict is not None and not self.has_verdict:
             self.has_verdict = _is_verdict(self.read_verdict(row))
             if not self.has_verdict:
@@ -228,8 +228,7 @@ def _check_lines(lines: Lines, as_type: str | None, reading: LineReading) -> Non
     """Read a file until each type has a line with all that it needs.
 
     Raises: UsageError if all lines of a type lack the same column, or no label has a verdict.
-    Cost: usually one line of each type, all lines of a file that is refused. A type without a line in the first
-        `SEARCHED_LINES` is not searched further.
+    Cost: usually one line of each type, all lines of a file that is refused or lacks a type.
     """
     searches = _searches(lines, as_type, reading)
     if not searches or lines.again is None:
@@ -238,14 +237,12 @@ def _check_lines(lines: Lines, as_type: str | None, reading: LineReading) -> Non
     with lines.again() as again:
         if lines.records is not None:
             again.lay_out(lines.records.layout)
-        for line in again:
-            if line.number == SEARCHED_LINES:
-                unfinished = {name: search for name, search in unfinished.items() if search.lacking is not None}
+        for line in chain.from_iterable(reading.items(line, as_type) for line in again):
             if not unfinished:
                 return
             if line.columns is None:
                 continue
-            row = MappedRow(reading.file, line.number, line.columns)
+            row = MappedRow(reading.file, line.number, line.columns, line.each, line.index)
             with suppress(InputError):
                 picked = picked_type(row, as_type, reading)
                 search = None if picked is None or picked.fields is not None else unfinished.get(picked.type)
@@ -264,10 +261,11 @@ def _searches(lines: Lines, as_type: str | None, reading: LineReading) -> dict[s
     found = {}
     for name, mapper in reading.mappers.items():
         is_read = name == as_type or name in conditioned
-        if not is_read or mapper.each is not None or not (mapper.is_mapped or lines.columns is not None):
+        if not is_read or not (mapper.is_mapped or lines.columns is not None):
             continue
         read_verdict = mapper.reader_of(VERDICT) if name == LABEL else None
-        if read_verdict is not None or lines.columns is None or mapper.missing_columns(lines.columns):
+        is_by_line = lines.columns is None or mapper.each is not None
+        if read_verdict is not None or is_by_line or mapper.missing_columns(lines.columns or ()):
             found[name] = _LineSearch(mapper, read_verdict)
     return found
 

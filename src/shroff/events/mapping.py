@@ -16,7 +16,7 @@ from msgspec import Struct
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import CsvLayout, Events, EventType, FileMapping
 from shroff.events.mapped_values import as_text, form_of, made, of_zone, with_mark, zoned
-from shroff.events.needed_columns import VERDICT, ColumnNeeds, lacking_columns
+from shroff.events.needed_columns import VERDICT, ColumnNeeds, column_name, lacking_columns
 from shroff.events.raw_values import RefusedValue, inside, shown, text_of, with_item
 from shroff.events.readers import reader
 from shroff.json_types import JsonObject
@@ -49,6 +49,13 @@ class MappedRow(FrozenStruct, gc=False):
     columns: Mapping[str, object]
     each: Path | None = None
     index: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, with those of the item (see `needed_columns.column_name`)."""
+        item = {} if self.each is None else value_at((*self.each, ITEM))(self)
+        inner = [column_name((*(self.each or ()), ITEM, name)) for name in item] if isinstance(item, Mapping) else []
+        return [*self.columns, *inner]
 
     def alone(self) -> MappedRow:
         """The same event, its item the only one of its array."""
@@ -133,7 +140,7 @@ class Mapper:
 
     def unread(self, columns: Collection[str]) -> list[str]:
         """The columns of a file that no field is made of, one of which may be another name of one that is missing."""
-        read = {path[0] for name in self.names for path in self.paths(name)}
+        read = {column_name(path) for name in self.names for path in self.paths(name)}
         return [name for name in columns if name not in read]
 
     @property

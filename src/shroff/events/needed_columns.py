@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from shroff.events.definitions import LABEL_NAMES, EventType, FileMapping
-from shroff.language.expression import Else, IsMissing, Literal, Logic, Node, RowValue, When, children, walk
+from shroff.language.expression import ITEM, Else, IsMissing, Literal, Logic, Node, Path, RowValue, When, children, walk
 
 VERDICT = "verdict"
+ITEM_COLUMN = "item."  # begins the name of a column of an item
 _OF_LINE = frozenset([("number",), ("file",)])  # what `row` has in every file
 
 
@@ -23,7 +24,10 @@ class ColumnNeeds:
         self._is_label = is_label
 
     def missing(self, columns: Collection[str]) -> list[str]:
-        """Name the columns without which a required field is missing in every line of a file with these columns."""
+        """Name the columns without which a required field is missing in every line of a file with these columns.
+
+        Columns of items count only if `columns` has some, as `column_name` writes them.
+        """
         each = self._mapping.each
         lacking = [str(each[0])] if each is not None and each[0] not in columns else []
         for field in self._event_type.declared:
@@ -31,8 +35,9 @@ class ColumnNeeds:
                 lacking += self._lacking(field.name, columns)
         namers = ["event", *(name for name in self._event_type.field_names if name not in LABEL_NAMES)]
         if self._is_label and all(self._lacking(name, columns) for name in namers):
-            lacking.append("event")
-        return list(dict.fromkeys(lacking))
+            lacking.append("event" if each is None else f"{ITEM_COLUMN}event")
+        has_items = any(map(_is_of_item, columns))
+        return [name for name in dict.fromkeys(lacking) if has_items or not _is_of_item(name)]
 
     @property
     def has_mapped_verdict(self) -> bool:
@@ -54,7 +59,7 @@ class ColumnNeeds:
             is_optional = field.shape.is_optional or self._has_default(field.name)
             is_usual = not self._is_label or field.name in self._mapping.fields
             lacking = self._lacking(field.name, columns) if is_optional and is_usual else []
-            if lacking:
+            if lacking and not any(map(_is_of_item, lacking)):
                 found[field.name] = lacking
         return found
 
@@ -62,9 +67,8 @@ class ColumnNeeds:
         node = self._mapping.fields.get(name)
         if node is not None:
             return lacking_columns(node, columns, is_verdict=self._is_label and name == VERDICT)
-        if self._mapping.each is not None or name in columns:
-            return []
-        return [name]
+        own = name if self._mapping.each is None else f"{ITEM_COLUMN}{name}"
+        return [] if name in columns or own in columns else [own]
 
     def _has_default(self, name: str) -> bool:
         return self._is_label and name == "source"
@@ -87,7 +91,21 @@ def columns_of(node: Node) -> Iterator[str]:
     """The columns that an expression reads; a nested path by its first part."""
     for part in walk(node):
         if isinstance(part, RowValue) and part.path not in _OF_LINE:
-            yield str(part.path[0])
+            yield column_name(part.path)
+
+
+def column_name(path: Path) -> str:
+    """Name of the column that a path begins with; `item.x` for a value of an item.
+
+    >>> column_name(("data", "status")), column_name(("data", "items", ITEM, "x", "y")), column_name(("items", ITEM))
+    ('data', 'item.x', 'items')
+    """
+    inner = path[path.index(ITEM) + 1 :] if ITEM in path else ()
+    return f"{ITEM_COLUMN}{inner[0]}" if inner else str(path[0])
+
+
+def _is_of_item(column: str) -> bool:
+    return column.startswith(ITEM_COLUMN)
 
 
 def _lacking(node: Node, columns: frozenset[str], *, is_verdict: bool = False) -> list[str]:
