@@ -683,16 +683,18 @@ type CustomerAnswers struct {
 	Held     []HeldAnswers `json:"held"`
 }
 
-// Decision: A decision. `seq` is its sequence number, null if nothing was written. `answered` is the
-// override: the outcome that the sender gave before this decision. `explanation` is present on request. Of a
-// type with `money in` a currency, `original` is its amount as sent, and `amount` what it is in the project's
-// currency by this `rate`. Both are null without a rate, which the `remark` says.
+// Decision: A decision. `seq` is its sequence number, null if nothing was written. `experiments` are those
+// that decided about it: their names are in `rules` (arm B) or `shadow_rules` (arm A) too, and are no rules.
+// `answered` is the override: the outcome that the sender gave before this decision. `explanation` is present
+// on request. Of a type with `money in` a currency, `original` is its amount as sent, and `amount` what it is
+// in the project's currency by this `rate`. Both are null without a rate, which the `remark` says.
 type Decision struct {
 	Amount      *string           `json:"amount,omitempty"`
 	Answered    *string           `json:"answered,omitempty"`
 	AsOfSeq     int64             `json:"as_of_seq"`
 	Currency    *string           `json:"currency,omitempty"`
 	Event       string            `json:"event"`
+	Experiments []ExperimentLine  `json:"experiments,omitempty"`
 	Explanation *Explanation      `json:"explanation,omitempty"`
 	Exploration *Drawn            `json:"exploration,omitempty"`
 	Features    map[string]any    `json:"features"`

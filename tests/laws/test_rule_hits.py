@@ -6,6 +6,7 @@ Histories have an experiment, which ends or changes its name half way, rules in 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
@@ -24,7 +25,7 @@ from shroff.log import rule_history
 from shroff.monitoring.live_metrics import Pulse
 from shroff.training.sets.recorded import RecordedRows
 from tests.support.telling import NOW_MS, Bank, payment
-from tests.support.webs import Asker, Browser, run
+from tests.support.webs import Asker, Browser, asker, run
 
 RULES = ("above_100", "above_200", "even", "part")
 EXPERIMENTS = ("first_trial", "second_trial")
@@ -180,6 +181,33 @@ def test_the_law_catches_experiments_that_count_as_rules(tmp_path, monkeypatch: 
 
     with pytest.raises(AssertionError):
         check(world_of(tmp_path, 0))
+
+
+@pytest.mark.slow
+def test_answers_name_the_arm_beside_a_decision(tmp_path):
+    world = world_of(tmp_path, 1)
+    decisions = {decision.id: decision for decision in world.decided()}
+
+    def told(answer: Any) -> tuple[set[str], set[str], list[tuple[str, str]]]:
+        arms = [(line["name"], line["arm"]) for line in answer["experiments"]]
+        names = {name for name, _ in arms}
+        return {*answer["rules"]} - names, {*answer["shadow_rules"]} - names, arms
+
+    async def steps() -> None:
+        async with asker(tmp_path) as asks:
+            later = payment("p-new", "300.00", card="c-1", merchant="odd", at=NOW_MS)
+            new = (await asks.ask("POST", "/api/v1/events/payment", later)).json()
+            score = (await asks.ask("POST", "/api/v1/score/payment", later | {"id": "p-none"})).json()
+            sent = (await asks.ask("POST", "/api/v1/events/payment", [*world.payments[::9], later])).json()
+            paths = [f"/api/v1/decisions/payment/{id_}" for id_ in [*list(decisions)[::9], "p-new", "p-new/explain"]]
+            *read, again, explained = [(await asks.ask("GET", path)).json() for path in paths]
+            for answer in [*sent[:-1], *read]:  # of both experiments, the first of which has ended
+                decision = decisions[answer["id"]]
+                assert told(answer) == (decision.active, decision.shadow, [decision.arm])
+            arms = [(EXPERIMENTS[1], "AB"[drawn(EXPERIMENTS[1], world.share, "c-1")])]
+            assert [told(answer)[2] for answer in [new, score, sent[-1], again, explained]] == [arms] * 5
+
+    asyncio.run(steps())
 
 
 @pytest.mark.slow

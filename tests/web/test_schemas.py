@@ -11,7 +11,7 @@ from shroff.engine import decision
 from shroff.web.http import schemas
 
 BESIDE = {  # what only an answer over HTTP has
-    "Decision": ["answered", "explanation"],
+    "Decision": ["experiments", "answered", "explanation"],
     "Reason": ["contribution", "inputs"],
 }
 

@@ -731,10 +731,11 @@ export interface CustomerAnswers {
 }
 
 /**
- * A decision. `seq` is its sequence number, null if nothing was written. `answered` is the override: the outcome
- * that the sender gave before this decision. `explanation` is present on request. Of a type with `money in` a
- * currency, `original` is its amount as sent, and `amount` what it is in the project's currency by this `rate`.
- * Both are null without a rate, which the `remark` says.
+ * A decision. `seq` is its sequence number, null if nothing was written. `experiments` are those that decided
+ * about it: their names are in `rules` (arm B) or `shadow_rules` (arm A) too, and are no rules. `answered` is
+ * the override: the outcome that the sender gave before this decision. `explanation` is present on request. Of a
+ * type with `money in` a currency, `original` is its amount as sent, and `amount` what it is in the project's
+ * currency by this `rate`. Both are null without a rate, which the `remark` says.
  */
 export interface Decision {
   amount?: string | null;
@@ -742,6 +743,7 @@ export interface Decision {
   as_of_seq: number;
   currency?: string | null;
   event: string;
+  experiments?: ExperimentLine[];
   explanation?: Explanation;
   exploration?: Drawn;
   features: Record<string, string | number | boolean | null>;

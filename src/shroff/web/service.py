@@ -27,6 +27,7 @@ from shroff.web.http.authentication import Gate, Pace
 from shroff.web.http.concurrency_limits import ConcurrencyLimits, Turns, too_many
 from shroff.web.http.streaming import Streams
 from shroff.web.metrics import Requests, of_service, tally_of
+from shroff.web.work.experiment_arms import ExperimentArms
 from shroff.web.work.helper_processes import CaseKeeper
 from shroff.web.work.operation_processes import CHECK_S_MAX
 from shroff.web.work.reasons import FirstReasons
@@ -160,6 +161,7 @@ class Service:
         self.measured = of_service(self)
         self.streams, self.verdicts, self.operator_alerts = Streams(), VerdictsInForce(), OperatorAlerts()
         self.health, self.reasons = HealthBoard(project), FirstReasons(project)
+        self.arms = ExperimentArms(project)
         self.board, self.queue_count = Board(project, lambda: self.work, self.cases), QueueCount(self.cases)
         self.is_ending = False
         self.jobs = project.jobs.desk(desk.store)

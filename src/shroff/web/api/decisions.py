@@ -99,7 +99,7 @@ def _of_records(
 ROUTES = (
     api("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, decision)(
         "A decision.",
-        "The bytes of the original answer, and `answered` for an override.",
+        "The original answer, and `answered` for an override.",
         problems={400: "", 404: ""},
         query={"explain": "1: with the explanation of `/explain`."},
     ),

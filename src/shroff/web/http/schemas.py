@@ -9,7 +9,7 @@ import msgspec
 from shroff.events.definitions import SOURCES, VERDICTS, EventType, Field
 from shroff.events.event import Scalar
 from shroff.events.readers import ID_LENGTH_MAX
-from shroff.explain.explanation import Explanation
+from shroff.explain.explanation import ExperimentLine, Explanation
 from shroff.explain.model import InputPart
 from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.field_types import Bounds
@@ -60,10 +60,11 @@ class Drawn(TypedDict):
 class Decision(TypedDict):
     """A decision.
 
-    `seq` is its sequence number, null if nothing was written. `answered` is the override: the outcome that the sender
-    gave before this decision. `explanation` is present on request. Of a type with `money in` a currency, `original` is
-    its amount as sent, and `amount` what it is in the project's currency by this `rate`. Both are null without a rate,
-    which the `remark` says.
+    `seq` is its sequence number, null if nothing was written. `experiments` are those that decided about it: their
+    names are in `rules` (arm B) or `shadow_rules` (arm A) too, and are no rules. `answered` is the override: the
+    outcome that the sender gave before this decision. `explanation` is present on request. Of a type with `money in`
+    a currency, `original` is its amount as sent, and `amount` what it is in the project's currency by this `rate`.
+    Both are null without a rate, which the `remark` says.
     """
 
     event: str
@@ -84,6 +85,7 @@ class Decision(TypedDict):
     rate: NotRequired[str | None]
     remark: NotRequired[str | None]
     exploration: NotRequired[Drawn]
+    experiments: NotRequired[list[ExperimentLine]]
     answered: NotRequired[str]
     explanation: NotRequired[Explanation]
 

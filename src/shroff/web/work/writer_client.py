@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, TransientError
+from shroff.runtime.values import replace
 from shroff.web.http.concurrency_limits import too_many
 from shroff.worker.inbox import ADOPT, LEFT, result_of
 from shroff.worker.request_bodies import RequestReader
@@ -106,7 +107,19 @@ class WriterClient:
             timer.cancel()
         if len(request.answers) < len(submissions):
             raise TransientError(request.failure or late)
-        return request.answers
+        return await self._with_arms(request.answers)
+
+    async def _with_arms(self, answers: list[Answer]) -> list[Answer]:
+        arms = self._service.arms
+        documents = [answer.document for answer in answers if answer.document is not None]
+        if not arms.are_known(documents):
+            await self._service.in_thread(arms.read, documents)
+        if not arms.names:
+            return answers
+        return [
+            answer if answer.document is None else replace(answer, document=arms.beside(answer.document))
+            for answer in answers
+        ]
 
     async def run(self, task: Callable[[Writer, Log], One]) -> One:
         """Result of a task that the thread of the log does between two batches.

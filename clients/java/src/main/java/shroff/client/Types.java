@@ -705,10 +705,12 @@ public interface Types {
             @JsonProperty("held") List<HeldAnswers> held) {}
 
     /**
-     * A decision. `seq` is its sequence number, null if nothing was written. `answered` is the override: the
-     * outcome that the sender gave before this decision. `explanation` is present on request. Of a type with
-     * `money in` a currency, `original` is its amount as sent, and `amount` what it is in the project's currency
-     * by this `rate`. Both are null without a rate, which the `remark` says.
+     * A decision. `seq` is its sequence number, null if nothing was written. `experiments` are those that
+     * decided about it: their names are in `rules` (arm B) or `shadow_rules` (arm A) too, and are no rules.
+     * `answered` is the override: the outcome that the sender gave before this decision. `explanation` is
+     * present on request. Of a type with `money in` a currency, `original` is its amount as sent, and `amount`
+     * what it is in the project's currency by this `rate`. Both are null without a rate, which the `remark`
+     * says.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Decision(
@@ -717,6 +719,7 @@ public interface Types {
             @JsonProperty("as_of_seq") Long asOfSeq,
             @JsonProperty("currency") String currency,
             @JsonProperty("event") String event,
+            @JsonProperty("experiments") List<ExperimentLine> experiments,
             @JsonProperty("explanation") Explanation explanation,
             @JsonProperty("exploration") Drawn exploration,
             @JsonProperty("features") Map<String, Object> features,
