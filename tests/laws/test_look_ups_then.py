@@ -8,7 +8,7 @@ equal what is decided then.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -22,7 +22,9 @@ from shroff.app.cases.experiment_operations import ShowExperiment
 from shroff.app.cases.result_operations import ShowResults
 from shroff.app.rules import suggest_operations
 from shroff.app.rules.attack_operations import DrillAttacks, _Drill
+from shroff.app.rules.link_operations import ShowLinks
 from shroff.app.rules.suggest_operations import RuleSuggestions, SuggestRules
+from shroff.events.event import time_text
 from shroff.events.intake import Submission
 from shroff.language.expression import FeatureValue
 from shroff.language.values import DAY_MS
@@ -37,6 +39,7 @@ from shroff.training.sets import look_ups_then, sources
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import log_source
 from shroff.worker.ingest import ingest
+from shroff_plugins.analytics.count_operations import KeyAtMoment
 from tests.support.projects import write_files
 from tests.support.telling import NOW_MS, Bank
 from tests.support.trained import train
@@ -53,6 +56,7 @@ payment:
   fields: { id: text, at: time, card: text, merchant: text, currency: text, amount: money in currency }
 entities:
   card: { payment: card }
+  merchant: { payment: merchant }
   ring: { payment: "tables.rings[this.card].ring" }
 """
 FEATURES = """
@@ -72,6 +76,10 @@ payment:
   costs: { missed_fraud: payment.amount, false_decline: 15, review: 4 }
   experiment: { name: trial_a, share: 50%, by: card, rules: { in_ring: false } }
 """
+POLICY_LATER = POLICY.replace("review_at: 0.5, decline_at: 0.9", "review_at: 0.3, decline_at: 0.6").replace(
+    "{ name: trial_a, share: 50%, by: card, rules: { in_ring: false } }",
+    "{ name: trial_b, share: 50%, by: card, score: { review_at: 0.1 } }",
+)
 RULES = """
 - { id: in_list, on: payment, by: card, when: this.merchant in lists.blocked, effect: review }
 - { id: far, on: payment, by: card, when: "tables.places[this.merchant].level >= 2", effect: review }
@@ -82,11 +90,12 @@ RULES = """
 - { id: idle, on: payment, by: card, when: this.merchant in lists.later, effect: decline }
 """
 MODELS = ("m-1", "m-2", "m-3")
-EXPERIMENT = "trial_a"
+EXPERIMENTS = ("trial_a", "trial_b")
 INPUTS = ("payment.amount", "card.blocked_7d", "ring.spent_7d")
 MERCHANTS = ("m-1", "m-2", "m-3")
 CARDS = ("c-1", "c-2", "c-3", "c-4")
 PARTS, SIZE = 5, 12
+LATER = 3  # the first part with other thresholds and another experiment
 OLD_MS = NOW_MS - 25 * DAY_MS
 
 
@@ -96,7 +105,7 @@ class Recorded(NamedTuple):
     features: dict[int, dict[str, Any]]
     outcomes: dict[int, str]
     hits: dict[str, list[int]]
-    shadow: frozenset[int]  # events at which the experiment was in shadow, of arm A
+    shadow: frozenset[tuple[str, int]]  # experiments, each with an event of its arm A
 
 
 def look_ups(random: Random) -> dict[str, str]:
@@ -109,7 +118,8 @@ def look_ups(random: Random) -> dict[str, str]:
     }
 
 
-def bank_of(folder: Path, seed: int) -> Bank:
+def bank_of(folder: Path, seed: int, after: Callable[[Bank, int], None] = lambda *_: None) -> Bank:
+    """A bank of several parts; `after` is called behind each."""
     random = Random(seed)
     files: dict[str, str | None] = {"events.yaml": EVENTS, "features.yaml": FEATURES, "rules/large.yaml": RULES}
     files |= {"lists/later.csv": "value\n", "notices/customer.yaml": None, "policy.yaml": POLICY}
@@ -122,7 +132,10 @@ def bank_of(folder: Path, seed: int) -> Bank:
         if part in {1, 2, 4}:
             bank.project.models.promote(train(bank.project.context.registry, MODELS[part // 2], INPUTS, seed=part).id)
             bank.write({})
+        if part == LATER:
+            bank.write({"policy.yaml": POLICY_LATER})
         bank.pay(*[payment(random, part * SIZE + number) for number in range(SIZE)])
+        after(bank, part)
     bank.write({"lists/later.csv": "value\n" + "\n".join(MERCHANTS) + "\n"})  # today: none of it was so then
     bank.project.ingest(events(folder, [payment(random, PARTS * SIZE) | {"merchant": "m-9"}]), as_type="payment")
     return bank
@@ -134,10 +147,15 @@ def events(folder: Path, items: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
+def at_ms(number: int) -> int:
+    """Time of a payment."""
+    return OLD_MS + number * DAY_MS // 4
+
+
 def payment(random: Random, number: int) -> dict[str, Any]:
     return {
         "id": f"p-{number}",
-        "at": OLD_MS + number * DAY_MS // 4,
+        "at": at_ms(number),
         "card": random.choice(CARDS),
         "merchant": random.choice(MERCHANTS),
         "currency": random.choice(["EUR", "USD"]),
@@ -147,12 +165,12 @@ def payment(random: Random, number: int) -> dict[str, Any]:
 
 def recorded(bank: Bank) -> Recorded:
     hits: dict[str, list[int]] = defaultdict(list)
-    shadow = set[int]()
+    shadow = set[tuple[str, int]]()
     with bank.project.log.reading() as log:
         rows = [row for rows in log.decisions_after() for row in rows]
         for hit in (hit for rows in log.hits_after() for hit in rows):
             hits[hit.rule].append(hit.seq)
-            shadow.update([hit.seq] if hit.rule == EXPERIMENT and hit.shadow else [])
+            shadow.update([(hit.rule, hit.seq)] if hit.rule in EXPERIMENTS and hit.shadow else [])
     documents = {row.seq: msgspec.json.decode(row.document) for row in rows}
     features, outcomes = (
         {seq: document[name] for seq, document in documents.items()} for name in ("features", "outcome")
@@ -219,30 +237,32 @@ def check_exports(bank: Bank, found: Recorded, engine: str) -> None:
 
 
 def check_backtest(bank: Bank, found: Recorded) -> None:
-    """A draft that changes nothing has the hits and outcomes that were recorded."""
+    """A draft that changes nothing has the hits that were recorded, and behind the last policy the outcomes."""
     write_files(bank.folder / "drafts", {"large.yaml": RULES})
     report = bank.project.backtest(rules=str(bank.folder / "drafts"))
+    since = bank.project.backtest(rules=str(bank.folder / "drafts"), start=time_text(at_ms(LATER * SIZE)))
     outcomes: Counter[str] = Counter()
-    for cell in report.outcomes:
+    for cell in since.outcomes:
         assert cell.old == cell.new
         outcomes[cell.new] += cell.count
 
     assert {rule.id: (rule.hits, rule.old.hits) for rule in report.rules} == {
         rule.id: (len(found.hits.get(rule.id, [])),) * 2 for rule in bank.project.definitions.rules
     }
-    assert outcomes == Counter(found.outcomes.values())
+    assert outcomes == Counter([found.outcomes[seq] for seq in sorted(found.outcomes)][LATER * SIZE :])
 
 
 def check_results(bank: Bank, found: Recorded) -> None:
-    """Results by rule, by arm and by outcome count what was recorded."""
+    """Results by rule and by arm of each experiment count what was recorded."""
     rows = {row.value: row.events for row in bank.project.run(ShowResults(by="rule")).rows}
-    arms = [arm.events for arm in bank.project.run(ShowExperiment()).arms]
 
-    assert rows == {rule: len(seqs) for rule, seqs in found.hits.items() if rule != EXPERIMENT}
-    drawn = [seq in found.shadow for seq in found.hits[EXPERIMENT]]
-    mature = drawn[drawn.index(False) :][: sum(arms)]  # events count from the first one of arm B
-    assert arms == [sum(mature), len(mature) - sum(mature)]
-    assert min(arms) > 0
+    assert rows == {rule: len(seqs) for rule, seqs in found.hits.items() if rule not in EXPERIMENTS}
+    for name in EXPERIMENTS:
+        arms = [arm.events for arm in bank.project.run(ShowExperiment(rule=name, as_of=time_text(NOW_MS))).arms]
+        drawn = [(name, seq) in found.shadow for seq in found.hits[name]]
+        mature = drawn[drawn.index(False) :][: sum(arms)]  # events count from the first one of arm B
+        assert arms == [sum(mature), len(mature) - sum(mature)]
+        assert min(arms) > 0
 
 
 def check_drift(bank: Bank, found: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,6 +293,39 @@ def check_attack(bank: Bank) -> None:
     assert alarms.keys() == {answer.id for answer in answers if answer.outcome not in {"", "approve"}}
 
 
+def check_places(bank: Bank, found: Recorded) -> None:
+    """Facts at the place of an event are those that its decision saw."""
+    own = [name for name in bank.project.definitions.features if name.startswith("card.")]
+    with bank.project.log.reading() as log:
+        records = [record for records in log.read() for record in records if record.seq in found.features]
+    for record in records[::4]:
+        facts = bank.project.run(KeyAtMoment("card", msgspec.json.decode(record.body)["card"], seq=record.seq))
+        assert facts.features == {name: found.features[record.seq][name] for name in own}
+
+
+def answers_at(bank: Bank, number: int) -> list[Any]:
+    """What is answered of the moment of a payment: facts of each card, links of each ring."""
+    at = time_text(at_ms(number))
+    facts = [bank.project.run(KeyAtMoment("card", card, as_of=at)) for card in CARDS]
+    return [*facts, *(bank.project.run(ShowLinks("ring", ring, as_of=at)) for ring in ("r-0", "r-1"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_a_question_of_a_past_moment_has_the_answer_of_then(tmp_path, seed: int):
+    answers: dict[int, list[Any]] = {}
+
+    def ask(bank: Bank, part: int) -> None:
+        newest = (part + 1) * SIZE - 1
+        answers[newest] = answers_at(bank, newest)
+
+    bank = bank_of(tmp_path, seed, ask)
+
+    assert any(answer.links for then in answers.values() for answer in then[len(CARDS) :])
+    for newest, then in answers.items():
+        assert answers_at(bank, newest) == then
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_judges_of_the_past_read_what_decisions_read(tmp_path, monkeypatch: pytest.MonkeyPatch, seed: int):
@@ -287,6 +340,7 @@ def test_judges_of_the_past_read_what_decisions_read(tmp_path, monkeypatch: pyte
     check_backtest(bank, found)
     check_results(bank, found)
     check_drift(bank, found, monkeypatch)
+    check_places(bank, found)
     check_attack(bank)
 
 

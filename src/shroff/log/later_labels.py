@@ -135,6 +135,12 @@ def place_before(log: LogReader, start_ms: int, lateness_ms: int) -> int:
     return after
 
 
+def last_before(log: LogReader, end_ms: int) -> int:
+    """An event before a time, behind which the log has later ones, but for what came late; 0 if there is none."""
+    last = log.last_seq()
+    return _turn(log, end_ms, floor_of(log, end_ms, last), last)[0]
+
+
 def floor_of(log: LogReader, moment_ms: int, upto: int) -> int:
     """Return where `_turn` starts to search: after the pruned records if the store starts before the time."""
     pruned = log.pruned_to()

@@ -10,5 +10,6 @@ from shroff.log.columns.tables import known_type
 from shroff.log.event_notes import DayCounts, EventSources, sources_of
 from shroff.log.history import Records
 from shroff.log.later_labels import places_between
+from shroff.log.past_look_ups import with_past_look_ups
 from shroff.monitoring.day_figures import DayFigures, figures_by_day, has_amounts
 from shroff.streams.log import Log, LogReader, Record, Refused

@@ -42,7 +42,7 @@ from shroff.plugins.language import (
     fields_of_this,
     walk,
 )
-from shroff.plugins.log import KeyEvents, KeyFinder, Log, Record, Records
+from shroff.plugins.log import KeyEvents, KeyFinder, Log, Record, Records, with_past_look_ups
 from shroff.plugins.operations import OperationAnswer, many, one_line, shown, table
 from shroff.plugins.project import Definitions, read_by
 from shroff.plugins.values import FrozenStruct, replace
@@ -114,8 +114,9 @@ def facts_of(
         reached.
     Cost: 100 µs an event of the key; see `KeyEvents.backwards` for finding them.
     """
-    probe = _Probe(definitions, question)
     as_of_ms, upto = _moment(question, log, now_ms)
+    definitions = with_past_look_ups(log, definitions, question.as_of_ms, upto)
+    probe = _Probe(definitions, question)
     found = [event for event in _History(log, definitions, most, upto).of(probe) if event.time_ms <= as_of_ms]
     values = probe.values(found, as_of_ms)
     places = definitions.settings.money_places

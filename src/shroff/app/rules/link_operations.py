@@ -18,6 +18,7 @@ from shroff.explain.links import Hub, KeyLink, LinkedKey, Ring, UnknownEntityErr
 from shroff.features.key_texts import stored_text
 from shroff.json_types import TextDict
 from shroff.language.expression import Aggregate, aggregates
+from shroff.log.past_look_ups import with_past_look_ups
 from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, group, operation
 from shroff.project.definitions import computed_of
 from shroff.runtime.texts import many, one_line, shown, table
@@ -121,6 +122,7 @@ def show_links(log: ProjectLog, definitions: Definitions, request: ShowLinks) ->
     text = stored_text(definitions.events, log.hasher, request.entity, request.key)
     key, as_of_ms = linked_key(definitions, request.entity, text), moment_ms(request.as_of, "--as-of")
     with log.reading() as reader:
+        definitions = with_past_look_ups(reader, definitions, as_of_ms)
         as_of_ms = (reader.watermark_ms() or 0) if as_of_ms is None else as_of_ms
         found = entity_links(reader, definitions, request.entity, as_of_ms).of(key, as_of_ms, request.steps)
     return showing(EntityLinksAnswer, request, found, key=text, as_of=time_text(as_of_ms))
@@ -186,9 +188,10 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
     context, definitions = project.context, project.definitions
     entity, as_of_ms = request.entity or _first_linked(definitions), moment_ms(request.as_of, "--as-of")
     with project.log.reading() as log:
+        then = with_past_look_ups(log, definitions, as_of_ms)
         as_of_ms = (log.watermark_ms() or 0) if as_of_ms is None else as_of_ms
         counted = progress.counting("reading links, events", log.last_seq())
-        found = entity_links(log, definitions, entity, as_of_ms, counted)
+        found = entity_links(log, then, entity, as_of_ms, counted)
     if not found.events:
         raise UsageError(
             f"nothing links keys of {entity}: no feature of it has 'via', and no other entity has a key at its events. "
