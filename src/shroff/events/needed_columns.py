@@ -95,7 +95,7 @@ def columns_of(node: Node) -> Iterator[str]:
 
 
 def column_name(path: Path) -> str:
-    """Name of the column that a path begins with; `item.x` for a value of an item.
+    """Name of the column that a path begins with, behind `ITEM_COLUMN` for a value of an item.
 
     >>> column_name(("data", "status")), column_name(("data", "items", ITEM, "x", "y")), column_name(("items", ITEM))
     ('data', 'item.x', 'items')
