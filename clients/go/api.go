@@ -1206,7 +1206,7 @@ type FormBody struct {
 	Form *RuleForm `json:"form,omitempty"`
 }
 
-// FormRow: A condition. Without a comparison the operand is an expression that is shown as text.
+// FormRow: A condition. Without a comparison the operand is an expression shown as text.
 type FormRow struct {
 	Operand    string  `json:"operand"`
 	Comparison *string `json:"comparison,omitempty"`
@@ -1285,8 +1285,8 @@ type Health struct {
 	State    string               `json:"state"`
 }
 
-// HeldAnswers: The number of customers' answers with a later label of a stronger source, and how many it
-// confirmed.
+// HeldAnswers: Customers' answers with one verdict that a stronger source judged later, and how many of them
+// it confirmed.
 type HeldAnswers struct {
 	Verdict string `json:"verdict"`
 	Judged  int64  `json:"judged"`
@@ -2364,9 +2364,9 @@ type RuleFiles struct {
 	Files []RuleFileShown `json:"files"`
 }
 
-// RuleForm: A rule as a form. Args: keys: The values of KEYS; empty where the rule has none. joined: `and` or
-// `or`, which joins the groups; the other word joins the rows of a group. groups: Rows by group; most groups
-// have one. tests: The tests; None leaves them as they are, and stands for those of a rule in braces.
+// RuleForm: A rule as a form. Args: keys: Values of KEYS; empty for keys that the rule lacks. joined: `and`
+// or `or` between the groups; the other word joins the rows of a group. groups: Rows by group; most groups
+// have one. tests: Tests; None leaves them unchanged, as for a rule in braces.
 type RuleForm struct {
 	Keys   map[string]string `json:"keys"`
 	Joined string            `json:"joined"`
@@ -2462,15 +2462,15 @@ type RuleStates struct {
 	Rules []RuleState `json:"rules"`
 }
 
-// RuleTestEvent: An event of a test. Args: values: By field; `at` is the time. hits: `true`, `false` or the
-// row of a table that hits; empty for an event of another type than the rule's.
+// RuleTestEvent: An event of a test. Args: values: Text of each field; `at` is the time. hits: `true`,
+// `false` or the row of a table that hits; empty for an event of another type than the rule's.
 type RuleTestEvent struct {
 	Type   string            `json:"type"`
 	Values map[string]string `json:"values"`
 	Hits   *string           `json:"hits,omitempty"`
 }
 
-// RuleTestForm: A test of a rule; without events it is one that only the text shows.
+// RuleTestForm: A test of a rule; without events it can only be edited as text.
 type RuleTestForm struct {
 	Name   string          `json:"name"`
 	Events []RuleTestEvent `json:"events"`

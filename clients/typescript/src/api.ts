@@ -1272,7 +1272,7 @@ export interface FormBody {
   form?: RuleForm | null;
 }
 
-/** A condition. Without a comparison the operand is an expression that is shown as text. */
+/** A condition. Without a comparison the operand is an expression shown as text. */
 export interface FormRow {
   operand: string;
   comparison?: string;
@@ -1359,7 +1359,7 @@ export interface Health {
   state: string;
 }
 
-/** The number of customers' answers with a later label of a stronger source, and how many it confirmed. */
+/** Customers' answers with one verdict that a stronger source judged later, and how many of them it confirmed. */
 export interface HeldAnswers {
   verdict: string;
   judged: number;
@@ -2495,9 +2495,9 @@ export interface RuleFiles {
 }
 
 /**
- * A rule as a form. Args: keys: The values of KEYS; empty where the rule has none. joined: `and` or `or`, which
- * joins the groups; the other word joins the rows of a group. groups: Rows by group; most groups have one.
- * tests: The tests; None leaves them as they are, and stands for those of a rule in braces.
+ * A rule as a form. Args: keys: Values of KEYS; empty for keys that the rule lacks. joined: `and` or `or`
+ * between the groups; the other word joins the rows of a group. groups: Rows by group; most groups have one.
+ * tests: Tests; None leaves them unchanged, as for a rule in braces.
  */
 export interface RuleForm {
   keys: Record<string, string>;
@@ -2594,8 +2594,8 @@ export interface RuleStates {
 }
 
 /**
- * An event of a test. Args: values: By field; `at` is the time. hits: `true`, `false` or the row of a table that
- * hits; empty for an event of another type than the rule's.
+ * An event of a test. Args: values: Text of each field; `at` is the time. hits: `true`, `false` or the row of a
+ * table that hits; empty for an event of another type than the rule's.
  */
 export interface RuleTestEvent {
   type: string;
@@ -2603,7 +2603,7 @@ export interface RuleTestEvent {
   hits?: string;
 }
 
-/** A test of a rule; without events it is one that only the text shows. */
+/** A test of a rule; without events it can only be edited as text. */
 export interface RuleTestForm {
   name: string;
   events: RuleTestEvent[];

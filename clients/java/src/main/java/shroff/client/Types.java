@@ -1244,7 +1244,7 @@ public interface Types {
             @JsonProperty("text") String text,
             @JsonProperty("form") RuleForm form) {}
 
-    /** A condition. Without a comparison the operand is an expression that is shown as text. */
+    /** A condition. Without a comparison the operand is an expression shown as text. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record FormRow(
             @JsonProperty("operand") String operand,
@@ -1332,7 +1332,10 @@ public interface Types {
             @JsonProperty("sinks") List<SinkHealth> sinks,
             @JsonProperty("state") String state) {}
 
-    /** The number of customers' answers with a later label of a stronger source, and how many it confirmed. */
+    /**
+     * Customers' answers with one verdict that a stronger source judged later, and how many of them it
+     * confirmed.
+     */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record HeldAnswers(
             @JsonProperty("verdict") String verdict,
@@ -2444,9 +2447,9 @@ public interface Types {
             @JsonProperty("files") List<RuleFileShown> files) {}
 
     /**
-     * A rule as a form. Args: keys: The values of KEYS; empty where the rule has none. joined: `and` or `or`,
-     * which joins the groups; the other word joins the rows of a group. groups: Rows by group; most groups have
-     * one. tests: The tests; None leaves them as they are, and stands for those of a rule in braces.
+     * A rule as a form. Args: keys: Values of KEYS; empty for keys that the rule lacks. joined: `and` or `or`
+     * between the groups; the other word joins the rows of a group. groups: Rows by group; most groups have one.
+     * tests: Tests; None leaves them unchanged, as for a rule in braces.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleForm(
@@ -2543,8 +2546,8 @@ public interface Types {
             @JsonProperty("rules") List<RuleState> rules) {}
 
     /**
-     * An event of a test. Args: values: By field; `at` is the time. hits: `true`, `false` or the row of a table
-     * that hits; empty for an event of another type than the rule's.
+     * An event of a test. Args: values: Text of each field; `at` is the time. hits: `true`, `false` or the row
+     * of a table that hits; empty for an event of another type than the rule's.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleTestEvent(
@@ -2552,7 +2555,7 @@ public interface Types {
             @JsonProperty("values") Map<String, String> values,
             @JsonProperty("hits") String hits) {}
 
-    /** A test of a rule; without events it is one that only the text shows. */
+    /** A test of a rule; without events it can only be edited as text. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleTestForm(
             @JsonProperty("name") String name,
