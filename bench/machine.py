@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -16,18 +17,33 @@ from time import perf_counter
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
+_DECIDING = "adapters/log engine events features language log rules streams"
+# The packages of src/shroff that a benchmark measures; all of them if it is not listed.
+MEASURED = {
+    "ingest": _DECIDING,
+    "online": "features language",
+    "restart": "adapters/log features log",
+    "streams": f"{_DECIDING} models worker",
+    "streams_latency": f"{_DECIDING} models worker",
+}
 STOLEN = 7  # which of the numbers of /proc/stat is the time that the host gave to other machines
 
 
 def describe() -> str:
-    """Processor, cores, versions and commit, in one line; and what other machines took of it since this began."""
+    """Processor, cores, versions and commit, in one line; and what other machines took of it since this began.
+
+    A comment at its end has the date, the commit and the measured paths: `docs/figures.py` marks figures of older code.
+    """
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
     libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "msgspec"))
     machine = f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     words = f"{machine}, {libraries}, SQLite {sqlite3.sqlite_version}, commit {commit or 'none'}"
-    return f"{words}; {stolen():.0%} of the processor's time was taken by other machines meanwhile"
+    taken = f"{stolen():.0%} of the processor's time was taken by other machines meanwhile"
+    packages = MEASURED.get(Path(sys.argv[0]).stem, "").split()
+    paths = " ".join(f"src/shroff/{package}" for package in packages) or "src/shroff"
+    return f"{words}; {taken}<!-- measured {datetime.now(UTC):%Y-%m-%d} {commit or 'none'} {paths} -->"
 
 
 def stolen() -> float:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
-from docs.figures import PAGES, ROOT, FigureError, bare, figure, with_figures
+import docs.figures
+from docs.figures import PAGES, ROOT, FigureError, Measured, bare, figure, figure_and_time, has_changed, with_figures
 
 RESULTS = """# Ingest
+
+<!-- measured 2026-11-20 1234abc src bench -->
 
 | project | events | events/s, median (range) | µs |
 |---|---|---|---|
@@ -14,6 +19,7 @@ RESULTS = """# Ingest
 | 40 features | 300,000 | 97,339 (94,667 to 98,684) | |
 | 40 features | 10,000,000 | 61,579 | 0.9 |
 
+<!-- measured 2026-11-26 5678def src -->
 Ten million events on
 another machine: 89,572 events/s.
 """
@@ -69,3 +75,52 @@ def test_numbers_written_by_hand_are_found_and_conditions_and_others_are_not(tmp
     )
 
     assert bare(page) == ["1: 4.2", "1: 1,000", "2: 300,001"]
+
+
+def test_a_figure_has_the_date_and_code_of_the_comment_before_it(results):
+    times = [figure_and_time(results, where)[1] for where in ("40 features > µs", "events on another machine: #")]
+
+    assert times == [Measured("2026-11-20", "1234abc", "src bench"), Measured("2026-11-26", "5678def", "src")]
+    results.write_text(RESULTS.replace("<!-- measured", "<!--"))
+    with pytest.raises(FigureError, match="does not say when"):
+        figure(results, "40 features > µs")
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+def test_the_last_figure_of_a_table_on_a_line_is_marked_if_it_is_older(results, monkeypatch, is_old):
+    page = results.parents[2] / "page.md"
+    mark = " (older, 2026-11-20)" * is_old
+    first, last = (
+        '[97,339](bench/results/ingest.md "40 features > events/s")',
+        '[0.8](bench/results/ingest.md "8 > µs")',
+    )
+    page.write_text(f"{first} events/s, {last} µs (older, 2026-01-01).\n")
+    monkeypatch.setattr(docs.figures, "has_history", lambda: True)
+    monkeypatch.setattr(docs.figures, "has_changed", lambda _measured: is_old)
+    monkeypatch.setattr(docs.figures, "ROOT", results.parents[2])
+
+    assert with_figures(page) == f"{first} events/s, {last} µs{mark}.\n"
+
+
+def test_code_has_changed_if_it_differs_is_gone_or_its_commit_is_unknown(tmp_path, monkeypatch):
+    def git(*words):
+        words = ("git", "-c", "user.name=a", "-c", "user.email=a@b.example", *words)
+        return subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    (tmp_path / "one.py").write_text("1")
+    (tmp_path / "two.py").write_text("2")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    commit = git("rev-parse", "--short", "HEAD")
+    (tmp_path / "two.py").write_text("3")
+    monkeypatch.setattr(docs.figures, "ROOT", tmp_path)
+    measured = [
+        (commit, "one.py"),
+        (commit, "two.py"),
+        (commit, "one.py two.py"),
+        (commit, "gone.py"),
+        ("abc", "one.py"),
+    ]
+
+    assert [has_changed(Measured("2026-11-26", *each)) for each in measured] == [False, True, True, True, True]
