@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
 
 FOLDER: Final = Path(__file__).resolve().parents[3] / "shared" / "cases"
+FILES: Final = FOLDER.parent / "files"
 SETTINGS: Final = "shroff: 1\nname: people\nmoney: EUR\n"
 
 
@@ -20,3 +24,18 @@ def project_of(case: str, folder: Path, *, settings: str = SETTINGS) -> Path:
     if not (project / "shroff.yaml").exists():
         (project / "shroff.yaml").write_text(settings, encoding="utf-8")
     return project
+
+
+def proposed(file: Path, folder: Path, *, is_ingested: bool = True) -> tuple[Project, str]:
+    """The project that is proposed for a file, which was ingested into it, and its guesses, one on each line."""
+    from shroff.app.project import propose_project
+
+    project, _, guesses = propose_project(folder, file)
+    if is_ingested:
+        report = project.ingest([file])
+        assert report.events.quarantined == 0
+    return project, "\n".join(guesses)
+
+
+def mapping_of(project: Project) -> str:
+    return (project.context.paths.folder / "events.yaml").read_text(encoding="utf-8")

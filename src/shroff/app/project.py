@@ -462,15 +462,20 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
     written.
     """
     from shroff.app.proposals.project_text import propose
+    from shroff.worker.file_disorder import runs_backwards
 
     text = _yaml_text(name or folder.resolve().name or "proposal")
-    proposal, tries = propose(file, text), 0
+    proposal, tries, is_backwards = propose(file, text), 0, False
     while True:
         files = {path: content.encode() for path, content in proposal.files.items()}
         with TemporaryDirectory(prefix="shroff-") as scratch:
             tried, _ = write_project(Path(scratch), files)
             look, now_ms = tried.taking.look_at(file, None), tried.context.now_ms()
         given = [row.event.time_ms for row in look.rows if row.event is not None]
+        if not is_backwards and runs_backwards(given):
+            is_backwards = True
+            proposal = propose(file, text, is_descending=True)
+            continue
         times = sorted(given)
         is_ahead = bool(times) and times[len(times) // 2] > now_ms
         behind = [newest - time_ms for newest, time_ms in zip(accumulate(given, max), given, strict=True)]
@@ -480,7 +485,10 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
             days = 2 * ((times[-1] - times[0]) // DAY_MS + 1)
         if tries or not (is_ahead or days):
             break
-        proposal, tries = propose(file, text, f"{days}d" if days else "", ahead_off=is_ahead), 1
+        proposal, tries = (
+            propose(file, text, f"{days}d" if days else "", ahead_off=is_ahead, is_descending=is_backwards),
+            1,
+        )
     if refused := [answer.reason or "" for answer in look.answers if answer.kind == "refused"]:
         ((kind, count),) = Counter(_VALUES.sub("", reason) for reason in refused).most_common(1)
         example = next(reason for reason in refused if _VALUES.sub("", reason) == kind)

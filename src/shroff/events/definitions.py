@@ -90,7 +90,8 @@ class FileMapping(FrozenStruct):
 
     `decimal` is the mark before the places of decimals as people write them; empty where they are plain. `zone` is that
     of times without an offset. `each` is the path of an array of a message, each item of which is an event. `arrived`
-    says when the event of a line of a file came. `tables` are those that it reads.
+    says when the event of a line of a file came. `tables` are those that it reads. `is_descending`: the newest line of
+    a file stands first.
     """
 
     when: Expression | None
@@ -101,6 +102,7 @@ class FileMapping(FrozenStruct):
     each: Path | None = None
     arrived: Expression | None = None
     tables: Tables = msgspec.field(default_factory=dict)
+    is_descending: bool = False
 
     def with_tables(self, tables: Tables) -> FileMapping:
         """The same with the tables that it reads."""

@@ -13,9 +13,10 @@ _WORDS = dict(
     line.split(" ", 1)
     for line in r"""
 event (^|_)(transaction|trans|trx|txn|tx|payment|pay|order|event|purchase|sale|transfer|insert|psp)
-id (id|uuid|guid)$|(^|_)(ref|reference|number|num|no|nr|key|psp)(_|$)
+id (id|uuid|guid)$|^((tx|txn|trans|transaction)_?)?hash$|(^|_)(ref|reference|number|num|no|nr|key|psp)(_|$)
 time time|date|(^|_)(at|on|ts|dt|when|created|epoch)(_|$)|(^|_)(date|time|datum|wann|zeit|fecha)
 other_time birth|dob|expir|update|modif|settle|due|until|valid|since|regist|receiv|upload|process|end(_|$)
+zone (^|_)(time_?zone|tz|zone|utc_?offset)(_|$)
 counted (^|_)(time|step|day|hour|minute|week|month|seconds?)$|dt$|elapsed
 type (^|_)(type|event|kind|action|activity)(_(name|type))?$
 amount amount|amt(_|$)|betrag|importe|montant|valor(_|$)

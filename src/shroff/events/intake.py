@@ -333,7 +333,7 @@ class Intake:
             if line.columns is None:
                 yield self.unreadable(line, source, own_type or as_type or "", "", reading.header)
                 continue
-            row = MappedRow(reading.file, line.number, line.columns, line.each, line.index)
+            row = MappedRow(reading.file, line.number, line.columns, line.each, line.index, line.offset)
             if own_take is not None:
                 yield own_take(line, row, None)
                 continue

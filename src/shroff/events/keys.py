@@ -68,23 +68,30 @@ ARRIVED = Key(
     examples=("row.loaded_at",),
 )
 
+DESCENDING = "descending"
+
 
 class _RowExpressions:
     """Expressions over `row`, one a field.
 
     when: A line has this type if the condition is true; the first type with a true `when` gets it.
         Example: row.eventType == 'SAVING'
+    order: Whether the oldest or the newest line of a file stands first. With `descending` a file is read from its last
+        line to its first, so that lines of the same time keep their order. A field of this name is mapped instead.
+        Default: ascending
+        Example: descending
     """
 
     zone = ZONE
     arrived = ARRIVED
+    order = choice("ascending", DESCENDING)
     when = EXPRESSION
 
 
 MAPPING = replace(mapping_shape(_RowExpressions), named=EXPRESSION, pattern=NAME_PATTERN)
 SEPARATORS = {",": ",", ";": ";", "tab": "\t", "|": "|"}  # as they are written, and what stands in the file
 NAME_OF_COLUMN = One("a name of a column", kinds=(TEXT, NUMBER, TRUTH))
-CSV_SETTINGS = {"decimal": (".", ","), "separator": tuple(SEPARATORS)}
+SETTINGS = {"order": ("ascending", DESCENDING), "decimal": (".", ","), "separator": tuple(SEPARATORS)}
 
 
 class _JsonLines:
@@ -130,8 +137,8 @@ class _Csv:
     """
 
     mapping = MAPPING.keys
-    decimal = choice(*CSV_SETTINGS["decimal"])
-    separator = choice(*CSV_SETTINGS["separator"])
+    decimal = choice(*SETTINGS["decimal"])
+    separator = choice(*SETTINGS["separator"])
     columns = Many("names of columns", NAME_OF_COLUMN)
     skip = WHOLE
     missing = Many("words", One("a word", may_be_empty=True, kinds=(TEXT, NUMBER, TRUTH)))

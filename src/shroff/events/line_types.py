@@ -63,7 +63,7 @@ class LineReading(FrozenStruct):
         """A message as a line for each event that it may be (see `Dispatcher.items`); one of too many has an error."""
         if line.columns is None or line.each is not None or line.is_whole:
             return (line,)
-        row = MappedRow(self.file, line.number, line.columns)
+        row = MappedRow(self.file, line.number, line.columns, offset=line.offset)
         try:
             rows = self.dispatcher.items(row, as_type, is_default=self.is_default)
         except InputError as error:

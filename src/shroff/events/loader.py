@@ -20,7 +20,7 @@ from shroff.events.definitions import (
     dispute_type,
     label_type,
 )
-from shroff.events.keys import CSV_SETTINGS, EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED, SEPARATORS, SUMMARY
+from shroff.events.keys import DESCENDING, EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED, SEPARATORS, SETTINGS, SUMMARY
 from shroff.events.summary import load_summary
 from shroff.json_types import TextDict
 from shroff.language import loader
@@ -174,7 +174,8 @@ def _file_mapping(
 ) -> FileMapping:
     when: Expression | None = None
     expressions: dict[str, Expression] = {}
-    known = ("zone", "arrived", *((*CSV_SETTINGS, "columns", "skip", "missing") if format == "csv" else ()))
+    known: tuple[str, ...] = ("zone", "arrived", "order")
+    known += ("decimal", "separator", "columns", "skip", "missing") if format == "csv" else ()
     known += ("each",) if format == "json" else ()
     settings = {
         key.text: value
@@ -182,7 +183,7 @@ def _file_mapping(
         if key.text in known and (key.text not in fields or isinstance(value, Sequence))
     }
     chosen = {
-        name: loader.one_of(settings.get(name), choices, problems, name) or "" for name, choices in CSV_SETTINGS.items()
+        name: loader.one_of(settings.get(name), choices, problems, name) or "" for name, choices in SETTINGS.items()
     }
     zone = _zone(settings.get("zone"), problems) or scope.zone
     each = _array(settings.get("each"), scope, problems)
@@ -207,7 +208,8 @@ def _file_mapping(
     if layout.columns is not None and (not all(layout.columns) or len(set(layout.columns)) < len(layout.columns)):
         settings["columns"].report(problems, "columns names each column of the file, none twice.")
     arrived = _arrival(settings.get("arrived"), scope, problems)
-    return FileMapping(when, expressions, scope.decimal, zone, layout, each, arrived)
+    is_descending = chosen["order"] == DESCENDING
+    return FileMapping(when, expressions, scope.decimal, zone, layout, each, arrived, is_descending=is_descending)
 
 
 def _arrival(node: Node | None, scope: Scope, problems: list[Problem]) -> Expression | None:

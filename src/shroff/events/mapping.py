@@ -20,7 +20,7 @@ from shroff.events.needed_columns import VERDICT, ColumnNeeds, column_name, lack
 from shroff.events.raw_values import RefusedValue, inside, shown, text_of, with_item
 from shroff.events.readers import reader
 from shroff.json_types import JsonObject
-from shroff.language.expression import ITEM, Node, Path, RowValue, walk
+from shroff.language.expression import ITEM, Node, Path, RowValue, is_item_number, walk
 from shroff.language.printer import text_of as expression_text
 from shroff.language.row import Reference, compile_row
 from shroff.language.types import TEXT, TIME, Type
@@ -41,7 +41,8 @@ BEFORE_ALL_MS = -(1 << 62)
 class MappedRow(FrozenStruct, gc=False):
     """One line of a file: the file's name, the line's number among the data lines from 1, its columns.
 
-    `each` is the path of an array of it whose item at `index` is the event; None where the whole line is one.
+    `each` is the path of an array of it whose item at `index` is the event; None where the whole line is one. `offset`
+    is how many items stood before those that the array has now.
     """
 
     file: str
@@ -49,6 +50,7 @@ class MappedRow(FrozenStruct, gc=False):
     columns: Mapping[str, object]
     each: Path | None = None
     index: int = 0
+    offset: int = 0
 
     @property
     def names(self) -> list[str]:
@@ -61,7 +63,8 @@ class MappedRow(FrozenStruct, gc=False):
         """The same event, its item the only one of its array."""
         if self.each is None:
             return self
-        return replace(self, columns=with_item(self.columns, self.each, self.index), index=0)
+        columns = with_item(self.columns, self.each, self.index)
+        return replace(self, columns=columns, index=0, offset=self.offset + self.index)
 
 
 class Picked(FrozenStruct):
@@ -296,7 +299,7 @@ class Dispatcher:
             if count > ITEMS_MAX:
                 name = expression_text(RowValue(TEXT, array))
                 raise InputError([(name, f"has {count:,} items; at most {ITEMS_MAX:,} of one message are read")])
-            found += (MappedRow(row.file, row.number, row.columns, array, at) for at in range(count))
+            found += (MappedRow(row.file, row.number, row.columns, array, at, row.offset) for at in range(count))
         if not found or is_only:
             return found or [row]
         is_default_whole = as_type is not None and as_type not in self.each and not any(map(self.takes, found))
@@ -352,10 +355,10 @@ def _verdict_reader(mapper: Mapper, read: Read) -> Read:
 
 
 def place_values(event_type: EventType, name: str) -> list[str]:
-    """`row.file` and `row.number`, as far as a field of lines of JSON is made of them."""
+    """`row.file`, `row.number` and `row.item`, as far as a field of lines of JSON is made of them."""
     node = event_type.mappings.get("json", _NO_MAPPING).fields.get(name)
     parts = () if node is None else walk(node)
-    return sorted({f"row.{part.path[0]}" for part in parts if isinstance(part, RowValue) and _of_line(part)})
+    return sorted({expression_text(part) for part in parts if isinstance(part, RowValue) and _of_line(part)})
 
 
 def columns_read(node: Node) -> list[str]:
@@ -403,8 +406,10 @@ def _condition(event_type: EventType, format: str) -> Read | None:
 
 
 def row_leaf(node: Node) -> Read:
-    """How a `RowValue` is read of a line: its column as text, its number in the file, or the file's name."""
+    """How a `RowValue` is read of a line: its column as text, its number or its item's, or the file's name."""
     assert isinstance(node, RowValue), node
+    if is_item_number(node):
+        return lambda row: row.offset + row.index + 1
     if node.path == ("number",):
         return lambda row: row.number
     if node.path == ("file",):
@@ -423,7 +428,7 @@ def _zoned_leaf(zone: str) -> Callable[[Node], Read]:
 
 
 def _of_line(node: RowValue) -> bool:
-    return node.path in {("number",), ("file",)}
+    return node.path in {("number",), ("file",)} or is_item_number(node)
 
 
 def _paths_of(node: Node) -> Iterator[Path]:

@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache, partial
@@ -29,6 +30,7 @@ from shroff.language.values import (
     check_units,
     finite,
     is_zone,
+    is_zone_word,
     parse_integer,
     parse_money,
     parse_number,
@@ -39,6 +41,7 @@ from shroff.language.values import (
     to_real,
     wide,
     with_point,
+    word_zoned_ms,
 )
 from shroff.runtime.values import FrozenStruct
 
@@ -151,11 +154,12 @@ def make_time(types: Types, signature: Signature) -> Evaluator:
         text = text.strip()
         if len(text) > _TIME_LENGTH_MAX:
             raise ValueError(f"{quoted(text)} is too long for a time")
-        return _formatted_time(text, form, zone) if text else None
+        return formatted_time(text, form, zone) if text else None
 
     return read
 
 
+_ZONE_WORD: Final = re.compile(r"[A-Za-z][A-Za-z_]+(?:/[A-Za-z0-9_+-]+)*")
 _DAY_PARTS: Final = 3
 _DIGITS: Final = {"Y": 4, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2, "f": 6}
 
@@ -192,7 +196,19 @@ def _plain_form(form: str) -> Callable[[str], int | None] | None:
 
 
 @lru_cache(maxsize=65_536)
-def _formatted_time(text: str, form: str, zone: str) -> int:
+def formatted_time(text: str, form: str, zone: str) -> int:
+    """Read a time by a format of `strptime`; one without an offset is of `zone`.
+
+    `%Z` reads a name or abbreviation of a zone that `is_zone_word` knows. Raises: ValueError.
+    """
+    if "%Z" in form:
+        for word in _ZONE_WORD.finditer(text):
+            if is_zone_word(word[0]):
+                rest = f"{text[: word.start()]}UTC{text[word.end() :]}"
+                with suppress(ValueError):
+                    local_ms = formatted_time(rest, form.replace("%Z", "UTC"), "UTC")
+                    return word_zoned_ms(local_ms, word[0])
+        raise ValueError(f"{text!r} does not have the form {form}, with a zone such as EDT or Europe/Berlin")
     try:
         moment = datetime.strptime(text, form)  # noqa: DTZ007 (the zone is an argument)
     except ValueError as error:

@@ -64,10 +64,15 @@ ITEM = -1  # the index of the item that a mapping with `each` reads
 
 
 class RowValue(FrozenStruct):
-    """A column of the line that is mapped, by its path; text or missing."""
+    """A column of the line that is mapped, by its path; text or missing. Integers are numbers of lines and items."""
 
     type: Type
     path: Path
+
+
+def is_item_number(node: RowValue) -> bool:
+    """Whether a value is the number of an item in its array."""
+    return node.path[-1] == ITEM and node.type.kind == "integer"
 
 
 class Score(FrozenStruct):

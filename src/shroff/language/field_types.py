@@ -295,6 +295,8 @@ def row_value(name: syntax.DottedName, scope: Scope) -> RowValue:
         return RowValue(TEXT, (*scope.each, ITEM, *path))
     if not path:
         _refuse(name, "name a column: row.Date or row['Amount paid']", "")
+    if path == ("item",) and scope.each is not None:
+        return RowValue(INTEGER, (*scope.each, ITEM))
     return RowValue(INTEGER if path == ("number",) else TEXT, path)
 
 

@@ -344,7 +344,7 @@ _FUNCTIONS = (
         _sign_time,
         calls.make_time,
         "A time from text: RFC 3339 or epoch milliseconds, or by a format of C's `strptime`. Without an offset in "
-        "the text it is of the zone, UTC if none is named.",
+        "the text it is of the zone, UTC if none is named. `%Z` reads a zone such as `EDT`, `CET` or `Europe/Berlin`.",
         "time('01-Mar-26', '%d-%b-%y', 'Europe/Berlin')",
     ),
     Function(

@@ -37,6 +37,7 @@ from shroff.language.expression import (
     ThisField,
     Via,
     When,
+    is_item_number,
 )
 from shroff.language.values import HOUR_MS, show_decimal, show_duration, show_number
 
@@ -169,7 +170,7 @@ class _Printer:
             case FeatureValue():
                 return node.name
             case RowValue():
-                path = node.path
+                path = ("item",) if is_item_number(node) else node.path
                 is_item = ITEM in path
                 path = path[path.index(ITEM) + 1 :] if is_item else path
                 return ("item" if is_item else "row") + "".join(_row_part(part) for part in path)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import NamedTuple, NoReturn
 
+import numpy as np
 from msgspec import Struct
 
 from shroff.events.event import Event, time_text
@@ -29,16 +30,16 @@ _DECIMAL = re.compile(r"found \D{0,12}(\d{9,11})(\.\d+)?'?$")
 
 
 class Obstacle(NamedTuple):
-    """Why a file should not be ingested as it is, and what to do. `is_order`: the order of its lines is the reason."""
+    """Why a file should not be ingested as it is, and what to do. `is_order`: the order of its lines is the reason.
+
+    `so` is the consequence as a clause of a message, `taken` the one of ingesting the file all the same.
+    """
 
     words: str
     cure: str
     is_order: bool = True
-
-    @property
-    def so(self) -> str:
-        """The consequence, as a clause of a message."""
-        return ", so they would be refused as too late" if self.is_order else ""
+    so: str = ", so they would be refused as too late"
+    taken: str = ", and are quarantined as too late"
 
 
 class FirstLook(Struct, eq=False):
@@ -64,10 +65,13 @@ class FirstLook(Struct, eq=False):
             for submission in first
             if submission.event is not None and submission.event.time_ms <= until_ms
         ]
-        found = [*self._in_seconds(first, source)]
+        found = [*self._in_seconds(first, source), *self._in_future(first, until_ms, source)]
+        backwards = self._backwards(events, source)
         lines = f"of the first {len(first):,} lines are more than {show_duration(settings.lateness_ms)}"
         behind = end.unknown(_late(events, self._newest_ms, settings.lateness_ms, self._seen.copy()))
-        if self._is_disorder(behind, len(first)):
+        if backwards is not None:
+            found.append(backwards)
+        elif self._is_disorder(behind, len(first)):
             alone = self.is_alone
             line = "a line before them" if alone else "a line before them in these files"
             cure = f"Add --order time to sort {'the file' if alone else 'the files'} first."
@@ -85,6 +89,30 @@ class FirstLook(Struct, eq=False):
         times = [event.time_ms for event in events]
         self._newest_ms = max(times if self._newest_ms is None else [self._newest_ms, *times], default=None)
         return found
+
+    def _backwards(self, events: Sequence[Event], source: str) -> Obstacle | None:
+        """Problem of a file whose newest line stands first; none if the log has its events."""
+        if not runs_backwards([event.time_ms for event in events], self.late_min) or not self._end.unknown(events):
+            return None
+        so = ", so features would see each event without those that happened before it"
+        type_ = self._end.definitions.events.types[events[0].type]
+        if any(mapping.is_descending for mapping in type_.mappings.values()):
+            words = f"{source}: the oldest line stands first, and `order: descending` reads a file from its last line"
+            return Obstacle(words, f"Remove it from {type_.name}.from in events.yaml.", so=so, taken=so)
+        cure = (
+            f"Write `order: descending` under {type_.name}.from.csv, json, parquet or avro in events.yaml, or add "
+            "--order time."
+        )
+        return Obstacle(f"{source}: the newest line stands first", cure, so=so, taken=so)
+
+    def _in_future(self, first: Sequence[Submission], until_ms: int, source: str) -> Iterator[Obstacle]:
+        """Problem of a file most of whose events claim to lie in the future."""
+        ahead = [item.event.time_ms for item in first if item.event is not None and item.event.time_ms > until_ms]
+        if 2 * len(ahead) > len(first):
+            words = f"{source}: {len(ahead):,} of the first {len(first):,} lines lie in the future, such as"
+            cure = "Write `ahead: off` in shroff.yaml if they are simulated; otherwise correct their times."
+            so = ", so they would be refused as too early"
+            yield Obstacle(f"{words} {time_text(ahead[0])}", cure, so=so, taken=", and are quarantined as too early")
 
     def _is_disorder(self, late: int, lines: int) -> bool:
         return late > LATE_SHARE_MAX * lines and (late >= self.late_min or late > LATE_SHARE_SURE * lines)
@@ -114,6 +142,7 @@ class FirstLook(Struct, eq=False):
             f"If they are seconds, add this under {type_.name}.from.csv, json or parquet in events.yaml: "
             f'{field}: "time(text(integer({column}) * 1000))"',
             is_order=False,
+            so="",
         )
 
 
@@ -127,6 +156,17 @@ def _seconds(submission: Submission, field: str) -> str:
 
 
 WATERMARK_CURE = "It lies beyond the clock: 'shroff watermark' sets the watermark back."
+
+
+def runs_backwards(times: Sequence[int], steps_min: int = 2) -> bool:
+    """Whether a file begins with its newest line: of the steps between different times at most one in 20 leads ahead.
+
+    Args:
+        steps_min: The least number of steps that lead back, two at least.
+    """
+    steps = np.diff(np.array(times, np.int64))
+    back, ahead = np.count_nonzero(steps < 0), np.count_nonzero(steps > 0)
+    return bool(back >= max(steps_min, 2) and 20 * ahead <= back)
 
 
 def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], InRuns[Submission]]:

@@ -10,14 +10,14 @@ import numpy as np
 from msgspec import Struct, field
 
 from shroff.errors import UsageError
-from shroff.events.formats.sorting import in_order_of_time, merged_by_arrival
+from shroff.events.formats.sorting import in_order_of_time, in_reverse, merged_by_arrival
 from shroff.events.intake import Submission
 from shroff.log.columns.lines import EventRun, InRuns, dated_events, in_runs
 from shroff.log.implausible_times import refuse_implausible
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.runtime.progress import unheard
 from shroff.streams.merge import EARLIEST
-from shroff.worker.file_disorder import PROBED_LINES, FirstLook, Obstacle, looked_into
+from shroff.worker.file_disorder import PROBED_LINES, FirstLook, Obstacle, looked_into, runs_backwards
 
 __all__ = [
     "LATE_LINES_MIN",
@@ -112,7 +112,7 @@ def arranged(
     if order != "file":
         inputs = [(name, refuse_implausible(lines, end.definitions, end.now_ms)) for name, lines in inputs]
     if order == "time":
-        together = in_order_of_time(chain.from_iterable(lines for _, lines in inputs))
+        together = in_order_of_time(chain.from_iterable(_oldest_first(lines) for _, lines in inputs))
         inputs = [(", ".join(name for name, _ in inputs), together)]
     elif end.definitions.events.has_arrivals and len(inputs) > 1:
         inputs = [(", ".join(name for name, _ in inputs), merged_by_arrival([lines for _, lines in inputs]))]
@@ -123,9 +123,16 @@ def arranged(
         for obstacle in look.at(first, source):
             if order != "file" or not obstacle.is_order:
                 raise UsageError(f"{obstacle.words}{obstacle.so}. No event was written. {obstacle.cure}")
-            warn(f"{obstacle.words}, and are quarantined as too late.")
+            warn(f"{obstacle.words}{obstacle.taken}.")
         given.append(submissions if overlaps is None else overlaps.begun(source, submissions))
     return InRuns(chain.from_iterable(submissions.runs for submissions in given))
+
+
+def _oldest_first(lines: Iterable[Submission]) -> Iterator[Submission]:
+    """The submissions of a file; from the last to the first if the newest stands first."""
+    first, submissions = looked_into(lines)
+    times = [submission.event.time_ms for submission in first if submission.event is not None]
+    return in_reverse(submissions) if runs_backwards(times) else submissions
 
 
 class Overlaps(Struct, eq=False):

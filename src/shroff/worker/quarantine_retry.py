@@ -14,7 +14,7 @@ from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.wire import AvroDecoder
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import format_by_name, read_stream
-from shroff.events.formats.lines import CsvHeader, Line, Lines, header_of, line_and_row, message_of
+from shroff.events.formats.lines import CsvHeader, Line, Lines, header_of, item_of, line_and_row, message_of
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.redaction import RedactedValues, unmarked
 from shroff.log.event_notes import POSTED, UNKNOWN
@@ -213,6 +213,7 @@ def _only(entry: Refused, format: str, lines: Lines) -> Lines:
     def numbered() -> Iterator[Line]:
         for line in lines:
             line.number = line_and_row(entry.place)[1] or line.number
+            line.offset = max(item_of(entry.place) - 1, 0)
             yield line
 
     return Lines(format, lines.columns, numbered(), lines.close, separator=lines.separator)

@@ -104,6 +104,7 @@ class EventIngest(ProjectPart):
             is_hashed: Treat values that look like hashes as hashed already, as `shroff export` writes them.
             hooks: `progress`, `sorting`, `meter`, `restoring` and `on_batch`, as `IngestHooks` has them.
         """
+        from shroff.events.formats.sorting import in_order_of_arrival
         from shroff.log.columns.file_runs import counted_in_runs, submissions_in_runs
         from shroff.log.unmatched_files import note_unmatched
         from shroff.worker.file_order import Overlaps, arranged, with_labels
@@ -129,7 +130,8 @@ class EventIngest(ProjectPart):
                     intake.lay_out(lines, path.name, "label", beside=as_type)
                 if type_name is None and (only := self._only_type()) is not None:
                     if lines.records is None and lines.columns is None:  # JSON may name its type, line by line
-                        return intake.submissions(lines, path.name, only, is_default=True)
+                        found = intake.submissions(lines, path.name, only, is_default=True)
+                        return in_order_of_arrival(found, intake.events, lines.format, only)
                     type_name = only
                 return submissions_in_runs(intake, lines, path.name, type_name)
 
@@ -298,7 +300,8 @@ class EventIngest(ProjectPart):
             def first_of(path: Path, type_name: str | None) -> list[Submission]:
                 lines = stack.enter_context(read_lines(path, format, context.warnings.once))
                 rows = self._submissions(lines, path.name, type_name, keeps_hashes=False)
-                found = list(islice(in_order_of_arrival(rows, context.definitions.events), PROBED_LINES))
+                rows = in_order_of_arrival(rows, context.definitions.events, lines.format, type_name)
+                found = list(islice(rows, PROBED_LINES))
                 context.warnings += _rounded_keys(context, path, type_name or self._only_type(), format)
                 return found
 

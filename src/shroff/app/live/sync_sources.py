@@ -209,12 +209,12 @@ class SourceReader:
         intake, file = intake_of(self._context, keeps_hashes=False), f"{self._source}/{name}"
         with read_lines(path, tell=self._context.warnings.once) as lines:
             if not self._row_id:
-                yield in_order_of_arrival(intake.submissions(lines, file), intake.events)
+                yield in_order_of_arrival(intake.submissions(lines, file), intake.events, lines.format)
                 return
             intake.lay_out(lines, file)
             placed = Lines(lines.format, lines.columns, self._placed(lines), lines.close, separator=lines.separator)
             placed.tell, placed.again = lines.tell, lines.again
-            submissions = in_order_of_arrival(intake.submissions(placed, file), intake.events)
+            submissions = in_order_of_arrival(intake.submissions(placed, file), intake.events, lines.format)
             yield (replace(submission, source=self._source) for submission in submissions)
 
     def _placed(self, lines: Lines) -> Iterator[Line]:

@@ -224,8 +224,9 @@ class Watch:
         intake = intake_of(self._context, keeps_hashes=False)
         with ExitStack() as opened:
             lines = opened.enter_context(read_lines(path, tell=self._files.tell))
-            found = intake.submissions(lines, path.name, "label" if are_labels else self._event, is_default=True)
-            found = in_order_of_arrival(found, intake.events)
+            type_name = "label" if are_labels else self._event
+            found = intake.submissions(lines, path.name, type_name, is_default=True)
+            found = in_order_of_arrival(found, intake.events, lines.format, type_name)
             if self._options.labels_inside and not is_look and not are_labels:
                 again = opened.enter_context(read_lines(path))
                 intake.lay_out(again, path.name, "label", beside=self._event)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,12 +20,14 @@ from shroff.events.formats.encodings import read_lines
 from shroff.events.keys import SEPARATORS
 from shroff.events.raw_values import Instant, RawDuration, text_of
 from shroff.json_types import JsonMapping
+from shroff.language.calls import formatted_time
 from shroff.language.expression import ITEM, RowValue
 from shroff.language.expression import Path as ColumnPath
 from shroff.language.printer import text_of as expression_text
 from shroff.language.types import TEXT
 from shroff.language.values import is_naive, parse_decimal, parse_time, with_point
 
+TEXT_OF_ELEMENT = "#text"  # beside the attributes of an element of XML
 SAMPLED_LINES = 20_000
 COLUMNS_MAX = 500
 MISSING = r"NULL null NaN nan N/A n/a NA None \N - -- ? #N/A".split()
@@ -43,10 +44,15 @@ _DAYS = (
     "%d-%b-%y|%d-%b-%Y|%d %b %Y|%d %B %Y|%b %d, %Y|%B %d, %Y|%b %d %Y|%d%b%Y|%d%b%y|%Y%m%d"
 ).split("|")
 _CLOCKS = (
-    "| %H:%M:%S| %H:%M| %I:%M:%S %p| %I:%M %p| %H:%M:%S.%f| %H:%M:%S UTC| %H:%M:%S.%f UTC| %H:%M:%S %z|"
+    "| %H:%M:%S| %H:%M| %I:%M:%S %p| %I:%M %p| %H:%M:%S.%f| %H:%M:%S UTC| %H:%M:%S.%f UTC| %H:%M:%S %z| %H:%M:%S %Z|"
     " %H:%M:%S.%f %z|T%H:%M|, %H:%M:%S|, %H:%M|, %I:%M %p|:%H:%M:%S|%H%M%S"
 ).split("|")
-TIME_FORMS = tuple(f"{day}{clock}" for clock in _CLOCKS for day in _DAYS)
+TIME_FORMS = (
+    *(f"{day}{clock}" for clock in _CLOCKS for day in _DAYS),
+    "%a %b %d %H:%M:%S %Z %Y",
+    "%a, %d %b %Y %H:%M:%S %z",
+    "%a, %d %b %Y %H:%M:%S %Z",
+)
 
 
 @dataclass(eq=False)
@@ -97,7 +103,7 @@ class FileColumn:
         self.is_clock = all(map(_CLOCK.fullmatch, self.distinct))
         self.is_boolean = {text.lower() for text in tried} <= {"true", "false"}
         written = partial(with_point, mark=mark) if mark else str
-        whole = all(map(_WHOLE.fullmatch, self.distinct))
+        whole = all(_WHOLE.fullmatch(text) or _is_whole_of_script(text) for text in self.distinct)
         numbers: list[tuple[int, int]] = []
         self.numbers = numbers
         for text in self.distinct:
@@ -113,8 +119,8 @@ class FileColumn:
         self.places = max((places - len(text) + len(text.rstrip("0")) for places, text in ended), default=0)
         if self.is_time or not any(map(_DATED.fullmatch, tried[:3])) or (whole and len(tried[0]) not in {8, 14}):
             return
-        forms = [form for form in TIME_FORMS if any(_is_read(datetime.strptime, text, form) for text in tried[:3])]
-        counts = {form: sum(_is_read(datetime.strptime, text, form) for text in tried) for form in forms}
+        forms = [form for form in TIME_FORMS if any(_is_read(formatted_time, text, form, "UTC") for text in tried[:3])]
+        counts = {form: sum(_is_read(formatted_time, text, form, "UTC") for text in tried) for form in forms}
         most = max(counts.values(), default=0)
         self.forms = [form for form in forms if counts[form] == most >= _SURE * len(tried)]
 
@@ -146,7 +152,7 @@ def profile_of(path: Path) -> FileProfile:
             lines.lay_out(layout)
             lines.columns  # noqa: B018 (it is read)
         rows = [line.columns for line in islice(lines, SAMPLED_LINES) if line.columns is not None]
-    each = _array_of(rows[0]) if rows else ()
+    each = _array_of(rows)
     events = [event for row in rows for event in _events(row, each)]
     places = dict.fromkeys(place for event in events for place, value in event.items() if not isinstance(value, list))
     columns = [_column(place, [event.get(place) for event in events]) for place in islice(places, COLUMNS_MAX)]
@@ -176,8 +182,11 @@ def profile_of(path: Path) -> FileProfile:
 
 
 def _column(place: ColumnPath, values: Sequence[object]) -> FileColumn:
+    path = tuple(part for part in place if isinstance(part, str))
+    if path[-1] == TEXT_OF_ELEMENT and len(path) > 1:
+        path = ("", *path[:-1])  # which names it; no column of a line has this path
     return FileColumn(
-        tuple(part for part in place if isinstance(part, str)),
+        path,
         [text_of(value) or "" for value in values],
         expression_text(RowValue(TEXT, place)),
         any(isinstance(value, Instant) for value in values),
@@ -187,12 +196,34 @@ def _column(place: ColumnPath, values: Sequence[object]) -> FileColumn:
     )
 
 
-def _array_of(row: JsonMapping) -> ColumnPath:
-    """The path of the array whose items are the events of a message: they have more columns than it has itself."""
-    own = dict(_leaves(row))
-    arrays = ((place, value[:1]) for place, value in own.items() if isinstance(value, list))
-    wide = (place for place, value in arrays for item in value if len(dict(_leaves(item))) >= len(own))
-    return next(wide, ())
+def _array_of(rows: Sequence[JsonMapping]) -> ColumnPath:
+    """The path of the array whose items are the events of a message: they have more columns than it has itself.
+
+    Of several arrays it is one whose items have times, then the one with most items.
+    """
+    found = dict[ColumnPath, tuple[bool, int]]()
+    for row in rows[:_TRIED]:
+        own = dict(_leaves(row))
+        for place, value in own.items():
+            items = [dict(_leaves(item)) for item in value] if isinstance(value, list) else []
+            has_times = any(_is_dated(value) for item in items[:_FIRST_LINES] for value in item.values())
+            is_wide = bool(items) and len(items[0]) >= len(own)
+            is_only = len(rows) == 1 and has_times and len(items) > 1
+            if is_wide or is_only or place in found:
+                before, count = found.get(place, (False, 0))
+                found[place] = before or has_times, count + len(items)
+    return max(found, key=lambda place: found[place], default=())
+
+
+def _is_dated(value: object) -> bool:
+    text = text_of(value) or ""
+    if re.fullmatch(r"1\d{9}(\d{3})?", text):  # since 1970
+        return True
+    is_day = _DATED.fullmatch(text) is not None and not text.isdigit()
+    return is_day and (
+        _is_read(partial(parse_time, zone="UTC"), text)
+        or any(_is_read(formatted_time, text, day, "UTC") for day in _DAYS)
+    )
 
 
 def _events(row: JsonMapping, each: ColumnPath) -> Iterator[dict[ColumnPath, Any]]:
@@ -240,13 +271,18 @@ def _beginning(path: Path, lines: Sequence[str]) -> tuple[CsvLayout, str]:
     skip = first if first > len(told) else None  # the line of Excel itself is left out without being told
     reads = (partial(with_point, mark="."), partial(with_point, mark=","), partial(parse_time, zone="UTC"))
     is_value = any(_is_read(read, cell) for cell in cells for read in reads)
-    if is_value or any(_is_read(datetime.strptime, cell, form) for cell in cells for form in TIME_FORMS):
+    if is_value or any(_is_read(formatted_time, cell, form, "UTC") for cell in cells for form in TIME_FORMS):
         names = tuple(f"column_{at}" for at in range(1, len(cells) + 1))
         return CsvLayout(separator, names, skip), "the first line is no header: it has values"
     if len(set(filter(None, cells))) < len(list(filter(None, cells))):
         names = tuple(cell if cells.count(cell) == 1 else f"{cell}_{at}" for at, cell in enumerate(cells, 1))
         return CsvLayout(separator, names, first + 1), "the header names a column twice: these names replace it"
     return CsvLayout(separator, None, skip), f"the header is line {first + 1}" if skip else ""
+
+
+def _is_whole_of_script(text: str) -> bool:
+    """Whether a text is a whole number in digits other than those of ASCII."""
+    return not text.isascii() and text.strip().removeprefix("-").isdecimal()
 
 
 def _is_read(read: Callable[..., object], *arguments: str) -> bool:

@@ -26,6 +26,7 @@ from shroff.app.proposals.roles import (
     id_of,
     label_of,
     money_of,
+    new_name,
     slug,
     time_of,
     types_of,
@@ -38,6 +39,8 @@ from shroff.language.types import NUMBER_PLACES, UNITS_MAX, places_of
 
 ENTITIES_MAX = 4
 CHOICES_MAX = 8
+KINDS_MAX = 50  # different values of a column that says what a line is
+_NO_PAYMENT = re.compile(r"refund|revers|charge.?back|dispute|conversion|\bfee\b|void|payout|adjustment", re.IGNORECASE)
 _SELDOM = 0.9  # different values by all, of a column whose values return
 TEMPLATES = {  # of the files, in the order in which they are written
     "shroff.yaml": "shroff",
@@ -54,13 +57,16 @@ class Proposal(NamedTuple):
     guesses: list[str]
 
 
-def propose(file: Path, name: str, lateness: str = "", *, ahead_off: bool = False) -> Proposal:
+def propose(
+    file: Path, name: str, lateness: str = "", *, ahead_off: bool = False, is_descending: bool = False
+) -> Proposal:
     """Propose a project by the first 20,000 lines of a file.
 
     Args:
         name: Text of the project's name, as it stands in shroff.yaml.
         lateness: Where the file is not in the order of time, how far behind its newest event a line may be.
         ahead_off: Whether its events lie in the future.
+        is_descending: Whether its newest line stands first.
 
     Raises: UsageError where the file cannot be read or has no lines.
     """
@@ -102,6 +108,7 @@ def propose(file: Path, name: str, lateness: str = "", *, ahead_off: bool = Fals
         "money_told": told,
         "lateness": lateness,
         "ahead_off": ahead_off,
+        "is_descending": is_descending,
         "form": MAPPING_OF[draft.profile.format],
         "separator": next((repr(sign) for sign, text in SEPARATORS.items() if text == separator), ""),
         "fields": fields,
@@ -185,11 +192,9 @@ def _yaml(text: str) -> str:
 
 def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField | None:
     """The field of any other column; None where nothing can be said of it."""
-    name = slug(column.path[-1:])
-    if name in names or name in TAKEN:
-        name = slug(column.path) if len(column.path) > 1 and slug(column.path) not in names else f"{name}_value"
-    if not column.values or name in names:
+    if not column.values:
         return None
+    name = new_name(column.path, names)
     names.add(name)
     found = ProposedField(
         name, "text?", "" if column.path == (name,) and not column.has_other else column.row, "", column
@@ -225,6 +230,9 @@ def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField |
             found.type = "integer?" if column.is_whole else "number?"
     elif is_small and all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text) for text in column.distinct):
         found.type = f"choice({', '.join(column.distinct)}, ...)?"
+    others = [text for text in column.distinct if has(column, "type") and _NO_PAYMENT.search(text)]
+    if others and len(others) < len(column.distinct) <= KINDS_MAX:
+        found.guess = f"lines of {', '.join(map(repr, others))} are payments as the others; a `when` sets them apart"
     return found
 
 

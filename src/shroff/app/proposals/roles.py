@@ -8,27 +8,33 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import compress, pairwise
+from itertools import chain, compress, count, pairwise
 
 from shroff.app.proposals.profile import FileColumn, FileProfile
 from shroff.events.field_roles import KEYS, is_named
 from shroff.events.keys import RESERVED
+from shroff.language.calls import formatted_time
 from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX, places_of
+from shroff.language.values import is_zone_word
 
 TYPE = "payment"
 TYPES_MAX = 8
 _LINE_ID = "join(row.file, ':', row.number)"
+_ITEM_ID = "join(row.file, ':', row.number, '#', row.item)"
+_NAME_MAX = 60  # characters of a proposed name; the language allows 100
 _START = "time('2020-01-01', '%Y-%m-%d')"  # of a file whose times count from its own start
-TAKEN = {*RESERVED, TYPE, "when", "zone", "each", "arrived", "columns", "skip", "decimal", "separator"}
+TAKEN = {*RESERVED, TYPE, "when", "zone", "each", "arrived", "columns", "skip", "decimal", "separator", "order"}
 _SIGNS = {"£": "GBP", "€": "EUR", "¥": "JPY", "₹": "INR", "₩": "KRW", "₺": "TRY", "₦": "NGN", "$": "USD"}
 FRAUD = "1 1.0 true t yes y ja oui si fraud fraudulent bad confirmed suspicious".split()
 GENUINE = (
     "0|0.0|false|f|no|n|genuine|legit|legitimate|normal|good|ok|not fraud|non-fraud|nonfraud|-1|clean|nein|non"
 ).split("|")
+_OFFSET = re.compile(r"[+-]\d\d:?\d\d")
+_BY_FORM = re.compile(r"time\((.*), '([^']*)'\)(.*)")
+_NAIVE_FORMS = tuple(f"%Y-%m-%d{sign}%H:%M:%S{part}" for sign in " T" for part in ("", ".%f"))
 _UNITS = {"hour": "1h", "step": "1h", "minute": "1m", "day": "1d", "week": "7d", "month": "30d"}
 _EPOCHS = (  # how many numbers since 1970 are taken, by their size
     (range(10**8, 10**10), "time(text(integer({}) * 1000))", "seconds since 1970"),
@@ -80,7 +86,21 @@ def slug(path: Sequence[str]) -> str:
     text = unicodedata.normalize("NFKD", "_".join(path)).encode("ascii", "ignore").decode()
     text = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text)
     text = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    if len(text) > _NAME_MAX:
+        text = text[-_NAME_MAX:].partition("_")[2] or text[-_NAME_MAX:]
     return text if text[:1].isalpha() else f"c_{text}" if text else "column"
+
+
+def new_name(path: Sequence[str], names: Collection[str]) -> str:
+    """A name for a column that no field has: of the end of its path, as short as it can be."""
+    for parts in range(1, len(path) + 1):
+        name = slug(path[-parts:])
+        if name not in names and name not in TAKEN:
+            return name
+    name = slug(path[-1:])
+    numbers = (f"{name}_{number}" for number in count(2))
+    more = [f"{name}_value"] if name != "column" else []
+    return next(other for other in chain(more, numbers) if other not in names)
 
 
 def has(column: FileColumn, word: str) -> bool:
@@ -171,7 +191,9 @@ def time_of(draft: Draft) -> ProposedField:
     if not found:
         named = [f"{column.path[-1]} has no form of times that most lines share" for column in draft.free("time")]
         guess = f"{named[0] if named else 'no column has the time'}, so each line is a second after the one before"
-        return ProposedField("paid_at", "time", f"{_START} + row.number * 1s", guess)
+        # at most 10,000 items of a message are events
+        since = "row.number * 3h + row.item * 1s" if draft.profile.each else "row.number * 1s"
+        return ProposedField("paid_at", "time", f"{_START} + {since}", guess)
     _, best, columns_of_it = max(found, key=lambda item: item[0])
     assert best.column is not None
     draft.used += columns_of_it
@@ -179,21 +201,53 @@ def time_of(draft: Draft) -> ProposedField:
         "row" in best.expression
         and "%" in best.expression
         and "%z" not in best.expression
+        and "%Z" not in best.expression
         and "UTC" not in best.expression
     )
-    draft.zone_guessed = is_naive and _START not in best.expression
+    draft.zone_guessed = is_naive and _START not in best.expression and not _is_zoned(draft, best)
     return best
+
+
+def _is_zoned(draft: Draft, time: ProposedField) -> bool:
+    """Whether a column has the zone of each line, by which the time is read from now on."""
+    for column in draft.free("zone"):
+        is_offset = all(map(_OFFSET.fullmatch, column.distinct))
+        if not column.is_full or not (is_offset or all(map(is_zone_word, map(str.strip, column.distinct)))):
+            continue
+        assert time.column is not None
+        expression, is_read = time.expression, _BY_FORM.fullmatch(time.expression)
+        if is_read is None:
+            forms = [form for form in _NAIVE_FORMS if all(_has_form(text, form) for text in time.column.distinct)]
+            if not forms:
+                continue
+            text, form, rest = time.column.row, forms[0], ""
+        else:
+            text, form, rest = is_read.groups()
+        parts = text[len("join(") : -1] if text.startswith("join(") else text
+        expression = f"time(join({parts}, ' ', {column.row}), '{form} {'%z' if is_offset else '%Z'}'){rest}"
+        time.expression, time.guess = expression, f"in the zone that {column.path[-1]} names"
+        return True
+    return False
+
+
+def _has_form(text: str, form: str) -> bool:
+    with suppress(ValueError):
+        formatted_time(text.strip(), form, "UTC")
+        return True
+    return False
 
 
 def _form(column: FileColumn) -> tuple[str, str]:
     """The form of a column's times; where days and months could change places, the one in better order."""
     disorder: dict[str, tuple[bool, int, bool]] = {}
     for form in column.forms:
-        times: list[datetime] = []
+        times: list[int] = []
         with suppress(ValueError):  # one of them is no time
-            times += [datetime.strptime(text.strip(), form).replace(tzinfo=UTC) for text in column.distinct[:300]]
+            times += [formatted_time(text.strip(), form, "UTC") for text in column.distinct[:300]]
         steps_back = sum(later < earlier for earlier, later in pairwise(times))
-        disorder[form] = (not times, steps_back, "%p" in form and form.startswith("%d"))
+        steps_ahead = sum(earlier < later for earlier, later in pairwise(times))
+        turns = min(steps_back, steps_ahead)  # the newest line may stand first
+        disorder[form] = (not times, turns, "%p" in form and form.startswith("%d"))
     best = min(disorder, key=lambda form: disorder[form])
     others = [form for form in column.forms if form[:2] != best[:2]]
     return best, f"it could also be {others[0]}" if others else ""
@@ -214,7 +268,7 @@ def id_of(draft: Draft) -> ProposedField:
             found.append((2 * has(column, "event") + exact, -len(column.path), column))
     if not found:
         why = "no column names each event, so its file and line do; the same file must keep its name"
-        return ProposedField("payment_id", "text", _LINE_ID, why)
+        return ProposedField("payment_id", "text", _ITEM_ID if draft.profile.each else _LINE_ID, why)
     best = max(found, key=lambda item: item[:2])[2]
     draft.used.append(best)
     name = slug(best.path[-1:])

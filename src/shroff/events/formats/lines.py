@@ -42,6 +42,7 @@ class Line(msgspec.Struct, eq=False, gc=False):
     `where` is its place in a source whose places are no numbers, such as the id of a stream's entry. `key` is that of
     its message, where somebody asks for it; `trace` its `traceparent`, where spans are made. `each` and `index` are of
     a line that is one item of its array alone, as `MappedRow` has them; `is_whole` of a message beside its items.
+    `offset` is how many items stood before those of a message that comes from quarantine.
     """
 
     number: int
@@ -55,13 +56,17 @@ class Line(msgspec.Struct, eq=False, gc=False):
     each: Path | None = None
     index: int = 0
     is_whole: bool = False
+    offset: int = 0
 
     def part(self, each: Path | None, index: int) -> Line:
         """An item of this message as a line at a place of its own, or the message beside its items."""
         if each is None:
             return replace(self, is_whole=True)
         where = f"{self.place}{ITEM_MARK}{index + 1}"
-        return Line(self.number, None, self.columns, None, None, self.line, where, self.trace, each, index)
+        return Line(
+            *(self.number, None, self.columns, None, None, self.line, where, self.trace, each, index),
+            offset=self.offset,
+        )
 
     @property
     def place(self) -> str:
@@ -140,6 +145,12 @@ def message_of(place: str) -> str:
     ('9 (row 8)', 'evt_1')
     """
     return _ITEM.sub("", place)
+
+
+def item_of(place: str) -> int:
+    """The number of the item at a place, from 1; 0 of a place that is no item's."""
+    found = _ITEM.search(place)
+    return int(found[0].removeprefix(ITEM_MARK)) if found else 0
 
 
 def number_of_entry(id_: str) -> int:

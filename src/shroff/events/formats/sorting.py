@@ -16,6 +16,7 @@ from shroff.errors import UsageError
 from shroff.events.definitions import Events
 from shroff.events.event import Event
 from shroff.events.intake import Submission
+from shroff.events.mapping import LABEL, MAPPING_OF
 from shroff.events.unique import Named
 from shroff.events.validation import LabelInput
 from shroff.runtime.values import replace
@@ -30,9 +31,24 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Entry)
 
 
-def in_order_of_arrival(submissions: Iterator[Submission], events: Events) -> Iterator[Submission]:
-    """The submissions of a file as they came, by what mappings say of it; an event without that at its time."""
+def in_order_of_arrival(
+    submissions: Iterator[Submission], events: Events, format: str, as_type: str | None = None
+) -> Iterator[Submission]:
+    """The submissions of a file as they came, by what mappings say of it; an event without that at its time.
+
+    A file is read from its last line if the mapping of `as_type` says `order: descending`; without `as_type`, if any
+    mapping of its format does.
+    """
+    if is_descending(events, format, as_type):
+        submissions = in_reverse(submissions)
     return in_order_of_time(submissions) if events.has_arrivals else submissions
+
+
+def is_descending(events: Events, format: str, as_type: str | None) -> bool:
+    types = {**events.types, LABEL: events.label}
+    read = types.values() if as_type is None else [types[as_type]]
+    mappings = (type_.mappings.get(MAPPING_OF[format]) for type_ in read)
+    return any(mapping is not None and mapping.is_descending for mapping in mappings)
 
 
 def merged_by_arrival(files: Iterable[Iterable[Submission]]) -> Iterator[Submission]:
@@ -48,7 +64,14 @@ def _dated(submissions: Iterable[Submission]) -> Iterator[tuple[int, Submission]
         yield last_ms, submission
 
 
-def in_order_of_time(submissions: Iterable[Submission], memory_bytes: int = MEMORY_BYTES) -> Iterator[Submission]:
+def in_reverse(submissions: Iterable[Submission]) -> Iterator[Submission]:
+    """The submissions from the last to the first. Raises, cost: as `in_order_of_time`."""
+    return in_order_of_time(submissions, is_reversed=True)
+
+
+def in_order_of_time(
+    submissions: Iterable[Submission], memory_bytes: int = MEMORY_BYTES, *, is_reversed: bool = False
+) -> Iterator[Submission]:
     """The submissions by time, labels by `known_at`, equal times as they came; what is neither comes first.
 
     Where a mapping says when they arrived, by that (`Submission.moment_ms`).
@@ -73,7 +96,8 @@ def in_order_of_time(submissions: Iterable[Submission], memory_bytes: int = MEMO
                 packed = _ENCODER.encode((time_ms, *_fields(submission), header))
                 database.execute("INSERT INTO entries VALUES (?, ?)", (time_ms, packed))
             known = list(headers)
-            for (packed,) in database.execute("SELECT packed FROM entries ORDER BY time, rowid"):
+            by = "rowid DESC" if is_reversed else "time, rowid"
+            for (packed,) in database.execute(f"SELECT packed FROM entries ORDER BY {by}"):  # noqa: S608 (of two texts)
                 yield _submission(_DECODER.decode(packed), known)
         except sqlite3.OperationalError as error:
             raise UsageError(

@@ -13,7 +13,7 @@ import numpy as np
 from shroff.events.definitions import EventType
 from shroff.events.formats.encodings import line_columns
 from shroff.events.formats.lines import Line, Lines, place_of
-from shroff.events.formats.sorting import in_order_of_arrival
+from shroff.events.formats.sorting import in_order_of_arrival, is_descending
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.log.columns.csv_columns import cell_form, nothing_of
 from shroff.log.columns.lines import RUN, EventRun, InRuns, LineForms, LineOrigin, in_runs, run_of
@@ -34,10 +34,12 @@ def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str 
         given.append(line)
         return next(by_one)
 
-    type_ = intake.plain_type(lines, source, as_type) if lines.physical or lines.records else None
-    named = intake.named_types(lines, source, as_type) if type_ is None and lines.physical else []
+    is_reversed = is_descending(intake.events, lines.format, as_type)
+    is_plain = (lines.physical is not None or lines.records is not None) and not is_reversed
+    type_ = intake.plain_type(lines, source, as_type) if is_plain else None
+    named = intake.named_types(lines, source, as_type) if type_ is None and is_plain and lines.physical else []
     if type_ is None and not named:
-        found = in_order_of_arrival(intake.submissions(lines, source, as_type), intake.events)
+        found = in_order_of_arrival(intake.submissions(lines, source, as_type), intake.events, lines.format, as_type)
         return in_runs(found, lines.rows_at_once) if lines.rows_at_once < RUN else found
     each = Lines(lines.format, lines.columns, iter(given.popleft, None), separator=lines.separator)
     by_one = intake.submissions(each, source, as_type)

@@ -173,9 +173,14 @@ def file_batches(
     watermark_ms: int | None = None
     seq = 0
     inputs: Iterable[Iterator[Submission]]
-    inputs = (intake.submissions(lines, name, as_type, is_default=True) for name, lines in files)
+    inputs = (
+        in_order_of_arrival(
+            intake.submissions(lines, name, as_type, is_default=True), definitions.events, lines.format, as_type
+        )
+        for name, lines in files
+    )
     if definitions.events.has_arrivals:
-        inputs = [merged_by_arrival([in_order_of_arrival(read, definitions.events) for read in inputs])]
+        inputs = [merged_by_arrival(inputs)]
     for read in inputs:
         for submission in read if left.now_ms is None else dated(read, definitions, left.now_ms):
             event = submission.event

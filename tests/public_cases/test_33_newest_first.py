@@ -1,0 +1,94 @@
+"""A file whose newest line stands first is noticed, named, and read from its last line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shroff.app import project as app
+from shroff.cli.main import run
+from shroff.errors import UsageError
+from tests.public_cases import FILES, SETTINGS, mapping_of, proposed
+
+CASE = FILES / "33-newest-first"
+EVENTS = """payment:
+  id: id
+  time: at
+  fields: {id: text, at: time, card: text?}
+  from:
+    csv: {ORDER at: "time(row.at, '%Y-%m-%d')"}
+    json: {ORDER at: row.at}
+"""
+WORDS = "the newest line stands first"
+DAYS = [("e6", 3), ("e5", 3), ("e4", 2), ("e3", 2), ("e2", 1), ("e1", 1)]
+
+
+def hand_made(folder, order=""):
+    folder.mkdir()
+    (folder / "shroff.yaml").write_text(SETTINGS)
+    (folder / "events.yaml").write_text(EVENTS.replace("ORDER ", order))
+    return app.open(folder)
+
+
+def days(folder, lines=DAYS):
+    file = folder / "f.csv"
+    file.write_text("id,at,card\n" + "".join(f"{id_},2026-03-0{day},c\n" for id_, day in lines))
+    return file
+
+
+def ids(project, name="id"):
+    return [row[name] for row in project.events("payment").to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("name", "id_field", "order"),
+    [
+        ("okta.json", "uuid", [f"uu-{n}" for n in range(11, -1, -1)]),
+        ("newest-first.csv", "id", [f"p{n}" for n in range(48, 60)]),
+        ("days.csv", "reference", [f"r{n}" for n in range(1, 7)]),
+    ],
+)
+def test_init_proposes_the_order_and_ingest_reverses(tmp_path, name, id_field, order):
+    project, guesses = proposed(CASE / name, tmp_path / "p")
+
+    assert WORDS in guesses
+    assert "order: descending" in mapping_of(project)
+    assert ids(project, id_field) == order
+
+
+def test_a_project_without_the_order_is_told_before_anything_is_written(tmp_path, capsys):
+    project, file = hand_made(tmp_path / "p"), days(tmp_path)
+    with pytest.raises(UsageError, match=rf"{WORDS}.*No event was written.*order: descending.*--order time"):
+        project.ingest([file])
+    run(["-C", str(tmp_path / "p"), "check", "--with", str(file), "--json"])
+
+    assert WORDS in json.loads(capsys.readouterr().out)["with"]["stops"][0]
+    assert project.ingest([file], order="time").events.appended == 6
+    assert ids(project) == ["e1", "e2", "e3", "e4", "e5", "e6"]
+    assert project.ingest([file]).events.duplicates == 6  # known lines stop nothing
+
+
+def test_the_order_stands_for_each_way_in(tmp_path):
+    lines = "".join(json.dumps({"id": id_, "at": f"2026-03-0{day}T00:00:00Z"}) + "\n" for id_, day in DAYS)
+    (tmp_path / "f.jsonl").write_text(lines)
+    (tmp_path / "g.json").write_text(f"[{','.join(lines.splitlines())}]")
+    for at, file in enumerate([days(tmp_path), tmp_path / "f.jsonl", tmp_path / "g.json"]):
+        project = hand_made(tmp_path / f"p{at}", "order: descending,")
+        project.ingest([file], as_type=None if at else "payment")
+
+        assert ids(project) == ["e1", "e2", "e3", "e4", "e5", "e6"]
+
+
+def test_a_file_that_runs_ahead_is_not_read_backwards(tmp_path):
+    project = hand_made(tmp_path / "p", "order: descending,")
+    with pytest.raises(UsageError, match=r"the oldest line stands first.*Remove it"):
+        project.ingest([days(tmp_path, DAYS[::-1])])
+
+
+def test_a_file_of_the_future_stops_before_anything_is_written(tmp_path):
+    file = tmp_path / "f.jsonl"
+    file.write_text("".join(json.dumps({"id": str(n), "at": f"21{n}0-03-01T00:00:00Z"}) + "\n" for n in range(1, 5)))
+    project = hand_made(tmp_path / "p")
+    with pytest.raises(UsageError, match=r"4 of the first 4 lines lie in the future.*No event was written.*ahead: off"):
+        project.ingest([file])

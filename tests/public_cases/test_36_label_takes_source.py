@@ -1,0 +1,26 @@
+"""A proposed label takes its source and reason from the mapping, whatever columns of these names the file has."""
+
+from __future__ import annotations
+
+from tests.public_cases import FILES, mapping_of, proposed
+
+
+def test_the_labels_of_the_file_are_taken(tmp_path):
+    file = FILES / "36-label-takes-source" / "applications.csv"
+    project, _ = proposed(file, tmp_path / "p", is_ingested=False)
+    report = project.ingest([file], labels=file)
+
+    assert (report.labels.appended, report.labels.quarantined) == (3, 0)
+
+
+def test_a_reason_of_the_payment_is_none_of_the_label(tmp_path):
+    file = tmp_path / "f.csv"
+    file.write_text(
+        "id,time,card,amount,reason,is_fraud\n"
+        + "".join(f"{n},2026-03-0{n}T10:00:00Z,c{n % 2},1.00,gift,{n % 2}\n" for n in range(1, 5))
+    )
+    project, _ = proposed(file, tmp_path / "p", is_ingested=False)
+    project.ingest([file], labels=file)
+
+    assert "reason: missing" in mapping_of(project)
+    assert {row["reason"] for row in project.labels().to_pylist()} == {None}
