@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections import Counter
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,7 +60,6 @@ SHOWN_PARTS = (
 TUTORIAL = "tutorial"  # the folder of its files
 _NAME_LINE = re.compile("^name: .*$", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
-_VALUES = re.compile(r"""'[^']*'|"[^"]*"|\S*\d\S*""")  # in the words of a refusal
 _FEW_LATE_MS = 90 * DAY_MS  # so far behind `lateness` lets a few lines be
 __all__ = [
     "Decision",
@@ -461,7 +459,7 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
     Raises: UsageError where the file cannot be read or the folder holds something; StorageError where it cannot be
     written.
     """
-    from shroff.app.proposals.project_text import propose
+    from shroff.app.proposals.project_text import propose, refusal_guess
     from shroff.worker.file_disorder import runs_backwards
 
     text = _yaml_text(name or folder.resolve().name or "proposal")
@@ -473,29 +471,22 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
             look, now_ms = tried.taking.look_at(file, None), tried.context.now_ms()
         given = [row.event.time_ms for row in look.rows if row.event is not None]
         if not is_backwards and runs_backwards(given):
-            is_backwards = True
-            proposal = propose(file, text, is_descending=True)
+            proposal, is_backwards = propose(file, text, is_descending=True), True
             continue
         times = sorted(given)
         is_ahead = bool(times) and times[len(times) // 2] > now_ms
         behind = [newest - time_ms for newest, time_ms in zip(accumulate(given, max), given, strict=True)]
         late_ms = max((each for each in behind if each <= _FEW_LATE_MS), default=0)
         days = late_ms // DAY_MS + 1 if late_ms > tried.definitions.settings.lateness_ms else 0
-        if any(item.is_order for item in look.obstacles):
+        if not is_ahead and any(item.is_order for item in look.obstacles):
             days = 2 * ((times[-1] - times[0]) // DAY_MS + 1)
         if tries or not (is_ahead or days):
             break
-        proposal, tries = (
-            propose(file, text, f"{days}d" if days else "", ahead_off=is_ahead, is_descending=is_backwards),
-            1,
-        )
+        lateness = f"{days}d" if days else ""
+        proposal = propose(file, text, lateness, ahead_off=is_ahead, is_descending=is_backwards)
+        tries = 1
     if refused := [answer.reason or "" for answer in look.answers if answer.kind == "refused"]:
-        ((kind, count),) = Counter(_VALUES.sub("", reason) for reason in refused).most_common(1)
-        example = next(reason for reason in refused if _VALUES.sub("", reason) == kind)
-        proposal.guesses.append(
-            f"{many(len(refused), 'line')} of the first {len(look.answers):,} would be refused, {count:,} of them with "
-            f"the most frequent reason: {example}"
-        )
+        proposal.guesses.append(refusal_guess(refused, len(look.answers)))
     return *write_project(folder, files), proposal.guesses
 
 

@@ -30,7 +30,6 @@ from shroff.language.values import (
     check_units,
     finite,
     is_zone,
-    is_zone_word,
     parse_integer,
     parse_money,
     parse_number,
@@ -41,8 +40,8 @@ from shroff.language.values import (
     to_real,
     wide,
     with_point,
-    word_zoned_ms,
 )
+from shroff.language.zone_words import is_zone_word, word_zoned_ms
 from shroff.runtime.values import FrozenStruct
 
 Options = tuple[str | int, ...]

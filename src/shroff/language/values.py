@@ -13,13 +13,14 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from hashlib import sha256
-from unicodedata import category, decimal
+from unicodedata import category
 from zoneinfo import ZoneInfo, available_timezones
 
 from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError, noted
 from shroff.json_types import TextDict
+from shroff.language.scripts import in_ascii
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, WIDE_MAX, WIDE_MIN, Type
 
 Value = str | int | float | bool | None
@@ -27,18 +28,6 @@ Value = str | int | float | bool | None
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
-ZONE_HOURS = {  # offsets of abbreviations that mean one zone in files; IST and others mean several, and are none
-    word: float(hours)
-    for hours, words in (
-        line.split(" ", 1)
-        for line in (
-            "0 UTC GMT WET,1 CET WEST BST,2 EET CEST SAST,3 MSK EEST,5 PKT,7 WIB,8 AWST SGT HKT,9 JST KST,"
-            "9.5 ACST,10 AEST,10.5 ACDT,11 AEDT,12 NZST,13 NZDT,-3 BRT ART ADT,-4 AST EDT,-5 EST CDT,-6 CST MDT,"
-            "-7 MST PDT,-8 PST AKDT,-9 AKST,-10 HST"
-        ).split(",")
-    )
-    for word in words.split()
-}
 YEARS = (1900, 9000)
 DAYS_MAX = 3_700  # of one question
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
@@ -139,14 +128,11 @@ def with_point(text: str, mark: str = ",") -> str:
     """A decimal as people write it, by its mark, with a point and without groups: `1.250,00` is `1250.00`.
 
     Thousands may stand in groups, with the other mark, a space or an apostrophe between them. `(1.00)` and `1.00-` are
-    negative. A currency sign before or after is dropped.
-    Digits of any script are read, such as those of Arabic.
-    Raises: ValueError where it has another form, such as `12.50` with a comma for mark, which nobody should take for
-    1250.
+    negative. A currency sign before or after is dropped. Digits of any script are read, such as those of Arabic.
+    Raises: ValueError where it has another form, such as `12.50` with a comma for mark: nobody should take it for 1250.
     """
-    given = text = text[: _WRITTEN_LENGTH_MAX + 1]
-    if not text.isascii():
-        text = _in_ascii(text, mark)
+    given = text[: _WRITTEN_LENGTH_MAX + 1]
+    text = given if given.isascii() else in_ascii(given, mark)
     signs = () if text.isascii() and "$" not in text else (letter for letter in text if category(letter) == "Sc")
     currency = next(iter(signs), "")
     bare = re.sub(rf"[A-Z]{{0,3}}{re.escape(currency)}", "", text, count=1) if currency else text  # US$, R$
@@ -160,13 +146,6 @@ def with_point(text: str, mark: str = ",") -> str:
         raise ValueError(f"{quoted(given)} is not a decimal number with a {kind}, such as {_EXAMPLES[mark]}")
     is_negative = found["open"] or found["minus"] or found["sign"] == "-"
     return f"{'-' if is_negative else ''}{_GROUP[mark].sub('', digits).replace(',', '.')}"
-
-
-def _in_ascii(text: str, mark: str) -> str:
-    """A written decimal with ASCII digits and marks; letters and currency signs stay."""
-    signs = {"\u066b": mark, "\u066c": "." if mark == "," else ",", "\u2212": "-", "\uff0e": ".", "\uff0c": ","}
-    shown = (letter for letter in text if category(letter) != "Cf")  # marks of the direction of writing
-    return "".join(signs.get(letter) or str(decimal(letter, letter)) for letter in shown)
 
 
 def _decimal_cure(text: str) -> str:
@@ -369,17 +348,6 @@ def zoned_ms(local_ms: int, zone: str) -> int:
         return local_ms
     moment = (_EPOCH + timedelta(milliseconds=local_ms)).replace(tzinfo=ZoneInfo(zone))
     return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
-def is_zone_word(word: str) -> bool:
-    """Whether a word is an abbreviation of `ZONE_HOURS`, or a zone such as Europe/Berlin."""
-    return word.upper() in ZONE_HOURS or is_zone(word)
-
-
-def word_zoned_ms(local_ms: int, word: str) -> int:
-    """The instant at which the clock of a zone shows a time, given as if that were UTC; see `is_zone_word`."""
-    hours = ZONE_HOURS.get(word.upper())
-    return zoned_ms(local_ms, word) if hours is None else local_ms - round(hours * HOUR_MS)
 
 
 def _begins_month(value_ms: int) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import compress
 from pathlib import Path
@@ -36,10 +37,12 @@ from shroff.events.keys import SEPARATORS
 from shroff.events.mapping import MAPPING_OF
 from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.types import NUMBER_PLACES, UNITS_MAX, places_of
+from shroff.runtime.texts import many
 
 ENTITIES_MAX = 4
 CHOICES_MAX = 8
 KINDS_MAX = 50  # different values of a column that says what a line is
+_VALUES = re.compile(r"""'[^']*'|"[^"]*"|\S*\d\S*""")  # in the words of a refusal
 _NO_PAYMENT = re.compile(r"refund|revers|charge.?back|dispute|conversion|\bfee\b|void|payout|adjustment", re.IGNORECASE)
 _SELDOM = 0.9  # different values by all, of a column whose values return
 TEMPLATES = {  # of the files, in the order in which they are written
@@ -94,17 +97,11 @@ def propose(
     if kind is not None:
         fields = _fields_of(kind, others.symmetric_difference(kind.distinct), fields)
     entities = _entities(draft, fields, amount)
-    places = amount.column.places if amount and amount.column and not amount.expression.startswith("money(") else 0
-    money = draft.currency
-    if draft.currencies is not None:
-        money = f"{{ currency: {draft.currency}, rates: fx }}"
-    elif amount and amount.column and not amount.column.is_float and places > places_of(draft.currency):
-        money = f"{{ currency: {draft.currency}, places: {places} }}"
     separator = draft.profile.layout.separator
     shown: JsonObject = {
         "draft": draft,
         "name": name,
-        "money": money,
+        "money": _money(draft, amount),
         "money_told": told,
         "lateness": lateness,
         "ahead_off": ahead_off,
@@ -128,6 +125,28 @@ def propose(
     if code is not None:
         files["tables/fx.csv"] = "currency,valid_from,rate\n"
     return Proposal(files, draft.guesses)
+
+
+def refusal_guess(reasons: Sequence[str], lines: int) -> str:
+    """What is guessed of lines that would be refused for these reasons, among so many lines."""
+    ((kind, count),) = Counter(_VALUES.sub("", reason) for reason in reasons).most_common(1)
+    example = next(reason for reason in reasons if _VALUES.sub("", reason) == kind)
+    return (
+        f"{many(len(reasons), 'line')} of the first {lines:,} would be refused, {count:,} of them with "
+        f"the most frequent reason: {example}"
+    )
+
+
+def _money(draft: Draft, amount: ProposedField | None) -> str:
+    """The setting `money` of shroff.yaml."""
+    if draft.currencies is not None:
+        return f"{{ currency: {draft.currency}, rates: fx }}"
+    if amount is None or amount.column is None or amount.column.is_float or amount.expression.startswith("money("):
+        return draft.currency
+    places = amount.column.places
+    return (
+        f"{{ currency: {draft.currency}, places: {places} }}" if places > places_of(draft.currency) else draft.currency
+    )
 
 
 def _fields_of(kind: FileColumn, values: Collection[str], fields: Sequence[ProposedField]) -> list[ProposedField]:

@@ -18,7 +18,7 @@ from shroff.events.field_roles import KEYS, is_named
 from shroff.events.keys import RESERVED
 from shroff.language.calls import formatted_time
 from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX, places_of
-from shroff.language.values import is_zone_word
+from shroff.language.zone_words import is_zone_word
 
 TYPE = "payment"
 TYPES_MAX = 8
