@@ -184,9 +184,9 @@ def test_every_file_and_decision_that_prose_names_exists():
         for name in missing_files(text, files, decisions)
     }
 
-    assert missing_files("see `attic.py`, docs/attic.md, decision 9999", files, decisions) == [
+    assert missing_files("see `attic.py`, cellar/attic.md, decision 9999", files, decisions) == [
         "attic.py",
-        "docs/attic.md",
+        "cellar/attic.md",
         "9999",
     ]
     assert found == set()
