@@ -8,13 +8,12 @@
 from __future__ import annotations
 
 import csv
-import socket
 import sys
 from pathlib import Path
 
 import numpy as np
-import uvicorn
 from fastapi import FastAPI
+from fastapi_serving import serve
 from pydantic import BaseModel, Field
 from sklearn.ensemble import GradientBoostingClassifier
 
@@ -45,18 +44,10 @@ def predict(payment: Payment) -> dict[str, int]:
     return {"prediction": int(model.predict(np.array([payment.features]))[0])}
 
 
-@app.get("/health/ready")
-async def ready() -> dict[str, str]:
-    return {}
-
-
 def main() -> None:
     global model  # noqa: PLW0603 - as its users write it
     model = trained(sys.argv[1])
-    listening = socket.create_server(("127.0.0.1", 0))
-    print(f"FastAPI at http://127.0.0.1:{listening.getsockname()[1]}", file=sys.stderr, flush=True)
-    config = uvicorn.Config(app, http="httptools", loop="uvloop", log_config=None, access_log=False, lifespan="off")
-    uvicorn.Server(config).run(sockets=[listening])
+    serve(app)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,14 @@ pipelined. Nothing is promised where two payments of one card come at once, or w
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from datetime import datetime
 from math import sqrt
 
 import numpy as np
 import redis.asyncio as redis
-import uvicorn
 from fastapi import FastAPI, Response
+from fastapi_serving import serve
 from pydantic import BaseModel
 from sklearn.ensemble import GradientBoostingClassifier
 
@@ -117,18 +116,10 @@ async def decide(payment: Payment) -> Response:
     return Response(body, media_type="application/json")
 
 
-@app.get("/health/ready")
-async def ready() -> Response:
-    return Response(b"{}", media_type="application/json")
-
-
 def main() -> None:
     global store, model
     store, model = redis.Redis.from_url(sys.argv[1]), trained()
-    listening = socket.create_server(("127.0.0.1", 0))
-    print(f"FastAPI at http://127.0.0.1:{listening.getsockname()[1]}", file=sys.stderr, flush=True)
-    config = uvicorn.Config(app, http="httptools", loop="uvloop", log_config=None, access_log=False, lifespan="off")
-    uvicorn.Server(config).run(sockets=[listening])
+    serve(app)
 
 
 if __name__ == "__main__":
