@@ -37,7 +37,7 @@ from shroff.streams.log import Batch, HitRow
 from shroff.testing.contracts.promises import ODD_IDS
 from tests.contracts.cutting import Wire
 from tests.support import forks
-from tests.support.effort import times
+from tests.support.effort import long
 from tests.support.log_rows import contents, decision, everything, payments, record
 from tests.support.next_version import use_version_2
 from tests.support.patience import PATIENCE_S
@@ -579,10 +579,13 @@ def test_ids_of_large_batches_are_unique_in_runs_that_are_sealed_and_undone(plac
             assert len(reader.find("payment", wanted)) == 3_002 - 2_400 + 300
 
 
-def test_a_kill_at_any_statement_about_runs_leaves_each_id_once_and_sealing_goes_on(place, monkeypatch, tmp_path):
+@pytest.mark.parametrize("killed", [range(7, 8), long(range(12))], ids=["of one batch", "of all"])
+def test_a_kill_at_any_statement_about_runs_leaves_each_id_once_and_sealing_goes_on(
+    place, monkeypatch, tmp_path, killed
+):
     #  batches   0 .. 11, of which every fourth seals; each of some is undone at its first statement about runs, then at
     #  its second, and so on; whether the ones before had reached the server or not
-    killed, left = set(range(times(7, 0), times(8, 12))), 0
+    left = 0
     for module in (event_frames, frame_queries):
         monkeypatch.setattr(module, "FRAME_ROWS", 16)
 

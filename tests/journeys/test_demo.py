@@ -19,7 +19,7 @@ import pytest
 from shroff.examples.bank import bank
 from shroff.examples.demo import BANK
 from tests.support import forks
-from tests.support.effort import times
+from tests.support.effort import long
 
 EVENTS = 3_000
 PROGRAM = (str(forks.SHROFF), "demo")
@@ -257,7 +257,8 @@ def test_wrong_use_is_said_in_words(option, value, words, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("moment", ["", long("of 300,000 payments")], ids=["at once", "in the stream"])
+def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path, moment):
     running = subprocess.Popen(
         [*PROGRAM, "--events", "300000", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -267,7 +268,7 @@ def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path):
     )
     assert running.stderr is not None
     for line in running.stderr:
-        if times("", "of 300,000 payments") in line:  # at once, or in the middle of the stream: behind half a minute
+        if moment in line:
             break
     running.send_signal(signal.SIGINT)
     out, error = running.communicate(timeout=120)

@@ -18,10 +18,9 @@ from shroff.language.lookups.table import key_interval
 from shroff.language.names import TableShape
 from shroff.language.types import TEXT
 from shroff.project.table_files import load_table
-from tests.support.effort import times
 
 SEEDS = st.integers(0, 2**32)
-MANY = times(200, 100_000)  # look-ups of one table
+MANY = 400  # look-ups of one table
 
 
 def table(kind: str, rows: list[tuple], since: str = ""):

@@ -43,7 +43,7 @@ from shroff.log.columns.read_lines import kernels
 from shroff.streams.source import PolledMessages
 from shroff.worker.serving.message_decoder import MessageDecoder
 from tests.support.avros import avro_file, message, project, record, sent, taken
-from tests.support.effort import examples, times
+from tests.support.effort import examples
 from tests.support.registry_memory import MemoryRegistry
 
 SETTINGS = Settings(name="A bank", currency="EUR", money_places=2)
@@ -283,7 +283,7 @@ def test_messages_that_are_read_as_columns_are_what_each_is_by_itself():
     outcomes = Counter()
     law_of_polls(outcomes)
 
-    assert min(outcomes[text] for text in ("rows", "odd", "read")) > times(10, 100), outcomes
+    assert min(outcomes[text] for text in ("rows", "odd", "read")) > outcomes.total() // 50, outcomes
 
 
 def test_a_text_that_looks_like_json_stays_in_its_field():

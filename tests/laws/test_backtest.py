@@ -52,7 +52,7 @@ from tests.laws.projects import (
 )
 from tests.laws.test_engines import NOW_MS, Made, Texts, in_disorder, submission
 from tests.laws.test_scored_fold import MADE_OF, World
-from tests.support.effort import examples, long_after, times
+from tests.support.effort import examples, long_after
 from tests.support.linear import registry
 from tests.support.log_memory import MemoryLog, MemoryStore
 
@@ -338,7 +338,7 @@ def test_a_draft_that_never_hits_or_is_a_copy_changes_nothing(made: Seeds):
 
 def test_generated_drafts_keep_rules_and_change_decisions():
     met: Counter[str] = Counter()
-    for number in range(times(20, 200)):
+    for number in range(20):
         (first, *_), *others = made_by(number)
         made = drawn(([first, (first[0], 2 * number + 1)], *others))
         made = made._replace(cuts=(12, 9, number % 9))  # so that two versions decided what is judged
@@ -363,4 +363,4 @@ def test_generated_drafts_keep_rules_and_change_decisions():
         met["undecided"] += any((then < 0).any() for then, _ in recorded)
 
     assert len(met) == 9
-    assert min(met.values()) >= times(1, 10), met
+    assert min(met.values()) >= 1, met

@@ -20,7 +20,7 @@ from shroff.log.columns.csv_columns import CellForm, cell_form
 from shroff.log.columns.file_runs import submissions_in_runs
 from shroff.log.columns.lines import InRuns
 from tests.laws.test_line_runs import PROJECT, START_MS, left_by, runs_of
-from tests.support.effort import examples, times
+from tests.support.effort import examples
 from tests.support.projects import definitions
 
 HEADER = ["id", "at", "card", "note", "amount", "channel", "points", "weight", "is_new", "shop"]
@@ -106,7 +106,8 @@ def test_runs_leave_what_records_one_by_one_leave():
         assert found == told(files, size, in_runs=False)
 
     same()
-    assert min(seen.count(True), seen.count(False), plain.count(True), plain.count(False)) > times(3, 100)
+    assert min(seen.count(True), seen.count(False)) > len(seen) // 50
+    assert min(plain.count(True), plain.count(False)) > len(plain) // 50
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])

@@ -39,7 +39,7 @@ from tests.laws.test_engines import BATCHES, Made, everything
 from tests.laws.test_scored_fold import LAW, MADE_OF, STAGES, Seeds, Stage, World, cuts_of, decisions, written
 from tests.laws.test_scored_fold import first_mismatches as differing
 from tests.laws.test_snapshots import STEPS, Step, restarted
-from tests.support.effort import long_after, times
+from tests.support.effort import long_after
 from tests.support.linear import in_force, registry
 from tests.support.log_memory import MemoryLog
 
@@ -223,7 +223,7 @@ def test_generated_versions_let_through_all_there_is():
 
 # ---- what they say of declines: simulated banks whose truth is known
 
-TIMES = times(100, 400)  # drawings, each with a seed of its own
+TIMES = 100  # drawings, each with a seed of its own
 DECLINES = 3_000  # that the score would decline, two thirds of them before a policy with another share
 
 

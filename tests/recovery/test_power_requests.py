@@ -41,6 +41,8 @@ smoke = (
 )
 
 EVENTS = 60
+STEP = times(2, 1)  # images from one that is tried to the next
+SEEDS = times(1, 3)  # of torn files
 ROUNDS = (1, 3, 1, 2, 1, 4, 1)  # requests between two looks into the inbox
 DROPPING = (4, 9)  # requests that remove an entry from quarantine; all others bring a label
 ASKED, REPLIED, OPENED = "asked", "replied", "opened"
@@ -165,7 +167,7 @@ def carried_out(log: SqliteLog) -> list[int]:
 
 def losses(project: app.Project, run: Run) -> Iterator[str]:
     """What is wrong with each image, nothing where all is well; every tenth is gone on with."""
-    for count, (name, told, image) in enumerate(islice(run.images(), 0, None, times(2, 1))):
+    for count, (name, told, image) in enumerate(islice(run.images(), 0, None, STEP)):
         words = loss(project, run, told, image)
         if not words and count % 10 == 9:
             words = left_undone(project)
@@ -194,7 +196,7 @@ def test_requests_and_replies_are_there_whenever_the_power_fails(project: app.Pr
     found = list(losses(project, record(project)))
 
     assert [words for words in found if words] == []
-    assert len(found) > times(75, 150)
+    assert len(found) > 150 // STEP
 
 
 @pytest.mark.slow
@@ -250,7 +252,7 @@ def halves(run: Run, folder: Path) -> tuple[int, list[str]]:
         kept = contents(log)
     whole.append(tables(path))
     assert [row[0] for row in whole] == [(1,), (2,)]
-    for seed in range(times(1, 3)):
+    for seed in range(SEEDS):
         for name, told, image in run.images(seed):
             count += 1
             put_files(folder, image)
@@ -267,7 +269,7 @@ def test_a_migration_is_whole_or_not_there_whenever_the_power_fails(old: Path, t
     count, found = halves(migrated(old), tmp_path / "found")
 
     assert found == []
-    assert count > times(16, 50)
+    assert count > 16 * SEEDS
 
 
 @pytest.mark.slow
