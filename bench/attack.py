@@ -20,9 +20,9 @@ from time import perf_counter
 
 from bench.handbook import SHROFF
 from bench.machine import tell_result
-from shroff.app import project as app
 from shroff.examples.bank import START_MS
 from shroff.examples.demo import Truth, stream
+from shroff.services import project as app
 from shroff.worker.ingest import ingest
 
 

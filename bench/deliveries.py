@@ -28,10 +28,10 @@ import httpx2
 
 from bench.machine import tell_result
 from bench.service import ME, SHROFF, running
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys
 from shroff.people.access import Role
+from shroff.services import project as app
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 RECIPIENTS = 500

@@ -25,11 +25,11 @@ import msgspec
 
 from bench.machine import tell_result
 from bench.streams_setup import LEARNED_FROM, scored_project
-from shroff.app import project as app
 from shroff.events.intake import Submission
 from shroff.examples.bank import bank
 from shroff.features.online import engine as online
 from shroff.log.writer import Writer
+from shroff.services import project as app
 from shroff.worker.request_bodies import RequestReader
 
 SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 64)

@@ -38,13 +38,13 @@ import msgspec
 
 from bench.machine import describe, spread, write_result
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import project as app
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake, Submission
 from shroff.examples.bank import bank
 from shroff.log.columns.file_runs import submissions_in_runs
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import calm_collector
+from shroff.services import project as app
 from shroff.worker.ingest import batches
 from tools.servers.databases import Postgres
 

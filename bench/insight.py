@@ -24,13 +24,13 @@ import numpy as np
 from bench.machine import describe, write_result
 from bench.pages import TEMPLATE, Times, parser, prepare, project_of, signed_in, timed, times_table
 from bench.service import SHROFF, running
-from shroff.app import project as app
-from shroff.app.cases.result_figures import DecidedEvents, final_fraud, missed_fraud, period_codes
-from shroff.app.cases.result_operations import ShowResults
 from shroff.cases.labels import LabelHistory, LabelSaid, maturity_in
 from shroff.examples.bank import BankLabel, Payment, bank, known_at_the_end, with_labels
 from shroff.language.values import DAY_MS, in_share
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from shroff.services.results.figures import DecidedEvents, final_fraud, missed_fraud, period_codes
+from shroff.services.results.operations import ShowResults
 from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, NO_LABEL
 
 SAMPLE = "  sample: { share: 1%, seed: a seed that nobody guesses }\n"

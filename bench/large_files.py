@@ -26,10 +26,10 @@ from resource import RUSAGE_SELF, getrusage
 import msgspec
 
 from bench.machine import describe, write_result
-from shroff.app import project as app
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.sorting import in_order_of_time
+from shroff.services import project as app
 
 CASES = (
     ("read", "csv", (1, 5)),

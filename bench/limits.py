@@ -34,11 +34,11 @@ from pathlib import Path
 import httpx2
 
 from bench.machine import describe, write_result
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.store import TOKEN_LENGTH
+from shroff.services import project as app
 from tools import sns
 
 SHROFF = Path(sys.executable).parent / "shroff"

@@ -26,10 +26,10 @@ from typing import Any, Final
 
 from bench.machine import tell_result
 from bench.service import ME, SHROFF, WARM_S, load, request, running
-from shroff.app import project as app
 from shroff.events.event import time_text
 from shroff.people import keys
 from shroff.people.access import Role
+from shroff.services import project as app
 
 START_MS: Final = 1_767_225_600_000  # 1 January 2026
 DAY_MS: Final = 86_400_000

@@ -27,9 +27,9 @@ from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 import httpx2
 
 from bench.machine import describe, write_result
-from shroff.app import project as app
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Role, Who
+from shroff.services import project as app
 
 USUAL = (2_000, 1_000_000, 100)
 PROGRAM = "from shroff.cli.main import main; main()"

@@ -17,9 +17,9 @@ import duckdb
 
 from bench.machine import describe, write_result
 from shroff import config
-from shroff.app import project as app
 from shroff.lake.rows import empty_tables
 from shroff.runtime.process_wide import threads
+from shroff.services import project as app
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, literal
 from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles, Origin, build
 from shroff_plugins.analytics.marts.models import load_models

@@ -22,7 +22,7 @@ import redis
 
 from bench.ingest import PROJECTS, write_lines
 from bench.machine import describe, write_result
-from shroff.app import project as app
+from shroff.services import project as app
 from shroff.streams.delivering_rows import decisions, with_fields
 from shroff.streams.sink import Outgoing
 from shroff.worker.online_features import EntityRow, OnlineSink, OnlineStore, origin_of, read_features

@@ -33,11 +33,11 @@ import msgspec
 
 from bench.machine import describe, write_result
 from bench.service import ME, SHROFF, running
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people import users
 from shroff.people.access import Role
+from shroff.services import project as app
 from shroff.web.pages.renderer import tabs
 from shroff.web.table import PAGES
 from tools.browser import browser

@@ -31,10 +31,10 @@ import msgspec
 
 from bench.machine import tell_result
 from bench.service import ME, SHROFF, Port, load, request, row, running
-from shroff.app import project as app
 from shroff.cli.demo_kernels import keep_kernels
 from shroff.people import keys
 from shroff.people.access import Role
+from shroff.services import project as app
 
 ULB = Path(__file__).resolve().parents[1] / "examples" / "ulb"
 PEER = Path(__file__).parent / "peers" / "fastapi_predict.py"

@@ -25,8 +25,8 @@ import msgspec
 
 from bench.ingest import FORTY, fresh_project, write_lines
 from bench.machine import describe, write_result
-from shroff.app import project as app
 from shroff.explain.entities import EntityLook
+from shroff.services import project as app
 from shroff.streams.log import Log
 
 MANY = 50

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from bench.ingest import write_lines
 from bench.machine import describe, write_result
-from shroff.app import project as app
 from shroff.log.state import snapshots
 from shroff.log.state.snapshots import Saved
+from shroff.services import project as app
 
 PROJECTS = ("eight_features", "forty_features")
 

@@ -21,10 +21,10 @@ from bench.ingest import write_lines
 from bench.machine import describe, write_result
 from bench.restart import cut
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.app import project as app
-from shroff.app.backups.creation import BackupWriter
-from shroff.app.backups.restoration import restore
-from shroff.app.backups.vault import Vault
+from shroff.services import project as app
+from shroff.services.backups.creation import BackupWriter
+from shroff.services.backups.restoration import restore
+from shroff.services.backups.vault import Vault
 
 WHOLE = 10_000_000
 

@@ -41,11 +41,11 @@ import uvloop
 
 from bench.machine import tell_result
 from bench.streams_setup import LEARNED_FROM, scored_project
-from shroff.app import project as app
 from shroff.cli.demo_kernels import keep_kernels
 from shroff.examples.bank import bank
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Role, Who
+from shroff.services import project as app
 from tools.servers.databases import Redis
 
 SHROFF = Path(sys.executable).parent / "shroff"

@@ -23,10 +23,10 @@ from pathlib import Path
 
 from bench.machine import tell_result
 from bench.service import ME, SHROFF, WARM_S, load, request, row, running
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys
 from shroff.people.access import Role
+from shroff.services import project as app
 from shroff_plugins.connectors.sns import SnsSource
 from tools import sns
 

@@ -18,8 +18,8 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from shroff.app import project as app
 from shroff.examples.bank import bank
+from shroff.services import project as app
 
 PROJECT = Path(__file__).parent / "projects" / "forty_features"
 LEARNED_FROM = 60_000  # payments that the model learns from

@@ -27,12 +27,12 @@ import pyarrow.parquet as pq
 
 from bench.handbook import project, shroff
 from bench.machine import tell_result
-from shroff.app import project as app
-from shroff.app.rules.suggest_operations import RuleSuggestions, SuggestRules, _EventRules
 from shroff.language.values import DAY_MS
 from shroff.models.sets import FRAUD
 from shroff.operations.declaration import ProgressSteps
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from shroff.services.suggestions.operations import RuleSuggestions, SuggestRules, _EventRules
 
 AS_OF = "2018-07-08"  # less the label delay the end of the last day
 WEEKS = 8

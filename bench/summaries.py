@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from bench.machine import describe, spread, write_result
-from shroff.app import project as app
-from shroff.app.project import Project
+from shroff.services import project as app
+from shroff.services.project import Project
 from shroff_plugins.analytics.summaries.project_summaries import Summaries
 
 BEGIN_MS = 1_780_000_200_000  # on an end of windows

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 import shroff
-from shroff.app.project import make_project
 from shroff.examples.bank import Payment, bank, known_at_the_end, with_labels
+from shroff.services.project import make_project
 
 SEED = 5
 SPLIT = "  split: { train: 28d, delay: 7d, test: 7d, folds: 2 }"

@@ -19,6 +19,8 @@ from docs.made_limits import limits_page
 from docs.made_metrics import metrics_page
 from docs.made_numbers import numbers_page
 from docs.made_plugins import plugins_page
+from docs.made_subjects import PAGE as ARCHITECTURE
+from docs.made_subjects import architecture_page
 from shroff.cli.main import CommandGroup, program
 from shroff.events.validation import EventValidator
 from shroff.features.definitions import cost
@@ -65,6 +67,7 @@ def made_pages() -> dict[Path, str]:
         REFERENCE / "metrics.md": metrics_page(),
         REFERENCE / "numbers.md": numbers_page(),
         REFERENCE / "plugin-names.md": plugins_page(),
+        ARCHITECTURE: architecture_page(),
         **made_file_pages(),
     }
 

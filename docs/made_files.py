@@ -13,12 +13,12 @@ from typing import Final
 
 import shroff
 from shroff import config
-from shroff.app.context import ProjectContext
 from shroff.language.keys import Either, Key, Late, Many, MappingShape, Shape
 from shroff.notices.keys import NOTICE_FILE
 from shroff.notices.texts.text_check import NAMES_OF
 from shroff.project.file_kinds import ProjectFile
 from shroff.project.schema import project_files
+from shroff.services.context import ProjectContext
 
 MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
 PAGES: Final = {

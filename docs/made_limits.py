@@ -7,9 +7,6 @@ from pathlib import Path
 
 from docs.made_files import MADE, markdown_table
 from shroff.adapters.pull import files as pulled
-from shroff.app.backups import vault
-from shroff.app.jobs import desk as job_desk
-from shroff.app.rules import draft_operations, list_operations, rule_drafts, rule_files
 from shroff.cases import case_actions, case_service, files
 from shroff.events import raw_values, readers
 from shroff.events.avro import files as avro
@@ -26,6 +23,12 @@ from shroff.operations import pagination
 from shroff.people import throttle
 from shroff.project import list_csv, schedules, table_files
 from shroff.runtime import contents
+from shroff.services.backups import vault
+from shroff.services.drafts import draft_files as rule_drafts
+from shroff.services.drafts import operations as draft_operations
+from shroff.services.jobs import desk as job_desk
+from shroff.services.lists import operations as list_operations
+from shroff.services.rules import files as rule_files
 from shroff.web import server, service
 from shroff.web.api import events, hooks
 from shroff.web.api.rules import backtests as judged

@@ -30,8 +30,8 @@ import httpx2
 import psycopg
 
 from bench.machine import RESULTS, describe, write_result
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
+from shroff.services import project as app
 from tests.deploy import checks, watchers
 from tests.deploy.watching import rules_of
 from tests.support.forks import SHROFF

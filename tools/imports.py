@@ -23,9 +23,9 @@ WALKS: Final[Mapping[str, tuple[str, ...]]] = {
     "shroff.web.table": ("shroff.web.api", "shroff.web.pages"),
     "tests.laws.test_projects": ("tests.laws",),
 }
-# Modules that load others by the end of their names: `rules.agreements:Agreements` in `app.parts` is below `app`.
-PREFIXES: Final[Mapping[str, str]] = {"shroff.app.parts": "shroff.app."}
-LOADS_ALL_COMMANDS: Final = ("shroff.web.api.operations", "shroff.app.jobs.kinds")
+# Modules that load others by the end of their names: `links.operations:Links` in `services.parts` is below `services`.
+PREFIXES: Final[Mapping[str, str]] = {"shroff.services.parts": "shroff.services."}
+LOADS_ALL_COMMANDS: Final = ("shroff.web.api.operations", "shroff.services.jobs.kinds")
 MANIFEST: Final = "shroff.operations.manifest"
 COMMANDS: Final = "src/shroff/operations/commands.txt"
 ENTRY_POINTS: Final = "shroff.runtime.entry_points"

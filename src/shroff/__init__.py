@@ -10,16 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shroff.app.project import Decision, Project, Reason, Refusal, Undecided, open  # noqa: A004  it is `shroff.open`
+    from shroff.services.project import Decision, Project, Reason, Refusal, Undecided, open  # noqa: A004  it is `shroff.open`
 
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "__version__", "open"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """Give a public name from `shroff.app.project`, importing it on first use."""
+    """Give a public name from `shroff.services.project`, importing it on first use."""
     if name in __all__:
-        from shroff.app import project as app
+        from shroff.services import project as app
 
         return getattr(app, name)
     raise AttributeError(f"module 'shroff' has no attribute {name!r}")

@@ -11,10 +11,10 @@ from shroff.adapters.http_calls import Calls
 from shroff.adapters.people.oidc import provider_of
 from shroff.adapters.registry.http import HttpRegistry
 from shroff.adapters.sinks.webhook import WebhookSink
-from shroff.app import project as app
 from shroff.errors import SchemasAwayError, StorageError, TransientError, UsageError
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
+from shroff.services import project as app
 from tests.contracts.receivers import receiver
 from tests.support.projects import FILES
 

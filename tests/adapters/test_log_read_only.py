@@ -13,10 +13,10 @@ import pytest
 from shroff.adapters.databases import sqlite_file
 from shroff.adapters.databases.sqlite_file import check_unchanged
 from shroff.adapters.log.sqlite import VERSION, SqliteLog
-from shroff.app import project as app
 from shroff.errors import TransientError
 from shroff.people import users
 from shroff.people.access import Role
+from shroff.services import project as app
 from tests.support import forks
 from tests.support.log_rows import contents, everything, payments
 

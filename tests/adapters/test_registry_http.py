@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from shroff.adapters.http_calls import Calls
 from shroff.adapters.registry import http as registry_http
 from shroff.adapters.registry.http import HttpRegistry
-from shroff.app import project as app
 from shroff.errors import SchemasAwayError, UsageError
+from shroff.services import project as app
 from tests.support.projects import FILES
 
 SECRET = "s3cr:t/"

@@ -15,12 +15,12 @@ import msgspec
 import pytest
 
 import shroff
-from shroff.app.lake_operations import WriteLake
-from shroff.app.project import Project
-from shroff.app.project_files import intake_of
 from shroff.cli.main import run
 from shroff.errors import StateError, UsageError
 from shroff.log.event_notes import EVENT_SOURCES, NEWEST
+from shroff.services.lake.operations import WriteLake
+from shroff.services.project import Project
+from shroff.services.project_files import intake_of
 from shroff_plugins.analytics import count_operations, counts
 from shroff_plugins.analytics.count_operations import ShowCountable
 from shroff_plugins.analytics.counts import CountQuestion, CountRow

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import shroff
-from shroff.app.lake_operations import WriteLake
+from shroff.services.lake.operations import WriteLake
 from shroff_plugins.analytics.counts import CountQuestion
 from shroff_plugins.analytics.funnel_operations import FunnelDays
 from shroff_plugins.analytics.report_figures import drop_offs, figures_of

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pytest
 
 import shroff
-from shroff.app.project import Project
 from shroff.errors import UsageError
+from shroff.services.project import Project
 from shroff_plugins.analytics import funnel_operations
 from shroff_plugins.analytics.funnel_events import StepEvents
 from shroff_plugins.analytics.funnel_operations import FunnelDays

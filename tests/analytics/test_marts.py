@@ -19,11 +19,11 @@ import yaml
 
 import shroff
 from bench.marts import build_example, write_lake
-from shroff.app.lake_operations import WriteLake
-from shroff.app.lakes import Lakes
-from shroff.app.project import Project
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, StateError, UsageError
+from shroff.services.lake.operations import WriteLake
+from shroff.services.lake.project_lake import Lakes
+from shroff.services.project import Project
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb
 from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles, Origin, build
 from shroff_plugins.analytics.marts.models import load_models

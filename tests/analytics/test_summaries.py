@@ -16,8 +16,8 @@ from sqlalchemy.engine import Engine
 
 from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app.project_files import check
 from shroff.errors import UsageError
+from shroff.services.project_files import check
 from shroff.streams.log import Record
 from shroff_plugins.analytics.summaries import summaries, summary_writer
 from shroff_plugins.analytics.summaries.project_summaries import Summaries

@@ -17,9 +17,9 @@ import sqlglot
 import shroff
 from shroff import config
 from shroff.adapters.http_calls import Calls
-from shroff.app.lake_operations import WriteLake
 from shroff.cli.main import run
 from shroff.errors import ShroffError, StateError, TransientError
+from shroff.services.lake.operations import WriteLake
 from shroff_plugins.analytics.bigquery import WAITS_S, BigQuery, LoadFile
 from shroff_plugins.analytics.warehouse import _loadable, column_of
 from shroff_plugins.analytics.warehouse_export import export_warehouse, load_warehouse

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from shroff.app.jobs.kinds import kind_named
-from shroff.app.project import open_exactly
 from shroff.errors import UsageError
 from shroff.runtime.entry_points import ROUTES, installed
+from shroff.services.jobs.kinds import kind_named
+from shroff.services.project import open_exactly
 from tests.support import foreign
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import shroff
 from shroff import config
-from shroff.app.context import ProjectContext
-from shroff.app.project import Project
+from shroff.services.context import ProjectContext
+from shroff.services.project import Project
 from tests.architecture.test_plugins import public as public_to_plugins
 
 GOLDEN = Path(__file__).with_name("public_api.txt")

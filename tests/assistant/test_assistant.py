@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 import shroff
-from shroff.app.cases.case_operations import NoteCase
-from shroff.app.rules.draft_operations import ShowDrafts
 from shroff.errors import TransientError, UsageError
 from shroff.language.expression import Literal
 from shroff.language.types import INTEGER, TEXT
 from shroff.people.audit_operations import ListAudit
+from shroff.services.cases.operations import NoteCase
+from shroff.services.drafts.operations import ShowDrafts
 from shroff_plugins.assistant.assistant_operations import (
     TRIES,
     DraftRule,

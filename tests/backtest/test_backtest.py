@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 import pytest
 from markupsafe import escape
 
-from shroff.app import project as app
 from shroff.backtest.document import BacktestReport
 from shroff.backtest.engine import RuleMatches
 from shroff.backtest.outcomes import outcomes_by_columns
@@ -35,6 +34,7 @@ from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.draft_overlay import DraftFile
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
+from shroff.services import project as app
 from tests.support.linear import put, registry
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, label, payment, submission, writer

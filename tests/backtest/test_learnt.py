@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app import project as app
 from shroff.backtest.document import BacktestReport, ReportBalance
 from shroff.backtest.report import learnt_sentence, page, sentence
 from shroff.cli.main import run
+from shroff.services import project as app
 from tests.support.learnable import A_DAY, make_project, write_days
 from tests.support.trained import train
 

@@ -11,8 +11,6 @@ import pyarrow as pa
 import pytest
 
 from shroff.adapters.log.queries import LogQuestions
-from shroff.app.cases.result_figures import DecidedEvents, ResultEvents, missed_fraud
-from shroff.app.cases.result_operations import ShowResults
 from shroff.cases import case_actions, case_queries, dispositions
 from shroff.cases.case import SAMPLE, CaseFilter
 from shroff.cases.case_service import UNDO_MS
@@ -25,6 +23,8 @@ from shroff.language.values import in_share
 from shroff.models.evaluation.exploration import fraud_share
 from shroff.project.exploration import Sample
 from shroff.runtime.values import replace
+from shroff.services.results.figures import DecidedEvents, ResultEvents, missed_fraud
+from shroff.services.results.operations import ShowResults
 from shroff.streams.log import DecisionRow
 from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, NO_LABEL
 from tests.support.telling import NOW_MS, Bank, payment

@@ -8,7 +8,6 @@ from random import Random
 
 import pytest
 
-from shroff.app.cases.close_operations import ApproveCloseRule, ShowCloseRules, StopCloseRule
 from shroff.cases import case_actions, case_queries, dispositions
 from shroff.cases.case import CHECKED, CLOSED, OPEN, CaseFilter
 from shroff.cases.case_service import UNDO_MS, CaseTransaction
@@ -25,6 +24,7 @@ from shroff.cases.timers import (
 from shroff.errors import UsageError
 from shroff.project.settings.casework import CloseRule
 from shroff.runtime.values import replace
+from shroff.services.cases.close_operations import ApproveCloseRule, ShowCloseRules, StopCloseRule
 from tests.laws.test_cases import KilledError, Mortal
 from tests.support.cased import ANN, BEN, SEAL, NoticeServices, alert, denial, services
 from tests.support.telling import FILES, Bank, payment

@@ -7,8 +7,6 @@ from typing import cast
 
 import pytest
 
-from shroff.app.cases.case_documents import CaseWhole, case_of
-from shroff.app.cases.case_operations import ShowCases
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, CaseFilter
 from shroff.cases.case_service import CaseChangedError
@@ -17,6 +15,8 @@ from shroff.engine.exploration import SAMPLED
 from shroff.errors import DefinitionError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.log.flags import FeedLabel
+from shroff.services.cases.documents import CaseWhole, case_of
+from shroff.services.cases.operations import ShowCases
 from tests.support.cased import ANN, BEN, NoticeServices, alert, services
 from tests.support.log_rows import NOW_MS
 from tests.support.telling import FILES, Bank, payment

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.people.sql import SqlPeople
-from shroff.app.cases.case_operations import EscalateCase
 from shroff.cases import alert_consumer, case_actions, dispositions
 from shroff.cases.alert_consumer import AlertConsumer
 from shroff.cases.alert_rules import NOT_THEM
@@ -19,6 +18,7 @@ from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.runtime.values import replace
+from shroff.services.cases.operations import EscalateCase
 from shroff.streams.log import Batch, Offset
 from tests.support.cased import user
 from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of

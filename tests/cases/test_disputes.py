@@ -13,9 +13,9 @@ from pyarrow import table
 from pyarrow.parquet import write_table
 
 import shroff
-from shroff.app.cases.dispute_operations import DisputeInput, ImportDisputes, ListDisputes, PackDisputes
 from shroff.errors import UsageError
 from shroff.events.event import time_text
+from shroff.services.disputes.operations import DisputeInput, ImportDisputes, ListDisputes, PackDisputes
 from tests.support.webs import Asker, Browser, run
 
 PAID = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from shroff.app.cases.label_reports import LabelReports
 from shroff.cases import dispositions
 from shroff.cases.case_service import UNDO_MS
 from shroff.cases.timers import carry_out
@@ -20,6 +19,7 @@ from shroff.language.values import parse_time
 from shroff.log.flags import flags
 from shroff.log.later_labels import now_of
 from shroff.replay import exports
+from shroff.services.labels.reports import LabelReports
 from shroff.streams.log import PENDING
 from tests.support.telling import NOW_MS, Bank, payment
 from tests.support.webs import asker

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import shroff
-from shroff.app.cases.dispute_operations import DisputeRow, ImportDisputes, ListDisputes
 from shroff.errors import UsageError
+from shroff.services.disputes.operations import DisputeRow, ImportDisputes, ListDisputes
 from tests.adapters.test_push_webhook import ADYEN_KEY, adyen_notice
 from tests.cases.test_disputes import FILES, PAID, paid
 from tests.support.projects import write_files

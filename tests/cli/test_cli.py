@@ -480,7 +480,7 @@ def test_init_overwrites_nothing(nowhere, capsys):
 
 
 def test_init_makes_a_key_only_where_a_field_is_hashed(nowhere, monkeypatch, capsys):
-    from shroff.app import project as app
+    from shroff.services import project as app
 
     run(["init", "plain", "--template", "blank"])
     monkeypatch.setattr(app.config, "copy_template", hashing(app.config.copy_template))

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.people import links, sessions
 from shroff.people.audit import noted_head
 from shroff.people.keys import KeyRing
 from shroff.runtime.process_wide import user_name
+from shroff.services import project as app
 
 GOOD = "correct horse battery"
 

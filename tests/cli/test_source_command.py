@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import project as app
-from shroff.app.adapter_factory import AdapterFactory
 from shroff.cli.main import run
 from shroff.errors import TransientError
 from shroff.people.store import rows_of
+from shroff.services import project as app
+from shroff.services.adapter_factory import AdapterFactory
 from shroff.streams.log import Batch, Offset
 from tests.support.projects import FILES, write_files
 from tests.support.source_memory import MemorySource, MemoryTopic

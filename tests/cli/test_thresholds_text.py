@@ -6,11 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from shroff.app.models.threshold_operations import CheapestThresholds
 from shroff.models.evaluation.cost_table import Fixed, Weighed
 from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.thresholds import OutOfFold, thresholds
 from shroff.runtime.values import replace
+from shroff.services.thresholds.operations import CheapestThresholds
 from shroff.training.cutoffs import Cutoffs
 from tests.models.test_thresholds import made_up
 

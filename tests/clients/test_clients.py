@@ -14,8 +14,8 @@ from typing import ClassVar
 
 import pytest
 
-from shroff.app import project as app
 from shroff.people.access import Role
+from shroff.services import project as app
 from tests.support.effort import long_after
 from tests.support.served import Served, key_of, served
 from tools import clients

@@ -15,9 +15,6 @@ import pyarrow.parquet as pq
 
 from shroff import config
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app.context import ProjectContext
-from shroff.app.project import Project
-from shroff.app.project_files import checked
 from shroff.engine.step import is_rolled_out
 from shroff.events import hash_keys
 from shroff.events.event import canonical_value
@@ -33,6 +30,9 @@ from shroff.log.history import Control, Records
 from shroff.log.state.fold import lateness_of
 from shroff.log.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Writer
 from shroff.project.definitions import Definitions, computed_of
+from shroff.services.context import ProjectContext
+from shroff.services.project import Project
+from shroff.services.project_files import checked
 from shroff.streams.log import Log
 from shroff.worker.file_order import with_labels
 from shroff.worker.ingest import ingest

@@ -238,7 +238,7 @@ def auc_roc(scores: Any, verdicts: Any) -> float:
     return float(roc_auc_score(verdicts, scores))
 
 
-def handbook(folder: Path, table: pa.Table) -> tuple[shroff.app.project.Project, Path]:
+def handbook(folder: Path, table: pa.Table) -> tuple[shroff.services.project.Project, Path]:
     """The project of the handbook with features of every kind, and its payments as a file."""
     more = (
         "  others_1d: count(payment where payment.amount > this.amount) over 1d\n"

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app.backups.creation import BackupWriter
-from shroff.app.backups.restoration import restore
-from shroff.app.backups.retention import KeepRules, pruned, verified
-from shroff.app.backups.vault import Vault
 from shroff.cli.main import run
 from shroff.errors import StorageError, UsageError
 from shroff.language.values import DAY_MS
+from shroff.services.backups.creation import BackupWriter
+from shroff.services.backups.restoration import restore
+from shroff.services.backups.retention import KeepRules, pruned, verified
+from shroff.services.backups.vault import Vault
 from shroff.streams.lake import RetriedObjects
-from tests.app.test_backups import receipts
 from tests.contracts.test_lake_places import SCHEMES, bucket_of, own
+from tests.services.test_backups import receipts
 from tests.support.telling import Bank, payment
 from tools.servers.keep import Kept
 

@@ -25,7 +25,6 @@ import redis as library
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shroff.app import project as app
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.features.naive import Naive
 from shroff.language.types import Type
@@ -34,6 +33,7 @@ from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.project.definitions import load_definitions
 from shroff.replay.compare import segments
+from shroff.services import project as app
 from shroff.streams.delivering_rows import decisions, with_fields
 from shroff.streams.log import Log
 from shroff.testing.contracts.online import OnlineContract, row

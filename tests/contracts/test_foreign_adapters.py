@@ -15,9 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app.jobs.kinds import kind_named
-from shroff.app.jobs.work import JobRun
-from shroff.app.project import open_exactly
 from shroff.cli.main import run as run_command
 from shroff.errors import DefinitionError, UsageError
 from shroff.events.event import time_text
@@ -31,6 +28,9 @@ from shroff.notices.mailer import Mailer
 from shroff.project.schema import project_files, schema_of
 from shroff.project.settings.system import System
 from shroff.runtime.values import replace
+from shroff.services.jobs.kinds import kind_named
+from shroff.services.jobs.work import JobRun
+from shroff.services.project import open_exactly
 from shroff.streams.sink import Outgoing, Sink
 from shroff.testing.contracts.mailer import MailerContract
 from shroff.testing.contracts.sink import SinkContract, body

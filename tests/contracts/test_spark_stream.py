@@ -16,7 +16,6 @@ import pytest
 from pyspark.errors import StreamingQueryException
 
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.engine.step import Effects
 from shroff.errors import StateError, UsageError
@@ -25,6 +24,7 @@ from shroff.features.cluster.partitioned import Cluster
 from shroff.lake.cluster_replay_files import ReplayRun, decide_on_cluster, write_decisions
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
+from shroff.services import project as app
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import Layout
 from shroff.streams.log import DecisionRow

@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import shroff
-from shroff.app.project import make_project
 from shroff.cli.main import run
 from shroff.errors import StateError, UsageError
 from shroff.features.cluster.partitioned import Cluster
 from shroff.log.columns.tables import Way
 from shroff.models.learners.cluster import GREW_NOTHING
+from shroff.services.project import make_project
 from tests.contracts.test_backends import dask, spark
 from tests.journeys.test_training import MODEL, POLICY, made_up
 from tests.support import forks

@@ -23,10 +23,10 @@ import pymysql
 import pytest
 import yaml
 
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys
 from shroff.people.access import Right, Role
+from shroff.services import project as app
 from shroff.web.api.operator_alerts import ENDS_AFTER_MS
 from shroff.web.metrics_port import listening
 from tests.deploy import checks, watchers, watching

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from shroff.app import project as app
 from shroff.log.columns import file_runs
+from shroff.services import project as app
 from tests.laws.test_currencies import FILES
 from tests.support.projects import write_files
 

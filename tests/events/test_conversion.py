@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import shroff
-from shroff.app.check_operations import rows_of_file
 from shroff.cli.main import run
 from shroff.errors import InputError
 from shroff.events.validation import EventValidator
+from shroff.services.check.operations import rows_of_file
 from tests.laws.test_currencies import FILES
 from tests.support.projects import definitions, write_files
 

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 import shroff
-from shroff.app.project import make_project
 from shroff.events.formats.encodings import read_stream
 from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission, source_name
@@ -17,6 +16,7 @@ from shroff.events.redaction import MARK, keeping_hashed, masked
 from shroff.log.state.feature_events import file_batches
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.services.project import make_project
 from shroff.streams.log import Log
 from shroff.worker.quarantine_retry import Retried, retry
 from tests.support.effort import quickest_s

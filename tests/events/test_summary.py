@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from shroff.app.cases.result_operations import result_fields
 from shroff.events.definitions import EventType
 from shroff.events.summary import summary_of
 from shroff.project.definitions import load_definitions
+from shroff.services.results.operations import result_fields
 from tests.laws.test_currencies import FILES as FILES_OF_CURRENCIES
 from tests.support.projects import FILES, definitions
 

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import project as app
 from shroff.errors import DefinitionError, UsageError
 from shroff.events.formats.encodings import read_stream
 from shroff.events.formats.lines import CsvHeader
@@ -24,6 +23,7 @@ from shroff.log.activation import check_change
 from shroff.log.columns.files import file_columns
 from shroff.log.writer import Answer, Writer
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.services import project as app
 from shroff.streams.log import Batch, Log, UniqueValue
 from shroff.worker.quarantine_retry import retry
 from tests.support.log_memory import MemoryLog

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.handbook import FEATURES, reference_features, week_of
-from shroff.app import project as app
 from shroff.cli.main import run
+from shroff.services import project as app
 
 pytestmark = pytest.mark.slow
 

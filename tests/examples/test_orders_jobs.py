@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.app import project as app
-from shroff.app.jobs.kinds import kind_named
-from shroff.app.jobs.work import JobRun
 from shroff.cli.main import main
 from shroff.errors import UsageError
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from shroff.services.jobs.kinds import kind_named
+from shroff.services.jobs.work import JobRun
 from shroff_orders import pipeline
 from shroff_orders.periods import generate_orders
 

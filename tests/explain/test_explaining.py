@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.explain.changes import Changes
 from shroff.explain.entities import EntityLook
@@ -31,6 +30,7 @@ from shroff.models.model_contributions import SUM_ERROR, steps, units_of
 from shroff.models.registry import Registry
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.runtime.values import replace
+from shroff.services import project as app
 from shroff.web.pages.charts.strips import strip_between
 from shroff.web.pages.charts.windows import windows_of
 from shroff.web.pages.decision import looked

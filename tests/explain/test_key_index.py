@@ -10,7 +10,6 @@ import sqlite3
 import pytest
 
 from shroff.adapters.log import key_parts
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import StorageError
 from shroff.explain import key_events
@@ -20,6 +19,7 @@ from shroff.log import key_index
 from shroff.log.history import Records
 from shroff.log.key_index import key_hash
 from shroff.replay.decision_replay import replay
+from shroff.services import project as app
 
 EVENTS = 400
 PROJECT = {

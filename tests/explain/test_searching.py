@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.explain import event_search
 from shroff.explain.event_search import search_parts
 from shroff.language.values import written_amount
+from shroff.services import project as app
 
 PROJECT = {
     "shroff.yaml": "shroff: 1\nname: parts\nmoney: { currency: EUR, places: 2 }\nlateness: 100d\n",

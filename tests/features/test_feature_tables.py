@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import shroff
-from shroff.app.project import Project
 from shroff.errors import UsageError
 from shroff.explain.past import _read
 from shroff.features.batch import engine as batch
@@ -24,6 +23,7 @@ from shroff.features.batch.backfill import Backfill
 from shroff.lake.columns import document_columns
 from shroff.language.values import DAY_MS
 from shroff.log.columns.tables import Way
+from shroff.services.project import Project
 from tests.support import projects
 
 ENGINES = ("batch", "online", "naive")

@@ -10,14 +10,14 @@ from threading import Lock, Thread
 
 import pytest
 
-from shroff.app import project as app
-from shroff.app.jobs.desk import JobDesk
-from shroff.app.jobs.kinds import kind_named
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.jobs import job as jobs
 from shroff.jobs.job import JobBusyError, NoJobError, ParamsError
 from shroff.people.access import Role
 from shroff.people.store import rows_of
+from shroff.services import project as app
+from shroff.services.jobs.desk import JobDesk
+from shroff.services.jobs.kinds import kind_named
 from tests.support.desks import ADMIN, START, Desks
 from tests.support.webs import who
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shroff.app import project as app
-from shroff.app.jobs.kinds import KINDS, kind_named
-from shroff.app.jobs.work import JobRun, path_of
 from shroff.errors import DefinitionError, ShroffError, UsageError
+from shroff.services import project as app
+from shroff.services.jobs.kinds import KINDS, kind_named
+from shroff.services.jobs.work import JobRun, path_of
 
 SECRET = "TOP_OF_SECRETS"
 HOSTILE = (

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app import project as app
-from shroff.app.jobs import kinds, process
-from shroff.app.jobs import worker as job_worker
-from shroff.app.jobs.desk import JobDesk
-from shroff.app.jobs.worker import JobWorker
 from shroff.errors import DefinitionError, TransientError, UsageError
 from shroff.jobs import job as jobs
 from shroff.people import keys, users
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from shroff.services.jobs import kinds, process
+from shroff.services.jobs import worker as job_worker
+from shroff.services.jobs.desk import JobDesk
+from shroff.services.jobs.worker import JobWorker
 from tests.support.desks import ADMIN, Desks
 from tests.support.patience import PATIENCE_S
 
@@ -266,8 +266,9 @@ def test_a_job_for_which_no_process_begins_waits_without_a_lost_attempt(desks):
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from shroff.app.jobs import kinds, process
-from shroff.app.jobs import worker as job_worker
+from shroff.services.jobs import kinds
+from shroff.services.jobs import process
+from shroff.services.jobs import worker as job_worker
 class NapParams(kinds.JobParams, frozen=True):
     pass
 def nap(project, params, run):

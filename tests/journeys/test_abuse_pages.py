@@ -15,10 +15,10 @@ import httpx2
 import msgspec
 import pytest
 
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import links, users
 from shroff.people.access import Role
+from shroff.services import project as app
 from shroff.web.http.authentication import COOKIE
 from shroff.web.table import PAGES, ROUTES
 from tests.support.effort import IS_LONG

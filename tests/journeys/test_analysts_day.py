@@ -14,12 +14,12 @@ import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.models.registry import TESTED
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.runtime.values import replace
+from shroff.services import project as app
 from shroff.training.tested_rows import file_of
 from tests.journeys.test_cases import CASES, queue, until
 from tests.support.browsers import DESK, PHONE, chromium

@@ -19,9 +19,6 @@ from pathlib import Path
 import pytest
 
 from shroff import Decision
-from shroff.app import project as app
-from shroff.app.cases.case_operations import NoteCase
-from shroff.app.jobs.job_operations import ListJobs, ListKinds, NewJob
 from shroff.client import (
     AsyncClient,
     Client,
@@ -35,6 +32,9 @@ from shroff.client import (
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people.key_operations import RevokeKey
 from shroff.people.store import AuditFilter
+from shroff.services import project as app
+from shroff.services.cases.operations import NoteCase
+from shroff.services.jobs.operations import ListJobs, ListKinds, NewJob
 from tests.support import forks
 from tests.support.patience import PATIENCE_S
 from tests.support.served import Served, served

@@ -18,8 +18,8 @@ import httpx2
 import pytest
 from playwright.sync_api import expect
 
-from shroff.app import project as app
 from shroff.cli.session import Session
+from shroff.services import project as app
 from shroff.web import first_run
 from shroff.web.first_run import FirstRun
 from tests.support.browsers import Looker, chromium

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.app import project as app
 from shroff.log.columns.tables import Way
+from shroff.services import project as app
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shroff.app import project as app
 from shroff.cli.demo import SEED, TEMPLATE
 from shroff.events.intake import Submission
 from shroff.examples.demo import Tally, Truth, stream
+from shroff.services import project as app
 from shroff.worker.ingest import ingest
 from tests.journeys.alone import Values, average_precision, best_alone
 

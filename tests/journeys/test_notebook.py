@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import main
 from shroff.examples.bank import Payment, bank, known_at_the_end, with_labels
+from shroff.services import project as app
 from tests.support import forks
 
 PAYMENTS = 15_000

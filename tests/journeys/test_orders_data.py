@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from shroff.app import project as app
 from shroff.errors import UsageError
 from shroff.log.columns.tables import Way
+from shroff.services import project as app
 from shroff_orders.periods import generate_orders, orders_table, periods
 from shroff_orders.shop import FRAUDS
 from tests.docs.pages import ROOT

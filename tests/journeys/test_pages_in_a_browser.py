@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import START_MS
 from shroff.examples.bank import bank as made_up
 from shroff.language.values import DAY_MS
 from shroff.people import users
 from shroff.people.access import Role
+from shroff.services import project as app
 from shroff.web.pages.renderer import tabs
 from shroff.web.table import PAGES
 from tests.support.browsers import DESK, PHONE, Looker, chromium

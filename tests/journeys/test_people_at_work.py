@@ -15,13 +15,13 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.language.values import DAY_MS
 from shroff.models.registry import GateResult
 from shroff.notices.notification_worker import NoticeWorker
 from shroff.people import users
 from shroff.people.access import Role
+from shroff.services import project as app
 from shroff.web.pages.renderer import tabs
 from shroff.web.table import PAGES
 from tests.journeys.test_cases import queue, until

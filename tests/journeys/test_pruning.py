@@ -16,10 +16,10 @@ import pytest
 
 from shroff.adapters.log.frames import DecisionFrame, blocks_of, pack, unpack
 from shroff.adapters.log.sqlite import PRUNE_STEPS, SqliteLog
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import PrunedError, StateError, UsageError
 from shroff.people.store import AuditFilter, rows_of
+from shroff.services import project as app
 from shroff.streams.log import DecisionRow
 from shroff.worker.serving import background_tasks as working_beside
 from tests.support import forks
@@ -148,8 +148,8 @@ def test_a_kill_at_any_step_harms_nothing(bank, step):
 
 KILLED = """
 import os, signal, sys
-from shroff.app import project as app
-from shroff.app.maintenance import log_retention
+from shroff.services import project as app
+from shroff.services.retention import log_retention
 from shroff.adapters.log import sqlite as log_sqlite
 from shroff.lake import writer as lake_writer
 from shroff.streams import snapshots

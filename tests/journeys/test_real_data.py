@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.features.computed import ENGINES
+from shroff.services import project as app
 from tests.support.effort import PROFILE
 
 PAYSIM_ROWS = 19_999

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 import redis as library
 
-from shroff.app import project as app
 from shroff.errors import StateError
 from shroff.examples.bank import bank as made_up
+from shroff.services import project as app
 
 TEMPLATE = Path(str(resources.files("shroff"))) / "templates" / "payments"
 NAMES = (f"test-journey-{os.getpid()}-{number}" for number in itertools.count())

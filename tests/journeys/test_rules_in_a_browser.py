@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people import users
 from shroff.people.access import Role
+from shroff.services import project as app
 from tests.support.browsers import DESK, PHONE, chromium
 from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served

@@ -20,7 +20,7 @@ import pytest
 import redis as redis_library
 from confluent_kafka.admin import AdminClient
 
-from shroff.app import project as app
+from shroff.services import project as app
 from tests.support.served import served
 
 smoke = (

@@ -22,10 +22,10 @@ import redis as library
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from shroff.app import project as app
-from shroff.app.live.webhook_sources import SourceCounts
 from shroff.examples.bank import bank as made_up
 from shroff.log.event_notes import sources_of
+from shroff.services import project as app
+from shroff.services.sources.pushed import SourceCounts
 from shroff.worker.serving import source_reader
 from tests.support.forks import pid_of
 from tests.support.served import SHROFF

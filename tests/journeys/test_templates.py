@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from shroff import config
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.features.computed import ENGINES
+from shroff.services import project as app
 
 pytestmark = pytest.mark.slow
 

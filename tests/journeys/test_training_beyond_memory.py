@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 import shroff
-from shroff.app.project import make_project
 from shroff.errors import StorageError
 from shroff.log.columns.tables import Way
 from shroff.log.later_labels import last_moment
 from shroff.models.learners import column_files
 from shroff.models.learners.column_files import StoredColumn
+from shroff.services.project import make_project
 from shroff.training.leak_test import difference_of
 from shroff.training.sets import gathered as training_gathered
 from shroff.training.sets.rows import build_set

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.app import project as app
 from shroff.language.values import DAY_MS, parse_time
 from shroff.models.definitions import Split
 from shroff.models.evaluation.windows import rows_of, windows_of
 from shroff.models.sets import FRAUD
 from shroff.runtime.values import replace
+from shroff.services import project as app
 from shroff.training.leak_test import leak_test
 from shroff.training.sets.files import write_set
 from shroff.training.sets.sources import log_source

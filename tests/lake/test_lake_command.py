@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import UsageError
+from shroff.services import project as app
 from tests.support.projects import FILES
 
 LAKE = "lake: ./lake\n"

@@ -22,7 +22,6 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 from shroff.adapters.lake.iceberg import CatalogSettings, IcebergTables, location_of, settings_in
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.events.intake import Intake
@@ -33,6 +32,7 @@ from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
 from shroff.monitoring.doctor import WRONG
 from shroff.monitoring.doctor_systems import look_at_lake
+from shroff.services import project as app
 from shroff.streams.lake_manifest import read_state
 from tests.lake.test_lake import small_log
 from tests.support import projects

@@ -8,8 +8,8 @@ from itertools import product
 import msgspec
 import pytest
 
-from shroff.app import project as app
 from shroff.errors import DefinitionError
+from shroff.services import project as app
 
 CARD = "4111111111111111"
 SETTINGS = "shroff: 1\nname: bank\nmoney: EUR\n"

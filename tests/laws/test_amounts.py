@@ -8,9 +8,6 @@ from contextlib import closing
 import msgspec
 import pytest
 
-from shroff.app import project as app
-from shroff.app.cases.result_operations import ShowResults
-from shroff.app.rules.link_operations import ShowLinks
 from shroff.cases import case_queries
 from shroff.cases.case import CaseFilter
 from shroff.events.intake import Intake
@@ -21,6 +18,9 @@ from shroff.monitoring.day_figures import figures_by_day
 from shroff.monitoring.live_metrics import Pulse
 from shroff.notices.definitions import load_notices
 from shroff.notices.facts import Facts
+from shroff.services import project as app
+from shroff.services.links.operations import ShowLinks
+from shroff.services.results.operations import ShowResults
 from shroff.worker.ingest import IngestReport
 from shroff.worker.serving.counts import BatchTally
 from tests.support.log_memory import MemoryLog

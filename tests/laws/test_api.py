@@ -10,9 +10,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
+from shroff.services import project as app
 from shroff.web.api.events import PARTS_AT_ONCE
 from tests.recovery.harness import contents
 from tests.support.webs import asker

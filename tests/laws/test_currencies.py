@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.app import project as app
 from shroff.events.conversion import Conversion
 from shroff.events.formats.wire import JsonEncoder
 from shroff.events.intake import Intake
@@ -21,6 +20,7 @@ from shroff.lake.rows import field_columns
 from shroff.language.types import PLACES
 from shroff.log.columns import file_runs
 from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom
+from shroff.services import project as app
 from tests.support.effort import long_after
 from tests.support.projects import write_files
 

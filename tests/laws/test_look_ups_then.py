@@ -18,12 +18,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from shroff.app.cases.experiment_operations import ShowExperiment
-from shroff.app.cases.result_operations import ShowResults
-from shroff.app.rules import suggest_operations
-from shroff.app.rules.attack_operations import DrillAttacks, _Drill
-from shroff.app.rules.link_operations import ShowLinks
-from shroff.app.rules.suggest_operations import RuleSuggestions, SuggestRules
 from shroff.events.event import time_text
 from shroff.events.intake import Submission
 from shroff.language.expression import FeatureValue
@@ -34,6 +28,12 @@ from shroff.models.definitions import ModelInput, ModelSettings, Split
 from shroff.models.sets import TrainingSet
 from shroff.monitoring import drift_report
 from shroff.operations.declaration import ProgressSteps
+from shroff.services.attack.operations import DrillAttacks, _Drill
+from shroff.services.experiments.operations import ShowExperiment
+from shroff.services.links.operations import ShowLinks
+from shroff.services.results.operations import ShowResults
+from shroff.services.suggestions import operations as suggest_operations
+from shroff.services.suggestions.operations import RuleSuggestions, SuggestRules
 from shroff.training.leak_test import leak_test
 from shroff.training.sets import look_ups_then, sources
 from shroff.training.sets.rows import build_set

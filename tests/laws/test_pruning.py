@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app.maintenance.log_retention import compare
 from shroff.backtest.run import first_place
 from shroff.cases.alert_rules import AlertRules
 from shroff.errors import StateError
@@ -32,6 +31,7 @@ from shroff.project.settings.casework import CaseSettings
 from shroff.replay import exports
 from shroff.replay.compare import verify_online
 from shroff.replay.verifying_batch import verify_batch
+from shroff.services.retention.log_retention import compare
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from shroff.app.cases.result_operations import ShowResults
-from shroff.app.rules.rule_operations import ShowRules
 from shroff.language.values import DAY_MS
 from shroff.log import rule_history
 from shroff.monitoring.live_metrics import Pulse
+from shroff.services.results.operations import ShowResults
+from shroff.services.rules.operations import ShowRules
 from shroff.training.sets.recorded import RecordedRows
 from tests.support.telling import NOW_MS, Bank, payment
 from tests.support.webs import Asker, Browser, asker, run

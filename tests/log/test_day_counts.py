@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import shroff
-from shroff.app.lake_operations import WriteLake
-from shroff.app.project_files import intake_of
 from shroff.events.intake import Submission
 from shroff.language.values import DAY_MS
 from shroff.log import event_notes
 from shroff.log.event_notes import DAY_COUNTS, DayCounts, EventSources
 from shroff.log.writer import Writer
+from shroff.services.lake.operations import WriteLake
+from shroff.services.project_files import intake_of
 from shroff.streams.log import Log
 from tests.support.effort import long_after
 

@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from shroff.app import project as app
 from shroff.language.values import DAY_MS
 from shroff.log.later_labels import places_between
+from shroff.services import project as app
 from tests.support.projects import FILES, write_files
 
 START_MS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1_000)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import StateError, StorageError
 from shroff.features.online.value_codec import pack, unpack
@@ -23,6 +22,7 @@ from shroff.monitoring.doctor import WRONG
 from shroff.replay.compare import verify_online
 from shroff.replay.decision_replay import replay
 from shroff.runtime.values import replace
+from shroff.services import project as app
 from shroff.streams import snapshots as files
 from shroff.streams.snapshots import FORMAT, KEPT, Header, Snapshots
 from tests.support.log_memory import MemoryLog, MemoryStore

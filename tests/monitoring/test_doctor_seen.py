@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.app import project as app
 from shroff.errors import StateError
 from shroff.language.values import HOUR_MS
 from shroff.log.later_labels import LaterLabels
 from shroff.monitoring.doctor import CHECKED_MS, EarlierFindings
+from shroff.services import project as app
 from shroff.streams.log import Batch, Record
 from shroff.streams.snapshots import Header, Snapshots
 from tests.support.log_memory import MemoryLog

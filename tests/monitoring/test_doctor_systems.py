@@ -15,15 +15,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import project as app
-from shroff.app.adapter_factory import AdapterFactory, reached
-from shroff.app.project_log import ProjectLog
 from shroff.cli.main import run
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.monitoring import doctor_systems
 from shroff.monitoring.doctor import OK, Finding, look_at_folder
 from shroff.monitoring.doctor_systems import Try, asked, look_at_pushed, source_finding, within
+from shroff.services import project as app
+from shroff.services.adapter_factory import AdapterFactory, reached
+from shroff.services.project_log import ProjectLog
 from shroff.streams.log import Batch, Offset
 from shroff.streams.source import PartLag
 from tests.support.projects import FILES

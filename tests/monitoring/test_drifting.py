@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.monitoring.drift_record import read_record
 from shroff.monitoring.drift_report import LABEL_DELAY, SCORE, DriftReport
+from shroff.services import project as app
 from tests.support.learnable import make_project, write_days
 
 pytestmark = pytest.mark.slow  # its tests share trained models

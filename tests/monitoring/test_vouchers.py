@@ -17,11 +17,6 @@ import pytest
 from msgspec import Struct
 from msgspec.json import encode as to_json
 
-from shroff.app import project as app
-from shroff.app.adapter_factory import AdapterFactory
-from shroff.app.lake_operations import WriteLake
-from shroff.app.live.routes import sink_routes
-from shroff.app.maintenance.maintenance_operations import ExamineProject
 from shroff.cli.status import _text as status_text
 from shroff.errors import DefinitionError, ShroffError
 from shroff.events.event import time_text
@@ -31,6 +26,11 @@ from shroff.monitoring.doctor import OK, WRONG, EarlierFindings, Finding
 from shroff.monitoring.doctor_systems import named_systems
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
+from shroff.services import project as app
+from shroff.services.adapter_factory import AdapterFactory
+from shroff.services.health.operations import ExamineProject
+from shroff.services.lake.operations import WriteLake
+from shroff.services.sinks.routes import sink_routes
 from shroff.streams.log import Batch, Offset
 from shroff.streams.sink_cursor import TROUBLE, Trouble, first_offsets, source_of
 from shroff.web.api.health import HealthBoard

@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from shroff.app.project_files import checked
 from shroff.errors import DefinitionError
 from shroff.language.values import HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Quiet
 from shroff.notices.notification_routes import PART, quiet_end_ms
 from shroff.notices.outgoing_mail import AWAY_MS_MAX, MailSender
 from shroff.notices.store import OPEN, SENT
+from shroff.services.project_files import checked
 from shroff.streams.sink import AwayError
 from tests.support.telling import FILES, Bank, notice, payment
 

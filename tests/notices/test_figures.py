@@ -10,11 +10,11 @@ from email.policy import SMTP
 
 import pytest
 
-from shroff.app.jobs.kinds import kind_named
-from shroff.app.jobs.work import JobRun
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.mailer import DoubtError, Mail, Unmailed
+from shroff.services.jobs.kinds import kind_named
+from shroff.services.jobs.work import JobRun
 from tests.support.telling import NOW_MS, Bank, notice, payment, text_of
 
 KPI = """

@@ -7,12 +7,12 @@ from contextlib import closing
 
 import pytest
 
-from shroff.app.live.webhook_sources import UNSUBSCRIBED, Subscription
 from shroff.jobs.job import failed
 from shroff.language.values import HOUR_MS, MINUTE_MS
 from shroff.monitoring.doctor import WRONG
 from shroff.notices.mailer import Unmailed
 from shroff.notices.notification_worker import NoticeWorker
+from shroff.services.sources.pushed import UNSUBSCRIBED, Subscription
 from shroff.streams.log import Batch, StuckRow
 from tests.support.desks import ADMIN
 from tests.support.telling import FILES, Bank, notice, payment

@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
-from shroff.app.rules.attackers import INVENTED_START_MS, AttackedType
 from shroff.events.definitions import Field
 from shroff.events.event import Event
 from shroff.events.field_roles import is_category
@@ -26,6 +25,7 @@ from shroff.notices.usual_counts import (
     UsualCounts,
     amount_band,
 )
+from shroff.services.attack.attackers import INVENTED_START_MS, AttackedType
 from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of
 
 DAYS = 28

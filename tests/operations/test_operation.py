@@ -17,12 +17,6 @@ import pytest
 
 from docs.made import command_part
 from docs.made_api import route_part
-from shroff.app import project as app
-from shroff.app.jobs.kinds import kind_named
-from shroff.app.jobs.work import JobRun
-from shroff.app.operations import PARTS, VALUES
-from shroff.app.rules.list_files import ListFiles
-from shroff.app.rules.rule_operations import WriteRuleFile
 from shroff.cli.main import run
 from shroff.cli.operations import command_of
 from shroff.client import calls
@@ -45,6 +39,12 @@ from shroff.operations.declaration import (
 from shroff.people.access import Right, Who
 from shroff.people.store import rows_of
 from shroff.runtime.texts import section
+from shroff.services import project as app
+from shroff.services.jobs.kinds import kind_named
+from shroff.services.jobs.work import JobRun
+from shroff.services.lists.files import ListFiles
+from shroff.services.rules.operations import WriteRuleFile
+from shroff.services.running import PARTS, VALUES
 from shroff.web.api.operations import route_of
 from shroff.web.http.openapi import openapi
 from tests.support.webs import asker

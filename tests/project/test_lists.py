@@ -16,8 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff import config
-from shroff.app import project as app
-from shroff.app.project_log import ProjectLog
 from shroff.cli.main import run
 from shroff.engine.step import Engine
 from shroff.errors import DefinitionError, Problem, StorageError, UsageError
@@ -27,6 +25,8 @@ from shroff.project.lists import ADDED, CHANGED, REMOVED, SAME, Entry, edited, e
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.reference import load_list
 from shroff.rules.definitions import RuleLoader
+from shroff.services import project as app
+from shroff.services.project_log import ProjectLog
 from shroff.streams.log import Log, Record
 from tests.support.projects import FILES, write_files
 

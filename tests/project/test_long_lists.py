@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff import config
-from shroff.app import project as app
 from shroff.errors import Problem, UsageError
 from shroff.events import hash_keys
 from shroff.events.redaction import HASHED
@@ -29,6 +28,7 @@ from shroff.project.parse_cache import LISTS, ReadOnce, TextsVersion, text_versi
 from shroff.project.reference import load_list
 from shroff.runtime import texts as runtime_texts
 from shroff.runtime.texts import edit_of, grown, line_edit_of
+from shroff.services import project as app
 from shroff.streams.log import Record
 from tests.support.effort import examples
 from tests.support.projects import FILES, write_files

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from shroff import config
-from shroff.app import project as app
-from shroff.app.backups.project_files import files
 from shroff.cli.main import run
 from shroff.errors import ShroffError
 from shroff.models.registry import Registry
 from shroff.project import lists
 from shroff.runtime.atomic_files import own
+from shroff.services import project as app
+from shroff.services.backups.project_files import files
 
 SECRET = "TOP_OF_SECRETS"
 DEFINITIONS = (*config.files_of(Path()), *(f"{name}/zz{ending}" for name, ending in config._FOLDERS))

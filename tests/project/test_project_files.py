@@ -10,10 +10,10 @@ import pytest
 
 from shroff import config
 from shroff.adapters.mailer.folder import FolderMailer
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.notices.mailer import Mail
 from shroff.people.audit import note_head
+from shroff.services import project as app
 from tests.support.projects import FILES
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.app import project as app
 from shroff.language.yaml import text as yamltext
 from shroff.log import ruletests
 from shroff.project import parse_cache
 from shroff.project.definitions import load_definitions
 from shroff.rules.definitions import RuleLoader
+from shroff.services import project as app
 from tests.support.effort import examples
 from tests.support.projects import FILES, write_files
 

@@ -8,12 +8,12 @@ import pytest
 
 import shroff
 from shroff import config
-from shroff.app.system_names import name_problems
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.project.definitions import load_definitions
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
+from shroff.services.system_names import name_problems
 from tests.support.declare import declare
 from tests.support.projects import systems_of
 

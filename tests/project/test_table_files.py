@@ -20,8 +20,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.app import project as app
-from shroff.app.rules.table_operations import with_table
 from shroff.errors import DefinitionError, Problem, StorageError, UsageError
 from shroff.events.loader import load_events
 from shroff.language.lookups.table import LookUpTable
@@ -31,6 +29,8 @@ from shroff.project import table_files
 from shroff.project.definitions import load_definitions
 from shroff.project.table_files import load_table
 from shroff.runtime import contents
+from shroff.services import project as app
+from shroff.services.lookup_tables.operations import with_table
 from tests.laws.test_cluster_replay import lake_of, spread_over
 from tests.laws.test_cluster_replay import run as run_spread
 from tests.recovery.struck import struck

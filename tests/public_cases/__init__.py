@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.services.project import Project
 
 FOLDER: Final = Path(__file__).resolve().parents[3] / "shared" / "cases"
 FILES: Final = FOLDER.parent / "files"
@@ -28,7 +28,7 @@ def project_of(case: str, folder: Path, *, settings: str = SETTINGS) -> Path:
 
 def proposed(file: Path, folder: Path, *, is_ingested: bool = True) -> tuple[Project, str]:
     """The project that is proposed for a file, which was ingested into it, and its guesses, one on each line."""
-    from shroff.app.project import propose_project
+    from shroff.services.project import propose_project
 
     project, _, guesses = propose_project(folder, file)
     if is_ingested:

@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from shroff.app import project as app
+from shroff.services import project as app
 from tests.public_cases import FOLDER, project_of
 from tests.support.webs import asker
 

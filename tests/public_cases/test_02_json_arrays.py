@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shroff.app import project as app
+from shroff.services import project as app
 from tests.public_cases import project_of
 
 CASE, FILE = "02-json-arrays", "notification.jsonl"

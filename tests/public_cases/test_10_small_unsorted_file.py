@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import UsageError
+from shroff.services import project as app
 from tests.public_cases import project_of
 
 CASE = "10-small-unsorted-file"

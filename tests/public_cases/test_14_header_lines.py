@@ -8,9 +8,9 @@ import re
 import pyarrow as pa
 import pytest
 
-from shroff.app import project as app
 from shroff.errors import UsageError
 from shroff.language.values import show_time
+from shroff.services import project as app
 from tests.public_cases import project_of
 
 CASE = "14-header-lines"

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import run
+from shroff.services import project as app
 from tests.public_cases import project_of
 
 CASE = "19-json-boolean"

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.replay import verification
+from shroff.services import project as app
 from tests.public_cases import project_of
 
 

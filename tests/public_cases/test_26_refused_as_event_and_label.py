@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from shroff.app import project as app
 from shroff.runtime.values import replace
+from shroff.services import project as app
 from shroff.streams.log import Batch
 from tests.public_cases import project_of
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import run
+from shroff.services import project as app
 from tests.public_cases import project_of
 
 CASE = "27-thousands-commas"

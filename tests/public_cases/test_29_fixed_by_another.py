@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from shroff.app import project as app
+from shroff.services import project as app
 from tests.public_cases import project_of
 
 CASE = "29-fixed-by-another"

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from shroff.app import project as app
 from shroff.language.values import with_point
+from shroff.services import project as app
 from tests.public_cases import FILES
 
 

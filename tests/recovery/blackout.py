@@ -16,10 +16,10 @@ from unittest.mock import patch
 
 from shroff.adapters.databases import write_ahead
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import adapter_factory, project_log
-from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.log.state import snapshots
+from shroff.services import adapter_factory, project_log
+from shroff.services import project as app
 from shroff.streams.snapshots import Snapshots
 from shroff.worker.ingest import BATCH_SIZE as USUAL_BATCH_SIZE
 from shroff.worker.ingest import ingest

@@ -8,8 +8,8 @@ from dataclasses import astuple
 
 import pytest
 
-from shroff.app import project as app
 from shroff.log.state import snapshots
+from shroff.services import project as app
 
 from .faults_process import Stable
 from .faults_spark import SparkWorld

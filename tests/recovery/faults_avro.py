@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from shroff.adapters.registry.http import HttpRegistry
-from shroff.app import project as app
 from shroff.events.avro.schema import schema_of
 from shroff.runtime.values import replace
+from shroff.services import project as app
 
 from .faults_input import Line
 

@@ -16,9 +16,9 @@ from typing import Final
 
 import msgspec
 
-from shroff.app import project as app
 from shroff.events.formats.encodings import read_stream
 from shroff.notices.sql import NoticeStore
+from shroff.services import project as app
 from shroff.streams.log import Log, Record
 
 from .faults_input import Line, as_line, name_of

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.app import project as app
+from shroff.services import project as app
 from shroff.streams.log import Log
 
 from .faults_check import Found

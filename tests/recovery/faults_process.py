@@ -220,10 +220,10 @@ def _load() -> None:
         "shroff.cli.main",
     ):
         import_module(name)  # the last two, so that an early Ctrl-C finds the program, and not what is below
-    from shroff.app import project as app
     from shroff.cli import decide, ingest, run  # noqa: F401 - it only loads
     from shroff.log.state import snapshots
     from shroff.operations import manifest
+    from shroff.services import project as app
 
     manifest.load_all()
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from shroff.app import project as app
+from shroff.services import project as app
 from tests.support.effort import IS_LONG
 from tools.servers.surroundings import Surroundings
 

@@ -25,14 +25,14 @@ import msgspec
 from msgspec.structs import astuple
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
-from shroff.app import adapter_factory
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank, with_labels
 from shroff.notices.sql import NoticeStore
 from shroff.notices.store import Due
 from shroff.notices.triggers import KIND
 from shroff.runtime.values import replace
+from shroff.services import adapter_factory
+from shroff.services import project as app
 from shroff.streams.log import Record
 from shroff.worker import ingest
 from tests.support import pages

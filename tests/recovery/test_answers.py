@@ -19,11 +19,11 @@ import httpx2
 import msgspec
 import pytest
 
-from shroff.app import project as app
 from shroff.cases.case import STATES, CaseFilter
 from shroff.notices.outgoing_mail import CLAIM_MS
 from shroff.notices.store import OPEN, SENT, UNKNOWN
 from shroff.people.store import rows_of
+from shroff.services import project as app
 from tests.support.effort import times
 from tests.support.served import NO_TLS, Served, key_of, started
 from tests.support.telling import FILES, Bank, notice, token_in

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.lake.folder import STEPS, FolderObjects
-from shroff.app import project as app
-from shroff.app.backups.creation import BackupWriter
-from shroff.app.backups.restoration import restore
-from shroff.app.backups.retention import KeepRules, pruned, verified
-from shroff.app.backups.vault import Vault
 from shroff.people.audit_operations import VerifyAudit
+from shroff.services import project as app
+from shroff.services.backups.creation import BackupWriter
+from shroff.services.backups.restoration import restore
+from shroff.services.backups.retention import KeepRules, pruned, verified
+from shroff.services.backups.vault import Vault
 from tests.support.effort import times
 from tests.support.forks import SHROFF
 from tests.support.kill import KillSwitch

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app import project as app
 from shroff.monitoring.doctor import NOTE, OK
 from shroff.project.lists import Entry
 from shroff.runtime.atomic_files import UNFINISHED
+from shroff.services import project as app
 from shroff.streams.snapshots import Snapshots
 from tests.support import learnable
 from tests.support.effort import IS_LONG, long_but

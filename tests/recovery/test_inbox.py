@@ -20,10 +20,10 @@ import msgspec
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import adapter_factory
-from shroff.app import project as app
 from shroff.events.intake import Submission
 from shroff.project.lists import Entry, ListChange
+from shroff.services import adapter_factory
+from shroff.services import project as app
 from shroff.streams.log import Batch
 from shroff.worker import inbox
 from shroff.worker import ingest as ingesting

@@ -15,11 +15,11 @@ import pytest
 from shroff.adapters.lake import folder as lake_folder
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import project as app
 from shroff.lake import writer as lake_writer
 from shroff.lake.check import check
 from shroff.lake.reader import LakeReader
 from shroff.lake.writer import LakeWriter
+from shroff.services import project as app
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import DocumentFolder, Layout, read_state
 from tests.support import forks

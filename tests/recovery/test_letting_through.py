@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import adapter_factory
-from shroff.app import project as app
 from shroff.engine.exploration import LET_THROUGH, LetThrough
 from shroff.log.state import snapshots
 from shroff.models.registry import Registry
+from shroff.services import adapter_factory
+from shroff.services import project as app
 from shroff.worker import ingest
 from tests.support.effort import times
 from tests.support.kill import KillSwitch

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from shroff.app import project as app
-from shroff.app.backups import restoration
-from shroff.app.backups.migration import plan
-from shroff.app.backups.retention import verified
-from tests.app.test_migrating import applied, old_project, vault, versions
+from shroff.services import project as app
+from shroff.services.backups import restoration
+from shroff.services.backups.migration import plan
+from shroff.services.backups.retention import verified
+from tests.services.test_migrating import applied, old_project, vault, versions
 from tests.support.effort import times
 from tests.support.next_version import use_version_2
 

@@ -18,9 +18,9 @@ from unittest.mock import patch
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.monitoring.doctor import WRONG
+from shroff.services import project as app
 from tests.support.effort import long_after, times
 from tests.support.power import Named, Written
 from tests.support.recording import Recording

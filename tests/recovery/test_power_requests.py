@@ -20,9 +20,9 @@ import pytest
 from shroff.adapters.databases import sqlite_file
 from shroff.adapters.log import sqlite as log_sqlite
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import adapter_factory
-from shroff.app import project as app
 from shroff.errors import ShroffError
+from shroff.services import adapter_factory
+from shroff.services import project as app
 from shroff.streams.log import InboxRequest
 from shroff.worker.inbox import DROP, LABELS, drop_request, labels_request
 from tests.support.effort import times

@@ -13,12 +13,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.app import project as app
-from shroff.app.live.requests import WriterRequests
-from shroff.app.models.promotion import Deployment
 from shroff.errors import UsageError
 from shroff.models.in_force import FILE, read_in_force
 from shroff.models.registry import Registry
+from shroff.services import project as app
+from shroff.services.models.promotion import Deployment
+from shroff.services.writer.requests import WriterRequests
 from tests.support import forks
 from tests.support.kill import KillSwitch
 from tests.support.trained import train

@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 import pytest
 
-from shroff.app import project as app
-from shroff.app.backups.restoration import restore
-from shroff.app.backups.retention import verified
 from shroff.errors import UsageError
-from tests.app.test_backups import receipts, vault
-from tests.app.test_migrating import applied, versions
-from tests.app.test_server_backups import as_of_version_1, backed_up, bank, databases, made, other
+from shroff.services import project as app
+from shroff.services.backups.restoration import restore
+from shroff.services.backups.retention import verified
+from tests.services.test_backups import receipts, vault
+from tests.services.test_migrating import applied, versions
+from tests.services.test_server_backups import as_of_version_1, backed_up, bank, databases, made, other
 from tests.support.effort import times
 from tests.support.next_version import use_version_2
 from tests.support.telling import payment

@@ -15,9 +15,9 @@ import msgspec
 import pytest
 
 from shroff import webhooks
-from shroff.app import project as app
 from shroff.examples.bank import bank
 from shroff.log.columns.lines import LIVE_MIN
+from shroff.services import project as app
 from tests.recovery.harness import contents, make_project
 from tests.support.effort import long_after, times
 from tests.support.served import Served, key_of, started

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app import project as app
-from shroff.app import project_log
 from shroff.log.state import snapshots
+from shroff.services import project as app
+from shroff.services import project_log
 from shroff.streams.snapshots import STEPS, Snapshots
 from shroff.worker.ingest import ingest
 from tests.support.kill import KillSwitch

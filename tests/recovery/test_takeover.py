@@ -14,8 +14,8 @@ import httpx2
 import msgspec
 import pytest
 
-from shroff.app import project as app
 from shroff.examples.bank import bank
+from shroff.services import project as app
 from tests.recovery.faults_stores import named
 from tests.recovery.harness import make_project
 from tests.recovery.open_loop import OpenLoop, RouteDoc

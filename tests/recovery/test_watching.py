@@ -13,16 +13,16 @@ import msgspec
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import adapter_factory
-from shroff.app import project as app
-from shroff.app.live import sync_sources
-from shroff.app.live.file_sync import FileTaking
-from shroff.app.live.pulled_files import DONE, Progress
-from shroff.app.models import trainings
-from shroff.app.models.promotion import Promotions
-from shroff.app.models.retraining import Options
 from shroff.models.evaluation import estimates
 from shroff.models.registry import Registry
+from shroff.services import adapter_factory
+from shroff.services import project as app
+from shroff.services.models.promotion import Promotions
+from shroff.services.sources import pulled as sync_sources
+from shroff.services.sources.file_sync import FileTaking
+from shroff.services.sources.pulled_files import DONE, Progress
+from shroff.services.training import trainings
+from shroff.services.training.retraining import Options
 from shroff.streams.pull import PullPlace
 from shroff.worker import ingest
 from tests.app import test_amplitude

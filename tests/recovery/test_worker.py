@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
-from shroff.app import adapter_factory
-from shroff.app import project as app
-from shroff.app.live.worker_runs import WorkerRuns
 from shroff.runtime.values import replace
+from shroff.services import adapter_factory
+from shroff.services import project as app
+from shroff.services.writer.worker_runs import WorkerRuns
 from shroff.streams import snapshots
 from tests.support.effort import long_after, times
 from tests.support.kill import KillSwitch

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import run
+from shroff.services import project as app
 from tests.support.projects import write_files
 
 ORDERS = Path(__file__).parent / "detector" / "orders.json"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
+from shroff.services import project as app
 from tests.support.projects import write_files
 
 GUIDES = Path(__file__).parent / "radar" / "guides.txt"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import reasons_of, teller_of
 from shroff.rules.rule_text import in_words
+from shroff.services import project as app
 
 RULES = """
 - id: dear

@@ -32,9 +32,9 @@ TURN_S: Final = 1e-5
 PLACES: Final = (  # waited for before and after
     "shroff.adapters.log.postgresql:PostgresLog.append",
     "shroff.adapters.log.sqlite:SqliteLog.append",
-    "shroff.app.jobs.desk:JobDesk.claim",
-    "shroff.app.jobs.desk:JobDesk.end",
-    "shroff.app.jobs.desk:JobDesk.renew",
+    "shroff.services.jobs.desk:JobDesk.claim",
+    "shroff.services.jobs.desk:JobDesk.end",
+    "shroff.services.jobs.desk:JobDesk.renew",
     "shroff.cases.alert_consumer:AlertConsumer.step",
     "shroff.cases.alert_rules:RecentDecisions.take",
     "shroff.log.writer:Writer.commit",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from shroff.app import project as app
-from shroff.app.jobs.desk import JobDesk
 from shroff.people.access import local
+from shroff.services import project as app
+from shroff.services.jobs.desk import JobDesk
 
 START = 1_780_000_020_000  # a whole minute
 ADMIN = local("admin", "command")

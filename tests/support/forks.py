@@ -70,7 +70,7 @@ HEAVY: Final = (
     "scipy.stats",
     "shroff.cases.sql",
     "shroff.notices.sql",
-    "shroff.app.live.worker_runs",
+    "shroff.services.writer.worker_runs",
     "shroff.web.server",  # half of what a service takes until it is ready
     "smtplib",
     "sqlalchemy.dialects.sqlite",
@@ -147,13 +147,13 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     from starlette import routing
 
     from shroff.adapters.people import database
-    from shroff.app.jobs import worker
-    from shroff.app.live import worker_runs
     from shroff.language import checker
     from shroff.language.yaml import text as yamltext
     from shroff.log import ruletests
     from shroff.people.passwords import Passwords
     from shroff.project import definitions
+    from shroff.services.jobs import worker
+    from shroff.services.writer import worker_runs
     from shroff.training import train
     from shroff.training.leak_test import SAMPLE, leak_test
     from shroff.web.api import operations
@@ -384,7 +384,7 @@ def _load() -> None:
     for module in pkgutil.iter_modules(shroff.cli.__path__):
         importlib.import_module(f"shroff.cli.{module.name}")
     from shroff import config
-    from shroff.app import project as app
+    from shroff.services import project as app
     from shroff.web.pages import renderer
     from shroff.web.work import warmup
     from tests.recovery.harness import make_project, write_events

@@ -11,7 +11,7 @@ from shroff.adapters.databases import postgres_tables, sqlite_file
 from shroff.adapters.databases.postgres_dump import PostgresDump
 from shroff.adapters.log import postgresql, sqlite
 from shroff.adapters.people import sql as people
-from shroff.app.backups import migration
+from shroff.services.backups import migration
 
 SCRIPT: Final = """-- From version 1: a note, and what has one.
 ALTER TABLE remarks ADD COLUMN note TEXT;

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import msgspec
 
-from shroff.app import project as app
 from shroff.events.intake import Intake, Submission
 from shroff.events.redaction import keeping_hashed
 from shroff.language.yaml import text as yamltext
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.settings.systems import Systems, load_systems
+from shroff.services import project as app
 from shroff.streams.log import Log
 
 NOW_MS = 1_780_000_000_000

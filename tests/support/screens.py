@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page
 
-from shroff.app import project as app
 from shroff.people import links
+from shroff.services import project as app
 from tests.support.patience import PATIENCE_MS
 from tests.support.served import Served
 

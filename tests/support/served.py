@@ -17,9 +17,9 @@ from typing import Any
 
 import httpx2
 
-from shroff.app import project as app
 from shroff.people import keys
 from shroff.people.access import Right, Role, Who
+from shroff.services import project as app
 from tests.support import forks
 
 SHROFF = forks.SHROFF

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import shroff
-from shroff.app.lake_operations import WriteLake
+from shroff.services.lake.operations import WriteLake
 
 Lines = Sequence[Mapping[str, Any]]
 

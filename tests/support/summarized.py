@@ -16,10 +16,10 @@ from typing import Any, Final
 import msgspec
 
 from shroff.adapters.databases.sql_database import SqlDatabase
-from shroff.app.context import ProjectContext
-from shroff.app.project import Project
 from shroff.config import ProjectPaths
 from shroff.events.intake import Intake
+from shroff.services.context import ProjectContext
+from shroff.services.project import Project
 
 EVERY_MS: Final = 300_000
 MINUTE_MS: Final = 60_000

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from shroff.app import project as app
 from shroff.notices.mailer import Mail, Unmailed
 from shroff.notices.notification_worker import NoticeWorker
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import OutgoingMessage
+from shroff.services import project as app
 
 NOW_MS = 1_780_000_000_000  # Thursday 28 May 2026, 20:26:40 UTC
 FILES = {

@@ -14,11 +14,11 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from shroff.app import project as app
 from shroff.errors import SignInError
 from shroff.people import links, users
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.store import ApiKey, Desk
+from shroff.services import project as app
 from shroff.web.http.address import origin_of
 from shroff.web.http.asgi import Application
 from shroff.web.http.authentication import Gate as GateContract

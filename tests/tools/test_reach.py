@@ -30,14 +30,14 @@ def reaches(graph: ImportGraph, module: str, other: str) -> bool:
 @pytest.mark.parametrize(
     "module, imported",
     [
-        ("shroff.app.parts", "shroff.app.rules.agreements"),  # by the end of its name
-        ("shroff.app.jobs.kinds", "shroff.app.jobs.work"),  # by its name in a text
+        ("shroff.services.parts", "shroff.services.approvals.agreements"),  # by the end of its name
+        ("shroff.services.jobs.kinds", "shroff.services.jobs.work"),  # by its name in a text
         ("shroff.web.table", "shroff.web.pages.cases.queue"),  # by a walk through its package
         ("shroff.web.table", "shroff_plugins.assistant.pages"),  # by entry points of a group
-        ("shroff.app.adapter_factory", "shroff_plugins.connectors.redis_sender"),  # by an entry point
+        ("shroff.services.adapter_factory", "shroff_plugins.connectors.redis_sender"),  # by an entry point
         ("shroff.cli.main", "shroff.cli.operations"),  # in a function
-        ("tests.app.test_links", "shroff.app.rules.link_operations"),
-        ("tests.journeys.test_pruning", "shroff.app.maintenance.maintenance_operations"),  # by the word of a command
+        ("tests.services.test_links", "shroff.services.links.operations"),
+        ("tests.journeys.test_pruning", "shroff.services.retention.operations"),  # by the word of a command
         ("tests.journeys.test_pruning", "shroff.__main__"),
         ("tests.recovery.test_worker", "tests.recovery.conftest"),
     ],
@@ -47,10 +47,12 @@ def test_what_is_loaded_by_name_or_in_a_function_is_imported(graph: ImportGraph,
 
 
 def test_imports_of_type_checkers_alone_are_none(graph: ImportGraph):
-    assert "shroff.app.project" not in graph.imported_by["shroff.app.jobs.kinds"]
+    assert "shroff.services.project" not in graph.imported_by["shroff.services.jobs.kinds"]
 
 
-@pytest.mark.parametrize("module", ["shroff.web.table", "shroff.cli.main", "shroff.app.project", "shroff.worker.inbox"])
+@pytest.mark.parametrize(
+    "module", ["shroff.web.table", "shroff.cli.main", "shroff.services.project", "shroff.worker.inbox"]
+)
 def test_a_process_loads_nothing_that_its_module_does_not_reach(graph: ImportGraph, module: str):
     code = (
         f"import sys, {module}; print(*(name for name in sys.modules if name.partition('.')[0].startswith('shroff')))"
@@ -134,7 +136,7 @@ def test_of_equally_near_tests_those_come_first_that_have_the_words_of_the_chang
     (line,) = (number for number, row in enumerate(text, 1) if row.startswith("class Hub("))
     without, having = plan(graph, [path]).tests, plan(graph, [path], {path: [line]}).tests
 
-    assert having.index("tests/app/test_links.py") < having.index("tests/explain/test_amounts.py")
+    assert having.index("tests/services/test_links.py") < having.index("tests/explain/test_amounts.py")
     assert sorted(without) == sorted(having)
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shroff.app import project as app
 from shroff.arrays import Floats
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.models.evaluation.metrics import RowsOfFold, Terms
+from shroff.services import project as app
 from shroff.training.comparison import COMPARED, TESTED_ON, TRIED, _paired
 from shroff.training.train import plain_settings
 from tests.support.learnable import A_DAY, FILES, make_project, write_days

@@ -12,8 +12,8 @@ import pytest
 import xgboost
 from onnx import TensorProto, helper
 
-from shroff.app import project as app
 from shroff.errors import UsageError
+from shroff.services import project as app
 from shroff.training.foreign.inputs import categories_in, declared_in
 from tests.support.learnable import FILES, make_project, write_days
 

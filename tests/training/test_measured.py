@@ -8,13 +8,13 @@ import re
 import msgspec
 import pytest
 
-from shroff.app.models.model_operations import ComparedModels
-from shroff.app.models.threshold_operations import CheapestThresholds
 from shroff.models.evaluation.baselines import approve_all
 from shroff.models.evaluation.folds import Evaluation, evaluate
 from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.thresholds import thresholds
 from shroff.models.learners.training import learn_by
+from shroff.services.models.operations import ComparedModels
+from shroff.services.thresholds.operations import CheapestThresholds
 from shroff.training.comparison import TRIED, Comparison, Paired
 from shroff.training.cutoffs import Cutoffs
 from shroff.training.measured import MONEY_METRICS, metrics_document, money_text, slices_told, with_money

@@ -13,8 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.app import project as app
-from shroff.app.cases.dispute_operations import DisputeInput, ImportDisputes
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.language.values import parse_time
@@ -22,6 +20,8 @@ from shroff.log.columns import tables
 from shroff.models.evaluation.windows import final_window, rows_of, windows_of
 from shroff.models.sets import FRAUD, Labels
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from shroff.services.disputes.operations import DisputeInput, ImportDisputes
 from shroff.training.roles import roles_of, wanted_fold
 from shroff.training.sets.manifest import MANIFEST, read_manifest
 from shroff.training.sets.rows import build_set

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app import project as app
 from shroff.errors import StateError
 from shroff.project.scoring import Scorer
+from shroff.services import project as app
 from shroff.training.shadow_scores import scores_of, tried_since
-from tests.app.test_models_in_force import _bank, decide  # noqa: F401 (a fixture)
+from tests.services.test_models_in_force import _bank, decide  # noqa: F401 (a fixture)
 
 EVENTS = 40
 

@@ -14,9 +14,9 @@ from sklearn.base import clone
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import roc_auc_score
 
-from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import UsageError
+from shroff.services import project as app
 from shroff.training.train import NOT_DECIDED, Steps
 from tests.support.learnable import A_DAY, FILES, make_project, write_days
 

@@ -13,8 +13,6 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from shroff.app.cases import side_effects
-from shroff.app.cases.side_effects import CaseListEntry
 from shroff.cases import dispositions
 from shroff.cases.case_service import CaseService
 from shroff.cases.timers import carry_out
@@ -24,6 +22,8 @@ from shroff.people.access import Right, Role
 from shroff.people.store import AuditFilter, rows_of
 from shroff.project.lists import Entry
 from shroff.runtime.values import replace
+from shroff.services.cases import side_effects
+from shroff.services.cases.side_effects import CaseListEntry
 from tests.support.webs import Answered, Asker, Browser, who
 from tests.support.webs import run as run_empty
 from tests.web.test_pages import EVIL, PAYMENT, RULE, TEMPLATE

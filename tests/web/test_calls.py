@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app import project as app
-from shroff.app.notice_files import SentLetters
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.notices.mailer import DoubtError, Unmailed
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.store import AuditFilter, rows_of
+from shroff.services import project as app
+from shroff.services.notices.files import SentLetters
 from shroff.streams.sink import AwayError
 from shroff.web.http.openapi import openapi
 from shroff.web.table import table

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from shroff.app.live.deployment import needed
 from shroff.log.active_files import FileDifference
 from shroff.people.access import Right
 from shroff.people.store import rows_of
+from shroff.services.apply.deployment import needed
 from shroff.web.api.rules.changes import keep_applied
 from shroff.web.http.authentication import gate_of
 from tests.support.telling import FILES, Bank, payment

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from shroff.adapters.sinks.documents import document_readers, mapped_document
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.notices.definitions import load_notices
+from shroff.services import project as app
 from shroff.streams.sink import Outgoing
 from tests.docs.pages import ROOT
 from tests.support.webs import Asker, asker

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from jinja2 import Template
 
-from shroff.app.live.deployment import tag_of
 from shroff.config import TEMPLATE_FOLDER
 from shroff.language.parser import LENGTH_MAX
 from shroff.language.yaml.text import read
 from shroff.rules.texts import form_of
 from shroff.runtime.atomic_files import csv_line
+from shroff.services.apply.deployment import tag_of
 from shroff.web.http.authentication import gate_of
 from shroff.web.http.routes import Route
 from shroff.web.pages.rules.diffs import LINES_MAX, diff

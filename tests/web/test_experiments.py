@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.app.test_experiment import COSTS, trial
+from tests.services.test_experiment import COSTS, trial
 from tests.support.webs import Asker, Browser, run
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff.app import project as app
-from shroff.app.maintenance.health import HealthChecks
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError
 from shroff.monitoring.doctor import OK, WRONG, Finding
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import AuditFilter
+from shroff.services import project as app
+from shroff.services.health.checks import HealthChecks
 from shroff.streams.log import Refused
 from shroff.web.api.health import HealthBoard, Known
 from shroff.web.api.operator_alerts import ALERTS_MAX, ENDS_AFTER_MS, TEXT_MAX, FiringAlert, OperatorAlerts, PostedAlert

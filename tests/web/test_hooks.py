@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from shroff import webhooks
-from shroff.app import project as app
-from shroff.app.live import webhook_sources
 from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import TransientError, UsageError
 from shroff.people.store import AuditFilter
+from shroff.services import project as app
+from shroff.services.sources import pushed as webhook_sources
 from shroff.streams.log import Refused
 from shroff.web.api import hooks
 from shroff.web.http import messages

@@ -15,12 +15,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from shroff.app.cases import label_reports
-from shroff.app.models.cutoffs import ScoreCutoffs
 from shroff.config import TEMPLATE_FOLDER
 from shroff.explain.hit_records import HitEvent, HitRecords
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.notices.store import Question
+from shroff.services.labels import reports as label_reports
+from shroff.services.thresholds.cutoffs import ScoreCutoffs
 from shroff.web.service import THREADS
 from tests.support.webs import Answered, Asker, Browser, run
 

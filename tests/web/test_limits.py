@@ -19,12 +19,12 @@ from types import SimpleNamespace
 import pytest
 from starlette.responses import Response
 
-from shroff.app import project as app
-from shroff.app.rules.draft_operations import CheckDraft
 from shroff.config import TEMPLATE_FOLDER
 from shroff.language.yaml import nodes as yamlnodes
 from shroff.log.ruletests import run_tests_of
 from shroff.people.access import Right
+from shroff.services import project as app
+from shroff.services.drafts.operations import CheckDraft
 from shroff.web import server, service
 from shroff.web.http import asgi, connections, messages
 from shroff.web.http.authentication import SENDERS_MAX, Pace, gate_of

@@ -15,11 +15,6 @@ import msgspec
 import pytest
 
 from shroff.adapters.people.sql import SqlPeople
-from shroff.app import project as app
-from shroff.app.live.approval_operations import AnswerApproval, NotWaitingError, ShowApprovals
-from shroff.app.rules import agreements
-from shroff.app.rules.list_files import NotRequestedError
-from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError, NotAllowedError, UsageError
 from shroff.people import users
@@ -29,6 +24,11 @@ from shroff.project import list_csv
 from shroff.project.lists import ADDED, CHANGED, REMOVED, Entry, edited
 from shroff.runtime.atomic_files import FORMULA, csv_line
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from shroff.services.approvals import agreements
+from shroff.services.approvals.operations import AnswerApproval, NotWaitingError, ShowApprovals
+from shroff.services.lists.files import NotRequestedError
+from shroff.services.rules.files import ChangedMeanwhileError
 from shroff.web.pages.rules.lists import instant
 from tests.support.webs import PASSWORD, Answered, Asker, Browser, asker, run
 

@@ -15,13 +15,13 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from shroff.app import project as app
-from shroff.app.adapter_factory import AdapterFactory
 from shroff.config import TEMPLATE_FOLDER
 from shroff.log.batch_classifier import BatchClassifier
 from shroff.monitoring.bug_report import redacted
 from shroff.monitoring.doctor import Finding
 from shroff.runtime import logs
+from shroff.services import project as app
+from shroff.services.adapter_factory import AdapterFactory
 from shroff.web.api import probes
 from tests.support.source_memory import MemorySource, MemoryTopic
 from tests.support.webs import Asker

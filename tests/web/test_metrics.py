@@ -22,10 +22,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.samples import Exemplar
 
 from docs.made_metrics import collectors_of_page, shown_name
-from shroff.app import project as app
-from shroff.app.backups.creation import BackupNote, write_note
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError, UsageError
+from shroff.services import project as app
+from shroff.services.backups.creation import BackupNote, write_note
 from shroff.web import metrics_store
 from shroff.web.metric_families import SERIES_MAX, Family, counters, gauge, gauges
 from shroff.web.metrics import EarlierMetrics, Requests, WorkMetrics, page, text

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.app import project as app
-from shroff.app.models.promotion import Deployment, ListedModel, ModelDetails, Promotions
 from shroff.config import TEMPLATE_FOLDER
 from shroff.models.registry import GateResult, Stored
 from shroff.people.store import AuditFilter
+from shroff.services import project as app
+from shroff.services.models.promotion import Deployment, ListedModel, ModelDetails, Promotions
 from tests.support.trained import fitted_to
 from tests.support.webs import Answered, Asker, Browser, run
 

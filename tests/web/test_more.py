@@ -14,12 +14,12 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.events.intake import Intake
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.store import AuditFilter, rows_of
+from shroff.services import project as app
 from shroff.web.http.messages import Json
 from shroff.web.http.openapi import openapi
 from shroff.web.http.routes import Route, Screen

@@ -24,7 +24,6 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from shroff.app import project as app
 from shroff.events.event import time_text
 from shroff.explain.hit_records import HitRecords, RuleRecord
 from shroff.language.values import DAY_MS
@@ -33,6 +32,7 @@ from shroff.people import users
 from shroff.people.access import Role
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import replace
+from shroff.services import project as app
 from shroff.web.http.authentication import gate_of
 from shroff.web.pages.renderer import times_marked
 from shroff.web.table import PAGES

@@ -18,13 +18,13 @@ from urllib.parse import quote, urlencode
 import pytest
 from msgspec.json import encode as to_json
 
-from shroff.app import project as app
-from shroff.app.jobs.worker import JobWorker
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.people import keys, users
 from shroff.people.access import Role
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from shroff.services.jobs.worker import JobWorker
 from shroff.web import organizations
 from shroff.web.http import streaming
 from shroff.web.http.asgi import Application, is_open

@@ -7,9 +7,9 @@ from html import unescape
 
 import pytest
 
-from shroff.app.rules.name_operations import cookbook
 from shroff.language.aggregates import AGGREGATES
 from shroff.project.dependency_hash import teller_of
+from shroff.services.rules.name_operations import cookbook
 from shroff.web.pages.renderer import environment
 from tests.support.projects import definitions
 

@@ -15,8 +15,6 @@ import msgspec
 import pytest
 
 from shroff.adapters.people.sql import SqlPeople
-from shroff.app import project as app
-from shroff.app.rules import rule_looks
 from shroff.backtest.document import BacktestReport
 from shroff.backtest.report import sentence
 from shroff.cli.main import run as command
@@ -32,6 +30,8 @@ from shroff.people.store import AuditFilter, rows_of
 from shroff.rules.definitions import Rule
 from shroff.rules.texts import in_shadow
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from shroff.services.rules import overview as rule_looks
 from shroff.web.http.authentication import gate_of
 from shroff.web.pages.rules import backtests, table
 from shroff.web.pages.rules.backtests import examples, worth

@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.app.cases.case_silences import SilenceOfCase
 from shroff.cases import case_actions, case_queries
 from shroff.cases.case_service import CaseChangedError
 from shroff.events.event import time_text
@@ -18,6 +17,7 @@ from shroff.language.values import DAY_MS
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
+from shroff.services.silences.case_operations import SilenceOfCase
 from tests.support.webs import Answered, Asker, Browser, asker, owned
 from tests.web.test_pages import PAYMENT
 from tests.web.test_queue import bank as bank  # noqa: PLC0414 - three cases, opened by a rule that hits all

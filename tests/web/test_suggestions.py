@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from shroff.app.rules.suggest_operations import DroppableRule, RuleSuggestions, SuggestedRule
 from shroff.config import TEMPLATE_FOLDER
 from shroff.jobs.job import ended
+from shroff.services.suggestions.operations import DroppableRule, RuleSuggestions, SuggestedRule
 from tests.support.webs import Asker, Browser, run
 
 FILE = """\

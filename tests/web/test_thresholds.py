@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shroff.app import project as app
-from shroff.app.models.threshold_operations import ShowThresholds
 from shroff.config import TEMPLATE_FOLDER
 from shroff.models.registry import TESTED
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import AuditFilter
+from shroff.services import project as app
+from shroff.services.thresholds.operations import ShowThresholds
 from shroff.training.tested_rows import file_of
 from shroff.web.pages.rules.thresholds import nice
 from tests.support.trained import fitted_to

@@ -19,11 +19,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from shroff.app.adapter_factory import AdapterFactory
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.events.formats.wire import JsonDecoder
 from shroff.runtime import traces
+from shroff.services.adapter_factory import AdapterFactory
 from tests.streams.test_delivering import Bank, worked_off
 from tests.support.source_memory import MemorySource, MemoryTopic
 from tests.support.webs import Asker

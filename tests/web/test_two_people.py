@@ -10,11 +10,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.app import project as app
-from shroff.app.models.model_operations import PromoteModel
-from shroff.app.models.promotion import Deployment, Promotions
-from shroff.app.rules.agreements import WaitsError
-from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import DefinitionError, NotAllowedError, SignInError
 from shroff.people import keys as keys_module
@@ -23,6 +18,11 @@ from shroff.people.access import Role
 from shroff.people.store import rows_of
 from shroff.project.settings.systems import SignInSettings
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from shroff.services.approvals.agreements import WaitsError
+from shroff.services.models.operations import PromoteModel
+from shroff.services.models.promotion import Deployment, Promotions
+from shroff.services.rules.files import ChangedMeanwhileError
 from tests.support.trained import fitted_to
 from tests.support.webs import PASSWORD, Asker, Browser, run
 from tests.web.test_people import call, page_of, send

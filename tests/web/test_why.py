@@ -12,15 +12,15 @@ from urllib.parse import urlencode
 
 import pytest
 
-from shroff.app import project as app
-from shroff.app.check_operations import CheckProject
-from shroff.app.notice_operations import LinkReasons
-from shroff.app.privacy_erasure import ExportPerson
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.notices.customer_confirmation import reasons_in
 from shroff.people.access import Role
+from shroff.services import project as app
+from shroff.services.check.operations import CheckProject
+from shroff.services.notices.operations import LinkReasons
+from shroff.services.people.erasure import ExportPerson
 from shroff.web.http.authentication import gate_of
 from tests.support.telling import FILES, Bank, notice, payment, text_of
 from tests.support.webs import Answered, Asker, Browser, Steps, asker, known_keys, let_in

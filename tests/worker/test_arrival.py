@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.app import project as app
 from shroff.cli.main import run as command
 from shroff.log.writer import Answer
+from shroff.services import project as app
 from tests.support.projects import FILES, documents, write_files
 
 EVENTS = """

@@ -12,14 +12,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.app import project as app
-from shroff.app.adapter_factory import AdapterFactory
 from shroff.config import TEMPLATE_FOLDER
 from shroff.engine.step import Engine, SequencedBatch
 from shroff.errors import UsageError
 from shroff.log.batch_classifier import BatchClassifier
 from shroff.log.columns.lines import LIVE_MIN, EventRun
 from shroff.log.columns.read_lines import kernels
+from shroff.services import project as app
+from shroff.services.adapter_factory import AdapterFactory
 from shroff.worker.request_queue import RequestQueue
 from shroff.worker.serving import multi_source, source_reader
 from tests.support.source_memory import MemorySource, MemoryTopic

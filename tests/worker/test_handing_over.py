@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError
+from shroff.services import project as app
 from tests.support.webs import Asker, asker
 
 pytestmark = pytest.mark.slow

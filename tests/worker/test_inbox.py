@@ -16,10 +16,6 @@ import pytest
 from shroff.adapters.databases.sqlite_file import PAGE_BYTES, connect_beside
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people import database as people_database
-from shroff.app import privacy_erasure
-from shroff.app import project as app
-from shroff.app.live import quarantine
-from shroff.app.project_log import ProjectLog
 from shroff.cli.main import run
 from shroff.cli.session import Session
 from shroff.errors import LogBusyError, StateError, StorageError, UsageError
@@ -27,6 +23,10 @@ from shroff.log import version_switch
 from shroff.log.writer import Answer, Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from shroff.services.people import erasure as privacy_erasure
+from shroff.services.project_log import ProjectLog
+from shroff.services.quarantine import entries as quarantine
 from shroff.streams.log import Batch, Log, Refused, Reply
 from shroff.worker import inbox
 from shroff.worker.inbox import (
@@ -572,7 +572,7 @@ def test_a_snapshot_that_the_writer_cannot_save_is_an_error_of_the_disk_and_it_g
 
 
 def test_who_asks_beside_a_writer_that_has_just_begun_waits_for_its_log(bank, monkeypatch):
-    monkeypatch.setattr("shroff.app.live.requests.MADE_WITHIN_S", 120.0)
+    monkeypatch.setattr("shroff.services.writer.requests.MADE_WITHIN_S", 120.0)
     project, log, aside = app.open(bank), bank / ".shroff" / "log.db", bank / ".shroff" / "aside"
     log.rename(aside)
     Timer(0.2, lambda: aside.rename(log)).start()

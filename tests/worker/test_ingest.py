@@ -18,9 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.app import project as app
-from shroff.app.check_operations import CheckProject
-from shroff.app.live.ingest import EventIngest
 from shroff.cli.main import run
 from shroff.engine.step import Effects, SequencedEvent
 from shroff.errors import StateError, StorageError, UsageError
@@ -32,6 +29,9 @@ from shroff.log import writer as writer_module
 from shroff.log.unmatched_files import unmatched_of
 from shroff.log.writer import Answer, Writer
 from shroff.project.definitions import Definitions
+from shroff.services import project as app
+from shroff.services.check.operations import CheckProject
+from shroff.services.ingest.event_ingest import EventIngest
 from shroff.streams.log import Batch
 from shroff.worker import ingest as ingest_module
 from shroff.worker.file_order import arranged, with_labels

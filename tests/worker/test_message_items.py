@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from shroff import webhooks
-from shroff.app import project as app
-from shroff.app.adapter_factory import AdapterFactory
 from shroff.cli.main import run as command
 from shroff.events.intake import Submission
 from shroff.events.mapping import ITEMS_MAX
+from shroff.services import project as app
+from shroff.services.adapter_factory import AdapterFactory
 from shroff.worker.serving.poison_search import PoisonSearch, SuspectError
 from tests.support.projects import FILES, write_files
 from tests.support.source_memory import MemorySource, MemoryTopic

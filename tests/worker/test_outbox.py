@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from shroff import config, webhooks
-from shroff.app import project as app
-from shroff.app.live.routes import sink_routes
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, UsageError
 from shroff.log.writer import Writer
 from shroff.notices.triggers import BEGUN, SOURCE
+from shroff.services import project as app
+from shroff.services.sinks.routes import sink_routes
 from shroff.streams.log import InboxRequest
 from shroff.streams.sink_cursor import THROUGH, DeliveryProgress, source_of
 from shroff.worker.inbox import ADOPT, carry_out

@@ -10,10 +10,10 @@ import pytest
 from msgspec.json import decode as from_json
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import project as app
 from shroff.errors import StorageError
 from shroff.log.columns.lines import LIVE_MIN
 from shroff.log.writer import Writer
+from shroff.services import project as app
 from shroff.streams.log import Batch
 from shroff.worker import request_loop, writer_tasks
 from shroff.worker.request_queue import PendingRequest, RequestQueue

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import project as app
-from shroff.app.project_log import ProjectLog
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake
 from shroff.monitoring import doctor_clock, doctor_rows
+from shroff.services import project as app
+from shroff.services.project_log import ProjectLog
 from shroff.streams.log import Batch, Refused
 from shroff.worker.quarantine_retry import Retried, retry
 from tests.support.log_memory import MemoryLog

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from joserfc.jwk import KeySet
 
-from shroff.app import project as app
-from shroff.app.adapter_factory import AdapterFactory
-from shroff.app.live import webhook_sources
 from shroff.cli.main import run as command
+from shroff.services import project as app
+from shroff.services.adapter_factory import AdapterFactory
+from shroff.services.sources import pushed as webhook_sources
 from tests.adapters.test_push_pubsub import ACCOUNT, AUDIENCE, NOW_S, headers, key, token, wrapped
 from tests.support.projects import FILES, write_files
 from tests.support.source_memory import MemorySource, MemoryTopic

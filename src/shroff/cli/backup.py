@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from shroff.app.backups.backup_operations import BackupEntry, CreateBackup, follow_backups, line_of
 from shroff.cli.operations import options_of, tell
 from shroff.cli.session import Session, command, finished_first
+from shroff.services.backups.operations import BackupEntry, CreateBackup, follow_backups, line_of
 
 
 @command("create")

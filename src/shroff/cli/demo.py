@@ -21,11 +21,11 @@ from shroff.runtime.values import replace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from shroff.app.project import Project
     from shroff.cli.demo_report import DemoSummary, DemoTraining
     from shroff.examples.bank import BankLabel, BankPeriod, Payment
     from shroff.examples.demo import Tally
     from shroff.log.writer import Answer
+    from shroff.services.project import Project
     from shroff.worker.ingest import IngestReport
 
 # A minute must do with a cold kernel cache on two slow cores: compiling, a past to learn from, then 10,000 a second.
@@ -144,10 +144,10 @@ def run_demo(
     and the events that follow later.
     """
     from shroff import config
-    from shroff.app import project as app
     from shroff.cli import demo_served
     from shroff.cli.demo_kernels import kernels_beside
     from shroff.cli.demo_report import SEED_OF_THE_RULES, DemoSummary
+    from shroff.services import project as app
 
     progress = DemoProgress()
     with progress.status, kernels_beside(lambda: progress.phase("compiling the kernels for training")) as wait:

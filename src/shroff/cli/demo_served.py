@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-    from shroff.app.project import Project
     from shroff.examples.demo import Truth
     from shroff.log.writer import Answer
+    from shroff.services.project import Project
     from shroff.streams.log import Log
 
 CASES = 60  # payments that wait for people, the newest: some forty cases, of little more than a day

@@ -8,11 +8,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from shroff.app.lake_operations import Cluster, Partitions
 from shroff.cli.operations import FORMAT, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, table
 from shroff.operations.declaration import QUARANTINED, AsEvent, OperationRequest, Param
+from shroff.services.lake.operations import Cluster, Partitions
 
 if TYPE_CHECKING:
     from shroff.log.state.feature_events import LeftOut

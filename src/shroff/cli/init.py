@@ -43,7 +43,7 @@ def init(
         shroff init mybank --from march.csv
         shroff init . --name 'Corner Bank'
     """
-    from shroff.app import project as app
+    from shroff.services import project as app
 
     if session.folder is not None:
         raise click.UsageError(f"-C names an existing project; write 'shroff init {argument(folder)}' without it.")

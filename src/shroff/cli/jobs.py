@@ -10,18 +10,18 @@ import click
 import msgspec
 from msgspec.json import decode as from_json
 
-from shroff.app.jobs.job_operations import document_of
 from shroff.cli.session import Session, command, one_line
 from shroff.errors import UsageError
 from shroff.jobs.job import DONE
 from shroff.json_types import JsonObject
 from shroff.language.values import named_duration
+from shroff.services.jobs.operations import document_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shroff.app.jobs.desk import JobDesk
     from shroff.jobs.job import Job
+    from shroff.services.jobs.desk import JobDesk
 
 LOOK_S = 0.5
 
@@ -66,8 +66,8 @@ def work(session: Session) -> None:
     Examples:
         shroff jobs work
     """
-    from shroff.app.jobs.worker import JobWorker, command_of
     from shroff.runtime.process_wide import ended_cleanly
+    from shroff.services.jobs.worker import JobWorker, command_of
 
     folder = session.project.context.paths.folder
     with session.project.jobs.open() as desk, ended_cleanly():
@@ -82,7 +82,7 @@ BY_HAND = (run, work)
 
 def _waited(session: Session, desk: JobDesk, id: str) -> Job:
     """The job at its end; run here where nobody else begins it."""
-    from shroff.app.jobs.worker import JobWorker, command_of
+    from shroff.services.jobs.worker import JobWorker, command_of
 
     worker = JobWorker(desk, command_of(str(session.project.context.paths.folder)), session.say)
     said = ""
@@ -101,7 +101,7 @@ def _waited(session: Session, desk: JobDesk, id: str) -> Job:
 
 def _plain(kind: str, params: Sequence[str]) -> JsonObject:
     """Parameters as JSON has them. Raises: UsageError for what is not NAME=VALUE; ParamsError."""
-    from shroff.app.jobs.kinds import kind_named
+    from shroff.services.jobs.kinds import kind_named
 
     given = JsonObject()
     for param in params:

@@ -179,7 +179,7 @@ def _unsent_text(count: int, reason: str | None) -> list[str]:
 
 
 def _documents(sinks: list[SinkState] | None) -> list[JsonObject] | None:
-    from shroff.app.live.outbox_operations import state_shown
+    from shroff.services.sinks.operations import state_shown
 
     return None if sinks is None else [msgspec.to_builtins(state_shown(sink)) for sink in sinks]
 

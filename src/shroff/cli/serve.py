@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from shroff import __version__
-from shroff.app.project_files import checked
 from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import UsageError
 from shroff.runtime import logs, traces
+from shroff.services.project_files import checked
 
 HOST = "127.0.0.1"
 OWN_HOSTS = {HOST, "::1", "localhost"}  # for somebody at this machine

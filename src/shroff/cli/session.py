@@ -24,8 +24,8 @@ from shroff.runtime.texts import argument, cut, harmless, help_of, many, one_lin
 if TYPE_CHECKING:
     from types import FrameType
 
-    from shroff.app.project import Project
     from shroff.runtime.logs import Told
+    from shroff.services.project import Project
 
 __all__ = ["argument", "cut", "harmless", "many", "one_line", "table"]  # of texts, for all commands
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -51,7 +51,7 @@ class Session(Struct):
     def project(self) -> Project:
         """The project. Raises: UsageError where there is none."""
         if self._project is None:
-            from shroff.app import project as app
+            from shroff.services import project as app
 
             self._project = app.open() if self.folder is None else app.open_exactly(self.folder)
             context = self._project.context
@@ -73,7 +73,7 @@ class Session(Struct):
 
     def project_or_folder(self) -> Project:
         """The project; where it is lost, its folder or the current one."""
-        from shroff.app.project import project_in
+        from shroff.services.project import project_in
 
         try:
             return self.project

@@ -16,7 +16,7 @@ from shroff.monitoring.live_metrics import HOUR_MS, LiveFigures, Pulse
 from shroff.runtime.texts import one_line
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.services.project import Project
     from shroff.web.metrics_store import StoreLook
 
 LOOKS = 20  # blocks of 5,000 log records that are counted for the last hour, about a second

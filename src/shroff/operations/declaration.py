@@ -4,7 +4,7 @@
     def show_list(lists: ListFiles, request: ShowList) -> ListEntries: ...
 
 From this come the command, the route, the Python call, the client's call, the audit row and the reference. The faces
-(`cli.operations`, `web.api.operations`, `client`, `app.operations`) know this module, and no operation.
+(`cli.operations`, `web.api.operations`, `client`, `services.running`) know this module, and no operation.
 """
 
 from __future__ import annotations
@@ -435,7 +435,7 @@ def group(name: str, text: str) -> None:
 def operation(name: str, *, right: str, **more: Any) -> Callable[[Callable[Given, Outcome]], Operation[Given, Outcome]]:
     """Declare the function below as an operation, with what `Operation` takes.
 
-    Its parameter `request` is the request; all others are found by their types (see `app.operations`).
+    Its parameter `request` is the request; all others are found by their types (see `services.running`).
 
     Raises: ValueError where there is one of this name.
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from shroff.app.jobs.kinds import JobKind, JobParams, Name, OutPath
-from shroff.app.jobs.work import JobRun, path_of
 from shroff.operations.declaration import (
     InvalidRequestError,
     OperationAnswer,
@@ -19,3 +17,5 @@ from shroff.operations.pagination import cursor_of, next_of
 from shroff.runtime.process_wide import ended_cleanly, threads
 from shroff.runtime.progress import Progress, ahead, unheard
 from shroff.runtime.texts import argument, cut, many, one_line, shown, table
+from shroff.services.jobs.kinds import JobKind, JobParams, Name, OutPath
+from shroff.services.jobs.work import JobRun, path_of

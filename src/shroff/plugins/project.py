@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from shroff.app.cases.case_operations import ShowCase
-from shroff.app.context import ProjectContext
-from shroff.app.live.source_operations import SyncSource
-from shroff.app.models.training_operations import TrainModel
-from shroff.app.project import Project
-from shroff.app.rules.draft_operations import CheckDraft, CountDraft, ShowDrafts, WriteDraft
 from shroff.cases.case_service import NoCaseError
 from shroff.config import (
     PROJECT_FILE,
@@ -30,3 +24,9 @@ from shroff.project.dependency_hash import read_by
 from shroff.project.policy import OUTCOMES
 from shroff.replay.notebook import Moment, moment_ms
 from shroff.runtime.atomic_files import csv_line, sync_folder, unfinished, write_lines
+from shroff.services.cases.operations import ShowCase
+from shroff.services.context import ProjectContext
+from shroff.services.drafts.operations import CheckDraft, CountDraft, ShowDrafts, WriteDraft
+from shroff.services.project import Project
+from shroff.services.sources.operations import SyncSource
+from shroff.services.training.operations import TrainModel

@@ -1,7 +1,7 @@
 """schedules.yaml: jobs that run by the clock.
 
 What a schedule says decides nothing, so it is in no version and in no control event: whatever runs jobs reads the file
-again when it changes. Which kinds of jobs there are, and what they take, is checked by `app.jobs.kinds`.
+again when it changes. Which kinds of jobs there are, and what they take, is checked by `services.jobs.kinds`.
 """
 
 from __future__ import annotations

@@ -22,13 +22,13 @@ from starlette.requests import Request as Upload
 from starlette.responses import PlainTextResponse, Response
 
 from shroff import config
-from shroff.app import project as app
-from shroff.app.check_operations import rows_of_file
 from shroff.errors import DefinitionError, ShroffError, UsageError
 from shroff.json_types import JsonObject, TextDict, TextMapping
 from shroff.people import links
 from shroff.runtime.logs import failure
 from shroff.runtime.texts import DOT_SEGMENTS, one_line
+from shroff.services import project as app
+from shroff.services.check.operations import rows_of_file
 from shroff.web.http.connections import limited
 from shroff.web.http.messages import FORM_BYTES_MAX, Request
 from shroff.web.http.problems import ProblemError

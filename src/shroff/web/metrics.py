@@ -35,7 +35,7 @@ from shroff.worker.serving.counts import (
 )
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.services.project import Project
     from shroff.web.service import Service
 
 CHECKED_S = 60.0  # for which a check of systems outside serves every scrape

@@ -18,7 +18,7 @@ from shroff.web.metrics_store import StoreMetrics
 from shroff.worker.serving.counts import LEADING, STANDING_BY, WorkerCounts
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.services.project import Project
     from shroff.web.metric_families import Collector
     from shroff.web.service import Service
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from shroff.app.backups.creation import read_note
 from shroff.config import STATE_FOLDER
 from shroff.errors import ShroffError
 from shroff.events.validation import latest_ms
@@ -23,10 +22,11 @@ from shroff.models.in_force import FILE, InForce, read_in_force
 from shroff.monitoring.doctor_systems import write_ahead_bytes
 from shroff.monitoring.drift_record import read_record
 from shroff.runtime.values import Fresh
+from shroff.services.backups.creation import read_note
 from shroff.web.metric_families import Family, gauge, gauges
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.services.project import Project
     from shroff.worker.outbox import SinkState
 
 FRESH_S = 15.0  # for which what was read from the store is served again

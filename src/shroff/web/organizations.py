@@ -16,9 +16,6 @@ from typing import TYPE_CHECKING
 from starlette.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
-from shroff.app import project as app
-from shroff.app.jobs.worker import JobWorker, command_of
-from shroff.app.project_files import checked
 from shroff.config import PROJECT_FILE
 from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Right
@@ -28,6 +25,9 @@ from shroff.people.store import Desk, User
 from shroff.people.users import as_who
 from shroff.runtime.logs import Told, failure
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from shroff.services.jobs.worker import JobWorker, command_of
+from shroff.services.project_files import checked
 from shroff.web.api.rules.changes import keep_applied
 from shroff.web.http.asgi import Application
 from shroff.web.http.authentication import Gate
@@ -38,7 +38,7 @@ from shroff.web.work.operation_processes import DraftCheckers
 from shroff.web.work.warmup import keep_warm
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.services.project import Project
 
 HOME = ""  # what stands for the name of the project of the sign-in
 BELOW = "/o"  # the organizations, each at its name

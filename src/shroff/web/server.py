@@ -28,8 +28,8 @@ from shroff.web.service import Limits, Service, ServiceOptions
 from shroff.worker.ingest import short_turns
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.people.store import Desk
+    from shroff.services.project import Project
 
 __all__ = ["At", "Limits", "ServiceOptions", "bound", "first_run", "gate_of", "projects_in", "serve"]
 KEPT_S = 75.0  # for which a connection may be idle between two requests

@@ -10,13 +10,13 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from shroff.app.live.webhook_sources import ServedPushes
 from shroff.cases.case_queries import QueueCount
 from shroff.errors import ShroffError
 from shroff.log.flags import VerdictsInForce
 from shroff.people.directory import sync_roles
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import FrozenStruct, replace
+from shroff.services.sources.pushed import ServedPushes
 from shroff.web.api.health import HealthBoard
 from shroff.web.api.live import Board
 from shroff.web.api.operations import OperationThreads
@@ -38,11 +38,11 @@ from shroff.worker.serving.counts import LEADING, RESTORING, WorkerCounts
 from shroff.worker.writer_tasks import SCORES_WAITING_MAX
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.log.writer import Writer
     from shroff.operations.declaration import OperationRequest, Outcome
     from shroff.people.access import Who
     from shroff.people.store import Desk
+    from shroff.services.project import Project
     from shroff.web.http.messages import Request
     from shroff.web.http.routes import Route
     from shroff.web.organizations import Organizations

@@ -18,7 +18,6 @@ import msgspec
 import pytest
 
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.engine.step import Effects
 from shroff.errors import StateError
@@ -26,6 +25,7 @@ from shroff.examples.bank import bank, with_labels
 from shroff.lake.cluster_replay import ReplayPlan, replay_plan
 from shroff.lake.cluster_replay_files import DecidedPart, Streaming
 from shroff.lake.reader import LakeReader
+from shroff.services import project as app
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import DecisionRow
 from shroff.testing.contracts.promises import Contract

@@ -21,8 +21,8 @@ from shroff.web.http.routes import api
 from shroff.web.http.schemas import Decision
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.project.definitions import Definitions
+    from shroff.services.project import Project
     from shroff.streams.log import DecisionRow, Record
     from shroff.web.service import Service
 

@@ -13,7 +13,7 @@ from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import PAGED, api
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.services.project import Project
     from shroff.web.service import Service
 
 FLAGS_SHOWN = 20

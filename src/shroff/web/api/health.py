@@ -22,7 +22,7 @@ from shroff.web.http.routes import api
 from shroff.worker.outbox import LAKE, Deliveries
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.services.project import Project
     from shroff.streams.sink_cursor import DeliveryHealth
     from shroff.web.service import Service
 

@@ -21,10 +21,10 @@ from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.http.routes import Route, RouteDoc
 
 if TYPE_CHECKING:
-    from shroff.app.live.webhook_sources import SourceCounts
     from shroff.events.intake import Submission
     from shroff.log.writer import Answer
     from shroff.project.settings.sources import NamedSource
+    from shroff.services.sources.pushed import SourceCounts
     from shroff.web.service import Service
 
 BODY_BYTES_MAX = 1024 * 1024  # SNS has 256 KiB at most, and JSON writes some signs as several

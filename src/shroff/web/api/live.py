@@ -31,8 +31,8 @@ from shroff.worker.outbox import Deliveries
 from shroff.worker.serving.counts import Latencies, WorkerCounts
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.cases.case_service import CaseService
+    from shroff.services.project import Project
     from shroff.web.service import Service
 
 FRESH_S = 0.9  # for which what was counted serves everybody

@@ -33,8 +33,8 @@ from shroff.web.http.routes import Route, api
 from shroff.worker.request_loop import PATIENCE_S
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.people.access import Who
+    from shroff.services.project import Project
     from shroff.web.service import Service
 
 ACCEPTED = 202

@@ -18,7 +18,7 @@ from shroff.web.pages.charts.strips import Strip, strip_between
 from shroff.web.pages.words import odds, reason_texts, signed
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.services.project import Project
     from shroff.web.work.reasons import FirstReasons
 
 REASONS_SHOWN = 8

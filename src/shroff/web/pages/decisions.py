@@ -13,7 +13,6 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 from starlette.responses import Response
 
-from shroff.app.cases.result_operations import result_fields
 from shroff.arrays import Ints
 from shroff.cases.case_queries import hidden
 from shroff.engine.stored import active_rules, rule_reasons
@@ -33,6 +32,7 @@ from shroff.project.policy import OUTCOMES
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.atomic_files import csv_line
 from shroff.runtime.values import FrozenStruct, replace
+from shroff.services.results.operations import result_fields
 from shroff.training.sets.labels import LABELS
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
@@ -41,8 +41,8 @@ from shroff.web.pages.renderer import csv_file, days_zone, page
 from shroff.web.pages.words import score_of, sentence
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.project.definitions import Definitions
+    from shroff.services.project import Project
     from shroff.streams.log import DecisionRow, Log, Record
     from shroff.web.service import Service
     from shroff.web.work.reasons import FirstReason

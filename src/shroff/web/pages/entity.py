@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from shroff.app.cases.entity_operations import FLAGS_MAX, EntityKeys, ListKeys
 from shroff.cases.case import FRAUD, about_of
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import KeyEvent, KeyLinks, KeyTotals, Timeline, keys_of, summary_in
@@ -19,6 +18,7 @@ from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
 from shroff.runtime.values import FrozenStruct
+from shroff.services.entities.operations import FLAGS_MAX, EntityKeys, ListKeys
 from shroff.web.api.cases.flags import known_key, verdicts
 from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import Route, Screen
@@ -31,10 +31,10 @@ from shroff.web.pages.renderer import page
 from shroff.web.pages.rules import lists
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.events.labels import VerdictInForce
     from shroff.explain.past import PastDecision
     from shroff.project.definitions import Definitions
+    from shroff.services.project import Project
     from shroff.streams.log import FlagRow, Log, Record
     from shroff.web.service import Service
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from shroff.app.models.feature_operations import ProfileFeatures
 from shroff.errors import UsageError
 from shroff.people.access import Right
+from shroff.services.features.operations import ProfileFeatures
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.renderer import page

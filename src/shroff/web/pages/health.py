@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from shroff.app.live.quarantine_operations import DropQuarantined, RetryQuarantined, ShowNewestQuarantined
 from shroff.errors import UsageError
 from shroff.people.access import Right
+from shroff.services.quarantine.operations import DropQuarantined, RetryQuarantined, ShowNewestQuarantined
 from shroff.web.api.live import look as look_live
 from shroff.web.api.live import period_of
 from shroff.web.http.messages import Request, whole

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from shroff.app.jobs.job_operations import CancelJob, NewJob, PauseSchedule, ResumeSchedule, RunSchedule
-from shroff.app.jobs.kinds import all_kinds
 from shroff.errors import DefinitionError, UsageError
 from shroff.jobs.due_times import in_words
 from shroff.json_types import JsonObject
 from shroff.people.access import Right
+from shroff.services.jobs.kinds import all_kinds
+from shroff.services.jobs.operations import CancelJob, NewJob, PauseSchedule, ResumeSchedule, RunSchedule
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.renderer import page, see_other
 
 if TYPE_CHECKING:
-    from shroff.app.jobs.desk import ScheduleState
+    from shroff.services.jobs.desk import ScheduleState
     from shroff.web.service import Service
 
 SHOWN = 100

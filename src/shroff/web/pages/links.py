@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
-from shroff.app.rules.link_operations import STEPS_MAX
 from shroff.explain.links import (
     RING_MAX,
     EntityLinks,
@@ -28,6 +27,7 @@ from shroff.language.values import DAY_MS
 from shroff.people.access import Right
 from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct
+from shroff.services.links.operations import STEPS_MAX
 from shroff.web.api.cases.flags import known_key
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen

@@ -11,14 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import HTMLResponse, Response
 
-from shroff.app.notice_operations import (
-    ListNotices,
-    MailPreview,
-    NoticeTest,
-    PreviewNotice,
-    RetryLetter,
-    UnknownNoticeError,
-)
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.json_types import JsonObject, TextMapping
 from shroff.notices.definitions import OF_EVENTS
@@ -27,6 +19,14 @@ from shroff.notices.texts.mails import one_line
 from shroff.operations.pagination import cursor_of, next_of, parted
 from shroff.people.access import Right
 from shroff.people.addresses import masked
+from shroff.services.notices.operations import (
+    ListNotices,
+    MailPreview,
+    NoticeTest,
+    PreviewNotice,
+    RetryLetter,
+    UnknownNoticeError,
+)
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen

@@ -11,8 +11,6 @@ from urllib.parse import quote
 from markupsafe import Markup
 from starlette.responses import Response
 
-from shroff.app.jobs.job_operations import NewJob
-from shroff.app.models.model_operations import ChangeModel
 from shroff.errors import DefinitionError, ShroffError, StateError, StorageError, UsageError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.in_force import InForce
@@ -21,6 +19,8 @@ from shroff.models.registry import REPORT, UnknownModelError
 from shroff.monitoring.drift_record import DriftRecord, read_record
 from shroff.people.access import Right
 from shroff.runtime.values import FrozenStruct
+from shroff.services.jobs.operations import NewJob
+from shroff.services.models.operations import ChangeModel
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis
@@ -29,8 +29,8 @@ from shroff.web.pages.renderer import HTML, page, see_other
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
-    from shroff.app.models.promotion import ListedModel
     from shroff.models.registry import Stored
+    from shroff.services.models.promotion import ListedModel
     from shroff.web.service import Service
 
 COMPARED = ("average_precision", "recall_at_budget", "auc_roc", "calibration_error")

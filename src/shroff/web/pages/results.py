@@ -10,7 +10,12 @@ from urllib.parse import urlencode
 from msgspec import UNSET
 from starlette.responses import Response
 
-from shroff.app.cases.result_operations import (
+from shroff.errors import UsageError
+from shroff.language.values import day_named
+from shroff.people.access import Right
+from shroff.project.policy import OUTCOMES
+from shroff.runtime.values import replace
+from shroff.services.results.operations import (
     OUTCOME_COUNTS,
     PERIODS,
     RULE,
@@ -19,11 +24,6 @@ from shroff.app.cases.result_operations import (
     csv_lines,
     result_fields,
 )
-from shroff.errors import UsageError
-from shroff.language.values import day_named
-from shroff.people.access import Right
-from shroff.project.policy import OUTCOMES
-from shroff.runtime.values import replace
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, signed_bars

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 from starlette.responses import Response
 
-from shroff.app.live.source_operations import ConfirmSubscriptions, ListSources
 from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Right
 from shroff.runtime.logs import scrubbed
+from shroff.services.sources.operations import ConfirmSubscriptions, ListSources
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen

@@ -16,7 +16,7 @@ from shroff.runtime.values import FrozenStruct
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shroff.app.project import Project
+    from shroff.services.project import Project
 
 _POLICY = b'"policy":"'  # in a text, quotation marks are escaped
 

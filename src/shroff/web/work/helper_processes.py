@@ -13,10 +13,10 @@ from shroff.errors import ShroffError, trace_of
 from shroff.runtime.logs import failure
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.cases.alert_consumer import AlertConsumer
     from shroff.cases.case_service import CaseService
     from shroff.project.definitions import Definitions
+    from shroff.services.project import Project
     from shroff.streams.log import Log
 
 LOOK_S = 0.5  # between two looks at the log and the clock: where alerts came, events wait some 3 ms for each

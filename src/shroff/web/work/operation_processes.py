@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, cast
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.app.rules.draft_operations import CountDraft
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
 from shroff.runtime.progress import unheard
+from shroff.services.drafts.operations import CountDraft
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.work.operation_work import BROKEN, SaidLine
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.services.project import Project
 
 CHECK_S_MAX = 15.0
 COUNT_S_MAX = 120.0  # of hits: a window without an end needs the whole log

@@ -16,7 +16,6 @@ import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.json_types import JsonObject, TextMapping
 from shroff.operations import manifest
@@ -24,6 +23,7 @@ from shroff.operations.declaration import OPERATIONS, ProgressSteps
 from shroff.runtime import logs
 from shroff.runtime.process_wide import give_way
 from shroff.runtime.values import showing
+from shroff.services import project as app
 from shroff.web.http.problems import ProblemMore, of_error
 
 NICENESS = 5  # it gives way to what is decided, and somebody waits for it

@@ -18,8 +18,8 @@ from shroff.runtime.values import Fresh, FrozenStruct
 from shroff.web.pages.words import reason_texts
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.explain.explanation import Explained
+    from shroff.services.project import Project
 
 KEPT = 5_000  # a few hundred bytes each
 EXPLAINED_KEPT = 64  # some ten thousand bytes each

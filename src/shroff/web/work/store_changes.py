@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from shroff.web.http.concurrency_limits import beside
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.people.audit import Act
     from shroff.people.sql import Change
     from shroff.people.store import PeopleStore
+    from shroff.services.project import Project
 
 Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of the change
 

@@ -14,14 +14,14 @@ from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from shroff.app.cases.label_operations import ShowLabelStatistics
-from shroff.app.models.threshold_operations import ShowThresholds
 from shroff.cases import case_queries
 from shroff.cases.filters import queue_of
 from shroff.errors import ShroffError
 from shroff.log.state.fold import COLUMN_READER
 from shroff.monitoring.live_metrics import BLOCK, LOOKED_BACK
 from shroff.runtime.logs import failure
+from shroff.services.labels.operations import ShowLabelStatistics
+from shroff.services.thresholds.operations import ShowThresholds
 from shroff.web.api.live import FIRST, PERIODS, LiveLook, look_now
 from shroff.web.http.static import static_files
 from shroff.web.pages.cases.casework import newest_alerts, top_of

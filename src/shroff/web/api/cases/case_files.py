@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from shroff.app.cases.case_documents import CaseFile, file_of
 from shroff.cases import case_actions
 from shroff.cases.case_service import CaseChangedError, NoCaseError, NoFileError
 from shroff.cases.files import SIZE_MAX, TYPES, named_for
 from shroff.people.access import Right
+from shroff.services.cases.documents import CaseFile, file_of
 from shroff.web.http.messages import Json, Request, whole
 from shroff.web.http.routes import api
 

@@ -35,9 +35,9 @@ from shroff.worker.inbox import LABELS, answers_of, labels_request
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shroff.app.project import Project
     from shroff.events.labels import VerdictInForce
     from shroff.log.writer import Writer
+    from shroff.services.project import Project
     from shroff.streams.log import Log
     from shroff.web.service import Service
 

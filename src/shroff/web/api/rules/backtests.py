@@ -20,14 +20,14 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff import config
-from shroff.app.rules.backtest_operations import RunBacktest
-from shroff.app.rules.rule_files import TEXT_BYTES_MAX
 from shroff.backtest.document import BacktestReport
 from shroff.errors import ShroffError, UsageError
 from shroff.json_types import TextDict
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.runtime.logs import failure
+from shroff.services.backtest.operations import RunBacktest
+from shroff.services.rules.files import TEXT_BYTES_MAX
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, api

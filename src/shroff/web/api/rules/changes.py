@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shroff.app.live.deployment import ApplyFiles
 from shroff.config import file_stamps
 from shroff.errors import DefinitionError, ShroffError
 from shroff.runtime.texts import many
+from shroff.services.apply.deployment import ApplyFiles
 
 if TYPE_CHECKING:
     from shroff.log.active_files import FileDifference

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shroff.app.rules.draft_operations import (
+from shroff.operations.declaration import Param
+from shroff.people.access import Right
+from shroff.rules.texts import RuleForm
+from shroff.services.drafts.operations import (
     BODY_BYTES_MAX,
     CheckDraft,
     CountDraft,
@@ -15,9 +18,6 @@ from shroff.app.rules.draft_operations import (
     RuleDraftChecked,
     WriteDraft,
 )
-from shroff.operations.declaration import Param
-from shroff.people.access import Right
-from shroff.rules.texts import RuleForm
 from shroff.web.http.messages import Json, Request, decoded, precondition, tagged
 from shroff.web.http.routes import api
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from shroff.app.cases import side_effects
-from shroff.app.cases.side_effects import CaseListEntry
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject
 from shroff.people.access import Right
+from shroff.services.cases import side_effects
+from shroff.services.cases.side_effects import CaseListEntry
 from shroff.web.http.messages import Form, Request
 from shroff.web.pages.rules.lists import LASTS, entry_of, standings
 

@@ -8,27 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
-from shroff.app.cases.case_documents import Case as ShownCase
-from shroff.app.cases.case_operations import (
-    AssignCase,
-    ClaimCase,
-    DecideCase,
-    EscalateCase,
-    NoteCase,
-    ReleaseCase,
-    ReopenCase,
-    SnoozeCase,
-)
-from shroff.app.cases.case_silences import (
-    WAITS,
-    SilenceApproval,
-    SilenceEnd,
-    SilenceOfCase,
-    pending_silences,
-    silences_of,
-)
-from shroff.app.cases.work_operations import CheckCase, MoveCase, RunMacro, TagCase
-from shroff.app.rules.link_operations import linked_entity
 from shroff.cases.case import CLOSED, SNOOZED
 from shroff.cases.case_queries import refunded_by
 from shroff.cases.case_service import CaseChangedError
@@ -43,6 +22,27 @@ from shroff.project.dependency_hash import teller_of
 from shroff.project.settings.casework import DEFAULT
 from shroff.rules.rule_text import condition, in_words
 from shroff.rules.silences import key_of
+from shroff.services.cases.documents import Case as ShownCase
+from shroff.services.cases.operations import (
+    AssignCase,
+    ClaimCase,
+    DecideCase,
+    EscalateCase,
+    NoteCase,
+    ReleaseCase,
+    ReopenCase,
+    SnoozeCase,
+)
+from shroff.services.cases.work_operations import CheckCase, MoveCase, RunMacro, TagCase
+from shroff.services.links.operations import linked_entity
+from shroff.services.silences.case_operations import (
+    WAITS,
+    SilenceApproval,
+    SilenceEnd,
+    SilenceOfCase,
+    pending_silences,
+    silences_of,
+)
 from shroff.web.api.cases.case_files import number_of
 from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import API, Route

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from shroff.app.cases.customer_questions import Asked, asked_about, foremost
 from shroff.cases import case_queries
 from shroff.cases.alert_rules import strength
 from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case, Happened, least
@@ -19,6 +18,7 @@ from shroff.json_types import TextDict, TextMapping
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
 from shroff.runtime.values import FrozenStruct
+from shroff.services.cases.customer_questions import Asked, asked_about, foremost
 from shroff.web.api.decisions import summaries_of
 from shroff.web.http.messages import Form, whole
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked

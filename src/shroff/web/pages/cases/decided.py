@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from msgspec.json import decode as from_json
 from starlette.responses import Response
 
-from shroff.app.cases.case_operations import AnswerEvent, DecideCase
-from shroff.app.notice_operations import LinkReasons, ReasonsLink
 from shroff.cases.case import SECOND
 from shroff.cases.case_queries import blind, refunded_by
 from shroff.cases.case_service import CaseChangedError
@@ -21,6 +19,8 @@ from shroff.json_types import JsonObject
 from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.runtime.values import FrozenStruct
+from shroff.services.cases.operations import AnswerEvent, DecideCase
+from shroff.services.notices.operations import LinkReasons, ReasonsLink
 from shroff.web.api import override
 from shroff.web.api.decisions import row_asked
 from shroff.web.http.messages import NOTHING, Request
@@ -33,9 +33,9 @@ from shroff.web.pages.renderer import page, part, see_other
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.cases.case import Alert, Case
     from shroff.people.access import Who
+    from shroff.services.project import Project
     from shroff.streams.log import DecisionRow
     from shroff.web.service import Service
 

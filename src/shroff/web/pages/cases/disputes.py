@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from shroff.app.cases.dispute_operations import DisputePage, ListDisputes, PackDisputes
 from shroff.language.values import parse_time
 from shroff.people.access import Right
+from shroff.services.disputes.operations import DisputePage, ListDisputes, PackDisputes
 from shroff.web.api.decisions import summaries_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen

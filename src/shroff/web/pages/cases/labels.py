@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from shroff.app.cases.label_operations import TABLE_DAYS, ShowLabelStatistics
-from shroff.app.cases.label_reports import SHOWN, LabelLook
 from shroff.cases.labels import Conflict, Maturity
 from shroff.events.definitions import SOURCES
 from shroff.json_types import JsonObject
@@ -16,6 +14,8 @@ from shroff.language.values import DAY_MS, day_number
 from shroff.models.loader import LABEL_DELAY_MS
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right
+from shroff.services.labels.operations import TABLE_DAYS, ShowLabelStatistics
+from shroff.services.labels.reports import SHOWN, LabelLook
 from shroff.web.http.messages import FORM_BYTES_MAX, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.label_file import PATH, ROWS_MAX

@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 from starlette.responses import Response
 
-from shroff.app.cases.case_operations import CasesAction, CaseTag, ClaimNext, UndoAction
-from shroff.app.cases.customer_questions import asked_in
-from shroff.app.cases.view_operations import RemoveView, SaveView
-from shroff.app.rules.link_operations import linked_entity, ring_of
 from shroff.cases import case_queries
 from shroff.cases.case import ESCALATED, STATES, CaseFilter
 from shroff.cases.filters import LARGEST, order_of, query_of, queue_of
@@ -23,6 +19,10 @@ from shroff.people.access import Right
 from shroff.project.settings.casework import DEFAULT, MINE
 from shroff.runtime.texts import many
 from shroff.runtime.values import replace
+from shroff.services.cases.customer_questions import asked_in
+from shroff.services.cases.operations import CasesAction, CaseTag, ClaimNext, UndoAction
+from shroff.services.cases.view_operations import RemoveView, SaveView
+from shroff.services.links.operations import linked_entity, ring_of
 from shroff.web.api.cases.case_files import number_of
 from shroff.web.http.messages import Form, Request, whole
 from shroff.web.http.routes import Route, Screen
@@ -46,10 +46,10 @@ from shroff.web.pages.links import PATH, ring_path
 from shroff.web.pages.renderer import open_cases, open_cases_html, page, part, see_other
 
 if TYPE_CHECKING:
-    from shroff.app.cases.case_documents import CaseFailed
-    from shroff.app.cases.case_operations import Answer
     from shroff.cases.case import Cursor
     from shroff.people.sessions import SignedIn
+    from shroff.services.cases.documents import CaseFailed
+    from shroff.services.cases.operations import Answer
     from shroff.web.service import Service
 
 SHOWN = 25

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from shroff.app.cases.close_operations import DAYS, ApproveCloseRule, ShowCloseRules, StopCloseRule
 from shroff.cases import case_queries
 from shroff.cases.case import ESCALATED, SNOOZED, VERDICTS, CaseFilter, Totals
 from shroff.cases.filters import QUEUE
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
+from shroff.services.cases.close_operations import DAYS, ApproveCloseRule, ShowCloseRules, StopCloseRule
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.casework import amount

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from shroff.app.live.approval_operations import AnswerApproval, ShowApprovals
-from shroff.app.rules.rule_drafts import StoredDraft
 from shroff.errors import UsageError
 from shroff.json_types import TextDict
 from shroff.operations.declaration import OPERATIONS
 from shroff.people.access import RIGHTS, Right
 from shroff.people.users import all_users
 from shroff.runtime.values import FrozenStruct
+from shroff.services.approvals.operations import AnswerApproval, ShowApprovals
+from shroff.services.drafts.draft_files import StoredDraft
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.renderer import page

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from shroff.app.live.deployment import ChangesStep, tag_of
 from shroff.errors import DefinitionError
 from shroff.json_types import JsonObject
 from shroff.people.access import Right, Who
+from shroff.services.apply.deployment import ChangesStep, tag_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.renderer import page, see_other

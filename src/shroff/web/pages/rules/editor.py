@@ -8,19 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from shroff.app.rules.draft_operations import (
-    ActivateDraft,
-    ApproveDraft,
-    CheckDraft,
-    DraftCheck,
-    DropDraft,
-    ShadowDraft,
-    WriteDraft,
-)
-from shroff.app.rules.name_operations import cookbook
-from shroff.app.rules.rule_drafts import TOO_LONG, StoredDraft, is_short
-from shroff.app.rules.rule_files import ChangedMeanwhileError
-from shroff.app.rules.rule_looks import RuleLook
 from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageError
 from shroff.json_types import JsonObject
 from shroff.language.aggregates import AGGREGATES
@@ -34,6 +21,19 @@ from shroff.rules.keys import TOLD
 from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
 from shroff.runtime.values import FrozenStruct
+from shroff.services.drafts.draft_files import TOO_LONG, StoredDraft, is_short
+from shroff.services.drafts.operations import (
+    ActivateDraft,
+    ApproveDraft,
+    CheckDraft,
+    DraftCheck,
+    DropDraft,
+    ShadowDraft,
+    WriteDraft,
+)
+from shroff.services.rules.files import ChangedMeanwhileError
+from shroff.services.rules.name_operations import cookbook
+from shroff.services.rules.overview import RuleLook
 from shroff.web.api.rules.backtests import DONE, BacktestRun
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Handle, Route
@@ -46,7 +46,7 @@ from shroff.web.pages.rules.table import common, may_approve
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.services.project import Project
     from shroff.web.service import Service
 
 START = """- id: {id}

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from shroff.app.cases.experiment_operations import EndExperiment, ShowExperiment, experiments_in
 from shroff.errors import UsageError
 from shroff.people.access import Right
+from shroff.services.experiments.operations import EndExperiment, ShowExperiment, experiments_in
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.renderer import page, see_other

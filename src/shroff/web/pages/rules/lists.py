@@ -12,8 +12,6 @@ import msgspec
 from msgspec.json import decode as from_json
 from starlette.responses import Response
 
-from shroff.app.rules.list_files import WAITS
-from shroff.app.rules.list_operations import AddListEntry, ApproveListChange, ImportList, MakeList, RemoveListEntry
 from shroff.errors import DefinitionError, RefusalError, UsageError
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject
@@ -26,6 +24,8 @@ from shroff.people.store import AuditFilter
 from shroff.project import list_csv
 from shroff.project.lists import Entry, ListChange, known_list
 from shroff.rules.silences import rule_of
+from shroff.services.lists.files import WAITS
+from shroff.services.lists.operations import AddListEntry, ApproveListChange, ImportList, MakeList, RemoveListEntry
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Handle, Route, Screen
 from shroff.web.pages.decision import entity_path
@@ -33,9 +33,9 @@ from shroff.web.pages.renderer import csv_file, page, see_other
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.events.definitions import Entity
     from shroff.project.definitions import Definitions
+    from shroff.services.project import Project
     from shroff.web.service import Service
 
 SHOWN = 500

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.responses import Response
 
-from shroff.app.rules.table_operations import PutTable, ShowTable, ShowTables
 from shroff.errors import DefinitionError, RefusalError, UsageError
 from shroff.people.access import Right
+from shroff.services.lookup_tables.operations import PutTable, ShowTable, ShowTables
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.renderer import page, see_other

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from msgspec.json import decode as from_json
 from starlette.responses import Response
 
-from shroff.app.jobs.job_operations import NewJob
-from shroff.app.rules.draft_operations import ShadowDraft, WriteDraft
-from shroff.app.rules.suggest_operations import RuleSuggestions
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
+from shroff.services.drafts.operations import ShadowDraft, WriteDraft
+from shroff.services.jobs.operations import NewJob
+from shroff.services.suggestions.operations import RuleSuggestions
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import rule_path

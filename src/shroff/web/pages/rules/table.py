@@ -12,10 +12,6 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from shroff.app.rules.list_files import WAITS
-from shroff.app.rules.rule_files import subject_of
-from shroff.app.rules.rule_looks import ACTIVE, OFF, STATES, RuleLook, reason_of
-from shroff.app.rules.rule_operations import RestoreRule
 from shroff.cases.case_queries import hidden
 from shroff.errors import RefusalError, ShroffError
 from shroff.json_types import JsonObject, TextDict
@@ -25,6 +21,10 @@ from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
 from shroff.rules.texts import form_of
+from shroff.services.lists.files import WAITS
+from shroff.services.rules.files import subject_of
+from shroff.services.rules.operations import RestoreRule
+from shroff.services.rules.overview import ACTIVE, OFF, STATES, RuleLook, reason_of
 from shroff.web.api.decisions import event_keys, summaries_of
 from shroff.web.http.concurrency_limits import beside
 from shroff.web.http.messages import Request, whole
@@ -35,10 +35,10 @@ from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.diffs import diff
 
 if TYPE_CHECKING:
-    from shroff.app.rules.rule_drafts import StoredDraft
     from shroff.events.summary import EventSummary
     from shroff.people.access import Who
     from shroff.project.definitions import Definitions
+    from shroff.services.drafts.draft_files import StoredDraft
     from shroff.web.service import Service
 
 EVERY = "all"

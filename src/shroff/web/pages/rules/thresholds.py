@@ -10,9 +10,16 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from shroff.app.models.cutoffs import APPLY, CUTS, AppliedCutoffs, CutoffsChange
-from shroff.app.models.promotion import NoChampionError
-from shroff.app.models.threshold_operations import (
+from shroff.errors import DefinitionError, UsageError
+from shroff.json_types import JsonObject, TextMapping
+from shroff.operations.declaration import OperationRequest
+from shroff.people.access import Right
+from shroff.people.audit import AuditEntry
+from shroff.people.store import AuditFilter
+from shroff.runtime.values import Fresh, replace
+from shroff.services.models.promotion import NoChampionError
+from shroff.services.thresholds.cutoffs import APPLY, CUTS, AppliedCutoffs, CutoffsChange
+from shroff.services.thresholds.operations import (
     CheapestThresholds,
     Costs,
     SetThresholds,
@@ -23,13 +30,6 @@ from shroff.app.models.threshold_operations import (
     show_thresholds,
     what_if_of,
 )
-from shroff.errors import DefinitionError, UsageError
-from shroff.json_types import JsonObject, TextMapping
-from shroff.operations.declaration import OperationRequest
-from shroff.people.access import Right
-from shroff.people.audit import AuditEntry
-from shroff.people.store import AuditFilter
-from shroff.runtime.values import Fresh, replace
 from shroff.training.measured import money_text
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen

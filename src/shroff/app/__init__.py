@@ -1,1 +1,0 @@
-"""An opened project: what commands, programs and notebooks call."""

@@ -1,1 +1,0 @@
-"""Backups of a project: made beside its writers, verified, restored and removed."""

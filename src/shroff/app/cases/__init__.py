@@ -1,1 +1,0 @@
-"""Cases of an opened project, and the operations on them."""

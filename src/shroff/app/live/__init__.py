@@ -1,1 +1,0 @@
-"""Live input and output of an opened project: sources and sinks."""

@@ -1,1 +1,0 @@
-"""Models of an opened project: training, promotion, retraining, import."""

@@ -1,1 +1,0 @@
-"""Rules and lists of an opened project: drafts, files, silences, back-tests."""

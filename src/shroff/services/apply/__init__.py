@@ -1,0 +1,1 @@
+"""Make the project's files the active version."""

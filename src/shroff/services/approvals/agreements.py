@@ -1,0 +1,265 @@
+"""Approvals by a second person, where shroff.yaml asks for two: changes of lists, rules back, silences.
+
+Whoever else signs in and asks for the very same approves it. Until then it lies in a file beside the log, and nothing
+of it is active.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
+
+from shroff import config
+from shroff.errors import NotAllowedError, RefusalError, StorageError
+from shroff.events.event import TimeText, time_text
+from shroff.json_types import JsonMapping
+from shroff.language.values import DAY_MS
+from shroff.people.keys import maker
+from shroff.project.lists import Entry
+from shroff.rules.texts import tag_of
+from shroff.runtime.values import FrozenStruct, replace
+from shroff.services.parts import ProjectPart
+from shroff.services.rules.files import ChangedMeanwhileError, NotActiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from shroff.people.access import Right
+
+Kept = TypeVar("Kept")
+LEDGER = "asked.json"
+OWN = frozenset({"reason", "by", "password", "code"})  # what a second person need not repeat
+LASTS_MS = 7 * DAY_MS  # what nobody approved by then is to be asked for again
+KEPT = 100  # the newest but silences: each may be a whole list
+SHOWN_MAX = 50  # values of one change that its approvers and the audit log see whole
+_TOLD = ("says", "rows", "out", "more")  # of a request, in the audit log
+OF_SILENCE = "silence of "  # how the subject of a silence begins, as no other does
+
+UNKNOWN_MAKER = (
+    "a second person approves this here, and no user of the service made this key, so nobody knows who wrote it; "
+    "sign in, or make a key at Settings while you are signed in"
+)
+
+
+def read_kept(path: Path, kind: type[Kept], cure: str) -> Kept:
+    """What a JSON file beside the log keeps; empty where there is none. Raises: StorageError, with the cure."""
+    try:
+        return from_json(config.read_text(path), type=kind) if path.exists() else kind()
+    except msgspec.MsgspecError:
+        raise StorageError(f"{path} cannot be read. {cure}.") from None
+
+
+def keep(path: Path, kept: object) -> None:
+    """Put a value into such a file."""
+    config.make_folder(path.parent)
+    config.write_text(path, to_json(kept).decode())
+
+
+class WaitsError(RefusalError):
+    """The change waits for a second person."""
+
+    status, code, title = 403, "waits-for-second", "This waits for a second person"
+
+
+class Author(FrozenStruct):
+    """Somebody as the record of who did what knows them."""
+
+    id: str
+    name: str
+
+    def is_among(self, authors: Iterable[Author]) -> bool:
+        """Whether one of them is this person, who may have another name now, or was removed and came back."""
+        return any(self.id == author.id or self.name == author.name for author in authors)
+
+
+class ChangeAsked(TypedDict):
+    """A change that waits for a second person.
+
+    `rows` are to be put into a list and `out` to be taken out, as it was at the request; `more` counts those not shown.
+    `ended` is empty, or the reason why it cannot be approved any more: what it was for has changed since.
+    """
+
+    etag: str
+    subject: str
+    says: str
+    by: str
+    at: TimeText
+    rows: list[Entry]
+    out: list[str]
+    more: int
+    ended: str
+
+
+class PendingApproval(FrozenStruct):
+    """A change that waits for a second person. `subject` is what it changes, `authors` are the users who requested it.
+
+    `change` is how, as JSON; `says` the same in words; `ends_ms` is when a silence ends, and so its request. `out` are
+    the first values that leave a list, of `out_count`. `ended` is the reason of one that does not wait any more.
+    """
+
+    subject: str
+    change: Any
+    says: str
+    authors: list[Author]
+    at_ms: int
+    ends_ms: int = 0
+    out: tuple[str, ...] = ()
+    out_count: int = 0
+    ended: str = ""
+
+    @property
+    def by(self) -> str:
+        return self.authors[0].name
+
+    @property
+    def document(self) -> ChangeAsked:
+        """The request as callers see it."""
+        put = self.change.get("put", [])
+        rows = [Entry(value, note, self.by, expires_at) for value, note, expires_at in put[:SHOWN_MAX]]
+        return {
+            "etag": self.tag,
+            "subject": self.subject.removeprefix(OF_SILENCE),
+            "says": self.says,
+            "by": self.by,
+            "at": time_text(self.at_ms),
+            "rows": rows,
+            "out": [*self.out],
+            "more": len(put) + self.out_count - len(rows) - len(self.out),
+            "ended": self.ended,
+        }
+
+    @property
+    def tag(self) -> str:
+        """Changes with what is asked for."""
+        return tag_of(to_json([self.subject, self.change], order="sorted").decode())
+
+
+class Agreements(ProjectPart):
+    """Changes that wait for approval by a second person."""
+
+    def asked(self, subject: str) -> list[PendingApproval]:
+        """List the waiting requests about one subject, oldest first."""
+        return [approval for approval in self.all() if approval.subject == subject and not approval.ended]
+
+    def agrees(
+        self, subject: str, change: object, says: str, right: Right | None = None, out: Sequence[str] = ()
+    ) -> bool:
+        """Check whether this call approves a requested change; otherwise record and store the request.
+
+        It takes the right, where one is named. `out` leaves a list. A key approves nothing, and its creator counts as
+        an author, too. After the approved change is made, call `forget`. Raises: NotAllowedError for a key whose
+        creator is unknown.
+        """
+        authors = self.authors(of_two=True)
+        shown = tuple(out[:SHOWN_MAX])
+        wanted = PendingApproval(subject, change, says, authors, self._now_ms(), 0, shown, len(out))
+        others = next((waiting.authors for waiting in self.asked(subject) if waiting.tag == wanted.tag), [])
+        earlier = [author for author in others if not author.is_among(authors)]
+        who = self._context.who
+        may_approve = who.kind == "user" and (right is None or who.may(right))
+        if others and earlier == others and may_approve:
+            return True
+        with config.editing(self._paths):
+            told = {name: value for name, value in wanted.document.items() if value and name in _TOLD}
+            self._people.record("change.ask", subject, None, told)
+            self.put(replace(wanted, authors=[*earlier, *authors]))
+        return False
+
+    def put(self, wanted: PendingApproval, known: PendingApproval | None = None) -> None:
+        """Store a request in place of the same one, waiting or ended, and of one that is known.
+
+        For who holds the lock of the project's files.
+        """
+        others = (approval for approval in self.all() if approval != known and approval.tag != wanted.tag)
+        asked = [*others, wanted]
+        gone = [approval for approval in asked if not approval.ends_ms][:-KEPT]
+        keep(self._asked_file, [approval for approval in asked if approval not in gone])
+
+    def second(self, authors: Iterable[Author], what: str) -> Author:
+        """The caller, who approves as the second person. Raises: NotAllowedError for a key, and for an author."""
+        who = self._context.who
+        caller = Author(who.id, who.name)
+        if who.kind != "user":
+            raise NotAllowedError(f"approving {what} needs a signed-in user, not an API key")
+        if caller.is_among(authors):
+            raise NotAllowedError(f"{who.name} is among the authors of {what}; another person must approve it")
+        return caller
+
+    @contextmanager
+    def need(self, kind: str, subject: str, change: JsonMapping) -> Iterator[str]:
+        """Let the caller go on where somebody else requested the same change, and give their name; reasons may differ.
+
+        Raises: WaitsError where it is requested by this; NotAllowedError for commands and programs; as `approved`.
+        """
+        if self._context.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
+            words = f"a second person approves changes of {kind} here (shroff.yaml: second_person)"
+            raise NotAllowedError(f"{words}, so this works only in the service")
+        wanted = {name: value for name, value in change.items() if name not in OWN}
+        lines = {name: f"{value}".count("\n") for name, value in wanted.items()}  # a whole file is too long for words
+        said = {name: f"of {lines[name]} lines" if lines[name] else value for name, value in wanted.items()}
+        says = ", ".join(f"{name} {value}" for name, value in said.items() if value)
+        if not self.agrees(subject, wanted, says):
+            raise WaitsError("requested; it takes effect when another person does the same within 7 days")
+        with self.approved(subject, wanted) as asked:
+            yield asked.authors[-1].name
+
+    @contextmanager
+    def approved(self, subject: str, change: object) -> Iterator[PendingApproval]:
+        """Take out a request while its change is made; it waits again where that fails.
+
+        Where it was for another version of what it changes, it cannot be made any more: it ends with that reason.
+
+        Raises: ChangedMeanwhileError where another approved it at the same time.
+        """
+        if not (asked := self.forget(subject, change)):
+            raise ChangedMeanwhileError("another person approved or withdrew it")
+        try:
+            yield asked[0]
+        except BaseException as error:
+            ends = isinstance(error, ChangedMeanwhileError) and not isinstance(error, NotActiveError)
+            with config.editing(self._paths):
+                self.put(replace(asked[0], ended=str(error) if ends else ""))
+            raise
+
+    def authors(self, *, of_two: bool = False) -> list[Author]:
+        """The caller, and for a key also its creator, who counts as an author of what it writes.
+
+        Raises: NotAllowedError where it takes two people (`of_two`) and the creator of the key is unknown: they could
+            approve what it wrote.
+        """
+        who = self._context.who
+        asks = Author(who.id, who.name)
+        if who.kind != "key":
+            return [asks]
+        with self._people.open() as desk, desk.store.look() as look:
+            user = maker(look, who.id)
+        if user is not None:
+            return [asks, Author(user.id, user.name)]
+        if of_two:
+            raise NotAllowedError(UNKNOWN_MAKER)
+        return [asks]
+
+    def forget(self, subject: str, change: object | None = None) -> list[PendingApproval]:
+        """Delete requests about one subject, those of a completed change or all; gives them."""
+        tag = None if change is None else PendingApproval(subject, change, "", [], 0).tag
+        with config.editing(self._paths):
+            known = self.all()
+            gone = [approval for approval in known if approval.subject == subject and tag in {None, approval.tag}]
+            keep(self._asked_file, [approval for approval in known if approval not in gone])
+        return gone
+
+    def all(self) -> list[PendingApproval]:
+        """List all requests that wait or have ended, oldest first."""
+        cure = "Delete it: changes that wait for approval must then be requested again"
+        found = read_kept(self._asked_file, list[PendingApproval], cure)
+        now_ms = self._now_ms()
+        return [approval for approval in found if (approval.ends_ms or approval.at_ms + LASTS_MS) > now_ms]
+
+    @property
+    def _asked_file(self) -> Path:
+        return self._paths.state / LEDGER

@@ -1,0 +1,1 @@
+"""Drills: seeded attackers against a copy of the log."""

@@ -1,0 +1,1 @@
+"""Compare draft rules and models with past decisions."""

@@ -1,0 +1,1 @@
+"""Backups: made, verified, pruned and restored; migrations of the tables after one."""

@@ -1,0 +1,388 @@
+"""Operations on backups: made, listed, verified, pruned and restored; and tables migrated, after a backup."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import starmap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from shroff import config
+from shroff.errors import StorageError, TransientError
+from shroff.events.event import time_text
+from shroff.json_types import JsonObject, TextDict
+from shroff.operations.declaration import DryRun, OperationRequest, Outcome_co, Param, ReportAnswer, group, operation
+from shroff.runtime.texts import argument, bytes_text, headed, many
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from shroff.operations.declaration import ProgressSteps, Warn
+    from shroff.services.backups.vault import BackupPoint, Vault
+    from shroff.services.context import ProjectContext
+    from shroff.services.project import Project
+
+SHOWN = 20
+DAMAGED = "the log in this backup is damaged, keep the backups before it"
+TRIED_AGAIN_S = 10.0  # after the place could not be reached
+
+group(
+    "backup",
+    """Back up the whole project: log, cases, users, audit log, models and project files.
+
+    Backups are in a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; 'backup:' in shroff.yaml
+    or --at names it. Secrets, such as .shroff/hash.key, are never in a backup: keep copies of them elsewhere.
+    'shroff restore' restores a project.
+
+    Examples:
+        shroff backup create --at /mnt/backups/mybank
+        shroff backup list --json
+    """,
+)
+
+
+class OfBackups(OperationRequest[Outcome_co]):
+    """A request about the backups at a place; it can be asked where the project is lost.
+
+    Args:
+        place (PLACE): Folder or bucket of the backups.  [default: 'backup' in shroff.yaml]
+        key: File with the encryption key: 64 hexadecimal digits.  [default: 'key' under 'backup' in shroff.yaml]
+    """
+
+    place: Annotated[str | None, Param(flags="--at")] = None
+    key: Path | None = None
+
+
+class OfVault(ReportAnswer[str]):
+    """Where backups are, and the one that was made, used or is newest: its file, sequence number and bytes.
+
+    The report is how the next command names that place.
+    """
+
+    backups: str
+    file: str | None = None
+    seq: int | None = None
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+class DamagedBackup(msgspec.Struct):
+    """A backup that cannot be restored, and why."""
+
+    number: int
+    why: str
+
+
+class BackupEntry(msgspec.Struct):
+    """One backup. `positions` says of a log in a server where its own record of changes goes on."""
+
+    number: int
+    kind: str
+    at: str
+    seq: int
+    bytes: int
+    program: str
+    secrets: list[str]
+    positions: TextDict
+
+    @classmethod
+    def of(cls, point: BackupPoint) -> BackupEntry:
+        dump = point.log.dump if point.log else None
+        return cls(
+            point.number,
+            "full" if point.is_full else "tail",
+            time_text(point.at_ms),
+            point.last_seq,
+            point.bytes,
+            point.program,
+            sorted(point.secrets),
+            {"log": dump.position} if dump else {},
+        )
+
+
+@contextmanager
+def open_vault(context: ProjectContext, request: OfBackups[Any]) -> Iterator[tuple[Vault, Callable[..., JsonObject]]]:
+    """The backups, and a function: what every answer says of the newest of some."""
+    from shroff.services.backups.retention import vault_of
+    from shroff.services.backups.vault import point_name
+
+    began = time.monotonic()
+
+    def told(points: Sequence[BackupPoint]) -> JsonObject:
+        seconds, there = round(time.monotonic() - began, 3), "" if request.place is None else argument(request.place)
+        told: JsonObject = {"report": there, "backups": vault.address, "seconds": seconds}
+        if not points:
+            return told
+        point = points[-1]
+        return told | {
+            "file": f"{vault.address}/{point_name(point.number)}",
+            "seq": point.last_seq,
+            "bytes": point.bytes,
+        }
+
+    with vault_of(context, request.place, request.key) as vault:
+        yield vault, told
+
+
+def line_of(made: BackupEntry | CreatedBackup) -> str:
+    """A backup in a line."""
+    kind = "full backup" if made.kind == "full" else "tail"
+    return f"{kind} {made.number} of {made.at}, up to seq {made.seq:,}, {bytes_text(made.bytes)} stored."
+
+
+def _at(place: str, option: str = "--at") -> str:
+    """The place for the next command, where the settings may not name it."""
+    return f" {option} {place}" if place else ""
+
+
+# ---- making
+
+
+class CreateBackup(OfBackups["CreatedBackup"]):
+    """A backup to make.
+
+    Args:
+        is_full: Read everything again, also if the changes would suffice.
+    """
+
+    is_full: Annotated[bool, Param(flags="--full")] = False
+
+
+class CreatedBackup(OfVault):
+    """The backup that was made; `number` is null where nothing changed, `damage` is why its log cannot be trusted."""
+
+    number: int | None = None
+    damage: str | UnsetType = UNSET
+    kind: str | UnsetType = UNSET
+    at: str | UnsetType = UNSET
+    program: str | UnsetType = UNSET
+    secrets: list[str] | UnsetType = UNSET
+    positions: TextDict | UnsetType = UNSET
+    STATUS: ClassVar = "damage"
+
+    def text(self) -> str:
+        return f"{self.backups}: {'nothing changed.' if self.number is None else line_of(self)}"
+
+    def hints(self) -> Sequence[str]:
+        return f"shroff backup verify{_at(self.report)}", f"shroff backup list{_at(self.report)}"
+
+
+@operation("backup create", right="read:audit", has_command=False)
+def create_backup(project: Project, warn: Warn, request: CreateBackup) -> CreatedBackup:
+    """Make a backup while other processes write the project: the changes since the last one, or a full one."""
+    from shroff.services.backups.restoration import damage_of
+    from shroff.services.backups.retention import writer_of
+
+    with open_vault(project.context, request) as (vault, told), writer_of(project.context, vault) as writer:
+        if (made := writer.create(is_full=request.is_full)) is None:
+            return CreatedBackup.of(**told([]))
+    entry = msgspec.structs.asdict(BackupEntry.of(made))
+    if made.is_full and made.log and (words := damage_of(project.context.log.reading)):
+        warn(f"{DAMAGED}: {words}")
+        entry["damage"] = words
+    if made.secrets:
+        warn(f"not in the backup, keep copies elsewhere: {', '.join(entry['secrets'])}")
+    return CreatedBackup.of(**told([made]) | entry)
+
+
+def follow_backups(
+    context: ProjectContext,
+    request: CreateBackup,
+    every_s: float,
+    *,
+    say: Callable[[BackupEntry], None],
+    warn: Warn,
+    stop: Event,
+) -> None:
+    """Make a backup every so many seconds until it is stopped: tails, and once a day a full one."""
+    from shroff.services.backups.restoration import damage_of
+    from shroff.services.backups.retention import KeepRules, check_follows, pruned, writer_of
+
+    def made(point: BackupPoint) -> None:
+        say(BackupEntry.of(point))
+
+    check_follows(context)
+    with open_vault(context, request) as (vault, _), writer_of(context, vault) as writer:
+        wait_s = every_s
+        while not stop.is_set():
+            try:
+                if (point := writer.create(tail_every_s=every_s, made=made)) is not None:
+                    made(point)
+                    if point.is_full and point.log and (words := damage_of(context.log.reading)):
+                        warn(f"shroff: {DAMAGED}: {words}")
+                    elif point.is_full:  # once a day, as it reads every point
+                        try:
+                            pruned(vault, KeepRules(), context.now_ms())
+                        except StorageError as error:  # a backup was made all the same
+                            warn(f"shroff: no old backup is removed: {error}")
+                wait_s = every_s
+            except TransientError as error:
+                warn(f"shroff: {error} The next try is in {TRIED_AGAIN_S:.0f} s.")
+                wait_s = TRIED_AGAIN_S
+            stop.wait(wait_s)
+
+
+# ---- looking
+
+
+class ListBackups(OfBackups["BackupList"]):
+    """All backups."""
+
+
+class BackupList(OfVault, kw_only=True):
+    """Backups, oldest first; file and sequence number are those of the newest, bytes those of all."""
+
+    points: list[BackupEntry]
+    damaged: list[DamagedBackup]
+
+    def text(self) -> str:
+        text = f"{self.backups}: {many(len(self.points), 'backup')}."
+        if self.damaged:
+            numbers = ", ".join(str(damaged.number) for damaged in self.damaged)
+            text += f" {many(len(self.damaged), 'other one', 'others')} cannot be read: number {numbers}."
+        groups: list[list[BackupEntry]] = []
+        for point in self.points:
+            groups += [[]] if point.kind == "full" or not groups else []
+            groups[-1].append(point)
+        rows = [
+            (
+                group[0].number,
+                group[0].at,
+                group[-1].at,
+                len(group) - 1,
+                f"{group[-1].seq:,}",
+                bytes_text(sum(point.bytes for point in group)),
+            )
+            for group in groups
+        ]
+        return headed(text, rows, ("number", "first", "last", "tails", "seq", "size"))
+
+    def hints(self) -> Sequence[str]:
+        return f"shroff restore FOLDER{_at(self.report, '--from')} --to TIME", f"shroff backup verify{_at(self.report)}"
+
+
+@operation("backup list", right="read:audit", place="place")
+def list_backups(project: Project, request: ListBackups) -> BackupList:
+    """List backups, oldest first: full ones, each with the tail that follows it.
+
+    Examples:
+        shroff backup list
+        shroff backup list --json
+    """
+    from shroff.services.backups.retention import listed
+
+    with open_vault(project.context, request) as (vault, told):
+        points, damaged = listed(vault)
+    entries = [BackupEntry.of(point) for point in points]
+    found = told(points) | {
+        "bytes": sum(entry.bytes for entry in entries),
+        "damaged": list(starmap(DamagedBackup, damaged.items())),
+    }
+    return BackupList.of(**found, points=entries)
+
+
+class VerifyBackups(OfBackups["CheckedBackups"]):
+    """All backups, byte for byte."""
+
+
+class CheckedBackups(OfVault, kw_only=True):
+    """Result of a check of all backups; file and sequence number are those of the newest backup."""
+
+    points: int
+    pieces: int
+    damaged: list[DamagedBackup]
+    STATUS: ClassVar = "damaged"
+
+    def text(self) -> str:
+        counts = f"{many(self.points, 'backup')}, {many(self.pieces, 'piece')}, {bytes_text(self.bytes)}"
+        lines = [f"  backup {damaged.number}: {damaged.why}" for damaged in self.damaged[:SHOWN]]
+        return "\n".join([f"{self.backups}: {counts} read, {len(self.damaged):,} damaged.", *lines])
+
+    def hints(self) -> Sequence[str]:
+        if self.damaged:
+            return [f"shroff backup create --full{_at(self.report)}"]
+        return [f"shroff restore FOLDER{_at(self.report, '--from')}"]
+
+
+@operation("backup verify", right="read:audit", place="place")
+def verify_backups(project: Project, progress: ProgressSteps, request: VerifyBackups) -> CheckedBackups:
+    """Read all backups, compare every byte with its hash, and check the log in the newest one.
+
+    Exit status 1 if a backup is truncated, altered or incomplete, or its log is damaged; the output names each and
+    says why. If the newest log is damaged, those in full backups before it are checked until one is sound. A log is
+    checked in a temporary copy, which takes its size in TMPDIR.
+
+    Examples:
+        shroff backup verify
+        shroff backup verify --at s3://mybank-backups/shroff
+    """
+    from shroff.services.backups.retention import verified
+
+    with open_vault(project.context, request) as (vault, told):
+        found = verified(vault, progress.counting("reading, pieces"))
+        newest = told(vault.readable()[0]) | {
+            "bytes": found.bytes,
+            "damaged": list(starmap(DamagedBackup, found.damaged.items())),
+        }
+    return CheckedBackups.of(**newest, points=found.points, pieces=found.pieces)
+
+
+# ---- removing
+
+
+class PruneBackups(OfBackups["PrunedBackups"]):
+    """Which backups to keep.
+
+    Args:
+        keep (DURATION): Keep every backup this long.
+        days: Full backups: one a day.
+        months: And one a month.
+        is_dry: Show what would be removed; remove nothing.
+    """
+
+    keep: str = "7d"
+    days: Annotated[int, msgspec.Meta(ge=0)] = 30
+    months: Annotated[int, msgspec.Meta(ge=0)] = 12
+    is_dry: DryRun = False
+
+
+class PrunedBackups(OfVault, kw_only=True):
+    """The numbers of backups that were removed, or would be; bytes are those that this frees."""
+
+    removed: list[int]
+    dry_run: bool
+
+    def text(self) -> str:
+        verb = "would be removed" if self.dry_run else "removed"
+        return f"{self.backups}: {many(len(self.removed), 'backup')} {verb}, {bytes_text(self.bytes)} freed."
+
+    def hints(self) -> Sequence[str]:
+        return [f"shroff backup list{_at(self.report)}"]
+
+
+@operation("backup prune", right="read:audit", place="place")
+def prune_backups(project: Project, request: PruneBackups) -> PrunedBackups:
+    """Remove old backups. The newest full backup and its tail always stay.
+
+    While a backup cannot be read, nothing is removed. Outside the project's folder no space is freed, since the
+    project may be making a backup: its next 'prune' removes what no backup needs any more.
+
+    Examples:
+        shroff backup prune
+        shroff backup prune --keep 3d --days 14 --months 6 --dry-run
+    """
+    from shroff.language.values import named_duration
+    from shroff.services.backups.retention import KeepRules, pruned, writer_of
+
+    context = project.context
+    has_project = (context.paths.folder / config.PROJECT_FILE).is_file()
+    rules = KeepRules(named_duration("--keep", request.keep), request.days, request.months)
+    with open_vault(context, request) as (vault, told), writer_of(context, vault) if has_project else nullcontext():
+        gone, freed = pruned(vault, rules, context.now_ms(), is_dry=request.is_dry, is_alone=has_project)
+        found = told(vault.readable()[0]) | {"bytes": freed}
+    return PrunedBackups.of(**found, removed=gone, dry_run=request.is_dry)

@@ -1,0 +1,117 @@
+"""Backups of projects whose log is in a database server: by the server's own program, always full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from shroff import config
+from shroff.errors import UsageError
+from shroff.notices.store import OPEN, UNKNOWN
+from shroff.runtime.progress import Progress
+from shroff.services.adapter_factory import store_adapter
+from shroff.services.backups.creation import BackupWriter, StoredNow
+from shroff.services.backups.vault import SERVER_FORMAT, BackedUpLog, BackupPoint, DumpedLog, Vault
+
+if TYPE_CHECKING:
+    from shroff.adapters.databases.postgres_dump import PostgresDump
+    from shroff.services.context import ProjectContext
+
+
+class ServerBackupWriter(BackupWriter):
+    """Makes the backups of a project whose log is in a database server. Each is a full one."""
+
+    format = SERVER_FORMAT
+
+    def _tail(self, last: BackupPoint) -> tuple[bool, BackupPoint | None]:
+        return False, None  # what changed is not known
+
+    def _full(self, tail_every_s: float | None, made: Callable[[BackupPoint], object]) -> BackupPoint:
+        """The log as it is when this begins, with the project's files of that moment.
+
+        Raises: as `BackupWriter.create` and `PostgresDump.dump`.
+        """
+        at_ms, before = self._moment_ms(), self._vault.stored
+        tool = dump_tool(self._context)
+        with ExitStack() as held:
+            with config.editing(self._context.paths):
+                last_seq, made_by, position, pieces = held.enter_context(tool.dump())
+                files, secrets = self._scan({})
+            whole = self._vault.put_all(pieces)
+        dump = DumpedLog(tool.kind, tool.tables, made_by, position)
+        log = BackedUpLog(0, 0, ("", 0, ""), whole, [], last_seq, dump)
+        return self._add(StoredNow(at_ms, log, files, secrets), self._vault.stored - before, is_full=True)
+
+
+def dump_tool(context: ProjectContext) -> PostgresDump:
+    """The programs for the log of a project. Raises: UsageError where there are none for its kind."""
+    assert context.systems.store is not None, "asked for a log in a server"
+    url = config.filled(context.systems.store.text("url"), "store")
+    return _tool(url, tools_folder(context))
+
+
+def restored_tool(point: BackupPoint, folder: Path, url: str | None, tools: Path | None) -> PostgresDump:
+    """The programs that restore the log of a point.
+
+    Args:
+        folder: The project's files, whose settings are the default.
+        url: The database, with `${NAME}` for what the environment has to say.
+        tools: The folder of the programs.
+
+    Raises: UsageError where no database is named, or it is of another kind.
+    """
+    from shroff.services.context import ProjectContext
+
+    context = ProjectContext(config.ProjectPaths(folder))
+    if url is None:
+        store = context.systems.store
+        url = None if store is None else store.text("url")
+    dump = point.log.dump if point.log else None
+    if dump is None or url is None:
+        raise UsageError(
+            "this backup is of a log in a file, which needs no --store."
+            if url is not None
+            else "this backup is of a log in a database server. Name an empty database with --store."
+        )
+    if urlsplit(url).password and "${" not in (urlsplit(url).password or ""):
+        raise UsageError("--store has a password. Write ${NAME} instead, and set that environment variable.")
+    tool = _tool(config.filled(url, "store"), tools or tools_folder(context))
+    if (tool.kind, tool.tables) != (dump.kind, dump.tables):
+        raise UsageError(
+            f"the backup is of tables {dump.tables} in {dump.kind}, and {tool.place} is of tables {tool.tables} "
+            f"in {tool.kind}. Name a database of that kind, with the same schema or prefix."
+        )
+    return tool
+
+
+def tools_folder(context: ProjectContext) -> Path | None:
+    """The folder of the programs that the settings name."""
+    settings = context.systems.backup
+    named = "" if settings is None else settings.text("tools")
+    return context.paths.folder / config.filled(named, "backup") if named else None
+
+
+def restore_log(tool: PostgresDump, vault: Vault, database: BackedUpLog, reason: str, progress: Progress) -> int:
+    """Restore one log; gives how many letters are held."""
+
+    def pieces() -> Iterator[bytes]:
+        for data in vault.contents(database.whole or ()):
+            yield data
+            progress(1)
+
+    return tool.load(pieces(), (UNKNOWN, reason, OPEN))
+
+
+def _tool(url: str, tools: Path | None) -> PostgresDump:
+    adapter = store_adapter(url)
+    make = getattr(adapter, "dump_tool", None)
+    if make is None:
+        raise UsageError(
+            "the log of this project is in a database server that 'shroff backup' does not copy. Use its own program, "
+            "and copy the project's folder beside."
+        )
+    found: PostgresDump = make(url, tools)
+    return found

@@ -1,0 +1,96 @@
+"""Questions to customers about the events of a case: when, whether the mail left, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shroff.cases.case import FRAUD
+from shroff.events.event import TimeText, time_text
+from shroff.notices.customer_answers import VERDICTS
+from shroff.notices.store import DROPPED, REFUSED, UNKNOWN
+from shroff.runtime.values import FrozenStruct
+from shroff.services.running import answer_of
+
+if TYPE_CHECKING:
+    from shroff.cases.case import Alert
+    from shroff.notices.sql import NoticeLook, NoticeStore
+    from shroff.notices.store import Question
+
+_UNASKED = (REFUSED, UNKNOWN, DROPPED)
+
+
+class CaseQuestion(msgspec.Struct):
+    """A question to a customer about an event of a case."""
+
+    event: str
+    asked: TimeText
+    until: TimeText
+    verdict: str | None
+    answered: TimeText | None
+    trouble: str | None
+    words: str | None
+
+
+class Asked(FrozenStruct):
+    """One question to a customer.
+
+    Args:
+        event: What it is about, such as `payment/p-1`.
+        said: Their answer as a verdict; empty before there is one.
+        is_over: Nobody has answered within its time.
+        trouble: Why nobody knows whether they got the question; empty where they did, or it is on its way.
+    """
+
+    event: str
+    asked_ms: int
+    ends_ms: int
+    said: str
+    said_ms: int
+    is_over: bool
+    trouble: str
+    words: str = ""
+
+    @property
+    def document(self) -> CaseQuestion:
+        """The question for programs."""
+        answered = time_text(self.said_ms) if self.said else None
+        return answer_of(
+            CaseQuestion, self, until=time_text(self.ends_ms), verdict=self.said or None, answered=answered
+        )
+
+
+def asked_about(notices: NoticeStore, alerts: Iterable[Alert], now_ms: int) -> list[Asked]:
+    """The questions about the events of alerts, newest first."""
+    with notices.look() as look:
+        about = look.questions_about({alert.named for alert in alerts})
+        found = [question for question in about if question.answer or not question.is_why]
+        return [_asked(look, question, now_ms) for question in reversed(found)]
+
+
+def asked_in(notices: NoticeStore, alerts: Mapping[int, Sequence[Alert]], now_ms: int) -> dict[int, Asked]:
+    """For each of some cases, by its number, the foremost question about its newest alerts.
+
+    Cases of which nobody was asked are left out. Cost: a question to the store for all.
+    """
+    found = asked_about(notices, [alert for those in alerts.values() for alert in those], now_ms)
+    events = {number: {alert.named for alert in those} for number, those in alerts.items()}
+    asked = {number: [question for question in found if question.event in names] for number, names in events.items()}
+    return {number: foremost(those) for number, those in asked.items() if those}
+
+
+def foremost(asked: Sequence[Asked]) -> Asked:
+    """Of questions, newest first, the one that says most: a "no" before any other answer, that before none."""
+    return max(asked, key=lambda question: (question.said == FRAUD, bool(question.said)))
+
+
+def _asked(look: NoticeLook, question: Question, now_ms: int) -> Asked:
+    letter = None if question.answer else look.letter(question.letter)  # who answered has got it
+    said = VERDICTS.get(question.answer, "")
+    is_over = not said and now_ms >= question.ends_ms
+    trouble = letter.reason or letter.state if letter is not None and letter.state in _UNASKED else ""
+    return Asked(
+        question.event, question.made_ms, question.ends_ms, said, question.answered_ms, is_over, trouble, question.words
+    )

@@ -1,0 +1,392 @@
+"""Documents about cases, which operations answer: the same structs over HTTP, from commands and in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.json import decode as from_json
+
+from shroff.cases.case import CLOSED, DISPUTED, SCORE_PARTS, SECOND, STATES, VERDICTS, Alert, Attached, Happened
+from shroff.cases.case import Case as StoredCase
+from shroff.cases.case_queries import Detail, refunded_by, shown
+from shroff.events.event import TimeText, time_text, time_text_or_none
+from shroff.json_types import JsonObject
+from shroff.language.values import show_decimal
+from shroff.operations.declaration import OperationAnswer
+from shroff.project.lists import ListChange
+from shroff.project.settings.casework import DEFAULT, CaseCheck
+from shroff.runtime.texts import cut, many, table
+from shroff.services.cases.customer_questions import CaseQuestion
+from shroff.services.running import answer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shroff.cases.case_service import CaseService
+
+WIDTH = 50  # characters of a reason or a key in a table
+
+Verdict = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)})]
+_State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
+_Tag = Annotated[str, msgspec.Meta(description="Tag of this version. Send it with each action.")]
+_Left = Annotated[int, msgspec.Meta(description="Seconds until it is due; negative if overdue.")]
+_More = Annotated[JsonObject, msgspec.Meta(description="Further data, by kind of line.")]
+
+
+class Money(msgspec.Struct):
+    """An amount with its currency."""
+
+    amount: str
+    currency: str
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+
+class Person(msgspec.Struct):
+    """A user by id and name."""
+
+    id: str
+    name: str
+
+
+class CaseBase(OperationAnswer, dict=True):
+    """Shared fields of every document of a case."""
+
+    id: int
+    tag: _Tag
+    entity: str
+    key: str
+    state: _State
+    opened: TimeText
+    due: TimeText
+    left_s: _Left
+    assignee: Person | None
+    lock_until: TimeText | None
+    snoozed_until: TimeText | None
+    outcome: str | None
+    score: float | None
+    rule: str | None
+    reason: str
+    stake: Money | None
+    customer: Verdict | None
+    verdict: Verdict | None
+    closed: TimeText | None
+    closed_by: Person | None
+    second_look: bool
+    disagreement: bool
+    first_verdict: Verdict | None
+    tags: list[str]
+    checks: list[CaseCheck]
+    queue: str
+
+    def etag(self) -> str:
+        return self.tag
+
+    def text(self) -> str:
+        stake = "" if self.stake is None else f", {self.stake} at stake"
+        verdict = f" as {self.verdict}" if self.verdict else ""
+        tags = f" Tags: {', '.join(self.tags)}." if self.tags else ""
+        queue = "" if self.queue == DEFAULT else f" Queue: {self.queue}."
+        left = [check.item for check in self.checks if not check.done]
+        checks = f" To check: {', '.join(left)}." if left else ""
+        about = f"{self.entity} {self.key}{stake}, due {self.due}."
+        return f"Case {self.id}, {self.state}{verdict}: {about}{queue}{tags}{checks}"
+
+    def hints(self) -> Sequence[str]:
+        return [f"shroff cases show {self.id}"]
+
+
+AnyCase = TypeVar("AnyCase", bound=CaseBase)
+
+
+class Case(CaseBase):
+    """A case; `alerts` is how many it has."""
+
+    alerts: int
+
+
+class AlertLabel(msgspec.Struct):
+    """The label of an alert."""
+
+    verdict: str
+    source: str | None
+    known_at: TimeText | None
+
+
+class CaseAlert(msgspec.Struct):
+    """An alert of a case."""
+
+    event: str
+    seq: int
+    time: TimeText
+    due: TimeText
+    outcome: str | None
+    score: float | None
+    rule: str | None
+    rules: list[str]
+    reason: str
+    amount: Money | None
+    verdict: Verdict | None
+    decided: TimeText | None
+    label: AlertLabel | None
+    customer: Verdict | None
+
+
+class CaseLine(msgspec.Struct):
+    """A line of a case's history."""
+
+    at: TimeText
+    by: Person | None
+    what: str
+    words: str
+    more: _More
+
+
+class CaseFile(msgspec.Struct):
+    """A file of a case."""
+
+    file: int
+    name: str
+    media_type: str
+    bytes: int
+    sha256: str
+    by: Person
+    at: TimeText
+
+
+class CaseWhole(CaseBase):
+    """A case with all that belongs to it, and the questions to the customer."""
+
+    alerts: list[CaseAlert]
+    alert_count: int
+    refunded: Money | None
+    notes: list[CaseLine]
+    history: list[CaseLine]
+    files: list[CaseFile]
+    questions: list[CaseQuestion]
+
+    def text(self) -> str:
+        told = reading(self)
+        events = [
+            (
+                alert.event,
+                alert.time,
+                alert.outcome or "",
+                cut(told(alert.rule or "", alert.reason), WIDTH),
+                alert.verdict or "",
+            )
+            for alert in self.alerts
+        ]
+        lines = [super().text(), table(events, ("event", "time", "outcome", "why", "answer"))]
+        if self.history:
+            done = [(row.at, row.by.name if row.by else "", row.what, cut(row.words, WIDTH)) for row in self.history]
+            lines.append(table(done, ("at", "by", "what", "words")))
+        return "\n".join(lines)
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff cases list"] if self.state == CLOSED else [f"shroff cases decide {self.id} fraud"]
+
+
+class CaseTotals(msgspec.Struct):
+    """The number of cases, and the money at stake."""
+
+    count: int
+    stake: Money | None
+
+
+class CaseList(OperationAnswer, dict=True):
+    """A page of cases, and the totals of all of them."""
+
+    cases: list[Case]
+    totals: CaseTotals
+    next: str | None
+    NEXT: ClassVar = ("shroff cases show NUMBER", "shroff serve")
+    apart = ""
+
+    def text(self) -> str:
+        stake = "" if self.totals.stake is None else f", {self.totals.stake} at stake"
+        apart = f": {self.apart}" if self.apart else ""
+        told = reading(self)
+        rows = [
+            (
+                case.id,
+                case.due,
+                cut(f"{case.entity} {case.key}", WIDTH),
+                "" if case.stake is None else case.stake.amount,
+                "" if case.score is None else f"{case.score:.4f}",
+                case.state,
+                cut(told(case.rule or "", case.reason), WIDTH),
+            )
+            for case in self.cases
+        ]
+        heads = "case|due|about|at stake|score|state|why".split("|")
+        return f"{many(self.totals.count, 'case')}{stake}{apart}." + (f"\n{table(rows, heads)}" if rows else "")
+
+
+def reading(answer: CaseBase | CaseList) -> Callable[[str, str], str]:
+    """What tells a rule's recorded reason as people read it: beside an answer that a command has asked for."""
+    told: Callable[[str, str], str] = answer.__dict__.get("told", lambda _rule, reason: reason)
+    return told
+
+
+class CaseActed(OperationAnswer):
+    """A case that was decided or snoozed, and the number that undoes it."""
+
+    case: Case
+    undo: int
+    undo_until: TimeText
+    NEXT: ClassVar = ("shroff cases list",)
+
+    def etag(self) -> str:
+        return self.case.tag
+
+    def text(self) -> str:
+        return self.case.text()
+
+
+class CaseDecided(OperationAnswer, dict=True):
+    """A case that was decided, the changes of lists with it, and the number that undoes all of it.
+
+    A command writes the labels at once, so nothing can be undone.
+    """
+
+    case: Case
+    lists: list[ListChange]
+    undo: int | UnsetType = UNSET
+    undo_until: TimeText | UnsetType = UNSET
+    NEXT: ClassVar = ("shroff cases list",)
+    refund = ""
+
+    def etag(self) -> str:
+        return self.case.tag
+
+    def text(self) -> str:
+        verdict = f" as {self.case.verdict}" if self.case.verdict else ""
+        listed = "".join(f" {change.value} is in {change.list}." for change in self.lists)
+        refund = f" A refund of {self.refund} is recorded." if self.refund else ""
+        return f"Case {self.case.id} is {self.case.state}{verdict}.{listed}{refund}"
+
+
+class CaseFailed(msgspec.Struct):
+    """A case for which an action failed; `changed` says whether another user changed it first."""
+
+    id: int
+    detail: str
+    changed: bool
+
+
+class CasesActed(OperationAnswer):
+    """The results for several cases, and the number that undoes all of them."""
+
+    cases: list[Case]
+    failed: list[CaseFailed]
+    undo: int | None
+    undo_until: TimeText | None
+
+
+class CasesUndone(OperationAnswer):
+    """The updated cases, and those that another user has changed since."""
+
+    cases: list[Case]
+    changed: list[Case]
+
+
+class CaseSilenced(Case):
+    """A case for whose key a rule was silenced, or its silence ended: active in the log, or the reason why not yet."""
+
+    in_force: bool
+    why_not: str | None
+
+
+class CaseClaimed(OperationAnswer):
+    """The claimed case, or null if there is none."""
+
+    case: Case | None
+
+    def etag(self) -> str:
+        return "" if self.case is None else self.case.tag
+
+    def text(self) -> str:
+        return "There is no such case to claim." if self.case is None else self.case.text()
+
+
+# ---- made of what is stored
+
+
+def money(desk: CaseService, units: int | None) -> Money | None:
+    """An amount with its currency; None where there is none."""
+    return None if units is None else Money(show_decimal(units, desk.money_places), desk.currency)
+
+
+def _score(millionths: int | None) -> float | None:
+    return None if millionths is None else millionths / SCORE_PARTS
+
+
+def case_as(kind: type[AnyCase], desk: CaseService, case: StoredCase, **more: Any) -> AnyCase:
+    """A case as a document of this kind, which has `more` fields."""
+    return answer_of(
+        kind,
+        case,
+        id=case.number,
+        left_s=(case.due_ms - desk.now_ms()) // 1_000,
+        assignee=Person(case.assignee, case.assignee_name) if case.assignee else None,
+        lock_until=time_text_or_none(case.lock_ms),
+        snoozed_until=time_text_or_none(case.snoozed_ms),
+        score=_score(case.score),
+        stake=money(desk, case.stake),
+        closed_by=Person(case.closed_by, case.closed_name) if case.closed_ms is not None else None,
+        second_look=case.look == SECOND,
+        disagreement=case.look == DISPUTED,
+        tags=case.tags.split(),
+        checks=desk.settings.checklist(case.kinds, case.checks),
+        queue=case.queue or DEFAULT,
+        **more,
+    )
+
+
+def case_of(desk: CaseService, stored: StoredCase) -> Case:
+    """One case as anybody may see it."""
+    return case_as(Case, desk, shown(stored))
+
+
+def cases_of(desk: CaseService, those: Iterable[StoredCase]) -> list[Case]:
+    """Cases as anybody may see them."""
+    return [case_of(desk, case) for case in those]
+
+
+def _alert(desk: CaseService, alert: Alert) -> CaseAlert:
+    label = AlertLabel(alert.label, alert.label_source, time_text_or_none(alert.label_ms)) if alert.label else None
+    score, amount = _score(alert.score), money(desk, alert.stake)
+    return answer_of(CaseAlert, alert, event=alert.named, score=score, amount=amount, label=label)
+
+
+def _line(happened: Happened) -> CaseLine:
+    by = Person(happened.who, happened.name) if happened.who else None  # what nobody did has no name
+    return CaseLine(time_text(happened.at_ms), by, happened.what, happened.words, from_json(happened.more))
+
+
+def file_of(attached: Attached) -> CaseFile:
+    """A file of a case."""
+    by = Person(attached.who, attached.who_name)
+    return answer_of(CaseFile, attached, file=attached.number, bytes=attached.size, sha256=attached.sha256.hex(), by=by)
+
+
+def whole_of(desk: CaseService, found: Detail, questions: list[CaseQuestion]) -> CaseWhole:
+    """A case with all that belongs to it."""
+    history = [_line(row) for row in found.history]
+    return case_as(
+        CaseWhole,
+        desk,
+        found.case,
+        alerts=[_alert(desk, alert) for alert in found.alerts],
+        alert_count=found.case.alerts,
+        refunded=money(desk, refunded_by(found.history) or None),
+        notes=[line for line in history if line.what == "note"],
+        history=history,
+        files=[file_of(file) for file in found.files],
+        questions=questions,
+    )

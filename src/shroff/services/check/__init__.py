@@ -1,0 +1,1 @@
+"""Check the project's files and run the tests of its rules."""

@@ -1,0 +1,119 @@
+"""Context of an opened project: its paths, the clock, the acting user, and what this process has read of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from shroff.log.active_files import ActiveFilesInUse
+from shroff.models.registry import Registry
+from shroff.project.loader import MadeOnce, systems_of
+from shroff.project.parse_cache import ReadOnce
+from shroff.runtime.contents import known_store
+from shroff.runtime.process_wide import user_name
+from shroff.runtime.progress import Tell, unheard
+from shroff.runtime.values import replace
+from shroff.services.project_log import ProjectLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shroff.cases.case_service import CaseService
+    from shroff.config import ProjectPaths
+    from shroff.people.access import Who
+    from shroff.people.store import Desk
+    from shroff.project.definitions import Definitions, Loaded
+    from shroff.project.settings.systems import Systems
+    from shroff.services.labels.reports import LabelStatistics
+    from shroff.services.rules.overview import RuleStatistics
+
+
+class Warnings(list[str]):
+    """Warnings of calls that succeeded."""
+
+    def once(self, words: str) -> None:
+        """Add a warning that is not among these."""
+        if words not in self:
+            self.append(words)
+
+
+@dataclass(slots=True)
+class ProjectContext:
+    """What the parts of one opened project share.
+
+    Definitions are read when first needed, and once. `warnings` is what
+    somebody should be told of a call that went well; `waiting` is called with for whom one waits, after a second.
+    """
+
+    paths: ProjectPaths
+    now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+    warnings: Warnings = field(default_factory=Warnings)
+    waiting: Tell = unheard
+    via: Literal["command", "program"] = "program"
+    served_at: str = ""  # the address of the service that this process is, once it listens
+    waits: Tell = unheard  # told what holds if a wait for the writer is ended by Ctrl-C
+    asked_by: Who | None = None
+    asked_at: str = ""  # the address at which this caller reaches the service
+    desk: Desk | None = None  # people and the record, where a service has them open
+    case_service: CaseService | None = None  # cases, where a service has them open, and carries out what is due
+    adopt: Callable[[list[str] | None], str] | None = None  # as `WriterClient.adopted`, where a service has it
+    read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project
+    taken: ActiveFilesInUse = field(default_factory=ActiveFilesInUse)  # shared as well
+    files_read: MadeOnce[Loaded] = field(default_factory=MadeOnce)
+    systems_read: MadeOnce[Systems] = field(default_factory=MadeOnce)
+    models_kept: MadeOnce[Registry] = field(default_factory=MadeOnce)  # shared as well
+    rule_statistics: MadeOnce[RuleStatistics] = field(default_factory=MadeOnce)  # shared as well
+    label_statistics: MadeOnce[LabelStatistics] = field(default_factory=MadeOnce)  # shared as well
+
+    def __post_init__(self) -> None:
+        known_store(self.paths.tables)
+
+    @property
+    def log(self) -> ProjectLog:
+        """The log, which is opened for each call."""
+        return ProjectLog(self)
+
+    @property
+    def loaded(self) -> Loaded:
+        """The project's files, with what is wrong in them."""
+        from shroff.services.project_files import load
+
+        return self.files_read.get(lambda: load(self))
+
+    @property
+    def definitions(self) -> Definitions:
+        """The project's definitions. Raises: DefinitionError with every mistake."""
+        return self.loaded.or_raise()
+
+    @property
+    def systems(self) -> Systems:
+        """Outside systems of the project; `loaded` has the mistakes in their settings."""
+        return self.systems_read.get(lambda: systems_of(self.paths.folder))
+
+    @property
+    def registry(self) -> Registry:
+        """The models of the project, in force or not."""
+        return self.models_kept.get(lambda: Registry(self.paths.models))
+
+    @property
+    def who(self) -> Who:
+        """The caller: the user of this process. They may read and write the project's files, so they may do all.
+
+        In a service it is the signed-in person or key, whose rights were checked before.
+        """
+        from shroff.people.access import local
+
+        return self.asked_by if self.asked_by is not None else local(user_name(), self.via)
+
+    def afresh(self) -> ProjectContext:
+        """The same project, its files read anew."""
+        return replace(self, taken=ActiveFilesInUse(), files_read=MadeOnce(), systems_read=MadeOnce())
+
+    def at(self, paths: ProjectPaths) -> ProjectContext:
+        """The same project with its log at another place."""
+        return replace(self, paths=paths, files_read=MadeOnce())
+
+    def reload(self) -> None:
+        """Read the project's files again when they are next needed. Where things are stays as it was."""
+        self.files_read.forget()

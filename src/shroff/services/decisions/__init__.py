@@ -1,0 +1,1 @@
+"""Explain, replay and verify recorded decisions."""

@@ -1,0 +1,115 @@
+"""Decision history of an opened project: explanations, replays, verification of the log."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shroff.errors import UsageError
+from shroff.runtime.entry_points import entries
+from shroff.services.parts import ProjectPart
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from shroff.explain.entities import EntityLook
+    from shroff.explain.explanation import Explained
+    from shroff.explain.model import ModelReason
+    from shroff.features.cluster.partitioned import Cluster
+    from shroff.replay.compare import Verification
+    from shroff.replay.decision_replay import Replayed
+    from shroff.runtime.progress import Progress
+    from shroff.streams.log import Log, Record
+
+
+class DecisionHistory(ProjectPart):
+    """Explanations, replays and verification of the log. Each call reads the current log."""
+
+    def replay(self, reference: str, *, is_full: bool = False) -> Replayed:
+        """Replay a decision: the recorded one, and the same computed again from the log.
+
+        It reads the records that the decision can depend on. If these are unknown, if they do not give the recorded
+        bytes, or with `is_full`, it reads the whole log before the event.
+        """
+        from shroff.log.history import find
+        from shroff.replay.decision_replay import Replayed, replay
+
+        with self._log.reading() as log:
+            row = find(log, self._definitions.events, reference)
+            load = self._registry.load
+            if not is_full and (past := self._looked_back(log, row.seq)) is not None:
+                found = Replayed(row, replay(log, row.seq, load, past))
+                if found.match:
+                    return found
+            return Replayed(row, replay(log, row.seq, load))
+
+    def explain(self, reference: str, progress: Progress | None = None) -> Explained:
+        """Explain a decision: its features beside the entity's earlier values, and its rules in words."""
+        from shroff.explain.explanation import explain
+        from shroff.log.history import find
+
+        with self._log.reading() as log:
+            row = find(log, self._definitions.events, reference)
+            return explain(log, row, progress, self._registry.load)
+
+    def first_reason(self, event: str, id_: str) -> ModelReason | None:
+        """Get the first reason of a decision, as in `explain`; None if there is none.
+
+        Raises: as `explain`.
+        """
+        from shroff.explain.explanation import first_reason
+        from shroff.log.history import find
+
+        reference = f"{event}/{id_}"
+        with self._log.reading() as log:
+            row = find(log, self._definitions.events, reference)
+            return first_reason(log, row, self._registry.load)
+
+    def verify(
+        self,
+        engines: str | Sequence[str] | None = None,
+        sample: int | None = None,
+        progress: Progress | None = None,
+        *,
+        last: int | None = None,
+    ) -> Verification:
+        """Compute the log again through the engines and compare (see `replay.verification`).
+
+        Args:
+            engines: Those of `known_engines`; by default all, and without `batch` where `last` is given.
+            last: Compare only so many of the last sequence numbers.
+
+        Raises: UsageError for an engine that is not known, or `batch` with `last`, since it computes the whole log.
+        """
+        from shroff.replay.verification import LONG, engines_for, verify
+
+        names = engines_for(engines, last)
+        if sample is not None and sample < 1:
+            raise UsageError(f"a sample must have at least 1 event, not {sample}.")
+        with self._log.reading() as log:
+            load = self._registry.load
+            look_back = partial(self._looked_back, log, most=LONG)
+            return verify(log, names, sample, progress, load, last=last, look_back=look_back)
+
+    def _looked_back(self, log: Log, seq: int, most: int | None = None) -> Sequence[Record] | None:
+        from shroff.explain.explanation import definitions_at
+        from shroff.explain.key_events import MOST, looked_back
+
+        definitions = definitions_at(log, seq, self._registry.load)
+        return looked_back(log, definitions, seq, most or MOST)
+
+    def entities(self, log: Log) -> EntityLook:
+        """A look at keys of entities in an open log, for the active version."""
+        from shroff.explain.entities import EntityLook
+
+        return EntityLook(log, self._definitions)
+
+    def cluster(
+        self, backend: str, address: str | None = None, partitions: int | None = None
+    ) -> AbstractContextManager[Cluster | None]:
+        """The backend on which the batch engine runs (see `replay.clusters.cluster_of`)."""
+        from shroff.replay.clusters import LOCAL, cluster_of
+
+        found = {} if backend == LOCAL else entries()  # which looks through all installed packages
+        return cluster_of(backend, address, partitions, found)

@@ -1,0 +1,124 @@
+"""Operations on what was decided: one decision or the whole log computed again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from shroff.operations.declaration import OperationRequest, Param, ReportAnswer, operation
+from shroff.runtime.texts import many, one_line
+
+if TYPE_CHECKING:
+    from shroff.operations.declaration import ProgressSteps
+    from shroff.replay.compare import Mismatch, Verification
+    from shroff.replay.decision_replay import Replay
+    from shroff.services.decisions.history import DecisionHistory
+    from shroff.services.project_log import ProjectLog
+
+
+class ReplayDecision(OperationRequest["Replay"]):
+    """The decision to compute again.
+
+    Args:
+        reference ([TYPE/]ID): The event.
+        is_full: Read the whole log before the event.
+    """
+
+    reference: Annotated[str, Param(complete="references")]
+    is_full: Annotated[bool, Param(flags="--full")] = False
+
+
+@operation("replay", right="read:decisions")
+def replay_decision(history: DecisionHistory, request: ReplayDecision) -> Replay:
+    """Compute one decision again from the log with the definitions active then, and compare every byte.
+
+    Without --full only the earlier events of its keys are read where that gives the same bytes.
+
+    Examples:
+        shroff replay p-1
+        shroff replay payment/p-1 --json
+    """
+    return history.replay(request.reference, is_full=request.is_full).document()
+
+
+class VerifyLog(OperationRequest["VerifiedLog"]):
+    """The engines, and how much of the log they compute again.
+
+    Args:
+        engines: online: all decisions. batch: all features and most hits. naive: features of a sample, by the
+            definition.  [default: online,batch,naive; without batch with --last]
+        sample: Events for the naive engine.  [default: 200, and fewer where they take longer than 5 s]
+        last (N): Compare only the last N sequence numbers; earlier events are read, and not compared.
+    """
+
+    engines: Annotated[str | None, Param(complete="engines")] = None
+    sample: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    last: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class VerifiedLog(ReportAnswer["tuple[Verification, VerifyLog]"]):
+    """How many events were computed again, and what differs from the log; `unread` is what could not be compared.
+
+    Of the `undecided`, events that were taken without a decision, nothing was compared.
+    """
+
+    events: int
+    undecided: int
+    mismatches: int
+    first_mismatch: Mismatch | None
+    unread: list[str]
+    seconds: float
+
+    def text(self) -> str:
+        from shroff.replay.verification import engines_for
+
+        found, asked = self.report
+        names, counts = (
+            ", ".join(engines_for(asked.engines, asked.last)),
+            many(self.mismatches, "mismatch", "mismatches"),
+        )
+        text = f"{many(self.events, 'event')} recomputed by {names} in {self.seconds:.1f} s: {counts}."
+        compared, decided = found.sampled
+        if compared < decided:
+            text += f"\nBy their definition {compared:,} of {decided:,}; all of them: --sample {decided}."
+        if not self.events and not self.unread:
+            where = "the log has none" if asked.last is None else "none is at these sequence numbers"
+            text = f"No decision was compared: {where}."
+        if self.undecided:
+            were = many(self.undecided, "event was", "events were")
+            text += f"\n{were} taken without a decision: nothing was compared."
+        if (first := self.first_mismatch) is not None:
+            text += f"\nThe first: {first.event} {one_line(first.id)}, seq {first.seq:,}, engine {first.engine}."
+            text += f"\nrecorded: {one_line(first.recorded)}\ncomputed: {one_line(first.computed)}"
+        return "\n".join([text, *self.unread])
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff doctor" if self.exit_status() else "shroff export decisions"]
+
+    def exit_status(self) -> int:
+        return 1 if self.mismatches else 3 if self.unread else 0
+
+
+@operation("verify", right="read:decisions")
+def verify_log(history: DecisionHistory, log: ProjectLog, progress: ProgressSteps, request: VerifyLog) -> VerifiedLog:
+    """Compute the whole log again through the engines, and compare features, decisions and receipts.
+
+    Exit status 1 on a mismatch, 3 if a part of the log could not be compared.
+
+    Examples:
+        shroff verify
+        shroff verify --engines naive --sample 500
+        shroff verify --last 1000000
+    """
+    from shroff.replay.verification import engines_for
+
+    began, names, total = time.monotonic(), engines_for(request.engines, request.last), 0
+    if log.exists():
+        with log.reading() as reader:
+            total = len(names) * reader.last_seq()
+    counted = progress.counting("computing, events", total)
+    found: Verification = history.verify(names, request.sample, counted, last=request.last)
+    return VerifiedLog.of((found, request), found, seconds=round(time.monotonic() - began, 3))

@@ -1,0 +1,1 @@
+"""Chargebacks: their stages, due dates and evidence packs."""

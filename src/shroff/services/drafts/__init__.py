@@ -1,0 +1,1 @@
+"""Drafts of rules, from the first text to the active version."""

@@ -1,0 +1,1 @@
+"""Drift of a model's inputs and score."""

@@ -1,0 +1,1 @@
+"""List the keys of an entity."""

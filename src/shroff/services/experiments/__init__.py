@@ -1,0 +1,1 @@
+"""Experiments of policy.yaml: their result in money, and their end."""

@@ -1,0 +1,1 @@
+"""Profiles of features: meaning, cost, readers and values."""

@@ -1,0 +1,210 @@
+"""Capacity of a project: how large a machine its events need, from events that are decided here and now."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+from shroff.errors import UsageError
+from shroff.language.values import DAY_MS, named_duration
+from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, operation
+from shroff.runtime.texts import bytes_text, many, table
+from shroff.runtime.values import FrozenStruct, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from shroff.services.arrow_tables import Files
+    from shroff.services.context import ProjectContext
+    from shroff.services.project import Project
+
+SAMPLE = 20_000  # events
+LEAST = 1_000  # fewer say little: a file of SQLite grows by pages, a state by blocks
+BUSY = 0.6  # of what a process decides at most: beyond that events wait for each other
+PROCESS_BYTES = 400 << 20  # of a process without state (bench/results/ingest.md)
+CORES = 2  # of a process: one decides, the other reads, writes and answers
+SNAPSHOTS = 3  # two are kept, and a third is being written
+SPARE = 1.25  # of disk and memory, for write-ahead log, indexes and the system
+
+
+class MeasuredEvents(FrozenStruct):
+    """What a sample of events took on this machine.
+
+    Attributes:
+        rate: Events decided per second by one process, durable.
+        log_bytes: Bytes on disk for each event, its decision and its flags.
+        state_bytes: Bytes of window state for each event.
+        reach_days: The longest window, in days; None where one has no end.
+    """
+
+    events: int
+    rate: float
+    log_bytes: float
+    state_bytes: float
+    reach_days: float | None
+
+
+@frozen
+class EventRate:
+    """Events per day, events per second at the peak, and days that events stay in the log.
+
+    Raises: UsageError where a number is not above 0, or the peak is below the mean.
+    """
+
+    per_day: float
+    peak: float
+    keep_days: float
+
+    def __post_init__(self) -> None:
+        if min(self.per_day, self.peak, self.keep_days) <= 0:
+            raise UsageError("events per day, events per second and days must be above 0.")
+        if self.peak * DAY_MS / 1_000 < self.per_day:
+            least = math.ceil(self.per_day / (DAY_MS / 1_000))
+            raise UsageError(
+                f"{self.per_day:,.0f} events a day are {least:,} a second on average; the peak is above that."
+            )
+
+
+class CapacityEstimate(OperationAnswer):
+    """The machine for a rate of events, and what it was computed from.
+
+    State is counted as if each event within the longest window had its own; keys that return need less. `processes`
+    are those whose cores are busy up to 60 % at the peak; above 1 it is too much for one log.
+    """
+
+    measured: MeasuredEvents
+    rate: EventRate
+    processes: int
+    cores: int
+    memory_bytes: int
+    disk_bytes: int
+
+    def text(self) -> str:
+        measured, rate, days = self.measured, self.rate, self.measured.reach_days
+        reach = "some windows have no end" if days is None else f"for the longest window, {days:,.3g} days"
+        found = [
+            ("events per second", f"{measured.rate:,.0f}", "one process on this machine, durable"),
+            ("disk per event", bytes_text(round(measured.log_bytes)), "event, decision, flags, indexes"),
+            ("state per event", bytes_text(round(measured.state_bytes)), reach),
+        ]
+        needs = [
+            ("processes", str(self.processes), "each busy up to 60% at the peak"),
+            ("cores", str(self.cores), ""),
+            ("memory", bytes_text(self.memory_bytes), ""),
+            ("disk", bytes_text(self.disk_bytes), f"for {rate.keep_days:,.0f} days, without lake and backups"),
+        ]
+        head = f"Measured with {many(measured.events, 'event')}:"
+        want = f"{rate.per_day:,.0f} events a day, at most {rate.peak:,.0f} a second, need:"
+        return "\n".join([head, table(found), want, table(needs)])
+
+    @classmethod
+    def of(cls, measured: MeasuredEvents, rate: EventRate) -> CapacityEstimate:
+        """The machine for this rate of such events."""
+        processes = math.ceil(rate.peak / (BUSY * measured.rate))
+        held_days = rate.keep_days if measured.reach_days is None else min(measured.reach_days, rate.keep_days)
+        state = measured.state_bytes * rate.per_day * held_days
+        memory = (processes * PROCESS_BYTES + state) * SPARE
+        disk = (measured.log_bytes * rate.per_day * rate.keep_days + SNAPSHOTS * state) * SPARE
+        return cls(measured, rate, processes, CORES * processes, math.ceil(memory), math.ceil(disk))
+
+
+def measure(context: ProjectContext, files: Files = (), as_type: str | None = None) -> MeasuredEvents:
+    """Decide a sample of events in a scratch log: those of files, else the newest ones of the project's log.
+
+    Raises: UsageError for fewer than LEAST events; what `ingest` raises.
+    """
+    from shroff.log.state.fold import fold, reach_ms
+    from shroff.project.definitions import computed_of
+    from shroff.services.arrow_tables import paths
+    from shroff.services.ingest.event_ingest import EventIngest
+    from shroff.services.project_files import checked
+    from shroff.services.project_log import ScratchPaths
+
+    definitions, named = checked(context), paths(files)
+
+    def decided(given: Sequence[Path]) -> MeasuredEvents:
+        with TemporaryDirectory(prefix="shroff-") as folder:
+            held = context.at(ScratchPaths(context.paths.folder, Path(folder)))
+            began_s = time.perf_counter()
+            report = EventIngest(held).ingest(given, as_type=as_type, order="file", is_hashed=not named)
+            took_s, events = time.perf_counter() - began_s, report.events.appended
+            refused = report.events.quarantined + report.untaken
+            if events < LEAST:
+                cure = f"{refused:,} were refused ('shroff check --with FILE' shows why). " if refused else ""
+                raise UsageError(
+                    f"a sample of {many(events, 'event')} says little. {cure}Name a file with {LEAST:,} or more."
+                )
+            reach = reach_ms([computed.node for computed in computed_of(definitions)], definitions)
+            with held.log.reading() as log:
+                state = fold(log, definitions).engine.online.memory_bytes
+                return MeasuredEvents(
+                    events,
+                    events / took_s,
+                    log.size_bytes() / events,
+                    state / events,
+                    None if reach is None else reach / DAY_MS,
+                )
+
+    with ExitStack() as stack:
+        given = named or [stack.enter_context(_newest(context))]
+        decided(given)  # loads what the second one shall find loaded
+        return decided(given)
+
+
+@contextmanager
+def _newest(context: ProjectContext) -> Iterator[Path]:
+    """The newest events of the log as a file, with hashes where they have them."""
+    from shroff.replay.exports import kind_of
+
+    line = kind_of("events").line
+    with TemporaryDirectory(prefix="shroff-") as folder, context.log.reading() as log:
+        file, last = Path(folder) / "newest.jsonl", log.last_seq()
+        with file.open("wb") as out:
+            for records in log.read(max(log.pruned_to(), last - SAMPLE), last):
+                out.writelines(
+                    line(record) + b"\n" for record in records if record.kind == "event" and record.type != "label"
+                )
+        yield file
+
+
+class EstimateCapacity(OperationRequest[CapacityEstimate], kw_only=True):
+    """The rate of events, and a sample of them: files, or by default the newest 20,000 of the log.
+
+    Args:
+        files ([FILE...]): A sample of events.
+        per_day (N): Events per day.
+        peak (N): Events per second at the busiest time.
+        keep (DURATION): How long events stay in the log.  [default: 'keep:', else 400d]
+    """
+
+    files: Annotated[tuple[Path, ...], Param(is_argument=True)] = ()
+    per_day: Annotated[float, Param(flags="--per-day")]
+    peak: Annotated[float, Param(flags="--peak")]
+    keep: str | None = None
+    as_type: Annotated[
+        str | None,
+        AsEvent("The event type of every line.  [default: each line names its own]", complete="event_types_and_labels"),
+    ] = None
+
+
+@operation("capacity", right="read:definitions")
+def estimate_capacity(project: Project, request: EstimateCapacity) -> CapacityEstimate:
+    """Estimate processes, cores, memory and disk for a rate of events.
+
+    A sample is decided twice in a temporary log on this machine, with the project's features, rules and models, and
+    measured: the newest 20,000 events of the log, or those of files. A file should have 20,000 events or more. The
+    log is not changed.
+
+    Examples:
+        shroff capacity --per-day 2000000 --peak 200 --keep 400d
+        shroff capacity payments.csv --as payment --per-day 2000000 --peak 200 --json
+    """
+    keep_ms = project.context.systems.keep_ms or 400 * DAY_MS
+    if request.keep is not None:
+        keep_ms = named_duration("keep", request.keep, is_positive=True)
+    rate = EventRate(request.per_day, request.peak, keep_ms / DAY_MS)
+    return CapacityEstimate.of(measure(project.context, request.files, request.as_type), rate)

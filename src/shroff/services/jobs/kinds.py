@@ -1,0 +1,233 @@
+"""The kinds of jobs: what each takes, which rights it needs, and the function that does it.
+
+To add one: a `JobParams` with its parameters, a function `run(project, params, run)` that calls what the command of
+that name calls and tells `run` (`JobRun` of `work`) how far it is, and a row in `KINDS`; in a package of your own
+an entry point of the group `shroff.jobs` that names the `JobKind`. The function is named by a text, so that listing
+kinds loads nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+
+import msgspec
+from msgspec.json import decode as from_json
+
+from shroff.errors import Problem, UsageError, nearest
+from shroff.jobs.job import JobError, ParamsError
+from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
+from shroff.language.yaml import text as yamltext
+from shroff.language.yaml.nodes import Mapping as YamlMapping
+from shroff.operations import manifest
+from shroff.operations.declaration import OPERATIONS, Operation, struct_of
+from shroff.people.access import Right
+from shroff.project.schedules import FILE, load_schedules
+from shroff.runtime.entry_points import JOBS, installed
+from shroff.runtime.values import FrozenStruct
+
+if TYPE_CHECKING:
+    from shroff.language.yaml.nodes import Node
+    from shroff.project.definitions import Loaded
+    from shroff.project.schedules import Schedule
+    from shroff.services.jobs.work import JobRun
+    from shroff.services.project import Project
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+# A job may come from another machine, so its paths lead to few places: both checks of a path follow from its type.
+OUT = "out"  # the folder of a project below which jobs write
+PATH_MAX = 300
+OutPath = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX, extra={"below": OUT})]
+InPath = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX, extra={"below": ""})]
+
+
+class JobParams(FrozenStruct, forbid_unknown_fields=True):
+    """Parameters of a kind of job; an unknown key is refused."""
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        """Which rights it takes beside `run:jobs`, by what was asked for."""
+        return ()
+
+
+class FeaturesParams(JobParams, frozen=True):
+    """Compute the features of one event type into `out`, a Parquet file below `out/`."""
+
+    event: Name
+    out: OutPath = "out/features.parquet"
+
+
+class ReportParams(JobParams, frozen=True):
+    """Make the report of a notice with `on: report` for a day, by default yesterday, unless it exists."""
+
+    notice: Name
+    day: Name | None = None
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        return (Right.SEND_NOTICES,)
+
+
+Run = Callable[["Project", Any, "JobRun"], JsonMapping]
+
+
+class JobKind(FrozenStruct):
+    """One kind.
+
+    Args:
+        params: The type of its parameters; its docstring says what it does.
+        function: Module and name of the function that does it.
+        title: What the page of jobs calls it.
+    """
+
+    name: str
+    params: type[JobParams]
+    function: str
+    title: str = ""
+
+    @property
+    def meaning(self) -> str:
+        """Its purpose, in a sentence."""
+        return " ".join((self.params.__doc__ or "").split())
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of what it takes."""
+        return tuple(field.encode_name for field in msgspec.structs.fields(self.params))
+
+    def schema(self) -> JsonObject:
+        """The JSON Schema of what it takes."""
+        components = msgspec.json.schema_components([self.params])[1]
+        found: JsonObject = components[self.params.__name__]
+        return found
+
+    def load(self) -> Run:
+        """The function that does it."""
+        module, _, name = self.function.partition(":")
+        found: Run = getattr(import_module(module), name)
+        return found
+
+    def read(self, given: JsonMapping, *, is_text: bool = False) -> JobParams:
+        """Its parameters. Raises: ParamsError with the path of what is wrong.
+
+        Args:
+            is_text: Numbers and booleans are texts, as YAML has them.
+        """
+        for name in given:
+            if name not in self.parameters:
+                hint = nearest(name, self.parameters) or f"It takes {', '.join(self.parameters) or 'none'}."
+                raise ParamsError(f"params.{name[:100]}", f"{self.name} has no such parameter. {hint}")
+        try:
+            found = msgspec.convert(given, self.params, strict=not is_text)
+        except msgspec.ValidationError as error:
+            words, _, path = str(error).partition(" - at `")
+            place = "params" + path.removesuffix("`").removeprefix("$")
+            raise ParamsError(place, f"{words[:1].lower()}{words[1:]}.") from None
+        for name, mistake in path_mistakes(found):
+            raise ParamsError(f"params.{name}", mistake)
+        return found
+
+
+_WORK = "shroff.services.jobs.work"
+KINDS: Final[Mapping[str, JobKind]] = {
+    job_kind.name: job_kind
+    for job_kind in (
+        JobKind("features", FeaturesParams, f"{_WORK}:features"),
+        JobKind("report", ReportParams, f"{_WORK}:report"),
+    )
+}
+
+
+def all_kinds() -> Mapping[str, JobKind]:
+    """All kinds, with those of operations that may take long, and of entry points of the group `shroff.jobs`."""
+    return {**KINDS, **installed(JOBS), **_of_operations(), **KINDS}  # ours first, and none is replaced
+
+
+class OperationKind(JobKind, frozen=True):
+    """The kind of an operation that may take long: `lists compare` is `lists-compare`."""
+
+    declared: Any = None
+
+    def load(self) -> Run:
+        return partial(super().load(), self.declared)
+
+
+def _rights(declared: Operation[..., Any], params: JobParams) -> tuple[Right, ...]:
+    more = (right for field, right in declared.rights_of.items() if getattr(params, field))
+    return tuple(map(Right, (declared.right, *more)))
+
+
+def _of_operations() -> Mapping[str, JobKind]:
+    manifest.load_all()
+    kinds = {}
+    for declared in OPERATIONS.values():
+        if declared.is_long:
+            namespace = {"__doc__": declared.summary, "rights": property(partial(_rights, declared))}
+            taken = declared.job_fields or [field.name for field in declared.fields if not field.about.is_local]
+            fields = [field for field in declared.fields if field.name in taken]
+            params = struct_of(declared.request.__name__, fields, namespace, bases=(JobParams,), frozen=True)
+            name = declared.kind or declared.name.replace(" ", "-")
+            kinds[name] = OperationKind(name, cast("type[JobParams]", params), f"{_WORK}:operation", declared=declared)
+    return kinds
+
+
+def kind_named(name: str) -> JobKind:
+    """A kind. Raises: UsageError where there is none of this name."""
+    if (own := KINDS.get(name)) is not None:
+        return own
+    if name not in (known := all_kinds()):
+        hint = nearest(name, known) or f"There is {', '.join(known)}."
+        raise JobError(f"there is no kind of job {name!r}. {hint}")
+    return known[name]
+
+
+def schedule_problems(tree: Node | None, schedules: Mapping[str, Schedule]) -> list[Problem]:
+    """Mistakes in the kinds and parameters of schedules."""
+    problems = []
+    for key, _ in tree.entries if isinstance(tree, YamlMapping) else ():
+        if (schedule := schedules.get(key.text)) is not None:
+            try:
+                kind_named(schedule.kind).read(from_json(schedule.params), is_text=True)
+            except UsageError as error:
+                problems.append(key.problem(str(error)))
+    return problems
+
+
+def with_schedules(files: TextMapping, loaded: Loaded) -> Loaded:
+    """A loaded project with the mistakes in the jobs of its schedules."""
+    if loaded.definitions is None or FILE not in files:
+        return loaded
+    tree = yamltext.read(files[FILE], FILE, [])
+    problems = schedule_problems(tree, load_schedules(tree, []))
+    return loaded.beside(problems) if problems else loaded
+
+
+# ---- paths among parameters
+
+
+@cache
+def paths_of(params: type[msgspec.Struct]) -> TextDict:
+    """The parameters that are paths, each with the folder in the project that it is below."""
+    found = {}
+    for field in msgspec.structs.fields(params):
+        type_ = msgspec.inspect.type_info(field.type)
+        for part in type_.types if isinstance(type_, msgspec.inspect.UnionType) else (type_,):
+            if isinstance(part, msgspec.inspect.Metadata) and "below" in (part.extra or {}):
+                found[field.name] = str((part.extra or {})["below"])
+    return found
+
+
+def path_mistakes(params: msgspec.Struct) -> Iterator[tuple[str, str]]:
+    """Parameters that are no path below their folder, by the text alone, with what to write instead."""
+    for name, below in paths_of(type(params)).items():
+        if (text := getattr(params, name)) is None:
+            continue
+        parts = text.split("/")
+        is_plain = text.isprintable() and "://" not in text and not any(part[:1] in {"", "."} for part in parts)
+        if not is_plain:
+            shown = f"{below or 'drafts'}/{parts[-1].lstrip('.') or 'x'}"
+            yield name, f"{text!r} is not a path below the project's folder. Write one such as {shown}."
+        elif below and (parts[0] != below or len(parts) == 1):
+            yield name, f"a job writes below {below}/ only, and this is {text!r}. Write {below}/{text}."

@@ -1,0 +1,164 @@
+"""Job worker: queues jobs that are due, and starts a process for each. Any number may work for one project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from subprocess import DEVNULL
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from shroff.errors import DefinitionError, ShroffError, trace_of
+from shroff.jobs.job import RENEW_MS, Job, failed, lost, not_begun
+from shroff.runtime.logs import failure
+from shroff.services.jobs.desk import who_of
+
+if TYPE_CHECKING:
+    from shroff.runtime.progress import Tell
+    from shroff.services.jobs.desk import JobDesk
+
+LOOK_S = 0.5
+AFTER_FAILURE_S = 5.0
+GRACE_S = 20.0  # for a process whose job is not its own any more
+END_S = 10.0  # for processes at the end
+Process = subprocess.Popen[bytes]
+
+
+def command_of(folder: str) -> Callable[[Job], Sequence[str]]:
+    """The command that starts the process of a job of the project in a folder."""
+    return lambda job: (sys.executable, "-P", "-m", "shroff.services.jobs.process", folder, job.id, str(job.attempt))
+
+
+class JobWorker:
+    """Runs the jobs of one project in processes of their own.
+
+    Args:
+        command: What begins the process of a job.
+        tell: Told of what failed, once for each failure.
+        signs_in: Whether the user of a name may sign in where that is in another project: else no job of theirs begins,
+            and one that runs ends.
+    """
+
+    def __init__(
+        self,
+        desk: JobDesk,
+        command: Callable[[Job], Sequence[str]],
+        tell: Tell,
+        signs_in: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._desk, self._command, self._tell, self._signs_in = desk, command, tell, signs_in
+        self._running: dict[tuple[str, int], Process] = {}
+        self._lost_s: dict[tuple[str, int], float] = {}
+        self._users_checked_s = time.monotonic()
+        self._stop = Event()
+        self._thread = Thread(target=self.run, name="jobs", daemon=True)
+        self._told = ""
+
+    def begin(self) -> None:
+        """Begin to work, on a thread."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """End; jobs that run are ended too, and begin again where jobs are run next."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.end_all()
+
+    def run(self) -> None:
+        """Work until `end`, or until this thread is interrupted."""
+        try:
+            pause_s = 0.0
+            while not self._stop.wait(pause_s):
+                pause_s = LOOK_S if self._stepped() else AFTER_FAILURE_S
+        finally:
+            self.end_all()
+
+    def _stepped(self) -> bool:
+        try:
+            self.step()
+        except (ShroffError, OSError) as error:
+            self._failed(str(error))
+        except Exception as error:  # noqa: BLE001 - the outermost loop of this thread: the service goes on
+            self._failed(trace_of(error), error)
+        else:
+            return True
+        return False
+
+    def step(self, only: str = "") -> bool:
+        """Look after the processes, queue what is due, and begin what may begin; whether any process runs.
+
+        Args:
+            only: Begin no other than the job of this id.
+        """
+        self._look_after()
+        if not only:
+            try:
+                self._desk.tick()
+            except DefinitionError as error:  # of schedules.yaml: what is asked for runs all the same
+                self._failed(str(error))
+        while (job := self._desk.claim(only)) is not None:
+            try:
+                self._begin(job)
+            except (ShroffError, OSError) as error:
+                self._desk.end(job.id, job.attempt, partial(not_begun, why=str(error)))
+                raise
+        return bool(self._running)
+
+    def _begin(self, job: Job) -> None:
+        if self._ends_with_its_user(job):
+            return
+        self._running[job.id, job.attempt] = subprocess.Popen(  # noqa: S603 - this program
+            self._command(job), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+        )
+
+    def _ends_with_its_user(self, job: Job) -> bool:
+        """End a job if its user may not sign in any more; return whether that was so."""
+        who = who_of(job)
+        if who is None or who.kind != "user" or self._signs_in(who.name):
+            return False
+        why = f"the user {who.name} that asked for this may not sign in any more"
+        self._desk.end(job.id, job.attempt, partial(failed, why=why, may_help=False))
+        return True
+
+    def _look_after(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._users_checked_s >= RENEW_MS / 1_000:
+            self._users_checked_s = now_s
+            for job in self._desk.running():
+                process = self._running.get((job.id, job.attempt))
+                if self._ends_with_its_user(job) and process is not None:
+                    process.terminate()  # that of another worker ends at its next renewal
+        for (id_, attempt), process in list(self._running.items()):
+            status = process.poll()
+            if status is not None:
+                del self._running[id_, attempt]
+                self._lost_s.pop((id_, attempt), None)
+                words = f"its process ended by signal {-status}" if status < 0 else f"its process ended with {status}"
+                self._desk.end(id_, attempt, partial(lost, why=words))
+            elif self._desk.is_held(id_, attempt):
+                continue
+            elif now_s - self._lost_s.setdefault((id_, attempt), now_s) > GRACE_S:
+                process.kill()
+
+    def end_all(self) -> None:
+        """End all processes; their jobs begin again where jobs are run next."""
+        for process in self._running.values():
+            process.terminate()
+        until_s = time.monotonic() + END_S
+        for process in self._running.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(until_s - time.monotonic(), 0.1))
+            process.kill()
+            process.wait()
+        with suppress(ShroffError):
+            self._look_after()
+
+    def _failed(self, words: str, unexpected: Exception | None = None) -> None:
+        if words != self._told:
+            self._told = words
+            self._tell(f"jobs wait: {words}" if unexpected is None else failure("jobs wait", unexpected))

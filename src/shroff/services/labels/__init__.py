@@ -1,0 +1,1 @@
+"""Record labels; report unmatched and conflicting ones, and label delay."""

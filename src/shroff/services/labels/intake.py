@@ -1,0 +1,198 @@
+"""Single labels of an opened project: into its log, or into its inbox while another process writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shroff.errors import LogBusyError
+from shroff.events.event import time_text
+from shroff.events.formats.encodings import read_lines
+from shroff.events.raw_values import canonical_json, kept_bytes
+from shroff.json_types import JsonMapping, JsonObject
+from shroff.people.audit import Action
+from shroff.runtime.progress import Progress, counted
+from shroff.services.ingest.event_ingest import EventIngest
+from shroff.services.parts import ProjectPart
+from shroff.services.project_files import intake_of
+from shroff.streams.log import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+    from decimal import Decimal
+    from pathlib import Path
+
+    from shroff.events.intake import Submission
+    from shroff.events.validation import LabelInput
+    from shroff.log.writer import Answer, Prepared
+    from shroff.worker.answers import Events
+    from shroff.worker.forwarded_input import HandedLines
+    from shroff.worker.ingest import IngestReport
+
+
+class LabelIntake(ProjectPart):
+    """Single labels for the log of a project.
+
+    Where another process writes, each goes into the log's inbox, and the call returns when that process has committed
+    it.
+    """
+
+    # ---- labels and quarantine
+
+    def add(
+        self,
+        event: str,
+        verdict: str,
+        *,
+        source: str | None = None,
+        known_at: str | datetime | None = None,
+        reason: str | None = None,
+        amount: str | Decimal | None = None,
+    ) -> Answer:
+        """Record one label of an event: `payment/p-1`, or `p-1` if only one type is decided.
+
+        Args:
+            verdict: `fraud`, `genuine` or `unclear`.
+            source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
+            known_at: When it became known, a `datetime` without a zone in UTC; by default now, or the time of its
+                event if that is later. The same label by the same source is then a duplicate.
+
+        Raises: UsageError where it is no label and there is no log yet, in whose quarantine it would stand.
+        """
+        import msgspec
+
+        from shroff.events.intake import undated
+        from shroff.events.raw_values import text_of
+        from shroff.log.writer import DUPLICATE, Answer
+        from shroff.worker.inbox import LABELS, answers_of, labels_request
+
+        event, now_ms = self._whole(event), self._now_ms()
+        given = {"event": event, "verdict": verdict, "known_at": time_text(now_ms)}
+        more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
+        given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
+        raw = msgspec.json.encode({"label": given})
+        intake = intake_of(self._context, keeps_hashes=True)
+        submission = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
+        submission = undated(submission) if known_at is None else submission
+        action, label = None, submission.label
+        if submission.refusal is not None:
+            self._requests.needs_log(f"and the label was refused: {submission.refusal}")
+        if label is not None:
+            if known_at is None and self._is_said(label):
+                return Answer(DUPLICATE, "label", event, is_label=True)
+            action = Action("label.add", event, None, {"verdict": verdict, "source": label.source})
+        return answers_of(self._requests.ask(LABELS, labels_request([submission], intake.money_places), action))[0]
+
+    def _whole(self, event: str) -> str:
+        """The name of an event with its type, also where the log has it by an id that begins with its type."""
+        type_, _, id_ = event.partition("/")
+        if (type_,) != tuple(self._definitions.events.decided) or not self._log.exists():
+            return event
+        with self._log.reading() as log:
+            is_id = not log.find(type_, [id_]) and log.find(type_, [event])
+        return f"{type_}/{event}" if is_id else event
+
+    def _is_said(self, label: LabelInput) -> bool:
+        from shroff.log.history import is_said
+
+        if not self._log.exists():
+            return False
+        with self._log.reading() as log:
+            return is_said(log, label, self._definitions.settings.money_places)
+
+    def add_file(self, file: Path, progress: Progress | None = None) -> IngestReport:
+        """Record the labels of a file, as `ingest` does; beside a writer, through the inbox in batches."""
+
+        def take() -> IngestReport:
+            try:
+                return EventIngest(self._context).ingest(file, as_type="label", is_hashed=True, progress=progress)
+            except LogBusyError:
+                return self._label_file_beside(file, progress)
+
+        return self._audited(file.name, take)
+
+    def add_rows(self, rows: Iterable[JsonMapping], source: str) -> IngestReport:
+        """Record labels that no mapping reads: their fields as they are, each by its place among the rows."""
+        intake = intake_of(self._context, keeps_hashes=True)
+        labels = (
+            intake.submit(
+                "label",
+                row,
+                source=source,
+                place=str(line),
+                raw=kept_bytes(canonical_json({"label": row})),
+                is_strict=False,
+            )
+            for line, row in enumerate(rows, start=1)
+        )
+        return self._audited(source, lambda: self._recorded(labels))
+
+    def _audited(self, name: str, take: Callable[[], IngestReport]) -> IngestReport:
+        """Take labels; the audit log has their counts then, unless none was taken; none where that failed midway."""
+        end, counts = self._requests.end_of_log(), None
+        try:
+            report = take()
+            counts = report.labels
+            return report
+        finally:
+            if self._requests.end_of_log() > end if counts is None else counts.appended or counts.pending:
+                self._people.record("label.file", f"file {name}", None, counts)
+
+    def add_frame(
+        self,
+        labels: Events,
+        verdict: str | None = None,
+        *,
+        source: str | None = None,
+        known_at: str | datetime | None = None,
+        reason: str | None = None,
+        amount: str | Decimal | None = None,
+    ) -> IngestReport:
+        """Record labels of a program: `event` and the other fields of a label in each row, whatever mapping files have.
+
+        `verdict`, `source`, `known_at`, `reason` and `amount` are defaults for rows without a value. Without
+        `known_at`, a label is known from now on.
+        """
+        import msgspec
+
+        from shroff.worker.answers import json_lines, rows_of
+
+        now = time_text(self._now_ms())
+        given = {"verdict": verdict, "source": source, "known_at": known_at, "reason": reason, "amount": amount}
+        said = {name: value for name, value in given.items() if value is not None}
+        rows = ({"known_at": now, **said, **_given(row)} for row in rows_of(labels))
+        return self.add_rows([msgspec.json.decode(line) for line in json_lines(rows, is_strict=True)], "frame")
+
+    def _label_file_beside(self, file: Path, progress: Progress | None) -> IngestReport:
+        intake = intake_of(self._context, keeps_hashes=True)
+        with read_lines(file, tell=self._context.warnings.once) as lines:
+            return self._recorded(counted(intake.submissions(lines, file.name, "label"), progress))
+
+    def _recorded(self, labels: Iterable[Submission]) -> IngestReport:
+        """Record labels by requests of many; without a writer, they are carried out here."""
+        from shroff.log.writer import Prepared
+        from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
+        from shroff.worker.ingest import IngestReport, batches
+
+        places, requests = self._definitions.settings.money_places, self._requests
+        report = IngestReport()
+        for part in batches(labels, ROWS_MAX):
+            report.add(Prepared(Batch(), answers_of(requests.ask(LABELS, labels_request(part, places)))))
+        return report
+
+    def hand(self, lines: HandedLines) -> Prepared | None:
+        """Let the process that writes the log take lines of a file; gives their results, or None if another process
+        has read on.
+
+        Raises: UsageError where too many of them are too late, and none was taken.
+        """
+        import msgspec
+
+        from shroff.worker.inbox import LINES, taken_of
+
+        return taken_of(self._requests.ask(LINES, msgspec.json.encode(lines)))
+
+
+def _given(row: JsonMapping) -> JsonObject:
+    """The values of a row that are not missing; that of pandas is unlike itself."""
+    return {name: value for name, value in row.items() if value is not None and value == value}  # noqa: PLR0124 (that is how to know it)

@@ -1,0 +1,1 @@
+"""The lake: written, compacted, published, checked and read."""

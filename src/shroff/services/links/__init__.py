@@ -1,0 +1,1 @@
+"""Values that link keys, and rings of linked keys."""

@@ -1,0 +1,367 @@
+"""Lists of an opened project: read and changed line by line, by commands, programs and people alike."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import asdict, astuple
+
+from shroff import config
+from shroff.errors import DefinitionError, NotAllowedError, RefusalError, UsageError
+from shroff.json_types import JsonObject
+from shroff.language.yaml import text as yamltext
+from shroff.project import lists
+from shroff.project.checked_files import CheckedFiles, checked_files
+from shroff.project.loader import files_of
+from shroff.project.settings.systems import load_systems
+from shroff.rules.silences import rule_of
+from shroff.rules.texts import tag_of
+from shroff.runtime.atomic_files import own
+from shroff.runtime.progress import unheard
+from shroff.runtime.values import replace
+from shroff.services.approvals.agreements import SHOWN_MAX
+from shroff.services.parts import ProjectPart
+from shroff.services.project_files import checked, checked_with
+from shroff.services.rules.files import ChangedMeanwhileError, is_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shroff.project.look_ups import LookUps
+
+FOLDER = "lists/"
+RULES_APART = "rules"  # of `second_person` in shroff.yaml
+LISTS = "lists"
+SILENCES = "silences"
+LIST_WAY = "ask for it on the page of the list, or by POST /api/v1/lists/{list}/entries"
+SILENCE_WAY = "ask for one from a case: on its page, or by POST /api/v1/cases/{id}/silence"
+ENDLESS = "a silence needs an end. To switch the rule off for good, change the rule."
+WRITTEN = "The list is written; it becomes active with the next command that writes."
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_TEXT_MAX = 1_000  # characters of a value or a note
+WAITS = "this needs approval by a second person, and waits for it"
+
+
+class SecondPersonError(RefusalError):
+    """Approval by a second person is needed here."""
+
+    status, code, title = 409, "second-person", "This needs a second person"
+
+
+class NotRequestedError(RefusalError):
+    """No such change is requested."""
+
+    status, code, title = 404, "not-asked", "No such change is requested"
+
+
+class WantedChange(msgspec.Struct):
+    """A change of a list as it waits for a second person; with an `etag`, of that version alone."""
+
+    put: list[tuple[str, str, str]]
+    out: list[str]
+    is_whole: bool
+    etag: str = ""
+
+
+class ListFiles(ProjectPart):
+    """Lists of a project, as files."""
+
+    def all(self) -> list[lists.ListSummary]:
+        """List the project's lists and what reads them."""
+        definitions = self._definitions
+        texts = {lists.file_of(name): self._list_text(name) for name in definitions.reference.lists}
+        return lists.summaries(definitions, texts)
+
+    def entries(self, name: str) -> list[lists.Entry]:
+        """Get the entries of a list as stored. Raises: UsageError if there is no such list."""
+        return lists.entries(self._list_text(lists.known_list(name, self._definitions)))
+
+    def tag(self, name: str) -> str:
+        """Get the version of a list: it changes with its text. Raises: UsageError if there is no such list."""
+        return tag_of(self._list_text(lists.known_list(name, self._definitions)))
+
+    def _checked_version(self, name: str, tags: str) -> str:
+        """Get the version of a list. Raises: ChangedMeanwhileError where that is none of these."""
+        if not is_version(tags, there := self.tag(name)):
+            raise ChangedMeanwhileError(f"the list {name} has changed since; reload it and ask again", there)
+        return there
+
+    def holding(self, value: str) -> dict[str, lists.Entry]:
+        """Find the lists with a value, by name, with its entry."""
+        definitions, found = self._definitions, {}
+        for name in definitions.reference.lists:
+            text = self._list_text(name)
+            read = self._context.read_once.list_known(lists.file_of(name), text)
+            found[name] = lists.entry_of(text, value, self._stands_for(name, definitions.look_ups), read)
+        return {name: entry for name, entry in found.items() if entry is not None}
+
+    def make(self, name: str) -> lists.ListChange:
+        """Create a list without entries.
+
+        Raises: UsageError where it is there, or the name cannot be one.
+        """
+        if not _NAME.fullmatch(name):
+            raise UsageError("a list's name begins with a small letter and has small letters, digits and _.")
+        with config.editing(self._paths):
+            self._context.reload()
+            if name in self._definitions.reference.lists:
+                raise UsageError(f"there is a list {name} already.")
+            checked_with(self._context, {lists.file_of(name): lists.EMPTY})
+            self._people.record("list.make", f"list {name}")
+            self._write_list(name, lists.EMPTY)
+        self._context.reload()
+        return _same(name, self._requests.put_in_force(WRITTEN, [lists.file_of(name)]))
+
+    def add(self, name: str, entry: lists.Entry) -> lists.ListChange:
+        """Add an entry to lists/NAME.csv and make it active. Raises: as `change`."""
+        return self.change(name, [entry])
+
+    def remove(self, name: str, value: str, reason: str = "") -> lists.ListChange:
+        """Remove every line of a value from lists/NAME.csv, and make that active. Raises: as `change`."""
+        return self.change(name, out=[value], reason=reason)
+
+    def change(
+        self,
+        name: str,
+        put: Sequence[lists.Entry] = (),
+        out: Sequence[str] = (),
+        *,
+        is_whole: bool = False,
+        makes: bool = False,
+        reason: str = "",
+        tag: str = "",
+    ) -> lists.ListChange:
+        """Change the entries of a list, as `write`, and make that active; `reason` says why values leave it.
+
+        Where tags are given, with commas between them, only a list that still has one of them is changed.
+
+        Blanks around a value come of pasting, and are left out.
+
+        The audit log has the entries before and after, before they are written. Where a second person approves changes
+        of lists, the change waits until somebody else asks for the same. One with a tag, or of a whole list, is then
+        made only where the list is as it was.
+
+        Raises: as `write`; NotAllowedError for commands and programs where a second person approves; SecondPersonError
+            for a silence there; ChangedMeanwhileError by the tags; StorageError, TransientError where it cannot be
+            recorded, and nothing is changed.
+        """
+        if tag:
+            self._checked_version(name, tag)
+        put = [replace(entry, value=entry.value.strip()) for entry in put]
+        is_silence = rule_of(name) is not None
+        if not ((SILENCES if is_silence else LISTS) in self._systems.second_person and (put or not is_silence)):
+            return self._changed(name, put, out, is_whole=is_whole, makes=makes, reason=reason, tag=tag)
+        if self._context.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
+            what, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
+            words = (
+                f"a second person approves {what} here (shroff.yaml: second_person), so this works only in the service"
+            )
+            raise NotAllowedError(f"{words}; {way}")
+        if is_silence:
+            raise SecondPersonError(f"a second person approves silences here; {SILENCE_WAY}")
+        etag = self._checked_version(name, tag or "*") if is_whole or tag not in {"", "*"} else ""
+        return self._by_two(name, put, out, is_whole=is_whole, reason=reason, etag=etag)
+
+    def approve(self, name: str, tag: str) -> lists.ListChange:
+        """Make a change of a list that somebody else requested.
+
+        Raises: NotRequestedError; NotAllowedError; ChangedMeanwhileError where it was for another version of the list.
+        """
+        name, agreements = lists.known_list(name, self._definitions), self._agreements
+        waiting = {request.tag: request for request in agreements.asked(f"list {name}")}
+        if tag not in waiting:
+            raise NotRequestedError("reload the list")
+        asked = waiting[tag]
+        agreements.second(asked.authors, "a list change")
+        wanted = msgspec.convert(asked.change, WantedChange)
+        put = [lists.Entry(value, note, asked.by, expires_at) for value, note, expires_at in wanted.put]
+        return self._by_two(name, put, wanted.out, is_whole=wanted.is_whole, etag=wanted.etag)
+
+    def wanted(
+        self, name: str, put: Sequence[lists.Entry], out: Sequence[str] = (), *, is_whole: bool = False, etag: str = ""
+    ) -> JsonObject:
+        """Get a change as it waits for a second person. Raises: UsageError."""
+        values = self.hashed(name, [entry.value for entry in put])
+        rows = [[value, entry.note, entry.expires_at] for value, entry in zip(values, put, strict=True)]
+        found = {"put": rows, "out": self.hashed(name, out), "is_whole": is_whole}
+        return {**found, "etag": etag} if etag else found
+
+    def _by_two(
+        self, name: str, put: Sequence[lists.Entry], out: Sequence[str], *, is_whole: bool, reason: str = "", etag: str
+    ) -> lists.ListChange:
+        subject, wanted = f"list {name}", self.wanted(name, put, out, is_whole=is_whole, etag=etag)
+        values, gone = [row[0] for row in wanted["put"]], wanted["out"]
+        if is_whole:
+            stay = set(values)
+            gone = [*dict.fromkeys(entry.value for entry in self.entries(name) if entry.value not in stay)]
+        parts = [f"put {len(put)} in" if len(put) != 1 else f"put {values[0]} in"] if put or is_whole else []
+        parts += (
+            [f"take {len(gone) if len(gone) > 1 else gone[0]} out{f' ({reason})' if reason else ''}"] if gone else []
+        )
+        says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
+        agreements = self._agreements
+        if not agreements.agrees(subject, wanted, says, out=gone):
+            return _same(name, WAITS)
+        with agreements.approved(subject, wanted):
+            return self._changed(name, put, out, is_whole=is_whole, reason=reason, tag=etag)
+
+    def _changed(
+        self,
+        name: str,
+        put: Sequence[lists.Entry],
+        out: Sequence[str],
+        *,
+        is_whole: bool = False,
+        makes: bool = False,
+        reason: str = "",
+        tag: str = "",
+    ) -> lists.ListChange:
+        def recorded(edit: lists.Edited) -> None:
+            if tag:
+                self._checked_version(name, tag)  # once more: now nobody else writes
+            after = _audited(edit.after) or ({"reason": reason} if reason else None)
+            self._people.record("list.change", f"list {name}", _audited(edit.before), after)
+
+        edit, known = self.write(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
+        requests = self._requests
+        end = requests.end_of_log()
+        why_not = requests.put_in_force(WRITTEN, [lists.file_of(name)], known=known)
+        behind = requests.changed_behind(end) if end and not why_not else set()
+        values = [*(entry.value for entry in put), *out]
+        stands = self._stands_for(name, (known or self._definitions).look_ups)
+        over = [entry.expires_at for entry in put if entry.is_over(self._now_ms())]
+        is_one = len(values) == 1 and not is_whole
+        return lists.ListChange(
+            list=name,
+            **edit.counts,
+            in_force=not why_not,
+            why_not=why_not or None,
+            what=edit.what,
+            value=stands(values[0]) if is_one else "",
+            entries=edit.entries,
+            others=tuple(sorted(behind - {lists.file_of(name)})),
+            expired=over[0] if is_one and over else "",
+            repeated=len(put) - len({entry.value for entry in put}),
+        )
+
+    def write(
+        self,
+        name: str,
+        put: Sequence[lists.Entry] = (),
+        out: Sequence[str] = (),
+        *,
+        is_whole: bool = False,
+        makes: bool = False,
+        before: Callable[[lists.Edited], None] = unheard,
+    ) -> tuple[lists.Edited, CheckedFiles | None]:
+        """Change the entries of a list, as `lists.edited`; values compared with a hashed field are hashed.
+
+        It becomes active when the process that writes the log starts or is asked to check the files. `before` gets
+        what will be written; if it raises, nothing is written. Gives also what is known of the files then, where it
+        took no reading of all of them.
+
+        Args:
+            makes: Create the list if it does not exist.
+
+        Raises: UsageError where there is no such list, one to take out is not in it, or an entry cannot be one;
+            DefinitionError where the project would have mistakes.
+        """
+        for entry in put:
+            _check(name, entry)
+        with config.editing(self._paths):
+            self._context.reload()
+            known = self._known_files(name)
+            is_new = makes and known is None and name not in self._definitions.reference.lists
+            if is_new:
+                asked, text = checked_with(self._context, {lists.file_of(name): lists.EMPTY}).look_ups, lists.EMPTY
+            else:
+                asked = (known or self._definitions).look_ups
+                text = self._list_text(name if known else lists.known_list(name, self._definitions))
+            stands_for = self._stands_for(name, asked)
+            read = self._context.read_once.list_known(lists.file_of(name), text)
+            rows = self._context.read_once.plain_rows(lists.file_of(name), text)
+            found = lists.edited(text, put, out, stands_for, is_whole=is_whole, known=read, rows=rows)
+            gone = {stands_for(entry.value) for entry in found.before} if out else set()
+            if lacking := [value for value in out if stands_for(value) not in gone]:
+                raise UsageError(f"{lacking[0]!r} is not in the list {name}.")
+            if found.text != text:
+                if known is None or not known.allows(lists.file_of(name), found, stands_for):
+                    known = None
+                    checked_with(self._context, {lists.file_of(name): found.text})
+                before(found)
+                self._write_list(name, found.text)
+                if found.is_plain:
+                    self._context.read_once.keep_plain(lists.file_of(name), found.text, found.entries)
+                if known is not None:
+                    known = known.edited(lists.file_of(name), config.lines_ended(found.text))
+                    known.keep(self._paths.checked)
+        self._context.reload()
+        if known is None:
+            with suppress(DefinitionError):  # whoever puts them in force tells of it
+                checked(self._context)
+        return found, known
+
+    def _known_files(self, name: str) -> CheckedFiles | None:
+        """Cached result of the last check, where it has all that a change of this list's rows needs."""
+        if self._paths.is_elsewhere:
+            return None
+        files, problems, _ = files_of(self._paths.folder, self._context.read_once.texts.text)
+        top = yamltext.read(files.get(config.PROJECT_FILE, ""), config.PROJECT_FILE, problems)
+        if lists.file_of(name) not in files or not isinstance(top, yamltext.Mapping):
+            return None
+        load_systems(top, problems, [])  # variables of the environment may be set no more
+        hashing, read = self._requests.hashing(), self._context.read_once
+        return None if problems else checked_files(self._paths.checked, files, hashing, read)
+
+    def hashed(self, name: str, values: Sequence[str]) -> list[str]:
+        """Get values as the list stores them: hashed if compared with a hashed field. Raises: UsageError."""
+        definitions = self._definitions
+        return [*map(self._stands_for(lists.known_list(name, definitions), definitions.look_ups), values)]
+
+    def _list_text(self, name: str) -> str:
+        path = own(self._paths.folder, lists.file_of(name))
+        written = self._context.read_once.texts.written(str(path))
+        return config.read_text(path) if written is None else written
+
+    def _write_list(self, name: str, text: str) -> None:
+        path = own(self._paths.folder, lists.file_of(name))
+        config.make_folder(path.parent)
+        config.write_text(path, text)
+        self._context.read_once.texts.wrote(str(path), text)
+
+    def _stands_for(self, name: str, look_ups: LookUps) -> Callable[[str], str]:
+        """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
+        return self._requests.hashing() if name in look_ups.hashed else str
+
+    @property
+    def need_second_person(self) -> bool:
+        """Whether a list changes only when somebody approves it who did not ask for it."""
+        return LISTS in self._systems.second_person
+
+
+def _same(name: str, why_not: str) -> lists.ListChange:
+    """The answer where no entry of a list has changed."""
+    return lists.ListChange(
+        list=name, added=0, changed=0, removed=0, in_force=not why_not, why_not=why_not or None, what=lists.SAME
+    )
+
+
+def _check(name: str, entry: lists.Entry) -> None:
+    if not entry.value:
+        raise UsageError("an entry of a list needs a value.")
+    if rule_of(name) is not None and not entry.expires_at:
+        raise UsageError(ENDLESS)
+    if any(sign in text for text in astuple(entry) for sign in "\r\n\0"):
+        raise UsageError("an entry of a list must be one line.")
+    if max(len(text) for text in astuple(entry)) > _TEXT_MAX:
+        raise UsageError(f"a value or a note has {_TEXT_MAX:,} characters at most.")
+
+
+def _audited(entries: Sequence[lists.Entry]) -> Any:
+    """Entries for the audit log."""
+    if not entries:
+        return None
+    return [asdict(entry) for entry in entries] if len(entries) <= SHOWN_MAX else {"entries": len(entries)}

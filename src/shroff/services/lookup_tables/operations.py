@@ -1,0 +1,487 @@
+"""Operations on look-up tables: declare one, and find the row that a value gives, with the versions of the table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+
+import numpy as np
+
+from shroff import config
+from shroff.errors import RefusalError, UsageError, nearest
+from shroff.events.event import time_text
+from shroff.events.loader import load_events
+from shroff.json_types import JsonMapping, TextMapping
+from shroff.language.expression import Lookup, Node, walk
+from shroff.language.loader import NAME
+from shroff.language.values import parse_time, show
+from shroff.language.yaml import text as yamltext
+from shroff.log.history import changed_by, control_at
+from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, Param, group, operation
+from shroff.people.access import Right
+from shroff.people.store import AuditFilter
+from shroff.project.reference import csv_rows, parse_cell
+from shroff.project.table_files import FOLDER, is_table, table_file, table_name
+from shroff.runtime.texts import headed, many, table
+from shroff.runtime.values import FrozenStruct
+from shroff.services.apply.deployment import row_differences
+from shroff.services.people.project_people import ProjectPeople
+from shroff.services.project_files import checked_with
+
+if TYPE_CHECKING:
+    from shroff.operations.declaration import AskedBy
+    from shroff.project.definitions import Definitions
+    from shroff.services.project import Project
+    from shroff.services.proposals.profile import FileColumn
+    from shroff.streams.log import Log
+
+VERSIONS_MAX = 50
+APPLIED_WITHIN_MS = 600_000  # between the record of who applied files and the version that came of it
+EVENTS = "events.yaml"
+ROWS_BYTES_MAX = 8 * 1024 * 1024
+WRITTEN = "The table is written; it becomes active with the next command that writes."
+_COLUMN = re.compile(r"([a-z][a-z0-9_]*)\s*:\s*([a-z ]+(?:\([\w, .-]*\))?\??)\s*(?:,|$)")
+_KINDS: Final[Mapping[str, tuple[str, str, str]]] = {  # columns, header of the file, where such files are to be had
+    "ip": (
+        "{ network: network, country: text from country.iso_code }",
+        "network,country",
+        """Country by address: MaxMind GeoLite2 Country (free account), DB-IP Lite or IPinfo Lite (free, attribution),
+or your provider. As CSV it has one network a line: 192.0.2.0/24,DE. A MaxMind database is tables/ip.mmdb in place of
+tables/ip.csv; it needs pip install 'shroff[geo]'.""",
+    ),
+    "vpn": (
+        "{ network: network, kind: text }",
+        "network,kind",
+        """Addresses that tell no place: VPNs and hosting (X4BNet/lists_vpn on GitHub, updated daily), Tor exits
+(check.torproject.org/torbulkexitlist), Apple's relay (mask-api.icloud.com/egress-ip-ranges.csv), mobile gateways of
+your country; paid: MaxMind Anonymous IP. Add the kind behind each network: sed 's/$/,vpn/'.""",
+    ),
+    "bins": (
+        "{ range: prefix, country: text?, bank: text?, kind: text? }",
+        "range,country,bank,kind",
+        """Issuer by card number: the account range files of Visa and Mastercard, which your acquirer or processor gives
+you, or a commercial BIN database; free lists are old. It has one range a line: 411111-411119,US,Bank,credit.""",
+    ),
+    "mail": (
+        "{ domain: suffix, kind: text }",
+        "domain,kind",
+        """Disposable and free mail domains: the public lists disposable-email-domains and freemail on GitHub have one
+domain a line. Add the kind behind each: sed 's/$/,disposable/'.""",
+    ),
+}
+_RANGES = """Each row is a range with both its ends, addresses as text or as integers. Where your file calls the columns
+otherwise, write its names in events.yaml."""
+
+group(
+    "tables",
+    """Declare look-up tables, and find the row that a value gives.
+
+    A table is the file tables/NAME.csv (or .csv.gz, .parquet, .mmdb), declared in events.yaml. After you change it,
+    'shroff apply' makes it active.
+
+    Examples:
+        shroff tables
+        shroff tables show ip 192.0.2.1
+        shroff tables init ip
+    """,
+)
+
+
+class UnknownTableError(RefusalError):
+    """There is no table of this name."""
+
+    status, code, title = 404, "no-table", "There is no such table"
+
+
+class InitTable(OperationRequest["DeclaredTable"]):
+    """A ready shape of a table.
+
+    Args:
+        kind: Kind of key: addresses, those that tell no place, card numbers or mail domains.
+        ranges: Each row is a range, its ends in the columns low and high.
+    """
+
+    kind: Literal["ip", "vpn", "bins", "mail"]
+    ranges: bool = False
+
+
+class DeclaredTable(OperationAnswer):
+    """The files that were written, and where the rows are to be had."""
+
+    files: list[str]
+    source: str
+    NEXT: ClassVar = ("shroff check", "shroff apply")
+
+    def text(self) -> str:
+        return f"Declared in {self.files[0]}; its rows go into {self.files[1]}.\n{self.source}"
+
+
+@operation("tables init", right="edit:rules")
+def init_table(project: Project, request: InitTable) -> DeclaredTable:
+    """Declare a table for addresses, VPNs, card numbers or mail domains, and say where such files are to be had.
+
+    The declaration is added to events.yaml, comments stay; the file of the table has its header only.
+
+    Examples:
+        shroff tables init ip
+        shroff tables init bins --ranges
+    """
+    columns, header, source = _KINDS[name := request.kind]
+    if request.ranges:
+        if name == "mail":
+            raise UsageError("mail domains have no ranges. Leave --ranges out. Nothing was changed.")
+        key, type_ = ("range", "prefix") if name == "bins" else ("network", "network")
+        columns = columns.replace(f"{key}: {type_}", f"low: {type_}, high: {type_}").replace(
+            " from country.iso_code", ""
+        )
+        header, source = header.replace(key, "low,high", 1), f"{source}\n{_RANGES}"
+    paths = project.context.paths
+    with config.editing(paths):
+        files = config.read_files(paths.folder, [])
+        text, file = files.get(EVENTS, ""), table_file(name, files)
+        declared = load_events(yamltext.read(text, EVENTS, []), frozenset(), 2, []).tables
+        if name in declared or file in files:
+            what = f"{EVENTS} declares a table {name}" if name in declared else f"there is a file {file}"
+            raise UsageError(f"{what} already. Nothing was changed.")
+        changed = with_table(text, name, columns)
+        if load_events(yamltext.read(changed, EVENTS, []), frozenset(), 2, []).tables.keys() != {*declared, name}:
+            raise UsageError(f"{EVENTS} cannot be extended as it is. Add by hand under tables: {name}: {columns}")
+        (paths.folder / file).parent.mkdir(exist_ok=True)
+        config.write_text(paths.folder / file, f"{header}\n")
+        config.write_text(paths.folder / EVENTS, changed)
+    return DeclaredTable(files=[EVENTS, file], source=source)
+
+
+class PutTable(OperationRequest["TableChange"]):
+    """The rows of a table, and the columns of a new one.
+
+    Args:
+        name: The table.
+        csv (FILE): CSV whose first line names the columns.
+        key: Column by which a value finds its row.  [default: the first one]
+        key_type: How: by an equal text or integer, by the longest prefix or suffix, or by the smallest network.
+        columns: The other columns and their types, such as 'country: text?, since: time'.  [default: those of the file]
+    """
+
+    name: str
+    csv: Annotated[str, Param(is_file=True)]
+    key: str = ""
+    key_type: Literal["text", "integer", "prefix", "suffix", "network"] = "text"
+    columns: str = ""
+
+
+class TableChange(OperationAnswer):
+    """The rows that a table has now; `why_not` says why they are not active yet."""
+
+    name: str
+    rows: int
+    is_new: bool
+    why_not: str | None
+    NEXT: ClassVar = ("shroff tables list",)
+
+    def text(self) -> str:
+        state = f"not active yet: {self.why_not}" if self.why_not else "active from the next event on"
+        return f"{self.name} has {many(self.rows, 'row')}, {state}."
+
+
+@operation(
+    "tables put",
+    right="edit:lists",
+    http="PUT /tables/{name}",
+    schema="TableRows",
+    body_bytes_max=ROWS_BYTES_MAX,
+    of_two="lists",
+)
+def put_table(project: Project, asked_by: AskedBy, request: PutTable) -> TableChange:
+    """Create a look-up table from a CSV file, or replace all rows of one, and make that active.
+
+    A new table is declared in events.yaml, which takes the right to edit rules.
+
+    Examples:
+        shroff tables put ip networks.csv --key-type network
+        shroff tables put merchants merchants.csv --columns 'country: text?, risk: number(2)'
+    """
+    context, name = project.context, request.name
+    with config.editing(context.paths):
+        context.reload()
+        files = config.read_files(context.paths.folder, [])
+        file, declared = table_file(name, files), project.definitions.events.tables
+        if name in declared and (not file.endswith(".csv") or request.key or request.columns):
+            what = (
+                f"the rows of {name} are in {file}: replace that file"
+                if not file.endswith(".csv")
+                else (f"events.yaml has the columns of {name}: leave out key and columns")
+            )
+            raise UsageError(f"{what}. Nothing was changed.")
+        rows = request.csv.removeprefix("\ufeff")
+        changes = {file: rows}
+        if name not in declared:
+            context.who.require(Right.EDIT_RULES)
+            changes[EVENTS] = with_table(files.get(EVENTS, ""), name, _columns(request, rows))
+        told = {"lines": rows.count("\n"), "file": file, **({"asked_by": asked_by} if asked_by else {})}
+        count = len(write_checked(project, changes, "table.change", name, told).reference.tables[name])
+    context.reload()
+    why_not = project.requests.put_in_force(WRITTEN, [*changes], rows_alone=False)
+    return TableChange(name=name, rows=count, is_new=name not in declared, why_not=why_not or None)
+
+
+def write_checked(
+    project: Project, changes: TextMapping, action: str, name: str, told: JsonMapping | None = None
+) -> Definitions:
+    """Write files of a table, once they are checked and the act is in the audit log. Raises: DefinitionError."""
+    now = checked_with(project.context, changes)
+    project.people.record(action, f"table {name}", None, told)
+    for file, text in changes.items():
+        path = project.context.paths.folder / file
+        path.parent.mkdir(exist_ok=True)
+        config.write_text(path, text)
+    return now
+
+
+def _columns(request: PutTable, rows: str) -> str:
+    """The columns of a new table as events.yaml has them. Raises: UsageError."""
+    from shroff.services.proposals.profile import FileColumn
+
+    header, lines = csv_rows(table_file(request.name, ()), rows, [])
+    cells, key = [row for _, row in lines], request.key or next(iter(header), "")
+    found = dict(_COLUMN.findall(request.columns))
+    if _COLUMN.sub("", request.columns).strip():
+        raise UsageError(f"columns: {request.columns!r} is not such as 'country: text?, since: time'.")
+    if wrong := [name for name in (request.name, key, *header) if not NAME.fullmatch(name)]:
+        raise UsageError(
+            f"{wrong[0]!r} is no name: tables and columns have small letters, digits and _; commas separate columns."
+        )
+    for number, name in enumerate(header if not found else ()):
+        column = FileColumn((name,), [row[number] if number < len(row) else "" for row in cells], "")
+        column.measure("")
+        found[name] = f"{_type_of(column)}{'' if column.is_full else '?'}"
+    found.pop(key, None)
+    return f"{{ {', '.join(f'{name}: {type_}' for name, type_ in {key: request.key_type, **found}.items())} }}"
+
+
+def _type_of(column: FileColumn) -> str:
+    if column.is_boolean:
+        return "boolean"
+    if column.is_whole:
+        return "integer"
+    if column.is_number:
+        return f"number({column.places})"
+    return "time" if column.is_time else "text"
+
+
+def with_table(text: str, name: str, columns: str) -> str:
+    """The text of events.yaml with one more table, above the others."""
+    top, lines = yamltext.read(text, EVENTS, []), text.split("\n")
+    entries = top.entries if isinstance(top, yamltext.Mapping) else ()
+    place = next(((key, value) for key, value in entries if key.text == "tables"), None)
+    if place is None:
+        return (
+            f"{text.rstrip()}\n\ntables:\n  {name}: {columns}\n" if text.strip() else f"tables:\n  {name}: {columns}\n"
+        )
+    (_key, value), at = place, place[0].line - 1
+    head, mark, rest = lines[at].partition("{")
+    if mark and "#" not in head:
+        lines[at] = f"{head}{{ {name}: {columns}{',' if rest.strip(' }') else ''} {rest.lstrip()}"
+    else:
+        inner = value.entries[0][0].column - 1 if isinstance(value, yamltext.Mapping) and value.entries else 2
+        lines.insert(at + 1, f"{' ' * inner}{name}: {columns}")
+    return "\n".join(lines)
+
+
+# ---- looking
+
+
+class ShowTables(OperationRequest["LookUpTables"]):
+    """All tables."""
+
+
+class TableSummary(FrozenStruct):
+    """A table: its file, how keys are looked up (`equal`, `prefix`, `suffix`, `network`), and what reads it."""
+
+    name: str
+    file: str
+    match: str
+    columns: list[str]
+    rows: int
+    read_by: list[str]
+
+
+class LookUpTables(OperationAnswer):
+    """All tables of the project."""
+
+    tables: list[TableSummary]
+
+    def text(self) -> str:
+        heads = ("table", "match", "rows", "file", "read by")
+        rows = [(each.name, each.match, each.rows, each.file, ", ".join(each.read_by)) for each in self.tables]
+        return headed(f"{many(len(rows), 'table')}.", rows, heads)
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff tables show NAME VALUE" if self.tables else "shroff tables init ip"]
+
+
+@operation("tables list", right="read:definitions", http="GET /tables")
+def list_tables(project: Project, request: ShowTables) -> LookUpTables:
+    """List look-up tables: how they are looked up, their rows, and what reads them."""
+    definitions = project.definitions
+    return LookUpTables(tables=[_summary(definitions, name) for name in sorted(definitions.events.tables)])
+
+
+class TableRow(FrozenStruct):
+    """A row of a table, its key as the file has it, and the line; `since` is the time from which on it is valid."""
+
+    key: str
+    line: int | None
+    since: str | None
+    values: dict[str, str | None]
+
+
+class LookUpVersion(FrozenStruct):
+    """A version of a table in the log; `by` applied the files, and is empty where the next event took them up."""
+
+    seq: int
+    at: str
+    by: str
+
+
+class ShowTable(OperationRequest["TableView"]):
+    """A table, and a value to look up.
+
+    Args:
+        name: The table.
+        value: The value to look up.
+        at (TIME): Look up as of this time; now without it.
+        seq: Show the rows that changed in the version of this sequence number.
+    """
+
+    name: str
+    value: Argument = ""
+    at: str = ""
+    seq: int = 0
+
+
+class TableView(OperationAnswer):
+    """A table with its newest versions; the row that a value gives, and the rows that one version changed."""
+
+    table: TableSummary
+    value: str
+    row: TableRow | None
+    versions: list[LookUpVersion]
+    difference: list[str]
+
+    def text(self) -> str:
+        lines = [f"{self.table.file}: {many(self.table.rows, 'row')} by {self.table.match}."]
+        if self.row is not None:
+            line = "" if self.row.line is None else f", line {self.row.line:,}"
+            since = f", from {self.row.since}" if self.row.since else ""
+            lines.append(f"{self.value} gives {self.row.key}{since}{line}:")
+            lines += [f"  {name}: {'missing' if value is None else value}" for name, value in self.row.values.items()]
+        elif self.value:
+            lines.append(f"No row matches {self.value}.")
+        rows = [(version.seq, version.at, version.by) for version in self.versions]
+        lines += [table(rows, ("version", "active from", "applied by"))] if rows and not self.value else []
+        return "\n".join((*lines, *self.difference))
+
+    def exit_status(self) -> int:
+        return 1 if self.value and self.row is None else 0
+
+
+@operation("tables show", right="read:definitions", http="GET /tables/{name}", refusals=[UnknownTableError])
+def show_table(project: Project, request: ShowTable) -> TableView:
+    """Show a look-up table: the row that a value gives, its versions, and who applied them.
+
+    Exit status 1 if no row matches the value.
+
+    Examples:
+        shroff tables show ip 192.0.2.1
+        shroff tables show bins --seq 4211
+    """
+    definitions, name = project.definitions, request.name
+    if name not in definitions.events.tables:
+        known = nearest(name, definitions.events.tables) or "'shroff tables' lists those that there are."
+        raise UnknownTableError(f"there is no table {name!r}. {known}")
+    try:
+        at_ms = parse_time(request.at) if request.at else project.context.now_ms()
+    except ValueError as error:
+        raise UsageError(f"--at: {error}") from None
+    row = table_row(definitions, name, request.value, at_ms) if request.value else None
+    versions, difference = list[LookUpVersion](), list[str]()
+    if project.context.log.exists():
+        with project.context.log.reading() as log:
+            versions = _versions(project, log, name)
+            difference = _difference(log, name, request.seq) if request.seq else []
+    return TableView(
+        table=_summary(definitions, name), value=request.value, row=row, versions=versions, difference=difference
+    )
+
+
+def _summary(definitions: Definitions, name: str) -> TableSummary:
+    shape, rows = definitions.events.tables[name], definitions.reference.tables[name]
+    columns = [definitions.events.table_keys[name], *([shape.high] if shape.high else []), *shape.columns]
+    file, readers = table_file(name, definitions.files), list(dict.fromkeys(_readers(definitions, name)))
+    return TableSummary(name, file, shape.kind or "equal", columns, len(rows), readers)
+
+
+def _readers(definitions: Definitions, name: str) -> Iterator[str]:
+    """Features, rules and mappings that read a table."""
+
+    def reads(*nodes: Node | str) -> bool:
+        parts = (part for node in nodes if not isinstance(node, str) for part in walk(node))
+        return any(isinstance(part, Lookup) and part.table == name for part in parts)
+
+    yield from (feature.name for feature in definitions.features.values() if reads(feature.node))
+    yield from (f"rule {rule.id}" for rule in definitions.rules if reads(rule.when, *rule.reason))
+    types = (*definitions.events.types.values(), definitions.events.label)
+    yield from (f"from of {type_.name}" for type_ in types for each in type_.mappings.values() if name in each.tables)
+    if definitions.settings.rates == name:
+        yield "money"
+
+
+def table_row(definitions: Definitions, name: str, text: str, at_ms: int) -> TableRow | None:
+    """The row that a value gives at a time."""
+    shape, rows = definitions.events.tables[name], definitions.reference.tables[name]
+    places = definitions.settings.money_places
+    try:
+        number = rows.row(text if shape.kind else parse_cell(text, shape.key, places), at_ms)
+    except ValueError:
+        return None
+    if number < 0:
+        return None
+    values = {
+        column: None if (value := rows.cells(column, np.array([number]))[0]) is None else show(value, type_, places)
+        for column, type_ in shape.columns.items()
+    }
+    since = None
+    if rows.dated is not None:
+        times, order, numbers = rows.dated
+        since = time_text(int(times[numbers[np.flatnonzero(order == number)[0]] % (len(times) + 1)]))
+    key = str(rows.keys.texts[number]) if shape.kind else text
+    return TableRow(key, int(rows.keys.lines[number]), since, values)
+
+
+def _versions(project: Project, log: Log, name: str) -> list[LookUpVersion]:
+    """The newest versions of a table first, with who applied the files that made them active."""
+    with ProjectPeople(project.context).open() as desk, desk.store.look() as people:
+        applied = people.record(AuditFilter(action="project.apply"), limit=1_000, is_newest_first=True)
+
+    def by(at_ms: int) -> str:
+        found = (row for row in applied if 0 <= at_ms - row.at_ms <= APPLIED_WITHIN_MS)
+        return next((row.name for row in found if f'"{FOLDER}{name}.' in row.after), "")
+
+    changed = [
+        record
+        for record in log.controls()
+        if any(is_table(file) and table_name(file) == name for file in changed_by(record))
+    ]
+    return [
+        LookUpVersion(record.seq, time_text(record.time_ms), by(record.time_ms))
+        for record in changed[: -VERSIONS_MAX - 1 : -1]
+    ]
+
+
+def _difference(log: Log, name: str, seq: int) -> list[str]:
+    """The rows that one version of a table changed, how many first."""
+    before, after = control_at(log, seq - 1).files, control_at(log, seq).files
+    was, now = table_file(name, before), table_file(name, after)
+    return row_differences((was, before.get(was, "")), (now, after.get(now, "")))

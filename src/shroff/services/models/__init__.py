@@ -1,0 +1,1 @@
+"""Models: the registry, promotion, rollback, and models in notebooks."""

@@ -1,0 +1,179 @@
+"""Models and training data in a notebook: lists as tables, labeled rows as frames of pandas, fitted models as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shroff.errors import UsageError
+from shroff.runtime.texts import Printed, many, one_line, table
+
+if TYPE_CHECKING:
+    from shroff.services.models.promotion import ListedModel
+
+CHECKED_ROWS = 1_000  # of a frame that a fitted model is checked on
+SINGLE_TOLERANCE = 1e-5  # of scores by ONNX, whose numbers are of single precision
+NO_PANDAS = "this needs pandas: pip install 'shroff[frames]'"
+CURE = "Pass the path of its file in XGBoost's, LightGBM's or ONNX format"
+
+
+class ModelList(Printed, list["ListedModel"]):
+    """Models of a registry, shown as a table."""
+
+    def __repr__(self) -> str:
+        return table_of(self) if self else "no models: project.train() makes one"
+
+
+def table_of(models: Sequence[ListedModel]) -> str:
+    """Models as the rows of a table; when each was made, to the minute of UTC."""
+    rows = [
+        (
+            model.id,
+            one_line(model.made_at[:16].replace("T", " ")) or "-",
+            model.event,
+            model.role,
+            model.learner,
+            _state(model),
+        )
+        for model in models
+    ]
+    return table(rows, "model made scores role learner gates".split())
+
+
+def _state(model: ListedModel) -> str:
+    if model.problem or not model.is_judged:
+        return model.problem or "not judged"
+    if model.unwaived:
+        return f"failed: {', '.join(model.unwaived)}"
+    return f"waived: {', '.join(model.failed)}" if model.failed else "passed"
+
+
+class TrainingFrame(Printed):
+    """Labeled rows of a training set, for pandas and scikit-learn: `X, y = frame`.
+
+    Attributes:
+        X: The inputs: numbers are float64 with NaN for missing, amounts in whole units; texts are categories.
+        y: 1 for fraud, 0 for genuine.
+        rows: What each row is: `id`, `seq`, `time`, `key`, `amount`, `verdict`, `known_at`, `role`, `weight`, and what
+            was recorded. The index is that of X.
+    """
+
+    def __init__(self, x: Any, y: Any, rows: Any) -> None:
+        self.X, self.y, self.rows = x, y, rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.X, self.y))
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def train(self) -> TrainingFrame:
+        """The rows that train the model of the fold."""
+        return self._of("train")
+
+    @property
+    def test(self) -> TrainingFrame:
+        """The rows that test it, all later than those of `train`."""
+        return self._of("test")
+
+    def _of(self, role: str) -> TrainingFrame:
+        chosen = self.rows.role == role
+        return TrainingFrame(self.X[chosen], self.y[chosen], self.rows[chosen])
+
+    def __repr__(self) -> str:
+        roles = ", ".join(f"{count:,} {role}" for role, count in self.rows.role.value_counts().items())
+        head = f"{many(len(self), 'row')} with {many(self.X.shape[1], 'input')}, {int(self.y.sum()):,} fraud; {roles}"
+        return f"{head}\n{self.X.head()}"
+
+    @classmethod
+    def read(cls, folder: Path, inputs: Sequence[str], money_places: int) -> TrainingFrame:
+        """Read a training set that was written. Raises: UsageError if pandas is not installed."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise UsageError(NO_PANDAS) from None
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(folder / "rows.parquet").to_pandas()
+        table = table[table["label"].notna() & table["role"].notna()].reset_index(drop=True)
+        x = table[list(inputs)]
+        texts = [name for name in inputs if not pd.api.types.is_numeric_dtype(x[name])]
+        x = x.astype(dict.fromkeys(texts, "category"))
+        rows = table.drop(columns=[*inputs, "label"])
+        rows.insert(4, "amount", rows.pop("amount_minor") / 10**money_places)
+        return cls(x, table["label"].astype("int64"), rows)
+
+
+class WrittenModel(NamedTuple):
+    """A fitted model in files: the model, rows with its scores, its inputs, and the texts of categories.
+
+    `tolerance` is how far its scores may differ; None for the usual limit.
+    """
+
+    model: Path
+    rows: Path
+    inputs: list[str] | dict[str, str]
+    categories: dict[str, list[str]]
+    tolerance: float | None
+
+
+def written_model(fitted: Any, check: Any, inputs: Sequence[str] | None, folder: Path) -> WrittenModel:
+    """Write a fitted model in its library's own format, with rows and the scores that it gives them.
+
+    Args:
+        fitted: A classifier of XGBoost or LightGBM, or one that skl2onnx converts.
+        check: A frame of pandas with a column for each input, which the model reads as it is.
+        inputs: What the columns are, in their order; by default their names say it.
+
+    Raises: UsageError for what no library writes without running code.
+    """
+    if not hasattr(check, "columns"):
+        raise UsageError("a fitted model is checked on a data frame: check=X, with a column for each input.")
+    some = check.head(CHECKED_ROWS)
+    some.columns = names = [str(name) for name in check.columns] if inputs is None else list(inputs)
+    if len(names) != check.shape[1]:
+        raise UsageError(f"check has {many(check.shape[1], 'column')}, and inputs names {len(names)}.")
+    categories = {name: [*some[name].cat.categories] for name in names if hasattr(some[name], "cat")}
+    path, rows = _write(fitted, some, folder), folder / "rows.parquet"
+    scores = fitted.predict_proba(check.head(CHECKED_ROWS))[:, 1].astype("float64")
+    some.assign(score=scores).to_parquet(rows, index=False)
+    theirs = getattr(fitted, "feature_name_", None)  # LightGBM's, which has no spaces
+    mapped = names if theirs is None else dict(zip(theirs, names, strict=True))
+    return WrittenModel(path, rows, mapped, categories, SINGLE_TOLERANCE if path.suffix == ".onnx" else None)
+
+
+def _write(fitted: Any, some: Any, folder: Path) -> Path:
+    """Write the model; gives its path, which is named after its class."""
+    name, library = type(fitted).__name__, type(fitted).__module__.partition(".")[0]
+    if not hasattr(fitted, "predict_proba"):
+        raise UsageError(f"{name} is no fitted classifier: it has no predict_proba. {CURE}.")
+    if library == "xgboost":
+        path = folder / f"{name}.json"
+        fitted.save_model(path)
+    elif library == "lightgbm":
+        path = folder / f"{name}.txt"
+        fitted.booster_.save_model(path)
+    elif library == "sklearn":
+        path = folder / f"{name}.onnx"
+        path.write_bytes(_onnx_of(fitted, some))
+    else:
+        raise UsageError(f"{name} of {library} cannot be written without running code. {CURE}.")
+    return path
+
+
+def _onnx_of(fitted: Any, some: Any) -> bytes:
+    try:
+        to_onnx = import_module("skl2onnx").to_onnx
+    except ImportError:
+        raise UsageError("a model of scikit-learn needs skl2onnx: pip install 'shroff[onnx]' skl2onnx") from None
+    numbers = some.to_numpy("float32")
+    try:
+        made = to_onnx(fitted, numbers[:1], options={"zipmap": False})
+    except Exception as error:  # noqa: BLE001 - its errors have no common class
+        words = str(error).partition("\n")[0].rstrip(".")
+        raise UsageError(f"skl2onnx cannot convert the {type(fitted).__name__}: {words}. {CURE}.") from None
+    data: bytes = made.SerializeToString()
+    return data

@@ -1,0 +1,1 @@
+"""Notices: declared, previewed, sent and answered."""

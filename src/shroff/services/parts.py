@@ -1,0 +1,234 @@
+"""The parts of a project, one for each subject: made at first use, their modules imported only then."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from shroff.errors import UsageError
+from shroff.runtime.entry_points import CHECKS, installed
+from shroff.runtime.keywords import check_keywords
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from shroff.config import ProjectPaths
+    from shroff.models.registry import Registry
+    from shroff.monitoring.doctor_systems import AddedChecks
+    from shroff.project.definitions import Definitions
+    from shroff.project.settings.systems import Systems
+    from shroff.replay.notebook import Moment
+    from shroff.services.adapter_factory import AdapterFactory
+    from shroff.services.apply.deployment import FileDeployment
+    from shroff.services.approvals.agreements import Agreements
+    from shroff.services.arrow_tables import ArrowTables, Files
+    from shroff.services.backtest.operations import LogBacktests
+    from shroff.services.cases.project_cases import ProjectCases
+    from shroff.services.context import ProjectContext
+    from shroff.services.decisions.history import DecisionHistory
+    from shroff.services.drafts.draft_files import RuleDraftFiles
+    from shroff.services.health.checks import HealthChecks
+    from shroff.services.ingest.event_ingest import EventIngest
+    from shroff.services.ingest.kafka_producer import Productions
+    from shroff.services.jobs.project_jobs import ProjectJobs
+    from shroff.services.labels.intake import LabelIntake
+    from shroff.services.labels.reports import LabelReports
+    from shroff.services.lake.project_lake import Lakes
+    from shroff.services.lists.files import ListFiles
+    from shroff.services.models.classifiers import Classifier
+    from shroff.services.models.frames import TrainingFrame
+    from shroff.services.models.promotion import Promotions
+    from shroff.services.notices.files import NoticeFiles, SentLetters
+    from shroff.services.notices.views import NoticeViews
+    from shroff.services.people.erasure import PrivacyErasure
+    from shroff.services.people.project_people import ProjectPeople
+    from shroff.services.project_log import ProjectLog
+    from shroff.services.quarantine.entries import QuarantineEntries
+    from shroff.services.retention.log_retention import Retention
+    from shroff.services.rules.files import Rules
+    from shroff.services.rules.overview import RuleLooks
+    from shroff.services.silences.silences import PendingSilences, Silences
+    from shroff.services.sinks.delivery import Sinks
+    from shroff.services.sinks.routes import OnlineFeatures
+    from shroff.services.sources.position_operations import SourceParts
+    from shroff.services.sources.pulled import PulledSources
+    from shroff.services.sources.pushed import PushedSources
+    from shroff.services.thresholds.cutoffs import ScoreCutoffs
+    from shroff.services.training.sets import TrainingSets
+    from shroff.services.training.trainings import Training
+    from shroff.services.writer.request_inbox import Inboxes
+    from shroff.services.writer.requests import WriterRequests
+    from shroff.services.writer.worker_runs import WorkerRuns
+    from shroff.training.cutoffs import Cutoffs, WhatIf
+
+
+def part(path: str) -> Any:
+    """A part, as a cached property: an object of the class that `path` names as `module:Class`.
+
+    Its module is imported at first use.
+    """
+    module, _, name = path.partition(":")
+
+    def made(self: ProjectParts | ProjectPart) -> object:
+        return getattr(import_module(f"shroff.services.{module}"), name)(self._context)
+
+    return cached_property(made)
+
+
+class ProjectPart:
+    """A part of a project: what can be done with one subject of it."""
+
+    def __init_subclass__(cls) -> None:
+        check_keywords(cls)
+
+    def __init__(self, context: ProjectContext) -> None:
+        self._context = context
+        self._log = context.log
+
+    @property
+    def _definitions(self) -> Definitions:
+        return self._context.definitions
+
+    @property
+    def _paths(self) -> ProjectPaths:
+        return self._context.paths
+
+    @property
+    def _systems(self) -> Systems:
+        return self._context.systems
+
+    @property
+    def _registry(self) -> Registry:
+        return self._context.registry
+
+    def _now_ms(self) -> int:
+        return self._context.now_ms()
+
+    # Others that several parts need.
+    _agreements: Agreements = part("approvals.agreements:Agreements")
+    _lake: Lakes = part("lake.project_lake:Lakes")
+    _letters: SentLetters = part("notices.files:SentLetters")
+    _models: Promotions = part("models.promotion:Promotions")
+    _notice_files: NoticeFiles = part("notices.files:NoticeFiles")
+    _notices: NoticeViews = part("notices.views:NoticeViews")
+    _outside: AdapterFactory = part("adapter_factory:AdapterFactory")
+    _people: ProjectPeople = part("people.project_people:ProjectPeople")
+    _requests: WriterRequests = part("writer.requests:WriterRequests")
+    _rules: Rules = part("rules.files:Rules")
+    _training: Training = part("training.trainings:Training")
+
+
+@check_keywords
+class ProjectParts:
+    """The parts of an opened project by subject: each is a plain class over one `ProjectContext`."""
+
+    def __init_subclass__(cls) -> None:
+        check_keywords(cls)
+
+    def __init__(self, context: ProjectContext) -> None:
+        self.context = self._context = context
+
+    agreements: Agreements = part("approvals.agreements:Agreements")
+    backtests: LogBacktests = part("backtest.operations:LogBacktests")
+    cases: ProjectCases = part("cases.project_cases:ProjectCases")
+    cutoffs: ScoreCutoffs = part("thresholds.cutoffs:ScoreCutoffs")
+    drafts: RuleDraftFiles = part("drafts.draft_files:RuleDraftFiles")
+    erasing: PrivacyErasure = part("people.erasure:PrivacyErasure")
+    health: HealthChecks = part("health.checks:HealthChecks")
+    history: DecisionHistory = part("decisions.history:DecisionHistory")
+    inboxes: Inboxes = part("writer.request_inbox:Inboxes")
+    jobs: ProjectJobs = part("jobs.project_jobs:ProjectJobs")
+    label_reports: LabelReports = part("labels.reports:LabelReports")
+    labelling: LabelIntake = part("labels.intake:LabelIntake")
+    lake: Lakes = part("lake.project_lake:Lakes")
+    letters: SentLetters = part("notices.files:SentLetters")
+    lists: ListFiles = part("lists.files:ListFiles")
+    live: WorkerRuns = part("writer.worker_runs:WorkerRuns")
+    models: Promotions = part("models.promotion:Promotions")
+    notice_files: NoticeFiles = part("notices.files:NoticeFiles")
+    notices: NoticeViews = part("notices.views:NoticeViews")
+    online: OnlineFeatures = part("sinks.routes:OnlineFeatures")
+    outside: AdapterFactory = part("adapter_factory:AdapterFactory")
+    people: ProjectPeople = part("people.project_people:ProjectPeople")
+    production: Productions = part("ingest.kafka_producer:Productions")
+    pulled: PulledSources = part("sources.pulled:PulledSources")
+    pushed: PushedSources = part("sources.pushed:PushedSources")
+    quarantine: QuarantineEntries = part("quarantine.entries:QuarantineEntries")
+    requests: WriterRequests = part("writer.requests:WriterRequests")
+    retention: Retention = part("retention.log_retention:Retention")
+    rule_looks: RuleLooks = part("rules.overview:RuleLooks")
+    rules: Rules = part("rules.files:Rules")
+    silence_requests: PendingSilences = part("silences.silences:PendingSilences")
+    silences: Silences = part("silences.silences:Silences")
+    sinks: Sinks = part("sinks.delivery:Sinks")
+    source: SourceParts = part("sources.position_operations:SourceParts")
+    tables: ArrowTables = part("arrow_tables:ArrowTables")
+    taking: EventIngest = part("ingest.event_ingest:EventIngest")
+    training: Training = part("training.trainings:Training")
+    training_sets: TrainingSets = part("training.sets:TrainingSets")
+    versions: FileDeployment = part("apply.deployment:FileDeployment")
+
+    @cached_property
+    def log(self) -> ProjectLog:
+        return self.context.log
+
+    @cached_property
+    def checks(self) -> list[AddedChecks]:
+        """The checks of plug-ins, which keep what they saw."""
+        return [kind(self.context) for kind in installed(CHECKS).values()]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings of calls that succeeded."""
+        return self.context.warnings
+
+    def model(self, id_: str) -> Classifier:
+        """Get a model of the registry as a fitted classifier of scikit-learn: `predict_proba`, of shape (n, 2).
+
+        Raises: UsageError if there is none with this id; RegistryError if it is damaged.
+        """
+        from shroff.services.models.classifiers import Classifier
+
+        return Classifier(self.context.registry, id_)
+
+    def sql(self) -> sqlite3.Connection:
+        """Open the log for SQL queries; close it when done. For the tables see docs/howto/read-the-log-with-sql.md.
+
+        Of a pruned log it has what is still in the file; the rest is in the lake.
+
+        Raises: UsageError where there is no log yet, or it is in a database, which is asked by its own programs.
+        """
+        with self.log.reading() as log:
+            connect = getattr(getattr(log, "store", log), "sql_connection", None)  # of logs in a file
+            if connect is None:
+                raise UsageError(f"{log.place} is a database: connect to it with a client of its own")
+            connection: sqlite3.Connection = connect()
+            return connection
+
+    def training_set(
+        self,
+        event: str | None = None,
+        *,
+        as_of: Moment | None = None,
+        fold: int | str | None = None,
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
+    ) -> TrainingFrame:
+        """Get labeled rows with the inputs of model.yaml, for pandas and scikit-learn: `X, y = project.training_set()`.
+
+        `.train` and `.test` are the two parts of the fold; `.rows` has id, time, key, amount and verdict of each row.
+        For the options see `TrainingSets.write`, which writes them as Parquet.
+
+        Raises: UsageError if there are no events, or pandas is not installed.
+        """
+        return self.training_sets.frame(event, as_of=as_of, fold=fold, files=files, labels=labels, order=order)
+
+    def thresholds(self, event: str = "", *, model: str = "", what_if: WhatIf | None = None) -> Cutoffs:
+        """Compute the thresholds of the score with the lowest cost; `cutoffs.thresholds(apply=True)` activates them.
+
+        Raises: UsageError if there is no model, no test rows or no costs.
+        """
+        return self.cutoffs.thresholds(event, model=model, what_if=what_if)[0]

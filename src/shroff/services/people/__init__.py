@@ -1,0 +1,1 @@
+"""The acting user, the audit record, and personal data to export or erase."""

@@ -1,0 +1,499 @@
+"""A project, opened: what commands, programs and notebooks call. The only place that picks adapters."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from itertools import accumulate
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from shroff import config
+from shroff.engine.decision import Decision, Reason, Refusal, Undecided
+from shroff.errors import DefinitionError, ShroffError, UsageError
+from shroff.language.values import DAY_MS
+from shroff.log.ruletests import counts_of
+from shroff.operations.declaration import OperationRequest, Outcome, ProgressSteps, request_of
+from shroff.runtime import atomic_files
+from shroff.runtime.progress import Progress
+from shroff.runtime.texts import Printed, many
+from shroff.runtime.values import replace
+from shroff.services.context import ProjectContext
+from shroff.services.parts import ProjectParts
+from shroff.services.project_files import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import date, datetime
+    from decimal import Decimal
+
+    import pyarrow as pa
+
+    from shroff.backtest.document import BacktestReport
+    from shroff.cases.case_service import CaseService
+    from shroff.explain.explanation import Explained
+    from shroff.features.cluster.partitioned import Cluster
+    from shroff.log.ruletests import CheckReport
+    from shroff.log.writer import Answer
+    from shroff.people.access import Who
+    from shroff.people.store import Desk
+    from shroff.project.definitions import Definitions
+    from shroff.replay.compare import Verification
+    from shroff.replay.decision_replay import Replayed
+    from shroff.replay.notebook import AnswerList, Moment
+    from shroff.services.arrow_tables import Files
+    from shroff.services.drift.operations import DriftAnswer
+    from shroff.services.results.operations import Results
+    from shroff.training.train import Steps, TrainReport
+    from shroff.worker.answers import Events
+    from shroff.worker.ingest import IngestReport
+
+# Parts that programs and notebooks use: beside the calls, in `dir`
+SHOWN_PARTS = (
+    *("agreements", "backtests", "cases", "cutoffs", "drafts", "health", "history", "jobs", "label_reports", "lake"),
+    *("letters", "lists", "live", "log", "model", "models", "notices", "online", "people", "quarantine", "retention"),
+    *("rules", "silences", "sinks", "source", "sql", "tables", "thresholds", "training", "training_set"),
+    *("training_sets", "versions"),
+)
+TUTORIAL = "tutorial"  # the folder of its files
+_NAME_LINE = re.compile("^name: .*$", re.MULTILINE)
+_PLAIN = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
+_FEW_LATE_MS = 90 * DAY_MS  # so far behind `lateness` lets a few lines be
+__all__ = [
+    "Decision",
+    "Project",
+    "Reason",
+    "Refusal",
+    "Undecided",
+    "make_project",
+    "open",
+    "open_exactly",
+    "propose_project",
+]
+
+
+class _Parts(ProjectParts):
+    """The parts of a project, and the project of one person."""
+
+    def acting_as(
+        self,
+        who: Who,
+        desk: Desk | None = None,
+        adopt: Callable[[list[str] | None], str] | None = None,
+        cases: CaseService | None = None,
+        asked_at: str = "",
+    ) -> Project:
+        """The same project, whose actions are recorded as those of the person for whom a service does them.
+
+        Args:
+            desk: Where the service has people and the record open.
+            adopt: Has the service's writer make files active, None: all; gives why that waits.
+            cases: Where the service has cases open.
+            asked_at: The address at which this person reaches the service.
+        """
+        context = replace(self.context, asked_by=who, desk=desk, adopt=adopt, case_service=cases, asked_at=asked_at)
+        return Project(context)
+
+
+class Project(Printed, _Parts):
+    """One project folder, opened: a facade of parts, one for each subject, and the calls that programs make most.
+
+    `context` is what the parts share. Definitions are read when first needed, and once. The log is opened for each call
+    and closed after it, so several programs may read beside one writer.
+    """
+
+    def __repr__(self) -> str:
+        folder = self.context.paths.folder
+        try:
+            found = self.definitions
+        except DefinitionError as error:
+            return f"<shroff project {folder}: {many(len(error.problems), 'mistake')}, which .check() shows>"
+        except ShroffError:
+            return f"<shroff project {folder}>"
+        return f"<shroff project {found.settings.name} in {folder}: {counts_of(found)}>"
+
+    def run(self, request: OperationRequest[Outcome], progress: ProgressSteps | None = None) -> Outcome:
+        """Run the operation of a request, such as `ShowList(name="cards")`; its audit row is written before it acts.
+
+        The reference lists all operations.
+        """
+        from shroff.services.running import run
+
+        return run(self, request, progress or ProgressSteps())
+
+    def call(self, name: str, /, **fields: Any) -> Any:
+        """Run an operation by the name of its command, without types: `"lists show", name="cards"`.
+
+        Raises: RefusalError where there is none, or a field does not fit.
+        """
+        return self.run(request_of(name, fields))
+
+    def __dir__(self) -> list[str]:
+        """The calls of this class and a few parts, which a notebook completes. All other parts are there as well."""
+        return sorted([*(name for name in (*vars(Project), "warnings") if not name.startswith("_")), *SHOWN_PARTS])
+
+    # ---- what programs and notebooks ask most
+
+    @property
+    def definitions(self) -> Definitions:
+        """The project's definitions. Raises: DefinitionError with every mistake."""
+        return self.context.definitions
+
+    def check(self, *, with_log: bool = True) -> CheckReport:
+        """Check all project files and run the rules' tests; with a log, also compare its event types.
+
+        A log that cannot be read is a warning. An active model that cannot be loaded is an error, though only
+        decisions need it.
+        """
+        return check(self.context, with_log=with_log)
+
+    def ingest(
+        self,
+        files: Files,
+        *,
+        as_type: str | None = None,
+        labels: str | Path | None = None,
+        order: str | None = None,
+        format: str | None = None,
+        decide: bool = True,
+        is_hashed: bool = False,
+        progress: Progress | None = None,
+    ) -> IngestReport:
+        """Append the events of files to the log and decide them. For the options see `EventIngest.ingest`."""
+        return self.taking.ingest(
+            files,
+            as_type=as_type,
+            labels=labels,
+            order=order,
+            format=format,
+            decide=decide,
+            is_hashed=is_hashed,
+            progress=progress,
+        )
+
+    def decide(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
+        """Decide events as `shroff decide` does; all are durable when this returns.
+
+        Args:
+            events: Mappings of fields, all of `as_type`, or each `{"payment": {...}}`; or a pandas or Polars data frame
+                or an Arrow table, with a column for each field. If there is one event type, it need not be named.
+
+        Returns: For each event, in order: a `Decision`; `Undecided` if its type is not decided; or a `Refusal` if it
+        is quarantined. The list has `to_arrow`, `to_pandas` and `to_polars`.
+        Raises: UsageError for events that are neither mappings nor a frame.
+        """
+        return self.taking.decide(events, as_type=as_type, is_hashed=is_hashed)
+
+    def score(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
+        """Score events as `shroff score` does: what `decide` would give if they came now. Nothing is written.
+
+        The decisions have no `seq`. Each event counts in the features of those after it.
+        """
+        return self.taking.score(events, as_type=as_type, is_hashed=is_hashed)
+
+    def label(
+        self,
+        event: str | Events,
+        verdict: str | None = None,
+        *,
+        source: str | None = None,
+        known_at: str | datetime | None = None,
+        reason: str | None = None,
+        amount: str | Decimal | None = None,
+    ) -> Answer | IngestReport:
+        """Record one label of an event, or a data frame of labels.
+
+        Args:
+            event: `payment/p-1`, or `p-1` if only one type is decided. Or a data frame or list of mappings with the
+                column `event` and others named as the arguments, which count where a row has no value.
+            verdict: `fraud`, `genuine` or `unclear`.
+            source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
+            known_at: When it became known; by default now.
+
+        Returns: The answer to one label; of a frame, how many were appended, were known already, or were refused.
+        Raises: UsageError for one label that is refused; it is in quarantine then, if there is a log.
+        """
+        if not isinstance(event, str):
+            return self.labelling.add_frame(
+                event, verdict, source=source, known_at=known_at, reason=reason, amount=amount
+            )
+        if verdict is None:
+            raise UsageError("a label needs a verdict: fraud, genuine or unclear.")
+        from shroff.log.writer import REFUSED
+
+        answer = self.labelling.add(event, verdict, source=source, known_at=known_at, reason=reason, amount=amount)
+        if answer.kind == REFUSED:
+            raise UsageError(f"the label was refused: {answer.reason}")
+        return answer
+
+    def features(
+        self,
+        event: str,
+        events: Events | None = None,
+        *,
+        as_of: Moment | None = None,
+        files: Files = (),
+        engine: str = "batch",
+        floats: bool = False,
+    ) -> pa.Table:
+        """Compute the features of one type's events, with columns `id`, `seq` and `entity.name`.
+
+        Events of the log read lists and tables as they were when the event came; events of files read today's.
+
+        Args:
+            events: Events to use instead of the log, in their order: a data frame, or mappings, as in `decide`.
+            as_of: Only events up to this time; a day is its start in UTC. The values do not depend on it.
+            files: Files to use instead of the log, in their order.
+            floats: Money as 64-bit floats, which scikit-learn takes.
+
+        Returns: An Arrow table with a row for each event: money is decimal, durations are seconds, null is missing.
+        Raises: UsageError if there is no such type, or no log yet.
+        """
+        return self.tables.features(event, events, as_of=as_of, files=files, engine=engine, floats=floats)
+
+    def events(self, event: str | None = None, *, as_of: Moment | None = None, floats: bool = False) -> pa.Table:
+        """Get the events of one type, with columns `seq` and its fields; `as_of` and `floats` as in `features`.
+
+        Without a type: events of all types with their fields as JSON, as in `shroff export events --format parquet`.
+
+        Returns: A row for each event, in the order of the log. Money is decimal, times are UTC, null is missing.
+        Raises: UsageError if there is no such type, or no log yet.
+        """
+        return self.tables.events(event, as_of=as_of, floats=floats)
+
+    def labels(self, *, as_of: Moment | None = None) -> pa.Table:
+        """Get one row for each event with a label at `as_of`, with its verdict at that time.
+
+        `event` and `id` name the event, as in `features` and `decisions`. A day is its start in UTC.
+
+        Returns: A table with 8 columns: `event`, `id`, `seq`, `verdict`, `source`, `known_at`, `reason` and `amount`.
+        Raises: UsageError if there is no log yet.
+        """
+        return self.tables.labels(as_of=as_of)
+
+    def decisions(self) -> pa.Table:
+        """Get all decisions, as in `shroff export decisions --format parquet`.
+
+        Returns: A row for each decision, in the order of the log, with 13 columns, and the 5 of its amount where the
+        project has amounts in many currencies. `score` is a probability, or null without a model; reasons, features
+        and versions are JSON. Raises: UsageError if there is no log yet.
+        """
+        return self.tables.decisions()
+
+    def results(
+        self, *, start: str | date = "", end: str | date = "", by: str = "week", as_of: str = "", zone: str = ""
+    ) -> Results:
+        """Count fraud and what decisions did, as `shroff results` does: `rows` are of periods, rules or values."""
+        given = {"start": start, "end": end, "by": by, "as_of": as_of, "zone": zone}
+        found: Results = self.call("results", **{name: value for name, value in given.items() if value})
+        return found
+
+    def drift(
+        self, event: str | None = None, *, reference: str = "model", recent: str = "7d", as_of: str | None = None
+    ) -> DriftAnswer:
+        """Compare recent events with the champion's training data, or with a period, as `shroff drift` does."""
+        found: DriftAnswer = self.call("drift", event=event, reference=reference, recent=recent, as_of=as_of)
+        return found
+
+    def flags(self) -> pa.Table:
+        """Get all flags, as in `shroff export flags --format parquet` (see `ArrowTables.flags`)."""
+        return self.tables.flags()
+
+    def explain(self, reference: str, progress: Progress | None = None) -> Explained:
+        """Explain a decision: its features beside the entity's earlier values, and its rules in words.
+
+        `reference` is `payment/p-1`, or `p-1` if one type is decided. Raises: UsageError if it was not decided.
+        """
+        return self.history.explain(reference, progress)
+
+    def replay(self, reference: str, *, is_full: bool = False) -> Replayed:
+        """Replay a decision: the recorded one, and the same computed again from the log.
+
+        It reads the earlier events of the event's keys. If these do not give the recorded bytes, or with `is_full`, it
+        reads the whole log before the event. Raises as `explain`.
+        """
+        return self.history.replay(reference, is_full=is_full)
+
+    def verify(
+        self,
+        engines: str | Sequence[str] | None = None,
+        sample: int | None = None,
+        progress: Progress | None = None,
+        *,
+        last: int | None = None,
+    ) -> Verification:
+        """Compute the log again through the engines and compare; `last`: only so many of the last sequence numbers."""
+        return self.history.verify(engines, sample, progress, last=last)
+
+    def train(
+        self,
+        event: str | None = None,
+        *,
+        as_of: Moment | None = None,
+        promote: bool = False,
+        by: str = "",
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
+        steps: Steps | None = None,
+        cluster: Cluster | None = None,
+    ) -> TrainReport:
+        """Train a model with the labels known at `as_of`, evaluate it, and store it in the registry.
+
+        For the options see `training.train`.
+
+        Returns: The model's id, metrics with 95 % confidence intervals, and gates; printed as `shroff train` does.
+        Raises: UsageError if there is too little history, which says how much is needed.
+        """
+        return self.training.train(
+            event,
+            as_of=as_of,
+            promote=promote,
+            by=by,
+            files=files,
+            labels=labels,
+            order=order,
+            steps=steps,
+            cluster=cluster,
+        )
+
+    def backtest(
+        self,
+        *,
+        rules: str | Path | None = None,
+        policy: str | Path | None = None,
+        model: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        as_of: Moment | None = None,
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
+        as_type: str | None = None,
+        rows: int | None = None,
+        reading: Progress | None = None,
+        computing: Progress | None = None,
+    ) -> BacktestReport:
+        """Back-test a draft: compare its decisions with the recorded ones. For the options see `LogBacktests.run`.
+
+        Returns: Outcomes, rules and money of both, with the changed events; printed as `shroff backtest` does.
+        Raises: DefinitionError for mistakes in the draft; UsageError if there is nothing to compare.
+        """
+        return self.backtests.run(
+            rules=rules,
+            policy=policy,
+            model=model,
+            start=start,
+            end=end,
+            as_of=as_of,
+            files=files,
+            labels=labels,
+            order=order,
+            as_type=as_type,
+            rows=rows,
+            reading=reading,
+            computing=computing,
+        )
+
+
+def open(folder: str | Path = ".") -> Project:
+    """Open the project in a folder or above it. Raises: UsageError where there is none."""
+    return Project(ProjectContext(config.find_project(Path(folder))))
+
+
+def open_exactly(folder: Path) -> Project:
+    """Open the project in this folder, not one above it. Raises: UsageError where there is none."""
+    if not (folder / config.PROJECT_FILE).is_file():
+        what = f"there is no {config.PROJECT_FILE} in {folder}" if folder.is_dir() else f"there is no folder {folder}"
+        raise UsageError(f"{what}. Make a project with 'shroff init {folder} --template payments'.")
+    return project_in(folder)
+
+
+def project_in(folder: Path) -> Project:
+    """The project in this folder, whether or not its file is there."""
+    return Project(ProjectContext(config.ProjectPaths(folder.resolve())))
+
+
+def make_project(
+    folder: Path, template: str, name: str | None = None, *, has_tutorial: bool = False
+) -> tuple[Project, list[str]]:
+    """Write a project from a template into a new or empty folder; gives it and its files.
+
+    `name` is the display name; without it, the folder's. With `has_tutorial`, the files of the first hour are in
+    `tutorial/`; they are payments of the template `payments`.
+    Raises: UsageError where the folder holds something; StorageError where it cannot be written, which leaves nothing.
+    """
+    if has_tutorial and template != "payments":
+        raise UsageError(f"the tutorial's payments do not fit the template {template}: leave --template out.")
+    files = config.copy_template(template, folder)
+    if has_tutorial:
+        shutil.copytree(config.TEMPLATE_FOLDER.with_name(TUTORIAL), folder / TUTORIAL)
+        files += sorted(f"{TUTORIAL}/{path.name}" for path in (folder / TUTORIAL).iterdir())
+    settings = folder / config.PROJECT_FILE
+    line = f"name: {_yaml_text(name or folder.resolve().name or template)}"
+    settings.write_text(_NAME_LINE.sub(lambda _: line, settings.read_text("utf-8"), count=1), "utf-8")
+    return _made(folder, files)
+
+
+def _made(folder: Path, files: list[str]) -> tuple[Project, list[str]]:
+    """A project whose files were written, and their names; where a field is hashed, with a new key for it."""
+    project = project_in(folder)
+    if project.definitions.events.has_hashed:
+        project.log.hasher("")
+        files.append(project.context.paths.hash_key.relative_to(project.context.paths.folder).as_posix())
+    return project, files
+
+
+def write_project(folder: Path, files: Mapping[str, bytes]) -> tuple[Project, list[str]]:
+    """Write the files of a project into a new or empty folder; gives it and their names. Raises: as `make_project`."""
+    return _made(folder, atomic_files.write_folder(folder, files))
+
+
+def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[Project, list[str], list[str]]:
+    """Write a project for the lines of a file into a new or empty folder; gives it, its files and what was guessed.
+
+    The proposal is tried with the first 10,000 lines: where they are not in the order of time, `lateness` covers them,
+    and where a few are late, those up to 90 days.
+    Raises: UsageError where the file cannot be read or the folder holds something; StorageError where it cannot be
+    written.
+    """
+    from shroff.services.proposals.project_text import propose, refusal_guess
+    from shroff.worker.file_disorder import runs_backwards
+
+    text = _yaml_text(name or folder.resolve().name or "proposal")
+    proposal, tries, is_backwards = propose(file, text), 0, False
+    while True:
+        files = {path: content.encode() for path, content in proposal.files.items()}
+        with TemporaryDirectory(prefix="shroff-") as scratch:
+            tried, _ = write_project(Path(scratch), files)
+            look, now_ms = tried.taking.look_at(file, None), tried.context.now_ms()
+        given = [row.event.time_ms for row in look.rows if row.event is not None]
+        if not is_backwards and runs_backwards(given):
+            proposal, is_backwards = propose(file, text, is_descending=True), True
+            continue
+        times = sorted(given)
+        is_ahead = bool(times) and times[len(times) // 2] > now_ms
+        behind = [newest - time_ms for newest, time_ms in zip(accumulate(given, max), given, strict=True)]
+        late_ms = max((each for each in behind if each <= _FEW_LATE_MS), default=0)
+        days = late_ms // DAY_MS + 1 if late_ms > tried.definitions.settings.lateness_ms else 0
+        if not is_ahead and any(item.is_order for item in look.obstacles):
+            days = 2 * ((times[-1] - times[0]) // DAY_MS + 1)
+        if tries or not (is_ahead or days):
+            break
+        lateness = f"{days}d" if days else ""
+        proposal = propose(file, text, lateness, ahead_off=is_ahead, is_descending=is_backwards)
+        tries = 1
+    if refused := [answer.reason or "" for answer in look.answers if answer.kind == "refused"]:
+        proposal.guesses.append(refusal_guess(refused, len(look.answers)))
+    return *write_project(folder, files), proposal.guesses
+
+
+def _yaml_text(text: str) -> str:
+    """A text on one line of YAML: as it is where it can only be a text, otherwise in quotation marks.
+
+    >>> _yaml_text("Corner Bank"), _yaml_text("yes: no")
+    ('Corner Bank', '"yes: no"')
+    """
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=not text.isprintable())

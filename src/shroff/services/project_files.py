@@ -1,0 +1,188 @@
+"""Files of an opened project: loaded, checked with their rule tests, and held against the log."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shroff import config
+from shroff.errors import DefinitionError, Problem, ShroffError, UsageError, ended
+from shroff.events.intake import Intake
+from shroff.events.redaction import keeping_hashed
+from shroff.json_types import TextDict, TextMapping
+from shroff.log import ruletests
+from shroff.log.active_files import NOTICES, FileDifference, beside, changes, followed
+from shroff.monitoring.live_order import warnings_of
+from shroff.project.definitions import Definitions, Loaded, is_deciding, load_definitions
+from shroff.project.file_kinds import added_files
+from shroff.project.lists import padded_values
+from shroff.project.loader import MadeOnce, files_of, line_of
+from shroff.project.scoring import problems_of
+from shroff.project.settings.loader import currency_warning
+from shroff.runtime.values import replace
+from shroff.services.parts import ProjectPart
+from shroff.services.proposals.fallbacks import fallback_problems
+from shroff.services.system_names import id_problems, name_problems, unread_mappings, variables_not_set
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from shroff.services.context import ProjectContext
+    from shroff.streams.log import Log
+
+EVENTS = "events.yaml"
+
+
+def load(context: ProjectContext) -> Loaded:
+    """The project's files, with their mistakes and warnings, those about outside systems included."""
+    from shroff.services.jobs.kinds import with_schedules
+    from shroff.services.notices.files import with_notices
+
+    files, problems, warnings = files_of(context.paths.folder, context.read_once.texts.text)
+    refused, doubtful = fallbacks_in(context, files)
+    problems += refused
+    warnings += doubtful
+    loaded = with_schedules(files, with_notices(files, _loaded(context, files)))
+    if (found := loaded.definitions) is not None:
+        if not context.paths.is_elsewhere:
+            problems += name_problems(found.events, context.systems, files.get(config.PROJECT_FILE, ""))
+            problems += id_problems(found.events, context.systems, files.get("events.yaml", ""))
+            warnings += unread_mappings(found.events, context.systems) + currency_warning(found.settings)
+        warnings += warnings_of(found, context.systems.source)
+    return loaded.beside(problems, warnings, None if context.paths.is_elsewhere else files)
+
+
+def fallbacks_in(context: ProjectContext, files: TextMapping) -> tuple[list[Problem], list[Problem]]:
+    """Errors and warnings for constant fallbacks in mappings.
+
+    They concern the project's files alone: a log whose active version has such a mapping stays readable.
+    """
+    text = files.get(EVENTS)
+    tree = None if text is None else context.read_once.tree(EVENTS, text, [])
+    return fallback_problems(tree)
+
+
+def _loaded(context: ProjectContext, files: TextMapping) -> Loaded:
+    hasher = context.log.hasher
+    return load_definitions(files, hasher, context.registry.load, read=context.read_once)
+
+
+def check(context: ProjectContext, *, with_log: bool = True) -> ruletests.CheckReport:
+    """Load everything, type every expression, run every rule test; where there is a log, hold the types against it.
+
+    A log that cannot be read is a warning; a model in force that cannot be loaded is a mistake, though only
+    deciding needs it.
+    """
+    report = ruletests.check(context.loaded, context.log.hasher, context.read_once)
+    if report.definitions is not None:
+        errors = (*report.errors, *problems_of(report.definitions.unloaded()))
+        files = context.loaded.files or {}
+        warnings = (*report.warnings, *padded_values(files), *variables_not_set(files).values())
+        report = replace(report, errors=errors, warnings=warnings)
+    report = replace(report, source_line=partial(line_of, context.paths.folder))
+    return _held_against_log(context, report) if with_log else report
+
+
+def _held_against_log(context: ProjectContext, report: ruletests.CheckReport) -> ruletests.CheckReport:
+    """The report, with event types held against the log (see `activation`).
+
+    A log that cannot be read is a warning, also where a variable of its address is not set.
+    """
+    from shroff.log.writer import check_change
+
+    if report.definitions is None or report.errors:
+        return report
+    try:
+        if (log_file := context.log).exists():
+            with closing(log_file.open(read_only=True)) as log:
+                check_change(log, report.definitions)
+    except DefinitionError as error:
+        return replace(report, errors=error.problems)
+    except ShroffError as error:
+        is_file = context.systems.store is None or context.paths.is_elsewhere
+        place = context.paths.log.relative_to(context.paths.folder).as_posix() if is_file else "the log"
+        unread = Problem(place, 0, 0, "", f"these files were not checked: {ended(str(error))}")
+        return replace(report, warnings=(*report.warnings, unread))
+    return report
+
+
+def checked(context: ProjectContext) -> Definitions:
+    """The definitions, rule tests run. Raises: DefinitionError."""
+    report = ruletests.check(context.loaded, context.log.hasher, context.read_once, context.paths.checked)
+    if report.definitions is None or report.errors:
+        raise DefinitionError(report.errors)
+    return report.definitions
+
+
+def checked_with(context: ProjectContext, changes: TextMapping, without: Collection[str] = ()) -> Definitions:
+    """The definitions with these texts, and without some files. Raises: DefinitionError for mistakes in them."""
+    changed = {name: config.lines_ended(text) for name, text in changes.items()}
+    there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
+    files = {name: text for name, text in there.items() if name not in without}
+    files |= changed
+    loaded = _loaded(context, files).beside(fallbacks_in(context, files)[0])
+    return checked(replace(context, files_read=MadeOnce(loaded)))
+
+
+def as_active(context: ProjectContext, active: TextMapping, names: Collection[str]) -> ProjectContext:
+    """The project with the files of these names as they are now, and others that decide as they are active.
+
+    Raises: UsageError where those need changes of the others.
+    """
+    there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
+    files = {name: text for name, text in there.items() if name in names or not is_deciding(name)}
+    files |= {name: text for name, text in active.items() if name not in names}
+    found = replace(context, files_read=MadeOnce(_loaded(context, files)))
+    try:
+        checked(found).require_models()
+    except DefinitionError as error:
+        words = f"this needs changes of other files that are not active: {error.problems[0]}. Apply those first"
+        raise UsageError(words) from None
+    return found
+
+
+def intake_of(context: ProjectContext, *, keeps_hashes: bool, definitions: Definitions | None = None) -> Intake:
+    """The validator of files and lines, by the project's definitions or by others.
+
+    With `keeps_hashes` values that look like hashes are kept, as exports and quarantine have them; without, a
+    sender could write a hash that was seen somewhere and so into the history of somebody else's card.
+    """
+    from shroff.worker.pushed import own_types
+
+    definitions = definitions or context.definitions
+    hasher = context.log.hasher
+    own = own_types(context.systems, definitions.events)
+    return Intake(definitions.events, definitions.settings, keeping_hashed(hasher) if keeps_hashes else hasher, own)
+
+
+class FileVersions(ProjectPart):
+    """Active and inactive versions of the project's files."""
+
+    def unapplied(self) -> list[FileDifference]:
+        """List the changes in the project's files that are not active.
+
+        Raises: DefinitionError; UsageError without a log.
+        """
+        with self._context.afresh().log.reading() as log:
+            return self.unapplied_in(log)
+
+    def unapplied_in(self, log: Log) -> list[FileDifference]:
+        """List the changes that are not active in this log. Raises: DefinitionError."""
+        fresh = self._context.afresh()  # a service works with the files that it took up
+        control, _ = followed(log, self._context.read_once)
+        return changes(log, control, fresh.definitions, FileVersions(fresh).beside(), self._load_active)
+
+    def beside(self) -> TextDict:
+        """Get the content of project files and settings that are not part of a version."""
+        folder = self._paths.folder
+        names = NOTICES, *added_files(config.files_of(folder))
+        return beside(config.read_files(folder, [], names), self._systems)
+
+    def _load_active(self, files: TextMapping) -> Definitions:
+        return load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise()
+
+    def active_seq(self) -> int:
+        """Get the sequence number of the active version."""
+        with self._log.reading() as log:
+            return followed(log, self._context.read_once)[1]

@@ -1,0 +1,140 @@
+"""Log of an opened project: opened to read or to write for each call, and the key of its hashed fields."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from shroff.config import ProjectPaths
+from shroff.errors import StorageError, UsageError
+from shroff.events import hash_keys
+from shroff.runtime.keywords import check_keywords
+from shroff.streams.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from shroff.log.writer import Writer
+    from shroff.runtime.progress import Progress
+    from shroff.services.context import ProjectContext
+    from shroff.streams.log import Log
+
+KEY_CURE = (
+    "Restore it from your copy; backups never have it. With a new key, known cards would look new, and 'shroff audit "
+    "verify' would report a break for good"
+)
+FIRST_EVENTS = "Bring events in with 'shroff ingest FILE --as EVENT'."
+
+
+@check_keywords
+class ProjectLog:
+    """The log. It is opened for each call and closed after it, so several programs may read beside one writer."""
+
+    def __init__(self, context: ProjectContext) -> None:
+        self._context = context
+
+    @contextmanager
+    def reading(self) -> Iterator[Log]:
+        """The log, to read. Raises: UsageError where there is none yet."""
+        if not self.exists():
+            raise UsageError(f"this project has no log yet. {FIRST_EVENTS}")
+        with closing(self.open(read_only=True)) as log:
+            yield log
+
+    @contextmanager
+    def writing(self, progress: Progress | None = None) -> Iterator[tuple[Writer, Log]]:
+        """The log's writer, its state restored. Raises: LogBusyError where another process writes.
+
+        At its end, state is saved where the next start would have much to read.
+        """
+        from shroff.log.state.snapshots import EVERY
+        from shroff.log.writer import Writer
+        from shroff.services.adapter_factory import make_state_folder
+        from shroff.services.project_files import checked
+
+        context = self._context
+        if not self.exists():
+            checked(context)  # a project with mistakes gets no log
+            make_state_folder(context.paths)
+        with closing(self.open(read_only=False)) as log:
+            definitions = checked(context)
+            if definitions.events.has_hashed:
+                self.hasher("")  # before the log says that it has hashed values, there is a key
+            writer = Writer(log, definitions, context.now_ms, progress, Snapshots(context.paths.snapshots))
+            context.warnings += writer.warnings
+            yield writer, log
+            if writer.unsaved > EVERY:
+                try:
+                    writer.snapshot()
+                except StorageError as error:
+                    context.warnings.append(f"{error}.")
+
+    def open(self, *, read_only: bool) -> Log:
+        """The log, the lake's part of it included, to be closed by the caller.
+
+        Raises: LogBusyError where another process writes.
+        """
+        from shroff.lake.whole_log import whole
+        from shroff.runtime.process_wide import keep_freed_memory
+        from shroff.services.adapter_factory import AdapterFactory
+        from shroff.services.lake.project_lake import Lakes
+
+        keep_freed_memory()
+        has_lake = self._context.systems.lake is not None and not self._context.paths.is_elsewhere
+        store = AdapterFactory(self._context).open_store(read_only=read_only)
+        try:
+            return whole(store, Lakes(self._context).reader if has_lake else None)
+        except BaseException:
+            store.close()
+            raise
+
+    def exists(self) -> bool:
+        """Whether there is a log already. Raises: TransientError where it is on a server that cannot be reached."""
+        from shroff.services.adapter_factory import AdapterFactory
+
+        return AdapterFactory(self._context).has_store()
+
+    @property
+    def hasher(self) -> Callable[[str], str]:
+        """The hash function for clear values of hashed fields (see `hash_keys.hasher`).
+
+        Asking it raises StorageError where the key is lost: a new one would not know the values that the log has.
+        """
+        return hash_keys.hasher(self._context.paths, self.refuse_a_second_key)
+
+    def refuse_a_second_key(self) -> None:
+        """Raises: StorageError where the key of hashed fields and of the audit log is lost."""
+        if words := self.lost_key():
+            raise StorageError(f"{words}. {KEY_CURE}")
+
+    def lost_key(self) -> str:
+        """That the key is missing, in words, where the log has values hashed, or an audit log sealed, with it."""
+        from shroff.log.history import has_hashed
+        from shroff.services.adapter_factory import AdapterFactory
+
+        path = self._context.paths.hash_key
+        if path.exists() or not self.exists():
+            return ""
+        with closing(AdapterFactory(self._context).open_people()) as people, closing(self.open(read_only=True)) as log:
+            is_lost = people.is_made() or has_hashed(log)
+        is_lost = is_lost and not path.exists()  # another process may have made it meanwhile
+        return f"{path} is missing, and the log has hashed values or an audit log sealed with it" if is_lost else ""
+
+
+class ScratchPaths(ProjectPaths):
+    """A project whose log and saved state are in another folder."""
+
+    state_folder: Path
+
+    @property
+    def log(self) -> Path:
+        return self.state_folder / "log.db"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        return True
+
+    @property
+    def snapshots(self) -> Path:
+        return self.state_folder / "snapshots"

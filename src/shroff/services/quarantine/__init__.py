@@ -1,0 +1,1 @@
+"""Input that was refused: listed, retried and dropped."""

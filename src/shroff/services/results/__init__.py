@@ -1,0 +1,1 @@
+"""Results: cost of fraud and rates of decisions, by period or by field."""

@@ -1,0 +1,1 @@
+"""Prune old events, save snapshots, and set the watermark back."""

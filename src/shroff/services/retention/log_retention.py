@@ -1,0 +1,201 @@
+"""Old events leave the store once the lake has them: what may go, that the lake has it, and letting go of it.
+
+The long part, writing the lake and holding it against the store, is done by whoever asks, beside a writer. The writer
+takes out few places at a time, between two batches. Each step may be the last one: what was taken out stands in the
+lake, to the byte, and the next time goes on from there (docs/decisions/0033).
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, Any
+
+from msgspec.json import encode as to_json
+
+from shroff.errors import LogBusyError, StateError, UsageError
+from shroff.events.validation import latest_ms
+from shroff.operations.declaration import OperationAnswer
+from shroff.runtime.progress import Progress
+from shroff.runtime.texts import many
+from shroff.runtime.values import FrozenStruct
+from shroff.services.parts import ProjectPart
+from shroff.services.project_log import FIRST_EVENTS
+from shroff.streams.log import PRUNED_AT_ONCE, Log
+from shroff.streams.sink_cursor import source_of, through_of
+from shroff.streams.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from shroff.lake.reader import LakeReader
+    from shroff.log.state.snapshots import Saved
+
+COMPARED = 32_768  # places that are held against the lake, and then taken out
+NO_KEEP = "shroff.yaml sets no retention period for the store. Write 'keep: 400d' into it, for 400 days."
+
+
+class PruningPlan(FrozenStruct):
+    """The places (pruned, upto] may go. `kept_by` says why those behind them stay."""
+
+    pruned: int
+    upto: int
+    last: int
+    kept_by: str
+
+
+class Pruned(OperationAnswer):
+    """What moved to the lake now, or would: so many places, so that the store begins behind `upto`."""
+
+    lake: str
+    places: int
+    upto: int
+    last: int
+    kept_by: str
+    dry_run: bool
+
+    def text(self) -> str:
+        text = f"{many(self.places, 'record')} {'would move' if self.dry_run else 'moved'} to {self.lake}."
+        return f"{text}\nThe store has the records {self.upto + 1:,} to {self.last:,}: {self.kept_by}."
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff prune" if self.dry_run else "shroff verify"]
+
+
+class Retention(ProjectPart):
+    """Retention of old events."""
+
+    def prune(
+        self, *, is_dry: bool = False, writing: Progress | None = None, pruning: Progress | None = None
+    ) -> Pruned:
+        """Move events, labels and decisions older than `keep` from the store to the lake; also works beside a writer.
+
+        The lake is written first, and a snapshot if necessary. Each record and decision is read back from the lake
+        and compared before it leaves the store.
+
+        Args:
+            is_dry: Only report what would be moved.
+            writing: Called with sequence numbers written to the lake; `pruning` with those that left the store.
+
+        Raises: UsageError where the project has no log, no `keep` or no lake; StateError where the lake does not have
+            what the store has, which leaves the store as it is.
+        """
+        self._requests.needs_log("so nothing is kept")
+        keep_ms = self._systems.keep_ms
+        if keep_ms is None:
+            raise UsageError(NO_KEEP)
+        with self._lake.open() as lake, self._log.reading() as log:
+            if not is_dry:
+                lake.write(writing)
+            upto = log.last_seq() if is_dry else lake.state.upto
+            until_ms = latest_ms(self._definitions.settings, self._now_ms())
+            plan = planned(log, keep_ms, upto, self._systems.sinks, until_ms)
+            if plan.upto > plan.pruned and not is_dry:
+                if not _has_snapshot(Snapshots(self._paths.snapshots), plan.upto):
+                    self.snapshot()
+                self._people.record("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto})
+                self._prune(log, lake.reader(), plan, pruning)
+            return Pruned(lake.address, plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by, is_dry)
+
+    def _prune(self, log: Log, lake: LakeReader, plan: PruningPlan, progress: Progress | None) -> None:
+        for after in range(plan.pruned, plan.upto, COMPARED):
+            stop = min(after + COMPARED, plan.upto)
+            compare(log, lake, after, stop)
+            self._prune_to(after, stop)
+            if progress is not None:
+                progress(stop - after)
+
+    def _prune_to(self, after: int, stop: int) -> None:
+        """Have the writer let go of places; a few at a time, since events wait meanwhile."""
+        from shroff.worker.inbox import PRUNE
+
+        try:
+            with closing(self._log.open(read_only=False)) as log:
+                while log.prune(stop) < stop:
+                    pass
+        except LogBusyError:
+            requests = self._requests
+            for first in range(after, stop, PRUNED_AT_ONCE):
+                requests.ask(PRUNE, to_json(min(first + PRUNED_AT_ONCE, stop)))
+
+    def snapshot(self, progress: Progress | None = None) -> Saved:
+        """Save a snapshot of the state, so that the next start reads only later events; a running writer saves its own.
+
+        Raises: UsageError where there is no log yet; StorageError where it cannot be written.
+        """
+        from shroff.worker.inbox import SNAPSHOT, saved_of
+
+        if not self._log.exists():
+            raise UsageError(f"this project has no log yet, so there is no state to save. {FIRST_EVENTS}")
+        try:
+            with self._log.writing(progress) as (writer, _):
+                return writer.snapshot()
+        except LogBusyError:
+            return saved_of(self._requests.ask(SNAPSHOT, b"null"))
+
+
+def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str], until_ms: int) -> PruningPlan:
+    """The prunable range: all up to the first event that is newer than this age, measured from the watermark.
+
+    A watermark beyond `until_ms`, the latest time that an event may have now, counts as that.
+
+    Labels go with the events among which they came, whenever they became known: a date that is wrong holds up nothing.
+
+    Args:
+        upto: The last place that the lake has.
+        sinks: What reads the log in order, by name; nothing goes that one of them has still to read.
+
+    Cost: reads the records that may go.
+    """
+    pruned, last, watermark_ms = log.pruned_to(), log.last_seq(), log.watermark_ms()
+    end, kept_by = last - 1, "the last record always stays"
+    if upto < end:
+        end, kept_by = upto, f"the lake has the log up to sequence number {upto:,}"
+    for name in sinks:
+        through = through_of(name, log.offsets(source_of(name))) or 0
+        if through < end:
+            end, kept_by = through, f"the sink {name} is at sequence number {through:,}"
+    if watermark_ms is None or end <= pruned:
+        return PruningPlan(pruned, pruned, last, kept_by)
+    newest_ms = min(watermark_ms, until_ms)  # one wrong clock makes nothing old
+    for records in log.read(pruned, end):
+        for record in records:
+            if record.kind == "event" and record.time_ms >= newest_ms - keep_ms:
+                return PruningPlan(
+                    pruned,
+                    record.seq - 1,
+                    last,
+                    f"the {record.type} at sequence number {record.seq:,} is not old enough",
+                )
+    return PruningPlan(pruned, end, last, kept_by)
+
+
+def compare(log: Log, lake: LakeReader, after: int, upto: int) -> None:
+    """Hold the places (after, upto] of the lake against the store. Raises: StateError where they are not the same."""
+    both: tuple[tuple[Iterator[list[Any]], Iterator[list[Any]]], ...] = (
+        (log.read(after, upto), lake.records(after, upto)),
+        (log.decisions_after(after, upto), lake.decisions(after, upto)),
+    )
+    for ours, theirs in both:
+        pairs = zip_longest(chain.from_iterable(ours), chain.from_iterable(theirs))
+        wrong = next((pair for pair in pairs if pair[0] != pair[1]), None)
+        if wrong is not None:
+            seq = min(row.seq for row in wrong if row is not None)
+            raise StateError(
+                f"{lake.objects.address} differs from the log at sequence number {seq:,}, so records from there on "
+                "stay in the store. 'shroff lake check' checks the whole lake; write a new one into an empty folder "
+                "where it is damaged"
+            )
+
+
+def _has_snapshot(snapshots: Snapshots, seq: int) -> bool:
+    """Whether a whole snapshot stands at a place or behind it."""
+    for file in snapshots.files():
+        if int(file.stem) < seq:
+            break
+        try:
+            if snapshots.check(file) is not None:
+                return True
+        except (StateError, OSError):  # the next start removes it, and says so
+            continue
+    return False

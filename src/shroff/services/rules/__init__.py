@@ -1,0 +1,1 @@
+"""Rules one by one: text, hits, versions and names to use."""

@@ -1,0 +1,228 @@
+"""State of the project's rules: text, hits, versions, and the step of each draft."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.json import decode as from_json
+
+from shroff.engine.exploration import DRAWS
+from shroff.errors import DefinitionError, UsageError
+from shroff.explain.hit_records import HitRecords, RuleRecord
+from shroff.log.rule_history import Histories, RecordedRuleHits, VersionOfRule
+from shroff.log.ruletests import TestResult, run_tests_of
+from shroff.people.store import AuditFilter, rows_of
+from shroff.project.dependency_hash import teller_of
+from shroff.rules.rule_text import in_words
+from shroff.rules.silences import trial_of
+from shroff.runtime.values import FrozenStruct
+from shroff.services.drafts.draft_files import RuleDraftFiles, StoredDraft
+from shroff.services.parts import ProjectPart
+from shroff.services.rules.files import NoRuleError, RuleLocation, subject_of
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from shroff.people.audit import AuditEntry
+    from shroff.project.definitions import Definitions
+    from shroff.rules.definitions import Rule
+    from shroff.services.context import ProjectContext
+
+ACTIVE = "active"
+SHADOW = "shadow"
+DRAFT = "draft"
+OFF = "off"
+SLICE_S = 0.02  # for which a page counts back at once; the rest is counted beside it, in slices as long
+STATES = (ACTIVE, SHADOW, DRAFT, OFF)
+
+
+class RuleStatistics(Struct):
+    """Cache of a project's rules: hits, versions and test results."""
+
+    records: HitRecords = field(default_factory=HitRecords)
+    histories: Histories = field(default_factory=Histories)
+    lock: Lock = field(default_factory=Lock)
+    tests: dict[str, tuple[Definitions, Rule, Sequence[TestResult]]] = {}
+    counting: Future[bool] | None = None  # of a service: counts earlier hits beside all else
+
+
+class RuleLook(FrozenStruct):
+    """One rule. `rules` are it, or the rows of its table; none where the project's files do not have it, or mistakes.
+
+    `versions` are newest first; `is_in_force` says whether the log has what the file says; `says` is it read back;
+    `has_all_hits` whether they are counted as far back as they go.
+    """
+
+    id: str
+    rules: Sequence[Rule]
+    standing: RuleLocation | None
+    draft: StoredDraft | None
+    record: RuleRecord
+    versions: Sequence[VersionOfRule]
+    says: str = ""
+    has_all_hits: bool = True
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule, or the first row of its table."""
+        return next(iter(self.rules), None)
+
+    @property
+    def state(self) -> str:
+        """Active, in shadow, a draft alone, or taken out."""
+        if self.standing is None and self.rule is not None:  # its file changed between two looks
+            return SHADOW if self.rule.is_shadow else ACTIVE
+        if self.standing is None:
+            return DRAFT if self.draft is not None else OFF
+        return SHADOW if self.standing.is_shadow else ACTIVE
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is, was, or is being written."""
+        return bool(self.rule or self.standing or self.draft or self.versions)
+
+    @property
+    def is_in_force(self) -> bool:
+        if self.standing is None and self.rule is not None:
+            return True
+        in_log = self.versions[0].text if self.versions else ""
+        return in_log == ("" if self.standing is None else self.standing.text)
+
+    @property
+    def of(self) -> str:
+        """The rule of which this is a trial; empty where it is none."""
+        return trial_of(self.id)
+
+    @property
+    def home(self) -> str:
+        """The file for it where none is named: where it is, or was, or a file of its own name."""
+        if self.standing is not None:
+            return self.standing.file.name
+        return self.versions[0].file if self.versions else f"{self.id}.yaml"
+
+    @property
+    def changed_at_ms(self) -> int | None:
+        return self.versions[0].at_ms if self.versions else None
+
+    @property
+    def text(self) -> str:
+        """Current text: in its file, else in its draft, else as it was last active."""
+        if self.standing is not None:
+            return self.standing.text
+        if self.draft is not None:
+            return self.draft.text
+        return next((version.text for version in self.versions if version.text), "")
+
+
+class RuleLooks(ProjectPart):
+    """Rules of a project with what they did; figures are kept by all who open it in this process."""
+
+    def __init__(self, context: ProjectContext) -> None:
+        super().__init__(context)
+        self.kept = context.rule_statistics.get(RuleStatistics)
+
+    @property
+    def records(self) -> HitRecords:
+        return self.kept.records
+
+    def follow(self, *, is_whole: bool) -> bool:
+        """Bring figures up to date with the log, where there is one; gives whether hits are counted as far as they go.
+
+        `is_whole`: however long that takes, unless the lake is away.
+        """
+        try:
+            with self._log.reading() as log:
+                while True:
+                    with self.kept.lock:
+                        self.kept.histories.follow(log)
+                    self.records.zone = self._systems.time_zone
+                    self.records.follow(log, self._definitions, SLICE_S, self._now_ms())
+                    if self.records.is_whole or self.records.is_away or not is_whole:
+                        return self.records.is_whole
+        except UsageError:  # there is no log yet
+            return True
+
+    def tests_of(self, rule: Rule) -> Sequence[TestResult]:
+        """The results of a rule's tests, which are the same as long as the definitions are. May take seconds."""
+        definitions, known = self._definitions, self.kept.tests.get(rule.id)
+        if known is None or known[0] is not definitions or known[1] is not rule:
+            known = self.kept.tests[rule.id] = (definitions, rule, run_tests_of(rule, definitions, self._log.hasher))
+        return known[2]
+
+    def all(self, *, is_whole: bool = False) -> list[RuleLook]:
+        """Every rule that there is, was, or is being written, by id; those that were taken out last. May wait.
+
+        `is_whole`: with hits counted as far back as they go; else each says whether they are.
+        """
+        has_all = self.follow(is_whole=is_whole)
+        drafts = {draft.id: draft for draft in RuleDraftFiles(self._context).all()}
+        standings = self._rules.standings()
+        ids = (
+            {rule.id.partition(".")[0] for rule in self._declared()}
+            | standings.keys()
+            | drafts.keys()
+            | self.kept.histories.of.keys()
+        )
+        found = [self._look(id_, drafts.get(id_), standings.get(id_), has_all=has_all) for id_ in sorted(ids)]
+        return sorted(found, key=lambda look: look.state == OFF)
+
+    def one(self, id_: str, *, is_whole: bool = False) -> RuleLook:
+        """One rule, as `all` gives it. Raises: NoRuleError where nobody ever knew it."""
+        found = self.any(id_, is_whole=is_whole)
+        if not found.is_known:
+            if self.is_experiment(id_):
+                raise NoRuleError(f"{id_!r} is an experiment of policy.yaml, not a rule. Run 'shroff experiment {id_}'")
+            raise NoRuleError(f"there is no rule {id_!r}, and there never was")
+        return found
+
+    def is_experiment(self, id_: str) -> bool:
+        """Whether policy.yaml has or had an experiment of this name."""
+        if any(experiment.id == id_ for experiment in self._definitions.experiments):
+            return True
+        if not self._log.exists():
+            return False
+        with self._log.reading() as log:
+            return id_ in RecordedRuleHits().others(log) - DRAWS
+
+    def any(self, id_: str, *, is_whole: bool = False) -> RuleLook:
+        """The same, also of a rule that nobody knows yet."""
+        has_all = self.follow(is_whole=is_whole)
+        return self._look(id_, RuleDraftFiles(self._context).one(id_), self._rules.standing(id_), has_all=has_all)
+
+    def _look(self, id_: str, draft: StoredDraft | None, standing: RuleLocation | None, *, has_all: bool) -> RuleLook:
+        rules = [rule for rule in self._declared() if rule.is_of(id_)]
+        try:
+            record = self.records.record(id_, self._definitions)
+        except DefinitionError:
+            record = RuleRecord()
+        says = " ".join(in_words(rule, teller_of(self._definitions)) for rule in rules)
+        return RuleLook(id_, rules, standing, draft, record, self.kept.histories.versions(id_), says, has_all)
+
+    def _declared(self) -> Sequence[Rule]:
+        try:
+            definitions = self._definitions
+        except DefinitionError:
+            return ()
+        return definitions.rules
+
+    def who_changed(self, look: RuleLook) -> dict[int, AuditEntry]:
+        """User who made each version of a rule active, by its place, where the audit log has it. May wait.
+
+        The same text may come into force twice, so each act stands for the newest version that has its text and no act
+        yet.
+        """
+        acts: defaultdict[str, list[AuditEntry]] = defaultdict(list)
+        with self._people.open() as desk:
+            for row in rows_of(desk.store, AuditFilter(subject=subject_of(look.id))):
+                after = from_json(row.after)
+                acts[str(after.get("file_tag", "")) if isinstance(after, dict) else ""].append(row)
+        return {version.seq: acts[version.file_tag].pop() for version in look.versions if acts[version.file_tag]}
+
+
+def reason_of(row: AuditEntry | None) -> str:
+    """Why somebody changed a rule, as the audit log has it; empty where nothing was said."""
+    return "" if row is None else str(from_json(row.after).get("reason", ""))

@@ -1,0 +1,1 @@
+"""Silences: rules that do not apply to a key until a time."""

@@ -1,0 +1,157 @@
+"""Operations on silences from a case: a rule does not apply to the key of the case until a time, or does again.
+
+The case and the record have it in one transaction before the file is written, so no rule is silent that nobody
+silenced. Where it is long in coming into force, the answer says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shroff.cases import case_actions, case_queries
+from shroff.errors import UsageError
+from shroff.events.event import TimeText
+from shroff.json_types import JsonObject
+from shroff.operations.declaration import operation
+from shroff.people.audit import Act
+from shroff.project.lists import file_of
+from shroff.rules.silences import list_of
+from shroff.services.approvals.agreements import OF_SILENCE, PendingApproval
+from shroff.services.cases.documents import CaseSilenced, case_as
+from shroff.services.cases.operations import CHANGES, ChangeOfCase
+from shroff.services.lists.files import WRITTEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shroff.cases.case import Case
+    from shroff.cases.case_service import CaseService
+    from shroff.services.project import Project
+    from shroff.services.silences.silences import Silence
+
+HAPPENED = {  # to the case, by the verb of the record
+    "silence": case_actions.SILENCED,
+    "silence_ask": case_actions.SILENCE_ASKED,
+    "silence_end": case_actions.SILENCE_ENDED,
+    "silence_drop": case_actions.SILENCE_DROPPED,
+}
+WAITS = "silences need approval by a second person here; this one is waiting"
+
+
+class RuleOfCase(ChangeOfCase["CaseSilenced"], kw_only=True):
+    """A rule, and a case whose key it is silent for."""
+
+    rule: str
+
+
+class SilenceOfCase(RuleOfCase, kw_only=True):
+    """The rule to silence, the end, and the reason."""
+
+    until: TimeText
+    text: str
+
+
+@operation(
+    "cases silence",
+    right="work:cases",
+    http="POST /cases/{id}/silence",
+    schema="SilenceRequest",
+    refusals=CHANGES,
+    has_command=False,
+)
+def silence_of_case(desk: CaseService, project: Project, request: SilenceOfCase) -> CaseSilenced:
+    """Silence a rule for the key of the case, for events before a time; the answer says whether it is active."""
+    who, rule, why = project.context.who, request.rule, request.text.strip()
+    case = case_queries.detail(desk, who, request.number).case
+    if not why:
+        raise UsageError("give a reason for the silence.")
+    if not any(declared.id == rule and declared.by == case.entity for declared in project.definitions.rules):
+        words = f"case {case.number} is about a {case.entity}, and no rule {rule[:100]!r} has that as its key."
+        raise UsageError(words)
+    told = {"until": request.until}
+    if project.silences.need_second_person:
+        recorded = _record(desk, project, case, request, "silence_ask", told, why)
+        authors = project.agreements.authors(of_two=True)
+        project.silence_requests.ask(rule, case.key, request.until, why, authors, recorded)
+        return _answer(desk, case, WAITS)
+    recorded = _record(desk, project, case, request, "silence", told, why)
+    project.silences.write(rule, case.key, request.until, note=why, by=who.name, before=recorded)
+    return _in_force(desk, project, case, rule)
+
+
+class SilenceApproval(RuleOfCase, kw_only=True):
+    """The rule to silence, and the etag of the requested silence."""
+
+    etag: str
+
+
+@operation(
+    "cases approve-silence",
+    right="work:cases",
+    http="POST /cases/{id}/approve-silence",
+    refusals=CHANGES,
+    has_command=False,
+)
+def approve_silence(desk: CaseService, project: Project, request: SilenceApproval) -> CaseSilenced:
+    """Approve, as the second person, a silence that somebody else requested; needs a signed-in user."""
+    rule, case = request.rule, case_queries.detail(desk, project.context.who, request.number).case
+    recorded = _record(desk, project, case, request, "silence", {"approved": request.etag})
+    project.silence_requests.approve(rule, case.key, request.etag, recorded)
+    return _in_force(desk, project, case, rule)
+
+
+class SilenceEnd(RuleOfCase):
+    """The rule whose silence to end."""
+
+
+@operation(
+    "cases end-silence", right="work:cases", http="POST /cases/{id}/end-silence", refusals=CHANGES, has_command=False
+)
+def end_silence_of_case(desk: CaseService, project: Project, request: SilenceEnd) -> CaseSilenced:
+    """End the silence of a rule for the key of the case; the answer says whether that is active."""
+    rule, case = request.rule, case_queries.detail(desk, project.context.who, request.number).case
+    silence = silences_of(project, case, desk.now_ms()).get(rule)
+    if silence is not None:
+        recorded = _record(desk, project, case, request, "silence_end", {"until": silence.until})
+        project.silences.write_end(rule, silence.key, recorded)
+        return _in_force(desk, project, case, rule)
+    pending = pending_silences(project, case).get(rule)
+    if pending is None:
+        raise UsageError(f"rule {rule[:100]!r} is not silent for this {case.entity}.")
+    recorded = _record(desk, project, case, request, "silence_drop", {"until": pending.change["until"]})
+    project.silence_requests.drop(rule, case.key, recorded)
+    return _answer(desk, case, "")
+
+
+def _record(
+    desk: CaseService, project: Project, case: Case, request: RuleOfCase, verb: str, more: JsonObject, why: str = ""
+) -> Callable[..., None]:
+    """What writes the act down in the case, as it was read, and in the record: called before the file is written."""
+    told = {"entity": case.entity, "key": case.key, "case": case.number, **more}
+    change = (told, None) if verb == "silence_end" else (None, told)
+    act = Act(project.context.who, f"rule.{verb}", f"rule {request.rule}", *change)
+    words = ", ".join(filter(None, (request.rule, why)))
+    return lambda *_: case_actions.silenced(desk, act, case.number, words, HAPPENED[verb], request.tag)
+
+
+def _in_force(desk: CaseService, project: Project, case: Case, rule: str) -> CaseSilenced:
+    why_not = project.requests.put_in_force(WRITTEN, [file_of(list_of(rule))])
+    return _answer(desk, case, why_not)
+
+
+def _answer(desk: CaseService, case: Case, why_not: str) -> CaseSilenced:
+    shown = case_queries.shown(case)
+    return case_as(CaseSilenced, desk, shown, in_force=not why_not, why_not=why_not or None)
+
+
+def pending_silences(project: Project, case: Case) -> dict[str, PendingApproval]:
+    """Silences of a case's entity that wait for a second person: by the ids of the rules."""
+    requests = project.agreements.asked(f"{OF_SILENCE}{case.entity} {case.key}")
+    return {request.change["rule"]: request for request in requests}
+
+
+def silences_of(project: Project, case: Case, now_ms: int) -> dict[str, Silence]:
+    """The rules that are silent now for whom a case is about, by their ids, with until when."""
+    whose = (case.entity, case.key)
+    found = [silence for silence in project.silences.all() if (silence.entity, silence.key) == whose]
+    return {silence.rule: silence for silence in found if silence.holds(now_ms)}

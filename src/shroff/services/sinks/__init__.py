@@ -1,0 +1,1 @@
+"""Deliveries to sinks and online features."""

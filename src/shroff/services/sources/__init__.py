@@ -1,0 +1,1 @@
+"""Pulled and pushed sources, and their read positions."""

@@ -1,0 +1,432 @@
+"""Files that appear at a place, each appended to the log whole and once.
+
+How far a file is stands among the log's offsets, under the place and the file's name. It is committed with the lines
+of each batch, so a process that is killed anywhere goes on where it was: no line is left out and none comes twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from msgspec import Struct
+from msgspec.json import encode as to_json
+
+from shroff.errors import LogBusyError, NotThereYetError, UsageError
+from shroff.events.formats.encodings import format_by_name, is_text_name
+from shroff.runtime.values import replace
+from shroff.services.labels.intake import LabelIntake
+from shroff.services.sources.pulled_files import APPENDED, APPENDING, ASIDE, DONE, WATCHED, Progress, read_progress
+from shroff.services.writer.request_inbox import Inboxes
+from shroff.streams.log import Batch, Log, Offset
+from shroff.streams.pull import PULLED
+from shroff.worker.file_order import LATE_LINES_MIN, arranged, refuse_implausible
+from shroff.worker.forwarded_input import HandedLines, given
+from shroff.worker.inbox import ROWS_MAX
+from shroff.worker.ingest import IngestReport, batches, ingest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shroff.events.intake import Submission
+    from shroff.log.writer import Prepared, Writer
+    from shroff.runtime.progress import Tell
+    from shroff.services.context import ProjectContext
+    from shroff.streams.pull import PulledSource, Stamp
+
+
+class TakingRules(NamedTuple):
+    """How the files of a place are taken.
+
+    Args:
+        then: The state of a file that is appended: APPENDED where something else is to follow, else DONE.
+        needs_lines: Whether a file none of whose lines can be taken is set aside.
+        takes_changed: Whether a file that changed after it was taken is taken again. What is new of it is appended:
+            the events that the log has already are known by their ids.
+        takes_same: Whether one that has not changed is taken again as well.
+        labels_inside: Whether files have labels of their own events; one that was done without them, and gave no
+            model, is taken again.
+    """
+
+    then: str = APPENDED
+    needs_lines: bool = True
+    takes_changed: bool = False
+    takes_same: bool = False
+    labels_inside: bool = False
+
+
+_FOR_TRAINING = TakingRules()
+
+
+class BrokenFileError(UsageError):
+    """A file that cannot be taken, as a whole."""
+
+
+class ReadOnError(Exception):
+    """What the log knows of a file is no longer what this process read: a request of one before it came through."""
+
+
+class ChangedFileError(Exception):
+    """The file changed while it was read."""
+
+
+class TakenFile(NamedTuple):
+    """Progress of a file, and the rows appended now; None where that was before."""
+
+    progress: Progress
+    appended: IngestReport | None
+
+
+class _FileLines(Struct, eq=False):
+    """The lines of a file that were read: how many, how many of them no event type accepts or are bad; the last."""
+
+    count: int = 0
+    untaken: int = 0
+    bad: int = 0
+    last: Submission | None = None
+
+    def counted(self, submissions: Iterable[Submission]) -> Iterator[Submission]:
+        for submission in submissions:
+            self.count += 1
+            if submission.event is None:
+                self.bad += submission.refusal is not None
+                self.untaken += submission.label is None and submission.refusal is None
+            self.last = submission
+            yield submission
+
+
+# Gives the lines of a file, by its name and path; with `is_look` without the labels of its own events.
+ReadFile: TypeAlias = "Callable[..., AbstractContextManager[Iterator[Submission]]]"
+
+
+class FileTaking(Struct, eq=False):
+    """Appends the files of a source to a log, also while another process writes that log.
+
+    Args:
+        read: Gives the lines of a file.
+        tell: Told, once each, what somebody should know.
+        decide: Whether events are decided on the way.
+        changing: The last file that changed while it was read.
+    """
+
+    _context: ProjectContext
+    _given: PulledSource
+    _read: ReadFile
+    _say: Tell
+    _rules: TakingRules = _FOR_TRAINING
+    decide: bool = True
+    changing: str = ""
+    _said: set[str] = set()
+    _settled: dict[str, Stamp] = {}  # files that need no further look while they stay as they are
+    _names: dict[str, str] = {}  # of the files that were taken, by the hashes of their contents
+
+    def tell(self, words: str) -> None:
+        """Say something once."""
+        if words not in self._said:
+            self._said.add(words)
+            self._say(words.rstrip("."))
+
+    @property
+    def _version(self) -> str:
+        return self._context.definitions.versions.definitions
+
+    def known(self) -> dict[str, Progress]:
+        """How far each file of the place is, as the log has it."""
+        if not self._context.log.exists():
+            return {}
+        with self._context.log.reading() as log:
+            found = {name: read_progress(text) for name, text in log.offsets(self._given.source).items()}
+        for name, progress in found.items():
+            self._note(name, progress)
+        return found
+
+    def _note(self, name: str, progress: Progress) -> None:
+        if progress.sha256 and progress.state != ASIDE:
+            self._names[progress.sha256] = name
+        elif self._names.get(progress.sha256) == name:
+            del self._names[progress.sha256]
+
+    def progress(self, name: str) -> Progress | None:
+        """How far one file is, as the log has it; None where it has nothing of it."""
+        if not self._context.log.exists():
+            return None
+        with self._context.log.reading() as log:
+            text = log.offset(self._given.source, name)
+        return None if text is None else read_progress(text)
+
+    def is_over(self, name: str, progress: Progress) -> bool:
+        """Whether nothing is left to do for a file, as it is now."""
+        if progress.state not in {DONE, ASIDE}:
+            return False
+        if progress.state == ASIDE and progress.version != self._version:
+            return False
+        if self._lacks_labels(progress):
+            return False
+        stamp = self._given.stamp(name)
+        if stamp is None or self._settled.get(name) == stamp:
+            return True
+        if stamp != (progress.size, progress.changed_ns) or not progress.sha256:
+            with self._given.opened(name) as path:
+                digest = _digest(path)
+            if digest != progress.sha256 and (progress.state == ASIDE or self._rules.takes_changed):
+                return False
+            if digest != progress.sha256:
+                self.tell(
+                    f"{name} changed after it was ingested, and is not ingested again. Put new lines into another "
+                    f"file. If you corrected the file, run 'shroff train --watch ... --once --again {name}'"
+                )
+        self._settled[name] = stamp
+        return True
+
+    def _lacks_labels(self, progress: Progress) -> bool:
+        was_without = progress.state == DONE and not progress.model and not progress.labels_inside
+        return self._rules.labels_inside and was_without
+
+    def has_changed(self, name: str, progress: Progress) -> bool:
+        """Whether a file is another one than was taken."""
+        with self._given.opened(name) as path:
+            return _digest(path) != progress.sha256
+
+    def record(self, name: str, progress: Progress, before: Progress | None, *, source: str = "") -> None:
+        """Record how far a file is; where another process writes the log, by a request to it."""
+        if not self._context.log.exists():
+            with self._context.log.writing():  # which makes it
+                pass
+        try:
+            with closing(self._context.log.open(read_only=False)) as log:
+                log.append(Batch(offsets=[self._offset(name, progress, source)]))
+        except LogBusyError:
+            self._hand(name, (), progress, before, is_first=False, source=source)
+
+    def _offset(self, name: str, progress: Progress, source: str = "") -> Offset:
+        return Offset(source or self._given.source, name, _text(progress))
+
+    def _hand(
+        self,
+        name: str,
+        submissions: Sequence[Submission],
+        progress: Progress,
+        before: Progress | None,
+        *,
+        is_first: bool,
+        source: str = "",
+    ) -> Prepared:
+        """Have the process that writes the log take lines of a file. Raises: ReadOnError where another one did."""
+        definitions = self._context.definitions
+        taken = LabelIntake(self._context).hand(
+            HandedLines(
+                given(submissions, definitions.settings.money_places, definitions.events.types),
+                source or self._given.source,
+                name,
+                _text(progress),
+                None if before is None else _text(before),
+                self.decide,
+                is_first,
+            )
+        )
+        if taken is None:
+            raise ReadOnError
+        return taken
+
+    def take(self, name: str, before: Progress | None) -> TakenFile | None:
+        """Append a file that is complete; None where it changed, or went away, meanwhile."""
+        self.changing = ""
+        stamp = self._given.stamp(name)
+        with self._given.opened(name) as path:
+            if not path.exists():
+                return None
+            progress = self._begun(path, stamp, before)
+            is_same = before is not None and before.state in {APPENDED, DONE} and before.sha256 == progress.sha256
+            if before is not None and is_same and not self._rules.takes_same and not self._lacks_labels(before):
+                self.record(name, _with(before, size=progress.size, changed_ns=progress.changed_ns), before)
+                return TakenFile(before, None)
+            is_text = format_by_name(path.name) in {"csv", "jsonl"} or is_text_name(path.name)
+            is_text = is_text and not path.name.lower().endswith((".json", ".gz"))  # whose last line should be ended
+            is_ended = is_text and _ends_a_line(path)
+            try:
+                if self._rules.then == APPENDED and not self._rules.takes_changed:
+                    self._check_new(name, progress.sha256)
+                if self._rules.needs_lines or not is_ended:
+                    self._look_into(name, path, is_cut_off=is_text and not is_ended)
+            except _UNREADABLE as error:
+                return self._set_aside(name, progress, before, _words(error, path))
+            try:
+                _check_same(self._given, name, progress)
+                taken = self._append(name, path, progress, before)
+            except ReadOnError:
+                return None
+            except ChangedFileError:  # its offset stays that of a file that was begun, with the hash of other bytes
+                self.changing = name
+                self.tell(f"{name} changed while it was read, and is read again from its first line")
+                return None
+            self._note(name, taken.progress)
+            return taken
+
+    def _begun(self, path: Path, stamp: Stamp | None, before: Progress | None) -> Progress:
+        """The start of a file; what is known to be suspicious stays so until it is whole."""
+        size, changed_ns = stamp or (path.stat().st_size, 0)
+        begun = Progress(APPENDING, size, changed_ns, _digest(path), labels_inside=self._rules.labels_inside)
+        return begun if before is None else _with(begun, suspicious=before.suspicious, since_ms=before.since_ms)
+
+    def _check_new(self, name: str, sha256: str) -> None:
+        """Raises: BrokenFileError where another file of this place had the same content: its rows would count twice."""
+        if (other := self._names.get(sha256, name)) != name:
+            raise BrokenFileError(
+                f"it has the same content as {other}, which was ingested; 'shroff ingest FILE' takes it all the same"
+            )
+
+    def _look_into(self, name: str, path: Path, *, is_cut_off: bool) -> None:
+        """Read a file to its end before a line of it is taken. Raises: what says that it cannot be taken.
+
+        A text whose last line is ended needs no look where no line is needed: each line is right or wrong for itself.
+        """
+        read = _FileLines()
+        with self._read(name, path, is_look=True) as submissions:
+            for _ in read.counted(submissions):
+                pass
+        if read.count == 0 and self._rules.needs_lines:
+            raise BrokenFileError("it has no lines")
+        if is_cut_off and read.last is not None and read.last.refusal is not None:
+            raise BrokenFileError(f"its last line is cut off: {read.last.refusal}")
+        if read.untaken == read.count and self._rules.needs_lines:
+            raise BrokenFileError("no event type accepts its lines; name it with --as")
+
+    def _append(self, name: str, path: Path, progress: Progress, before: Progress | None) -> TakenFile:
+        """Bring a file into the log, from where a process before this one came to."""
+        is_begun = before is not None and before.state == APPENDING
+        skipped = before.lines if before is not None and is_begun and before.sha256 == progress.sha256 else 0
+        read = _FileLines()
+        with ExitStack() as held:
+            now = _with(progress, lines=skipped, after=before.after if before is not None and is_begun else 0)
+            try:
+                submissions = islice(read.counted(held.enter_context(self._read(name, path))), skipped, None)
+                try:
+                    writer, log = held.enter_context(self._context.log.writing())
+                except LogBusyError as error:
+                    self.tell(f"{error.by} writes the log, and ingests these lines between its own batches")
+                    slips = refuse_implausible(submissions, self._context.definitions, self._context.now_ms())
+                    return self._append_beside(name, slips, now, before, read)
+                return self._append_here(name, submissions, now, writer, log, read)
+            except UsageError as error:  # too many of its lines are too late, or it cannot be read further
+                why = _words(error, path)
+        return self._set_aside(name, progress, before, why)
+
+    def _append_here(
+        self, name: str, submissions: Iterator[Submission], now: Progress, writer: Writer, log: Log, read: _FileLines
+    ) -> TakenFile:
+        if self.decide:
+            writer.definitions.require_models()
+            for remark in writer.definitions.remarks():
+                self.tell(remark)
+        now = _with(now, after=now.after or log.last_seq())
+
+        def offsets(batch: Sequence[Submission]) -> list[Offset]:
+            nonlocal now
+            now = _with(now, lines=now.lines + len(batch))
+            return [self._offset(name, now)]
+
+        with closing(Inboxes(self._context).brief(writer, log)) as inbox:
+            report = ingest(
+                writer,
+                arranged([(name, submissions)], writer, late_min=LATE_LINES_MIN),
+                decide=self.decide,
+                inbox=inbox,
+                offsets=offsets,
+            )
+        _check_same(self._given, name, now)
+        now = self._appended(now, read, is_new=log.last_seq() > now.after)
+        log.append(Batch(offsets=[self._offset(name, now)]))
+        return TakenFile(now, report)
+
+    def _append_beside(
+        self, name: str, submissions: Iterator[Submission], now: Progress, before: Progress | None, read: _FileLines
+    ) -> TakenFile:
+        """Have the process that writes the log take a file: a thousand lines at a time, each with how far that is."""
+        with self._context.log.reading() as log:
+            last_seq = log.last_seq()
+        report, is_first = IngestReport(), True
+        is_new = 0 < now.after < last_seq  # lines that a process before this one brought, or another one's meanwhile
+        now = _with(now, after=now.after or last_seq)
+        for batch in batches(submissions, ROWS_MAX):
+            reached = _with(now, lines=now.lines + len(batch))
+            report.add(self._hand(name, batch, reached, before, is_first=is_first))
+            now = before = reached
+            is_first = False
+        _check_same(self._given, name, now)
+        is_new = is_new or report.events.appended + report.labels.appended > 0
+        now = self._appended(now, read, is_new=is_new)
+        self.record(name, now, before)
+        return TakenFile(now, report)
+
+    def _set_aside(self, name: str, progress: Progress, before: Progress | None, why: str) -> TakenFile:
+        was_aside = before is not None and before.state == ASIDE and before.why == why
+        since_ms = before.since_ms if was_aside and before is not None else self._context.now_ms()
+        aside = _with(progress, state=ASIDE, why=why, version=self._version, since_ms=since_ms)
+        self.record(name, aside, before)
+        place = self._given.source
+        if not place.startswith(f"{PULLED}/"):  # `doctor` and notices know those of shroff.yaml
+            with self._context.log.reading() as log:
+                is_known = log.offset(WATCHED, place) is not None
+            if not is_known:
+                self.record(place, aside, None, source=WATCHED)
+        self._note(name, aside)
+        return TakenFile(aside, None)
+
+    def _appended(self, progress: Progress, read: _FileLines, *, is_new: bool) -> Progress:
+        # Why a file that was read to its end is suspicious
+        bad = read.bad and read.bad / read.count > self._given.bad_max
+        words = [f"{read.bad:,} of {read.count:,} lines cannot be read" if bad else "", self._given.lost()]
+        suspicious = " and ".join(filter(None, words))
+        since_ms = progress.since_ms if progress.suspicious == suspicious else self._context.now_ms()
+        return _with(
+            progress,
+            state=self._rules.then if is_new else DONE,
+            why="" if is_new else _NOTHING_NEW,
+            suspicious=suspicious,
+            since_ms=since_ms if suspicious else 0,
+        )
+
+
+_NOTHING_NEW = "it has no new event and no new label"
+_UNREADABLE = (UsageError, NotThereYetError, OSError, ValueError)  # the last two: of libraries, in the middle
+
+
+def _check_same(place: PulledSource, name: str, begun: Progress) -> None:
+    """Raises: ChangedFileError if a file is gone, or no longer the one of which reading began."""
+    has_stamp = begun.changed_ns != 0
+    if has_stamp and place.stamp(name) != (begun.size, begun.changed_ns):
+        raise ChangedFileError
+
+
+def _text(progress: Progress) -> str:
+    return to_json(progress).decode()
+
+
+def _with(progress: Progress, **changes: object) -> Progress:
+    return replace(progress, **changes)
+
+
+def _words(error: Exception, path: Path) -> str:
+    """Why a file is set aside, without the path of a file that is named beside."""
+    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return text.replace(f"{path}", path.name).rstrip(".")
+
+
+def _digest(path: Path) -> str:
+    """The SHA-256 of a file; nothing where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _ends_a_line(path: Path) -> bool:
+    """Whether a file's last line has an end; not so where there is no line, or the file cannot be read."""
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) in b"\r\n"
+    return False

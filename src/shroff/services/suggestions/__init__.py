@@ -1,0 +1,1 @@
+"""Rules that labels suggest, and rules to drop."""

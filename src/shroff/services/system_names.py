@@ -1,0 +1,187 @@
+"""Names of a project that shroff.yaml uses: event types, entities, fields and outcomes, held against the definitions.
+
+A name that nothing has would be found out by whoever reads from a source or a sink, or never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from shroff import config
+from shroff.errors import Problem, nearest
+from shroff.events.definitions import Events
+from shroff.events.mapping import LABEL, place_values
+from shroff.json_types import JsonMapping, TextMapping
+from shroff.language.yaml import text as yamltext
+from shroff.project.policy import OUTCOMES
+from shroff.project.settings.installed import settings_of
+from shroff.project.settings.sources import SKIP, NamedSource
+from shroff.project.settings.systems import Systems
+from shroff.services.lake.project_lake import lake_mistake
+
+_Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # a path, a name, what it is, and those there are
+_CURE = (
+    "Use a column that identifies the row, such as row.id. row.file and row.number always mean the place of the row:"
+    " a column named file or number needs another name, for example by a view."
+)
+
+
+def name_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
+    """A problem for each name in shroff.yaml that the project does not have, at its place in the text.
+
+    And for settings of a lake that contradict each other.
+    """
+    tree = yamltext.read(text, config.PROJECT_FILE, [])
+    mistake = "" if systems.lake is None else lake_mistake(systems.lake.options)
+    return [*([_problem(tree, ("lake",), "lake", mistake, "")] if mistake else []), *_unknown(tree, events, systems)]
+
+
+def unread_mappings(events: Events, systems: Systems) -> list[Problem]:
+    """Warnings of parts of mappings that no source uses: ids where the message gives the id, and labels."""
+    own, found = systems.with_own_types, list[tuple[NamedSource, str]]()
+    labels = events.label.mappings.get("json")
+    for source in own.values():
+        if LABEL in source.events and len(source.events) > 1 and (labels is None or labels.when is None):
+            words = "it brings labels beside events, and label.from.json in events.yaml has no 'when'"
+            found.append((source, f"{words}: nothing says which of its messages are labels."))
+        if source.contract != "push" or not source.is_id_of_message:
+            continue
+        for name in sorted({*(source.events or events.types), source.others} & events.types.keys()):
+            id_field, mapping = events.types[name].id_field, events.types[name].mappings.get("json")
+            if mapping is not None and mapping.each is None and id_field in mapping.fields:
+                words = f"{name}.from.json.{id_field} in events.yaml is not used: the id of a message is the id of its"
+                cure = f"event, and labels have to name that. Add 'id: row' to sources.{source.name} to use it."
+                found.append((source, f"{words} {cure}"))
+    is_read = any(LABEL in source.events for source in own.values())
+    if labels is not None and own and not is_read and len(systems.all_read) == len(systems.read.keys() & own):
+        words = "label.from.json in events.yaml is read from files only, by no source"
+        found.append((next(iter(own.values())), f"{words}. Add label to 'events' of the source that brings labels."))
+    return [Problem(config.PROJECT_FILE, 0, 0, ".".join(source.place), words) for source, words in found]
+
+
+def variables_not_set(files: TextMapping) -> dict[str, Problem]:
+    """A warning by the name of each variable of the environment that settings or notices read and that is not set."""
+    found: dict[str, Problem] = {}
+    for name in sorted(files):
+        is_read = name == config.PROJECT_FILE or (name.startswith("notices/") and name.endswith(".yaml"))
+        if not is_read or "${" not in files[name]:
+            continue
+        for scalar in _scalars(yamltext.read(files[name], name, [])):
+            for variable in config.unset(scalar.text):
+                words = f"the variable {variable} of the environment is not set."
+                found.setdefault(variable, scalar.problem(words, "Set it where shroff runs."))
+    return found
+
+
+def _scalars(node: yamltext.Node | None) -> Iterator[yamltext.Scalar]:
+    match node:
+        case yamltext.Scalar():
+            yield node
+        case yamltext.Sequence(items=items):
+            for item in items:
+                yield from _scalars(item)
+        case yamltext.Mapping(entries=entries):
+            for _, value in entries:
+                yield from _scalars(value)
+
+
+def id_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
+    """A problem for each id in events.yaml that would be another one when its source gives the row again."""
+    found, types = list[tuple[tuple[str, ...], str, str, str]](), {**events.types, LABEL: events.label}
+    for source in systems.with_own_types.values():
+        changing, words = _changing(source)
+        fed = {*(source.events or events.types), source.others} & types.keys() if changing else ()
+        for name in sorted(fed):
+            field = "event" if name == LABEL else types[name].id_field
+            if read := [place_value for place_value in place_values(types[name], field) if place_value in changing]:
+                mistake = f"{' and '.join(read)} in an id: {words}."
+                found.append(((name, "from", "json", field), source.name, mistake, _cures(source, name)))
+    tree = yamltext.read(text, "events.yaml", []) if found else None
+    return [_problem(tree, *problem) for problem in found]
+
+
+def _cures(source: NamedSource, event: str) -> str:
+    return _CURE if source.events else f"{_CURE} If the source has no {event} events, list its types in its `events:`."
+
+
+def _changing(source: NamedSource) -> tuple[Collection[str], str]:
+    """What no id of a source's rows may be made of, and why."""
+    if source.contract == "push" and not source.is_id_of_message:
+        return ("row.number",), f"messages of the source '{source.name}' have no number"
+    if source.contract == "pull" and settings_of("pull", source.system.kind).moves_rows:
+        words = f"a row of the source '{source.name}' may have another file and number when it is read again"
+        return ("row.file", "row.number"), f"{words}, and would then be ingested twice"
+    return (), ""
+
+
+def _unknown(tree: yamltext.Node | None, events: Events, systems: Systems) -> list[Problem]:
+    return [
+        _problem(
+            tree, path, name, f"{name!r} is {what}.", nearest(name, known) or f"There is {', '.join(sorted(known))}."
+        )
+        for path, name, what, known in _names(events, systems)
+        if name not in known
+    ]
+
+
+def _names(events: Events, systems: Systems) -> _Found:
+    types = {*events.types, LABEL}
+    for place, system in systems.all_read:
+        setting = settings_of("source", system.kind).types
+        for name in _mapping(system.options.get(setting)):
+            yield (*place, setting, name), name, "not an event type", {*types, "any"}
+    for type_ in systems.with_own_types.values():
+        for at, event in enumerate(type_.events):
+            yield (*type_.place, "events", str(at)), event, "not an event type", types
+        yield (*type_.place, "others"), type_.others, "not an event type", {*events.types, SKIP, "quarantine"}
+    if systems.online is not None:
+        for at, name in enumerate(systems.online.options.get("entities", [])):
+            yield ("online", "entities", str(at)), name, "not an entity", set(events.entities)
+    if systems.lake is not None:
+        for folder, wanted in _mapping(systems.lake.options.get("documents")).items():
+            from shroff.lake.documents import ALL
+
+            known = {*events.types, *ALL}
+            yield (
+                ("lake", "documents", folder, "of"),
+                wanted["of"],
+                "neither a kind of documents nor an event type",
+                known,
+            )
+    for sink, system in systems.sinks.items():
+        if (route := settings_of("sink", system.kind).route) is not None:
+            yield from _routes(events, ("sinks", sink, system.kind), system.options, route)
+
+
+def _routes(events: Events, path: tuple[str, ...], options: JsonMapping, route: tuple[str, str]) -> _Found:
+    """How the topic of a sink is chosen: by the outcome, or by a field."""
+    by = options.get(route[0])
+    if not isinstance(by, str):
+        return
+    fields = {field.name: field.type for type_ in events.types.values() for field in type_.fields}
+    yield (*path, route[0]), by, "neither outcome nor a field of an event", {"outcome", *fields}
+    values: tuple[str, ...] = OUTCOMES if by == "outcome" else ()
+    if by in fields and sum(by in type_.field_names for type_ in events.types.values()) == 1 and not fields[by].is_open:
+        values = fields[by].choices
+    for name in _mapping(options.get(route[1])) if values else ():
+        yield (*path, route[1], name), name, f"not a value of {by}", {*values, "else"}
+
+
+def _mapping(found: object) -> JsonMapping:
+    return found if isinstance(found, Mapping) else {}
+
+
+def _problem(tree: yamltext.Node | None, path: tuple[str, ...], name: str, words: str, hint: str) -> Problem:
+    """The problem at a name that is a key, or the value of one; as near to it as what is written goes."""
+    at: yamltext.Node | None = tree
+    for step in path:
+        inner: yamltext.Node | None = None
+        if isinstance(at, yamltext.Mapping):
+            is_key = step is path[-1] and step == name
+            inner = next((key if is_key else value for key, value in at.entries if key.text == step), None)
+        elif isinstance(at, yamltext.Sequence) and step.isdigit():
+            inner = at.items[int(step)]
+        if inner is None:  # an address says all in one text
+            break
+        at = inner
+    return Problem(config.PROJECT_FILE, 1, 1, "", words, hint) if at is None else at.problem(words, hint)

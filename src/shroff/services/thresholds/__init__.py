@@ -1,0 +1,1 @@
+"""Thresholds of the score, by cost and review capacity."""

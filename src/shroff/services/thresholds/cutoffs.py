@@ -1,0 +1,257 @@
+"""Thresholds of the score: the cheapest by the policy's costs, and writing them into policy.yaml."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from hashlib import sha256
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from msgspec import UNSET, UnsetType
+from msgspec.json import decode as from_json
+
+from shroff import config
+from shroff.json_types import TextDict, TextMapping
+from shroff.models.in_force import version_of
+from shroff.operations.declaration import ReportAnswer
+from shroff.runtime.atomic_files import own
+from shroff.runtime.values import FrozenStruct
+from shroff.services.parts import ProjectPart
+from shroff.services.project_files import checked_with
+from shroff.services.rules.files import ChangedMeanwhileError, NotActiveError, is_version
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shroff.models.evaluation.cost_table import Cuts
+    from shroff.models.registry import Stored
+    from shroff.people.audit import AuditEntry
+    from shroff.project.policy import Policy
+    from shroff.rules.definitions import Rule
+    from shroff.training.cutoffs import Cutoffs, WhatIf
+
+Costs = TextMapping
+NO_COSTS: Final[Costs] = {}
+APPLY = "thresholds.apply"  # in the audit log
+CUTS = ("review_at", "decline_at")
+AMOUNTS = ("false_decline", "review", "reviews_a_day")
+WRITTEN = "The thresholds are written; they become active with the next command that writes."
+
+
+class AppliedCutoffs(ReportAnswer[tuple[str, str]]):
+    """Whether they are active in the log yet, and a warning where arm B was promoted and is not proven better."""
+
+    in_force: bool
+    why_not: str | None
+    warning: str | UnsetType = UNSET
+    NEXT: ClassVar = ("shroff results", "shroff audit list")
+
+    def etag(self) -> str:
+        return self.report[0]
+
+    def text(self) -> str:
+        warning = f" {self.warning}" if self.warning else ""
+        return f"{self.report[1]} {'All is active now.' if self.in_force else self.why_not}{warning}"
+
+
+class EndedExperiment(NamedTuple):
+    """An experiment of policy.yaml that ends; with `is_promoted` the rules that it switches stay as in arm B."""
+
+    name: str
+    is_promoted: bool
+    warning: str | UnsetType = UNSET
+
+
+class CutoffsChange(FrozenStruct):
+    """A change of thresholds and costs as the audit log has it."""
+
+    before: TextMapping
+    after: TextMapping
+
+    @classmethod
+    def of(cls, row: AuditEntry) -> CutoffsChange:
+        """As a row has it."""
+        return cls(*(from_json(text or "{}", type=TextDict) for text in (row.before, row.after)))
+
+    @staticmethod
+    def cuts(side: TextMapping) -> Cuts:
+        """The thresholds of one side."""
+        review_at, decline_at = (float(side[name]) if name in side else None for name in CUTS)
+        return review_at, decline_at
+
+    @staticmethod
+    def costs(side: TextMapping) -> TextDict:
+        """The costs of one side that changed."""
+        return {name: side[name] for name in ("missed_fraud", *AMOUNTS) if name in side}
+
+    def can_be_undone(self, policy: Policy) -> bool:
+        """Whether its thresholds are active, and each of its costs stood there before."""
+        is_active = self.cuts(self.after) == (policy.review_at, policy.decline_at)
+        return is_active and self.costs(self.after).keys() == self.costs(self.before).keys()
+
+
+class ScoreCutoffs(ProjectPart):
+    """The thresholds of a project's policy."""
+
+    def thresholds(
+        self, event: str = "", *, model: str = "", apply: bool = False, what_if: WhatIf | None = None
+    ) -> tuple[Cutoffs, AppliedCutoffs | None]:
+        """Compute the thresholds of the score with the lowest cost by the policy; with `apply`, make them active.
+
+        Args:
+            event: The event type of the champion; optional if only one has an active model.
+            model: A model of the registry instead.
+            what_if: Other costs and review capacity, and thresholds to try.
+
+        Raises: ChangedMeanwhileError if the champion or policy.yaml changed in between; UsageError where there is no
+            model, no test rows or no costs.
+        """
+        from shroff.training.cutoffs import WhatIf, cutoffs_of
+
+        tag = self.policy_tag
+        stored = self._registry.read(model) if model else self._champion(event)
+        settings = self._definitions.models.get(stored.event)
+        found = cutoffs_of(self._definitions, settings, stored, what_if or WhatIf())
+        if not apply:
+            return found, None
+        if not model and self._champion(stored.event).id != stored.id:
+            words = f"{stored.id} is not the champion of {stored.event} any more; run the command again."
+            raise ChangedMeanwhileError(words)
+        best = found.found.best
+        return found, self.write(stored.event, (best.review_at, best.decline_at), model=stored.id, tag=tag)
+
+    @property
+    def policy_tag(self) -> str:
+        """Changes with the text of policy.yaml."""
+        return sha256(self._policy_text().encode()).hexdigest()[:32]
+
+    def write(
+        self,
+        event: str,
+        cuts: Cuts,
+        costs: Costs = NO_COSTS,
+        *,
+        model: str = "",
+        reason: str = "",
+        tag: str = "",
+        ends: EndedExperiment | None = None,
+    ) -> AppliedCutoffs:
+        """Write thresholds of an event type into policy.yaml and make them active.
+
+        They are recorded first, and not written if that fails.
+
+        Args:
+            cuts: The thresholds for review and decline; None for no threshold.
+            costs: Other costs to write with them, in the notation of policy.yaml.
+            model: The model whose test rows they were chosen on, for the audit log.
+            tag: The `policy_tag` of the policy that they were chosen for, or several with commas between them; without
+                it, any current policy is overwritten.
+            ends: The experiment of the event type that goes with the same change.
+
+        Raises: ChangedMeanwhileError; NotActiveError where an experiment ends and its policy or rules in the files are
+            not the active ones; UsageError where policy.yaml cannot be changed; DefinitionError where they fit nothing.
+        """
+        from shroff.project.policy_text import POLICY, costs_of, without_experiment
+
+        with config.editing(self._paths):
+            if tag and not is_version(tag, self.policy_tag):
+                raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; run the command again.")
+            known, drawn = self._definitions.policy(event), self._drawn(ends)
+            self._context.reload()
+            policy = self._definitions.policy(event)
+            if ends and (policy, self._drawn(ends)) != (known, drawn):
+                raise NotActiveError("the files have changes that are not active: run 'shroff apply' or undo them.")
+            text, changed = self.proposed(event, cuts, costs)
+            promoted = drawn if ends and ends.is_promoted else []
+            files = self._switched(promoted)
+            files[POLICY] = without_experiment(changed, event) if ends else changed
+            checked_with(self._context, files)
+            before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts) | dict(costs)
+            there = costs_of(text, event) if costs else {}
+            before |= {name: there[name] for name in costs if name in there}
+            switched = ", ".join(f"{rule.id} {'off' if rule.is_drawn_out else 'on'}" for rule in promoted)
+            told = (("model", model), ("reason", reason), ("rules", switched))
+            more = {name: text for name, text in told if text}
+            self._people.record(APPLY, f"policy of {event}", before, after | more)
+            for name, text in files.items():  # policy.yaml last: until then the experiment is there
+                config.write_text(own(self._paths.folder, name), text)
+        self._context.reload()
+        why_not = self._requests.put_in_force(WRITTEN, [*files])
+        words = f"Experiment {ends.name} ended: all keys get arm {'AB'[ends.is_promoted]}. " if ends else ""
+        words += f"Written: {', '.join(files)}."
+        warning = ends.warning if ends else UNSET
+        states = {"in_force": not why_not, "why_not": why_not or None, "warning": warning}
+        return AppliedCutoffs.of((self.policy_tag, words), **states)
+
+    @property
+    def folder(self) -> Path:
+        """The project's."""
+        return self._paths.folder
+
+    @property
+    def basis(self) -> tuple[str, ...]:
+        """Changes with the models in force, and with the costs and settings that were read."""
+        versions, models = self._definitions.versions, self._definitions.models
+        return version_of(self._models.in_force()), versions.definitions, versions.policy, repr(models)
+
+    def model_ids(self) -> list[str]:
+        """The models that can be named where none is active, the newest first."""
+        return [model.id for model in self._models.all()]
+
+    def proposed(self, event: str, cuts: Cuts, costs: Costs = NO_COSTS) -> tuple[str, str]:
+        """The text of policy.yaml, and what `write` would make of it. Raises: UsageError as `write`."""
+        from shroff.project.policy_text import with_costs, with_cutoffs
+
+        text = self._policy_text()
+        return text, with_costs(with_cutoffs(text, event, *cuts), event, costs)
+
+    def costs(self, event: str, what_if: WhatIf) -> TextDict:
+        """The costs of a what-if that differ from policy.yaml, in its notation."""
+        from shroff.project.policy_text import costs_of
+
+        there = costs_of(self._policy_text(), event)
+        given = {name: getattr(what_if, name) for name in AMOUNTS}
+        found = {name: f"{value:.10g}" for name, value in given.items() if value is not None}
+        if what_if.missed_share != 1:
+            now = there["missed_fraud"]
+            found["missed_fraud"] = f"{f'({now})' if ' ' in now else now} * {what_if.missed_share:.10g}"
+        return {name: text for name, text in found.items() if not _is_same(text, there.get(name, ""))}
+
+    def _drawn(self, ends: EndedExperiment | None) -> list[Rule]:
+        """The rules that an experiment switches."""
+        return [rule for rule in self._definitions.rules if ends and rule.drawn_as == ends.name]
+
+    def _switched(self, rules: list[Rule]) -> TextDict:
+        """The files of rules in which each acts for all keys as it does in arm B, by their names."""
+        from shroff.rules import texts
+
+        files = config.read_files(self._paths.folder, [])
+        changed = dict[str, str]()
+        for rule in rules:
+            assert rule.place is not None, "a rule of a file"
+            name = rule.place.file
+            there = changed.get(name, files[name])
+            text = texts.in_shadow(texts.rule_texts(there)[rule.id].text, shadow=rule.is_drawn_out)
+            changed[name] = texts.with_rule(there, rule.id, text)
+        return changed
+
+    def _policy_text(self) -> str:
+        from shroff.project.policy_text import POLICY
+
+        path = own(self._paths.folder, POLICY)
+        return config.read_text(path) if path.exists() else ""
+
+    def _champion(self, event: str) -> Stored:
+        event = self._models.one_event(event, "so there is no score to choose thresholds for")
+        champion = self._models.in_force()[event].champion
+        assert champion is not None, "an event type with an active model"
+        return self._registry.read(champion.id, champion.digest)
+
+
+def _cuts_told(cuts: Cuts) -> TextDict:
+    return {name: str(cut) for name, cut in zip(CUTS, cuts, strict=True) if cut is not None}
+
+
+def _is_same(text: str, other: str) -> bool:
+    with suppress(ValueError):
+        return float(text) == float(other.replace("_", ""))
+    return text == other

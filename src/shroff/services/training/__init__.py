@@ -1,0 +1,1 @@
+"""Train models, once or for each file that arrives, and write training sets."""

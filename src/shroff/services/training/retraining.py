@@ -1,0 +1,310 @@
+"""Training again for each file that comes: looked into, appended, learned from, promoted or not, and recorded."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from shroff.errors import TransientError, UsageError, nearest
+from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.sorting import in_order_of_arrival
+from shroff.json_types import TextDict
+from shroff.language.expression import RowValue, walk
+from shroff.runtime.values import FrozenStruct, replace
+from shroff.services.models.promotion import Deployment, Promotions, champion_then, failure_of
+from shroff.services.people.project_people import ProjectPeople
+from shroff.services.project_files import intake_of
+from shroff.services.rules.files import ChangedMeanwhileError
+from shroff.services.sources.file_sync import FileTaking, ReadOnError, TakingRules
+from shroff.services.sources.pulled_files import APPENDED, ASIDE, CHANGING, DONE, Progress
+from shroff.streams.pull import SETTLED_MS
+from shroff.training.sets.wanted import settings_of
+from shroff.worker.file_order import with_labels
+from shroff.worker.ingest import IngestReport
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shroff.events.intake import Submission
+    from shroff.features.cluster.partitioned import Cluster
+    from shroff.runtime.progress import Tell
+    from shroff.services.sources.file_sync import ReadFile
+    from shroff.services.training.trainings import Training
+    from shroff.streams.pull import PulledSource
+    from shroff.training.train import Steps, TrainReport
+
+POLL_S = 5.0
+LABELS = re.compile(r"(?:^|[-_.])labels?(?:[-_.]|$)", re.IGNORECASE)
+
+_LINE = {("file",), ("number",)}  # of `row`: where a line stands
+
+
+class Options(FrozenStruct):
+    """How files are taken.
+
+    Args:
+        event: Of the model, and of lines that do not tell theirs; None where model.yaml has one.
+        decide: Whether events are decided on the way.
+        once: End when what is there is taken.
+        poll_s: How long to wait before looking again.
+        labels_inside: Each file also has labels of its events, as `from` of `label` in events.yaml reads them.
+        file: A file that is reported on at the end of `once` in any case: also where an earlier process took it.
+        again: A file that was corrected after it was ingested, and is ingested again under its name.
+        cluster: The cluster for features and trees; by default this process.
+    """
+
+    event: str | None = None
+    promote: bool = False
+    by: str = ""
+    decide: bool = True
+    once: bool = False
+    has_markers: bool = False
+    labels_inside: bool = False
+    file: str = ""
+    again: str = ""
+    settled_ms: int = SETTLED_MS
+    poll_s: float = POLL_S
+    sleep: Callable[[float], None] = time.sleep
+    cluster: Cluster | None = None
+
+
+class FileReport(FrozenStruct):
+    """Result of a file.
+
+    Args:
+        state: DONE, ASIDE or CHANGING; `why` is the reason of one that is set aside, or that no model was made for.
+        lines: Of a file that is set aside, the lines that were ingested before.
+        appended: What was appended by this process; None where another one had done that.
+        trained: The model that was made now.
+        model: Its id, also where the process before this one had made it.
+        has_passed: Whether the model passed its gates.
+    """
+
+    name: str
+    state: str
+    why: str = ""
+    appended: IngestReport | None = None
+    trained: TrainReport | None = None
+    model: str = ""
+    promoted: bool = False
+    has_passed: bool = True
+    lines: int = 0
+
+
+class Watch:
+    """One process that watches.
+
+    Args:
+        read: Reads the files of a source in shroff.yaml, such as the rows of a table; one that changed is taken again.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        given: PulledSource,
+        options: Options,
+        say: Tell,
+        steps: Steps | None,
+        read: ReadFile | None = None,
+    ) -> None:
+        self._training, self._context = training, training.context
+        self._given, self._options, self._steps = given, options, steps
+        self._event = settings_of(self._context.definitions, options.event).event
+        self._is_named, self._took, self._waits_for = read is not None, False, ""
+        self._changing = ""  # the file that changed while it was read, until it was read to its end
+        rules = TakingRules(takes_changed=self._is_named, labels_inside=options.labels_inside)
+        self._files = FileTaking(self._context, given, read or self._submissions, say, rules, decide=options.decide)
+
+    def reports(self) -> Iterator[FileReport]:
+        """Result of each file, as it comes.
+
+        Raises: TransientError where the file of the options does not come to its turn.
+        """
+        waited, wanted = False, self._options.file
+        if self._options.again:
+            self._check_again(self._options.again)
+        while True:
+            try:
+                for report in self._round():
+                    wanted = "" if report.name == wanted else wanted
+                    yield report
+                waits_for = self._waits_for
+            except TransientError as error:
+                if self._options.once:
+                    raise
+                self._files.tell(f"{error}; trying again")
+                waits_for = ""
+            if self._is_named and self._took:  # a table gives its rows by the stretch
+                continue
+            if self._options.once and (not waits_for or waited):
+                break
+            waited = True
+            self._options.sleep(self._options.settled_ms / 1_000 if self._options.once else self._options.poll_s)
+        if waits_for and waits_for == self._changing:
+            yield FileReport(waits_for, CHANGING, "it changed while it was read; the next run reads it again")
+        elif waits_for:
+            self._files.tell(f"{waits_for} is still being written; later files wait for it")
+        if wanted:
+            yield self._before(wanted)
+
+    def _check_again(self, name: str) -> None:
+        """Raises: UsageError if the file to ingest again is not there, or has not changed since it was ingested."""
+        names = self._given.names()
+        if name not in names:
+            raise UsageError(f"--again: there is no file {name!r} to ingest again. {nearest(name, names)}".rstrip())
+        progress = self._files.progress(name)
+        if progress is not None and progress.state == DONE and not self._files.has_changed(name, progress):
+            raise UsageError(f"--again: {name} has not changed since it was ingested. Correct it first.")
+
+    def _before(self, name: str) -> FileReport:
+        """What became of a file that an earlier process took, as it is now."""
+        known = self._files.progress(name)
+        if name not in self._given.names():
+            return FileReport(name, ASIDE, "there is no such file of a kind that can be read")
+        if known is None or known.state not in {DONE, ASIDE}:
+            raise TransientError(f"{name} was not ingested yet")
+        if known.state == DONE and self._files.has_changed(name, known):
+            return FileReport(name, ASIDE, "it changed after it was ingested, and is not ingested again")
+        if not known.model:
+            return FileReport(name, known.state, known.why)
+        return self._of_model(name, known.model)
+
+    def _round(self) -> Iterator[FileReport]:
+        """Take what is complete; then `_waits_for` names a file that is not, and for which those behind it wait."""
+        self._took, self._waits_for, names = False, "", self._given.names()
+        known = self._files.known()
+        wanted = [name for name in names if self._is_wanted(name, known.get(name))]
+        complete = {name for name in wanted if self._given.is_complete(name)}
+        for name in wanted:
+            if name not in complete:
+                self._waits_for = name
+                return
+            self._context.reload()
+            report = self._take(name, known.get(name))
+            self._changing = ""
+            if report is None and self._given.stamp(name) is not None:
+                self._changing = name
+                self._waits_for = name
+                return
+            if report is not None:
+                self._took = self._took or report.appended is not None
+                yield report
+
+    def _is_wanted(self, name: str, progress: Progress | None) -> bool:
+        """Whether something is left to do for a file; for a corrected one, if it is to be ingested again."""
+        if progress is None:
+            return True
+        if name == self._options.again and progress.state == DONE and self._files.has_changed(name, progress):
+            return True
+        return not self._files.is_over(name, progress)
+
+    # ---- one file
+
+    def _take(self, name: str, before: Progress | None) -> FileReport | None:
+        """What becomes of a file that is complete; None where it changed, or went away, meanwhile."""
+        if before is not None and before.state == APPENDED:
+            return self._learn(name, before, None)
+        taken = self._files.take(name, before)
+        if taken is None:
+            return None
+        if taken.progress.state == ASIDE:
+            return FileReport(name, ASIDE, taken.progress.why, lines=taken.progress.lines)
+        if name == self._options.again and before is not None and before.state == DONE:
+            counts = None if taken.appended is None else taken.appended.document()
+            ProjectPeople(self._context).record("file.again", f"file {name}", {"sha256": before.sha256}, counts)
+        return self._learn(name, *taken)
+
+    @contextmanager
+    def _submissions(self, name: str, path: Path, *, is_look: bool = False) -> Iterator[Iterator[Submission]]:
+        """The lines of a file as events, or as labels where its name says that; as both where they are asked for."""
+        are_labels = LABELS.search(path.name)
+        intake = intake_of(self._context, keeps_hashes=False)
+        with ExitStack() as opened:
+            lines = opened.enter_context(read_lines(path, tell=self._files.tell))
+            type_name = "label" if are_labels else self._event
+            found = intake.submissions(lines, path.name, type_name, is_default=True)
+            found = in_order_of_arrival(found, intake.events, lines.format, type_name)
+            if self._options.labels_inside and not is_look and not are_labels:
+                again = opened.enter_context(read_lines(path))
+                intake.lay_out(again, path.name, "label", beside=self._event)
+                found = with_labels(found, intake.submissions(again, path.name, "label"))
+            yield found
+
+    # ---- learning
+
+    def _learn(self, name: str, progress: Progress, appended: IngestReport | None) -> FileReport:
+        """A model of all that the log has now, if the file brought anything."""
+        if progress.state == DONE:
+            return FileReport(name, DONE, progress.why, appended)
+        brought_by = {"source": self._given.source, "file": name, "sha256": progress.sha256}
+        report = None if appended is not None else self._made_before(name, brought_by)
+        if report is None:
+            report = self._trained(name, brought_by, appended)
+        done = replace(progress, state=DONE, model=report.model, why=report.why)
+        with suppress(ReadOnError):
+            self._files.record(name, done, progress)
+        return report
+
+    def _trained(self, name: str, brought_by: TextDict, appended: IngestReport | None) -> FileReport:
+        options = self._options
+        try:
+            found = self._training.train(
+                self._event,
+                promote=options.promote,
+                by=options.by,
+                steps=self._steps,
+                brought_by=brought_by,
+                cluster=options.cluster,
+            )
+        except UsageError as error:
+            return FileReport(name, DONE, f"{error}{self._hint(name)}", appended)
+        why = "" if found.promoted else found.why_not
+        return FileReport(name, DONE, why, appended, found, found.stored.id, found.promoted, found.passed)
+
+    def _hint(self, name: str) -> str:
+        """Return advice for a file of events that was read without labels, so that no model was made of it."""
+        events = self._context.definitions.events
+        if self._options.labels_inside or self._is_named or LABELS.search(name):
+            return ""
+        type_ = events.types[self._event]
+        ids = [
+            mapping.fields[type_.id_field] for mapping in type_.mappings.values() if type_.id_field in mapping.fields
+        ]
+        is_of_line = any(isinstance(node, RowValue) and node.path in _LINE for id_ in ids for node in walk(id_))
+        words = " Ids made of file and line cannot be named by a second file of labels." if is_of_line else ""
+        if not events.label.mappings and not is_of_line:
+            return ""
+        return (
+            f"{words} If the file has labels in a column, map them under label in events.yaml and add --labels-inside."
+        )
+
+    def _made_before(self, name: str, brought_by: TextDict) -> FileReport | None:
+        """The model that a process made for this file before it was killed; promoted now if it did not come to that."""
+        context = self._context
+        for summary in context.registry.summaries():
+            if summary.problem:
+                continue
+            stored = context.registry.read(summary.id)
+            if stored.manifest.get("brought_by") == brought_by:
+                break
+        else:
+            return None
+        return self._of_model(name, stored.id, promotes=self._options.promote)
+
+    def _of_model(self, name: str, id_: str, *, promotes: bool = False) -> FileReport:
+        """The same, by its id."""
+        stored, models = self._context.registry.read(id_), Promotions(self._context)
+        deployed: Deployment | None = None
+        overtaken = ""
+        if promotes and not models.one(stored.id).role:
+            try:
+                deployed = models.promote(stored.id, by=self._options.by, champion=champion_then(stored))
+            except ChangedMeanwhileError as error:
+                overtaken = str(error)
+        why = failure_of(stored.failed) if deployed is None else deployed.failure or deployed.why_not
+        why = overtaken or why
+        is_champion = models.one(stored.id).role == "champion"
+        return FileReport(name, DONE, why, None, None, stored.id, is_champion, not stored.failed)

@@ -1,0 +1,148 @@
+"""The operation that writes training sets as Parquet, and builds them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, UnsetType
+
+from shroff.errors import UsageError
+from shroff.json_types import JsonObject
+from shroff.operations.declaration import QUARANTINED, LocalPath, OperationRequest, ReportAnswer, operation
+from shroff.runtime.texts import argument, many, one_line, table
+from shroff.services.training.operations import EventOfModel, InputOrder, InputPaths, KnownAt, LabelPath
+
+if TYPE_CHECKING:
+    from shroff.operations.declaration import ProgressSteps
+    from shroff.services.training.sets import SetReport, TrainingSets
+
+DIFFERENT = 1
+
+
+class WriteTrainingSet(OperationRequest["BuiltTrainingSet"]):
+    """A training set to write, or to build again.
+
+    Args:
+        fold (N|final): The fold of model.yaml's split for role, label and weight: 1 is the oldest; final is the window
+            of the registry's model.  [default: the newest]
+        out (FOLDER): The new folder to write.
+        again (SET): Build a set again from its folder or manifest.json, and compare the bytes.
+    """
+
+    files: InputPaths = ()
+    event: EventOfModel = None
+    labels: LabelPath = None
+    order: InputOrder = "file"
+    as_of: KnownAt = None
+    fold: str | None = None
+    out: LocalPath = None
+    again: LocalPath = None
+
+
+class BuiltTrainingSet(ReportAnswer["SetReport"]):
+    """A training set with its manifest; of one that was built again, whether its bytes are equal."""
+
+    folder: str
+    seconds: float
+    left_out: JsonObject
+    remarks: tuple[str, ...]
+    manifest: Any
+    equal: bool | UnsetType = UNSET
+    differing: tuple[str, ...] | UnsetType = UNSET
+    why: tuple[str, ...] | UnsetType = UNSET
+    asked = ""
+
+    def text(self) -> str:
+        if self.equal is UNSET:
+            return set_text(self.report)
+        if self.equal:
+            return f"{self.asked}: identical bytes, rebuilt in {self.report.seconds:.1f} s."
+        why = [f"  {one_line(words)}" for words in self.why or ["its input has not changed"]]
+        return "\n".join([f"{self.asked}: different bytes in {', '.join(self.differing or ())}.", *why])
+
+    def hints(self) -> Sequence[str]:
+        return [f"shroff training-set --again {argument(self.folder)}"] if self.equal is UNSET else []
+
+    def exit_status(self) -> int:
+        if self.equal is not UNSET:
+            return 0 if self.equal else DIFFERENT
+        return QUARANTINED if self.report.left.is_quarantined or self.remarks else 0
+
+
+@operation("training-set", right="train:models")
+def write_training_set(
+    training_sets: TrainingSets, progress: ProgressSteps, request: WriteTrainingSet
+) -> BuiltTrainingSet:
+    """Write the training data of 'train' to a folder, from the log or from FILEs.
+
+    The folder gets rows.parquet, labels.parquet and manifest.json.
+
+    A row is an event at a point in time: the model's inputs, its verdict and when it became known, and the
+    decision. For one fold, the row also has its role (train, delay or test), its label (1 is fraud) and its weight.
+    The weight is null for rows that are left out, such as events whose label cannot be known yet. The manifest records
+    all inputs, so the same bytes can be built again: --again does so and compares. Without --out, it keeps nothing.
+
+    Examples:
+        shroff training-set --out march
+        shroff training-set --as-of 2026-03-31 --out march
+        shroff training-set payments.csv --labels chargebacks.csv --out march
+        shroff training-set --again march
+    """
+    from shroff.log.columns.tables import Way
+    from shroff.runtime.process_wide import one_heap, without_pandas
+
+    one_heap()
+    given: JsonObject = {"files": request.files, "labels": request.labels}
+    with without_pandas():
+        way = Way(reading=progress.counting("reading events"), computing=progress.counting("computing events"))
+        if request.again is not None:
+            if request.order != "file" or {request.event, request.as_of, request.fold} != {None}:
+                raise UsageError("--again takes event, order, moment and fold from the manifest: leave them out.")
+            built = training_sets.again(request.again, out=request.out, way=way, **given)
+            answer = _answer(built.report, equal=built.is_equal, differing=built.differing, why=built.why)
+            answer.asked = str(request.again)
+            return answer
+        if request.out is None:
+            raise UsageError("a training set needs a folder: add --out FOLDER.")
+        given |= {"as_of": request.as_of, "fold": request.fold, "order": request.order}
+        return _answer(training_sets.write(request.out, request.event, way=way, **given))
+
+
+def _answer(report: SetReport, **more: Any) -> BuiltTrainingSet:
+    left = report.left
+    return BuiltTrainingSet.of(
+        report,
+        folder=str(report.folder),
+        seconds=round(report.seconds, 3),
+        left_out={
+            "refused": left.refused,
+            "too_late": left.too_late,
+            "duplicates": left.doubled,
+            "untaken": left.untaken,
+            "first": [{"file": line.source, "line": line.place, "reason": line.reason} for line in left.first],
+        },
+        **more,
+    )
+
+
+def set_text(report: SetReport) -> str:
+    manifest, fold = report.manifest, report.manifest.fold
+    counts = {
+        "fraud": manifest.fraud,
+        "genuine": manifest.genuine,
+        "unclear": manifest.unclear,
+        "without a label": manifest.unlabelled,
+        "without a label and too young": manifest.immature,
+    }
+    rows = [("labels", ", ".join(f"{count:,} {name}" for name, count in counts.items()))]
+    for role, (start, end), row_count, frauds in (
+        ("train", fold.train, fold.train_rows, fold.train_fraud),
+        ("test", fold.test, fold.test_rows, fold.test_fraud),
+    ):
+        rows.append((role, f"{many(row_count, 'row')} with {many(frauds, 'fraud')}, from {start} to {end}"))
+    inputs = many(len(manifest.inputs), "input")
+    made = f"{many(manifest.rows, manifest.event)} as of {manifest.as_of}, {inputs}, in {report.seconds:.1f} s"
+    lines = [f"{report.folder}: {made}.", table(rows[: 2 if fold.is_final else 3])]
+    lines += [f"  {report.left}."] if report.left.count else []
+    return "\n".join([*lines, *(f"  {one_line(words)}" for words in report.remarks)])

@@ -1,0 +1,257 @@
+"""Training sets of an opened project as files, for learning outside shroff; and the same set built again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
+
+from shroff.errors import UsageError
+from shroff.runtime.texts import Printed
+from shroff.runtime.values import FrozenStruct, replace
+from shroff.services.arrow_tables import Files, InputFiles
+from shroff.services.parts import ProjectPart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shroff.log.columns.tables import Way
+    from shroff.log.state.feature_events import LeftOut
+    from shroff.models.definitions import ModelSettings
+    from shroff.replay.notebook import Moment
+    from shroff.services.models.frames import TrainingFrame
+    from shroff.training.sets.manifest import SetManifest
+    from shroff.training.sets.sources import HistorySource
+
+NO_EVENTS = "There are no events for a training set: add events and labels with 'shroff ingest FILE'."
+
+
+class SetReport(Printed, FrozenStruct):
+    """A training set that was written.
+
+    Args:
+        folder: Its rows, labels and manifest.
+        left: Lines of files that gave no row.
+        remarks: What of the files else is not in it, in sentences.
+    """
+
+    folder: Path
+    manifest: SetManifest
+    seconds: float
+    left: LeftOut
+    remarks: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        from shroff.services.training.set_operations import set_text
+
+        return set_text(self)
+
+
+class SetAgain(FrozenStruct):
+    """A training set that was made again.
+
+    Args:
+        is_equal: Whether rows and labels have the same bytes.
+        differing: The files that have not.
+        why: What changed of that which it is made of, in sentences.
+    """
+
+    report: SetReport
+    is_equal: bool
+    differing: tuple[str, ...]
+    why: tuple[str, ...]
+
+
+class SetInputs(NamedTuple):
+    """The events and labels that a training set is made of, and what of the files is none of them."""
+
+    history: HistorySource
+    left: LeftOut
+    remarks: tuple[str, ...] = ()
+
+
+class TrainingSets(ProjectPart):
+    """Training sets of a project."""
+
+    def write(
+        self,
+        out: str | Path,
+        event: str | None = None,
+        *,
+        as_of: Moment | None = None,
+        fold: int | str | None = None,
+        way: Way | None = None,
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
+    ) -> SetReport:
+        """Write the training data of `train` as Parquet, with a manifest to build the same bytes again.
+
+        Args:
+            out: A new or empty folder: `rows.parquet`, `labels.parquet` and `manifest.json`.
+            event: The event type; may be left out where model.yaml has one.
+            as_of: Events that happened and labels that were known by then; by default all that the log or files have.
+            fold: The fold of model.yaml's split that `role`, `label` and `weight` are of, from 1 for the oldest, by
+                default the newest; or `final`, the window that trains the model of the registry.
+            files: Files to make it of instead of the log, in their order.
+            labels: Rows of labels of their events, merged in by when they were known.
+            order: `file`, or `time` to sort the files by event time first.
+
+        Raises: UsageError if there are no events, or `out` is not empty; StorageError.
+        """
+        from shroff.replay.notebook import moment_ms
+        from shroff.training.sets.wanted import settings_of
+
+        settings = settings_of(self._definitions, event)
+        _check_new(Path(out))
+        with self._source(settings, InputFiles(files=files, labels=labels, order=order)) as found:
+            as_of_ms = moment_ms(as_of)
+            as_of_ms = found.history.newest(self._now_ms()) if as_of_ms is None else as_of_ms
+            if as_of_ms is None:
+                raise UsageError(NO_EVENTS)
+            return self._write(Path(out), settings, found, as_of_ms, fold, way)
+
+    def frame(
+        self,
+        event: str | None = None,
+        *,
+        as_of: Moment | None = None,
+        fold: int | str | None = None,
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
+    ) -> TrainingFrame:
+        """Get the labeled rows of a training set for pandas and scikit-learn: `X, y = project.training_set()`.
+
+        The options are those of `write`. Amounts are floats in whole units, texts are categories.
+
+        Raises: UsageError as `write`, and if pandas is not installed.
+        """
+        from shroff.services.models.frames import TrainingFrame
+
+        with TemporaryDirectory(prefix="shroff-") as scratch:
+            out = Path(scratch) / "set"
+            made = self.write(out, event, as_of=as_of, fold=fold, files=files, labels=labels, order=order)
+            names = [input_.name for input_ in made.manifest.inputs]
+            return TrainingFrame.read(out, names, self._definitions.settings.money_places)
+
+    def again(
+        self,
+        manifest: str | Path,
+        *,
+        files: Files = (),
+        labels: str | Path | None = None,
+        out: str | Path | None = None,
+        way: Way | None = None,
+    ) -> SetAgain:
+        """Build a set again from its manifest: with the same time and the same log positions or files.
+
+        Args:
+            manifest: The manifest, or its folder.
+            files: The files that it was built from, if any; `labels` likewise.
+            out: The folder to write; by default the set is compared and discarded.
+
+        Raises: UsageError where it was made of files and none are given, or of a log that has not come as far.
+        """
+        from shroff.training.sets.manifest import differences, read_manifest
+        from shroff.training.sets.wanted import settings_of
+
+        then = read_manifest(Path(manifest))
+        settings = settings_of(self._definitions, then.event)
+        given = InputFiles(files=files, labels=labels, order=then.source.order)
+        _check_given(Path(manifest), then, given)
+        if out is not None:
+            _check_new(Path(out))
+        with TemporaryDirectory(prefix="shroff-") as folder, self._source(settings, given, then) as found:
+            place = Path(folder) / "set" if out is None else Path(out)
+            report = self._write(place, settings, found, then.as_of_ms, then.fold.fold, way)
+        now = report.manifest
+        differing = tuple(name for name, digest in then.files.items() if now.files.get(name) != digest)
+        return SetAgain(report, not differing, differing, tuple(differences(then, now)))
+
+    def _write(
+        self,
+        out: Path,
+        settings: ModelSettings,
+        found: SetInputs,
+        as_of_ms: int,
+        fold: int | str | None,
+        way: Way | None,
+    ) -> SetReport:
+        from shroff.log.columns.tables import Way
+        from shroff.training.sets.files import write_set
+
+        started = time.monotonic()
+        is_new = not out.exists()
+        way = replace(way or Way(), spill=out.parent)
+        try:
+            manifest = write_set(out, self._definitions, settings, found.history, as_of_ms, way, fold)
+        except BaseException:
+            if is_new:  # what was begun is no set
+                shutil.rmtree(out, ignore_errors=True)
+            raise
+        return SetReport(out, manifest, time.monotonic() - started, found.left, found.remarks)
+
+    @contextmanager
+    def _source(
+        self, settings: ModelSettings, given: InputFiles, then: SetManifest | None = None
+    ) -> Iterator[SetInputs]:
+        """The log, or files: by columns, or by a log of their own where labels have to stand among the events."""
+        from shroff.log.state.feature_events import LeftOut
+        from shroff.training.sets.sources import file_source, log_source, reads_labels
+
+        definitions, event = self._definitions, settings.event
+        left = LeftOut(tell=self._context.warnings.once, now_ms=self._now_ms())
+        given.check()
+        files, order, labels = given.paths, given.order, None if given.labels is None else Path(given.labels)
+        is_by_columns = order == "file" and not reads_labels(definitions, settings)
+        if not files:
+            with self._log.reading() as log:
+                end = log.last_seq() if then is None or then.source.log_seq is None else then.source.log_seq
+                if end > log.last_seq():
+                    words = f"this log ends at sequence number {log.last_seq():,}, and the set was built up to {end:,}"
+                    raise UsageError(f"{words}: it was built from another log, or this log was truncated.")
+                yield SetInputs(log_source(log, definitions, event, end), left)
+        elif not is_by_columns or any(map(definitions.events.has_unique, definitions.events.types)):
+            from shroff.services.ingest.event_ingest import scratch_log
+            from shroff.services.training.trainings import left_out
+
+            with scratch_log(self._context, files, event, labels, decide=False, order=order) as (log, taken):
+                source = replace(log_source(log, definitions, event), log=None, files=tuple(files), labels_file=labels)
+                yield SetInputs(replace(source, order=order), left, tuple(left_out(taken, log)))
+        else:
+            yield SetInputs(file_source(files, labels, definitions, settings, self._log.hasher, left), left)
+
+
+def _check_new(out: Path) -> None:
+    """Raises: UsageError where something stands at this name."""
+    from shroff.training.sets.manifest import MANIFEST
+
+    if out.is_file():
+        raise UsageError(f"{out} is a file; a training set is a folder. Choose a new one.")
+    if not out.is_dir():
+        return
+    if (out / MANIFEST).is_file():
+        raise UsageError(f"{out} has a training set. Choose another folder, or rebuild it with --again {out}.")
+    if any(out.iterdir()):
+        raise UsageError(f"{out} is not empty. Choose a new or an empty folder.")
+
+
+def _check_given(manifest: Path, then: SetManifest, given: InputFiles) -> None:
+    """Raises: UsageError where a set was made of files and these are not given, or of the log and some are."""
+    if then.source.log_seq is not None:
+        if given.paths or given.labels is not None:
+            raise UsageError(
+                f"{manifest} was built from the log up to sequence number {then.source.log_seq:,}: leave the files out."
+            )
+        return
+    names = " ".join(file.name for file in then.source.files)
+    if not given.paths:
+        raise UsageError(f"{manifest} is of the files {names}: name them.")
+    if (given.labels is None) != (then.source.labels is None):
+        if then.source.labels is not None:
+            raise UsageError(f"{manifest} is of the labels {then.source.labels.name} too: add --labels FILE.")
+        raise UsageError(f"{manifest} is of files without labels: leave --labels out.")

@@ -1,0 +1,136 @@
+"""Inboxes of the process that writes the log: requests of others, and taking up changed files."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from shroff import config
+from shroff.errors import DefinitionError, UsageError
+from shroff.json_types import TextMapping
+from shroff.log.active_files import ACTIVE, NOTICES, is_live, notice_files, renewed, taken_up
+from shroff.log.version_switch import check_inputs_unchanged
+from shroff.project.definitions import Definitions
+from shroff.runtime.values import FrozenStruct
+from shroff.services.adapter_factory import AdapterFactory
+from shroff.services.notices.views import NoticeViews
+from shroff.services.parts import ProjectPart
+from shroff.services.project_files import FileVersions, as_active, checked, intake_of
+from shroff.services.sinks.routes import sink_routes
+from shroff.streams.log import Batch, Log, Offset
+
+if TYPE_CHECKING:
+    from shroff.log.writer import Writer
+    from shroff.project.settings.systems import Systems
+    from shroff.services.context import ProjectContext
+    from shroff.worker.inbox import InboxServer
+
+
+class Inboxes(ProjectPart):
+    """The inbox of the log, for the process that writes it."""
+
+    def brief(self, writer: Writer, log: Log) -> InboxServer:
+        """The inbox of a log that this process writes, for as long as a call lasts."""
+        return self._inbox(writer, log, is_running=False)
+
+    def running(self, writer: Writer, log: Log) -> InboxServer:
+        """The same for a worker or a service, which keeps what it can only take up with a restart."""
+        return self._inbox(writer, log, is_running=True)
+
+    def _inbox(self, writer: Writer, log: Log, *, is_running: bool) -> InboxServer:
+        from shroff.worker.inbox import InboxServer
+
+        loaded: list[_Afresh] = []
+
+        def load(names: list[str] | None) -> Definitions:
+            fresh = self._context.afresh()
+            if names is not None:
+                if not names:  # a retry, of input that may be read in another way only after a restart
+                    check_inputs_unchanged(writer.definitions, fresh.definitions)
+                loaded[:] = [_Afresh(as_active(fresh, writer.definitions.files, names), None)]
+                return loaded[0].project.definitions
+            definitions = checked(fresh)
+            definitions.require_models()
+            loaded[:] = [self._renewed(fresh, log) if is_running else _Afresh(fresh, FileVersions(fresh).beside())]
+            NoticeViews(fresh).check()
+            return definitions
+
+        def took_up() -> list[Offset]:
+            return self._took_up(loaded[0], log, is_running=is_running) if loaded else []
+
+        return InboxServer(
+            log,
+            writer,
+            lambda definitions: intake_of(self._context, keeps_hashes=True, definitions=definitions),
+            load,
+            lambda: self._log.open(read_only=True),
+            self._outside.avro_decoder,
+            took_up,
+        )
+
+    def begin_active(self, log: Log) -> None:
+        """Note in the log what this process begins with: what it takes up is as in the files, which others may have
+        had applied since it was started. Raises: as the log's `append`.
+        """
+        with suppress(UsageError, DefinitionError):  # it goes on with what it has, and says so by what it notes
+            self._take_over(self._renewed(self._context.afresh(), log).project.systems)
+        offsets = taken_up(log, FileVersions(self._context).beside(), is_running=False)
+        if offsets:
+            log.append(Batch(offsets=offsets))
+
+    def follow_active(self, log: Log) -> str:
+        """Take up what the process that writes the log has made active, once the files are as they were then.
+
+        Gives why it cannot, empty where it can. Cost: one query; reading the files where something else is active.
+        """
+        active = log.offsets(ACTIVE)
+        if not active or active == self._context.taken.followed:
+            return ""
+        fresh = self._context.afresh()
+        now = FileVersions(fresh).beside()
+        if any(now.get(name, "") != text for name, text in active.items() if is_live(name, active, now)):
+            return ""
+        self._context.taken.followed = active
+        try:
+            self._take_over(self._renewed(fresh, log).project.systems)
+        except (UsageError, DefinitionError) as error:
+            return f"settings that are active now are not taken up here: {error}"
+        return ""
+
+    def _renewed(self, fresh: ProjectContext, log: Log) -> _Afresh:
+        """The project with its files read anew, by the settings that this process has once it took those up.
+
+        Raises: UsageError where something of it cannot be opened by them, such as a variable that is not set here.
+        """
+        now = FileVersions(fresh).beside()
+        systems = renewed(self._systems, fresh.systems, log.offsets(ACTIVE), now)
+        fresh.systems_read.put(systems)
+        if systems != self._systems:
+            sink_routes(fresh)
+            if self._context.served_at:
+                _ = systems.public_url
+                AdapterFactory(fresh).open_provider()
+        return _Afresh(fresh, now)
+
+    def _take_over(self, systems: Systems) -> None:
+        """Work with these settings from now on, and with the notices that the files have."""
+        files = notice_files(config.read_files(self._paths.folder, [], (NOTICES,)))
+        if (systems, files) != (self._systems, self._context.taken.files):
+            self._context.systems_read.put(systems)
+            self._context.taken.files = files
+            self._context.taken.number += 1
+
+    def _took_up(self, found: _Afresh, log: Log, *, is_running: bool) -> list[Offset]:
+        """Work with what the files have now; gives what the log is to keep of that."""
+        offsets = [] if found.beside is None else taken_up(log, found.beside, is_running=is_running)
+        self._context.files_read.put(found.project.loaded)
+        if offsets and is_running:
+            self._take_over(found.project.systems)
+        return offsets
+
+
+class _Afresh(FrozenStruct):
+    """A project whose files were read anew, and what they have beside versions; None where that is not taken up."""
+
+    project: ProjectContext
+    beside: TextMapping | None

@@ -1,0 +1,163 @@
+"""Requests: what an opened project asks of the process that writes its log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import cache
+from typing import TYPE_CHECKING
+
+from msgspec.json import encode as to_json
+
+from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
+from shroff.json_types import TextMapping
+from shroff.people.audit import Action
+from shroff.project.definitions import HASHED
+from shroff.services.parts import ProjectPart
+from shroff.services.writer.request_inbox import Inboxes
+from shroff.streams.log import Batch, InboxRequest, Log
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from shroff.project.checked_files import CheckedFiles
+
+
+class WriterRequests(ProjectPart):
+    """Requests to the process that writes the log, or carried out here where none does."""
+
+    def needs_log(self, why: str) -> None:
+        """Raises: UsageError where there is no log yet; what can be about nothing makes none."""
+        if not self._log.exists():
+            raise UsageError(ended(f"this project has no log yet, {why}"))
+
+    def ask(self, kind: str, body: bytes, action: Action | None = None) -> msgspec.Raw:
+        """Result of a request, carried out by the process that writes the log, or by this one if there is none.
+
+        For a request that needs the log alone no writer is made here: it would restore state, and make the project's
+        files active, which may have mistakes.
+        """
+        from shroff.worker.inbox import BY_THE_LOG, ask, carry_out, staying
+
+        now_ms = self._now_ms()
+
+        @contextmanager
+        def here() -> Iterator[tuple[Log, Callable[[int], bytes]]]:
+            if kind not in BY_THE_LOG:
+                with self._log.writing() as (writer, log), closing(Inboxes(self._context).brief(writer, log)) as inbox:
+                    yield log, inbox.replied
+                return
+            with closing(self._log.open(read_only=False)) as log:
+                yield (
+                    log,
+                    lambda number: log.reply_to(number) or carry_out(log, InboxRequest(number, kind, body, now_ms)),
+                )
+
+        def put(log: Log) -> int:
+            return self._people.put_request(log, kind, body, now_ms, action)
+
+        def alone(number: int | None) -> bytes:
+            with here() as (log, reply):
+                if number is not None:
+                    return reply(number)
+                number = put(log)
+                with staying():
+                    return reply(number)
+
+        return ask(put, alone, self.beside, self._context.waits, self._context.waiting)
+
+    @contextmanager
+    def beside(self) -> Iterator[Log]:
+        """The log, to read, where another process writes it: one that has just begun may still have to make it."""
+        deadline = time.monotonic() + MADE_WITHIN_S
+        while not self._log.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with self._log.reading() as log:
+            yield log
+
+    def files_in_force(self) -> TextMapping:
+        """The project's files as the log has them in force; none where there is no log, or none that can be read."""
+        from shroff.log.history import control_at
+
+        with suppress(ShroffError), self._log.reading() as log:
+            return control_at(log).files
+        return {}
+
+    def end_of_log(self) -> int:
+        """The last place of the log; 0 where there is none, or none that can be read."""
+        with suppress(ShroffError), self._log.reading() as log:
+            return log.last_seq()
+        return 0
+
+    def changed_behind(self, seq: int) -> set[str]:
+        """The files of the project that came into force with another text behind a place of the log, or went."""
+        from shroff.log.history import changed_by
+
+        with suppress(ShroffError), self._log.reading() as log:
+            return {name for control in log.controls(seq) for name in changed_by(control)}
+        return set()
+
+    def put_in_force(
+        self, written: str, files: list[str] | None, *, rows_alone: bool = True, known: CheckedFiles | None = None
+    ) -> str:
+        """Have files that were written put in force; gives why they are not, empty where they are.
+
+        `files` is None for all files as they are now.
+
+        The file is written by now, as `written` says, and was recorded before, so whatever goes wrong says that it
+        waits, and never that nothing was done.
+
+        A command puts all in force. In a service somebody may not apply other files, and a second person may have to.
+
+        Args:
+            rows_alone: Nothing but rows of lists may have changed.
+            known: What is known of the files, where they need not be read for it.
+        """
+        from shroff.worker.inbox import ADOPT
+
+        if self._context.adopt is not None:
+            return self._context.adopt(files)
+        if not self._log.exists():
+            return "this project has no log yet; its files become active with the first event"
+        self._context.waits(written)
+        try:
+            if not (rows_alone and self._rows_in_force(known)):
+                self.ask(ADOPT, to_json(files if self._context.asked_by else None))
+        except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
+            return f"the project's files cannot become active: {error.problems[0]}"
+        except ShroffError as error:
+            return str(error)
+        return ""
+
+    def _rows_in_force(self, known: CheckedFiles | None) -> bool:
+        """Put rows of lists in force that no state is made of, where nobody writes the log; False where it takes more.
+
+        The log is not folded for it, and no rule is compiled: the next writer's state is what it would be anyhow.
+        """
+        from shroff.log.active_files import followed
+        from shroff.log.history import control_of
+        from shroff.project.look_ups import differs_in_rows
+
+        try:
+            with closing(self._log.open(read_only=False)) as log:
+                control, _ = followed(log, self._context.read_once)
+                rows = known and known.rows(control.versions, control.files, self.hashing())
+                now = rows or self._definitions
+                if log.asked(limit=1) or not differs_in_rows(control.versions, control.files, now):
+                    return False
+                if record := control_of(control, now, log.last_seq() + 1, self._now_ms()):
+                    log.append(Batch(records=[record], at_ms=record.time_ms))
+                if known:
+                    known.keep(self._paths.checked, now.versions.lists)
+                return True
+        except LogBusyError:
+            return False
+
+    def hashing(self) -> Callable[[str], str]:
+        """Gives what stands for a value of a list that is compared with a hashed field; each is hashed once."""
+        hasher = self._log.hasher
+        return cache(lambda value: value if HASHED.fullmatch(value) else hasher(value))
+
+
+MADE_WITHIN_S = 2.0  # from a new writer's lock to its log it was seen to take milliseconds
