@@ -19,10 +19,10 @@ def main() -> int:
     from tools import example_plugins
 
     example_plugins.find()  # before anything asks for entry points
-    from docs.figures import PAGES, with_figures
+    from docs.figures import WITH_FIGURES, with_figures
     from docs.made import made_pages
 
-    for page, text in (made_pages() | {ROOT / name: with_figures(ROOT / name) for name in PAGES}).items():
+    for page, text in (made_pages() | {ROOT / name: with_figures(ROOT / name) for name in WITH_FIGURES}).items():
         page.write_text(text, encoding="utf-8")
     found = [line for page in pages() for line in broken_links(page)]
     print("\n".join(found) or f"{len(pages())} pages, every link leads somewhere")

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PAGES: Final = ("README.md", "docs/explain/comparison.md", "docs/explain/scaling.md")
+PAGES: Final = ("README.md", *(f"docs/explain/{name}.md" for name in ("capacity", "comparison", "scaling")))
+WITH_FIGURES: Final = (*PAGES, "docs/explain/aws-services.md")  # the last has rates that are no measurements, too
 FIGURE: Final = re.compile(r'\[([^\]]*)\]\(([^)\s]*bench/results/[\w.]+\.md) "([^"]*)"\)')
 WHEN: Final = re.compile(r"<!-- measured (\d{4}-\d\d-\d\d) (\w+) ([^>]*\S) -->")
 BEHIND: Final = re.compile(r"/s\b| (?:events/s|[mµ]?s|bytes)\b|")  # the unit of a figure
