@@ -118,6 +118,7 @@ class Judged:
     def __init__(self, made: Made, outcome: Outcome) -> None:
         self.made, self.kind, self.outcome = made, made.kind, outcome
         self.findings: list[Finding] = []
+        self.reading = [text for text in outcome.said if not text.endswith(": the amount")]  # how values are read
         self.wrong: list[Finding] = []  # columns whose type does not fit, none of them critical
         self.asked = 0
         if not outcome.is_made:
@@ -144,7 +145,11 @@ class Judged:
         )
 
     def find(self, check: str, column: str, said: object, right: object, *names: str) -> None:
-        if self.is_said(*names):
+        if check == "value":
+            is_said = any(f"{name}: " in text for text in self.reading for name in names)
+        else:
+            is_said = self.is_said(*names)
+        if is_said:
             self.asked += 1
         else:
             self.findings.append(Finding(check, column, f"{said}"[:120], f"{right}"[:120]))
@@ -184,8 +189,9 @@ class Judged:
         read = next((columns for field_, _, columns in self.columns["payment"] if field_ == name), [])
         self.rows: dict[str, Row] = {}
         ids = [f"{row.raw[read[0]]}" for row in self.made.rows] if len(read) == 1 else []
-        if ids and len(set(ids)) == len(ids):
-            self.rows = dict(zip(ids, self.made.rows, strict=True))
+        by_id = dict(zip(ids, self.made.rows, strict=False))
+        if ids and all(by_id[text].raw == row.raw for text, row in zip(ids, self.made.rows, strict=True)):
+            self.rows = by_id
         else:
 
             def place(text: str) -> tuple[int, ...]:
@@ -334,11 +340,13 @@ def _is_same(value: Any, type_: str, name: str, column: Column, row: Row) -> boo
         return meant in {None, ""} or f"{raw}".strip() in {"", "?", "-", "null"} or "personal" in type_
     if isinstance(meant, timedelta):
         return True
+    if meant is None and not type_.startswith(("text", "choice")):
+        return False
     if type_.startswith("time"):
         return isinstance(meant, datetime) and abs(_time(value) - meant) < timedelta(milliseconds=1)
     if type_.startswith(("money", "number", "integer", "real")):
         exact = meant if isinstance(meant, Decimal) else f"{raw}"
-        if column.role == "money" and not type_.startswith("money") and not column.is_main:
+        if type(raw) is int and column.role == "money" and not type_.startswith("money") and not column.is_main:
             exact = f"{raw}"  # no money, so the number that stands there
         if type(raw) is str and column.role in {"ref", "key", "id", "category"} and re.match(r"0\d", raw):
             return False

@@ -48,7 +48,7 @@ class Column:
     is_main: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """A kind of file.
 

@@ -328,7 +328,7 @@ ECOMMERCE = Kind(
     asks=frozenset({"id"}),
 )
 
-AMAZON_FDB = Kind(
+FRAUD_DETECTOR = Kind(
     "fraud_detector_events",
     "csv",
     {
