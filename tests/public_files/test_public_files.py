@@ -52,7 +52,7 @@ KNOWN: Final[dict[str, set[str]]] = {
     "braintree_search": {"entity: Customer ID"},
     "shopify_orders": {"money: Total", "time: Created at", "whole"},
     "woocommerce_orders": {"money: total", "time: date_created_gmt", "value: date_created"},
-    "plaid_transactions": {"value: account_id", "whole"},
+    "plaid_transactions": {"value: account_id", "value: name", "whole"},
     "n26_statement": {"money: Amount (EUR)"},
     "upi_transactions": {"entity: Sender UPI ID"},
     "baf_applications": {"entity", "time", "value: prev_address_months_count"},
