@@ -6,7 +6,7 @@ A draft then needs no log, and can be made while the batch before it is committe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, LogReader, Re
 from shroff.streams.log_columns import DecisionColumns, RecordColumns, by_type
 
 Key = tuple[str, str]  # a type and an id
+IdsByType = Mapping[str, Collection[str]]
 NameKey = tuple[str, str, str]  # a type, a unique field and a value; an empty field means that the value is an id
 
 
@@ -84,6 +85,30 @@ def look_up(
             if record is not None:
                 labels.append(label_id(label, places, record.id))
     wanted = {type_: named[type_].union(events.get(type_, ())) for type_ in dict.fromkeys((*events, *named))}
+    _find_events(found, wanted, events, repeated, log)
+    if labels:
+        labels += _dated_ids(found, undated, coming, types.money_places)
+        wanted["label"] = set(labels)
+        found.records.update({("label", id_): row for id_, row in log.find("label", list(wanted["label"])).items()})
+    if has_waiting:
+        ids_of_fields = {(type_, ""): ids for type_, ids in events.items()}
+        ids_of_fields |= {key: list(brought) for key, brought in values.items()}
+        for (type_, field_name), ids_in_order in ids_of_fields.items():
+            for waiting in log.waiting_for(type_, ids_in_order, field_name):
+                found.waiting.setdefault((type_, field_name, waiting.event_id), []).append(waiting)
+        found.waiting_ids = frozenset(row.id for row in log.waiting_with_ids(labels))
+    if has_late:
+        for type_, in_order in events.items():
+            found.late.update({(type_, id_): late_event for id_, late_event in log.late(type_, in_order).items()})
+    if coming is not None:
+        _add(found, wanted, coming)
+    return found
+
+
+def _find_events(
+    found: KnownRecords, wanted: Mapping[str, set[str]], events: IdsByType, repeated: IdsByType, log: Log
+) -> None:
+    """Find the records of the wanted ids by type, and the decisions of events that the log already has."""
     for type_, ids in wanted.items():
         # In order of arrival, as their insertion reads the log later.
         in_turn = list(dict.fromkeys(events.get(type_, ())))
@@ -93,24 +118,6 @@ def look_up(
         found.records.update({(type_, id_): record for id_, record in records.items()})
         if records and (again := records.keys() & {*in_turn, *repeated.get(type_, ())}):
             found.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, list(again)).items()})
-    if labels:
-        labels += _dated_ids(found, undated, coming, types.money_places)
-        wanted["label"] = set(labels)
-        found.records.update({("label", id_): row for id_, row in log.find("label", list(wanted["label"])).items()})
-    if has_waiting:
-        for type_, in_order in events.items():
-            for waiting in log.waiting_for(type_, in_order):
-                found.waiting.setdefault((type_, "", waiting.event_id), []).append(waiting)
-        for (type_, field_name), brought in values.items():
-            for waiting in log.waiting_for(type_, list(brought), field_name):
-                found.waiting.setdefault((type_, field_name, waiting.event_id), []).append(waiting)
-        found.waiting_ids = frozenset(row.id for row in log.waiting_with_ids(labels))
-    if has_late:
-        for type_, in_order in events.items():
-            found.late.update({(type_, id_): late_event for id_, late_event in log.late(type_, in_order).items()})
-    if coming is not None:
-        _add(found, wanted, coming)
-    return found
 
 
 def _dated_ids(
