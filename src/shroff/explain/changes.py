@@ -1,11 +1,10 @@
-"""Counterfactuals: the change of one feature or field that gives another outcome, all others as they were.
+"""Counterfactuals: the nearest value of one feature or field that changes the outcome, with all others unchanged.
 
-A forest of trees gives another margin only where a value crosses one of its cuts, and a
-rule another answer only where it crosses what it is compared with. So every stretch of
-values is tried by its nearest end, and what is found is the nearest value there is.
+The margin of a forest changes only where a value crosses a cut, and a rule's result only where it crosses a limit. So
+one value of each interval between them is tried, its nearest end; the nearest value found is the nearest there is.
 
-Other features of the same event would move too, if this one did: a smaller amount makes
-a smaller sum. That is not looked at, and the words say so.
+In reality other features of the event would change too: a smaller amount makes a smaller sum. This is ignored, and the
+texts say so.
 """
 
 from __future__ import annotations
@@ -48,14 +47,14 @@ Variable = FeatureValue | ThisField
 
 
 class Counterfactual(FrozenStruct):
-    """One value that would give another outcome, the nearest one.
+    """The nearest value that changes the outcome to a certain one.
 
     Args:
-        code: The feature's or field's name.
-        value: In the units of its type.
-        until: The farthest value that gives it without a gap; None where all values farther out do, as far as the model
-            and rules tell them apart.
-        crossed: The share of its steps that lie between, in [0, 1]: how far it is.
+        code: Name of the feature or field.
+        value: Value in the units of its type.
+        until: Last value of the range that starts there and has this outcome; None if the range has no end, as far as
+            the model and the rules distinguish values.
+        crossed: Distance: the share of all tried values up to this one, in (0, 1].
     """
 
     code: str
@@ -68,7 +67,7 @@ class Counterfactual(FrozenStruct):
 
 
 class _ChangeableRule(FrozenStruct):
-    """A rule whose answer may change: its condition reads nothing but features, fields and the score."""
+    """A rule that is evaluated for changed values: its condition reads only features, fields and the score."""
 
     rule: Rule
     reads: frozenset[Variable]
@@ -77,10 +76,10 @@ class _ChangeableRule(FrozenStruct):
 
 @dataclass(frozen=True)
 class Changes:
-    """Tries other values of one decision.
+    """Tries other values for one decision.
 
     Args:
-        inputs: What the model reads, in its order; `model` is None where none scored the event.
+        inputs: Inputs of the model, in its order; `model` is None if none scored the event.
         seen: The event as it was decided.
         effective: Ids of the rules that hit with effect.
     """
@@ -93,9 +92,8 @@ class Changes:
     effective: frozenset[str]
 
     def nearest(self, decided: str) -> list[Counterfactual]:
-        """For each feature and field, and each outcome other than the one decided, the nearest value that gives it.
+        """Return the nearest value for each feature or field and each other outcome, nearest first.
 
-        Nearest first, by how many of its steps lie between.
         Cost: one row to score for each cut of each input, some thousand at most.
         """
         cuts = None if self.model is None else self.model.cuts()
@@ -108,10 +106,10 @@ class Changes:
             found, key=lambda counterfactual: (counterfactual.crossed, counterfactual.code, counterfactual.outcome)
         )
 
-    # ---- what may change
+    # ---- what can change
 
     def _variables(self) -> list[Variable]:
-        """The numeric features and fields that the model or a rule reads, by name."""
+        """Return the numeric features and fields that the model or a rule reads, by name."""
         read = frozenset[Variable]().union(*map(_read_in, self.inputs), *(asked.reads for asked in self._asked))
         numeric = {variable for variable in read if variable.type.kind in NUMERIC}
         return sorted(numeric, key=lambda variable: name_of(variable, self.event))
@@ -136,7 +134,9 @@ class Changes:
     # ---- values to try
 
     def _tried(self, variable: Variable, now: float, cuts: Cuts | None) -> tuple[list[float], list[float]]:
-        """Values below, falling, and above, rising: an end of each stretch that the model and rules tell apart."""
+        """Return values to try: below (descending) and above (ascending), the nearest end of each interval that model
+        and rules distinguish.
+        """
         below = set[float]()
         above = set[float]()
         for place, node in enumerate(self.inputs):
@@ -155,7 +155,7 @@ class Changes:
         )
 
     def _possible(self, variable: Variable) -> tuple[float, float]:
-        """The least and the greatest value that the event allows, whatever other events there are."""
+        """Return the smallest and largest value that the event permits, whatever other events there are."""
         if isinstance(variable, ThisField):
             return self._declared(self.event, variable.name)
         feature = self.definitions.features.get(variable.name)
@@ -173,17 +173,17 @@ class Changes:
         return max(least, least_own), min(most, most_own)
 
     def _declared(self, event: str, name: str) -> tuple[float, float]:
-        """The bounds of a field in events.yaml."""
+        """Return the bounds of a field in events.yaml."""
         fields = (field for field in self.definitions.events.types[event].fields if field.name == name)
         bounds = next((field.shape.bounds for field in fields), None)
         return (-math.inf, math.inf) if bounds is None else (bounds.least, bounds.most)
 
     def _has_no_negatives(self, node: Aggregate) -> bool:
-        """Whether events.yaml allows no negative value of what is summed."""
+        """Whether events.yaml excludes negative values of the summed field."""
         return isinstance(node.argument, ItemField) and self._declared(node.event, node.argument.name)[0] >= 0
 
     def _own_value(self, node: Aggregate) -> Value:
-        """What this event adds to a window that includes it: of a count True; None if it adds nothing for sure."""
+        """Return what this event adds to a window that includes it, True for a count; None if it may add nothing."""
         if not node.including or node.event != self.event or node.delay_ms or node.since_flag or node.via is not None:
             return None
         if node.condition is not None and self._of_this(node.condition) is not True:
@@ -191,7 +191,7 @@ class Changes:
         return True if node.argument is None else self._of_this(node.argument)
 
     def _of_this(self, node: Node) -> Value:
-        """The value of an expression over aggregated events at this event; None if it reads more than its fields."""
+        """Evaluate an expression over aggregated events for this event; None if it reads more than fields."""
         parts = [*walk(node)]
         if any(isinstance(part, ItemFeature | FeatureValue | Score) for part in parts):
             return None
@@ -200,7 +200,7 @@ class Changes:
         }
         return reader_of(rewritten(node, of_this), self.definitions.reference)(self.seen)
 
-    # ---- trying
+    # ---- trying values
 
     def _of_one(
         self, variable: Variable, now: float, tried: tuple[list[float], list[float]], decided: str
@@ -214,7 +214,7 @@ class Changes:
                 place = outcomes.index(limit)
                 end = next((later for later in range(place, len(values)) if outcomes[later] != limit), None)
                 value = values[place]
-                # The next step begins right behind the last value of this one.
+                # the next interval starts directly after the last value of this one
                 until = None if end is None else values[end] + (0 if is_real else 1 if value < now else -1)
                 ends = [bound if is_real or bound is None else int(bound) for bound in (value, until)]
                 yield Counterfactual(name, variable, ends[0], now, ends[1], limit, (place + 1) / count)
@@ -256,22 +256,24 @@ class Changes:
 
 
 def score_outcome(policy: Policy, score: float | None) -> str:
-    """Outcome of the score alone."""
+    """Return the outcome by the score alone."""
     return outcome((), policy, score, has_model=score is not None)
 
 
 def _plain(variable: Variable) -> Variable:
-    """A field is the same however the event is named."""
+    """Drop the name of the event from a field, for comparison."""
     return ThisField(variable.type, variable.name) if isinstance(variable, ThisField) else variable
 
 
 def _read_in(node: Node) -> frozenset[Variable]:
-    """The features and fields that an expression reads."""
+    """Return the features and fields that an expression reads."""
     return frozenset(_plain(part) for part in walk(node) if isinstance(part, FeatureValue | ThisField))
 
 
 def _compared(nodes: Iterable[Node], variable: Variable) -> Iterator[float]:
-    """Values next to the literals that a variable is compared with, in its units: on both sides, and between."""
+    """Return the values on both sides of each literal that a variable is compared with, and the literal, in its
+    units.
+    """
     for node in nodes:
         for _, side, literal in beside_literals(node):
             if isinstance(side, FeatureValue | ThisField) and _plain(side) == variable:

@@ -1,6 +1,6 @@
 """Entity view: the events of one key, newest first, and the keys that share something with it.
 
-How far back it was looked is said, and the next question goes on from there.
+Results say how far back the log was read; the next query continues there.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, Log, Record
 
-SHARED_MAX = 8  # keys of each other entity whose events are looked for
-MANY = 8  # a key that more others share (a large merchant, a public network) links nobody
-TOTALS_MAX = 1_000  # events of a key that are added up, the newest
-KEYS_BLOCK = 256  # records of which keys are listed at first; later blocks double
+SHARED_MAX = 8  # keys of each other entity that are followed
+MANY = 8  # a key that more others share (a large merchant, a public network) links none of them
+TOTALS_MAX = 1_000  # newest events of a key that are totaled
+KEYS_BLOCK = 256  # records searched first for a list of keys; later blocks double
 KEYS_BLOCK_MAX = 2_048
-LIST_S = 0.2  # of processor time, after which a list of keys ends
+LIST_S = 0.2  # processor time after which a list of keys ends
 NEIGHBOURS_MAX = 50
-NEIGHBOURS_IN = 4_096  # events of shared keys that are looked at, the newest
+NEIGHBOURS_IN = 4_096  # newest events of shared keys that are read
 
 
 class KeyEvent(FrozenStruct):
-    """An event of a key, and what was decided of it, where it was: by which features of this entity, too."""
+    """An event of a key with its decision, if it has one; `features` are those of the key's entity."""
 
     record: Record
     outcome: str | None = None
@@ -51,9 +51,9 @@ class KeyEvent(FrozenStruct):
 
 
 class Timeline(FrozenStruct):
-    """Events of a key, newest first; every one of it behind the place `looked_to` and up to where was asked.
+    """Events of a key, newest first: all that lie after the sequence number `looked_to`, up to the requested end.
 
-    `is_cut` says that there may be more before that. `features` are those of its entity at its newest decided event.
+    `is_cut` says that earlier ones may exist. `features` are the entity's at its newest decided event, `features_of`.
     """
 
     events: Sequence[KeyEvent]
@@ -64,7 +64,8 @@ class Timeline(FrozenStruct):
 
 
 class Neighbour(FrozenStruct):
-    """Another key of the same entity, and through which keys of other entities it is one; `events` share them.
+    """Another key of the same entity, and the keys of other entities through which it is linked, with the number of
+    shared events.
 
     `newest` is the newest of these events, with its outcome.
     """
@@ -76,23 +77,21 @@ class Neighbour(FrozenStruct):
 
 
 class KeyLinks(FrozenStruct):
-    """The neighbors of a key. `left_out` are shared keys that were not followed, since more than MANY others share
-    them.
-    """
+    """The neighbors of a key. `left_out` are shared keys that more than MANY others share, which were not followed."""
 
     neighbours: Sequence[Neighbour]
     left_out: Sequence[tuple[str, str]]
 
 
 class KeyTotals(FrozenStruct):
-    """The events of a key, newest first; `is_whole` says that these are all that the log has."""
+    """The events of a key, newest first; `is_whole` if these are all in the log."""
 
     records: Sequence[Record]
     is_whole: bool
 
 
 class EntityLook:
-    """Looks at keys of one log, for one version of a project."""
+    """Queries about keys of one log, for one version of a project."""
 
     def __init__(self, log: Log, definitions: Definitions) -> None:
         self._log = log
@@ -102,9 +101,9 @@ class EntityLook:
         self._keyed = self._events.keyed
 
     def timeline(self, entity: str, text: str, *, before: int | None = None, limit: int = 50) -> Timeline:
-        """The events of a key with a place below `before`, at most so many.
+        """Return at most `limit` events of a key with sequence numbers below `before`.
 
-        Raises: UsageError where there is no such entity, or the text is no key of it.
+        Raises: UsageError for an unknown entity, or a text that is no key of it.
         """
         key = key_of(self._definitions.events, entity, text)
         end = self._log.last_seq() if before is None else before - 1
@@ -131,13 +130,14 @@ class EntityLook:
     def newest_keys(
         self, entity: str, prefix: str = "", before: int | None = None, limit: int = 50
     ) -> tuple[dict[str, KeyEvent], int]:
-        """Keys that begin so, each with its newest event, newest first; and the place behind which all was looked at.
+        """Return keys with a prefix, each with its newest event, newest first, and the sequence number after which all
+        records were read.
 
         Args:
-            prefix: A whole key comes first, however old its events are. Capitals and small letters are the same.
-            before: Only keys whose newest event has a lower place.
+            prefix: Ignores case. If it is a complete key, that comes first, however old its events are.
+            before: Only keys whose newest event has a lower sequence number.
 
-        Cost: LIST_S of processor time and a block at most, however long the log is; 100 us for each key.
+        Cost: at most LIST_S of processor time and one block, however long the log is; 100 µs for each key.
         """
         declared = self._definitions.events.entities[entity]
         is_plain = all(len(key) == 1 and isinstance(key[0], ThisField) for key in declared.keys.values())
@@ -172,22 +172,22 @@ class EntityLook:
         return {text: _seen(record, decided.get(record.seq), entity) for text, record in found.items()}, end
 
     def _is_before(self, entity: str, key: Key, before: int | None) -> bool:
-        """Whether all events of a key are before a place: else an earlier page has it."""
+        """Whether all events of a key lie before a sequence number; otherwise an earlier page has the key."""
         if before is None:
             return True
         (places,) = self._events.index.places([(entity, key)]).values()
         return all(place < before for place in places[-1:])
 
     def totals(self, entity: str, text: str) -> KeyTotals:
-        """The newest events of a key, at most TOTALS_MAX. Raises: as `timeline`."""
+        """Return the newest events of a key, at most TOTALS_MAX. Raises: as `timeline`."""
         key = key_of(self._definitions.events, entity, text)
         found, looked_to = self._newest(self._log.last_seq(), entity, key, TOTALS_MAX + 1)
         return KeyTotals(found[:TOTALS_MAX], looked_to == 0 and len(found) <= TOTALS_MAX)
 
     def links(self, entity: str, text: str, timeline: Timeline) -> KeyLinks:
-        """Keys of the same entity that share keys of other entities with the newest events of this one.
+        """Return keys of the same entity that share keys of other entities with the newest events of this one.
 
-        Those that share the rarest keys come first: a device that two cards use says more than a merchant.
+        Those that share the rarest keys come first: a device that two cards use means more than a merchant.
         """
         own = key_of(self._definitions.events, entity, text)
         left_out = list[tuple[str, Key]]()
@@ -207,7 +207,7 @@ class EntityLook:
         return KeyLinks(self._neighbours(shared), sorted((name, _text_of(key)) for name, key in left_out))
 
     def entities_with(self, text: str) -> tuple[list[str], int]:
-        """The entities that have this key in some event, and the place behind which all was looked at.
+        """Return the entities with this key in some event, and the sequence number after which all records were read.
 
         Cost: as `KeyEvents.backwards`, whatever the number of entities.
         """
@@ -227,11 +227,13 @@ class EntityLook:
         return [name for name in keys if name in found], looked_to
 
     def search(self, text: str, upto: int | None = None, *, may_see: bool = False) -> PartFound:
-        """Entities with a text among the newest events up to a position; as `search_parts`."""
+        """Search entities and events for a text, as `search_parts`."""
         return search_parts(self._log, self._definitions, text, upto, may_see=may_see)
 
     def _newest(self, end: int, entity: str, key: Key, count: int) -> tuple[list[Record], int]:
-        """At least so many events of a key, or all, newest first, up to a place; and behind which it looked."""
+        """Read at least `count` events of a key up to a sequence number, or all, newest first; return also how far back
+        it read.
+        """
         found = list[Record]()
         looked_to = end
         for start, records in self._backwards(end, {entity: [key]}, count):
@@ -242,7 +244,7 @@ class EntityLook:
         return sorted(found, key=lambda record: -record.seq), looked_to
 
     def _backwards(self, end: int, wanted: Wanted, *first: int) -> Iterator[tuple[int, list[Record]]]:
-        """As `KeyEvents.backwards`; where the lake cannot be reached, it ends at the last place that lies in it."""
+        """Iterate as `KeyEvents.backwards`, but end at the store's first record if the lake cannot be reached."""
         looked_to = end
         try:
             for looked_to, records in self._events.backwards(end, wanted, *first):
@@ -254,7 +256,7 @@ class EntityLook:
     # ---- keys
 
     def _shared(self, entity: str, records: Iterable[Record]) -> dict[str, list[Key]]:
-        """The keys of other entities at these events, for each entity those that came with most of them first."""
+        """Return the keys of other entities at these events, for each entity the most frequent ones first."""
         others = [name for name in self._definitions.events.entities if name != entity]
         counts: dict[str, Counter[Key]] = {}
         for record in records:
@@ -272,7 +274,7 @@ class EntityLook:
         wanted: Mapping[str, Sequence[Key]],
         shared: dict[tuple[str, Key], dict[Key, list[Record]]],
     ) -> None:
-        """Note the key of an event under each of the wanted keys that it shares."""
+        """Add an event to each shared key, under its own key."""
         event = self._records.decode(record)
         if not isinstance(event, Event):
             return
@@ -325,19 +327,19 @@ def _text_of(key: Key) -> str:
 
 
 def summary_in(definitions: Definitions, record: Record) -> EventSummary:
-    """The summary of an event of a log for people."""
+    """Summarize an event of the log for people."""
     type_ = definitions.events.types.get(record.type)
     return summary_of(type_, fields_of(record), definitions.settings.currency)
 
 
 def fields_of(record: Record) -> JsonObject:
-    """The fields of an event as the log stores them."""
+    """Return the fields of an event as stored in the log."""
     found: JsonObject = from_json(record.body)
     return found
 
 
 def keys_of(definitions: Definitions, record: Record) -> TextDict:
-    """The keys of an event that are one field, by entity."""
+    """Return the event's keys that consist of one field, by entity."""
     fields = fields_of(record)
     found = dict[str, str]()
     for entity, declared in definitions.events.entities.items():

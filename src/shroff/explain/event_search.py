@@ -1,8 +1,7 @@
-"""Search in the newest part of a log: ids and keys by their beginnings and ends, names, places and people, and amounts.
+"""Text search in the newest part of a log: ids and keys by prefix or suffix, names, places, people, and amounts.
 
-The log has no index of parts of texts. Its newest lines are read backwards, as text, and only those that hold the
-wanted bytes are decoded; whole ids and whole keys are found elsewhere, by index, however old they are. Capitals and
-small letters are the same.
+The log has no full-text index. Its newest lines are read backwards as bytes, and only lines with the searched bytes are
+decoded. Complete ids and keys are found elsewhere by an index, whatever their age. The search ignores case.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, Record
 
-PLACES = 100_000  # of the log that are searched, the newest: 2 to 3 µs each, and some 10 where people are looked for
-LASTS_S = 0.2  # of processor time, after which a search ends, however far it came
+PLACES = 100_000  # newest sequence numbers that are searched: 2 to 3 µs each, about 10 with personal values
+LASTS_S = 0.2  # processor time after which a search ends
 FOUND_MAX = 20
-TEXT_MIN = 3  # of a part of a text: of two signs almost every line has them
+TEXT_MIN = 3  # characters: almost every line contains any two
 _BLOCK = 8_192
 
 
 class PartFound(FrozenStruct):
-    """Search results, newest first: events with the field that matched, and keys with entity, name and that field.
+    """Search results, newest first: events with the matching field, and keys as entity, key, name and matching field.
 
-    `looked_to` is the position after which all was searched; 0 where that was all of the log.
+    All records after the sequence number `looked_to` were searched; 0 if that is the whole log.
     """
 
     events: Sequence[tuple[Record, str]]
@@ -44,13 +43,13 @@ class PartFound(FrozenStruct):
 def search_parts(
     log: Log, definitions: Definitions, text: str, upto: int | None = None, *, may_see: bool = False
 ) -> PartFound:
-    """Ids and keys with this beginning or end among the newest events, and names, places and amounts, at most FOUND_MAX
-    events and as many keys.
+    """Search the newest events: ids and keys by prefix or suffix, names, places and amounts. At most FOUND_MAX events
+    and as many keys.
 
     Args:
-        may_see: Look at personal values, too. A text with digits names nobody, unless it is an address.
+        may_see: Search personal values too, unless the text has digits and is no mail address.
 
-    Cost: at most PLACES positions and LASTS_S of processor time, plus one block, however long the log is.
+    Cost: at most PLACES records and LASTS_S of processor time, plus one block, however long the log is.
     """
     if len(text) < TEXT_MIN:
         return PartFound([], [], 0)
@@ -79,7 +78,7 @@ def search_parts(
 
 
 def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, tuple[bytes, str]]:
-    """Events of (start, end] about whom the text is: their lines, and the personal field that has it."""
+    """Return the events of (start, end] with the text in a personal value: the line, and the field with its value."""
     found = dict[int, tuple[bytes, str]]()
     lines = dict[str, dict[str, tuple[int, bytes]]]()
     for text in log.lines(start, end, _BLOCK) if fields.personal else ():
@@ -100,7 +99,7 @@ def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, 
 
 
 class _SearchFields:
-    """Which fields of which events are searched, and for what."""
+    """The fields of each event type that are searched, and the searched text."""
 
     def __init__(self, definitions: Definitions, text: str, *, may_see: bool) -> None:
         self._text, self._amount = text.casefold(), written_amount(text, definitions.settings.money_places)
@@ -130,7 +129,7 @@ class _SearchFields:
         }
         is_person = may_see and ("@" in text or not any(sign.isdecimal() for sign in text))
         self.personal = {name: type_.id_field for name, type_ in types.items() if is_person and type_.personal}
-        # Bytes have small letters of ASCII alone: any other letter is looked for as it may be written.
+        # ^The bytes are lowered for ASCII only, so try the other letters in each case.
         written = {text.lower(), text.upper(), text.title(), text.capitalize(), text}
         self.needles = sorted({to_json(place)[1:-1].lower() for place in written})
         self.needles += [f'"{self._amount}"'.encode()] if self._amount else []
@@ -140,10 +139,11 @@ class _SearchFields:
         return self._text in value.casefold()
 
     def of(self, line: bytes, person: str) -> tuple[str, list[tuple[str, str, str, str]]]:
-        """By which field an event has the text, empty for none; and which of its keys do, each by which field.
+        """Return the field of an event that matches, or an empty text, and the event's keys that match, each with its
+        field.
 
         Args:
-            person: The personal field by which it does, with its value; empty for none.
+            person: Personal field that matches, with its value; else empty.
         """
         head, _, body = line.partition(b" ")
         kind = head[:1]
@@ -169,7 +169,9 @@ class _SearchFields:
         return matched, keys
 
     def _by(self, fields: JsonMapping, key: str, shown: str) -> str:
-        """By which field of a key it has the text: its id by an end, its names by any part; empty for none."""
+        """Return the field by which a key matches: its id by prefix or suffix, its name anywhere; empty if none
+        matches.
+        """
         if shown == key:
             return "id" if self._is_end(str(fields[key])) else ""
         return label_of(shown) if self._is_in(fields, shown) else ""
@@ -184,7 +186,7 @@ class _SearchFields:
 
 
 def lines_in(log: Log, start: int, end: int, needles: Sequence[bytes]) -> dict[int, bytes]:
-    """The lines of (start, end] that hold one of these bytes, written in small letters, by position."""
+    """Return the lines of (start, end] that contain one of the needles, which are lower case, by sequence number."""
     found = dict[int, bytes]()
     for text in log.lines(start, end, _BLOCK):
         small = text.lower()
@@ -195,7 +197,9 @@ def lines_in(log: Log, start: int, end: int, needles: Sequence[bytes]) -> dict[i
 
 
 def lines_with(text: bytes, small: bytes, needle: bytes) -> Iterator[tuple[int, bytes]]:
-    """The lines whose bytes hold these in `small`, the text in small letters or as it is: number from 0, and bytes."""
+    """Iterate over the lines of `text` at which `small`, its lowered form or itself, contains the needle: line number
+    from 0, and bytes.
+    """
     line = 0
     counted = 0
     at = small.find(needle)

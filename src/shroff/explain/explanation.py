@@ -1,6 +1,6 @@
-"""Why a decision came out as it did: its features beside what this entity's were before, and every rule's words.
+"""Explanation of a decision: its features next to earlier values of the entity, and all rules in words.
 
-All of it from the log, by the definitions that were in force at the decision's place.
+Everything comes from the log, with the definitions active at the decision.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ class Explanation(FrozenStruct, omit_defaults=True):
 
 
 class Explained(FrozenStruct):
-    """A decision with its explanation. `reasons` are the model's, the largest first.
+    """A decision with its explanation. `reasons` are the model's, largest first.
 
-    `rule_reasons` are those of its rules as people read them; with `is_calibrated` its score is the share of frauds
-    among events like it. `amounts` are for pages alone.
+    `rule_reasons` are formatted for people. With `is_calibrated` the score is the share of frauds among similar events.
+    `amounts` are for pages only.
     """
 
     row: DecisionRow
@@ -97,9 +97,9 @@ class Explained(FrozenStruct):
     amounts: AmountsBefore | None = None
 
     def json(self) -> bytes:
-        """The decision's bytes as they were answered, the model's reasons behind the rules', `explanation` at the end.
+        """Encode the recorded decision with the model's reasons after the rules', and `explanation` at the end.
 
-        Without a model's reasons no byte of the decision is touched.
+        Without reasons of a model all recorded bytes stay unchanged.
         """
         document = self.row.document
         if self.reasons:
@@ -110,7 +110,7 @@ class Explained(FrozenStruct):
         return document[:-1] + b',"explanation":' + to_json(self.explanation) + b"}"
 
     def _repr_html_(self) -> str:
-        """How a notebook shows it: the outcome, what the model added, features beside earlier ones, rules in words."""
+        """Render for a notebook: outcome, contributions of the model, features next to earlier ones, rules in words."""
         named = f"{self.row.event} {self.row.id}, sequence number {self.row.seq:,}"
         title = f"<b>{escape(self.row.outcome)}</b> {escape(named)}"
         heads = ("feature", "value", "lowest", "median", "highest", "earlier decisions")
@@ -147,10 +147,11 @@ def explain(
     """Explain a recorded decision.
 
     Args:
-        load_model: Gives the model that scored it; where it cannot be loaded, all else is told and why it is not.
+        load_model: Loads the model that scored it. If that fails, the explanation says why, and lacks only the model's
+            part.
 
-    Cost: the newest 100 earlier decisions of each key (see `Past.earlier`); with a
-        model two passes over the decisions found, and some thousand rows to score.
+    Cost: the newest 100 earlier decisions of each key (see `Past.earlier`); with a model two passes over these
+    decisions, and some thousand rows to score.
     """
     asked = _asked(log, row, load_model)
     definitions = asked.definitions
@@ -184,9 +185,9 @@ def explain(
 
 @telling_damage()
 def first_reason(log: Log, row: DecisionRow, load_model: LoadModel | None = None) -> ModelReason | None:
-    """The first reason of a recorded decision as `explain` tells it: of its rules, else of the model; None without one.
+    """Return the first reason that `explain` would give: a rule's, else the model's; None without one.
 
-    Cost: a fraction of `explain`: the past of the entity that the reason is about, and nothing of what would change it.
+    Cost: a fraction of `explain`: only the past of one entity is read, and no changes are tried.
     """
     asked = _asked(log, row, load_model)
 
@@ -202,7 +203,7 @@ def first_reason(log: Log, row: DecisionRow, load_model: LoadModel | None = None
 
 
 class _ExplainedDecision(FrozenStruct):
-    """A decision with what it is explained by. `keys` are those of its entities that features or fields are about."""
+    """A decision with the data that explains it. `keys` belong to the entities of its features, and to `entity`."""
 
     row: DecisionRow
     definitions: Definitions
@@ -210,7 +211,7 @@ class _ExplainedDecision(FrozenStruct):
     past: Past
     seen: PastDecision
     keys: Mapping[str, Key]
-    entity: str  # whose past says what is normal for the event's own fields
+    entity: str  # the entity whose past shows what is normal for the event's own fields
 
     def story(self, earlier: Callable[[str], Sequence[PastDecision]]) -> Story:
         of_all = partial(self.past.of_all, self.row.event, self.row.seq)
@@ -231,7 +232,7 @@ def _asked(log: Log, row: DecisionRow, load_model: LoadModel | None) -> _Explain
 
 
 def definitions_at(log: LogReader, seq: int, load_model: LoadModel | None = None) -> Definitions:
-    """The definitions in force at a place. Raises: ReplayError where there are none."""
+    """Load the definitions active at a sequence number. Raises: ReplayError if there are none."""
     control = control_at(log, seq)
     if not control.files:
         raise ReplayError(f"the log has no definitions before place {seq}")

@@ -1,8 +1,7 @@
 """Hits of rules in the newest part of the log, with their labels: in memory, updated on read.
 
-A look reads what came since the look before, and of what was there before the first as much as it has time for, the
-newest first. Hits stand in the log by place; what they are worth is read beside them, and what was found out about them
-later follows from labels.
+Each update reads the records added since the last one, then earlier records, newest first, as far as its time permits.
+Amounts are read with the hits; the verdicts follow from labels.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ if TYPE_CHECKING:
     from shroff.streams.log import HitRow, Log, Record
 
 __all__ = ["HitEvent", "HitRecords", "LabelOfHit", "RulePrecision", "RuleRecord", "amount_reader"]
-LOOK_BACK = 500_000  # places of the log
-EVENTS_KEPT = 100_000  # at which a rule hit: some 50 MB
+LOOK_BACK = 500_000  # sequence numbers
+EVENTS_KEPT = 100_000  # events that rules hit; some 50 MB
 _BLOCK = 4_096
-_LAKE_BLOCK = 32_768  # places that a lake puts in order at once
-AFRESH = 20_000  # places that nobody looked at for which it is begun anew: some 50 ms
-AGAIN_S = 30.0  # before a lake that was away is asked again, which takes some 8 s
-_SLACK = 20_000  # above which they are sorted out
+_LAKE_BLOCK = 32_768  # sequence numbers read from a lake at once
+AFRESH = 20_000  # unread records above which reading starts again from the end, in some 50 ms
+AGAIN_S = 30.0  # before an unreachable lake is tried again, which takes some 8 s
+_SLACK = 20_000  # events above EVENTS_KEPT before the oldest are removed
 
 
 class LabelOfHit(VerdictInForce):
@@ -48,12 +47,12 @@ class LabelOfHit(VerdictInForce):
     reason: str | None
 
     def behind(self, before: LabelOfHit | None) -> LabelOfHit:
-        """Sum of the two, where this one comes later in the log."""
+        """Return the active one of two labels, of which this one comes later in the log."""
         return self if before is None or self.takes_over(before) else before
 
 
 class HitEvent(Struct):
-    """An event at which rules hit. `rules` says of each whether that was in shadow."""
+    """An event that rules hit. `rules` maps each rule to whether the hit was in shadow."""
 
     seq: int
     event: str
@@ -66,16 +65,16 @@ class HitEvent(Struct):
 
     @property
     def name(self) -> str:
-        """As labels call it."""
+        """Name of the event in labels."""
         return f"{self.event}/{self.id}"
 
 
 class RuleRecord(FrozenStruct):
     """Statistics of a rule since a moment.
 
-    `frauds` and `fraud_minor` are of all hits labeled fraud. Older hits, past the label delay, are counted by label;
-    the other hits are immature. `has_labels` says whether any event of the hits' types has a label. `by_day` counts
-    hits and frauds of each day, from `first_day` on, a number of days since 1970-01-01.
+    `frauds` and `fraud_minor` cover all hits labeled fraud. Hits older than the label delay are counted by label; the
+    others are immature. `has_labels` tells whether any event of the hits' types has a label. `by_day` counts hits and
+    frauds of each day from `first_day`, a number of days since 1970-01-01.
     """
 
     hits: int = 0
@@ -96,51 +95,52 @@ class RuleRecord(FrozenStruct):
 
     @property
     def presumed_genuine(self) -> int:
-        """Older hits that count as genuine: those without a label too, once any event has a label."""
+        """Older hits that count as genuine, including those without a label once any event has one."""
         return self.older_genuine + (self.older_none if self.has_labels else 0)
 
     @property
     def precision(self) -> RulePrecision:
-        """Precision of the rule; none as long as hits are counted: the newest alone would mislead."""
+        """Precision of the rule; empty until all hits are counted, because the newest alone would mislead."""
         return rule_precision(self.older_fraud, self.presumed_genuine) if self.is_whole else rule_precision(0, 0)
 
 
 class HitRecords(Struct):
-    """Hits by rule, for one project's log; for many threads. What is counted are places behind `from_seq`."""
+    """Hits by rule of one log, from any thread. The records after `from_seq` are counted."""
 
     events: dict[int, HitEvent] = {}
     by_rule: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     since_ms: int | None = None
-    now_ms: int = 0  # of the newest event or label, up to the clock
-    last_ms: int = 0  # of the newest event
+    now_ms: int = 0  # time of the newest event or label, not after the clock
+    last_ms: int = 0  # time of the newest event
     from_seq: int = 0
-    is_away: bool = False  # the lake, for now: a look some seconds later goes on
-    zone: str = "UTC"  # of the days that hits are counted by
-    _limit_ms: float = inf  # up to which labels are known
-    _ahead: list[tuple[str, LabelOfHit]] = []  # labels known only later, by the names of their events
+    is_away: bool = False  # the lake cannot be reached; a later update tries again
+    zone: str = "UTC"  # time zone of days in `by_day`
+    _limit_ms: float = inf  # labels known after this time wait in `_ahead`
+    _ahead: list[tuple[str, LabelOfHit]] = []  # labels that become known later, with the names of their events
     _upto: int = -1
-    _floor: int = 0  # to which it goes back
-    _labeled: set[str] = set()  # types of events of which one has a label
+    _floor: int = 0  # sequence number at which counting back ends
+    _labeled: set[str] = set()  # event types with at least one label
     _named: dict[str, int] = {}
-    _unplaced: dict[str, LabelOfHit] = {}  # of events that may stand further back
+    _unplaced: dict[str, LabelOfHit] = {}  # labels of events that may lie further back
     _made: dict[str, RuleRecord] = {}
     _made_by: Definitions | None = None
     _rule_hits: RecordedRuleHits = field(default_factory=RecordedRuleHits)
     _lock: Lock = field(default_factory=Lock)
-    _ask_s: float = 0.0  # from when on a lake that is away may be asked again
+    _ask_s: float = 0.0  # time from which an unreachable lake may be tried again
 
     @property
     def is_whole(self) -> bool:
-        """Whether it went back as far as it does."""
+        """Whether counting back has reached its end."""
         return self._upto >= 0 and self.from_seq <= self._floor
 
     def follow(
         self, log: Log, definitions: Definitions, within_s: float | None = None, clock_ms: int | None = None
     ) -> None:
-        """Take what the log has had since, then go on back: a block and on for about so long, or until it is whole.
+        """Read the log's new records, then count back for about `within_s`, at least one block, or to the end if it is
+        None.
 
         Args:
-            clock_ms: Labels that become known only after now count from then on; where left out, each is believed.
+            clock_ms: Labels known only after this time count later; None to accept all.
         """
         self._ask_lake(log)
         end_s = None if within_s is None else time.monotonic() + within_s
@@ -149,17 +149,17 @@ class HitRecords(Struct):
             try:
                 self._follow(log, definitions, end_s)
             except BaseException:
-                self._upto = -1  # some of a block may be counted: the next look begins anew
+                self._upto = -1  # a block may be half counted: the next update starts again
                 raise
 
     def _ask_lake(self, log: Log) -> None:
-        """Find out whether a lake that was away is there again. One look does so at a time, and holds up no other."""
+        """Try a lake that was unreachable. One thread tries at a time, and delays no other."""
         with self._lock:
             if not self.is_away or time.monotonic() < self._ask_s:
                 return
             self._ask_s = time.monotonic() + AGAIN_S
         with suppress(TransientError):
-            with suppress(StateError):  # which the count finds, too
+            with suppress(StateError):  # counting finds it too
                 next(log.labels_after(self.from_seq - 1, self.from_seq), None)
             self.is_away = False
 
@@ -174,7 +174,7 @@ class HitRecords(Struct):
             self._count_back(log, definitions, end_s)
 
     def record(self, rule: str, definitions: Definitions) -> RuleRecord:
-        """Record of one rule."""
+        """Return the statistics of one rule."""
         with self._lock:
             if self._made_by is not definitions:
                 self._made.clear()
@@ -221,14 +221,14 @@ class HitRecords(Struct):
         )
 
     def newest(self, rule: str, before: int | None, limit: int) -> list[HitEvent]:
-        """The hits of a rule, newest place first, before a place."""
+        """Return a rule's newest hits before a sequence number, newest first."""
         with self._lock:
             found = self.by_rule.get(rule, [])
             chosen = found if before is None else [seq for seq in found if seq < before]
             return [self.events[seq] for seq in reversed(chosen[-limit:])]
 
     def is_immature(self, event: HitEvent, definitions: Definitions) -> bool:
-        """Whether an event is not older than the label delay of its type."""
+        """Whether an event is younger than the label delay of its type."""
         model = definitions.models.get(event.event)
         delay_ms = LABEL_DELAY_MS if model is None else model.label_delay_ms
         return event.time_ms > self.now_ms - delay_ms
@@ -264,7 +264,7 @@ class HitRecords(Struct):
             self._note_since(log)
 
     def _judge(self, labels: Mapping[str, LabelOfHit], definitions: Definitions) -> None:
-        """Take what came later than all labels before."""
+        """Apply labels that are later in the log than all before."""
         for name, said in labels.items():
             if name in self._named:
                 event = self.events[self._named[name]]
@@ -278,7 +278,7 @@ class HitRecords(Struct):
         try:
             if self.from_seq <= pruned and not self.is_away:
                 self._count_to(log, definitions, end_s, 0, _LAKE_BLOCK)
-        except StateError:  # without the lake, hits begin where the store does
+        except StateError:  # without a lake, hits begin with the store
             self._floor = self.from_seq
         except TransientError:
             self.is_away, self._ask_s = True, time.monotonic() + AGAIN_S
@@ -287,7 +287,7 @@ class HitRecords(Struct):
             self._unplaced.clear()
 
     def _count_to(self, log: Log, definitions: Definitions, end_s: float | None, to: int, block: int) -> None:
-        """Go back to a place, by a block at least and as long as there is time."""
+        """Count back to a sequence number, at least one block, then until the time is over."""
         while self.from_seq > (floor := max(to, self._floor)):
             self._go_back(log, definitions, max(floor, self.from_seq - block))
             if end_s is not None and time.monotonic() >= end_s:
@@ -295,7 +295,7 @@ class HitRecords(Struct):
         self._note_since(log)
 
     def _go_back(self, log: Log, definitions: Definitions, start: int) -> None:
-        """One block back. What labels of it say is older than all that was read, and some of it is of older events."""
+        """Count one block back. Its labels are older than all labels read; some concern still older events."""
         found = _hit_events(self._rule_hits, log, definitions, start, self.from_seq)
         for name, said in self._labels(log, start, self.from_seq).items():
             self._unplaced[name] = self._unplaced.get(name, said).behind(said)
@@ -312,7 +312,7 @@ class HitRecords(Struct):
         self.now_ms = max(self.now_ms, self.last_ms)
 
     def _note_since(self, log: Log) -> None:
-        """Since when events are counted, by the first of them."""
+        """Set the time since which events are counted, that of the first one."""
         for records in log.read(self.from_seq, self.from_seq + _BLOCK, _BLOCK):
             times = [record.time_ms for record in records if record.kind == "event"]
             self.since_ms = min(times, default=self.since_ms)
@@ -329,7 +329,7 @@ class HitRecords(Struct):
             self.by_rule[rule][at:at] = seqs
 
     def _labels(self, log: Log, after: int, upto: int) -> dict[str, LabelOfHit]:
-        """What the labels of some places say in the end, by the names of their events."""
+        """Return the active label of each event among the labels of a range, by the events' names."""
         decoder = msgspec.json.Decoder(Said)
         labels = (
             (record, decoder.decode(record.body)) for records in log.labels_after(after, upto) for record in records
@@ -340,7 +340,7 @@ class HitRecords(Struct):
         )
 
     def _known(self, labels: Iterable[tuple[str, LabelOfHit]]) -> dict[str, LabelOfHit]:
-        """The same of labels; those that become known later are kept until then."""
+        """Return the active label of each event; labels that become known later are kept for then."""
         found = dict[str, LabelOfHit]()
         for name, said in labels:
             if said.known_at_ms > self._limit_ms:
@@ -352,7 +352,7 @@ class HitRecords(Struct):
         return found
 
     def _forget(self) -> None:
-        """Let go of the oldest where there are too many."""
+        """Remove the oldest events if there are too many."""
         if len(self.events) <= EVENTS_KEPT + _SLACK:
             return
         kept = sorted(self.events)[-EVENTS_KEPT:]
@@ -370,7 +370,7 @@ class HitRecords(Struct):
 def _hit_events(
     rule_hits: RecordedRuleHits, log: Log, definitions: Definitions, after: int, upto: int
 ) -> list[HitEvent]:
-    """The events in (after, upto] that rules hit, in log order."""
+    """Return the events in (after, upto] that rules hit, in log order."""
     places: defaultdict[int, list[HitRow]] = defaultdict(list)
     for rows in rule_hits.after(log, after, upto):
         for row in rows:
@@ -381,18 +381,19 @@ def _hit_events(
 
 
 def _hit_event(record: Record, rows: Sequence[HitRow], amount_of: Callable[[Record], int | None]) -> HitEvent:
-    rules = {name: row.shadow for row in rows for name in (row.rule, row.rule.partition(".")[0])}  # a table's, too
+    # Also counted for the whole table
+    rules = {name: row.shadow for row in rows for name in (row.rule, row.rule.partition(".")[0])}
     return HitEvent(record.seq, record.type, record.id, record.time_ms, amount_of(record), rules)
 
 
 def _judge(event: HitEvent, said: LabelOfHit, definitions: Definitions) -> None:
-    """Have an event known as what its labels say in the end."""
+    """Set an event's label and verdict."""
     friendly = definitions.friendly_reasons(event.event)
     event.said, event.verdict = said, counted_verdict(said.verdict, said.reason, friendly)
 
 
 def amount_reader(definitions: Definitions) -> Callable[[Record], int | None]:
-    """Reads the amount of an event from its record, in smallest units of today's money; None where it has none."""
+    """Return a function that reads an event's amount in the current smallest units; None for an event without one."""
     places = definitions.settings.money_places
     fields = {name: amount.name for name, type_ in definitions.events.types.items() if (amount := type_.amount_field)}
 

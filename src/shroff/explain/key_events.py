@@ -1,4 +1,4 @@
-"""The events of some keys, newest first, and the records that one decision can depend on: by the index of keys."""
+"""Events of some keys, newest first, and the records that a decision can depend on, found by the index of keys."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.streams.log import DecisionRow, Log, Record
 
-_FIRST_BLOCK = 64  # events that are read at once at first, where the caller does not say how many it needs
+_FIRST_BLOCK = 64  # default size of the first block of events
 _BLOCK = 1_024
-_MANY = 8  # events of a key that are read sooner than it is looked for the first of them in the window
-MOST = 16_384  # records that one decision looks back at: more are folded sooner by columns
+_MANY = 8  # events that `first_needed` may leave too many: reading these is faster than another halving
+MOST = 16_384  # limit for the records that one decision depends on; folding more is faster by columns
 Wanted = Mapping[str, Sequence[Key]]  # keys by entity
 
 
 def decisions_of(log: Log, records: Iterable[Record]) -> dict[int, DecisionRow]:
-    """The decisions of some records, read together, by sequence number."""
+    """Read the decisions of records at once, by sequence number."""
     ids: dict[str, list[str]] = {}
     for record in records:
         if record.decided:
@@ -34,7 +34,7 @@ def decisions_of(log: Log, records: Iterable[Record]) -> dict[int, DecisionRow]:
 
 
 class KeyFinder:
-    """Finds out whose event a record is."""
+    """Finds the keys of events."""
 
     def __init__(self, definitions: Definitions, records: Records) -> None:
         self._definitions = definitions
@@ -42,12 +42,12 @@ class KeyFinder:
         self._hasher = KeyHasher(definitions)
 
     def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
-        """The key of each of these entities at an event; those without one are left out."""
+        """Return the event's key of each of these entities, without entities for which it has none."""
         found = {entity: self._hasher.key(entity, event) for entity in sorted(entities)}
         return {entity: key for entity, key in found.items() if key is not None}
 
     def has(self, record: Record, entity: str, key: Key) -> bool:
-        """Whether a record of an event has this key. Cost: 1 µs where its bytes show that it has not, else 8."""
+        """Whether the event of a record has this key. Cost: 1 µs if the bytes exclude it, else 8 µs."""
         parts = self._definitions.events.entities[entity].keys.get(record.type, ())
         is_near = bool(parts) and all(
             canonical_value(value, part.type, 2).encode() in record.body
@@ -66,15 +66,16 @@ class KeyEvents:
         self.keyed = KeyFinder(definitions, records)
 
     def backwards(self, end: int, wanted: Wanted, first: int = _FIRST_BLOCK) -> Iterator[tuple[int, list[Record]]]:
-        """The events of any of these keys up to a place, newest first, in parts.
+        """Iterate over the events of these keys up to a sequence number, newest first, in blocks.
 
-        Each comes with the place behind which all was looked at so far, at last 0. An entity or a key that is taken
-        out of `wanted` meanwhile is looked for no more. Nothing comes of an entity that no writer has indexed yet.
+        Each block comes with the sequence number down to which all events were read, in the end 0. The caller may
+        remove entities and keys from `wanted` meanwhile. Entities that are not indexed yet have no events here, and the
+        iteration then ends without 0.
 
         Args:
-            first: How many are read at once at first.
+            first: Size of the first block.
 
-        Cost: a query of the index for each key, and 50 µs an event; see `KeyParts.places`.
+        Cost: an index query for each key, and 50 µs an event; see `KeyLookup.places`.
         """
         known = {name: self.index.has(name, end) for name in wanted}
         found = self.index.places([(entity, key) for entity, keys in wanted.items() for key in keys if known[entity]])
@@ -84,7 +85,7 @@ class KeyEvents:
         while tails := [at[-size:] for (name, key), at in places.items() if key in wanted.get(name, ()) and len(at)]:
             block = np.unique(np.concatenate(tails))[-size:]
             if block[-1] <= pruned < end:
-                yield pruned, []  # so what the store has comes before the lake is read
+                yield pruned, []  # lets the caller use what the store has before the lake is read
             block = block[block > pruned] if block[-1] > pruned else block
             end = int(block[0]) - 1
             size = min(2 * size, _BLOCK)
@@ -94,11 +95,11 @@ class KeyEvents:
             yield 0, []
 
     def upto(self, places: Ints, end: int) -> Ints:
-        """Those of ascending places that are up to one."""
+        """Return the ascending sequence numbers up to `end`."""
         return places[: np.searchsorted(places, end, "right")]
 
     def _these(self, places: Ints, wanted: Wanted) -> list[Record]:
-        """The events at these places that have one of the keys, newest first."""
+        """Read the records with these sequence numbers that have one of the keys, newest first."""
         there = self._log.records_at(places.tolist())
         return [
             there[seq]
@@ -107,11 +108,12 @@ class KeyEvents:
         ]
 
     def first_needed(self, places: Ints, start_ms: float) -> int:
-        """Index of a place whose event is no newer than `start_ms`, so that what is before it is not read; else 0.
+        """Return the index of a sequence number before which no event is newer than `start_ms`, so these need not be
+        read; else 0.
 
-        At most `_MANY` too many remain. Cost: a look at an event for each halving, 0.1 ms.
+        At most `_MANY` events too many remain. Cost: 0.1 ms for each halving, to read an event.
         """
-        near, far = len(places) - 1, 0  # newer than that, and older
+        near, far = len(places) - 1, 0  # indexes of an event newer than `start_ms`, and of one that is not
         if near < _MANY or math.isinf(start_ms) or self._time_at(places[0]) > start_ms:
             return 0
         while near - far > _MANY:
@@ -125,13 +127,13 @@ class KeyEvents:
 
 
 def looked_back(log: Log, definitions: Definitions, seq: int, most: int = MOST) -> list[Record] | None:
-    """The records before a place that its decision can depend on, in the order of the log.
+    """Return the earlier records that a decision can depend on, in log order.
 
-    By chance one of another key may be among them; it changes no value of the decision. None where they cannot be
-    told: where a value depends on earlier hits, on earlier values of features, on another field than the key or on a
-    draw, and where there are more than `most`.
+    A few records of other keys may be among them; they change no value. None if the records cannot be determined: a
+    value depends on earlier hits, earlier values of features, another field than the key, or a draw; or there are more
+    than `most`.
 
-    Cost: a query of the index for each entity, and 3 µs a record.
+    Cost: an index query for each entity, and 3 µs a record.
     """
     record = log.records_at([seq]).get(seq)
     records = Records(definitions.events, definitions.settings.money_places)
@@ -147,7 +149,7 @@ def looked_back(log: Log, definitions: Definitions, seq: int, most: int = MOST) 
     if not all(events.index.has(entity, end) for entity in keys):
         return None
     found = [NO_INTS]
-    # No event before one that was not late is newer than it by more than the lateness.
+    # ^An event that is older in the log can be newer by time only by the allowed lateness.
     starts = _windows(used, event.time_ms - lateness_of(log, definitions))
     for (entity, _), places in events.index.places((name, keys[name]) for name in starts.keys() & keys.keys()).items():
         places = events.upto(places, end)
@@ -160,7 +162,9 @@ def looked_back(log: Log, definitions: Definitions, seq: int, most: int = MOST) 
 
 
 def asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None:
-    """The aggregates that an event's decision needs; None where it depends on more than events and labels of keys."""
+    """Return the aggregates that an event's decision needs; None if it depends on more than the events and labels of
+    keys.
+    """
     name = f"asked of keys {event}"
     if name not in definitions.worked_out:
         definitions.worked_out[name] = _asked_of_keys(definitions, event)
@@ -178,7 +182,9 @@ def _asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | Non
 
 
 def _windows(used: Iterable[Aggregate], end_ms: int) -> dict[str, float]:
-    """For each entity the time at which its longest window begins, for a watermark; that of labels is none of them."""
+    """Return the time at which each entity's longest window begins, if `end_ms` is its end. Windows of labels do not
+    count.
+    """
     found: dict[str, float] = {}
     for aggregate in used:
         if aggregate.event != "label":

@@ -1,6 +1,7 @@
-"""Links of keys: the values that keys of one entity share in a window of the log, and the events that have them.
+"""Links of keys: the values that keys of one entity share in a window of the log, and the events with these values.
 
-Links are the `via` values of the entity's aggregates, each in its longest window, else the keys of other entities.
+Keys are linked by the `via` values of the entity's aggregates, each in its longest window; without any, by the keys of
+other entities.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from shroff.runtime.progress import Progress, unheard
 from shroff.runtime.values import Fresh, FrozenStruct
 from shroff.streams.log import Log
 
-OVER_MS = 30 * DAY_MS  # where no aggregate links
+OVER_MS = 30 * DAY_MS  # window if no aggregate links keys
 RING_MAX = 1_000  # keys of a ring that are followed
 VALUES_MAX = 200  # values of each `via` and step that pages follow
-WIDE = 8.0  # keys of a shared value, in the mean, above which it says little about any of them
-NEWEST = 1 << 18  # records from which pages read links, up to twice as many
+WIDE = 8.0  # mean number of keys of a shared value above which a link means little
+NEWEST = 1 << 18  # records from which pages read links; up to twice as many
 _KEPT = Fresh["EntityLinks"](8)
 
 
@@ -81,7 +82,7 @@ class Hub(msgspec.Struct):
 
 
 class Ring(FrozenStruct):
-    """Keys that are linked with each other, over any number of steps, in order; frauds and money of their events."""
+    """Keys that are linked over any number of steps, sorted; frauds and money of their events."""
 
     keys: tuple[str, ...]
     frauds: int
@@ -89,7 +90,7 @@ class Ring(FrozenStruct):
 
 
 class LinkScope(FrozenStruct):
-    """What links are looked for: over another time than features read, and without some `via`."""
+    """Restriction of links: another window length, and `via` to leave out."""
 
     over_ms: int = 0
     without: frozenset[str] = frozenset()
@@ -99,7 +100,7 @@ EVERYTHING = LinkScope()
 
 
 class SharedValue(NamedTuple):
-    """A value that `keys` keys share, with the frauds of its events and one of the keys."""
+    """A value that several keys share: their number, the frauds of its events, and one of the keys."""
 
     via: str
     value: Scalar
@@ -109,10 +110,10 @@ class SharedValue(NamedTuple):
 
 
 class Neighbourhood(NamedTuple):
-    """What a key is linked by, and to whom. `ring` counts the keys that any number of steps reach, the key included.
+    """Links and linked keys of a key. `ring` counts the keys that any number of steps reach, including the key.
 
-    `over` counts the values of each `via` that link it, `left_out` those that were too many to follow. Events and money
-    are of the time that `over_ms` gives, the longest of a `via`.
+    `over` counts the linking values of each `via`, `left_out` those that were too many to follow. Events and money are
+    those of the last `over_ms`, the longest window of a `via`.
     """
 
     links: list[KeyLink]
@@ -127,14 +128,14 @@ class Neighbourhood(NamedTuple):
 class LinkedEvents(Struct):
     """The events of one `via`, as columns.
 
-    Rows of `columns`: sequence number, time, codes of key and link value, -1 without one, and the amount.
+    Rows of `columns`: sequence number, time, code of the key and of the link value (-1 if missing), and the amount.
     """
 
     via: Via
     over_ms: int
     name: str
     columns: Ints = field(default_factory=lambda: np.zeros((5, 0), np.int64))
-    places: int | None = None  # decimal places of the amounts; None: the events have none
+    places: int | None = None  # decimals of the amounts; None if the events have none
     codes: Codes = field(default_factory=Codes)
 
     def take(self, keys: Ints, frame: Frame, after: int) -> None:
@@ -148,7 +149,7 @@ class LinkedEvents(Struct):
         self.columns = np.concatenate([self.columns, new], axis=1)
 
     def window(self, upto_ms: int, columns: Ints | None = None, over_ms: int = 0) -> Ints:
-        """The columns of the events in the window that ends at a time; `over_ms` above 0 sets another length."""
+        """Return the columns of the events in the window ending at `upto_ms`; `over_ms` above 0 replaces its length."""
         columns = self.columns if columns is None else columns
         start_ms = upto_ms - (over_ms or self.over_ms)
         return columns[:, (columns[1] > start_ms) & (columns[1] <= upto_ms)]
@@ -159,7 +160,9 @@ class LinkedEvents(Struct):
 
 
 class EntityLinks:
-    """What links the keys of an entity: the events of a log from a place on, which `read` brings up to its end."""
+    """Links between the keys of an entity, by the events of a log after a sequence number; `read` brings them up to
+    date.
+    """
 
     def __init__(self, definitions: Definitions, entity: str, after: int) -> None:
         self.entity, self.seq, self.events = entity, after, list(_linked(definitions, entity))
@@ -168,7 +171,9 @@ class EntityLinks:
         self._decided, self._outcomes, self._decided_to = NO_INTS, np.zeros(0, np.int8), 0
 
     def read(self, log: Log, progress: Progress = unheard) -> None:
-        """Read what the log has got since, where anything links; goes on where it failed. Cost: 3 µs for each event."""
+        """Read new events if any `via` links keys; after an error the next call continues. Cost: 3 µs for each
+        event.
+        """
         end = log.last_seq() if self.events else self.seq
         decided, outcomes = outcomes_of(log, max(self.seq, self._decided_to), end)
         self._decided, self._outcomes = np.append(self._decided, decided), np.append(self._outcomes, outcomes)
@@ -191,14 +196,15 @@ class EntityLinks:
         most: int | None = None,
         scope: LinkScope = EVERYTHING,
     ) -> Neighbourhood:
-        """What a key is linked by at a time, the values with most keys first, over so many steps.
+        """Return the links of a key at a time over some steps, the values with most keys first.
 
-        `hidden` values, as `via=value`, link nobody. A ring is followed up to `RING_MAX` keys, and of each `via` and
-        step over `most` values, those of most keys.
+        `hidden` values, as `via=value`, link no keys. A ring is followed up to `RING_MAX` keys, and of each `via` and
+        step the `most` values with most keys.
         """
         code, links, hubs = self.key_codes.known.get(key, -1), list[KeyLink](), list[Hub]()
         step_of, step, nearest, over, left_out = {code: 0}, 0, [code], Counter[str](), 0
-        with self.lock:  # columns are replaced and never changed: what follows needs no lock
+        # Columns are replaced and never changed, so the rest needs no lock
+        with self.lock:
             windows = [linked.window(upto_ms, over_ms=scope.over_ms) for linked in self.events]
             frauds = self._frauds(upto_ms, scope.over_ms)
             decided = self._decided, self._outcomes
@@ -215,7 +221,7 @@ class EntityLinks:
                 near = columns[:, np.isin(columns[3], own)]
                 near = near[:, np.lexsort((near[2], near[3]))]
                 values, starts = np.unique(near[3], return_index=True)
-                is_new = np.ones(near.shape[1], bool)  # whether an event is the first of its key and value
+                is_new = np.ones(near.shape[1], bool)  # whether the row is the first of its key and value
                 is_new[1:] = (np.diff(near[2]) != 0) | (np.diff(near[3]) != 0)
                 is_new &= near[2] >= 0
                 degrees = np.add.reduceat(is_new.astype(np.int64), starts) if len(starts) else starts
@@ -262,7 +268,7 @@ class EntityLinks:
     def _members(
         self, steps: Mapping[int, int], windows: Sequence[Ints], frauds: Sequence[Ints], decided: Ints, outcomes: Ints8
     ) -> list[LinkedKey]:
-        """Keys by their steps, the nearest first; of each event type the widest window counts."""
+        """Describe keys by their steps, nearest first; of each event type the widest window counts."""
         widest = [
             (linked, window[:, np.argsort(window[2], kind="stable")], np.sort(fraud[2]))
             for linked, window, fraud in self._widest(windows, frauds)
@@ -288,12 +294,12 @@ class EntityLinks:
         return members
 
     def _widest(self, windows: Sequence[Ints], frauds: Sequence[Ints]) -> Collection[tuple[LinkedEvents, Ints, Ints]]:
-        """Each event type once, by the widest of its windows, with that and its frauds."""
+        """Return each event type once, with the widest of its windows and its frauds."""
         by_reach = sorted(zip(self.events, windows, frauds, strict=True), key=lambda events: events[0].over_ms)
         return {events[0].via.event: events for events in by_reach}.values()
 
     def rings(self, upto_ms: int, scope: LinkScope = EVERYTHING) -> list[Ring]:
-        """The connected components of two keys and more; hubs connect nothing."""
+        """Return the connected components with at least two keys; hubs connect none."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
@@ -333,7 +339,7 @@ class EntityLinks:
         return sorted(found, key=lambda ring: ring.keys)
 
     def shared(self, upto_ms: int, scope: LinkScope = EVERYTHING) -> list[SharedValue]:
-        """Return the values that two keys and more share, those of most keys first. `frauds` are of their events."""
+        """Return the values that at least two keys share, those with most keys first. `frauds` counts their events."""
         found = []
         with self.lock:
             frauds = self._frauds(upto_ms, scope.over_ms)
@@ -353,9 +359,9 @@ class EntityLinks:
         return sorted(found, key=lambda each: (-each.keys, each.via, str(each.value)))
 
     def wide(self, upto_ms: int) -> list[str]:
-        """Return the `via` whose shared values have more than `WIDE` keys in the mean, unless all are so.
+        """Return the `via` whose shared values have more than `WIDE` keys in the mean, unless all do.
 
-        A shop links all who ever paid there: that says nothing about them.
+        A shop links all who ever paid there, which says nothing about them.
         """
         names = []
         with self.lock:
@@ -370,7 +376,7 @@ class EntityLinks:
         return names if len(names) < len(self.events) else []
 
     def _frauds(self, upto_ms: int, over_ms: int = 0) -> list[Ints]:
-        """For each `via` the events in its window with the verdict fraud, in columns of which amounts are 0."""
+        """Return for each `via` the fraud events in its window, as columns with amount 0."""
         labels = [row for row in self._labels if row[1].time_ms <= upto_ms]
         frames = frames_of(_frauds(labels), self._definitions.events, self._definitions.reference)
         found = []
@@ -384,7 +390,7 @@ class EntityLinks:
 
 
 def _spent(events: Sequence[tuple[LinkedEvents, Ints]]) -> str | None:
-    """The sum of the amounts of these columns; None where no event has any."""
+    """Sum the amounts of these columns; None if no event has an amount."""
     places = [linked.places for linked, _ in events if linked.places is not None]
     return show_decimal(sum(int(columns[4].sum()) for _, columns in events), places[0]) if places else None
 
@@ -392,7 +398,7 @@ def _spent(events: Sequence[tuple[LinkedEvents, Ints]]) -> str | None:
 def entity_links(
     log: Log, definitions: Definitions, entity: str, upto_ms: int, progress: Progress = unheard
 ) -> EntityLinks:
-    """What links the keys of an entity up to a time, from all events that its windows reach.
+    """Return the links between the keys of an entity at a time, from all events in its windows.
 
     Raises: UnknownEntityError.
     """
@@ -412,18 +418,18 @@ def newest_links(
     hidden: Container[str] = (),
     scope: LinkScope = EVERYTHING,
 ) -> Neighbourhood:
-    """What a key is linked by in the newest events; as `newest_events`."""
+    """Return the links of a key in the newest events; see `newest_events`."""
     found = newest_events(log, definitions, entity)
     return found.of(key, log.watermark_ms() or 0, steps, hidden, VALUES_MAX, scope)
 
 
 def newest_events(log: Log, definitions: Definitions, entity: str) -> EntityLinks:
-    """Return what links the keys of an entity in the newest events, which are kept for the next question.
+    """Return the links between the keys of an entity in the newest events, cached for the next call.
 
-    What was pruned of them is read from the lake, where that can be had; the next question asks it again.
+    Pruned events are read from the lake if it can be reached; each call tries again.
 
     Raises: UnknownEntityError.
-    Cost: 3 µs for each event since the last question; for the first one, and now and then, for `NEWEST` of them.
+    Cost: 3 µs for each event since the last call; for the first call, and from time to time, for `NEWEST` events.
     """
     end, pruned = log.last_seq(), log.pruned_to()
     known = log.place, entity, id(definitions), end // NEWEST
@@ -448,20 +454,20 @@ def check_entity(definitions: Definitions, entity: str) -> None:
 
 
 def has_via(definitions: Definitions, entity: str) -> bool:
-    """Whether some feature or rule links keys of an entity by `via`."""
+    """Whether a feature or rule links keys of an entity by `via`."""
     asked = (aggregate for computed in computed_of(definitions) for aggregate in aggregates(computed.node))
     return any(aggregate.via is not None and aggregate.entity == entity for aggregate in asked)
 
 
 def linked_key(definitions: Definitions, entity: str, text: str) -> Any:
-    """The key in a text, as codes of keys have it. Raises: UnknownEntityError, UsageError."""
+    """Parse a key, in the form of key codes. Raises: UnknownEntityError, UsageError."""
     check_entity(definitions, entity)
     key = key_of(definitions.events, entity, text)
     return key[0] if len(key) == 1 else key
 
 
 def _linked(definitions: Definitions, entity: str) -> Iterator[LinkedEvents]:
-    """What links keys of an entity."""
+    """Iterate over the `via` that link keys of an entity."""
     check_entity(definitions, entity)
     found: dict[str, LinkedEvents] = {}
     for computed in computed_of(definitions):
@@ -487,7 +493,7 @@ def _linked(definitions: Definitions, entity: str) -> Iterator[LinkedEvents]:
 
 
 def _frauds(labels: Sequence[tuple[int, LabelEvent]]) -> list[Event]:
-    """The events whose verdict in force is fraud, by their labels with their places in the log."""
+    """Return the events whose active verdict is fraud, by labels with their sequence numbers."""
     current: dict[tuple[str, str], VerdictInForce] = {}
     events: dict[tuple[str, str], Event] = {}
     for _, label in sorted(labels, key=lambda label: label[0]):

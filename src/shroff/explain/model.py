@@ -1,7 +1,7 @@
-"""The model's part of an explanation: what each feature added to the score, in words, beside what is normal.
+"""The model's part of an explanation: what each input added to the score, in words, next to what is normal.
 
-Made when somebody reads a decision, from the values that the decision shows and the event's
-own fields, by the model that scored it. Nothing of it is stored.
+It is computed on read, from the decision's values and the event's fields, by the model that scored it. Nothing is
+stored.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from shroff.project.scoring import Scorer
 from shroff.runtime.values import FrozenStruct, replace
 
 NUMERIC = frozenset(["integer", "number", "money", "real", "duration"])
-_RARE = 5  # percent of the earlier values
-_MOST = 90  # percent of the earlier values that lie in the typical range
-_DIGITS = 6  # places of contributions
+_RARE = 5  # percent of earlier values from which missing ones are normal
+_MOST = 90  # percent of the hours or weekdays from which a range counts as all of them
+_DIGITS = 6  # decimals of contributions
 ONE_AT_A_TIME = "Each line changes one value and keeps all others, although other values of the event may depend on it."
 TREES_ONLY = "The model is not a forest of trees, so only values that rules compare were varied."
 
-RuleReason = tuple[str, str, str]  # the rule's id, its effect, its words
+RuleReason = tuple[str, str, str]  # rule id, effect, text
 Earlier = Callable[[str], Sequence[PastDecision]]  # by entity
 
 
@@ -62,9 +62,9 @@ class InputPart(FrozenStruct):
 
 
 class HoursOfDay(FrozenStruct):
-    """The hour of an event's own time, and the typical hours, all in UTC, so that pages can show them in a time zone.
+    """The hour of an event's time field and its typical hours, in UTC; pages convert them to a time zone.
 
-    `low` to `high`, both included, goes over midnight if `high` is the smaller one.
+    The range `low` to `high` includes both ends, and crosses midnight if `high` is smaller.
     """
 
     time_ms: int
@@ -74,11 +74,12 @@ class HoursOfDay(FrozenStruct):
 
 
 class ModelReason(msgspec.Struct, omit_defaults=True, frozen=True):
-    """Contribution of a feature or field to the margin. `inputs` where several inputs of the model are made of it.
+    """Contribution of a feature or field to the margin; `inputs` lists the model's inputs made from it if there are
+    several.
 
-    What follows `kind` is for pages, and no part of the document: `text` in its parts, what is true and what is
-    normal for whom; whether its value lies in that range; where they are numbers, the value and the range's ends;
-    for the hour of the event in UTC, the hours.
+    The fields after `kind` are for pages and not in the document: the parts of `text` (the fact, the normal range, and
+    whose range it is), whether the value lies in that range, value and ends of a numeric range, and the hours of a time
+    of day.
     """
 
     code: str
@@ -94,7 +95,7 @@ class ModelReason(msgspec.Struct, omit_defaults=True, frozen=True):
     hours: HoursOfDay | None = None
 
     def document(self) -> JsonObject:
-        """As it stands among the reasons of a decision."""
+        """Return the reason in the form of a decision's reasons."""
         found: JsonObject = {"code": self.code, "kind": self.kind, "text": self.text}
         found["contribution"] = self.contribution
         return found | ({"inputs": msgspec.to_builtins(self.inputs)} if self.inputs else {})
@@ -144,21 +145,21 @@ class ModelPart(FrozenStruct):
 
 
 class ModelStory(FrozenStruct):
-    """The model's part, with the reasons that join those of the rules; largest first."""
+    """The model's part, with the reasons to add to those of the rules, largest first."""
 
     part: ModelPart
     reasons: tuple[ModelReason, ...] = ()
-    is_calibrated: bool = False  # whether the score is the share of frauds among events like this
+    is_calibrated: bool = False  # whether the score is the share of frauds among similar events
 
 
 class Story(FrozenStruct):
-    """Tells what the model made of one decision.
+    """Describes the model's part of one decision.
 
     Args:
         seen: The event as it was decided.
-        earlier: What an entity of the event did before; nothing for one without a key.
-        of_all: What all did before; asked only where an entity has too little.
-        entity: Whose normal range stands beside the event's own fields; empty where it has no key.
+        earlier: Returns earlier decisions of an entity of the event; empty without a key.
+        of_all: Returns earlier decisions of all entities; called only if an entity has too few.
+        entity: Entity whose normal range is shown for the event's own fields; empty if it has no key.
     """
 
     definitions: Definitions
@@ -171,18 +172,20 @@ class Story(FrozenStruct):
     _all: list[Sequence[PastDecision]] = field(default_factory=list)
 
     def told(self) -> ModelStory:
-        """The model's part of a decision that has a score."""
+        """Describe the model's part of a decision with a score."""
         try:
             return self._told(*self._scored_by())
         except (StateError, UsageError) as error:
-            # Rules and comparisons of features are told all the same, with the score as it is.
+            # Without the model, show the score as it is and compare features with the rules' limits
             score, changes = self.document["score"], self._changes(None, ())
             model = self.document["versions"]["model"]
             part = ModelPart(model, score, None, None, self._policy(), changes, ONE_AT_A_TIME, str(error))
             return ModelStory(part)
 
     def _scored_by(self) -> tuple[Explainable, Scorer]:
-        """The model that scored the event. Raises: StateError where it is not there or says nothing of its inputs."""
+        """Return the model that scored the event. Raises: StateError if it is not loaded or cannot explain its
+        inputs.
+        """
         id_ = self.document["versions"]["model"]
         deciding = self.definitions.scoring_of(self.event).deciding
         scorer = next((scorer for scorer in deciding if scorer.id == id_), None)
@@ -221,9 +224,9 @@ class Story(FrozenStruct):
         return ModelStory(part, tuple(reasons), is_calibrated(model.manifest))
 
     def leading(self) -> ModelReason | None:
-        """The strongest reason that raises the score and is unusual; else the strongest that raises it, or nothing.
+        """Return the strongest reason that raises the score and is unusual; else the strongest that raises it, if any.
 
-        Cost: as far as it has to look: the pasts of few entities, and no search for what would change the outcome.
+        Cost: stops at the first such reason; reads the pasts of few entities, and tries no changes.
         """
         try:
             model, scorer = self._scored_by()
@@ -246,7 +249,7 @@ class Story(FrozenStruct):
     def _reasons(
         self, model: Explainable, scorer: Scorer, contributions: Sequence[float], least: float = -math.inf
     ) -> Iterator[ModelReason]:
-        """The reasons that add more than `least`, the largest first, each made when it is asked for."""
+        """Iterate over the reasons that add more than `least`, largest first, each built on demand."""
         names = [input_.name for input_ in model.inputs]
         for share in shares(contributions[:-1], names, scorer.inputs, self.event):
             if share.contribution > least:
@@ -256,7 +259,7 @@ class Story(FrozenStruct):
         return reader_of(node, self.definitions.reference)(self.seen)
 
     def rule_reasons(self) -> list[RuleReason]:
-        """The reasons of the rules that hit, in their order, as people read them: money with its currency."""
+        """Return the reasons of the rules that hit, in order, formatted for people."""
         told = reasons_of(self.definitions)
         found = rule_reasons(self.document)
         return [(reason["code"], reason["effect"], told(reason["code"], str(reason["text"]))) for reason in found]
@@ -291,7 +294,7 @@ class Story(FrozenStruct):
         )
 
     def _hours(self, node: Node, value: Value, normal: _Range) -> HoursOfDay | None:
-        """Return the hours of an input that is the hour of the event's time in UTC; None for any other input."""
+        """Return the hours if an input is the hour, in UTC, of a time field; else None."""
         call = self._teller.plain(node)
         time_ms = self._time_of(node)
         if time_ms is None or normal.hours is None or not isinstance(value, int):
@@ -300,7 +303,7 @@ class Story(FrozenStruct):
         return HoursOfDay(time_ms, value, *normal.hours) if is_utc else None
 
     def _time_of(self, node: Node) -> int | None:
-        """The time of which an expression is the hour, where that is a field of the event."""
+        """Return the value of the time field of which an expression is the hour; else None."""
         call = self._teller.plain(node)
         if not (isinstance(call, Call) and call.function == "hour" and isinstance(call.arguments[0], ThisField)):
             return None
@@ -308,8 +311,10 @@ class Story(FrozenStruct):
         return time_ms if isinstance(time_ms, int) else None
 
     def _against(self, node: Node) -> tuple[list[Value], str]:
-        """What says what is normal for this entity, or where that is too little for all, and for whom; else nothing."""
-        # Whose history a value is held against: the feature's entity, of a field the event's first one
+        """Return the values that define the normal range, and whose they are: this entity's, or all if those are too
+        few.
+        """
+        # ^The feature's entity; for a field the event's first one
         source = source_of(node)
         named = [source] if source is not None else [part for part in walk(node) if isinstance(part, FeatureValue)]
         features = [self.definitions.features[part.name] for part in named if isinstance(part, FeatureValue)]
@@ -327,7 +332,7 @@ class Story(FrozenStruct):
         return [read(decision) for decision in past]
 
     def _range(self, node: Node, value: Value, values: list[Value]) -> _Range:
-        """Typical range of these values; a missing value is typical where missing ones are frequent."""
+        """Describe the normal range; a missing value is normal if missing values are frequent."""
         found = self._range_of(node, value, _there(values))
         lacking = values.count(None)
         if value is None and 100 * lacking >= _RARE * len(values):
@@ -335,11 +340,11 @@ class Story(FrozenStruct):
         return found
 
     def _range_of(self, node: Node, value: Value, values: list[Value]) -> _Range:
-        """Of numbers from the 5th to the 95th percentile, else the most frequent."""
+        """Describe the normal range: numbers from the 5th to the 95th percentile, else the most frequent value."""
         teller = self._teller
         wording = teller.wording(node)
         if node.type.is_text or node.type.kind == "boolean":
-            # Of two that are as frequent the first by text, so that the words do not depend on the order.
+            # ^Break ties by text, so that the result does not depend on the order
             top, count = max(Counter(values).items(), key=lambda counted: (counted[1], str(counted[0])))
             share = f" ({count:,} of {len(values):,})" if count < len(values) else ""
             words = teller.value(node.type, top, wording)
@@ -414,7 +419,7 @@ class Story(FrozenStruct):
 
 
 class _Range(FrozenStruct):
-    """Typical range, in words; its ends where it is numeric; if the value is in it; and its first and last hour."""
+    """Normal range: words, its ends if it is numeric, whether the value lies in it, and its first and last hour."""
 
     words: str = ""
     ends: tuple[float, float] | None = None
@@ -427,13 +432,15 @@ def _there(values: Iterable[Value]) -> list[Value]:
 
 
 def _on_clock(clock: str, numbers: Sequence[float], value: Value) -> _Range:
-    """Typical range of hours or weekdays, which are circular: percentiles from the end of the longest gap."""
+    """Describe the normal range of hours or weekdays, which are circular: percentiles from the end of the longest
+    gap.
+    """
     round_ = ROUNDS[clock]
     found = sorted({int(number) for number in numbers})
-    # The free time before each; of equal ones that over midnight or the week's end, which is that before the first.
+    # ^The gap before each value; among equal gaps prefer the one before the first, over midnight or the end of the week
     start = max(found, key=lambda number: ((number - found[found.index(number) - 1] - 1) % round_, number == found[0]))
     low, high = percentiles([(number - start) % round_ for number in numbers])
-    if high - low + 1 >= round_ * _MOST / 100:  # as if evenly over all
+    if high - low + 1 >= round_ * _MOST / 100:  # spread over almost all
         start = 0
         low = 0
         high = round_ - 1
@@ -441,7 +448,8 @@ def _on_clock(clock: str, numbers: Sequence[float], value: Value) -> _Range:
     is_usual = now is not None and low <= (now - start) % round_ <= high
     first, last = (int(number + start) % round_ for number in (low, high))
     ends = (float(first), float(last)) if first <= last else None
-    hours = (first, last) if clock == "hour" and (last - first + 1) % round_ else None  # None for any hour
+    # None if every hour is in the range
+    hours = (first, last) if clock == "hour" and (last - first + 1) % round_ else None
     return _Range(range_on_clock(clock, first, last, now), ends, is_usual=is_usual, hours=hours)
 
 
@@ -450,7 +458,7 @@ def _spaced(name: str) -> str:
 
 
 def _drawn(exploration: JsonMapping, decided: str) -> str:
-    """What a draw came to, in a sentence."""
+    """Describe the result of a draw."""
     if exploration["explored"]:
         share = f"{100 * exploration['propensity']:.4f}".rstrip("0").rstrip(".")
         if exploration["would_be"] == "approve":

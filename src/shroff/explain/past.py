@@ -1,7 +1,7 @@
 """Earlier decisions of an event's entities, with their events.
 
-They are looked for backwards from the event, until every entity has enough (`key_events`). Of the same card, device
-or customer their amounts are kept, with what a rule that hit compares them with.
+They are read backwards from the event, until every entity has enough (`key_events`). For the event's card, device or
+customer the earlier amounts are collected too, with the limit of a rule that hit.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ from shroff.runtime.progress import Progress
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, Record
 
-EARLIER_MAX = 100  # of an entity's earlier decisions the latest ones are looked at: each is a place of the disk
-OF_ALL_MAX = 1_000  # of everybody's, which lie side by side
+EARLIER_MAX = 100  # earlier decisions of an entity that are read: each is a random disk access
+OF_ALL_MAX = 1_000  # earlier decisions of all entities that are read, which are stored side by side
 _OF_ALL_BLOCK = 1_536
-REACH_MS = 30 * DAY_MS  # of amounts
-TYPICAL_MIN = 5  # values; with fewer there is no typical range
+REACH_MS = 30 * DAY_MS  # for amounts
+TYPICAL_MIN = 5  # values needed for a typical range
 _LOW_PERCENTILE = 5
 _HIGH_PERCENTILE = 95
 _LIMITS = frozenset(["<", "<=", ">", ">="])
 
 
 class PastDecision(FrozenStruct):
-    """A decided event: its fields, and the features that its decision shows, as values and as shown."""
+    """A decided event: its fields, and the features in its decision, as values and as recorded."""
 
     fields: Mapping[str, Value]
     features: Mapping[str, Value]
     shown: JsonMapping
     time_ms: int
     score: float | None = None
-    event: str = ""  # its type
+    event: str = ""  # event type
 
 
 def reader_of(node: Node, reference: Reference) -> Callable[[PastDecision], Value]:
-    """The function that gives the value of an expression over `this` for a decided event."""
+    """Compile an expression over `this` into a function of a decided event."""
 
     def leaf(part: Node) -> Evaluate:
         if isinstance(part, FeatureValue):
@@ -83,9 +83,9 @@ def percentiles(values: Sequence[float]) -> tuple[float, float]:
 
 
 def typical_range(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the typical range of values of earlier decisions, None with fewer than `TYPICAL_MIN`.
+    """Return the typical range of earlier values; None with fewer than `TYPICAL_MIN`.
 
-    Every page takes it from here: `typical_range` in `operations.numbers` says what it is.
+    All pages use this range; `typical_range` in `operations.numbers` defines it.
     """
     return percentiles(values) if len(values) >= TYPICAL_MIN else None
 
@@ -101,19 +101,18 @@ class Past:
         self._keyed = self._events.keyed
 
     def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
-        """The key of each of these entities at an event; those without one are left out."""
+        """Return the event's key of each of these entities, without entities for which it has none."""
         return self._keyed.keys(event, entities)
 
     def event(self, record: Record) -> Event:
-        """The event of a record that was decided."""
         event = self._records.decode(record)
         assert isinstance(event, Event)
         return event
 
     def seen(self, record: Record, document: JsonMapping) -> PastDecision:
-        """A record with its decision, as values; of an earlier version what is of another type now counts as missing.
+        """Combine a record and its decision as values. Features whose type has changed since then are missing.
 
-        Features are read when they are asked for; this raises StorageError where a value cannot be read.
+        Features are parsed on first use, which raises StorageError for a damaged value.
         """
         event = self.event(record)
         shown = document["features"]
@@ -123,7 +122,7 @@ class Past:
         return PastDecision(fields, features, shown, event.time_ms, document["score"], event.type)
 
     def earlier(self, keys: Mapping[str, Key], before: int, progress: Progress | None) -> dict[str, list[PastDecision]]:
-        """For each entity the latest earlier decisions of its key, in the order of the log.
+        """Return the latest earlier decisions of each key, in log order, by entity.
 
         Cost: see `KeyEvents.backwards`.
         """
@@ -146,7 +145,7 @@ class Past:
         }
 
     def of_all(self, event: str, before: int) -> list[PastDecision]:
-        """The latest earlier decisions of a type, whosever they are; of the last few thousand places only."""
+        """Return the latest earlier decisions of an event type, among the last few thousand records."""
         found: list[Record] = []
         end = before - 1
         while end > 0 and before - end <= 10 * _OF_ALL_BLOCK and len(found) < OF_ALL_MAX:
@@ -160,7 +159,7 @@ class Past:
         return [*self._decided({record.seq: record for record in found[-OF_ALL_MAX:]}).values()]
 
     def _decided(self, records: Mapping[int, Record]) -> dict[int, PastDecision]:
-        """The decisions of records, both by sequence number."""
+        """Return the decisions of records, by sequence number."""
         shown = {
             seq: stored(row.document, _ComparedParts, f"the decision at sequence number {seq}")
             for seq, row in decisions_of(self._log, records.values()).items()
@@ -172,7 +171,7 @@ class Past:
         }
 
     def _sort_in(self, record: Record, wanted: dict[str, list[Key]], found: Mapping[str, list[Record]]) -> None:
-        """Keep a record for the entities whose key it has; one that has enough is not wanted any more."""
+        """Collect a record for each entity whose key it has; remove entities that have enough from `wanted`."""
         for entity, (key,) in list(wanted.items()):
             if self._keyed.has(record, entity, key):
                 found[entity].append(record)
@@ -181,7 +180,7 @@ class Past:
 
 
 class _ComparedParts(msgspec.Struct):
-    """The parts of a decision that are held against those of others."""
+    """The parts of a decision that are compared with others."""
 
     features: JsonObject
     versions: TextDict
@@ -189,7 +188,7 @@ class _ComparedParts(msgspec.Struct):
 
 
 class _FeatureValues(Mapping[str, Value]):
-    """The features that a decision shows, as values; each is read when it is first asked for."""
+    """The features of a decision as values, each parsed on first use."""
 
     def __init__(self, shown: JsonMapping, definitions: Definitions, *, is_same: bool) -> None:
         self._shown = shown
@@ -212,7 +211,7 @@ class _FeatureValues(Mapping[str, Value]):
 
 
 def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:
-    """A value from the form in which a decision of the same definitions, or of others, shows it."""
+    """Parse a recorded value. If it is damaged, raise StorageError for `is_same` definitions, else return None."""
     if shown is None:
         return None
     try:
@@ -241,8 +240,6 @@ def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:
 
 
 class Amount(FrozenStruct):
-    """The amount of an event, and when it happened."""
-
     time_ms: int
     value: Decimal
 
@@ -251,13 +248,13 @@ class AmountsBefore(FrozenStruct):
     """Amounts of one key up to a decision.
 
     Args:
-        entity: Whose key it is: that of the rule that hit, else the event's first one.
-        own: That of the decision itself.
-        earlier: Those of decided events of the same type in the 30 days before, by time.
-        typical: The typical range of the amounts of the latest earlier decisions, however old; None with too few.
-        typical_of: The number of these amounts.
-        is_cut: There may be more in the 30 days: only so many decisions, of any type, are looked at.
-        rule: The first rule that hit and compares amounts with a number, `limit`; empty where none does.
+        entity: Entity of the key: that of a rule that hit, else the first one with earlier amounts.
+        own: Amount of the decision itself.
+        earlier: Amounts of decided events of the same type in the 30 days before, by time.
+        typical: Typical range of the amounts of the latest earlier decisions, however old; None with too few.
+        typical_of: Number of these amounts.
+        is_cut: Whether the 30 days may have more, because the number of decisions read is limited.
+        rule: First rule that hit and compares amounts with a number, `limit`; empty if none does.
     """
 
     entity: str
@@ -277,12 +274,12 @@ def amounts_before(
     earlier: Mapping[str, Sequence[PastDecision]],
     hits: Iterable[str],
 ) -> AmountsBefore | None:
-    """The amounts before an event of its card, device or other key, but not of who was paid, whom many pay.
+    """Return the amounts before an event of its card, device or other key. Payees are left out, since many pay them.
 
-    None where the event has no amount, or no such key has another one.
+    None if the event has no amount, or no such key has an earlier one.
 
     Args:
-        earlier: Earlier decisions by entity, in the order of the log.
+        earlier: Earlier decisions by entity, in log order.
         hits: Ids of the rules that hit.
     """
     shape = definitions.events.types[event]
@@ -318,7 +315,9 @@ def _amount(seen: PastDecision, name: str, shape: EventType) -> Amount | None:
 
 
 def _limit(condition: Node, name: str, definitions: Definitions) -> Decimal | None:
-    """The first number that a condition compares the amount with, or the largest or least one of a window."""
+    """Return the first number that a condition compares with the amount, or with the largest or smallest amount of a
+    window.
+    """
 
     def is_amount(node: Node) -> bool:
         if isinstance(node, FeatureValue):
