@@ -97,13 +97,14 @@ class Changes:
         Cost: one row to score for each cut of each input, some thousand at most.
         """
         cuts = None if self.model is None else self.model.cuts()
-        found: list[Counterfactual] = []
+        counterfactuals: list[Counterfactual] = []
         for variable in self._variables():
             now = self._now(variable)
             if now is not None:
-                found += self._of_one(variable, now, self._tried(variable, float(now), cuts), decided)
+                counterfactuals += self._of_one(variable, now, self._tried(variable, float(now), cuts), decided)
         return sorted(
-            found, key=lambda counterfactual: (counterfactual.crossed, counterfactual.code, counterfactual.outcome)
+            counterfactuals,
+            key=lambda counterfactual: (counterfactual.crossed, counterfactual.code, counterfactual.outcome),
         )
 
     # ---- what can change
@@ -121,15 +122,15 @@ class Changes:
 
     @cached_property
     def _asked(self) -> Sequence[_ChangeableRule]:
-        found = []
+        rules = []
         for rule in self.definitions.rules:
             parts = list(walk(rule.when))
             is_plain = not any(isinstance(part, Aggregate) for part in parts)
             is_whole = not rule.is_shadow and rule.rollout >= 1.0
             is_over = rule.expires_ms is not None and self.seen.time_ms >= rule.expires_ms
             if rule.on == self.event and is_plain and is_whole and not is_over:
-                found.append(_ChangeableRule(rule, _read_in(rule.when), any(isinstance(part, Score) for part in parts)))
-        return found
+                rules.append(_ChangeableRule(rule, _read_in(rule.when), any(isinstance(part, Score) for part in parts)))
+        return rules
 
     # ---- values to try
 
@@ -141,17 +142,17 @@ class Changes:
         above = set[float]()
         for place, node in enumerate(self.inputs):
             if cuts is not None and isinstance(node, FeatureValue | ThisField) and _plain(node) == variable:
-                found = steps(cuts.by_input[place], now, variable.type, is_single=cuts.is_single)
-                below.update(found.below)
-                above.update(found.above)
+                near_steps = steps(cuts.by_input[place], now, variable.type, is_single=cuts.is_single)
+                below.update(near_steps.below)
+                above.update(near_steps.above)
         nodes = [*self.inputs, *(asked.rule.when for asked in self._asked if variable in asked.reads)]
         for value in _compared(nodes, variable):
             below.update({value} if value < now else ())
             above.update({value} if value > now else ())
-        least, most = self._possible(variable)
+        minimum, maximum = self._possible(variable)
         return (
-            sorted((limit for limit in below if limit >= least), reverse=True),
-            sorted(limit for limit in above if limit <= most),
+            sorted((limit for limit in below if limit >= minimum), reverse=True),
+            sorted(limit for limit in above if limit <= maximum),
         )
 
     def _possible(self, variable: Variable) -> tuple[float, float]:
@@ -163,14 +164,14 @@ class Changes:
         if not isinstance(node, Aggregate):
             return -math.inf, math.inf
         row = AGGREGATES[node.function]
-        least, most = row.ends
+        minimum, maximum = row.ends
         if row.is_of_one_event and isinstance(node.argument, ItemField) and node.event != "label":
-            least, most = self._declared(node.event, node.argument.name)
-        own = self._own_value(node)
-        if not isinstance(own, int | float):
-            return (least, most) if own is None or row.own != "counts" else (1.0, most)
-        least_own, most_own = row.ends_with(own, node.rank, has_negatives=not self._has_no_negatives(node))
-        return max(least, least_own), min(most, most_own)
+            minimum, maximum = self._declared(node.event, node.argument.name)
+        own_value = self._own_value(node)
+        if not isinstance(own_value, int | float):
+            return (minimum, maximum) if own_value is None or row.own != "counts" else (1.0, maximum)
+        own_minimum, own_maximum = row.ends_with(own_value, node.rank, has_negatives=not self._has_no_negatives(node))
+        return max(minimum, own_minimum), min(maximum, own_maximum)
 
     def _declared(self, event: str, name: str) -> tuple[float, float]:
         """Return the bounds of a field in events.yaml."""
@@ -210,7 +211,7 @@ class Changes:
         is_real = variable.type.kind == "real"
         for values in tried:
             outcomes = self._outcomes(variable, values)
-            for limit in sorted({each for each in outcomes if each != decided}):
+            for limit in sorted({other for other in outcomes if other != decided}):
                 place = outcomes.index(limit)
                 end = next((later for later in range(place, len(values)) if outcomes[later] != limit), None)
                 value = values[place]
@@ -227,15 +228,17 @@ class Changes:
             for bound in self._asked
             if variable in bound.reads or bound.reads_score
         ]
-        asked = {rule.id for rule, _ in rules}
-        fixed = [rule.effect for rule in self.definitions.evaluated if rule.id in self.effective - asked]
+        evaluated_ids = {rule.id for rule, _ in rules}
+        fixed_effects = [
+            rule.effect for rule in self.definitions.evaluated if rule.id in self.effective - evaluated_ids
+        ]
         policy = self.definitions.policy(self.event)
-        found = []
+        outcomes = []
         for row, score in zip(rows, scores, strict=True):
             scored = replace(row, score=score)
-            effects = [*fixed, *(rule.effect for rule, read in rules if read(scored) is True)]
-            found.append(outcome(effects, policy, score, has_model=score is not None))
-        return found
+            effects = [*fixed_effects, *(rule.effect for rule, read in rules if read(scored) is True)]
+            outcomes.append(outcome(effects, policy, score, has_model=score is not None))
+        return outcomes
 
     def _with(self, variable: Variable, value: float) -> PastDecision:
         changed: Mapping[str, Value] = {variable.name: value if variable.type.kind == "real" else int(value)}
@@ -251,8 +254,8 @@ class Changes:
             read = reader_of(node, self.definitions.reference)
             values = [read(row) for row in rows] if variable in _read_in(node) else [read(self.seen)] * len(rows)
             columns.append(model_column(column_of(values, node.type), node.type, shape.categories))
-        found: list[float | None] = self.model.scores(columns).tolist()
-        return found
+        scores: list[float | None] = self.model.scores(columns).tolist()
+        return scores
 
 
 def score_outcome(policy: Policy, score: float | None) -> str:

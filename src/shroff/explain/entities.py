@@ -107,17 +107,17 @@ class EntityLook:
         """
         key = key_of(self._definitions.events, entity, text)
         end = self._log.last_seq() if before is None else before - 1
-        found, looked_to = self._newest(end, entity, key, limit)
-        is_full = len(found) > limit or (len(found) == limit and found[-1].seq > 1)
-        found = found[:limit]
-        looked_to = found[-1].seq - 1 if is_full else looked_to
-        rows = decisions_of(self._log, found)
-        seen = [_seen(record, rows.get(record.seq), entity) for record in found]
+        records, looked_to = self._newest(end, entity, key, limit)
+        is_full = len(records) > limit or (len(records) == limit and records[-1].seq > 1)
+        records = records[:limit]
+        looked_to = records[-1].seq - 1 if is_full else looked_to
+        rows = decisions_of(self._log, records)
+        seen = [_seen(record, rows.get(record.seq), entity) for record in records]
         newest = next((record for record in seen if record.outcome is not None), None)
         if newest is None:
             return Timeline(seen, looked_to, looked_to > 0)
-        of = f"{newest.record.type}/{newest.record.id}"
-        return Timeline(seen, looked_to, looked_to > 0, newest.features, of)
+        newest_event = f"{newest.record.type}/{newest.record.id}"
+        return Timeline(seen, looked_to, looked_to > 0, newest.features, newest_event)
 
     def earlier(self, entity: str, text: str, before: int) -> list[PastDecision]:
         """Return the latest earlier decisions of a key with a sequence number below `before`, oldest first.
@@ -142,34 +142,38 @@ class EntityLook:
         declared = self._definitions.events.entities[entity]
         is_plain = all(len(key) == 1 and isinstance(key[0], ThisField) for key in declared.keys.values())
         needle = to_json(prefix)[1:-1].lower() if is_plain else b""
-        wanted = prefix.casefold()
-        found = dict[str, Record]()
-        passed = set[Key]()
+        folded_prefix = prefix.casefold()
+        newest_records = dict[str, Record]()
+        visited = set[Key]()
         if prefix and before is None and read_key(prefix, declared) is not None:
-            found.update((prefix, event.record) for event in self.timeline(entity, prefix, limit=1).events)
+            newest_records.update((prefix, event.record) for event in self.timeline(entity, prefix, limit=1).events)
         end = self._log.last_seq() if before is None else before - 1
         size = KEYS_BLOCK
         ends_s = time.thread_time() + LIST_S
-        least = self._log.pruned_to()
-        while end > least and len(found) < limit and time.thread_time() < ends_s:
-            start = max(least, end - size)
+        start_seq = self._log.pruned_to()
+        while end > start_seq and len(newest_records) < limit and time.thread_time() < ends_s:
+            start = max(start_seq, end - size)
             size = min(2 * size, KEYS_BLOCK_MAX)
-            there = self._log.records_at([*lines_in(self._log, start, end, [needle])])
+            records = self._log.records_at([*lines_in(self._log, start, end, [needle])])
             end = start
-            for seq in sorted(there, reverse=True):
-                event = self._records.decode(there[seq])
+            for seq in sorted(records, reverse=True):
+                event = self._records.decode(records[seq])
                 key = self._keyed.keys(event, [entity]).get(entity) if isinstance(event, Event) else None
-                if key is None or key in passed:
+                if key is None or key in visited:
                     continue
-                passed.add(key)
+                visited.add(key)
                 text = _text_of(key)
-                if text.casefold().startswith(wanted) and text not in found and self._is_before(entity, key, before):
-                    found[text] = there[seq]
-                    if len(found) == limit:
+                if (
+                    text.casefold().startswith(folded_prefix)
+                    and text not in newest_records
+                    and self._is_before(entity, key, before)
+                ):
+                    newest_records[text] = records[seq]
+                    if len(newest_records) == limit:
                         end = seq - 1
                         break
-        decided = decisions_of(self._log, found.values())
-        return {text: _seen(record, decided.get(record.seq), entity) for text, record in found.items()}, end
+        decided = decisions_of(self._log, newest_records.values())
+        return {text: _seen(record, decided.get(record.seq), entity) for text, record in newest_records.items()}, end
 
     def _is_before(self, entity: str, key: Key, before: int | None) -> bool:
         """Whether all events of a key lie before a sequence number; otherwise an earlier page has the key."""
@@ -181,26 +185,26 @@ class EntityLook:
     def totals(self, entity: str, text: str) -> KeyTotals:
         """Return the newest events of a key, at most TOTALS_MAX. Raises: as `timeline`."""
         key = key_of(self._definitions.events, entity, text)
-        found, looked_to = self._newest(self._log.last_seq(), entity, key, TOTALS_MAX + 1)
-        return KeyTotals(found[:TOTALS_MAX], looked_to == 0 and len(found) <= TOTALS_MAX)
+        records, looked_to = self._newest(self._log.last_seq(), entity, key, TOTALS_MAX + 1)
+        return KeyTotals(records[:TOTALS_MAX], looked_to == 0 and len(records) <= TOTALS_MAX)
 
     def links(self, entity: str, text: str, timeline: Timeline) -> KeyLinks:
         """Return keys of the same entity that share keys of other entities with the newest events of this one.
 
         Those that share the rarest keys come first: a device that two cards use means more than a merchant.
         """
-        own = key_of(self._definitions.events, entity, text)
+        own_key = key_of(self._definitions.events, entity, text)
         left_out = list[tuple[str, Key]]()
         wanted = self._shared(entity, (event.record for event in timeline.events))
         shared: dict[tuple[str, Key], dict[Key, list[Record]]] = {}
         looked_at = 0
         for _, records in self._backwards(self._log.last_seq(), wanted):
             for record in records:
-                self._share(record, entity, own, wanted, shared)
-            for named in [name for name, others in shared.items() if len(others) > MANY]:
-                del shared[named]
-                left_out.append(named)
-                wanted[named[0]].remove(named[1])
+                self._share(record, entity, own_key, wanted, shared)
+            for shared_key in [name for name, others in shared.items() if len(others) > MANY]:
+                del shared[shared_key]
+                left_out.append(shared_key)
+                wanted[shared_key[0]].remove(shared_key[1])
             looked_at += len(records)
             if not any(wanted.values()) or looked_at >= NEIGHBOURS_IN:
                 break
@@ -213,18 +217,18 @@ class EntityLook:
         """
         keys = {name: read_key(text, entity) for name, entity in self._definitions.events.entities.items()}
         wanted = {name: [key if isinstance(key, tuple) else (key,)] for name, key in keys.items() if key is not None}
-        found = set[str]()
+        found_entities = set[str]()
         looked_to = self._log.last_seq()
         for start, records in self._backwards(looked_to, wanted):
             looked_to = start
             for record in records:
-                there = [name for name, (key,) in wanted.items() if self._keyed.has(record, name, key)]
-                found.update(there)
-                for name in there:
+                matching = [name for name, (key,) in wanted.items() if self._keyed.has(record, name, key)]
+                found_entities.update(matching)
+                for name in matching:
                     del wanted[name]
             if not wanted:
                 break
-        return [name for name in keys if name in found], looked_to
+        return [name for name in keys if name in found_entities], looked_to
 
     def search(self, text: str, upto: int | None = None, *, may_see: bool = False) -> PartFound:
         """Search entities and events for a text, as `search_parts`."""
@@ -234,14 +238,14 @@ class EntityLook:
         """Read at least `count` events of a key up to a sequence number, or all, newest first; return also how far back
         it read.
         """
-        found = list[Record]()
+        events = list[Record]()
         looked_to = end
         for start, records in self._backwards(end, {entity: [key]}, count):
             looked_to = start
-            found += records
-            if len(found) >= count:
+            events += records
+            if len(events) >= count:
                 break
-        return sorted(found, key=lambda record: -record.seq), looked_to
+        return sorted(events, key=lambda record: -record.seq), looked_to
 
     def _backwards(self, end: int, wanted: Wanted, *first: int) -> Iterator[tuple[int, list[Record]]]:
         """Iterate as `KeyEvents.backwards`, but end at the store's first record if the lake cannot be reached."""
@@ -287,20 +291,20 @@ class EntityLook:
 
     def _neighbours(self, shared: Mapping[tuple[str, Key], Mapping[Key, Sequence[Record]]]) -> list[Neighbour]:
         through: dict[Key, list[tuple[str, Key]]] = {}
-        for named, others in shared.items():
+        for shared_key, others in shared.items():
             for other in others:
-                through.setdefault(other, []).append(named)
-        rarest = {other: min(len(shared[key]) for key in named) for other, named in through.items()}
-        found = sorted(through, key=lambda key: (rarest[key], -len(through[key]), _text_of(key)))[:NEIGHBOURS_MAX]
+                through.setdefault(other, []).append(shared_key)
+        rarest = {other: min(len(shared[key]) for key in shared_key) for other, shared_key in through.items()}
+        neighbors = sorted(through, key=lambda key: (rarest[key], -len(through[key]), _text_of(key)))[:NEIGHBOURS_MAX]
         events = {
-            other: {record.seq: record for named in through[other] for record in shared[named][other]}
-            for other in found
+            other: {record.seq: record for shared_key in through[other] for record in shared[shared_key][other]}
+            for other in neighbors
         }
-        newest = {other: those[max(those)] for other, those in events.items()}
+        newest = {other: records[max(records)] for other, records in events.items()}
         outcomes = {seq: row.outcome for seq, row in decisions_of(self._log, newest.values()).items()}
         last = {other: KeyEvent(record, outcomes.get(record.seq)) for other, record in newest.items()}
-        by = {other: sorted((name, _text_of(key)) for name, key in through[other]) for other in found}
-        return [Neighbour(_text_of(other), by[other], len(events[other]), last[other]) for other in found]
+        by = {other: sorted((name, _text_of(key)) for name, key in through[other]) for other in neighbors}
+        return [Neighbour(_text_of(other), by[other], len(events[other]), last[other]) for other in neighbors]
 
 
 class _ShownParts(Struct):
@@ -334,16 +338,16 @@ def summary_in(definitions: Definitions, record: Record) -> EventSummary:
 
 def fields_of(record: Record) -> JsonObject:
     """Return the fields of an event as stored in the log."""
-    found: JsonObject = from_json(record.body)
-    return found
+    fields: JsonObject = from_json(record.body)
+    return fields
 
 
 def keys_of(definitions: Definitions, record: Record) -> TextDict:
     """Return the event's keys that consist of one field, by entity."""
     fields = fields_of(record)
-    found = dict[str, str]()
+    keys = dict[str, str]()
     for entity, declared in definitions.events.entities.items():
         parts = declared.keys.get(record.type, ())
         if len(parts) == 1 and isinstance(parts[0], ThisField) and fields.get(parts[0].name) is not None:
-            found[entity] = str(fields[parts[0].name])
-    return found
+            keys[entity] = str(fields[parts[0].name])
+    return keys

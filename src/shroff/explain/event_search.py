@@ -54,32 +54,34 @@ def search_parts(
     if len(text) < TEXT_MIN:
         return PartFound([], [], 0)
     fields = _SearchFields(definitions, text, may_see=may_see)
-    places = dict[int, str]()
+    matched_fields = dict[int, str]()
     keys = dict[tuple[str, str], tuple[str, str]]()
     end = log.last_seq() if upto is None else min(upto, log.last_seq())
     ends_s = time.thread_time() + LASTS_S
-    least = max(log.pruned_to(), end - PLACES)
-    while end > least and len(places) < FOUND_MAX and len(keys) < FOUND_MAX and time.thread_time() < ends_s:
-        start = max(least, end - _BLOCK)
+    start_seq = max(log.pruned_to(), end - PLACES)
+    while end > start_seq and len(matched_fields) < FOUND_MAX and len(keys) < FOUND_MAX and time.thread_time() < ends_s:
+        start = max(start_seq, end - _BLOCK)
         people = _people(log, start, end, fields)
         lines = {**lines_in(log, start, end, fields.needles), **{place: line for place, (line, _) in people.items()}}
         for place, line in sorted(lines.items(), reverse=True):
             matched, found = fields.of(line, people[place][1] if place in people else "")
             if matched:
-                places[place] = matched
+                matched_fields[place] = matched
             for entity, key, name, by in found:
                 keys.setdefault((entity, key), (name, by))
         end = start
-    first = [*places][:FOUND_MAX]
-    there = log.records_at(first)
+    first = [*matched_fields][:FOUND_MAX]
+    records = log.records_at(first)
     is_all = end <= log.pruned_to()
-    events = [(there[place], places[place]) for place in first if place in there]
-    return PartFound(events, [(*key, *named) for key, named in keys.items()][:FOUND_MAX], 0 if is_all else end)
+    events = [(records[place], matched_fields[place]) for place in first if place in records]
+    return PartFound(
+        events, [(*key, *found_keys) for key, found_keys in keys.items()][:FOUND_MAX], 0 if is_all else end
+    )
 
 
 def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, tuple[bytes, str]]:
     """Return the events of (start, end] with the text in a personal value: the line, and the field with its value."""
-    found = dict[int, tuple[bytes, str]]()
+    matches = dict[int, tuple[bytes, str]]()
     lines = dict[str, dict[str, tuple[int, bytes]]]()
     for text in log.lines(start, end, _BLOCK) if fields.personal else ():
         for place, line in enumerate(text.split(b"\n"), start=start + 1):
@@ -89,13 +91,13 @@ def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, 
                 id_ = str(from_json(body)[fields.personal[type_]])
                 lines.setdefault(type_, {})[id_] = place, line
         start += text.count(b"\n")
-    for type_, those in lines.items():
-        for id_, values in log.personal(type_, list(those)).items():
-            named = next((name for name, value in values.items() if fields.has(value)), "")
-            if named:
-                place, line = those[id_]
-                found[place] = line, f"{label_of(named)} {values[named]}"
-    return found
+    for type_, records in lines.items():
+        for id_, values in log.personal(type_, list(records)).items():
+            field_name = next((name for name, value in values.items() if fields.has(value)), "")
+            if field_name:
+                place, line = records[id_]
+                matches[place] = line, f"{label_of(field_name)} {values[field_name]}"
+    return matches
 
 
 class _SearchFields:
@@ -187,13 +189,13 @@ class _SearchFields:
 
 def lines_in(log: Log, start: int, end: int, needles: Sequence[bytes]) -> dict[int, bytes]:
     """Return the lines of (start, end] that contain one of the needles, which are lower case, by sequence number."""
-    found = dict[int, bytes]()
+    lines = dict[int, bytes]()
     for text in log.lines(start, end, _BLOCK):
         small = text.lower()
         for needle in needles:
-            found.update((start + 1 + line, of) for line, of in lines_with(text, small, needle))
+            lines.update((start + 1 + line, line_bytes) for line, line_bytes in lines_with(text, small, needle))
         start += text.count(b"\n")
-    return found
+    return lines
 
 
 def lines_with(text: bytes, small: bytes, needle: bytes) -> Iterator[tuple[int, bytes]]:

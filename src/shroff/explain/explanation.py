@@ -153,11 +153,11 @@ def explain(
     Cost: the newest 100 earlier decisions of each key (see `Past.earlier`); with a model two passes over these
     decisions, and some thousand rows to score.
     """
-    asked = _asked(log, row, load_model)
-    definitions = asked.definitions
-    document = asked.document
-    keys = asked.keys
-    earlier = asked.past.earlier(keys, row.seq, progress)
+    explained = _asked(log, row, load_model)
+    definitions = explained.definitions
+    document = explained.document
+    keys = explained.keys
+    earlier = explained.past.earlier(keys, row.seq, progress)
     lines = []
     for name in (name for name in definitions.feature_names(row.event) if name in document["features"]):
         feature = definitions.features[name]
@@ -172,15 +172,15 @@ def explain(
         for experiment in definitions.experiments
         if experiment.on == row.event
     )
-    story = asked.story(lambda entity: earlier.get(entity, ()))
+    story = explained.story(lambda entity: earlier.get(entity, ()))
     hits = story.rule_reasons()
     amounts = amounts_before(definitions, row.event, story.seen, earlier, document["rules"])
     if document["score"] is None:
-        found = Explanation(lines, rules, experiments=experiments)
-        return Explained(row, document, found, rule_reasons=hits, amounts=amounts)
-    told = story.told()
-    found = Explanation(lines, rules, told.part, experiments)
-    return Explained(row, document, found, told.reasons, hits, told.is_calibrated, amounts)
+        explanation = Explanation(lines, rules, experiments=experiments)
+        return Explained(row, document, explanation, rule_reasons=hits, amounts=amounts)
+    model_story = story.told()
+    explanation = Explanation(lines, rules, model_story.part, experiments)
+    return Explained(row, document, explanation, model_story.reasons, hits, model_story.is_calibrated, amounts)
 
 
 @telling_damage()
@@ -189,17 +189,17 @@ def first_reason(log: Log, row: DecisionRow, load_model: LoadModel | None = None
 
     Cost: a fraction of `explain`: only the past of one entity is read, and no changes are tried.
     """
-    asked = _asked(log, row, load_model)
+    explained = _asked(log, row, load_model)
 
     @cache
     def earlier(entity: str) -> Sequence[PastDecision]:
-        key = asked.keys.get(entity)
-        return () if key is None else asked.past.earlier({entity: key}, row.seq, None)[entity]
+        key = explained.keys.get(entity)
+        return () if key is None else explained.past.earlier({entity: key}, row.seq, None)[entity]
 
-    story = asked.story(earlier)
+    story = explained.story(earlier)
     for code, _, text in story.rule_reasons()[:1]:
         return ModelReason(code, text, 0.0, kind="rule", fact=text)
-    return None if asked.document["score"] is None else story.leading()
+    return None if explained.document["score"] is None else story.leading()
 
 
 class _ExplainedDecision(FrozenStruct):
@@ -253,9 +253,9 @@ def _rules(definitions: Definitions, event: str, document: JsonMapping) -> list[
 def _usual(name: str, earlier: Iterable[JsonMapping], kind: str) -> Usual | None:
     if kind not in NUMERIC:
         return None
-    found = [decision[name] for decision in earlier if decision.get(name) is not None]
+    recorded = [decision[name] for decision in earlier if decision.get(name) is not None]
     try:
-        values = sorted(found, key=lambda value: Decimal(str(value)))
+        values = sorted(recorded, key=lambda value: Decimal(str(value)))
     except ArithmeticError:
         raise damaged(f"a recorded value of {name}", "it is not a number") from None
     return Usual(len(values), values[0], values[(len(values) - 1) // 2], values[-1]) if values else None

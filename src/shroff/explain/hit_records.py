@@ -184,47 +184,47 @@ class HitRecords(Struct):
             return self._made[rule]
 
     def _record(self, rule: str, definitions: Definitions) -> RuleRecord:
-        found = [self.events[seq] for seq in self.by_rule.get(rule, ())]
-        if not found:
+        hits = [self.events[seq] for seq in self.by_rule.get(rule, ())]
+        if not hits:
             return RuleRecord()
         counts = dict.fromkeys(("fraud", "genuine", "unclear", "none", "immature"), 0)
-        frauds = amount = fraud_amount = 0
+        frauds = amount_minor = fraud_minor = 0
         days: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
-        for hit in found:
+        for hit in hits:
             verdict = "immature" if self.is_immature(hit, definitions) else hit.verdict or "none"
             counts[verdict] += 1
-            amount += hit.amount_minor or 0
+            amount_minor += hit.amount_minor or 0
             day = days[day_number(hit.time_ms, self.zone)]
             day[0] += 1
             if hit.verdict == "fraud":
                 frauds += 1
-                fraud_amount += hit.amount_minor or 0
+                fraud_minor += hit.amount_minor or 0
                 day[1] += 1
         first = min(days)
         last = max(*days, day_number(self.last_ms, self.zone))
         return RuleRecord(
-            len(found),
-            sum(hit.rules[rule] for hit in found),
+            len(hits),
+            sum(hit.rules[rule] for hit in hits),
             frauds,
             counts["fraud"],
             counts["genuine"],
             counts["unclear"],
             counts["none"],
             counts["immature"],
-            amount,
-            fraud_amount,
-            max(hit.time_ms for hit in found),
+            amount_minor,
+            fraud_minor,
+            max(hit.time_ms for hit in hits),
             first,
             [(days[day][0], days[day][1]) if day in days else (0, 0) for day in range(first, last + 1)],
             self.is_whole,
-            not self._labeled.isdisjoint(hit.event for hit in found),
+            not self._labeled.isdisjoint(hit.event for hit in hits),
         )
 
     def newest(self, rule: str, before: int | None, limit: int) -> list[HitEvent]:
         """Return a rule's newest hits before a sequence number, newest first."""
         with self._lock:
-            found = self.by_rule.get(rule, [])
-            chosen = found if before is None else [seq for seq in found if seq < before]
+            seqs = self.by_rule.get(rule, [])
+            chosen = seqs if before is None else [seq for seq in seqs if seq < before]
             return [self.events[seq] for seq in reversed(chosen[-limit:])]
 
     def is_immature(self, event: HitEvent, definitions: Definitions) -> bool:
@@ -296,11 +296,11 @@ class HitRecords(Struct):
 
     def _go_back(self, log: Log, definitions: Definitions, start: int) -> None:
         """Count one block back. Its labels are older than all labels read; some concern still older events."""
-        found = _hit_events(self._rule_hits, log, definitions, start, self.from_seq)
+        hit_events = _hit_events(self._rule_hits, log, definitions, start, self.from_seq)
         for name, said in self._labels(log, start, self.from_seq).items():
             self._unplaced[name] = self._unplaced.get(name, said).behind(said)
-        self._add(found, is_older=True)
-        for event in found:
+        self._add(hit_events, is_older=True)
+        for event in hit_events:
             if event.name in self._unplaced:
                 _judge(event, self._unplaced.pop(event.name), definitions)
         self.from_seq = start
@@ -341,27 +341,27 @@ class HitRecords(Struct):
 
     def _known(self, labels: Iterable[tuple[str, LabelOfHit]]) -> dict[str, LabelOfHit]:
         """Return the active label of each event; labels that become known later are kept for then."""
-        found = dict[str, LabelOfHit]()
+        active = dict[str, LabelOfHit]()
         for name, said in labels:
             if said.known_at_ms > self._limit_ms:
                 self._ahead.append((name, said))
                 continue
             self.now_ms = max(self.now_ms, said.known_at_ms)
             self._labeled.add(name.partition("/")[0])
-            found[name] = said.behind(found.get(name))
-        return found
+            active[name] = said.behind(active.get(name))
+        return active
 
     def _forget(self) -> None:
         """Remove the oldest events if there are too many."""
         if len(self.events) <= EVENTS_KEPT + _SLACK:
             return
-        kept = sorted(self.events)[-EVENTS_KEPT:]
-        first = kept[0]
+        kept_seqs = sorted(self.events)[-EVENTS_KEPT:]
+        first = kept_seqs[0]
         self.since_ms = self.events[first].time_ms
         self.from_seq = first - 1
         self._floor = first - 1
         self._unplaced.clear()
-        self.events = {seq: self.events[seq] for seq in kept}
+        self.events = {seq: self.events[seq] for seq in kept_seqs}
         self._named = {event.name: seq for seq, event in self.events.items()}
         for rule, seqs in list(self.by_rule.items()):
             self.by_rule[rule] = [seq for seq in seqs if seq >= first]
@@ -371,13 +371,13 @@ def _hit_events(
     rule_hits: RecordedRuleHits, log: Log, definitions: Definitions, after: int, upto: int
 ) -> list[HitEvent]:
     """Return the events in (after, upto] that rules hit, in log order."""
-    places: defaultdict[int, list[HitRow]] = defaultdict(list)
+    rows_by_seq: defaultdict[int, list[HitRow]] = defaultdict(list)
     for rows in rule_hits.after(log, after, upto):
         for row in rows:
-            places[row.seq].append(row)
-    records = log.records_at(places)
+            rows_by_seq[row.seq].append(row)
+    records = log.records_at(rows_by_seq)
     amount_of = amount_reader(definitions)
-    return [_hit_event(records[seq], rows, amount_of) for seq, rows in places.items() if seq in records]
+    return [_hit_event(records[seq], rows, amount_of) for seq, rows in rows_by_seq.items() if seq in records]
 
 
 def _hit_event(record: Record, rows: Sequence[HitRow], amount_of: Callable[[Record], int | None]) -> HitEvent:

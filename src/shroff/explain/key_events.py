@@ -43,8 +43,8 @@ class KeyFinder:
 
     def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
         """Return the event's key of each of these entities, without entities for which it has none."""
-        found = {entity: self._hasher.key(entity, event) for entity in sorted(entities)}
-        return {entity: key for entity, key in found.items() if key is not None}
+        keys = {entity: self._hasher.key(entity, event) for entity in sorted(entities)}
+        return {entity: key for entity, key in keys.items() if key is not None}
 
     def has(self, record: Record, entity: str, key: Key) -> bool:
         """Whether the event of a record has this key. Cost: 1 µs if the bytes exclude it, else 8 µs."""
@@ -77,13 +77,17 @@ class KeyEvents:
 
         Cost: an index query for each key, and 50 µs an event; see `KeyLookup.places`.
         """
-        known = {name: self.index.has(name, end) for name in wanted}
-        found = self.index.places([(entity, key) for entity, keys in wanted.items() for key in keys if known[entity]])
-        places = {named: self.upto(at, end) for named, at in found.items()}
+        is_indexed = {name: self.index.has(name, end) for name in wanted}
+        key_seqs = self.index.places(
+            [(entity, key) for entity, keys in wanted.items() for key in keys if is_indexed[entity]]
+        )
+        places = {named: self.upto(at, end) for named, at in key_seqs.items()}
         pruned = self._log.pruned_to()
         size = first
-        while tails := [at[-size:] for (name, key), at in places.items() if key in wanted.get(name, ()) and len(at)]:
-            block = np.unique(np.concatenate(tails))[-size:]
+        while newest_seqs := [
+            at[-size:] for (name, key), at in places.items() if key in wanted.get(name, ()) and len(at)
+        ]:
+            block = np.unique(np.concatenate(newest_seqs))[-size:]
             if block[-1] <= pruned < end:
                 yield pruned, []  # lets the caller use what the store has before the lake is read
             block = block[block > pruned] if block[-1] > pruned else block
@@ -91,7 +95,7 @@ class KeyEvents:
             size = min(2 * size, _BLOCK)
             yield end, self._these(block, wanted)
             places = {name: self.upto(at, end) for name, at in places.items()}
-        if all(known.values()):
+        if all(is_indexed.values()):
             yield 0, []
 
     def upto(self, places: Ints, end: int) -> Ints:
@@ -100,11 +104,11 @@ class KeyEvents:
 
     def _these(self, places: Ints, wanted: Wanted) -> list[Record]:
         """Read the records with these sequence numbers that have one of the keys, newest first."""
-        there = self._log.records_at(places.tolist())
+        records = self._log.records_at(places.tolist())
         return [
-            there[seq]
-            for seq in sorted(there, reverse=True)
-            if any(self.keyed.has(there[seq], entity, key) for entity, keys in wanted.items() for key in keys)
+            records[seq]
+            for seq in sorted(records, reverse=True)
+            if any(self.keyed.has(records[seq], entity, key) for entity, keys in wanted.items() for key in keys)
         ]
 
     def first_needed(self, places: Ints, start_ms: float) -> int:
@@ -148,16 +152,16 @@ def looked_back(log: Log, definitions: Definitions, seq: int, most: int = MOST) 
     keys = events.keyed.keys(event, {aggregate.entity for aggregate in used})
     if not all(events.index.has(entity, end) for entity in keys):
         return None
-    found = [NO_INTS]
+    needed_seqs = [NO_INTS]
     # ^An event that is older in the log can be newer by time only by the allowed lateness.
     starts = _windows(used, event.time_ms - lateness_of(log, definitions))
     for (entity, _), places in events.index.places((name, keys[name]) for name in starts.keys() & keys.keys()).items():
         places = events.upto(places, end)
-        found.append(places[events.first_needed(places, starts[entity]) :])
-    labeled = {aggregate.entity for aggregate in used if aggregate.event == "label"} & keys.keys()
-    of_labels = events.index.places([(name, keys[name]) for name in labeled], of_labels=True)
-    found += [events.upto(places, end) for places in of_labels.values()]
-    needed = np.unique(np.concatenate(found)).tolist()
+        needed_seqs.append(places[events.first_needed(places, starts[entity]) :])
+    label_entities = {aggregate.entity for aggregate in used if aggregate.event == "label"} & keys.keys()
+    of_labels = events.index.places([(name, keys[name]) for name in label_entities], of_labels=True)
+    needed_seqs += [events.upto(places, end) for places in of_labels.values()]
+    needed = np.unique(np.concatenate(needed_seqs)).tolist()
     return None if len(needed) > most else [past for _, past in sorted(log.records_at(needed).items())]
 
 
@@ -168,8 +172,8 @@ def asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None
     name = f"asked of keys {event}"
     if name not in definitions.worked_out:
         definitions.worked_out[name] = _asked_of_keys(definitions, event)
-    found: set[Aggregate] | None = definitions.worked_out[name]
-    return found
+    needed: set[Aggregate] | None = definitions.worked_out[name]
+    return needed
 
 
 def _asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None:
@@ -185,9 +189,9 @@ def _windows(used: Iterable[Aggregate], end_ms: int) -> dict[str, float]:
     """Return the time at which each entity's longest window begins, if `end_ms` is its end. Windows of labels do not
     count.
     """
-    found: dict[str, float] = {}
+    starts: dict[str, float] = {}
     for aggregate in used:
         if aggregate.event != "label":
             start = -math.inf if aggregate.over_ms is None else end_ms - aggregate.delay_ms - aggregate.over_ms
-            found[aggregate.entity] = min(start, found.get(aggregate.entity, math.inf))
-    return found
+            starts[aggregate.entity] = min(start, starts.get(aggregate.entity, math.inf))
+    return starts

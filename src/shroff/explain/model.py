@@ -96,9 +96,9 @@ class ModelReason(msgspec.Struct, omit_defaults=True, frozen=True):
 
     def document(self) -> JsonObject:
         """Return the reason in the form of a decision's reasons."""
-        found: JsonObject = {"code": self.code, "kind": self.kind, "text": self.text}
-        found["contribution"] = self.contribution
-        return found | ({"inputs": msgspec.to_builtins(self.inputs)} if self.inputs else {})
+        document: JsonObject = {"code": self.code, "kind": self.kind, "text": self.text}
+        document["contribution"] = self.contribution
+        return document | ({"inputs": msgspec.to_builtins(self.inputs)} if self.inputs else {})
 
 
 class ChangeLine(FrozenStruct):
@@ -207,14 +207,14 @@ class Story(FrozenStruct):
                 f"recalculated from the values of the decision, the score is {score:.6g}, because the decision shows "
                 "a value with fewer decimal places than the model read"
             )
-        found = model.contributions(columns)[0].tolist()
-        reasons = list(self._reasons(model, scorer, found))
+        contributions = model.contributions(columns)[0].tolist()
+        reasons = list(self._reasons(model, scorer, contributions))
         note = ONE_AT_A_TIME if model.cuts() is not None else f"{TREES_ONLY} {ONE_AT_A_TIME}"
         part = ModelPart(
             scorer.id,
             self.document["score"],
             margin,
-            round(found[-1], _DIGITS),
+            round(contributions[-1], _DIGITS),
             self._policy(),
             self._changes(model, scorer.inputs),
             note,
@@ -230,9 +230,9 @@ class Story(FrozenStruct):
         """
         try:
             model, scorer = self._scored_by()
-            found = model.contributions(self._columns(model, scorer))[0].tolist()
+            contributions = model.contributions(self._columns(model, scorer))[0].tolist()
             first = None
-            for reason in self._reasons(model, scorer, found, least=0.0):
+            for reason in self._reasons(model, scorer, contributions, least=0.0):
                 if not reason.is_usual:
                     return reason
                 first = first or reason
@@ -260,9 +260,12 @@ class Story(FrozenStruct):
 
     def rule_reasons(self) -> list[RuleReason]:
         """Return the reasons of the rules that hit, in order, formatted for people."""
-        told = reasons_of(self.definitions)
-        found = rule_reasons(self.document)
-        return [(reason["code"], reason["effect"], told(reason["code"], str(reason["text"]))) for reason in found]
+        format_reason = reasons_of(self.definitions)
+        hit_reasons = rule_reasons(self.document)
+        return [
+            (reason["code"], reason["effect"], format_reason(reason["code"], str(reason["text"])))
+            for reason in hit_reasons
+        ]
 
     @property
     def _teller(self) -> ValueWording:
@@ -316,12 +319,12 @@ class Story(FrozenStruct):
         """
         # ^The feature's entity; for a field the event's first one
         source = source_of(node)
-        named = [source] if source is not None else [part for part in walk(node) if isinstance(part, FeatureValue)]
-        features = [self.definitions.features[part.name] for part in named if isinstance(part, FeatureValue)]
+        parts = [source] if source is not None else [part for part in walk(node) if isinstance(part, FeatureValue)]
+        features = [self.definitions.features[part.name] for part in parts if isinstance(part, FeatureValue)]
         entity = features[0].entity if features else self.entity
-        own = self._values(node, self.earlier(entity))
-        if len(_there(own)) >= TYPICAL_MIN:
-            return own, f"this {_spaced(entity)}"
+        own_values = self._values(node, self.earlier(entity))
+        if len(_there(own_values)) >= TYPICAL_MIN:
+            return own_values, f"this {_spaced(entity)}"
         if not self._all:
             self._all.append(self.of_all())
         of_all = self._values(node, self._all[0])
@@ -333,11 +336,11 @@ class Story(FrozenStruct):
 
     def _range(self, node: Node, value: Value, values: list[Value]) -> _Range:
         """Describe the normal range; a missing value is normal if missing values are frequent."""
-        found = self._range_of(node, value, _there(values))
-        lacking = values.count(None)
-        if value is None and 100 * lacking >= _RARE * len(values):
-            return replace(found, words=f"missing or {found.words}", is_usual=True)
-        return found
+        value_range = self._range_of(node, value, _there(values))
+        missing_count = values.count(None)
+        if value is None and 100 * missing_count >= _RARE * len(values):
+            return replace(value_range, words=f"missing or {value_range.words}", is_usual=True)
+        return value_range
 
     def _range_of(self, node: Node, value: Value, values: list[Value]) -> _Range:
         """Describe the normal range: numbers from the 5th to the 95th percentile, else the most frequent value."""
@@ -354,11 +357,15 @@ class Story(FrozenStruct):
             return _Range(words + share, is_usual=value == top)
         numbers = [float(value) for value in values if isinstance(value, int | float)]
         if wording.clock:
-            found = _on_clock(wording.clock, numbers, value)
-            return found if " any " in found.words else replace(found, words=found.words + wording.after)
+            clock_range = _on_clock(wording.clock, numbers, value)
+            return (
+                clock_range
+                if " any " in clock_range.words
+                else replace(clock_range, words=clock_range.words + wording.after)
+            )
         low, high = percentiles(numbers)
-        whole = node.type.kind != "real"
-        least, most = (teller.value(node.type, int(number) if whole else number, wording) for number in (low, high))
+        is_whole = node.type.kind != "real"
+        least, most = (teller.value(node.type, int(number) if is_whole else number, wording) for number in (low, high))
         is_number = isinstance(value, int | float)
         now = float(value) if isinstance(value, int | float) else 0.0
         unit = teller.unit(node.type, wording)
@@ -380,13 +387,13 @@ class Story(FrozenStruct):
         by_rules = outcome(hit, policy, None, has_model=True)
         by_score = score_outcome(policy, self.document["score"])
         cuts = [("review", policy.review_at), ("decline", policy.decline_at)]
-        named = ", ".join(f"{what} from {at:.4f}" for what, at in cuts if at is not None)
-        text = f"The score {self.document['score']:.4f} alone gives {by_score} ({named or 'no thresholds'}). "
-        drawn = self.document.get("exploration")
-        together = self.document["outcome"] if drawn is None else drawn["would_be"]
+        thresholds = ", ".join(f"{what} from {at:.4f}" for what, at in cuts if at is not None)
+        text = f"The score {self.document['score']:.4f} alone gives {by_score} ({thresholds or 'no thresholds'}). "
+        exploration = self.document.get("exploration")
+        together = self.document["outcome"] if exploration is None else exploration["would_be"]
         text += f"The rules alone give {by_rules}. Together: {together}"
         text += ", since a rule allows it." if "allow" in hit else "."
-        text += "" if drawn is None else _drawn(drawn, self.document["outcome"])
+        text += "" if exploration is None else _drawn(exploration, self.document["outcome"])
         return PolicyLine(policy.review_at, policy.decline_at, by_rules, by_score, text)
 
     def _changes(self, model: Explainable | None, inputs: Sequence[Node]) -> list[ChangeLine]:
@@ -398,13 +405,13 @@ class Story(FrozenStruct):
         teller = self._teller
         type_ = change.variable.type
         wording = teller.wording(change.variable)
-        given = (change.value, change.until, change.now)
-        value, until, now = (teller.value(type_, bound, wording) for bound in given)
+        bounds = (change.value, change.until, change.now)
+        value, until, now = (teller.value(type_, bound, wording) for bound in bounds)
         unit = teller.unit(type_, wording)
         is_above = float(change.value or 0) > float(change.now or 0)
         if wording.clock:
             farthest = ROUNDS[wording.clock] - 1 if is_above else 0
-            ends = sorted(int(farthest if limit is None else limit) for limit in given[:2])
+            ends = sorted(int(farthest if limit is None else limit) for limit in bounds[:2])
             words = range_on_clock(wording.clock, ends[0], ends[1], None)
         elif change.until is None:
             words = f"of {value} or {'more' if is_above else 'less'}"
@@ -414,7 +421,7 @@ class Story(FrozenStruct):
             words = f"between {value} and {until}" if is_above else f"between {until} and {value}"
         text = f"{change.code} {words} instead of {now}{unit} would give {change.outcome}"
         places = self.definitions.settings.money_places
-        shown = [from_json(canonical_value(bound, type_, places)) for bound in given]
+        shown = [from_json(canonical_value(bound, type_, places)) for bound in bounds]
         return ChangeLine(change.code, shown[0], shown[1], shown[2], change.outcome, text)
 
 
@@ -436,9 +443,12 @@ def _on_clock(clock: str, numbers: Sequence[float], value: Value) -> _Range:
     gap.
     """
     round_ = ROUNDS[clock]
-    found = sorted({int(number) for number in numbers})
+    distinct = sorted({int(number) for number in numbers})
     # ^The gap before each value; among equal gaps prefer the one before the first, over midnight or the end of the week
-    start = max(found, key=lambda number: ((number - found[found.index(number) - 1] - 1) % round_, number == found[0]))
+    start = max(
+        distinct,
+        key=lambda number: ((number - distinct[distinct.index(number) - 1] - 1) % round_, number == distinct[0]),
+    )
     low, high = percentiles([(number - start) % round_ for number in numbers])
     if high - low + 1 >= round_ * _MOST / 100:  # spread over almost all
         start = 0

@@ -127,36 +127,36 @@ class Past:
         Cost: see `KeyEvents.backwards`.
         """
         wanted = {entity: [key] for entity, key in keys.items()}
-        found: dict[str, list[Record]] = {entity: [] for entity in keys}
+        records_by_entity: dict[str, list[Record]] = {entity: [] for entity in keys}
         end = before - 1
         for looked_to, records in self._events.backwards(end, wanted):
             for record in records:
                 if record.decided:
-                    self._sort_in(record, wanted, found)
+                    self._sort_in(record, wanted, records_by_entity)
             if progress is not None:
                 progress(end - looked_to)
             end = looked_to
             if not wanted:
                 break
-        decided = self._decided({record.seq: record for records in found.values() for record in records})
+        decided = self._decided({record.seq: record for records in records_by_entity.values() for record in records})
         return {
             entity: [decided[record.seq] for record in reversed(records) if record.seq in decided]
-            for entity, records in found.items()
+            for entity, records in records_by_entity.items()
         }
 
     def of_all(self, event: str, before: int) -> list[PastDecision]:
         """Return the latest earlier decisions of an event type, among the last few thousand records."""
-        found: list[Record] = []
+        records: list[Record] = []
         end = before - 1
-        while end > 0 and before - end <= 10 * _OF_ALL_BLOCK and len(found) < OF_ALL_MAX:
+        while end > 0 and before - end <= 10 * _OF_ALL_BLOCK and len(records) < OF_ALL_MAX:
             start = max(0, end - _OF_ALL_BLOCK)
             block = [record for records in self._log.read(start, end) for record in records]
-            found = [
+            records = [
                 *(record for record in block if record.decided and (record.kind, record.type) == ("event", event)),
-                *found,
+                *records,
             ]
             end = start
-        return [*self._decided({record.seq: record for record in found[-OF_ALL_MAX:]}).values()]
+        return [*self._decided({record.seq: record for record in records[-OF_ALL_MAX:]}).values()]
 
     def _decided(self, records: Mapping[int, Record]) -> dict[int, PastDecision]:
         """Return the decisions of records, by sequence number."""
@@ -285,26 +285,26 @@ def amounts_before(
     shape = definitions.events.types[event]
     hit = [rule for rule in definitions.rules if rule.id in set(hits)]
     name = shape.amount_field.name if shape.amount_field else ""
-    own = _amount(seen, name, shape)
-    if own is None:
+    own_amount = _amount(seen, name, shape)
+    if own_amount is None:
         return None
     entities = dict.fromkeys([*(rule.by for rule in hit), *definitions.events.entities])
     for entity in (entity for entity in entities if not any(word in entity for word in PAID)):
         past = earlier.get(entity, ())
         of_past = [(record.event, _amount(record, name, shape)) for record in past]
         amounts = [(of_type, amount) for of_type, amount in of_past if amount is not None]
-        found = [
+        recent_amounts = [
             amount
             for of_type, amount in amounts
-            if of_type == event and own.time_ms - REACH_MS < amount.time_ms <= own.time_ms
+            if of_type == event and own_amount.time_ms - REACH_MS < amount.time_ms <= own_amount.time_ms
         ]
-        if found:
+        if recent_amounts:
             limits = ((rule.id, _limit(rule.when, name, definitions)) for rule in hit)
             rule, limit = next((pair for pair in limits if pair[1] is not None), ("", None))
-            ordered = sorted(found, key=lambda amount: amount.time_ms)
-            is_cut = len(past) == EARLIER_MAX and own.time_ms - REACH_MS < past[0].time_ms
+            ordered = sorted(recent_amounts, key=lambda amount: amount.time_ms)
+            is_cut = len(past) == EARLIER_MAX and own_amount.time_ms - REACH_MS < past[0].time_ms
             typical = typical_range([float(amount.value) for _, amount in amounts])
-            return AmountsBefore(entity, own, ordered, typical, len(amounts), is_cut, rule, limit)
+            return AmountsBefore(entity, own_amount, ordered, typical, len(amounts), is_cut, rule, limit)
     return None
 
 
@@ -321,10 +321,14 @@ def _limit(condition: Node, name: str, definitions: Definitions) -> Decimal | No
 
     def is_amount(node: Node) -> bool:
         if isinstance(node, FeatureValue):
-            of = definitions.features[node.name].node
-            if not isinstance(of, Aggregate) or of.argument is None or AGGREGATES[of.function].state != "extremes":
+            feature_node = definitions.features[node.name].node
+            if (
+                not isinstance(feature_node, Aggregate)
+                or feature_node.argument is None
+                or AGGREGATES[feature_node.function].state != "extremes"
+            ):
                 return False
-            item = unconverted(of.argument)
+            item = unconverted(feature_node.argument)
             return isinstance(item, ItemField) and item.name == name
         return isinstance(node, ThisField) and node.name == name
 
