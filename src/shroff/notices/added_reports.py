@@ -1,4 +1,4 @@
-"""Daily reports of plug-ins (`on: report`): their keys of a notice, what they count, and their texts."""
+"""Daily reports of plug-ins (`on: report`): their keys in a notice, their figures, and their texts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 
 class AddedReport(FrozenStruct):
-    """A daily report that a plug-in counts, in place of the report of decisions. Its entry point is named as its text.
+    """A daily report that a plug-in computes, instead of the report of decisions. Its entry point has the name of its
+    text.
 
     Args:
-        keys: Its keys of a notice.
-        load: The content of its keys, None where a notice has none of them; adds mistakes to the problems.
-        count: The report of a `ProjectContext`, of this content, in a zone, of a day, as JSON; it is counted once, when
-            it is due. What cannot be had says why.
-        values: What the text is given: of the JSON, the settings, the language, the zone and the day's start in ms.
-        names: The names of these values with their meanings, for `shroff check` and the reference.
-        samples: Values to try a project's own text with.
-        package: Its texts are `templates/NAME.txt.j2` and `templates/NAME.html.j2` of this package.
+        keys: Keys of the report in a notice.
+        load: Loads the content of these keys; None if a notice has none of them. Appends problems.
+        count: Computes the report of a day as JSON, from a `ProjectContext`, the loaded content, a time zone and the
+            day. It runs once, when the report is due. A figure that is not available gives the reason instead.
+        values: Returns the values for the text, from the JSON, the settings, the language, the time zone and the start
+            of the day in ms.
+        names: Names of these values with their meanings, for `shroff check` and the reference.
+        samples: Values for trying a project's own text.
+        package: Package with the texts `templates/NAME.txt.j2` and `templates/NAME.html.j2`.
     """
 
     keys: tuple[Key, ...]
@@ -43,5 +45,5 @@ class AddedReport(FrozenStruct):
 
 
 def added_reports() -> Mapping[str, AddedReport]:
-    """The daily reports of installed plug-ins, by the names of their texts."""
+    """Return the daily reports of installed plug-ins, by the names of their texts."""
     return installed(REPORTS)

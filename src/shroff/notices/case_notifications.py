@@ -1,4 +1,4 @@
-"""Notifications of cases that open: kept in the transaction that opens them, so that a kill leaves both or neither."""
+"""Notifications of cases that open, stored in the transaction that opens them: a kill leaves both or neither."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CaseNotifications:
-    """Keeps what notices tell of cases. For one thread, and for as long as its log is open.
+    """Stores notifications about cases. Use it from one thread, while its log is open.
 
     Args:
-        notices: Those on cases, as they are when this is made.
-        store: In the database that the cases are in.
-        log: To read.
+        notices: Notices on cases, as of now.
+        store: Notices in the database of the cases.
+        log: Log opened for reading.
     """
 
     notices: Sequence[Notice]
@@ -40,17 +40,18 @@ class CaseNotifications:
 
     def __post_init__(self) -> None:
         self.facts = Facts(self.definitions)
-        with self.store.look():  # makes its tables: inside of a transaction that would wait for itself
+        with self.store.look():  # creates the tables: inside a transaction this would wait for itself
             pass
 
     def __call__(self, change: Change, *, case: int, seq: int, at_ms: int, event: str, why: str) -> None:
-        """A case opened, or opened again, over an event at a place of the log: `at_ms` is when that became news."""
+        """Store notifications of a case that opened or reopened over an event; `at_ms` is the time of that news."""
         if dues := self._dues(case, seq, at_ms, event, why):
             self.store.beside(change).add_dues(dues)
 
     def _dues(self, case: int, seq: int, at_ms: int, event: str, why: str) -> list[Due]:
         now_ms = self.now_ms()
-        fresh = [notice for notice in self.notices if now_ms - at_ms <= notice.within_ms]  # before anything is read
+        # Checked before anything is read
+        fresh = [notice for notice in self.notices if now_ms - at_ms <= notice.within_ms]
         if not fresh or not self._is_behind_begun(seq):
             return []
         told = self.facts.told(self.log, event)
@@ -65,9 +66,9 @@ class CaseNotifications:
         ]
 
     def escalated(self, change: Change, *, case: Case, event: str, why: str) -> None:
-        """A case was escalated to a user: the first notice by mail that tells of its event tells them, and no others.
+        """Notify the user to whom a case was escalated, by the first mail notice that covers its event.
 
-        Whatever else the notice sets holds: its quiet hours, limit and digest.
+        Quiet hours, limit and digest of that notice apply.
         """
         now_ms = self.now_ms()
         told = self.facts.told(self.log, event)
@@ -81,7 +82,7 @@ class CaseNotifications:
                 return
 
     def _is_behind_begun(self, seq: int) -> bool:
-        """Whether it came after notifications began: before a process's first run no one is notified."""
+        """Whether a record came after notifications began: earlier ones notify no one."""
         if self._begun is None:
             found = self.log.offset(SOURCE, BEGUN)
             self._begun = None if found is None else kept_offset(SOURCE, BEGUN, found, int)

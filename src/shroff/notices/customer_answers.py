@@ -1,8 +1,8 @@
-"""Questions to customers and their answers: links that are signed, end, and answer once.
+"""Questions to customers and their answers, by signed links that expire and can be answered once.
 
-A link's token is the id of a question, 128 random bits, and a signature over that id, the receipt of the decision that
-it is about, who was asked, and when the link ends. The store has all of these and not the key, so whoever reads the
-store can make no link; the key is made from that of hashed fields.
+The token of a link is the question's id (128 random bits) and a signature over that id, the decision's receipt, the
+recipient and the expiry. The store has all of these but not the key, so nobody who reads it can make a link. The key is
+derived from that of hashed fields.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from shroff.runtime.values import FrozenStruct, replace
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-PATH = "/confirm/"  # the token behind it
+PATH = "/confirm/"  # path of a link; the token follows
 ID_BYTES = 16
 WRONG = "wrong"  # a customer's appeal against the decision
 ANSWERS = ("yes", "no", WRONG)
-OVERTURNED = {"genuine": "overturned", "fraud": "upheld"}  # an appeal, by the analyst's verdict
+OVERTURNED = {"genuine": "overturned", "fraud": "upheld"}  # result of an appeal by the analyst's verdict
 VERDICTS = {"yes": "genuine", "no": "fraud"} | dict.fromkeys((WRONG, *OVERTURNED.values()), "unclear")
 WORDS_MAX = 300  # characters of an appeal
 SOURCE = "customer"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{64}")  # 48 bytes
-_FORM = "shroff question 1"  # is part of each signature, so that another form is never taken for this one
+_FORM = "shroff question 1"  # part of each signature, so that no signature of another form is valid here
 _NOBODY = Question("", "", "", "", "", NO_ONE, 0, 0)
 CUSTOMER = Who("program", "customer", "a customer", Role.VIEWER, RIGHTS[Role.VIEWER] - RIGHTS[Role.VIEWER])
 
@@ -48,18 +48,18 @@ class State(StrEnum):
     OPEN = "open"
     ANSWERED = "answered"
     ENDED = "ended"
-    FORGED = "forged"  # or was never there
+    FORGED = "forged"  # or never existed
 
 
 class LinkedQuestion(FrozenStruct):
-    """The question of a link; present unless the link is forged."""
+    """The question of a link; empty if the link is forged."""
 
     state: State
     question: Question = _NOBODY
 
 
 def token_of(key: bytes, question: Question) -> str:
-    """The text of a question's link: always the same, so that a mail that is sent once more has the same link."""
+    """Return the token of a question's link. It never changes, so a mail that is sent again has the same link."""
     return urlsafe_b64encode(bytes.fromhex(question.id) + _signature(key, question)).decode()
 
 
@@ -69,7 +69,7 @@ def _signature(key: bytes, question: Question) -> bytes:
 
 
 def look_up(store: NoticeStore, key: bytes, token: str, now_ms: int) -> LinkedQuestion:
-    """The question behind a link. Changes nothing. Takes the same steps for a forged link and for one never made."""
+    """Return the question of a link, unchanged. Takes the same steps whether a link is forged or never existed."""
     parts = _parts(token)
     if parts is None:
         return LinkedQuestion(State.FORGED)
@@ -78,7 +78,7 @@ def look_up(store: NoticeStore, key: bytes, token: str, now_ms: int) -> LinkedQu
 
 
 def _parts(token: str) -> tuple[str, bytes] | None:
-    """The id and the signature that a token has; None where it has not the form of one."""
+    """Split a token into id and signature; None if it does not have the form of a token."""
     if not _TOKEN.fullmatch(token):
         return None
     data = urlsafe_b64decode(token)
@@ -95,10 +95,10 @@ def _judged(key: bytes, question: Question | None, signature: bytes, now_ms: int
 
 
 class Effect(FrozenStruct):
-    """Effect of an answer: release of the event, the label to write, and the notification that follows."""
+    """Effect of an answer: release of the event, request to the log for the label, and notifications."""
 
     is_released: bool
-    kind: str  # of the request to the log
+    kind: str  # kind of the request
     body: bytes
     dues: list[Due]
 
@@ -112,14 +112,14 @@ def answer(
     effect: Callable[[Question], Effect],
     words: str = "",
 ) -> LinkedQuestion:
-    """Answer a question, once. One transaction has the answer, the request to the log to take its label, the record of
-    who did what, and its notification: a kill leaves all of that or nothing.
+    """Answer a question, once. One transaction stores the answer, the request for its label, the audit record and the
+    notifications, so a kill leaves all or nothing.
 
-    The first answer that comes after the end changes nothing, and stands in the record. Gives what the link was worth;
-    only where that was open, something was done, and the question has its answer.
+    The first late answer is only recorded in the audit log. Return the state of the link before the answer; if it was
+    open, the question now has its answer.
 
     Args:
-        effect: What comes of the question with this answer; asked before the transaction begins.
+        effect: Returns the effect of the answered question; called before the transaction.
     """
     assert said in ANSWERS, said
     found = look_up(store, key, token, now_ms)
@@ -144,7 +144,7 @@ def answer(
 
 
 def _note_late(store: NoticeStore, question: Question, said: str, now_ms: int) -> None:
-    """Record a customer's late answer in the audit log, once: the holder of the link may repeat it."""
+    """Record a late answer in the audit log, once, since the holder of the link may repeat it."""
     with store.change() as change:
         known = change.question(question.id)
         if known is not None and not known.answered_ms:
@@ -154,7 +154,9 @@ def _note_late(store: NoticeStore, question: Question, said: str, now_ms: int) -
 
 
 def label_of(question: Question) -> bytes:
-    """The label of an answer: weak, since a customer may err, and another reader of the mail may lie."""
+    """Return the label of an answer as JSON. Its source is weak: a customer may err, and another reader of the mail may
+    lie.
+    """
     was = {"yes": "it was them", "no": "it was not them", WRONG: "the decision is wrong"}[question.answer]
     label = {
         "event": question.event,

@@ -1,4 +1,4 @@
-"""The customer's page: what it shows by what a link is worth, and what an answer does."""
+"""The customer's page: what it shows for a link, and what an answer does."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ from shroff.streams.log import LogReader
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-HELD = ("challenge", "review")  # outcomes that a customer's yes may end; a decline it never does
+HELD = ("challenge", "review")  # outcomes that a customer's yes may end; never a decline
 GENUINE = "genuine"
 
 
 class Page(FrozenStruct):
-    """A page for a customer: `kind` is question or why, or the end that it is: no, yes, again, late, forged; of an
-    appeal wrong, appealed, upheld, overturned.
+    """A page for a customer. `kind` is question or why; after the answer no, yes, again, late or forged; for an appeal
+    wrong, appealed, upheld or overturned.
     """
 
     kind: str
@@ -56,11 +56,11 @@ class Page(FrozenStruct):
 
 
 class CustomerConfirmation:
-    """Answers customers, from any thread. It is opened when the first of them comes.
+    """Answers customers, from any thread. It opens its services for the first customer.
 
     Args:
-        services: Gives the project as notices see it.
-        request: The kind and body of a request to the log to take a label, by its JSON.
+        services: Returns the notice services.
+        request: Converts a label's JSON to kind and body of a request to the log.
     """
 
     def __init__(self, services: Callable[[], NoticeServices], request: Callable[[bytes], tuple[str, bytes]]) -> None:
@@ -71,15 +71,15 @@ class CustomerConfirmation:
         self._store: NoticeStore | None = None
 
     def page(self, token: str, language: str = "") -> Page:
-        """What a link shows. Changes nothing."""
+        """Return the page of a link, without a change."""
         services, store = self._at_hand()
         found = look_up(store, services.key, token, services.now_ms())
         return self._shown(services, found, language)
 
     def answer(self, token: str, said: str, language: str = "", words: str = "") -> Page:
-        """Answer by a link, once; gives the page that comes of it. `words` are the customer's, with an appeal."""
+        """Answer by a link, once; return the resulting page. `words` is the text of an appeal."""
         if said == WRONG and (page := self.page(token, language)).kind == "why" and not page.values["may_appeal"]:
-            return page  # what was approved took nothing from the customer
+            return page  # an approved payment took nothing from the customer
         services, store = self._at_hand()
         found = answer(
             store,
@@ -93,8 +93,8 @@ class CustomerConfirmation:
         return self._shown(services, found, language, is_new=bool(found.question.answer))
 
     def asked(self, token: str) -> tuple[str, str]:
-        """State of a link's question, for staff: `yes`, `no`, `open` or `ended`; and the event that it is about. Both
-        are empty without a question.
+        """Return state and event of a link's question, for staff: `yes`, `no`, `open` or `ended`. Both are empty
+        without a question.
         """
         services, store = self._at_hand()
         found = look_up(store, services.key, token, services.now_ms())
@@ -102,14 +102,14 @@ class CustomerConfirmation:
         return (found.question.answer or state), (found.question.event if state else "")
 
     def close(self) -> None:
-        """Let go of the store. Closing twice does nothing."""
+        """Close the store. A second call does nothing."""
         with self._lock:
             if self._store is not None:
-                with suppress(Exception):  # what is broken may not close either
+                with suppress(Exception):  # closing a broken connection may fail too
                     self._store.close()
             self._store = self._services = None
 
-    # Below: what comes of an answer, and how it is shown
+    # ---- effect of an answer, and pages
 
     def _at_hand(self) -> tuple[NoticeServices, NoticeStore]:
         with self._lock:
@@ -121,7 +121,7 @@ class CustomerConfirmation:
 
     def _effect(self, services: NoticeServices, question: Question) -> Effect:
         with closing(services.open_log()) as log:
-            definitions = services.in_force(log)  # a policy may have changed since this was opened
+            definitions = services.in_force(log)  # the policy may have changed since this was opened
             facts = Facts(definitions)
             told = facts.told(log, question.event)
             is_yes = question.answer == "yes"
@@ -176,15 +176,15 @@ class CustomerConfirmation:
 
 
 def _verdict_after(log: LogReader, question: Question, event_seq: int) -> VerdictInForce:
-    """Return the verdict in force for the event once the answer counts. Cost: 3 µs for each label after the event."""
+    """Return the active verdict of the event once the answer counts. Cost: 3 µs for each label after the event."""
     own = VerdictInForce(VERDICTS[question.answer], SOURCE, question.answered_ms)
     before = verdicts(log, after=event_seq).get(question.event)
     return own if before is None or own.takes_over(before) else before
 
 
 def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, told: NoticeEvent) -> bool:
-    """Whether a customer's yes lets this event go: it is held, not declined, below the amount of its policy, and no
-    label says anything else than genuine. Cost: the labels behind the event.
+    """Whether a customer's yes releases this event: it is held but not declined, below the policy's limit, and no label
+    contradicts. Cost: reads the labels after the event.
     """
     below = definitions.policy(told.type).release_below_minor
     amount = facts.paid_minor(told)
@@ -195,15 +195,16 @@ def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, t
 
 
 def reasons_in(notice: Notice, told: NoticeEvent, language: str) -> list[str]:
-    """The texts for a customer of what a decision was made for, each once; the language's own where none is written."""
+    """Return the texts for a customer about the reasons of a decision, each once; the default text if there is none."""
     other = notice.reasons.get(("default", language), WORDS[language]["why_default"])
     return list(dict.fromkeys(notice.reasons.get((code, language), other) for code, _ in told.reasons)) or [other]
 
 
 def settle_appeals(services: NoticeServices, store: NoticeStore, log: LogReader, after: int) -> int:
-    """Close appeals by the labels behind a place of the log, with their notifications; gives the place read to.
+    """Decide appeals by the labels after a sequence number, with their notifications; return the sequence number read
+    to.
 
-    The first label after an appeal, from anybody but the customer, decides it: genuine overturns, fraud upholds.
+    The first label after an appeal from anybody but the customer decides it: genuine overturns, fraud upholds.
     """
     upto = log.last_seq()
     with store.look() as look:

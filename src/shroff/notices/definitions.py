@@ -1,4 +1,4 @@
-"""Notices as declared: recipients, content, time and channel. They change no decision, so no version has them."""
+"""Notices as declared: recipients, content, time and channel. They change no decision, so no version contains them."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ from shroff.streams.settings import ALONE
 FOLDER = "notices/"
 ENDING = ".yaml"
 _WORD = re.compile(r"\d+|[a-z_][\w.]*\w")
-DONE = ("sent", "refused")  # what becomes of a message of another notice
-OF_EVENTS = frozenset({"flag", "decision", "answer", "case", *DONE})  # what these tell of is an event
-RECEIPT = "receipt"  # the text of a mail to whom the event names, where nothing is asked
-_AS_WRITTEN = frozenset({"on", "channel", "url", "secret", "format", "folder", "file", "texts"})  # keys of these texts
+DONE = ("sent", "refused")  # results of another notice's messages
+OF_EVENTS = frozenset({"flag", "decision", "answer", "case", *DONE})  # triggers that have an event
+RECEIPT = "receipt"  # kind of a mail to the recipient that the event names, without a question
+# Keys whose texts are taken as written
+_AS_WRITTEN = frozenset({"on", "channel", "url", "secret", "format", "folder", "file", "texts"})
 _DURATIONS = frozenset({"within", "lasts", "digest"})
 
 
@@ -47,7 +48,7 @@ class FromEvent(FrozenStruct):
 
 
 class To(FrozenStruct):
-    """The recipients: one of these."""
+    """Recipients: exactly one of these."""
 
     addresses: tuple[str, ...] = ()
     of_event: FromEvent | None = None
@@ -55,7 +56,7 @@ class To(FrozenStruct):
 
 
 class Quiet(FrozenStruct):
-    """Quiet hours, in which nothing is sent, in minutes of the day; they may go over midnight."""
+    """Quiet hours, in minutes of the day; nothing is sent in them. They may cross midnight."""
 
     start: int
     end: int
@@ -63,7 +64,7 @@ class Quiet(FrozenStruct):
 
 
 class Limit(FrozenStruct):
-    """So many mails within so long, to one recipient of one rule."""
+    """Largest number of mails of one rule to one recipient within a time."""
 
     count: int
     per_ms: int
@@ -71,7 +72,7 @@ class Limit(FrozenStruct):
 
 @frozen
 class Notice:
-    """One notice. `zone` and `language` are texts, or what an event says; durations are in milliseconds."""
+    """One notice. `zone` and `language` are fixed, or come from the event; durations are in milliseconds."""
 
     name: str
     on: str = "flag"
@@ -88,7 +89,7 @@ class Notice:
     to: To = field(default_factory=To)
     url: str = field(default="", repr=False)
     secret: str = field(default="", repr=False)
-    format: str = ""  # of `texts.chat_formats`; empty for shroff's own JSON
+    format: str = ""  # in `texts.chat_formats`; empty for shroff's JSON
     folder: str = ""
     file: str = ALONE
     document: Mapping[str, Expression] = field(default_factory=dict)
@@ -99,9 +100,9 @@ class Notice:
     digest_ms: int = 0
     limit: Limit | None = None
     quiet: Quiet | None = None
-    added: str = ""  # the report of a plug-in, in place of decisions, with its content
+    added: str = ""  # report of a plug-in and its content, instead of decisions
     report: Any = None
-    days: int = 1  # that a report is about
+    days: int = 1  # length of a report's period
     at_minute: int = 7 * 60
     zone: str | FromEvent = "UTC"
     language: str | FromEvent = "en"
@@ -113,9 +114,9 @@ class Notice:
 
     @property
     def text_kind(self) -> str:
-        """The text that comes with shroff for it: a question, a receipt for a customer, a report, or a notice to staff.
+        """Kind of its built-in text: a question, a receipt for a customer, a report, or a notice to staff.
 
-        `checking.NAMES_OF` has what each may name.
+        `text_check.NAMES_OF` has the names that each may use.
         """
         if self.asks:
             return "question"
@@ -126,12 +127,14 @@ class Notice:
         return "notice"
 
     def count_report(self, context: Any, day: date) -> bytes:
-        """The report of a plug-in of a day, as JSON (`AddedReport.count`)."""
+        """Compute the report of a plug-in for a day, as JSON (`AddedReport.count`)."""
         return added_reports()[self.added].count(context, self.report, str(self.zone), day)
 
     @property
     def recipient(self) -> str:
-        """Recipients, as users may see them: no address, and of a webhook the host alone, since paths may hold keys."""
+        """Recipients as users may see them: no address, and of a webhook only the host, since paths may contain
+        keys.
+        """
         if self.channel == "webhook":
             url = urlsplit(self.url)
             return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
@@ -140,7 +143,7 @@ class Notice:
         return self.to.role or addressed if self.channel == "mail" else f"folder {self.folder}"
 
     def is_about(self, other: Notice, state: str) -> bool:
-        """Whether it tells that a message of another notice came to this state: sent or refused."""
+        """Whether it reports that a message of another notice was sent or refused."""
         is_meant = other.name in self.of if self.of else other.channel == "mail"
         return self.on == state and is_meant and other.on not in DONE
 
@@ -148,7 +151,7 @@ class Notice:
 def load_notices(
     files: TextMapping, definitions: Definitions, problems: list[Problem], warnings: list[Problem], zone: str = "UTC"
 ) -> dict[str, Notice]:
-    """The notices among a project's files, by their names. `zone` is that of notices which name none."""
+    """Load the notices among a project's files, by name. `zone` is the default time zone."""
     found: dict[str, Notice] = {}
     for file in sorted(files):
         if file.startswith(FOLDER) and file.endswith(ENDING):
@@ -167,7 +170,7 @@ def load_notices(
     return found
 
 
-_UNNAMED = {  # whom a rule may notify without naming a notice
+_UNNAMED = {  # recipients that a rule may notify without a notice of its own
     "analysts": ("analysts", "It defines who gets the mail. Without it, hits raise alerts in the queue alone."),
     "customer": ("customers", "It defines their addresses and the question."),
 }
@@ -176,7 +179,7 @@ _UNNAMED = {  # whom a rule may notify without naming a notice
 def _hold_against_rules(
     found: Mapping[str, Notice], definitions: Definitions, problems: list[Problem], warnings: list[Problem]
 ) -> None:
-    """Say where a rule tells nobody, or of another event than its notice reads."""
+    """Report rules that notify nobody, or whose notice reads another event type."""
     texts = [notice.reasons.keys() for notice in found.values() if notice.reasons]
     for rule in definitions.rules:
         if texts and rule.effect in {"challenge", "review", "decline"} and rule.place is not None:
@@ -205,7 +208,7 @@ def _hold_against_rules(
 
 
 class _NoticeLoader:
-    """Reads one file."""
+    """Loads one file."""
 
     def __init__(
         self, name: str, definitions: Definitions, problems: list[Problem], warnings: list[Problem], zone: str
@@ -217,7 +220,7 @@ class _NoticeLoader:
         self._warnings = warnings
 
     def load(self, tree: Node | None, file: str) -> Notice | None:
-        """The notice; None after adding a problem."""
+        """Return the notice; None after adding a problem."""
         if tree is None:
             self._problems.append(
                 Problem(file, 1, 1, "", "a notice is empty; it must at least name the recipient.", "")
@@ -277,10 +280,12 @@ class _NoticeLoader:
             **given,
         )
 
-    # ---- what refers to the event
+    # ---- values from the event
 
     def _event_of(self, tree: YamlMapping, plain: JsonMapping) -> str:
-        """The event type; where one is decided, that one if none is named. Empty where there is none."""
+        """Return the event type: the named one, else that of its rules, else the only decided one; empty if there is
+        none.
+        """
         types = self._definitions.events.types
         named = tree.get("event")
         if plain.get("on", "flag") not in OF_EVENTS:
@@ -355,7 +360,7 @@ class _NoticeLoader:
         return To(addresses)
 
     def _reasons(self, node: Node | None, plain: Mapping[str, TextMapping]) -> dict[tuple[str, str], str]:
-        """Texts for customers, which tell nobody how to pass the rules."""
+        """Return the texts for customers. They must not reveal rules, features or numbers."""
         rules = [rule.id for rule in self._definitions.rules]
         secret = {name for name in (*rules, *self._definitions.features) if not name.isalpha()}
         if not isinstance(node, YamlMapping):
@@ -390,14 +395,14 @@ class _NoticeLoader:
             node.report(self._problems, words, "Use a name of the tz database: Europe/Berlin, UTC.")
 
     def _check(self, tree: YamlMapping, notice: Notice) -> None:
-        """What must stand beside what."""
+        """Report keys that do not fit together."""
         for key, words in _misfits(notice):
             node = tree.get(key)
             self._problems.append((tree if node is None else node).problem(words))
 
 
 def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
-    """Keys and words of what does not fit together."""
+    """Iterate over the keys that do not fit together, with messages."""
     has_to = bool(notice.to.addresses or notice.to.of_event or notice.to.role)
     if notice.channel == "mail" and not has_to:
         yield "to", "a notice by mail lacks 'to': an address, { field: … }, { look_up: … } or { role: … }."
@@ -441,5 +446,5 @@ def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
 
 
 def _minute(text: str) -> int:
-    """The minute of the day of `07:30`."""
+    """Return the minute of the day of a text such as `07:30`."""
     return int(text[:2]) * 60 + int(text[3:])

@@ -1,4 +1,4 @@
-"""Facts of an event for a notice: read from the log when it is sent, with money formatted and cards masked."""
+"""Facts of an event for a notice, read from the log when it is sent, with money formatted and cards masked."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from shroff.project.dependency_hash import reasons_of
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, FlagRow, Log, Record
 
-CARD = "card"  # of `show`: only the last four digits of a card number are shown, and nothing of another value
+CARD = "card"  # name in `show` of a value of which only the last four digits of a card number are shown
 
 
 class NoticeEvent(FrozenStruct):
-    """An event of a notice: its values, what lies beside it, what was decided, and its flags."""
+    """An event of a notice: its values, personal values, decision and flags."""
 
     type: str
     id: str
@@ -38,7 +38,7 @@ class NoticeEvent(FrozenStruct):
     personal: TextMapping
     outcome: str
     receipt: str
-    reasons: Sequence[tuple[str, str]]  # as recorded: of which rule, and its text
+    reasons: Sequence[tuple[str, str]]  # rule and recorded text
     flags: Sequence[FlagRow]
 
     @property
@@ -56,16 +56,16 @@ class Facts:
         self._read: Mapping[str, NoticeEvent] = {}
 
     def of(self, definitions: Definitions) -> Facts:
-        """The same by other definitions; itself where they are its own."""
+        """Return the reader for these definitions: this one if they are the same."""
         return self if definitions is self.definitions else Facts(definitions)
 
     def told(self, log: Log, name: str) -> NoticeEvent | None:
-        """The event of a name such as `payment/p-1`; None where it is not there, or its type is gone."""
+        """Return an event by a name such as `payment/p-1`; None if it does not exist, or its type is gone."""
         return self._read.get(name) or self.told_all(log, [name]).get(name)
 
     @contextmanager
     def read(self, log: Log, names: Sequence[str]) -> Iterator[None]:
-        """Have `told` know these events for a while, read together."""
+        """Read these events at once, and cache them for `told` while the context is open."""
         self._read = self.told_all(log, names)
         try:
             yield
@@ -73,7 +73,7 @@ class Facts:
             self._read = {}
 
     def told_all(self, log: Log, names: Sequence[str]) -> dict[str, NoticeEvent]:
-        """The events of such names that are there, by name: read together, as many lie in one frame of the log."""
+        """Return the existing events of these names, read at once because many share a frame of the log."""
         ids: dict[str, list[str]] = {}
         for name in dict.fromkeys(names):
             type_, _, id_ = name.partition("/")
@@ -117,15 +117,15 @@ class Facts:
     # ---- what a notice reads
 
     def value(self, node: Node, told: NoticeEvent) -> Value:
-        """The value of an expression of the event."""
+        """Evaluate an expression for the event."""
         return reader_of(node, self.definitions.reference)(told.seen)
 
     def holds(self, notice: Notice, told: NoticeEvent) -> bool:
-        """Whether a notice is about this event."""
+        """Whether the condition of a notice is true for the event."""
         return notice.when is None or self.value(notice.when, told) is True
 
     def said(self, of: str | FromEvent, told: NoticeEvent | None) -> str:
-        """A setting, or what the event says in its place; nothing where it says nothing."""
+        """Return a setting, or the text that the event has in its place; empty if it has none."""
         if isinstance(of, str):
             return of
         if told is None:
@@ -139,26 +139,26 @@ class Facts:
         return value if isinstance(value, str) else ""
 
     def zone(self, notice: Notice, told: NoticeEvent | None) -> str:
-        """Whose clock times are shown by; UTC where what the event says is no zone."""
+        """Return the time zone for displayed times; UTC if the event's text is no time zone."""
         found = self.said(notice.zone, told)
         return found if found and is_zone(found) else "UTC"
 
     def language(self, notice: Notice, told: NoticeEvent | None) -> str:
-        """The language of a text; English where the event's is none of those there are."""
+        """Return the language of a text; English if the event's is not supported."""
         found = self.said(notice.language, told)[:2].lower()
         return found if found in LANGUAGES else LANGUAGES[0]
 
     def address(self, notice: Notice, told: NoticeEvent | None) -> str:
-        """Recipient address that an event names; empty for none, or for one with a card number in it."""
+        """Return the recipient that an event names; empty if there is none, or it contains a card number."""
         found = "" if notice.to.of_event is None else self.said(notice.to.of_event, told)
         return found if is_address(found) and not has_card(found) else ""
 
     def reason(self, rule: str, stored: str) -> str:
-        """A recorded reason as mails tell it: without separators if they would hide the number of a card."""
+        """Format a recorded reason for mails; without separators if these would hide a card number."""
         return plain(self._reasons(rule, stored) if plain(stored) == one_line(stored) else stored)
 
     def shown(self, notice: Notice, told: NoticeEvent, language: str) -> TextDict:
-        """What `show` names, as people may see it. A notice to staff without `show` has the event's summary."""
+        """Return the values of `show` for people. A notice to staff without `show` has the event's summary."""
         nodes = notice.show or self._summary(notice, told)
         return {name: self._shown(name, node, told, language) for name, node in nodes.items()}
 
@@ -188,7 +188,7 @@ class Facts:
         return WORDS[language]["card_ending"].format(last=digits) if digits else WORDS[language]["none"]
 
     def _named_for_people(self, node: Node, told: NoticeEvent) -> Node:
-        """Replace a field by the one that names its value to people, as screens do: merchant by merchant_name."""
+        """Replace a field by the one with a readable name, as screens do: merchant by merchant_name."""
         if not isinstance(node, ThisField):
             return node
         type_ = self.definitions.events.types[told.type]
@@ -203,15 +203,15 @@ class Facts:
         return node
 
     def document(self, notice: Notice, told: NoticeEvent) -> TextDict:
-        """What `document` names, each as JSON of a decision would have it."""
+        """Return the values of `document`, each as JSON in the form of decisions."""
         places = self.definitions.settings.money_places
         return {
             name: canonical_value(self.value(node, told), node.type, places) for name, node in notice.document.items()
         }
 
     def paid_minor(self, told: NoticeEvent) -> int | None:
-        """The event's amount, in the smallest units of money, else what a missed fraud costs by the policy; None
-        where neither is there.
+        """Return the event's amount in smallest units, else the policy's cost of a missed fraud; None without
+        either.
         """
         amount = self.definitions.events.types[told.type].amount_field
         cost = self.definitions.policy(told.type).missed_fraud
@@ -221,5 +221,5 @@ class Facts:
             return None
         places = self.definitions.settings.money_places
         if paid.type.kind == "real":
-            return round(Fraction(float(value)) * int(10**places))  # exact, as no float of it could overflow
+            return round(Fraction(float(value)) * int(10**places))  # exact: a float would not always be
         return rescale_half_even(int(value), paid.type.places, places)

@@ -1,6 +1,6 @@
-"""The built-in mailbox: mails that lie as files in the project's state, to be read on a screen, and removed.
+"""Built-in mailbox: mails stored as files in the project's state, shown on a screen.
 
-Whoever has a customer's link answers as the customer, so what is read here has no link: only the file has it.
+Whoever has a customer's link can answer as the customer, so the shown texts leave it out; only the file has it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from shroff.runtime.values import FrozenStruct
 
 NAME = re.compile(r"[0-9a-f]{24}")
 ENDING = ".eml"
-BYTES_MAX = 4 * 1024 * 1024  # of a file that is looked at
-# Servers quote a link in their refusals as they have it, escaped once or more.
+BYTES_MAX = 4 * 1024 * 1024  # largest file that is read
+# Mail servers quote a link in refusals in their own form, escaped once or more.
 _LINK = re.compile(r"""(href=)?(["']?)[^\s"'<>]{0,300}?/confirm(?:/|%(?:25)*2[fF])([\w-]{64})[^\s"'<>]*""")
 
 
 class StoredMail(FrozenStruct):
-    """One mail of the mailbox, its texts without the customer's link, to whose question `token` leads.
+    """One mail of the mailbox. Its texts lack the customer's link; `token` is the token in that link.
 
-    `name` is that of its file, without the ending.
+    `name` is the file's name without the extension.
     """
 
     name: str
@@ -39,28 +39,28 @@ class StoredMail(FrozenStruct):
 
 
 def kept_mails(folder: Path, limit: int = 100) -> list[StoredMail]:
-    """The newest mails by their dates, the newest first; what is no mail of ours is passed over."""
+    """Return the newest mails by their dates, newest first; foreign files are ignored."""
     found = [mail for path in _newest(folder, limit) if (mail := _read(path)) is not None]
     return sorted(found, key=lambda mail: (-mail.at_ms, mail.name))
 
 
 def kept_mail(folder: Path, name: str) -> StoredMail | None:
-    """One mail; None where there is none of this name."""
+    """Return one mail; None if there is none of this name."""
     return _read(folder / f"{name}{ENDING}") if NAME.fullmatch(name) else None
 
 
 def file_name(id: str) -> str:
-    """The name of the file of a mail with this id."""
+    """Return the file name of a mail with this id."""
     return sha256(id.encode()).hexdigest()[:24] + ENDING
 
 
 def kept_of(folder: Path, ids: Iterable[str]) -> list[Path]:
-    """The files of the mails with these ids, of those that lie there."""
+    """Return the existing files of the mails with these ids."""
     return [path for id_ in dict.fromkeys(ids) if (path := folder / file_name(id_)).is_file()]
 
 
 def remove_older(folder: Path, before_ms: int) -> int:
-    """Remove the mails that were written before a moment; gives how many."""
+    """Delete the mails written before a moment; return their number."""
     older = [path for written_s, path in _written(folder) if written_s * 1_000 < before_ms]
     for path in older:
         path.unlink(missing_ok=True)
@@ -72,7 +72,7 @@ def _newest(folder: Path, limit: int) -> list[Path]:
 
 
 def _written(folder: Path) -> Iterator[tuple[float, Path]]:
-    """The mails of a folder with when each was written, in seconds; none where there is no folder."""
+    """Iterate over the mails in a folder with their modification times in seconds."""
     for path in folder.glob(f"*{ENDING}"):
         if NAME.fullmatch(path.stem):
             try:
@@ -82,18 +82,18 @@ def _written(folder: Path) -> Iterator[tuple[float, Path]]:
 
 
 def without_link(text: str) -> str:
-    """A text, plain or HTML, with words in place of a customer's link.
+    """Replace customers' links in a text, plain or HTML.
 
     >>> without_link("550 blocked: https://bank.example/confirm/" + 64 * "x")
     '550 blocked: [the link, left out]'
     """
-    if "/confirm" not in text:  # the search begins anew at each character
+    if "/confirm" not in text:  # avoids the search, which starts again at each character
         return text
     return _LINK.sub(lambda link: f"{'title=' if link[1] else ''}{link[2]}[the link, left out]", text)
 
 
 def parts_of(data: bytes) -> tuple[str, str, str]:
-    """Subject, plain text and HTML of a mail."""
+    """Return subject, plain text and HTML of a mail."""
     message = message_from_bytes(data, policy=SMTP)
     plain, html = (message.get_body((kind,)) for kind in ("plain", "html"))
     text = "" if plain is None else str(plain.get_content()).replace("\r\n", "\n")

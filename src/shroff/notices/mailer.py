@@ -1,4 +1,4 @@
-"""The contract of mailers: where mails go."""
+"""The contract of mailers, which deliver mails."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from shroff.streams.sink import AwayError
 
 
 class Unmailed(NamedTuple):
-    """An address to which a mail does not go, with the reason in words."""
+    """An address that did not get a mail, with the reason."""
 
     address: str
     reason: str
 
 
 class Mail(FrozenStruct):
-    """One mail, as it goes: its bytes by RFC 5322, each line ended by CR and LF, and who it is from and for.
+    """One mail to send: its bytes by RFC 5322 with CR LF line ends, its sender and its recipients.
 
-    `id` is the text of its Message-ID: the same whenever this mail comes again, so that whoever has it can drop it.
-    Where it may part, whoever could be told later at best is left out, and the others wait no more.
+    `id` is the Message-ID, the same each time the mail is sent, so that recipients can drop a repeated one. With
+    `may_part` recipients whom the server defers are left out, so that the others need not wait.
     """
 
     id: str
@@ -31,27 +31,28 @@ class Mail(FrozenStruct):
 
 
 class DoubtError(AwayError):
-    """Nobody knows whether a mail was taken: the connection ended between its last byte and the answer."""
+    """Unknown delivery: the connection ended between the mail's last byte and the server's answer."""
 
 
 @runtime_checkable
 class MailServer(Protocol):
-    """A mailer that can ask its server whether it would take mails. Not every mailer is one."""
+    """A mailer that can check its server without sending. Not every mailer can."""
 
     def greet(self) -> str:
-        """Connect and sign in, send nothing; gives where. Raises: as `Mailer.send`."""
+        """Connect and sign in, and return the server's address. Raises: as `Mailer.send`."""
 
 
 class Mailer(Protocol):
-    """Hands mails over, used by one thread. Opening one reaches for nothing that may be away."""
+    """Delivers mails. Use it from one thread. Opening it connects to nothing."""
 
     def send(self, mail: Mail) -> Sequence[Unmailed]:
-        """Hand a mail over, durable there on return; gives the addresses that are refused for good, or left out.
+        """Send a mail and return the addresses that were refused for good or left out; all others have it, durably, on
+        return.
 
-        All others have it. Raises: TransientError, such as `streams.sink.AwayError`, where it may work later, and
-        nobody has it; DoubtError where nobody knows; UsageError where the settings cannot be, or the server wants
-        others. None shows a credential.
+        Raises: TransientError, such as `streams.sink.AwayError`, if a retry may succeed, and no one has the mail;
+        DoubtError if the delivery is unknown; UsageError for wrong settings or credentials. No message shows a
+        credential.
         """
 
     def close(self) -> None:
-        """Let go. Closing twice does nothing."""
+        """Close the connection. A second call does nothing."""

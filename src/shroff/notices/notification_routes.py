@@ -1,4 +1,4 @@
-"""Notification routing: recipients, digests, delays, and questions that are not repeated."""
+"""Notification routing: recipients, digests, delays, and questions that are asked once."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ if TYPE_CHECKING:
 
 NOBODY = "no recipient is named"
 NO_ADDRESS = "the recipient is not one plain mail address, or contains a card number"
-AT_ONCE = 10_000  # that become letters of one notice together, a digest's one mail
-OF_CUSTOMERS_AT_ONCE = 200_000  # of a digest to those whom events name: all of a day, or some get two mails
-PART = 500  # dues that are read, held or passed together
+AT_ONCE = 10_000  # notifications of one notice that become letters at once; also the limit of a digest
+# Limit of a digest to recipients from events: enough for a day, or some would get two mails
+OF_CUSTOMERS_AT_ONCE = 200_000
+PART = 500  # notifications read, held or passed at once
 _made = count()
-TOGETHER = 100  # letters that one transaction makes: as long as it takes, nothing is appended to the log
+# Letters made in one transaction, during which nothing is appended to the log
+TOGETHER = 100
 
 
 class _Addressed(FrozenStruct):
-    """A due notification, its event where that names the recipients, and the recipients."""
+    """A due notification with its recipients, and its event if that names them."""
 
     due: Due
     told: NoticeEvent | None
@@ -44,14 +46,14 @@ class _Addressed(FrozenStruct):
 
 
 def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, now_ms: int) -> int:
-    """Make letters of what is due; gives how many. What goes together becomes a letter in one transaction."""
+    """Make letters of due notifications; return their number. Each letter is made in one transaction."""
     by_notice: dict[str, list[Due]] = {}
     with store.look() as look:
         for due in look.dues(now_ms):
             by_notice.setdefault(due.notice, []).append(due)
     digests = {name for name, notice in services.notices.items() if notice.digest_ms}
     made = 0
-    for name in sorted(by_notice, key=lambda name: name in digests):  # a large digest holds up no other notice
+    for name in sorted(by_notice, key=lambda name: name in digests):  # a large digest delays no other notice
         notice = services.notices.get(name)
         dues = by_notice[name]
         if notice is None:
@@ -67,7 +69,9 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
 
 
 def _together(notice: Notice, look: NoticeLook, dues: list[Due], now_ms: int) -> list[Due]:
-    """What goes with what is due: of a digest all that waits, but where it was cut off after its first mails."""
+    """Return the notifications that leave together: of a digest all that wait, unless an interrupted digest is
+    continued.
+    """
     if not notice.digest_ms and not any(due.is_held for due in dues):
         return dues
     is_of_customers = bool(notice.digest_ms) and notice.to.of_event is not None
@@ -81,7 +85,8 @@ def _letters(
 ) -> int:
     _take(store, [addressed.due for addressed in found if not addressed.is_wanted], PASSED)
     groups = _groups(notice, [addressed for addressed in found if addressed.is_wanted])
-    if len(groups) > TOGETHER:  # written before the first mail, so that who goes on knows what goes with it
+    # Stored before the first mail, so that after a kill the rest of the digest is known
+    if len(groups) > TOGETHER:
         _hold(store, [addressed.due for addressed in found if addressed.due.due_ms > now_ms], now_ms)
     made = 0
     for at in range(0, len(groups), TOGETHER):
@@ -116,14 +121,15 @@ def _addressed(
         is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, told))
         addresses = addresses_of(services, facts, notice, told, due)
         why = NO_ADDRESS if is_said else NOBODY
-        is_wanted = told is None or notice.text_kind != RECEIPT or facts.holds(notice, told)  # who opted out is left
+        # Without those who opted out
+        is_wanted = told is None or notice.text_kind != RECEIPT or facts.holds(notice, told)
         yield _Addressed(due, told if notice.asks else None, addresses, why, is_wanted)
 
 
 def addresses_of(
     services: NoticeServices, facts: Facts, notice: Notice, told: NoticeEvent | None, due: Due | None = None
 ) -> tuple[str, ...]:
-    """Recipients of a notice about an event; of an escalation the user to whom the case went."""
+    """Return the recipients of a notice about an event; for an escalation, the user to whom the case went."""
     if notice.channel != "mail":
         return ()
     if due is not None and due.kind == "case" and (user := from_json(due.told).get("user")):
@@ -137,7 +143,9 @@ def addresses_of(
 
 
 def _groups(notice: Notice, found: Iterable[_Addressed]) -> list[list[_Addressed]]:
-    """What goes together: all of a digest for one recipient; what was held, of one rule; else each alone."""
+    """Group notifications into letters: a digest by recipient; deferred ones by recipient and rule; otherwise each
+    alone.
+    """
     groups: dict[tuple[object, ...], list[_Addressed]] = {}
     for addressed in found:
         if notice.asks or notice.channel != "mail":
@@ -151,14 +159,14 @@ def _groups(notice: Notice, found: Iterable[_Addressed]) -> list[list[_Addressed
 
 
 class _NoticeLetters:
-    """Letters of one notice, in one transaction."""
+    """Makes the letters of one notice in one transaction."""
 
     def __init__(self, services: NoticeServices, notice: Notice, change: NoticeChange, now_ms: int) -> None:
         self._services = services
         self._notice = notice
         self._change = change
         self._now_ms = now_ms
-        self._made: list[tuple[OutgoingMessage, Sequence[str]]] = []  # that are not in the store yet
+        self._made: list[tuple[OutgoingMessage, Sequence[str]]] = []  # not in the store yet
 
     def letters(self, groups: Sequence[Sequence[_Addressed]]) -> int:
         now = self._change.dues_of([addressed.due.key for group in groups for addressed in group])
@@ -173,12 +181,12 @@ class _NoticeLetters:
         now_ms = self._now_ms
         first = group[0]
         keys = [addressed.due.key for addressed in group]
-        rule = "" if notice.digest_ms else first.due.rule  # a limit is that of a digest, whatever rules it tells of
+        rule = "" if notice.digest_ms else first.due.rule  # the limit of a digest covers all rules
         is_mail = notice.channel == "mail"
         who = who_of(self._services.key, first.addresses) if is_mail else NO_ONE
         shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.recipient
-        due_ms = min(first.due.due_ms, now_ms)  # so of letters that are made at once the earlier leaves first
-        # An id of a letter; those of one process are in the order in which letters were made, and leave in it
+        due_ms = min(first.due.due_ms, now_ms)  # letters of one batch leave in the order of their dues
+        # Ids of one process ascend in the order in which letters are made, and letters leave in that order
         letter = OutgoingMessage(
             f"{now_ms:012x}{next(_made) & 0xFFFFFF:06x}{secrets.token_hex(3)}",
             notice.name,
@@ -210,25 +218,25 @@ class _NoticeLetters:
         return 1
 
     def _drop(self, letter: OutgoingMessage, keys: Sequence[str], reason: str) -> int:
-        """Keep a letter that nobody gets, with why; gives 0, as many as leave."""
+        """Store a letter that nobody gets, with the reason; return 0, the number of letters to send."""
         self._made.append((replace(letter, state=DROPPED, done_ms=self._now_ms, reason=reason), keys))
         return 0
 
     def _is_asked(self, event: str) -> bool:
-        """Whether a link about an event is with a customer, or on its way: a second one would be a second answer."""
+        """Whether a customer has a link about an event, or will get one: a second link would allow a second answer."""
         self._store()
         letters = (self._change.letter(question.letter) for question in self._change.questions_about([event]))
         return any(letter is None or letter.state not in (DROPPED, REFUSED) for letter in letters)
 
     def _store(self) -> None:
-        """Keep the letters that were made, before anybody asks for them."""
+        """Store the letters made so far, before they are queried."""
         if self._made:
             self._change.put_letters([letter for letter, _ in self._made])
             self._change.take_each([(key, letter.id) for letter, keys in self._made for key in keys])
             self._made = []
 
     def _free_ms(self, rule: str, who: bytes) -> int:
-        """Time from which the recipients may be notified of this rule again; 0 for now."""
+        """Return the time from which the recipients may be notified of this rule again; 0 for now."""
         limit = self._notice.limit
         if limit is None:
             return 0
@@ -238,7 +246,9 @@ class _NoticeLetters:
 
 
 def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
-    """When quiet hours end that it is in now; None where it is in none. Whole minutes, by the clock of their zone."""
+    """Return the end of the quiet hours that include `now_ms`, else None. Whole minutes, by the clock of their time
+    zone.
+    """
     zone = ZoneInfo(quiet.zone)
     now = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone)
     minute = now.hour * 60 + now.minute
@@ -249,9 +259,10 @@ def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
     day = now.date() + timedelta(days=1 if is_over_midnight and minute >= quiet.start else 0)
     end = datetime(day.year, day.month, day.day, quiet.end // 60, quiet.end % 60, tzinfo=zone)
     found = round(end.timestamp() * 1_000)
-    return found if found > now_ms else round(end.replace(fold=1).timestamp() * 1_000)  # a clock set back has it twice
+    # When clocks are set back, the end occurs twice
+    return found if found > now_ms else round(end.replace(fold=1).timestamp() * 1_000)
 
 
 def keys_of(letter: OutgoingMessage) -> list[str]:
-    """The keys of what a letter tells."""
+    """Return the keys of a letter's notifications."""
     return from_json(letter.dues, type=list[str])

@@ -1,8 +1,8 @@
-"""Telling beside the process that writes the log: a thread that takes what is due, writes messages, and sends them.
+"""Notification thread next to the writer of the log: takes due notifications, makes letters, and sends them.
 
-What flags tell of stands in the log's outbox, written in the transaction of its event. The thread copies it into the
-store of notices, where it is known by its key; only then the log's own thread lets go of it there. So a kill anywhere
-loses nothing, and what was copied twice is one.
+Notifications of flags are in the log's outbox, written with their events. The thread copies them to the store of
+notices, which drops repeated keys; only then the log's thread deletes them from the outbox. So a kill loses nothing,
+and a second copy has no effect.
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
 IDLE_S = 0.25
-STORE_EVERY_S = 1.0  # how often the store is looked into where the log brings nothing
-LOOK_EVERY_S = 10.0  # for reports, spikes and failures
+STORE_EVERY_S = 1.0  # interval of looking into the store without news in the log
+LOOK_EVERY_S = 10.0  # interval of checking reports, spikes and failures
 SWEEP_EVERY_S = 3_600.0
 ROWS = 500
-WAIT_S = 1.0  # after a failure, twice as long after each further one,
-WAIT_S_MAX = 60.0  # up to this
+# Delay after a failure, doubled after each further one up to WAIT_S_MAX
+WAIT_S = 1.0
+WAIT_S_MAX = 60.0
 END_S = 5.0
-FINISH_S = 60.0  # for which an end waits where all that is due is to be tried first
+FINISH_S = 60.0  # time to try everything due before an orderly end
 
 
 class NoticeWorker:
     """Sends due notifications on its own thread; `tend` and `health` are for the log's thread.
 
     Args:
-        begun: The position in the log up to which nothing is sent.
-        others: How delivery to sinks is doing.
+        begun: Last sequence number that notifies nobody.
+        others: Returns the health of the delivery to sinks.
     """
 
     def __init__(
@@ -71,19 +72,19 @@ class NoticeWorker:
         self._sending: MailSender | None = None
         self._watching: ScheduledNotices | None = None
         self._lock = Lock()
-        self._copied: set[str] = set()  # keys that the log may let go of
+        self._copied: set[str] = set()  # keys that the log may delete
         self._sent = self._attempts = 0
         self._trouble: Trouble | None = None
         self._away: Away | None = None
         self._look_s = self._sweep_s = self._store_s = self._not_before_s = 0.0
         self._waiting = self._appeals_seq = 0
-        self.end_s = END_S  # how long an end may take
-        self.stop = Event()  # ends its thread after what it has in hand
+        self.end_s = END_S  # time that an end may take
+        self.stop = Event()  # ends the thread after its current step
 
     # ---- for the log's thread
 
     def tend(self, log: Log) -> None:
-        """Let the log let go of what was copied. Raises: as the log's `outbox_done`."""
+        """Delete copied rows from the log's outbox. Raises: as the log's `outbox_done`."""
         with self._lock:
             keys = list(self._copied)
         if keys:
@@ -92,7 +93,7 @@ class NoticeWorker:
                 self._copied.difference_update(keys)
 
     def health(self) -> DeliveryHealth:
-        """How telling is doing. `lag` is how much waits to become letters, and letters to leave."""
+        """Return the state of delivery. `lag` counts notifications without a letter, and letters to send."""
         attempts = self._attempts
         trouble = self._trouble
         away = self._away
@@ -102,13 +103,13 @@ class NoticeWorker:
         return DeliveryHealth(SOURCE, 0, self._waiting, self._sent, attempts, trouble)
 
     def finish_all(self) -> None:
-        """Have all that is due tried once before it ends, for as long as `FINISH_S`."""
+        """Try everything due once before the end, for at most `FINISH_S`."""
         self.end_s = FINISH_S
 
-    # ---- for its own
+    # ---- for its own thread
 
     def step(self) -> float:
-        """Do what is next; gives how many seconds nothing will be due."""
+        """Do the next work; return for how many seconds nothing is due."""
         if self._clock() < self._not_before_s:
             return IDLE_S
         try:
@@ -122,25 +123,25 @@ class NoticeWorker:
         return 0.0 if did else IDLE_S
 
     def finish(self, end_s: float) -> None:
-        """Try all that is due once, until a moment of the clock."""
+        """Try everything due once, until `end_s` of the clock."""
         self._not_before_s = 0.0
         while self._clock() < end_s:
-            self._store_s = 0.0  # nothing is put off until the next look
+            self._store_s = 0.0  # no waiting for the next interval
             if self.step() > 0:
                 return
 
     def close(self) -> None:
-        """Let go of everything. Closing twice does nothing."""
+        """Close everything. A second call does nothing."""
         for part in (self._sending, self._store, self._log):
             if part is not None:
-                with suppress(Exception):  # what is broken may not close either
+                with suppress(Exception):  # closing a broken connection may fail too
                     part.close()
         self._log = self._store = self._sending = None
 
     def _work(self) -> bool:
         log = self._log = self._log or self._services.open_log()
         if self._services.renew() and self._sending is not None:
-            self._sending.close()  # whose mailer has the settings of before
+            self._sending.close()  # its mailer has the old settings
             self._sending = None
         self._facts = self._facts.of(self._services.definitions)
         copied = self._copy(log)
@@ -165,7 +166,7 @@ class NoticeWorker:
         return copied or bool(planned or sent)
 
     def _copy(self, log: Log) -> bool:
-        """Copy rows of the log's outbox into the store; whether there were any."""
+        """Copy rows of the log's outbox into the store; return whether there were any."""
         with self._lock:
             copied = set(self._copied)
         rows = [outbox_row for outbox_row in log.outbox(limit=ROWS + len(copied)) if outbox_row.key not in copied]
@@ -195,7 +196,7 @@ class NoticeWorker:
             remove_older(self._services.mail_folder, self._services.now_ms() - self._services.mails_kept_ms)
 
     def _fail(self, error: Exception) -> None:
-        """Wait, and begin anew with new connections."""
+        """Close everything and wait; the next step starts with new connections."""
         self.close()
         words = str(error) if isinstance(error, ShroffError) else f"a mistake in the program ({type(error).__name__})"
         since_ms = self._trouble.since_ms if self._trouble is not None else self._services.now_ms()
@@ -208,16 +209,15 @@ class NoticeWorker:
 
 
 def begun_at(log: Log) -> int:
-    """The position up to which nothing is sent, kept when notices are first looked at; for the log's writer."""
+    """Return the last sequence number that notifies nobody, set when notices are first used. For the log's writer."""
     begin_behind(log, log.last_seq())
     return kept_offset(SOURCE, BEGUN, log.offset(SOURCE, BEGUN) or "", int)
 
 
 def begin_behind(log: Log, seq: int) -> None:
-    """Notify of what a log has behind a position, though it was there before any notice: in the process that writes
-    the log.
+    """Notify of records after a sequence number, although they are older than the first notice. For the log's writer.
 
-    Does nothing where notices were looked at already.
+    Does nothing if notices have been used before.
     """
     if log.offset(SOURCE, BEGUN) is None:
         log.append(Batch(offsets=[Offset(SOURCE, BEGUN, str(seq), before=None)]))
@@ -227,9 +227,9 @@ def begin_behind(log: Log, seq: int) -> None:
 def telling(
     services: NoticeServices, log: Log, others: Callable[[], Sequence[DeliveryHealth]] = tuple
 ) -> Iterator[NoticeWorker]:
-    """Tell while a process writes this log; `tend` is to be called between its batches.
+    """Send notifications while a process writes this log; call `tend` between its batches.
 
-    At the end what is under way is finished, within five seconds; all that is due after `finish_all`.
+    At the end the current step may take five seconds; after `finish_all` everything due is tried.
     Raises: as the log's `append`.
     """
     teller = NoticeWorker(services, begun_at(log), others)

@@ -1,9 +1,9 @@
-"""Letters on their way: some are claimed together, written, handed over, and what came of them kept.
+"""Sending of letters: several are claimed at once, rendered and sent, and their results stored.
 
-A letter is claimed in the store before it is handed over, so no second process sends it meanwhile. Where a process
-ends in between, nobody knows whether it left: once the claim has run out it is handed over once more, with the same
-Message-ID, and where that too ends in between it stays, for people to look at. So it leaves twice at most.
-A transaction for each letter, and an event read for each, were most of the time that a letter took.
+A letter is claimed in the store before it is sent, so that no second process sends it too. If a process ends in
+between, nobody knows whether the letter left. After the claim expires it is sent again with the same Message-ID; if
+that is interrupted too, it stays for a person to check. So a letter leaves at most twice.
+Claims and events are read for many letters at once: single transactions and reads took most of a letter's time.
 """
 
 from __future__ import annotations
@@ -42,25 +42,28 @@ from shroff.streams.sink import AwayError, Outgoing, Sink
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-CLAIM_MS = 120_000  # a letter is handed over within the mailer's timeout, or its process is gone
-WAIT_MS = 30_000  # after a letter that was put off; twice as long after each further time,
-WAIT_MS_MAX = HOUR_MS  # up to this
-PATIENCE_MS = 3 * DAY_MS  # for which a letter is tried
-PARTS_MS = 15 * MINUTE_MS  # for which all of its recipients wait for one of them: most servers that delay do so
+CLAIM_MS = 120_000  # longer than a mailer's timeout: after it, the process is gone
+# Delay after a deferred letter, doubled each time up to WAIT_MS_MAX
+WAIT_MS = 30_000
+WAIT_MS_MAX = HOUR_MS
+PATIENCE_MS = 3 * DAY_MS  # time for which a letter is tried
+# Time for which all recipients wait for a deferred one; most greylisting servers need less
+PARTS_MS = 15 * MINUTE_MS
 REASON_MAX = 500
-AT_ONCE = 50  # letters that are claimed together; as many are in doubt where the process ends
-LANES = 4  # connections to the mail server; all mails to the same recipients leave by one of them, in order
+AT_ONCE = 50  # letters claimed at once, and so the most that are in doubt after a kill
+LANES = 4  # connections to the mail server; mails to the same recipients use the same one, in order
 FEW = 12  # letters for which one connection is enough
-AWAY_MS = 1_000  # for which a way that is away is left alone, twice as long after each further time,
-AWAY_MS_MAX = MINUTE_MS  # up to this
-MAIL = ""  # the way of all mails; those of webhooks and the lake are called as their notices
+# Pause of an unreachable channel, doubled each time up to AWAY_MS_MAX
+AWAY_MS = 1_000
+AWAY_MS_MAX = MINUTE_MS
+MAIL = ""  # channel of all mails; each notice by webhook or lake has a channel of its own name
 TWICE = "the connection was lost twice during delivery, so it may have been sent twice or not at all"
-# What notices on other letters are told of a letter in a state.
+# Results that notices on other letters report, by the letter's state
 _RESULTS: Final = {SENT: (SENT,), REFUSED: (REFUSED,), PARTLY: (SENT, REFUSED)}
 
 
 class Away(FrozenStruct):
-    """Why nothing leaves by a way, since when, until when it is left alone, and how often it was tried."""
+    """Why a channel is unreachable: the error, since when, until when it pauses, and the number of attempts."""
 
     words: str
     since_ms: int
@@ -69,9 +72,9 @@ class Away(FrozenStruct):
 
 
 class _Ready(Struct):
-    """A letter that was written: who opens its way, who takes it there, and what came of that.
+    """A rendered letter: the functions that open its channel and send it, and the result.
 
-    `outcome` is the error, or what is to be told of it though it left; None where it was not tried.
+    `outcome` is the error, or a remark about a sent letter; None before an attempt.
     """
 
     letter: OutgoingMessage
@@ -79,23 +82,23 @@ class _Ready(Struct):
     opens: Callable[[], Any]
     hand_over: Callable[[Any], str | _SomeRefused]
     outcome: Exception | str | _SomeRefused | None = None
-    is_out: bool = False  # or may be
+    is_out: bool = False  # was sent, or may have been
 
 
 class LetterGoneError(ShroffError):
-    """A letter has nothing to say any more; says why."""
+    """A letter has nothing to report any more; the message says why."""
 
 
 class AnsweredError(ShroffError):
-    """A letter has left, by a process that could not say so: its question has an answer."""
+    """A letter was sent by a process that could not record it: its question has an answer."""
 
 
 class MailSender:
-    """Hands letters over.
+    """Sends letters.
 
-    Mails leave by one way, and each notice by webhook or lake by one of its own. One that is away is tried less and
-    less often, by one letter each time; the others go on. Ways do not wait for each other, and mails have several
-    connections, on threads; all else is done on the thread that calls.
+    All mails share one channel; each notice by webhook or lake has its own. An unreachable channel is tried less and
+    less often, with one letter; the others continue. Channels do not wait for each other, and mails use several
+    connections, on threads; everything else runs on the calling thread.
     """
 
     def __init__(self, services: NoticeServices, store: NoticeStore, log: Log) -> None:
@@ -103,18 +106,18 @@ class MailSender:
         self._store = store
         self._log = log
         self._letters = services.letters
-        self._open: dict[tuple[str, int], Mailer | Sink] = {}  # by way and lane
+        self._open: dict[tuple[str, int], Mailer | Sink] = {}  # by channel and lane
         self._away: dict[str, Away] = {}
-        self._dues: Mapping[str, Due] = {}  # of the letters in hand
+        self._dues: Mapping[str, Due] = {}  # notifications of the letters being sent
         self._threads = ThreadPoolExecutor(thread_name_prefix="letters")
 
     @property
     def away(self) -> Away | None:
-        """The way that has been away for longest; None where all are there, as far as is known."""
+        """The channel that has been unreachable longest; None if none is known to be."""
         return min(self._away.values(), key=lambda away: away.since_ms, default=None)
 
     def send(self, limit: int = AT_ONCE) -> int:
-        """Hand over what is due by the ways that are there; gives how many letters left."""
+        """Send what is due through reachable channels; return how many letters left."""
         now_ms = self._services.now_ms()
         if self._letters.facts.definitions is not self._services.definitions:
             self._letters = self._services.letters
@@ -130,7 +133,7 @@ class MailSender:
             if notice is not None and (_way(notice) in tried or self._is_held(letter, notice)):
                 continue
             wanted.append(letter)
-            if notice is not None and _way(notice) in self._away:  # one letter shows whether it is there again
+            if notice is not None and _way(notice) in self._away:  # one letter tests whether the channel is back
                 tried.add(_way(notice))
         claimed = self._claimed(wanted)
         if not claimed:
@@ -147,23 +150,23 @@ class MailSender:
         return sum(isinstance(message.outcome, str | _SomeRefused) for message in ready)
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._let_go(list(self._open))
         self._threads.shutdown(wait=False)
 
-    # Below: how letters leave
+    # ---- how letters leave
 
     def _ready(self, letter: OutgoingMessage, notice: Notice | None) -> _Ready:
-        """A letter as it will leave; one that cannot be written has its outcome already."""
+        """Render a letter; one that cannot be rendered has its outcome already."""
         if notice is None:
             return _Ready(letter, "", _nobody, str, LetterGoneError("the notice is no longer there"))
         try:
             return _Ready(letter, _way(notice), *self._written_for(notice, letter))
-        except Exception as error:  # noqa: BLE001 - kept with the letter; what is a mistake is raised behind all others
+        except Exception as error:  # noqa: BLE001 - stored with the letter; a programming error is raised last
             return _Ready(letter, _way(notice), _nobody, str, error)
 
     def _hand_over(self, ready: Sequence[_Ready]) -> None:
-        """Have letters leave, those of one lane one after the other; by one lane until the first mail has left."""
+        """Send letters, those of one lane one after another. Mails use one lane until the first has left."""
         lanes = dict[tuple[str, int], list[_Ready]]()
         is_wide = (MAIL, 0) in self._open and sum(message.way == MAIL for message in ready) > FEW
         for message in ready:
@@ -174,7 +177,9 @@ class MailSender:
             pass
 
     def _run_lane(self, way: str, lane: int, letters: Sequence[_Ready]) -> None:
-        """Hand letters over until the way is away, or half of the claim's time is over: others could take them then."""
+        """Send letters until the channel is unreachable, or half of the claim has passed: then others could take
+        them.
+        """
         for letter in letters:
             if self._services.now_ms() > letter.letter.claimed_ms - CLAIM_MS // 2:
                 return
@@ -188,11 +193,11 @@ class MailSender:
                     return
 
     def _came_of(self, message: _Ready) -> OutgoingMessage:
-        """The letter as it is kept, and what its outcome says of its way."""
+        """Return the letter with its result, and update the state of its channel."""
         letter = message.letter
         outcome = message.outcome
         now_ms = self._services.now_ms()
-        if outcome is None:  # it was not tried
+        if outcome is None:  # was not tried
             return replace(letter, attempts=letter.attempts - 1, claimed_ms=0)
         if isinstance(outcome, str | _SomeRefused):
             self._away.pop(message.way, None)
@@ -206,7 +211,7 @@ class MailSender:
         if isinstance(outcome, AwayError | UsageError):
             self._shut(message.way, outcome)
         if isinstance(outcome, DoubtError):
-            # Nobody knows whether it left: once more, and then people look
+            # ^Nobody knows whether it left: try once more, then let people check
             reason = str(outcome)
             if letter.doubts:
                 return _done(letter, UNKNOWN, f"{TWICE}: {reason}", now_ms)
@@ -215,7 +220,7 @@ class MailSender:
         return _put_off(letter, str(outcome), now_ms) if is_unsent else letter
 
     def _is_held(self, letter: OutgoingMessage, notice: Notice) -> bool:
-        """Whether its notice tells nothing at this hour: a letter that was put off may have come into one."""
+        """Defer a letter whose notice has quiet hours now; return whether it did."""
         end_ms = None if notice.quiet is None else quiet_end_ms(notice.quiet, self._services.now_ms())
         if end_ms is None:
             return False
@@ -226,10 +231,10 @@ class MailSender:
         return True
 
     def _shut(self, way: str, error: Exception) -> None:
-        """Let go of a way that is away, and leave it alone for a while."""
+        """Close an unreachable channel, and pause it."""
         now_ms = self._services.now_ms()
         before = self._away.get(way)
-        if before is None or before.until_ms <= now_ms:  # one of several lanes says it
+        if before is None or before.until_ms <= now_ms:  # several lanes report the same failure
             since_ms, times = (now_ms, 0) if before is None else (before.since_ms, before.times)
             wait_ms = min(AWAY_MS << min(times, 20), AWAY_MS_MAX)
             if isinstance(error, AwayError):
@@ -239,11 +244,11 @@ class MailSender:
 
     def _let_go(self, keys: Sequence[tuple[str, int]]) -> None:
         for key in keys:
-            with suppress(Exception):  # what is broken may not close either
+            with suppress(Exception):  # closing a broken connection may fail too
                 self._open.pop(key).close()
 
     def _claimed(self, letters: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
-        """The letters, for this process alone, but those that others have or that are in doubt for the second time."""
+        """Claim letters for this process, except those claimed by others or in doubt for the second time."""
         now_ms = self._services.now_ms()
         changed = list[OutgoingMessage]()
         if not letters:
@@ -264,7 +269,7 @@ class MailSender:
         return [letter for letter in changed if letter.state == OPEN]
 
     def _put_back(self, letters: Sequence[OutgoingMessage]) -> None:
-        """Keep what became of letters. Whoever was forgotten while one was being sent stays so, its text included."""
+        """Store the results of letters. If a recipient was erased meanwhile, the letter stays erased, with its file."""
         notices = self._services.notices
         forgotten = list[OutgoingMessage]()
         dues = list[Due]()
@@ -286,13 +291,13 @@ class MailSender:
         for letter in forgotten:
             (self._services.mail_folder / file_name(letter.id)).unlink(missing_ok=True)
 
-    # ---- what leaves
+    # ---- content
 
     def _written_for(
         self, notice: Notice, letter: OutgoingMessage
     ) -> tuple[Callable[[], Any], Callable[[Any], str | _SomeRefused]]:
-        """Render a message; gives what opens its way, and what sends it, which returns a remark where it was sent with
-        one.
+        """Render a letter; return the functions that open its channel and send it. Sending returns a remark, or an
+        empty text.
         """
         if notice.channel == "mail":
             mail, trouble = self._mail(notice, letter)
@@ -307,9 +312,9 @@ class MailSender:
         return partial(self._services.hook, notice), partial(_call, due, body)
 
     def _mail(self, notice: Notice, letter: OutgoingMessage) -> tuple[Mail, str]:
-        """The mail of a letter, and why it has not the project's own text, where that failed.
+        """Render the mail of a letter; return also why the project's own text was not used, if it failed.
 
-        Raises: GoneError where it has nothing to say any more.
+        Raises: LetterGoneError if the letter has nothing to report any more.
         """
         dues = self._dues_of(letter)
         told = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
@@ -333,7 +338,7 @@ class MailSender:
         return mail, written.trouble
 
     def _question(self, notice: Notice, letter: OutgoingMessage, told: NoticeEvent | None, who: bytes) -> RenderedText:
-        """The question with its link. Where its address is another one by now, a link that left before is forged."""
+        """Render the question with its link. If the address has changed, links sent before become invalid."""
         if told is None:
             raise LetterGoneError("its event is no longer there")
         with self._store.change() as change:
@@ -356,19 +361,19 @@ class MailSender:
 
 
 class _Keyed(Outgoing, frozen=True, gc=False):
-    """A row whose key is that of a due."""
+    """A row whose key is that of a notification."""
 
     due: str = ""
 
     @property
     def key(self) -> str:
-        """The key of the due, or its hash where no header of a call takes that."""
+        """The notification's key, or its hash if a header cannot contain it."""
         due = self.due
         return due if due.isascii() and due.isprintable() else sha256(due.encode()).hexdigest()
 
 
 class _SomeRefused(NamedTuple):
-    """Why a mail server refused some of a letter's recipients; the others have it."""
+    """Why a mail server refused some of a letter's recipients; the others got it."""
 
     words: str
 
@@ -377,11 +382,11 @@ class _SomeRefused(NamedTuple):
 
 
 class _AllRefusedError(ShroffError):
-    """Nobody takes the letter, for good."""
+    """All recipients were refused for good."""
 
 
 def _is_told(error: Exception) -> bool:
-    """Whether an error says something of a letter or a way, and is no mistake of the program or the store."""
+    """Whether an error concerns the letter or its channel, rather than the program or the store."""
     return isinstance(error, TransientError | UsageError | LetterGoneError | AnsweredError | _AllRefusedError)
 
 
@@ -428,7 +433,7 @@ def _put(services: NoticeServices, notice: Notice, id_: str, body: bytes, _nobod
 
 
 def _nobody() -> None:
-    """Nobody takes what is put into the lake, or was not written."""
+    """Stands for the connection of the lake, and of a letter that was not rendered."""
 
 
 def _way(notice: Notice) -> str:
@@ -436,6 +441,7 @@ def _way(notice: Notice) -> str:
 
 
 def _short(reason: str) -> str:
-    """A reason as it is kept: nothing that looks like a card, no address, no customer's link, and not too much."""
-    whole = re.sub(r"=\r?\n", "", reason)  # a line that quoted-printable cut, as servers quote it
+    """Shorten a reason for storage, without card numbers, addresses and customers' links."""
+    # Join lines that quoted-printable split, as servers quote them
+    whole = re.sub(r"=\r?\n", "", reason)
     return covered(with_masked(without_link(whole)))[:REASON_MAX]

@@ -1,4 +1,4 @@
-"""Trying notices out: a preview, a test to an address, and letters that somebody sends again."""
+"""Trying notices: previews, test mails, and letters sent again by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from shroff.streams.log import Log
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-LOOK_BACK = 2_000  # places, for an event to show
+LOOK_BACK = 2_000  # records searched for an event to show
 NOWHERE = "preview@localhost"
 NO_LINK = "preview-this-link-answers-nothing"
 _SAMPLES: Final[Mapping[str, JsonMapping]] = {
@@ -54,9 +54,9 @@ _SAMPLES: Final[Mapping[str, JsonMapping]] = {
 
 
 def preview(services: NoticeServices, notice: Notice, log: Log, event: str = "", day: date | None = None) -> Mail:
-    """The mail that a notice would send of an event, or a report of a day, by what is known now.
+    """Render the mail that a notice would send for an event, or for the report of a day, with current data.
 
-    Raises: UsageError where it sends none, or none can be shown.
+    Raises: UsageError if the notice sends no mail, or there is nothing to show.
     """
     if day is not None and notice.on != "report":
         raise UsageError(f"notice {notice.name} is not a report, so it is of no day. Name an event.")
@@ -81,12 +81,12 @@ def preview(services: NoticeServices, notice: Notice, log: Log, event: str = "",
 
 
 def preview_id(notice: str) -> str:
-    """The id of every preview and test of a notice."""
+    """Return the id of all previews and tests of a notice."""
     return f"preview-{notice}"
 
 
 def _event(letters: Letters, notice: Notice, log: Log, event: str) -> NoticeEvent:
-    """The event that is asked for, or the newest of the notice's type."""
+    """Return the requested event, or the newest one of the notice's type."""
     if event:
         found = letters.facts.told(log, event)
         if found is None:
@@ -118,16 +118,16 @@ def _written(
 
 
 def _yesterday(notice: Notice, now_ms: int) -> Due:
-    """The report as it was due last, though it is too late for it now."""
-    half_day_ms = 43_200_000  # of two moments so far apart, one is within `LATE_MS` behind a daily report
+    """Return the latest report that was due, even if it is too late to send it."""
+    half_day_ms = 43_200_000  # of two times this far apart, one is at most `LATE_MS` after a daily report
     return report_due(notice, now_ms - half_day_ms) or due_for(notice, day_before(notice, now_ms), now_ms)
 
 
 def make_report(services: NoticeServices, notice: Notice, log: Log, day: date | None, at_ms: int) -> tuple[date, bool]:
-    """Have the report of a day sent by whatever tells notices, unless it was made before; the day, and if it is new.
+    """Request the report of a day, unless it exists; return the day and whether the report is new.
 
-    Without a day it is the one before `at_ms`. Its figures are counted here, and stay as they are.
-    Raises: UsageError where the notice is no report.
+    The default is the day before `at_ms`. The figures are computed now and stored.
+    Raises: UsageError if the notice is not a report.
     """
     if notice.on != "report":
         raise UsageError(f"notice {notice.name} is on {notice.on}, and makes no reports: write 'on: report'.")
@@ -144,9 +144,9 @@ def make_report(services: NoticeServices, notice: Notice, log: Log, day: date | 
 
 
 def addressed(mail: Mail, to: str) -> Mail:
-    """The same mail for another recipient, marked as a test; each has its own Message-ID, or only one would be shown.
+    """Readdress a mail as a test, with its own Message-ID, because mail programs show a repeated id only once.
 
-    Raises: UsageError where that is no address.
+    Raises: UsageError for an invalid address.
     """
     if not is_address(to):
         raise UsageError(f"{to!r} is not a mail address, such as ann@bank.example.")
@@ -160,7 +160,7 @@ def addressed(mail: Mail, to: str) -> Mail:
 
 
 def again(store: NoticeStore, id: str, now_ms: int) -> OutgoingMessage:
-    """Send a letter again, to all its recipients, that some or all of them did not get, or may not have.
+    """Send a failed letter again, to all its recipients, even those who may have it.
 
     Raises: UsageError for any other letter.
     """
@@ -169,7 +169,7 @@ def again(store: NoticeStore, id: str, now_ms: int) -> OutgoingMessage:
 
 
 def given_up(store: NoticeStore, id: str, now_ms: int) -> OutgoingMessage:
-    """Give up a letter that was refused, or of which nobody knows. Raises: UsageError for any other."""
+    """Give up a failed letter. Raises: UsageError for any other."""
     return _changed(store, id, "given up", {"state": DROPPED, "done_ms": now_ms})
 
 

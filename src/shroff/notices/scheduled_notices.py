@@ -1,4 +1,4 @@
-"""Notifications without an event: reports that are due, silence where that is asked for, spikes, failures."""
+"""Notifications without an event: due reports, silence on request, spikes, failures."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
 FLAGS = ("", "")
-CUSTOMERS_MAX = 200_000  # of whom more are known, all are forgotten: 100 MB
+CUSTOMERS_MAX = 200_000  # customers in memory, 100 MB; one more clears the cache
 CUSTOMER = ("card", "account", "customer")  # roles of a customer's key
-LOOK_BACK = 2_000_000  # places of a week that are counted at the start
+LOOK_BACK = 2_000_000  # records of the last week counted at the start
 QUARANTINE = "quarantine"
-LOOKED_AT = 200  # letters, the newest, some times a minute
-INACTIVE_MS = 10 * MINUTE_MS  # for which files differ from the active version before a notification
-FAILS_MS = MINUTE_MS  # for which something fails before a notification
+LOOKED_AT = 200  # newest letters checked, some times a minute
+INACTIVE_MS = 10 * MINUTE_MS  # time for which files must be inactive before a notification
+FAILS_MS = MINUTE_MS  # time for which something must fail before a notification
 
 
 class ScheduledNotices:
     """Finds notifications that are due by the clock, some times a minute.
 
     Args:
-        health: How delivery to each sink is doing.
+        health: Returns the health of the delivery to each sink.
     """
 
     def __init__(
@@ -69,21 +69,22 @@ class ScheduledNotices:
         self._health = health
         self._flags, self._counts = UsualCounts(), UsualCounts()
         self._customers = dict[tuple[str, str], Customer]()
-        self._newest = dict[str | None, str]()  # customer by what is not usual
+        self._newest = dict[str | None, str]()  # newest customer by the unusual value
         self._flags_to = self._traffic_to = -1
         self._stamp: object = None
-        self._files: list[str] = []  # that are not active, and since when
+        self._files: list[str] = []  # inactive files, since `_since_ms`
         self._since_ms = 0
         self._started_ms = services.now_ms()
-        self._refused = self._refused_now = log.counts().refused  # up to which that was told, and by now
+        # Quarantined records that were reported, and current number
+        self._refused = self._refused_now = log.counts().refused
 
     def go_on(self, store: NoticeStore, log: Log) -> None:
-        """Look there from now on: the same store and log, opened anew."""
+        """Continue with the reopened store and log."""
         self._store = store
         self._log = log
 
     def look(self) -> int:
-        """Keep what is due by now; gives how much of it is new."""
+        """Store notifications that are due; return the number of new ones."""
         found = [*self._reports(), *self._silence(), *self._spikes(), *self._traffic(), *self._failures()]
         if not found:
             return 0
@@ -114,7 +115,7 @@ class ScheduledNotices:
             return look.find(Due, due.key) is not None
 
     def _silence(self) -> Iterator[Due]:
-        """That there was nothing, where a notice says so: that the rules ran all the same."""
+        """Report silence, if a notice asks for it: nothing happened, but the rules ran."""
         now_ms = self._services.now_ms()
         for notice in self._services.notices.values():
             if not notice.is_verbose or not notice.digest_ms:
@@ -130,7 +131,7 @@ class ScheduledNotices:
                 events = {type_: counts.of(type_) for type_ in definitions.events.decided}
                 before = {} if last is None else from_json(last.told).get("events", {})
                 count = sum(max(events[type_] - before.get(type_, 0), 0) for type_ in events)
-                if not before:  # the first one tells of the time that it stands for, not of the whole log
+                if not before:  # the first one covers its interval, not the whole log
                     places = places_between(self._log, now_ms - notice.digest_ms, now_ms + 1)
                     count = sum(map(len, self._log.decisions_after(*places)))
                 told = {"count": count, "events": events}
@@ -138,7 +139,7 @@ class ScheduledNotices:
                 yield replace(due, due_ms=now_ms)
 
     def _begun_ms(self) -> int:
-        """When the log's first record was ingested; without one, when this process began."""
+        """Return when the log's first record was ingested; the start of this process if the log is empty."""
         first = self._log.ingested(0, 1)
         return (first[0][1] or 0) if first else self._started_ms
 
@@ -163,7 +164,7 @@ class ScheduledNotices:
                     yield due_of(notice, "spike", f"spike-{rule}-{now_ms // HOUR_MS}", now_ms, rule=rule, told=told)
 
     def _traffic(self) -> Iterator[Due]:
-        """Values of fields with far more events than in their week, whatever rules say of them."""
+        """Find field values with far more events than in their week, regardless of rules."""
         notices = self._services.of_kind("traffic")
         if not notices:
             return
@@ -191,7 +192,9 @@ class ScheduledNotices:
                     yield due_of(notice, "traffic", key, now_ms, told=told)
 
     def _count(self, frame: Frame, now_ms: int) -> None:
-        """Count events that have happened, by their amount and by fields whose values many events share."""
+        """Count past events by amount, by fields whose values many events share, and by what is unusual for
+        customers.
+        """
         amount = frame.type.amount_field
         places = self._services.definitions.settings.money_places
 
@@ -226,7 +229,7 @@ class ScheduledNotices:
                     self._counts.add((frame.type.name, name), value, bucket * BUCKET_MS, count)
 
     def _decisions(self, unusual: UnusualCount, window: int) -> str:
-        """The address of the decisions behind a count."""
+        """Return the address of the page with the decisions of a count."""
         amount = self._services.definitions.events.types[unusual.type].amount_field
         is_amount = amount is not None and amount.name == unusual.field
         by = {"text": self._newest.get(unusual.value, unusual.value)}
@@ -237,7 +240,7 @@ class ScheduledNotices:
         return f"/decisions?{urlencode(asked)}"
 
     def _next(self, before: int) -> tuple[int, int]:
-        """The end of the log, and the place behind which it is counted: at the start that of a week before."""
+        """Return the end of the log, and the sequence number after which to count; at first that of a week ago."""
         last = self._log.last_seq()
         now_ms = self._services.now_ms()
         if before < 0:
@@ -258,7 +261,7 @@ class ScheduledNotices:
                 yield due_of(notice, "failure", f"failure-{key}", now_ms, told={"words": words})
 
     def _failing(self, now_ms: int) -> Iterator[tuple[str, str]]:
-        """What fails, each under a key that is the same for as long as it does."""
+        """Iterate over failures, each with a key that stays the same while it lasts."""
         for health in self._health():
             if health.trouble is not None and now_ms - health.trouble.since_ms >= FAILS_MS:
                 words = f"sink {health.name} is failing: {health.trouble.words}"
@@ -266,7 +269,7 @@ class ScheduledNotices:
         counts = self._log.counts()
         self._refused = min(self._refused, counts.refused)
         self._refused_now = counts.refused
-        if counts.refused > self._refused:  # told once an hour, all that came since it was told before
+        if counts.refused > self._refused:  # reported once an hour, with all since the last report
             words = f"{counts.refused - self._refused:,} more in quarantine; 'shroff quarantine list' says why"
             yield f"{QUARANTINE}-{now_ms // HOUR_MS}", words
         if counts.stuck:
@@ -288,7 +291,7 @@ class ScheduledNotices:
                 )
 
     def _inactive(self, now_ms: int) -> Iterator[tuple[str, str]]:
-        """Files that have not been active for a while, once for each set of them."""
+        """Report files that have been inactive for a while, once for each set of files."""
         services = self._services
         stamp = services.file_stamps(), services.taken.number, services.version_seq
         if stamp != self._stamp:
@@ -300,7 +303,9 @@ class ScheduledNotices:
             yield f"inactive-{self._since_ms}", plain(words)
 
     def _letters(self, now_ms: int) -> Iterator[tuple[str, str]]:
-        """Letters that did not leave, once an hour, and those without the project's own text, once a day."""
+        """Report letters that were not sent, once an hour, and those with a built-in text as a substitute, once a
+        day.
+        """
         with self._store.look() as look:
             lost = look.letters(FAILED, limit=LOOKED_AT)
             sent = look.letters([SENT], limit=LOOKED_AT)

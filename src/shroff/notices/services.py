@@ -1,4 +1,4 @@
-"""Notice services: the notices of a project, their texts, and what opens the ways by which they leave."""
+"""Notice services: the notices of a project, their texts, and the functions that open their channels."""
 
 from __future__ import annotations
 
@@ -28,31 +28,32 @@ from shroff.streams.sink import Sink
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-READ = ("definitions", "policy", "lists", "tables")  # of a version, what notices read
+READ = ("definitions", "policy", "lists", "tables")  # parts of a version that notices read
 
 
 @dataclass(slots=True)
 class NoticeServices:
-    """A project as notices see it. Whatever is opened is closed by the caller who opened it.
+    """A project as notices see it. Whoever opens something closes it.
 
     Args:
         key: Signs links.
-        mail_from: Who mails are from, as shroff.yaml has it.
-        users: The addresses of the users of a role, or of the user of an id.
-        hook: What calls the address of a notice.
-        lake: Where documents of the lake go.
-        known_by: Which share of the frauds is known after so many days; ages of which that is not known are left out.
-        estimates: Of each week whose labels still come, in a zone: its first day, and the 90 % interval of its fraud.
-        backlog: What waits for people now.
-        count_report: Counts the report of a plug-in that a notice names, on a day: JSON.
-        mail_folder: Where mails lie as files, for as long as `mails_kept_ms`.
-        load: Definitions of files by their names, which are well.
-        taken: Which notices this process works with, and how often it took up others.
-        again: The project as notices see it now.
-        inactive: The names of what the project's files have that is not active. Cost: loading them.
-        file_stamps: What shows that one of them has changed.
-        source_troubles: What keeps messages of sources away or is bad of them, with the name of each, and since when.
-        failing_schedules: The schedules whose newest run failed, with why.
+        mail_from: Sender of mails, from shroff.yaml.
+        users: Returns the addresses of the users with a role, or of the user with an id.
+        hook: Returns the webhook of a notice.
+        lake: Opens the storage for documents in the lake.
+        known_by: Returns the share of frauds known after each number of days; without the ages for which it is unknown.
+        estimates: Returns, in a time zone, for each week with outstanding labels its first day and the 90 % interval of
+            its fraud.
+        backlog: Returns the open work of people.
+        count_report: Computes the report of a plug-in for a notice and a day, as JSON.
+        mail_folder: Folder of the mailbox, which keeps files for `mails_kept_ms`.
+        load: Loads definitions, which have no problems, from files by name.
+        taken: The active notices and settings that this process uses, with a number that grows with each change.
+        again: Returns the services for the project as it is now.
+        inactive: Returns the names in the project's files that are not active. Cost: loads the files.
+        file_stamps: Returns values that change with these files.
+        source_troubles: Returns name, problem and start time of each source that delivers none or bad messages.
+        failing_schedules: Returns the schedules whose latest run failed, with the reason.
     """
 
     definitions: Definitions
@@ -91,7 +92,7 @@ class NoticeServices:
         self._taken = self.taken.number
 
     def renew(self) -> bool:
-        """Take over notices, texts and settings that became active since; whether there were any. From any thread."""
+        """Switch to notices, texts and settings that became active; return whether there were any. From any thread."""
         if self.taken.number == self._taken:
             return False
         number = self.taken.number
@@ -107,9 +108,9 @@ class NoticeServices:
         return True
 
     def in_force(self, log: Log) -> Definitions:
-        """The version that decides now. From any thread. Cost: the versions of the log at first, then those that came.
+        """Return the active definitions. From any thread. Cost: reads the log's versions once, then new ones.
 
-        Raises: StorageError where it cannot be read any more.
+        Raises: StorageError if they can no longer be read.
         """
         with self._lock:
             for record in log.controls(self._seen):
@@ -124,12 +125,13 @@ class NoticeServices:
 
     @property
     def version_seq(self) -> int:
-        """The version that decides, as of the last `in_force`."""
+        """Sequence number of the active version at the last `in_force`."""
         return self._seen
 
     def follow(self, log: Log) -> None:
-        """Take over what is in force now, so that an address is looked up in the table that decides. Notices hold as
-        they were at the start, so a version in which something is gone that they might name is not taken over, nor one
+        """Switch to the active definitions, so that addresses are looked up in the tables that decide.
+
+        Notices stay as they were at the start. So a version that lacks something they could name is ignored, as is one
         that cannot be read.
         """
         with suppress(StorageError):
@@ -139,16 +141,15 @@ class NoticeServices:
 
     @property
     def letters(self) -> Letters:
-        """The renderer of letters."""
         return Letters(self.definitions, self.texts, self.sender)
 
     def of_kind(self, on: str) -> list[Notice]:
-        """The notices on one thing, by their names."""
+        """Return the notices with this trigger."""
         return [notice for notice in self.notices.values() if notice.on == on]
 
 
 def _has_all_of(before: Definitions, now: Definitions) -> bool:
-    """Whether whatever an expression could name before is still there."""
+    """Whether everything that an expression could name before still exists."""
     types, fresh = before.events.types, now.events.types
     pairs = [
         (types, fresh),

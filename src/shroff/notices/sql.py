@@ -1,4 +1,4 @@
-"""The store of notices, in the database of the log beside people's tables. Its scripts are in `migrations_notices/`."""
+"""Store of notices, in the database with the users' tables. Its scripts are in `migrations_notices/`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ from shroff.people.sql import Change as PeopleChange
 from shroff.people.sql import SchemaPart, StoredValues, parts_of, scripted, tables_by_type
 from shroff.people.store import PeopleStore
 
-VERSION = 1  # of the tables: the number of the last script
-_NOTICES_MAX = 200  # whose oldest letter is looked at
+VERSION = 1  # of the tables: number of the last script
+_NOTICES_MAX = 200  # notices whose oldest letter is read
 _COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
-    {  # as people/sql.py has them
+    # In the form of people/sql.py
+    {
         Due: "notice_dues key_:t notice:t kind:t event:t rule:t told:t at_ms:i due_ms:i is_held:b letter:t",
         OutgoingMessage: "notice_letters id:t notice:t rule:t who:h made_ms:i due_ms:i dues:t state:t attempts:i "
         "doubts:i claimed_ms:i done_ms:i reason:t shown:t",
@@ -51,87 +52,86 @@ PART = SchemaPart("notices", VERSION, partial(scripted, "migrations_notices", VE
 
 
 class NoticeStore:
-    """Where notices are kept: in the database that has people's tables, by its connections.
+    """Stores notices in the database of the users' tables, through its connections.
 
-    Durable when `change` has ended; changes follow each other, those of people included. Calls may come from any
-    thread. Raises: as `people.store.PeopleStore`. The tables are made when they are first asked for.
+    A change is durable when `change` ends, and changes run one after another, including those of users. Any thread may
+    call. Raises: as `people.store.PeopleStore`. The tables are created on first use.
     """
 
     def __init__(self, people: PeopleStore) -> None:
-        """Prepare; nothing is opened yet. `people` is closed with it."""
+        """Prepare without opening anything. Closing the store closes `people`."""
         self._people = people
 
     @contextmanager
     def look(self) -> Iterator[NoticeLook]:
-        """Questions, each answered as of its own moment."""
+        """Open a reader; each query sees the state of its own moment."""
         with self._people.look_beside(PART) as connection:
             yield NoticeLook(connection)
 
     @contextmanager
     def change(self) -> Iterator[NoticeChange]:
-        """A transaction; what is raised inside undoes it."""
+        """Start a transaction; an exception inside rolls it back."""
         with self._people.change(PART) as people:
             yield NoticeChange(people)
 
     def beside(self, people: PeopleChange) -> NoticeChange:
-        """The transaction of a change of people in the same database, for notices too; it ends with that one.
+        """Use the transaction of a user change for notices too; both end together.
 
-        The store was looked into before: its tables are made outside of anybody's transaction.
+        Call `look` once before, because tables cannot be created inside a transaction.
         """
         return NoticeChange(people)
 
     def close(self) -> None:
-        """Let go of all connections. Closing twice does nothing."""
+        """Close all connections. A second call does nothing."""
         self._people.close()
 
 
 class NoticeLook(StoredValues):
-    """Questions to the store, on one connection."""
+    """Queries of the store, on one connection."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, _tables())
         self._dues, self._letters, self._questions = (self._tables[kind] for kind in _COLUMNS)
 
     def dues_of(self, keys: Collection[str]) -> dict[str, Due]:
-        """The dues of these keys; those that are not there are left out."""
+        """Return the existing notifications with these keys."""
         return {due.key: due for due in self._at(Due, keys)}
 
     def dues(self, now_ms: int, limit: int = 500) -> list[Due]:
-        """Pending notices that are due by now, the longest waiting first, of one moment in the order of the log."""
+        """Return due notifications without a letter, longest due first, those of one moment in log order."""
         table = self._dues
         asked = select(table).where(table.c.letter == WAITING, table.c.due_ms <= now_ms)
-        by_place = table.c.due_ms, func.length(table.c.key_), table.c.key_  # a key ends with its place in the log
+        by_place = table.c.due_ms, func.length(table.c.key_), table.c.key_  # a key ends with its sequence number
         return self._all(Due, asked.order_by(*by_place).limit(limit))
 
     def waiting(self, notice: str, limit: int = 500) -> list[Due]:
-        """Pending notices of a name, due now or later, the longest waiting first."""
+        """Return the notifications of a notice without a letter, due or not, oldest first."""
         table = self._dues
         asked = select(table).where(table.c.letter == WAITING, table.c.notice == notice)
         return self._all(Due, asked.order_by(table.c.at_ms, table.c.key_).limit(limit))
 
     def newest_due(self, notice: str, kind: str) -> Due | None:
-        """The last of a kind that a notice told, or will tell."""
+        """Return the newest notification of a kind and notice, sent or not."""
         table = self._dues
         asked = select(table).where(table.c.notice == notice, table.c.kind == kind).order_by(table.c.at_ms.desc())
         return self._first(Due, asked.limit(1))
 
     def count_waiting(self) -> int:
-        """How much waits to become letters."""
+        """Count the notifications without a letter."""
         table = self._dues
         return self._number(select(func.count()).select_from(table).where(table.c.letter == WAITING))
 
     def count_letters(self, states: Collection[str]) -> dict[str, int]:
-        """How many letters are in these states, by state; those that no letter is in are left out."""
+        """Count the letters in these states, by state, without zeros."""
         table = self._letters
         asked = select(table.c.state, func.count()).where(table.c.state.in_(sorted(states))).group_by(table.c.state)
         return {str(state): int(count) for state, count in self._connection.execute(asked)}
 
     def letter(self, id: str) -> OutgoingMessage | None:
-        """The letter of this id."""
         return self.find(OutgoingMessage, id)
 
     def failing(self) -> list[OutgoingMessage]:
-        """The oldest letter of each notice that was put off, where none of that notice left since it was made."""
+        """Return the oldest deferred letter of each notice that has sent none since that letter was made."""
         table = self._letters
         oldest = dict[str, OutgoingMessage]()
         asked = select(table).where(table.c.state == OPEN, table.c.reason != "").order_by(table.c.made_ms)
@@ -142,13 +142,13 @@ class NoticeLook(StoredValues):
         return [letter for name, letter in oldest.items() if (sent[name] or 0) < letter.made_ms]
 
     def letters_of(self, ids: Collection[str]) -> dict[str, OutgoingMessage]:
-        """The letters of these ids; those that are not there are left out."""
+        """Return the existing letters with these ids."""
         return {letter.id: letter for letter in self._at(OutgoingMessage, ids)}
 
     def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[OutgoingMessage]:
-        """Letters that are to leave by now and that nobody is sending, the longest waiting first.
+        """Return unclaimed letters due by now, longest due first.
 
-        Those of some notices are left out.
+        Letters of the notices in `without` are left out.
         """
         table = self._letters
         asked = select(table).where(table.c.state == OPEN, table.c.due_ms <= now_ms, table.c.claimed_ms <= now_ms)
@@ -159,7 +159,7 @@ class NoticeLook(StoredValues):
     def letters(
         self, states: Collection[str] = (), *, before: tuple[int, str] | None = None, limit: int = 100
     ) -> list[OutgoingMessage]:
-        """Letters in these states, or all, newest first; behind that of a time and an id."""
+        """Return letters in these states, or in all, newest first; with `before`, those after that time and id."""
         table = self._letters
         asked = select(table)
         if states:
@@ -170,7 +170,7 @@ class NoticeLook(StoredValues):
         return self._all(OutgoingMessage, asked.order_by(table.c.made_ms.desc(), table.c.id.desc()).limit(limit))
 
     def letters_about(self, events: Collection[str]) -> list[OutgoingMessage]:
-        """The letters that tell of any of these events, beside others or alone, oldest first."""
+        """Return the letters about any of these events, oldest first."""
         dues = self._dues
         ids = list[str]()
         for part in parts_of(events):
@@ -179,14 +179,16 @@ class NoticeLook(StoredValues):
         return sorted(self.letters_of(ids).values(), key=lambda message: (message.made_ms, message.id))
 
     def worded_about(self, events: Collection[str]) -> list[Due]:
-        """What tells of these events with words of people or of a mail server: escalations, and letters that ended."""
+        """Return notifications about these events that contain texts of people or mail servers: escalations and
+        finished letters.
+        """
         told = {due: from_json(due.told or "{}") for due in self._at(Due, events, "event")}
         return [due for due, more in told.items() if more.get("words") and {"user", "of"} & more.keys()]
 
     def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
-        """When letters of this notice and rule to these recipients were made after a moment, oldest first.
+        """Return when letters of this notice and rule to these recipients were made after a moment, oldest first.
 
-        Those that were dropped do not count: nobody was told.
+        Dropped letters do not count, because they notified nobody.
         """
         table = self._letters
         asked = select(table.c.made_ms).where(table.c.who == who, table.c.made_ms > since_ms)
@@ -195,11 +197,10 @@ class NoticeLook(StoredValues):
         return [int(row[0]) for row in self._connection.execute(asked)]
 
     def question(self, id: str) -> Question | None:
-        """The question of this id."""
         return self.find(Question, id)
 
     def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> QuestionCounts:
-        """Results so far of the questions asked in [start, end)."""
+        """Count the questions asked in [start, end) by their result so far."""
         table = self._questions
         asked = and_(table.c.made_ms >= start_ms, table.c.made_ms < end_ms, table.c.letter != "")
         by_answer = select(table.c.answer, func.count()).where(asked).group_by(table.c.answer)
@@ -209,25 +210,25 @@ class NoticeLook(StoredValues):
         return QuestionCounts(counts.get("yes", 0), counts.get("no", 0), ended, counts.get("", 0) - ended)
 
     def appeals(self) -> list[Question]:
-        """The appeals that nobody has decided."""
+        """Return the undecided appeals."""
         table = self._questions
         return self._all(Question, select(table).filter_by(answer="wrong"))
 
     def last_made_ms(self, notice: str) -> int:
-        """When the newest letter of a notice was made; 0 where there is none."""
+        """Return when the newest letter of a notice was made; 0 if there is none."""
         table = self._letters
         return self._number(select(func.max(table.c.made_ms)).where(table.c.notice == notice))
 
     def questions_about(self, events: Collection[str]) -> list[Question]:
-        """The questions about any of these events, oldest first."""
+        """Return the questions about any of these events, oldest first."""
         return sorted(self._at(Question, events, "event"), key=lambda question: (question.made_ms, question.id))
 
 
 class NoticeChange(NoticeLook):
-    """One transaction: all of it or nothing, and the changes of people with it.
+    """One transaction on notices and users.
 
     Attributes:
-        people: The same transaction for people: the record of who did what, and requests to the log.
+        people: The same transaction for users: audit records, and requests to the log.
     """
 
     def __init__(self, people: PeopleChange) -> None:
@@ -235,11 +236,11 @@ class NoticeChange(NoticeLook):
         self.people = people
 
     def add_due(self, due: Due) -> bool:
-        """Add a due notification; False where its key is known, and nothing is changed."""
+        """Add a notification; False if its key exists."""
         return bool(self.add_dues([due]))
 
     def add_dues(self, dues: Sequence[Due]) -> int:
-        """Keep many of them; gives how many were new."""
+        """Add notifications; return how many are new."""
         known = self.dues_of([due.key for due in dues])
         found = {due.key: self._values(due) for due in dues if due.key not in known}
         if found:
@@ -247,35 +248,35 @@ class NoticeChange(NoticeLook):
         return len(found)
 
     def hold(self, keys: Sequence[str], due_ms: int) -> None:
-        """Hold what waits back until then."""
+        """Defer notifications that have no letter yet."""
         self._set(keys, {"due_ms": due_ms, "is_held": True})
 
     def take(self, keys: Sequence[str], letter: str) -> None:
-        """Assign pending notices to this letter."""
+        """Assign notifications without a letter to this one."""
         self._set(keys, {"letter": letter})
 
     def take_each(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Assign pending notices by their keys, each to a letter of its own."""
+        """Assign notifications without a letter, each to its own letter, as pairs of key and letter id."""
         table = self._dues
         asked = update(table).where(table.c.key_ == bindparam("of"), table.c.letter == WAITING)
         self._connection.execute(asked, [{"of": key, "letter": letter} for key, letter in pairs])
 
     def put_letter(self, letter: OutgoingMessage) -> None:
-        """Keep a letter, new or changed."""
+        """Add or replace a letter."""
         self._put(self._letters, [letter])
 
     def put_letters(self, letters: Sequence[OutgoingMessage]) -> None:
-        """Keep letters, each new or changed, and each once."""
+        """Add or replace letters with different ids."""
         self._put(self._letters, letters)
 
     def put_question(self, question: Question) -> None:
-        """Keep a question, new or changed."""
+        """Add or replace a question."""
         self._put(self._questions, [question])
 
     def forget(self, letters: Sequence[str], events: Collection[str]) -> None:
-        """Keep nothing of whom these letters were for, of who was asked about these events, or of words about them.
+        """Erase recipients of these letters, recipients of questions about these events, and texts about them.
 
-        A question that was not answered is answered by nobody any more: its link was signed over who was asked.
+        An open question can no longer be answered, because its link was signed over the recipient.
         """
         told = self._letters
         questions = self._questions
@@ -289,7 +290,7 @@ class NoticeChange(NoticeLook):
             self._connection.execute(update(self._dues).filter_by(key_=due.key).values(told=wordless))
 
     def sweep(self, before_ms: int) -> None:
-        """Let go of dues, done letters and questions that ended, all from before a moment."""
+        """Delete notifications with a letter, finished letters and expired questions from before a moment."""
         dues = self._dues
         letters = self._letters
         questions = self._questions

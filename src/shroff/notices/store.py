@@ -1,7 +1,7 @@
-"""Records of notices: pending notices, letters, questions.
+"""Records of notices: due notifications, letters, questions.
 
-No address is kept: an event's is looked up when its mail is made, and a keyed hash stands for it here. So whoever is
-forgotten (`shroff erase`) is forgotten here, too.
+No address is stored: an event's address is looked up when its mail is made, and a keyed hash stands for it here. So
+after `shroff erase` no address remains here either.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import field
 
 from shroff.runtime.values import FrozenStruct, frozen
 
-WAITING: str = ""  # the `letter` of a due that no letter has taken
-NO_ONE: bytes = bytes(32)  # stands for recipients that nobody knows, or has to limit
-PASSED: str = "-"  # that of one that notifies nobody
+WAITING: str = ""  # `letter` of a due notification that has none yet
+NO_ONE: bytes = bytes(32)  # recipients that are unknown, or that no limit counts
+PASSED: str = "-"  # `letter` of a due notification that notifies nobody
 OPEN = "open"
 SENT = "sent"
 REFUSED = "refused"
@@ -21,21 +21,22 @@ DROPPED = "dropped"
 PARTLY = "partly"  # sent, but the mail server refused some of the recipients
 STATES = (OPEN, SENT, PARTLY, REFUSED, UNKNOWN, DROPPED)
 LEFT = (SENT, PARTLY)  # states in which somebody has the letter
-FAILED = (PARTLY, REFUSED, UNKNOWN)  # states in which a letter waits for a person
+FAILED = (PARTLY, REFUSED, UNKNOWN)  # states that need a person's attention
 SHIPPED = "it was written with the text that comes with shroff, since the project's own failed:"
 
 
 class Due(FrozenStruct):
-    """A due notification of a notice, not before `due_ms`.
+    """A notification of a notice, due at `due_ms` at the earliest.
 
-    `key` is the same whenever it comes again: what is known is not taken twice. `is_held` says that it was to be told
-    earlier and was held back, by quiet hours or a limit. `told` is JSON of what no event says.
+    Repeated requests have the same `key`, by which they are dropped. `is_held` means that quiet hours or a limit
+    deferred it. `told` is JSON with details that the event does not have.
     """
 
     key: str
     notice: str
-    kind: str  # flag | decision | answer | case | failure | spike | traffic | report | nothing
-    event: str  # payment/p-1, or nothing
+    # flag, decision, answer, appeal, sent, refused, case, failure, spike, traffic, report or nothing
+    kind: str
+    event: str  # such as payment/p-1; empty without an event
     rule: str
     told: str
     at_ms: int
@@ -46,10 +47,10 @@ class Due(FrozenStruct):
 
 @frozen
 class OutgoingMessage:
-    """One mail, call or document on its way, with what it tells of.
+    """One mail, call or document to deliver, with the notifications that it contains.
 
-    `claimed_ms` is until when the process that sends it may take; 0 where none does. `doubts` counts how often a
-    process ended while it was being sent, so that nobody knows: with the second doubt it is `UNKNOWN` and stays.
+    `claimed_ms` is the end of the claim of the process that sends it; 0 without one. `doubts` counts how often a
+    process ended while sending it; after the second time its state is UNKNOWN, and it is not sent again.
     """
 
     id: str
@@ -58,18 +59,18 @@ class OutgoingMessage:
     who: bytes = field(repr=False)
     made_ms: int
     due_ms: int
-    dues: str  # their keys, as a list of JSON
+    dues: str  # keys of the notifications, as a JSON list
     state: str = OPEN
     attempts: int = 0
     doubts: int = 0
     claimed_ms: int = 0
     done_ms: int = 0
     reason: str = ""
-    shown: str = ""  # to whom, as people may see it
+    shown: str = ""  # recipients, in the form that users may see
 
     @property
     def state_words(self) -> str:
-        """The state for people: an open letter is waiting, or deferred after an attempt that failed."""
+        """State for users: an open letter is waiting, or deferred after a failed attempt."""
         if self.state == OPEN:
             return "deferred" if self.reason else "waiting"
         return "partly refused" if self.state == PARTLY else self.state
@@ -79,8 +80,8 @@ class OutgoingMessage:
 class Question:
     """A question to a customer about a decision, and its answer once there is one.
 
-    The link is signed over `id`, `receipt`, `who` and `ends_ms`; nothing here is enough to make one. Without an
-    answer `answered_ms` is when somebody first answered after its end.
+    The link is signed over `id`, `event`, `receipt`, `who` and `ends_ms`; the stored values are not enough to make one.
+    If the link expired unanswered, `answered_ms` is the time of the first late answer.
     """
 
     id: str
@@ -91,19 +92,19 @@ class Question:
     who: bytes = field(repr=False)
     made_ms: int
     ends_ms: int
-    answer: str = ""  # yes | no; of a reasons page: wrong, then upheld | overturned
+    answer: str = ""  # yes or no; for reasons: wrong, then upheld or overturned
     answered_ms: int = 0
     is_released: bool = False
-    words: str = ""  # the customer's own, with an appeal
+    words: str = ""  # text of an appeal, by the customer
 
     @property
     def is_why(self) -> bool:
-        """Whether its link shows the reasons of the decision, and asks nothing unless the customer appeals."""
+        """Whether the link shows the reasons of a decision, and asks nothing unless the customer appeals."""
         return not self.letter
 
 
 class QuestionCounts(FrozenStruct):
-    """Results of questions: answered, expired without an answer, or still open."""
+    """Counts of questions: answered, expired without an answer, still open."""
 
     yes: int = 0
     no: int = 0
@@ -112,5 +113,5 @@ class QuestionCounts(FrozenStruct):
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Total number of questions."""
         return self.yes + self.no + self.ended + self.open

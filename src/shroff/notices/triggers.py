@@ -21,13 +21,13 @@ from shroff.worker.outbox import KEYS_MAX
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-KIND = "notice:"  # of the log's outbox, the notice behind it
-SOURCE = "notices"  # among the log's offsets
-BEGUN = "begun"  # the position up to which nothing is sent: it was there before the first notice
+KIND = "notice:"  # prefix of a kind in the log's outbox, followed by the notice
+SOURCE = "notices"  # name of the offset in the log
+BEGUN = "begun"  # partition of that offset: the last sequence number before notices, which notify nobody
 
 
 class _Flagged(msgspec.Struct):
-    """The row of a flag's notification in the log's outbox."""
+    """Row of a flag's notification in the log's outbox."""
 
     event: str
     rule: str
@@ -37,13 +37,13 @@ class _Flagged(msgspec.Struct):
 def due_of(
     notice: Notice, kind: str, key: str, now_ms: int, *, event: str = "", rule: str = "", told: Mapping[str, Any] = {}
 ) -> Due:
-    """Something that a notice tells, as soon as its digest is full."""
+    """Make a notification of a notice, due after its digest interval."""
     words = to_json(told).decode() if told else ""
     return Due(f"{notice.name}/{key}", notice.name, kind, event, rule, words, now_ms, now_ms + notice.digest_ms)
 
 
 def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[OutboxRow], begun: int) -> Iterator[Due]:
-    """Due notifications for rows of the log's outbox that are still news to an existing notice."""
+    """Iterate over the notifications for rows of the log's outbox that are news to an existing notice."""
     now_ms = services.now_ms()
     of = list[tuple[OutboxRow, Notice, _Flagged]]()
     for row in rows:
@@ -59,13 +59,13 @@ def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[Out
 
 
 def is_news(notice: Notice, facts: Facts, told: NoticeEvent, now_ms: int) -> bool:
-    """Whether a notice tells of this event: it is its type, not too old, and what `when` says is true."""
+    """Whether a notice reports this event: it has the right type, is recent enough, and `when` is true."""
     is_of_type = not notice.event or told.type == notice.event
     return is_of_type and now_ms - told.time_ms <= notice.within_ms and facts.holds(notice, told)
 
 
 class DecisionsTold:
-    """A sink of decisions for notices: each is a due of one notice. What comes again is known by its key."""
+    """Sink of decisions for one notice: stores a notification of each. Repeated rows are dropped by their keys."""
 
     wants_fields: bool = False
     places_max: int = KEYS_MAX
@@ -78,7 +78,7 @@ class DecisionsTold:
         self._store: NoticeStore | None = None
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        """Keep the notifications of these decisions."""
+        """Store the notifications of these decisions."""
         self._log = log = self._log or self._services.open_log()
         self._services.renew()
         self._services.follow(log)
@@ -101,7 +101,7 @@ class DecisionsTold:
         return []
 
     def close(self) -> None:
-        """Let go of the log and the store."""
+        """Close the log and the store."""
         for part in (self._log, self._store):
             if part is not None:
                 part.close()
@@ -109,7 +109,7 @@ class DecisionsTold:
 
 
 def answered(notices: Mapping[str, Notice], question: Question, now_ms: int, verdict: VerdictInForce) -> list[Due]:
-    """Return the notifications of an answer. `verdict` is the one in force for its event once the answer counts."""
+    """Return the notifications of an answer. `verdict` is the active one for the event once the answer counts."""
     told = {"answer": question.answer, "released": question.is_released}
     type_ = question.event.partition("/")[0]
     kind = "appeal" if question.is_why else "answer"
@@ -123,7 +123,7 @@ def answered(notices: Mapping[str, Notice], question: Question, now_ms: int, ver
 
 
 def done(notices: Mapping[str, Notice], letter: OutgoingMessage, dues: Sequence[Due], now_ms: int) -> list[Due]:
-    """The notifications of a letter that was sent or refused: of each event in it, by each notice on that."""
+    """Return the notifications of a letter that was sent or refused, for each event in it and each notice on that."""
     of = notices.get(letter.notice)
     told = {"of": letter.notice, "words": letter.reason}
     return [

@@ -1,6 +1,7 @@
-"""Counts by five minutes of event time against their own week: of flags by rule, of raw traffic by value of a field.
+"""Counts in five-minute buckets of event time, compared with the week before: flags by rule, and traffic by field
+value.
 
-Attacks that are no burst show in what is not usual for a customer: a new device, much money within some hours.
+Attacks without a burst show in what is unusual for a customer: a new device, or high spending within hours.
 """
 
 from __future__ import annotations
@@ -20,21 +21,22 @@ BUCKET_MS = 5 * MINUTE_MS
 HOUR = HOUR_MS // BUCKET_MS
 DAY = DAY_MS // BUCKET_MS
 WEEK = 7 * DAY
-WINDOW = 3  # buckets that are held against the week, so that an alarm comes within a quarter of an hour
-LONG = 6 * HOUR  # those of what is not usual for customers
+WINDOW = 3  # buckets that are compared with the week, so that an alarm comes within 15 minutes
+LONG = 6 * HOUR  # buckets of what is unusual for customers
 NEW_DEVICE = "new to its customer"
 SPENDING = "with 12 times its mean payment in 6 hours"
-NEW_MS = 3 * DAY_MS  # for which a device is new, and a customer without it is known before
-SPENT, PAYMENTS = 12, 4  # mean payments, and by how many within the window
-DEVICES_MAX, RECENT_MAX = 50, 100  # of a customer: with more devices none is new, and with more payments all is usual
-FALSE_ALARMS = 0.1  # a week, of all values together, where nothing happens but by chance
-DEVIATIONS = 4.0  # of a Poisson number; below, nothing is looked at more closely
-VALUES_MAX = 10_000  # of a field; one with more is no category
-Group: TypeAlias = tuple[str, str]  # an event type, and a field or nothing
+NEW_MS = 3 * DAY_MS  # time for which a device is new, and before which its customer must be known
+SPENT, PAYMENTS = 12, 4  # multiple of the mean payment, and least number of payments in the window
+# Per customer; above these no device counts as new, and no spending as high.
+DEVICES_MAX, RECENT_MAX = 50, 100
+FALSE_ALARMS = 0.1  # expected per week for all values together if only chance is at work
+DEVIATIONS = 4.0  # standard deviations of a Poisson count; smaller differences are not tested
+VALUES_MAX = 10_000  # per field; a field with more is no category
+Group: TypeAlias = tuple[str, str]  # event type and field; the empty field stands for all events
 
 
 class UnusualCount(NamedTuple):
-    """A value with far more events in its window, the last bucket included, than are usual."""
+    """A value with far more events than usual in the window that ends with `bucket`."""
 
     type: str
     field: str
@@ -45,17 +47,17 @@ class UnusualCount(NamedTuple):
 
 
 class Customer(Struct):
-    """The events of a customer so far: 500 bytes mostly, 20 KB at most."""
+    """The events of a customer so far: usually 500 bytes, at most 20 KB."""
 
     first_ms: int
     payments: int = 0
     units: int = 0
-    devices: dict[Value, int] = {}  # and their first events
-    recent: deque[tuple[int, int]] = field(default_factory=deque)  # times and amounts of the window
-    spent: int = 0  # within it
+    devices: dict[Value, int] = {}  # with the times of their first events
+    recent: deque[tuple[int, int]] = field(default_factory=deque)  # times and amounts within the window
+    spent: int = 0  # within the window
 
     def unusual(self, device: Value, amount: Value, time_ms: int) -> tuple[str | None, str | None]:
-        """Take one more event, and say whether it is of a new device, and whether far more is spent than usual."""
+        """Count an event; return NEW_DEVICE if its device is new, and SPENDING if spending is far above usual."""
         units = amount if isinstance(amount, int) else 0
         if len(self.devices) < DEVICES_MAX:
             self.devices.setdefault(device, time_ms)
@@ -72,12 +74,12 @@ class Customer(Struct):
 
 
 def window_of(value: str) -> int:
-    """The buckets of a value that are held against its week."""
+    """Return the number of buckets of a value that are compared with its week."""
     return LONG if value in {NEW_DEVICE, SPENDING} else WINDOW
 
 
 class UsualCounts:
-    """Counts by value and bucket, of a week. Memory: an entry for each value and bucket with an event."""
+    """Counts of a week by value and bucket. Memory: an entry for each value and bucket with an event."""
 
     def __init__(self) -> None:
         self._counts = defaultdict[Group, defaultdict[str, Counter[int]]](lambda: defaultdict(Counter))
@@ -85,7 +87,7 @@ class UsualCounts:
         self._newest = 0
 
     def add(self, group: Group, value: str, time_ms: int, count: int = 1) -> None:
-        """Count events; in a group with too many values only those that are known."""
+        """Count events; a group with too many values counts only known ones."""
         bucket = time_ms // BUCKET_MS
         values = self._counts[group]
         if bucket // DAY > self._newest // DAY:
@@ -107,24 +109,24 @@ class UsualCounts:
         return list(self._counts[group])
 
     def recent(self, group: Group, value: str, bucket: int, buckets: int) -> int:
-        """The count of so many buckets, the last of which is this one."""
+        """Return the count of the `buckets` buckets that end with `bucket`."""
         counts = self._counts[group][value]
         return sum(counts.get(at, 0) for at in range(bucket - buckets + 1, bucket + 1))
 
     def hourly(self, group: Group, value: str, bucket: int) -> float:
-        """The mean of an hour before the last one, of a week at most, from the first count that there is."""
+        """Return the mean hourly count before the last hour, over at most a week, from the first count on."""
         counts = self._counts[group][value]
         end = bucket - HOUR + 1
         earlier = [at for at in counts if bucket - WEEK <= at < end]
         return sum(counts[at] for at in earlier) / (end - min(earlier)) * HOUR if earlier else 0.0
 
     def unusual(self, least: int) -> Iterator[UnusualCount]:
-        """Find values far above their week, among those counted since the last call, in the order of time.
+        """Find values far above their week among those counted since the last call, ordered by time.
 
-        The share of a value in its week says how many of the events of now are expected of it. An alarm has more than
-        any quarter of an hour of that week, and more than a negative binomial number, as variable as the value was
-        then, comes to by chance once in ten weeks, for all values together. What is not usual for customers
-        is counted over six hours, and each of its two counts exceeds that once in ten weeks.
+        The share of a value in its week gives its expected share of the current events. An alarm needs more events than
+        any window of that week had, and a count that a negative binomial distribution, with the variance the value had
+        then, exceeds by chance once in ten weeks for all values together. What is unusual for customers is counted over
+        six hours; each of its two counts is exceeded by chance once in ten weeks.
         """
         new = sorted(self._new)
         self._new = set()
@@ -154,13 +156,13 @@ class UsualCounts:
 
 @lru_cache(1 << 16)
 def amount_band(units: int, places: int) -> str:
-    """The decade of an amount as text, such as `10.00 to 99.99`."""
+    """Return the decade of an amount as text, such as `10.00 to 99.99`."""
     low = 10 ** (len(f"{units}") - 1) if units > 0 else 0
     return f"{show_decimal(low, places)} to {show_decimal(max(10 * low - 1, 0), places)}"
 
 
 def _by_window(counts: Counter[int], start: int, size: int, window: int) -> Floats:
-    """Counts of so many windows from a bucket on."""
+    """Sum the counts of `size` windows from a bucket on."""
     windows = np.zeros(size)
     for bucket, count in counts.items():
         if start <= bucket < start + size * window:
@@ -169,11 +171,11 @@ def _by_window(counts: Counter[int], start: int, size: int, window: int) -> Floa
 
 
 def _chance(count: int, usual: float, own: Floats, everything: Floats) -> float:
-    """The chance of at least so many, where a week had these windows of a value and of all events."""
+    """Return the chance of at least `count` events, given these windows of a value and of all events in a week."""
     from scipy.special import betainc, gammainc
 
     expected = everything * (own.sum() + 1) / everything.sum()
-    spread = float(np.square(own - expected).sum() / expected.sum())  # the variance by the mean
+    spread = float(np.square(own - expected).sum() / expected.sum())  # variance divided by mean
     if spread <= 1:
         return float(gammainc(count, usual))
     return float(betainc(count, usual / (spread - 1), 1 - 1 / spread))

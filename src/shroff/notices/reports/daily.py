@@ -1,4 +1,4 @@
-"""The daily report: what was decided on a day, what became known, how far that can be trusted yet, and what waits."""
+"""The daily report: decisions of a day, what became known, how far that is complete, and the backlog."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from shroff.project.policy import OUTCOMES
 from shroff.streams.log import LogReader
 
 MARKS = 40  # characters of the longest bar in plain text
-OVERDUE_MS = 2 * DAY_MS  # from which on a deadline is shown as a day
-LATE_MS = 12 * HOUR_MS  # a report that is later than this is not made any more
+OVERDUE_MS = 2 * DAY_MS  # deadlines overdue for longer are shown as a day
+LATE_MS = 12 * HOUR_MS  # delay above which a report is no longer made
 
 
 def report_due(notice: Notice, now_ms: int, begun_ms: int = 0) -> Due | None:
-    """The report that is due by now: of the day before the last time of day that `at` names.
+    """Return the report that is due now, for the day before the last time `at` of the notice.
 
-    None where it is late, and where the log began after that time: what was there then is no day's figures.
+    None if it is too late, or the log began after that time.
     """
     zone = zone_of(notice)
     now = datetime.fromtimestamp(now_ms / 1_000, zone)
@@ -39,18 +39,18 @@ def report_due(notice: Notice, now_ms: int, begun_ms: int = 0) -> Due | None:
 
 
 def day_before(notice: Notice, at_ms: int) -> date:
-    """The day that a report is of which is made at a moment, the last one of its week."""
+    """Return the day of the report made at a moment; of a weekly report, the last day of the week."""
     day = day_at(at_ms, zone_of(notice).key)
     return day - timedelta(days=1 + (day.weekday() if notice.days > 1 else 0))
 
 
 def due_for(notice: Notice, day: date, now_ms: int) -> Due:
-    """The report of a day. Its key is the same however often it is asked for, so that each day has one."""
+    """Make the notification of a day's report. Its key is unique for the day, so that each day has one report."""
     return due_of(notice, "report", f"report-{day:%Y-%m-%d}", now_ms, told={"day": f"{day:%Y-%m-%d}"})
 
 
 def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogReader) -> JsonObject:
-    """What a report shows."""
+    """Return the values that a report shows."""
     language = notice.language if isinstance(notice.language, str) else "en"
     if notice.added:
         counted = counted_of(services, notice, due)
@@ -86,7 +86,7 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
 
 
 class _Texts:
-    """The figures of a report in the words of a language."""
+    """Formats the figures of a report in a language."""
 
     def __init__(self, settings: Settings, found: Figures, zone: str, language: str) -> None:
         self._places = settings.money_places
@@ -103,7 +103,7 @@ class _Texts:
         return count_text(number, self._language)
 
     def _money(self, units: int | None) -> str:
-        """An amount; nothing where there is none."""
+        """Format an amount; empty for None."""
         return "" if units is None else money_text(units, self._places, self._currency, self._language)
 
     def outcomes(self) -> list[TextDict]:
@@ -117,7 +117,7 @@ class _Texts:
         ]
 
     def findings(self) -> list[tuple[str, str, str]]:
-        """What became known: names, numbers, and the money where events have amounts."""
+        """Return rows of what became known: name, number, and money if events have amounts."""
         found = self._found
         money = self._found.found_money
         rows = [
@@ -130,7 +130,7 @@ class _Texts:
         return [(self._words[name], self._count(count), self._money(units)) for name, count, units in rows]
 
     def waiting(self, at_ms: int) -> list[tuple[str, str]]:
-        """The open cases when the report was due: how many, their money, and the earliest deadline."""
+        """Return rows of the open cases when the report was due: number, money, and the earliest deadline."""
         words = self._words
         found = self._found
         rows = [(words["open_cases"], self._count(found.open))]
@@ -143,7 +143,7 @@ class _Texts:
         return rows
 
     def _deadline(self, left_ms: int, at_ms: int) -> tuple[str, str]:
-        """How long the next case may wait, or for how long it is overdue: since which day, where that is days ago."""
+        """Return label and text of the time to the next deadline, or since it passed; after two days, of its day."""
         words = self._words
         lasting = lasting_text(abs(left_ms), self._language)
         if left_ms >= 0:
@@ -154,7 +154,7 @@ class _Texts:
         return words["overdue"], words["overdue_since"].format(day=f"{day:%Y-%m-%d}")
 
     def maturity(self) -> str:
-        """How many frauds are known by some ages, in a sentence; nothing where too few are."""
+        """Describe the share of frauds known after some days; empty if it is unknown."""
         words = self._words
         known = sorted(self._found.known.items())
         told = [
@@ -166,7 +166,7 @@ class _Texts:
         return words["maturity"].format(shares=", ".join(told)) if told else ""
 
     def change(self) -> str:
-        """How figures changed since the days before, in a sentence; nothing where these are not all there."""
+        """Describe the change from the period before; empty if the log does not have all of it."""
         told = [
             f"{self._words[name]} {'+' * (share > 0)}{share_text(share, self._language)}"
             for name, share in self._found.change.items()
@@ -174,7 +174,7 @@ class _Texts:
         return self._words["compared"].format(changes="; ".join(told)) if told else ""
 
     def estimates(self) -> list[tuple[str, str]]:
-        """Weeks whose labels still come, and what their fraud will come to."""
+        """Return rows of the weeks with outstanding labels: the week, and the interval of its fraud."""
         words = self._words
         places = self._places
         return [

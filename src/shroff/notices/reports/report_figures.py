@@ -1,4 +1,4 @@
-"""Figures of a daily report, computed once when it is due, so that a retry sends the same."""
+"""Figures of a daily report, computed once when it is due, so that a retry sends the same figures."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from shroff.runtime.values import FrozenStruct, replace, showing
 from shroff.streams.log import LogReader
 
 _NOT_COUNTED = msgspec.Raw(b"null")
-AGES_DAYS = (1, 7, 30)  # at which the maturity of labels is reported
+AGES_DAYS = (1, 7, 30)  # ages at which the report gives the share of known frauds
 
 
 class FoundMoney(FrozenStruct):
-    """The money of events that became known as fraud or genuine, by what had been decided; in smallest units."""
+    """Money of events that became known as fraud or genuine, by their decision; in smallest units."""
 
     caught: int
     missed: int
@@ -33,10 +33,10 @@ class FoundMoney(FrozenStruct):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """The figures of a report. Money in smallest units; `hours` are counts by the hour of the day in its zone.
+    """Figures of a report. Money is in smallest units; `hours` counts events by hour of the day in the report's zone.
 
-    From `open` on they are of the moment when it was due: what waits for people, and the shares of frauds that are
-    known after so many days. `yes` and `no` are customers' own labels of the day, however they came.
+    `yes` and `no` count customers' labels of the day. The fields from `open` on describe the time when the report was
+    due: the backlog, and the shares of frauds known after some days.
     """
 
     counts: dict[str, int]
@@ -53,13 +53,13 @@ class Figures(msgspec.Struct, frozen=True):
     stake: int | None
     left_ms: int | None
     known: dict[int, float]
-    found_money: FoundMoney | None = None  # None where events have no amounts
-    change: dict[str, float] = {}  # since as many days before, as a share; none where the log has not all of them
-    estimates: Sequence[tuple[str, str, str]] = ()  # of a week, as `NoticeServices.estimates`
+    found_money: FoundMoney | None = None  # None if events have no amounts
+    change: dict[str, float] = {}  # relative to the period before; only if the log has all of it
+    estimates: Sequence[tuple[str, str, str]] = ()  # of weeks, as `NoticeServices.estimates`
 
 
 class _StoredReport(msgspec.Struct):
-    """Stored content of a due report; without figures until these are calculated.
+    """Stored content of a due report; without figures until they are computed.
 
     `counted` is the report of a plug-in.
     """
@@ -70,7 +70,7 @@ class _StoredReport(msgspec.Struct):
 
 
 class Day(FrozenStruct):
-    """A day in the zone of a report, [start, end), and where the one before it begins."""
+    """The period of a report, [start, end), and the start of the period before, in its time zone."""
 
     before_ms: int
     start_ms: int
@@ -79,7 +79,7 @@ class Day(FrozenStruct):
 
 
 def day_of(notice: Notice, due: Due) -> Day:
-    """The day that a report is of, or its week, by the last day."""
+    """Return the day of a report, or its week, which ends with that day."""
     zone = zone_of(notice)
     end = date.fromisoformat(from_json(due.told, type=_StoredReport).day) + timedelta(days=1)
     before_ms, start_ms, end_ms = (
@@ -89,12 +89,12 @@ def day_of(notice: Notice, due: Due) -> Day:
 
 
 def zone_of(notice: Notice) -> ZoneInfo:
-    """The zone of a report, whose days it is about: no event says it."""
+    """Return the time zone of a report; it cannot come from an event."""
     return ZoneInfo(notice.zone if isinstance(notice.zone, str) else "UTC")
 
 
 def reckoned(services: NoticeServices, notice: Notice, due: Due, log: LogReader) -> Due:
-    """The due of a report with its figures as they are now."""
+    """Return the due report with its current figures."""
     told = from_json(due.told, type=_StoredReport)
     if notice.added:
         found = _StoredReport(
@@ -106,20 +106,20 @@ def reckoned(services: NoticeServices, notice: Notice, due: Due, log: LogReader)
 
 
 def figures_of(services: NoticeServices, notice: Notice, due: Due, log: LogReader) -> Figures:
-    """The figures of a report as they were when it was due; as they are now where that was not reckoned."""
+    """Return the figures of a report as of its due time; current ones if none were stored."""
     told = from_json(due.told, type=_StoredReport)
     return told.figures or _figures(services, day_of(notice, due), log)
 
 
 def counted_of(services: NoticeServices, notice: Notice, due: Due) -> bytes:
-    """The report of a plug-in as it was when it was due; as it is now where it was not counted."""
+    """Return the report of a plug-in as of its due time; the current one if none was stored."""
     told = from_json(due.told, type=_StoredReport)
     is_there = bytes(told.counted) != bytes(_NOT_COUNTED)
     return bytes(told.counted) if is_there else services.count_report(notice, date.fromisoformat(told.day))
 
 
 def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
-    """Cost: 10 µs an event of the day, 5 µs a label, some looks; whatever the log has before."""
+    """Compute the figures. Cost: 10 µs an event of the day, 5 µs a label, and some queries, however long the log is."""
     definitions = services.definitions
     before, found = figures_by_day(log, definitions, [day.before_ms, day.start_ms, day.end_ms])
     is_there = places_between(log, day.before_ms, day.end_ms)[0] > 0
@@ -150,7 +150,7 @@ def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
 
 
 def _compared(day: DayFigures) -> dict[str, int]:
-    """Figures that are compared with those before, by the names of their words."""
+    """Return the figures that are compared with the period before, by the names of their words."""
     decided = day.decided
     missed = day.fraud.counts["approve"]
     sums = {"decisions": decided.counts.total(), "money": decided.money.total()}

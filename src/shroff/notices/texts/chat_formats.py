@@ -1,4 +1,4 @@
-"""Bodies of webhook calls as Slack, Microsoft Teams and PagerDuty take them."""
+"""Bodies of webhook calls in the formats of Slack, Microsoft Teams and PagerDuty."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.notices.definitions import Notice
 from shroff.notices.store import Due
 
-SUMMARY_MAX = 1_024  # characters, of PagerDuty
-_PLAIN = {ord(mark): f"\\{mark}" for mark in r"\[]()*_~#>`"}  # Teams renders Markdown, so no value may be a link
+SUMMARY_MAX = 1_024  # characters; limit of PagerDuty
+# Escapes Markdown, which Teams renders: no value may become a link
+_PLAIN = {ord(mark): f"\\{mark}" for mark in r"\[]()*_~#>`"}
 
 
 def _slack(project: str, _notice: Notice, _due: Due, item: JsonMapping) -> JsonObject:
@@ -44,9 +45,9 @@ def _teams(project: str, _notice: Notice, _due: Due, item: JsonMapping) -> JsonO
 
 
 def _pagerduty(project: str, notice: Notice, due: Due, item: JsonMapping) -> JsonObject:
-    """An event of the Events API v2; a call that is repeated has the same key, so it is one incident.
+    """Build an event of the Events API v2. A repeated call has the same key, so it makes one incident.
 
-    Raises: UsageError where the variable of its key is not set.
+    Raises: UsageError if the variable of its secret is not set.
     """
     return {
         "routing_key": filled(notice.secret, "the secret of a notice"),
@@ -63,7 +64,7 @@ def _pagerduty(project: str, notice: Notice, due: Due, item: JsonMapping) -> Jso
     }
 
 
-# By `format`: the call of a notice of a project, with an item as mails show it.
+# Functions by `format`. Each takes the project, a notice, a due notification and its item as mails show it.
 CHAT_BODIES: Final[Mapping[str, Callable[[str, Notice, Due, JsonMapping], JsonObject]]] = {
     "slack": _slack,
     "teams": _teams,

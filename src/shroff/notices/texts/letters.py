@@ -1,4 +1,4 @@
-"""Content of a letter: mail texts, and documents for webhooks and the lake, rendered when they are sent."""
+"""Content of letters: mail texts, and documents for webhooks and the lake, rendered when they are sent."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 
-ITEMS_MAX = 50  # that one mail shows
+ITEMS_MAX = 50  # shown in one mail
 AMOUNT_BAND = re.compile(r"(?P<first>[\d.]+) to (?P<last>[\d.]+)")
-HELD = ("challenge", "review", "decline")  # outcomes that stop a payment, unless it was made before
-PLACES = ("amount", "merchant", "card")  # of `show`, in the order of the texts; a moment stands before `card`
+HELD = ("challenge", "review", "decline")  # outcomes that stop a payment, unless it was made before the decision
+PLACES = ("amount", "merchant", "card")  # names in `show` in the order of the texts; the time stands before `card`
 
 
 class LetterSender(FrozenStruct):
-    """Sender of a mail: the name that it shows, what the reader can do without a link, and the target of links.
+    """Sender of a mail: display name, base URL of links, and what the reader can do without a link.
 
-    Without `help` it is that of the language.
+    An empty `help` stands for the built-in text.
     """
 
     name: str
@@ -43,7 +43,7 @@ class LetterSender(FrozenStruct):
 
 
 class Letters:
-    """Writes letters for the notices of a project as it is now."""
+    """Renders letters for a project's notices."""
 
     def __init__(self, definitions: Definitions, texts: NoticeTemplates, sender: LetterSender) -> None:
         self._definitions = definitions
@@ -54,13 +54,13 @@ class Letters:
     # ---- mails
 
     def question(self, notice: Notice, told: NoticeEvent, question: Question, link: str) -> RenderedText:
-        """The mail that asks a customer."""
+        """Render the mail that asks a customer."""
         return self._rendered(notice, {**self.question_values(notice, told, question), "link": link})
 
     def question_values(self, notice: Notice, told: NoticeEvent, question: Question, language: str = "") -> JsonObject:
-        """Values of a question's mail and page: they name no person, and of a card only its end.
+        """Return the values for a question's mail and page. They name no person, and only the end of a card number.
 
-        In a language, or in that which the notice says.
+        The default language is that of the notice.
         """
         language = language or self.facts.language(notice, told)
         zone = self.facts.zone(notice, told)
@@ -82,13 +82,13 @@ class Letters:
         }
 
     def _rendered(self, notice: Notice, values: JsonMapping) -> RenderedText:
-        """A mail by the texts of a notice; what `show` names has its own names too, where nothing else has them."""
+        """Render a mail. The names in `show` are also available on their own, unless something else has that name."""
         shown = {**dict.fromkeys(notice.show, values["words"]["none"]), **values.get("show", {})}
         names = notice.texts or notice.name, notice.text_kind
         return self._texts.render(names, str(values["language"]), {**shown, **values})
 
     def notice(self, notice: Notice, dues: Sequence[Due], log: Log) -> RenderedText:
-        """A mail of one thing or of many: to people who work here, or a receipt to whom the event names."""
+        """Render a mail of one or more notifications: to staff, or a receipt to the recipient that the event names."""
         first = self._told(dues[0], log)
         language = self.facts.language(notice, first)
         zone = self.facts.zone(notice, first)
@@ -123,13 +123,13 @@ class Letters:
         return self._rendered(notice, values)
 
     def report(self, notice: Notice, values: JsonMapping) -> RenderedText:
-        """The daily report, of the values that its facts give."""
+        """Render the daily report from its values."""
         return self._rendered(notice, {**values, "notice": notice.name, "sender": self._sender.name})
 
     # ---- documents
 
     def document(self, notice: Notice, due: Due, log: Log) -> tuple[str, bytes] | None:
-        """Document of a webhook or the lake: the event's id, and JSON. None where the event is gone."""
+        """Return a document for a webhook or the lake: id of the event, and JSON. None if the event is gone."""
         told = self._told(due, log)
         if due.event and told is None:
             return None
@@ -147,7 +147,7 @@ class Letters:
             body |= {"outcome": told.outcome, "receipt": told.receipt, "reasons": [text for _, text in told.reasons]}
         return (told.id if told is not None else due.key), to_json(body)
 
-    # Below: one notification
+    # ---- one notification
 
     def _told(self, due: Due, log: Log) -> NoticeEvent | None:
         return self.facts.told(log, due.event) if due.event else None
@@ -190,9 +190,9 @@ class Letters:
         return found | {"named": named, "show": shown}
 
     def _facts(self, notice: Notice, told: NoticeEvent, language: str, zone: str) -> list[tuple[str, str]]:
-        """Labels with what stands behind them: the amount first, then whom it went to, when, the card, and the rest.
+        """Return labels and values: amount, payee, time, card, and the rest.
 
-        The card is left out if its number is not known.
+        The card is left out if its number is unknown.
         """
         words = WORDS[language]
         shown = self.facts.shown(notice, told, language)
@@ -204,14 +204,14 @@ class Letters:
 
 
 def _receipt_of(due: Due, outcome: str, answer: str) -> str:
-    """Text for a customer, by its name."""
+    """Return the name of the text for a customer."""
     if answer:
         return f"answer_{answer}"
     return outcome if due.kind == "decision" else due.kind
 
 
 def _receipt_heads(items: Sequence[JsonMapping], count: int, words: TextMapping, day: str) -> TextDict:
-    """The amount, the subject and the heading of a receipt of so many things."""
+    """Return amount, subject and title of a receipt for `count` events."""
     amount = items[0]["show"].get("amount", words["none"])
     if count > 1:
         subject = title = words["receipts_subject"].format(count=count)
@@ -225,10 +225,10 @@ def _receipt_heads(items: Sequence[JsonMapping], count: int, words: TextMapping,
 
 
 def _named(due: Due, told: NoticeEvent | None, reason_of: Callable[[str, str], str]) -> JsonObject:
-    """What the sentences of a notification name, all as it may stand in a mail.
+    """Return the values for the sentences of a notification, safe for mails.
 
     Args:
-        reason_of: Gives the reason of a rule from its recorded text.
+        reason_of: Formats the reason of a rule from its recorded text.
     """
     own: JsonObject = from_json(due.told) if due.told else {}
     found = {name: plain(value) if isinstance(value, str) else value for name, value in own.items()}

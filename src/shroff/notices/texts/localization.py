@@ -14,13 +14,13 @@ NO_BREAK = "\u00a0"
 MINUS = "\u2212"
 HASHED = re.compile(r"hashed:[0-9a-f]{32}:(.{0,4})")
 _CARD = re.compile(r"(?<![0-9A-Za-z])(?:[0-9][ -]?){11,18}[0-9](?![0-9A-Za-z])")
-_HIDDEN_CARD = re.compile(r"(?<![0-9])(?:[0-9][ ./_-]?){11,18}[0-9](?![0-9])")  # one by its check digit alone
+_HIDDEN_CARD = re.compile(r"(?<![0-9])(?:[0-9][ ./_-]?){11,18}[0-9](?![0-9])")  # card numbers only by their check digit
 _MASKED_CARD = re.compile(r"(?:[0-9]{4,6})?[ -]?[•·*xX.][•·*xX. -]*[0-9]{4}")
 _HIDDEN = "••••"
 
 
 def money_text(units: int, places: int, currency: str, language: str) -> str:
-    r"""An amount for people.
+    r"""Format an amount for people.
 
     >>> money_text(166190, 2, "EUR", "en"), money_text(166190, 2, "EUR", "de")
     ('1,661.90\xa0EUR', '1.661,90\xa0EUR')
@@ -32,23 +32,23 @@ def money_text(units: int, places: int, currency: str, language: str) -> str:
 
 
 def count_text(count: int, language: str) -> str:
-    """A number of things, parted by thousands."""
+    """Format a count with thousands separators."""
     return f"{count:,}".replace(",", MARKS[language][0])
 
 
 def share_text(share: float, language: str) -> str:
-    """A share in percent."""
+    """Format a share as a percentage."""
     return f"{100 * share:.1f}".replace(".", MARKS[language][1]) + f"{NO_BREAK}%"
 
 
 def day_text(at_ms: int, zone: str, language: str) -> str:
-    """A day without its year: `20 July`."""
+    """Format a day without its year: `20 July`."""
     at = _at(at_ms, zone)
     return WORDS[language]["day"].format(day=at.day, month=MONTHS[language][at.month - 1])
 
 
 def moment_text(at_ms: int, zone: str, language: str) -> str:
-    """A moment with its weekday and where that clock is: `Monday 20 July 2026, 14:32, Berlin time`."""
+    """Format a time with its weekday and time zone: `Monday 20 July 2026, 14:32, Berlin time`."""
     at = _at(at_ms, zone)
     place = zone.rpartition("/")[2].replace("_", " ")
     return WORDS[language]["moment"].format(
@@ -62,12 +62,12 @@ def moment_text(at_ms: int, zone: str, language: str) -> str:
 
 
 def until_text(at_ms: int, zone: str, language: str) -> str:
-    """A moment that is near: `21 July, 14:32`."""
+    """Format a time in the near future: `21 July, 14:32`."""
     return f"{day_text(at_ms, zone, language)}, {_at(at_ms, zone):%H:%M}"
 
 
 def lasting_text(length_ms: int, language: str) -> str:
-    r"""How long something lasts, by its two greatest units; nothing is shorter than a minute.
+    r"""Format a duration by its two largest units; the shortest is a minute.
 
     >>> lasting_text(7_500_000, "en"), lasting_text(90_000_000, "de"), lasting_text(200, "en")
     ('2\xa0h 5\xa0min', '1\xa0T 1\xa0Std.', '1\xa0min')
@@ -84,9 +84,9 @@ def _at(at_ms: int, zone: str) -> datetime:
 
 
 def card_end(text: str) -> str:
-    """Return the last four digits of a card number that is whole, hashed or masked; empty for any other text.
+    """Return the last four digits of a complete, hashed or masked card number; empty for any other text.
 
-    An id of a card, such as `c-000186`, has no digits that its holder knows.
+    The id of a card, such as `c-000186`, has no digits that its holder knows.
 
     >>> card_end("4000 1234 1234 4417"), card_end("•••• 4417"), card_end("hashed:" + 32 * "a" + ":4417")
     ('4417', '4417', '4417')
@@ -99,9 +99,9 @@ def card_end(text: str) -> str:
 
 
 def covered(text: str) -> str:
-    """A text without what could be the number of a card, and with what stands for a hashed value.
+    """Mask what could be a card number, and what stands for a hashed value.
 
-    Within words, and with other signs between its digits, a number is that of a card where its check digit says so.
+    Digits inside words or with other separators count as a card number only if the check digit is right.
 
     >>> covered("paid with 4000 1234 1234 4417 today"), covered("PAN4111.1111.1111.1111, from 192.168.100.200")
     ('paid with •••• 4417 today', 'PAN•••• 1111, from 192.168.100.200')
@@ -112,7 +112,7 @@ def covered(text: str) -> str:
 
 
 def has_card(text: str) -> bool:
-    """Whether a text has the number of a card in it, by its check digit.
+    """Whether a text contains a card number, by its check digit.
 
     >>> has_card("4111111111111111@bank.example"), has_card("900011112222@bank.example")
     (True, False)
@@ -128,5 +128,5 @@ def _is_card(text: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """A text of an event as it may stand in any mail: on one line, without the number of a card."""
+    """Prepare a text of an event for any mail: one line, without card numbers."""
     return covered(one_line(text))

@@ -1,4 +1,4 @@
-"""Mails as bytes: headers that nothing can be put into, plain text beside HTML, and the same bytes each time."""
+"""Mails as bytes: headers safe from injection, plain text and HTML, and the same bytes for the same content."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class RenderedText(FrozenStruct):
-    """A rendered text. `trouble` says why another text is used instead of the project's own."""
+    """A rendered text. `trouble` tells why a built-in text replaces the project's own."""
 
     subject: str
     text: str
@@ -33,9 +33,9 @@ class RenderedText(FrozenStruct):
 def mail_of(
     written: RenderedText, *, id: str, sender: str, recipients: Sequence[str], made_ms: int, may_part: bool = False
 ) -> Mail:
-    """A mail; the same arguments give the same bytes. Addresses are plain ones (`is_address`), `sender` may be named.
+    """Build a mail; equal arguments make equal bytes. Addresses are plain (`is_address`); `sender` may have a name.
 
-    Raises: UsageError for a sender that is none.
+    Raises: UsageError for an invalid sender.
     """
     own = sender_of(sender)
     heads = {
@@ -60,7 +60,7 @@ def mail_of(
 
 
 def _head(name: str, value: object) -> bytes:
-    """A header; the library folds and encodes what is not plain and short, which takes it longer than all else."""
+    """Format a header. Only long and non-ASCII ones use the library, which takes longer than everything else."""
     text = str(value)
     line = f"{name}: {text}\r\n"
     if len(line) <= 78 and text.isascii() and text.isprintable():
@@ -70,7 +70,7 @@ def _head(name: str, value: object) -> bytes:
 
 
 def _part(kind: str, text: str) -> bytes:
-    """One form of the text, as quoted-printable."""
+    """Encode one form of the text as quoted-printable."""
     lines = text.encode("utf-8", "surrogateescape").splitlines()
     body = b2a_qp(b"".join(line + b"\r\n" for line in lines), istext=True)
     head = f'Content-Type: text/{kind}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
@@ -79,7 +79,7 @@ def _part(kind: str, text: str) -> bytes:
 
 @lru_cache(maxsize=16)
 def sender_of(text: str) -> Address:
-    """An address with the name before it, if there is one. Raises: UsageError where it is none."""
+    """Parse an address with an optional name before it. Raises: UsageError for an invalid one."""
     found = getaddresses([text])
     name, address = found[0] if len(found) == 1 else ("", "")
     if not is_address(address):
@@ -88,5 +88,5 @@ def sender_of(text: str) -> Address:
 
 
 def one_line(text: str) -> str:
-    """A text for a header: whatever could end a line or hide one is a space, and it is not too long."""
+    """Sanitize a text for a header: control characters become spaces, and it is cut to SUBJECT_MAX."""
     return " ".join(_CONTROL.sub(" ", text).split())[:SUBJECT_MAX]

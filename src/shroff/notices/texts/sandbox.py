@@ -1,4 +1,4 @@
-"""Sandbox of a project's templates: they see their values only, with limits on time and size."""
+"""Sandbox for a project's templates: they see only their values, with limits on size and nesting."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 SIZE_MAX = 64 * 1024  # characters of a template
-LOOPS_MAX = 2  # one within the other
-BETWEEN_MAX = 100  # characters
-_FILTERS = (  # none of them makes much of little, or text HTML
+LOOPS_MAX = 2  # nested loops
+BETWEEN_MAX = 100  # characters of a separator
+_FILTERS = (  # none of these multiplies its input, or makes text HTML
     "capitalize count d default e escape first float int last length lower round sort string title trim upper"
 )
 _LOADS = re.compile(
@@ -33,12 +33,12 @@ _LOADS = re.compile(
     r"|\{%[+-]?\s*autoescape\b",
     re.IGNORECASE,
 )
-_NOT_RENDERED = re.compile(r"\{#.*?#\}|/\*.*?\*/", re.DOTALL)  # comments, also those of styles
-_WIDE = re.compile(r"[0-9]{4}|\*|\{[^{}]*\{")  # a width above 999, or one that is computed
+_NOT_RENDERED = re.compile(r"\{#.*?#\}|/\*.*?\*/", re.DOTALL)  # comments, also in styles
+_WIDE = re.compile(r"[0-9]{4}|\*|\{[^{}]*\{")  # a width above 999, or a computed one
 
 
 class _Formatting:
-    """A text's own `format`: what alone may be called in a template."""
+    """The `format` method of a text, the only callable in a template."""
 
     def __init__(self, text: str, format: Callable[..., str]) -> None:
         self._text = text
@@ -49,7 +49,7 @@ class _Formatting:
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Templates in it call nothing but `format` of a text; HTML is escaped; an unknown name is an error."""
+    """Environment whose templates can only call `format` of a text. HTML is escaped, and unknown names are errors."""
 
     intercepted_binops = frozenset({"*", "**"})
 
@@ -68,16 +68,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters |= {"format": _format, "join": _joined, "wordwrap": _wrapped}
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """The same as there, by a function that is known to be harmless."""
+        """Wrap the safe `format` in a class that `is_safe_callable` recognizes."""
         found = super().wrap_str_format(value)
         return None if found is None else _Formatting(value.__self__, found)
 
     def is_safe_callable(self, obj: Any) -> bool:
-        """Whether a template may call this."""
         return isinstance(obj, _Formatting)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Multiply small numbers."""
+        """Multiply small numbers; refuse any other operation."""
         if (
             not all(isinstance(operand, int | float) and abs(operand) < 10**6 for operand in (left, right))
             or operator != "*"
@@ -92,10 +91,10 @@ def _format(text: str, *values: Any, **named: Any) -> str:
 
 @pass_eval_context
 def _joined(context: EvalContext, values: Iterable[Any], by: str = "", attribute: str | int | None = None) -> str:
-    """Values with a short text between them. Raises: SecurityError for a long one, which makes much of little."""
+    """Join values. Raises: SecurityError for a long separator, which could multiply the output."""
     if len(by) > BETWEEN_MAX:
         raise SecurityError(f"the separator of a join has at most {BETWEEN_MAX} characters")
-    return cast("str", do_join(context, values, by, attribute))  # HTML stays what it is
+    return cast("str", do_join(context, values, by, attribute))  # keeps HTML marked as safe
 
 
 @pass_environment
@@ -105,17 +104,17 @@ def _wrapped(environment: Environment, text: str, width: int = 79) -> str:
 
 
 def _narrow(text: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values, where a format of this text cannot make much of little. Raises: SecurityError."""
+    """Return the values if the format limits its widths. Raises: SecurityError."""
     if _WIDE.search(text):
         raise SecurityError("a format has widths of at most three digits")
     return values
 
 
 def check_own(environment: Sandbox, name: str, text: str) -> None:
-    """Hold a template of a project to what it may say.
+    """Check what a project's template may contain.
 
-    Raises: TemplateSyntaxError, at its line, for one that is too long, loads or runs something, sets or repeats what
-    could grow, or has loops within loops within loops.
+    Raises: TemplateSyntaxError with its line, if the template is too long, loads or runs something, sets or repeats a
+    value that could grow, or nests loops too deeply.
     """
     if len(text) > SIZE_MAX:
         raise TemplateSyntaxError(f"a template has at most {SIZE_MAX:,} characters", 1, name)

@@ -1,8 +1,8 @@
-"""Texts of notices: templates in a sandbox, which see the values that they are given and nothing else.
+"""Texts of notices: sandboxed templates, which see only the values they are given.
 
-A template comes with shroff (`templates/question.txt.j2`, `notice`, `report`, each with its `.html.j2`), or lies beside
-the notices of a project and takes the place of that one. The plain text begins with a line `Subject: …` and an empty
-line. HTML shows what it is given as text, and loads nothing: no picture, no style and no font from anywhere.
+Templates come with shroff (`templates/question.txt.j2`, `notice`, `report`, each with its `.html.j2`); a project's
+template next to its notices replaces the built-in one. The plain text begins with a line `Subject: …` and an empty
+line. HTML escapes its values and loads nothing: no image, style or font.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from shroff.runtime.values import replace
 FOLDER = "notices/"
 ENDINGS = (".txt.j2", ".html.j2")
 NO_SUBJECT = "a plain text begins with a line 'Subject: …' and an empty one"
-LENGTH_MAX = 256 * 1024  # characters of one text: a mail is read by a person
-_PACKAGE = "shroff.notices"  # whose texts lie in its templates/; each report of a plug-in names its own
+LENGTH_MAX = 256 * 1024  # characters of a rendered text
+_PACKAGE = "shroff.notices"  # package whose templates/ has the built-in texts; reports of plug-ins name their own
 _SUBJECT = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
 
 
 class TextError(UsageError):
-    """A template cannot give a text: says which, and the line where that is known."""
+    """A template cannot be rendered: says which one, and the line if it is known."""
 
     def __init__(self, name: str, words: str, line: int = 0) -> None:
         self.name = name
@@ -40,7 +40,7 @@ class TextError(UsageError):
 
     @property
     def is_own(self) -> bool:
-        """Whether the template is one of the project."""
+        """Whether the template belongs to the project."""
         return self.name.startswith(FOLDER)
 
     def __eq__(self, other: object) -> bool:
@@ -50,7 +50,7 @@ class TextError(UsageError):
 
 
 class NoticeTemplates:
-    """The templates of a project, by the names of files: `notices/customer.de.txt.j2`."""
+    """The templates of a project, by file name: `notices/customer.de.txt.j2`."""
 
     def __init__(self, files: TextMapping) -> None:
         self._own = {
@@ -62,17 +62,17 @@ class NoticeTemplates:
 
     @property
     def names(self) -> list[str]:
-        """The templates of the project's own, by their names in `notices/`."""
+        """The project's templates, by their names in `notices/`."""
         return sorted(self._own)
 
     def render(
         self, names: tuple[str, ...], language: str, values: JsonMapping, *, falls_back: bool = True
     ) -> RenderedText:
-        """Text of the first existing template of these names with some values.
+        """Render the first of these templates that exists.
 
-        Where a project has only the plain text, there is no HTML: the words of another text would stand beside it.
-        Where a template of the project fails, the text that comes with shroff, the last of these names, takes its
-        place, and `trouble` says so. Raises: TextError, also for the project's own where nothing is to take its place.
+        If a project has only the plain text, there is no HTML, because a built-in HTML would say something else. If a
+        project's template fails, the built-in text (the last name) replaces it, and `trouble` tells why. Raises:
+        TextError, also for a project's template without `falls_back`.
         """
         try:
             return self._rendered(names, language, values)
@@ -91,12 +91,12 @@ class NoticeTemplates:
         return RenderedText(head[1].strip(), text[head.end() :], self._text(beside, values) if beside else "")
 
     def _beside(self, name: str, plain: str, language: str) -> str:
-        """The HTML beside a plain text; empty where there is none."""
+        """Return the HTML template that belongs to a plain text; empty if there is none."""
         beside = self._named(name, language, ".html.j2")
         return beside if beside and (plain not in self._own or beside in self._own) else ""
 
     def used(self, names: tuple[str, ...], language: str) -> list[str]:
-        """The templates of the project that a mail of these names is made of, with those that they include."""
+        """Return the project's templates that a mail of these names uses, including included ones."""
         name, plain = self._found(names, language, ".txt.j2")
         waiting = [plain, self._beside(name, plain, language)]
         found = dict[str, None]()
@@ -109,7 +109,7 @@ class NoticeTemplates:
         return [file for file in found if file in self._own]
 
     def named_in(self, name: str) -> list[tuple[str, int]]:
-        """Names that a template of the project reads and does not set itself, each with its first line."""
+        """Return the names that a template reads without setting them, each with its first line."""
         tree = self._parsed(name, self._own[name])
         return [
             (read, min(part.lineno for part in tree.find_all(nodes.Name) if part.name == read))
@@ -119,11 +119,11 @@ class NoticeTemplates:
     def _parsed(self, name: str, text: str) -> nodes.Template:
         try:
             return self._environment.parse(text, name)
-        except TemplateSyntaxError:  # which `check` tells
+        except TemplateSyntaxError:  # reported by `check`
             return nodes.Template([], lineno=1)
 
     def check(self) -> list[TextError]:
-        """Mistakes in the project's own templates by themselves, whatever notice uses them."""
+        """Return the problems of the project's templates on their own, whatever notices use them."""
         found = []
         for name in self.names:
             try:
@@ -138,7 +138,7 @@ class NoticeTemplates:
                     found.append(TextError(f"{FOLDER}{name}", NO_SUBJECT, 1))
         return found
 
-    # Below: one template
+    # ---- one template
 
     def _found(self, names: tuple[str, ...], language: str, ending: str) -> tuple[str, str]:
         for name in names:
@@ -148,7 +148,7 @@ class NoticeTemplates:
         raise TextError(f"{FOLDER}{names[0]}{ending}", "there is no such text")
 
     def _named(self, name: str, language: str, ending: str) -> str:
-        """The template of a name for a language, or for all; empty where there is none."""
+        """Return the template of a name for a language, or for all languages; empty if there is none."""
         own = [file for file in (f"{name}.{language}{ending}", f"{name}{ending}") if file in self._own]
         return own[0] if own else f"{name}{ending}" if _shipped(f"{name}{ending}") is not None else ""
 
@@ -174,7 +174,7 @@ def _limited(template: Template, name: str, values: JsonMapping) -> str:
 
 
 class _TemplateLoader(BaseLoader):
-    """The project's own templates, then those that come with shroff. No other file can be named."""
+    """Loads the project's templates, then the built-in ones, and no other files."""
 
     def __init__(self, own: TextMapping) -> None:
         self._own = own

@@ -1,8 +1,8 @@
-"""Texts of a project held against what their notices give them: each name, and a trial of each text with sample values.
+"""Check of a project's texts against the values of their notices: each name, and a trial of each text with sample
+values.
 
-What can be named depends on the kind of text (`definitions.Notice.text_kind`) and on the notice's `show`. A text that
-passes here has been written once with samples in each of its languages, so a mail of it fails only where values of an
-event are of another shape than these.
+The permitted names depend on the kind of text (`definitions.Notice.text_kind`) and on the notice's `show`. A text that
+passes was rendered with samples in each of its languages, so its mails fail only for values of another form.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ _NAMED = {"event": "payment/p-1", "rule": "a_rule", "entity": "card", "key": "c-
 
 
 def check_texts(texts: NoticeTemplates, notices: Mapping[str, Notice]) -> list[TextError]:
-    """Mistakes in the texts of a project, each once."""
+    """Return the problems of a project's texts, each once."""
     found = texts.check()
     used = set[str]()
     broken = {error.name for error in found}
@@ -91,12 +91,12 @@ def check_texts(texts: NoticeTemplates, notices: Mapping[str, Notice]) -> list[T
 
 
 def names_for(notice: Notice) -> frozenset[str]:
-    """Names that the text of a notice may use."""
+    """Return the names that the text of a notice may use."""
     return frozenset([*NAMES_OF[notice.text_kind], *notice.show])
 
 
 def _of_notice(texts: NoticeTemplates, notice: Notice, used: set[str]) -> Iterator[TextError]:
-    """Problems of the texts of one notice; `used` gets their names."""
+    """Check the texts of one notice; add their names to `used`."""
     what = f"a {notice.text_kind} (notice {notice.name})"
     known = names_for(notice)
     for language in languages_of(notice):
@@ -109,7 +109,7 @@ def _of_notice(texts: NoticeTemplates, notice: Notice, used: set[str]) -> Iterat
 
 
 def unknown_in(texts: NoticeTemplates, name: str, known: Collection[str], what: str) -> Iterator[TextError]:
-    """Names in a text of the project that have no value."""
+    """Find names in a project's text that have no value."""
     for text, line in texts.named_in(name):
         if text not in known:
             words = f"{text!r} is nothing that {what} has. {nearest(text, known)}"
@@ -117,12 +117,12 @@ def unknown_in(texts: NoticeTemplates, name: str, known: Collection[str], what: 
 
 
 def languages_of(notice: Notice) -> tuple[str, ...]:
-    """The languages in which a notice may be written."""
+    """Return the languages in which a notice may be written."""
     return (notice.language,) if isinstance(notice.language, str) else LANGUAGES
 
 
 def _tried(texts: NoticeTemplates, notice: Notice, language: str) -> Iterator[TextError]:
-    """The first mistake that shows where a text is written with samples."""
+    """Return the first problem of rendering a text with samples."""
     for values in samples(notice, language):
         try:
             texts.render((notice.texts or notice.name, notice.text_kind), language, values, falls_back=False)
@@ -132,7 +132,7 @@ def _tried(texts: NoticeTemplates, notice: Notice, language: str) -> Iterator[Te
 
 
 def samples(notice: Notice, language: str) -> Iterator[JsonObject]:
-    """Values of the shapes that the text of a notice is given: what it shows is always text."""
+    """Return values in the form that a notice's text gets; shown values are always text."""
     words = WORDS[language]
     shown = dict.fromkeys(notice.show, _AMOUNT)
     given: JsonObject = shown | dict.fromkeys(NAMES_OF[notice.text_kind], "sample")

@@ -1,6 +1,6 @@
-"""The words of the texts that come with shroff, in each language; a project may have texts of its own instead.
+"""Words of the built-in texts in each language; a project may replace the texts by its own.
 
-They stand in `languages/`, a file for each, which is read when somebody first asks for its words.
+Each language is a file in `languages/`, read on first use.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LANGUAGES = ("en", "de")
 Value = TypeVar("Value")
 
 
-# The numbers of mails by their words, which the table of numbers has in English.
+# Words of mails for numbers; their English words come from the table of numbers.
 NUMBER_OF_WORD: Final = {
     "approve": "approved",
     "challenge": "challenged",
@@ -42,7 +42,7 @@ def _read(language: str) -> JsonMapping:
 
 
 class _ByLanguage(Mapping[str, Value]):
-    """One part of what each language has, and what it is."""
+    """One section of the language files, by language, with its meaning."""
 
     def __init__(self, part: str, meaning: str) -> None:
         self._part = part
