@@ -122,34 +122,34 @@ def answer(
         effect: Returns the effect of the answered question; called before the transaction.
     """
     assert said in ANSWERS, said
-    found = look_up(store, key, token, now_ms)
+    linked = look_up(store, key, token, now_ms)
     parts = _parts(token)
-    if found.state is State.ENDED:
-        _note_late(store, found.question, said, now_ms)
-    if found.state is not State.OPEN or parts is None or found.question.is_why != (said == WRONG):
-        return found
-    answered = replace(found.question, answer=said, answered_ms=now_ms, words=words[:WORDS_MAX])
-    does = effect(answered)
-    answered = replace(answered, is_released=does.is_released)
+    if linked.state is State.ENDED:
+        _note_late(store, linked.question, said, now_ms)
+    if linked.state is not State.OPEN or parts is None or linked.question.is_why != (said == WRONG):
+        return linked
+    answered = replace(linked.question, answer=said, answered_ms=now_ms, words=words[:WORDS_MAX])
+    answer_effect = effect(answered)
+    answered = replace(answered, is_released=answer_effect.is_released)
     with store.change() as change:
-        found = _judged(key, change.question(parts[0]), parts[1], now_ms)
-        if found.state is not State.OPEN:
-            return found
+        linked = _judged(key, change.question(parts[0]), parts[1], now_ms)
+        if linked.state is not State.OPEN:
+            return linked
         change.put_question(answered)
-        after = {"answer": said, "released": does.is_released}
-        change.people.audit(Act(CUSTOMER, "confirmation.answer", answered.event, None, after), now_ms)
-        change.people.ask(does.kind, does.body, now_ms)
-        change.add_dues(does.dues)
+        details = {"answer": said, "released": answer_effect.is_released}
+        change.people.audit(Act(CUSTOMER, "confirmation.answer", answered.event, None, details), now_ms)
+        change.people.ask(answer_effect.kind, answer_effect.body, now_ms)
+        change.add_dues(answer_effect.dues)
     return LinkedQuestion(State.OPEN, answered)
 
 
 def _note_late(store: NoticeStore, question: Question, said: str, now_ms: int) -> None:
     """Record a late answer in the audit log, once, since the holder of the link may repeat it."""
     with store.change() as change:
-        known = change.question(question.id)
-        if known is not None and not known.answered_ms:
-            change.put_question(replace(known, answered_ms=now_ms))
-            act = Act(CUSTOMER, "confirmation.late", known.event, None, {"answer": said})
+        stored_question = change.question(question.id)
+        if stored_question is not None and not stored_question.answered_ms:
+            change.put_question(replace(stored_question, answered_ms=now_ms))
+            act = Act(CUSTOMER, "confirmation.late", stored_question.event, None, {"answer": said})
             change.people.audit(act, now_ms)
 
 

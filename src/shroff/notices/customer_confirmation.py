@@ -73,15 +73,15 @@ class CustomerConfirmation:
     def page(self, token: str, language: str = "") -> Page:
         """Return the page of a link, without a change."""
         services, store = self._at_hand()
-        found = look_up(store, services.key, token, services.now_ms())
-        return self._shown(services, found, language)
+        linked = look_up(store, services.key, token, services.now_ms())
+        return self._shown(services, linked, language)
 
     def answer(self, token: str, said: str, language: str = "", words: str = "") -> Page:
         """Answer by a link, once; return the resulting page. `words` is the text of an appeal."""
         if said == WRONG and (page := self.page(token, language)).kind == "why" and not page.values["may_appeal"]:
             return page  # an approved payment took nothing from the customer
         services, store = self._at_hand()
-        found = answer(
+        linked = answer(
             store,
             services.key,
             token,
@@ -90,16 +90,16 @@ class CustomerConfirmation:
             lambda question: self._effect(services, question),
             words,
         )
-        return self._shown(services, found, language, is_new=bool(found.question.answer))
+        return self._shown(services, linked, language, is_new=bool(linked.question.answer))
 
     def asked(self, token: str) -> tuple[str, str]:
         """Return state and event of a link's question, for staff: `yes`, `no`, `open` or `ended`. Both are empty
         without a question.
         """
         services, store = self._at_hand()
-        found = look_up(store, services.key, token, services.now_ms())
-        state = "" if found.state is State.FORGED else found.state.value
-        return (found.question.answer or state), (found.question.event if state else "")
+        linked = look_up(store, services.key, token, services.now_ms())
+        state = "" if linked.state is State.FORGED else linked.state.value
+        return (linked.question.answer or state), (linked.question.event if state else "")
 
     def close(self) -> None:
         """Close the store. A second call does nothing."""
@@ -123,10 +123,12 @@ class CustomerConfirmation:
         with closing(services.open_log()) as log:
             definitions = services.in_force(log)  # the policy may have changed since this was opened
             facts = Facts(definitions)
-            told = facts.told(log, question.event)
+            event_facts = facts.told(log, question.event)
             is_yes = question.answer == "yes"
-            is_released = is_yes and told is not None and is_released_by_yes(log, definitions, facts, told)
-            verdict = _verdict_after(log, question, 0 if told is None else told.seq)
+            is_released = (
+                is_yes and event_facts is not None and is_released_by_yes(log, definitions, facts, event_facts)
+            )
+            verdict = _verdict_after(log, question, 0 if event_facts is None else event_facts.seq)
         kind, body = self._request(label_of(question))
         return Effect(is_released, kind, body, answered(services.notices, question, question.answered_ms, verdict))
 
@@ -177,9 +179,9 @@ class CustomerConfirmation:
 
 def _verdict_after(log: LogReader, question: Question, event_seq: int) -> VerdictInForce:
     """Return the active verdict of the event once the answer counts. Cost: 3 µs for each label after the event."""
-    own = VerdictInForce(VERDICTS[question.answer], SOURCE, question.answered_ms)
-    before = verdicts(log, after=event_seq).get(question.event)
-    return own if before is None or own.takes_over(before) else before
+    customer_verdict = VerdictInForce(VERDICTS[question.answer], SOURCE, question.answered_ms)
+    current = verdicts(log, after=event_seq).get(question.event)
+    return customer_verdict if current is None or customer_verdict.takes_over(current) else current
 
 
 def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, told: NoticeEvent) -> bool:
@@ -190,14 +192,14 @@ def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, t
     amount = facts.paid_minor(told)
     if told.outcome not in HELD or below is None or amount is None or amount >= below:
         return False
-    known = verdicts(log, after=told.seq).get(told.name)
-    return known is None or known.verdict == GENUINE
+    verdict = verdicts(log, after=told.seq).get(told.name)
+    return verdict is None or verdict.verdict == GENUINE
 
 
 def reasons_in(notice: Notice, told: NoticeEvent, language: str) -> list[str]:
     """Return the texts for a customer about the reasons of a decision, each once; the default text if there is none."""
-    other = notice.reasons.get(("default", language), WORDS[language]["why_default"])
-    return list(dict.fromkeys(notice.reasons.get((code, language), other) for code, _ in told.reasons)) or [other]
+    default = notice.reasons.get(("default", language), WORDS[language]["why_default"])
+    return list(dict.fromkeys(notice.reasons.get((code, language), default) for code, _ in told.reasons)) or [default]
 
 
 def settle_appeals(services: NoticeServices, store: NoticeStore, log: LogReader, after: int) -> int:
@@ -215,12 +217,14 @@ def settle_appeals(services: NoticeServices, store: NoticeStore, log: LogReader,
             if appeal.event != label.event or label.known_at_ms < appeal.answered_ms:
                 continue
             with store.change() as change:
-                now = change.question(appeal.id)
-                if end is not None and now is not None and now.answer == WRONG:
-                    decided = replace(now, answer=end)
+                appeal_question = change.question(appeal.id)
+                if end is not None and appeal_question is not None and appeal_question.answer == WRONG:
+                    decided = replace(appeal_question, answer=end)
                     now_ms = services.now_ms()
                     change.put_question(decided)
-                    change.people.audit(Act(SHROFF, "appeal.decide", now.event, None, {"appeal": end}), now_ms)
+                    change.people.audit(
+                        Act(SHROFF, "appeal.decide", appeal_question.event, None, {"appeal": end}), now_ms
+                    )
                     in_force = verdicts(log).get(appeal.event, label)
                     change.add_dues(answered(services.notices, decided, now_ms, in_force))
     return upto

@@ -152,22 +152,22 @@ def load_notices(
     files: TextMapping, definitions: Definitions, problems: list[Problem], warnings: list[Problem], zone: str = "UTC"
 ) -> dict[str, Notice]:
     """Load the notices among a project's files, by name. `zone` is the default time zone."""
-    found: dict[str, Notice] = {}
+    notices: dict[str, Notice] = {}
     for file in sorted(files):
         if file.startswith(FOLDER) and file.endswith(ENDING):
             name = file[len(FOLDER) : -len(ENDING)]
             tree = yamltext.read(files[file], file, problems)
             notice = _NoticeLoader(name, definitions, problems, warnings, zone).load(tree, file)
             if notice is not None:
-                found[name] = notice
-    _hold_against_rules(found, definitions, problems, warnings)
+                notices[name] = notice
+    _hold_against_rules(notices, definitions, problems, warnings)
     problems += [
-        notice.place.problem(f"there is no notice {name!r}.", nearest(name, found))
-        for notice in found.values()
-        for name in sorted(notice.of - found.keys())
+        notice.place.problem(f"there is no notice {name!r}.", nearest(name, notices))
+        for notice in notices.values()
+        for name in sorted(notice.of - notices.keys())
         if notice.place is not None
     ]
-    return found
+    return notices
 
 
 _UNNAMED = {  # recipients that a rule may notify without a notice of its own
@@ -200,9 +200,9 @@ def _hold_against_rules(
         elif notice.event and notice.event != rule.on:
             words = f"rule {rule.id} names this notice and is on {rule.on}; the notice is about {notice.event}."
             notice.place.report(problems, words, "Write a separate notice for that event type.")
-    named = {rule.notify for rule in definitions.rules}
+    notified = {rule.notify for rule in definitions.rules}
     for notice in found.values():
-        if notice.on == "flag" and notice.name not in named and notice.place is not None:
+        if notice.on == "flag" and notice.name not in notified and notice.place is not None:
             hint = f"Write 'notify: {notice.name}' in a rule, or another trigger under 'on'."
             notice.place.report(warnings, "no rule names this notice, so it is never sent.", hint)
 
@@ -230,13 +230,13 @@ class _NoticeLoader:
             words = f"{self._name!r} cannot be the name of a notice, which is the name of its file."
             hint = "Names are lower-case letters, digits and _, and begin with a letter."
             self._problems.append(Problem(file, 0, 0, "", words, hint))
-        before = len(self._problems)
+        problems_before = len(self._problems)
         plain = read_shape(tree, NOTICE, self._problems, "a notice")
-        if len(self._problems) > before or not isinstance(plain, dict) or not isinstance(tree, YamlMapping):
+        if len(self._problems) > problems_before or not isinstance(plain, dict) or not isinstance(tree, YamlMapping):
             return None
         notice = self._notice(tree, plain)
         self._check(tree, notice)
-        return notice if len(self._problems) == before else None
+        return notice if len(self._problems) == problems_before else None
 
     def _notice(self, tree: YamlMapping, plain: JsonMapping) -> Notice:
         self._event = self._event_of(tree, plain)
@@ -248,8 +248,8 @@ class _NoticeLoader:
             (name, kind.load(tree, self._definitions, self._problems)) for name, kind in added_reports().items()
         )
         added, report = next((pair for pair in contents if pair[1] is not None), ("", None))
-        given: JsonObject = {name: plain[name] for name in _AS_WRITTEN & plain.keys()}
-        given |= {f"{name}_ms": parse_duration(plain[name]) for name in _DURATIONS & plain.keys()}
+        options: JsonObject = {name: plain[name] for name in _AS_WRITTEN & plain.keys()}
+        options |= {f"{name}_ms": parse_duration(plain[name]) for name in _DURATIONS & plain.keys()}
         return Notice(
             self._name,
             event=self._event,
@@ -277,7 +277,7 @@ class _NoticeLoader:
             least=int(float(plain.get("least", "5" if plain.get("on") == "traffic" else "20"))),
             is_verbose=plain.get("verbose") == "true",
             place=tree,
-            **given,
+            **options,
         )
 
     # ---- values from the event
@@ -287,19 +287,19 @@ class _NoticeLoader:
         none.
         """
         types = self._definitions.events.types
-        named = tree.get("event")
+        event_key = tree.get("event")
         if plain.get("on", "flag") not in OF_EVENTS:
-            if named is not None:
+            if event_key is not None:
                 words = f"a notice on {plain['on']} has no event, so 'event' has no effect."
-                named.report(self._problems, words)
+                event_key.report(self._problems, words)
             return ""
-        if named is None:
+        if event_key is None:
             rules = {rule.on for rule in self._definitions.rules if rule.notify == self._name}
-            known = rules if len(rules) == 1 else set(self._definitions.events.decided)
-            return next(iter(known)) if len(known) == 1 else ""
+            candidates = rules if len(rules) == 1 else set(self._definitions.events.decided)
+            return next(iter(candidates)) if len(candidates) == 1 else ""
         text = str(plain["event"])
         if text not in types:
-            named.report(self._problems, f"{text!r} is not an event type.", nearest(text, types))
+            event_key.report(self._problems, f"{text!r} is not an event type.", nearest(text, types))
             return ""
         return text
 
@@ -324,8 +324,8 @@ class _NoticeLoader:
 
     def _expressions(self, node: Node | None, what: str) -> dict[str, Expression]:
         entries = node.entries if isinstance(node, YamlMapping) else ()
-        found = {key.text: self._expression(value, f"{what}.{key.text}") for key, value in entries}
-        return {name: expression for name, expression in found.items() if expression is not None}
+        expressions = {key.text: self._expression(value, f"{what}.{key.text}") for key, value in entries}
+        return {name: expression for name, expression in expressions.items() if expression is not None}
 
     def _amount(self) -> dict[str, Expression]:
         type_ = self._definitions.events.types.get(self._event)
@@ -345,8 +345,8 @@ class _NoticeLoader:
 
     def _said(self, tree: YamlMapping, plain: JsonMapping, what: str, default: str) -> str | FromEvent:
         node = tree.get(what)
-        found = plain.get(what, default)
-        return self._from_event(node, found, what) if isinstance(found, dict) and node is not None else str(found)
+        setting = plain.get(what, default)
+        return self._from_event(node, setting, what) if isinstance(setting, dict) and node is not None else str(setting)
 
     def _to(self, node: Node | None, plain: Any) -> To:
         if node is None or plain is None:

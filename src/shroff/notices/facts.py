@@ -79,7 +79,7 @@ class Facts:
             type_, _, id_ = name.partition("/")
             if type_ in self.definitions.events.types:
                 ids.setdefault(type_, []).append(id_)
-        found: dict[str, NoticeEvent] = {}
+        events: dict[str, NoticeEvent] = {}
         for type_, wanted in ids.items():
             records = log.find(type_, wanted)
             rows = log.decisions(type_, [id_ for id_, record in records.items() if record.decided])
@@ -88,8 +88,8 @@ class Facts:
                 event = self._records.decode(record)
                 if isinstance(event, Event):
                     told = self._told(log, record, event, rows.get(id_), personal.get(id_, {}))
-                    found[told.name] = told
-        return found
+                    events[told.name] = told
+        return events
 
     def _told(
         self, log: Log, record: Record, event: Event, row: DecisionRow | None, personal: TextMapping
@@ -140,18 +140,18 @@ class Facts:
 
     def zone(self, notice: Notice, told: NoticeEvent | None) -> str:
         """Return the time zone for displayed times; UTC if the event's text is no time zone."""
-        found = self.said(notice.zone, told)
-        return found if found and is_zone(found) else "UTC"
+        zone_name = self.said(notice.zone, told)
+        return zone_name if zone_name and is_zone(zone_name) else "UTC"
 
     def language(self, notice: Notice, told: NoticeEvent | None) -> str:
         """Return the language of a text; English if the event's is not supported."""
-        found = self.said(notice.language, told)[:2].lower()
-        return found if found in LANGUAGES else LANGUAGES[0]
+        code = self.said(notice.language, told)[:2].lower()
+        return code if code in LANGUAGES else LANGUAGES[0]
 
     def address(self, notice: Notice, told: NoticeEvent | None) -> str:
         """Return the recipient that an event names; empty if there is none, or it contains a card number."""
-        found = "" if notice.to.of_event is None else self.said(notice.to.of_event, told)
-        return found if is_address(found) and not has_card(found) else ""
+        address = "" if notice.to.of_event is None else self.said(notice.to.of_event, told)
+        return address if is_address(address) and not has_card(address) else ""
 
     def reason(self, rule: str, stored: str) -> str:
         """Format a recorded reason for mails; without separators if these would hide a card number."""
@@ -168,8 +168,10 @@ class Facts:
         type_ = self.definitions.events.types[told.type]
         amount = type_.amount_field
         fields = [type_.fields[type_.at(name)] for name in type_.summary if name in type_.field_names]
-        found = {"amount" if field is amount else field.name: ThisField(field.type, field.name) for field in fields}
-        return {name: node for name, node in found.items() if self.value(node, told) is not None}
+        named_fields = {
+            "amount" if field is amount else field.name: ThisField(field.type, field.name) for field in fields
+        }
+        return {name: node for name, node in named_fields.items() if self.value(node, told) is not None}
 
     def _shown(self, name: str, node: Node, told: NoticeEvent, language: str) -> str:
         node = self._named_for_people(node, told)
@@ -197,9 +199,9 @@ class Facts:
             if name in type_.field_names:
                 field = type_.fields[type_.at(name)]
                 is_readable = field.type.is_text and not field.shape.is_hashed
-                named = ThisField(field.type, name)
-                if is_readable and self.value(named, told) is not None:
-                    return named
+                name_field = ThisField(field.type, name)
+                if is_readable and self.value(name_field, told) is not None:
+                    return name_field
         return node
 
     def document(self, notice: Notice, told: NoticeEvent) -> TextDict:
@@ -215,11 +217,11 @@ class Facts:
         """
         amount = self.definitions.events.types[told.type].amount_field
         cost = self.definitions.policy(told.type).missed_fraud
-        paid = cost if amount is None else ThisField(amount.type, amount.name)
-        value = None if paid is None else self.value(paid, told)
-        if paid is None or value is None:
+        amount_node = cost if amount is None else ThisField(amount.type, amount.name)
+        value = None if amount_node is None else self.value(amount_node, told)
+        if amount_node is None or value is None:
             return None
         places = self.definitions.settings.money_places
-        if paid.type.kind == "real":
+        if amount_node.type.kind == "real":
             return round(Fraction(float(value)) * int(10**places))  # exact: a float would not always be
-        return rescale_half_even(int(value), paid.type.places, places)
+        return rescale_half_even(int(value), amount_node.type.places, places)

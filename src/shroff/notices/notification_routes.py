@@ -63,8 +63,10 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
         else:
             with store.look() as look:
                 dues = _together(notice, look, dues, now_ms)
-            found = [addressed for part in _parts(dues) for addressed in _addressed(services, facts, notice, part, log)]
-            made += _letters(services, notice, store, found, now_ms)
+            recipients_of_dues = [
+                addressed for part in _parts(dues) for addressed in _addressed(services, facts, notice, part, log)
+            ]
+            made += _letters(services, notice, store, recipients_of_dues, now_ms)
     return made
 
 
@@ -88,11 +90,11 @@ def _letters(
     # Stored before the first mail, so that after a kill the rest of the digest is known
     if len(groups) > TOGETHER:
         _hold(store, [addressed.due for addressed in found if addressed.due.due_ms > now_ms], now_ms)
-    made = 0
+    letter_count = 0
     for at in range(0, len(groups), TOGETHER):
         with store.change() as change:
-            made += _NoticeLetters(services, notice, change, now_ms).letters(groups[at : at + TOGETHER])
-    return made
+            letter_count += _NoticeLetters(services, notice, change, now_ms).letters(groups[at : at + TOGETHER])
+    return letter_count
 
 
 def _take(store: NoticeStore, dues: Sequence[Due], letter: str) -> None:
@@ -117,13 +119,13 @@ def _addressed(
     is_read = notice.asks or notice.to.of_event is not None
     events = facts.told_all(log, [due.event for due in dues]) if is_read else {}
     for due in dues:
-        told = events.get(due.event)
-        is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, told))
-        addresses = addresses_of(services, facts, notice, told, due)
+        event_facts = events.get(due.event)
+        is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, event_facts))
+        addresses = addresses_of(services, facts, notice, event_facts, due)
         why = NO_ADDRESS if is_said else NOBODY
         # Without those who opted out
-        is_wanted = told is None or notice.text_kind != RECEIPT or facts.holds(notice, told)
-        yield _Addressed(due, told if notice.asks else None, addresses, why, is_wanted)
+        is_wanted = event_facts is None or notice.text_kind != RECEIPT or facts.holds(notice, event_facts)
+        yield _Addressed(due, event_facts if notice.asks else None, addresses, why, is_wanted)
 
 
 def addresses_of(
@@ -137,8 +139,8 @@ def addresses_of(
     if notice.to.role:
         return tuple(services.users(notice.to.role))
     if notice.to.of_event is not None:
-        found = facts.address(notice, told)
-        return (found,) if found else ()
+        address = facts.address(notice, told)
+        return (address,) if address else ()
     return notice.to.addresses
 
 
@@ -169,12 +171,12 @@ class _NoticeLetters:
         self._made: list[tuple[OutgoingMessage, Sequence[str]]] = []  # not in the store yet
 
     def letters(self, groups: Sequence[Sequence[_Addressed]]) -> int:
-        now = self._change.dues_of([addressed.due.key for group in groups for addressed in group])
-        waiting = {key for key, due in now.items() if due.letter == WAITING}
-        found = [[addressed for addressed in group if addressed.due.key in waiting] for group in groups]
-        made = sum(self._letter(group) for group in found if group)
+        current = self._change.dues_of([addressed.due.key for group in groups for addressed in group])
+        waiting = {key for key, due in current.items() if due.letter == WAITING}
+        pending_groups = [[addressed for addressed in group if addressed.due.key in waiting] for group in groups]
+        letter_count = sum(self._letter(group) for group in pending_groups if group)
         self._store()
-        return made
+        return letter_count
 
     def _letter(self, group: Sequence[_Addressed]) -> int:
         notice = self._notice
@@ -258,9 +260,9 @@ def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
         return None
     day = now.date() + timedelta(days=1 if is_over_midnight and minute >= quiet.start else 0)
     end = datetime(day.year, day.month, day.day, quiet.end // 60, quiet.end % 60, tzinfo=zone)
-    found = round(end.timestamp() * 1_000)
+    end_ms = round(end.timestamp() * 1_000)
     # When clocks are set back, the end occurs twice
-    return found if found > now_ms else round(end.replace(fold=1).timestamp() * 1_000)
+    return end_ms if end_ms > now_ms else round(end.replace(fold=1).timestamp() * 1_000)
 
 
 def keys_of(letter: OutgoingMessage) -> list[str]:

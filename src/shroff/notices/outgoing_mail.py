@@ -125,17 +125,17 @@ class MailSender:
         shut = {way for way, away in self._away.items() if now_ms < away.until_ms}
         without = [name for name, notice in notices.items() if _way(notice) in shut]
         with self._store.look() as look:
-            found = look.open_letters(now_ms, limit, without)
-        wanted = list[OutgoingMessage]()
-        tried = set[str]()
-        for letter in found:
+            open_letters = look.open_letters(now_ms, limit, without)
+        candidates = list[OutgoingMessage]()
+        tested_channels = set[str]()
+        for letter in open_letters:
             notice = notices.get(letter.notice)
-            if notice is not None and (_way(notice) in tried or self._is_held(letter, notice)):
+            if notice is not None and (_way(notice) in tested_channels or self._is_held(letter, notice)):
                 continue
-            wanted.append(letter)
+            candidates.append(letter)
             if notice is not None and _way(notice) in self._away:  # one letter tests whether the channel is back
-                tried.add(_way(notice))
-        claimed = self._claimed(wanted)
+                tested_channels.add(_way(notice))
+        claimed = self._claimed(candidates)
         if not claimed:
             return 0
         with self._store.look() as look:
@@ -254,17 +254,17 @@ class MailSender:
         if not letters:
             return []
         with self._store.change() as change:
-            found = change.letters_of([letter.id for letter in letters])
+            current_letters = change.letters_of([letter.id for letter in letters])
             for letter in letters:
-                now = found.get(letter.id)
-                if now is None or now.state != OPEN or now.claimed_ms > now_ms:
+                current = current_letters.get(letter.id)
+                if current is None or current.state != OPEN or current.claimed_ms > now_ms:
                     continue
-                doubts = now.doubts + (1 if now.claimed_ms else 0)
+                doubts = current.doubts + (1 if current.claimed_ms else 0)
                 if doubts >= 2:
-                    changed.append(replace(now, state=UNKNOWN, doubts=doubts, done_ms=now_ms, reason=TWICE))
+                    changed.append(replace(current, state=UNKNOWN, doubts=doubts, done_ms=now_ms, reason=TWICE))
                 else:
                     until_ms = now_ms + CLAIM_MS
-                    changed.append(replace(now, doubts=doubts, attempts=now.attempts + 1, claimed_ms=until_ms))
+                    changed.append(replace(current, doubts=doubts, attempts=current.attempts + 1, claimed_ms=until_ms))
             change.put_letters(changed)
         return [letter for letter in changed if letter.state == OPEN]
 
@@ -274,18 +274,18 @@ class MailSender:
         forgotten = list[OutgoingMessage]()
         dues = list[Due]()
         with self._store.change() as change:
-            found = change.letters_of([letter.id for letter in letters])
+            current_letters = change.letters_of([letter.id for letter in letters])
             kept = list[OutgoingMessage]()
             for letter in letters:
-                now = found.get(letter.id)
-                if now is not None and now.who == NO_ONE != letter.who:
+                current = current_letters.get(letter.id)
+                if current is not None and current.who == NO_ONE != letter.who:
                     forgotten.append(letter)
                     kept.append(replace(letter, who=NO_ONE, shown="", reason=""))
                 else:
                     kept.append(letter)
-                told = [self._dues[key] for key in keys_of(letter) if key in self._dues]
+                notifications = [self._dues[key] for key in keys_of(letter) if key in self._dues]
                 for state in _RESULTS.get(letter.state, ()):
-                    dues += done(notices, replace(letter, state=state), told, letter.done_ms)
+                    dues += done(notices, replace(letter, state=state), notifications, letter.done_ms)
             change.put_letters(kept)
             change.add_dues(dues)
         for letter in forgotten:
@@ -317,12 +317,12 @@ class MailSender:
         Raises: LetterGoneError if the letter has nothing to report any more.
         """
         dues = self._dues_of(letter)
-        told = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
-        addresses = addresses_of(self._services, self._letters.facts, notice, told, dues[0])
+        event_facts = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
+        addresses = addresses_of(self._services, self._letters.facts, notice, event_facts, dues[0])
         if not addresses:
             raise LetterGoneError("no recipient is named; an address may have been erased")
         if notice.asks:
-            written = self._question(notice, letter, told, who_of(self._services.key, addresses))
+            written = self._question(notice, letter, event_facts, who_of(self._services.key, addresses))
         elif dues[0].kind == "report":
             written = self._letters.report(notice, report_values(self._services, notice, dues[0], self._log))
         else:
@@ -354,10 +354,10 @@ class MailSender:
         return self._letters.question(notice, told, question, link)
 
     def _dues_of(self, letter: OutgoingMessage) -> list[Due]:
-        found = [self._dues[key] for key in keys_of(letter) if key in self._dues]
-        if not found:
+        dues = [self._dues[key] for key in keys_of(letter) if key in self._dues]
+        if not dues:
             raise LetterGoneError("the data that it reports is no longer stored")
-        return found
+        return dues
 
 
 class _Keyed(Outgoing, frozen=True, gc=False):
@@ -443,5 +443,5 @@ def _way(notice: Notice) -> str:
 def _short(reason: str) -> str:
     """Shorten a reason for storage, without card numbers, addresses and customers' links."""
     # Join lines that quoted-printable split, as servers quote them
-    whole = re.sub(r"=\r?\n", "", reason)
-    return covered(with_masked(without_link(whole)))[:REASON_MAX]
+    joined = re.sub(r"=\r?\n", "", reason)
+    return covered(with_masked(without_link(joined)))[:REASON_MAX]

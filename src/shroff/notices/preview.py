@@ -63,18 +63,18 @@ def preview(services: NoticeServices, notice: Notice, log: Log, event: str = "",
     if notice.channel != "mail":
         raise UsageError(f"notice {notice.name} sends no mail: it is for a {notice.channel}.")
     letters = services.letters
-    told = None
+    event_facts = None
     if notice.on in OF_EVENTS:
-        told = _event(letters, notice, log, event)
+        event_facts = _event(letters, notice, log, event)
     if notice.on == "report":
         now_ms = services.now_ms()
         due = report_due(notice, now_ms) or _yesterday(notice, now_ms) if day is None else due_for(notice, day, now_ms)
         written = letters.report(notice, report_values(services, notice, due, log))
     else:
-        written = _written(services, letters, notice, told, log)
+        written = _written(services, letters, notice, event_facts, log)
     if written.trouble:
         raise UsageError(written.trouble)
-    addresses = addresses_of(services, letters.facts, notice, told) or (NOWHERE,)
+    addresses = addresses_of(services, letters.facts, notice, event_facts) or (NOWHERE,)
     return mail_of(
         written, id=preview_id(notice.name), sender=services.mail_from, recipients=addresses, made_ms=services.now_ms()
     )
@@ -88,16 +88,16 @@ def preview_id(notice: str) -> str:
 def _event(letters: Letters, notice: Notice, log: Log, event: str) -> NoticeEvent:
     """Return the requested event, or the newest one of the notice's type."""
     if event:
-        found = letters.facts.told(log, event)
-        if found is None:
+        event_facts = letters.facts.told(log, event)
+        if event_facts is None:
             raise UsageError(f"there is no event {event!r}. Name one as payment/p-1.")
-        return found
+        return event_facts
     last = log.last_seq()
     records = [row for rows in log.read(max(last - LOOK_BACK, log.pruned_to()), last) for row in rows]
     for record in reversed(records):
         is_meant = record.kind == "event" and (record.type == notice.event or not notice.event)
-        if is_meant and (found := letters.facts.told(log, f"{record.type}/{record.id}")) is not None:
-            return found
+        if is_meant and (event_facts := letters.facts.told(log, f"{record.type}/{record.id}")) is not None:
+            return event_facts
     raise UsageError(f"the log has no {notice.event or 'event'} yet that notice {notice.name} could show.")
 
 
@@ -175,11 +175,11 @@ def given_up(store: NoticeStore, id: str, now_ms: int) -> OutgoingMessage:
 
 def _changed(store: NoticeStore, id: str, what: str, values: JsonMapping) -> OutgoingMessage:
     with store.change() as change:
-        found = change.letter(id)
-        if found is None:
+        letter = change.letter(id)
+        if letter is None:
             raise UsageError(f"there is no letter {id!r}. 'shroff notices letters' lists those there are.")
-        if found.state not in FAILED:
-            raise UsageError(f"letter {id} is {found.state}, so it is not {what}.")
-        changed = replace(found, **values)
+        if letter.state not in FAILED:
+            raise UsageError(f"letter {id} is {letter.state}, so it is not {what}.")
+        changed = replace(letter, **values)
         change.put_letter(changed)
     return changed

@@ -85,16 +85,16 @@ class ScheduledNotices:
 
     def look(self) -> int:
         """Store notifications that are due; return the number of new ones."""
-        found = [*self._reports(), *self._silence(), *self._spikes(), *self._traffic(), *self._failures()]
-        if not found:
+        dues = [*self._reports(), *self._silence(), *self._spikes(), *self._traffic(), *self._failures()]
+        if not dues:
             return 0
         with self._store.look() as look:
-            new = [report for report in found if look.find(Due, report.key) is None]
-        if not new:
+            new_dues = [report for report in dues if look.find(Due, report.key) is None]
+        if not new_dues:
             return 0
         with self._store.change() as change:
-            added = sum(change.add_due(due) for due in new)
-        if any(f"/failure-{QUARANTINE}" in due.key for due in new):
+            added = sum(change.add_due(due) for due in new_dues)
+        if any(f"/failure-{QUARANTINE}" in due.key for due in new_dues):
             self._refused = self._refused_now
         return added
 
@@ -129,13 +129,13 @@ class ScheduledNotices:
                 definitions = self._services.definitions
                 counts = DayCounts(self._log, self._log.pruned_to()).read_on(self._log)
                 events = {type_: counts.of(type_) for type_ in definitions.events.decided}
-                before = {} if last is None else from_json(last.told).get("events", {})
-                count = sum(max(events[type_] - before.get(type_, 0), 0) for type_ in events)
-                if not before:  # the first one covers its interval, not the whole log
+                counts_before = {} if last is None else from_json(last.told).get("events", {})
+                count = sum(max(events[type_] - counts_before.get(type_, 0), 0) for type_ in events)
+                if not counts_before:  # the first one covers its interval, not the whole log
                     places = places_between(self._log, now_ms - notice.digest_ms, now_ms + 1)
                     count = sum(map(len, self._log.decisions_after(*places)))
-                told = {"count": count, "events": events}
-                due = due_of(notice, "nothing", f"nothing-{now_ms}", now_ms, told=told)
+                details = {"count": count, "events": events}
+                due = due_of(notice, "nothing", f"nothing-{now_ms}", now_ms, told=details)
                 yield replace(due, due_ms=now_ms)
 
     def _begun_ms(self) -> int:
@@ -160,8 +160,8 @@ class ScheduledNotices:
             usual = self._flags.hourly(FLAGS, rule, bucket)
             for notice in notices:
                 if count >= notice.least and count > notice.times_usual * usual:
-                    told = {"count": count, "usual": f"{usual:.1f}"}
-                    yield due_of(notice, "spike", f"spike-{rule}-{now_ms // HOUR_MS}", now_ms, rule=rule, told=told)
+                    details = {"count": count, "usual": f"{usual:.1f}"}
+                    yield due_of(notice, "spike", f"spike-{rule}-{now_ms // HOUR_MS}", now_ms, rule=rule, told=details)
 
     def _traffic(self) -> Iterator[Due]:
         """Find field values with far more events than in their week, regardless of rules."""
@@ -179,7 +179,7 @@ class ScheduledNotices:
             at_ms = unusual.bucket * BUCKET_MS
             window = window_of(unusual.value)
             key = f"traffic-{unusual.type}-{unusual.field}-{unusual.value}-{unusual.bucket // max(HOUR, window)}"
-            told = {
+            details = {
                 "field": unusual.field,
                 "value": unusual.value,
                 "count": unusual.events,
@@ -189,7 +189,7 @@ class ScheduledNotices:
             }
             for notice in notices:
                 if unusual.events >= notice.least and now_ms - at_ms <= notice.within_ms:
-                    yield due_of(notice, "traffic", key, now_ms, told=told)
+                    yield due_of(notice, "traffic", key, now_ms, told=details)
 
     def _count(self, frame: Frame, now_ms: int) -> None:
         """Count past events by amount, by fields whose values many events share, and by what is unusual for
@@ -232,12 +232,12 @@ class ScheduledNotices:
         """Return the address of the page with the decisions of a count."""
         amount = self._services.definitions.events.types[unusual.type].amount_field
         is_amount = amount is not None and amount.name == unusual.field
-        by = {"text": self._newest.get(unusual.value, unusual.value)}
+        filters = {"text": self._newest.get(unusual.value, unusual.value)}
         if is_amount:
-            by = dict(zip(("min_amount", "max_amount"), unusual.value.split(" to "), strict=True))
+            filters = dict(zip(("min_amount", "max_amount"), unusual.value.split(" to "), strict=True))
         days = [f"{day_at((unusual.bucket + ago) * BUCKET_MS, 'UTC')}" for ago in (1 - window, 0)]
-        asked = {"outcome": "all", "event": unusual.type, "day": days[0], "last": days[1], "zone": "UTC", **by}
-        return f"/decisions?{urlencode(asked)}"
+        query = {"outcome": "all", "event": unusual.type, "day": days[0], "last": days[1], "zone": "UTC", **filters}
+        return f"/decisions?{urlencode(query)}"
 
     def _next(self, before: int) -> tuple[int, int]:
         """Return the end of the log, and the sequence number after which to count; at first that of a week ago."""

@@ -116,12 +116,15 @@ class NoticeServices:
             for record in log.controls(self._seen):
                 self._control.take(record)
                 self._seen = record.seq
-            known = self._in_force or self.definitions
-            now = self._control.versions
-            if any(now.get(name, "") != getattr(known.versions, name) for name in READ) and now:
+            active = self._in_force or self.definitions
+            control_versions = self._control.versions
+            if (
+                any(control_versions.get(name, "") != getattr(active.versions, name) for name in READ)
+                and control_versions
+            ):
                 with telling_damage():
-                    self._in_force = known = self.load(self._control.files)
-            return known
+                    self._in_force = active = self.load(self._control.files)
+            return active
 
     @property
     def version_seq(self) -> int:

@@ -100,21 +100,21 @@ class NoticeLook(StoredValues):
     def dues(self, now_ms: int, limit: int = 500) -> list[Due]:
         """Return due notifications without a letter, longest due first, those of one moment in log order."""
         table = self._dues
-        asked = select(table).where(table.c.letter == WAITING, table.c.due_ms <= now_ms)
+        query = select(table).where(table.c.letter == WAITING, table.c.due_ms <= now_ms)
         by_place = table.c.due_ms, func.length(table.c.key_), table.c.key_  # a key ends with its sequence number
-        return self._all(Due, asked.order_by(*by_place).limit(limit))
+        return self._all(Due, query.order_by(*by_place).limit(limit))
 
     def waiting(self, notice: str, limit: int = 500) -> list[Due]:
         """Return the notifications of a notice without a letter, due or not, oldest first."""
         table = self._dues
-        asked = select(table).where(table.c.letter == WAITING, table.c.notice == notice)
-        return self._all(Due, asked.order_by(table.c.at_ms, table.c.key_).limit(limit))
+        query = select(table).where(table.c.letter == WAITING, table.c.notice == notice)
+        return self._all(Due, query.order_by(table.c.at_ms, table.c.key_).limit(limit))
 
     def newest_due(self, notice: str, kind: str) -> Due | None:
         """Return the newest notification of a kind and notice, sent or not."""
         table = self._dues
-        asked = select(table).where(table.c.notice == notice, table.c.kind == kind).order_by(table.c.at_ms.desc())
-        return self._first(Due, asked.limit(1))
+        query = select(table).where(table.c.notice == notice, table.c.kind == kind).order_by(table.c.at_ms.desc())
+        return self._first(Due, query.limit(1))
 
     def count_waiting(self) -> int:
         """Count the notifications without a letter."""
@@ -124,8 +124,8 @@ class NoticeLook(StoredValues):
     def count_letters(self, states: Collection[str]) -> dict[str, int]:
         """Count the letters in these states, by state, without zeros."""
         table = self._letters
-        asked = select(table.c.state, func.count()).where(table.c.state.in_(sorted(states))).group_by(table.c.state)
-        return {str(state): int(count) for state, count in self._connection.execute(asked)}
+        query = select(table.c.state, func.count()).where(table.c.state.in_(sorted(states))).group_by(table.c.state)
+        return {str(state): int(count) for state, count in self._connection.execute(query)}
 
     def letter(self, id: str) -> OutgoingMessage | None:
         return self.find(OutgoingMessage, id)
@@ -134,8 +134,8 @@ class NoticeLook(StoredValues):
         """Return the oldest deferred letter of each notice that has sent none since that letter was made."""
         table = self._letters
         oldest = dict[str, OutgoingMessage]()
-        asked = select(table).where(table.c.state == OPEN, table.c.reason != "").order_by(table.c.made_ms)
-        for letter in self._all(OutgoingMessage, asked.limit(_NOTICES_MAX)):
+        query = select(table).where(table.c.state == OPEN, table.c.reason != "").order_by(table.c.made_ms)
+        for letter in self._all(OutgoingMessage, query.limit(_NOTICES_MAX)):
             oldest.setdefault(letter.notice, letter)
         newest = select(func.max(table.c.done_ms)).where(table.c.state.in_(LEFT))
         sent = {name: self._connection.execute(newest.where(table.c.notice == name)).scalar() for name in oldest}
@@ -151,39 +151,39 @@ class NoticeLook(StoredValues):
         Letters of the notices in `without` are left out.
         """
         table = self._letters
-        asked = select(table).where(table.c.state == OPEN, table.c.due_ms <= now_ms, table.c.claimed_ms <= now_ms)
+        query = select(table).where(table.c.state == OPEN, table.c.due_ms <= now_ms, table.c.claimed_ms <= now_ms)
         if without:
-            asked = asked.where(table.c.notice.not_in(sorted(without)))
-        return self._all(OutgoingMessage, asked.order_by(table.c.due_ms, table.c.id).limit(limit))
+            query = query.where(table.c.notice.not_in(sorted(without)))
+        return self._all(OutgoingMessage, query.order_by(table.c.due_ms, table.c.id).limit(limit))
 
     def letters(
         self, states: Collection[str] = (), *, before: tuple[int, str] | None = None, limit: int = 100
     ) -> list[OutgoingMessage]:
         """Return letters in these states, or in all, newest first; with `before`, those after that time and id."""
         table = self._letters
-        asked = select(table)
+        query = select(table)
         if states:
-            asked = asked.where(table.c.state.in_(sorted(states)))
+            query = query.where(table.c.state.in_(sorted(states)))
         if before is not None:
             made_ms, id_ = before
-            asked = asked.where(or_(table.c.made_ms < made_ms, and_(table.c.made_ms == made_ms, table.c.id < id_)))
-        return self._all(OutgoingMessage, asked.order_by(table.c.made_ms.desc(), table.c.id.desc()).limit(limit))
+            query = query.where(or_(table.c.made_ms < made_ms, and_(table.c.made_ms == made_ms, table.c.id < id_)))
+        return self._all(OutgoingMessage, query.order_by(table.c.made_ms.desc(), table.c.id.desc()).limit(limit))
 
     def letters_about(self, events: Collection[str]) -> list[OutgoingMessage]:
         """Return the letters about any of these events, oldest first."""
         dues = self._dues
         ids = list[str]()
         for part in parts_of(events):
-            asked = select(dues.c.letter).where(dues.c.event.in_(part), dues.c.letter.not_in((WAITING, PASSED)))
-            ids += [str(row[0]) for row in self._connection.execute(asked.distinct())]
+            query = select(dues.c.letter).where(dues.c.event.in_(part), dues.c.letter.not_in((WAITING, PASSED)))
+            ids += [str(row[0]) for row in self._connection.execute(query.distinct())]
         return sorted(self.letters_of(ids).values(), key=lambda message: (message.made_ms, message.id))
 
     def worded_about(self, events: Collection[str]) -> list[Due]:
         """Return notifications about these events that contain texts of people or mail servers: escalations and
         finished letters.
         """
-        told = {due: from_json(due.told or "{}") for due in self._at(Due, events, "event")}
-        return [due for due, more in told.items() if more.get("words") and {"user", "of"} & more.keys()]
+        details_by_due = {due: from_json(due.told or "{}") for due in self._at(Due, events, "event")}
+        return [due for due, more in details_by_due.items() if more.get("words") and {"user", "of"} & more.keys()]
 
     def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
         """Return when letters of this notice and rule to these recipients were made after a moment, oldest first.
@@ -191,10 +191,10 @@ class NoticeLook(StoredValues):
         Dropped letters do not count, because they notified nobody.
         """
         table = self._letters
-        asked = select(table.c.made_ms).where(table.c.who == who, table.c.made_ms > since_ms)
-        asked = asked.where(table.c.notice == notice, table.c.rule == rule, table.c.state != DROPPED)
-        asked = asked.order_by(table.c.made_ms)
-        return [int(row[0]) for row in self._connection.execute(asked)]
+        query = select(table.c.made_ms).where(table.c.who == who, table.c.made_ms > since_ms)
+        query = query.where(table.c.notice == notice, table.c.rule == rule, table.c.state != DROPPED)
+        query = query.order_by(table.c.made_ms)
+        return [int(row[0]) for row in self._connection.execute(query)]
 
     def question(self, id: str) -> Question | None:
         return self.find(Question, id)
@@ -202,11 +202,13 @@ class NoticeLook(StoredValues):
     def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> QuestionCounts:
         """Count the questions asked in [start, end) by their result so far."""
         table = self._questions
-        asked = and_(table.c.made_ms >= start_ms, table.c.made_ms < end_ms, table.c.letter != "")
-        by_answer = select(table.c.answer, func.count()).where(asked).group_by(table.c.answer)
+        is_asked = and_(table.c.made_ms >= start_ms, table.c.made_ms < end_ms, table.c.letter != "")
+        by_answer = select(table.c.answer, func.count()).where(is_asked).group_by(table.c.answer)
         counts = {str(answer): int(count) for answer, count in self._connection.execute(by_answer)}
-        over = select(func.count()).select_from(table).where(asked, table.c.answer == "", table.c.ends_ms <= now_ms)
-        ended = self._number(over)
+        expired = (
+            select(func.count()).select_from(table).where(is_asked, table.c.answer == "", table.c.ends_ms <= now_ms)
+        )
+        ended = self._number(expired)
         return QuestionCounts(counts.get("yes", 0), counts.get("no", 0), ended, counts.get("", 0) - ended)
 
     def appeals(self) -> list[Question]:
@@ -241,11 +243,11 @@ class NoticeChange(NoticeLook):
 
     def add_dues(self, dues: Sequence[Due]) -> int:
         """Add notifications; return how many are new."""
-        known = self.dues_of([due.key for due in dues])
-        found = {due.key: self._values(due) for due in dues if due.key not in known}
-        if found:
-            self._connection.execute(insert(self._dues), list(found.values()))
-        return len(found)
+        existing = self.dues_of([due.key for due in dues])
+        new_values = {due.key: self._values(due) for due in dues if due.key not in existing}
+        if new_values:
+            self._connection.execute(insert(self._dues), list(new_values.values()))
+        return len(new_values)
 
     def hold(self, keys: Sequence[str], due_ms: int) -> None:
         """Defer notifications that have no letter yet."""
@@ -258,8 +260,8 @@ class NoticeChange(NoticeLook):
     def take_each(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Assign notifications without a letter, each to its own letter, as pairs of key and letter id."""
         table = self._dues
-        asked = update(table).where(table.c.key_ == bindparam("of"), table.c.letter == WAITING)
-        self._connection.execute(asked, [{"of": key, "letter": letter} for key, letter in pairs])
+        statement = update(table).where(table.c.key_ == bindparam("of"), table.c.letter == WAITING)
+        self._connection.execute(statement, [{"of": key, "letter": letter} for key, letter in pairs])
 
     def put_letter(self, letter: OutgoingMessage) -> None:
         """Add or replace a letter."""
@@ -278,11 +280,11 @@ class NoticeChange(NoticeLook):
 
         An open question can no longer be answered, because its link was signed over the recipient.
         """
-        told = self._letters
+        letter_table = self._letters
         questions = self._questions
         for part in parts_of(letters):
             nobody = {"who": NO_ONE, "shown": "", "reason": ""}
-            self._connection.execute(update(told).where(told.c.id.in_(part)).values(nobody))
+            self._connection.execute(update(letter_table).where(letter_table.c.id.in_(part)).values(nobody))
         for part in parts_of(events):
             self._connection.execute(update(questions).where(questions.c.event.in_(part)).values(who=NO_ONE, words=""))
         for due in self.worded_about(events):
@@ -301,14 +303,16 @@ class NoticeChange(NoticeLook):
     def _set(self, keys: Sequence[str], values: JsonMapping) -> None:
         table = self._dues
         for part in parts_of(keys):
-            asked = update(table).where(table.c.key_.in_(part), table.c.letter == WAITING)
-            self._connection.execute(asked.values(values))
+            statement = update(table).where(table.c.key_.in_(part), table.c.letter == WAITING)
+            self._connection.execute(statement.values(values))
 
     def _put(self, table: Table, rows: Sequence[OutgoingMessage | Question]) -> None:
         key = table.c[0]
         ids = [row.id for row in rows]
-        known = {row[0] for part in parts_of(ids) for row in self._connection.execute(select(key).where(key.in_(part)))}
-        if fresh := [self._values(row) for row in rows if row.id not in known]:
+        existing = {
+            row[0] for part in parts_of(ids) for row in self._connection.execute(select(key).where(key.in_(part)))
+        }
+        if fresh := [self._values(row) for row in rows if row.id not in existing]:
             self._connection.execute(insert(table), fresh)
-        if changed := [{"of": row.id, **self._values(row)} for row in rows if row.id in known]:
+        if changed := [{"of": row.id, **self._values(row)} for row in rows if row.id in existing]:
             self._connection.execute(update(table).where(key == bindparam("of")), changed)

@@ -45,13 +45,13 @@ def due_of(
 def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[OutboxRow], begun: int) -> Iterator[Due]:
     """Iterate over the notifications for rows of the log's outbox that are news to an existing notice."""
     now_ms = services.now_ms()
-    of = list[tuple[OutboxRow, Notice, _Flagged]]()
+    flagged_rows = list[tuple[OutboxRow, Notice, _Flagged]]()
     for row in rows:
         notice = services.notices.get(row.kind.removeprefix(KIND)) if row.kind.startswith(KIND) else None
         if notice is not None and notice.on == "flag" and row.seq > begun:
-            of.append((row, notice, from_json(row.body, type=_Flagged)))
-    events = facts.told_all(log, [flag.event for _, _, flag in of])
-    for row, notice, flag in of:
+            flagged_rows.append((row, notice, from_json(row.body, type=_Flagged)))
+    events = facts.told_all(log, [flag.event for _, _, flag in flagged_rows])
+    for row, notice, flag in flagged_rows:
         told = events.get(flag.event)
         if told is not None and is_news(notice, facts, told, now_ms):
             more = {"reason": flag.reason}
@@ -110,11 +110,11 @@ class DecisionsTold:
 
 def answered(notices: Mapping[str, Notice], question: Question, now_ms: int, verdict: VerdictInForce) -> list[Due]:
     """Return the notifications of an answer. `verdict` is the active one for the event once the answer counts."""
-    told = {"answer": question.answer, "released": question.is_released}
+    details = {"answer": question.answer, "released": question.is_released}
     type_ = question.event.partition("/")[0]
     kind = "appeal" if question.is_why else "answer"
     return [
-        due_of(notice, kind, f"{question.answer}-{question.id}", now_ms, event=question.event, told=told)
+        due_of(notice, kind, f"{question.answer}-{question.id}", now_ms, event=question.event, told=details)
         for notice in notices.values()
         if notice.on == "answer" and question.answer in notice.answers and notice.event in {"", type_}
         if not notice.verdicts or verdict.verdict in notice.verdicts
@@ -124,8 +124,8 @@ def answered(notices: Mapping[str, Notice], question: Question, now_ms: int, ver
 
 def done(notices: Mapping[str, Notice], letter: OutgoingMessage, dues: Sequence[Due], now_ms: int) -> list[Due]:
     """Return the notifications of a letter that was sent or refused, for each event in it and each notice on that."""
-    of = notices.get(letter.notice)
-    told = {"of": letter.notice, "words": letter.reason}
+    letter_notice = notices.get(letter.notice)
+    details = {"of": letter.notice, "words": letter.reason}
     return [
         due_of(
             notice,
@@ -134,10 +134,10 @@ def done(notices: Mapping[str, Notice], letter: OutgoingMessage, dues: Sequence[
             now_ms,
             event=due.event,
             rule=due.rule,
-            told=told,
+            told=details,
         )
         for notice in notices.values()
-        if of is not None and notice.is_about(of, letter.state)
+        if letter_notice is not None and notice.is_about(letter_notice, letter.state)
         for due in dues
         if due.event and notice.event in {"", due.event.partition("/")[0]}
     ]

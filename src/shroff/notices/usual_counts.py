@@ -128,29 +128,31 @@ class UsualCounts:
         then, exceeds by chance once in ten weeks for all values together. What is unusual for customers is counted over
         six hours; each of its two counts is exceeded by chance once in ten weeks.
         """
-        new = sorted(self._new)
+        new_counts = sorted(self._new)
         self._new = set()
         values = sum(map(len, self._counts.values()))
-        for bucket, group, value in new:
+        for bucket, group, value in new_counts:
             window = window_of(value)
             tries = WEEK * (values if window == WINDOW else 1)
             count = self.recent(group, value, bucket, window)
             everything = (group[0], "")
             if count < least or group == everything:
                 continue
-            now = self.recent(everything, "", bucket, window)
+            current_total = self.recent(everything, "", bucket, window)
             counts = self._counts[everything][""]
-            rough = self._counts[group][value].total() / counts.total() * now
-            if count - rough <= DEVIATIONS * rough**0.5:
+            rough_expected = self._counts[group][value].total() / counts.total() * current_total
+            if count - rough_expected <= DEVIATIONS * rough_expected**0.5:
                 continue
             # A device can be new only some days after the first count.
             start = max(min(counts) + (window - WINDOW and NEW_MS // BUCKET_MS), bucket - WEEK)
             size = (bucket - max(HOUR, window) - start) // window
             if size * window < DAY:
                 continue
-            own, all_ = (_by_window(each, start, size, window) for each in (self._counts[group][value], counts))
-            usual = now * (own.sum() + 1) / all_.sum()
-            if count > own.max() and _chance(count, usual, own, all_) * tries < FALSE_ALARMS:
+            own_windows, all_windows = (
+                _by_window(counts_of, start, size, window) for counts_of in (self._counts[group][value], counts)
+            )
+            usual = current_total * (own_windows.sum() + 1) / all_windows.sum()
+            if count > own_windows.max() and _chance(count, usual, own_windows, all_windows) * tries < FALSE_ALARMS:
                 yield UnusualCount(*group, value, bucket, count, usual)
 
 

@@ -58,24 +58,24 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
         settings = services.definitions.settings
         return added_reports()[notice.added].values(counted, settings, language, str(notice.zone), start_ms)
     day = day_of(notice, due)
-    found = figures_of(services, notice, due, log)
+    figures = figures_of(services, notice, due, log)
     words = WORDS[language]
-    texts = _Texts(services.definitions.settings, found, day.zone.key, language)
+    texts = _Texts(services.definitions.settings, figures, day.zone.key, language)
     project = plain(services.definitions.settings.name)
-    shown = texts.day(day.start_ms)
-    title = words["report"].format(day=shown)
+    day_title = texts.day(day.start_ms)
+    title = words["report"].format(day=day_title)
     if notice.days > 1:
-        shown = words["from_to"].format(first=shown, last=texts.day(day.end_ms - 1))
-        title = words["report_week"].format(days=shown)
+        day_title = words["from_to"].format(first=day_title, last=texts.day(day.end_ms - 1))
+        title = words["report_week"].format(days=day_title)
     return {
         "words": words,
         "language": language,
-        "subject": words["report_subject"].format(project=project, day=shown),
+        "subject": words["report_subject"].format(project=project, day=day_title),
         "title": title,
         "project": project,
         "zone": day.zone.key,
         "outcomes": texts.outcomes(),
-        "is_quiet": not any(found.counts.values()),
+        "is_quiet": not any(figures.counts.values()),
         "findings": texts.findings(),
         "waiting": texts.waiting(due.at_ms),
         "maturity": texts.maturity(),
@@ -118,28 +118,28 @@ class _Texts:
 
     def findings(self) -> list[tuple[str, str, str]]:
         """Return rows of what became known: name, number, and money if events have amounts."""
-        found = self._found
+        figures = self._found
         money = self._found.found_money
         rows = [
-            ("caught", found.caught, None if money is None else money.caught),
-            ("missed", found.missed, None if money is None else money.missed),
-            ("false_alarms", found.false_alarms, None if money is None else money.false_alarms),
-            ("answers_yes", found.yes, None),
-            ("answers_no", found.no, None),
+            ("caught", figures.caught, None if money is None else money.caught),
+            ("missed", figures.missed, None if money is None else money.missed),
+            ("false_alarms", figures.false_alarms, None if money is None else money.false_alarms),
+            ("answers_yes", figures.yes, None),
+            ("answers_no", figures.no, None),
         ]
         return [(self._words[name], self._count(count), self._money(units)) for name, count, units in rows]
 
     def waiting(self, at_ms: int) -> list[tuple[str, str]]:
         """Return rows of the open cases when the report was due: number, money, and the earliest deadline."""
         words = self._words
-        found = self._found
-        rows = [(words["open_cases"], self._count(found.open))]
-        if found.stake is not None:
-            rows.append((words["at_stake"], self._money(found.stake)))
-        if found.left_ms is not None:
-            rows += [(words["late_cases"], self._count(found.late)), self._deadline(found.left_ms, at_ms)]
-        if found.escalated:
-            rows.append((words["escalated_cases"], self._count(found.escalated)))
+        figures = self._found
+        rows = [(words["open_cases"], self._count(figures.open))]
+        if figures.stake is not None:
+            rows.append((words["at_stake"], self._money(figures.stake)))
+        if figures.left_ms is not None:
+            rows += [(words["late_cases"], self._count(figures.late)), self._deadline(figures.left_ms, at_ms)]
+        if figures.escalated:
+            rows.append((words["escalated_cases"], self._count(figures.escalated)))
         return rows
 
     def _deadline(self, left_ms: int, at_ms: int) -> tuple[str, str]:
@@ -156,22 +156,22 @@ class _Texts:
     def maturity(self) -> str:
         """Describe the share of frauds known after some days; empty if it is unknown."""
         words = self._words
-        known = sorted(self._found.known.items())
-        told = [
+        shares = sorted(self._found.known.items())
+        texts = [
             words["maturity_at_one" if days == 1 else "maturity_at"].format(
                 share=share_text(share, self._language), days=days
             )
-            for days, share in known
+            for days, share in shares
         ]
-        return words["maturity"].format(shares=", ".join(told)) if told else ""
+        return words["maturity"].format(shares=", ".join(texts)) if texts else ""
 
     def change(self) -> str:
         """Describe the change from the period before; empty if the log does not have all of it."""
-        told = [
+        texts = [
             f"{self._words[name]} {'+' * (share > 0)}{share_text(share, self._language)}"
             for name, share in self._found.change.items()
         ]
-        return self._words["compared"].format(changes="; ".join(told)) if told else ""
+        return self._words["compared"].format(changes="; ".join(texts)) if texts else ""
 
     def estimates(self) -> list[tuple[str, str]]:
         """Return rows of the weeks with outstanding labels: the week, and the interval of its fraud."""

@@ -130,22 +130,28 @@ class Letters:
 
     def document(self, notice: Notice, due: Due, log: Log) -> tuple[str, bytes] | None:
         """Return a document for a webhook or the lake: id of the event, and JSON. None if the event is gone."""
-        told = self._told(due, log)
-        if due.event and told is None:
+        event_facts = self._told(due, log)
+        if due.event and event_facts is None:
             return None
         if notice.format:
-            item = self._item(notice, due, told, self.facts.language(notice, told), self.facts.zone(notice, told))
+            item = self._item(
+                notice, due, event_facts, self.facts.language(notice, event_facts), self.facts.zone(notice, event_facts)
+            )
             body = CHAT_BODIES[notice.format](plain(self._definitions.settings.name), notice, due, item)
             return due.key, to_json(body)
-        if notice.document and told is not None:
-            parts = self.facts.document(notice, told)
-            found = "{" + ",".join(f"{to_json(name).decode()}:{text}" for name, text in parts.items()) + "}"
-            return told.id, found.encode()
-        named = _named(due, told, lambda _, recorded: plain(recorded))
-        body = {"notice": notice.name, "kind": due.kind, "event": due.event, "rule": due.rule, **named}
-        if told is not None:
-            body |= {"outcome": told.outcome, "receipt": told.receipt, "reasons": [text for _, text in told.reasons]}
-        return (told.id if told is not None else due.key), to_json(body)
+        if notice.document and event_facts is not None:
+            parts = self.facts.document(notice, event_facts)
+            body_text = "{" + ",".join(f"{to_json(name).decode()}:{text}" for name, text in parts.items()) + "}"
+            return event_facts.id, body_text.encode()
+        values = _named(due, event_facts, lambda _, recorded: plain(recorded))
+        body = {"notice": notice.name, "kind": due.kind, "event": due.event, "rule": due.rule, **values}
+        if event_facts is not None:
+            body |= {
+                "outcome": event_facts.outcome,
+                "receipt": event_facts.receipt,
+                "reasons": [text for _, text in event_facts.reasons],
+            }
+        return (event_facts.id if event_facts is not None else due.key), to_json(body)
 
     # ---- one notification
 
@@ -196,11 +202,11 @@ class Letters:
         """
         words = WORDS[language]
         shown = self.facts.shown(notice, told, language)
-        found = [(words[name], shown[name]) for name in PLACES[:2] if name in shown]
-        found.append((words["when"], moment_text(told.time_ms, zone, language)))
-        found += [(words[name], shown[name]) for name in PLACES[2:] if shown.get(name, words["none"]) != words["none"]]
-        rest = (name for name in shown if name not in PLACES)
-        return [*found, *((name.replace("_", " ").capitalize(), shown[name]) for name in rest)]
+        facts = [(words[name], shown[name]) for name in PLACES[:2] if name in shown]
+        facts.append((words["when"], moment_text(told.time_ms, zone, language)))
+        facts += [(words[name], shown[name]) for name in PLACES[2:] if shown.get(name, words["none"]) != words["none"]]
+        other_names = (name for name in shown if name not in PLACES)
+        return [*facts, *((name.replace("_", " ").capitalize(), shown[name]) for name in other_names)]
 
 
 def _receipt_of(due: Due, outcome: str, answer: str) -> str:
@@ -230,14 +236,14 @@ def _named(due: Due, told: NoticeEvent | None, reason_of: Callable[[str, str], s
     Args:
         reason_of: Formats the reason of a rule from its recorded text.
     """
-    own: JsonObject = from_json(due.told) if due.told else {}
-    found = {name: plain(value) if isinstance(value, str) else value for name, value in own.items()}
+    details: JsonObject = from_json(due.told) if due.told else {}
+    detail_texts = {name: plain(value) if isinstance(value, str) else value for name, value in details.items()}
     flag = (
         next((candidate for candidate in told.flags if candidate.rule == due.rule), None) if told is not None else None
     )
     entity, key = ("", "") if flag is None else (flag.entity, flag.key)
-    recorded = str(own.get("reason", "" if flag is None else flag.reason))
-    reason = reason_of(due.rule, recorded)
+    recorded_reason = str(details.get("reason", "" if flag is None else flag.reason))
+    reason = reason_of(due.rule, recorded_reason)
     outcome = "" if told is None else told.outcome
     base = {"event": due.event, "rule": due.rule, "entity": entity, "key": key, "reason": reason, "outcome": outcome}
-    return {**{name: plain(value) for name, value in base.items()}, **found, "reason": reason}
+    return {**{name: plain(value) for name, value in base.items()}, **detail_texts, "reason": reason}

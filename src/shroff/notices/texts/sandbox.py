@@ -69,8 +69,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Wrap the safe `format` in a class that `is_safe_callable` recognizes."""
-        found = super().wrap_str_format(value)
-        return None if found is None else _Formatting(value.__self__, found)
+        safe_format = super().wrap_str_format(value)
+        return None if safe_format is None else _Formatting(value.__self__, safe_format)
 
     def is_safe_callable(self, obj: Any) -> bool:
         return isinstance(obj, _Formatting)
@@ -118,10 +118,10 @@ def check_own(environment: Sandbox, name: str, text: str) -> None:
     """
     if len(text) > SIZE_MAX:
         raise TemplateSyntaxError(f"a template has at most {SIZE_MAX:,} characters", 1, name)
-    found = _LOADS.search(_NOT_RENDERED.sub(_lines, text)) if ".html." in name else None
-    if found is not None:
-        words = f"{found[0]!r} is not allowed: opening a mail must load, send and run nothing"
-        raise TemplateSyntaxError(words, text.count("\n", 0, found.start()) + 1, name)
+    match = _LOADS.search(_NOT_RENDERED.sub(_lines, text)) if ".html." in name else None
+    if match is not None:
+        words = f"{match[0]!r} is not allowed: opening a mail must load, send and run nothing"
+        raise TemplateSyntaxError(words, text.count("\n", 0, match.start()) + 1, name)
     for words, line in _growing(environment.parse(text, name)):
         raise TemplateSyntaxError(words, line, name)
 

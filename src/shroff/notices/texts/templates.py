@@ -87,8 +87,10 @@ class NoticeTemplates:
         head = _SUBJECT.match(text)
         if head is None:
             raise TextError(f"{FOLDER}{plain}" if plain in self._own else plain, NO_SUBJECT, 1)
-        beside = self._beside(name, plain, language)
-        return RenderedText(head[1].strip(), text[head.end() :], self._text(beside, values) if beside else "")
+        html_template = self._beside(name, plain, language)
+        return RenderedText(
+            head[1].strip(), text[head.end() :], self._text(html_template, values) if html_template else ""
+        )
 
     def _beside(self, name: str, plain: str, language: str) -> str:
         """Return the HTML template that belongs to a plain text; empty if there is none."""
@@ -98,15 +100,15 @@ class NoticeTemplates:
     def used(self, names: tuple[str, ...], language: str) -> list[str]:
         """Return the project's templates that a mail of these names uses, including included ones."""
         name, plain = self._found(names, language, ".txt.j2")
-        waiting = [plain, self._beside(name, plain, language)]
-        found = dict[str, None]()
-        while waiting:
-            template = waiting.pop()
+        pending = [plain, self._beside(name, plain, language)]
+        visited = dict[str, None]()
+        while pending:
+            template = pending.pop()
             source = self._own.get(template) or _shipped(template) or ""
-            if template not in found and source:
-                found[template] = None
-                waiting += [str(two) for two in meta.find_referenced_templates(self._parsed(template, source)) if two]
-        return [file for file in found if file in self._own]
+            if template not in visited and source:
+                visited[template] = None
+                pending += [str(two) for two in meta.find_referenced_templates(self._parsed(template, source)) if two]
+        return [file for file in visited if file in self._own]
 
     def named_in(self, name: str) -> list[tuple[str, int]]:
         """Return the names that a template reads without setting them, each with its first line."""
@@ -124,42 +126,42 @@ class NoticeTemplates:
 
     def check(self) -> list[TextError]:
         """Return the problems of the project's templates on their own, whatever notices use them."""
-        found = []
+        problems = []
         for name in self.names:
             try:
                 self._environment.get_template(name)
             except TemplateSyntaxError as error:
-                found.append(TextError(f"{FOLDER}{name}", error.message or "it cannot be read", error.lineno))
+                problems.append(TextError(f"{FOLDER}{name}", error.message or "it cannot be read", error.lineno))
             except TemplateError as error:
-                found.append(TextError(f"{FOLDER}{name}", str(error)))
+                problems.append(TextError(f"{FOLDER}{name}", str(error)))
             else:
                 has_subject = "Subject:" in self._own[name] or not name.endswith(".txt.j2")
                 if not has_subject and not any(self._parsed(name, self._own[name]).find_all(nodes.Include)):
-                    found.append(TextError(f"{FOLDER}{name}", NO_SUBJECT, 1))
-        return found
+                    problems.append(TextError(f"{FOLDER}{name}", NO_SUBJECT, 1))
+        return problems
 
     # ---- one template
 
     def _found(self, names: tuple[str, ...], language: str, ending: str) -> tuple[str, str]:
         for name in names:
-            found = self._named(name, language, ending)
-            if found:
-                return name, found
+            template = self._named(name, language, ending)
+            if template:
+                return name, template
         raise TextError(f"{FOLDER}{names[0]}{ending}", "there is no such text")
 
     def _named(self, name: str, language: str, ending: str) -> str:
         """Return the template of a name for a language, or for all languages; empty if there is none."""
-        own = [file for file in (f"{name}.{language}{ending}", f"{name}{ending}") if file in self._own]
-        return own[0] if own else f"{name}{ending}" if _shipped(f"{name}{ending}") is not None else ""
+        own_files = [file for file in (f"{name}.{language}{ending}", f"{name}{ending}") if file in self._own]
+        return own_files[0] if own_files else f"{name}{ending}" if _shipped(f"{name}{ending}") is not None else ""
 
     def _text(self, name: str, values: JsonMapping) -> str:
-        shown = f"{FOLDER}{name}" if name in self._own else name
+        display_name = f"{FOLDER}{name}" if name in self._own else name
         try:
-            return _limited(self._environment.get_template(name), shown, values)
+            return _limited(self._environment.get_template(name), display_name, values)
         except TemplateSyntaxError as error:
-            raise TextError(shown, error.message or "it cannot be read", error.lineno) from None
+            raise TextError(display_name, error.message or "it cannot be read", error.lineno) from None
         except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise TextError(shown, f"{type(error).__name__}: {error}") from None
+            raise TextError(display_name, f"{type(error).__name__}: {error}") from None
 
 
 def _limited(template: Template, name: str, values: JsonMapping) -> str:

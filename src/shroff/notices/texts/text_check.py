@@ -76,18 +76,18 @@ _NAMED = {"event": "payment/p-1", "rule": "a_rule", "entity": "card", "key": "c-
 
 def check_texts(texts: NoticeTemplates, notices: Mapping[str, Notice]) -> list[TextError]:
     """Return the problems of a project's texts, each once."""
-    found = texts.check()
+    problems = texts.check()
     used = set[str]()
-    broken = {error.name for error in found}
+    broken = {error.name for error in problems}
     for notice in notices.values():
         if notice.channel == "mail":
             for error in _of_notice(texts, notice, used):
-                if error.name not in broken and error not in found:
-                    found.append(error)
+                if error.name not in broken and error not in problems:
+                    problems.append(error)
     for name in texts.names:
         if name not in used and f"notices/{name}" not in broken:
-            found += unknown_in(texts, name, EVERY, "any notice")
-    return found
+            problems += unknown_in(texts, name, EVERY, "any notice")
+    return problems
 
 
 def names_for(notice: Notice) -> frozenset[str]:
@@ -97,14 +97,14 @@ def names_for(notice: Notice) -> frozenset[str]:
 
 def _of_notice(texts: NoticeTemplates, notice: Notice, used: set[str]) -> Iterator[TextError]:
     """Check the texts of one notice; add their names to `used`."""
-    what = f"a {notice.text_kind} (notice {notice.name})"
-    known = names_for(notice)
+    description = f"a {notice.text_kind} (notice {notice.name})"
+    allowed = names_for(notice)
     for language in languages_of(notice):
-        own = texts.used((notice.texts or notice.name, notice.text_kind), language)
-        used.update(own)
-        unknown = [error for name in own for error in unknown_in(texts, name, known, what)]
+        own_texts = texts.used((notice.texts or notice.name, notice.text_kind), language)
+        used.update(own_texts)
+        unknown = [error for name in own_texts for error in unknown_in(texts, name, allowed, description)]
         yield from unknown
-        if own and not unknown:
+        if own_texts and not unknown:
             yield from _tried(texts, notice, language)
 
 
@@ -135,11 +135,11 @@ def samples(notice: Notice, language: str) -> Iterator[JsonObject]:
     """Return values in the form that a notice's text gets; shown values are always text."""
     words = WORDS[language]
     shown = dict.fromkeys(notice.show, _AMOUNT)
-    given: JsonObject = shown | dict.fromkeys(NAMES_OF[notice.text_kind], "sample")
-    given |= {"words": words, "language": language, "show": shown, "facts": list(_FACTS), "amount": _AMOUNT}
-    found: list[JsonObject]
+    base: JsonObject = shown | dict.fromkeys(NAMES_OF[notice.text_kind], "sample")
+    base |= {"words": words, "language": language, "show": shown, "facts": list(_FACTS), "amount": _AMOUNT}
+    variants: list[JsonObject]
     if notice.text_kind == "question":
-        found = [{"is_held": is_held, "link": "https://bank.example/confirm/x"} for is_held in (True, False)]
+        variants = [{"is_held": is_held, "link": "https://bank.example/confirm/x"} for is_held in (True, False)]
     elif notice.text_kind == "report":
         rows = {
             "outcomes": [{"name": "approved", "count": "12", "money": _AMOUNT}],
@@ -148,9 +148,9 @@ def samples(notice: Notice, language: str) -> Iterator[JsonObject]:
             "estimates": [("week from 1 June", "0.00 to 9.00 EUR")],
             "hours": [{"hour": hour, "count": "1", "percent": 50, "marks": "##"} for hour in range(24)],
         }
-        found = [{**rows, "maturity": words["maturity"] * is_old, "is_quiet": is_old} for is_old in (True, False)]
+        variants = [{**rows, "maturity": words["maturity"] * is_old, "is_quiet": is_old} for is_old in (True, False)]
     elif notice.text_kind == notice.added:
-        found = [dict(sample) for sample in added_reports()[notice.added].samples]
+        variants = [dict(sample) for sample in added_reports()[notice.added].samples]
     else:
         item = {
             "sentence": "9 payments in 10 minutes",
@@ -161,5 +161,5 @@ def samples(notice: Notice, language: str) -> Iterator[JsonObject]:
             "named": {**_NAMED, "outcome": words["review"]},
         }
         may_be_many = bool(notice.digest_ms or notice.limit or notice.quiet)
-        found = [{"items": [item], "more": 0}, {"items": [item, item], "more": 2}][: 1 + may_be_many]
-    yield from (given | sample for sample in found)
+        variants = [{"items": [item], "more": 0}, {"items": [item, item], "more": 2}][: 1 + may_be_many]
+    yield from (base | sample for sample in variants)
