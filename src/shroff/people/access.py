@@ -1,4 +1,4 @@
-"""The caller, and the rights of each role. A right that is not listed here is denied."""
+"""Callers, and the rights of each role. A right that is not listed is denied."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shroff.runtime.values import FrozenStruct
 
 
 class Right(StrEnum):
-    """One kind of thing that may be done, with its words for people; its text is also the scope of a key."""
+    """A permission with its text for people; its value is also the scope of a key."""
 
     _value_: str
     words: str
@@ -82,12 +82,12 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
 
 
 def strongest(roles: Iterable[Role]) -> Role | None:
-    """The role with the most rights; None where there is none."""
+    """Return the role with the most rights; None without a role."""
     return max(roles, key=lambda role: len(RIGHTS[role]), default=None)
 
 
 def check_known(what: str, text: str, names: Sequence[str], of: str = "") -> None:
-    """Raises: UsageError where a role or scope is none of these names; the nearest is proposed."""
+    """Raise UsageError if a role or scope is unknown; the message proposes the nearest."""
     if text not in names:
         words = f"there is no {what} {text!r}{of}; {what}s are {', '.join(names)}. {nearest(text, names)}"
         raise UsageError(words.rstrip())
@@ -96,9 +96,8 @@ def check_known(what: str, text: str, names: Sequence[str], of: str = "") -> Non
 class Who(FrozenStruct):
     """A caller: a signed-in user, a program with an API key, or a command or program on this machine.
 
-    `id` is what the audit remembers and never means somebody else later: `user-3`, `key-k7m2...`, `os-ann`. `rights`
-    are those of the role, or fewer where a key is scoped. `display_name` is empty for who has none apart; `since_ms` is
-    when a session began.
+    The audit log keeps `id`, which is never reused: `user-3`, `key-k7m2...`, `os-ann`. `rights` are those of the role,
+    or fewer for a scoped key. `display_name` may be empty; `since_ms` is the start of the session.
     """
 
     kind: Literal["user", "key", "command", "program"]
@@ -111,26 +110,25 @@ class Who(FrozenStruct):
 
     @property
     def shown_name(self) -> str:
-        """As people read it; `name` is what the audit has."""
+        """Name for people; the audit log uses `name`."""
         return self.display_name or self.name
 
     @property
     def via(self) -> str:
-        """The way in which they ask: web, api, command or program."""
+        """Channel of the request: web, api, command or program."""
         return _WAYS[self.kind]
 
     def may(self, right: Right) -> bool:
-        """Whether this right is among theirs."""
         return right in self.rights
 
     def require(self, right: Right) -> None:
-        """Raises: NotAllowedError where they do not have this right."""
+        """Raise NotAllowedError if the right is missing."""
         if right not in self.rights:
             raise NotAllowedError(f"this needs the permission {right.value}, which {_lacking(self)} does not have")
 
 
 def local(name: str, kind: Literal["command", "program"]) -> Who:
-    """The user of a command or a program on this machine: read and write access to the project's files allows all."""
+    """Return the caller of a command or program on this machine: access to the project's files allows everything."""
     return Who(kind, f"os-{name}", name, Role.ADMIN, RIGHTS[Role.ADMIN])
 
 
@@ -142,7 +140,7 @@ def _lacking(who: Who) -> str:
 
 
 def network_of(address: str) -> str:
-    """Network that counts as one sender: of an IPv6 address its /64, which one subscriber has whole.
+    """Return the network that counts as one sender: for IPv6 the /64, since a subscriber has all of it.
 
     >>> network_of("2001:db8::5:1"), network_of("::ffff:192.0.2.7"), network_of("192.0.2.7"), network_of("")
     ('2001:db8::/64', '192.0.2.7', '192.0.2.7', '')

@@ -1,4 +1,4 @@
-"""Addresses of mail: which are taken, how they are kept apart without being kept, and how they are shown."""
+"""Mail addresses: which are accepted, how to distinguish them without storing them, and how they are shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from email.headerregistry import Address
 
-LENGTH_MAX = 254  # of a path in SMTP, without its brackets
+LENGTH_MAX = 254  # characters of an SMTP path without its brackets
 _ADDRESS = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
@@ -16,10 +16,10 @@ _ADDRESS = re.compile(
 
 
 def is_address(text: str) -> bool:
-    r"""Whether this is one plain address, of letters that every server takes.
+    r"""Whether a text is one plain address, in characters that every server accepts.
 
-    No name beside it, no list, no quotes, no comment, no line break: what an event says can never be a second
-    recipient or a header.
+    Names, lists, quotes, comments and line breaks are rejected, so that an event can never add a second recipient or a
+    header.
 
     >>> is_address("ann@bank.example"), is_address("ann@bank.example, eve@x.example"), is_address("a\nb@c.example")
     (True, False, False)
@@ -32,17 +32,17 @@ def is_address(text: str) -> bool:
         return False
 
 
-_ANY = re.compile(r"""[^\s<>()\[\]"',:;]+@[^\s<>()\[\]"',:;]+""")  # what looks like one in words of others
+_ANY = re.compile(r"""[^\s<>()\[\]"',:;]+@[^\s<>()\[\]"',:;]+""")  # what looks like an address in somebody else's text
 
 
 def who_of(key: bytes, addresses: Sequence[str]) -> bytes:
-    """Stand-in for recipients where no address is kept: a keyed hash. Case does not matter."""
+    """Return a keyed hash that stands for recipients, so that no address is stored. Case does not matter."""
     text = "\n".join(sorted(address.lower() for address in addresses))
     return hmac.new(key, f"shroff recipient 1\n{text}".encode(), hashlib.sha256).digest()
 
 
 def masked(address: str) -> str:
-    """An address for people who need not know it.
+    """Mask an address for people who need not know it.
 
     >>> masked("ann.smith@bank.example")
     'a…@bank.example'
@@ -52,7 +52,7 @@ def masked(address: str) -> str:
 
 
 def with_masked(words: str) -> str:
-    """Words of a mail server, in which it likes to repeat the address that it refuses, for people who need not know it.
+    """Mask the addresses in a text of a mail server, which often repeats the refused one.
 
     >>> with_masked("550 5.1.1 <ann.smith@bank.example>: no such mailbox")
     '550 5.1.1 <a…@bank.example>: no such mailbox'

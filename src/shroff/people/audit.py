@@ -1,8 +1,8 @@
-"""The record of who did what: rows that are chained by their hashes, and a head that is sealed with the project's key.
+"""The audit log: rows chained by their hashes, and a head sealed with the project's key.
 
-Each row has the hash of the row before it, so a row that is changed, taken out, put in or moved breaks the chain at its
-place. Rows that are cut off at the end break no link: the head says how many there are, and its seal is made with a key
-that is not in the database (see docs/decisions/0036).
+Each row contains the hash of the row before it, so changing, removing, inserting or moving a row breaks the chain
+there. Rows cut off at the end break no link; but the head has the number of rows, and its seal needs a key that is not
+in the database (see docs/decisions/0036).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from shroff.errors import StorageError, UsageError
 from shroff.people.access import Who
 from shroff.runtime.values import FrozenStruct
 
-FIRST = bytes(32)  # what the first row has for the hash of the row before it
+FIRST = bytes(32)  # stands for the previous hash in the first row
 TEXT_MAX = 600  # characters of a name or a subject
 REASON_MAX = 1_000  # characters
-BREAKS_MAX = 100  # of a chain that are listed
-VALUE_MAX = 20_000  # bytes of what something was before, or is now, as JSON; longer ones keep their hash
+BREAKS_MAX = 100  # breaks listed by `verify`
+VALUE_MAX = 20_000  # bytes of an old or new value as JSON; a longer one is replaced by its hash
 _UNSEALED = "the head before it was not sealed with this project's key: rows were cut off or changed, or the key was"
 _EXCHANGED = "it does not follow the row before it: one of the two was put in or exchanged"
-_FORM = "shroff audit 1"  # is part of each hash, so that another form is never taken for this one
+_FORM = "shroff audit 1"  # part of each hash, so that no hash of another form is valid here
 Seal = Callable[[int, bytes], bytes]
 
 
 def checked_reason(text: str) -> str:
-    """The reason of an act, for its row. Raises: UsageError where there is none, or it is too long."""
+    """Strip the reason of an act. Raises: UsageError if it is empty or too long."""
     reason = text.strip()
     if not reason or len(reason) > REASON_MAX or not reason.isprintable():
         raise UsageError(f"say why, on one line of {REASON_MAX:,} characters at most.")
@@ -41,13 +41,13 @@ def checked_reason(text: str) -> str:
 
 
 class Action(FrozenStruct):
-    """An action on the log of a project, before the user is known.
+    """An action on a project's log, before the user is known.
 
     Args:
-        action: What, as `object.verb`: `label.add`, `list.change`.
-        subject: On what: `payment/p-1`, `list blocked_cards`.
-        before: What it was, as plain values.
-        after: What it is to be; the same. Nothing personal: the record is never erased.
+        action: Name as `object.verb`: `label.add`, `list.change`.
+        subject: Target: `payment/p-1`, `list blocked_cards`.
+        before: Old value, as plain values.
+        after: New value, as plain values. Never personal data: the audit log is never erased.
     """
 
     action: str
@@ -60,10 +60,10 @@ class Act(FrozenStruct):
     """An action, to be recorded in the transaction that performs it.
 
     Args:
-        action: What, as `object.verb`: `user.add`, `label.add`, `list.change`.
-        subject: On what: `user ann`, `payment/p-1`, `list blocked_cards`.
-        before: What it was, as plain values; None where there was nothing, or it does not matter.
-        after: What it is now; the same. Never a secret: no password, token or key.
+        action: Name as `object.verb`: `user.add`, `label.add`, `list.change`.
+        subject: Target: `user ann`, `payment/p-1`, `list blocked_cards`.
+        before: Old value, as plain values; None if there was none, or it does not matter.
+        after: New value, as plain values. Never a secret: no password, token or key.
     """
 
     who: Who
@@ -74,7 +74,7 @@ class Act(FrozenStruct):
 
 
 class AuditEntry(FrozenStruct):
-    """One row of the record. `before` and `after` are JSON; `previous` is the hash of the row before it."""
+    """One row. `before` and `after` are JSON; `previous` is the hash of the row before."""
 
     number: int
     at_ms: int
@@ -90,7 +90,7 @@ class AuditEntry(FrozenStruct):
 
 
 class AuditHead(FrozenStruct):
-    """The end of the record: the number and hash of its last row, sealed. An empty record has number 0."""
+    """The end of the audit log: number and hash of its last row, sealed. An empty log has number 0."""
 
     number: int
     hash: bytes
@@ -98,14 +98,14 @@ class AuditHead(FrozenStruct):
 
 
 class Verified(FrozenStruct):
-    """Result of verifying the chain: how many rows stand before the first break, and each break with why it is one."""
+    """Result of verifying the chain: number of rows before the first break, and each break with its reason."""
 
     rows: int
     breaks: Sequence[tuple[int, str]]
 
 
 def row_of(act: Act, number: int, at_ms: int, previous: bytes) -> AuditEntry:
-    """The row that follows one with this hash."""
+    """Build the row after one with the hash `previous`."""
     who, name = plain_text(act.who.id), plain_text(act.who.name)
     before = value_text(act.before)
     after = value_text(act.after)
@@ -114,9 +114,9 @@ def row_of(act: Act, number: int, at_ms: int, previous: bytes) -> AuditEntry:
 
 
 def hash_of(*parts: int | str | bytes) -> bytes:
-    """The SHA-256 of a row's columns and of the hash before it, in the order in which `AuditEntry` has them.
+    """Hash a row's columns and the hash before it, in the order of `AuditEntry`, with SHA-256.
 
-    As a list of JSON, so that no two different rows have the same bytes.
+    The columns are encoded as a JSON list, so different rows have different bytes.
     """
     *columns, previous = parts
     assert isinstance(previous, bytes)
@@ -124,17 +124,17 @@ def hash_of(*parts: int | str | bytes) -> bytes:
 
 
 def broken_link(previous: bytes) -> bytes:
-    """What a row has for the hash before it where the head before it had no right seal: a break that stays."""
+    """Return the previous hash for a row after a head with a wrong seal: a break that stays visible."""
     return hash_of("unsealed", previous)
 
 
 def plain_text(text: str) -> str:
-    """A text on one line, with what no database and no terminal takes written out; cut where it is too long."""
+    """Make a text safe for databases and terminals, on one line, cut to TEXT_MAX."""
     return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text[:TEXT_MAX])
 
 
 def value_text(value: Any) -> str:
-    """A value as JSON, keys in order; of one that is too long its hash and length."""
+    """Encode a value as JSON with sorted keys; a too long one as its hash and length."""
     text = to_json(value, order="deterministic")
     if len(text) > VALUE_MAX:
         short = {"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)}
@@ -143,7 +143,7 @@ def value_text(value: Any) -> str:
 
 
 def sealing(key: bytes) -> Seal:
-    """The seal of a head with a key: HMAC-SHA-256 over its number and hash."""
+    """Return the function that seals a head with a key: HMAC-SHA-256 of its number and hash."""
 
     def seal(number: int, hash: bytes) -> bytes:
         return hmac.new(key, to_json([_FORM, number, hash.hex()]), hashlib.sha256).digest()
@@ -152,7 +152,7 @@ def sealing(key: bytes) -> Seal:
 
 
 def sealing_by(key: Callable[[], bytes]) -> Seal:
-    """The same by a key that is read, or made, when something is sealed or verified; then it raises as `key`."""
+    """Like `sealing`, but read or create the key on first use, which may raise as `key`."""
     made = cache(lambda: sealing(key()))
     return lambda number, digest: made()(number, digest)  # noqa: PLW0108 - the key is read later
 
@@ -160,12 +160,12 @@ def sealing_by(key: Callable[[], bytes]) -> Seal:
 def verify(
     rows: Iterable[AuditEntry], head: AuditHead | None, seal: Seal, seen: tuple[int, bytes] | None = None
 ) -> Verified:
-    """Hold every row against the one before it, and the last one against the head.
+    """Compare every row with the row before it, and the last row with the head.
 
     Args:
-        rows: All of them, by their numbers.
-        head: What the store has of it; None where it has none.
-        seen: The number and hash of a head that was noted earlier and elsewhere: that row must still be there.
+        rows: All rows by number.
+        head: Stored head; None if it is missing.
+        seen: Number and hash of a head noted earlier elsewhere; its row must still exist.
     """
     last = 0
     previous = FIRST
@@ -174,12 +174,12 @@ def verify(
     is_seen = seen is None or seen[0] == 0
     for row in rows:
         breaks += _misfits(row, last + 1, previous)
-        last, previous = row.number, row.hash  # so that what follows is held against what stands there
+        last, previous = row.number, row.hash  # later rows are compared with the row found
         if seen is not None and row.number == seen[0]:
             is_seen = True
             if not hmac.compare_digest(row.hash, seen[1]):
                 breaks.append((last, "it is another row than was noted here before: the chain was remade"))
-        del breaks[BREAKS_MAX - 1 :]  # the last one is of the end
+        del breaks[BREAKS_MAX - 1 :]  # leaves room for a break at the end
         count += not breaks
     why = _misfit_of_head(head, last, previous, seal)
     if not why and not is_seen and seen is not None:
@@ -210,15 +210,14 @@ def _misfit_of_head(head: AuditHead | None, last: int, hash: bytes, seal: Seal) 
     return ""
 
 
-# ---- how far it was, as one machine last saw it whole: a line in `.shroff/audit.head`
-#
-# An older copy of the whole database is whole in itself, and only who remembers can tell.
+# ---- the head as this machine last verified it: a line in `.shroff/audit.head`
+# An old copy of the whole database is consistent in itself; only a note outside can tell.
 
 
 def noted_head(places: config.ProjectPaths) -> tuple[int, bytes] | None:
-    """The number and hash of the last row then; None where this machine never looked.
+    """Return number and hash of the noted head; None if this machine has none.
 
-    Raises: StorageError where what was noted cannot be read.
+    Raises: StorageError if the note cannot be read.
     """
     try:
         number, hash = places.audit_head.read_text(encoding="ascii").split()
@@ -231,5 +230,5 @@ def noted_head(places: config.ProjectPaths) -> tuple[int, bytes] | None:
 
 
 def note_head(places: config.ProjectPaths, number: int, hash: bytes) -> None:
-    """Note how far it is. Raises: StorageError."""
+    """Note the verified head. Raises: StorageError."""
     config.write_text(places.audit_head, f"{number} {hash.hex()}\n")

@@ -1,7 +1,7 @@
-"""Users and groups that an identity provider sends (SCIM 2.0, RFC 7643 and 7644), and the users that they stand for.
+"""Users and groups sent by an identity provider (SCIM 2.0, RFC 7643 and 7644), and their local users.
 
-What was sent is kept. Users are changed by `people.users`, as by an admin, in the same transaction. A role comes from
-groups; a user who is not active, or in no group with a role, is disabled.
+The sent data is stored. Users are changed through `people.users`, as by an admin, in the same transaction. Groups
+determine the role; a user who is inactive, or in no group with a role, is disabled.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from shroff.runtime.values import replace
 
 USERS = "Users"
 GROUPS = "Groups"
-ENTRIES_MAX = 20_000  # of each kind
-OPERATIONS_MAX = 1_000  # of a PATCH
+ENTRIES_MAX = 20_000  # per kind
+OPERATIONS_MAX = 1_000  # per PATCH
 _PATH = re.compile(r'(?:urn:[\w:.-]+:)?(\w+)(?:\[(\w+) eq "?([^"\]]*)"?\])?(?:\.(\w+))?')
 _TEXT = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
-_WORD = re.compile(rf"({_TEXT}|[()\[\]]|[\w.:$-]+)\s*")  # of a filter
+_WORD = re.compile(rf"({_TEXT}|[()\[\]]|[\w.:$-]+)\s*")  # token of a filter
 _FILTER_MAX = 2_000
 _BRACKETS_MAX = 50
 _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
     "eq": operator.eq,
-    "ne": operator.eq,  # of which it is the opposite
+    "ne": operator.eq,  # negated by the caller
     "co": operator.contains,
     "sw": str.startswith,
     "ew": str.endswith,
@@ -66,7 +66,7 @@ class ScimError(RefusalError):
 
 
 class Sent(msgspec.Struct, rename="camel", omit_defaults=True):
-    """A user or group at the provider: the attributes that are kept. All others are dropped."""
+    """A user or group at the provider, with the attributes that are stored. All others are dropped."""
 
     user_name: Text = ""
     display_name: Text = ""
@@ -78,12 +78,12 @@ class Sent(msgspec.Struct, rename="camel", omit_defaults=True):
 
     @property
     def unique_name(self) -> str:
-        """The name that no other user, or group, has."""
+        """Unique name among users, or among groups."""
         return (self.user_name or self.display_name).casefold()
 
     @property
     def shown(self) -> TextDict:
-        """Display name and mail address, as users have them."""
+        """Display name and mail address for the local user."""
         email = max(self.emails, key=lambda email: str(email.get("primary")).lower() == "true", default={})
         shown_as = self.display_name or self.name.get("formatted") or self.user_name
         return {"display_name": str(shown_as), "email": str(email.get("value") or "")}
@@ -94,19 +94,19 @@ _PARTS = {name.lower(): name for name in "familyName givenName middleName honori
 
 
 def _part(name: str) -> str:
-    """The name of a part, such as `value`, as RFC 7643 writes it: providers may write names in any case."""
+    """Return the name of a sub-attribute, such as `value`, in RFC 7643's spelling: providers use any case."""
     return _PARTS.get(name.lower(), name.lower())
 
 
 def _with_parts(value: Any) -> Any:
-    """The value of an attribute, its parts named as RFC 7643 does."""
+    """Rename the sub-attributes of a value to RFC 7643's spelling."""
     if isinstance(value, list):
         return [_with_parts(item) for item in value]
     return {_part(name): part for name, part in value.items()} if isinstance(value, dict) else value
 
 
 def find(look: PeopleQueries, kind: str, id_: str) -> DirectoryEntry:
-    """A user or group by its id. Raises: ScimError with 404."""
+    """Return a user or group. Raises: ScimError with 404 if there is none."""
     entry = look.find(DirectoryEntry, id_)
     if entry is None or entry.kind != kind:
         raise ScimError("not-found", f"{kind} has no {id_[:100]!r}", 404)
@@ -114,7 +114,7 @@ def find(look: PeopleQueries, kind: str, id_: str) -> DirectoryEntry:
 
 
 def search(entries: Iterable[JsonObject], text: str) -> list[JsonObject]:
-    """The entries that fit a filter as RFC 7644 has it in 3.4.2.2. Raises: ScimError."""
+    """Return the entries that match a filter by RFC 7644, 3.4.2.2. Raises: ScimError."""
     words = _WORD.findall(text.strip()[:_FILTER_MAX])[::-1]
     try:
         if len(text) > _FILTER_MAX or words.count("(") > _BRACKETS_MAX or _WORD.sub("", text.strip()):
@@ -129,7 +129,7 @@ def search(entries: Iterable[JsonObject], text: str) -> list[JsonObject]:
 
 
 def in_order(entries: Iterable[JsonObject], path: str, *, is_down: bool) -> list[JsonObject]:
-    """Entries by an attribute, those without it last; `is_down` turns all of it around. Raises: ScimError."""
+    """Sort entries by an attribute, those without it last; `is_down` reverses the whole order. Raises: ScimError."""
     try:
         name, part = _attribute(path)
     except KeyError:
@@ -138,13 +138,13 @@ def in_order(entries: Iterable[JsonObject], path: str, *, is_down: bool) -> list
 
 
 def _attribute(path: str) -> tuple[str, str]:
-    """The name of an attribute and of a part of it. Raises: KeyError for one that is not kept."""
+    """Split a path into attribute and sub-attribute. Raises: KeyError for one that is not stored."""
     name, _, part = path.rpartition(":")[2].partition(".")
     return _NAMES[name.lower()], _part(part)
 
 
 def _linked(words: list[str], *, link: str = "or", is_item: bool = False) -> Test:
-    """The test that words begin with, which are in reverse order and are taken: terms with a link between them."""
+    """Parse terms joined by a link from reversed tokens, which are consumed."""
     read = partial(_term, words, is_item=is_item)
     read = read if link == "and" else partial(_linked, words, link="and", is_item=is_item)
     tests = [read()]
@@ -156,7 +156,7 @@ def _linked(words: list[str], *, link: str = "or", is_item: bool = False) -> Tes
 
 
 def _term(words: list[str], *, is_item: bool) -> Test:
-    """The test of a comparison, of what stands in brackets, or of its opposite."""
+    """Parse a comparison, an expression in brackets, or its negation."""
     having, word = None, words.pop()
     if word.lower() == "not":
         test = _within(words, "()", is_item=is_item)
@@ -188,7 +188,7 @@ def _term(words: list[str], *, is_item: bool) -> Test:
 
 
 def _within(words: list[str], brackets: str, *, is_item: bool) -> Test:
-    """The test between brackets. Raises: ValueError where they are not there."""
+    """Parse an expression in brackets. Raises: ValueError without them."""
     begin = words.pop()
     test = _linked(words, is_item=is_item)
     if begin + words.pop() != brackets:
@@ -197,7 +197,9 @@ def _within(words: list[str], brackets: str, *, is_item: bool) -> Test:
 
 
 def _values(entry: JsonMapping, name: str, part: str, having: Test | None = None) -> list[str]:
-    """The values of an attribute, or of a part of its items that fit a test; of items, their `value` by default."""
+    """Return the values of an attribute, or of a sub-attribute of the items that pass a test; by default the items'
+    `value`.
+    """
     found = entry.get(name)
     items = [item for item in (found if isinstance(found, list) else [found]) if having is None or having(item or {})]
     shown = [item.get(part or "value") if isinstance(item, dict) else item for item in items]
@@ -209,7 +211,7 @@ def _same(item: JsonObject, key: str, wanted: str) -> bool:
 
 
 def patched(before: JsonObject, body: JsonObject) -> JsonObject:
-    """Attributes after the operations of a PATCH; one without a path has attributes as its value. Raises: ScimError."""
+    """Apply the operations of a PATCH; one without a path has attributes as its value. Raises: ScimError."""
     operation = None
     try:
         if len(body["Operations"]) > OPERATIONS_MAX:
@@ -246,7 +248,7 @@ def _apply(before: JsonObject, verb: str, path: str, given: Any) -> None:
             values = {item["value"] for item in given}
             hits = [item for item in items if verb == "replace" or not given or item["value"] in values]
             given = given * (not is_gone)
-        gone = {*map(id, hits)}  # 20,000 members are not compared with each other
+        gone = {*map(id, hits)}  # ids are hashed: comparing 20,000 members with each other would be slow
         before[name] = [item for item in items if id(item) not in gone] + given
     elif name:
         given = None if is_gone else given
@@ -255,9 +257,9 @@ def _apply(before: JsonObject, verb: str, path: str, given: Any) -> None:
 
 
 def write(desk: Desk, who: Who, method: str, kind: str, id_: str, raw: bytes) -> DirectoryEntry:
-    """Add (POST), replace (PUT), change (PATCH) or remove (DELETE) a user or group; gives it.
+    """Add (POST), replace (PUT), change (PATCH) or remove (DELETE) a user or group; return the entry.
 
-    Raises: ScimError; UsageError as `people.users`, also where nobody could manage users any more.
+    Raises: ScimError; UsageError as `people.users`, also if nobody could manage users any more.
     """
     who = replace(who, rights=who.rights | {Right.MANAGE_USERS})
     with _changing(desk) as (joint, change):
@@ -279,7 +281,7 @@ def write(desk: Desk, who: Who, method: str, kind: str, id_: str, raw: bytes) ->
 
 @contextmanager
 def _changing(desk: Desk) -> Iterator[tuple[Desk, Change]]:
-    """One transaction, and a desk whose calls are all in it."""
+    """Open one transaction, and a desk whose calls all use it."""
     with desk.store.change() as change:
         within = partial(nullcontext, change)
         yield replace(desk, store=cast("PeopleStore", SimpleNamespace(change=within, look=within))), change
@@ -298,7 +300,7 @@ def _shallow(raw: bytes) -> JsonObject:
 
 
 def _sent(method: str, raw: bytes, before: JsonObject) -> Sent:
-    """What a body says, laid over what was sent before where it is a PATCH. Raises: ScimError."""
+    """Decode the attributes of a body; those of a PATCH are applied to the stored ones. Raises: ScimError."""
     active = before.get("active")
     try:
         body = _shallow(raw)
@@ -310,7 +312,7 @@ def _sent(method: str, raw: bytes, before: JsonObject) -> Sent:
 
 
 def _put(desk: Desk, who: Who, change: Change, old: DirectoryEntry, sent: Sent) -> DirectoryEntry:
-    """Keep what was sent, and the user that it stands for. Raises: ScimError."""
+    """Store an entry and its local user. Raises: ScimError."""
     entries = change.directory(old.kind)
     if not (sent.user_name if old.kind == USERS else sent.display_name) or len(entries) > ENTRIES_MAX:
         raise ScimError("invalidValue", f"a user has a userName, a group a displayName; {ENTRIES_MAX:,} at most")
@@ -337,7 +339,9 @@ def _put(desk: Desk, who: Who, change: Change, old: DirectoryEntry, sent: Sent) 
 
 
 def _new(desk: Desk, who: Who, change: Change, sent: Sent) -> User:
-    """The user of a new entry: made, or one of this name who signs in at the provider. Raises: ScimError."""
+    """Return the local user of a new entry: a new one, or one of this name who signs in at the provider. Raises:
+    ScimError.
+    """
     user = change.user_named(users.known_name(sent.user_name))
     if user is None:
         return users.add(desk, who, sent.user_name, Role.VIEWER, **sent.shown)
@@ -351,7 +355,8 @@ def _taken(name: str) -> ScimError:
 
 
 def _user(look: PeopleQueries, entry: DirectoryEntry) -> User:
-    return cast("User", look.find(User, int(entry.id.partition("-")[2])))  # both go together
+    # Entry and user are created and removed together
+    return cast("User", look.find(User, int(entry.id.partition("-")[2])))
 
 
 def _read(entry: DirectoryEntry) -> Sent:
@@ -359,7 +364,7 @@ def _read(entry: DirectoryEntry) -> Sent:
 
 
 def sync(desk: Desk, change: Change, who: Who) -> None:
-    """Give each user what the groups say now, where they said something else before; else what an admin did stays."""
+    """Apply the groups' roles to users whose groups changed; otherwise an admin's change stays."""
     given = defaultdict[Any, set[Role]](set)
     for group in map(_read, change.directory(GROUPS)):
         if role := desk.settings.group_roles.get(group.display_name):
@@ -376,9 +381,9 @@ def sync(desk: Desk, change: Change, who: Who) -> None:
 
 
 def sync_roles(desk: Desk, tell: Callable[[str], None]) -> None:
-    """Give the roles that the settings of SCIM have now, which may have changed since the provider sent something.
+    """Apply the current role settings of SCIM, which may have changed since the provider last sent data.
 
-    What is refused, such as to disable all admins, is told and changes nothing.
+    A refused change, such as disabling all admins, is reported by `tell` and has no effect.
     """
     try:
         if desk.settings.group_roles:
@@ -394,7 +399,7 @@ def _as_given(role: Role | None, user: User, *, is_new: bool) -> User:
 
 
 def joined(change: Change, subject: str, name: str) -> User | None:
-    """The user whom the provider sent, by their subject, or by their name where they never signed in."""
+    """Return the user sent by the provider, by subject, or by name if they have never signed in."""
     known = change.user_known_as(subject)
     for entry in change.directory(USERS):
         user = _user(change, entry)

@@ -1,4 +1,4 @@
-"""The second factor: codes of an authenticator app (TOTP, RFC 6238), and recovery codes that work once each."""
+"""The second factor: codes of an authenticator app (TOTP, RFC 6238), and one-time recovery codes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from shroff.people.users import changed, in_look, shown
 from shroff.runtime.values import FrozenStruct, replace
 
 STEP_MS = 30_000
-AGAIN_MS = 300_000  # for which a passkey that was shown counts
-AROUND = (0, -1, 1)  # steps of a clock that is not quite right
+AGAIN_MS = 300_000  # time after a sign-in with a passkey in which it counts as shown
+AROUND = (0, -1, 1)  # tolerated time steps, for inexact clocks
 RECOVERY_CODES = 10
 GONE = "this sign-in has ended. Sign in again"
 WRONG = "the code is wrong, has expired or was used before. Wait for the next code, or use a recovery code"
 
 
 def code_at(secret: bytes, step: int) -> str:
-    """The code of six digits for a time step: HMAC-SHA-1, as all authenticator apps have it."""
+    """Return the six-digit code of a time step: HMAC-SHA-1, as in all authenticator apps."""
     digest = hmac.digest(secret, step.to_bytes(8, "big"), "sha1")
     at = digest[-1] & 15
     return f"{int.from_bytes(digest[at : at + 4], 'big') % 2**31 % 10**6:06}"
 
 
 class FactorForm(FrozenStruct):
-    """What a browser is asked for: a code of the user's app, or of one that takes this secret first.
+    """A request for a code of the user's app, or of an app that first stores this secret.
 
-    A secret comes from the session's hash and the project's key: who reads the database, or the cookie, has no code.
+    The secret is made from the session's hash and the project's key, so neither the database nor the cookie reveals a
+    code.
     """
 
     user: User
@@ -43,7 +44,7 @@ class FactorForm(FrozenStruct):
 
 
 def asked(desk: Desk, token: str) -> FactorForm:
-    """What to ask the browser of a session for, half or whole. Raises: SignInError where the session has ended."""
+    """Return the request for a session's browser, half or complete. Raises: SignInError if the session has ended."""
     with desk.store.look() as look:
         return _asked(desk, look, token)
 
@@ -57,21 +58,22 @@ def _asked(desk: Desk, look: PeopleQueries, token: str) -> FactorForm:
 
 
 def _form(desk: Desk, user: User, seed: bytes, *, is_half: bool = False) -> FactorForm:
-    """The form with this seed, sealed beside heads of the audit log, of which none has a number below 0."""
+    """Build the request with this seed. The negative number keeps its seal distinct from those of audit log heads."""
     return FactorForm(user, seed, is_half, b32encode(desk.store.seal(-user.number, seed)[:20]).decode())
 
 
 def prove(
     desk: Desk, token: str, code: str, address: str, do: str = "", password: str = ""
 ) -> tuple[SignedIn, list[str]]:
-    """Take a code: it ends a sign-in, sets the factor up, or ends it where `do` is `end`. A new session is open.
+    """Check a code: it completes a sign-in, sets the factor up, or with `do` = `end` removes it. Opens a new session.
 
-    Who is signed in sets it up with the password, too: a stolen session locks nobody out.
+    A signed-in user also needs the password for the setup, so that a stolen session cannot lock anybody out.
 
-    Gives the recovery codes of a factor that is new, this one time. Raises: PausedError; SignInError.
+    Return the recovery codes of a new factor, which are shown only once. Raises: PausedError; SignInError.
     """
     form = asked(desk, token)
-    hashed, name = form.user.password, f"{form.user.name} factor"  # no user's name: a password forgets no wrong code
+    # No user has this name, so a right password does not reset wrong codes
+    hashed, name = form.user.password, f"{form.user.name} factor"
     throttle.begin(desk, name, address)
     if hashed and not (form.user.factor or form.is_half or desk.passwords.is_right(password, hashed)):
         raise SignInError(NOT_YOURS)
@@ -91,7 +93,7 @@ def prove(
         ends = do == "end" and not (is_new or form.is_half)
         if ends:
             user = replace(without(user), passkeys=user.passkeys)
-        if is_new or ends:  # what was opened without it ends, and with it
+        if is_new or ends:  # sessions opened without the factor end, and after its removal those opened with it
             change.end_sessions(user.number)
         signed = open_session(
             desk, change, user, address, token, by="factor", is_proven=not ends or user.has_second_factor
@@ -104,14 +106,14 @@ def prove(
 
 
 def without(user: User) -> User:
-    """A user without a second factor, whose sessions end."""
+    """Return the user without a second factor, and with a stamp that ends all sessions."""
     return replace(user, factor=b"", recovery="", passkeys="[]", stamp=user.stamp + 1)
 
 
 def reset(desk: Desk, who: Who, name: str, code: str = "") -> User:
-    """Remove the second factor of a user who lost it; their sessions end. Who is signed in and has one shows it again.
+    """Remove the second factor of a user who lost it; their sessions end. A signed-in admin shows their own factor.
 
-    Raises: NotAllowedError; UsageError, for a wrong code too.
+    Raises: NotAllowedError; UsageError, also for a wrong code.
     """
     who.require(Right.MANAGE_USERS)
     if who.kind == "user":
@@ -120,9 +122,9 @@ def reset(desk: Desk, who: Who, name: str, code: str = "") -> User:
 
 
 def show_again(desk: Desk, name: str, code: str, password: str | None = None, since_ms: int = 0) -> None:
-    """Use a code of a user up who is signed in; without an app they show the password, where one is given.
+    """Require a code of a signed-in user again; without an app the password, if one is given.
 
-    Where none is, and they have a passkey, they signed in since a moment ago. Raises: UsageError.
+    If no password is given and the user has a passkey, the sign-in must be recent. Raises: UsageError.
     """
     counted = f"{name} factor"
     try:
@@ -142,7 +144,7 @@ def show_again(desk: Desk, name: str, code: str, password: str | None = None, si
 
 
 def _used(desk: Desk, form: FactorForm, code: str) -> User:
-    """The user with this code used up. Raises: SignInError where it does not hold, or no more."""
+    """Return the user with this code used. Raises: SignInError if the code is wrong or already used."""
     user = form.user
     plain = "".join(code.split()).replace("-", "").upper()
     kept = user.recovery.split()

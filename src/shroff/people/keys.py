@@ -1,7 +1,7 @@
-"""Keys of programs: `shroff_ID_SECRET`, shown once. Scanners of source code find them by that form.
+"""Keys of programs: `shroff_ID_SECRET`, shown once. Secret scanners find them by that form.
 
-Of the secret its SHA-256 is kept. Argon2 makes guesses dear, and nobody guesses 256 random bits; it would cost 50 ms
-and 64 MiB at each request.
+The secret is stored as SHA-256. Argon2 makes guessing expensive, but nobody guesses 256 random bits, and it would cost
+50 ms and 64 MiB at each request.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 PATTERN = re.compile(r"shroff_([a-z0-9]{12})_([0-9a-f]{64})")
 WRONG = "this key is not known, has expired or was revoked"
-FRESH_S = 1.0  # how long what was read of a key is believed: a revoked one ends within it
-DUE_S = 0.5  # from when on it is read again beside the requests
-USED_EVERY_MS = 3_600_000  # how often a use is written down
-UNKNOWN_MAX = 10_000  # ids of keys that there are not, which a process remembers for a moment
+FRESH_S = 1.0  # lifetime of a cached key, and so the delay of a revocation
+DUE_S = 0.5  # age from which a cached key is read again in the background
+USED_EVERY_MS = 3_600_000  # interval of recording a use
+UNKNOWN_MAX = 10_000  # cached ids of keys that do not exist
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _NAME_MAX = 100
-_AS_WHO = "key-"  # before its id, where it stands beside ids of users
+_AS_WHO = "key-"  # prefix of a key's id among callers' ids
 
 
 class Rotated(NamedTuple):
-    """A key that replaces another one, its text, and the old one with the time at which it ends."""
+    """A new key and its text, and the replaced key with its end."""
 
     key: ApiKey
     text: str
@@ -56,15 +56,15 @@ def create(
     lasts_ms: int | None = None,
     made_by: str = "",
 ) -> tuple[ApiKey, str]:
-    """Make a key; gives it and its text, which nobody can ever show again.
+    """Create a key; return it with its text, which cannot be shown again.
 
     Args:
-        scopes: The only rights of its role that it has; without any it has all of them.
-        lasts_ms: After which it opens nothing any more; None for never.
-        made_by: With whom it ends: who asked for it, where `who` is the second person.
+        scopes: Rights of its role that it has; empty for all of them.
+        lasts_ms: Lifetime; None for no expiry.
+        made_by: User with whom the key ends: the requester, if `who` is the second person.
 
-    Raises: NotAllowedError, also for a key that could do more than who makes it or asked for it; UsageError where a
-        scope is not of the role, or the name will not do.
+    Raises: NotAllowedError, also if the key would exceed the rights of its creator or requester; UsageError for a scope
+    outside the role, or an invalid name.
     """
     who.require(Right.MANAGE_KEYS)
     key, text = _new(desk, who, name, role, scopes=scopes, lasts_ms=lasts_ms)
@@ -79,13 +79,13 @@ def create(
 
 
 def rotate(desk: Desk, who: Who, id_or_name: str, *, overlap_ms: int, lasts_ms: int | None = None) -> Rotated:
-    """Make the successor of a key, with its name and rights; the old one is valid for some more time.
+    """Create a successor of a key, with its name and rights; the old key stays valid for some time.
 
     Args:
-        overlap_ms: How long both are valid, unless the old one expires before.
-        lasts_ms: After which the new one expires; by default it lasts as long as the old one was made for.
+        overlap_ms: Time for which both are valid, unless the old key expires earlier.
+        lasts_ms: Lifetime of the new key; by default that of the old one.
 
-    Raises: NotAllowedError; UsageError where there is no such key, or it is not valid any more.
+    Raises: NotAllowedError; UsageError if there is no such key, or it is no longer valid.
     """
     who.require(Right.MANAGE_KEYS)
     with desk.store.change() as change:
@@ -108,7 +108,7 @@ def rotate(desk: Desk, who: Who, id_or_name: str, *, overlap_ms: int, lasts_ms: 
 def _new(
     desk: Desk, who: Who, name: str, role: Role, *, scopes: Collection[Right], lasts_ms: int | None
 ) -> tuple[ApiKey, str]:
-    """A key that is not kept yet, and its text. Raises: as `create`."""
+    """Build a key without storing it; return it with its text. Raises: as `create`."""
     _check(who, name, role, scopes)
     id_ = "".join(_LETTERS[byte % len(_LETTERS)] for byte in desk.bytes_of(12))
     secret = desk.token()
@@ -135,25 +135,25 @@ def _check(who: Who, name: str, role: Role, scopes: Collection[Right]) -> None:
 
 
 def known_scope(text: str) -> Right:
-    """A right by its text. Raises: UsageError where there is none."""
+    """Parse a right. Raises: UsageError for an unknown one."""
     check_known("scope", text, [right.value for right in Right])
     return Right(text)
 
 
 def known_role(text: str) -> Role:
-    """A role by its text. Raises: UsageError where there is none."""
+    """Parse a role. Raises: UsageError for an unknown one."""
     check_known("role", text, [role.value for role in Role])
     return Role(text)
 
 
 def all_keys(desk: Desk) -> list[ApiKey]:
-    """All keys, revoked ones too, by when they were made."""
+    """Return all keys by creation time, revoked ones included."""
     with desk.store.look() as look:
         return look.keys()
 
 
 def revoke(desk: Desk, who: Who, id_or_name: str, *, with_made: bool = False) -> ApiKey:
-    """End a key, named by its id, its name, or its whole text; and those that were made with it, `with_made`.
+    """Revoke a key by its id, name or text; `with_made` also those created with it.
 
     Raises: NotAllowedError, UsageError.
     """
@@ -166,10 +166,10 @@ def revoke(desk: Desk, who: Who, id_or_name: str, *, with_made: bool = False) ->
 
 
 def limit_to(role: Role | None, change: Change, who: Who, maker: str, now_ms: int) -> None:
-    """Let the keys that somebody made, and those made with them, do no more than their maker may in this role.
+    """Limit the keys that somebody created, and keys created with these, to the rights of the maker's role.
 
-    Rights of the role service stay, since programs of the organization have them. A key without rights ends; all do
-    where there is no role any more. One-time links end where the role makes none.
+    Rights of the role service stay, since the organization's programs need them. A key without rights is revoked;
+    without a role all are. One-time links end if the role cannot create any.
     """
     kept = RIGHTS[role] | RIGHTS[Role.SERVICE] if role else frozenset()
     if Right.MANAGE_USERS not in kept:
@@ -191,14 +191,14 @@ def _revoked(change: Change, who: Who, key: ApiKey, now_ms: int) -> ApiKey:
 
 
 def _keep(change: Change, who: Who, action: str, key: ApiKey, now_ms: int, before: ApiKey | None = None) -> ApiKey:
-    """Keep a key, with its row in the record."""
+    """Store a key with its audit row."""
     change.put(key)
     change.audit(Act(who, action, f"key {key.id}", before and shown(before), shown(key)), now_ms)
     return key
 
 
 def is_valid(key: ApiKey, now_ms: int) -> bool:
-    """Whether a key was not revoked and has not expired."""
+    """Whether a key is neither revoked nor expired."""
     return key.revoked_at_ms is None and (key.ends_at_ms is None or key.ends_at_ms > now_ms)
 
 
@@ -219,22 +219,24 @@ def _named(keys: list[ApiKey], text: str, now_ms: int) -> ApiKey:
 
 
 def described(key: ApiKey) -> JsonObject:
-    """What a key is called and may do."""
+    """Return name and rights of a key."""
     return {"id": key.id, "name": key.name, "role": key.role.value, "scopes": [scope.value for scope in key.scopes]}
 
 
 def shown(key: ApiKey) -> JsonObject:
-    """The fields of a key that people and the audit may see."""
+    """Return the fields of a key for people and the audit log."""
     return described(key) | {"expires_at_ms": key.ends_at_ms, "revoked_at_ms": key.revoked_at_ms}
 
 
 def maker_of(who: Who) -> str:
-    """The maker of a key or link, as it is kept; no user is called as a key is."""
+    """Return the stored name of the maker of a key or link; no user's name has the form of a key's."""
     return f"key {key_of(who)}" if who.kind == "key" else who.name
 
 
 def maker(look: PeopleQueries, who: str) -> User | None:
-    """The user who made a key, or the key that made it; `who` is a caller's id. None for all others."""
+    """Return the user behind a key, or behind the key that created it; `who` is a caller's id. None for other
+    callers.
+    """
     made_by = who.replace(_AS_WHO, "key ", 1)
     while made_by.startswith("key ") and (key := look.find(ApiKey, made_by.removeprefix("key "))) is not None:
         made_by = key.made_by
@@ -242,18 +244,17 @@ def maker(look: PeopleQueries, who: str) -> User | None:
 
 
 def key_of(who: Who) -> str:
-    """The id of the key by which somebody asks."""
+    """Return the id of the caller's key."""
     return who.id.removeprefix(_AS_WHO)
 
 
 def as_who(key: ApiKey) -> Who:
-    """The caller who uses this key."""
     rights = RIGHTS[key.role]
     return Who("key", f"{_AS_WHO}{key.id}", key.name, key.role, rights & set(key.scopes) if key.scopes else rights)
 
 
 class _CachedKey(Struct):
-    """Cached key, and when its reading began; None where there is none of this id."""
+    """A cached key, and when reading it began; None if the id does not exist."""
 
     key: ApiKey | None
     read_s: float
@@ -262,23 +263,23 @@ class _CachedKey(Struct):
 
 
 class KeyRing:
-    """Tells who a key belongs to, for thousands of requests a second: the store is asked twice a second for each key.
+    """Authenticates keys for thousands of requests a second with two queries of the store per second and key.
 
-    `at_hand` never waits and is for an event loop; where it knows nothing fresh, `who` asks the store, on a thread.
-    While a key is in use it is read again beside the requests before it is stale, so only its first request waits.
+    `at_hand` never waits and suits an event loop; if it has no fresh entry, call `who` on a thread. A key in use is
+    read again in the background before it becomes stale, so only its first request waits.
     """
 
     def __init__(self, desk: Desk, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._desk = desk
         self._clock_s = clock_s
         self._known: dict[str, _CachedKey] = {}
-        self._unknown: dict[str, _CachedKey] = {}  # apart, so that made-up keys push no real one out
+        self._unknown: dict[str, _CachedKey] = {}  # separate, so that invented keys displace no real one
         self._beside = ThreadPoolExecutor(1, "keys")
 
     def at_hand(self, text: str) -> Who | None:
-        """The caller of this key, if that was read within the last second; None where `who` must be asked.
+        """Return the caller of a key if it was read within the last second; None if `who` must be called.
 
-        Raises: SignInError where the key opens nothing.
+        Raises: SignInError for an invalid key.
         """
         id_, secret = _parts(text)
         found = self._known.get(id_) or self._unknown.get(id_)
@@ -294,9 +295,9 @@ class KeyRing:
         return who
 
     def who(self, text: str) -> Who:
-        """The caller of this key; asks the store where nothing fresh is known.
+        """Return the caller of a key; queries the store without a fresh entry.
 
-        Raises: SignInError where the key opens nothing; TransientError, StorageError where the store cannot be asked.
+        Raises: SignInError for an invalid key; TransientError, StorageError if the store cannot be read.
         """
         at_hand = self.at_hand(text)
         if at_hand is not None:
@@ -308,11 +309,11 @@ class KeyRing:
         return who
 
     def close(self) -> None:
-        """End the thread that reads beside the requests."""
+        """Stop the background thread."""
         self._beside.shutdown(cancel_futures=True)
 
     def _who(self, found: _CachedKey, secret: str) -> Who:
-        """Raises: SignInError. A hash is compared where there is no key, too."""
+        """Raise SignInError for an invalid key. A hash is compared even if there is no key, to take the same time."""
         key = found.key
         who = found.who
         is_right = hmac.compare_digest(token_hash(secret), key.hash if key is not None else bytes(32))
@@ -337,12 +338,12 @@ class KeyRing:
         return found
 
     def _read_quietly(self, id_: str) -> None:
-        """Read a key that is in use again. What fails is met by the next request."""
+        """Read a key in use again. An error recurs at the next request."""
         with suppress(ShroffError):
             self._note_use(self._read(id_).key)
 
     def _note_use(self, key: ApiKey | None) -> None:
-        """Write down, beside the requests, that a key is in use, where that is due."""
+        """Record in the background that a key is in use, if that is due."""
         if key is not None and self._desk.now_ms() - (key.used_at_ms or 0) >= USED_EVERY_MS:
             self._beside.submit(self._noted, key.id)
 
@@ -354,7 +355,7 @@ class KeyRing:
 
 
 def _parts(text: str) -> tuple[str, str]:
-    """Id and secret. Raises: SignInError for what is no key."""
+    """Split a key into id and secret. Raises: SignInError if it is malformed."""
     found = PATTERN.fullmatch(text)
     if found is None:
         raise SignInError(WRONG)

@@ -1,4 +1,4 @@
-"""Links that work once: the first admin's, those by which users set their passwords, and those that sign them in."""
+"""One-time links: to create the first admin, to set a password, and to sign in."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from shroff.runtime.values import replace
 
 FIRST_LASTS_MS = 3_600_000
 PASSWORD_LASTS_MS = 3 * 24 * 3_600_000
-ONCE_LASTS_MS = 3_600_000  # a guest comes at once; later "shroff users link" lets them in
-PATH = "/login/link/"  # the token behind it
-ONCE = "/login/once/"  # the same; neither kind of token does what the other does
+ONCE_LASTS_MS = 3_600_000  # a guest comes at once; later 'shroff users link' makes a new one
+PATH = "/login/link/"  # path of a link; the token follows
+ONCE = "/login/once/"  # path of a sign-in link, whose tokens are invalid under PATH and the other way round
 GONE = "this link was used, has expired or is unknown. Ask an administrator for a new one: 'shroff users link'"
 
 
 def first(desk: Desk, who: Who) -> str | None:
-    """The path of a link that makes the first admin; None where there are users already. For a service that starts."""
+    """Return the path of a link that creates the first admin; None if there are users. For a starting service."""
     with desk.store.look() as look:
         return None if look.users() else for_admin(desk, who)
 
 
 def for_admin(desk: Desk, who: Who) -> str:
-    """The path of a link that makes an admin, once and within an hour. Raises: NotAllowedError."""
+    """Return the path of a link that creates an admin, once and within an hour. Raises: NotAllowedError."""
     return _made(desk, who, None, "admin", FIRST_LASTS_MS)
 
 
 def for_password(desk: Desk, who: Who, name: str, lasts_ms: int = PASSWORD_LASTS_MS, path: str = PATH) -> str:
-    """The path of a link by which a user sets the password, once and within three days.
+    """Return the path of a link by which a user sets the password, once and by default within three days.
 
-    Raises: NotAllowedError; UsageError where there is no such user.
+    Raises: NotAllowedError; UsageError if there is no such user.
     """
     known = users.known_name(name)
     with desk.store.look() as look:
@@ -44,9 +44,9 @@ def for_password(desk: Desk, who: Who, name: str, lasts_ms: int = PASSWORD_LASTS
 
 
 def for_signing_in(desk: Desk, who: Who, name: str) -> str:
-    """The path of a link that signs a user in without a password, once and within an hour.
+    """Return the path of a link that signs a user in without a password, once and within an hour, as for a guest.
 
-    For who shows somebody round. Raises: as `for_password`.
+    Raises: as `for_password`.
     """
     return for_password(desk, who, name, ONCE_LASTS_MS, ONCE)
 
@@ -67,15 +67,15 @@ def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, p
 
 
 def _kept(path: str, token: str) -> bytes:
-    """Stored hash of a token, by the purpose of its link, which is the hash of no other text that could be sent."""
+    """Return the stored hash of a token. It depends on the purpose of the link, and is the hash of no other text."""
     kept = token_hash(token)
     return kept if path == PATH else kept[::-1]
 
 
 def asks_for(desk: Desk, token: str, path: str = PATH) -> User | None:
-    """User whose password a link sets, or whom it signs in (`ONCE`); None where it makes an admin.
+    """Return the user of a link; None if it creates an admin.
 
-    Changes nothing: mail scanners open links, too. Raises: SignInError where it does nothing.
+    Changes nothing, because mail scanners open links too. Raises: SignInError if the link is invalid.
     """
     with desk.store.look() as look:
         return _owner(look, look.find(Link, _kept(path, token)), desk.now_ms())
@@ -91,11 +91,13 @@ def use(
     address: str = "",
     before: str = "",
 ) -> SignedIn:
-    """Use a link up: it sets the password of its user, or makes an admin of this name; and signs them in.
+    """Use a link: set the password of its user, or create an admin with this name; and sign them in.
 
-    Raises: SignInError where it does nothing; UsageError where name or password will not do, and the link stays.
+    Raises: SignInError if the link is invalid; UsageError for an invalid name or weak password, and the link stays
+    valid.
     """
-    new = _new(desk, asks_for(desk, token), password, name, display_name)  # the hash takes its time before all else
+    # Hashing takes long, so it is done before the transaction
+    new = _new(desk, asks_for(desk, token), password, name, display_name)
     with desk.store.change() as change:
         user = _owner(change, change.take(Link, token_hash(token)), desk.now_ms())
         if user is None:
@@ -108,7 +110,7 @@ def use(
 
 
 def sign_in(desk: Desk, token: str, address: str, before: str = "") -> SignedIn:
-    """Use a link up that signs a user in; their password stays. Raises: SignInError where it does nothing."""
+    """Use a sign-in link; the user's password stays. Raises: SignInError if the link is invalid."""
     with desk.store.change() as change:
         user = _owner(change, change.take(Link, _kept(ONCE, token)), desk.now_ms())
         assert user is not None, "a link that signs in has a user"
@@ -116,7 +118,7 @@ def sign_in(desk: Desk, token: str, address: str, before: str = "") -> SignedIn:
 
 
 def _new(desk: Desk, asked: User | None, password: str, name: str, display_name: str) -> User:
-    """The user of a link as they will be. Raises: UsageError where name or password will not do."""
+    """Return the user of a link with the new password. Raises: UsageError for an invalid name or weak password."""
     if asked is not None:
         passwords.check(password, asked.name, asked.display_name, asked.email)
         return replace(asked, password=desk.passwords.hash(password))
@@ -125,7 +127,7 @@ def _new(desk: Desk, asked: User | None, password: str, name: str, display_name:
 
 
 def _owner(look: PeopleQueries, link: Link | None, now_ms: int) -> User | None:
-    """The user of a link; None where it makes an admin. Raises: SignInError where it does nothing."""
+    """Return the user of a link; None if it creates an admin. Raises: SignInError if the link is invalid."""
     user = None if link is None or link.user is None else look.find(User, link.user)
     is_gone = link is not None and link.user is not None and (user is None or user.is_disabled)
     if link is None or is_gone or now_ms >= link.ends_at_ms:

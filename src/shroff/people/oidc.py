@@ -1,7 +1,7 @@
 """Signing in at an OpenID provider: authorization code flow with PKCE, state and nonce.
 
-What a visit needs until its end stays in the store. The browser has a random token in a cookie, and the provider sends
-the state back: whoever has one of the two alone, such as somebody who was sent another's link, gets nowhere.
+The store keeps the data of a sign-in until its end. The browser has a random token in a cookie, and the provider
+returns the state; both are needed, so a link sent to somebody else is useless.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from shroff.people.store import Desk, User, Visit, token_hash
 from shroff.people.users import as_who, known_name, shown
 from shroff.runtime.values import FrozenStruct, replace
 
-PATH = "/login/oidc"  # where the provider sends people back to
-LASTS_MS = 10 * 60_000  # a visit, from its begin to its end
+PATH = "/login/oidc"  # path to which the provider sends the browser back
+LASTS_MS = 10 * 60_000  # duration of a sign-in
 _NO_NAME = re.compile(r"[^a-z0-9._@+-]")
 _BACK_LENGTH_MAX = 2_000
-_BACK = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # a path on this service, and no other host
+_BACK = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # a path of this service, without another host
 
 
 class Claims(FrozenStruct):
-    """Checked claims of a provider about a user: `subject` is permanent, `values` those of the claim of roles."""
+    """Checked claims of a provider about a user: `subject` is permanent, `values` are those of the role claim."""
 
     subject: str
     name: str
@@ -42,44 +42,44 @@ class Claims(FrozenStruct):
 
 
 class Provider(Protocol):
-    """An OpenID provider: a contract."""
+    """Contract of an OpenID provider."""
 
     @property
     def issuer(self) -> str:
-        """Its address, and name."""
+        """Address and name of the provider."""
 
     @property
     def roles(self) -> Mapping[str, Role]:
-        """Which role a value of the claim of roles gives."""
+        """Roles by the values of the role claim."""
 
     def address(self, *, redirect_uri: str, state: str, nonce: str, challenge: str) -> str:
-        """Where to send the browser. Raises: TransientError where the provider cannot be asked; UsageError."""
+        """Return the address for the browser. Raises: TransientError if the provider is unreachable; UsageError."""
 
     def claims(self, *, code: str, redirect_uri: str, verifier: str, nonce: str) -> Claims:
-        """Claims of the provider for this code, its signature, times and nonce checked.
+        """Return the claims for a code, after checking signature, times and nonce.
 
-        Raises: SignInError where it is not for this visit; TransientError where the provider cannot be asked.
+        Raises: SignInError if they do not belong to this sign-in; TransientError if the provider is unreachable.
         """
 
 
 class Begun(FrozenStruct):
-    """A visit that has begun: where to send the browser, and the token for its cookie (10 minutes, HttpOnly, Lax)."""
+    """A started sign-in: address for the browser, and token for its cookie (10 minutes, HttpOnly, Lax)."""
 
     url: str
     token: str
 
 
 def back_of(path: str) -> str:
-    """The page to show after signing in: a path of this service as it is, the first page for anything else."""
+    """Return the page to show after signing in: a path of this service, or the first page."""
     return path if _BACK.fullmatch(path) and len(path) < _BACK_LENGTH_MAX else "/"
 
 
 def begin(desk: Desk, provider: Provider, redirect_uri: str, back: str = "/") -> Begun:
-    """Begin a visit.
+    """Start a sign-in.
 
     Args:
-        redirect_uri: The whole address of `PATH` at this service, as the provider knows it.
-        back: The page to show in the end: a path of this service; what is none becomes `/`.
+        redirect_uri: Complete address of `PATH` at this service, as registered at the provider.
+        back: Page to show in the end: a path of this service; anything else becomes `/`.
     """
     token, state, nonce, verifier = (desk.token() for _ in range(4))
     digest = hashlib.sha256(verifier.encode()).digest()
@@ -93,7 +93,7 @@ def begin(desk: Desk, provider: Provider, redirect_uri: str, back: str = "/") ->
 
 
 class ProviderAnswer(NamedTuple):
-    """The provider's answer, from the address that it sent the browser to; `issuer` (`iss`) where it is sent."""
+    """The provider's answer in the address of the browser's request; `issuer` (`iss`) is optional."""
 
     state: str
     code: str
@@ -109,14 +109,14 @@ def finish(
     address: str,
     before: str = "",
 ) -> tuple[SignedIn, str]:
-    """End a visit: the user is signed in, made where they come for the first time; and the page to show.
+    """Finish a sign-in; return the session and the page to show. A new person becomes a user.
 
     Args:
-        token: From the cookie.
-        address: From where, for the record.
-        before: The token of the session that the browser had, which ends.
+        token: Token from the cookie.
+        address: Address of the client, for the audit log.
+        before: Token of the browser's previous session, which ends.
 
-    Raises: SignInError where it is not the visit that was begun, or this person may not be here; TransientError.
+    Raises: SignInError if it is another sign-in, or the person has no access; TransientError.
     """
     with desk.store.change() as change:
         visit = change.take(Visit, token_hash(token))
@@ -130,7 +130,7 @@ def finish(
     subject = f"{provider.issuer} {claims.subject}"
     with desk.store.change() as change:
         sent = directory.joined(change, subject, claims.name)
-        if sent is not None:  # by SCIM, which says all else of them
+        if sent is not None:  # SCIM provides their other attributes
             change.put_user(sent := replace(sent, subject=subject))
             claims = replace(claims, display_name=sent.display_name, email=sent.email)
     try:
@@ -144,7 +144,7 @@ def finish(
 
 
 def role_of(claims: Claims, roles: Mapping[str, Role]) -> Role:
-    """The role that these claims give. Raises: SignInError where they give none."""
+    """Return the strongest role of these claims. Raises: SignInError if they have none."""
     role = strongest(roles[value] for value in claims.values if value in roles)
     if role is None:
         raise SignInError(
@@ -154,7 +154,7 @@ def role_of(claims: Claims, roles: Mapping[str, Role]) -> Role:
 
 
 def _synced_user(desk: Desk, change: Change, subject: str, claims: Claims, role: Role) -> User:
-    """The user of these claims, made or brought up to date."""
+    """Return the user of these claims, created or updated."""
     user = change.user_known_as(subject)
     now_ms = desk.now_ms()
     if user is None:
@@ -175,7 +175,7 @@ def _synced_user(desk: Desk, change: Change, subject: str, claims: Claims, role:
 
 
 def _turn_out(desk: Desk, subject: str) -> None:
-    """End what is open of somebody whom the provider gives no role any more, and the keys that they made."""
+    """End the sessions of a person without a role at the provider, and the keys that they created."""
     with desk.store.change() as change:
         user = change.user_known_as(subject)
         if user is not None:
@@ -185,7 +185,7 @@ def _turn_out(desk: Desk, subject: str) -> None:
 
 
 def _new(change: Change, subject: str, claims: Claims, role: Role, now_ms: int) -> User:
-    """A new user, under a name that nobody has: who comes by OpenID never becomes a user that was here before."""
+    """Create a user with an unused name: a person from OpenID never becomes an existing local user."""
     name = wanted = _name_of(claims)
     number = 2
     while change.user_named(name) is not None:
@@ -205,7 +205,7 @@ def _new(change: Change, subject: str, claims: Claims, role: Role, now_ms: int) 
 
 
 def _name_of(claims: Claims) -> str:
-    """A name as users have them, near to what the provider says."""
+    """Return a valid user name close to the provider's name."""
     for text in (claims.name, claims.email, claims.subject):
         plain = unicodedata.normalize("NFKD", text).casefold()
         bare = "".join(sign for sign in plain if not unicodedata.combining(sign))
@@ -217,5 +217,5 @@ def _name_of(claims: Claims) -> str:
 
 
 def texts_of(value: Any) -> tuple[str, ...]:
-    """The texts of a claim, which may be one or a list of them."""
+    """Return the texts of a claim, which may be one text or a list."""
     return tuple(text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str))

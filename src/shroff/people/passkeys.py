@@ -1,6 +1,6 @@
-"""Passkeys (WebAuthn, by py_webauthn): a key of the user's device signs in, and is both factors.
+"""Passkeys (WebAuthn, by py_webauthn): a key of the user's device, which counts as both factors.
 
-A challenge is of one browser and its session, lasts five minutes, and is used once.
+A challenge belongs to one browser and session, is valid for five minutes, and is used once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WRONG = "this passkey was not accepted. Try again, or sign in another way"
 
 
 class Passkey(msgspec.Struct, frozen=True):
-    """A passkey of a user: its id in base64url, its public key, and how often its device says that it was used."""
+    """A passkey of a user: its id in base64url, its public key, and the use count reported by the device."""
 
     id: str
     name: str
@@ -37,27 +37,26 @@ class Passkey(msgspec.Struct, frozen=True):
 
 
 def has_library() -> bool:
-    """Whether the extra is installed."""
     return find_spec("webauthn") is not None
 
 
 def of(user: User) -> list[Passkey]:
-    """The passkeys of a user."""
+    """Decode the passkeys of a user."""
     return msgspec.json.decode(user.passkeys, type=list[Passkey])
 
 
 def take(
     desk: Desk, origin: str, session: str, token: str, given: TextMapping, address: str
 ) -> SignedIn | tuple[str, str, User | None]:
-    """Take a form of a browser: one's own passkey is removed or made, or one signs in. A new session is open then.
+    """Handle a browser's form: add or remove one's own passkey, or sign in. Success opens a new session.
 
-    Gives a challenge first: the token by which it comes back, its text, and for whom a passkey is made.
+    The first step returns a challenge: its token, its text, and the user for whom a passkey is created.
 
     Args:
-        origin: The address of the service, as browsers say it.
-        token: Of the challenge that is answered.
-        given: `credential`, what the browser made of a challenge; else the `name` of a passkey to make, or the `id` of
-            one to remove, both with `code` or `password` shown again; nothing of it to sign in.
+        origin: Address of the service in the form of browsers.
+        token: Token of the answered challenge.
+        given: `credential`, the browser's answer to a challenge; or the `name` of a passkey to create or the `id` of
+            one to remove, both with `code` or `password`; empty to sign in.
 
     Raises: PausedError; SignInError; UsageError.
     """
@@ -127,7 +126,7 @@ def _finished(desk: Desk, origin: str, token: str, session: str, credential: str
 
 
 def _mine(desk: Desk, look: PeopleQueries, session: str) -> User:
-    """The signed-in user. Raises: SignInError; UsageError for a user of the OpenID provider."""
+    """Return the signed-in user. Raises: SignInError; UsageError for a user of the OpenID provider."""
     found = held(desk, look, session)
     if found is None or found[0].is_half:
         raise SignInError(GONE)
@@ -140,7 +139,7 @@ def _others(user: User, id: str) -> list[Passkey]:
 
 
 def _owner(change: Change, id: str) -> tuple[User, Passkey]:
-    """Whose passkey has this id. Raises: SignInError."""
+    """Return the user of a passkey, and the passkey. Raises: SignInError."""
     for user in change.users():
         for key in of(user):
             if key.id == id and not user.is_disabled:
@@ -151,7 +150,7 @@ def _owner(change: Change, id: str) -> tuple[User, Passkey]:
 def _opened(
     desk: Desk, change: Change, before: User, keys: list[Passkey], session: str, address: str, action: str
 ) -> SignedIn:
-    """A session of a user who has these passkeys now; with an action, all that was opened before ends."""
+    """Open a session for a user with these passkeys. With an action, all earlier sessions end."""
     user = replace(before, passkeys=msgspec.json.encode(keys).decode())
     if action:
         user = replace(user, stamp=user.stamp + 1)

@@ -1,4 +1,4 @@
-"""Passwords: which will do, and their hashes by argon2 with the parameters that its library recommends."""
+"""Passwords: which are accepted, and their hashes by argon2 with the parameters recommended by its library."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
 LENGTH_MIN = 12
-LENGTH_MAX = 1_024  # characters: longer ones only cost time
-DIFFERENT_MIN = 5  # characters of one password
-REST_MIN = 4  # characters beside the commonest words
-AT_ONCE = 2  # hashes of one process; each takes 64 MiB
+LENGTH_MAX = 1_024  # characters; longer ones would only cost time
+DIFFERENT_MIN = 5  # distinct characters
+REST_MIN = 4  # characters besides common words
+AT_ONCE = 2  # concurrent hashes of a process; each takes 64 MiB
 
 _SIGNS = "0123456789!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ "
 
 
 def check(password: str, *names: str) -> None:
-    """Raises: UsageError where a password will not do; the words never show it.
+    """Raise UsageError if a password is too weak; the message never shows it.
 
     Args:
-        names: Of the user, in any form: what is hardly more than one's own name is guessed first.
+        names: Names of the user in any form. A password close to them is rejected, because it is guessed first.
     """
     text = plain(password)
     if len(text) < LENGTH_MIN:
@@ -40,21 +40,21 @@ def check(password: str, *names: str) -> None:
 
 
 def plain(password: str) -> str:
-    """The password as it is hashed: however a keyboard composes its letters, the same ones are the same."""
+    """Normalize a password before hashing, since keyboards may compose equal letters differently."""
     return unicodedata.normalize("NFKC", password)
 
 
 @cache
 def _common_words() -> tuple[str, ...]:
-    """Words that the commonest passwords of 12 characters and more are made of, with digits and signs around them.
+    """Return the words from which the most common passwords of at least 12 characters are made, with digits and signs.
 
-    So a short list of words does the work of a long one of passwords.
+    A short list of words replaces a long list of passwords.
     """
     return tuple((resources.files(__package__) / "common_words.txt").read_text("utf-8").split())
 
 
 def _is_common(text: str, names: tuple[str, ...]) -> bool:
-    """Whether nothing is left of it but digits and signs without the commonest words and the user's own names."""
+    """Whether little more than digits and signs remains after removing common words and the user's names."""
     rest = text.casefold()
     own = {part for name in names for part in _parts_of(name)}
     for word in sorted({*_common_words(), *own}, key=len, reverse=True):
@@ -63,17 +63,17 @@ def _is_common(text: str, names: tuple[str, ...]) -> bool:
 
 
 def _parts_of(name: str) -> set[str]:
-    """A name, and its words of three letters and more."""
+    """Return a name and its words of at least three letters."""
     folded = plain(name).casefold()
     words = "".join(sign if sign.isalnum() else " " for sign in folded).split()
     return {part for part in (folded, folded.replace(" ", ""), *words) if len(part) > 2}
 
 
 class Passwords:
-    """Makes hashes and holds passwords against them; only a few at a time, since each takes 64 MiB and 50 ms."""
+    """Hashes and verifies passwords, few at a time, since each takes 64 MiB and 50 ms."""
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
-        """`hasher` with other parameters than recommended is for tests."""
+        """Set up with the recommended parameters; tests pass a cheaper `hasher`."""
         self._given = hasher
         self._turn = BoundedSemaphore(AT_ONCE)
 
@@ -88,16 +88,18 @@ class Passwords:
         return self._hasher.hash("the password of nobody")
 
     def hash(self, password: str) -> str:
-        """The hash of a password, with its salt and parameters."""
+        """Hash a password, with its salt and parameters."""
         with self._turn:
             return self._hasher.hash(plain(password))
 
     def is_right(self, password: str, hash: str) -> bool:
-        """Whether this is the password. It takes as long where there is none, so nobody learns who has one."""
+        """Whether the password is right. Without a hash it takes the same time, so that nobody learns who has a
+        password.
+        """
         from argon2.exceptions import InvalidHashError, VerificationError
 
         if len(password) > LENGTH_MAX:
-            password = ""  # nobody's: it is looked at all the same
+            password = ""  # nobody's password, verified to take the same time
         with self._turn:
             try:
                 self._hasher.verify(hash or self._nobodys, plain(password))
@@ -106,5 +108,5 @@ class Passwords:
         return bool(hash)
 
     def is_outdated(self, hash: str) -> bool:
-        """Whether the hash was made with other parameters than are in use now."""
+        """Whether the hash was made with other parameters than the current ones."""
         return self._hasher.check_needs_rehash(hash)

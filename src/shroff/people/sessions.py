@@ -1,4 +1,4 @@
-"""Signing in, and what holds from then on: sessions on the server, each named by a random token of the browser."""
+"""Sign-in and sessions. Sessions are stored on the server and identified by a random token of the browser."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from shroff.people.store import Desk, User, UserSession, token_hash
 from shroff.people.users import as_who, check_here, in_look, known_name, with_password
 from shroff.runtime.values import FrozenStruct, replace
 
-SEEN_EVERY_MS = 60_000  # how often a use is written down, at most
-HALF_LASTS_MS = 600_000  # in which the second factor is shown
+SEEN_EVERY_MS = 60_000  # smallest interval of recording a use
+HALF_LASTS_MS = 600_000  # time for showing the second factor
 DEVICE_MAX = 200  # characters
-SEEN_IN_IDLE = 10  # and so often at least in the time that a session may be idle
-ID_LENGTH = 16  # of the hash of a token, in hexadecimal
+SEEN_IN_IDLE = 10  # smallest number of recordings within the idle time
+ID_LENGTH = 16  # hexadecimal digits of a token's hash
 NO_PASSWORDS = "passwords are off here. Sign in at your identity provider"
 NOT_YOURS = "that is not your password"
-WRONG = "name or password is wrong"  # and no word of which
+WRONG = "name or password is wrong"  # does not tell which one
 
 
 class SignedIn(FrozenStruct):
-    """Somebody who is signed in. `token` goes into the cookie; `csrf` into each form, and back with what it sends.
+    """A signed-in user. `token` goes into the cookie, `csrf` into each form, which sends it back.
 
-    `csrf` is made from the token, and nothing of the token can be found from it. One that is half has
-    yet to show the second factor (`factors.prove`), and is let in nowhere.
+    `csrf` is derived from the token and does not reveal it. A half session still needs the second factor
+    (`factors.prove`) and gives no access.
     """
 
     who: Who
@@ -39,31 +39,32 @@ class SignedIn(FrozenStruct):
 
     @property
     def csrf(self) -> str:
-        """The CSRF token that a form of this session must carry."""
+        """CSRF token that each form of this session must carry."""
         return hmac.new(self.token.encode(), b"shroff csrf 1", hashlib.sha256).hexdigest()
 
     def is_own(self, csrf: str) -> bool:
-        """Whether a form was made for this session, in constant time."""
+        """Whether a form belongs to this session, in constant time."""
         return hmac.compare_digest(self.csrf.encode(), csrf.encode("utf-8", "surrogatepass"))
 
     def __repr__(self) -> str:
-        return f"<signed in: {self.user.name}>"  # a token is in no log
+        return f"<signed in: {self.user.name}>"  # keeps the token out of logs
 
 
 def sign_in(desk: Desk, name: str, password: str, address: str, before: str = "") -> SignedIn:
     """Sign in by name and password.
 
     Args:
-        address: From where, for pauses and the record.
-        before: The token that the browser had, whose session ends: nobody can plant one that lives on.
+        address: Address of the client, for pauses and the audit log.
+        before: Previous token of the browser. Its session ends, so that a planted session does not survive.
 
-    Raises: PausedError; SignInError with the same words and after the same time whatever is wrong.
+    Raises: PausedError; SignInError with the same message after the same time, whatever is wrong.
     """
     try:
         known = known_name(name)
     except UsageError:
         known = ""
-    throttle.begin(desk, known or f"?{name[:200]}", address)  # which no other pause has: codes have pauses of their own
+    # Codes have separate pauses, so a right code does not end this one
+    throttle.begin(desk, known or f"?{name[:200]}", address)
     with desk.store.look() as look:
         user = look.user_named(known) if known else None
     is_right = desk.passwords.is_right(password, user.password if user is not None else "")
@@ -79,10 +80,10 @@ def sign_in(desk: Desk, name: str, password: str, address: str, before: str = ""
 
 
 def change_password(desk: Desk, signed: SignedIn, password: str, new: str, address: str = "") -> SignedIn:
-    """Set one's own password, by the one that holds; all one's sessions end, and a new one is open.
+    """Change one's own password with the current one; all sessions of the user end, and a new one is opened.
 
-    Raises: PausedError; SignInError where the password is not the one that holds; UsageError where the new one will
-        not do, or is set at an OpenID provider.
+    Raises: PausedError; SignInError if the current password is wrong; UsageError if the new one is too weak, or is set
+    at an OpenID provider.
     """
     check_here(signed.user, "password")
     throttle.begin(desk, signed.user.name, address)
@@ -110,10 +111,10 @@ def open_session(
     by: str = "password",
     is_proven: bool = False,
 ) -> SignedIn:
-    """Open a session for a user who has shown who they are, and by what, in the transaction in which they did.
+    """Open a session for an authenticated user, in the same transaction.
 
-    It is half where the user has a second factor, or the role needs one, and it is not proven yet. A provider asks for
-    its own.
+    It is half if the user has a second factor or their role needs one, until that is proven. OpenID providers check
+    their own.
     """
     if by == "password" and not (user.subject or desk.settings.has_passwords):
         raise SignInError(NO_PASSWORDS)
@@ -135,11 +136,11 @@ def open_session(
 
 
 def signed_in(desk: Desk, token: str, *, is_use: bool = True, device: str = "") -> SignedIn | None:
-    """The user of this token; None where it has expired. Cost: two queries of the store.
+    """Return the user of a token; None if the session has ended. Cost: two queries of the store.
 
-    What a page asks for by itself, such as live updates, is no use: else a forgotten one would never end.
-    A session has ended where it was not used for the desk's `idle_ms`, is older than `lasts_ms` was when it began, or
-    where password, role or disabling of its user were changed since.
+    Requests that a page makes automatically, such as live updates, are no use (`is_use`); otherwise a forgotten page
+    would never expire. A session ends after `idle_ms` without use, at its `ends_at_ms`, or when the user's password,
+    role or disabling changes.
     """
     now_ms = desk.now_ms()
     with desk.store.look() as look:
@@ -155,7 +156,7 @@ def signed_in(desk: Desk, token: str, *, is_use: bool = True, device: str = "") 
 
 
 def held(desk: Desk, look: PeopleQueries, token: str) -> tuple[UserSession, User] | None:
-    """The session of a token and whose it is, whole or half; None where it has expired."""
+    """Return the session of a token and its user, half or complete; None if it has ended."""
     session = look.find(UserSession, token_hash(token))
     user = None if session is None else look.find(User, session.user)
     if session is None or user is None or not _holds(desk, session, user, desk.now_ms()):
@@ -169,7 +170,7 @@ def _holds(desk: Desk, session: UserSession, user: User, now_ms: int) -> bool:
 
 
 def _seen(desk: Desk, session: UserSession, now_ms: int, device: str) -> None:
-    """Write down that a session is used, and by what; one that was ended meanwhile stays so."""
+    """Record that a session is used, and by which device, unless it was ended meanwhile."""
     with desk.store.change() as change:
         found = change.find(UserSession, session.hash)
         if found is not None:
@@ -177,7 +178,7 @@ def _seen(desk: Desk, session: UserSession, now_ms: int, device: str) -> None:
 
 
 class Open(FrozenStruct):
-    """A session that holds, and whose it is. `ends_at_ms` is when it ends if nobody uses it any more."""
+    """A valid session with its user. `ends_at_ms` is its end if nobody uses it again."""
 
     session: UserSession
     user: User
@@ -185,7 +186,7 @@ class Open(FrozenStruct):
 
     @property
     def id(self) -> str:
-        """Names it; nobody finds a token by it."""
+        """Public id, which does not reveal the token."""
         return self.session.hash.hex()[:ID_LENGTH]
 
     @property
@@ -194,7 +195,7 @@ class Open(FrozenStruct):
 
 
 def open_sessions(desk: Desk) -> list[Open]:
-    """The sessions that hold, the one that was used last first."""
+    """Return the valid sessions, most recently used first."""
     now_ms = desk.now_ms()
     with desk.store.look() as look:
         users = {user.number: user for user in look.users()}
@@ -207,9 +208,9 @@ def open_sessions(desk: Desk) -> list[Open]:
 
 
 def end_named(desk: Desk, who: Who, id_: str) -> Open:
-    """End a session by its id: one's own, or anybody's as who manages users.
+    """End a session by its id: one's own, or with the right to manage users anybody's.
 
-    Raises: NotAllowedError; UsageError where there is none of this id.
+    Raises: NotAllowedError; UsageError if there is no such session.
     """
     named = next((session for session in open_sessions(desk) if session.id == id_), None)
     is_own = named is not None and who.kind == "user" and named.user.name == who.name
@@ -224,9 +225,9 @@ def end_named(desk: Desk, who: Who, id_: str) -> Open:
 
 
 def end_all(desk: Desk, who: Who, name: str, kept: str = "") -> User:
-    """End a user's sessions, one's own or as who manages users; but for one's own of the token `kept`.
+    """End a user's sessions, one's own or with the right to manage users; the session of the token `kept` stays.
 
-    Raises: NotAllowedError; UsageError where there is no such user.
+    Raises: NotAllowedError; UsageError if there is no such user.
     """
     if not (who.kind == "user" and who.name == name):
         who.require(Right.MANAGE_USERS)
@@ -241,7 +242,7 @@ def end_all(desk: Desk, who: Who, name: str, kept: str = "") -> User:
 
 
 def sign_out(desk: Desk, token: str) -> None:
-    """End a session. One that is not there is no mistake."""
+    """End a session; an ended one is ignored."""
     found = signed_in(desk, token)
     with desk.store.change() as change:
         change.take(UserSession, token_hash(token))

@@ -1,4 +1,4 @@
-"""People in SQL: queries, changes, and the tables beside the log's own, with the scripts that make them."""
+"""Store of users and keys in SQL: queries, changes, and tables next to the log's, with their scripts."""
 
 from __future__ import annotations
 
@@ -47,15 +47,16 @@ from shroff.people.store import (
 from shroff.runtime.values import replace
 
 Kept = TypeVar("Kept")
-_KEYS_MAX = 500  # in one statement
-VERSION = 1  # of the tables of people: the number of the last script
+_KEYS_MAX = 500  # per statement
+VERSION = 1  # version of these tables: the number of the last script
 
 _NO_HEAD = (
     "the head of the audit log is missing from the database. No action is possible, because none could be recorded. "
     "Run 'shroff audit verify', and restore the table audit_head from a backup"
 )
 _COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
-    {  # what a table keeps: its name and columns, in the order of the fields, each with a letter of `tables.KINDS`
+    # Name and columns of each table, in the order of the fields; each column has a letter of KINDS
+    {
         User: "users number:i name:t display_name:t email:t role:r password:t stamp:i is_disabled:b made_at_ms:i "
         "last_login_ms:i subject:e zone:e theme:e factor:h factor_step:i recovery:t passkeys:t",
         UserSession: "sessions hash:h user_:i stamp:i made_at_ms:i seen_at_ms:i ends_at_ms:i address:t "
@@ -75,24 +76,24 @@ _COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
 
 @cache
 def tables() -> Mapping[type, Table]:
-    """The tables of people, by what they keep; the first column of each is its key."""
+    """Return the tables by the types of their rows; the first column of each is its key."""
     return tables_by_type(_COLUMNS)
 
 
 class StoredValues:
-    """Values in the tables of one database: a table for each type, a column for each field, the key first."""
+    """Reads values from tables of one database: a table for each type, a column for each field, the key first."""
 
     def __init__(self, connection: Connection, by_type: Mapping[type, Table]) -> None:
         self._connection = connection
         self._tables = by_type
 
     def find(self, kind: Callable[..., Kept], key: object) -> Kept | None:
-        """The value of this type and key: a number, an id, or the hash of a token."""
+        """Return the value with this type and key, such as a number, an id, or the hash of a token."""
         table = self._tables[cast("type", kind)]
         return self._first(kind, select(table).where(table.c[0] == key))
 
     def _at(self, kind: Callable[..., Kept], keys: Collection[Any], by: int | str = 0) -> Iterator[Kept]:
-        """The values of these keys, or of these in another column, in no order; those that are not there left out."""
+        """Iterate over the existing values with these keys, or with these values in another column, in no order."""
         table = self._tables[cast("type", kind)]
         for part in parts_of(keys):
             yield from self._all(kind, select(table).where(table.c[by].in_(part)))
@@ -108,47 +109,46 @@ class StoredValues:
         return int(self._connection.execute(asked).scalar() or 0)
 
     def _values(self, row: Any) -> JsonObject:
-        """The columns of a value."""
+        """Return the columns of a value."""
         values = (getattr(row, name) for name in type(row).__match_args__)
         return dict(zip(self._tables[type(row)].c.keys(), values, strict=True))
 
 
 class PeopleQueries(StoredValues):
-    """Questions to the store."""
+    """Queries of the store."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, tables())
 
     def users(self) -> list[User]:
-        """All users, by their names."""
+        """Return all users by name."""
         table = self._tables[User]
         return self._all(User, select(table).order_by(table.c.name))
 
     def user_named(self, name: str) -> User | None:
-        """The user of this name."""
         return self._first(User, select(self._tables[User]).filter_by(name=name))
 
     def user_known_as(self, subject: str) -> User | None:
-        """The user who is this at the OpenID provider."""
+        """Return the user with this identity at the OpenID provider."""
         return self._first(User, select(self._tables[User]).filter_by(subject=subject))
 
     def sessions(self) -> list[UserSession]:
-        """All sessions, also those that have ended and were not swept away yet; the one that was used last first."""
+        """Return all sessions, most recently used first, including ended ones that are not deleted yet."""
         table = self._tables[UserSession]
         return self._all(UserSession, select(table).order_by(table.c.seen_at_ms.desc(), table.c.hash))
 
     def keys(self) -> list[ApiKey]:
-        """All keys, revoked ones too, by when they were made."""
+        """Return all keys by creation time, revoked ones included."""
         table = self._tables[ApiKey]
         return self._all(ApiKey, select(table).order_by(table.c.made_at_ms, table.c.id))
 
     def directory(self, kind: str) -> list[DirectoryEntry]:
-        """All users or groups of an identity provider, by their ids."""
+        """Return all users or groups of an identity provider by id."""
         table = self._tables[DirectoryEntry]
         return self._all(DirectoryEntry, select(table).filter_by(kind=kind).order_by(table.c.id))
 
     def head(self) -> AuditHead | None:
-        """The head of the record; None where somebody took it away."""
+        """Return the head of the audit log; None if somebody removed it."""
         row = self._connection.execute(select(self._tables[AuditHead])).fetchone()
         return None if row is None else AuditHead(*row[1:])
 
@@ -161,7 +161,7 @@ class PeopleQueries(StoredValues):
         limit: int = 100,
         is_newest_first: bool = False,
     ) -> list[AuditEntry]:
-        """Rows of the record with numbers in (after, before), in order of their numbers or the other way round."""
+        """Return rows of the audit log with numbers in (after, before), by number."""
         table = self._tables[AuditEntry]
         asked = _narrowed(select(table).where(table.c.number > after), table, wanted)
         if before is not None:
@@ -171,10 +171,9 @@ class PeopleQueries(StoredValues):
 
 
 class Change(PeopleQueries):
-    """One transaction: what is changed in it is there with its end, all of it or nothing.
+    """One transaction: it takes effect completely at its end, or not at all.
 
-    It sees what it has changed itself. Changes of one store follow each other: none begins before the one ahead of it
-    has ended, whichever process makes it.
+    It sees its own changes. Transactions of one store run one after another, whichever process starts them.
     """
 
     def __init__(self, connection: Connection, seal: Seal, place: str) -> None:
@@ -184,15 +183,15 @@ class Change(PeopleQueries):
 
     @property
     def connection(self) -> Connection:
-        """For those who keep more in the same database, in the same transaction."""
+        """Connection for other tables in the same transaction."""
         return self._connection
 
     def hold(self) -> None:
-        """Wait for the change ahead of this one."""
+        """Wait for the transaction before this one."""
         self._connection.execute(select(self._tables[AuditHead].c.number).with_for_update())
 
     def put(self, row: UserSession | ApiKey | Link | Attempts | Visit | KeptAnswer | DirectoryEntry) -> None:
-        """Keep a row, new or changed."""
+        """Add or replace a row."""
         table = self._tables[type(row)]
         values = self._values(row)
         key = table.c[0]
@@ -201,16 +200,16 @@ class Change(PeopleQueries):
             self._connection.execute(insert(table).values(values))
 
     def take(self, kind: type[Row], key: object) -> Row | None:
-        """Remove a row; gives it, or None where there was none."""
+        """Remove and return a row; None if there was none."""
         row = self.find(kind, key)
         table = self._tables[kind]
         self._connection.execute(delete(table).where(table.c[0] == key))
         return row
 
     def add_user(self, user: User) -> User:
-        """Keep a new user, whose number is not looked at; gives it with its number.
+        """Add a user, whose number is ignored, and return it with its assigned number.
 
-        Raises: UsageError where there is one of this name, or this subject.
+        Raises: UsageError if the name or subject is taken.
         """
         self._check_free(user, None)
         values = self._values(user)
@@ -220,7 +219,7 @@ class Change(PeopleQueries):
         return replace(user, number=int(made[0]))
 
     def put_user(self, user: User) -> None:
-        """Keep the user of this number as it is here. Raises: as `add_user`."""
+        """Replace the user with this number. Raises: as `add_user`."""
         self._check_free(user, user.number)
         self._connection.execute(update(self._tables[User]).filter_by(number=user.number).values(self._values(user)))
 
@@ -232,7 +231,7 @@ class Change(PeopleQueries):
         self.take(DirectoryEntry, f"user-{number}")
 
     def end_sessions(self, user: int) -> int:
-        """Remove all sessions of a user; gives how many there were."""
+        """Remove all sessions of a user; return their number."""
         return self._connection.execute(delete(self._tables[UserSession]).filter_by(user_=user)).rowcount
 
     def end_links(self, **of: int | str) -> None:
@@ -240,12 +239,11 @@ class Change(PeopleQueries):
         self._connection.execute(delete(self._tables[Link]).filter_by(**of))
 
     def rename_maker(self, before: str, now: str) -> None:
-        """Rename the maker of keys and links."""
         for table in (self._tables[ApiKey], self._tables[Link]):
             self._connection.execute(update(table).filter_by(made_by=before).values(made_by=now))
 
     def sweep(self, now_ms: int, unseen_since_ms: int = 0, quiet_since_ms: int = 0) -> None:
-        """Remove sessions, links and visits that have ended, sessions that nobody used, and old attempts."""
+        """Delete expired sessions, links and visits, unused sessions, and old attempts."""
         sessions = self._tables[UserSession]
         attempts = self._tables[Attempts]
         for table in (sessions, self._tables[Link], self._tables[Visit]):
@@ -254,9 +252,9 @@ class Change(PeopleQueries):
         self._connection.execute(delete(attempts).where(attempts.c.last_at_ms <= quiet_since_ms))
 
     def audit(self, act: Act, at_ms: int) -> AuditEntry:
-        """Put a row at the end of the record and seal its head; gives the row.
+        """Append a row to the audit log, seal its head, and return the row.
 
-        Where the head has another seal than the project's, the row follows by a broken link, which stays.
+        If the head's seal is wrong, the row gets a broken link, which stays visible.
         """
         head = self.head()
         if head is None:
@@ -269,9 +267,9 @@ class Change(PeopleQueries):
         return row
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
-        """Put a request into the inbox of the log that lies in the same database; gives its number.
+        """Put a request into the inbox of the log in the same database; return its number.
 
-        As the log's own `ask`: numbers of servers come from a table of one row, SQLite's from its counter.
+        Like the log's `ask`: servers take numbers from a table of one row, SQLite from its counter.
         """
         run = self._connection.exec_driver_sql
         values = (kind, body.decode(), at_ms)
@@ -283,7 +281,7 @@ class Change(PeopleQueries):
         return number
 
     def _check_free(self, user: User, own: int | None) -> None:
-        """Raises: UsageError where another user has this name or subject."""
+        """Raise UsageError if another user has this name or subject."""
         named = self.user_named(user.name)
         if named is not None and named.number != own:
             raise UsageError(f"the user {user.name!r} already exists. 'shroff users list' shows all.")
@@ -293,7 +291,7 @@ class Change(PeopleQueries):
 
 
 def _narrowed(asked: Select[Any], table: Table, wanted: AuditFilter) -> Select[Any]:
-    """Filter by actor (id or name) and action (whole, or the part before its dot)."""
+    """Add the conditions of a filter: actor by id or name, action as a whole or by the part before its dot."""
     if wanted.who:
         asked = asked.where(or_(table.c.who == wanted.who, table.c.name == wanted.who))
     if wanted.action:
@@ -310,7 +308,7 @@ def _narrowed(asked: Select[Any], table: Table, wanted: AuditFilter) -> Select[A
 
 # ---- tables
 
-# What the words in braces stand for.
+# Types of the scripts' placeholders.
 TYPES: Final[Mapping[str, TextMapping]] = MappingProxyType(
     {
         "sqlite": {"counted": "INTEGER PRIMARY KEY AUTOINCREMENT", "whole": "INTEGER", "bytes": "BLOB"},
@@ -324,7 +322,7 @@ TYPES: Final[Mapping[str, TextMapping]] = MappingProxyType(
 
 
 class _Converted(TypeDecorator[Any]):
-    """A column whose values are others in Python."""
+    """A column whose values have another type in Python."""
 
     impl = Text
     cache_ok = True
@@ -343,7 +341,8 @@ class _Converted(TypeDecorator[Any]):
 
 
 KINDS: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
-    {  # whole numbers, texts, hashes, flags, texts that may be empty, roles, scopes, lists of texts
+    # Integers, texts, hashes, flags, texts stored as NULL if empty, roles, scopes, lists of texts
+    {
         "i": BigInteger,
         "t": Text,
         "h": LargeBinary,
@@ -357,19 +356,19 @@ KINDS: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
 
 
 def parts_of(keys: Collection[Kept]) -> Iterator[list[Kept]]:
-    """Keys, each once, so many at a time as one statement takes."""
+    """Split distinct keys into parts for one statement each."""
     listed = list(dict.fromkeys(keys))
     return (listed[at : at + _KEYS_MAX] for at in range(0, len(listed), _KEYS_MAX))
 
 
 class SchemaPart(NamedTuple):
-    """Tables that belong together, with scripts of their own.
+    """Tables that belong together, with their own scripts.
 
     Args:
-        name: Its table of versions bears it.
-        version: The one that this program knows.
-        statements: Gives those for a kind of database, behind a version.
-        first: Called in the transaction that makes the tables, behind them.
+        name: Prefix of its version table.
+        version: Version of the tables that this program uses.
+        statements: Returns the statements for a database dialect after a version.
+        first: Called in the transaction that creates the tables, after them.
     """
 
     name: str
@@ -379,7 +378,7 @@ class SchemaPart(NamedTuple):
 
 
 def tables_by_type(described: Mapping[type, str]) -> Mapping[type, Table]:
-    """The tables of values, each described by its name and columns, by the types of the values."""
+    """Build tables from descriptions of names and columns, by the types of their rows."""
     named = {kind: text.partition(" ")[::2] for kind, text in described.items()}
     made = tables_of(dict(named.values()))
     return {kind: made[name] for kind, (name, _) in named.items()}
@@ -390,7 +389,7 @@ def tables_of(
     kinds: Mapping[str, Callable[[], Any]] = KINDS,
     keys: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Table]:
-    """Tables by their names, each described by its columns and what they hold; the first column is its key."""
+    """Build tables by name from descriptions of their columns; the first column is the key by default."""
     metadata = MetaData()
     made = {}
     for name, text in described.items():
@@ -407,7 +406,7 @@ def tables_of(
 
 
 def scripted(folder: str, version: int, kind: str, found: int) -> Iterator[str]:
-    """The statements of the numbered scripts in a folder, behind a version up to another one."""
+    """Iterate over the statements of the numbered scripts in a folder, after version `found` up to `version`."""
     place = resources.files("shroff.adapters").joinpath(folder)
     scripts = {int(file.name[:4]): file for file in place.iterdir() if file.name.endswith(".sql")}
     for number in range(found + 1, version + 1):
@@ -418,7 +417,7 @@ def scripted(folder: str, version: int, kind: str, found: int) -> Iterator[str]:
 
 
 def version(connection: Connection, of: str = "people") -> int:
-    """The version of the tables that are there; 0 where there are none, or not whole ones."""
+    """Return the version of the existing tables; 0 if there are none, or they are incomplete."""
     name = f"{of}_version"
     if not connection.dialect.has_table(connection, name):
         return 0

@@ -1,6 +1,6 @@
-"""Records of people, the contract of their store, and the desk from which it is used.
+"""Records of users and keys, the contract of their store, and the services that use it.
 
-Every credential is kept as a hash. Read access to the store lets nobody sign in as another user.
+Every credential is stored as a hash, so read access to the store lets nobody sign in as another user.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
     from shroff.people.sql import Change, PeopleQueries, SchemaPart
 
-TOKEN_LENGTH = 64  # of what `Desk.token` gives
+TOKEN_LENGTH = 64  # characters of a token from `Desk.token`
 
 
 @frozen
 class User:
-    """Somebody who may sign in.
+    """A person who may sign in.
 
     Args:
-        number: Given by the store, and never given again.
-        password: A hash by argon2, with its parameters; empty for one who signs in elsewhere.
-        stamp: Changes with password, role and disabling; what was opened under an earlier one is closed.
-        subject: Who this is at the project's OpenID provider, as `ISSUER SUBJECT`; empty for one with a password.
-        zone: The time zone of the pages, such as Europe/Berlin; empty for the browser's.
+        number: Assigned by the store, never reused.
+        password: Hash by argon2 with its parameters; empty for users who sign in elsewhere.
+        stamp: Changes with password, role and disabling; sessions with an earlier stamp are invalid.
+        subject: Identity at the project's OpenID provider, as `ISSUER SUBJECT`; empty for users with a password.
+        zone: Time zone of the pages, such as Europe/Berlin; empty for the browser's.
         theme: `light` or `dark`; empty for the browser's.
-        factor: What the secret of the second factor is made of, with the project's key; empty without one.
-        factor_step: The last time step whose code was used.
-        recovery: Hashes of the recovery codes that are left, with spaces between them.
-        passkeys: Public keys of devices that sign in, as JSON (see `people.passkeys`).
+        factor: Seed of the second factor's secret, to be combined with the project's key; empty without one.
+        factor_step: Time step of the last used code.
+        recovery: Hashes of the unused recovery codes, separated by spaces.
+        passkeys: Public keys of devices, as JSON (see `people.passkeys`).
     """
 
     number: int
@@ -66,20 +66,20 @@ class User:
 
     @property
     def id(self) -> str:
-        """The id in the audit log."""
+        """Id in the audit log."""
         return f"user-{self.number}"
 
     @property
     def has_second_factor(self) -> bool:
-        """Whether a password alone lets nobody in."""
+        """Whether a password alone is not enough."""
         return bool(self.factor) or self.passkeys != "[]"
 
 
 @frozen
 class UserSession:
-    """A sign-in that holds. `hash` is the SHA-256 of its token; it holds until `ends_at_ms`, or while it is used.
+    """A session. `hash` is the SHA-256 of its token; it is valid until `ends_at_ms`, as long as it is used.
 
-    One that is half waits for the second factor, and lets in nowhere. `device` is what the browser says of itself.
+    A half session waits for the second factor and gives no access. `device` is what the browser says of itself.
     """
 
     hash: bytes = field(repr=False)
@@ -95,7 +95,9 @@ class UserSession:
 
 @frozen
 class ApiKey:
-    """A key of a program. `hash` is the SHA-256 of its secret; `scopes` narrow its role, none leave it whole."""
+    """A key of a program. `hash` is the SHA-256 of its secret; `scopes` restrict its role, or are empty for all
+    rights.
+    """
 
     id: str
     name: str
@@ -111,7 +113,9 @@ class ApiKey:
 
 @frozen
 class Link:
-    """A link that works once. `user` is whose password it sets; None: it makes an admin. It ends with `made_by`."""
+    """A one-time link. `user` is the user whose password it sets; None if it creates an admin. It becomes invalid with
+    its maker.
+    """
 
     hash: bytes = field(repr=False)
     user: int | None
@@ -121,7 +125,7 @@ class Link:
 
 @frozen
 class Attempts:
-    """How often somebody tried in vain to sign in by a name, or from an address; `hash` stands for which."""
+    """Failed attempts to sign in by a name or from an address, whose hash is `hash`."""
 
     hash: bytes = field(repr=False)
     count: int
@@ -131,7 +135,7 @@ class Attempts:
 
 @frozen
 class Visit:
-    """A sign-in that is under way at an OpenID provider. `hash` is that of what the browser remembers."""
+    """A sign-in in progress at an OpenID provider. `hash` is that of the browser's token."""
 
     hash: bytes = field(repr=False)
     state: str = field(repr=False)
@@ -143,13 +147,13 @@ class Visit:
 
 @frozen
 class DirectoryEntry:
-    """A user or group of an identity provider, as it was sent last (see `people.directory`).
+    """A user or group of an identity provider, as sent last (see `people.directory`).
 
     Args:
-        id: Of a user the same as `User.id`.
+        id: For a user equal to `User.id`.
         kind: `Users` or `Groups`.
-        document: Its attributes as JSON, by SCIM's names.
-        role: The role that its groups gave a user last; empty for none.
+        document: Attributes as JSON, with SCIM's names.
+        role: Role that the groups last gave a user; empty for none.
     """
 
     id: str
@@ -159,7 +163,7 @@ class DirectoryEntry:
 
 
 class AuditFilter(FrozenStruct):
-    """Which rows of the record are asked for; times are [start, end)."""
+    """Filter for rows of the audit log; times are [start, end)."""
 
     who: str = ""
     action: str = ""
@@ -169,7 +173,7 @@ class AuditFilter(FrozenStruct):
 
 
 class KeptAnswer(FrozenStruct):
-    """The outcome that was answered in the place of an event's decision; `hash` stands for the event."""
+    """Outcome that was answered in place of an event's decision; `hash` stands for the event."""
 
     hash: bytes
     outcome: str
@@ -180,41 +184,41 @@ Row = TypeVar("Row", User, UserSession, ApiKey, Link, Attempts, Visit, KeptAnswe
 
 
 class PeopleStore(Protocol):
-    """Where people are kept: a contract, which `tests.support.contracts.people` holds an adapter to.
+    """Contract of the store of users and keys; `tests.support.contracts.people` tests adapters against it.
 
-    Durable when `change` has ended. Calls may come from any thread, many at a time. An adapter that cannot reach its
-    database raises TransientError; one whose disk or server refuses raises StorageError; neither shows a password.
+    Changes are durable when `change` ends. Any number of threads may call. An adapter raises TransientError if its
+    database is unreachable, and StorageError if its disk or server fails; no message shows a password.
     """
 
     @property
     def place(self) -> str:
-        """Where it is, for messages: without a password."""
+        """Location for messages, without a password."""
 
     @property
     def seal(self) -> Seal:
-        """The seal of the audit log's head."""
+        """Seal of the audit log's head."""
 
     def is_made(self) -> bool:
-        """Whether its tables are there; asking makes none."""
+        """Whether its tables exist; does not create them."""
 
     def look(self) -> AbstractContextManager[PeopleQueries]:
-        """Questions, each answered as of its own moment."""
+        """Open a reader; each query sees the state of its own moment."""
 
     def look_beside(self, part: SchemaPart | None = None) -> AbstractContextManager[Connection]:
-        """Questions to other tables of the same database, which are made where they are not there."""
+        """Open a connection to other tables of the database, which are created if missing."""
 
     def change(self, part: SchemaPart | None = None) -> AbstractContextManager[Change]:
-        """A transaction; what is raised inside undoes it. Other tables that it changes are made before it begins.
+        """Start a transaction; an exception inside rolls it back. Tables of `part` are created before it starts.
 
-        Raises: LogBusyError where another one lasts longer than 5 s.
+        Raises: LogBusyError if another transaction takes longer than 5 s.
         """
 
     def close(self) -> None:
-        """Let go of all connections. Closing twice does nothing."""
+        """Close all connections. A second call does nothing."""
 
 
 def rows_of(store: PeopleStore, wanted: AuditFilter | None = None, size: int = 1_000) -> Iterator[AuditEntry]:
-    """All rows of the record that are wanted, in order of their numbers."""
+    """Iterate over the matching rows of the audit log by number."""
     after = 0
     while True:
         with store.look() as look:
@@ -230,9 +234,10 @@ def _now_ms() -> int:
 
 
 class Desk(FrozenStruct):
-    """The store, a clock, randomness and the hashes of passwords: given to every function, so that tests own them.
+    """The store, a clock, randomness and password hashes. Every function gets them as an argument, so tests can supply
+    their own.
 
-    `bytes_of` gives so many random bytes that nobody can guess, `settings_now` what the project says of signing in.
+    `bytes_of` returns random bytes that nobody can guess, `settings_now` the active sign-in settings.
     """
 
     store: PeopleStore
@@ -243,14 +248,14 @@ class Desk(FrozenStruct):
 
     @property
     def settings(self) -> SignInSettings:
-        """How people sign in, and for how long, by the settings that are active."""
+        """Active sign-in settings."""
         return self.settings_now()
 
     def token(self) -> str:
-        """A new text of 256 random bits, good for an address and a cookie."""
+        """Return a new token of 256 random bits, safe in addresses and cookies."""
         return self.bytes_of(TOKEN_LENGTH // 2).hex()
 
 
 def token_hash(token: str) -> bytes:
-    """The stored form of a token: its SHA-256. It is random, so nothing slower is needed."""
+    """Return the stored form of a token, its SHA-256. Tokens are random, so no slower hash is needed."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,6 +1,7 @@
-"""Growing pauses between attempts to sign in, by name and by address; a restart forgets none of them.
+"""Growing pauses between attempts to sign in, by name and by address; they survive a restart.
 
-An attempt is counted before it is looked at, and taken back where it was right: a hundred at once are a hundred.
+An attempt is counted before it is checked, and taken back if it was right, so that a hundred concurrent ones count as a
+hundred.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from shroff.people.store import Attempts, Desk
 from shroff.runtime.values import FrozenStruct
 
 PAUSE_MS_MAX = 15 * 60_000
-FORGOTTEN_MS = 24 * 3_600_000  # after so long without an attempt, those before count no more
+FORGOTTEN_MS = 24 * 3_600_000  # time without an attempt after which earlier ones no longer count
 
 
 class AttemptLimit(FrozenStruct):
-    """So many attempts are free; each one behind them doubles the pause, which begins with a second.
+    """Attempts up to `free` cause no pause; each further one doubles it, beginning with a second.
 
-    One attempt is forgotten in each `forgets_ms`: mistakes of months would add up where people sign in every day.
+    One attempt is forgotten every `forgets_ms`; otherwise mistakes would add up over months of daily sign-ins.
     """
 
     kind: str
@@ -35,9 +36,9 @@ _NOBODY = Who("program", "nobody", "nobody", Role.VIEWER, RIGHTS[Role.VIEWER] - 
 
 
 def begin(desk: Desk, name: str, address: str) -> None:
-    """Count an attempt before it is looked at.
+    """Count an attempt before it is checked.
 
-    Raises: PausedError where it is too early for one, the same for names that there are and names that there are not.
+    Raises: PausedError if it comes too early, in the same way for existing and unknown names.
     """
     now_ms = desk.now_ms()
     with desk.store.change() as change:
@@ -46,7 +47,7 @@ def begin(desk: Desk, name: str, address: str) -> None:
         if wait_ms <= 0:
             for limit, _, after in counted:
                 change.put(after)
-                if after.count == limit.free + 1:  # each pause told anew would fill the record
+                if after.count == limit.free + 1:  # an entry for every pause would flood the audit log
                     subject = f"{limit.kind} {name if limit is BY_NAME else address}"[:200]
                     change.audit(Act(_NOBODY, "sign_in.pause", subject, None, {"attempts": after.count}), now_ms)
     if wait_ms > 0:
@@ -54,7 +55,7 @@ def begin(desk: Desk, name: str, address: str) -> None:
 
 
 def succeed(change: Change, name: str, address: str) -> None:
-    """Forget attempts by this name, and take the one that was right back from the address."""
+    """Forget attempts by this name, and take the successful one back from the address."""
     for limit, text in _limits(name, address):
         hash_ = _hash(limit, text)
         found = change.find(Attempts, hash_)
@@ -65,18 +66,18 @@ def succeed(change: Change, name: str, address: str) -> None:
 
 
 def pause_ms(limit: AttemptLimit, count: int) -> int:
-    """How long to wait behind so many attempts."""
+    """Return the pause after `count` attempts."""
     over = count - limit.free
     return 0 if over < 0 else min(1_000 << min(over, 20), PAUSE_MS_MAX)
 
 
 def _limits(name: str, address: str) -> list[tuple[AttemptLimit, str]]:
-    """What an attempt counts for; one without an address, of somebody who is signed in, for the name alone."""
+    """Return the limits of an attempt. Without an address, as for a signed-in user, only the name counts."""
     return [(BY_NAME, name)] + [(BY_ADDRESS, network_of(address))] * bool(address)
 
 
 def _counted(change: Change, limit: AttemptLimit, text: str, now_ms: int) -> tuple[AttemptLimit, Attempts, Attempts]:
-    """Failed attempts, and the same with one more."""
+    """Return the limit, the attempts so far, and the attempts with this one."""
     hash_ = _hash(limit, text)
     before = change.find(Attempts, hash_) or Attempts(hash_, 0, now_ms, 0)
     if now_ms - before.last_at_ms > FORGOTTEN_MS:

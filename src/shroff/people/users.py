@@ -1,4 +1,4 @@
-"""Users: created, changed and removed with the right to do so; the audit row is in the same transaction."""
+"""Users: created, changed and removed by callers with that right, with an audit row in the same transaction."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import ApiKey, Desk, User
 from shroff.runtime.values import replace
 
-PEOPLE = (Role.ADMIN, Role.ANALYST, Role.AUTHOR, Role.VIEWER, Role.MEMBER)  # services have keys
+PEOPLE = (Role.ADMIN, Role.ANALYST, Role.AUTHOR, Role.VIEWER, Role.MEMBER)  # roles of people; services have keys
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _TEXT_MAX = 200
 THEMES = ("", "light", "dark")  # of pages; empty for the browser's
 
 
 def known_name(text: str) -> str:
-    """A name as it is kept: small letters. Raises: UsageError where it is none."""
+    """Normalize a name to its stored form in lower case. Raises: UsageError for an invalid one."""
     name = unicodedata.normalize("NFKC", text).strip().lower()
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -34,13 +34,13 @@ def known_name(text: str) -> str:
 
 
 def known_role(text: str) -> Role:
-    """A role of people. Raises: UsageError where there is none of this name."""
+    """Parse a role of people. Raises: UsageError for an unknown one."""
     check_known("role", text, [role.value for role in PEOPLE], " for people")
     return Role(text)
 
 
 def all_users(desk: Desk) -> list[User]:
-    """All users, by their names."""
+    """Return all users by name."""
     with desk.store.look() as look:
         return look.users()
 
@@ -48,9 +48,9 @@ def all_users(desk: Desk) -> list[User]:
 def add(
     desk: Desk, who: Who, name: str, role: Role, *, display_name: str = "", email: str = "", password: str = ""
 ) -> User:
-    """Make a user. Without a password they need a link (`links.for_password`) or an OpenID provider to sign in.
+    """Add a user. Without a password they sign in after using a link (`links.for_password`), or by an OpenID provider.
 
-    Raises: NotAllowedError; UsageError where the name is taken, or the password will not do.
+    Raises: NotAllowedError; UsageError if the name is taken, or the password too weak.
     """
     who.require(Right.MANAGE_USERS)
     user = new_user(desk, name, role, display_name=display_name, email=email, password=password)
@@ -61,7 +61,7 @@ def add(
 
 
 def new_user(desk: Desk, name: str, role: Role, *, display_name: str, email: str = "", password: str = "") -> User:
-    """A user as they would be kept; nothing is. Raises: UsageError where name, texts or password will not do."""
+    """Build a user without storing it. Raises: UsageError for an invalid name or text, or a weak password."""
     known = known_name(name)
     known_role(role.value)
     check_texts(display_name, email)
@@ -80,7 +80,7 @@ def new_user(desk: Desk, name: str, role: Role, *, display_name: str, email: str
 
 
 def check_texts(display_name: str, email: str) -> None:
-    """Raises: UsageError where a user cannot be shown or written to so. Both may be empty."""
+    """Raise UsageError for an invalid display name or mail address. Both may be empty."""
     from shroff.people.addresses import is_address
 
     for text in (display_name, email):
@@ -91,9 +91,9 @@ def check_texts(display_name: str, email: str) -> None:
 
 
 def set_role(desk: Desk, who: Who, name: str, role: Role) -> User:
-    """Give another role; the user's sessions end, and keys and links that they made do no more than they now may.
+    """Change a user's role. Their sessions end, and their keys and links are limited to the new rights.
 
-    Raises: NotAllowedError; UsageError, for the last admin too.
+    Raises: NotAllowedError; UsageError, also for the last admin.
     """
     known_role(role.value)
 
@@ -105,17 +105,17 @@ def set_role(desk: Desk, who: Who, name: str, role: Role) -> User:
 
 
 def disable(desk: Desk, who: Who, name: str) -> User:
-    """Let a user sign in no more; their sessions, and the keys and links that they made, end. Raises: as `set_role`."""
+    """Disable a user; their sessions, and the keys and links that they created, end. Raises: as `set_role`."""
     return changed(desk, who, name, "user.disable", lambda user: replace(user, is_disabled=True, stamp=user.stamp + 1))
 
 
 def enable(desk: Desk, who: Who, name: str) -> User:
-    """Let a user sign in again. Raises: NotAllowedError, UsageError."""
+    """Let a disabled user sign in again. Raises: NotAllowedError, UsageError."""
     return changed(desk, who, name, "user.enable", lambda user: replace(user, is_disabled=False))
 
 
 def rename(desk: Desk, who: Who, name: str, *, display_name: str, email: str, new_name: str = "") -> User:
-    """Change how a user is shown and written to, and their name, with that in the keys that they made.
+    """Change a user's texts and name; keys that they created keep their maker under the new name.
 
     Raises: NotAllowedError, UsageError.
     """
@@ -124,7 +124,7 @@ def rename(desk: Desk, who: Who, name: str, *, display_name: str, email: str, ne
     shown_as = display_name.strip() or new_name
 
     def now(user: User) -> User:
-        if email != user.email:  # what a provider says is not asked for its form
+        if email != user.email:  # the provider's address is kept as it is
             check_texts("", email)
         return replace(user, name=new_name, display_name=shown_as, email=email.strip())
 
@@ -133,16 +133,16 @@ def rename(desk: Desk, who: Who, name: str, *, display_name: str, email: str, ne
 
 @cache
 def zones() -> list[str]:
-    """Time zones by region and city, which browsers know as well."""
+    """Return time zones by region and city, which browsers know as well."""
     return sorted(
         zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "posix", "right"))
     )
 
 
 def set_screen(desk: Desk, who: Who, zone: str, theme: str) -> User:
-    """Set the time zone and theme of one's own pages; empty for those of the browser.
+    """Set time zone and theme of one's own pages; empty ones are those of the browser.
 
-    Raises: UsageError for a zone or theme that does not exist, and for a caller who is no user.
+    Raises: UsageError for an unknown zone or theme, or a caller who is not a user.
     """
     if zone and zone != "UTC" and zone not in zones():
         raise UsageError(f"{zone!r} is not a time zone, such as Europe/Berlin.")
@@ -159,9 +159,9 @@ def set_screen(desk: Desk, who: Who, zone: str, theme: str) -> User:
 
 
 def set_password(desk: Desk, who: Who, name: str, password: str) -> User:
-    """Set a user's password, one's own or as who manages users; all their sessions end.
+    """Set a user's password, one's own or with the right to manage users; all their sessions end.
 
-    Raises: NotAllowedError; UsageError where it will not do.
+    Raises: NotAllowedError; UsageError for a weak password.
     """
     known = known_name(name)
     if not (who.kind == "user" and who.name == known):
@@ -177,7 +177,7 @@ def set_password(desk: Desk, who: Who, name: str, password: str) -> User:
 
 
 def with_password(desk: Desk, change: Change, who: Who, user: User) -> User:
-    """Keep a user whose password is new, and end what was opened with the one before, links too."""
+    """Store a user with a new password; sessions and links of the user end."""
     now = replace(user, stamp=user.stamp + 1)
     change.put_user(now)
     change.end_sessions(user.number)
@@ -187,25 +187,28 @@ def with_password(desk: Desk, change: Change, who: Who, user: User) -> User:
 
 
 def delete(desk: Desk, who: Who, name: str) -> User:
-    """Remove another user, with the keys and links that they made; the audit keeps the name. Raises: as `set_role`."""
+    """Remove another user, with the keys and links that they created; the audit log keeps the name. Raises: as
+    `set_role`.
+    """
     if who.may(Right.MANAGE_USERS) and who.kind == "user" and who.name == known_name(name):
-        raise UsageError("another admin has to remove you.")  # a provider would make them again, as somebody else
+        raise UsageError("another admin has to remove you.")  # a provider would create them again, as another user
     return changed(desk, who, name, "user.delete", lambda _: None)
 
 
 def check_here(user: User, what: str) -> None:
-    """Raises: UsageError for a user whose role and password are the OpenID provider's."""
+    """Raise UsageError for a user whose role and password are managed by the OpenID provider."""
     if user.subject:
         raise UsageError(f"{user.name} signs in at the OpenID provider, and the {what} is set there.")
 
 
 def as_who(user: User) -> Who:
-    """The caller that this user is."""
     return Who("user", user.id, user.name, user.role, RIGHTS[user.role], user.display_name)
 
 
 def current(desk: Desk, who: Who) -> Who:
-    """A caller of before, with the rights that they still have. Raises: NotAllowedError where they may do nothing."""
+    """Return an earlier caller with the rights that they still have. Raises: NotAllowedError if they have lost
+    access.
+    """
     now: Who | None = who
     with desk.store.look() as look:
         if who.kind == "user":
@@ -220,7 +223,7 @@ def current(desk: Desk, who: Who) -> Who:
 
 
 def shown(user: User) -> JsonObject:
-    """The fields of a user that people and the audit may see."""
+    """Return the fields of a user for people and the audit log."""
     return {
         "name": user.name,
         "display_name": user.display_name,
@@ -233,12 +236,12 @@ def shown(user: User) -> JsonObject:
 
 
 def signs_in_by(user: User) -> str:
-    """How a user signs in: by `password`, by `oidc`, or by `nothing` yet."""
+    """Return how a user signs in: `password`, `oidc` or `nothing`."""
     return "oidc" if user.subject else "password" if user.password else "nothing"
 
 
 def in_look(look: PeopleQueries, name: str) -> User:
-    """The user of this name, as a look or a change sees them. Raises: UsageError where there is none."""
+    """Return the user with this name, as a reader or transaction sees it. Raises: UsageError if there is none."""
     user = look.user_named(name)
     if user is None:
         near = nearest(name, [user.name for user in look.users()])
@@ -247,7 +250,11 @@ def in_look(look: PeopleQueries, name: str) -> User:
 
 
 def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], User | None]) -> User:
-    """A user changed or removed in one transaction, with what was opened before closed where the stamp says so."""
+    """Change or remove a user in one transaction, which ends what the new stamp makes invalid.
+
+    Args:
+        now: Returns the changed user; None to remove it.
+    """
     who.require(Right.MANAGE_USERS)
     known = known_name(name)
     with desk.store.change() as change:
@@ -270,7 +277,7 @@ def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], 
 
 
 def _check_admins(change: Change, user: User) -> None:
-    """Raises: UsageError where nobody could manage users any more without this one."""
+    """Raise UsageError if nobody else could manage users."""
     others = [
         other
         for other in change.users()
