@@ -200,10 +200,10 @@ def _values(entry: JsonMapping, name: str, part: str, having: Test | None = None
     """Return the values of an attribute, or of a sub-attribute of the items that pass a test; by default the items'
     `value`.
     """
-    found = entry.get(name)
-    items = [item for item in (found if isinstance(found, list) else [found]) if having is None or having(item or {})]
-    shown = [item.get(part or "value") if isinstance(item, dict) else item for item in items]
-    return [str(value) for value in shown if value is not None and value != ""]
+    value = entry.get(name)
+    items = [item for item in (value if isinstance(value, list) else [value]) if having is None or having(item or {})]
+    texts = [item.get(part or "value") if isinstance(item, dict) else item for item in items]
+    return [str(value) for value in texts if value is not None and value != ""]
 
 
 def _same(item: JsonObject, key: str, wanted: str) -> bool:
@@ -228,11 +228,11 @@ def patched(before: JsonObject, body: JsonObject) -> JsonObject:
 
 
 def _apply(before: JsonObject, verb: str, path: str, given: Any) -> None:
-    found = _PATH.fullmatch(path)
+    match = _PATH.fullmatch(path)
     is_gone = verb == "remove"
-    if found is None or verb not in {"add", "replace", "remove"}:
+    if match is None or verb not in {"add", "replace", "remove"}:
         raise ValueError(path)
-    named, key, wanted, part = found.groups("")
+    named, key, wanted, part = match.groups("")
     key = _part(key)
     part = _part(part)
     given = _with_parts(given)
@@ -365,19 +365,23 @@ def _read(entry: DirectoryEntry) -> Sent:
 
 def sync(desk: Desk, change: Change, who: Who) -> None:
     """Apply the groups' roles to users whose groups changed; otherwise an admin's change stays."""
-    given = defaultdict[Any, set[Role]](set)
+    roles_by_user = defaultdict[Any, set[Role]](set)
     for group in map(_read, change.directory(GROUPS)):
         if role := desk.settings.group_roles.get(group.display_name):
             for member in group.members:
-                given[member["value"]].add(Role(role))
+                roles_by_user[member["value"]].add(Role(role))
     for entry in change.directory(USERS):
-        now = strongest(given[entry.id]) if _read(entry).active else None
+        granted = strongest(roles_by_user[entry.id]) if _read(entry).active else None
         name = _user(change, entry).name
-        if (now or "") != entry.role:
+        if (granted or "") != entry.role:
             users.changed(
-                desk, who, name, "user.role" if now else "user.disable", partial(_as_given, now, is_new=not entry.role)
+                desk,
+                who,
+                name,
+                "user.role" if granted else "user.disable",
+                partial(_as_given, granted, is_new=not entry.role),
             )
-            change.put(replace(entry, role=now or ""))
+            change.put(replace(entry, role=granted or ""))
 
 
 def sync_roles(desk: Desk, tell: Callable[[str], None]) -> None:

@@ -147,10 +147,10 @@ def _used(desk: Desk, form: FactorForm, code: str) -> User:
     """Return the user with this code used. Raises: SignInError if the code is wrong or already used."""
     user = form.user
     plain = "".join(code.split()).replace("-", "").upper()
-    kept = user.recovery.split()
+    recovery_hashes = user.recovery.split()
     hashed = token_hash(plain).hex()
-    if hashed in kept:
-        return replace(user, recovery=" ".join(left for left in kept if left != hashed))
+    if hashed in recovery_hashes:
+        return replace(user, recovery=" ".join(other for other in recovery_hashes if other != hashed))
     for step in (desk.now_ms() // STEP_MS + around for around in AROUND):
         right = code_at(b32decode(form.secret), step).encode()
         if step > user.factor_step and hmac.compare_digest(right, plain.encode("utf-8", "surrogatepass")):

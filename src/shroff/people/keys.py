@@ -171,17 +171,17 @@ def limit_to(role: Role | None, change: Change, who: Who, maker: str, now_ms: in
     Rights of the role service stay, since the organization's programs need them. A key without rights is revoked;
     without a role all are. One-time links end if the role cannot create any.
     """
-    kept = RIGHTS[role] | RIGHTS[Role.SERVICE] if role else frozenset()
-    if Right.MANAGE_USERS not in kept:
+    allowed = RIGHTS[role] | RIGHTS[Role.SERVICE] if role else frozenset()
+    if Right.MANAGE_USERS not in allowed:
         change.end_links(made_by=maker)
     for key in change.keys():  # noqa: SIM118 - no mapping
         if key.made_by == maker:
             rights = as_who(key).rights
-            if key.revoked_at_ms is None and not rights & kept:
+            if key.revoked_at_ms is None and not rights & allowed:
                 _revoked(change, who, key, now_ms)
-            elif key.revoked_at_ms is None and rights - kept:
-                now = replace(key, scopes=tuple(sorted(rights & kept)))
-                _keep(change, who, "key.limit", now, now_ms, key)
+            elif key.revoked_at_ms is None and rights - allowed:
+                limited = replace(key, scopes=tuple(sorted(rights & allowed)))
+                _keep(change, who, "key.limit", limited, now_ms, key)
             limit_to(role, change, who, f"key {key.id}", now_ms)
 
 
@@ -203,19 +203,19 @@ def is_valid(key: ApiKey, now_ms: int) -> bool:
 
 
 def _named(keys: list[ApiKey], text: str, now_ms: int) -> ApiKey:
-    whole = PATTERN.fullmatch(text)
-    wanted = whole[1] if whole else text
-    by_id = [key for key in keys if key.id == wanted]
-    by_name = [key for key in keys if key.name == wanted and key.revoked_at_ms is None]
-    found = by_id or [key for key in by_name if is_valid(key, now_ms)] or by_name
-    if not found:
-        shown_as = "this key" if whole else repr(text)
+    match = PATTERN.fullmatch(text)
+    id_or_name = match[1] if match else text
+    by_id = [key for key in keys if key.id == id_or_name]
+    by_name = [key for key in keys if key.name == id_or_name and key.revoked_at_ms is None]
+    matches = by_id or [key for key in by_name if is_valid(key, now_ms)] or by_name
+    if not matches:
+        shown_as = "this key" if match else repr(text)
         raise UsageError(f"there is no key {shown_as}. 'shroff keys list' shows all.")
-    if len(found) > 1:
+    if len(matches) > 1:
         raise UsageError(
-            f"{len(found)} keys have the name {text!r}. Name one by its id: {', '.join(named.id for named in found)}."
+            f"{len(matches)} keys have the name {text!r}. Name one by its id: {', '.join(key.id for key in matches)}."
         )
-    return found[0]
+    return matches[0]
 
 
 def described(key: ApiKey) -> JsonObject:
@@ -282,15 +282,15 @@ class KeyRing:
         Raises: SignInError for an invalid key.
         """
         id_, secret = _parts(text)
-        found = self._known.get(id_) or self._unknown.get(id_)
-        if found is None:
+        cached = self._known.get(id_) or self._unknown.get(id_)
+        if cached is None:
             return None
-        age_s = self._clock_s() - found.read_s
+        age_s = self._clock_s() - cached.read_s
         if age_s >= FRESH_S:
             return None
-        who = self._who(found, secret)
-        if age_s >= DUE_S and not found.is_due:
-            found.is_due = True
+        who = self._who(cached, secret)
+        if age_s >= DUE_S and not cached.is_due:
+            cached.is_due = True
             self._beside.submit(self._read_quietly, id_)
         return who
 
@@ -303,9 +303,9 @@ class KeyRing:
         if at_hand is not None:
             return at_hand
         id_, secret = _parts(text)
-        found = self._read(id_)
-        who = self._who(found, secret)
-        self._note_use(found.key)
+        cached = self._read(id_)
+        who = self._who(cached, secret)
+        self._note_use(cached.key)
         return who
 
     def close(self) -> None:
@@ -327,15 +327,15 @@ class KeyRing:
         began_s = self._clock_s()
         with self._desk.store.look() as look:
             key = look.find(ApiKey, id_)
-        found = _CachedKey(key, began_s, None if key is None else as_who(key))
+        cached = _CachedKey(key, began_s, None if key is None else as_who(key))
         if key is not None:
-            self._known[id_] = found
-            return found
+            self._known[id_] = cached
+            return cached
         self._known.pop(id_, None)
         if len(self._unknown) >= UNKNOWN_MAX:
             self._unknown.clear()
-        self._unknown[id_] = found
-        return found
+        self._unknown[id_] = cached
+        return cached
 
     def _read_quietly(self, id_: str) -> None:
         """Read a key in use again. An error recurs at the next request."""
@@ -356,7 +356,7 @@ class KeyRing:
 
 def _parts(text: str) -> tuple[str, str]:
     """Split a key into id and secret. Raises: SignInError if it is malformed."""
-    found = PATTERN.fullmatch(text)
-    if found is None:
+    match = PATTERN.fullmatch(text)
+    if match is None:
         raise SignInError(WRONG)
-    return found[1], found[2]
+    return match[1], match[2]

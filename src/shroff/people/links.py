@@ -55,21 +55,21 @@ def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, p
     who.require(Right.MANAGE_USERS)
     token = desk.token()
     now_ms = desk.now_ms()
-    told = {"hours": lasts_ms // 3_600_000, "signs_in": path == ONCE}
+    details = {"hours": lasts_ms // 3_600_000, "signs_in": path == ONCE}
     with desk.store.change() as change:
         if user is not None:
             change.end_links(
                 user_=user
             )  # the newest alone works; one that makes an admin ends no other, as of a first run
         change.put(Link(_kept(path, token), user, now_ms + lasts_ms, maker_of(who)))
-        change.audit(Act(who, "link.make", subject, None, told), now_ms)
+        change.audit(Act(who, "link.make", subject, None, details), now_ms)
     return path + token
 
 
 def _kept(path: str, token: str) -> bytes:
     """Return the stored hash of a token. It depends on the purpose of the link, and is the hash of no other text."""
-    kept = token_hash(token)
-    return kept if path == PATH else kept[::-1]
+    digest = token_hash(token)
+    return digest if path == PATH else digest[::-1]
 
 
 def asks_for(desk: Desk, token: str, path: str = PATH) -> User | None:
@@ -102,8 +102,8 @@ def use(
         user = _owner(change, change.take(Link, token_hash(token)), desk.now_ms())
         if user is None:
             user = change.add_user(new)
-            told = {**users.shown(user), "by": "admin link"}
-            change.audit(Act(users.as_who(user), "user.add", f"user {user.name}", None, told), user.made_at_ms)
+            details = {**users.shown(user), "by": "admin link"}
+            change.audit(Act(users.as_who(user), "user.add", f"user {user.name}", None, details), user.made_at_ms)
         else:
             user = users.with_password(desk, change, users.as_who(user), replace(user, password=new.password))
         return open_session(desk, change, user, address, before)

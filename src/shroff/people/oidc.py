@@ -129,12 +129,12 @@ def finish(
     claims = provider.claims(code=answer.code, redirect_uri=redirect_uri, verifier=visit.verifier, nonce=visit.nonce)
     subject = f"{provider.issuer} {claims.subject}"
     with desk.store.change() as change:
-        sent = directory.joined(change, subject, claims.name)
-        if sent is not None:  # SCIM provides their other attributes
-            change.put_user(sent := replace(sent, subject=subject))
-            claims = replace(claims, display_name=sent.display_name, email=sent.email)
+        scim_user = directory.joined(change, subject, claims.name)
+        if scim_user is not None:  # SCIM provides their other attributes
+            change.put_user(scim_user := replace(scim_user, subject=subject))
+            claims = replace(claims, display_name=scim_user.display_name, email=scim_user.email)
     try:
-        role = role_of(claims, provider.roles) if sent is None else sent.role
+        role = role_of(claims, provider.roles) if scim_user is None else scim_user.role
     except SignInError:
         _turn_out(desk, subject)
         raise
@@ -163,15 +163,15 @@ def _synced_user(desk: Desk, change: Change, subject: str, claims: Claims, role:
         return user
     if user.is_disabled:
         raise SignInError("this user may not sign in any more")
-    now = replace(user, display_name=claims.display_name or user.name, email=claims.email, role=role)
-    if now.role != user.role:
-        now = replace(now, stamp=user.stamp + 1)
+    updated = replace(user, display_name=claims.display_name or user.name, email=claims.email, role=role)
+    if updated.role != user.role:
+        updated = replace(updated, stamp=user.stamp + 1)
         change.end_sessions(user.number)
-        keys.limit_to(role, change, as_who(now), user.name, now_ms)
-    if now != user:
-        change.put_user(now)
-        change.audit(Act(as_who(now), "user.claims", f"user {user.name}", shown(user), shown(now)), now_ms)
-    return now
+        keys.limit_to(role, change, as_who(updated), user.name, now_ms)
+    if updated != user:
+        change.put_user(updated)
+        change.audit(Act(as_who(updated), "user.claims", f"user {user.name}", shown(user), shown(updated)), now_ms)
+    return updated
 
 
 def _turn_out(desk: Desk, subject: str) -> None:

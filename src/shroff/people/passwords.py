@@ -55,11 +55,11 @@ def _common_words() -> tuple[str, ...]:
 
 def _is_common(text: str, names: tuple[str, ...]) -> bool:
     """Whether little more than digits and signs remains after removing common words and the user's names."""
-    rest = text.casefold()
-    own = {part for name in names for part in _parts_of(name)}
-    for word in sorted({*_common_words(), *own}, key=len, reverse=True):
-        rest = rest.replace(word, "")
-    return len(rest.strip(_SIGNS)) < REST_MIN
+    remainder = text.casefold()
+    own_words = {part for name in names for part in _parts_of(name)}
+    for word in sorted({*_common_words(), *own_words}, key=len, reverse=True):
+        remainder = remainder.replace(word, "")
+    return len(remainder.strip(_SIGNS)) < REST_MIN
 
 
 def _parts_of(name: str) -> set[str]:

@@ -60,23 +60,23 @@ def sign_in(desk: Desk, name: str, password: str, address: str, before: str = ""
     Raises: PausedError; SignInError with the same message after the same time, whatever is wrong.
     """
     try:
-        known = known_name(name)
+        known_as = known_name(name)
     except UsageError:
-        known = ""
+        known_as = ""
     # Codes have separate pauses, so a right code does not end this one
-    throttle.begin(desk, known or f"?{name[:200]}", address)
+    throttle.begin(desk, known_as or f"?{name[:200]}", address)
     with desk.store.look() as look:
-        user = look.user_named(known) if known else None
+        user = look.user_named(known_as) if known_as else None
     is_right = desk.passwords.is_right(password, user.password if user is not None else "")
     if not (is_right and desk.settings.has_passwords) or user is None or user.is_disabled or user.subject:
         raise SignInError(WRONG)
     renewed = desk.passwords.hash(password) if desk.passwords.is_outdated(user.password) else ""
     with desk.store.change() as change:
-        now = change.find(User, user.number)
-        if now is None or now.stamp != user.stamp or now.is_disabled:  # changed while the hash was computed
+        current = change.find(User, user.number)
+        if current is None or current.stamp != user.stamp or current.is_disabled:  # changed while the hash was computed
             raise SignInError(WRONG)
-        throttle.succeed(change, known, address)
-        return open_session(desk, change, replace(now, password=renewed or now.password), address, before)
+        throttle.succeed(change, known_as, address)
+        return open_session(desk, change, replace(current, password=renewed or current.password), address, before)
 
 
 def change_password(desk: Desk, signed: SignedIn, password: str, new: str, address: str = "") -> SignedIn:
@@ -94,10 +94,12 @@ def change_password(desk: Desk, signed: SignedIn, password: str, new: str, addre
     passwords.check(new, signed.user.name, signed.user.display_name, signed.user.email)
     hashed = desk.passwords.hash(new)
     with desk.store.change() as change:
-        now = change.find(User, signed.user.number)
-        if now is None or now.stamp != signed.user.stamp or now.is_disabled:  # changed while the hash was computed
+        current = change.find(User, signed.user.number)
+        if (
+            current is None or current.stamp != signed.user.stamp or current.is_disabled
+        ):  # changed while the hash was computed
             raise SignInError(WRONG)
-        user = with_password(desk, change, signed.who, replace(now, password=hashed))
+        user = with_password(desk, change, signed.who, replace(current, password=hashed))
         return open_session(desk, change, user, address, is_proven=user.has_second_factor)
 
 
@@ -144,10 +146,10 @@ def signed_in(desk: Desk, token: str, *, is_use: bool = True, device: str = "") 
     """
     now_ms = desk.now_ms()
     with desk.store.look() as look:
-        found = held(desk, look, token)
-    if found is None or found[0].is_half:
+        session_and_user = held(desk, look, token)
+    if session_and_user is None or session_and_user[0].is_half:
         return None
-    session, user = found
+    session, user = session_and_user
     every_ms = min(SEEN_EVERY_MS, desk.settings.idle_ms // SEEN_IN_IDLE)
     device = device[:DEVICE_MAX] or session.device
     if is_use and (now_ms - session.seen_at_ms >= every_ms or device != session.device):
@@ -172,9 +174,9 @@ def _holds(desk: Desk, session: UserSession, user: User, now_ms: int) -> bool:
 def _seen(desk: Desk, session: UserSession, now_ms: int, device: str) -> None:
     """Record that a session is used, and by which device, unless it was ended meanwhile."""
     with desk.store.change() as change:
-        found = change.find(UserSession, session.hash)
-        if found is not None:
-            change.put(replace(found, seen_at_ms=max(found.seen_at_ms, now_ms), device=device))
+        current = change.find(UserSession, session.hash)
+        if current is not None:
+            change.put(replace(current, seen_at_ms=max(current.seen_at_ms, now_ms), device=device))
 
 
 class Open(FrozenStruct):
@@ -199,12 +201,14 @@ def open_sessions(desk: Desk) -> list[Open]:
     now_ms = desk.now_ms()
     with desk.store.look() as look:
         users = {user.number: user for user in look.users()}
-        found = [
+        sessions = [
             Open(session, users[session.user], desk.settings.idle_ms)
             for session in look.sessions()
             if session.user in users
         ]
-    return [open_ for open_ in found if not open_.session.is_half and _holds(desk, open_.session, open_.user, now_ms)]
+    return [
+        open_ for open_ in sessions if not open_.session.is_half and _holds(desk, open_.session, open_.user, now_ms)
+    ]
 
 
 def end_named(desk: Desk, who: Who, id_: str) -> Open:
@@ -212,16 +216,16 @@ def end_named(desk: Desk, who: Who, id_: str) -> Open:
 
     Raises: NotAllowedError; UsageError if there is no such session.
     """
-    named = next((session for session in open_sessions(desk) if session.id == id_), None)
-    is_own = named is not None and who.kind == "user" and named.user.name == who.name
+    session = next((session for session in open_sessions(desk) if session.id == id_), None)
+    is_own = session is not None and who.kind == "user" and session.user.name == who.name
     if not is_own:
         who.require(Right.MANAGE_USERS)
-    if named is None:
+    if session is None:
         raise UsageError("there is no open session of this id.")
     with desk.store.change() as change:
-        change.take(UserSession, named.session.hash)
-        change.audit(Act(who, "session.end", f"user {named.user.name}", {"session": named.id}), desk.now_ms())
-    return named
+        change.take(UserSession, session.session.hash)
+        change.audit(Act(who, "session.end", f"user {session.user.name}", {"session": session.id}), desk.now_ms())
+    return session
 
 
 def end_all(desk: Desk, who: Who, name: str, kept: str = "") -> User:
@@ -233,18 +237,18 @@ def end_all(desk: Desk, who: Who, name: str, kept: str = "") -> User:
         who.require(Right.MANAGE_USERS)
     with desk.store.change() as change:
         user = in_look(change, known_name(name))
-        own = change.find(UserSession, token_hash(kept))
+        own_session = change.find(UserSession, token_hash(kept))
         change.end_sessions(user.number)
-        if own is not None:
-            change.put(own)
+        if own_session is not None:
+            change.put(own_session)
         change.audit(Act(who, "sessions.end", f"user {user.name}"), desk.now_ms())
     return user
 
 
 def sign_out(desk: Desk, token: str) -> None:
     """End a session; an ended one is ignored."""
-    found = signed_in(desk, token)
+    signed = signed_in(desk, token)
     with desk.store.change() as change:
         change.take(UserSession, token_hash(token))
-        if found is not None:
-            change.audit(Act(found.who, "sign_in.end", f"user {found.user.name}"), desk.now_ms())
+        if signed is not None:
+            change.audit(Act(signed.who, "sign_in.end", f"user {signed.user.name}"), desk.now_ms())

@@ -163,11 +163,11 @@ class PeopleQueries(StoredValues):
     ) -> list[AuditEntry]:
         """Return rows of the audit log with numbers in (after, before), by number."""
         table = self._tables[AuditEntry]
-        asked = _narrowed(select(table).where(table.c.number > after), table, wanted)
+        query = _narrowed(select(table).where(table.c.number > after), table, wanted)
         if before is not None:
-            asked = asked.where(table.c.number < before)
+            query = query.where(table.c.number < before)
         order = table.c.number.desc() if is_newest_first else table.c.number
-        return self._all(AuditEntry, asked.order_by(order).limit(limit))
+        return self._all(AuditEntry, query.order_by(order).limit(limit))
 
 
 class Change(PeopleQueries):
@@ -214,9 +214,9 @@ class Change(PeopleQueries):
         self._check_free(user, None)
         values = self._values(user)
         del values["number"]
-        made = self._connection.execute(insert(self._tables[User]).values(values)).inserted_primary_key
-        assert made is not None
-        return replace(user, number=int(made[0]))
+        key = self._connection.execute(insert(self._tables[User]).values(values)).inserted_primary_key
+        assert key is not None
+        return replace(user, number=int(key[0]))
 
     def put_user(self, user: User) -> None:
         """Replace the user with this number. Raises: as `add_user`."""
@@ -262,8 +262,8 @@ class Change(PeopleQueries):
         is_sealed = compare_digest(head.seal, self._seal(head.number, head.hash))
         row = row_of(act, head.number + 1, at_ms, head.hash if is_sealed else broken_link(head.hash))
         self._connection.execute(insert(self._tables[AuditEntry]).values(self._values(row)))
-        changed = {"number": row.number, "hash": row.hash, "seal": self._seal(row.number, row.hash)}
-        self._connection.execute(update(self._tables[AuditHead]).values(changed))
+        new_head = {"number": row.number, "hash": row.hash, "seal": self._seal(row.number, row.hash)}
+        self._connection.execute(update(self._tables[AuditHead]).values(new_head))
         return row
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
@@ -282,12 +282,12 @@ class Change(PeopleQueries):
 
     def _check_free(self, user: User, own: int | None) -> None:
         """Raise UsageError if another user has this name or subject."""
-        named = self.user_named(user.name)
-        if named is not None and named.number != own:
+        same_name = self.user_named(user.name)
+        if same_name is not None and same_name.number != own:
             raise UsageError(f"the user {user.name!r} already exists. 'shroff users list' shows all.")
-        known = self.user_known_as(user.subject) if user.subject else None
-        if known is not None and known.number != own:
-            raise UsageError(f"the user {known.name!r} is the same person at the OpenID provider.")
+        same_subject = self.user_known_as(user.subject) if user.subject else None
+        if same_subject is not None and same_subject.number != own:
+            raise UsageError(f"the user {same_subject.name!r} is the same person at the OpenID provider.")
 
 
 def _narrowed(asked: Select[Any], table: Table, wanted: AuditFilter) -> Select[Any]:
@@ -379,9 +379,9 @@ class SchemaPart(NamedTuple):
 
 def tables_by_type(described: Mapping[type, str]) -> Mapping[type, Table]:
     """Build tables from descriptions of names and columns, by the types of their rows."""
-    named = {kind: text.partition(" ")[::2] for kind, text in described.items()}
-    made = tables_of(dict(named.values()))
-    return {kind: made[name] for kind, (name, _) in named.items()}
+    names_and_columns = {kind: text.partition(" ")[::2] for kind, text in described.items()}
+    tables_by_name = tables_of(dict(names_and_columns.values()))
+    return {kind: tables_by_name[name] for kind, (name, _) in names_and_columns.items()}
 
 
 def tables_of(
@@ -391,10 +391,10 @@ def tables_of(
 ) -> dict[str, Table]:
     """Build tables by name from descriptions of their columns; the first column is the key by default."""
     metadata = MetaData()
-    made = {}
+    tables_by_name = {}
     for name, text in described.items():
         columns = [word.split(":") for word in text.split()]
-        made[name] = Table(
+        tables_by_name[name] = Table(
             name,
             metadata,
             *(
@@ -402,7 +402,7 @@ def tables_of(
                 for at, (column, kind) in enumerate(columns)
             ),
         )
-    return made
+    return tables_by_name
 
 
 def scripted(folder: str, version: int, kind: str, found: int) -> Iterator[str]:

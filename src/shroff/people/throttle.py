@@ -42,14 +42,14 @@ def begin(desk: Desk, name: str, address: str) -> None:
     """
     now_ms = desk.now_ms()
     with desk.store.change() as change:
-        counted = [_counted(change, limit, text, now_ms) for limit, text in _limits(name, address)]
-        wait_ms = max(before.until_ms for _, before, _ in counted) - now_ms
+        attempts = [_counted(change, limit, text, now_ms) for limit, text in _limits(name, address)]
+        wait_ms = max(earlier.until_ms for _, earlier, _ in attempts) - now_ms
         if wait_ms <= 0:
-            for limit, _, after in counted:
-                change.put(after)
-                if after.count == limit.free + 1:  # an entry for every pause would flood the audit log
+            for limit, _, updated in attempts:
+                change.put(updated)
+                if updated.count == limit.free + 1:  # an entry for every pause would flood the audit log
                     subject = f"{limit.kind} {name if limit is BY_NAME else address}"[:200]
-                    change.audit(Act(_NOBODY, "sign_in.pause", subject, None, {"attempts": after.count}), now_ms)
+                    change.audit(Act(_NOBODY, "sign_in.pause", subject, None, {"attempts": updated.count}), now_ms)
     if wait_ms > 0:
         raise PausedError(-(-wait_ms // 1_000))
 

@@ -62,16 +62,16 @@ def add(
 
 def new_user(desk: Desk, name: str, role: Role, *, display_name: str, email: str = "", password: str = "") -> User:
     """Build a user without storing it. Raises: UsageError for an invalid name or text, or a weak password."""
-    known = known_name(name)
+    normalized_name = known_name(name)
     known_role(role.value)
     check_texts(display_name, email)
     if password:
-        passwords.check(password, known, display_name, email)
+        passwords.check(password, normalized_name, display_name, email)
     hashed = desk.passwords.hash(password) if password else ""
     return User(
         number=0,
-        name=known,
-        display_name=display_name.strip() or known,
+        name=normalized_name,
+        display_name=display_name.strip() or normalized_name,
         email=email.strip(),
         role=role,
         password=hashed,
@@ -163,27 +163,27 @@ def set_password(desk: Desk, who: Who, name: str, password: str) -> User:
 
     Raises: NotAllowedError; UsageError for a weak password.
     """
-    known = known_name(name)
-    if not (who.kind == "user" and who.name == known):
+    normalized_name = known_name(name)
+    if not (who.kind == "user" and who.name == normalized_name):
         who.require(Right.MANAGE_USERS)
     with desk.store.look() as look:
-        user = in_look(look, known)
+        user = in_look(look, normalized_name)
     check_here(user, "password")
     passwords.check(password, user.name, user.display_name, user.email)
     hashed = desk.passwords.hash(password)
     with desk.store.change() as change:
-        now = replace(in_look(change, known), password=hashed)
-        return with_password(desk, change, who, now)
+        updated = replace(in_look(change, normalized_name), password=hashed)
+        return with_password(desk, change, who, updated)
 
 
 def with_password(desk: Desk, change: Change, who: Who, user: User) -> User:
     """Store a user with a new password; sessions and links of the user end."""
-    now = replace(user, stamp=user.stamp + 1)
-    change.put_user(now)
+    updated = replace(user, stamp=user.stamp + 1)
+    change.put_user(updated)
     change.end_sessions(user.number)
     change.end_links(user_=user.number)
     change.audit(Act(who, "user.password", f"user {user.name}"), desk.now_ms())
-    return now
+    return updated
 
 
 def delete(desk: Desk, who: Who, name: str) -> User:
@@ -209,17 +209,17 @@ def current(desk: Desk, who: Who) -> Who:
     """Return an earlier caller with the rights that they still have. Raises: NotAllowedError if they have lost
     access.
     """
-    now: Who | None = who
+    current_caller: Who | None = who
     with desk.store.look() as look:
         if who.kind == "user":
             user = look.find(User, int(who.id.removeprefix("user-")))
-            now = None if user is None or user.is_disabled else as_who(user)
+            current_caller = None if user is None or user.is_disabled else as_who(user)
         elif who.kind == "key":
             key = look.find(ApiKey, keys.key_of(who))
-            now = keys.as_who(key) if key is not None and keys.is_valid(key, desk.now_ms()) else None
-    if now is None:
+            current_caller = keys.as_who(key) if key is not None and keys.is_valid(key, desk.now_ms()) else None
+    if current_caller is None:
         raise NotAllowedError(f"the {who.kind} {who.name} that asked for this was disabled, removed or revoked")
-    return replace(now, rights=now.rights & who.rights)
+    return replace(current_caller, rights=current_caller.rights & who.rights)
 
 
 def shown(user: User) -> JsonObject:
@@ -256,23 +256,23 @@ def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], 
         now: Returns the changed user; None to remove it.
     """
     who.require(Right.MANAGE_USERS)
-    known = known_name(name)
+    normalized_name = known_name(name)
     with desk.store.change() as change:
-        before = in_look(change, known)
+        before = in_look(change, normalized_name)
         after = now(before)
         role = None if after is None or after.is_disabled else after.role
         if role is not Role.ADMIN:
             _check_admins(change, before)
         if role is not before.role:
-            keys.limit_to(role, change, who, known, desk.now_ms())
+            keys.limit_to(role, change, who, normalized_name, desk.now_ms())
         if after is None:
             change.remove_user(before.number)
         else:
             change.put_user(after)
-            change.rename_maker(known, after.name)
+            change.rename_maker(normalized_name, after.name)
             if after.stamp != before.stamp:
                 change.end_sessions(after.number)
-        change.audit(Act(who, action, f"user {known}", shown(before), after and shown(after)), desk.now_ms())
+        change.audit(Act(who, action, f"user {normalized_name}", shown(before), after and shown(after)), desk.now_ms())
     return after or before
 
 
