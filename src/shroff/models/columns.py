@@ -1,4 +1,4 @@
-"""Model inputs: from typed columns of the language to numbers, identical in training and scoring."""
+"""Model inputs: conversion of typed columns to numbers, identical in training and scoring."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _FLOAT_EXACT = 2**53
 
 
 def kind_of(type_: Type) -> str:
-    """Kind of a model input: texts and choices are categories, all others numbers."""
+    """Return the kind of a model input: texts and choices are categories, all others numbers."""
     return CATEGORY if type_.is_text else NUMBER
 
 
 def model_column(column: Column, type_: Type, categories: Sequence[str] | None = None) -> Floats:
-    """The values as a model reads them, NaN where one is missing.
+    """Convert a column to a model's numbers, NaN if missing.
 
-    Money and numbers are the floats nearest to their exact value in whole units, integers beyond 2^53 too; durations
-    and times are seconds, times since 1970; booleans are 0 and 1. A text is its place among the `categories`, and one
-    that is not among them is NaN as a missing one is.
+    Money and numbers become the floats nearest to their exact value in whole units, also integers beyond 2^53;
+    durations and times are seconds, times since 1970; booleans are 0 and 1. A text becomes its index in `categories`,
+    an unknown one NaN like a missing one.
 
     Args:
-        categories: The texts that the model knows, in its order; for texts and choices only.
+        categories: Texts that the model knows, in its order; only for texts and choices.
 
     >>> model_column(Column(np.array([1234, 0]), np.array([True, False])), Type("money", 2))
     array([12.34,   nan])
@@ -49,9 +49,9 @@ def model_column(column: Column, type_: Type, categories: Sequence[str] | None =
 
 
 def numbers_of(column: Column, type_: Type) -> Floats:
-    """The values of a column, not of texts, as `model_column` gives them; any number where one is missing.
+    """Convert a column without texts like `model_column`, but with arbitrary numbers for missing values.
 
-    May share the column's memory.
+    The result may share the column's memory.
     """
     if type_.kind in {"real", "boolean"}:
         return column.values.astype(np.float64, copy=False)
@@ -61,7 +61,7 @@ def numbers_of(column: Column, type_: Type) -> Floats:
 
 
 def model_rows(columns: Sequence[Column], types: Sequence[Type], categories: Sequence[Sequence[str]]) -> Floats:
-    """The columns as `model_column` gives them, a row for each: numbers all at once, which are most of what is read.
+    """Convert columns like `model_column`, one result row for each. Numbers, the majority, are converted together.
 
     Cost: 1 µs a column, and 0.01 µs a value.
     """
@@ -89,7 +89,7 @@ def model_rows(columns: Sequence[Column], types: Sequence[Type], categories: Seq
 def model_numbers(
     types: Sequence[Type], categories: Sequence[Sequence[str]]
 ) -> Callable[[Sequence[Value]], list[float]]:
-    """Function from the values of one row, None where one is missing, to the numbers that `model_column` gives."""
+    """Return a function that converts the values of one row (None if missing) like `model_column`."""
     ways = [_way(type_, known) for type_, known in zip(types, categories, strict=True)]
 
     def numbers(values: Sequence[Any]) -> list[float]:
@@ -102,7 +102,9 @@ def model_numbers(
 
 
 def _way(type_: Type, categories: Sequence[str]) -> tuple[float, dict[str, float] | None]:
-    """By what a value is divided, or the places of texts: by a float what becomes one first, as numpy does it."""
+    """Return the divisor of a value, or the indexes of texts. A float divisor makes the value a float first, as numpy
+    does.
+    """
     if type_.is_text:
         return 1, {text: float(place) for place, text in enumerate(categories)}
     if type_.kind in _IN_MS:

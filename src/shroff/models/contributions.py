@@ -1,7 +1,7 @@
-"""Contribution of each input to a margin, by the libraries' exact TreeSHAP; computed on read.
+"""Contributions of inputs to a margin, by the libraries' exact TreeSHAP, computed on read.
 
 Lundberg and others: From local explanations to global understanding with explainable AI for trees (2020).
-A row costs about half a millisecond for a hundred trees; the library is loaded with the first one.
+A row costs about half a millisecond for a hundred trees; the library is loaded on first use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class XgboostContributions:
-    """Contributions of an XGBoost model: single floats, which sum to the margin within 1e-5 of their own sizes' sum."""
+    """Contributions of an XGBoost model: single floats, which sum to the margin within 1e-5 of the sum of their
+    sizes.
+    """
 
     def __init__(self, data: bytes, inputs: Sequence[InputColumn], best_iteration: int | None) -> None:
         self._data = data
@@ -37,17 +39,17 @@ class XgboostContributions:
 
         booster = xgboost.Booster(model_file=bytearray(self._data))
         booster.set_param({"nthread": 1})
-        # Names given in training may be others than ours; places count.
+        # Names from training may differ from ours; only the order counts.
         booster.feature_names = None
         booster.feature_types = self._types
         return booster
 
     def of(self, columns: Floats) -> Floats:
-        """(rows, inputs + 1): last the mean margin."""
+        """Return contributions of shape (rows, inputs + 1), with the mean margin last."""
         booster = self._booster
         import xgboost
 
-        # XGBoost takes no infinity here: the largest single float stands for it and for all above.
+        # XGBoost rejects infinity here, so the largest single float replaces it and everything above.
         rows = np.clip(known_only(columns, self._inputs), -_LARGEST, _LARGEST).T
         matrix = xgboost.DMatrix(rows, feature_types=self._types, enable_categorical=True, nthread=1)
         found = booster.predict(matrix, pred_contribs=True, iteration_range=self._rounds)
@@ -55,7 +57,7 @@ class XgboostContributions:
 
 
 class LightgbmContributions:
-    """Contributions of a LightGBM model, which sum to the margin within 1e-9 of their own sizes' sum."""
+    """Contributions of a LightGBM model, which sum to the margin within 1e-9 of the sum of their sizes."""
 
     def __init__(self, data: bytes, inputs: Sequence[InputColumn], best_iteration: int | None) -> None:
         self._data = data
@@ -75,14 +77,14 @@ class LightgbmContributions:
         return lightgbm.Booster(model_str=self._data.decode("utf-8"))
 
     def of(self, columns: Floats) -> Floats:
-        """(rows, inputs + 1): last the mean margin."""
+        """Return contributions of shape (rows, inputs + 1), with the mean margin last."""
         rows = np.ascontiguousarray(known_only(columns, self._inputs).T)
         found = self._booster.predict(rows, pred_contrib=True, num_iteration=self._rounds, num_threads=1)
         return np.asarray(found, np.float64)
 
 
 def known_only(columns: Floats, inputs: Sequence[InputColumn]) -> Floats:
-    """The columns with categories that are not known as missing, as the walk takes them."""
+    """Replace unknown categories by missing ones, as the walk does."""
     found = columns.copy()
     for values, input_ in zip(found, inputs, strict=True):
         if input_.kind == CATEGORY:

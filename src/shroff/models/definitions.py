@@ -10,24 +10,24 @@ from shroff.runtime.entry_points import LEARNERS as LEARNER_ENTRIES
 from shroff.runtime.entry_points import installed
 from shroff.runtime.values import FrozenStruct
 
-SEARCHED = ("xgboost", "forest", "lightgbm", "logistic")  # whose parameters can be searched for
+SEARCHED = ("xgboost", "forest", "lightgbm", "logistic")  # learners whose parameters can be searched
 LEARNERS = (*SEARCHED, "isolation")
 
 
 def learners(name: str) -> tuple[str, ...]:
-    """The names of learners; those of other packages are looked for where `name` is none of ours."""
+    """Return the names of learners; plug-ins are loaded only if `name` is not built in."""
     return LEARNERS if name in LEARNERS else (*LEARNERS, *installed(LEARNER_ENTRIES))
 
 
 class ModelInput(FrozenStruct):
-    """One model input: its text with patterns resolved, and its typed expression over `this`."""
+    """A model input: its name with patterns resolved, and its typed expression over `this`."""
 
     name: str
     node: Node
 
 
 class Split(FrozenStruct):
-    """Windows of time, each behind the other: train, then a gap in which labels come, then test."""
+    """Consecutive time windows: training, then a gap for labels to arrive, then test."""
 
     train_ms: int
     delay_ms: int
@@ -43,19 +43,21 @@ class DailyCapacity(FrozenStruct):
 
 
 class ModelGate(FrozenStruct):
-    """Limits of a metric for promotion. None: no limit."""
+    """Limits of a metric for promotion; None for no limit."""
 
     metric: str
     at_least: float | None = None
     at_most: float | None = None
-    above_champion_by: str | float | None = None  # "noise", or a number
-    is_required: bool = False  # of `leak_test: required`
-    at: float | None = None  # the threshold of a metric that has one
-    by: tuple[str, ...] = ()  # the slices whose segments are compared
+    above_champion_by: str | float | None = None  # NOISE, or a number
+    is_required: bool = False  # for `leak_test: required`
+    at: float | None = None  # threshold of the score, for metrics that need one
+    by: tuple[str, ...] = ()  # slices whose segments are compared
 
 
 class ModelSettings(FrozenStruct):
-    """The model of one event type, as model.yaml has it. `parameters` and further keys have the loader's defaults."""
+    """The settings of one event type's model in model.yaml. `parameters` and the fields after it have the loader's
+    defaults.
+    """
 
     event: str
     inputs: tuple[ModelInput, ...]
@@ -65,11 +67,11 @@ class ModelSettings(FrozenStruct):
     capacity: DailyCapacity | None
     gates: tuple[ModelGate, ...]
     parameters: TextMapping = field(default_factory=dict)  # of the learner, as written
-    search: TextMapping = field(default_factory=dict)  # trials, time, of a search for parameters
+    search: TextMapping = field(default_factory=dict)  # bounds of a parameter search: trials, time
     calibration: str = "auto"  # auto | isotonic | platt | none
     negatives_kept: float = 1.0  # share of genuine events that training keeps; the score is corrected back
-    friendly_reasons: frozenset[str] = frozenset()  # reasons of labels whose fraud counts as genuine
+    friendly_reasons: frozenset[str] = frozenset()  # label reasons whose fraud counts as genuine
     slices: tuple[ModelInput, ...] = ()
-    give_away: tuple[str, ...] = ()  # inputs that give the answer away: results also without them
+    give_away: tuple[str, ...] = ()  # inputs that reveal the answer: results are also given without them
     seed: int = 1
     purpose: str = ""

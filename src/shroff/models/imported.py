@@ -1,4 +1,4 @@
-"""A model that was trained elsewhere, as the reader of its file gives it, and the error for a damaged file."""
+"""A model trained elsewhere, as parsed from its file, and the error for a damaged file."""
 
 from __future__ import annotations
 
@@ -11,35 +11,34 @@ from shroff.errors import UsageError
 from shroff.models.loaded import FILES
 from shroff.runtime.values import FrozenStruct
 
-BYTES_MAX = 256 * 1024 * 1024  # of a file; a thousand trees of depth 6 have 10 MiB
-FEATURES_MAX = 10_000  # no project has so many, and columns are made for each
-# What reading a damaged file may raise: its parts are of another kind than they should be.
+BYTES_MAX = 256 * 1024 * 1024  # of a file; a thousand trees of depth 6 need 10 MiB
+FEATURES_MAX = 10_000  # more than any project has, since a column is made for each
+# Errors of parsing a damaged file, whose parts have unexpected types.
 BROKEN = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
 def broken(error: Exception) -> str:
-    """Message for a damaged file."""
+    """Return the message for a damaged file."""
     return f"it is damaged ({type(error).__name__}: {str(error)[:100]}); copy it again, or save the model again"
 
 
 class Foreign(FrozenStruct):
-    """A model that was made elsewhere.
+    """A model trained elsewhere.
 
     Args:
-        source: Whose format its file has, in words.
-        format, data: As the registry keeps it: a key of `loaded.FILES`, and the bytes of that file.
-        count: How many features it reads.
-        names: Theirs; empty where the file has none of its own.
-        categories: Of features that it splits by categories, by place: the texts by their codes, or None where the
-            file has codes alone.
-        gives: What its margin is: LOG_ODDS, PROBABILITY or NUMBER.
-        gains: What each feature gained in training; zeros where the file does not say.
-        best_iteration: The last round that counts, from 0; None for all.
-        parameters: What the file says of how it was trained.
-        kept: The brought file itself where it is not `data`, by the name that the registry keeps it under.
-        remarks: What a reader of the report should know, in sentences.
-        with_covers: Where its file does not say how many rows came to each node, of which contributions are made: gives
-            `data` with them, from a row for each input and a column for each row.
+        source: Format of its file, in words.
+        format, data: Form in which the registry stores it: a key of `loaded.FILES`, and the bytes of that file.
+        count: Number of its features.
+        names: Names of the features; empty if the file has none.
+        categories: For each categorical feature, by index, the texts of its codes; None if the file has only codes.
+        gives: Meaning of its margin: LOG_ODDS, PROBABILITY or NUMBER.
+        gains: Gain of each feature in training; zeros if the file does not contain it.
+        best_iteration: Last round to use, from 0; None for all.
+        parameters: Training parameters in the file.
+        kept: The original file if `data` is another one, by the name under which the registry stores it.
+        remarks: Sentences for readers of the report.
+        with_covers: Returns `data` with the number of rows of each node, which contributions need, from columns of
+            sample rows; None if the file contains it.
     """
 
     source: str
@@ -59,11 +58,11 @@ class Foreign(FrozenStruct):
 
     @property
     def files(self) -> dict[str, bytes]:
-        """What of it the registry keeps."""
+        """Files that the registry stores."""
         return {FILES[self.format]: self.data, **self.kept}
 
 
 def refuse_width(count: int) -> None:
-    """Raises: UsageError for more features than columns can be made for, and for none."""
+    """Raise UsageError for a model without features, or with too many."""
     if not 0 < count <= FEATURES_MAX:
         raise UsageError(f"it reads {count:,} features, and 1 to {FEATURES_MAX:,} can be read; save the model again")

@@ -1,4 +1,4 @@
-"""A loaded model: its inputs, and scores from their columns."""
+"""The interface of loaded models: inputs, scores, contributions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.learners.column_files import Values
 from shroff.runtime.values import FrozenStruct
 
-# What a margin means before it is calibrated; `gives` of a manifest.
+# Meanings of a margin before calibration; `gives` in a manifest.
 LOG_ODDS = "log-odds"  # the score is its sigmoid
 PROBABILITY = "probability"  # the score is the margin itself
-NUMBER = "number"  # no probability before it is calibrated
+NUMBER = "number"  # no probability without calibration
 
 _PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill")
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
@@ -27,14 +27,14 @@ _WAY_OUT = (
     "A pickle runs code when it is read. Save the model in its library's own format (for XGBoost "
     "`booster.save_model('model.json')`) and bring that in"
 )
-IMPORTED = "imported"  # of a manifest: where a model comes from that was not trained here
-RUN = "run"  # of a manifest: what is another each time the same is learnt
+IMPORTED = "imported"  # in a manifest: origin of a model that was not trained here
+RUN = "run"  # in a manifest: values that differ between equal trainings
 
 
 class InputColumn(FrozenStruct):
-    """One input of a model as its manifest has it: `number`, or `category` with the texts that it knows, in order.
+    """One input of a model as in its manifest: `number`, or `category` with its known texts in order.
 
-    `feature` is what the model's own file calls it, where it has another name there.
+    `feature` is its name in the model's own file, if that is different.
     """
 
     name: str
@@ -46,7 +46,7 @@ class InputColumn(FrozenStruct):
 class Model(Protocol):
     """The interface of every loaded model, whatever library made it.
 
-    `id` and `digest` name it: equal ones give equal scores. `manifest` is what stands in manifest.json.
+    Models with equal `id` and `digest` compute equal scores. `manifest` is the content of manifest.json.
     """
 
     id: str
@@ -56,22 +56,22 @@ class Model(Protocol):
     manifest: JsonMapping
 
     def margins(self, columns: Sequence[Values]) -> Floats:
-        """The margin of each row, as the library itself gives it, to the bit.
+        """Return the margin of each row, bit for bit as the library computes it.
 
         Args:
-            columns: A column for each input, in memory or in a file: numbers, NaN where one is missing; of a category
-                its place among the categories, NaN where it is missing or not known.
+            columns: A column for each input, in memory or in a file: numbers, NaN if missing; for a category its index
+                among the categories, NaN if missing or unknown.
         """
 
     def scores(self, columns: Sequence[Values]) -> Floats:
-        """The calibrated probability of each row, rounded half-even to six places."""
+        """Return the calibrated probability of each row, rounded half-even to six decimals."""
 
 
 class Cuts(FrozenStruct):
-    """Split values of each input, ascending: between two neighbors, the result is constant.
+    """Split values of each input, ascending: between two neighbors the result is constant.
 
     Args:
-        is_single: Whether it rounds values to single precision before it compares them.
+        is_single: Whether the model rounds values to single precision before it compares them.
     """
 
     by_input: tuple[Floats, ...]
@@ -80,22 +80,22 @@ class Cuts(FrozenStruct):
 
 @runtime_checkable
 class Explainable(Model, Protocol):
-    """A model with contributions of its inputs to the margin."""
+    """A model that can compute contributions of its inputs to the margin."""
 
     def contributions(self, columns: Sequence[Values]) -> Floats:
-        """What each input adds to each row's margin, and last the mean margin: (rows, inputs + 1).
+        """Return the contribution of each input to each row's margin, and last the mean margin: (rows, inputs + 1).
 
         A row's contributions sum to its margin within 1e-5 of the sum of their sizes.
 
-        Raises: UsageError for a model that has none, and where its library is not installed.
+        Raises: UsageError for a model without contributions, or if its library is not installed.
         """
 
     def cuts(self) -> Cuts | None:
-        """Split values of the inputs; None unless the model is a forest of trees."""
+        """Return the split values of the inputs; None unless the model is a forest of trees."""
 
 
 def digest_of(manifest: bytes) -> str:
-    """Identity of a model: hash of its manifest, without what differs between equal trainings."""
+    """Hash a manifest, without the values that differ between equal trainings."""
     try:
         found = from_json(manifest, type=JsonObject)
     except ValueError:
@@ -104,12 +104,12 @@ def digest_of(manifest: bytes) -> str:
 
 
 def pretty(value: object) -> bytes:
-    """JSON for people, with its keys sorted."""
+    """Encode JSON for people, with sorted keys."""
     return msgspec.json.format(to_json(value, order="sorted"), indent=2) + b"\n"
 
 
 def refuse_pickle(name: str, data: bytes) -> None:
-    """Raises: UsageError for a file that only a pickle reader could read."""
+    """Raise UsageError for a file that only pickle could read."""
     head = data[:2]
     if name.lower().endswith(_PICKLE_ENDINGS) or head in _PICKLE_STARTS:
         raise UsageError(f"{name} is a pickle, and pickles are never read. {_WAY_OUT}.")

@@ -16,15 +16,15 @@ APPROVE_ALL = "approve_all"
 
 
 class Baseline(FrozenStruct):
-    """Another judge of the same events.
+    """Another way to judge the same events.
 
     Args:
-        name: Under which it stands in reports.
-        scores: For every row of the set; higher is more suspect.
-        outcomes: What it would do with each row; None where the policy's thresholds say it.
-        are_probabilities: Whether scores are; outcomes and hits only rank.
-        since_ms: Rows before this moment it has learned from, so it is no fair judge of them.
-        about: In words, for the report.
+        name: Name in reports.
+        scores: Score of every row of the set; higher is more suspicious.
+        outcomes: Outcome of every row; None to apply the policy's thresholds.
+        are_probabilities: Whether the scores are probabilities; outcomes and hits only rank.
+        since_ms: Only rows from this time on are compared, because it has learned from earlier ones.
+        about: Description for the report.
     """
 
     name: str
@@ -36,16 +36,18 @@ class Baseline(FrozenStruct):
 
 
 def champion(scores: Floats, learnt_until_ms: int | None = None, about: str = "") -> Baseline:
-    """The champion, by its score for each row.
+    """Return the champion as a baseline, by its score for each row.
 
     Args:
-        learnt_until_ms: The end of what it was trained on: only rows from then on are compared.
+        learnt_until_ms: End of its training data; only later rows are compared.
     """
     return Baseline(CHAMPION, scores, None, are_probabilities=True, since_ms=learnt_until_ms, about=about)
 
 
 def rules_only(outcomes: Ints8, about: str = "") -> Baseline:
-    """Baseline of rules alone: outcomes rank, approve lowest; undecided events count as approved."""
+    """Return the rules alone as a baseline: outcomes rank, approve lowest; events without a decision count as
+    approved.
+    """
     strength = np.maximum(outcomes, 0)
     return Baseline(RULES_ONLY, strength.astype(np.float64), strength, are_probabilities=False, about=about)
 
@@ -56,14 +58,14 @@ def approve_all(count: int) -> Baseline:
 
 
 def best_rule(recorded: RecordedDecisions, rows: Ints, frauds: Bools) -> Baseline | None:
-    """The rule whose hits find frauds best by average precision, as if each hit were reviewed; None without hits.
+    """Return the rule with the best average precision, as if each hit were reviewed; None without hits.
 
-    It is chosen on the very rows on which it is measured, which flatters it: what beats it beats every single rule.
-    Of equal ones the first by id.
+    It is chosen on the rows on which it is measured, which flatters it: a model that beats it beats every single rule.
+    Ties are broken by id.
 
     Args:
-        rows: The rows of the set that are measured.
-        frauds: Which of them are frauds.
+        rows: Rows of the set that are measured.
+        frauds: Which of these are frauds.
     """
     worth = {rule: average_precision(hits[rows].astype(np.float64), frauds) for rule, hits in recorded.hits.items()}
     found = sorted((rule for rule, value in worth.items() if np.isfinite(value)), key=lambda rule: (-worth[rule], rule))

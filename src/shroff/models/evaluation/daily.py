@@ -1,7 +1,7 @@
-"""Daily review metrics: events found in a budget, precision of an entity's keys at k.
+"""Daily review metrics: frauds found within a budget, precision of an entity's keys at k.
 
-Where only some rows or keys of one score still fit into a day, each of them is looked at in part,
-so that of that day the mean over all orders in which they could stand comes out.
+If only some rows or keys of equal score fit into a day, a fraction of each is counted. The result is the mean over all
+orders of these rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shroff.runtime.values import FrozenStruct
 
 
 class KeyDays(FrozenStruct):
-    """What each key shows on each day: the largest of its scores and whether any of its rows is a fraud."""
+    """Each key on each day: its highest score, and whether any of its rows is a fraud."""
 
     keys: Ints
     days: Ints
@@ -24,7 +24,7 @@ class KeyDays(FrozenStruct):
 
 
 def key_days(scores: Floats, frauds: Bools, days: Ints, keys: Ints) -> KeyDays:
-    """Rows as keys a day, by day and key. A row without a key (-1) is nobody's and left out."""
+    """Group rows by day and key. Rows without a key (-1) are left out."""
     has_key = keys >= 0
     scores = scores[has_key]
     frauds = frauds[has_key]
@@ -47,13 +47,13 @@ def key_days(scores: Floats, frauds: Bools, days: Ints, keys: Ints) -> KeyDays:
 
 
 def card_precision(given: KeyDays, k: int) -> Floats:
-    """The share of frauds among the k keys with the highest scores, of each day on which there are keys.
+    """Return the share of frauds among the k keys with the highest scores, for each day with keys.
 
-    A day with fewer than k keys is measured by k all the same: it is the capacity that counts. A key whose fraud was
-    found is looked at no more on later days, as in the Fraud Detection Handbook, chapter 4: who found it blocked it.
+    A day with fewer than k keys is divided by k too, because the capacity counts. A key whose fraud was found is not
+    reviewed on later days, as in the Fraud Detection Handbook, chapter 4: it would be blocked.
     """
     _, key_of = np.unique(given.keys, return_inverse=True)
-    left = np.ones(len(given.keys) and int(key_of.max()) + 1)  # how much of each key is still to be looked at
+    left = np.ones(len(given.keys) and int(key_of.max()) + 1)  # fraction of each key that is still to be reviewed
     precisions = []
     for start, end in _days(given.days):
         keys = key_of[start:end]
@@ -65,10 +65,10 @@ def card_precision(given: KeyDays, k: int) -> Floats:
 
 
 def best_card_precision(given: KeyDays, k: int) -> float:
-    """The largest mean of `card_precision` that any scores could reach. NaN where there is no day.
+    """Return the highest mean of `card_precision` that any scores could reach; NaN without a day.
 
-    Each key counts once, on one of the days of its frauds: how many fit into the days is a flow from keys through
-    days of k places each.
+    Each key counts once, on one of the days of its frauds. The number that fits into the days is a maximum flow from
+    keys through days of capacity k.
     """
     days = np.unique(given.days)
     if len(days) == 0:
@@ -91,7 +91,7 @@ def best_card_precision(given: KeyDays, k: int) -> float:
 
 
 def found_in_budget(scores: Floats, frauds: Bools, days: Ints, budget: float) -> tuple[Floats, Floats]:
-    """Frauds among the `budget` highest scores of each day, and all frauds of that day, for each day with rows."""
+    """Return frauds found among the `budget` highest scores, and all frauds, for each day with rows."""
     order = np.argsort(days, kind="stable")
     found = []
     there = []
@@ -103,10 +103,10 @@ def found_in_budget(scores: Floats, frauds: Bools, days: Ints, budget: float) ->
 
 
 def taken_in_budget(scores: Floats, parts: Floats, budget: float) -> Floats:
-    """Fraction of each row taken, highest scores first, until the budget is used up.
+    """Return the fraction of each row that is reviewed, highest scores first, until the budget is used up.
 
     Args:
-        parts: How much there is of each, from 0 to 1. Those of one score share what is left in proportion.
+        parts: Available fraction of each row, 0 to 1. Rows of equal score share the rest of the budget in proportion.
 
     >>> taken_in_budget(np.array([0.9, 0.5, 0.5, 0.1]), np.ones(4), 2)
     array([1. , 0.5, 0.5, 0. ])
@@ -119,7 +119,7 @@ def taken_in_budget(scores: Floats, parts: Floats, budget: float) -> Floats:
 
 
 def _days(days: Ints) -> list[tuple[int, int]]:
-    """Start and end of each day in a sorted column."""
+    """Return start and end of each day in a sorted column."""
     if len(days) == 0:
         return []
     cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]

@@ -1,12 +1,12 @@
-"""Estimates from draws for all events among which was drawn: declines by the score, and approvals.
+"""Estimates from sampled events for all events of the sample's population: declines by the score, or approvals.
 
-Each stands for 1 / propensity of them (Horvitz and Thompson, "A generalization of sampling
-without replacement from a finite universe", JASA 47, 1952). Sums of such weights are unbiased
-whatever shares were active when; the share of frauds is the ratio of two of them (Hajek, 1971).
+Each sampled event stands for 1 / propensity events (Horvitz and Thompson, "A generalization of sampling without
+replacement from a finite universe", JASA 47, 1952). Sums of these weights are unbiased even if shares changed over
+time; the share of frauds is a ratio of two such sums (Hajek, 1971).
 
-Events of one propensity are a stratum. The interval joins those of the strata (Zou and Donner,
-Statistics in Medicine 27, 2008), which are Wilson's (JASA 22, 1927): bootstrap resamples would
-say "between 0 and 0" where none of few was a fraud.
+Events of one propensity are a stratum. The interval combines those of the strata (Zou and Donner, Statistics in
+Medicine 27, 2008), which are Wilson's (JASA 22, 1927): bootstrap would return the interval from 0 to 0 if none of few
+events was a fraud.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ TWO_SIDED = 1.959964  # the 97.5 % point of the normal distribution
 
 
 class FraudShare(FrozenStruct):
-    """The share of frauds among all events among which was drawn, as far as the drawn ones say.
+    """The share of frauds in a population, estimated from its sample.
 
     Args:
-        drawn, frauds: How many were drawn and are known, and how many of them were frauds.
-        share: Of frauds among all; None where none is known.
+        drawn, frauds: Number of sampled events with a known verdict, and of frauds among them.
+        share: Share of frauds in the population; None without such events.
         low, high: Its 95 % interval.
-        all, all_frauds: How many events, and frauds, these stand for: an estimate.
+        all, all_frauds: Estimated number of events and frauds in the population.
     """
 
     drawn: int
@@ -70,8 +70,8 @@ def fraud_share(frauds: Bools, propensities: Floats) -> FraudShare:
 class RulePrecision(TypedDict):
     """The share of frauds among the mature hits of a rule, with its 95 % confidence interval; None without such hits.
 
-    A hit is mature once it is older than the label delay. One without a label counts as genuine, an unclear one not;
-    without a label of any event of its type nothing is known.
+    A hit is mature once it is older than the label delay. Without a label it counts as genuine; an unclear one is left
+    out. If no event of its type has a label, nothing is known.
     """
 
     precision: float | None
@@ -80,7 +80,7 @@ class RulePrecision(TypedDict):
 
 
 def rule_precision(frauds: int, genuine: int) -> RulePrecision:
-    """The precision of a rule by the number of its mature hits, for every screen, report and API.
+    """Compute the precision of a rule from its mature hits, for every screen, report and API.
 
     >>> {name: round(share, 4) for name, share in rule_precision(1, 17).items()}
     {'precision': 0.0556, 'precision_low': 0.0099, 'precision_high': 0.2576}
@@ -93,7 +93,7 @@ def rule_precision(frauds: int, genuine: int) -> RulePrecision:
 
 
 def wilson(share: float, count: float, two_sided: float = TWO_SIDED) -> tuple[float, float]:
-    """The interval of a share that so many events, which count alike, came to; of 95 %, or for another normal point.
+    """Return Wilson's interval of a share among `count` equally weighted events; 95 % by default.
 
     >>> [round(end, 3) for end in wilson(0.0, 40)]
     [0.0, 0.088]
@@ -101,4 +101,5 @@ def wilson(share: float, count: float, two_sided: float = TWO_SIDED) -> tuple[fl
     spread = two_sided**2 / count
     middle = (share + spread / 2) / (1 + spread)
     half = two_sided / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))  # the share is within
+    # Ends of the interval never exclude the share itself
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))

@@ -1,7 +1,7 @@
 """Confidence intervals by bootstrap, with clusters of dependent rows resampled together.
 
-Rows of one card are not independent: a stolen card gives a burst of frauds. So whole keys
-are drawn, never single rows; and where a metric is one number a day, whole days.
+Rows of one card are not independent: a stolen card causes a burst of frauds. So whole keys are resampled instead of
+single rows, and whole days for a metric with one number a day.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import numpy as np
 from shroff.arrays import NO_INTS, Floats, Ints, count_true
 from shroff.runtime.values import FrozenStruct
 
-TIMES = 200  # enough for ends of a 95 % interval to settle to about a tenth of its length
-ROWS_A_RUN = 100_000_000  # rows weighed at most for all drawings; beyond that fewer are drawn, down to 50
+TIMES = 200  # lets the ends of a 95 % interval settle to about a tenth of its length
+# Limit of rows weighted in all resamples; above it there are fewer resamples, down to TIMES_MIN
+ROWS_A_RUN = 100_000_000
 TIMES_MIN = 50
 LOW, HIGH = 2.5, 97.5  # percent: the ends of a 95 % interval
-BLOCKS_MIN = 8  # fewer blocks than this say nothing of their spread
-DEFINED_MIN = 0.9  # share of drawings in which a metric must have a value
+BLOCKS_MIN = 8  # fewer blocks say nothing about their spread
+DEFINED_MIN = 0.9  # share of resamples in which a metric must be defined
 
 
 class Blocks(FrozenStruct):
@@ -26,9 +27,9 @@ class Blocks(FrozenStruct):
 
     Args:
         kind: `key`, `day` or `row`.
-        why: The reason, for the report.
-        of_rows: The block of each row, for each fold.
-        count: How many blocks there are.
+        why: Reason, for the report.
+        of_rows: Block of each row, for each fold.
+        count: Number of blocks.
     """
 
     kind: str
@@ -37,12 +38,12 @@ class Blocks(FrozenStruct):
     count: int
 
     def weights(self, drawn: Floats) -> list[Floats]:
-        """Number of times that each row of each fold counts in a resample."""
+        """Return the multiplicity of each row of each fold in a resample."""
         return [drawn[blocks] for blocks in self.of_rows]
 
 
 def key_blocks(keys: Sequence[Ints], entity: str = "") -> Blocks:
-    """Blocks by key, the same over all folds; a row without a key (-1) is a block of its own."""
+    """Return blocks by key, shared by all folds; a row without a key (-1) is its own block."""
     joined = np.concatenate([*keys, NO_INTS])
     has_key = joined >= 0
     codes, of_key = np.unique(joined[has_key], return_inverse=True)
@@ -60,7 +61,7 @@ def key_blocks(keys: Sequence[Ints], entity: str = "") -> Blocks:
 
 
 def day_blocks(counts: Sequence[int]) -> Blocks:
-    """Blocks by day, of folds with so many days each."""
+    """Return blocks by day for folds with these numbers of days."""
     ends = np.cumsum(counts)
     of_rows = tuple(np.arange(end - count, end) for end, count in zip(ends.tolist(), counts, strict=True))
     why = "the metric is one number a day, so whole days are resampled"
@@ -68,12 +69,12 @@ def day_blocks(counts: Sequence[int]) -> Blocks:
 
 
 def times_for(rows: int) -> int:
-    """Number of resamples for this many rows."""
+    """Return the number of resamples for this many rows."""
     return int(np.clip(ROWS_A_RUN // max(rows, 1), TIMES_MIN, TIMES))
 
 
 def drawings(count: int, seed: int, times: int = TIMES) -> Iterator[Floats]:
-    """Multiplicity of each block in each resample; equal seeds give equal resamples."""
+    """Iterate over the multiplicities of the blocks in each resample; equal seeds give equal resamples."""
     lots = np.random.default_rng([seed, count])
     for _ in range(times):
         yield np.bincount(lots.integers(0, count, count), minlength=count).astype(np.float64)
@@ -82,16 +83,17 @@ def drawings(count: int, seed: int, times: int = TIMES) -> Iterator[Floats]:
 def ends(
     values: Floats, blocks: int, measured: float, least: float = -np.inf, most: float = np.inf
 ) -> tuple[float | None, float | None]:
-    """The ends of the middle 95 % of drawings. None where blocks are too few or the metric mostly had no value.
+    """Return the ends of the middle 95 % of resampled values; None with too few blocks, or if the metric was mostly
+    undefined.
 
-    Drawings are moved so that their mean is what was measured, which takes the bootstrap's estimate of the bias off
-    (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 10). A mean of distances, as the
-    calibration error is, is larger in nearly every drawing than in the rows themselves. An interval never leaves out
-    what was measured: where drawings are so lopsided that it would, it ends there.
+    The values are shifted so that their mean is the measured value, which removes the bootstrap's estimate of the bias
+    (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 10): a mean of distances, such as the
+    calibration error, is larger in nearly every resample than in the data. The interval always contains the measured
+    value: if the values are so skewed that it would not, it ends there.
 
     Args:
-        measured: The metric of the rows themselves.
-        least, most: Between these the metric lies, and so do the ends.
+        measured: The metric of the data.
+        least, most: Range of the metric, which limits the ends.
     """
     defined = values[np.isfinite(values)]
     if blocks < BLOCKS_MIN or len(defined) == 0 or len(defined) < DEFINED_MIN * len(values):

@@ -1,7 +1,7 @@
-"""Windows of time that a model is trained and tested in, and which rows of a set are in which.
+"""Time windows in which a model is trained and tested, and the rows of a set in each.
 
-Train, then a gap in which labels come, then test; each fold one test length after the one
-before it. What a fold's model may know is what was known when its test began.
+Training, then a gap for labels to arrive, then test; each fold lies one test length after the previous one. A fold's
+model may know what was known when its test began.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from shroff.runtime.values import FrozenStruct
 
 
 class Fold(FrozenStruct):
-    """The windows of one fold, each [start, end), UTC milliseconds; labels known when the test starts train it."""
+    """The windows of one fold, each [start, end) in UTC milliseconds. Labels known at the start of the test train
+    it.
+    """
 
     train_start_ms: int
     train_end_ms: int
@@ -28,12 +30,12 @@ class KnownRows(FrozenStruct):
     """Rows of a window with their known verdicts.
 
     Args:
-        rows: Their places in the set, ascending.
+        rows: Indexes into the set, ascending.
         verdicts: FRAUD or GENUINE of each.
-        immature: How many were left out, since they were younger than the label delay, with a label or without.
-        unclear: How many of the others were left out, since the label in force says `unclear`.
-        not_seen: How many of the others were left out, since a lot decided that they are declined and not let through:
-            what is known of them is known by who looks, which no lot decides.
+        immature: Number of rows left out because they were younger than the label delay, with a label or without.
+        unclear: Number of other rows left out because their active label is `unclear`.
+        not_seen: Number of other rows left out because they were declined and the draw did not select them: their
+            labels come only from reviews that nobody drew at random.
     """
 
     rows: Ints
@@ -44,7 +46,9 @@ class KnownRows(FrozenStruct):
 
 
 class FoldRows(FrozenStruct):
-    """The rows of a fold: what trains its model, what tests it, and how many a known fraud's key took from the test."""
+    """The rows of a fold: for training, for test, and the number of test rows whose key was already known for a
+    fraud.
+    """
 
     train: KnownRows
     test: KnownRows
@@ -52,7 +56,7 @@ class FoldRows(FrozenStruct):
 
 
 def windows_of(split: Split, label_delay_ms: int, as_of_ms: int) -> list[Fold]:
-    """The folds of a split, oldest first. The last test window ends `label_delay` before `as_of`.
+    """Return the folds of a split, oldest first. The last test window ends `label_delay` before `as_of`.
 
     >>> [one.test_end_ms for one in windows_of(Split(train_ms=4, delay_ms=1, test_ms=2, folds=3), 10, 100)]
     [86, 88, 90]
@@ -62,7 +66,7 @@ def windows_of(split: Split, label_delay_ms: int, as_of_ms: int) -> list[Fold]:
 
 
 def final_window(split: Split, as_of_ms: int) -> Fold:
-    """The window of the model that is put in the registry: its use begins at `as_of`, as a fold's test does."""
+    """Return the window of the final model, whose use begins at `as_of` like the test of a fold."""
     return _fold(split, as_of_ms)
 
 
@@ -72,9 +76,9 @@ def _fold(split: Split, test_start_ms: int) -> Fold:
 
 
 def rows_of(given: TrainingSet, fold: Fold, label_delay_ms: int, compromised_since_ms: int | None = None) -> FoldRows:
-    """The rows of a set that are in a fold.
+    """Return the rows of a set that are in a fold.
 
-    Train rows have the verdicts known when the test began, test rows those known at the set's `as_of`. Test rows
+    Training rows have the verdicts known when the test began, test rows those known at the set's `as_of`. Test rows
     whose key was known for a fraud before their day are left out (see `known_fraud_keys`).
     """
     train = known_rows(given, fold.train_start_ms, fold.train_end_ms, fold.test_start_ms, label_delay_ms)
@@ -85,17 +89,17 @@ def rows_of(given: TrainingSet, fold: Fold, label_delay_ms: int, compromised_sin
 
 
 def known_rows(given: TrainingSet, start_ms: int, end_ms: int, known_ms: int, label_delay_ms: int) -> KnownRows:
-    """The rows of [start, end) by the labels known up to a moment.
+    """Return the rows of [start, end) with the verdicts known at a moment.
 
-    A row that is younger than the label delay by then is immature, with a label or without: frauds are known before
-    it is known what is genuine, so among young rows that have a label the share of frauds is far too high. An older
-    one without a label is genuine.
+    A row younger than the label delay at that moment is immature, with a label or without: frauds become known sooner
+    than genuine events, so among labeled young rows the share of frauds is far too high. An older row without a label
+    is genuine.
     """
     return _known_rows(given, in_window(given, start_ms, end_ms), known_ms, label_delay_ms)
 
 
 def in_window(given: TrainingSet, start_ms: int, end_ms: int) -> Ints:
-    """The rows whose time is in [start, end), ascending."""
+    """Return the rows with times in [start, end), ascending."""
     return np.flatnonzero((given.times_ms >= start_ms) & (given.times_ms < end_ms))
 
 
@@ -116,18 +120,18 @@ def _known_rows(given: TrainingSet, rows: Ints, known_ms: int, label_delay_ms: i
 
 
 def days_of(given: TrainingSet, fold: Fold) -> Ints:
-    """The day of each row, counted from 0 at the start of the fold's test: 24 hours each."""
+    """Return the day of each row, in periods of 24 hours from the start of the fold's test."""
     return (given.times_ms - fold.test_start_ms) // DAY_MS
 
 
 def known_fraud_keys(given: TrainingSet, fold: Fold, since_ms: int | None = None) -> Bools:
-    """Which rows of the test have a key with a fraud that was known before that row's day, day by day.
+    """Return which rows of the test have a key with a fraud known before that row's day.
 
-    Such a card is blocked already, so finding it again is no merit (Fraud Detection Handbook, chapter 4). A row
-    without a key is none. All are False where `capacity` names no entity.
+    Such a card would be blocked, so finding it again is no merit (Fraud Detection Handbook, chapter 4). Rows without a
+    key are never marked; without an entity in `capacity` none is.
 
     Args:
-        since_ms: Only frauds that happened at or after this moment count; the handbook takes the start of the training.
+        since_ms: Consider only frauds from this time on; the handbook uses the start of the training.
     """
     found = np.zeros(len(given), np.bool_)
     inside = in_window(given, fold.test_start_ms, fold.test_end_ms)

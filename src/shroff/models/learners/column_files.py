@@ -1,4 +1,4 @@
-"""Numeric columns in an unnamed file, for data beyond memory; rows are read on access."""
+"""Numeric columns in an unnamed file, for data larger than memory; rows are read on access."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 from shroff.arrays import Array, Floats, Ints
 from shroff.runtime.values import FrozenStruct, replace
 
-ROWS_TOGETHER = 1 << 16  # that are read, scored and handed to a learner at a time
+ROWS_TOGETHER = 1 << 16  # rows read, scored and passed to a learner at once
 _WIDTH = 8
 
 
 class _Room:
-    """A nameless file, which goes with the last that looks at it."""
+    """A file without a name, which is deleted with its last reader."""
 
     def __init__(self, folder: Path | None) -> None:
         self.number, path = tempfile.mkstemp(prefix="shroff-", dir=folder)
@@ -29,16 +29,16 @@ class _Room:
 
 
 class StoredColumn(FrozenStruct):
-    """A column in a file, some rows of it: an array of numbers where it is indexed, read anew each time.
+    """A column, or some of its rows, in a file. Indexing returns arrays of numbers, read anew each time.
 
-    Cost: what is read is mapped, copied and let go of, so that memory holds what was asked for and no more.
+    Cost: what is read is mapped, copied and unmapped, so memory holds only the result.
 
     Args:
-        room: The file; it goes with the last column that lies in it.
-        place: Where the column begins, a multiple of what the system maps by.
-        size: How many numbers it has.
-        rows: Those that are meant, in their order; None for all.
-        places: What stands for each number of the file, which are codes then; the last of them for -1.
+        room: The file, which exists as long as any of its columns.
+        place: Byte offset of the column, a multiple of the mapping granularity.
+        size: Length of the column.
+        rows: Selected rows, in order; None for all.
+        places: Number for each code, if the file holds codes; the last one for -1.
     """
 
     room: _Room
@@ -51,7 +51,7 @@ class StoredColumn(FrozenStruct):
         return self.size if self.rows is None else len(self.rows)
 
     def __getitem__(self, at: SupportsIndex | slice | Ints) -> Any:
-        """The numbers at a place, in a slice, or at an array of places."""
+        """Return the number at an index, or those of a slice or an array of indexes."""
         if isinstance(at, SupportsIndex) and not isinstance(at, np.ndarray):
             return self[np.array([range(len(self))[at]])][0]
         found = self._read(at if self.rows is None else self.rows[at])
@@ -62,11 +62,11 @@ class StoredColumn(FrozenStruct):
         return found if dtype is None else found.astype(dtype)
 
     def take(self, rows: Ints) -> StoredColumn:
-        """The same of some of its rows; nothing is read."""
+        """Select rows without reading anything."""
         return replace(self, rows=rows if self.rows is None else self.rows[rows])
 
     def through(self, places: Floats) -> StoredColumn:
-        """Value of each of its codes; the last of `places` for NaN. Nothing is read."""
+        """Map the codes to other numbers, the last one for NaN, without reading anything."""
         assert self.places is not None, "a column of codes"
         return replace(self, places=coded_by(self.places, places))
 
@@ -76,14 +76,14 @@ class StoredColumn(FrozenStruct):
         with mmap.mmap(self.room.number, self.size * _WIDTH, offset=self.place, access=mmap.ACCESS_READ) as mapped:
             whole = np.frombuffer(mapped, np.float64)
             found = np.array(whole[at])
-            del whole  # a mapping that is looked at cannot be closed
+            del whole  # a mapping cannot be closed while an array uses it
         return found
 
 
 class ColumnsFile:
-    """Room in a nameless file for columns of equally many numbers, each to be written from its beginning on.
+    """Space in a file without a name for columns of equal length, each written from its beginning.
 
-    Raises: OSError where there is no room for what is written.
+    Raises: OSError if the disk is full.
     """
 
     def __init__(self, folder: Path | None, size: int) -> None:
@@ -93,7 +93,7 @@ class ColumnsFile:
         self._stride = -(-size * _WIDTH // unit) * unit
 
     def write(self, column: int, first: int, values: Floats) -> None:
-        """Put numbers into a column from a row on."""
+        """Write numbers into a column from a row on."""
         data = np.ascontiguousarray(values, np.float64).tobytes()
         place = column * self._stride + first * _WIDTH
         while data:
@@ -102,7 +102,7 @@ class ColumnsFile:
             place = place + written
 
     def column(self, number: int, places: Floats | None = None) -> StoredColumn:
-        """A column, all rows of which are written."""
+        """Return a column after all of its rows are written."""
         return StoredColumn(self._room, number * self._stride, self._size, None, places)
 
 
@@ -110,12 +110,12 @@ Values = Floats | StoredColumn
 
 
 def some(values: Values, rows: Ints) -> Values:
-    """A column at some rows: a copy in memory, or the same file."""
+    """Select rows of a column: a copy in memory, or the same file."""
     return values.take(rows) if isinstance(values, StoredColumn) else values[rows]
 
 
 def coded_by(codes: Floats, places: Floats) -> Floats:
-    """Value of each code; the last of `places` where a code is missing.
+    """Map codes to numbers; the last of `places` is for missing codes.
 
     >>> coded_by(np.array([1.0, np.nan]), np.array([7.0, 8.0, np.nan]))
     array([ 8., nan])
@@ -124,7 +124,7 @@ def coded_by(codes: Floats, places: Floats) -> Floats:
 
 
 def spans(count: int, rows: int = ROWS_TOGETHER) -> Iterator[slice]:
-    """Rows that are read together, part after part.
+    """Iterate over slices of `rows` rows.
 
     >>> list(spans(5, 2))
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]

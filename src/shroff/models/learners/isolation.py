@@ -1,13 +1,13 @@
-"""Isolation forest: how few random cuts set an event apart from all others; it needs no labels.
+"""Isolation forest: scores an event by how few random splits separate it from all others; needs no labels.
 
     {"format": "isolation", "version": 1, "trees": [
       {"left": [1, -1, -1], "right": [2, -1, -1], "input": [0, -1, -1], "threshold": [5.5, 0.0, 0.0],
        "members": [null, null, null], "missing_left": [true, false, false], "value": [0.0, -0.004, -0.009]}]}
 
-Node 0 is the root, `left` -1 marks a leaf. A number goes left where it is not above the threshold, a
-category where it is among `members`, a missing or unknown one as `missing_left` says. The margin is
-the sum of the leaves' values in the order of the trees: minus the mean number of cuts, in units of
-what a random search among as many rows takes, so that -1 is usual and more is stranger.
+Node 0 is the root; `left` -1 marks a leaf. A number goes left unless it exceeds the threshold, a category if it is
+among `members`, a missing or unknown one as `missing_left` says. The margin is the sum of the leaves' values in the
+order of the trees: minus the mean number of splits, divided by that of a random search among as many rows. So -1 is
+usual, and higher is stranger.
 
 Liu, Ting and Zhou: Isolation Forest (2008).
 """
@@ -29,12 +29,12 @@ from shroff.runtime.values import FrozenStruct
 
 FILE = "isolation.json"
 TREES = 200
-SAMPLE = 256  # rows that each tree sees, as in the paper
+SAMPLE = 256  # rows of each tree, as in the paper
 _EULER = 0.5772156649015329
 
 
 class _Tree(Struct):
-    """A tree as the file has it, while it grows."""
+    """A growing tree, in the form of the file."""
 
     left: list[int] = []
     right: list[int] = []
@@ -45,7 +45,7 @@ class _Tree(Struct):
     value: list[float] = []
 
     def add(self) -> int:
-        """A new leaf of value 0."""
+        """Add a leaf of value 0, and return its index."""
         for column, nothing in ((self.left, -1), (self.right, -1), (self.input, -1)):
             column.append(nothing)
         self.threshold.append(0.0)
@@ -56,7 +56,7 @@ class _Tree(Struct):
 
 
 class _Grower(FrozenStruct):
-    """Shared state of a forest's trees: the rows, the categorical inputs, the random generator, the value of a leaf."""
+    """Shared state of a forest's trees: rows, categorical inputs, random generator, and unit of the leaves' values."""
 
     columns: tuple[Values, ...]
     is_category: tuple[bool, ...]
@@ -80,7 +80,9 @@ class _Grower(FrozenStruct):
         self._grow(tree, tree.right[at], rows[~found], inputs, depth + 1)
 
     def _cut(self, tree: _Tree, at: int, rows: Ints, inputs: Ints) -> Any:
-        """Cut at random by an input, drawn too, that differs among the rows; None where none does."""
+        """Split a node randomly by a random input that differs among the rows; return which rows go left, or None if
+        none differs.
+        """
         for place in self.lots.permutation(inputs).tolist():
             values = self.columns[place][rows]
             is_missing = np.isnan(values)
@@ -92,12 +94,12 @@ class _Grower(FrozenStruct):
                 tree.members[at] = sorted(int(code) for code in members)
                 goes_left = np.isin(values, members)
             else:
-                # Of a single value beside missing ones: the value to the left.
+                # If one value and missing ones occur, the value goes left.
                 low = float(known[0])
                 high = float(known[-1])
                 tree.threshold[at] = low if low == high else low + (high - low) * float(self.lots.random())
                 if tree.threshold[at] >= high > low:
-                    tree.threshold[at] = low  # rounding reached the upper end: nobody would go right
+                    tree.threshold[at] = low  # rounding reached the upper end, so no row would go right
                 goes_left = values <= tree.threshold[at]
             tree.missing_left[at] = bool(self.lots.random() < 0.5) and bool((~goes_left & ~is_missing).any())
             goes_left = np.where(is_missing, tree.missing_left[at], goes_left)
@@ -108,7 +110,7 @@ class _Grower(FrozenStruct):
 
 
 def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
-    """Random trees over small samples; verdicts are not read."""
+    """Grow random trees over small samples; verdicts are not used."""
     lots = np.random.default_rng(plan.seed)
     count = rows.stop
     trees = int(plan.parameters.get("trees", TREES))
@@ -126,12 +128,12 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     ]
     document = {"format": "isolation", "version": 1, "trees": grown}
     told: dict[str, object] = {"trees": trees, "rows": sample / count, "columns": width / len(rows.inputs)}
-    libraries = {"numpy": np.__version__}  # its lots are drawn alike in each version, but not by promise
+    libraries = {"numpy": np.__version__}  # its random numbers are equal in all versions so far, but not by promise
     return Learned("isolation", {FILE: to_json(document)}, splits.astype(np.float64), trees, told, libraries)
 
 
 def usual_depth(count: int) -> float:
-    """Mean number of cuts of a failed search in a random tree of this many rows.
+    """Return the mean number of splits of an unsuccessful search in a random tree of this many rows.
 
     >>> round(usual_depth(256), 4)
     10.2448

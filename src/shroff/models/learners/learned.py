@@ -1,4 +1,4 @@
-"""Arguments and result of a learner's module."""
+"""Arguments and result of a learner."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from shroff.models.learners.column_files import Values
 from shroff.models.model import LOG_ODDS, InputColumn
 from shroff.runtime.values import FrozenStruct
 
-WHOLE = frozenset(["depth", "leaves", "bins"])  # parameters that are whole numbers
+WHOLE = frozenset(["depth", "leaves", "bins"])  # parameters that are integers
 
 
 class TrainingRows(FrozenStruct):
-    """Input of a learner: a row for each event, a column for each input, by time.
+    """Input of a learner: a row for each event, by time, and a column for each input.
 
     Args:
         columns: A column for each input, in memory or in a file.
-        stop: Where the rows begin that train nothing and only say when there are trees enough; their number for none.
+        stop: Rows from here on do not train; they only decide when to stop adding trees. Equal to the number of rows if
+            there are none.
     """
 
     columns: tuple[Values, ...]
@@ -32,12 +33,12 @@ class TrainingRows(FrozenStruct):
     stop: int
 
     def matrix(self, part: slice) -> Floats:
-        """Some rows with all their columns, in memory, row after row."""
+        """Return some rows with all columns, in memory, in row-major order."""
         return np.column_stack([column[part] for column in self.columns])
 
 
 class LearningPlan(FrozenStruct):
-    """Parameters of a learner, as numbers by their names in model.yaml."""
+    """Parameters of a learner as numbers, by their names in model.yaml."""
 
     parameters: Mapping[str, float]
     seed: int
@@ -45,17 +46,17 @@ class LearningPlan(FrozenStruct):
 
     @classmethod
     def of(cls, parameters: TextMapping, seed: int, threads: int = 1) -> Self:
-        """The plan with parameters as model.yaml has them."""
+        """Build the plan from parameters as written in model.yaml."""
         return cls({name: float(text) for name, text in parameters.items()}, seed, threads)
 
 
 def weights_of(rows: TrainingRows, told: Mapping[str, float]) -> Floats:
-    """Weight of each row; frauds have their own weight."""
+    """Return the weight of each row, with the parameter `positive_weight` for frauds."""
     return rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
 
 
 def named(told: Mapping[str, float], names: TextMapping) -> dict[str, float]:
-    """Parameters by the names that a library has for them."""
+    """Rename parameters to a library's names."""
     return {name: int(told[ours]) if ours in WHOLE else told[ours] for ours, name in names.items() if ours in told}
 
 
@@ -73,19 +74,19 @@ class Learned(FrozenStruct):
 
 
 class Fitted(FrozenStruct):
-    """A model as a learner made it.
+    """A trained model.
 
     Args:
-        format: What `models.loaded` reads it by: `xgboost`, `lightgbm`, `logistic` or `isolation`.
+        format: Format for `models.loaded`: `xgboost`, `lightgbm`, `logistic` or `isolation`.
         files: Its files by name.
-        inputs: What it reads, with the categories that it knows.
-        importance: The share of each input in what was gained, by name; all together 1, or 0 where nothing was learned.
-        trees: How many it has; 0 for none.
-        parameters: All that the learner was told, ours and its own.
-        libraries: Versions of the libraries that made it.
-        remarks: What was left out or changed, in sentences.
-        best_iteration: The last round of boosting that counts, from 0; None for all.
-        gives: What its margins mean, as `models.model` names it.
+        inputs: Its inputs, with the categories that it knows.
+        importance: Share of each input in the total gain, by name; they sum to 1, or to 0 if nothing was learned.
+        trees: Number of trees; 0 for none.
+        parameters: All parameters of the training, ours and the library's.
+        libraries: Versions of the libraries.
+        remarks: Sentences about what was left out or changed.
+        best_iteration: Last boosting round to use, from 0; None for all.
+        gives: Meaning of its margins, as named in `models.model`.
     """
 
     format: str

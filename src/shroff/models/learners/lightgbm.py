@@ -39,14 +39,14 @@ BOOSTED: Final[Mapping[str, float]] = {
 TREES_MAX = 600
 PATIENCE = 40
 _TREES_WITHOUT_STOP = 200
-# LightGBM writes how it was run into the model; the number of threads is no part of what was learnt.
+# LightGBM writes its settings into the model; the number of threads is no part of what was learned.
 _THREADS = re.compile(r"^\[num_threads: \d+\]\n", re.MULTILINE)
 
 
 def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
-    """Trees by LightGBM. Without `trees` it adds them while rows from `stop` on are told better.
+    """Train trees by LightGBM. Without the parameter `trees`, trees are added while the rows from `stop` on improve.
 
-    Raises: UsageError where LightGBM is not installed.
+    Raises: UsageError if LightGBM is not installed.
     """
     try:
         import lightgbm

@@ -1,11 +1,11 @@
-"""Logistic regression: the baseline that trees must beat, and a model that a page of JSON holds.
+"""Logistic regression: the baseline that trees must beat, and a model that fits on a page of JSON.
 
     {"format": "logistic", "version": 1, "start": -4.2, "inputs": [
       {"kind": "number", "mean": 10.0, "scale": 3.0, "weight": 0.7, "missing": -0.1},
       {"kind": "category", "weights": [0.2, -0.3], "missing": 0.0}]}
 
-The margin is `start`, then for each input in order: `missing` where it is missing, else
-`weight * ((value - mean) / scale)`, of a category the weight at its place; added from left to right.
+The margin is `start`, plus for each input in order: `missing` if it is missing, else `weight * ((value - mean) /
+scale)`, or for a category the weight of its code; added from left to right.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows, 
 
 FILE = "logistic.json"
 L2 = 1.0
-# More weights than this for one input say nothing: the rarest texts share the middle, 0.
+# Rarer categories share the middle, 0: their weights would mean nothing.
 CATEGORIES_MAX = 100
 _STEPS_MAX = 100
 
 
 def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
-    """Weights of standardized numbers and of each frequent category; missing values have their own."""
+    """Train weights of standardized numbers and of frequent categories, with separate weights for missing values."""
     import sklearn
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
@@ -43,8 +43,8 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     frauds = rows.frauds[: rows.stop]
     weights = weights_of(rows, told)[: rows.stop]
     model = LogisticRegression(C=1.0 / max(told["l2"], 1e-9), solver="lbfgs", max_iter=_STEPS_MAX)
-    # Sums of the linear algebra depend on the number of threads; and where the search for weights ends early, the
-    # weights are good enough for a baseline.
+    # Sums in linear algebra depend on the number of threads. If the solver stops early, the weights are good enough for
+    # a baseline.
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(design, frauds, sample_weight=weights)
@@ -69,7 +69,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
 
 
 def _number(values: Floats) -> JsonObject:
-    """A number, standardised, its missing values at the median with a column that says so."""
+    """Standardize a number; missing values get the median and an indicator column."""
     is_missing = np.isnan(values)
     known = values[~is_missing]
     fill = float(np.median(known)) if len(known) else 0.0
@@ -83,7 +83,7 @@ def _number(values: Floats) -> JsonObject:
 
 
 def _category(codes: Floats, count: int) -> JsonObject:
-    """A column for each of the most frequent categories and one for missing."""
+    """Build indicator columns for the most frequent categories and for missing values."""
     places = np.where(np.isnan(codes), count, codes).astype(np.int64)
     often = np.bincount(places, minlength=count + 1)
     kept = np.sort(np.argsort(-often[:count], kind="stable")[:CATEGORIES_MAX])
@@ -95,7 +95,7 @@ def _category(codes: Floats, count: int) -> JsonObject:
 
 
 def _written(part: JsonObject, found: Floats) -> JsonObject:
-    """An input as the file has it."""
+    """Return an input in the form of the file."""
     if part["kind"] == "category":
         weights = np.zeros(part["count"])
         weights[part["kept"]] = found[:-1]

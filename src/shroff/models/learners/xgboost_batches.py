@@ -1,4 +1,4 @@
-"""Rows as XGBoost takes them part by part: it keeps their bins, a byte for each value, and no number."""
+"""Rows for XGBoost in parts: it keeps their bins, one byte a value, instead of the numbers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from shroff.models.learners.column_files import spans
 
 
 class Batches(xgboost.DataIter):
-    """Some rows of a matrix that is read part by part, as often as the library asks for it (four times).
+    """Some rows of a matrix, read part by part as often as the library asks for them (four times).
 
-    Bins do not hang on the parts: the library looks for their bounds value after value.
+    The bins do not depend on the parts, because the library computes their bounds value by value.
 
     Args:
-        matrix: Gives some rows.
-        part: Which rows are meant.
-        kinds: `q` for a number, `c` for a category, for each column.
-        weights: How much each row counts where bins are bounded, of all rows; alike where left out.
+        matrix: Returns rows.
+        part: Range of the rows.
+        kinds: For each column `q` for a number or `c` for a category.
+        weights: Weight of each row for the bounds of bins; equal by default.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Batches(xgboost.DataIter):
         self._parts = spans(len(self._frauds))
 
     def next(self, input_data: Callable[..., Any]) -> bool:
-        """Pass on the next part; called by XGBoost."""
+        """Pass on the next part; called by XGBoost. Return False at the end."""
         part = next(self._parts, None)
         if part is None:
             return False

@@ -1,4 +1,4 @@
-"""An isolation forest of our own learner as a forest; the format stands in `models.learners.isolation`."""
+"""Isolation forests of our own learner as a `Forest`; `models.learners.isolation` describes the format."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ARITHMETIC = Precision(is_single_input=False, is_single_sum=False)
 
 
 def forest_of_isolation(data: bytes, inputs: Sequence[InputColumn]) -> Forest:
-    """The forest of an isolation model.
+    """Parse an isolation model.
 
-    Raises: RegistryError for what is no such model.
+    Raises: RegistryError if the data is no such model.
     """
     try:
         document = from_json(data)

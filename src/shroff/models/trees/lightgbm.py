@@ -1,8 +1,8 @@
-"""LightGBM's text as a forest: margins equal to those of `lightgbm.Booster.predict(..., raw_score=True)`.
+"""LightGBM's text format as a forest, with margins equal to those of `lightgbm.Booster.predict(..., raw_score=True)`.
 
-LightGBM computes in double precision and sends a row left where `value <= threshold`. How a node treats a missing value
-stands in it: as 0, or, where missing values or zeros were set apart in training, to its default side. Values nearer to
-0 than 1e-35 are 0. A node that asks for a category sends its members left, all others and missing ones right.
+LightGBM computes in double precision, and a row goes left if `value <= threshold`. Each node states its treatment of
+missing values: as 0, or, if training set missing values or zeros apart, to its default side. Values closer to 0 than
+1e-35 are 0. A node that tests a category sends its members left, all others and missing ones right.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT, ABSENT_ZERO, Z
 
 _SAVE = 'save it with booster.save_model("model.txt")'
 _OBJECTIVES = ("binary sigmoid:1", "cross_entropy")
-# What counts as 0 there: 1e-35 in single precision.
+# values below count as 0: 1e-35 in single precision
 _ARITHMETIC = Precision(is_single_input=False, is_single_sum=False, zero_below=float(np.float32(1e-35)))
 # Bits of a node's `decision_type`.
 _IS_SET = 1
@@ -31,14 +31,14 @@ _MISSING_IS_NONE, _MISSING_IS_ZERO, _MISSING_IS_NAN = range(3)
 
 
 def forest_of_lightgbm(data: bytes, inputs: Sequence[InputColumn], *, best_iteration: int | None = None) -> Forest:
-    """The forest of a model as LightGBM writes it.
+    """Parse a model in LightGBM's text format.
 
     Args:
         inputs: In the order of the model's features.
-        best_iteration: The last round that counts, from 0; None for all. (LightGBM itself counts them from 1.)
+        best_iteration: Last round to use, from 0; None for all. (LightGBM itself counts from 1.)
 
-    Raises: RegistryError for what is no such model, for several classes, linear leaves and averaged forests, and for a
-        model of other inputs.
+    Raises: RegistryError if the data is no such model, has several classes, linear leaves or averaged trees, or reads
+    other inputs.
     """
     head, *blocks = _blocks(data)
     _check_head(head, inputs)
@@ -56,7 +56,7 @@ def forest_of_lightgbm(data: bytes, inputs: Sequence[InputColumn], *, best_itera
 
 
 def _blocks(data: bytes) -> Iterator[TextDict]:
-    """The head and each tree, as keys and values."""
+    """Iterate over the head and the trees, each as keys and values."""
     text = data.decode("utf-8", "replace").replace("\r\n", "\n")
     body, found, _ = text.partition("\nend of trees")
     if not (text.startswith("tree\n") and found):
@@ -79,7 +79,9 @@ def _check_head(head: TextMapping, inputs: Sequence[InputColumn]) -> None:
 
 
 def _tree(block: TextMapping) -> Tree:
-    """A tree: inner nodes first, as there, then its leaves, which links count down from -1."""
+    """Parse a tree: inner nodes first, as in the file, then its leaves, which the file links by numbers from -1
+    down.
+    """
     if block.get("is_linear", "0") != "0":
         raise RegistryError("the model has linear leaves (linear_tree); train it without them")
     leaves = _floats(block["leaf_value"])
@@ -119,7 +121,7 @@ def _ways(decisions: Ints) -> Ints:
 
 
 def _members(block: TextMapping, place: int) -> Ints:
-    """The codes of a set, which is kept as words of 32 bits."""
+    """Return the codes of a set, which is stored as words of 32 bits."""
     bounds = _words(block["cat_boundaries"])
     words = _words(block["cat_threshold"])[bounds[place] : bounds[place + 1]].astype("<u4")
     return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")).astype(np.int64)

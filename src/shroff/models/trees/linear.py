@@ -1,4 +1,4 @@
-"""A logistic regression's margins, summed from left to right; the format stands in `models.learners.logistic`."""
+"""Margins of a logistic regression, summed from left to right; `models.learners.logistic` describes the format."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Weights(FrozenStruct):
 
 
 class Linear(FrozenStruct):
-    """The weights of each input in order, and what a margin begins with."""
+    """The start of each margin, and the weights of the inputs in order."""
 
     start: float
     inputs: tuple[Weights, ...]
 
 
 def linear_of(data: bytes, inputs: Sequence[InputColumn]) -> Linear:
-    """The weights as the learner writes them.
+    """Parse a model of the logistic learner.
 
-    Raises: RegistryError for what is no such model, or one of other inputs.
+    Raises: RegistryError if the data is no such model, or has other inputs.
     """
     try:
         document = from_json(data)
@@ -58,7 +58,7 @@ def linear_of(data: bytes, inputs: Sequence[InputColumn]) -> Linear:
 
 
 def parts_of(linear: Linear, columns: Floats) -> Floats:
-    """What each input adds to each margin, and last what they begin with: (rows, inputs + 1)."""
+    """Return the contribution of each input to each margin, and last the start: (rows, inputs + 1)."""
     parts = np.empty((columns.shape[1], len(linear.inputs) + 1))
     for place, (weights, values) in enumerate(zip(linear.inputs, columns, strict=True)):
         if weights.categories is None:
@@ -73,7 +73,7 @@ def parts_of(linear: Linear, columns: Floats) -> Floats:
 
 
 def margins_of_linear(linear: Linear, columns: Floats) -> Floats:
-    """The margin of each row."""
+    """Return the margin of each row."""
     parts = parts_of(linear, columns)
     total = parts[:, -1].copy()
     for place in range(len(linear.inputs)):
