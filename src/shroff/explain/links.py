@@ -110,10 +110,8 @@ class SharedValue(NamedTuple):
 
 
 class Neighbourhood(NamedTuple):
-    """Links and linked keys of a key. `ring` counts the keys that any number of steps reach, including the key.
-
-    `over` counts the linking values of each `via`, `left_out` those that were too many to follow. Events and money are
-    those of the last `over_ms`, the longest window of a `via`.
+    """Links and linked keys of a key. `ring` counts the keys that any number of steps reach, including the key; `over`
+    the linking values of each `via`, `left_out` those not followed. Events and money are those of the last `over_ms`.
     """
 
     links: list[KeyLink]
@@ -160,9 +158,7 @@ class LinkedEvents(Struct):
 
 
 class EntityLinks:
-    """Links between the keys of an entity, by the events of a log after a sequence number; `read` brings them up to
-    date.
-    """
+    """Links between the keys of an entity, by a log's events after a sequence number; `read` brings them up to date."""
 
     def __init__(self, definitions: Definitions, entity: str, after: int) -> None:
         self.entity, self.seq, self.events = entity, after, list(_linked(definitions, entity))
@@ -426,9 +422,7 @@ def newest_links(
 def newest_events(log: Log, definitions: Definitions, entity: str) -> EntityLinks:
     """Return the links between the keys of an entity in the newest events, cached for the next call.
 
-    Pruned events are read from the lake if it can be reached; each call tries again.
-
-    Raises: UnknownEntityError.
+    Pruned events are read from the lake if it can be reached; each call tries again. Raises: UnknownEntityError.
     Cost: 3 µs for each event since the last call; for the first call, and from time to time, for `NEWEST` events.
     """
     end, pruned = log.last_seq(), log.pruned_to()
