@@ -1,8 +1,7 @@
 """Active models: reading and writing models/in_force.json.
 
-For each event type the champion, those before it, what is in shadow, and a challenger
-with its share of keys. `shroff models` writes the file; it is a file of the project like
-any other, and the control event carries its text.
+For each event type it has the champion, earlier champions, models in shadow, and a challenger with its share of keys.
+`shroff models` writes the file; like every project file its text is part of the control event.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from shroff.runtime.values import FrozenStruct
 FILE = "models/in_force.json"
 ID = r"^[a-z0-9][a-z0-9-]{0,63}$"  # of a model: the name of its folder
 TRIED = ("champion", "challenger", "shadow")  # roles in which a model scores
-PREVIOUS_MAX = 100  # promotions that can be gone back through
+PREVIOUS_MAX = 100  # promotions that a rollback can revert
 _AT_BYTE = re.compile(r" \(byte (\d+)\)$")
 _AT_PATH = re.compile(r" - at `\$\.?(.*)`$")
 
@@ -72,7 +71,7 @@ class Challenger(FrozenStruct, forbid_unknown_fields=True):
 
 
 class InForce(FrozenStruct, forbid_unknown_fields=True, omit_defaults=True):
-    """The models of one event type. `previous` are the champions before this one, the latest last."""
+    """The models of one event type. `previous` are the earlier champions, oldest first."""
 
     champion: Promotion | None = None
     challenger: Challenger | None = None
@@ -81,21 +80,21 @@ class InForce(FrozenStruct, forbid_unknown_fields=True, omit_defaults=True):
 
     @property
     def champions(self) -> tuple[Promotion, ...]:
-        """Those that were promoted, the latest last: each passed its gates then, or somebody waived them."""
+        """All champions, oldest first: each passed its gates at the time, or somebody waived them."""
         return (*self.previous, self.champion) if self.champion else self.previous
 
     def unwaived(self, id_: str, failed: Sequence[str]) -> tuple[str, ...]:
-        """The failed gates of a model, by name, that no promotion of it waived, whatever the limit was then."""
+        """Return the failed gates of a model, by name, that no promotion of it waived, whatever the limit was then."""
         waived = {waiver.gate for promotion in self.champions if promotion.id == id_ for waiver in promotion.waived}
         return tuple(gate for gate in failed if gate not in waived)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing of it is in force."""
+        """Whether no model is active."""
         return self.champion is None and self.challenger is None and not self.shadow
 
     def meaning(self) -> object:
-        """The parts that affect scores, without who, when and previous champions."""
+        """Return the parts that affect scores, without names, times and earlier champions."""
         champion = self.champion
         challenger = self.challenger
         return [
@@ -109,7 +108,7 @@ Everything = dict[str, InForce]
 
 
 def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
-    """Active models by event type, from the text of the file; none without a file."""
+    """Parse the active models by event type; empty without a file."""
     if text is None:
         return {}
     try:
@@ -161,19 +160,19 @@ def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:
 
 
 def text_of(in_force: Mapping[str, InForce]) -> str:
-    """The text of the file."""
+    """Return the text of the file."""
     kept = {event: force for event, force in sorted(in_force.items()) if not force.is_empty or force.previous}
     return msgspec.json.format(to_json(kept), indent=2).decode() + "\n"
 
 
 def version_of(in_force: Mapping[str, InForce]) -> str:
-    """Hash of the active models; empty if there are none."""
+    """Hash the active models; empty if there are none."""
     meant = [[event, force.meaning()] for event, force in sorted(in_force.items()) if not force.is_empty]
     return hashlib.sha256(to_json(meant)).hexdigest()[:32] if meant else ""
 
 
 def role_of(found: InForce, id_: str) -> str:
-    """What a model is now; empty for nothing."""
+    """Return the current role of a model; empty for none."""
     if found.champion is not None and found.champion.id == id_:
         return "champion"
     if found.challenger is not None and found.challenger.id == id_:

@@ -1,7 +1,7 @@
 """Inputs of a model from model.yaml: expressions typed, patterns resolved, unusable inputs refused.
 
-An input is named by its expression in one spelling, in which the event stands by its type's name; so each stands once
-however it was written.
+The name of an input is its expression in canonical spelling, with the event by its type's name, so equal inputs are
+recognized however they were written.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from shroff.models.definitions import ModelInput
 from shroff.models.keys import ALL
 from shroff.runtime.values import FrozenStruct, replace
 
-# What no expression looks like: a star right after the point, or at the end.
+# No expression has this form: a star directly after the dot, or at the end.
 _PATTERN = re.compile(r"([a-z][a-z0-9_]*)\.(\*[a-z0-9_]*|[a-z0-9_]+\*)")
 _ONE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 _BY_DEFAULT = frozenset({"integer", "number", "money", "real", "duration", "boolean", "choice"})
@@ -52,7 +52,7 @@ class InputSource(FrozenStruct):
 
 
 class InputLoader(FrozenStruct):
-    """Reads the expressions that the model of one event type is about."""
+    """Reads the expressions of one event type's model."""
 
     event: EventType
     events: Events
@@ -63,15 +63,16 @@ class InputLoader(FrozenStruct):
 
     @property
     def entities(self) -> list[str]:
-        """Those that have a key in the event."""
+        """Entities with a key in the event."""
         return [name for name, entity in self.events.entities.items() if self.event.name in entity.keys]
 
     def inputs(self, node: YamlNode | None, place: Scalar) -> tuple[ModelInput, ...]:
-        """What `inputs` lists; with `all` or without it, all that patterns find in the event and its entities.
+        """Return the inputs of `inputs`; with `all` or without it, everything that patterns find in the event and its
+        entities.
 
         Args:
-            node: The value of `inputs`.
-            place: Where the event type is named, for what is wrong without `inputs`.
+            node: Value of `inputs`.
+            place: Position of the event type, for problems without `inputs`.
         """
         if node is None or (isinstance(node, Scalar) and node.text == ALL):
             found = [declared for name in (self.event.name, *self.entities) for declared in self._matching(name, "*")]
@@ -108,7 +109,7 @@ class InputLoader(FrozenStruct):
             yield input_, InputSource(item, is_pattern=False)
 
     def _is_new(self, name: str, written: InputSource, places: dict[str, InputSource]) -> bool:
-        """Whether an input is not listed yet. Patterns may overlap; all else that is used twice is a mistake."""
+        """Whether an input is not listed yet. Patterns may overlap; any other repetition is a problem."""
         first = places.get(name)
         if first is not None and not (first.is_pattern and written.is_pattern):
             again = written.place
@@ -121,7 +122,7 @@ class InputLoader(FrozenStruct):
     # ---- patterns
 
     def _matches(self, item: Scalar, owner: str, rest: str) -> list[ModelInput]:
-        """What a pattern of the file finds; a problem where that is nothing."""
+        """Return the inputs that match a pattern in the file; add a problem if there is none."""
         event = self.event.name
         known = [event, *self.entities]
         if owner not in (*known, "this"):
@@ -138,7 +139,7 @@ class InputLoader(FrozenStruct):
         return found
 
     def _matching(self, owner: str, rest: str, told: Scalar | None = None) -> list[ModelInput]:
-        """The fields or features whose names fit and that a model can read; says which features are passed over."""
+        """Return the matching fields or features that a model can read; warn about features left out."""
         if owner == self.event.name:
             readable = (
                 field for field in self.event.fields if self._is_by_default(field) and fnmatchcase(field.name, rest)
@@ -164,7 +165,7 @@ class InputLoader(FrozenStruct):
         )
 
     def _features_of(self, entity: str) -> Iterator[Feature]:
-        """The features of an entity that are defined at this event, as declared; broken ones aside."""
+        """Iterate over the valid features of an entity that are defined for this event."""
         for name in self.features.names():
             feature = self.features.feature(name) if name.startswith(f"{entity}.") else None
             if feature is not None and self.event.name in feature.events:
@@ -173,7 +174,7 @@ class InputLoader(FrozenStruct):
     # ---- expressions
 
     def expression(self, item: YamlNode, what: str) -> ModelInput | None:
-        """One expression that a model can read; None with a problem."""
+        """Return an expression that a model can read; None after adding a problem."""
         node = self._typed(item, what)
         return None if node is None else self._readable(item, node)
 
@@ -197,7 +198,7 @@ class InputLoader(FrozenStruct):
         node = loader.expression(item, scope, self.problems)
         for name in asked if node is not None else ():
             feature = self.features.feature(name)
-            if feature is None:  # its own mistake is told where it stands
+            if feature is None:  # its own problem is reported at its definition
                 return None
             if self.event.name not in feature.events:
                 words = f"{name} is missing for every {self.event.name}: "
@@ -212,7 +213,7 @@ class InputLoader(FrozenStruct):
         return ModelInput(text_of(node), node)
 
     def _refusal(self, node: Node) -> tuple[str, str] | None:
-        """Reason why a model cannot read this, with the fix; None if it can."""
+        """Return why a model cannot read an expression, with the remedy; None if it can."""
         name = text_of(_by_type(node, self.event.name))
         if node.type == NOTHING:
             return f"{name} is always missing.", ""
@@ -229,7 +230,7 @@ class InputLoader(FrozenStruct):
         return None
 
     def _sources(self, node: Node) -> Iterator[Field]:
-        """The fields of events whose own text a value is or is made from; of a single field any type."""
+        """Iterate over the fields whose own text a value is or is made from; for a single field of any type."""
         match node:
             case ThisField():
                 yield from _fields(self.event, node.name)
@@ -244,17 +245,17 @@ class InputLoader(FrozenStruct):
                     yield from self._sources(part) if part.type.is_text else ()
 
     def _item_sources(self, argument: Node, event: str) -> Iterator[Field]:
-        """The same of what an aggregate takes of the events that it looks at."""
+        """Iterate over the fields that an aggregate reads from the events it aggregates."""
         types = [self.events.types[event]] if event in self.events.types else [*self.events.types.values()]
         for part in walk(argument):
             if isinstance(part, ItemField):
                 for type_ in types:
                     yield from _fields(type_, part.name.removeprefix("of."))
 
-    # ---- slices, and what gives the answer away
+    # ---- slices, and inputs that reveal the answer
 
     def slices(self, node: YamlNode | None) -> tuple[ModelInput, ...]:
-        """By what metrics are parted; without `slices` by the choices and truths of the event."""
+        """Return the expressions by which metrics are split; by default the choices and booleans of the event."""
         if node is None:
             kinds = ("choice", "boolean")
             return tuple(
@@ -273,7 +274,7 @@ class InputLoader(FrozenStruct):
         return tuple(found.values())
 
     def _slice(self, item: YamlNode) -> ModelInput | None:
-        """A field by its name alone, or an expression."""
+        """Parse a slice: the name of a field, or an expression."""
         what = f"a slice of {self.event.name}"
         if isinstance(item, Scalar) and loader.NAME.fullmatch(item.text):
             known = {field.name: field for field in self.event.fields}
@@ -291,7 +292,7 @@ class InputLoader(FrozenStruct):
         return part
 
     def give_away(self, node: YamlNode | None, inputs: Iterable[ModelInput]) -> tuple[str, ...]:
-        """Names of the inputs that are listed as giving the answer away, in the order of the inputs."""
+        """Return the names of the inputs listed under `give_away`, in the order of the inputs."""
         listed = loader.sequence(node, self.problems, "give_away")
         known = [input_.name for input_ in inputs]
         named: set[str] = set()
@@ -321,7 +322,7 @@ class InputLoader(FrozenStruct):
 
 
 def _pattern(item: YamlNode) -> tuple[str, str] | None:
-    """The two sides of the point, where this is a pattern."""
+    """Split a pattern at its dot; None if the item is not a pattern."""
     found = _PATTERN.fullmatch(item.text) if isinstance(item, Scalar) else None
     return (found[1], found[2]) if found else None
 
@@ -331,5 +332,5 @@ def _fields(event: EventType, name: str) -> list[Field]:
 
 
 def _by_type(node: Node, event: str) -> Node:
-    """The same expression with `this` named by its type, so that equal ones are equal."""
+    """Name `this` by its type in an expression, so that equal expressions compare equal."""
     return rewritten(node, {part: replace(part, event=event) for part in walk(node) if isinstance(part, ThisField)})

@@ -1,6 +1,6 @@
-"""A model made of its manifest and its files, whatever library trained it.
+"""A model built from its manifest and its files, whatever library trained it.
 
-What of a manifest is read here:
+These parts of a manifest are read here:
 
     {"id": "m-20260701-3f2a", "event": "payment", "format": "xgboost",
      "inputs": [{"name": "card.spent_24h", "kind": "number"},
@@ -9,11 +9,11 @@ What of a manifest is read here:
      "calibration": {"kind": "platt", "slope": 1.1, "intercept": -0.2},
      "negatives_kept": 0.1, "best_iteration": 99, "base_margin": -2.197}
 
-`format` says which file holds the model (FILES) and how it is read. `inputs` stand in the order of the model's
-features; a category's code is its place among `categories`. The last four may be left out: then there is no
-calibration, all genuine rows were kept, all trees count, and the margin before the first tree is computed on this
-machine (`trees.xgboost.base_margin_of_xgboost` gives what to write). `best_iteration` is the last round that counts,
-from 0, for LightGBM too.
+`format` determines the model's file (FILES) and how it is read. `inputs` are in the order of the model's features; a
+category's code is its index in `categories`. The last four are optional: without them there is no calibration, all
+genuine rows were kept, all trees count, and the margin before the first tree is computed on this machine
+(`trees.xgboost.base_margin_of_xgboost` returns the value to write). `best_iteration` is the last round to use, from 0,
+also for LightGBM.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class LoadedModel:
         )
 
     def margins(self, columns: Sequence[Values]) -> Floats:
-        """The margin of each row, as the library itself gives it, to the bit; see `models.model.Model`."""
+        """Return the margin of each row, bit for bit as the library computes it; see `models.model.Model`."""
         count = len(columns[0])
         if count <= ROWS_TOGETHER:
             return self._body.margins(self._matrix(columns))
@@ -72,27 +72,27 @@ class LoadedModel:
         return found
 
     def scores(self, columns: Sequence[Values]) -> Floats:
-        """The calibrated probability of each row, rounded half-even to six places."""
+        """Return the calibrated probability of each row, rounded half-even to six decimals."""
         found = self.margins(columns)
         self._scorer.put_scores(found)
         return found
 
     def contributions(self, columns: Sequence[Values]) -> Floats:
-        """What each input adds to each row's margin, and last the mean margin: (rows, inputs + 1).
+        """Return the contribution of each input to each row's margin, and last the mean margin: (rows, inputs + 1).
 
         A row's contributions sum to its margin within 1e-5 of the sum of their sizes.
 
-        Raises: UsageError for an isolation forest, which has none, and where the library is not installed.
+        Raises: UsageError for an isolation forest, which has none, or if the library is not installed.
         """
         return self._body.contributions(self._matrix(columns))
 
     def cuts(self) -> Cuts | None:
-        """Split values of each input; None for a regression."""
+        """Return the split values of each input; None for a regression."""
         return self._body.cuts()
 
     def _matrix(self, columns: Sequence[Values]) -> Floats:
         assert len(columns) == len(self.inputs), "one column for each input"
-        # A copy always: kernels take no array that cannot be written.
+        # Always a copy: kernels reject read-only arrays.
         return np.array(columns, np.float64, order="C")
 
 
@@ -130,13 +130,13 @@ class _Regression(FrozenStruct):
 
 
 def load_model(manifest_bytes: bytes, files: Mapping[str, bytes]) -> LoadedModel:
-    """The model of a manifest.
+    """Load the model of a manifest.
 
     Args:
-        files: The model's own file at least; each is held against its SHA-256 in the manifest.
+        files: At least the model's own file; each is checked against its SHA-256 in the manifest.
 
-    Raises: RegistryError naming the file and the cure: for one that is missing, damaged or of another format, a model
-        of other inputs, a manifest that lacks something. UsageError for a pickle.
+    Raises: RegistryError, naming file and remedy, for a missing or damaged file, another format, other inputs, or an
+    incomplete manifest; UsageError for a pickle.
     """
     manifest = _manifest_of(manifest_bytes)
     hashes = manifest["files"]

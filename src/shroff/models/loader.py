@@ -53,10 +53,10 @@ TRAIN_MS = 28 * DAY_MS
 TEST_MS = 7 * DAY_MS
 FOLDS = 4
 FOLDS_MAX = 1_000
-SEED_MAX = 2**31 - 1  # what every library takes
+SEED_MAX = 2**31 - 1  # limit of every library
 DEFAULT_GATES = (ModelGate("average_precision", above_champion_by=NOISE), ModelGate("leak_test", is_required=True))
 
-# What a metric needs, as `keys.Metric` has it: in words, and what to write.
+# Requirements of metrics (`keys.Metric`): in words, and what to write.
 _NEEDS = {
     "capacity": ("how many keys people can review", "Write capacity: {{ by: ENTITY, k: 100 }}."),
     "slices": ("slices", "Write slices: [FIELD]."),
@@ -72,10 +72,10 @@ _NEEDS = {
 
 
 class ModelContext(FrozenStruct):
-    """Context in which model.yaml is read.
+    """Context for reading model.yaml.
 
     Args:
-        policies: For each event type the keys of its policy that stand, `review_at` and `missed_fraud` among them.
+        policies: For each event type the keys that its policy has, such as `review_at` and `missed_fraud`.
     """
 
     events: Events
@@ -87,7 +87,7 @@ class ModelContext(FrozenStruct):
 def load_models(
     node: YamlNode | None, known: ModelContext, problems: list[Problem], warnings: list[Problem]
 ) -> dict[str, ModelSettings]:
-    """Read model.yaml: the settings of the model of each event type that it names."""
+    """Load model.yaml: the settings of each event type's model."""
     top = loader.mapping(node, problems, "model.yaml")
     models: dict[str, ModelSettings] = {}
     for key, value in top.entries if top else ():
@@ -119,7 +119,7 @@ class _ModelLoader(Struct):
     inputs: InputLoader
     problems: list[Problem]
     warnings: list[Problem]
-    segments: dict[str, ModelInput] = {}  # that gates compare
+    segments: dict[str, ModelInput] = {}  # compared by gates
 
     def load(self, key: Scalar, found: YamlMapping) -> ModelSettings:
         problems = self.problems
@@ -173,7 +173,7 @@ class _ModelLoader(Struct):
         return Split(train, label_delay_ms if delay is None else delay, test, FOLDS if folds is None else int(folds))
 
     def _length(self, found: YamlMapping | None, name: str, default_ms: int) -> int:
-        """A stretch of time that is not empty."""
+        """Parse a duration above zero."""
         node = found.get(name) if found else None
         length_ms = loader.duration_ms(node, self.problems, name)
         if length_ms == 0 and node is not None:
@@ -200,7 +200,7 @@ class _ModelLoader(Struct):
     # ---- gates
 
     def _there(self, found: YamlMapping, slices: tuple[ModelInput, ...]) -> frozenset[str]:
-        """What metrics may need and is written, be it with a mistake of its own."""
+        """Return which requirements of metrics are present, even if they have problems of their own."""
         there = set(self.known.policies.get(self.event.name, ()))
         is_there = {
             "capacity": found.get("capacity"),
@@ -256,7 +256,7 @@ class _ModelLoader(Struct):
         return ModelGate(metric.name, at_least, at_most, by, at=None if at is None else float(at))
 
     def _fairness(self, found: YamlMapping) -> ModelGate | None:
-        """What parts events into segments is a slice, too."""
+        """Parse a fairness gate; its segments become slices too."""
         named = found.get("by")
         ratio = found.get(RATIO.name)
         by = self.inputs.slices(named) if named else ()
@@ -285,7 +285,7 @@ class _ModelLoader(Struct):
         return None if value is None else float(value)
 
     def _check_needs(self, key: Scalar, metric: Metric, there: frozenset[str]) -> None:
-        """Refuse a gate whose metric cannot be computed, with what is missing."""
+        """Report a gate whose metric cannot be computed, with what is missing."""
         for need in metric.needs:
             if need not in there:
                 words, cure = _NEEDS[need]

@@ -1,4 +1,4 @@
-"""Explanation of a model: contributions to a margin, and the values at which it would move."""
+"""Explanation of a model: contributions to a margin, and the values at which the margin changes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from shroff.models.learners.column_files import Values
 from shroff.models.model import LOG_ODDS, Explainable
 from shroff.runtime.values import FrozenStruct
 
-ROWS_MAX = 2_000  # rows are drawn; each costs half a millisecond for a hundred trees
+ROWS_MAX = 2_000  # largest sample; a row costs half a millisecond for a hundred trees
 
 NUMERIC = frozenset(["integer", "number", "money", "real", "duration"])
-SUM_ERROR = 1e-5  # of the sum of the sizes: how far contributions may be from their margin (single floats)
+SUM_ERROR = 1e-5  # error of a sum of contributions (single floats), relative to the sum of their sizes
 
 
 class Share(FrozenStruct):
-    """What a feature or field adds to a margin; `inputs` are places of the inputs that are made of it, largest first.
+    """Contribution of a feature or field to a margin; `inputs` are the indexes of the inputs made from it, largest
+    first.
 
-    `code` is the name of the feature or field; of inputs that read several the input's own.
+    `code` is the name of the feature or field, or of an input that reads several.
     """
 
     code: str
@@ -32,18 +33,18 @@ class Share(FrozenStruct):
 
 
 def source_of(node: Node) -> FeatureValue | ThisField | None:
-    """The one feature or field that an input is made of; None where it reads several or none."""
+    """Return the feature or field that an input is made from; None if it reads several or none."""
     found = {part for part in walk(node) if isinstance(part, FeatureValue | ThisField)}
     return found.pop() if len(found) == 1 else None
 
 
 def name_of(source: FeatureValue | ThisField, event: str) -> str:
-    """Name of a feature or field in reasons."""
+    """Return the name of a feature or field in reasons."""
     return source.name if isinstance(source, FeatureValue) else f"{event}.{source.name}"
 
 
 def shares(contributions: Sequence[float], names: Sequence[str], nodes: Sequence[Node], event: str) -> list[Share]:
-    """Contributions of inputs, added up by the feature or field that each is made of; the largest first."""
+    """Sum the contributions of inputs by the feature or field that they are made from; largest first."""
     by_code: dict[str, list[int]] = {}
     for place, node in enumerate(nodes):
         source = source_of(node)
@@ -60,10 +61,10 @@ def shares(contributions: Sequence[float], names: Sequence[str], nodes: Sequence
 
 
 class ValueSteps(FrozenStruct):
-    """Values on both sides of cuts, in the units of a type, nearest to the present value first.
+    """Values on both sides of cuts, in the units of a type, nearest to the current value first.
 
-    `below` are the greatest values under the present one that lie left of a cut, `above` the least ones over it that
-    lie right of one: the ends of the stretches within which nothing changes.
+    `below` has the largest values under the current one that go left at a cut, `above` the smallest values over it that
+    go right: the ends of the intervals in which nothing changes.
     """
 
     below: list[float]
@@ -71,11 +72,11 @@ class ValueSteps(FrozenStruct):
 
 
 def steps(cuts: Floats, now: float, type_: Type, *, is_single: bool) -> ValueSteps:
-    """Where a value would have to go for any of these cuts to be crossed.
+    """Return the values at which each of these cuts would be crossed.
 
     Args:
-        now: In the units of the type: minor units, milliseconds; a real as it is.
-        is_single: Whether values are rounded to single precision before they are compared.
+        now: Current value in the units of the type: minor units, milliseconds, or a plain real.
+        is_single: Whether the model rounds values to single precision before it compares them.
     """
     pairs = [_sides(float(cut), type_, is_single=is_single) for cut in cuts]
     below = {low for low, _ in pairs if low < now}
@@ -84,18 +85,18 @@ def steps(cuts: Floats, now: float, type_: Type, *, is_single: bool) -> ValueSte
 
 
 def units_of(type_: Type) -> int:
-    """How many units a whole of the type has, as a model reads it; seconds of durations."""
+    """Return the number of units of the type in one of the model's numbers; for durations, milliseconds in a second."""
     return 1_000 if type_.kind == "duration" else int(10**type_.places)
 
 
 def _sides(cut: float, type_: Type, *, is_single: bool) -> tuple[float, float]:
-    """The greatest value of a type that goes left at a cut, and the least one that goes right."""
+    """Return the largest value of a type that goes left at a cut, and the smallest that goes right."""
     if type_.kind == "real":
         return cut, float(np.nextafter(np.float32(cut), np.float32(np.inf))) if is_single else math.nextafter(
             cut, math.inf
         )
     units = units_of(type_)
-    # Where values are rounded, those up to halfway to the next single float go left too.
+    # ^With rounding, values up to halfway to the next single float go left too.
     edge = (cut + float(np.nextafter(np.float32(cut), np.float32(np.inf)))) / 2 if is_single else cut
     low = math.floor(edge * units) + 1
     for _ in range(3):
@@ -107,13 +108,13 @@ def _sides(cut: float, type_: Type, *, is_single: bool) -> tuple[float, float]:
 
 
 class Dependence(FrozenStruct):
-    """One input over the drawn rows.
+    """One input over the sampled rows.
 
     Args:
-        values: As the model reads them, NaN where missing; of a category its place among `categories`.
-        contributions: What it adds to the margin of each row.
-        size: The mean of their sizes: how much the input counts.
-        gives: What the margin means, as `models.model` names it.
+        values: Values as the model reads them, NaN if missing; for a category its index among `categories`.
+        contributions: Contribution to the margin of each row.
+        size: Mean absolute contribution: the importance of the input.
+        gives: Meaning of the margin, as named in `models.model`.
     """
 
     name: str
@@ -125,14 +126,14 @@ class Dependence(FrozenStruct):
 
 
 def drawn_rows(rows: Ints, seed: int) -> Ints:
-    """Up to ROWS_MAX of these rows by lot, ascending."""
+    """Sample up to ROWS_MAX of these rows, ascending."""
     if len(rows) <= ROWS_MAX:
         return rows
     return np.sort(np.random.default_rng(seed).choice(rows, ROWS_MAX, replace=False))
 
 
 def dependences(model: Explainable, columns: Sequence[Values]) -> tuple[Dependence, ...]:
-    """Dependence of each model input on some rows, the most important first.
+    """Return the dependence of each model input on some rows, the most important first.
 
     Raises: UsageError for a model without contributions.
     """

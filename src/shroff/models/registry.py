@@ -1,15 +1,15 @@
-"""The registry: a folder for each model, written whole or not at all and never changed.
+"""The registry: a folder for each model, written completely or not at all, and never changed.
 
     models/m-20260701-3f2a/
-      manifest.json   id, event, inputs, where it comes from; the SHA-256 of every other file
+      manifest.json   id, event, inputs, origin; the SHA-256 of every other file
       model.json      the model in its library's own format, never a pickle
-      metrics.json    what was measured
+      metrics.json    measurements
       gates.json      [{"name", "value", "limit", "passed"}]
       ...             plots and reports
 
-A model's digest is the SHA-256 of its manifest without `run`, so it stands for all that was learned and measured of
-it. Under `run` stands what is another each time the same is learned: when that was, and the hashes of the files that
-tell of it or of how fast the machine was. So who learns the same again, here or elsewhere, gets the same id and digest.
+A model's digest is the SHA-256 of its manifest without `run`, so it identifies all that was learned and measured. `run`
+has what differs each time the same is learned: the time, and the hashes of files that contain the time or the machine's
+speed. So training the same model again, here or elsewhere, results in the same id and digest.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ MANIFEST = "manifest.json"
 METRICS = "metrics.json"
 GATES = "gates.json"
 REPORT = "report.html"
-CARD = "card.html"  # made at promotion, and again of what is kept: no hash stands for it
+CARD = "card.html"  # made at promotion, and possibly again later, so no hash covers it
 TESTED = "tested.parquet"
-_RECORDS = (METRICS, GATES, REPORT, TESTED)  # what was measured; plots lie in folders
-_SOURCE = "source."  # what was brought from elsewhere, in its own format
-_OF_A_RUN = (GATES, REPORT)  # a latency stands in them, and when the model was made
+_RECORDS = (METRICS, GATES, REPORT, TESTED)  # measurements; plots are in folders
+_SOURCE = "source."  # prefix of an imported file in its own format
+_OF_A_RUN = (GATES, REPORT)  # contain a latency or the time
 FILE_BYTES_MAX = 1 << 30
 _ID = re.compile(ID)
 _NAME = re.compile(r"^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")
-_UNFINISHED = re.compile(r"\.[a-z0-9][a-z0-9-]{0,63}\.[a-z0-9_]{8}")  # as `tempfile.mkdtemp` names it
-_LEFT_S = 86_400.0  # no process writes a model for a day
+_UNFINISHED = re.compile(r"\.[a-z0-9][a-z0-9-]{0,63}\.[a-z0-9_]{8}")  # in the form of `tempfile.mkdtemp`
+_LEFT_S = 86_400.0  # longer than any process writes a model
 _RESTORE = "Restore it from a backup or from version control"
 _CURE = (
     "Restore the folder from a backup or from version control, or activate another model with "
@@ -98,9 +98,9 @@ class _Manifest(FrozenStruct):
 
 
 class Stored(FrozenStruct):
-    """A model as its folder has it, every hash checked. `files` are all but the manifest.
+    """A model as stored in its folder, every hash checked. `files` excludes the manifest.
 
-    Of files that no score reads those that are damaged are left out, and `damaged` says why, by name.
+    Damaged files that scoring does not read are left out; `damaged` has the reasons by name.
     """
 
     id: str
@@ -111,7 +111,7 @@ class Stored(FrozenStruct):
     damaged: TextMapping = field(default_factory=dict)
 
     def file(self, name: str) -> bytes | None:
-        """A file of it; None where it has none of this name. Raises: RegistryError where that is damaged."""
+        """Return a file; None if there is none of this name. Raises: RegistryError if it is damaged."""
         if name in self.damaged:
             raise RegistryError(f"{self.damaged[name]} {_RESTORE}.")
         return self.files.get(name)
@@ -125,7 +125,7 @@ class Stored(FrozenStruct):
 
     @property
     def metrics(self) -> JsonObject:
-        """Metrics by name; empty where none were measured."""
+        """Metrics by name; empty if none were measured."""
         found: JsonObject = from_json(self.files.get(METRICS, b"{}"))
         return found
 
@@ -135,15 +135,14 @@ class Stored(FrozenStruct):
 
     @property
     def failed(self) -> list[GateResult]:
-        """The gates that it did not pass."""
         return [gate for gate in self.gates if not gate.passed]
 
 
 class ModelSummary(FrozenStruct):
-    """One line of a list of models. Of one that cannot score `problem` says what is wrong, and only its id is known.
+    """One line of a list of models. If it cannot score, `problem` says why, and only its id is known.
 
-    `is_judged` says whether its folder has gates, of which there may be none; `damaged` what is wrong with files that
-    no score reads.
+    `is_judged` says whether its folder has the file of gates, which may be empty; `damaged` describes damaged files
+    that scoring does not read.
     """
 
     id: str
@@ -167,8 +166,8 @@ class Registry:
     """The models of one project.
 
     Args:
-        folder: Where they are; made with the first one.
-        load: Makes a model of its manifest and its other files.
+        folder: Folder of the models; created with the first one.
+        load: Builds a model from its manifest and its other files.
     """
 
     def __init__(self, folder: Path, load: Callable[[bytes, Mapping[str, bytes]], Model] = _load) -> None:
@@ -177,13 +176,13 @@ class Registry:
         self._loaded: dict[tuple[str, str], Model] = {}
 
     def ids(self) -> list[str]:
-        """The models that are there, by id."""
+        """Return the ids of all models, sorted."""
         if not self.folder.is_dir():
             return []
         return sorted(path.name for path in self.folder.iterdir() if path.is_dir() and _ID.fullmatch(path.name))
 
     def summaries(self) -> list[ModelSummary]:
-        """Summaries of every model, also damaged ones. Cost: reads and hashes each file."""
+        """Return summaries of all models, also damaged ones. Cost: reads and hashes each file."""
         return [self._summary(id_) for id_ in self.ids()]
 
     def _summary(self, id_: str) -> ModelSummary:
@@ -208,14 +207,15 @@ class Registry:
         gates: Sequence[GateResult],
         page: Callable[[JsonMapping], bytes],
     ) -> tuple[Stored, bool]:
-        """Put a model in under an id of its own; with whether it is new: who learned the same before, gets that one.
+        """Add a model under a new id; return it and whether it is new. Training the same model again returns the
+        existing one.
 
-        Its id is `m-YYYYMMDD-` and as much of a hash of what was learned as makes it the only one.
+        The id is `m-YYYYMMDD-` and a prefix of a hash of what was learned, long enough to be unique.
 
         Args:
-            at_ms: The moment of the id: as of when it was trained.
-            manifest: As of `write`, without `id`.
-            page: Its report, of the manifest with its id.
+            at_ms: Time for the id: the as-of time of the training.
+            manifest: As for `write`, without `id`.
+            page: Renders its report from the manifest with its id.
         """
         kept = {**files, METRICS: pretty(metrics)}
         day = datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y%m%d")
@@ -224,7 +224,7 @@ class Registry:
             named = {"id": f"m-{day}-{content[:length]}", **manifest}
             if not (self.folder / named["id"]).exists():
                 return self.write(named, {**files, REPORT: page(named)}, metrics=metrics, gates=gates), True
-            with suppress(StateError):  # one that is damaged is not the same
+            with suppress(StateError):  # a damaged model is not the same
                 there = self.read(named["id"])
                 if there.digest == digest_of(_manifest_of(named, kept)) and not there.damaged:
                     return there, False
@@ -238,15 +238,14 @@ class Registry:
         metrics: JsonMapping | None = None,
         gates: Sequence[GateResult] = (),
     ) -> Stored:
-        """Put a new model into the registry, whole or not at all, durable on return.
+        """Write a new model into the registry, completely or not at all, durable on return.
 
         Args:
-            manifest: `id`, `event`, `inputs` and whatever else is to be known of it; `files` is filled in here, and
-                `made_at` comes under `run`.
-            files: The model in its library's own format, and what else goes with it, by name.
+            manifest: `id`, `event`, `inputs` and other data; `files` is filled in here, and `made_at` moves to `run`.
+            files: The model in its library's own format, and other files, by name.
 
-        Raises: UsageError where there is a model of this id, or a file is a pickle; StorageError where it cannot be
-            written: nothing of it is left then.
+        Raises: UsageError if the id exists or a file is a pickle; StorageError if writing fails, which leaves nothing
+        behind.
         """
         id_ = str(manifest["id"])
         if not _ID.fullmatch(id_):
@@ -277,7 +276,7 @@ class Registry:
                     _write(made / name, data)
                 for folder in {made, *(path.parent for path in made.rglob("*"))}:
                     sync_folder(folder)
-                made.chmod(FOLDER_MODE)  # a temporary folder is its maker's alone
+                made.chmod(FOLDER_MODE)  # a temporary folder is private to its creator
                 made.rename(target)
             finally:
                 shutil.rmtree(made, ignore_errors=True)
@@ -286,7 +285,7 @@ class Registry:
             raise StorageError(f"{os_words(error, target, ' cannot be written')}. Nothing of it is there.") from None
 
     def unfinished(self, now_s: float, age_s: float = 3_600.0) -> list[Path]:
-        """What processes that were killed while they wrote a model left behind, so long ago at least."""
+        """Return folders left behind by processes killed while writing a model, at least `age_s` old."""
         found = []
         for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
             with suppress(FileNotFoundError):  # another process has just finished it
@@ -295,12 +294,12 @@ class Registry:
         return found
 
     def read(self, id_: str, digest: str | None = None) -> Stored:
-        """A model's files, every hash checked; with `digest`, its manifest's too.
+        """Read a model's files, and check every hash; with `digest` also that of its manifest.
 
-        Files that no score reads may be damaged: what decides is distinguished from what was measured.
+        Files that scoring does not read may be damaged: these are measurements.
 
-        Raises: UnknownModelError where no digest says that there is one; RegistryError where one is in force
-            and is not there, or where what scores is damaged, or other than the digest says.
+        Raises: UnknownModelError if there is no such model and no digest was given; RegistryError if an active model is
+        missing, or if a file for scoring is damaged or does not match the digest.
         """
         folder = self.folder / id_
         if not _ID.fullmatch(id_) or not folder.is_dir():
@@ -320,7 +319,7 @@ class Registry:
             raise _damaged(id_, MANIFEST, str(error)) from None
         if manifest.id != id_:
             raise _damaged(id_, MANIFEST, f"it is of the model {manifest.id!r}")
-        hashes = manifest.run.files | manifest.files  # the digest does not know what is of a run
+        hashes = manifest.run.files | manifest.files  # the digest does not cover files under `run`
         files: dict[str, bytes] = {}
         damaged: TextDict = {}
         for name, wanted in hashes.items():
@@ -333,15 +332,16 @@ class Registry:
         return Stored(id_, found, manifest.event, text, files, damaged)
 
     def load(self, id_: str, digest: str | None = None) -> Model:
-        """A model that can score. Read once for each digest.
+        """Load a model that can score, once for each digest.
 
-        Raises: as `read`; RegistryError where no model can be made of what is there.
+        Raises: as `read`; RegistryError if no model can be built.
         """
         if digest is not None and (id_, digest) in self._loaded:
             return self._loaded[id_, digest]
         stored = self.read(id_, digest)
         named = from_json(stored.manifest_bytes, type=_Manifest).files
-        files = {name: data for name, data in stored.files.items() if name in named}  # none that the digest leaves out
+        # Only files that the digest covers
+        files = {name: data for name, data in stored.files.items() if name in named}
         try:
             model = self._load(stored.manifest_bytes, files)
         except (UsageError, StateError) as error:
@@ -351,7 +351,7 @@ class Registry:
 
 
 def _manifest_of(manifest: JsonMapping, files: Mapping[str, bytes]) -> bytes:
-    """Bytes of a manifest, with the hashes of the other files."""
+    """Encode a manifest, with the hashes of the other files."""
     hashes = {name: sha256(data).hexdigest() for name, data in sorted(files.items())}
     learnt = {name: item for name, item in manifest.items() if name != "made_at"}
     run: JsonObject = {"files": {name: digest for name, digest in hashes.items() if name in _OF_A_RUN}}
@@ -385,7 +385,7 @@ def _read(folder: Path, id_: str, name: str) -> bytes:
 
 
 def _scores(name: str) -> bool:
-    """Whether scoring may read a file; what has no file's name is none that may be passed over."""
+    """Whether scoring may read a file; an invalid name counts as such, so that it is never ignored."""
     is_record = name in _RECORDS or name.startswith(_SOURCE) or "/" in name
     return not (is_record and _NAME.fullmatch(name))
 

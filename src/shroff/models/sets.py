@@ -1,4 +1,4 @@
-"""Training set: the model inputs of each event, and what was known of it and when."""
+"""Training set: the model inputs of each event, and its labels with the times at which they became known."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-NOT_KNOWN = -1  # of a verdict: no label, or one that says `unclear`
+NOT_KNOWN = -1  # verdict of an event without a label, or with an `unclear` one
 GENUINE = 0
 FRAUD = 1
-NEVER_MS = np.iinfo(np.int64).max  # when a label will be known that never comes
+NEVER_MS = np.iinfo(np.int64).max  # time of a label that never arrives
 
 
 class Input(FrozenStruct):
     """One model input as a column of numbers.
 
     Args:
-        name: As model.yaml has it: `card.payments_1h`, `hour(payment.paid_at)`.
+        name: Name in model.yaml: `card.payments_1h`, `hour(payment.paid_at)`.
         kind: `number`, or `category` for texts and choices.
-        values: Numbers, NaN where one is missing. Of a category places in `categories`, NaN where it is missing. In a
-            file where memory is to hold no more than what is looked at.
-        categories: The texts that occur, sorted; empty for numbers.
+        values: Numbers, NaN if missing; for a category indexes into `categories`. In a file if memory is to hold only
+            what is read.
+        categories: Texts that occur, sorted; empty for numbers.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Input(FrozenStruct):
     categories: tuple[str, ...] = ()
 
     def take(self, rows: Ints) -> Input:
-        """The same at some rows; what lies in a file stays there."""
+        """Select rows; what is in a file stays there."""
         return replace(self, values=some(self.values, rows))
 
 
 class Texts:
-    """Texts as an Arrow array, a third of Python's memory; an array of them when indexed."""
+    """Texts as an Arrow array, with a third of Python's memory; indexing by an array returns an array."""
 
     __slots__ = ("_texts",)
 
@@ -53,7 +53,7 @@ class Texts:
         return len(self._texts)
 
     def __getitem__(self, at: int | Ints) -> Any:
-        """The text at a place, or those at an array of places."""
+        """Return the text at an index, or those at an array of indexes."""
         if not isinstance(at, np.ndarray):
             return self._texts[int(at)].as_py()
         return self._texts.take(at).to_numpy()
@@ -64,14 +64,14 @@ class Texts:
 
 
 class Labels(FrozenStruct):
-    """Every label of the events of a set, by row; those of one row in the order of the log.
+    """Every label of the events of a set, by row; those of one row in log order.
 
     Args:
-        rows: The row of the set that it is about.
+        rows: Row of the labeled event.
         verdicts: FRAUD, GENUINE or NOT_KNOWN (for `unclear`).
-        strengths: How strong its source is, 0 the strongest (`events.definitions.SOURCES`).
-        known_at_ms: When it was known.
-        reasons: Codes of its reason, -1 for none, in `reason_texts`.
+        strengths: Strength of the source, 0 for the strongest (`events.definitions.SOURCES`).
+        known_at_ms: Time at which the label became known.
+        reasons: Code of the reason in `reason_texts`, -1 for none.
     """
 
     rows: Ints
@@ -82,7 +82,7 @@ class Labels(FrozenStruct):
     reason_texts: tuple[str, ...] = ()
 
     def take(self, at: Ints | Bools) -> Labels:
-        """The same at some places."""
+        """Select labels."""
         return Labels(
             self.rows[at],
             self.verdicts[at],
@@ -94,14 +94,14 @@ class Labels(FrozenStruct):
 
 
 class RecordedDecisions(FrozenStruct):
-    """Recorded decision of each event; codes are -1 where there was none.
+    """Recorded decision of each event; codes are -1 without one.
 
     Args:
-        outcomes: Codes of the outcome in `project.policy.OUTCOMES`.
-        scores: The score that it gave, NaN for none.
-        hits: For each rule that ever hit, by id, at which rows, effective or in shadow.
-        stands_for: Where the policy drew among would-be declines or approvals: for how many of them a row stands, 0 for
-            a decline that was not let through, NaN for all others; None where it never did.
+        outcomes: Index of the outcome in `project.policy.OUTCOMES`.
+        scores: Score of the decision, NaN for none.
+        hits: For each rule that ever hit, by id, the rows at which it did, in effect or in shadow.
+        stands_for: If the policy sampled would-be declines or approvals: the number of events that a row represents, 0
+            for a decline that was not sampled, NaN for all others. None if it never did.
     """
 
     outcomes: Ints8
@@ -111,19 +111,19 @@ class RecordedDecisions(FrozenStruct):
 
 
 class TrainingSet(FrozenStruct):
-    """Events of one type in log order with what a model reads of them.
+    """Events of one type in log order with their model inputs.
 
     Args:
-        event: Their type.
-        as_of_ms: The moment of which it is: no event and no label in it came after.
-        ids: Their ids.
-        seqs: Their places in the log.
+        event: Event type.
+        as_of_ms: No event and no label in the set is later.
+        ids: Ids of the events.
+        seqs: Sequence numbers.
         times_ms: Event times, UTC milliseconds.
-        keys: Codes of the entity that `capacity` names, -1 where an event has no key.
-        amounts_minor: What a missed fraud costs (`missed_fraud` of the policy, else the event's amount), in
-            minor units; 0 where missing.
-        inputs: What the model reads, in its order.
-        slices: Further columns by which metrics are parted, by name: texts.
+        keys: Codes of the entity in `capacity`, -1 for an event without a key.
+        amounts_minor: Cost of missing a fraud (`missed_fraud` of the policy, else the event's amount), in minor units;
+            0 if missing.
+        inputs: Inputs of the model, in its order.
+        slices: Further text columns by which metrics are split, by name.
     """
 
     event: str
@@ -142,14 +142,14 @@ class TrainingSet(FrozenStruct):
         return len(self.times_ms)
 
     def weights(self, rows: Ints) -> Floats | None:
-        """How often each of some rows counts in metrics; None where all count once."""
+        """Return how often each of these rows counts in metrics; None if each counts once."""
         drawn = self.recorded.stands_for
         return None if drawn is None else np.where(np.isnan(drawn[rows]), 1.0, drawn[rows])
 
     def verdicts_at(self, known_ms: int) -> Ints8:
-        """The verdict in force for each row by the labels known up to a moment; NOT_KNOWN where there is none.
+        """Return the active verdict of each row by the labels known at a moment; NOT_KNOWN without one.
 
-        A stronger source wins, within one source the later `known_at`, at equal ones the later place.
+        A stronger source wins, within one source the later `known_at`, among equal times the later label.
         """
         places = labels_in_force(self.labels, known_ms, len(self))
         found = np.full(len(self), NOT_KNOWN, np.int8)
@@ -157,7 +157,7 @@ class TrainingSet(FrozenStruct):
         return found
 
     def take(self, rows: Ints) -> TrainingSet:
-        """The same of some rows, in ascending order."""
+        """Select rows in ascending order."""
         place = np.full(len(self), -1, np.int64)
         place[rows] = np.arange(len(rows))
         labels = self.labels
@@ -183,7 +183,7 @@ class TrainingSet(FrozenStruct):
 
 
 def labels_in_force(labels: Labels, known_ms: int, count: int) -> Ints:
-    """The place in `labels` of the one in force for each of `count` rows by what was known up to a moment; -1: none."""
+    """Return the index in `labels` of the active label of each of `count` rows at a moment; -1 for none."""
     order = in_force_last(labels, known_ms)
     found = np.full(count, -1, np.int64)
     found[labels.rows[order]] = order
@@ -191,6 +191,6 @@ def labels_in_force(labels: Labels, known_ms: int, count: int) -> Ints:
 
 
 def in_force_last(labels: Labels, known_ms: int) -> Ints:
-    """The labels that were known at a moment, that in force of each row behind the others."""
+    """Return the indexes of the labels known at a moment, ordered so that each row's active label comes last."""
     known = np.flatnonzero(labels.known_at_ms <= known_ms)
     return known[np.lexsort((known, labels.known_at_ms[known], -labels.strengths[known].astype(np.int64)))]

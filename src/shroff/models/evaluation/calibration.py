@@ -12,18 +12,18 @@ from shroff.models.sets import FRAUD, GENUINE
 from shroff.models.trees.score import POINTS, POWER, SIGMOID
 from shroff.runtime.values import FrozenStruct
 
-NONE = "none"  # the sigmoid of the margin, as boosting with log loss means it
-PLATT = "platt"  # the sigmoid of slope * margin + intercept
-ISOTONIC = "isotonic"  # a rising line through points
+NONE = "none"  # sigmoid of the margin, as in boosting with log loss
+PLATT = "platt"  # sigmoid of slope * margin + intercept
+ISOTONIC = "isotonic"  # rising line through points
 IDENTITY = "identity"  # the margin itself, which is a probability
 ISOLATION = "isolation"  # 2^margin: the anomaly score of an isolation forest, uncalibrated
-AUTO = "auto"  # isotonic or platt, whichever tells later rows better
-_STRAIGHT = ((0.0, 1.0), (0.0, 1.0))  # of IDENTITY: the line on which all lie
+AUTO = "auto"  # isotonic or platt, whichever predicts later rows better
+_STRAIGHT = ((0.0, 1.0), (0.0, 1.0))  # points of IDENTITY
 KINDS = {NONE: SIGMOID, PLATT: SIGMOID, ISOTONIC: POINTS, IDENTITY: POINTS, ISOLATION: POWER}
-# Isotonic regression follows each wave of few frauds: fewer than these are left to Platt's two numbers.
+# Isotonic regression overfits few frauds: below this number Platt's two parameters are used.
 _ISOTONIC_FRAUDS_MIN = 50
 _EACH_MIN = 2
-_FITTED_SHARE = 2 / 3  # of the rows, by time; the rest judges
+_FITTED_SHARE = 2 / 3  # of the rows, by time; the rest compares the kinds
 _STEPS_MAX = 100
 _GAIN_MIN = 1e-12
 
@@ -33,10 +33,10 @@ class Calibration(FrozenStruct):
 
     Args:
         kind: NONE, PLATT, ISOTONIC, IDENTITY or ISOLATION.
-        slope: Of PLATT.
-        intercept: Of PLATT.
-        margins: Of ISOTONIC: points in ascending order, all different, one at least.
-        probabilities: Their values, rising.
+        slope: For PLATT.
+        intercept: For PLATT.
+        margins: For ISOTONIC: at least one point, strictly ascending.
+        probabilities: Values of the points, rising.
     """
 
     kind: str = NONE
@@ -46,7 +46,7 @@ class Calibration(FrozenStruct):
     probabilities: tuple[float, ...] = ()
 
     def as_manifest(self) -> JsonObject:
-        """Value of `calibration` in a manifest."""
+        """Return the value of `calibration` in a manifest."""
         if self.kind == PLATT:
             return {"kind": PLATT, "slope": self.slope, "intercept": self.intercept}
         if self.kind == ISOTONIC:
@@ -55,9 +55,9 @@ class Calibration(FrozenStruct):
 
 
 def calibration_of(manifest: JsonMapping | None) -> Calibration:
-    """Calibration of a manifest; NONE where there is none.
+    """Parse the calibration of a manifest; NONE if it has none.
 
-    Raises: RegistryError for what is no calibration.
+    Raises: RegistryError for an invalid calibration.
     """
     if not manifest:
         return Calibration()
@@ -77,12 +77,12 @@ def calibration_of(manifest: JsonMapping | None) -> Calibration:
 
 
 def is_calibrated(manifest: JsonMapping) -> bool:
-    """Whether a model's score is the share of frauds among events like it, by its manifest."""
+    """Whether a model's score is the share of frauds among similar events, by its manifest."""
     return (manifest.get("calibration") or {}).get("kind") in (PLATT, ISOTONIC)
 
 
 class CalibrationKernel(FrozenStruct):
-    """A calibration as the kernel takes it."""
+    """A calibration in the form of the kernel."""
 
     kind: int
     slope: float
@@ -92,7 +92,7 @@ class CalibrationKernel(FrozenStruct):
     negatives_kept: float
 
     def put_scores(self, margins: Floats) -> None:
-        """Write the score of each margin in its place."""
+        """Replace each margin by its score."""
         from shroff.models.trees.walker import make_scores  # as `models.trees.forest` does, and has done by then
 
         make_scores(
@@ -101,9 +101,9 @@ class CalibrationKernel(FrozenStruct):
 
 
 def scorer_of(calibration: Calibration, negatives_kept: float = 1.0) -> CalibrationKernel:
-    """Function from many margins to their scores.
+    """Build the function from margins to scores.
 
-    Raises: RegistryError where the share is not within (0, 1].
+    Raises: RegistryError if the share is not within (0, 1].
     """
     if not 0.0 < negatives_kept <= 1.0:
         raise RegistryError(f"the manifest's negatives_kept is {negatives_kept}, and a share is above 0 and at most 1")
@@ -119,15 +119,15 @@ def scorer_of(calibration: Calibration, negatives_kept: float = 1.0) -> Calibrat
 
 
 def fit_calibration(margins: Floats, verdicts: Ints8, kind: str = AUTO, *, gives: str = LOG_ODDS) -> Calibration:
-    """The calibration that fits rows which the model was not trained on, in the order of time.
+    """Fit a calibration to rows in time order that the model was not trained on.
 
-    AUTO fits both on the first two thirds and takes the one with the lower log loss on the rest, fitted once more on
-    all. With a single verdict, or too few of one, there is nothing to learn: `uncalibrated`.
+    AUTO fits both kinds on the first two thirds, takes the one with the lower log loss on the rest, and fits it again
+    on all rows. With a single verdict, or too few of one, the result is `uncalibrated`.
 
     Args:
         verdicts: FRAUD or GENUINE.
         kind: `calibration` of model.yaml: auto, isotonic, platt or none.
-        gives: What the margins mean: LOG_ODDS or PROBABILITY.
+        gives: Meaning of the margins: LOG_ODDS or PROBABILITY.
 
     Raises: UsageError for another kind.
     """
@@ -143,12 +143,12 @@ def fit_calibration(margins: Floats, verdicts: Ints8, kind: str = AUTO, *, gives
 
 
 def uncalibrated(gives: str) -> Calibration:
-    """Function from margins to scores without calibration, which mean LOG_ODDS or PROBABILITY."""
+    """Return the identity of margins that mean PROBABILITY, or the sigmoid of those that mean LOG_ODDS."""
     return Calibration(IDENTITY if gives == PROBABILITY else NONE)
 
 
 def log_loss(margins: Floats, is_fraud: Bools, calibration: Calibration) -> float:
-    """Mean of -ln of the probability of each row's verdict, at least 1e-6."""
+    """Return the mean of -ln of the probability of each row's verdict, at least 1e-6."""
     scores = np.array(margins, np.float64)
     scorer_of(calibration).put_scores(scores)
     given = np.clip(np.where(is_fraud, scores, 1.0 - scores), 1e-6, 1.0)
@@ -156,7 +156,7 @@ def log_loss(margins: Floats, is_fraud: Bools, calibration: Calibration) -> floa
 
 
 def _better(margins: Floats, is_fraud: Bools) -> str:
-    """The kind that, fitted on the earlier rows, tells the later ones better; Platt where there are few frauds."""
+    """Return the kind that, fitted on earlier rows, predicts later ones better; Platt with few frauds."""
     cut = round(len(margins) * _FITTED_SHARE)
     early = slice(None, cut)
     late = slice(cut, None)
@@ -173,7 +173,7 @@ def _better(margins: Floats, is_fraud: Bools) -> str:
 
 
 def _fit_platt(margins: Floats, is_fraud: Bools) -> Calibration:
-    """Platt's sigmoid by Newton's method, with his targets: one more row of each verdict keeps them off 0 and 1.
+    """Fit Platt's sigmoid by Newton's method, with his targets: one more row of each verdict keeps them off 0 and 1.
 
     Platt: Probabilistic outputs for support vector machines (1999).
     """
@@ -195,7 +195,7 @@ def _fit_platt(margins: Floats, is_fraud: Bools) -> Calibration:
         slope = design.T @ (probability - targets)
         bend = design.T @ (design * np.maximum(probability * (1.0 - probability), 1e-12)[:, None])
         step = np.linalg.solve(bend + 1e-12 * np.eye(2), slope)
-        # Where a full step overshoots, a shorter one does not.
+        # If a full step overshoots, a shorter one does not.
         shares = (0.5**halvings for halvings in range(30))
         found_now = next((found - share * step for share in shares if loss(found - share * step) <= before), found)
         now = loss(found_now)
@@ -209,12 +209,11 @@ def _fit_platt(margins: Floats, is_fraud: Bools) -> Calibration:
 
 
 def _fit_isotonic(margins: Floats, is_fraud: Bools) -> Calibration:
-    """A line that rises everywhere, through the middles of the steps of isotonic regression.
+    """Fit a strictly rising line through the middles of the steps of isotonic regression.
 
-    On a step all margins would have one score, and the order in which people look at them
-    would be lost; so each step stands for its middle only, and at either end the line goes on
-    half way to 0 and to 1, which no number of rows proves. Oron and Flournoy: Centered
-    isotonic regression (2017).
+    Within a step all margins would have one score, which loses the order in which people review them. So each step
+    stands only for its middle, and at both ends the line continues half way to 0 and to 1, which no number of rows
+    proves. Oron and Flournoy: Centered isotonic regression (2017).
     """
     from sklearn.isotonic import IsotonicRegression
 
@@ -236,11 +235,11 @@ def _fit_isotonic(margins: Floats, is_fraud: Bools) -> Calibration:
     return Calibration(ISOTONIC, margins=tuple(points), probabilities=tuple(values))
 
 
-_FITS = {PLATT: _fit_platt, ISOTONIC: _fit_isotonic}  # of two as good the simpler
+_FITS = {PLATT: _fit_platt, ISOTONIC: _fit_isotonic}  # if both are equally good, the first
 
 
 def _mistake_of(found: Calibration) -> str:
-    """Problem of the calibration, in words; empty where scores can be made."""
+    """Describe the problem of a calibration; empty if there is none."""
     numbers = np.array((found.slope, found.intercept, *found.margins, *found.probabilities))
     if found.kind not in KINDS:
         return f"is of kind {found.kind!r}, and there are {', '.join(KINDS)}"

@@ -1,9 +1,8 @@
-"""Expected cost of all pairs of thresholds at once: running totals over events by falling score.
+"""Expected cost of all pairs of thresholds at once, by running totals over events by falling score.
 
-Events are put in the order of their scores, the highest first. Two thresholds part them: the
-first are declined, the next are reviewed, the rest are approved. Each part costs what its
-events cost there, so with running totals any two thresholds cost one sum, and the best second
-one for each first is a smallest value in a window that only moves on.
+Events are sorted by score, highest first. Two thresholds divide them: the first are declined, the next reviewed, the
+rest approved. Running totals of the cost of each part make the cost of any two thresholds one sum, and the best decline
+threshold for each review threshold is the minimum of a window that only moves forward.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ CURVE_POINTS = 60
 
 DECIDING = ("declined", "reviewed", "approved", "reviews_if_reviewed", "reviews_if_approved")
 
-Columns = Mapping[str, Floats]  # of each row: what it costs and counts in each part; see `columns_of`
-Cuts = tuple[float | None, float | None]  # where to review and where to decline, None for nowhere
+# Cost and counts of each row in each part; see `columns_of`
+Columns = Mapping[str, Floats]
+Cuts = tuple[float | None, float | None]  # review and decline threshold; None for none
 
 
 class Fixed(FrozenStruct):
-    """Events settled by rules before the score is read: it changes no decline and no allow.
+    """Events that rules settle before the score is read: the score changes neither a decline nor an allow.
 
     Args:
         declined: Rows that a rule declines.
@@ -42,7 +42,7 @@ class Fixed(FrozenStruct):
 class Point(FrozenStruct):
     """Two thresholds with their daily money and events.
 
-    `review_at` is None where nothing is reviewed for its score, `decline_at` where nothing is declined for it.
+    `review_at` is None if no event is reviewed for its score, `decline_at` if none is declined for it.
     """
 
     review_at: float | None
@@ -56,13 +56,13 @@ class Point(FrozenStruct):
 
 
 class Weighed(FrozenStruct):
-    """Events that thresholds are weighed on.
+    """Events for choosing thresholds.
 
     Args:
-        scores: In [0, 1]; best those of models that had not seen the event.
-        folds: By which fold's model each was scored.
-        share: The share of all tested events that these are, where they were drawn by lot.
-        entity: Whose keys stand in `rows`, for the reader.
+        scores: In [0, 1]; best from models that have not seen the event.
+        folds: Fold whose model scored each event.
+        share: Share of all tested events, if these were sampled.
+        entity: Entity of the keys in `rows`, for the report.
     """
 
     scores: Floats
@@ -77,16 +77,16 @@ class Weighed(FrozenStruct):
 
 
 class CutOffSteps(FrozenStruct):
-    """Scores that can be thresholds, from high to low, and the step on which each row is."""
+    """Candidate thresholds, from high to low, and the step of each row."""
 
     scores: Floats
     of_rows: Ints
 
 
 def steps_of(scores: Floats, most: int | None = None) -> CutOffSteps:
-    """A step for each score that occurs; with `most` about as many at most.
+    """Return a step for each score that occurs, or with `most` about that many.
 
-    Those are then chosen so that the numbers of rows above grow by an equal share from one to the next.
+    These are chosen so that the number of rows above grows by an equal factor from one to the next.
     """
     negated, of_rows, counts = np.unique(-scores, return_inverse=True, return_counts=True)
     if most is None or len(negated) <= most:
@@ -98,10 +98,10 @@ def steps_of(scores: Floats, most: int | None = None) -> CutOffSteps:
 
 
 class CostTable(FrozenStruct):
-    """Running totals over rows by falling score, one entry before each step of the score and one behind the last.
+    """Running totals over rows by falling score, with one entry before each step of the score and one after the last.
 
-    `scores` are those of the steps, `totals` by name as `columns_of` has them; of those under DECIDING alone only the
-    cheapest places can be told. A place is a number of steps: the rows of the first ones lie above a threshold.
+    `totals` has the columns of `columns_of`; with only those of DECIDING it can find the cheapest thresholds, but no
+    `point`. An index is a number of steps: their rows lie above a threshold.
     """
 
     scores: Floats
@@ -109,18 +109,20 @@ class CostTable(FrozenStruct):
     review_cost: float
 
     def cheapest(self, room: float) -> tuple[int, int]:
-        """Indices (decline, review) of the lowest cost within the review limit; of equals the higher."""
+        """Return the indexes (decline, review) of the lowest cost within the review limit; among equal ones the highest
+        thresholds.
+        """
         costs, first, last = self.best_declines(room)
         at = int(np.argmin(costs))
         return int(first[at]), int(last[at])
 
     def best_declines(self, room: float) -> tuple[Floats, Ints, Ints]:
-        """For each place of the review threshold the cheapest place of the decline threshold: (cost, decline, review).
+        """Find the cheapest decline threshold for each review threshold: (cost, decline, review).
 
-        Where rules alone ask for more reviews than there is room for, they have it, and the score adds none.
+        If rules alone require more reviews than the limit, these are allowed, and the score adds none.
 
-        Reviews fall as the decline threshold is lowered, so those that leave room are the last ones up to the
-        review threshold, and the first of them only moves on.
+        Reviews fall as the decline threshold is lowered. So the indexes within the limit are the last ones up to the
+        review threshold, and the first of them only moves forward.
         """
         declined, reviewed, approved = (self.totals[name] for name in ("declined", "reviewed", "approved"))
         if_reviewed = self.totals["reviews_if_reviewed"]
@@ -146,18 +148,18 @@ class CostTable(FrozenStruct):
         return costs, first, np.arange(steps)
 
     def place_of(self, cut: float | None) -> int:
-        """Number of steps at or above a threshold."""
+        """Return the number of steps at or above a threshold."""
         return 0 if cut is None else int(np.searchsorted(-self.scores, -cut, side="right"))
 
     def cuts(self, decline: int, review: int) -> Cuts:
-        """Thresholds at two indices."""
+        """Return the thresholds at two indexes."""
         return (
             None if review <= decline else float(self.scores[review - 1]),
             None if decline == 0 else float(self.scores[decline - 1]),
         )
 
     def point(self, decline: int, review: int, days: float) -> Point:
-        """Daily totals at two indices."""
+        """Return the daily totals at two indexes."""
         review = max(review, decline)
         of = self.totals
         missed = of["missed"][-1] - of["missed"][review] + of["missed_if_reviewed"][review]
@@ -178,18 +180,18 @@ class CostTable(FrozenStruct):
         )
 
     def curve(self, room: float, days: float) -> tuple[Point, ...]:
-        """Points over all places of the review threshold, evenly by how many events lie above."""
+        """Return points over all review thresholds, evenly spaced by the number of steps."""
         _, first, last = self.best_declines(room)
         chosen = np.unique(np.linspace(0, len(last) - 1, CURVE_POINTS).astype(int))
         return tuple(self.point(int(first[at]), int(last[at]), days) for at in chosen)
 
 
 def columns_of(weighed: Weighed, terms: Terms) -> dict[str, Floats]:
-    """Cost and count of each row where it is declined, reviewed or approved.
+    """Return cost and count of each row if it is declined, reviewed or approved.
 
-    An approved fraud costs what missing it costs, a declined genuine event the false decline, a review its time.
-    A review finds out what the event is. What a rule declines or allows costs the same wherever its score falls.
-    A row that stands for several costs and counts as all of them.
+    An approved fraud costs its amount, a declined genuine event a false decline, a review people's time; a review
+    reveals the truth. Rows that a rule declines or allows cost the same whatever their score. A row that represents
+    several events counts as all of them.
     """
     rows = weighed.rows
     fixed = weighed.fixed
@@ -221,7 +223,7 @@ def columns_of(weighed: Weighed, terms: Terms) -> dict[str, Floats]:
 
 
 def table_of(columns: Columns, steps: CutOffSteps, terms: Terms, weights: Floats | None = None) -> CostTable:
-    """Running totals of rows, each counted as often as its weight says; once where they are left out."""
+    """Compute running totals of rows, weighted if `weights` are given."""
     totals = {}
     for name, column in columns.items():
         weighed = column if weights is None else column * weights
@@ -231,18 +233,18 @@ def table_of(columns: Columns, steps: CutOffSteps, terms: Terms, weights: Floats
 
 
 def costs_at(columns: Columns, outcomes: Ints8) -> Floats:
-    """Cost of each row by its outcome under thresholds (`Terms.outcomes`)."""
+    """Return the cost of each row by its outcome under thresholds (`Terms.outcomes`)."""
     return _picked(columns["declined"], columns["reviewed"], columns["approved"], outcomes)
 
 
 def reviews_at(columns: Columns, outcomes: Ints8) -> Floats:
-    """Rows that are reviewed, by thresholds or by a rule: 1 or 0."""
+    """Return 1 for rows that thresholds or a rule review, else 0."""
     nothing = np.zeros(len(outcomes))
     return _picked(nothing, columns["reviews_if_reviewed"], columns["reviews_if_approved"], outcomes)
 
 
 def stopped_at(columns: Columns, outcomes: Ints8) -> Floats:
-    """Rows that are reviewed or declined frauds: 1 or 0."""
+    """Return 1 for frauds that are reviewed or declined, else 0."""
     stopped = columns["stopped_if_reviewed"]
     return _picked(stopped, stopped, columns["stopped_if_approved"], outcomes)
 

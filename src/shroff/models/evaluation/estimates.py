@@ -1,7 +1,7 @@
-"""Metrics over folds: the value of each, their mean and spread, and an interval; and the difference of two models.
+"""Metrics over folds: each value, mean, spread and interval; and the difference of two models.
 
-Two that are compared are weighed by the same drawings, so what both find hard on the same
-cards cancels out, and the interval is that of their difference.
+Two compared models use the same resamples, so difficulties that both have with the same cards cancel out, and the
+interval is that of their difference.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Estimate(FrozenStruct):
     """A metric over folds.
 
     Args:
-        mean: Of the folds in which it has a value; None where it has none, and `why` says why.
-        low, high: 95 % interval of the mean; None where there is too little to draw from.
-        spread: Standard deviation over folds, of at least two.
-        folds: Its value in each, None where it has none.
-        best: The mean that the best possible scores would reach, where that is below 1.
-        why: Why it has no value, in all or in some folds.
+        mean: Mean of the folds with a value; None if there is none, with the reason in `why`.
+        low, high: 95 % interval of the mean; None with too few blocks.
+        spread: Standard deviation over folds; needs at least two.
+        folds: Value of each fold; None if undefined.
+        best: Mean that the best possible scores would reach, if below 1.
+        why: Reason why it has no value in all or some folds.
     """
 
     mean: float | None
@@ -43,11 +43,11 @@ class Estimate(FrozenStruct):
 
 
 class Estimates(FrozenStruct):
-    """All metrics of one model, with the mean over folds in each resample, for comparisons."""
+    """All metrics of one model, with the mean over folds in each resample for comparisons."""
 
     by_name: dict[str, Estimate]
     drawn: dict[str, Floats]
-    blocks: dict[str, int]  # how many blocks each metric was drawn from
+    blocks: dict[str, int]  # number of resampled blocks of each metric
 
 
 class Difference(FrozenStruct):
@@ -62,9 +62,10 @@ def estimate(folds: Sequence[Judged], terms: Terms, k: int | None, blocks: Block
     """Compute every metric over folds.
 
     Args:
-        k: Of card precision; None where `capacity` stands nowhere.
-        blocks: What is drawn together among the rows; by-day metrics are drawn by days.
-    Cost: O(rows) for each of up to 200 drawings.
+        k: For card precision; None without `capacity`.
+        blocks: Rows that are resampled together; daily metrics are resampled by days.
+
+    Cost: O(rows) for each of up to 200 resamples.
     """
     points = [measure(fold, terms) for fold in folds]
     reasons = [why_not(fold, terms) for fold in folds]
@@ -88,21 +89,23 @@ def estimate(folds: Sequence[Judged], terms: Terms, k: int | None, blocks: Block
 
 
 def difference(ours: Estimates, theirs: Estimates, name: str) -> Difference:
-    """Ours less theirs: the mean over the folds where both have a value, and the interval by the same drawings."""
+    """Return ours minus theirs: the mean over folds where both are defined, and its interval from the same
+    resamples.
+    """
     mine = ours.by_name[name]
     other = theirs.by_name[name]
     both = [a - b for a, b in zip(mine.folds, other.folds, strict=True) if a is not None and b is not None]
     if not both:
         return Difference(None, None, None)
     if any((a is None) != (b is None) for a, b in zip(mine.folds, other.folds, strict=True)):
-        return Difference(float(np.mean(both)), None, None)  # their drawings are means over other folds
+        return Difference(float(np.mean(both)), None, None)  # their resamples are means over other folds
     mean = float(np.mean(both))
     low, high = ends(ours.drawn[name] - theirs.drawn[name], ours.blocks[name], mean)
     return Difference(mean, low, high)
 
 
 def _add_card_precision(found: Estimates, folds: Sequence[Judged], k: int | None, seed: int) -> None:
-    """Card precision at k a day: the mean of the days of a fold, then of the folds."""
+    """Add card precision at k: the mean over the days of a fold, then over folds."""
     if k is None:
         _add_nothing(found, CARD_PRECISION, len(folds), "model.yaml has no capacity")
         return
@@ -114,7 +117,9 @@ def _add_card_precision(found: Estimates, folds: Sequence[Judged], k: int | None
 
 
 def _add_budget_recall(found: Estimates, folds: Sequence[Judged], budget: float | None, seed: int) -> None:
-    """Recall of the `reviews_a_day` highest scores of each day: all that is found of all that there is in a fold."""
+    """Add the recall of the `reviews_a_day` highest scores of each day: found frauds divided by all frauds of a
+    fold.
+    """
     if budget is None:
         _add_nothing(found, BUDGET_RECALL, len(folds), "policy.yaml has no costs.reviews_a_day")
         return
@@ -132,7 +137,7 @@ def _add_by_day(
     seed: int,
     best: float = np.nan,
 ) -> None:
-    """A metric that is a ratio of two sums over days."""
+    """Add a metric that is a ratio of two sums over days."""
     blocks = day_blocks([len(days) for days in above])
     drawn = np.array(
         [
@@ -169,7 +174,7 @@ def _estimate(name: str, values: Sequence[float], drawn: Floats, blocks: int, re
 
 
 def reasons_of_folds(reasons: Sequence[str]) -> str:
-    """Reasons of folds as one text, each of them once: without its folds where all have the same.
+    """Join the reasons of folds, each once; without fold numbers if all have the same.
 
     >>> reasons_of_folds(["no rows", "no rows"]), reasons_of_folds(["no rows", "", "no rows", "too few"])
     ('no rows', 'folds 1, 3: no rows; fold 4: too few')

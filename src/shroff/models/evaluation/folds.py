@@ -1,7 +1,7 @@
 """Evaluation on time folds: a model is trained on a fold's past and tested on later events.
 
-Nothing here knows how a model is made: `learn` gives, from the rows of a fold's training, a
-function that scores the rows of its test. docs/explain/metrics.md says what each number means.
+This module does not know how a model is made: `learn` takes a fold's training rows and returns a function that scores
+its test rows. docs/explain/metrics.md explains each number.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from shroff.runtime.values import FrozenStruct, replace
 
 Score = Callable[[TrainingSet], Floats]
 Learn = Callable[[TrainingSet, KnownRows], Score]
-Progress = Callable[[int, int], None]  # folds done, of how many
+Progress = Callable[[int, int], None]  # finished folds, and their total
 
 
 class FoldReport(FrozenStruct):
-    """A fold in numbers. `why` says why it has no model, where it has none."""
+    """Figures of a fold. `why` is the reason if it has no model."""
 
     fold: Fold
     train_rows: int
@@ -42,7 +42,7 @@ class FoldReport(FrozenStruct):
     immature: int
     unclear: int
     compromised: int
-    declined: int  # of the test rows, by the system itself
+    declined: int  # test rows that the system itself declined
     why: str = ""
 
 
@@ -50,10 +50,10 @@ class Compared(FrozenStruct):
     """A baseline compared with the model on identical rows.
 
     Args:
-        metrics: Of the baseline.
-        ours: Of the model on the same rows, which are fewer where the baseline has learned from the others.
-        differences: The model less the baseline, for each metric.
-        rows: How many rows those are.
+        metrics: Metrics of the baseline.
+        ours: Metrics of the model on the same rows, which exclude those that the baseline has learned from.
+        differences: Model minus baseline, for each metric.
+        rows: Number of these rows.
     """
 
     about: str
@@ -65,7 +65,7 @@ class Compared(FrozenStruct):
 
 
 class Tested(FrozenStruct):
-    """The test rows of all folds that have a model: places in the set, scores, verdicts."""
+    """The test rows of all folds with a model: indexes into the set, scores, verdicts."""
 
     rows: Ints
     folds: Ints
@@ -78,13 +78,12 @@ class Evaluation(FrozenStruct):
 
     Args:
         metrics: Each with its mean over folds, interval and folds.
-        compared: What stands beside, by name: `champion`, `rules_only`, `best_rule`, `approve_all`.
+        compared: Comparisons by name: `champion`, `rules_only`, `best_rule`, `approve_all`.
         curve: Mean score and share of frauds in bins of equally many rows, over all folds.
-        without_give_away: The metrics once more, of a model without the inputs that give the answer away; empty where
-            none are named.
-        drawn: What was drawn for the intervals, and why, in a sentence.
-        remarks: What a reader must know beside the numbers, in sentences.
-        money_places: Of the project's money.
+        without_give_away: Metrics of a model without the inputs that reveal the answer; empty if none are named.
+        drawn: What was resampled for the intervals and why, in a sentence.
+        remarks: Sentences that a reader must know with the numbers.
+        money_places: Decimals of the project's money.
     """
 
     event: str
@@ -102,7 +101,7 @@ class Evaluation(FrozenStruct):
 
 
 class _ScoredFold(FrozenStruct):
-    """A fold that has a model: which rows of the set are tested, and how the model scores them."""
+    """A fold with a model: the tested rows of the set, and their scores."""
 
     number: int
     rows: Ints
@@ -111,7 +110,7 @@ class _ScoredFold(FrozenStruct):
 
 
 class _Judging(FrozenStruct):
-    """What every judge of the same parts is measured by."""
+    """The common terms by which the model and all baselines are measured."""
 
     settings: ModelSettings
     terms: Terms
@@ -120,7 +119,7 @@ class _Judging(FrozenStruct):
     k: int | None = field(default=None)
 
     def estimate(self, by: Baseline | None = None) -> Estimates:
-        """Of the parts' own scores, or of a baseline with its own outcomes, if it has some."""
+        """Estimate the metrics of the folds' own scores, or of a baseline, with its outcomes if it has any."""
         judged = []
         for part in self.parts:
             scores = part.scores if by is None else by.scores[part.rows]
@@ -141,14 +140,14 @@ def evaluate(
     rules: Baseline | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Judge a way of learning on the folds of a set.
+    """Evaluate a way of learning on the folds of a set.
 
     Args:
-        learn: From the set and the rows to train on to a function that scores a set's rows.
-        champion: The model in force (`baselines.champion`); None where there is none.
-        rules: What rules alone come to (`baselines.rules_only`); the recorded outcomes where left out.
+        learn: Takes the set and the rows to train on; returns a function that scores the rows of a set.
+        champion: The active model (`baselines.champion`); None if there is none.
+        rules: The outcomes of rules alone (`baselines.rules_only`); by default the recorded outcomes.
 
-    Raises: UsageError where no fold gives a model, with the reason.
+    Raises: UsageError with the reason if no fold has a model.
     """
     windows = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)
     parted = [rows_of(given, window, settings.label_delay_ms, window.train_start_ms) for window in windows]
@@ -193,7 +192,7 @@ def evaluate(
 def _learnt(
     given: TrainingSet, fold: Fold, rows: FoldRows, number: int, terms: Terms, learn: Learn
 ) -> tuple[_ScoredFold | None, str]:
-    """A fold with its model's scores, or the reason why it has none."""
+    """Return a fold with its model's scores, or the reason why it has none."""
     if len(rows.test.rows) == 0:
         return None, "there are no rows to test on"
     try:
@@ -205,7 +204,7 @@ def _learnt(
 
 
 def rows_read(given: TrainingSet, rows: Ints, verdicts: Ints8, days: Ints, money_places: int) -> RowsOfFold:
-    """Rows of a set with their verdicts, by the day of each row of it, as metrics read them."""
+    """Return rows of a set with their verdicts for metrics; `days` has the day of each row of the set."""
     amounts = given.amounts_minor[rows] / 10.0**money_places
     return RowsOfFold(verdicts == FRAUD, amounts, days[rows], given.keys[rows], given.weights(rows))
 
@@ -241,7 +240,7 @@ def _tested(parts: Sequence[_ScoredFold]) -> Tested:
 
 
 def _compared(judging: _Judging, by: Baseline, ours: Estimates, times_ms: Ints) -> Compared:
-    """A baseline and the model on the rows of which the baseline is a fair judge."""
+    """Compare a baseline and the model on the rows that the baseline has not learned from."""
     if by.since_ms is not None and any((times_ms[part.rows] < by.since_ms).any() for part in judging.parts):
         since_ms = by.since_ms
         kept = [_cut(part, times_ms[part.rows] >= since_ms) for part in judging.parts]
@@ -297,7 +296,7 @@ def _without_give_away(
     parted: Sequence[FoldRows],
     parts: Sequence[_ScoredFold],
 ) -> dict[str, Estimate]:
-    """The metrics of models that do not see the inputs which give the answer away."""
+    """Return the metrics of models without the inputs that reveal the answer."""
     named = frozenset(settings.give_away)
     left = tuple(input_ for input_ in given.inputs if input_.name not in named)
     if not named or not left:

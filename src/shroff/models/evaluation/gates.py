@@ -1,11 +1,10 @@
-"""Gates: the conditions of model.yaml for a promotion, checked against the measurements.
+"""Gates: the conditions of model.yaml for a promotion, checked against measurements.
 
-A gate whose number is not known does not pass: what was not measured was not shown. Where there is
-no champion, a model is held against what is in force without one: rules alone, which approve every
-event where there are none. Only the fall of a slice behind the champion passes where there is none.
+A gate without a measured value fails: it is unproven. Without a champion, a model is compared with what is active
+instead: rules alone, which approve every event if there are none. Only the slice gate passes without a champion.
 
-They are judged when a model is trained, and asked again when it is promoted: by then there may
-be another champion, and model.yaml may ask more.
+Gates are checked when a model is trained, and again when it is promoted: by then there may be another champion, and
+model.yaml may require more.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from shroff.runtime.values import FrozenStruct, replace
 LATENCY = "latency_p99"
 LEAK_TEST = "leak_test"
 SLICE_COLLAPSE = "slice_collapse"
-JUDGED = "gates"  # what fails where nobody judged any
-COMPARED_WITH = "compared_with"  # in a manifest: the champion, null where there was none
+JUDGED = "gates"  # name of the failure if no gates were checked
+COMPARED_WITH = "compared_with"  # in a manifest: the champion, null if there was none
 CURE = "train again, or waive it"
-_ALONE = {RULES_ONLY: "rules alone", APPROVE_ALL: "approving all"}  # what is in force without a model
+_ALONE = {RULES_ONLY: "rules alone", APPROVE_ALL: "approving all"}  # what is active without a model
 _ABOVE = "above the champion by "
 _ABOVE_ALONE = {words: f"above {words} by " for words in _ALONE.values()}  # without a champion
 _SINCE = "model.yaml has it only since the model was trained"
@@ -43,12 +42,12 @@ class GateFigures(FrozenStruct):
     """Measurements that gates are checked against.
 
     Args:
-        champion: The model in force beside this one; None where there was none.
-        without: What is in force without one, in words and measured: rules alone, or every event approved, where
-            nothing was decided by rules; None where nobody looked.
-        slices: None where nobody looked.
-        leak_test_passed: None where it was not run.
-        latency_p99_ms: Of one score; None where it was not measured.
+        champion: Comparison with the active model; None if there was none.
+        without: What is active without a model, in words and measured: rules alone, or approving every event if no rule
+            decided anything; None if not measured.
+        slices: None if not measured.
+        leak_test_passed: None if not run.
+        latency_p99_ms: Of one score; None if not measured.
     """
 
     metrics: Mapping[str, Estimate]
@@ -66,11 +65,11 @@ def judge_gates(
     leak_test_passed: bool | None = None,
     latency_p99_ms: float | None = None,
 ) -> list[GateResult]:
-    """Each limit of each gate with its number and whether it is held, in the order of model.yaml.
+    """Return each limit of each gate with its value and result, in the order of model.yaml.
 
     Args:
-        leak_test_passed: None where it was not run.
-        latency_p99_ms: Of one score; None where it was not measured.
+        leak_test_passed: None if not run.
+        latency_p99_ms: Of one score; None if not measured.
     """
     champion = evaluation.compared.get(CHAMPION)
     without = _without(evaluation.compared)
@@ -79,7 +78,7 @@ def judge_gates(
 
 
 def value_text(gate: GateResult) -> str:
-    """Value of a gate for people, with its unit or in words.
+    """Format the value of a gate for people, with its unit or in words.
 
     >>> value_text(GateResult("latency_p99", 0.0066312, "at most 1 ms", passed=True))
     '0.00663 ms'
@@ -92,13 +91,13 @@ def value_text(gate: GateResult) -> str:
 
 
 def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
-    """How the gates of a model stand when it is to decide: those that were judged, and then what is new.
+    """Return the state of a model's gates at its promotion: the recorded results, then new gates.
 
-    A model that nobody judged does not pass. What model.yaml asks only since is held against what was measured then.
-    A gate that failed stays failed where model.yaml asks less today: that would be a waiver without a name.
+    A model without recorded gates fails. Gates added to model.yaml later are checked against the recorded measurements.
+    A failed gate stays failed even if model.yaml has relaxed it: passing it would be a waiver without a name.
 
     Args:
-        gates: What model.yaml asks today.
+        gates: Gates of model.yaml today.
     """
     recorded = stored.gates
     judged = {(gate_result.name, gate_result.limit) for gate_result in recorded}
@@ -114,7 +113,7 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
         found.insert(0, GateResult(JUDGED, None, "judged", passed=False, note=f"{nobody}: {CURE}"))
     measured = _measured_of(stored)
     for gate in gates:
-        # The same of a gate that nobody asked when the model was trained
+        # The gates that did not exist when the model was trained
         found += [
             replace(result, note=f"{_SINCE}; {result.note}" if result.note else _SINCE)
             for result in _judged(gate, measured)
@@ -124,7 +123,7 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
 
 
 def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Promotion | None) -> list[GateResult]:
-    """The same where this champion is in force: what was compared with another one, or with none, does not pass."""
+    """Fail the results that were compared with another champion than the given one, or with none."""
     why = _other_champion(stored.manifest, champion)
     if not why:
         return [*results]
@@ -170,7 +169,7 @@ def _limits(gate: ModelGate, value: float | None, why: str, unit: str) -> list[G
 
 
 def _above_champion(metric: str, by: str | float, measured: GateFigures) -> GateResult:
-    """Whether it beats what is in force on identical rows: by a number, or with the whole interval on the good side."""
+    """Check that a model beats what is active on the same rows, by a number or with its whole interval."""
     words = "more than noise" if by == NOISE else f"{float(by):g}"
     failed = GateResult(metric, None, f"{_ABOVE}{words}", passed=False)
     against = ""
@@ -199,13 +198,13 @@ def _above_champion(metric: str, by: str | float, measured: GateFigures) -> Gate
 
 
 def _without(compared: Mapping[str, Compared]) -> tuple[str, Compared] | None:
-    """Baseline without a model, in words and measured; None where none was measured."""
+    """Return the baseline without a model, in words and measured; None if none was measured."""
     found = ((words, compared.get(name)) for name, words in _ALONE.items())
     return next(((words, baseline) for words, baseline in found if baseline is not None), None)
 
 
 def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
-    """The largest fall of average precision behind the champion in any slice."""
+    """Check the largest fall of average precision behind the champion in any slice."""
     compared = [slice_ for slice_ in measured.slices or () if slice_.fall is not None]
     limit = "no slice falls by more than noise" if at_most is None else f"at most {at_most:g}"
     if not compared:
@@ -225,7 +224,7 @@ def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
 
 
 def gates_text(gates: Sequence[GateResult]) -> str:
-    """Gates as a table."""
+    """Format gates as a table."""
     if not gates:
         return "  no gates"
     rows = []
@@ -236,10 +235,11 @@ def gates_text(gates: Sequence[GateResult]) -> str:
 
 
 def _fairness(name: str, at_most: float, slices: Sequence[Slice]) -> GateResult:
-    """By how much the highest false-positive rate of a column's segments exceeds the lowest, at least.
+    """Check the ratio of the highest to the lowest false-positive rate of a column's segments, by the ends of their
+    intervals.
 
-    All intervals of a column hold together with 95 % confidence, so with equal rates it fails once in twenty times at
-    most, however many segments there are.
+    All intervals of a column hold together with 95 % confidence, so with equal rates it fails at most once in twenty
+    times, however many segments there are.
     """
     limit = f"{RATIO.name} at most {at_most:g} by {name}"
     found = [
@@ -263,7 +263,7 @@ def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-# ---- what was measured, read again
+# ---- reading stored measurements
 
 
 class _Beside(FrozenStruct):
@@ -281,7 +281,7 @@ class _LeakPart(FrozenStruct):
 
 
 class _Metrics(msgspec.Struct, frozen=True):
-    """What gates read of metrics.json."""
+    """Parts of metrics.json that gates read."""
 
     metrics: dict[str, Estimate] = {}
     baselines: dict[str, _Beside] = {}
@@ -290,7 +290,7 @@ class _Metrics(msgspec.Struct, frozen=True):
 
 
 def _measured_of(stored: Stored) -> GateFigures:
-    """What the folder of a model says was measured; what it says in another form was not."""
+    """Read the measurements in a model's folder; those in another form count as missing."""
     try:
         found = msgspec.convert(stored.metrics, _Metrics)
     except msgspec.ValidationError:
@@ -298,7 +298,7 @@ def _measured_of(stored: Stored) -> GateFigures:
     compared = {name: _compared(baseline) for name, baseline in found.baselines.items()}
     champion = compared.get(CHAMPION)
     if champion is None and stored.manifest.get(COMPARED_WITH) is not None:
-        champion = _compared(_Beside(-1, 0, {}))  # there was a champion, and nothing of it is known
+        champion = _compared(_Beside(-1, 0, {}))  # there was a champion, but no comparison is known
     latency = next((gate.value for gate in stored.gates if gate.name == LATENCY), None)
     return GateFigures(
         found.metrics,
@@ -314,11 +314,11 @@ def _compared(beside: _Beside) -> Compared:
     return Compared("", {}, {}, beside.above, beside.rows, beside.frauds)
 
 
-# ---- with whom it was compared
+# ---- the compared champion
 
 
 def _other_champion(manifest: JsonMapping, champion: Promotion | None) -> str:
-    """Why what was compared with the champion says nothing of today's; empty where it does."""
+    """Explain why a comparison with the champion is outdated; empty if it is not."""
     if COMPARED_WITH not in manifest:
         return "it is not recorded which champion it was compared with"
     then = manifest[COMPARED_WITH]

@@ -1,9 +1,8 @@
-"""Metrics of scores on rows with known labels: one number each, NaN where it is undefined.
+"""Metrics of scores on rows with known labels: one number each, NaN if undefined.
 
-Rows of equal score stand or fall together, so no metric depends on the order of rows: in a
-ranking they are one step, and where only some of them fit into a day's budget each of them
-is taken in part. Products of columns are summed up without linear algebra, whose sums depend on
-the number of threads. docs/explain/metrics.md says what each one means and where it comes from.
+Rows of equal score are treated alike, so no metric depends on the order of rows: a ranking has one step for them, and
+if only some fit into a day's budget, a fraction of each is counted. Products of columns are summed without linear
+algebra, whose sums depend on the number of threads. docs/explain/metrics.md explains each metric and its origin.
 """
 
 from __future__ import annotations
@@ -17,15 +16,17 @@ from shroff.models.keys import at_cut_off
 from shroff.runtime.entry_points import METRICS, installed
 from shroff.runtime.values import FrozenStruct
 
-REVIEW = 2  # codes of outcomes, as `sets.RecordedDecisions` has them: their places in `project.policy.OUTCOMES`
+# Codes of outcomes: their indexes in `project.policy.OUTCOMES`
+REVIEW = 2
 DECLINE = 3
 BINS = 10  # of the calibration error, each with equally many rows
 
 
 class Terms(FrozenStruct):
-    """What the policy and people's time say: thresholds of the score, and costs in whole units of the project's money.
+    """Terms of the policy: thresholds of the score, and costs in whole units of the project's money.
 
-    Of rules and outcomes, which are no scores, what is reviewed or declined is called fraud at each of `cut_offs`.
+    For rules and outcomes, which are no scores, reviewed and declined events count as called fraud at each of
+    `cut_offs`.
     """
 
     review_at: float | None = None
@@ -34,10 +35,10 @@ class Terms(FrozenStruct):
     review: float | None = None
     reviews_a_day: float | None = None
     money_places: int = 2
-    cut_offs: tuple[float, ...] = ()  # others, at which gates ask
+    cut_offs: tuple[float, ...] = ()  # other thresholds, for gates
 
     def outcomes(self, scores: Floats) -> Ints8:
-        """Outcomes of these thresholds at each score, rules aside."""
+        """Return the outcomes of these thresholds at each score, without rules."""
         found = np.zeros(len(scores), np.int8)
         if self.review_at is not None:
             found[scores >= self.review_at] = REVIEW
@@ -47,15 +48,14 @@ class Terms(FrozenStruct):
 
 
 class RowsOfFold(FrozenStruct):
-    """Test rows of a fold as metrics read them.
+    """Test rows of a fold for metrics.
 
     Args:
         frauds: Whether the verdict is fraud; all others are genuine.
-        amounts: What missing each would cost, in whole units of money.
-        days: Days from the beginning of the test.
-        keys: Codes of the entity that `capacity` names, -1 for none.
-        counts: How often each counts, where some stand for others (`sets.RecordedDecisions.stands_for`); once where
-            left out.
+        amounts: Cost of missing each row, in whole units of money.
+        days: Days since the start of the test.
+        keys: Codes of the entity in `capacity`, -1 for none.
+        counts: Number of events that each row represents (`sets.RecordedDecisions.stands_for`); None for one each.
     """
 
     frauds: Bools
@@ -65,12 +65,12 @@ class RowsOfFold(FrozenStruct):
     counts: Floats | None = None
 
     def take(self, rows: Ints | Bools) -> RowsOfFold:
-        """Some of them."""
+        """Select rows."""
         counts = None if self.counts is None else self.counts[rows]
         return RowsOfFold(self.frauds[rows], self.amounts[rows], self.days[rows], self.keys[rows], counts)
 
     def times(self, weights: Floats | None) -> Floats:
-        """How often each counts where they are weighed so."""
+        """Return how often each row counts under resampling weights."""
         given = np.ones(len(self)) if weights is None else weights
         return given if self.counts is None else given * self.counts
 
@@ -83,9 +83,9 @@ class Judged(FrozenStruct):
 
     Args:
         order: Rows by falling score.
-        ends: The place behind the last row of each score.
-        outcomes: What is done with each row.
-        are_probabilities: Whether scores are. Of rules and outcomes they only rank.
+        ends: End of the rows of each score in `order`.
+        outcomes: Outcome of each row.
+        are_probabilities: Whether the scores are probabilities; those of rules and outcomes only rank.
     """
 
     rows: RowsOfFold
@@ -97,7 +97,7 @@ class Judged(FrozenStruct):
 
 
 class Bin(FrozenStruct):
-    """One bin of the calibration curve: mean score, share of frauds, and rows."""
+    """One bin of the calibration curve: mean score, share of frauds, and number of rows."""
 
     score: float
     fraud_rate: float
@@ -113,10 +113,10 @@ def judge(rows: RowsOfFold, scores: Floats, outcomes: Ints8, *, are_probabilitie
 
 
 def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict[str, float]:
-    """Every metric that is a sum over rows, by its name in model.yaml; NaN where it says nothing (`why_not`).
+    """Compute every metric that is a sum over rows, by its name in model.yaml; NaN if undefined (`why_not`).
 
     Args:
-        weights: How often each row counts, beside what it stands for; once where left out.
+        weights: Resampling weight of each row; None for one each.
     """
     frauds = judged.rows.frauds
     weight = judged.rows.times(weights)
@@ -149,7 +149,7 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
 
 
 def why_not(judged: Judged, terms: Terms) -> TextDict:
-    """Reason for each metric that `measure` cannot compute."""
+    """Return the reason for each metric that `measure` cannot compute."""
     count = len(judged.rows)
     frauds = count_true(judged.rows.frauds)
     no_rows = "no test row has a verdict" if count == 0 else ""
@@ -179,12 +179,12 @@ def _called(judged: Judged, at: float) -> Bools:
 
 
 def average_precision(scores: Floats, frauds: Bools) -> float:
-    """The area under precision by recall, by steps of equal scores. NaN without a fraud."""
+    """Return the area under precision by recall, by steps of equal scores. NaN without a fraud."""
     return _average_precision(*_running_of(scores, frauds))
 
 
 def precision_by_recall(scores: Floats, frauds: Bools) -> tuple[list[float], list[float]]:
-    """Recall and precision down to each score, from the highest; empty without a fraud."""
+    """Return recall and precision down to each score, from the highest; empty without a fraud."""
     caught, alarms = _running_of(scores, frauds)
     if len(caught) == 0 or caught[-1] == 0:
         return [], []
@@ -192,10 +192,10 @@ def precision_by_recall(scores: Floats, frauds: Bools) -> tuple[list[float], lis
 
 
 def calibration_curve(judged: Judged) -> list[Bin]:
-    """Mean score and share of frauds in bins of equally many rows, by rising score.
+    """Return mean score and share of frauds in bins of equally many rows, by rising score.
 
-    Rows of equal score share a bin, the one in which the middle one of them lies; so there
-    may be fewer bins than asked for, down to one where all scores are equal.
+    Rows of equal score share the bin of their middle row, so there may be fewer bins, down to one if all scores are
+    equal.
     """
     counts, scores, frauds = _binned(judged, judged.rows.times(None), BINS)
     return [
@@ -206,19 +206,19 @@ def calibration_curve(judged: Judged) -> list[Bin]:
 
 
 def calibration_error(judged: Judged, weights: Floats | None, bins: int = BINS) -> float:
-    """How far scores lie from the share of frauds: the mean distance over the bins of the curve, by their rows."""
+    """Return the mean distance of scores from the share of frauds over the bins of the curve, weighted by rows."""
     weight = judged.rows.times(weights)
     _, scores, frauds = _binned(judged, weight, bins)
     return _ratio(float(np.abs(scores - frauds).sum()), float(weight.sum()))
 
 
 def recall_in_budget(judged: Judged, budget: float) -> tuple[Floats, Floats]:
-    """Frauds found and frauds there were, of each day, if the `budget` highest scores of a day are looked at."""
+    """Return frauds found and all frauds of each day, if the `budget` highest scores of a day are reviewed."""
     return found_in_budget(judged.scores, judged.rows.frauds, judged.rows.days, budget)
 
 
 def _running(judged: Judged, weights: Floats) -> tuple[Floats, Floats]:
-    """Weights of frauds and of genuine rows down to each score, from the highest."""
+    """Return cumulative weights of frauds and of genuine rows down to each score, from the highest."""
     weight = weights[judged.order]
     fraud = np.where(judged.rows.frauds[judged.order], weight, 0.0)
     last = judged.ends - 1
@@ -249,7 +249,7 @@ def _average_precision(caught: Floats, alarms: Floats) -> float:
 
 
 def _binned(judged: Judged, weights: Floats, bins: int) -> tuple[Floats, Floats, Floats]:
-    """Weights, sums of scores and sums of frauds of each bin of the calibration curve."""
+    """Return weights, sums of scores and sums of frauds of each bin of the calibration curve."""
     rising = judged.order[::-1]
     weight = weights[rising]
     ends = len(rising) - np.append(0, judged.ends[:-1])[::-1]  # the same ties, from the lowest score
@@ -266,7 +266,9 @@ def _binned(judged: Judged, weights: Floats, bins: int) -> tuple[Floats, Floats,
 
 
 def _money(judged: Judged, terms: Terms, weights: Floats) -> dict[str, float]:
-    """What outcomes save and cost in whole units. A challenge stops and costs nothing: no figure stands for it."""
+    """Return savings and costs of outcomes in whole units. A challenge counts as stopped without cost, because its cost
+    is unknown.
+    """
     rows = judged.rows
     if len(rows) == 0 or _has_no_cut(judged, terms) or not rows.amounts.any():
         return dict.fromkeys(("money_saved", "money_lost", "cost_per_thousand"), np.nan)

@@ -1,4 +1,4 @@
-"""Metrics by slice: whether a model that is good on the whole fails somewhere."""
+"""Metrics by slice: whether a model that is good overall fails on some events."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from shroff.models.evaluation.metrics import DECLINE, REVIEW, Judged, RowsOfFold
 from shroff.models.sets import TrainingSet
 from shroff.runtime.values import FrozenStruct, replace
 
-SLICES_MAX = 20  # of one column; the rarest values together are `others`
+SLICES_MAX = 20  # per column; the rarest values are combined to `others`
 OTHERS = "others"
 MISSING = "missing"
-FRAUDS_MIN = 20  # and as many genuine rows: fewer say nothing about a fall
-GENUINE_MIN = 100  # of a segment that is compared by its false-positive rate
+FRAUDS_MIN = 20  # and as many genuine rows; fewer say nothing about a fall
+GENUINE_MIN = 100  # genuine rows of a segment for comparing its false-positive rate
 BANDS = 4
 AMOUNT = "amount"
 KNOWN = "known"
-NEW_MS = 86_400_000  # a key is new for a day: who takes over or opens an account does not wait
+NEW_MS = 86_400_000  # time for which a key is new: account takeovers and fake accounts act at once
 _FIRST = ("true", "false", "new", KNOWN)
 _LAST = (MISSING, OTHERS)
-_NUMBER = re.compile(r"(?P<side>up to |above )?(?P<number>-?[0-9]+(\.[0-9]+)?)( to -?[0-9.]+)?")  # also a band
+# Also the start of a band
+_NUMBER = re.compile(r"(?P<side>up to |above )?(?P<number>-?[0-9]+(\.[0-9]+)?)( to -?[0-9.]+)?")
 MEASURED = ("auc_roc", "average_precision", "recall_at_review", "recall_at_decline", "money_lost", "brier")
 
 
 class Rate(FrozenStruct):
     """A share of events with its confidence interval.
 
-    The intervals of all values of one column that are compared hold together with 95 % confidence (Bonferroni).
+    The intervals of all compared values of one column hold together with 95 % confidence (Bonferroni).
     """
 
     mean: float
@@ -46,16 +47,17 @@ class Rate(FrozenStruct):
 
 
 class Slice(FrozenStruct):
-    """Rows that have something in common, over all folds.
+    """Rows with a common value, over all folds.
 
     Args:
-        name, value: By what, and which: `channel`, `web`; `missing` and `others` with `is_group`, else of the column.
-        score: The mean score beside the share of frauds.
-        metrics: By name, None where one has no value.
-        false_positive_rate: Genuine rows with a score that reviews or declines, of all genuine rows.
-        decline_rate: Rows with a score that declines, of all rows. Both are None without rows or thresholds.
+        name, value: Column and value: `channel`, `web`; with `is_group` the values `missing` and `others` stand for
+            groups.
+        score: Mean score, to compare with the share of frauds.
+        metrics: Metrics by name, None if undefined.
+        false_positive_rate: Share of the genuine rows that the score reviews or declines.
+        decline_rate: Share of all rows that the score declines. Both are None without rows or thresholds.
         fall: How far average precision lies below the champion's on the same rows.
-        falls_by_more_than_noise: Whether that is more than chance would make among so many slices.
+        falls_by_more_than_noise: Whether that exceeds what chance would cause among so many slices.
     """
 
     name: str
@@ -72,14 +74,14 @@ class Slice(FrozenStruct):
 
     @property
     def is_compared(self) -> bool:
-        """Whether it has enough genuine rows for its false-positive rate to be compared."""
+        """Whether it has enough genuine rows to compare its false-positive rate."""
         return self.rows - self.frauds >= GENUINE_MIN and not (self.is_group and self.value == OTHERS)
 
 
 class Pooled(FrozenStruct):
     """Test rows of all folds, with the scores of two models and the resampling blocks.
 
-    `champion` is NaN where the champion is no fair judge, since it learned from the row.
+    `champion` is NaN for rows that the champion learned from.
     """
 
     rows: RowsOfFold
@@ -90,7 +92,7 @@ class Pooled(FrozenStruct):
 
 
 def columns_of(given: TrainingSet, money_places: int = 2) -> dict[str, Array]:
-    """By what a set can be sliced, for each of its rows: what the project names, the amount, new or known keys."""
+    """Return the columns by which a set can be sliced: those of the project, the amount, and new or known keys."""
     columns = {name: column.astype(object) for name, column in given.slices.items()}
     if given.amounts_minor.any():
         columns[AMOUNT] = amount_bands(given.amounts_minor, money_places)
@@ -100,7 +102,7 @@ def columns_of(given: TrainingSet, money_places: int = 2) -> dict[str, Array]:
 
 
 def amount_bands(amounts_minor: Ints, money_places: int = 2) -> Array:
-    """A band for each amount, of about equally many rows: `up to 12.50`, `12.50 to 40.00`, `above 40.00`."""
+    """Assign amounts to bands of about equally many rows: `up to 12.50`, `12.50 to 40.00`, `above 40.00`."""
     ranks = [len(amounts_minor) * band // BANDS for band in range(1, BANDS)]
     edges = np.unique(np.sort(amounts_minor)[ranks])
     texts = [f"{edge / 10**money_places:.{money_places}f}" for edge in edges.tolist()]
@@ -111,7 +113,7 @@ def amount_bands(amounts_minor: Ints, money_places: int = 2) -> Array:
 
 
 def new_or_known(keys: Ints, times_ms: Ints) -> Array:
-    """`new` up to a day from the first event of a key in the set, `known` after that; without a key None."""
+    """Return `new` up to a day after the first event of a key in the set, then `known`; None without a key."""
     firsts = np.full(int(keys.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     has_key = keys >= 0
     np.minimum.at(firsts, keys[has_key], times_ms[has_key])
@@ -121,7 +123,7 @@ def new_or_known(keys: Ints, times_ms: Ints) -> Array:
 
 
 def slices_of(columns: Mapping[str, Array], pooled: Pooled, terms: Terms, seed: int) -> list[Slice]:
-    """Every slice of every column, in their natural order."""
+    """Return every slice of every column, in natural order."""
     parts = [
         (name, value, is_group, rows)
         for name, column in columns.items()
@@ -136,8 +138,8 @@ def slices_of(columns: Mapping[str, Array], pooled: Pooled, terms: Terms, seed: 
 
 
 def slice_order(value: str, *, is_group: bool) -> tuple[int, float, int]:
-    """Sort key of a slice's value: numbers and amounts by size, yes before no, new before known; then all texts, which
-    keep their order; last what is missing, and others.
+    """Return the sort key of a slice's value: numbers and amounts by size, yes before no, new before known; then all
+    texts, in their order; last missing values and others.
     """
     if is_group:
         return 2, _LAST.index(value), 0
@@ -148,7 +150,7 @@ def slice_order(value: str, *, is_group: bool) -> tuple[int, float, int]:
 
 
 def _parts(column: Array) -> list[tuple[str, bool, Ints]]:
-    """Values of a column with their rows, the most frequent first, of equals the first by text; then the groups."""
+    """Return the values of a column with their rows, most frequent first, ties by text; then the groups."""
     has_value = np.array([value is not None for value in column.tolist()], np.bool_)
     there = np.flatnonzero(has_value)
     missing = np.flatnonzero(~has_value)
@@ -164,7 +166,9 @@ def _parts(column: Array) -> list[tuple[str, bool, Ints]]:
 def _slice(
     name: str, value: str, rows: Ints, pooled: Pooled, terms: Terms, compared: tuple[int, int], seed: int
 ) -> Slice:
-    """One slice, of so many that are held against the champion, and so many of its column by their rates."""
+    """Compute one slice. `compared` has the number of slices compared with the champion, and with each other in this
+    column.
+    """
     ours = _judged(pooled, pooled.scores, rows, terms)
     found = measure(ours, terms)
     fall = None
@@ -193,10 +197,10 @@ def _slice(
 
 
 def _rate(ours: Judged, blocks: Ints, segments: int, are_in: Bools, of: Bools) -> Rate:
-    """The share of some rows that are in, with Wilson's interval on as many rows as would say as much, each alone.
+    """Return a share of rows with Wilson's interval, for the effective number of independent rows.
 
-    Rows of one block depend on each other: the variance is that of a ratio of sums over blocks, by its linearization
-    (Dean and Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", 2015).
+    Rows of one block depend on each other: the variance is that of a ratio of sums over blocks, by linearization (Dean
+    and Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", 2015).
     """
     weights = ours.rows.times(None)[of]
     are_in = are_in[of]
@@ -213,7 +217,7 @@ def _judged(pooled: Pooled, scores: Floats, rows: Ints, terms: Terms) -> Judged:
 
 
 def _noise(ours: Judged, theirs: Judged, pooled: Pooled, rows: Ints, slices: int, terms: Terms, seed: int) -> float:
-    """How large a fall chance makes in one of so many slices, once in forty times (Bonferroni)."""
+    """Return the fall that chance exceeds in one of so many slices once in forty times (Bonferroni)."""
     falls = []
     for lots in drawings(pooled.block_count, seed, TIMES_MIN):
         weights = lots[pooled.blocks[rows]]

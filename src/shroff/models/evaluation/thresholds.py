@@ -1,11 +1,10 @@
-"""Thresholds of the score from money and people's time: from where to review, from where to decline.
+"""Thresholds of the score from costs and people's time: from which scores to review and to decline.
 
-That thresholds follow from costs, event by event, is Elkan, "The Foundations of Cost-Sensitive
-Learning" (IJCAI 2001); here costs are those of the events themselves, not of an average one.
+Deriving thresholds from the costs of each event follows Elkan, "The Foundations of Cost-Sensitive Learning" (IJCAI
+2001); here costs are those of the events themselves instead of an average.
 
-The cheapest thresholds are chosen on the events on which their cost is then told, and that
-flatters them. What they cost elsewhere is told beside it: chosen on all folds but one, they
-are held against the fold that was left out, for each fold in turn.
+The cheapest thresholds are chosen on the events on which their cost is then reported, which flatters them. So their
+cost elsewhere is reported too: for each fold, thresholds chosen on all other folds are applied to it.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ from shroff.models.evaluation.metrics import Terms
 from shroff.runtime.values import FrozenStruct, replace
 
 NOBODY = 1.000001  # above every score: a threshold that nothing reaches
-STEPS_DRAWN = 2_000  # scores that are tried as thresholds in a drawing; more would change no digit that is read
-DRAWINGS = 100  # of thresholds: each chooses anew
+STEPS_DRAWN = 2_000  # scores tried as thresholds in a resample; more would change no visible digit
+DRAWINGS = 100  # resamples, in each of which thresholds are chosen again
 
 
 class OutOfFold(FrozenStruct):
-    """What thresholds cost that were chosen in the same way on other events, a day.
+    """Daily cost of thresholds that were chosen in the same way on other events.
 
     Args:
-        cost: The mean over all days of all folds, each judged by thresholds that were chosen on the other folds.
-        low, high: Its 95 % interval, None where there is too little to draw from.
-        frauds_stopped: The share of the frauds that are reviewed or declined.
-        folds: The thresholds by which each fold was judged, and what they cost in it.
+        cost: Mean over all days of all folds, each with thresholds chosen on the other folds.
+        low, high: Its 95 % interval, None with too few blocks.
+        frauds_stopped: Share of the frauds that are reviewed or declined.
+        folds: Thresholds applied to each fold, and their cost in it.
     """
 
     cost: float
@@ -60,18 +59,18 @@ class Thresholds(FrozenStruct):
     """The thresholds with the lowest cost, their confidence intervals, and the cost of others.
 
     Args:
-        best: The cheapest that people have time for, with what they cost on the events on which they were chosen.
-        cost_low, cost_high: 95 % interval of that cost: of these same thresholds, on days (keys, events) drawn again.
-        elsewhere: What such thresholds cost where they were not chosen; None, and `why_not`, without folds.
-        reviews_at, declines_at: Between these the cheapest thresholds lie in 95 % of drawings, None for nowhere.
-        drawn: What was drawn, and why, in a sentence. Where there is too little of it all four ends are None.
-        without: What it costs to approve all that no rule stops.
-        curve: For scores from which events are reviewed, from high to low, the cheapest decline for each.
-        now: What the policy's present thresholds cost, where it has some.
-        days: Days that were looked at.
+        best: The cheapest thresholds within people's time, with their cost on the events on which they were chosen.
+        cost_low, cost_high: 95 % interval of that cost, for the same thresholds on resampled days (keys, events).
+        elsewhere: Cost of such thresholds on other events; None, with `why_not`, without folds.
+        reviews_at, declines_at: Range of the cheapest thresholds in 95 % of resamples, None for no threshold.
+        drawn: What was resampled and why, in a sentence. With too few blocks all four ends are None.
+        without: Cost of approving everything that no rule stops.
+        curve: For review thresholds from high to low, the cheapest decline threshold.
+        now: Cost of the policy's current thresholds, if it has any.
+        days: Number of days evaluated.
         reviews_most: Reviews of the busiest day under `best`.
-        days_over: On how many days they are more than people have time for; in the mean of days they never are, but
-            where rules alone ask for more.
+        days_over: Days with more reviews than people have time for; the daily mean never exceeds it, unless rules alone
+            require more.
     """
 
     best: Point
@@ -91,14 +90,14 @@ class Thresholds(FrozenStruct):
 
 
 def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
-    """The cheapest thresholds for scores of events whose verdict is known.
+    """Return the cheapest thresholds for scores of events with known verdicts.
 
     Args:
-        terms: Their costs; one that is left out costs nothing, and without `reviews_a_day` people have time for all. It
-            is a limit in the mean of days: what one day leaves may be done on another.
+        terms: Costs; a missing one counts as 0, and without `reviews_a_day` there is time for all reviews. It limits
+            the daily mean: reviews of one day may be done on another.
 
     Raises: ValueError without events.
-    Cost: O(n log n) for n events, about 2 s a million; and for each of 100 drawings as many steps as blocks have.
+    Cost: O(n log n) for n events, about 2 s a million; plus 100 resamples with as many steps as blocks have.
     """
     if len(weighed) == 0:
         raise ValueError("there are no events to evaluate")
@@ -135,7 +134,7 @@ def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
 
 
 def point_at(weighed: Weighed, terms: Terms, cuts: Cuts) -> Point:
-    """Totals per day of two thresholds, without a limit on reviews."""
+    """Return the daily totals of two thresholds, without a limit on reviews."""
     table = table_of(columns_of(weighed, terms), steps_of(weighed.scores), terms)
     review_at, decline_at = cuts
     days = _span(weighed.rows.days) * weighed.share
@@ -158,11 +157,11 @@ def _outcomes(scores: Floats, cuts: Cuts) -> Ints8:
     return Terms(*cuts).outcomes(scores)
 
 
-# ---- what is drawn again
+# ---- resampling
 
 
 def _blocks(weighed: Weighed, days: int) -> Blocks:
-    """Bootstrap blocks: days; where they are too few, keys or events."""
+    """Return the bootstrap blocks: days; if these are too few, keys or events."""
     if days >= BLOCKS_MIN:
         of_rows = weighed.rows.days - weighed.rows.days.min()
         return Blocks("day", "events of one day are related, so whole days are resampled", (of_rows,), days)
@@ -178,14 +177,14 @@ def _said(blocks: Blocks, days: int) -> str:
 
 
 def _interval(costs: Floats, blocks: Blocks, days: float, seed: int) -> tuple[float | None, float | None]:
-    """The ends of what events cost a day, of the same events drawn again."""
+    """Return the interval of the daily cost of events, by resampling them."""
     sums = np.bincount(blocks.of_rows[0], costs, blocks.count)
     drawn = [float(lots @ sums) / days for lots in drawings(blocks.count, seed, times_for(len(costs)))]
     return ends(np.array(drawn), blocks.count, float(costs.sum()) / days)
 
 
 def _drawn_cuts(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> list[Cuts]:
-    """The cheapest thresholds in each drawing."""
+    """Return the cheapest thresholds in each resample."""
     steps = steps_of(weighed.scores, STEPS_DRAWN)
     pairs, of_rows = np.unique(steps.of_rows * blocks.count + blocks.of_rows[0], return_inverse=True)
     summed = {name: np.bincount(of_rows, columns[name], len(pairs)).astype(np.float64) for name in DECIDING}
@@ -201,7 +200,7 @@ def _drawn_cuts(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks
 
 
 def _ends(cuts: Sequence[float | None]) -> Cuts | None:
-    """Between which 95 % of thresholds lie; nowhere is above all scores."""
+    """Return the range of 95 % of thresholds; no threshold sorts above all scores."""
     if not cuts:
         return None
     known = [NOBODY if cut is None else cut for cut in cuts]
@@ -209,11 +208,11 @@ def _ends(cuts: Sequence[float | None]) -> Cuts | None:
     return (None if low > 1 else low), (None if high > 1 else high)
 
 
-# ---- chosen here, held against what lies elsewhere
+# ---- cost on other events
 
 
 def _elsewhere(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> OutOfFold | None:
-    """Each fold by the thresholds that are cheapest on all others; None where there is only one."""
+    """Evaluate each fold with the thresholds that are cheapest on all others; None with a single fold."""
     folds = np.unique(weighed.folds).tolist()
     if len(folds) < 2:
         return None

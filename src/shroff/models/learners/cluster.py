@@ -1,12 +1,11 @@
 """XGBoost's distributed boosting: rows are split among processes, which grow each tree together.
 
-The processes agree on the bounds of bins from what each has seen, and draw rows by
-generators of their own. So the trees are not those of one process, nor those of another
-number of processes: a score differs in the mean by about as much as where the same rows
-come in another order (`tests/contracts/test_backends.py` holds it to a bound).
+The processes agree on the bounds of bins from what each has seen, and sample rows with their own generators. So the
+trees differ from those of one process and of any other number of processes: scores differ on average by about as much
+as with the same rows in another order (`tests/contracts/test_backends.py` checks a bound).
 
-Rows go to the processes as files, a part for each, and no process holds more than its part:
-this one a few thousand rows at a time.
+Rows reach the processes in files, one part for each, and no process holds more than its part; this one holds a few
+thousand rows at a time.
 """
 
 from __future__ import annotations
@@ -44,14 +43,14 @@ GREW_NOTHING = (
 
 
 class TrainingFiles(FrozenStruct):
-    """The rows to train on as Parquet files, one for each process, which all processes see under these names.
+    """Training rows in Parquet files, one for each process, under names that all processes see.
 
-    A file has the columns `f0`, `f1`, ... as floats of 32 bits, which is what XGBoost reads, NaN for a missing value;
-    FRAUD, 1 or 0; and WEIGHT, how much the row counts.
+    A file has the columns `f0`, `f1`, ... as 32-bit floats, which XGBoost reads, NaN if missing; FRAUD, 1 or 0; and
+    WEIGHT, the weight of the row.
 
     Args:
-        rows: How many each has.
-        kinds: `c` for a column whose numbers are categories, `q` for any other.
+        rows: Number of rows of each file.
+        kinds: `c` for a column of categories, `q` for any other.
     """
 
     paths: tuple[str, ...]
@@ -60,7 +59,7 @@ class TrainingFiles(FrozenStruct):
 
     @property
     def names(self) -> list[str]:
-        """The columns that a tree parts rows by."""
+        """Columns by which a tree splits rows."""
         return [f"f{place}" for place in range(len(self.kinds))]
 
 
@@ -68,7 +67,7 @@ class TrainingFiles(FrozenStruct):
 class TreeCluster(Protocol):
     """Processes that grow trees together; see also `features.cluster.partitioned.Backend`.
 
-    Promises: a tree is never grown in the asking process; where a process ends on the way an error says so.
+    Promises: trees are never grown in the calling process; if a process ends meanwhile, an error is raised.
     """
 
     name: str
@@ -78,23 +77,24 @@ class TreeCluster(Protocol):
         """Number of processes, each with a part of the rows."""
 
     def grow(self, files: TrainingFiles, settings: JsonMapping, trees: int) -> bytes:
-        """So many trees as XGBoost writes them in JSON, by its own names of settings."""
+        """Grow trees, and return them in XGBoost's JSON. `settings` have XGBoost's names."""
 
 
 class Growing(FrozenStruct):
-    """Where trees are grown: by which processes, and the folder for rows on their way, which all of them see."""
+    """A cluster that grows trees, and a folder for rows that all of its processes see."""
 
     cluster: TreeCluster
     folder: Path
 
 
 def learn(rows: TrainingRows, plan: LearningPlan, growing: Growing) -> Learned:
-    """Boosted trees as `learners.xgboost.learn` makes them, grown by a cluster.
+    """Train boosted trees like `learners.xgboost.learn`, grown by a cluster.
 
-    Where nothing says how many, all that there may be are grown, and those stay that tell the rows from `stop` on best.
+    Without a number of trees, the maximum is grown, and the first trees up to the best loss on the rows from `stop` are
+    kept.
 
-    Raises: StateError where a process of the cluster ends or does not see the folder; StorageError where there is no
-        room for the rows.
+    Raises: StateError if a process of the cluster ends or does not see the folder; StorageError if the folder has no
+    space for the rows.
     """
     import xgboost
 
@@ -120,7 +120,7 @@ def learn(rows: TrainingRows, plan: LearningPlan, growing: Growing) -> Learned:
 
 
 def _written(folder: Path, rows: TrainingRows, weights: Floats, count: int) -> TrainingFiles:
-    """The rows before `stop`, a file for each process: those that follow each other, as many in each."""
+    """Write the rows before `stop` into one file for each process, in order and of equal size."""
     size = max(-(-rows.stop // count), 1)
     parts = list(spans(rows.stop, size))
     paths = [folder / f"rows-{number}.parquet" for number in range(len(parts))]
@@ -142,13 +142,13 @@ def _write(path: Path, rows: TrainingRows, weights: Floats, part: slice) -> None
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
         for some in spans(part.stop - part.start):
             now = slice(part.start + some.start, part.start + some.stop)
-            with np.errstate(over="ignore"):  # XGBoost says itself what it thinks of infinity
+            with np.errstate(over="ignore"):  # XGBoost reports infinity itself
                 columns = [*(column[now].astype(np.float32) for column in rows.columns), rows.frauds[now], weights[now]]
             file.write_table(pa.table([pa.array(column, pa.float32()) for column in columns], schema=schema))
 
 
 def _best(booster: Any, rows: TrainingRows, weights: Floats, wanted: int) -> int:
-    """How many of the trees tell the later rows best, before there were `PATIENCE` without a better loss."""
+    """Return the number of trees with the best loss on the later rows, before `PATIENCE` trees without a better one."""
     losses = np.zeros(wanted)
     for margins, now in _margins(booster, rows, wanted):
         for place, margin in enumerate(margins):
@@ -163,7 +163,7 @@ def _best(booster: Any, rows: TrainingRows, weights: Floats, wanted: int) -> int
 
 
 def _margins(booster: Any, rows: TrainingRows, wanted: int) -> Iterator[tuple[Iterator[Any], slice]]:
-    """The margins of the later rows by the first tree, by the first two and so on, some rows at a time."""
+    """Iterate over the later rows in parts, with their margins after the first tree, after two, and so on."""
     import xgboost
 
     for some in spans(len(rows.frauds) - rows.stop):
@@ -181,9 +181,9 @@ def _margins(booster: Any, rows: TrainingRows, wanted: int) -> Iterator[tuple[It
 
 
 def read_part(path: str, columns: Sequence[str]) -> Floats32:
-    """Columns of a file of rows, row after row. Called in a process of a cluster.
+    """Read columns of a file of rows, in row-major order. Called in a process of a cluster.
 
-    Raises: StateError where this process does not see the file.
+    Raises: StateError if this process does not see the file.
     """
     import pyarrow.parquet as pq
 

@@ -1,9 +1,8 @@
-"""Learners: from columns and verdicts to a model file, the same bytes for the same rows, seed and library version.
+"""Learners: from columns and verdicts to a model file, with equal bytes for equal rows, seed and library version.
 
-Each learner writes its library's own format (logistic regression and isolation forest our
-own JSON). The number of threads changes nothing: gradients of XGBoost are rounded so that
-sums over them are exact in any order, LightGBM is told to be deterministic, and the rest
-runs on one thread.
+Each learner writes its library's own format (logistic regression and isolation forest our own JSON). The number of
+threads changes nothing: XGBoost's gradients are rounded so that their sums are exact in any order, LightGBM runs in
+deterministic mode, and the rest runs on one thread.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from shroff.runtime.process_wide import threads_asleep
 if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
 
-# More texts than this a model does not keep apart: a set of a thousand is what LightGBM and XGBoost split in
-# reasonable time, and a text beyond has too few events to learn from.
+# More texts are not distinguished: LightGBM and XGBoost split a set of a thousand in reasonable time, and rarer texts
+# have too few events to learn from.
 CATEGORIES_MAX = 1_000
 ROWS_MIN = 20
 FRAUDS_MIN = 2
@@ -48,13 +47,13 @@ def fit(
     """Train on rows in time order.
 
     Args:
-        verdicts: FRAUD or GENUINE for each row; an unsupervised learner does not read them.
-        weights: How much each row counts; all alike where left out.
-        stop: From this row on rows only say when there are trees enough (boosting without `trees`), and train nothing.
-        growing: Where the trees of learner xgboost are grown; without it in this process.
+        verdicts: FRAUD or GENUINE for each row; an unsupervised learner ignores them.
+        weights: Weight of each row; None for equal weights.
+        stop: Rows from here on only decide when to stop adding trees (boosting without `trees`), and train nothing.
+        growing: Cluster that grows the trees of the learner xgboost; None for this process.
 
-    Raises: UsageError where there is nothing to learn from, where the learner's library is not installed, or where a
-        cluster has nothing for the learner.
+    Raises: UsageError if there is nothing to learn from, the learner's library is not installed, or the cluster does
+    not support the learner.
     """
     if learner not in (names := learners(learner)):
         raise UsageError(f"there is no learner {learner!r}. There are {', '.join(names)}.")
@@ -87,9 +86,9 @@ def fit(
 
 
 def check_rows(learner: str, inputs: Sequence[Input], verdicts: Ints8) -> None:
-    """Refuse rows that no model can be trained on, with the reason.
+    """Check that a model can be trained on these rows.
 
-    Raises: UsageError
+    Raises: UsageError with the reason.
     """
     count = len(verdicts)
     frauds = count_true(verdicts == FRAUD)
@@ -112,18 +111,20 @@ def check_rows(learner: str, inputs: Sequence[Input], verdicts: Ints8) -> None:
 
 
 def known_column(given: Input, stop: int) -> InputColumn:
-    """An input with the categories that occur before row `stop`: no more than the most frequent CATEGORIES_MAX."""
+    """Return an input with the categories that occur before row `stop`, at most the CATEGORIES_MAX most frequent."""
     if given.kind != CATEGORY:
         return InputColumn(given.name, given.kind)
     codes = given.values[:stop]
     counts = np.bincount(codes[np.isfinite(codes)].astype(np.int64), minlength=len(given.categories))
-    # Of two that occur as often the first by text stays: categories are sorted.
+    # Categories are sorted, so of equally frequent ones the first by text stays.
     kept = np.sort(np.argsort(-counts, kind="stable")[:CATEGORIES_MAX])
     return InputColumn(given.name, given.kind, tuple(given.categories[code] for code in kept.tolist() if counts[code]))
 
 
 def columns_for(known: Sequence[InputColumn], inputs: Sequence[Input]) -> list[Values]:
-    """The columns that a model reads, from those of a set: categories by the model's own places, NaN where unknown."""
+    """Return the columns that a model reads from those of a set: categories by the model's own codes, NaN if
+    unknown.
+    """
     by_name = {input_.name: input_ for input_ in inputs}
     return [_column(column, by_name[column.name]) for column in known]
 
@@ -137,7 +138,7 @@ def _column(known: InputColumn, given: Input) -> Values:
 
 
 def remarks_of(inputs: Sequence[Input], known: Sequence[InputColumn], stop: int) -> list[str]:
-    """Remarks about inputs for the report: always missing, constant, or truncated."""
+    """Return remarks about inputs for the report: always missing, constant, or truncated."""
     remarks = []
     for given, column in zip(inputs, known, strict=True):
         values = given.values[:stop]
@@ -156,7 +157,7 @@ def remarks_of(inputs: Sequence[Input], known: Sequence[InputColumn], stop: int)
 
 
 def _learn(learner: str, rows: TrainingRows, plan: LearningPlan) -> Learned:
-    # Their libraries take up to two seconds to load, so each is loaded by who needs it.
+    # The libraries take up to two seconds to load, so each is imported only if needed.
     if learner in {"xgboost", "forest"}:
         from shroff.models.learners import xgboost as learners_xgboost
 
@@ -185,7 +186,7 @@ def _learn_on(growing: Growing, learner: str, rows: TrainingRows, plan: Learning
 
 
 def check_grown(learner: str) -> None:
-    """Raises: UsageError where a cluster has nothing for a learner."""
+    """Raise UsageError if a cluster does not support the learner."""
     if learner != "xgboost":
         raise UsageError(
             f"a cluster trains learner xgboost alone; learner {learner} is for --backend local. Write learner: xgboost "

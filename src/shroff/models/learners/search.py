@@ -1,8 +1,8 @@
-"""A search for the learner's parameters, bounded by trials or by time: Optuna where it is installed, else by lot.
+"""Search for the learner's parameters, limited by trials or time: by Optuna if it is installed, else random.
 
-Parameters are judged by average precision on rows that come after all that the trial learned
-from. Those that stand in model.yaml are not searched for. Bounded by trials alone, the same
-seed finds the same parameters; by time, what is found depends on the machine.
+Parameters are judged by average precision on rows later than all that the trial learned from. Parameters in model.yaml
+are fixed. Limited by trials alone, equal seeds find equal parameters; limited by time, the result depends on the
+machine.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from shroff.runtime.values import FrozenStruct
 if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
 
-TRIALS = 1_000_000  # where only the time is bounded
-TRIED_SHARE = 0.6  # of the rows, by time, train a trial; the next fifth stops it, the last judges it
+TRIALS = 1_000_000  # if only time limits the search
+TRIED_SHARE = 0.6  # of the rows, by time, train a trial; those up to STOPPED_SHARE stop it, the rest judges it
 STOPPED_SHARE = 0.8
 
 
 class Range(FrozenStruct):
-    """Search range of a parameter. `is_log`: logarithmic."""
+    """Search range of a parameter, on a logarithmic scale with `is_log`."""
 
     low: float
     high: float
@@ -43,7 +43,7 @@ class Range(FrozenStruct):
     is_whole: bool = False
 
     def at(self, share: float) -> float:
-        """The value at a share of the way from low to high."""
+        """Return the value at a share of the way from low to high."""
         value = self.low * (self.high / self.low) ** share if self.is_log else self.low + (self.high - self.low) * share
         return float(round(value)) if self.is_whole else float(f"{value:.4g}")
 
@@ -84,7 +84,7 @@ class Trial(FrozenStruct):
     value: float
 
 
-Proposals = Generator[TextDict, Trial, None]  # parameters out, the trial that they came to in
+Proposals = Generator[TextDict, Trial, None]  # yields parameters, receives the trial made with them
 
 
 def search(
@@ -96,15 +96,16 @@ def search(
     progress: Callable[[Trial], None] | None = None,
     growing: Growing | None = None,
 ) -> TextDict:
-    """Parameters that are best on the rows of one window, with those that stand; first the learner's own are tried.
+    """Return the best parameters on the rows of one window, including fixed ones; the learner's defaults are tried
+    first.
 
     Args:
-        known: Rows that no test looks at: those that the first fold trains on.
-        progress: Told of each trial when it is done.
-        growing: Where trees are grown; without it in this process.
+        known: Rows that no test uses: those that train the first fold.
+        progress: Called with each finished trial.
+        growing: Cluster that grows the trees; None for this process.
 
-    Raises: UsageError where neither trials nor time bound it, for learners without ranges, such as isolation
-        forests, which nothing judges, and where the rows hold nothing to learn from.
+    Raises: UsageError if neither trials nor time limit it, for a learner without ranges (isolation forests cannot be
+    judged), or if there is nothing to learn from.
     """
     if bounds.trials is None and bounds.seconds is None:
         raise UsageError("a search needs a bound: write search: { trials: 50 } or { time: 10m } in model.yaml.")
@@ -126,7 +127,7 @@ def search(
         if len(trials) >= limit or time.monotonic() >= end_s:
             break
         told = proposals.send(trials[-1])
-    # Of equal ones the first.
+    # The first of equal ones.
     return max(trials, key=lambda trial: -np.inf if np.isnan(trial.value) else trial.value).parameters
 
 
@@ -157,7 +158,7 @@ def _judge(
 
 
 def _drawn(free: Mapping[str, Range], seed: int) -> Proposals:
-    """Random search: parameters independent of earlier results."""
+    """Yield random parameters, independent of earlier results."""
     lots = np.random.default_rng(seed)
     yield {}
     while True:
@@ -165,7 +166,7 @@ def _drawn(free: Mapping[str, Range], seed: int) -> Proposals:
 
 
 def _proposed_by_optuna(free: Mapping[str, Range], seed: int) -> Proposals:
-    """Optuna's proposals, based on earlier results."""
+    """Yield Optuna's proposals, based on earlier results."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -1,8 +1,8 @@
-"""Train one model on rows: undersampling, number of trees, and calibration on the last rows.
+"""Training of one model on rows: undersampling, number of trees, and calibration on the last rows.
 
-The last fifth of the rows by time trains nothing at first: it says when there are trees
-enough, and what probability a margin stands for. Then the model is fitted once more on all
-rows, with as many trees; so it has learned from the newest frauds too.
+The last fifth of the rows by time trains nothing at first: it decides the number of trees, and which probability a
+margin stands for. Then the model is fitted again on all rows with as many trees, so that it also learns from the newest
+frauds.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
 
 LAST_SHARE = 0.2
-FRAUDS_LAST_MIN = 10  # fewer frauds say neither when to stop nor what a margin means
+FRAUDS_LAST_MIN = 10  # with fewer frauds the last rows can neither stop the training nor calibrate margins
 
 
 class Trained(FrozenStruct):
     """A model with its calibration, not yet in a registry.
 
     Args:
-        negatives_kept: The share of the genuine rows from which it learned.
-        rows, frauds: What it learned from.
-        remarks: What a reader of the report should know, in sentences.
+        negatives_kept: Share of the genuine rows that it learned from.
+        rows, frauds: Number of rows and frauds that it learned from.
+        remarks: Sentences for readers of the report.
     """
 
     fitted: Fitted
@@ -53,7 +53,7 @@ class Trained(FrozenStruct):
     remarks: tuple[str, ...]
 
     def as_manifest(self) -> JsonObject:
-        """What a manifest has of it; `id`, `event` and where it comes from are added by who writes it."""
+        """Return its part of a manifest; the writer adds `id`, `event` and its origin."""
         fitted = self.fitted
         found: JsonObject = {
             "format": fitted.format,
@@ -90,13 +90,13 @@ def train(
     threads: int = 1,
     growing: Growing | None = None,
 ) -> Trained:
-    """A model of the rows of a window.
+    """Train a model on the rows of a window.
 
     Args:
-        parameters: Of the learner, those that were searched for included.
-        growing: Where its trees are grown; without it in this process.
+        parameters: Parameters of the learner, including those found by a search.
+        growing: Cluster that grows the trees; None for this process.
 
-    Raises: UsageError where the rows hold nothing to learn from.
+    Raises: UsageError if there is nothing to learn from.
     """
     rows, verdicts = in_time_order(given, known)
     check_rows(settings.learner, given.inputs, verdicts)
@@ -117,7 +117,7 @@ def train(
         last = [input_.take(np.arange(stop, len(rows))) for input_ in inputs]
         margins = loaded(early, calibration, 1.0).margins(columns_for(early.inputs, last))
         if settings.calibration != "none":
-            # Sums of the linear algebra depend on the number of threads.
+            # Sums in linear algebra depend on the number of threads.
             with threadpool_limits(limits=1, user_api="blas"):
                 calibration = fit_calibration(margins, verdicts[stop:], settings.calibration, gives=early.gives)
         if early.trees:
@@ -137,7 +137,7 @@ def train(
 def learn_by(
     settings: ModelSettings, parameters: TextMapping, threads: int = 1, growing: Growing | None = None
 ) -> Learn:
-    """Train function for `folds.evaluate`."""
+    """Return the training function for `folds.evaluate`."""
 
     def learn(given: TrainingSet, known: KnownRows) -> Score:
         trained = train(given, known, settings, parameters, threads, growing)
@@ -148,12 +148,12 @@ def learn_by(
 
 
 def scores_of(model: LoadedModel, inputs: Sequence[Input]) -> Floats:
-    """The scores that a model gives the rows of a set."""
+    """Return a model's scores of the rows of a set."""
     return model.scores(columns_for(model.inputs, inputs))
 
 
 def loaded(fitted: Fitted, calibration: Calibration, negatives_kept: float) -> LoadedModel:
-    """A model that scores, as the registry will load it; it has no id of its own yet."""
+    """Return a model that scores as after loading from the registry, without an id."""
     trained = Trained(fitted, calibration, negatives_kept, 0, 0, ())
     hashes = {name: sha256(data).hexdigest() for name, data in fitted.files.items()}
     manifest = {"id": "unwritten", "event": "", "files": hashes, **trained.as_manifest()}
@@ -161,13 +161,15 @@ def loaded(fitted: Fitted, calibration: Calibration, negatives_kept: float) -> L
 
 
 def in_time_order(given: TrainingSet, known: KnownRows) -> tuple[Ints, Ints8]:
-    """Rows and verdicts by time; of one time in the order of the log."""
+    """Sort rows and verdicts by time; rows of equal time stay in log order."""
     order = np.argsort(given.times_ms[known.rows], kind="stable")
     return known.rows[order], known.verdicts[order]
 
 
 def thinned(verdicts: Ints8, share: float, seed: int) -> Ints:
-    """Places of all frauds and of a share of the genuine rows, drawn by lot, ascending; at least FRAUDS_MIN of them."""
+    """Sample a share of the genuine rows, at least FRAUDS_MIN; return the indexes of these and all frauds,
+    ascending.
+    """
     genuine = np.flatnonzero(verdicts == GENUINE)
     count = min(len(genuine), max(FRAUDS_MIN, round(share * len(genuine))))
     if count == len(genuine):
@@ -177,7 +179,7 @@ def thinned(verdicts: Ints8, share: float, seed: int) -> Ints:
 
 
 def last_part(verdicts: Ints8) -> int:
-    """Start of the last fifth of the rows; their number if too few frauds are on either side."""
+    """Return the start of the last fifth of the rows; the number of rows if either side has too few frauds."""
     stop = len(verdicts) - round(len(verdicts) * LAST_SHARE)
     is_fraud = verdicts == FRAUD
     before = np.count_nonzero(is_fraud[:stop])

@@ -1,13 +1,11 @@
 """Boosting and random forests by XGBoost, with gradients whose sums do not depend on the number of threads.
 
-XGBoost adds gradients thread by thread, and sums of floats depend on their order. So the
-gradients are made here and rounded to multiples of 2^-20: a double holds the sum of 2^30
-such numbers exactly, in whatever order they are added.
+XGBoost sums gradients by thread, and sums of floats depend on their order. So gradients are computed here and rounded
+to multiples of 2^-20: a double holds the sum of 2^30 such numbers exactly, in any order.
 
-Boosting follows the log loss. A forest's trees are grown apart from each other by the
-squared error from 0, whose best leaf is the share of frauds in it and whose gain is
-Gini's; their mean is the margin. So it is Breiman's forest as scikit-learn grows it, but
-for bins in place of exact cuts, and rows drawn without putting them back.
+Boosting minimizes the log loss. The trees of a forest are grown independently with the squared error from 0, whose best
+leaf is its share of frauds and whose gain is Gini's; the margin is their mean. This is Breiman's forest as in
+scikit-learn, except for bins instead of exact splits, and sampling of rows without replacement.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ _NAMES = {
     "l1": "reg_alpha",
     "l2": "reg_lambda",
 }
-# Shallow and slow: frauds are few, and deep trees learn single cards by heart.
+# Shallow and slow: frauds are few, and deep trees memorize single cards.
 BOOSTED: Final[Mapping[str, float]] = {
     "depth": 5,
     "learning_rate": 0.05,
@@ -62,7 +60,9 @@ TREES_WITHOUT_STOP = 200
 
 
 def learn(rows: TrainingRows, plan: LearningPlan, *, is_forest: bool) -> Learned:
-    """Trees by XGBoost. Without `trees`, boosting adds them while rows from `stop` on are told better."""
+    """Train trees by XGBoost. Without the parameter `trees`, boosting adds them while the rows from `stop` on
+    improve.
+    """
     import xgboost
 
     told = {**(FOREST if is_forest else BOOSTED), **plan.parameters}
@@ -91,7 +91,7 @@ def learned_of(
     remarks: tuple[str, ...] = (),
     gives: str = LOG_ODDS,
 ) -> Learned:
-    """A booster that has so many trees, and what each input of these names has gained in them."""
+    """Return a booster's trees, with the total gain of each input by these names."""
     import xgboost
 
     gains = booster.get_score(importance_type="total_gain")
@@ -108,8 +108,8 @@ def learned_of(
 
 
 def settings_of(rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float], *, is_forest: bool) -> JsonObject:
-    """Settings of the library, by its own names."""
-    # The share of frauds by weight: XGBoost would sum it up thread by thread
+    """Return the library's settings, by its names."""
+    # Computed here, since XGBoost would sum up the weights by thread.
     weights = weights_of(rows, told)[: rows.stop]
     frauds = rows.frauds[: rows.stop]
     settings: JsonObject = {
@@ -132,16 +132,15 @@ def settings_of(rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float
 
 
 def kinds_of(rows: TrainingRows) -> list[str]:
-    """What XGBoost calls the kinds of inputs: `c` for a category, `q` for a number."""
+    """Return XGBoost's names for the kinds of inputs: `c` for a category, `q` for a number."""
     return ["c" if input_.kind == CATEGORY else "q" for input_ in rows.inputs]
 
 
 def _alike(rows: TrainingRows) -> Floats:
-    """Weights by which frauds and genuine rows count alike where bins are bounded.
+    """Return weights with which frauds and genuine rows count equally for the bounds of bins.
 
-    Bins that hold as many rows each part the few frauds badly: of the largest amounts, which
-    nearly all are frauds, one bin holds the most, together with genuine ones. Boosting mends
-    that tree by tree, a forest cannot.
+    Bins with equally many rows separate the few frauds badly: of the largest amounts, nearly all frauds, one bin holds
+    most, together with genuine ones. Boosting corrects this tree by tree, a forest cannot.
     """
     frauds = rows.frauds > 0
     count = count_true(frauds[: rows.stop])
@@ -165,7 +164,7 @@ def _matrix(
 
 
 def _gradients(rows: TrainingRows, weights: Floats) -> Any:
-    """Slope and bend of the loss at each row. Memory: 8 bytes for each row, whatever it takes on the way."""
+    """Return a function of gradient and second derivative of the loss. Memory: 8 bytes for each row."""
     frauds = rows.frauds[: rows.stop]
     weight = weights[: rows.stop]
 
@@ -183,7 +182,9 @@ def _gradients(rows: TrainingRows, weights: Floats) -> Any:
 
 
 def _shares(rows: TrainingRows, weights: Floats) -> Any:
-    """Slope and bend of the squared error at 0: with them a leaf is the share of frauds in it, by weight."""
+    """Return a function of the derivatives of the squared error at 0, with which a leaf is its weighted share of
+    frauds.
+    """
     frauds = rows.frauds[: rows.stop]
     weight = weights[: rows.stop]
 
@@ -195,7 +196,7 @@ def _shares(rows: TrainingRows, weights: Floats) -> Any:
 
 
 def _boost(booster: Any, train: Any, later: Any, rows: TrainingRows, weights: Floats, told: Mapping[str, float]) -> int:
-    """Add trees, and say how many of them are the best; all where `trees` stands or there are no rows to stop by."""
+    """Add trees, and return the best number of them; all if `trees` is given or there are no rows to stop by."""
     wanted = int(told["trees"]) if "trees" in told else (TREES_WITHOUT_STOP if later is None else TREES_MAX)
     gradients = _gradients(rows, weights)
     best = 0
@@ -215,7 +216,7 @@ def _boost(booster: Any, train: Any, later: Any, rows: TrainingRows, weights: Fl
 
 
 def log_loss(margins: Any, frauds: Floats, weights: Floats) -> float:
-    """Mean of -log of the probability of the actual label."""
+    """Return the mean of -log of the probability of the actual label."""
     wide = np.asarray(margins, np.float64)
     losses = np.logaddexp(0.0, np.where(frauds > 0, -wide, wide))
     return float((losses * weights).sum() / weights.sum())

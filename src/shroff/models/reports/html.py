@@ -1,4 +1,4 @@
-"""A model to read: report.html, one page that needs no other file and no network."""
+"""The report of a model, report.html: one page that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Extras(FrozenStruct):
     Args:
         project, currency: Of the project.
         facts: Names and texts about the model: its data, its learner.
-        dependences: What its inputs do on drawn test rows.
+        dependences: Effects of its inputs on sampled test rows.
         leak: Parts of the leak test (`training.leak_test.LeakPart`).
-        cutoffs: What thresholds of the score cost.
-        slice_words: Slices as people say them, in their order.
+        cutoffs: Costs of thresholds of the score.
+        slice_words: Slices in words for people, in their order.
     """
 
     project: str = ""
@@ -51,11 +51,11 @@ def report_page(
     remarks: Sequence[str] = (),
     extras: Extras | None = None,
 ) -> str:
-    """report.html: the result first, then gates, metrics with baselines, curves, inputs, slices and folds.
+    """Render report.html: the result first, then gates, metrics with baselines, curves, inputs, slices and folds.
 
     Args:
         importance: Each input's share of the gain (`Fitted.importance`).
-        remarks: Of the training, shown with those of the evaluation.
+        remarks: Remarks of the training, shown with those of the evaluation.
     """
     more = extras or Extras()
     slices = evaluation.slices
@@ -84,7 +84,7 @@ def report_page(
 
 
 def card_page(title: str, **shown: Any) -> str:
-    """card.html: the card of a model, by what its folder and the log say."""
+    """Render card.html, the card of a model, from its folder and the log."""
     return page(__package__, "card.html", _FILTERS, title=title, **shown)
 
 
@@ -110,7 +110,7 @@ def _day(at_ms: int) -> str:
 
 
 def _not_there(evaluation: Evaluation) -> str:
-    """One line with the undefined metrics, by reason."""
+    """Return one line with the undefined metrics, by reason."""
     by_reason: dict[str, list[str]] = {}
     for name, estimate in evaluation.metrics.items():
         if estimate.mean is None:
@@ -124,7 +124,7 @@ def _upper(text: str) -> str:
 
 
 def _beside(other: Compared, name: str) -> str:
-    """A baseline's value, and by how much the model is above it where that has an interval."""
+    """Format a baseline's value, and the model's difference if it has an interval."""
     found = other.metrics.get(name)
     if found is None or found.mean is None:
         return _MISSING
@@ -136,7 +136,7 @@ def _beside(other: Compared, name: str) -> str:
 
 
 def _mean(estimate: Estimate) -> str:
-    """The mean over folds with its spread, and the interval below."""
+    """Format the mean over folds with its spread, and the interval below."""
     spread = "" if estimate.spread is None else f" \N{PLUS-MINUS SIGN} {_number(estimate.spread)}"
     return f"{_number(estimate.mean)}{spread}" + ("" if estimate.low is None else f"\n{_interval(estimate)}")
 
@@ -158,7 +158,7 @@ def _number(value: float | None) -> str:
 
 
 def _signed(value: float) -> str:
-    """A difference, shorter than what differs."""
+    """Format a difference, with fewer digits than the values."""
     size = abs(value)
     return f"{MINUS if value < 0 else '+'}{f'{size:,.0f}' if size >= 100 else f'{size:.3f}'}"
 

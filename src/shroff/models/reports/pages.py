@@ -1,6 +1,6 @@
-"""Self-contained pages: one HTML file without other files, network or scripts; and the axes and lines of their charts.
+"""Self-contained HTML pages, without other files, network or scripts; axes and lines of their charts.
 
-Templates draw the charts; colours are the page's, in light, dark and print.
+Templates draw the charts; the page defines the colors for light, dark and print.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from markupsafe import Markup
 from shroff.arrays import Floats
 from shroff.runtime.values import FrozenStruct
 
-MARK = "mark"  # kinds of lines: the thing itself, what it is held against, frauds
+# Kinds of lines: the subject, its reference, frauds.
+MARK = "mark"
 REF = "ref"
 FRAUD = "fraud"
-_WIDTH = 234  # of the box between the axes, as the template has it
+_WIDTH = 234  # of the box between the axes, as in the template
 _HEIGHT = 158
 _TICKS = 5
-_POINTS_MAX = 400  # more are not seen, and would make the page heavy
+_POINTS_MAX = 400  # more points would not be visible, and make the page large
 
 
 class ChartAxis(FrozenStruct):
-    """One axis. A logarithmic one shows 0 and less at its beginning."""
+    """One axis. A logarithmic axis shows 0 and less at its start."""
 
     name: str
     low: float
@@ -36,7 +37,7 @@ class ChartAxis(FrozenStruct):
     is_log: bool = False
 
     def share(self, values: Any) -> Floats:
-        """Relative position of values between the ends, from 0 to 1, clipped."""
+        """Return the relative position of values between the ends, from 0 to 1, clipped."""
         found = np.asarray(values, np.float64)
         low = self.low
         high = self.high
@@ -45,15 +46,15 @@ class ChartAxis(FrozenStruct):
         return np.clip((found - low) / ((high - low) or 1.0), 0.0, 1.0)
 
     def along(self, value: float) -> float:
-        """Where a value stands in the box, from the left."""
+        """Return the position of a value in the box, from the left."""
         return round(_WIDTH * float(self.share(value)), 1)
 
     def up(self, value: float) -> float:
-        """Where a value stands in the box, from the top."""
+        """Return the position of a value in the box, from the top."""
         return round(_HEIGHT * (1 - float(self.share(value))), 1)
 
     def ticks(self) -> list[float]:
-        """Round values between the ends."""
+        """Return round values between the ends."""
         if self.is_log:
             powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
             step = max(1, math.ceil(len(powers) / 6))
@@ -71,7 +72,7 @@ class ChartAxis(FrozenStruct):
 
 
 class ChartLine(FrozenStruct):
-    """One line of a chart, or a cloud of dots; with `has_dots`, each point of the line has a dot."""
+    """One line of a chart, or a cloud of dots; with `has_dots` each point of the line has a dot."""
 
     name: str
     x: Sequence[float] | Floats
@@ -80,7 +81,7 @@ class ChartLine(FrozenStruct):
     has_dots: bool = False
 
     def points(self, x: ChartAxis, y: ChartAxis) -> list[str]:
-        """Where its points stand in the box, spread evenly over those that there are."""
+        """Return the positions of the line's points in the box; too many are thinned out evenly."""
         across = _WIDTH * x.share(self.x)
         up = _HEIGHT * (1 - y.share(self.y))
         if len(across) > _POINTS_MAX:
@@ -91,7 +92,7 @@ class ChartLine(FrozenStruct):
 
 
 class ChartColumn(FrozenStruct):
-    """One step of time and what it comes to; an empty one has nothing to count."""
+    """The value of one step of time; an empty step has nothing to count."""
 
     name: str
     value: float
@@ -103,7 +104,7 @@ class ChartColumn(FrozenStruct):
 
 
 def steps_of(edges: Floats, heights: Floats) -> tuple[list[float], list[float]]:
-    """The outline of a histogram: its corners from left to right."""
+    """Return the corners of a histogram's outline, from left to right."""
     x: list[float] = []
     y: list[float] = []
     for (left, right), height in zip(pairwise(edges.tolist()), heights.tolist(), strict=True):
@@ -113,7 +114,7 @@ def steps_of(edges: Floats, heights: Floats) -> tuple[list[float], list[float]]:
 
 
 def short(value: float) -> str:
-    """A number for an axis."""
+    """Format a number for an axis."""
     if value == 0:
         return "0"
     if abs(value) >= 1_000_000:
@@ -126,7 +127,7 @@ def short(value: float) -> str:
 
 @cache
 def environment(package: str = __package__) -> Environment:
-    """The templates of a package, and those that all pages share. All that they show is escaped."""
+    """Return the environment with the templates of a package and those of all pages. All values are escaped."""
     made = Environment(
         loader=ChoiceLoader([PackageLoader(package), PackageLoader(__package__)]),
         autoescape=True,
@@ -139,13 +140,13 @@ def environment(package: str = __package__) -> Environment:
 
 
 def page(package: str, template: str, filters: Mapping[str, Callable[..., str]], /, **shown: Any) -> str:
-    """A page by a template of a package, which has these filters."""
+    """Render a template of a package with these filters."""
     made = environment(package)
     made.filters.update(filters)
     return made.get_template(template).render(shown)
 
 
 def drawn(chart: str, /, *arguments: Any, **more: Any) -> Markup:
-    """A chart, by a macro of the shared templates."""
+    """Render a chart by a macro of the shared templates."""
     found: Markup = getattr(environment().get_template("parts.html").module, chart)(*arguments, **more)
     return found

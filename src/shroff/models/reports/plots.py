@@ -19,18 +19,18 @@ from shroff.runtime.texts import cost_interval
 INPUTS_SHOWN = 15
 DEPENDENCES_SHOWN = 8
 _CATEGORIES_SHOWN = 8
-_SCORE_LEAST = 1e-5  # where the axis of scores begins
+_SCORE_LEAST = 1e-5  # start of the axis of scores
 _BINS = 25
-_PARTS = 12  # of the line through the middle of the dots
-_COST_SHOWN = 2.5  # times the cost without the score
-_SKEWED = 20.0  # times the median: from there on values stand on a logarithmic axis
+_PARTS = 12  # segments of the line through the middle of the dots
+_COST_SHOWN = 2.5  # largest cost shown, as a multiple of the cost without the score
+_SKEWED = 20.0  # multiple of the median above which values have a logarithmic axis
 
 
 def curves(evaluation: Evaluation) -> Markup:
-    """Precision by recall, calibration, and score distributions of frauds and genuine events."""
+    """Draw precision by recall, calibration, and the score distributions of frauds and genuine events."""
     tested = evaluation.tested
     points = zip(*precision_by_recall(tested.scores, tested.frauds), strict=True)
-    found = [(recall, precision) for recall, precision in points if recall]  # from the first fraud that is caught on
+    found = [(recall, precision) for recall, precision in points if recall]  # from the first caught fraud on
     recall = [recall for recall, _ in found]
     precision = [precision for _, precision in found]
     share = ChartAxis("recall", 0, 1)
@@ -44,7 +44,7 @@ def curves(evaluation: Evaluation) -> Markup:
 
 
 def cost_chart(found: Thresholds | None, currency: str) -> Markup:
-    """What a day costs by the score from which events are reviewed; nothing where costs are not known."""
+    """Draw the daily cost by the score from which events are reviewed; empty if costs are unknown."""
     if found is None:
         return Markup("")
     points = sorted(
@@ -52,7 +52,7 @@ def cost_chart(found: Thresholds | None, currency: str) -> Markup:
     )
     if len(points) < 2:
         return Markup("")
-    # Who reviews nearly everything pays many times more: that would press the rest flat.
+    # Reviewing nearly everything costs many times more and would flatten the rest.
     most = _COST_SHOWN * max(found.without.cost, found.best.cost, 0.01)
     shown = [point for point in points if point.cost <= most] or points
     at = [max(point.review_at or 0.0, _SCORE_LEAST) for point in shown]
@@ -69,7 +69,7 @@ def cost_chart(found: Thresholds | None, currency: str) -> Markup:
 
 
 def _elsewhere(found: Thresholds) -> str:
-    """What such thresholds cost where they were not chosen."""
+    """Describe the cost of such thresholds on events on which they were not chosen."""
     there = found.elsewhere
     if there is None:
         return f" Chosen on these same events, so it is optimistic. There is no out-of-fold estimate: {found.why_not}."
@@ -80,7 +80,7 @@ def _elsewhere(found: Thresholds) -> str:
 
 
 def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> Markup:
-    """Importance of each input: mean contribution, and gain in training."""
+    """Draw the importance of each input: mean contribution, and gain in training."""
     parts = Markup("")
     if found:
         rows = [(dependence.name, dependence.size, f"{dependence.size:.3g}") for dependence in found[:INPUTS_SHOWN]]
@@ -92,7 +92,7 @@ def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> 
 
 
 def dependence_plots(found: Sequence[Dependence]) -> Markup:
-    """Contribution by value, for the most important inputs."""
+    """Draw contribution by value for the most important inputs."""
     return Markup("").join(_dependence(dependence) for dependence in found[:DEPENDENCES_SHOWN])
 
 
@@ -108,7 +108,7 @@ def _calibration(curve: Sequence[Bin]) -> Markup:
 
 
 def _distribution(scores: Floats, frauds: Bools) -> Markup:
-    """Score distributions of frauds and genuine events, each as a share of its kind."""
+    """Draw the score distributions of frauds and genuine events, each as a share of its kind."""
     edges = np.logspace(np.log10(_SCORE_LEAST), 0.0, _BINS + 1)
     lines = []
     top = 0.0
@@ -157,7 +157,7 @@ def _dependence(dependence: Dependence) -> Markup:
 
 
 def _places(dependence: Dependence) -> int:
-    """Decimal places of a contribution: probabilities are small if frauds are rare."""
+    """Return the decimals of a contribution: probabilities are small if frauds are rare."""
     return 2 if dependence.gives == LOG_ODDS else 4
 
 

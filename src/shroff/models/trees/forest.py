@@ -1,7 +1,7 @@
-"""Trees of every library as the same flat arrays, and the margins that a walk over them gives.
+"""Trees of every library as the same flat arrays, and margins by walking them.
 
-`Tree` is what a reader of a library's format gives, node by node; `forest_of` lays trees out as `models.trees.layout`
-describes, and `margins_of` walks them.
+`Tree` is the result of a format's reader, node by node; `forest_of` lays trees out as `models.trees.layout` describes,
+and `margins_of` walks them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shroff.models.columns import CATEGORY as CATEGORY_KIND
 from shroff.models.model import InputColumn
 from shroff.models.trees.layout import BLOCK, CATEGORY, LINK_SHIFT, LOOKS_UP, SLOT_MASK, TOGETHER
 
-LEAF = -1  # as a left child: the node has none
+LEAF = -1  # left child of a leaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class Tree:
     """One tree: node 0 is its root, and each array has an entry per node.
 
     Args:
-        left: The left child, LEAF where there is none.
-        right: The right child.
-        inputs: Which input the node compares.
-        thresholds: A row goes left where its value is not above.
-        ways: What a missing value or a zero does, as `models.trees.layout` names it.
-        values: Of leaves, what they add to the margin.
-        sets: The set that a node asks for in place of its threshold, by node.
+        left: Left child, or LEAF.
+        right: Right child.
+        inputs: Input that the node compares.
+        thresholds: A row goes left unless its value is above.
+        ways: Treatment of missing values and zeros, as named in `models.trees.layout`.
+        values: For leaves, their contribution to the margin.
+        sets: Set that a node tests instead of its threshold, by node.
     """
 
     left: Ints
@@ -55,7 +55,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """How a library computes: where it rounds to single precision, and what counts as zero."""
+    """Arithmetic of a library: where it rounds to single precision, and what counts as zero."""
 
     is_single_input: bool
     is_single_sum: bool
@@ -67,9 +67,9 @@ class Forest:
     """Trees laid out in flat arrays, ready to be walked.
 
     Args:
-        add_leaves: The kernel of that name with all that is the forest's own; columns, room and results are to come.
-        slot_count: How many slots a row is staged in.
-        nodes, slots: As `models.trees.layout` describes them, for who asks where the trees part an input.
+        add_leaves: Kernel of that name with the forest's arrays bound; it takes columns, working space and results.
+        slot_count: Number of slots of a staged row.
+        nodes, slots: As in `models.trees.layout`, for finding the split values.
         is_single_input: Whether values are rounded to single precision before they are compared.
     """
 
@@ -81,20 +81,20 @@ class Forest:
 
 
 def forest_of(trees: Sequence[Tree], start: float, arithmetic: Precision, inputs: Sequence[InputColumn]) -> Forest:
-    """Trees laid out for the walk.
+    """Lay out trees for the walk.
 
     Args:
         trees: In the order in which the library sums them.
-        start: The margin before the first tree.
+        start: Margin before the first tree.
 
-    Raises: RegistryError where a tree is none, or reads what is not there.
+    Raises: RegistryError if the arrays form no tree, or it reads missing inputs.
     """
     laid = _Laid()
     for number, tree in enumerate(trees):
         if mistake := _mistake_of(tree, inputs):
             raise RegistryError(f"tree {number} of the model {mistake}; save the model again from the program it is of")
         laid.add(tree)
-    # A leaf of -0.0 changes no sum, not even its sign.
+    # A padding leaf of -0.0 changes no sum, not even its sign.
     while len(laid.roots) % TOGETHER:
         laid.add(_leaf(-0.0))
     nodes = np.concatenate(laid.nodes) if laid.nodes else np.zeros((0, 2), np.int64)
@@ -122,9 +122,9 @@ def forest_of(trees: Sequence[Tree], start: float, arithmetic: Precision, inputs
 
 
 def margins_of(forest: Forest, columns: Floats) -> Floats:
-    """The margin of each row: `columns` has a row for each input and a column for each row to score.
+    """Return the margin of each row; `columns` has a row for each input and a column for each row to score.
 
-    Cost: about 0.1 us a row for each ten trees of depth 6, and 2 us a call.
+    Cost: about 0.1 µs a row for each ten trees of depth 6, and 2 µs a call.
     """
     count = columns.shape[1]
     out = np.empty(count)
@@ -133,9 +133,9 @@ def margins_of(forest: Forest, columns: Floats) -> Floats:
 
 
 def cuts_of(forest: Forest, input_count: int) -> tuple[Floats, ...]:
-    """For each input the values that the trees part it at, rising: who is not above one goes left.
+    """Return the split values of each input, ascending: values up to a split value go left.
 
-    Between two neighbors a value changes nothing. Sets of categories are no cuts.
+    Between two neighbors a value changes nothing. Sets of categories have no split values.
     Cost: one sort of all nodes.
     """
     links = forest.nodes[:, 1]
@@ -151,9 +151,9 @@ def _leaf(value: float) -> Tree:
 
 
 def check_inputs(count: int, names: Sequence[str], inputs: Sequence[InputColumn]) -> None:
-    """Refuse a model of other inputs: `count` features of these `names`, which may be none or the library's own.
+    """Check that a model has these inputs: `count` features with these `names`, which may be missing or generic.
 
-    The library's own are those that XGBoost and LightGBM give to columns without names: f0, Column_0.
+    Generic names are those of XGBoost and LightGBM for columns without names: f0, Column_0.
 
     Raises: RegistryError
     """
@@ -176,7 +176,7 @@ def check_inputs(count: int, names: Sequence[str], inputs: Sequence[InputColumn]
 
 
 def _mistake_of(tree: Tree, inputs: Sequence[InputColumn]) -> str:
-    """Problem of a tree, in words; empty where it can be walked."""
+    """Describe the problem of a tree; empty if it can be walked."""
     count = len(tree.left)
     if count == 0 or len({count, *map(len, (tree.right, tree.inputs, tree.thresholds, tree.ways, tree.values))}) != 1:
         return "has arrays of different lengths"
@@ -201,22 +201,22 @@ def _mistake_of(tree: Tree, inputs: Sequence[InputColumn]) -> str:
 
 
 class _Laid:
-    """The arrays while trees are added to them."""
+    """The arrays while trees are added."""
 
     def __init__(self) -> None:
         self.nodes: list[Ints] = []
         self.values: list[Floats] = []
-        self.roots: list[tuple[int, int]] = []  # the place of each, and the steps to its deepest leaf
+        self.roots: list[tuple[int, int]] = []  # index of each root, and the steps to its deepest leaf
         self.sets: list[int] = []
         self.slots: dict[tuple[int, int], int] = {}
         self._filled = 0
 
     def add(self, tree: Tree) -> None:
-        """Lay out one more tree: level by level, siblings side by side."""
+        """Lay out another tree, level by level, with siblings next to each other."""
         order, places, depth = _levels(tree)
         at = np.arange(len(order)) + self._filled
         is_leaf = tree.left[order] == LEAF
-        # A leaf is linked to the place before it and, comparing with NaN, goes right from there.
+        # A leaf links to the index before its own and, comparing with NaN, goes right from there.
         child = np.where(is_leaf, at - 1, self._filled + places[np.where(is_leaf, 0, tree.left[order])])
         nodes = np.zeros((len(order), 2), np.int64)
         nodes[:, 0] = np.where(is_leaf, np.nan, tree.thresholds[order]).view(np.int64)
@@ -247,7 +247,9 @@ class _Laid:
 
 
 def _levels(tree: Tree) -> tuple[Ints, Ints, int]:
-    """The nodes level by level with siblings side by side, the place of each, and the steps to the deepest leaf."""
+    """Return the nodes by level with siblings next to each other, the index of each, and the steps to the deepest
+    leaf.
+    """
     levels = [np.zeros(1, np.int64)]
     while True:
         inner = levels[-1][tree.left[levels[-1]] != LEAF]

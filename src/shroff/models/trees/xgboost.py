@@ -1,11 +1,12 @@
-"""XGBoost's JSON as a forest: margins equal to those of `xgboost.Booster.inplace_predict(..., predict_type="margin")`.
+"""XGBoost's JSON as a forest, with margins equal to `xgboost.Booster.inplace_predict(..., predict_type="margin")`.
 
-XGBoost rounds values to single precision and sends a row left where `value < threshold`; a missing value goes where the
-node's default says. It begins with the margin of its base score and adds the leaves tree by tree in single precision.
+XGBoost rounds values to single precision, and a row goes left if `value < threshold`; a missing value goes to the
+node's default side. The sum starts with the margin of the base score and adds the leaves tree by tree in single
+precision.
 
-A node that asks for a category sends the members of its set right and all others left. A category that the model has
-never seen, coded beyond those that it knows, XGBoost would so send left. Here such a one is missing, as everywhere in
-this program, and its row has the margin that XGBoost gives for NaN.
+A node that tests a category sends the members of its set right and all others left. XGBoost would so send a category
+that the model has never seen (a code beyond the known ones) left. Here it counts as missing, as everywhere in this
+program, and its row has the margin that XGBoost computes for NaN.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from shroff.models.model import InputColumn
 from shroff.models.trees.forest import LEAF, CategorySet, Forest, Precision, Tree, check_inputs, forest_of
 from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT
 
-# Objectives whose base score is a probability, and those where it is a margin.
+# Objectives whose base score is a probability, and those for which it is a margin.
 _PROBABLE = ("binary:logistic", "reg:logistic")
 _PLAIN = ("binary:logitraw", "reg:squarederror", "rank:pairwise", "rank:ndcg", "rank:map")
 _SAVE = 'save it with booster.save_model("model.json")'
@@ -34,15 +35,15 @@ _NEAREST_TO_CERTAIN = np.float32(1e-6)
 def forest_of_xgboost(
     data: bytes, inputs: Sequence[InputColumn], *, best_iteration: int | None = None, start: float | None = None
 ) -> Forest:
-    """The forest of a model as XGBoost writes it in JSON.
+    """Parse a model in XGBoost's JSON format.
 
     Args:
         inputs: In the order of the model's features.
-        best_iteration: The last round that counts, from 0, as early stopping has it; None for all.
-        start: The margin before the first tree, where the manifest has it; else it is computed.
+        best_iteration: Last round to use, from 0, as in early stopping; None for all.
+        start: Margin before the first tree, from the manifest; None to compute it.
 
-    Raises: RegistryError for what is no such model, for DART and linear boosters, for several classes or targets, and
-        for a model of other inputs.
+    Raises: RegistryError if the data is no such model, is a DART or linear booster, has several classes or targets, or
+    reads other inputs.
     """
     learner = _learner(data)
     booster = learner["gradient_booster"]
@@ -61,10 +62,10 @@ def forest_of_xgboost(
 
 
 def base_margin_of_xgboost(data: bytes) -> float:
-    """The margin before the first tree, for the manifest's `base_margin`.
+    """Return the margin before the first tree, for `base_margin` of the manifest.
 
-    XGBoost makes it from the base score with the logarithm of the machine's C library, which on another may differ in
-    the last bit: what stands in the manifest is the same everywhere.
+    XGBoost computes it from the base score with the logarithm of the machine's C library, whose last bit differs
+    between machines; the value in the manifest is the same everywhere.
     """
     return _base_margin(_learner(data))
 
@@ -79,7 +80,7 @@ def _learner(data: bytes) -> JsonMapping:
 
 
 def _tree_count(model: JsonMapping, best_iteration: int | None) -> int:
-    """How many trees count."""
+    """Return the number of trees to use."""
     if best_iteration is None:
         return len(model["trees"])
     parallel = int(model["gbtree_model_param"].get("num_parallel_tree", 1))
@@ -101,7 +102,7 @@ def _base_margin(learner: JsonMapping) -> float:
         known = ", ".join(_PROBABLE + _PLAIN)
         raise RegistryError(f"the model's objective is {objective}; supported objectives are {known}")
     base = min(max(base, _NEAREST_TO_CERTAIN), np.float32(1) - _NEAREST_TO_CERTAIN)
-    # `logf` of the C library, which XGBoost calls too: no other is equal to it in every last bit
+    # XGBoost calls `logf` of the C library too; no other logarithm equals it in every last bit.
     logf = ctypes.CDLL(None).logf
     logf.restype = ctypes.c_float
     logf.argtypes = [ctypes.c_float]
@@ -119,18 +120,19 @@ def _tree(tree: JsonMapping) -> Tree:
     except (KeyError, ValueError, TypeError) as error:
         raise RegistryError(f"a tree of the model lacks {error}; {_SAVE}") from error
     left = np.where(left < 0, LEAF, left)
-    # Nothing is below the lowest number, and no `<=` says so: with its children swapped, all are below the highest.
+    # A condition of -inf is never true, which no `<=` expresses. With swapped children every value passes the highest
+    # threshold instead.
     is_never = (conditions == -np.inf) & (left != LEAF)
     left, right = np.where(is_never, right, left), np.where(is_never, left, right)
     ways = np.where(default_left != is_never, ABSENT_LEFT, ABSENT_RIGHT).astype(np.int64)
-    # Of single floats, x < t is x <= the float below t.
+    # For single floats `x < t` equals `x <=` the float below t.
     with np.errstate(over="ignore", under="ignore"):
         below = np.where(is_never, np.inf, np.nextafter(conditions, np.float32(-np.inf)).astype(np.float64))
     return Tree(left, right, asked, below, ways, conditions.astype(np.float64), sets)
 
 
 def _sets(tree: JsonMapping, default_left: Any) -> dict[int, CategorySet]:
-    """The sets of a tree; their members go right."""
+    """Return the sets of a tree; their members go right."""
     codes = np.array(tree.get("categories", ()), np.int64)
     found = {}
     for node, first, size in zip(
