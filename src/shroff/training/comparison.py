@@ -1,9 +1,9 @@
-"""Two models on the same events: by how much one is better so far, and how small a difference could be seen.
+"""Two models on the same events: how much better one is so far, and the smallest difference that could be detected.
 
-The interval is that of the paired difference, keys drawn anew for both at once. The smallest
-difference that could be seen is (1.960 + 0.842) times the spread of those drawings: a true one
-of that size leaves the 95 % interval without zero in 80 of 100 cases (Bloom, "Minimum detectable
-effects", Evaluation Review 19(5), 1995). It shrinks as the square root of the frauds grows.
+The interval is that of the paired difference: each bootstrap draw of keys is used for both models. The smallest
+detectable difference is (1.960 + 0.842) times the standard deviation over the draws: a true difference of that size
+leaves the 95 % interval without zero in 80 of 100 cases (Bloom, "Minimum detectable effects", Evaluation Review 19(5),
+1995). It shrinks as the square root of the frauds grows.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from shroff.training.train import plain_settings, terms_of
 
 COMPARED = ("average_precision", "auc_roc", "money_saved")
 TO_SEE = 1.959964 + 0.841621  # the 97.5 % and the 80 % points of the normal distribution
-TRIED = "scored"  # what they are compared on: events that both scored since they are tried,
-TESTED_ON = "tested"  # or those on which folds of both were tested
+TRIED = "scored"  # compared on events that both have scored since both are in use,
+TESTED_ON = "tested"  # or on events that are test rows of both
 
 
 class Paired(FrozenStruct):
     """A metric of both models on the same rows.
 
     Args:
-        champion, challenger: Its values; None where it has none.
-        mean, low, high: The challenger's less the champion's, with its 95 % interval.
-        seen_from: The smallest true difference that these rows would show four times in five.
-        frauds_wanted: About so many known frauds would show a difference as large as this one.
+        champion, challenger: Its values; None if it has none.
+        mean, low, high: Challenger's value less the champion's, with the 95 % interval.
+        seen_from: Smallest true difference that these rows detect in four cases of five.
+        frauds_wanted: Known frauds needed to detect a difference as large as `mean`.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Paired(FrozenStruct):
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse` or `open`, of the challenger."""
+        """Return `better`, `worse` or `open`, for the challenger."""
         if self.low is None or self.high is None or self.low <= 0 <= self.high:
             return "open"
         return "better" if self.low > 0 else "worse"
@@ -78,13 +78,13 @@ class Comparison(Printed):
 
     Args:
         on: TRIED or TESTED_ON.
-        since_seq: Behind this place both scored; 0 for test rows.
-        events: How many both scored.
-        rows, frauds: Those whose verdict is known.
-        immature: Those younger than the label delay, left out whether they have a label or not: of young events
-            frauds are known sooner.
-        needs: What is missing where nothing can be compared; empty where something is.
-        money_places: Of the project's money.
+        since_seq: Both scored the events behind this place; 0 for test rows.
+        events: Number that both scored.
+        rows, frauds: Number with a known verdict, and of frauds among them.
+        immature: Events younger than the label delay, left out even if labeled: of young events, frauds are known
+            sooner.
+        needs: What is missing for a comparison; empty if there is one.
+        money_places: Decimal places of money in the project.
     """
 
     event: str
@@ -116,9 +116,9 @@ def compare_tried(
     as_of_ms: int,
     reading: Progress | None = None,
 ) -> Comparison:
-    """Two models that are in force or in shadow, on the events behind the place from which both scored.
+    """Compare two models that are in force or in shadow, on the events that both scored.
 
-    Events from before the end of what either has learned from are left out.
+    Leave out events from before the end of either model's training data.
 
     Cost: two passes over the log, one for labels and one for scores.
     """
@@ -143,17 +143,17 @@ def compare_tried(
 
 
 def compare_tested(definitions: Definitions, champion: Stored, challenger: Stored) -> Comparison:
-    """Two models of the registry, on events on which folds of both were tested, with the newer one's verdicts.
+    """Compare two models of the registry on events of both models' tests, with the verdicts of the newer tests.
 
     The scores are those of the folds' models.
 
-    Raises: UsageError where they are of two event types, or there are no such events.
+    Raises: UsageError if they score two event types or have no such events.
     """
     if champion.event != challenger.event:
         raise UsageError(f"{champion.id} scores {champion.event}, and {challenger.id} {challenger.event}.")
     tables = [_tested(scorer) for scorer in (champion, challenger)]
     newer = tables[0 if tables[0]["time"].max() > tables[1]["time"].max() else 1]
-    # A model that was trained on files has places of a log that is gone.
+    # Sequence numbers of a model trained on files belong to a log that no longer exists, so rows are matched by id.
     ids = np.intersect1d(tables[0]["id"], tables[1]["id"])
     if not len(ids):
         words = f"{champion.id} and {challenger.id} were tested on no common event"
@@ -177,11 +177,11 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
 
 
 def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | None:
-    """The two models that are meant, where both are in force or in shadow; else None.
+    """Return champion and challenger if both are in force or in shadow, else None.
 
-    Without ids the champion and what is tried beside it; with one, that beside the champion.
+    Without ids they are the champion and the one model beside it; one id names the model beside the champion.
 
-    Raises: UsageError where it is not clear which are meant.
+    Raises: UsageError if it is not clear which models are meant.
     """
     known = {scorer.id: scorer for scorer in scoring.all}
     if len(ids) == 2:
@@ -210,7 +210,7 @@ def _scores(
     seqs: Ints,
     reading: Progress | None,
 ) -> tuple[Floats, Floats]:
-    """The scores of both at the events of these places, which rise."""
+    """Return the scores of both models at ascending sequence numbers."""
     found = tuple(np.full(len(seqs), np.nan) for _ in models)
     for part in scores_of(log, definitions, event, models, after=after, progress=reading):
         at = np.flatnonzero((seqs >= part.seqs[0]) & (seqs <= part.seqs[-1]))
@@ -221,7 +221,7 @@ def _scores(
 
 
 def _tested(stored: Stored) -> JsonObject:
-    """The test rows of a model, by id; the last fold's where folds overlap."""
+    """Return the test rows of a model, by id; of the last fold if an event is in several."""
     table = stored_rows(stored)
     if table is None:
         raise UsageError(f"{stored.id} was not trained here and has no test rows to compare on; put it in shadow.")
@@ -242,7 +242,7 @@ def _compared(
     immature: int = 0,
     unclear: int = 0,
 ) -> Comparison:
-    """The comparison on these rows, by the scores of the champion and the challenger; it begins with what is `told`."""
+    """Return the comparison on these rows; its first fields are `told`."""
     found, drawn = _paired(rows, scores, terms_of(definitions, settings.event), settings)
     counts = len(rows), count_true(rows.frauds), immature
     needs = _needs(told[-1], *counts, settings)
@@ -278,7 +278,7 @@ def _one(name: str, theirs: Estimates, ours: Estimates, frauds: int) -> Paired:
 
 
 def _needs(events: int, rows: int, frauds: int, young: int, settings: ModelSettings) -> str:
-    """Data missing for a comparison."""
+    """Return what is missing for a comparison; empty if nothing is."""
     if frauds and rows > frauds:
         return ""
     delay = show_duration(settings.label_delay_ms)
@@ -294,7 +294,7 @@ def _needs(events: int, rows: int, frauds: int, young: int, settings: ModelSetti
 
 
 def _text(found: Comparison) -> str:
-    """The answer of `shroff models compare`."""
+    """Return the text that `shroff models compare` prints."""
     where = "both scored" if found.on == "scored" else "folds of both were tested on"
     behind = f" after sequence number {found.since_seq:,}" if found.since_seq else ""
     known = f"{found.rows:,} of them with a verdict, {many(found.frauds, 'fraud')}"

@@ -1,4 +1,4 @@
-"""Thresholds for a model of the registry, weighed on its test rows."""
+"""Thresholds for a model of the registry, with their cost on its test rows."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.tested_rows import stored_rows, weighed_of
 from shroff.training.train import terms_of
 
-_COSTS = (  # what must stand under costs, so that there is something to weigh
+_COSTS = (  # an example of costs for policy.yaml
     "    {event}:\n      costs:\n        missed_fraud: {event}.{amount}\n        false_decline: 15\n        review: 4\n"
     "        reviews_a_day: 100"
 )
 
 
 class WhatIf(FrozenStruct):
-    """Costs and people's time to weigh by in place of those of policy.yaml, which hold where something is None.
+    """Costs and review capacity that replace those of policy.yaml; None keeps the value of policy.yaml.
 
     Args:
-        missed_share: The part of what policy.yaml says that a missed fraud costs.
-        cuts: Thresholds to try, too.
+        missed_share: Factor for the cost of a missed fraud.
+        cuts: Thresholds to evaluate in addition.
     """
 
     missed_share: float = 1.0
@@ -39,12 +39,13 @@ class Cutoffs(FrozenStruct):
     """Cost and capacity of thresholds of a model's score.
 
     Args:
-        terms: What they are weighed by; `declared` is what policy.yaml says.
-        tried: What other thresholds come to, where some were to be tried.
-        money_places: Of all costs, which are in whole units a day.
-        events, frauds: The test rows that they are weighed on.
-        share: The share of all test rows that these are: of more than five million some are drawn.
-        currency: Of the project's money.
+        found: The cheapest thresholds, and others to compare with.
+        terms: Costs and capacity used; `declared` are those of policy.yaml.
+        tried: Result of the thresholds of `WhatIf.cuts`.
+        money_places: Decimal places of all costs, which are in whole units a day.
+        events, frauds: Number of test rows.
+        share: Share of all test rows; below 1 if only a sample is stored.
+        currency: Currency of the project.
     """
 
     model: str
@@ -61,20 +62,21 @@ class Cutoffs(FrozenStruct):
 
     @property
     def is_beyond_people(self) -> bool:
-        """Whether rules alone ask for more reviews a day than people have time for: the score then adds none."""
+        """Return whether rules alone ask for more reviews a day than capacity allows; the score then adds none."""
         limit = self.terms.reviews_a_day
         return limit is not None and self.found.without.reviews > limit
 
 
 def cutoffs_of(definitions: Definitions, settings: ModelSettings | None, stored: Stored, what_if: WhatIf) -> Cutoffs:
-    """The cheapest thresholds for a model, on the rows that its folds were tested on.
+    """Find the cheapest thresholds for a model on the test rows of its folds.
 
-    The scores are those of the folds' models, which had not seen the rows; the model itself was trained on newer ones.
+    The scores are those of the folds' models, which had not seen these rows; the model itself was trained on newer
+    ones.
 
     Args:
-        settings: What model.yaml says of its event type; None where it names it no more.
+        settings: Settings of model.yaml for its event type; None if there are none any more.
 
-    Raises: UsageError where the model has no test rows, or policy.yaml no costs.
+    Raises: UsageError if the model has no test rows or policy.yaml no costs.
     """
     table = stored_rows(stored)
     if table is None:

@@ -1,9 +1,9 @@
-"""The leak test: whether anything of a training set was not known yet when it should have been.
+"""The leak test: whether a training set contains anything that was not known at its moment.
 
-Three parts, each with a name. `cut_at_moment`: the set as of a moment is the same from the log cut there and
-from the whole log, and no fold is trained on rows of its test or later. `cut_at_row`: what a model reads
-of a row is the same from the log that ends with that row. `later_labels`: with the verdicts of all labels
-changed that became known later, neither the set as of a moment nor what trains a fold changes.
+It has three parts. `cut_at_moment`: the set as of a moment is the same from the log cut there and from the whole log,
+and no fold is trained on rows of its test or later. `cut_at_row`: what a model reads of a row is the same from the log
+that ends with that row. `later_labels`: changing the verdicts of all labels that became known later changes neither the
+set as of a moment nor the training rows of a fold.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ RowsOf = Callable[[TrainingSet, Fold, int], FoldRows]
 
 
 class LeakPart(FrozenStruct):
-    """One part: how many things it compared, and the first difference in words, None where there was none."""
+    """One part: the number of things compared, and the first difference in words, None if there is none."""
 
     name: str
     compared: int
@@ -65,7 +65,7 @@ class LeakReport(FrozenStruct):
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Names of the parts that failed."""
+        """Return the names of the parts that failed."""
         return tuple(part.name for part in self.parts if not part.passed)
 
 
@@ -79,16 +79,16 @@ def leak_test(
     build: Build = build_set,
     rows_of: RowsOf = rows_of,
 ) -> LeakReport:
-    """Hold a training set as of a moment against what could be known.
+    """Compare a training set as of a moment with what could be known at it.
 
-    The moment at which the log is cut is the start of the newest test, behind which there are records; where the
-    set's events are all younger it is the middle one of their times.
+    The log is cut at the start of the newest test; if no row is older, or none younger, at the median of the rows'
+    times.
 
     Args:
-        settings: Their seed is that of the choice of rows, and of the verdicts that labels are given.
-        sample: How many rows are held against the log that ends with them.
-        build: Makes a set; what is tested.
-        rows_of: Parts a set into folds; what is tested.
+        settings: Their seed chooses the rows and the changed verdicts.
+        sample: Number of rows computed again from the log that ends with them.
+        build: Makes a set; under test.
+        rows_of: Divides a set into folds; under test.
 
     Cost: four sets and one pass of the online engine, with a batch that ends at each row of the sample.
     Memory: two sets.
@@ -113,7 +113,7 @@ def leak_test(
 
 
 def difference_of(rows: TrainingSet, other: TrainingSet) -> str | None:
-    """The first thing in which two sets differ, to the bit, in words; None where their files would be equal."""
+    """Return the first difference between two sets, bit for bit, in words; None if their files would be equal."""
     if rows.ids.tolist() != other.ids.tolist():
         return f"one has {len(rows)} rows and the other {len(other)}, or other ones: {_first_alone(rows, other)}"
     for (what, mine), (other_name, theirs) in zip_longest(_columns(rows), _columns(other), fillvalue=("", NO_INTS)):
@@ -134,7 +134,7 @@ def _first_alone(rows: TrainingSet, other: TrainingSet) -> str:
 
 
 def _columns(given: TrainingSet) -> Iterator[tuple[str, Any]]:
-    """The columns of a set by name, each read when it is asked for."""
+    """Yield the columns of a set by name, each read when it is reached."""
     labels = given.labels
     recorded = given.recorded
     yield from (("place", given.seqs), ("time", given.times_ms), ("key", given.keys), ("amount", given.amounts_minor))
@@ -156,7 +156,7 @@ def _texts(given: TrainingSet) -> object:
 
 
 def _equal(column: Any, other: Any) -> Any:
-    """Where two columns are equal to the bit, but for the many forms of NaN."""
+    """Return where two columns are equal bit for bit; all NaNs are equal."""
     if column.dtype == np.float64:
         return (column.view(np.int64) == other.view(np.int64)) | (np.isnan(column) & np.isnan(other))
     return column == other
@@ -172,7 +172,7 @@ def _at(given: TrainingSet, what: str, place: int) -> str:
 
 
 def _cut(definitions: Definitions, settings: ModelSettings, source: HistorySource, at_ms: int) -> HistorySource:
-    """The source without all records of after a moment."""
+    """Return the source without records after a moment."""
 
     def taken() -> Iterator[FeatureEvents]:
         return (known_at(batch, at_ms, definitions, settings.event) for batch in source.taken())
@@ -183,7 +183,7 @@ def _cut(definitions: Definitions, settings: ModelSettings, source: HistorySourc
 
 
 def _moment(whole: TrainingSet, folds: Sequence[Fold]) -> int:
-    """When the log is cut: where the newest test starts, if there are rows on both sides of it."""
+    """Return the moment to cut at: the start of the newest test, if there are rows before and after it."""
     times_ms = whole.times_ms
     if folds and len(whole) and times_ms.min() <= folds[-1].test_start_ms < times_ms.max():
         return folds[-1].test_start_ms
@@ -193,7 +193,7 @@ def _moment(whole: TrainingSet, folds: Sequence[Fold]) -> int:
 def _train_after_test(
     whole: TrainingSet, folds: Sequence[Fold], settings: ModelSettings, rows_of: RowsOf
 ) -> str | None:
-    """The first row that trains a fold and is of its test, or later."""
+    """Describe the first training row of a fold that is in its test or later; None if there is none."""
     for fold in folds:
         rows = rows_of(whole, fold, settings.label_delay_ms).train.rows
         late = rows[whole.times_ms[rows] >= fold.test_start_ms]
@@ -240,7 +240,7 @@ def _cut_at_rows(
 def _read_at(
     definitions: Definitions, settings: ModelSettings, source: HistorySource, whole: TrainingSet, rows: Ints
 ) -> Iterator[tuple[int, list[Any]]]:
-    """What a model reads of some rows, each computed when nothing of the history behind it was given yet."""
+    """Yield what a model reads of each row, computed before the engine got any later event."""
     for fold in range(max(1, len(source.folds))):
         yield from _read_in_fold(definitions, settings, source, whole, rows, fold)
 
@@ -248,7 +248,7 @@ def _read_at(
 def _read_in_fold(
     definitions: Definitions, settings: ModelSettings, source: HistorySource, whole: TrainingSet, rows: Ints, fold: int
 ) -> Iterator[tuple[int, list[Any]]]:
-    """The same of the rows in a fold of the source."""
+    """Yield the same for the rows in one fold of the source."""
     wanted = wanted_of(definitions, settings)
     reference = source.folds[fold].reference if source.folds else definitions.reference
     online = Online(definitions.events, wanted.all(), reference, source.lateness_ms)
@@ -274,7 +274,10 @@ def _read_in_fold(
 def _ending_at(
     history: Iterable[FeatureEvents], definitions: Definitions, event: str, ends: dict[int, int]
 ) -> Iterator[tuple[FeatureEvents, int | None]]:
-    """A history in parts, one of which ends at each event of `ends`, by place, with its row; up to the last of them."""
+    """Split a history at each event of `ends` (sequence number to row); yield each part with the row at its end.
+
+    Stop after the last of these events.
+    """
     left = len(ends)
     for events in history:
         first = 0
@@ -290,11 +293,11 @@ def _ending_at(
             yield rows_between(events, first, events.size, definitions, event), None
 
 
-# ---- labels that were known later
+# ---- labels known later
 
 
 class _Turned(FrozenStruct):
-    """Gives every label that was known after a moment another verdict, always the same for one seed."""
+    """Gives every label known after a moment another verdict, always the same for one seed."""
 
     seed: int
     at_ms: int
@@ -335,7 +338,7 @@ def _other(verdict: str, rng: np.random.Generator) -> str:
 def _later_in_folds(
     whole: TrainingSet, folds: Sequence[Fold], settings: ModelSettings, rows_of: RowsOf, rng: np.random.Generator
 ) -> str | None:
-    """The first fold whose training changes with labels that were known after its test began."""
+    """Describe the first fold whose training rows change with labels known after its test began, if any."""
     for fold in folds:
         before = rows_of(whole, fold, settings.label_delay_ms).train
         turned = replace(whole, labels=_turned(whole.labels, fold.test_start_ms, rng))

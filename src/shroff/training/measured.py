@@ -34,7 +34,7 @@ MONEY_METRICS = frozenset(metric.name for metric in METRICS if metric.kind == "m
 
 
 def money_text(units: float | None, places: int) -> str | None:
-    """An amount of whole units as a decimal string with its places, rounded half-even; None where there is none.
+    """Return an amount of whole units with `places` decimals, rounded half-even; None if it is not finite.
 
     >>> money_text(-0.004, 2), money_text(12.3, 2), money_text(1234.5, 0)
     ('0.00', '12.30', '1234')
@@ -45,7 +45,7 @@ def money_text(units: float | None, places: int) -> str | None:
 
 
 def with_money(value: Any, places: int) -> Any:
-    """A document as commands show it: every number of `money_saved` and its like is money, all else as it is."""
+    """Return a document as commands show it: numbers under metrics of money as decimal strings, all else unchanged."""
     if isinstance(value, Mapping):
         return {
             key: _amounts(part, places) if key in MONEY_METRICS else with_money(part, places)
@@ -55,9 +55,9 @@ def with_money(value: Any, places: int) -> Any:
 
 
 def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> JsonObject:
-    """Everything that was measured, as metrics.json has it: money too in numbers of whole units.
+    """Return all measurements as metrics.json has them, with money as numbers of whole units too.
 
-    What has no value is null, with the reason beside.
+    A missing value is null, with its reason beside it.
     """
     found: JsonObject = {
         "metrics": evaluation.metrics,
@@ -86,7 +86,7 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> JsonObj
 
 
 def slices_told(definitions: Definitions, event: str, metrics: JsonMapping) -> JsonObject:
-    """A model's metrics, their slices with `words` and in their natural order; columns stand as they did."""
+    """Return a model's metrics, their slices with `words` and in natural order within the order of columns."""
     found = [{"is_group": False, **slice_} for slice_ in metrics.get("slices", ())]
     places = dict[str, int]()
     for slice_ in found:
@@ -98,7 +98,7 @@ def slices_told(definitions: Definitions, event: str, metrics: JsonMapping) -> J
 
 
 def slice_words(definitions: Definitions, event: str, name: str, value: str, *, is_group: bool) -> str:
-    """A slice in words: `paid on Sunday (UTC)`, `amount up to 12.50 EUR`; as recorded where nothing declares it so."""
+    """Describe a slice: `paid on Sunday (UTC)`, `amount up to 12.50 EUR`; as recorded if its definition is gone."""
     teller = teller_of(definitions)
     model = definitions.models.get(event)
     if name == AMOUNT:
@@ -109,7 +109,7 @@ def slice_words(definitions: Definitions, event: str, name: str, value: str, *, 
     if node is None or is_group:
         return f"{name if node is None else teller.noun(node)}: {value}"
     if (readable := _READABLE.get(node.type.kind)) and not readable.fullmatch(value):
-        return f"{name}: {value}"  # the feature had another type when it was measured
+        return f"{name}: {value}"  # the feature had another type when this was measured
     if node.type.kind == "boolean":
         return teller.told(node, value == "true")
     if node.type.kind == "integer":
@@ -119,7 +119,7 @@ def slice_words(definitions: Definitions, event: str, name: str, value: str, *, 
 
 
 def plain(value: Any) -> Any:
-    """The same for JSON: NaN and infinities as null, numbers of numpy as Python's."""
+    """Convert a value for JSON: NaN and infinities to null, numbers of numpy to Python's, structs to mappings."""
     if isinstance(value, Struct):
         value = asdict(value)
     if isinstance(value, Mapping):
@@ -134,7 +134,7 @@ def plain(value: Any) -> Any:
 
 
 def _amounts(value: Any, places: int) -> Any:
-    """Numbers as money, however deep; texts stay."""
+    """Convert numbers at any depth to money; keep texts."""
     if isinstance(value, Mapping):
         return {key: _amounts(part, places) for key, part in value.items()}
     if isinstance(value, list):
@@ -143,7 +143,7 @@ def _amounts(value: Any, places: int) -> Any:
 
 
 def facts_of(manifest: JsonMapping) -> list[tuple[str, str]]:
-    """Where a model comes from: its labels, its data, its learner."""
+    """Return a model's origin as pairs of label and text: its labels, its data, its learner."""
     parameters = ", ".join(f"{name} {value}" for name, value in sorted(manifest["parameters"].items()))
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(manifest["libraries"].items()))
     return [
@@ -170,7 +170,7 @@ def _learnt_from(manifest: JsonMapping) -> list[tuple[str, str]]:
 
 
 def _origin(imported: JsonMapping) -> list[tuple[str, str]]:
-    """Where a model comes from that was trained elsewhere."""
+    """Return the origin of an imported model."""
     checked = imported["checked"]
     rows = f"{checked['rows']:,} rows of {checked['file']}, the {checked['of']} at most {checked['worst']:.1g} off"
     return [

@@ -1,4 +1,4 @@
-"""A trained model as `shroff train` prints it: its metrics beside rules and baselines, its gates, and its state."""
+"""Text of `shroff train`: a model's metrics beside rules and baselines, its gates, and its state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shroff.runtime.texts import many, one_line, table
 if TYPE_CHECKING:
     from shroff.training.train import TrainReport
 
-SHOWN = (  # of the metrics
+SHOWN = (  # metrics shown, in this order
     "average_precision",
     "auc_roc",
     "card_precision_at_k",
@@ -26,7 +26,7 @@ SHOWN = (  # of the metrics
 
 
 def text(report: TrainReport) -> str:
-    """A trained model as `shroff train` prints it."""
+    """Return the text that `shroff train` prints."""
     stored = report.stored
     folds = [fold for fold in report.evaluation.folds if not fold.why]
     learnt = f"trained on {many(report.rows, 'event')} with {many(report.fraud, 'fraud')} in {report.seconds:.1f} s"
@@ -46,7 +46,7 @@ def text(report: TrainReport) -> str:
 
 
 def _state(report: TrainReport) -> str:
-    """Whether it is active, and why not, as `shroff models promote` says it."""
+    """Return whether the model is active, or why not, in the words of `shroff models promote`."""
     if report.promoted:
         return "It is active."
     why = report.why_not.rstrip(".")
@@ -56,7 +56,7 @@ def _state(report: TrainReport) -> str:
 
 
 def _metrics_text(report: TrainReport) -> str:
-    """A line for each metric: the model's mean and interval, then what stands beside it on the same rows."""
+    """Return a table of metrics: the model's mean and interval, then each comparison on the same rows."""
     evaluation = report.evaluation
     beside = {
         name.replace("_", " "): comparison.metrics
@@ -77,7 +77,7 @@ def _metrics_text(report: TrainReport) -> str:
 
 
 def _best_rule_text(report: TrainReport) -> list[str]:
-    """Which rule is the best one, and what its hits are worth."""
+    """Return the lines that name the best rule, with the precision and recall of its hits."""
     found = report.evaluation.compared.get("best_rule")
     if found is None:
         return []

@@ -1,4 +1,4 @@
-"""The report that lies beside a trained model: report.html, made once, from what training knows and nothing keeps."""
+"""The report beside a trained model, report.html: written once, from values of training that are not stored."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ReportFacts(FrozenStruct):
     """Content of a report.
 
     Args:
-        tested: The rows that it was judged on, as they are kept beside it (`judged_rows`).
+        tested: Rows of the tests, as stored beside the model (`judged_rows`).
     """
 
     definitions: Definitions
@@ -45,7 +45,7 @@ class ReportFacts(FrozenStruct):
     tested: pa.Table
 
     def page(self, manifest: JsonMapping) -> bytes:
-        """The page, for the manifest as it will be written.
+        """Render the page for the manifest as it will be written.
 
         Cost: exact contributions of at most 2,000 rows, about a second for a hundred trees.
         """
@@ -68,7 +68,7 @@ class ReportFacts(FrozenStruct):
         return report_page(title, self.evaluation, self.gates, importance, remarks, extras).encode()
 
     def _dependences(self) -> tuple[Dependence, ...]:
-        """What each input does on test rows; nothing for a learner without contributions."""
+        """Return how the margin depends on each input, over test rows; empty for a learner without contributions."""
         rows = drawn_rows(self.evaluation.tested.rows, self.settings.seed)
         model = loaded(self.trained.fitted, self.trained.calibration, self.trained.negatives_kept)
         drawn = [replace(input_, values=input_.values[rows]) for input_ in self.given.inputs]
@@ -78,7 +78,7 @@ class ReportFacts(FrozenStruct):
             return ()
 
     def _cutoffs(self) -> Thresholds | None:
-        """What thresholds would cost on the test rows; None without costs to weigh by."""
+        """Return the cost of thresholds on the test rows; None if policy.yaml has no costs."""
         policy = self.definitions.policy(self.given.event)
         if policy.missed_fraud is None or self.terms.false_decline is None:
             return None

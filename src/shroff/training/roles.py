@@ -23,16 +23,16 @@ _NONE = -1
 
 
 class SetFold(FrozenStruct):
-    """The fold that `role`, `label` and `weight` are of, in the manifest.
+    """A fold in the manifest, to which `role`, `label` and `weight` belong.
 
     Args:
-        fold: Its number, the oldest is 1, or `final`: the window that trains the model of the registry.
-        train, test: From and to, without the end.
-        train_rows, train_fraud, test_rows, test_fraud: How many rows have that role, and are fraud.
-        immature, unclear: How many rows of the training window have no role, being too young or labeled so.
-        test_immature, test_unclear: The same of the test window.
-        compromised: How many rows of the test window have none since their key was known for a fraud before.
-        negatives_kept: The share of the genuine training rows that has a weight above 0, drawn by `seed`.
+        fold: Its number, 1 for the oldest, or `final`: the window that trains the model of the registry.
+        train, test: From and to; the end is excluded.
+        train_rows, train_fraud, test_rows, test_fraud: Numbers of rows with that role, and of frauds among them.
+        immature, unclear: Rows of the training window without a role, too young or labeled unclear.
+        test_immature, test_unclear: The same for the test window.
+        compromised: Rows of the test window left out because an earlier fraud of their key was known.
+        negatives_kept: Share of genuine training rows with a weight above 0, drawn by `seed`.
     """
 
     fold: int | str
@@ -52,19 +52,19 @@ class SetFold(FrozenStruct):
 
     @property
     def is_final(self) -> bool:
-        """Whether it is the fold after all tests, whose own test is what comes."""
+        """Return whether it is the final fold, whose test lies in the future."""
         return self.fold == FINAL
 
 
 class WantedFold(FrozenStruct):
-    """The fold that is wanted of a split: its number or `final`, and its windows."""
+    """The fold requested of a split: its number or `final`, and its windows."""
 
     fold: int | str
     windows: Fold
 
 
 class Roles(FrozenStruct):
-    """Of each row its place in ROLES, its label, which are -1 where it has none, and its weight, NaN then."""
+    """For each row its index in ROLES and its label, both -1 without a role, and its weight, NaN without a role."""
 
     roles: Ints8
     labels: Ints8
@@ -73,7 +73,7 @@ class Roles(FrozenStruct):
 
 
 def wanted_fold(settings: ModelSettings, as_of_ms: int, fold: int | str | None = None) -> WantedFold:
-    """The fold of this number, by default the newest, or `final`. Raises: UsageError where there is none such."""
+    """Return the fold of a number, by default the newest, or `final`. Raises: UsageError if there is no such fold."""
     if fold == FINAL:
         return WantedFold(FINAL, final_window(settings.split, as_of_ms))
     folds = windows_of(settings.split, settings.label_delay_ms, as_of_ms)
@@ -96,12 +96,12 @@ def roles_of(
     labels: Labels,
     stands_for: Floats | None = None,
 ) -> Roles:
-    """The roles of rows by what was known of them: as training itself takes them, so that both learn from the same.
+    """Return the roles of rows, assigned as training assigns them, so that other programs learn from the same rows.
 
     Args:
-        stands_for: As `sets.RecordedDecisions` has it; test rows have it as their weight.
+        stands_for: See `sets.RecordedDecisions`; the weight of test rows.
 
-    Cost: a few passes over the rows, and one more for each day of the test where `capacity` names an entity.
+    Cost: a few passes over the rows, and one more for each day of the test if `capacity` names an entity.
     """
     rows = _bare(settings.event, as_of_ms, times_ms, keys, labels, stands_for)
     fold = wanted.windows
@@ -139,14 +139,14 @@ def roles_of(
 
 
 def role_types() -> dict[str, pa.DataType]:
-    """The columns of a fold; null where a row has no role."""
+    """Return the types of a fold's columns; null for a row without a role."""
     import pyarrow as pa
 
     return {"role": pa.string(), "label": pa.int8(), "weight": pa.float64()}
 
 
 def role_columns(roles: Roles, rows: slice) -> dict[str, pa.Array]:
-    """The columns of some rows."""
+    """Return the columns of a fold for some rows."""
     import pyarrow as pa
 
     codes = roles.roles[rows]
@@ -160,7 +160,7 @@ def role_columns(roles: Roles, rows: slice) -> dict[str, pa.Array]:
 
 
 def texts_of(codes: Ints8, texts: tuple[str, ...]) -> pa.Array:
-    """Texts by their codes, null for -1, without a Python object for each row."""
+    """Return texts by their codes, null for -1, without a Python object for each row."""
     import pyarrow as pa
 
     return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(texts)).cast(pa.string())
@@ -171,7 +171,7 @@ def _frauds(known: KnownRows) -> int:
 
 
 def _weigh(rows: TrainingSet, known: KnownRows, settings: ModelSettings, weights: Floats) -> None:
-    """0 for the genuine training rows that the lot leaves out, and for the others what makes up for them."""
+    """Set the weight of genuine training rows: 0 if sampling drops them, else the factor that makes up for those."""
     from shroff.models.learners.training import in_time_order, thinned
 
     places, verdicts = in_time_order(rows, known)
@@ -185,7 +185,7 @@ def _weigh(rows: TrainingSet, known: KnownRows, settings: ModelSettings, weights
 def _bare(
     event: str, as_of_ms: int, times_ms: Ints, keys: Ints, labels: Labels, stands_for: Floats | None
 ) -> TrainingSet:
-    """A set of these rows without anything that a model reads."""
+    """Return a set of these rows without inputs."""
     nothing = NO_INTS
     recorded = RecordedDecisions(np.zeros(0, np.int8), np.zeros(0), {}, stands_for)
     return TrainingSet(event, as_of_ms, nothing, nothing, times_ms, keys, nothing, (), labels, recorded, {})

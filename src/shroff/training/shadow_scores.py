@@ -1,7 +1,7 @@
 """Scores of models on the events of a log, shadow models included, for comparisons.
 
-Scores of models that do not decide are not kept. They are a function of the log, and the
-batch engine has them when somebody asks (docs/decisions/0015).
+Scores of models that do not decide are not stored. They follow from the log, so the batch engine computes them when
+needed (docs/decisions/0015).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from shroff.streams.log import Log, LogReader
 from shroff.training.sets.sources import feed, log_source, of_fold
 from shroff.training.sets.wanted import features_read
 
-PIECE_ROWS = 1 << 18  # rows whose scores are there at the same time
+PIECE_ROWS = 1 << 18  # rows whose scores are in memory at a time
 
 
 class Scores(FrozenStruct):
-    """The scores of some events that follow each other in the log, paired: a column for each model, by its id.
+    """Scores of consecutive events of a log by several models.
 
     Args:
-        seqs: Their places in the log.
-        by_model: Scores as decisions show them, NaN never.
+        seqs: Sequence numbers of the events.
+        by_model: For each model's id its scores as decisions show them, never NaN.
     """
 
     seqs: Ints
@@ -51,13 +51,12 @@ def scores_of(
     after: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[Scores]:
-    """Scores of each model for the events of a type behind a place, decided or not, in log order.
+    """Yield each model's scores of the events of a type behind a sequence number, decided or not, in log order.
 
-    Features are those of the definitions, as if they had stood from the start. Where an
-    event was decided by one of these models and its features have not changed since, it
-    is the score that the decision shows.
+    Features are computed by the current definitions for all events. If one of these models decided an event and its
+    features have not changed since, its score is the one in the decision.
 
-    Raises: StateError where a model cannot be loaded.
+    Raises: StateError if a model cannot be loaded.
     Cost: one pass of the batch engine over the whole log, for the features that the models read.
     """
     for model in models:
@@ -79,7 +78,7 @@ def scores_of(
 
             def noted(events: FeatureEvents, seqs: list[Ints] = seqs, fold: int = fold) -> FeatureEvents:
                 is_earlier = events.look_ups is not None and events.look_ups.fold < fold
-                seqs.append(np.zeros_like(events.seqs) if is_earlier else events.seqs)  # 0 is behind no place
+                seqs.append(np.zeros_like(events.seqs) if is_earlier else events.seqs)  # 0 is never behind `after`
                 if progress is not None:
                     progress(events.size)
                 return events
@@ -103,9 +102,9 @@ def _answers(batch: BatchEngine, event: str, names: TextMapping, seqs: Ints, aft
 
 
 def tried_since(log: LogReader, event: str, model: str) -> int | None:
-    """The place behind which a model has been champion, challenger or in shadow without a break; None where it is not.
+    """Return the place since which a model has been in force or in shadow without a break; None if it is neither.
 
-    So the paired scores of a champion and a model in shadow are those behind the later of the two.
+    A champion and a shadow model can be compared behind the later of their two places.
     """
     since: int | None = None
     for segment in segments(log):

@@ -1,9 +1,8 @@
-"""tested.parquet beside a model: the rows that it was judged on, with scores of models that had not seen them.
+"""tested.parquet beside a model: the rows of its tests, with scores of models that had not seen them.
 
-Thresholds are weighed on them, and two models are compared on those that they have in common.
-A model's folder is read whole whenever the model is loaded, so the file is bounded: of more
-than five million rows, or of longer ids than fit, it keeps a share that is drawn by lot. The
-lot of a row comes of its place in the log alone, so two models keep the same rows.
+Thresholds are evaluated on them, and two models are compared on those that they share. A model's folder is read whole
+each time the model is loaded, so the file is bounded: of more than five million rows, or of longer ids than fit, it has
+a random share. Whether a row is in it depends only on its place in the log, so two models keep the same rows.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_MAX = 5_000_000  # 80 bytes each at most, without ids: two fifths of the GiB that a file of a model may have
-ID_CHARACTERS_MAX = 1 << 27  # of four bytes at most: half of that GiB
-COUNTS = "counts"  # where rows stand for others: see `sets.RecordedDecisions.stands_for`
-SHARE = b"share"  # in the file's metadata, where rows were drawn
+ID_CHARACTERS_MAX = 1 << 27  # four bytes each at most: half of that GiB
+COUNTS = "counts"  # for rows that stand for others: see `sets.RecordedDecisions.stands_for`
+SHARE = b"share"  # key in the file's metadata if it has a random share
 
 
 def judged_rows(given: TrainingSet, evaluation: Evaluation, ruled: Ints8, allowed: Bools) -> pa.Table:
-    """The rows of all tests with the scores of the folds' models.
+    """Return the rows of all tests with the scores of the folds' models.
 
     Args:
-        ruled: What rules alone come to for each row of the set, as codes of OUTCOMES.
-        allowed: Which rows of the set a rule allows.
+        ruled: For each row of the set the outcome of rules alone, as a code of OUTCOMES.
+        allowed: For each row of the set whether a rule allows it.
     """
     import pyarrow as pa
 
@@ -64,7 +63,7 @@ def judged_rows(given: TrainingSet, evaluation: Evaluation, ruled: Ints8, allowe
 
 
 def file_of(table: pa.Table) -> bytes:
-    """The bytes of tested.parquet."""
+    """Return the bytes of tested.parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -74,7 +73,7 @@ def file_of(table: pa.Table) -> bytes:
 
 
 def stored_rows(stored: Stored) -> pa.Table | None:
-    """The test rows of a model of the registry; None where it was not trained here."""
+    """Return the test rows of a stored model; None if it was not trained here."""
     import pyarrow.parquet as pq
 
     from shroff.lake.files import arrow_reader
@@ -84,10 +83,10 @@ def stored_rows(stored: Stored) -> pa.Table | None:
 
 
 def weighed_of(table: pa.Table, money_places: int, entity: str) -> Weighed:
-    """Test rows as thresholds are weighed on them.
+    """Return test rows in the form that thresholds are evaluated on.
 
     Args:
-        entity: Whose keys stand in `key`, which is -1 for none; empty where `capacity` names none.
+        entity: Entity of the column `key`, which is -1 for an event without one; empty if `capacity` names none.
     """
     rules = np.array(table["rules"].to_pylist(), object)
     amounts = table["amount_minor"].to_numpy() / 10.0**money_places
@@ -103,14 +102,14 @@ def weighed_of(table: pa.Table, money_places: int, entity: str) -> Weighed:
 
 
 def counts_of(table: pa.Table) -> Floats | None:
-    """How often each test row counts, where some stand for would-be declines; None where all count once."""
+    """Return how often each test row counts, if some stand for would-be declines; None if all count once."""
     return table[COUNTS].to_numpy() if COUNTS in table.column_names else None
 
 
 def tested_days(given: TrainingSet, evaluation: Evaluation) -> Ints:
-    """The day of each tested row, from the start of the first fold on: days of 24 hours from the start of each test.
+    """Return the day of each tested row: 24-hour days from the start of its test, numbered on over all folds.
 
-    Days of folds that have no model are not counted: nobody was tested on them.
+    Folds without a model have no tested rows, so their days are not counted.
     """
     tested = evaluation.tested
     start = 0
@@ -124,14 +123,14 @@ def tested_days(given: TrainingSet, evaluation: Evaluation) -> Ints:
 
 
 def kept_share(ids: list[str]) -> float:
-    """Which share of rows with these ids fits into the file."""
+    """Return the share of rows with these ids that fits into the file."""
     if not ids:
         return 1.0
     return min(1.0, ROWS_MAX / len(ids), ID_CHARACTERS_MAX / max(sum(map(len, ids)), 1))
 
 
 def lots_of(seqs: Ints) -> Floats:
-    """A number in [0, 1) for each place of the log, always the same, and as if drawn by lot.
+    """Return a pseudo-random number in [0, 1) for each place of the log, always the same.
 
     The last steps of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
     """

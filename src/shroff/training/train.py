@@ -1,4 +1,4 @@
-"""Training: from a project's log to a model in its registry, judged on folds of time and held against its gates."""
+"""Training: from a project's log to a model in its registry, judged on folds of time and by its gates."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ from shroff.training.tested_rows import file_of, judged_rows
 
 NOT_DECIDED = "Files have no decisions to compare with: 'shroff ingest' them and train on the log."
 CURE_EMPTY = "Add events and labels with 'shroff ingest FILE --labels FILE'."
-LEAK_SETS = 4  # that the leak test makes
-SINGLE_SCORES = 2_000  # that are timed, for the latency
+LEAK_SETS = 4  # sets that the leak test makes
+SINGLE_SCORES = 2_000  # rows scored one at a time to measure latency
 
 
 class Steps(FrozenStruct):
-    """Callbacks on the progress of training: events read, folds done, trials of a search; the current step."""
+    """Callbacks on the progress of training: events read, folds done, trials of a search, and the current step."""
 
     reading: Progress | None = None
     folds: Callable[[int, int], None] | None = None
@@ -63,17 +63,17 @@ class Steps(FrozenStruct):
 
 
 def at_stage(steps: Steps | None, what: str) -> None:
-    """Report that a stage begins."""
+    """Report the start of a stage."""
     if steps is not None and steps.stage is not None:
         steps.stage(what)
 
 
 class TrainingRun(FrozenStruct):
-    """One run of a training: when and by what means, and where its model goes.
+    """One training run: time, resources, and the registry for its model.
 
     Args:
-        way: Where features are computed, and where what memory does not hold lies.
-        growing: Where trees are grown; None: in this process.
+        way: How features are computed, and where data larger than memory is spilled.
+        growing: Cluster that grows trees; None for this process.
     """
 
     registry: Registry
@@ -85,11 +85,11 @@ class TrainingRun(FrozenStruct):
 
 
 class Maker(FrozenStruct):
-    """How a model comes about: of a fold's rows, to be judged, and of the newest window's, to be kept.
+    """How to make a model: from a fold's rows, to be judged, and from the newest window's, to be stored.
 
     Args:
-        data: What the manifest says of the data that it has learned from; None for the newest window.
-        about: What the manifest says beside.
+        data: Manifest entry on its training data; None for the newest window.
+        about: Further manifest entries.
     """
 
     learn: Learn
@@ -100,15 +100,15 @@ class Maker(FrozenStruct):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TrainReport(Printed):
-    """A model that was trained, and all that is known of it.
+    """A trained model and its evaluation.
 
     Args:
-        rows, fraud: What the model itself learned from.
-        immature: Rows of its window that were left out, being younger than the label delay.
-        leak: None where no gate asked for the test.
-        promoted: Whether it is in force now; `why_not` says why it is not.
-        is_champion: Whether it was made the champion, be it in force already or not.
-        is_incomplete: Lines of the files that it was trained on were left out, as `remarks` say.
+        rows, fraud: Training rows of the model itself, and frauds among them.
+        immature: Rows of its window left out because they are younger than the label delay.
+        leak: None if no gate asked for the test.
+        promoted: Whether it is in force now; `why_not` is the reason if not.
+        is_champion: Whether it was made the champion, in force already or not.
+        is_incomplete: Whether lines of its training files were left out, as `remarks` say.
     """
 
     stored: Stored
@@ -144,12 +144,15 @@ def train_model(
     brought_by: TextMapping | None = None,
     making: Callable[[TrainingSet], Maker] | None = None,
 ) -> TrainReport:
-    """Train a model of what was known at a moment, judge it on folds before, and put it into the registry.
+    """Train a model on what was known at a moment, judge it on folds before that, and add it to the registry.
 
-    It is not put in force. `brought_by` stands in its manifest: what it was trained for, where nobody asked.
-    With `making` it comes about otherwise, and is judged alike.
+    It is not put in force.
 
-    Raises: UsageError where there is nothing to learn from, with what is missing.
+    Args:
+        brought_by: Manifest entry on the cause of a training that nobody requested.
+        making: Returns another way to make the model, which is judged alike.
+
+    Raises: UsageError if there is nothing to learn from, with what is missing.
     """
     started = time.monotonic()
     steps = run.steps
@@ -206,7 +209,8 @@ def train_model(
         **trained.as_manifest(),
     }
     at_stage(steps, "writing the report")
-    allowed = _hit_by_effect(definitions, settings.event, given.recorded)["allow"]  # there the score changes nothing
+    # The score changes nothing for rows that a rule allows.
+    allowed = _hit_by_effect(definitions, settings.event, given.recorded)["allow"]
     tested = judged_rows(given, evaluation, ruled, allowed)
     told = ReportFacts(definitions, settings, given, evaluation, trained, gates, leak, terms, tested)
     stored, is_new = run.registry.add(
@@ -243,7 +247,7 @@ def _fold_done(steps: Steps, done: int, count: int) -> None:
 
 
 def _trainer(given: TrainingSet, settings: ModelSettings, run: TrainingRun) -> Maker:
-    """A learner that learns here or on a cluster, its parameters searched for where model.yaml says so."""
+    """Return a maker that trains here or on a cluster, after a search for parameters if model.yaml asks for one."""
     parameters = _searched(given, settings, run) if settings.search else settings.parameters
     return Maker(
         learn_by(settings, parameters, run.threads, run.growing),
@@ -252,7 +256,7 @@ def _trainer(given: TrainingSet, settings: ModelSettings, run: TrainingRun) -> M
 
 
 def _ran_on(growing: Growing | None) -> list[str]:
-    """Report of a cluster's work, where one was requested."""
+    """Return a remark on the work of the cluster, if there is one."""
     if growing is None:
         return []
     processes = many(growing.cluster.processes, "process", "processes")
@@ -261,7 +265,7 @@ def _ran_on(growing: Growing | None) -> list[str]:
 
 
 def _data_of(given: TrainingSet, window: Fold, known: KnownRows) -> JsonObject:
-    """What the manifest says of the rows that a model has learned from."""
+    """Return the manifest entry on a model's training rows."""
     return {
         "from": time_text(window.train_start_ms),
         "to": time_text(window.train_end_ms),
@@ -273,7 +277,7 @@ def _data_of(given: TrainingSet, window: Fold, known: KnownRows) -> JsonObject:
 
 
 def _held_against(definitions: Definitions, settings: ModelSettings) -> JsonObject:
-    """What a promotion holds today's project against: the champion then, and what each input meant."""
+    """Return what a later promotion is compared with: the current champion, and the meaning of each input."""
     champion = definitions.scoring_of(settings.event).champion
     return {
         COMPARED_WITH: None if champion is None else {"id": champion.id, "digest": champion.digest},
@@ -282,7 +286,7 @@ def _held_against(definitions: Definitions, settings: ModelSettings) -> JsonObje
 
 
 def terms_of(definitions: Definitions, event: str) -> Terms:
-    """The policy's thresholds and costs, as metrics weigh by them."""
+    """Return the thresholds and costs of the policy, in the form that metrics use."""
     policy = definitions.policy(event)
     places = definitions.settings.money_places
 
@@ -301,21 +305,22 @@ def terms_of(definitions: Definitions, event: str) -> Terms:
 
 
 def cut_offs_of(settings: ModelSettings | None) -> tuple[float, ...]:
-    """The thresholds at which gates of model.yaml ask, rising."""
+    """Return the thresholds that gates of model.yaml name, ascending."""
     return tuple(sorted({gate.at for gate in (settings.gates if settings else ()) if gate.at is not None}))
 
 
 def rule_outcomes(definitions: Definitions, event: str, recorded: RecordedDecisions) -> Ints8:
-    """Outcome of the hits alone for each row by today's effects, those in shadow aside: codes of OUTCOMES.
+    """Return each row's outcome from recorded rule hits alone, by today's effects, as codes of OUTCOMES.
 
-    By a recorded hit it cannot be told whether the rule's rollout took in its key, so it counts as if.
+    Rules in shadow are left out. A recorded hit does not show whether the rule's rollout included its key, so it
+    counts.
     """
     by_effect = _hit_by_effect(definitions, event, recorded)
     return outcome_codes(by_effect, np.full(len(recorded.outcomes), np.nan), Policy())
 
 
 def _hit_by_effect(definitions: Definitions, event: str, recorded: RecordedDecisions) -> defaultdict[str, Bools]:
-    """Which rows were hit by rules of an effect today."""
+    """Return for each effect which rows were hit by rules that have this effect today."""
     found = defaultdict[str, Bools](lambda: np.zeros(len(recorded.outcomes), np.bool_))
     for rule in definitions.rules:
         if rule.on == event and not rule.is_shadow and rule.id in recorded.hits:
@@ -324,7 +329,7 @@ def _hit_by_effect(definitions: Definitions, event: str, recorded: RecordedDecis
 
 
 def _check_happened(given: TrainingSet, source: HistorySource) -> None:
-    """Raises: UsageError where nothing had happened by then, with when it began."""
+    """Raises: UsageError if no event had happened by the set's moment, with the time of the oldest."""
     if len(given):
         return
     words = f"by {time_text(given.as_of_ms)} no {given.event} had happened"
@@ -338,9 +343,9 @@ def _check_happened(given: TrainingSet, source: HistorySource) -> None:
 
 
 def _history_too_short(given: TrainingSet, settings: ModelSettings) -> str:
-    """How much history there is and how much is needed, where no fold can learn; empty where one can.
+    """Return how much history there is and how much is needed, if no fold can learn; empty if one can.
 
-    That is as of the moment asked for, or as of a better one (see `_tests_too_late`).
+    This holds for the requested moment and for the best one (see `_best_as_of_ms`).
     """
     split = settings.split
     event = settings.event
@@ -359,12 +364,12 @@ def _history_too_short(given: TrainingSet, settings: ModelSettings) -> str:
 
 
 def _best_as_of_ms(given: TrainingSet, settings: ModelSettings) -> int:
-    """The moment as of which the last test ends at the newest event."""
+    """Return the moment at which the last test ends with the newest event."""
     return int(given.times_ms.max()) + settings.label_delay_ms
 
 
 def _tests_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
-    """A remark where more than half of the last test is after the newest event, as where labels came long after it."""
+    """Return a remark if more than half of the last test is after the newest event, as when labels came much later."""
     last = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[-1]
     newest_ms = int(given.times_ms.max())
     if last.test_end_ms - newest_ms <= (last.test_end_ms - last.test_start_ms) / 2:
@@ -378,7 +383,7 @@ def _tests_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
 
 
 def _searched(given: TrainingSet, settings: ModelSettings, run: TrainingRun) -> TextMapping:
-    """The learner's parameters, searched for on rows that no fold tests."""
+    """Search for the learner's parameters on rows that no fold tests."""
     at_stage(run.steps, "searching for parameters, trials")
     trials = settings.search.get("trials")
     limit = settings.search.get("time")
@@ -391,11 +396,14 @@ def _searched(given: TrainingSet, settings: ModelSettings, run: TrainingRun) -> 
 def _champion(
     definitions: Definitions, settings: ModelSettings, source: HistorySource, given: TrainingSet, way: Way
 ) -> baselines.Baseline | None:
-    """The model in force on the rows of the set; None where there is none that can be loaded."""
+    """Return the model in force as a baseline, scored on the rows of the set; None if there is none.
+
+    Raises: StateError if it cannot be loaded.
+    """
     scorer = definitions.scoring_of(settings.event).champion
     if scorer is None:
         return None
-    if scorer.model is None:  # a model that nobody can look at is not beaten
+    if scorer.model is None:  # a model that cannot be loaded cannot be beaten
         raise unavailable(scorer)
     model = scorer.model
     inputs = tuple(ModelInput(input_.name, node) for input_, node in zip(model.inputs, scorer.inputs, strict=True))
@@ -430,10 +438,9 @@ def _leaks(
 
 
 def _latency_ms(trained: Trained, given: TrainingSet) -> float:
-    """The 99th percentile of what one score takes, in milliseconds of the processor, over rows of the set.
+    """Measure the 99th percentile of the time of one score, in milliseconds of processor time, over rows of the set.
 
-    Not of the clock, and the best of three for each row: a machine that is busy with other things makes no model
-    slower.
+    Processor time, and the best of three for each row, so that other load on the machine does not matter.
     """
     model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
     rows = np.unique(np.linspace(0, len(given) - 1, SINGLE_SCORES).astype(np.int64))
@@ -447,16 +454,16 @@ def _latency_ms(trained: Trained, given: TrainingSet) -> float:
 
 
 def _spent_ns(call: Callable[[], object]) -> int:
-    """Processor time of this thread that a call takes."""
+    """Return the processor time that a call takes in this thread."""
     started = time.thread_time_ns()
     call()
     return time.thread_time_ns() - started
 
 
 def plain_settings(definitions: Definitions, event: str, inputs: tuple[ModelInput, ...]) -> ModelSettings:
-    """Settings of model.yaml for an event type, with other inputs and without slices, to read a set and not to train.
+    """Return the settings of an event type with other inputs and without slices, to read a set, not to train.
 
-    Of one that it does not name what it says where nothing stands.
+    A type that model.yaml does not name gets the defaults.
     """
     declared = definitions.models.get(event)
     if declared is not None:

@@ -1,4 +1,4 @@
-"""Inputs of an imported model: its features in their order, each as an expression of the project."""
+"""Inputs of an imported model: for each of its features, in order, an expression of the project."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from shroff.runtime.values import FrozenStruct
 
 OPTION = "--inputs"
 CATEGORIES = "--categories"
-_SHOWN = 8  # names that a message repeats
+_SHOWN = 8  # names listed in a message
 # `theirs=ours`, but not a comparison.
 _MAPPED = re.compile(r"\s*([^=<>!\s][^=<>!]*?)\s*=(?![=])\s*(.+)", re.DOTALL)
 
 
 class Declared(FrozenStruct):
-    """One input as it was written: the name of the feature in the file, empty for one by its place; its expression."""
+    """One input as written: the name of its feature in the file, empty if given by position, and its expression."""
 
     theirs: str
     written: YamlNode
@@ -39,7 +39,7 @@ class Declared(FrozenStruct):
 
 
 class ForeignInputs(FrozenStruct):
-    """Inputs of a model, in the order of its features: as the project computes them, and as they go to the model."""
+    """Inputs of a model in the order of its features: expressions of the project, and columns of the model."""
 
     inputs: tuple[ModelInput, ...]
     columns: tuple[InputColumn, ...]
@@ -49,10 +49,10 @@ class ForeignInputs(FrozenStruct):
 
 
 def declared_in(text: str | Path) -> list[Declared]:
-    """Inputs from a list with commas, `payment.amount,card.payments_1h` or `amount=payment.amount,...`, or a YAML file.
+    """Parse a list with commas, `payment.amount,card.payments_1h` or `amount=payment.amount,...`, or a YAML file.
 
-    A file is a list of expressions in the order of the features, or has the names of the features as keys. Instead of
-    an expression there may be `{ input: EXPRESSION, categories: [a, b] }`.
+    A file is a list of expressions in the order of the features, or a mapping from names of features to expressions. An
+    expression may be replaced by `{ input: EXPRESSION, categories: [a, b] }`.
 
     Raises: UsageError with the place of each mistake.
     """
@@ -70,12 +70,12 @@ def declared_in(text: str | Path) -> list[Declared]:
 
 
 def declared(theirs: str, text: str, column: int = 1) -> Declared:
-    """An input from an expression, and where that begins in what was given."""
+    """Return an input from an expression that begins at a column of the option's text."""
     return Declared(theirs, Scalar(text, 1, column, "", OPTION, "plain", None))
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """A list at the commas that stand in no bracket and no text."""
+    """Split a list at the commas outside brackets and quoted texts."""
     depth = 0
     quote = ""
     start = 0
@@ -136,7 +136,7 @@ def _refuse(problems: Sequence[Problem]) -> None:
 
 
 def categories_in(texts: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-    """Categories as they are written: `payment.channel=app,web`.
+    """Parse categories written as `payment.channel=app,web`.
 
     Raises: UsageError
     """
@@ -149,7 +149,7 @@ def categories_in(texts: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-# ---- against the model
+# ---- inputs and the model's features
 
 
 def read_by(
@@ -160,15 +160,15 @@ def read_by(
     listed: Sequence[Declared] | None,
     categories: Mapping[str, Sequence[str]],
 ) -> ForeignInputs:
-    """Inputs of a model, in the order of its features.
+    """Return the inputs of a model in the order of its features.
 
     Args:
-        file: Its name, for words.
-        listed: The inputs as they were written; None for those that model.yaml has, in their order. Where the file has
-            names for its features, and all are names of these inputs, it is these alone.
-        categories: Texts in the order of their codes, by the input.
+        file: Name of its file, for messages.
+        listed: The inputs as written; None for those of model.yaml, in their order. If all names of features in the
+            file are names of inputs, the features choose the inputs by name.
+        categories: For each input its texts in the order of their codes.
 
-    Raises: UsageError where number, names, kinds or categories do not fit, with what to write.
+    Raises: UsageError if number, names, kinds or categories do not fit, with what to write.
     """
     if listed is None:
         model = definitions.models.get(event)
@@ -200,7 +200,7 @@ def read_by(
 
 
 def _typed(definitions: Definitions, event: str, listed: Sequence[Declared]) -> list[ModelInput]:
-    """The expressions, typed, and refused where no model can read them."""
+    """Parse and type the expressions. Raises: UsageError if a model cannot read one."""
     problems: list[Problem] = []
     events = definitions.events
     names = definitions.names
@@ -213,7 +213,7 @@ def _typed(definitions: Definitions, event: str, listed: Sequence[Declared]) -> 
 
 
 def _placed(foreign: Foreign, file: str, ours: Sequence[str], theirs: Sequence[str], has: str) -> list[int]:
-    """For each feature of the file the place of its input."""
+    """Return for each feature of the file the position of its input."""
     names = foreign.names if len(set(foreign.names)) == foreign.count else ()
     if names and set(names) <= set(ours) and not any(theirs):
         return [list(ours).index(name) for name in names]
@@ -254,7 +254,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _column(foreign: Foreign, file: str, place: int, read: ModelInput, declared: Sequence[str] | None) -> InputColumn:
-    """An input as the model takes it: categories by the codes that the file gives them."""
+    """Return an input as the model reads it, with categories in the order of the file's codes."""
     kind = kind_of(read.node.type)
     is_split = place in foreign.categories
     theirs = foreign.names[place] if foreign.names else ""

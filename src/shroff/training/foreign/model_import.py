@@ -1,7 +1,7 @@
-"""Models that were trained elsewhere: checked on given rows, judged on the folds that ours are judged on, and kept.
+"""Models trained elsewhere: checked on given rows, judged on the same folds as ours, and stored.
 
-Nothing of them is trained here, but for a calibration that is asked for. Whether rows of a test were in their training
-nobody here can see; report and manifest say so, and where the end of that training is declared, tests begin behind it.
+Nothing is trained here except a calibration on request. Whether test rows were in their training data cannot be seen
+here; report and manifest say so, and tests begin after the end of that training if it is declared.
 """
 
 from __future__ import annotations
@@ -35,17 +35,19 @@ from shroff.training.foreign.inputs import ForeignInputs
 from shroff.training.foreign.rows import CheckedScores, check_rows, read_rows
 from shroff.training.train import Maker, plain_settings
 
-Reader = Callable[[str, bytes, int | None], Foreign | None]  # of a file's name, its bytes and the rounds that count
+# Called with the name of a file, its bytes, and the number of rounds to use.
+Reader = Callable[[str, bytes, int | None], Foreign | None]
 
 
 class ImportedModel(FrozenStruct):
-    """A model from elsewhere that was checked.
+    """A model trained elsewhere, after its check.
 
     Args:
-        digest: The SHA-256 of its file.
-        until_ms: When its training data ended, as was declared; None where it was not.
-        calibrate: Whether its margins are calibrated here, on the rows that train models of ours.
-        said: What else a reader of the report should know, in sentences.
+        digest: SHA-256 of its file.
+        until_ms: Declared end of its training data; None if not declared.
+        calibrate: Whether to calibrate its margins, on the rows that train models here.
+        by: User who imported it.
+        said: Further remarks for the report, as sentences.
     """
 
     file: str
@@ -59,7 +61,7 @@ class ImportedModel(FrozenStruct):
     said: tuple[str, ...] = ()
 
     def maker(self, given: TrainingSet, settings: ModelSettings) -> Maker:
-        """How it is judged and kept, where others are trained."""
+        """Return how it is judged and stored, in place of a training."""
         last = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[-1]
         if self.until_ms is not None and last.test_start_ms < self.until_ms:
             raise UsageError(
@@ -91,7 +93,7 @@ class ImportedModel(FrozenStruct):
 
     @property
     def remarks(self) -> list[str]:
-        """Warnings in the report, in sentences."""
+        """Return remarks for the report, as sentences."""
         origin = f"It was trained elsewhere and imported from {self.file}"
         if self.until_ms is None:
             told = f"{origin}. Its training data may include test rows, so these metrics may be too good."
@@ -104,7 +106,7 @@ class ImportedModel(FrozenStruct):
         return found
 
     def as_manifest(self) -> JsonObject:
-        """Origin of the model in its manifest."""
+        """Return the origin of the model for its manifest."""
         return {
             "file": self.file,
             "sha256": self.digest,
@@ -131,7 +133,7 @@ class ImportedModel(FrozenStruct):
     def _calibrated(
         self, rows: TrainingSet, known: KnownRows, model: LoadedModel, settings: ModelSettings
     ) -> Calibration:
-        """A calibration on the rows that would train a model of ours, those that it has seen left out."""
+        """Fit a calibration on the rows that would train a model here, without those it was trained on."""
         places, verdicts = in_time_order(rows, known)
         if self.until_ms is not None:
             is_new = rows.times_ms[places] >= self.until_ms
@@ -145,16 +147,16 @@ class ImportedModel(FrozenStruct):
         inputs = [input_.take(places) for input_ in rows.inputs]
         margins = model.margins(columns_for(model.inputs, inputs))
         kind = "auto" if settings.calibration == "none" else settings.calibration
-        # Sums of the linear algebra depend on the number of threads.
+        # Sums of linear algebra depend on the number of threads.
         with threadpool_limits(limits=1, user_api="blas"):
             return fit_calibration(margins, verdicts, kind)
 
 
-_LEARNERS = {XGBOOST: "xgboost", LIGHTGBM: "lightgbm", LOGISTIC: "logistic"}  # what the list of models shows
+_LEARNERS = {XGBOOST: "xgboost", LIGHTGBM: "lightgbm", LOGISTIC: "logistic"}  # as the list of models shows them
 
 
 def refuse_numbers(file: str, foreign: Foreign, *, calibrate: bool) -> None:
-    """Raises: UsageError where the model gives no probability and is not calibrated."""
+    """Raises: UsageError if the model does not give a probability and is not calibrated."""
     if foreign.gives == NUMBER and not calibrate:
         raise UsageError(
             f"{file} gives a number, not a probability ({foreign.parameters.get('objective')}). Calibrate it"
@@ -165,20 +167,20 @@ def refuse_numbers(file: str, foreign: Foreign, *, calibrate: bool) -> None:
 def checked_scores(
     file: str, foreign: Foreign, read: ForeignInputs, rows: Path, tolerance: float | None
 ) -> CheckedScores:
-    """The scores of a foreign model on given rows, checked. Raises: UsageError where a row is not reproduced."""
+    """Compare a model's scores with the answers in a file of rows. Raises: UsageError if a row is not reproduced."""
     answers = read_rows(rows, read.columns, foreign.names)
     return check_rows(answers, foreign, _model_of(foreign, read, file), file, tolerance=tolerance)
 
 
 def _model_of(foreign: Foreign, read: ForeignInputs, file: str) -> LoadedModel:
-    """The model with its margins as its file has them.
+    """Return the model with the margins of its file.
 
-    Raises: UsageError where it cannot be walked.
+    Raises: UsageError if its file is damaged or cannot be used for scoring.
     """
     bare = Fitted(foreign.format, foreign.files, read.columns, {}, foreign.trees, {"learner": "xgboost"}, {})
     try:
         model = loaded(replace(bare, best_iteration=foreign.best_iteration), Calibration(), 1.0)
-        if foreign.format == XGBOOST:  # its library explains it, so it must be able to
+        if foreign.format == XGBOOST:  # the library explains its scores, so it must be able to
             model.contributions([np.zeros(1)] * foreign.count)
     except RegistryError as error:
         raise UsageError(f"{file}: {str(error.__cause__ or error).rstrip('.')}.") from error
@@ -188,12 +190,12 @@ def _model_of(foreign: Foreign, read: ForeignInputs, file: str) -> LoadedModel:
 
 
 def foreign_file(path: Path, rounds: int | None, readers: Iterable[Reader]) -> tuple[Foreign, str]:
-    """The model in a file, and the file's SHA-256.
+    """Read a model file; return the model and the file's SHA-256.
 
     Args:
-        readers: Importers of files of models; the first that knows the file reads it.
+        readers: Importers; the first that knows the format reads the file.
 
-    Raises: UsageError where it cannot be read or brought.
+    Raises: UsageError if the file cannot be read or imported.
     """
     try:
         size = path.stat().st_size
@@ -213,7 +215,7 @@ def foreign_file(path: Path, rounds: int | None, readers: Iterable[Reader]) -> t
 
 
 def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> tuple[ModelSettings, list[str]]:
-    """Settings of model.yaml for this model's inputs, and those that do not apply."""
+    """Return the settings of model.yaml with this model's inputs, and remarks on what does not apply."""
     settings = definitions.models.get(event) or plain_settings(definitions, event, read.inputs)
     names = {input_.name for input_ in read.inputs}
     given_away = [name for name in settings.give_away if name in names]
@@ -227,7 +229,7 @@ def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> t
 
 
 def _with_covers(foreign: Foreign, read: ForeignInputs, given: TrainingSet, seed: int) -> bytes:
-    """The model, with how many rows of the set come to each node where its file does not say how many came."""
+    """Return the model's bytes, with counts of the set's rows per node if its file has none."""
     if foreign.with_covers is None or not len(given):
         return foreign.data
     rows = drawn_rows(np.arange(len(given)), seed)

@@ -1,4 +1,4 @@
-"""Rows with known answers, by which it is shown that a model from elsewhere is read as it was meant."""
+"""Rows with known answers, which prove that a model trained elsewhere is read correctly."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from shroff.runtime.values import FrozenStruct
 
 SCORE = "score"
 MARGIN = "margin"
-# Single floats of a score near 1 lie 6e-8 apart; files often have six digits. Of margins, which go further: relative.
+# Adjacent single-precision floats near a score of 1 differ by 6e-8, but files often have six digits. Margins have a
+# larger range, so theirs is relative.
 TOLERANCES = {SCORE: 1e-6, MARGIN: 1e-5}
 SNIPPET = 'rows.assign(score=model.predict_proba(rows)[:, 1]).to_csv("rows.csv")'
 _MISSING = frozenset(["", "nan", "na", "null", "none"])
 _TRUTHS = {"true": 1.0, "false": 0.0}
-_SWAPS_INPUTS_MAX = 40  # of more, pairs are not tried
+_SWAPS_INPUTS_MAX = 40  # with more inputs, swapped pairs are not tried
 _SWAPS_ROWS = 200
 
 
 class CheckRows(FrozenStruct):
-    """Rows to check by: their places in the file, a column for each input, and the answers.
+    """Rows to check with: their places in the file, a column for each input, and the expected answers.
 
     Args:
-        answer: SCORE or MARGIN, which the file has.
-        unknown: Texts that are none of an input's categories, in sentences.
+        answer: The column of answers in the file: SCORE or MARGIN.
+        unknown: Sentences on texts that are no category of their input.
     """
 
     file: str
@@ -47,7 +48,9 @@ class CheckRows(FrozenStruct):
 
 
 class CheckedScores(FrozenStruct):
-    """Result of the check: how many rows agree, the largest difference, and untested cases as sentences."""
+    """Result of the check: number of rows, all reproduced, the largest difference, and cases not covered as
+    sentences.
+    """
 
     file: str
     rows: int
@@ -62,15 +65,15 @@ class CheckedScores(FrozenStruct):
 
 
 def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) -> CheckRows:
-    """Rows of a CSV, JSON lines or Parquet file, with a column for each input and `score` or `margin`.
+    """Read rows of a CSV, JSON lines or Parquet file with a column for each input and `score` or `margin`.
 
-    A text that is none of an input's categories counts as missing, as it does when events are scored.
+    A text that is no category of its input counts as missing, as it does when events are scored.
 
     Args:
-        columns: The inputs; a column of the file has an input's name, or the name of its feature in the model's file.
-        names: Those of the features; empty where there are none.
+        columns: The inputs; the file names a column by the input, or by its feature in the model's file.
+        names: Names of the features; empty if the model's file has none.
 
-    Raises: UsageError naming line and column.
+    Raises: UsageError with line and column.
     """
     places = []
     values = []
@@ -100,7 +103,7 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
 def _keys(
     path: Path, line: Mapping[str, object], columns: Sequence[InputColumn], names: Sequence[str]
 ) -> tuple[str, list[str]]:
-    """Which column has the answer, and which each input."""
+    """Return the name of the column of answers, and that of each input."""
     answers = [score for score in (SCORE, MARGIN) if score in line]
     if not answers:
         raise UsageError(
@@ -135,7 +138,7 @@ def _value(value: object, column: InputColumn, place: str, unknown: dict[str, Co
 
 
 def _unknown_words(column: InputColumn, found: Counter[str]) -> str:
-    """Of the texts that a model does not know, the most frequent one with the nearest that it knows."""
+    """Describe the most frequent unknown text of an input, with the nearest category."""
     text = found.most_common(1)[0][0]
     rows = found.total()
     more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
@@ -165,12 +168,12 @@ def _number(value: object, where: str) -> float:
 def check_rows(
     rows: CheckRows, foreign: Foreign, model: LoadedModel, file: str, *, tolerance: float | None = None
 ) -> CheckedScores:
-    """Hold a model against rows: each must be reproduced.
+    """Check that a model reproduces each row.
 
     Args:
-        tolerance: How far an answer may be off: of a score as it is, of a margin relative where it is above 1.
+        tolerance: Largest difference allowed: absolute for a score, relative for a margin above 1.
 
-    Raises: UsageError with the row that is furthest off, by how much, and what may be the reason.
+    Raises: UsageError with the row that is furthest off, the difference, and a possible reason.
     """
     if rows.answer == SCORE and foreign.gives == NUMBER:
         raise UsageError(
@@ -207,7 +210,7 @@ def _off(found: Floats, rows: CheckRows) -> Floats:
 
 
 def _reason(rows: CheckRows, foreign: Foreign, model: LoadedModel, allowed: float) -> str:
-    """What may be the reason: two inputs that are swapped, else the order as it was taken."""
+    """Return a possible reason: two swapped inputs, else the order in which features were read."""
     some = slice(0, _SWAPS_ROWS)
     part = CheckRows(rows.file, rows.places[some], rows.columns[:, some], rows.answer, rows.expected[some])
     names = [input_.name for input_ in model.inputs]
@@ -223,7 +226,7 @@ def _reason(rows: CheckRows, foreign: Foreign, model: LoadedModel, allowed: floa
 
 
 def _not_shown(rows: CheckRows, columns: Sequence[InputColumn]) -> list[str]:
-    """Inputs that are alike in every row: of them the rows say nothing."""
+    """Return a remark on inputs with one value in all rows, which the check does not cover."""
     alike = [
         column.name
         for column, values in zip(columns, rows.columns, strict=True)

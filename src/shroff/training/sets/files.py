@@ -1,4 +1,4 @@
-"""A training set as files: rows and labels as Parquet, and a manifest by which it can be made again bit for bit."""
+"""A training set as files: rows and labels as Parquet, and a manifest from which it can be made again bit for bit."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def write_set(
     way: Way | None = None,
     fold: int | str | None = None,
 ) -> SetManifest:
-    """Make a set and write it into a folder, which is made; the manifest comes last, and says that all is there.
+    """Make a set and write it into a folder; the manifest is written last and marks the set as complete.
 
-    The same records and definitions give the same bytes, with the same versions of the program and its libraries.
+    The same records and definitions give the same bytes with the same versions of the program and its libraries.
 
     Args:
-        fold: Which fold the rows have their roles of, as `wanted_fold` takes it.
+        fold: Fold of the roles, as `wanted_fold` takes it.
 
-    Raises: UsageError where there is no such event type or fold; StorageError where it cannot be written.
+    Raises: UsageError if there is no such event type or fold; StorageError if a file cannot be written.
     Memory: as `making`; rows are written as they are made.
     """
     wanted = wanted_fold(settings, as_of_ms, fold)
@@ -142,7 +142,7 @@ def _manifest(
 
 
 def _made_of(source: HistorySource) -> SetSource:
-    """What a source reads, so that it is known again."""
+    """Return what identifies a source, with digests of its files."""
     if source.log is not None:
         return SetSource(source.log.last_seq() if source.upto is None else source.upto)
     files = tuple(SetFile(path.name, _sha256(path)) for path in source.files)
@@ -152,7 +152,7 @@ def _made_of(source: HistorySource) -> SetSource:
 
 
 def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of equally many, each in one piece, so that a file does not depend on how they came."""
+    """Yield the rows in tables of `GROUP_ROWS` rows, so that files do not depend on the pieces given."""
     import pyarrow as pa
 
     waiting: list[pa.Table] = []

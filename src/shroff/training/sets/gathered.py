@@ -1,7 +1,7 @@
-"""A training set put together from its tables, piece by piece: no value of it is in memory twice.
+"""A training set assembled from its tables piece by piece, so that no value is in memory twice.
 
-What a model reads makes up nearly all of a set, 8 bytes for each value. Where that is more
-than `HELD_BYTES`, it lies in a file, and whoever learns reads the rows that it is at.
+What a model reads is nearly all of a set, 8 bytes per value. Above `HELD_BYTES` it lies in a file, from which learners
+read the rows that they need.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shroff.training.sets.rows import SetShape
 
 HELD_BYTES = 1 << 30  # that the inputs of a set may take in memory
-SLICE = "by "  # before the name of a slice's column
+SLICE = "by "  # prefix of the name of a slice's column
 _NONE = -1
 _OUTCOMES = {text: code for code, text in enumerate(OUTCOMES)}
 
@@ -33,13 +33,14 @@ _OUTCOMES = {text: code for code, text in enumerate(OUTCOMES)}
 def gathered(
     shape: SetShape, tables: Iterable[pa.Table], count: int, labels: Labels, folder: Path | None
 ) -> TrainingSet:
-    """The set of so many rows that tables say, which follow each other.
+    """Assemble a set from tables that follow each other.
 
     Args:
-        folder: Where a file may lie; without it the system's own place for such.
+        count: Rows of all tables.
+        folder: Folder for the file of inputs; by default the system's temporary one.
 
-    Raises: StorageError where there is no room for what memory is not to hold.
-    Memory: inputs up to `HELD_BYTES`, and of each row some 50 bytes, the id among them, and 8 for each slice.
+    Raises: StorageError if there is no room for that file.
+    Memory: inputs up to `HELD_BYTES`, and per row some 50 bytes, its id included, and 8 for each slice.
     """
     import pyarrow as pa
 
@@ -76,7 +77,7 @@ def gathered(
 
 
 class _Inputs:
-    """Columns of what a model reads, in memory or in a file; texts as codes in the order in which they came."""
+    """Columns that a model reads, in memory or in a file; texts as codes in order of appearance."""
 
     def __init__(self, inputs: Sequence[tuple[str, str]], count: int, folder: Path | None) -> None:
         self._inputs = inputs
@@ -145,7 +146,7 @@ class _Recorded:
 
 
 class _CodedTexts:
-    """A column of texts as codes in the order in which they came; one text for all rows that have it."""
+    """A column of texts as codes in order of appearance; rows with equal texts share one object."""
 
     def __init__(self, codes: Ints32) -> None:
         self._codes = codes
@@ -160,7 +161,7 @@ class _CodedTexts:
 
 
 def _codes(column: pa.ChunkedArray, known: dict[str, int]) -> Ints:
-    """Codes of texts, new ones behind those that are known; -1 for null."""
+    """Return the codes of texts, -1 for null; add new texts to `known`."""
     coded = column.combine_chunks().dictionary_encode()
     places = [known.setdefault(text, len(known)) for text in coded.dictionary.to_pylist()]
     found: Ints = np.array([*places, _NONE], np.int64)[coded.indices.fill_null(len(places)).to_numpy()]
@@ -168,6 +169,6 @@ def _codes(column: pa.ChunkedArray, known: dict[str, int]) -> Ints:
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:
-    """The numbers of a column, NaN for null."""
+    """Return the numbers of a column, NaN for null."""
     found: Floats = column.to_numpy()
     return found

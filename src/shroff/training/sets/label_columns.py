@@ -1,4 +1,4 @@
-"""Labels of a Parquet file by columns, where validation could give nothing else for any row of it."""
+"""Labels of a Parquet file read by columns, if every row is one that validation would take as it is."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-HELD_BYTES_MAX = 1 << 30  # of all labels of a file as columns; beyond it rows are read one by one
+HELD_BYTES_MAX = 1 << 30  # of a file's labels as columns; larger files are read row by row
 
 
 def plain_labels(path: Path, events: Events) -> list[LabelInput] | None:
-    """The labels in the order of the file; None where rows have to be looked at one by one.
+    """Return a file's labels in file order; None if its rows must be validated one by one.
 
-    Raises: UsageError where the file cannot be read. Cost: 2 µs a label; by rows it is 50.
+    Raises: UsageError if the file cannot be read. Cost: 2 µs per label; row by row it is 50.
     """
     type_ = _named_type(events)
     if type_ is None or file_format(path) != "parquet" or Dispatcher(events, "parquet").has_conditions:
@@ -56,7 +56,7 @@ def plain_labels(path: Path, events: Events) -> list[LabelInput] | None:
 
 
 def _named_type(events: Events) -> str | None:
-    """The type of the event that an id without a slash names; None where a label may name it otherwise."""
+    """Return the event type that a label without a type names; None if labels may name their event in another way."""
     if len(events.decided) != 1 or events.naming or events.label.mappings:
         return None
     type_ = events.types[events.decided[0]]
@@ -64,7 +64,7 @@ def _named_type(events: Events) -> str | None:
 
 
 def _columns(table: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, Any] | None:
-    """Event, verdict, source, reason and the time in ms at which each was known; None where some row is not plain."""
+    """Return event, verdict, source, reason and `known_at` in ms; None if some row needs validation."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,4 +1,4 @@
-"""Labels for a training set: gathered as they pass in a history, or beside one that came as files."""
+"""Labels of a training set, collected while a history or a file of labels is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, in_force_last
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LABELS = ("fraud", "genuine", "unclear", "none")  # of an event, as `label_codes` numbers them
+LABELS = ("fraud", "genuine", "unclear", "none")  # of an event, numbered by `label_codes`
 FRAUD_LABEL, GENUINE_LABEL, UNCLEAR_LABEL, NO_LABEL = range(len(LABELS))
 Codes = Ints8
 VERDICT_CODES = {"fraud": FRAUD, "genuine": GENUINE, "unclear": NOT_KNOWN}
@@ -26,7 +26,7 @@ CODES = (GENUINE_LABEL, FRAUD_LABEL, UNCLEAR_LABEL)  # by verdict: GENUINE, FRAU
 
 
 class GatheredLabels:
-    """The labels of one event type in the order of the log, before it is known which rows they are about."""
+    """The labels of one event type in log order, before their rows are known."""
 
     def __init__(self, event: str, friendly_reasons: Collection[str] = ()) -> None:
         self._event, self._friendly = event, frozenset(friendly_reasons)
@@ -47,7 +47,7 @@ class GatheredLabels:
         self._reasons.append(reason)
 
     def add_events(self, labels: Iterable[LogEvent]) -> None:
-        """Labels as a history has them; those of other types are passed over."""
+        """Add the labels of a history; skip those of other types."""
         for label in labels:
             if isinstance(label, LabelEvent) and label.of.type == self._event:
                 _, verdict, source, _, reason, _ = label.values
@@ -55,10 +55,11 @@ class GatheredLabels:
                 self.add(label.of.id, str(verdict), str(source), label.time_ms, said)
 
     def of_rows(self, ids: pa.ChunkedArray, times_ms: Ints) -> Labels:
-        """The labels of events with these ids and times, by row.
+        """Return the labels of events with these ids and times, sorted by row.
 
-        Labels of other events are left out, and so is one that was known before its event happened, which validation
-        refuses. Cost: a look at each id; memory for the labels alone.
+        Leave out labels of other events, and those known before their event happened, which validation refuses.
+
+        Cost: one look-up per id; memory for the labels alone.
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -89,7 +90,7 @@ class GatheredLabels:
 
 
 def label_codes(labels: Labels, as_of_ms: int, count: int) -> Codes:
-    """The label of each of `count` rows as known at a moment, as a number of `LABELS`."""
+    """Return the label of each of `count` rows as known at a moment, as an index into `LABELS`."""
     order = in_force_last(labels, as_of_ms)
     codes = np.full(count, NO_LABEL, np.int8)
     codes[labels.rows[order]] = np.array(CODES, np.int8)[labels.verdicts[order]]
@@ -97,13 +98,13 @@ def label_codes(labels: Labels, as_of_ms: int, count: int) -> Codes:
 
 
 def rows_of(places: Sequence[int] | Ints, seqs: Ints) -> Ints:
-    """Rows of sequence numbers among the ascending `seqs`; -1 if absent."""
+    """Return the rows of sequence numbers among the ascending `seqs`; -1 if absent."""
     rows = np.searchsorted(seqs, places)
     return np.where(np.append(seqs, -1)[rows] == places, rows, -1)
 
 
 def in_order(labels: Iterable[LabelInput]) -> list[LabelInput]:
-    """Labels by when they were known, each once."""
+    """Return labels sorted by `known_at`, without duplicates."""
     found: dict[object, LabelInput] = {}
     for label in sorted(labels, key=attrgetter("known_at_ms")):
         found.setdefault(

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 def log_features(
     log: Log, definitions: Definitions, event: str, way: Way, as_of_ms: int | None = None
 ) -> Iterator[pa.Table]:
-    """Compute the features of one type's events up to a moment, as tables that follow each other.
+    """Compute the features of one type's events known at a moment; yield tables in log order.
 
-    Cost: a pass over the log for each change of a list or table that windows read (see `look_ups_then`).
+    Cost: a pass over the log for each fold of `look_ups_then`.
     """
     known_type(definitions, event)
     nodes = [definitions.features[name].node for name in definitions.feature_names(event)]
     source = log_source(log, definitions, event, nodes=nodes)
-    after = 0  # the last sequence number of the folds before
+    after = 0  # last sequence number that earlier folds answered
     for fold in range(max(len(source.folds), 1)):
         stretches = _stretches(source, fold)
         as_of = replace(definitions, reference=source.folds[fold].reference) if source.folds else definitions
@@ -46,7 +46,7 @@ def log_features(
 
 
 def _stretches(source: HistorySource, fold: int) -> list[LookUpsThen]:
-    """The stretches up to the end of a fold; earlier ones read what the fold begins with."""
+    """Return the stretches up to the end of a fold; those of earlier folds get the lists and tables it begins with."""
     first = source.folds[fold].reference if source.folds else None
     return [
         then if first is None or then.fold == fold else replace(then, reference=first)

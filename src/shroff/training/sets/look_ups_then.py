@@ -1,4 +1,4 @@
-"""Lists and look-up tables as of each event of a log, for whatever judges or learns from the past."""
+"""Lists and look-up tables as they were at each event of a log, for backtests and training."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from shroff.replay.compare import segments
 from shroff.runtime.values import replace
 from shroff.streams.log import LogReader
 
-# Passes over a log at most. Each change of a list or table that windows read takes one; beyond, changes wait for the
-# next pass, so that an event may read an older list, never a newer one.
+# Passes over a log at most. Each change of a list or table that windows read needs one. If there are more changes, some
+# wait for the next pass: an event may then read an older list, never a newer one.
 FOLDS_MAX = 8
 LookUp = tuple[str, str]  # `list` or `table`, and the name
 
 
 def look_ups_then(log: LogReader, definitions: Definitions, nodes: Sequence[Node], after: int = 0) -> list[LookUpsThen]:
-    """Return what expressions look up behind a place, by stretches of the log in order; none if they look up nothing.
+    """Return what expressions look up behind a place, by stretches of the log in order; empty if nothing.
 
-    Cost: each version of the project that changed one of these lists or tables is loaded.
+    Cost: loads each version of the project that changed one of these lists or tables.
     """
     read = read_by(nodes, definitions.features.get)
     whole = [*nodes, *(feature.node for feature in read.features.values())]
@@ -39,7 +39,7 @@ def look_ups_then(log: LogReader, definitions: Definitions, nodes: Sequence[Node
 def _stretches(
     log: LogReader, definitions: Definitions, asked: Collection[LookUp], after: int
 ) -> Iterator[LookUpsThen]:
-    """The stretches of a log in which the files of these lists and tables stay the same."""
+    """Yield the stretches of a log in which the files of some lists and tables stay the same."""
     before: dict[str, str] | None = None
     stretch: LookUpsThen | None = None
     for segment in (segment for segment in segments(log) if not segment.is_empty and segment.end > after):
@@ -63,7 +63,7 @@ def _look_up_of(file: str) -> LookUp | None:
 
 
 def _by_folds(stretches: Sequence[LookUpsThen], kept: Collection[LookUp]) -> Iterator[LookUpsThen]:
-    """Number the folds: a new one begins where a list or table that windows read changes, within `FOLDS_MAX`."""
+    """Number the folds: one begins where a list or table that windows read changes; `FOLDS_MAX` of them at most."""
     begins = [at for at in range(1, len(stretches)) if _of(stretches[at], kept) != _of(stretches[at - 1], kept)]
     if len(begins) >= FOLDS_MAX:
         begins = [begins[at * len(begins) // (FOLDS_MAX - 1)] for at in range(FOLDS_MAX - 1)]
@@ -87,7 +87,7 @@ def _rows(reference: Reference, look_up: LookUp) -> object:
 
 
 def _with(reference: Reference, first: Reference, kept: Collection[LookUp]) -> Reference:
-    """The same with the kept lists and tables of another one."""
+    """Return a reference in which the look-ups `kept` are those of `first`."""
     lists = {name: first.lists[name] if ("list", name) in kept else rows for name, rows in reference.lists.items()}
     tables = {name: first.tables[name] if ("table", name) in kept else rows for name, rows in reference.tables.items()}
     return Reference(lists, tables)

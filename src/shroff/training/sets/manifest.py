@@ -1,4 +1,4 @@
-"""The manifest of a training set that was written: what it is, and what it was made of."""
+"""The manifest of a written training set: its content and origin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shroff.training.roles import SetFold
 
 MANIFEST = "manifest.json"
 FORMAT = 2
-MADE_WITH = {  # by their names in `versions`, what a change of each is about
+MADE_WITH = {  # Attributes of `versions`, with the word for each in messages
     "definitions": "definitions",
     "policy": "policy.yaml",
     "lists": "lists",
@@ -26,9 +26,9 @@ class SetInput(FrozenStruct):
     """An input in the manifest.
 
     Args:
-        name: As model.yaml has it.
+        name: Its name in model.yaml.
         kind: `number` or `category`.
-        meaning: A hash of what it means: the definitions of the features that it reads, keys and types.
+        meaning: A hash of the features that it reads, with keys and types.
         categories: The texts that occur, sorted; none for numbers.
     """
 
@@ -39,14 +39,18 @@ class SetInput(FrozenStruct):
 
 
 class SetFile(FrozenStruct):
-    """A file that a set was made of: its name without folders, and its SHA-256."""
+    """A file that a set was made from: its name without folders, and its SHA-256."""
 
     name: str
     sha256: str
 
 
 class SetSource(FrozenStruct):
-    """Origin of a set: the log up to a sequence number, or files, with labels, sorted by time first or not."""
+    """Origin of a set: the log up to a sequence number, or files with labels.
+
+    Args:
+        order: `time` if the rows of the files were sorted by time first, else `file`.
+    """
 
     log_seq: int | None = None
     files: tuple[SetFile, ...] = ()
@@ -58,18 +62,16 @@ class SetManifest(FrozenStruct):
     """Content and origin of a set; no time of creation, so that the same set has the same manifest.
 
     Args:
-        format: Of these files.
-        as_of: No event and no label came after it.
-        source: The log or the files.
-        seqs: The places of the first and the last row; both 0 where there is none.
-        rows: How many there are.
-        fraud: How many of them are fraud by the label in force at `as_of`; `genuine` and `unclear` alike.
-        immature: How many have no label and are younger than the label delay.
-        unlabelled: How many have none and are older, so count as genuine.
-        label_rows: How many labels there are, those that were overruled among them.
-        fold: What `role`, `label` and `weight` are of.
-        versions: Hashes of the definitions, the policy (for amounts), lists and tables that it was made with.
-        program: The versions of shroff and of the library that wrote the files.
+        format: Version of the format of these files.
+        as_of: Moment whose knowledge the set has: no event or label is later.
+        seqs: Sequence numbers of the first and the last row; both 0 without rows.
+        fraud, genuine, unclear: Rows by the label in force at `as_of`.
+        immature: Unlabelled rows younger than the label delay.
+        unlabelled: Unlabelled rows that are older and so count as genuine.
+        label_rows: Labels, those that a later one overruled included.
+        fold: Fold that `role`, `label` and `weight` belong to.
+        versions: Hashes of definitions, policy (for amounts), lists and tables.
+        program: Versions of shroff and of the library that wrote the files.
         files: SHA-256 of each file.
     """
 
@@ -96,11 +98,13 @@ class SetManifest(FrozenStruct):
 
 
 def read_manifest(place: Path) -> SetManifest:
-    """Manifest of a set, by its folder or its file.
+    """Read the manifest of a set.
 
-    Raises: UsageError where there is none; StorageError where it cannot be read.
+    Args:
+        place: Folder of the set, or the manifest itself.
+
+    Raises: UsageError if there is no manifest; StorageError if it cannot be read.
     """
-    # The manifest that is meant by its own name or that of its folder
     path = place / MANIFEST if place.is_dir() else place
     if not path.is_file():
         there = f"{place} has no {MANIFEST}" if place.is_dir() else f"there is no file {place}"
@@ -117,9 +121,9 @@ def read_manifest(place: Path) -> SetManifest:
 
 
 def differences(then: SetManifest, now: SetManifest) -> list[str]:
-    """Why a set that was made again is not what it was, in sentences; nothing where none of what it is made of changed.
+    """Return why a set made again differs, in sentences; empty if no cause changed.
 
-    What it was made with comes first: files, definitions, program.
+    Files, inputs, definitions and program come first.
     """
     found = [*_source_differences(then.source, now.source), *_input_differences(then, now)]
     for name, words in MADE_WITH.items():

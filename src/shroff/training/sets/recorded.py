@@ -1,4 +1,4 @@
-"""Recorded decisions of a training set's rows: outcome, score and rule hits."""
+"""Decisions recorded for the rows of a training set: outcome, score and rule hits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shroff.training.sets.labels import rows_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NO_SCORE = b',"score":null,'  # stands in no text of a document, in which quotation marks are escaped
+_NO_SCORE = b',"score":null,'  # not part of any text in a document: quotation marks are escaped there
 Row = TypeVar("Row", DecisionRow, HitRow)
 
 
@@ -29,9 +29,9 @@ class _Scored(msgspec.Struct):
 
 
 class RecordedRows:
-    """The decisions and hits of a log, given out for rows that follow each other in log order; none without a log.
+    """The decisions and hits of a log, read forward along with the rows of a set; none without a log.
 
-    Documents are read from where a model first came into force: before that there is no score.
+    Documents are read from the place at which a model was first in force: before it no decision has a score.
     """
 
     def __init__(self, log: Log | None) -> None:
@@ -49,7 +49,10 @@ class RecordedRows:
             self._decisions = _ByPlace(chain.from_iterable(log.decisions_after(scored)))
 
     def of(self, seqs: Ints) -> list[pa.Array]:
-        """Outcome, score and rules of the events of these places, null where there was no decision and no hit."""
+        """Return outcome, score and rules of the events at these places, null if there was no decision or hit.
+
+        Calls must follow each other in log order.
+        """
         import pyarrow as pa
 
         if self._log is None:
@@ -74,14 +77,14 @@ class RecordedRows:
 
 
 def recorded_types() -> dict[str, pa.DataType]:
-    """The columns of what was recorded; `rules` are those that hit, effective or in shadow."""
+    """Return the types of the recorded columns; `rules` are those that hit, effective or in shadow."""
     import pyarrow as pa
 
     return {"outcome": pa.string(), "score": pa.float64(), "rules": pa.list_(pa.string())}
 
 
 def first_control(log: LogReader, is_wanted: Callable[[Control], bool]) -> int | None:
-    """The place from which what is active is first as wanted; None where it never is."""
+    """Return the first sequence number at which the active state passes a test; None if it never does."""
     control = Control()
     for record in log.controls():
         control.take(record)
@@ -98,7 +101,7 @@ def _score(row: DecisionRow) -> float:
 
 
 class _ByPlace(Generic[Row]):
-    """Rows of a log, given out up to a place at a time."""
+    """Rows of a log, read forward up to a place at a time."""
 
     def __init__(self, rows: Iterator[Row]) -> None:
         self._rows: Iterator[Row] = rows

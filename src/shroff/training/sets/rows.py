@@ -1,8 +1,7 @@
-"""Training sets: what a model reads of each event of a history as of a moment, and what was known of it.
+"""Training sets: what a model reads of each event of a history, and the labels, as known at a moment.
 
-As of T a set has the records whose own time is not after T: events by their time, labels by
-`known_at`. Features come from the batch engine; what happened and became known later is not
-given to it, so nothing of it can be in them.
+As of T a set has the records whose own time is not after T: events by their time, labels by `known_at`. Later records
+never reach the engine that computes features, so no feature can contain them.
 """
 
 from __future__ import annotations
@@ -50,14 +49,14 @@ from shroff.training.sets.wanted import wanted_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EXACT_MAX = 1 << 52  # up to which each sum of whole numbers is exact in a float
+EXACT_MAX = 1 << 52  # up to this every sum of whole numbers is exact in a float
 ENGINES = ("batch", "online")
 VERDICT_TEXTS = {code: text for text, code in VERDICT_CODES.items()}
 _VERDICTS = tuple(VERDICT_CODES)
 
 
 class SetShape(FrozenStruct):
-    """Event type and columns of a set: inputs with their kinds, names of slices, the fold that roles are of."""
+    """Event type and columns of a set: inputs with their kinds, names of slices, and the fold of the roles."""
 
     event: str
     as_of_ms: int
@@ -67,10 +66,10 @@ class SetShape(FrozenStruct):
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns of a set's table: what each row is, what was recorded, inputs by name, slices behind `SLICE`.
+        """Return the columns of a set's table: the event, its decision, inputs by name, slices with prefix `SLICE`.
 
-        `verdict` is the one in force at `as_of`, `known_at` when it was known; a missing value is null. With a fold
-        there are `role`, `label` and `weight` too.
+        `verdict` is the one in force at `as_of`, `known_at` the time at which it was known; a missing value is null.
+        With a fold there are `role`, `label` and `weight` too.
         """
         import pyarrow as pa
 
@@ -83,7 +82,7 @@ class SetShape(FrozenStruct):
 
 
 class SetInProgress(FrozenStruct):
-    """A set in the making: what was known of its rows, and its `tables` in log order, to be taken once."""
+    """A set in the making: its rows' labels and roles, and its `tables` in log order, which can be read once."""
 
     shape: SetShape
     times_ms: Ints
@@ -102,11 +101,11 @@ def making(
     way: Way | None = None,
     fold: WantedFold | None = None,
 ) -> Iterator[SetInProgress]:
-    """Read a source and begin a set; with a fold, its rows have their roles in it.
+    """Read a source and begin a set; with a fold, each row has its role in it.
 
-    Raises: UsageError where there is no such event type or engine.
-    Memory: as the batch engine, some 50 bytes for each event of the type, its id among them, and for each label; a
-        piece of the results.
+    Raises: UsageError if there is no such event type or engine.
+    Memory: that of the batch engine, some 50 bytes for each event of the type, its id included, and for each label, and
+    a piece of the results.
     """
     way = way or Way()
     known_type(definitions, settings.event)
@@ -121,9 +120,9 @@ def making(
 def build_set(
     definitions: Definitions, settings: ModelSettings, source: HistorySource, as_of_ms: int, way: Way | None = None
 ) -> TrainingSet:
-    """The set of a model's settings as of a moment.
+    """Build the training set of a model's settings as of a moment.
 
-    Memory: what `making` takes, and of the inputs what `gathered` holds; the rest of them lies where `way` spills.
+    Memory: that of `making`, and of the inputs what `gathered` holds; the others are in a file where `way` spills.
     """
     with making(definitions, settings, source, as_of_ms, way) as made:
         spill = None if way is None else way.spill
@@ -132,7 +131,7 @@ def build_set(
 
 
 class _Maker:
-    """Data kept of each event of the type until its features are there."""
+    """What is collected of each event of the type until its features are computed."""
 
     def __init__(
         self,
@@ -159,14 +158,14 @@ class _Maker:
         self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(slice_.name for slice_ in settings.slices), fold)
 
     def batch(self, source: HistorySource, way: Way, opened: ExitStack) -> Iterator[dict[str, pa.Array]]:
-        """All of the source into the batch engine; then its answers, those of later folds by a pass for each."""
+        """Feed the whole source to the batch engine, then yield its answers; each later fold takes another pass."""
         engine = opened.enter_context(closing(self._rounds(source, 0, way)))
         feed(engine, self._of_first_fold(source, way))
         later = (self._fold(source, fold, way) for fold in range(1, len(source.folds)))
         return chain(self._answers(engine, 0, way), *later)
 
     def online(self, source: HistorySource, way: Way) -> Iterator[dict[str, pa.Array]]:
-        """The same by the online engine, whose answers are there at once."""
+        """Yield the same answers from the online engine, which computes each at once."""
         found = deque(self._online(source, 0, self._of_first_fold(source, way), way))
         later = (self._online(source, at, self._again(source, at), way) for at in range(1, len(source.folds)))
         return chain(found, *later)
@@ -183,7 +182,7 @@ class _Maker:
                 yield self._columns(chunk.frames[event], way)
 
     def _as_of(self, source: HistorySource, fold: int) -> Definitions:
-        """The project with the lists and tables of a fold."""
+        """Return the project with the lists and tables of a fold."""
         if not source.folds:
             return self._definitions
         return replace(self._definitions, reference=source.folds[fold].reference)
@@ -193,24 +192,24 @@ class _Maker:
         return rounds_of(self._as_of(source, fold), self._wanted.all(), source.lateness_ms, event, way)
 
     def _of_first_fold(self, source: HistorySource, way: Way) -> Iterator[FeatureEvents]:
-        """Read the whole source; give the events of the first fold."""
+        """Read the whole source; yield the events of the first fold."""
         for chunk in self._read(source, way):
             if chunk.look_ups is None or chunk.look_ups.fold == 0:
                 yield chunk
 
     def _again(self, source: HistorySource, fold: int) -> Iterator[FeatureEvents]:
-        """Read a source again, for a later fold."""
+        """Read the source again, for a later fold."""
         event = self._settings.event
         return (known_at(whole, self._as_of_ms, self._definitions, event) for whole in of_fold(source, fold))
 
     def _fold(self, source: HistorySource, fold: int, way: Way) -> Iterator[dict[str, pa.Array]]:
-        """The answers of a later fold, by the batch engine."""
+        """Yield the answers of a later fold by the batch engine."""
         with closing(self._rounds(source, fold, way)) as engine:
             before = feed(engine, self._again(source, fold), self._settings.event, fold)
             yield from self._answers(engine, before, way)
 
     def _answers(self, engine: Rounds[Any], before: int, way: Way) -> Iterator[dict[str, pa.Array]]:
-        """The columns of the events of the type, without so many first ones, which another fold answers."""
+        """Yield the columns of the events of the type; skip the first `before`, which another fold answers."""
         event = self._settings.event
         for frame in (frames[event] for frames in engine.answers() if event in frames):
             skipped = min(before, len(frame))
@@ -236,7 +235,7 @@ class _Maker:
                 self._labels.add(label.event_id, label.verdict, label.source, label.known_at_ms, label.reason)
 
     def _keys_of(self, frame: Frame) -> Coded | Ints:
-        """The keys of the entity that `capacity` names, coded as they came where they are one field."""
+        """Return keys of the entity that `capacity` names: a coded column if the key is one field, else codes."""
         capacity = self._settings.capacity
         if capacity is None:
             return np.full(len(frame), -1, np.int64)
@@ -245,7 +244,7 @@ class _Maker:
         return frame.key_codes(capacity.entity, self._codes) if coded is None else coded
 
     def _all_keys(self) -> Ints:
-        """The codes of all keys, in the order in which keys first appear; -1 where an event has none."""
+        """Return the codes of all keys, numbered in order of appearance; -1 for an event without one."""
         coded = [part for part in self._keys if isinstance(part, Coded)]
         is_one = len(coded) == len(self._keys) and len({part.dictionary for part in coded}) == 1
         codes = [
@@ -255,7 +254,7 @@ class _Maker:
         return _in_order_of_appearance(np.concatenate([NO_INTS, *codes]))
 
     def _columns(self, frame: Frame, way: Way) -> dict[str, pa.Array]:
-        """Features computed at the events of a piece, by the names of the set's columns."""
+        """Return the features computed for some events, under the names of the set's columns."""
         places = self._definitions.settings.money_places
         amount = self._wanted.amount
         costs = None if amount is None else frame.computed[amount.name]
@@ -271,7 +270,7 @@ class _Maker:
         return found
 
     def made(self, pieces: Iterator[dict[str, pa.Array]]) -> SetInProgress:
-        """The set, all of the source being read."""
+        """Return the set after the whole source has been read."""
         import pyarrow as pa
 
         ids = pa.chunked_array(self._ids, pa.string())
@@ -301,7 +300,7 @@ class _Maker:
         first = 0
         seqs = np.concatenate([NO_INTS, *self._seqs])
         in_force = labels_in_force(labels, self._as_of_ms, len(times_ms))
-        # The verdict of each label as its place in `_VERDICTS`
+        # index of each label's verdict in `_VERDICTS`
         found = np.zeros(len(labels.verdicts), np.int8)
         for place, text in enumerate(_VERDICTS):
             found[labels.verdicts == VERDICT_CODES[text]] = place
@@ -325,14 +324,14 @@ class _Maker:
 
 
 def _in_order_of_appearance(codes: Ints) -> Ints:
-    """The same codes, none of which is large, by numbers in the order in which they first appear; -1 stays.
+    """Number small codes in order of first appearance; -1 stays.
 
     >>> _in_order_of_appearance(np.array([7, -1, 2, 7]))
     array([ 0, -1,  1,  0])
     """
     first = np.full(int(codes.max(initial=-1)) + 1, len(codes), np.int64)
     there = np.flatnonzero(codes >= 0)[::-1]
-    first[codes[there]] = there  # what is written last stays, and that is the first
+    first[codes[there]] = there  # the last write wins, and that is the first appearance
     numbers = np.empty(len(first) + 1, np.int64)
     numbers[np.argsort(first, kind="stable")] = np.arange(len(first))
     numbers[-1] = -1
@@ -354,7 +353,7 @@ def _texts(column: Column) -> pa.Array:
 
 
 def _shown(column: Column, type_: Type, money_places: int) -> pa.Array:
-    """Values as people read them."""
+    """Return values as people read them."""
     import pyarrow as pa
 
     values = (None if value is None else show(value, type_, money_places) for value in values_of(column))
@@ -362,7 +361,7 @@ def _shown(column: Column, type_: Type, money_places: int) -> pa.Array:
 
 
 def minor_units(column: Column | None, type_: Type, money_places: int, count: int) -> pa.Array:
-    """Amounts in minor units, half-even; 0 where one is missing, and beyond 64 bits the greatest there is."""
+    """Return amounts in minor units, rounded half-even: 0 if missing, and limited to 64 bits."""
     import pyarrow as pa
 
     if column is None:
@@ -378,18 +377,18 @@ def minor_units(column: Column | None, type_: Type, money_places: int, count: in
 
 
 def stands_for(log: LogReader | None, seqs: Ints, labels: Labels) -> Floats | None:
-    """For how many events each row stands about which a lot was drawn; NaN for all others.
+    """Return how many events each row stands for that was drawn at random; NaN for all others.
 
-    A would-be decline that was let through stands for 1 / propensity of them, one that was not for none: nobody knows
-    what it was. Of approvals in the sample, a fraud that analysts alone know stands for 1 / propensity of them: those
-    that nobody reports. One that was reported as well counts once, as all reported frauds do. None where no version
+    A would-be decline that was let through stands for 1 / propensity events; one that was declined for none, because
+    its truth is not known. Of approvals in the sample, a fraud that only analysts know stands for 1 / propensity
+    events: those that nobody reports. A reported one counts once, as all reported frauds do. Return None if no version
     ever drew anything.
 
     Args:
-        seqs: Places of the rows, ascending.
+        seqs: Sequence numbers of the rows, ascending.
 
-    Raises: StorageError where a decision is damaged.
-    Cost: a pass over the decisions from the place where the policy first drew something; else none.
+    Raises: StorageError if a decision is damaged.
+    Cost: a pass over the decisions from the place at which the policy first drew something.
     """
     first = None if log is None else first_control(log, _may_draw)
     if log is None or first is None:
@@ -413,12 +412,12 @@ def stands_for(log: LogReader | None, seqs: Ints, labels: Labels) -> Floats | No
 
 
 def _may_draw(control: Control) -> bool:
-    """Whether the active policy may draw something."""
+    """Return whether the active policy may draw something."""
     return re.search(r"\b(explore|sample)\b", control.files.get("policy.yaml", "")) is not None
 
 
 def exact_sums(codes: Ints, amounts: Ints, size: int) -> list[int]:
-    """The sum of the amounts of each code, whatever their size."""
+    """Return the exact sum of the amounts of each code, however large."""
     if np.abs(floats := amounts.astype(np.float64)).sum() < EXACT_MAX:
         return [int(sum_) for sum_ in np.bincount(codes, floats, size).tolist()]
     return [sum(amounts[codes == code].tolist()) for code in range(size)]

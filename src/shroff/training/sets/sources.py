@@ -1,4 +1,4 @@
-"""Sources of a training set: a history of a log or of files that can be read repeatedly."""
+"""Sources of a training set: histories of a log or of files that can be read repeatedly."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ Rows = Ints
 
 
 class HistorySource(FrozenStruct):
-    """A history that can be read again and again.
+    """A history that can be read repeatedly.
 
     Args:
-        taken: The events and labels of it, all of them, as frames.
+        taken: Returns all its events and labels, as frames.
         lateness_ms: How late its events may be.
-        labels: Labels that do not stand in the history, in their order; no feature reads them.
-        log: Where it has been decided; None for files.
-        upto: The last place of the log that is read; None: its end.
-        files, labels_file, order: What it is of, where it is of files; `time`: they were sorted first.
-        newest: The time of its last record, by now; None without events (see `last_moment`).
+        labels: Returns labels outside the history, in their order; no feature reads them.
+        log: Log with its decisions; None for files.
+        upto: Last sequence number to read; None for the end of the log.
+        files, labels_file, order: Origin of a history of files; order `time`: they were sorted first.
+        newest: Returns the time of its last record for a given now; None without events (see `last_moment`).
         stretches: Lists and tables as of each event, by stretches of the log; empty if none is read.
     """
 
@@ -61,7 +61,7 @@ class HistorySource(FrozenStruct):
 
     @property
     def folds(self) -> list[LookUpsThen]:
-        """The first stretch of each fold (see `look_ups_then`)."""
+        """Return the first stretch of each fold (see `look_ups_then`)."""
         before = [-1, *(stretch.fold for stretch in self.stretches)]
         return [stretch for stretch, fold in zip(self.stretches, before, strict=False) if stretch.fold > fold]
 
@@ -74,10 +74,10 @@ def log_source(
     nodes: Sequence[Node] | None = None,
     after: int = 0,
 ) -> HistorySource:
-    """History of a log behind the sequence number `after` up to `upto`, with lists and tables as of each event.
+    """Return the history of a log from behind `after` up to `upto`, with lists and tables as of each event.
 
     Args:
-        nodes: What is computed at the events; by default what models of the type read or could read.
+        nodes: Expressions to compute at the events; by default all that models of the type read or could read.
     """
     lateness_ms = lateness_of(log, definitions)
     stretches = look_ups_then(log, definitions, _read_by_models(definitions, event) if nodes is None else nodes, after)
@@ -90,13 +90,13 @@ def log_source(
 
 
 def _read_by_models(definitions: Definitions, event: str) -> list[Node]:
-    """All features and the inputs of the models of a type, with what a missed fraud costs."""
+    """Return all features, the inputs of the models of a type, and the cost of a missed fraud."""
     nodes = [feature.node for feature in definitions.features.values()]
     settings = definitions.models.get(event)
     if settings is not None:
         nodes += [input_.node for input_ in (*settings.inputs, *settings.slices)]
     nodes += [node for scorer in definitions.scoring_of(event).all for node in scorer.inputs]
-    if event not in definitions.events.types:  # whoever computes something of it says so
+    if event not in definitions.events.types:  # an unknown type is refused where something of it is computed
         return nodes
     missed = definitions.missed_fraud(event)
     return nodes if missed is None else [*nodes, missed]
@@ -127,7 +127,7 @@ def _log_frames(
 
 
 def of_fold(source: HistorySource, fold: int) -> Iterator[FeatureEvents]:
-    """Read a source up to the end of a fold: events of earlier folds read the lists and tables of this one, too."""
+    """Read a source up to the end of a fold; events of earlier folds get the lists and tables of this one."""
     for events in source.taken():
         then = events.look_ups
         if then is None or then.fold == fold:
@@ -142,7 +142,7 @@ def of_fold(source: HistorySource, fold: int) -> Iterator[FeatureEvents]:
 
 
 def feed(engine: Rounds[Any], events: Iterable[FeatureEvents], event: str = "", fold: int = 0) -> int:
-    """Add events to an engine; return how many of a type are of folds before this one."""
+    """Add events to an engine; return how many events of a type belong to earlier folds."""
     before = 0
     known = None
     for chunk in events:
@@ -158,7 +158,7 @@ def feed(engine: Rounds[Any], events: Iterable[FeatureEvents], event: str = "", 
 
 
 def reads_labels(definitions: Definitions, settings: ModelSettings) -> bool:
-    """Whether a feature looks at labels, so that they must stand among the events: in a log."""
+    """Return whether a feature reads labels, so that they must be among the events: in a log."""
     wanted = wanted_of(definitions, settings).all()
     return any(aggregate.event == "label" for computed in wanted for aggregate in aggregates(computed.node))
 
@@ -171,12 +171,16 @@ def file_source(
     hasher: Hasher | None = None,
     left: LeftOut | None = None,
 ) -> HistorySource:
-    """History of files by columns: events in file order, and labels beside them, which no feature may read.
+    """Return the history of files read by columns, with labels beside it, which no feature may read.
 
-    Places count the events that are taken. `left` is called with the lines that give no event.
+    Sequence numbers count the events taken.
 
-    Raises: UsageError where a file cannot be read or lacks a column, and where a label cannot be matched here;
-        ValueError where features read labels (`reads_labels`), which only a log has among its events.
+    Args:
+        hasher: Hashes the values of fields that are stored as hashes.
+        left: Collects the lines that give no event.
+
+    Raises: UsageError if a file cannot be read or lacks a column, or a label names no event by id; ValueError if
+    features read labels (see `reads_labels`).
     """
     if reads_labels(definitions, settings):
         raise ValueError("features that read labels need a log of the files")
@@ -208,7 +212,7 @@ def file_source(
 def _label_rows(
     labels: Path, definitions: Definitions, hasher: Hasher | None, tell: Callable[[str], None]
 ) -> list[LabelInput]:
-    """The labels of a file by when they were known, each once."""
+    """Return the labels of a file sorted by `known_at`, without duplicates."""
     from shroff.training.sets.label_columns import plain_labels
 
     plain = plain_labels(labels, definitions.events)
@@ -218,7 +222,7 @@ def _label_rows(
     found: list[LabelInput] = []
     for submission in intake.submissions(read_lines(labels, tell=tell), labels.name, "label"):
         if submission.label is None and submission.refusal is None:
-            continue  # a line that `when` leaves out
+            continue  # `when` leaves this line out
         if submission.label is None or not submission.label.event_id:
             why = submission.refusal or "it names its event by a unique field, which only a log looks up"
             raise UsageError(
@@ -228,11 +232,11 @@ def _label_rows(
     return in_order(found)
 
 
-# ---- parts of what was taken
+# ---- parts of a history
 
 
 def known_at(events: FeatureEvents, as_of_ms: int, definitions: Definitions, event: str) -> FeatureEvents:
-    """The same without what happened, or was known, after a moment."""
+    """Return the events without those that happened, and labels that were known, after a moment."""
     kept = {name: frame.times <= as_of_ms for name, frame in events.frames.items()}
     if all(is_kept.all() for is_kept in kept.values()):
         return events
@@ -242,7 +246,7 @@ def known_at(events: FeatureEvents, as_of_ms: int, definitions: Definitions, eve
 
 
 def rows_between(events: FeatureEvents, first: int, end: int, definitions: Definitions, event: str) -> FeatureEvents:
-    """The events of [first, end) alone."""
+    """Return the events in rows [first, end) alone."""
     if (first, end) == (0, events.size):
         return events
     inside = {name: np.flatnonzero((frame.rows >= first) & (frame.rows < end)) for name, frame in events.frames.items()}
@@ -252,7 +256,7 @@ def rows_between(events: FeatureEvents, first: int, end: int, definitions: Defin
 def _some(
     events: FeatureEvents, places: Mapping[str, Rows], first: int, size: int, definitions: Definitions, event: str
 ) -> FeatureEvents:
-    """Some events of each type, their rows counted from the row `first`."""
+    """Return some events of each type, their rows counted from the row `first`."""
     import pyarrow as pa
 
     frames = {
@@ -274,7 +278,7 @@ def _part(frame: Frame, places: Rows, first: int, definitions: Definitions) -> F
 
 
 class _PartColumns(Mapping[str, Column | Coded]):
-    """Some rows of columns, each taken when it is asked for."""
+    """Some rows of columns, each taken when it is read."""
 
     def __init__(self, columns: Mapping[str, Column | Coded], places: Rows) -> None:
         self._columns = columns

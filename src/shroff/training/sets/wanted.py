@@ -19,7 +19,7 @@ _AMOUNT = "cost of a missed fraud"
 
 
 class SetContents(FrozenStruct):
-    """Computed columns of a set: the features that are read, then inputs, slices and the cost of a missed fraud."""
+    """Computed columns of a set: features that its expressions read, inputs, slices, the cost of a missed fraud."""
 
     features: tuple[Computed, ...]
     inputs: tuple[Computed, ...]
@@ -27,15 +27,15 @@ class SetContents(FrozenStruct):
     amount: Computed | None
 
     def all(self) -> list[Computed]:
-        """Each after what it reads."""
+        """Return all columns, each after those that it reads."""
         last = () if self.amount is None else (self.amount,)
         return [*self.features, *self.inputs, *self.slices, *last]
 
 
 def settings_of(definitions: Definitions, event: str | None) -> ModelSettings:
-    """The model that is meant: of an event type, or the only one of model.yaml.
+    """Return the settings for an event type, or the only ones of model.yaml if the type is None.
 
-    Raises: UsageError where none or several could be.
+    Raises: UsageError if model.yaml has no such model, or several and no type is given.
     """
     models = definitions.models
     if event is not None:
@@ -50,7 +50,7 @@ def settings_of(definitions: Definitions, event: str | None) -> ModelSettings:
 
 
 def wanted_of(definitions: Definitions, settings: ModelSettings) -> SetContents:
-    """Columns that the settings of a model ask for."""
+    """Return the columns that a model's settings need."""
     event = settings.event
     at = frozenset([event])
     inputs = _named(_INPUT, settings.inputs, at)
@@ -69,7 +69,7 @@ def _named(prefix: str, wanted: Iterable[ModelInput], at: frozenset[str]) -> tup
 
 
 def features_read(definitions: Definitions, event: str, nodes: list[Node]) -> tuple[Computed, ...]:
-    """The features that expressions read at an event, and those that they read, in their order."""
+    """Return the features that expressions read at an event, directly or through other features, in declared order."""
     features = definitions.features
     here = read_by(nodes, features.get).features
     mine = {name: feature for name, feature in features.items() if name in here}
