@@ -138,8 +138,8 @@ def compare_tried(
     lots = given.recorded.stands_for
     not_seen = 0 if lots is None else count_true(is_both & (lots == 0) & (given.times_ms <= mature_ms))
     unclear = both - young - len(rows) - not_seen
-    told = event, champion.id, challenger.id, TRIED, after, both
-    return _compared(told, read, scores, definitions, settings, young, unclear)
+    head = event, champion.id, challenger.id, TRIED, after, both
+    return _compared(head, read, scores, definitions, settings, young, unclear)
 
 
 def compare_tested(definitions: Definitions, champion: Stored, challenger: Stored) -> Comparison:
@@ -172,8 +172,8 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
     )
     event = champion.event
     settings = plain_settings(definitions, event, ())
-    told = event, champion.id, challenger.id, TESTED_ON, 0, len(ids)
-    return _compared(told, read, scores, definitions, settings)
+    head = event, champion.id, challenger.id, TESTED_ON, 0, len(ids)
+    return _compared(head, read, scores, definitions, settings)
 
 
 def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | None:
@@ -211,13 +211,13 @@ def _scores(
     reading: Progress | None,
 ) -> tuple[Floats, Floats]:
     """Return the scores of both models at ascending sequence numbers."""
-    found = tuple(np.full(len(seqs), np.nan) for _ in models)
+    columns = tuple(np.full(len(seqs), np.nan) for _ in models)
     for part in scores_of(log, definitions, event, models, after=after, progress=reading):
         at = np.flatnonzero((seqs >= part.seqs[0]) & (seqs <= part.seqs[-1]))
         picked = np.searchsorted(part.seqs, seqs[at])
-        for column, model in zip(found, models, strict=True):
+        for column, model in zip(columns, models, strict=True):
             column[at] = part.by_model[model.id][picked]
-    return found[0], found[1]
+    return columns[0], columns[1]
 
 
 def _tested(stored: Stored) -> JsonObject:
@@ -243,10 +243,10 @@ def _compared(
     unclear: int = 0,
 ) -> Comparison:
     """Return the comparison on these rows; its first fields are `told`."""
-    found, drawn = _paired(rows, scores, terms_of(definitions, settings.event), settings)
+    pairs, drawn = _paired(rows, scores, terms_of(definitions, settings.event), settings)
     counts = len(rows), count_true(rows.frauds), immature
     needs = _needs(told[-1], *counts, settings)
-    return Comparison(*told, *counts, unclear, found, needs, drawn, definitions.settings.money_places)
+    return Comparison(*told, *counts, unclear, pairs, needs, drawn, definitions.settings.money_places)
 
 
 def _paired(
@@ -259,22 +259,22 @@ def _paired(
         estimate([judge(rows, side, terms.outcomes(side))], terms, None, blocks, settings.seed) for side in scores
     )
     frauds = count_true(rows.frauds)
-    found = tuple(_one(name, theirs, ours, frauds) for name in COMPARED)
-    return found, f"{blocks.count:,} {blocks.kind}s: {blocks.why}"
+    pairs = tuple(_one(name, theirs, ours, frauds) for name in COMPARED)
+    return pairs, f"{blocks.count:,} {blocks.kind}s: {blocks.why}"
 
 
 def _one(name: str, theirs: Estimates, ours: Estimates, frauds: int) -> Paired:
-    found = difference(ours, theirs, name)
+    paired = difference(ours, theirs, name)
     drawn = ours.drawn[name] - theirs.drawn[name]
     drawn = drawn[np.isfinite(drawn)]
-    seen_from = TO_SEE * float(np.std(drawn, ddof=1)) if found.low is not None and len(drawn) > 1 else None
+    seen_from = TO_SEE * float(np.std(drawn, ddof=1)) if paired.low is not None and len(drawn) > 1 else None
     wanted = None
-    if seen_from and found.mean:
-        wanted = ceil(frauds * (seen_from / abs(found.mean)) ** 2)
+    if seen_from and paired.mean:
+        wanted = ceil(frauds * (seen_from / abs(paired.mean)) ** 2)
     mine = ours.by_name[name]
     other = theirs.by_name[name]
-    why = "" if found.mean is not None else mine.why or other.why
-    return Paired(name, other.mean, mine.mean, found.mean, found.low, found.high, seen_from, wanted, why)
+    why = "" if paired.mean is not None else mine.why or other.why
+    return Paired(name, other.mean, mine.mean, paired.mean, paired.low, paired.high, seen_from, wanted, why)
 
 
 def _needs(events: int, rows: int, frauds: int, young: int, settings: ModelSettings) -> str:

@@ -87,19 +87,19 @@ def cutoffs_of(definitions: Definitions, settings: ModelSettings | None, stored:
     places = definitions.settings.money_places
     if definitions.policy(stored.event).missed_fraud is None or terms.false_decline is None:
         amount = definitions.events.types[stored.event].amount_field
-        wanted = _COSTS.format(event=stored.event, amount=amount.name if amount else "AMOUNT")
-        raise UsageError(f"policy.yaml has no costs of {stored.event}. Write, for example:\n{wanted}")
+        example = _COSTS.format(event=stored.event, amount=amount.name if amount else "AMOUNT")
+        raise UsageError(f"policy.yaml has no costs of {stored.event}. Write, for example:\n{example}")
     declared = terms
     terms = _weighed_by(terms, what_if)
     weighed = weighed_of(table, places, settings.capacity.entity if settings and settings.capacity else "")
     if what_if.missed_share != 1:
         weighed = replace(weighed, rows=replace(weighed.rows, amounts=weighed.rows.amounts * what_if.missed_share))
-    found = thresholds(weighed, terms, seed=settings.seed if settings else 1)
+    cheapest = thresholds(weighed, terms, seed=settings.seed if settings else 1)
     frauds = count_true(weighed.rows.frauds)
     return Cutoffs(
         stored.id,
         stored.event,
-        found,
+        cheapest,
         terms,
         len(weighed),
         frauds,

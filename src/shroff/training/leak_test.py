@@ -100,15 +100,15 @@ def leak_test(
     as_of = build(definitions, settings, source, at_ms)
     cut = build(definitions, settings, _cut(definitions, settings, source, at_ms), at_ms)
     first = difference_of(cut, as_of)
-    told = None if first is None else f"as of {time_text(at_ms)} the log cut there and the whole log differ: {first}"
-    parts = [LeakPart(CUT_AT_MOMENT, len(as_of), told or _train_after_test(whole, folds, settings, rows_of))]
+    leak = None if first is None else f"as of {time_text(at_ms)} the log cut there and the whole log differ: {first}"
+    parts = [LeakPart(CUT_AT_MOMENT, len(as_of), leak or _train_after_test(whole, folds, settings, rows_of))]
     del cut
     parts.append(_cut_at_rows(definitions, settings, source, whole, rng, sample))
     turned = _Turned(int(rng.integers(1 << 62)), at_ms)
     first = difference_of(build(definitions, settings, turned.source(definitions, source), at_ms), as_of)
-    told = None if first is None else f"labels known after {time_text(at_ms)} change the set as of then: {first}"
+    leak = None if first is None else f"labels known after {time_text(at_ms)} change the set as of then: {first}"
     changed = count_true(whole.labels.known_at_ms > at_ms)
-    parts.append(LeakPart(LATER_LABELS, changed, told or _later_in_folds(whole, folds, settings, rows_of, rng)))
+    parts.append(LeakPart(LATER_LABELS, changed, leak or _later_in_folds(whole, folds, settings, rows_of, rng)))
     return LeakReport(tuple(parts))
 
 
@@ -116,15 +116,17 @@ def difference_of(rows: TrainingSet, other: TrainingSet) -> str | None:
     """Return the first difference between two sets, bit for bit, in words; None if their files would be equal."""
     if rows.ids.tolist() != other.ids.tolist():
         return f"one has {len(rows)} rows and the other {len(other)}, or other ones: {_first_alone(rows, other)}"
-    for (what, mine), (other_name, theirs) in zip_longest(_columns(rows), _columns(other), fillvalue=("", NO_INTS)):
-        if what != other_name:
-            return f"their columns differ: {what or 'none'} and {other_name or 'none'}"
-        if len(mine) != len(theirs):
-            return f"{what}: {len(mine)} and {len(theirs)} of them"
-        differing = np.flatnonzero(~_equal(mine, theirs))
+    for (name, column), (other_name, other_column) in zip_longest(
+        _columns(rows), _columns(other), fillvalue=("", NO_INTS)
+    ):
+        if name != other_name:
+            return f"their columns differ: {name or 'none'} and {other_name or 'none'}"
+        if len(column) != len(other_column):
+            return f"{name}: {len(column)} and {len(other_column)} of them"
+        differing = np.flatnonzero(~_equal(column, other_column))
         if len(differing):
             place = int(differing[0])
-            return f"{what}{_at(rows, what, place)}: {mine[place]} and {theirs[place]}"
+            return f"{name}{_at(rows, name, place)}: {column[place]} and {other_column[place]}"
     return None if _texts(rows) == _texts(other) else "the texts that occur differ"
 
 
@@ -219,16 +221,16 @@ def _cut_at_rows(
 ) -> LeakPart:
     rows = np.sort(rng.choice(len(whole), min(sample, len(whole)), replace=False))
     compared = 0
-    for row, read in _read_at(definitions, settings, source, whole, rows):
+    for row, values in _read_at(definitions, settings, source, whole, rows):
         compared += 1
-        for input_, value in zip(whole.inputs, read, strict=True):
+        for input_, value in zip(whole.inputs, values, strict=True):
             if not _equal(input_.values[row : row + 1], value)[0]:
-                told = (
+                words = (
                     f"{input_.name} of {whole.event} {whole.ids[row]} at sequence number {whole.seqs[row]} is "
                     f"{input_.values[row]} in "
                     f"the set, and {value[0]} from the log that ends there"
                 )
-                return LeakPart(CUT_AT_ROW, compared, told)
+                return LeakPart(CUT_AT_ROW, compared, words)
     if compared < len(rows):
         row = int(rows[compared])
         return LeakPart(
@@ -278,16 +280,16 @@ def _ending_at(
 
     Stop after the last of these events.
     """
-    left = len(ends)
+    remaining = len(ends)
     for events in history:
         first = 0
-        found = [] if event not in events.frames else events.frames[event].rows.tolist()
-        for at, seq in zip(found, events.seqs.tolist(), strict=True):
+        event_rows = [] if event not in events.frames else events.frames[event].rows.tolist()
+        for row, seq in zip(event_rows, events.seqs.tolist(), strict=True):
             if seq in ends:
-                yield rows_between(events, first, at + 1, definitions, event), ends[seq]
-                first = at + 1
-                left = left - 1
-        if not left:
+                yield rows_between(events, first, row + 1, definitions, event), ends[seq]
+                first = row + 1
+                remaining = remaining - 1
+        if not remaining:
             return
         if first < events.size:
             yield rows_between(events, first, events.size, definitions, event), None
@@ -327,8 +329,8 @@ class _Turned(FrozenStruct):
     def _inputs(self, labels: Iterable[LabelInput]) -> Iterator[LabelInput]:
         rng = np.random.default_rng(self.seed)
         for label in labels:
-            later = label.known_at_ms > self.at_ms
-            yield replace(label, verdict=_other(label.verdict, rng)) if later else label
+            is_later = label.known_at_ms > self.at_ms
+            yield replace(label, verdict=_other(label.verdict, rng)) if is_later else label
 
 
 def _other(verdict: str, rng: np.random.Generator) -> str:

@@ -59,7 +59,7 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> JsonObj
 
     A missing value is null, with its reason beside it.
     """
-    found: JsonObject = {
+    measurements: JsonObject = {
         "metrics": evaluation.metrics,
         "baselines": {
             name: {
@@ -80,21 +80,21 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> JsonObj
         "remarks": evaluation.remarks,
     }
     if leak is not None:
-        found["leak_test"] = [asdict(part) | {"passed": part.passed} for part in leak.parts]
-    document: JsonObject = plain(found)
+        measurements["leak_test"] = [asdict(part) | {"passed": part.passed} for part in leak.parts]
+    document: JsonObject = plain(measurements)
     return document
 
 
 def slices_told(definitions: Definitions, event: str, metrics: JsonMapping) -> JsonObject:
     """Return a model's metrics, their slices with `words` and in natural order within the order of columns."""
-    found = [{"is_group": False, **slice_} for slice_ in metrics.get("slices", ())]
+    slices = [{"is_group": False, **slice_} for slice_ in metrics.get("slices", ())]
     places = dict[str, int]()
-    for slice_ in found:
+    for slice_ in slices:
         places.setdefault(slice_["name"], len(places))
-    found.sort(key=lambda slice_: (places[slice_["name"]], slice_order(slice_["value"], is_group=slice_["is_group"])))
+    slices.sort(key=lambda slice_: (places[slice_["name"]], slice_order(slice_["value"], is_group=slice_["is_group"])))
     words = partial(slice_words, definitions, event)
-    told = [{**part, "words": words(part["name"], part["value"], is_group=part["is_group"])} for part in found]
-    return {**metrics, **({"slices": told} if told else {})}
+    described = [{**part, "words": words(part["name"], part["value"], is_group=part["is_group"])} for part in slices]
+    return {**metrics, **({"slices": described} if described else {})}
 
 
 def slice_words(definitions: Definitions, event: str, name: str, value: str, *, is_group: bool) -> str:

@@ -78,22 +78,22 @@ def _metrics_text(report: TrainReport) -> str:
 
 def _best_rule_text(report: TrainReport) -> list[str]:
     """Return the lines that name the best rule, with the precision and recall of its hits."""
-    found = report.evaluation.compared.get("best_rule")
-    if found is None:
+    rule = report.evaluation.compared.get("best_rule")
+    if rule is None:
         return []
-    precision, recall = (_mean(found.metrics, f"{name}_at_review") for name in ("precision", "recall"))
-    frauds = found.metrics.get("recall_at_review")
+    precision, recall = (_mean(rule.metrics, f"{name}_at_review") for name in ("precision", "recall"))
+    frauds = rule.metrics.get("recall_at_review")
     if frauds is not None and frauds.mean == 0:
         return ["", "  No rule found a fraud among the tested events."]
     return [
         "",
-        f"  The best rule is {one_line(found.about).removeprefix('rule ')}: precision {precision}, recall {recall}.",
+        f"  The best rule is {one_line(rule.about).removeprefix('rule ')}: precision {precision}, recall {recall}.",
     ]
 
 
 def _mean(metrics: Mapping[str, Estimate], name: str) -> str:
-    found = metrics.get(name)
-    return "-" if found is None or found.mean is None else _number(found.mean)
+    estimate = metrics.get(name)
+    return "-" if estimate is None or estimate.mean is None else _number(estimate.mean)
 
 
 def _interval(estimate: Estimate) -> str:

@@ -105,37 +105,37 @@ def roles_of(
     """
     rows = _bare(settings.event, as_of_ms, times_ms, keys, labels, stands_for)
     fold = wanted.windows
-    found = rows_of(rows, fold, settings.label_delay_ms, fold.train_start_ms)
+    fold_rows = rows_of(rows, fold, settings.label_delay_ms, fold.train_start_ms)
     count = len(times_ms)
     roles = np.full(count, _NONE, np.int8)
-    said = np.full(count, NOT_KNOWN, np.int8)
+    row_labels = np.full(count, NOT_KNOWN, np.int8)
     weights = np.full(count, np.nan)
-    for role, known in (("train", found.train), ("test", found.test)):
-        roles[known.rows], said[known.rows] = ROLES.index(role), known.verdicts
+    for role, known in (("train", fold_rows.train), ("test", fold_rows.test)):
+        roles[known.rows], row_labels[known.rows] = ROLES.index(role), known.verdicts
         weights[known.rows] = 1.0
     roles[in_window(rows, fold.train_end_ms, fold.test_start_ms)] = ROLES.index("delay")
-    counted = rows.weights(found.test.rows)
+    counted = rows.weights(fold_rows.test.rows)
     if counted is not None:
-        weights[found.test.rows] = counted
+        weights[fold_rows.test.rows] = counted
     if settings.negatives_kept < 1:
-        _weigh(rows, found.train, settings, weights)
-    told = SetFold(
+        _weigh(rows, fold_rows.train, settings, weights)
+    set_fold = SetFold(
         fold=wanted.fold,
         train=(time_text(fold.train_start_ms), time_text(fold.train_end_ms)),
         test=(time_text(fold.test_start_ms), time_text(fold.test_end_ms)),
-        train_rows=len(found.train.rows),
-        train_fraud=_frauds(found.train),
-        immature=found.train.immature,
-        unclear=found.train.unclear,
-        test_rows=len(found.test.rows),
-        test_fraud=_frauds(found.test),
-        test_immature=found.test.immature,
-        test_unclear=found.test.unclear,
-        compromised=found.compromised,
+        train_rows=len(fold_rows.train.rows),
+        train_fraud=_frauds(fold_rows.train),
+        immature=fold_rows.train.immature,
+        unclear=fold_rows.train.unclear,
+        test_rows=len(fold_rows.test.rows),
+        test_fraud=_frauds(fold_rows.test),
+        test_immature=fold_rows.test.immature,
+        test_unclear=fold_rows.test.unclear,
+        compromised=fold_rows.compromised,
         negatives_kept=settings.negatives_kept,
         seed=settings.seed,
     )
-    return Roles(roles, said, weights, told)
+    return Roles(roles, row_labels, weights, set_fold)
 
 
 def role_types() -> dict[str, pa.DataType]:

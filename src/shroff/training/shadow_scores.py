@@ -93,12 +93,12 @@ def _answers(batch: BatchEngine, event: str, names: TextMapping, seqs: Ints, aft
         frame = frames.get(event)
         if frame is None:
             continue
-        mine = seqs[first : first + len(frame)]
+        piece_seqs = seqs[first : first + len(frame)]
         first += len(frame)
-        wanted = mine > after
-        if wanted.any():
-            columns = {id_: frame.computed[name].values[wanted].astype(np.float64) for id_, name in names.items()}
-            yield Scores(mine[wanted], columns)
+        is_after = piece_seqs > after
+        if is_after.any():
+            columns = {id_: frame.computed[name].values[is_after].astype(np.float64) for id_, name in names.items()}
+            yield Scores(piece_seqs[is_after], columns)
 
 
 def tried_since(log: LogReader, event: str, model: str) -> int | None:
@@ -108,7 +108,7 @@ def tried_since(log: LogReader, event: str, model: str) -> int | None:
     """
     since: int | None = None
     for segment in segments(log):
-        found = read_in_force(segment.files.get(FILE), []).get(event, InForce())
-        is_tried = role_of(found, model) in TRIED
+        in_force = read_in_force(segment.files.get(FILE), []).get(event, InForce())
+        is_tried = role_of(in_force, model) in TRIED
         since = None if not is_tried else segment.start if since is None else since
     return since

@@ -115,9 +115,9 @@ def tested_days(given: TrainingSet, evaluation: Evaluation) -> Ints:
     start = 0
     days = np.zeros(len(tested.rows), np.int64)
     for number, report in enumerate(evaluation.folds):
-        mine = tested.folds == number
-        if mine.any():
-            days[mine] = start + (given.times_ms[tested.rows[mine]] - report.fold.test_start_ms) // DAY_MS
+        in_fold = tested.folds == number
+        if in_fold.any():
+            days[in_fold] = start + (given.times_ms[tested.rows[in_fold]] - report.fold.test_start_ms) // DAY_MS
             start += -(-(report.fold.test_end_ms - report.fold.test_start_ms) // DAY_MS)
     return days
 
@@ -137,5 +137,5 @@ def lots_of(seqs: Ints) -> Floats:
     mixed = seqs.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    found: Floats = ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)) / float(1 << 53)
-    return found
+    numbers: Floats = ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)) / float(1 << 53)
+    return numbers

@@ -165,7 +165,7 @@ def train_model(
     terms = terms_of(definitions, settings.event)
     ruled = rule_outcomes(definitions, settings.event, given.recorded)
     maker = _trainer(given, settings, run) if making is None else making(given)
-    said = [*_ran_on(growing), *_tests_too_late(given, settings)]
+    remarks = [*_ran_on(growing), *_tests_too_late(given, settings)]
     champion = _champion(definitions, settings, source, given, way)
     at_stage(steps, _fold_words(0, settings.split.folds))
     try:
@@ -179,11 +179,11 @@ def train_model(
             progress=partial(_fold_done, steps),
         )
     except UsageError as error:
-        raise UsageError(_history_too_short(given, settings) or " ".join([str(error), *said])) from None
+        raise UsageError(_history_too_short(given, settings) or " ".join([str(error), *remarks])) from None
     if source.log is None:
         beside = {name: comparison for name, comparison in evaluation.compared.items() if name != baselines.RULES_ONLY}
         evaluation = replace(evaluation, compared=beside)
-        said += [NOT_DECIDED] if any(rule.on == settings.event for rule in definitions.rules) else []
+        remarks += [NOT_DECIDED] if any(rule.on == settings.event for rule in definitions.rules) else []
     window = final_window(settings.split, as_of_ms)
     known = known_rows(given, window.train_start_ms, window.train_end_ms, as_of_ms, settings.label_delay_ms)
     at_stage(steps, "training on the newest window")
@@ -212,16 +212,18 @@ def train_model(
     # The score changes nothing for rows that a rule allows.
     allowed = _hit_by_effect(definitions, settings.event, given.recorded)["allow"]
     tested = judged_rows(given, evaluation, ruled, allowed)
-    told = ReportFacts(definitions, settings, given, evaluation, trained, gates, leak, terms, tested)
+    report_facts = ReportFacts(definitions, settings, given, evaluation, trained, gates, leak, terms, tested)
     stored, is_new = run.registry.add(
         as_of_ms,
         manifest,
         {**trained.fitted.files, TESTED: file_of(tested)},
         metrics=metrics_document(evaluation, leak),
         gates=gates,
-        page=told.page,
+        page=report_facts.page,
     )
-    said += [] if is_new else [f"{stored.id} exists already: the same data gave the same model, so nothing is added."]
+    remarks += (
+        [] if is_new else [f"{stored.id} exists already: the same data gave the same model, so nothing is added."]
+    )
     return TrainReport(
         stored,
         as_of_ms,
@@ -231,7 +233,7 @@ def train_model(
         evaluation,
         tuple(gates),
         leak,
-        (*said, *trained.remarks, *evaluation.remarks),
+        (*remarks, *trained.remarks, *evaluation.remarks),
         time.monotonic() - started,
     )
 
@@ -321,11 +323,11 @@ def rule_outcomes(definitions: Definitions, event: str, recorded: RecordedDecisi
 
 def _hit_by_effect(definitions: Definitions, event: str, recorded: RecordedDecisions) -> defaultdict[str, Bools]:
     """Return for each effect which rows were hit by rules that have this effect today."""
-    found = defaultdict[str, Bools](lambda: np.zeros(len(recorded.outcomes), np.bool_))
+    masks = defaultdict[str, Bools](lambda: np.zeros(len(recorded.outcomes), np.bool_))
     for rule in definitions.rules:
         if rule.on == event and not rule.is_shadow and rule.id in recorded.hits:
-            found[rule.effect] |= recorded.hits[rule.id]
-    return found
+            masks[rule.effect] |= recorded.hits[rule.id]
+    return masks
 
 
 def _check_happened(given: TrainingSet, source: HistorySource) -> None:
@@ -351,14 +353,14 @@ def _history_too_short(given: TrainingSet, settings: ModelSettings) -> str:
     event = settings.event
     oldest_ms = int(given.times_ms.min())
     had_ms = min(given.as_of_ms, _best_as_of_ms(given, settings)) - oldest_ms
-    needed = {"label_delay": settings.label_delay_ms, "split.test": split.test_ms, "split.delay": split.delay_ms}
-    if had_ms > sum(needed.values()):
+    lengths_ms = {"label_delay": settings.label_delay_ms, "split.test": split.test_ms, "split.delay": split.delay_ms}
+    if had_ms > sum(lengths_ms.values()):
         return ""
-    lengths = " + ".join(f"{name} {show_duration(length)}" for name, length in needed.items())
-    longest = max(needed, key=lambda name: needed[name])
+    lengths = " + ".join(f"{name} {show_duration(length)}" for name, length in lengths_ms.items())
+    longest = max(lengths_ms, key=lambda name: lengths_ms[name])
     return (
         f"{event} has {had_ms / DAY_MS:.1f} days of history, from {time_text(oldest_ms)} on. Training needs more than "
-        f"{sum(needed.values()) / DAY_MS:.1f} days: {lengths}, and events before that to train on. Add older "
+        f"{sum(lengths_ms.values()) / DAY_MS:.1f} days: {lengths}, and events before that to train on. Add older "
         f"ones, or shorten {longest} in model.yaml."
     )
 
@@ -446,11 +448,11 @@ def _latency_ms(trained: Trained, given: TrainingSet) -> float:
     rows = np.unique(np.linspace(0, len(given) - 1, SINGLE_SCORES).astype(np.int64))
     columns = columns_for(model.inputs, [replace(input_, values=input_.values[rows]) for input_ in given.inputs])
     model.scores([column[:1] for column in columns])
-    taken = np.empty(len(rows))
+    spent_ns = np.empty(len(rows))
     for row in range(len(rows)):
         single = [np.ascontiguousarray(column[row : row + 1]) for column in columns]
-        taken[row] = min(_spent_ns(partial(model.scores, single)) for _ in range(3))
-    return float(np.percentile(taken, 99) / 1e6)
+        spent_ns[row] = min(_spent_ns(partial(model.scores, single)) for _ in range(3))
+    return float(np.percentile(spent_ns, 99) / 1e6)
 
 
 def _spent_ns(call: Callable[[], object]) -> int:

@@ -58,15 +58,15 @@ def declared_in(text: str | Path) -> list[Declared]:
     """
     if isinstance(text, Path) or text.endswith((".yaml", ".yml")):
         return _in_file(Path(text))
-    found = []
+    inputs = []
     start = 0
     for piece in _pieces(text):
         mapped = _MAPPED.fullmatch(piece)
         theirs, words = (mapped[1], mapped[2]) if mapped else ("", piece.strip())
         column = start + piece.index(words) + 1 if words else start + 1
-        found.append(declared(theirs, words, column))
+        inputs.append(declared(theirs, words, column))
         start += len(piece) + 1
-    return found
+    return inputs
 
 
 def declared(theirs: str, text: str, column: int = 1) -> Declared:
@@ -99,15 +99,15 @@ def _in_file(path: Path) -> list[Declared]:
         raise UsageError(f"{path} is not there; {OPTION} names a file of inputs, or the inputs themselves.")
     problems: list[Problem] = []
     node = yamltext.read(config.read_text(path), path.name, problems)
-    found: list[Declared] = []
+    inputs: list[Declared] = []
     if isinstance(node, YamlSequence):
-        found = [_entry("", item, problems) for item in node.items]
+        inputs = [_entry("", item, problems) for item in node.items]
     elif isinstance(node, YamlMapping):
-        found = [_entry(key.text, item, problems) for key, item in node.entries]
+        inputs = [_entry(key.text, item, problems) for key, item in node.entries]
     elif not problems:
         raise UsageError(f"{path.name}: expected a list of inputs, or a mapping from features of the file to inputs.")
     _refuse(problems)
-    return found
+    return inputs
 
 
 def _entry(theirs: str, item: YamlNode, problems: list[Problem]) -> Declared:
@@ -140,13 +140,13 @@ def categories_in(texts: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
 
     Raises: UsageError
     """
-    found = {}
+    categories = {}
     for text in texts:
         name, sign, listed = text.rpartition("=")
         if not sign or not name or not listed:
             raise UsageError(f"{CATEGORIES} is written INPUT=a,b,c, in the order of their codes; found {text!r}.")
-        found[name.strip()] = tuple(word.strip() for word in listed.split(","))
-    return found
+        categories[name.strip()] = tuple(word.strip() for word in listed.split(","))
+    return categories
 
 
 # ---- inputs and the model's features
@@ -207,9 +207,9 @@ def _typed(definitions: Definitions, event: str, listed: Sequence[Declared]) -> 
     tree = yamltext.read(definitions.files.get("features.yaml", ""), "features.yaml", [])
     _, features = load_features(tree, events, names, [])
     loader = InputLoader(events.types[event], events, features, names, problems, [])
-    found = [loader.expression(column.written, "an input of the model") for column in listed]
+    inputs = [loader.expression(column.written, "an input of the model") for column in listed]
     _refuse(problems)
-    return [inputs for inputs in found if inputs is not None]
+    return [input_ for input_ in inputs if input_ is not None]
 
 
 def _placed(foreign: Foreign, file: str, ours: Sequence[str], theirs: Sequence[str], has: str) -> list[int]:
@@ -280,12 +280,12 @@ def _column(foreign: Foreign, file: str, place: int, read: ModelInput, declared:
             f"{file} has the categories {', '.join(texts[:_SHOWN])} of {read.name}, and {', '.join(declared[:_SHOWN])}"
             " are declared; leave the declared ones out."
         )
-    found = tuple(declared) if declared is not None else texts
-    if found is None:
+    categories = tuple(declared) if declared is not None else texts
+    if categories is None:
         raise UsageError(
             f"{read.name} is a text, and {file} does not say which code each of its categories has: name them in the"
             f" order of their codes, from 0, with {example}."
         )
-    if len(set(found)) != len(found) or not found:
+    if len(set(categories)) != len(categories) or not categories:
         raise UsageError(f"the categories of {read.name} are each named once: {example}.")
-    return InputColumn(read.name, kind, found, feature)
+    return InputColumn(read.name, kind, categories, feature)

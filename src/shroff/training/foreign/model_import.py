@@ -96,14 +96,14 @@ class ImportedModel(FrozenStruct):
         """Return remarks for the report, as sentences."""
         origin = f"It was trained elsewhere and imported from {self.file}"
         if self.until_ms is None:
-            told = f"{origin}. Its training data may include test rows, so these metrics may be too good."
+            training_remark = f"{origin}. Its training data may include test rows, so these metrics may be too good."
         else:
             until = time_text(self.until_ms)
-            told = f"{origin}; its declared end of training is {until}, and every test begins later."
-        found = [told, *self.said, *self.foreign.remarks, *self.checked.remarks]
+            training_remark = f"{origin}; its declared end of training is {until}, and every test begins later."
+        remarks = [training_remark, *self.said, *self.foreign.remarks, *self.checked.remarks]
         if self.foreign.gives == PROBABILITY and not self.calibrate:
-            found.append("Its margins are probabilities, and its scores are these.")
-        return found
+            remarks.append("Its margins are probabilities, and its scores are these.")
+        return remarks
 
     def as_manifest(self) -> JsonObject:
         """Return the origin of the model for its manifest."""
@@ -208,24 +208,24 @@ def foreign_file(path: Path, rounds: int | None, readers: Iterable[Reader]) -> t
     except OSError as error:
         raise UsageError(f"{os_words(error, path, ' cannot be read')}.") from None
     read = (reader(path.name, data, rounds) for reader in readers)
-    found = next((foreign for foreign in read if foreign is not None), None)
-    if found is None:
+    foreign = next((foreign for foreign in read if foreign is not None), None)
+    if foreign is None:
         raise UsageError(f"{path.name} is not a model that can be imported.")
-    return found, sha256(data).hexdigest()
+    return foreign, sha256(data).hexdigest()
 
 
 def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> tuple[ModelSettings, list[str]]:
     """Return the settings of model.yaml with this model's inputs, and remarks on what does not apply."""
     settings = definitions.models.get(event) or plain_settings(definitions, event, read.inputs)
     names = {input_.name for input_ in read.inputs}
-    given_away = [name for name in settings.give_away if name in names]
-    said = []
-    if given_away:
-        said.append(
-            f"It reads {', '.join(given_away)}, which give_away lists. Metrics without them are missing, because it"
+    disclosed = [name for name in settings.give_away if name in names]
+    remarks = []
+    if disclosed:
+        remarks.append(
+            f"It reads {', '.join(disclosed)}, which give_away lists. Metrics without them are missing, because it"
             " was not trained here."
         )
-    return replace(settings, inputs=read.inputs, give_away=(), search={}), said
+    return replace(settings, inputs=read.inputs, give_away=(), search={}), remarks
 
 
 def _with_covers(foreign: Foreign, read: ForeignInputs, given: TrainingSet, seed: int) -> bytes:

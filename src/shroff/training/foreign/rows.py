@@ -88,16 +88,18 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
         if not keys:
             answer, keys = _keys(path, line.columns, columns, names)
         row = [_value(line.columns.get(key), column, place, unknown) for key, column in zip(keys, columns, strict=True)]
-        found = _number(line.columns.get(answer), f"{place}: {answer}")
-        if not np.isfinite(found):
+        expected_answer = _number(line.columns.get(answer), f"{place}: {answer}")
+        if not np.isfinite(expected_answer):
             raise UsageError(f"{place}: {answer} is missing; each row needs the model's own answer.")
         places.append(place)
         values.append(row)
-        expected.append(found)
+        expected.append(expected_answer)
     if not places:
         raise UsageError(f"{path.name} has no rows; make some with the model itself: {SNIPPET}.")
-    told = tuple(_unknown_words(column, unknown[column.name]) for column in columns if column.name in unknown)
-    return CheckRows(path.name, tuple(places), np.array(values, np.float64).T.copy(), answer, np.array(expected), told)
+    unknown_words = tuple(_unknown_words(column, unknown[column.name]) for column in columns if column.name in unknown)
+    return CheckRows(
+        path.name, tuple(places), np.array(values, np.float64).T.copy(), answer, np.array(expected), unknown_words
+    )
 
 
 def _keys(
@@ -181,14 +183,14 @@ def check_rows(
             f" {SCORE!r}."
         )
     allowed = TOLERANCES[rows.answer] if tolerance is None else tolerance
-    found = _answers(rows.columns, rows.answer, foreign, model)
-    off = _off(found, rows)
+    answers = _answers(rows.columns, rows.answer, foreign, model)
+    off = _off(answers, rows)
     wrong = count_true(~(off <= allowed))
     if wrong:
         at = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
         reasons = " ".join([_reason(rows, foreign, model, allowed), *rows.unknown])
         raise UsageError(
-            f"{rows.places[at]}: {file} gives the {rows.answer} {found[at]:.9g} with these inputs, and"
+            f"{rows.places[at]}: {file} gives the {rows.answer} {answers[at]:.9g} with these inputs, and"
             f" {rows.expected[at]:.9g} was expected: off by {off[at]:.3g}, and {allowed:g} is allowed"
             f" ({wrong:,} of {len(off):,} rows are off). {reasons}"
         )

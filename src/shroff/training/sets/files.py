@@ -113,7 +113,7 @@ def _manifest(
     verdicts = made.labels.verdicts[in_force[in_force >= 0]]
     is_young = made.times_ms > made.shape.as_of_ms - settings.label_delay_ms
     immature = count_true((in_force < 0) & is_young)
-    found = definitions.versions
+    versions = definitions.versions
     meanings = definitions.meanings(settings.event, settings.inputs)
     return SetManifest(
         format=FORMAT,
@@ -135,7 +135,7 @@ def _manifest(
             SetInput(name, kind, meanings[name], sorted(seen.texts.get(name, ()))) for name, kind in made.shape.inputs
         ],
         slices=list(made.shape.slices),
-        versions={name: getattr(found, name) for name in MADE_WITH},
+        versions={name: getattr(versions, name) for name in MADE_WITH},
         program={"shroff": shroff.__version__, "pyarrow": version("pyarrow")},
         files=files,
     )

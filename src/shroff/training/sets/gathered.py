@@ -156,19 +156,19 @@ class _CodedTexts:
         self._codes[rows] = _codes(column, self._texts)
 
     def texts(self) -> Array:
-        found: Array = np.array([*self._texts, None], object)[self._codes]
-        return found
+        rows: Array = np.array([*self._texts, None], object)[self._codes]
+        return rows
 
 
 def _codes(column: pa.ChunkedArray, known: dict[str, int]) -> Ints:
     """Return the codes of texts, -1 for null; add new texts to `known`."""
     coded = column.combine_chunks().dictionary_encode()
     places = [known.setdefault(text, len(known)) for text in coded.dictionary.to_pylist()]
-    found: Ints = np.array([*places, _NONE], np.int64)[coded.indices.fill_null(len(places)).to_numpy()]
-    return found
+    row_codes: Ints = np.array([*places, _NONE], np.int64)[coded.indices.fill_null(len(places)).to_numpy()]
+    return row_codes
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:
     """Return the numbers of a column, NaN for null."""
-    found: Floats = column.to_numpy()
-    return found
+    numbers: Floats = column.to_numpy()
+    return numbers

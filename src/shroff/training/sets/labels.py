@@ -51,8 +51,8 @@ class GatheredLabels:
         for label in labels:
             if isinstance(label, LabelEvent) and label.of.type == self._event:
                 _, verdict, source, _, reason, _ = label.values
-                said = None if reason is None else str(reason)
-                self.add(label.of.id, str(verdict), str(source), label.time_ms, said)
+                reason_text = None if reason is None else str(reason)
+                self.add(label.of.id, str(verdict), str(source), label.time_ms, reason_text)
 
     def of_rows(self, ids: pa.ChunkedArray, times_ms: Ints) -> Labels:
         """Return the labels of events with these ids and times, sorted by row.
@@ -105,9 +105,9 @@ def rows_of(places: Sequence[int] | Ints, seqs: Ints) -> Ints:
 
 def in_order(labels: Iterable[LabelInput]) -> list[LabelInput]:
     """Return labels sorted by `known_at`, without duplicates."""
-    found: dict[object, LabelInput] = {}
+    unique: dict[object, LabelInput] = {}
     for label in sorted(labels, key=attrgetter("known_at_ms")):
-        found.setdefault(
+        unique.setdefault(
             (*label_key(label), label.verdict, label.source, label.known_at_ms, label.reason, label.amount), label
         )
-    return list(found.values())
+    return list(unique.values())

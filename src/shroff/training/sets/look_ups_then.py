@@ -27,13 +27,13 @@ def look_ups_then(log: LogReader, definitions: Definitions, nodes: Sequence[Node
 
     Cost: loads each version of the project that changed one of these lists or tables.
     """
-    read = read_by(nodes, definitions.features.get)
-    whole = [*nodes, *(feature.node for feature in read.features.values())]
-    kept = look_ups(whole, definitions.events, definitions.features).kept
-    asked = kept | {("list", name) for name in read.lists} | {("table", name) for name in read.tables}
-    if not asked:
+    names = read_by(nodes, definitions.features.get)
+    expressions = [*nodes, *(feature.node for feature in names.features.values())]
+    kept = look_ups(expressions, definitions.events, definitions.features).kept
+    wanted = kept | {("list", name) for name in names.lists} | {("table", name) for name in names.tables}
+    if not wanted:
         return []
-    return list(_by_folds(list(_stretches(log, definitions, asked, after)), kept))
+    return list(_by_folds(list(_stretches(log, definitions, wanted, after)), kept))
 
 
 def _stretches(

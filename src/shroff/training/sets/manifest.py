@@ -111,12 +111,12 @@ def read_manifest(place: Path) -> SetManifest:
         raise UsageError(f"{there}, so there is no training set, or one that was not finished.")
     try:
         data = path.read_bytes()
-        said = from_json(data, type=_Format).format
-        manifest = from_json(data, type=SetManifest) if said == FORMAT else None
+        format_ = from_json(data, type=_Format).format
+        manifest = from_json(data, type=SetManifest) if format_ == FORMAT else None
     except (ValueError, OSError) as error:
         raise StorageError(f"{path} cannot be read ({error}); make the set again") from None
     if manifest is None:
-        raise StorageError(f"{path} is of format {said}, and this program reads {FORMAT}; make the set again")
+        raise StorageError(f"{path} is of format {format_}, and this program reads {FORMAT}; make the set again")
     return manifest
 
 
@@ -125,22 +125,22 @@ def differences(then: SetManifest, now: SetManifest) -> list[str]:
 
     Files, inputs, definitions and program come first.
     """
-    found = [*_source_differences(then.source, now.source), *_input_differences(then, now)]
+    reasons = [*_source_differences(then.source, now.source), *_input_differences(then, now)]
     for name, words in MADE_WITH.items():
         if then.versions.get(name) != now.versions.get(name):
-            found.append(f"{words}: {_short(then.versions, name)} then, {_short(now.versions, name)} now")
-    found += [
+            reasons.append(f"{words}: {_short(then.versions, name)} then, {_short(now.versions, name)} now")
+    reasons += [
         f"{name}: {then.program.get(name)} then, {now.program.get(name)} now"
         for name in sorted({*then.program, *now.program})
         if then.program.get(name) != now.program.get(name)
     ]
     if then.fold.fold == now.fold.fold and then.fold != now.fold:
-        found.append(f"fold {then.fold.fold}: its windows, its sampling or its rows are others")
+        reasons.append(f"fold {then.fold.fold}: its windows, its sampling or its rows are others")
     if then.label_delay_ms != now.label_delay_ms:
-        found.append("label_delay of model.yaml: another one")
+        reasons.append("label_delay of model.yaml: another one")
     if then.rows != now.rows:
-        found.append(f"rows: {then.rows:,} then, {now.rows:,} now")
-    return found
+        reasons.append(f"rows: {then.rows:,} then, {now.rows:,} now")
+    return reasons
 
 
 class _Format(msgspec.Struct):
@@ -152,21 +152,23 @@ def _short(versions: TextDict, name: str) -> str:
 
 
 def _source_differences(then: SetSource, now: SetSource) -> list[str]:
-    had, given = ({file.name: file.sha256 for file in source.files} for source in (then, now))
-    found = [f"{name}: not among the files" for name in had if name not in given]
-    found += [f"{name}: another content" for name, digest in had.items() if given.get(name, digest) != digest]
-    found += [f"{name}: a file that was not there then" for name in given if name not in had]
+    then_digests, now_digests = ({file.name: file.sha256 for file in source.files} for source in (then, now))
+    reasons = [f"{name}: not among the files" for name in then_digests if name not in now_digests]
+    reasons += [
+        f"{name}: another content" for name, digest in then_digests.items() if now_digests.get(name, digest) != digest
+    ]
+    reasons += [f"{name}: a file that was not there then" for name in now_digests if name not in then_digests]
     if then.labels != now.labels:
-        found.append("labels: another file, or another content")
-    return found
+        reasons.append("labels: another file, or another content")
+    return reasons
 
 
 def _input_differences(then: SetManifest, now: SetManifest) -> list[str]:
-    was, is_ = ({input_.name: input_ for input_ in manifest.inputs} for manifest in (then, now))
-    found = [f"input {name}: not in model.yaml any more" for name in was if name not in is_]
-    found += [f"input {name}: new in model.yaml" for name in is_ if name not in was]
-    return found + [
+    then_inputs, now_inputs = ({input_.name: input_ for input_ in manifest.inputs} for manifest in (then, now))
+    reasons = [f"input {name}: not in model.yaml any more" for name in then_inputs if name not in now_inputs]
+    reasons += [f"input {name}: new in model.yaml" for name in now_inputs if name not in then_inputs]
+    return reasons + [
         f"input {name}: it means something else now"
-        for name, part in was.items()
-        if name in is_ and part.meaning != is_[name].meaning
+        for name, part in then_inputs.items()
+        if name in now_inputs and part.meaning != now_inputs[name].meaning
     ]

@@ -96,8 +96,8 @@ def first_control(log: LogReader, is_wanted: Callable[[Control], bool]) -> int |
 def _score(row: DecisionRow) -> float:
     if _NO_SCORE in row.document:
         return np.nan
-    found = stored(row.document, _Scored, f"the decision at sequence number {row.seq}").score
-    return np.nan if found is None else found
+    score = stored(row.document, _Scored, f"the decision at sequence number {row.seq}").score
+    return np.nan if score is None else score
 
 
 class _ByPlace(Generic[Row]):
@@ -108,8 +108,8 @@ class _ByPlace(Generic[Row]):
         self._next: Row | None = next(rows, None)
 
     def upto(self, place: int) -> list[Row]:
-        found: list[Row] = []
+        rows: list[Row] = []
         while self._next is not None and self._next.seq <= place:
-            found.append(self._next)
+            rows.append(self._next)
             self._next = next(self._rows, None)
-        return found
+        return rows

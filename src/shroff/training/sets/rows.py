@@ -126,8 +126,8 @@ def build_set(
     """
     with making(definitions, settings, source, as_of_ms, way) as made:
         spill = None if way is None else way.spill
-        found = gathered(made.shape, made.tables, len(made.times_ms), made.labels, spill)
-        return replace(found, recorded=replace(found.recorded, stands_for=made.stands_for))
+        given = gathered(made.shape, made.tables, len(made.times_ms), made.labels, spill)
+        return replace(given, recorded=replace(given.recorded, stands_for=made.stands_for))
 
 
 class _Maker:
@@ -166,9 +166,9 @@ class _Maker:
 
     def online(self, source: HistorySource, way: Way) -> Iterator[dict[str, pa.Array]]:
         """Yield the same answers from the online engine, which computes each at once."""
-        found = deque(self._online(source, 0, self._of_first_fold(source, way), way))
+        first_fold = deque(self._online(source, 0, self._of_first_fold(source, way), way))
         later = (self._online(source, at, self._again(source, at), way) for at in range(1, len(source.folds)))
-        return chain(found, *later)
+        return chain(first_fold, *later)
 
     def _online(
         self, source: HistorySource, fold: int, events: Iterable[FeatureEvents], way: Way
@@ -259,15 +259,15 @@ class _Maker:
         amount = self._wanted.amount
         costs = None if amount is None else frame.computed[amount.name]
         type_ = TEXT if amount is None else amount.node.type
-        found = {"amount_minor": minor_units(costs, type_, places, len(frame))}
+        columns = {"amount_minor": minor_units(costs, type_, places, len(frame))}
         for (name, kind), input_ in zip(self._shape.inputs, self._wanted.inputs, strict=True):
             column = frame.computed[input_.name]
-            found[name] = _texts(column) if kind == CATEGORY else _numbers(column, input_.node.type)
+            columns[name] = _texts(column) if kind == CATEGORY else _numbers(column, input_.node.type)
         for name, part in zip(self._shape.slices, self._wanted.slices, strict=True):
-            found[SLICE + name] = _shown(frame.computed[part.name], part.node.type, places)
+            columns[SLICE + name] = _shown(frame.computed[part.name], part.node.type, places)
         if way.computing is not None:
             way.computing(len(frame))
-        return found
+        return columns
 
     def made(self, pieces: Iterator[dict[str, pa.Array]]) -> SetInProgress:
         """Return the set after the whole source has been read."""
@@ -301,10 +301,10 @@ class _Maker:
         seqs = np.concatenate([NO_INTS, *self._seqs])
         in_force = labels_in_force(labels, self._as_of_ms, len(times_ms))
         # index of each label's verdict in `_VERDICTS`
-        found = np.zeros(len(labels.verdicts), np.int8)
+        verdict_places = np.zeros(len(labels.verdicts), np.int8)
         for place, text in enumerate(_VERDICTS):
-            found[labels.verdicts == VERDICT_CODES[text]] = place
-        codes = np.append(found, np.int8(-1))
+            verdict_places[labels.verdicts == VERDICT_CODES[text]] = place
+        codes = np.append(verdict_places, np.int8(-1))
         known_at = np.append(labels.known_at_ms, 0)
         for piece in pieces:
             rows = slice(first, first + len(piece["amount_minor"]))
@@ -393,12 +393,12 @@ def stands_for(log: LogReader | None, seqs: Ints, labels: Labels) -> Floats | No
     first = None if log is None else first_control(log, _may_draw)
     if log is None or first is None:
         return None
-    found = np.full(len(seqs), np.nan)
+    counts = np.full(len(seqs), np.nan)
     is_fraud = labels.verdicts == FRAUD
-    known = labels_in_force(labels, int(labels.known_at_ms.max(initial=0)), len(seqs))
-    known = known[known >= 0]
+    in_force = labels_in_force(labels, int(labels.known_at_ms.max(initial=0)), len(seqs))
+    in_force = in_force[in_force >= 0]
     is_reported = is_fraud & (labels.strengths != SOURCES.index(ANALYST))
-    unreported = {*labels.rows[known[is_fraud[known]]].tolist()} - {*labels.rows[is_reported].tolist()}
+    unreported = {*labels.rows[in_force[is_fraud[in_force]]].tolist()} - {*labels.rows[is_reported].tolist()}
     for rows in log.decisions_after(first):
         drawn = [row for row in rows if is_drawn(row.document)]
         places = np.searchsorted(seqs, [row.seq for row in drawn])
@@ -407,8 +407,8 @@ def stands_for(log: LogReader | None, seqs: Ints, labels: Labels) -> Floats | No
             if exploration is None or place == len(seqs) or seqs[place] != row.seq:
                 continue
             if exploration.would_be != APPROVED or place in unreported:
-                found[place] = 1 / exploration.propensity if exploration.explored else 0.0
-    return found
+                counts[place] = 1 / exploration.propensity if exploration.explored else 0.0
+    return counts
 
 
 def _may_draw(control: Control) -> bool:

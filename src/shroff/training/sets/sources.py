@@ -144,15 +144,15 @@ def of_fold(source: HistorySource, fold: int) -> Iterator[FeatureEvents]:
 def feed(engine: Rounds[Any], events: Iterable[FeatureEvents], event: str = "", fold: int = 0) -> int:
     """Add events to an engine; return how many events of a type belong to earlier folds."""
     before = 0
-    known = None
+    last_look_ups = None
     for chunk in events:
         then = chunk.look_ups
         if then is not None:
             if event in chunk.frames and then.fold < fold:
                 before += len(chunk.frames[event])
-            if known is not None and known.reference is not then.reference:
+            if last_look_ups is not None and last_look_ups.reference is not then.reference:
                 engine.refer(then.reference)
-            known = then
+            last_look_ups = then
         engine.add(chunk.frames, chunk.size)
     return before
 
@@ -205,8 +205,8 @@ def file_source(
         return latest(max(times, default=None), (label.known_at_ms for label in label_rows()), until_ms)
 
     lateness_ms = definitions.settings.lateness_ms
-    given = tuple(files)
-    return HistorySource(lambda: columns(left), lateness_ms, label_rows, files=given, labels_file=labels, newest=newest)
+    paths = tuple(files)
+    return HistorySource(lambda: columns(left), lateness_ms, label_rows, files=paths, labels_file=labels, newest=newest)
 
 
 def _label_rows(
@@ -219,7 +219,7 @@ def _label_rows(
     if plain is not None:
         return in_order(plain)
     intake = Intake(definitions.events, definitions.settings, None if hasher is None else keeping_hashed(hasher))
-    found: list[LabelInput] = []
+    inputs: list[LabelInput] = []
     for submission in intake.submissions(read_lines(labels, tell=tell), labels.name, "label"):
         if submission.label is None and submission.refusal is None:
             continue  # `when` leaves this line out
@@ -228,8 +228,8 @@ def _label_rows(
             raise UsageError(
                 f"{labels.name}, {submission.place}: {why}. 'shroff ingest' takes such files into the log."
             )
-        found.append(submission.label)
-    return in_order(found)
+        inputs.append(submission.label)
+    return in_order(inputs)
 
 
 # ---- parts of a history
@@ -237,11 +237,11 @@ def _label_rows(
 
 def known_at(events: FeatureEvents, as_of_ms: int, definitions: Definitions, event: str) -> FeatureEvents:
     """Return the events without those that happened, and labels that were known, after a moment."""
-    kept = {name: frame.times <= as_of_ms for name, frame in events.frames.items()}
-    if all(is_kept.all() for is_kept in kept.values()):
+    masks = {name: frame.times <= as_of_ms for name, frame in events.frames.items()}
+    if all(is_kept.all() for is_kept in masks.values()):
         return events
     return _some(
-        events, {name: np.flatnonzero(is_kept) for name, is_kept in kept.items()}, 0, events.size, definitions, event
+        events, {name: np.flatnonzero(is_kept) for name, is_kept in masks.items()}, 0, events.size, definitions, event
     )
 
 

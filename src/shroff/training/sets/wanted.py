@@ -52,11 +52,11 @@ def settings_of(definitions: Definitions, event: str | None) -> ModelSettings:
 def wanted_of(definitions: Definitions, settings: ModelSettings) -> SetContents:
     """Return the columns that a model's settings need."""
     event = settings.event
-    at = frozenset([event])
-    inputs = _named(_INPUT, settings.inputs, at)
-    slices = _named(_SLICE, settings.slices, at)
+    events = frozenset([event])
+    inputs = _named(_INPUT, settings.inputs, events)
+    slices = _named(_SLICE, settings.slices, events)
     missed = definitions.missed_fraud(event)
-    amount = None if missed is None else Computed(_AMOUNT, missed, "", at, needs_key=False)
+    amount = None if missed is None else Computed(_AMOUNT, missed, "", events, needs_key=False)
     nodes = [input_.node for input_ in (*inputs, *slices)] + ([] if missed is None else [missed])
     return SetContents(features_read(definitions, event, nodes), inputs, slices, amount)
 
@@ -71,11 +71,11 @@ def _named(prefix: str, wanted: Iterable[ModelInput], at: frozenset[str]) -> tup
 def features_read(definitions: Definitions, event: str, nodes: list[Node]) -> tuple[Computed, ...]:
     """Return the features that expressions read at an event, directly or through other features, in declared order."""
     features = definitions.features
-    here = read_by(nodes, features.get).features
-    mine = {name: feature for name, feature in features.items() if name in here}
-    elsewhere = wanted_features(mine, nodes)
+    read_names = read_by(nodes, features.get).features
+    by_name = {name: feature for name, feature in features.items() if name in read_names}
+    requests = wanted_features(by_name, nodes)
     return tuple(
         Computed(name, feature.node, feature.entity, events)
-        for name, feature in mine.items()
-        if (events := feature.events & ({event} | {at for read, at in elsewhere if read == name}))
+        for name, feature in by_name.items()
+        if (events := feature.events & ({event} | {at for read, at in requests if read == name}))
     )
