@@ -39,13 +39,15 @@ def model_column(column: Column, type_: Type, categories: Sequence[str] | None =
     array([12.34,   nan])
     """
     if type_.is_text:
-        known: dict[str, float] = {text: float(place) for place, text in enumerate(categories or ())}
-        found = np.fromiter((known.get(text, np.nan) for text in column.values.tolist()), np.float64, len(column))
+        code_of_text: dict[str, float] = {text: float(place) for place, text in enumerate(categories or ())}
+        numbers = np.fromiter(
+            (code_of_text.get(text, np.nan) for text in column.values.tolist()), np.float64, len(column)
+        )
     else:
-        found = numbers_of(column, type_)
+        numbers = numbers_of(column, type_)
     if not column.valid.all():
-        found = np.where(column.valid, found, np.nan)
-    return found
+        numbers = np.where(column.valid, numbers, np.nan)
+    return numbers
 
 
 def numbers_of(column: Column, type_: Type) -> Floats:
@@ -65,7 +67,7 @@ def model_rows(columns: Sequence[Column], types: Sequence[Type], categories: Seq
 
     Cost: 1 µs a column, and 0.01 µs a value.
     """
-    found = np.empty((len(columns), len(columns[0])))
+    rows = np.empty((len(columns), len(columns[0])))
     divisors = [
         None if column.values.dtype != np.int64 else _MS_A_SECOND if type.kind in _IN_MS else 10**type.places
         for column, type in zip(columns, types, strict=True)
@@ -76,14 +78,14 @@ def model_rows(columns: Sequence[Column], types: Sequence[Type], categories: Seq
         if max(int(whole.max(initial=0)), -int(whole.min(initial=0))) < _FLOAT_EXACT:
             valid = np.concatenate([columns[at].valid for at in exact]).reshape(whole.shape)
             numbers = whole / np.array([divisors[at] for at in exact], np.float64)[:, np.newaxis]
-            found[exact] = numbers if valid.all() else np.where(valid, numbers, np.nan)
+            rows[exact] = numbers if valid.all() else np.where(valid, numbers, np.nan)
         else:
             exact = []
     done = set(exact)
     for at, (column, type_, known) in enumerate(zip(columns, types, categories, strict=True)):
         if at not in done:
-            found[at] = model_column(column, type_, known)
-    return found
+            rows[at] = model_column(column, type_, known)
+    return rows
 
 
 def model_numbers(

@@ -67,10 +67,15 @@ def best_rule(recorded: RecordedDecisions, rows: Ints, frauds: Bools) -> Baselin
         rows: Rows of the set that are measured.
         frauds: Which of these are frauds.
     """
-    worth = {rule: average_precision(hits[rows].astype(np.float64), frauds) for rule, hits in recorded.hits.items()}
-    found = sorted((rule for rule, value in worth.items() if np.isfinite(value)), key=lambda rule: (-worth[rule], rule))
-    if not found:
+    precision_by_rule = {
+        rule: average_precision(hits[rows].astype(np.float64), frauds) for rule, hits in recorded.hits.items()
+    }
+    ranked = sorted(
+        (rule for rule, value in precision_by_rule.items() if np.isfinite(value)),
+        key=lambda rule: (-precision_by_rule[rule], rule),
+    )
+    if not ranked:
         return None
-    hits = recorded.hits[found[0]]
+    hits = recorded.hits[ranked[0]]
     outcomes = np.where(hits, np.int8(REVIEW), np.int8(0))
-    return Baseline(BEST_RULE, hits.astype(np.float64), outcomes, are_probabilities=False, about=f"rule {found[0]}")
+    return Baseline(BEST_RULE, hits.astype(np.float64), outcomes, are_probabilities=False, about=f"rule {ranked[0]}")

@@ -53,14 +53,14 @@ def card_precision(given: KeyDays, k: int) -> Floats:
     reviewed on later days, as in the Fraud Detection Handbook, chapter 4: it would be blocked.
     """
     _, key_of = np.unique(given.keys, return_inverse=True)
-    left = np.ones(len(given.keys) and int(key_of.max()) + 1)  # fraction of each key that is still to be reviewed
+    remaining = np.ones(len(given.keys) and int(key_of.max()) + 1)  # fraction of each key that is still to be reviewed
     precisions = []
     for start, end in _days(given.days):
         keys = key_of[start:end]
         frauds = given.frauds[start:end]
-        taken = taken_in_budget(given.scores[start:end], left[keys], k)
-        precisions.append(taken[frauds].sum() / k)
-        left[keys] -= np.where(frauds, taken, 0.0)
+        reviewed = taken_in_budget(given.scores[start:end], remaining[keys], k)
+        precisions.append(reviewed[frauds].sum() / k)
+        remaining[keys] -= np.where(frauds, reviewed, 0.0)
     return np.array(precisions)
 
 
@@ -85,21 +85,21 @@ def best_card_precision(given: KeyDays, k: int) -> float:
     sink = len(keys) + len(days) + 1
     starts = np.concatenate([np.full(len(keys), source), key_of, len(keys) + np.arange(len(days))])
     ends = np.concatenate([np.arange(len(keys)), len(keys) + day_of, np.full(len(days), sink)])
-    room = np.concatenate([np.ones(len(keys) + len(key_of)), np.full(len(days), k)]).astype(np.int32)
-    graph = csr_array((room, (starts, ends)), shape=(sink + 1, sink + 1))
+    capacities = np.concatenate([np.ones(len(keys) + len(key_of)), np.full(len(days), k)]).astype(np.int32)
+    graph = csr_array((capacities, (starts, ends)), shape=(sink + 1, sink + 1))
     return int(maximum_flow(graph, source, sink).flow_value) / (k * len(days))
 
 
 def found_in_budget(scores: Floats, frauds: Bools, days: Ints, budget: float) -> tuple[Floats, Floats]:
     """Return frauds found among the `budget` highest scores, and all frauds, for each day with rows."""
     order = np.argsort(days, kind="stable")
-    found = []
-    there = []
+    found_counts = []
+    fraud_counts = []
     for start, end in _days(days[order]):
         rows = order[start:end]
-        found.append(taken_in_budget(scores[rows], np.ones(len(rows)), budget)[frauds[rows]].sum())
-        there.append(np.count_nonzero(frauds[rows]))
-    return np.array(found, np.float64), np.array(there, np.float64)
+        found_counts.append(taken_in_budget(scores[rows], np.ones(len(rows)), budget)[frauds[rows]].sum())
+        fraud_counts.append(np.count_nonzero(frauds[rows]))
+    return np.array(found_counts, np.float64), np.array(fraud_counts, np.float64)
 
 
 def taken_in_budget(scores: Floats, parts: Floats, budget: float) -> Floats:
@@ -113,8 +113,8 @@ def taken_in_budget(scores: Floats, parts: Floats, budget: float) -> Floats:
     """
     _, level = np.unique(-scores, return_inverse=True)
     size = np.bincount(level, weights=parts)
-    room = np.clip(budget - (np.cumsum(size) - size), 0.0, size)
-    share = np.divide(room, size, out=np.zeros_like(size), where=size > 0)
+    capacities = np.clip(budget - (np.cumsum(size) - size), 0.0, size)
+    share = np.divide(capacities, size, out=np.zeros_like(size), where=size > 0)
     return np.asarray(parts * share[level])
 
 

@@ -50,21 +50,29 @@ def fraud_share(frauds: Bools, propensities: Floats) -> FraudShare:
     (0.038, 104.0)
     """
     weights = 1.0 / propensities
-    whole = float(weights.sum())
-    caught = float(weights[frauds].sum())
+    total_weight = float(weights.sum())
+    fraud_weight = float(weights[frauds].sum())
     if not len(frauds):
         return FraudShare(0, 0, None, None, None, 0.0, 0.0)
-    share = caught / whole
-    down = 0.0
-    up = 0.0
+    share = fraud_weight / total_weight
+    lower_distance = 0.0
+    upper_distance = 0.0
     for weight in np.unique(weights):
-        drawn = weights == weight
-        count = int(drawn.sum())
-        part = float(frauds[drawn].mean())
-        low, high = wilson(part, count)
-        down = math.hypot(down, (part - low) * weight * count / whole)
-        up = math.hypot(up, (high - part) * weight * count / whole)
-    return FraudShare(len(frauds), int(frauds.sum()), share, share - down, share + up, whole, caught)
+        is_stratum = weights == weight
+        count = int(is_stratum.sum())
+        stratum_share = float(frauds[is_stratum].mean())
+        low, high = wilson(stratum_share, count)
+        lower_distance = math.hypot(lower_distance, (stratum_share - low) * weight * count / total_weight)
+        upper_distance = math.hypot(upper_distance, (high - stratum_share) * weight * count / total_weight)
+    return FraudShare(
+        len(frauds),
+        int(frauds.sum()),
+        share,
+        share - lower_distance,
+        share + upper_distance,
+        total_weight,
+        fraud_weight,
+    )
 
 
 class RulePrecision(TypedDict):

@@ -55,14 +55,14 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
             "the learner lightgbm needs LightGBM, which is not installed. Install it with "
             "pip install 'shroff[lightgbm]', or write learner: xgboost in model.yaml."
         ) from None
-    told = {**BOOSTED, **plan.parameters}
+    parameters = {**BOOSTED, **plan.parameters}
     has_later = rows.stop < len(rows.frauds)
-    wanted = int(told.get("trees", TREES_MAX if has_later else _TREES_WITHOUT_STOP))
-    train = _set(lightgbm, rows, slice(0, rows.stop), told)
-    stops = has_later and "trees" not in told
-    later = [_set(lightgbm, rows, slice(rows.stop, None), told, train)] if stops else []
+    tree_limit = int(parameters.get("trees", TREES_MAX if has_later else _TREES_WITHOUT_STOP))
+    train = _set(lightgbm, rows, slice(0, rows.stop), parameters)
+    stops = has_later and "trees" not in parameters
+    later = [_set(lightgbm, rows, slice(rows.stop, None), parameters, train)] if stops else []
     calls: list[Callable[..., Any]] = [lightgbm.early_stopping(PATIENCE, verbose=False)] if stops else []
-    booster = lightgbm.train(_settings(plan, told), train, wanted, valid_sets=later, callbacks=calls)
+    booster = lightgbm.train(_settings(plan, parameters), train, tree_limit, valid_sets=later, callbacks=calls)
     trees = booster.best_iteration if stops else booster.current_iteration()
     text = booster.model_to_string(num_iteration=trees)
     return Learned(
@@ -70,7 +70,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
         {FILE: _THREADS.sub("", text).encode()},
         np.asarray(booster.feature_importance("gain", iteration=trees), np.float64),
         trees,
-        {**told, "trees": trees},
+        {**parameters, "trees": trees},
         {"lightgbm": lightgbm.__version__},
     )
 

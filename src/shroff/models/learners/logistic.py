@@ -33,7 +33,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    told = {"l2": L2, **plan.parameters}
+    parameters = {"l2": L2, **plan.parameters}
     columns = [column[: rows.stop] for column in rows.columns]
     parts = [
         _category(column, len(input_.categories)) if input_.kind == CATEGORY else _number(column)
@@ -41,29 +41,29 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     ]
     design = np.column_stack([part["design"] for part in parts])
     frauds = rows.frauds[: rows.stop]
-    weights = weights_of(rows, told)[: rows.stop]
-    model = LogisticRegression(C=1.0 / max(told["l2"], 1e-9), solver="lbfgs", max_iter=_STEPS_MAX)
+    weights = weights_of(rows, parameters)[: rows.stop]
+    model = LogisticRegression(C=1.0 / max(parameters["l2"], 1e-9), solver="lbfgs", max_iter=_STEPS_MAX)
     # Sums in linear algebra depend on the number of threads. If the solver stops early, the weights are good enough for
     # a baseline.
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(design, frauds, sample_weight=weights)
-    found = model.coef_[0]
+    coefficients = model.coef_[0]
     inputs = []
     gains = []
     at = 0
     for part in parts:
-        own = found[at : at + part["design"].shape[1]]
+        input_weights = coefficients[at : at + part["design"].shape[1]]
         at += part["design"].shape[1]
-        inputs.append(_written(part, own))
-        gains.append(float((np.abs(own) * part["design"].std(axis=0)).sum()))
+        inputs.append(_written(part, input_weights))
+        gains.append(float((np.abs(input_weights) * part["design"].std(axis=0)).sum()))
     document = {"format": "logistic", "version": 1, "start": float(model.intercept_[0]), "inputs": inputs}
     return Learned(
         "logistic",
         {FILE: to_json(document)},
         np.array(gains),
         0,
-        {name: value for name, value in told.items() if name in {"l2", "positive_weight"}},
+        {name: value for name, value in parameters.items() if name in {"l2", "positive_weight"}},
         {"scikit-learn": sklearn.__version__},
     )
 
