@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from shroff.language.values import HOUR_MS, MINUTE_MS
-from shroff.monitoring.doctor_clock import OFF_MS, ClockSteps, clock_words
+from shroff.monitoring import doctor_clock
+from shroff.monitoring.doctor_clock import OFF_MS, TIME_ERROR, ClockSteps, clock_words, is_unset
 from shroff.streams.log import Batch, Record
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import NOW_MS
@@ -58,8 +61,21 @@ def test_a_clock_behind_the_newest_record_is_wrong():
     ]
 
 
+def test_the_kernel_says_whether_a_time_service_sets_the_clock(monkeypatch):
+    asked = SimpleNamespace(adjtimex=lambda _: TIME_ERROR)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: asked)
+
+    assert is_unset()
+    asked.adjtimex = lambda _: 0
+    assert not is_unset()
+    del asked.adjtimex
+    assert not is_unset(), "another system"
+
+
 @pytest.mark.parametrize("shift_ms", [HOUR_MS, -HOUR_MS])
-def test_live_events_that_are_all_off_by_as_much_are_remarked(shift_ms):
+def test_live_events_that_are_all_off_by_as_much_are_remarked(shift_ms, monkeypatch):
+    monkeypatch.setattr(doctor_clock, "is_unset", lambda: False)
+
     def remark(count: int, every_ms: int, jitter_ms: int = 0) -> str:
         arrivals = [NOW_MS + number * every_ms for number in range(count)]
         times = [at_ms - shift_ms - number % 7 * jitter_ms for number, at_ms in enumerate(arrivals)]

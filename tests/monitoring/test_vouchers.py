@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from shroff.errors import DefinitionError, ShroffError
 from shroff.events.event import time_text
 from shroff.json_types import JsonMapping
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.monitoring import doctor_clock
 from shroff.monitoring.doctor import OK, WRONG, EarlierFindings, Finding
 from shroff.monitoring.doctor_systems import named_systems
 from shroff.project.settings.system import System
@@ -158,11 +160,13 @@ def receiver(folder: Path, _: pytest.MonkeyPatch) -> Taken:
     return taken(project)
 
 
-def delivered_table(folder: Path, count: int = 1) -> app.Project:
+def delivered_table(folder: Path, count: int = 1, more: str = "rows: kept") -> app.Project:
     """A bank whose decisions were delivered to a table."""
     address = f"sqlite:///{folder / 'decisions.db'}"
     events = [{**QUIET, "id": f"p-{number}"} for number in range(1, count + 1)]
-    project = small(folder, f"sinks: {{ table: {{ sql: {{ url: '{address}', table: decisions }} }} }}\n", events)
+    project = small(
+        folder, f"sinks: {{ table: {{ sql: {{ url: '{address}', table: decisions, {more} }} }} }}\n", events
+    )
     project.sinks.deliver()
     return project
 
@@ -171,6 +175,20 @@ def changed(folder: Path, *statements: str) -> None:
     with closing(sqlite3.connect(folder / "decisions.db")) as database, database:
         for statement in statements:
             database.execute(statement)
+
+
+def consumed_rows(folder: Path, _: pytest.MonkeyPatch) -> Taken:
+    project = delivered_table(folder, 100, "rows: consumed")
+    changed(folder, "DELETE FROM decisions")
+    return taken(project)
+
+
+def rows_of_a_new_sink(folder: Path, _: pytest.MonkeyPatch) -> Taken:
+    project = delivered_table(folder, 1, "start: now")
+    project.decide([{**QUIET, "id": f"later-{number}"} for number in range(100)], as_type="payment")
+    project.sinks.deliver()
+    changed(folder, "DELETE FROM decisions WHERE seq % 3 > 0")
+    return taken(project)
 
 
 def table_of_a_sink(folder: Path, _: pytest.MonkeyPatch) -> Taken:
@@ -271,7 +289,8 @@ def an_hour_of_the_clock(folder: Path, _: pytest.MonkeyPatch) -> Taken:
     return taken(small(folder), -HOUR_MS)
 
 
-def right_clock_of_live_events(folder: Path, _: pytest.MonkeyPatch) -> Taken:
+def right_clock_of_live_events(folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_unset: bool = False) -> Taken:
+    monkeypatch.setattr(doctor_clock, "is_unset", lambda: is_unset)
     project = small(folder)
     start_ms = project.context.now_ms()
     for number in range(20):
@@ -316,6 +335,8 @@ THINGS: dict[str, Callable[[Path, pytest.MonkeyPatch], Taken]] = {
     "the table of a sink": table_of_a_sink,
     "a column of a sink's table": column_of_a_sink,
     "rows of the last day from a sink's table": rows_of_a_sink,
+    "the same of a sink with `start: now`": rows_of_a_new_sink,
+    "rows of a sink with `rows: consumed`": consumed_rows,
     "older rows from a sink's table": old_rows_of_a_sink,
     "all keys of the store of features": content_of_the_feature_store,
     "keys that the store of features evicted": evicted_features,
@@ -324,6 +345,7 @@ THINGS: dict[str, Callable[[Path, pytest.MonkeyPatch], Taken]] = {
     "the clock's time: years behind": time_of_the_clock,
     "the clock's time: behind the newest record": an_hour_of_the_clock,
     "the clock's time: ahead of live events": right_clock_of_live_events,
+    "the clock's time: ahead of live events, and its time service": partial(right_clock_of_live_events, is_unset=True),
     "free space on the disk": disk_space,
     "the hash key": hash_key,
     "a right file of features": right_features_file,
@@ -356,8 +378,10 @@ async def served(thing: Taken, *, is_mended: bool) -> tuple[str, set[str]]:
     except ShroffError:
         return "does not start", {"ShroffDown"}
     checks = re.findall(r'(?m)^shroff_check_failing\{check="([^"]*)"\} 1', metrics)
-    named = {f"ShroffCheckFailing `{check}`" for check in checks}
-    return str(ready.status), named | firing(metrics) - {"ShroffCheckFailing"}
+    failing = re.findall(r'(?m)^shroff_delivery_failing\{sink="([^"]*)"\} 1', metrics)  # have an alert of their own
+    of_sinks = {f"sink {sink}" for sink in failing}
+    named = {f"ShroffCheckFailing `{check}`" for check in checks if check not in of_sinks}
+    return str(ready.status), named | firing(metrics)
 
 
 def who_says_so(thing: Taken, *, is_mended: bool = False) -> list[str]:

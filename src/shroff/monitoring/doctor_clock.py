@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from itertools import chain
 
@@ -20,6 +21,8 @@ SHIFTED_MS = 5 * MINUTE_MS  # which are off by at least this, and all by nearly 
 SPREAD = 0.1  # of that,
 ODD = 10  # without so many percent of the events at each end
 SET = "Set the clock, or start the time service of this machine."
+TIMEX_BYTES = 512  # of `struct timex`, 208; zeros ask and set nothing
+TIME_ERROR = 5
 _SOURCE = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps
 
 
@@ -48,7 +51,8 @@ class ClockSteps(Struct):
 def clock_words(log: Log, now_ms: int, steps: ClockSteps) -> tuple[bool, str, str]:
     """Compare the clock with the times in the log; return whether it is wrong, a message, and the remedy, if any.
 
-    A clock that is ahead without a step is only suspected: live events of a source that is slow look the same.
+    A clock that is ahead without a step looks like a source that is slow: it is wrong only if the system says that no
+    time service sets it.
     """
     is_wrong, trouble, cure = _trouble(log, now_ms, steps)
     return is_wrong, f"the clock of this machine shows {time_text(now_ms)}{'; ' * bool(trouble)}{trouble}", cure
@@ -67,7 +71,17 @@ def _trouble(log: Log, now_ms: int, steps: ClockSteps) -> tuple[bool, str, str]:
     if stepped:
         return True, stepped, f"{SET} If it is right now, this finding ends an hour after the step."
     shifted = _shifted_words(log, last_seq)
+    if shifted and is_unset():
+        return True, f"{shifted}; no time service sets it", SET
     return False, shifted, f"If the source delivers at once: {SET[0].lower()}{SET[1:]}" if shifted else ""
+
+
+def is_unset() -> bool:
+    """Whether the kernel says that no time service keeps the clock right; False where it cannot be asked."""
+    try:
+        return bool(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES)) == TIME_ERROR)
+    except (AttributeError, OSError, TypeError):
+        return False  # another system than Linux
 
 
 def _shifted_words(log: Log, last_seq: int) -> str:

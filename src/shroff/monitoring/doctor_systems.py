@@ -24,7 +24,7 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.delivering_rows import KINDS, with_fields
 from shroff.streams.log import Log
 from shroff.streams.sink import KeepingSink, Outgoing
-from shroff.streams.sink_cursor import source_of, through_of
+from shroff.streams.sink_cursor import BEGAN, source_of, through_of
 from shroff.streams.source import PartLag
 from shroff.worker.outbox import all_stuck
 
@@ -208,8 +208,9 @@ def delivered_sample(
     log: Log, sink: str, take: str, outcomes: Collection[str], now_ms: int, *, has_fields: bool = False
 ) -> DeliveredSample:
     """Draw rows that a sink has accepted, by the log. Cost: some milliseconds."""
-    through = through_of(sink, log.offsets(source_of(sink))) or 0
-    pruned = log.pruned_to()
+    offsets = log.offsets(source_of(sink))
+    through = through_of(sink, offsets) or 0
+    began = max(log.pruned_to(), int(offsets.get(BEGAN, 0)))
     stuck = {(row.seq, row.number) for rows in all_stuck(log, sink) for row in rows}
 
     def read(after: int, upto: int) -> list[Outgoing]:
@@ -218,13 +219,13 @@ def delivered_sample(
 
     draw = Random(now_ms)  # noqa: S311 - of what is looked at
     first = through
-    for place, at_ms in log.ingested(max(pruned, through - RECENT_MAX), through):
+    for place, at_ms in log.ingested(max(began, through - RECENT_MAX), through):
         if at_ms is not None and at_ms > now_ms - DAY_MS:
-            first = max(place - 1, pruned)
+            first = max(place - 1, began)
             break
     newest = _newest(read, first, through)
     recent = [*newest, *_drawn(read, first, through, draw)]
-    older = _drawn(read, pruned, first, draw)
+    older = _drawn(read, began, first, draw)
     if has_fields:
         recent, older = ([complete for row in rows for complete in with_fields(log, [row])] for rows in (recent, older))
     return DeliveredSample(_in_order(recent), _in_order(older))

@@ -73,6 +73,15 @@ BUCKET = mapping_shape(_Bucket).keys
 TAKE = Key("take", "Records to send.", choice("decisions", "flags"), default="decisions", examples=("flags",))
 BEGIN = "Start position of a new sink: the first decision of the log, or only decisions from now on."
 START = Key("start", BEGIN, choice("first", "now"), default="first", examples=("now",))
+CONSUMED = "consumed"
+ROWS = Key(
+    "rows",
+    "What the receiver does with rows: keep them, or remove them once they are read. `shroff doctor` reports rows "
+    "missing from a sink that keeps them.",
+    choice("kept", CONSUMED),
+    default="kept",
+    examples=(CONSUMED,),
+)
 OUTCOMES = Key(
     "outcomes",
     "Only decisions with these outcomes.",

@@ -48,6 +48,7 @@ UNRECORDED_MAX = 1_000  # stuck rows that wait for the store; more would be memo
 # What the store has of a sink, among the offsets of `source_of(name)`, by their parts.
 THROUGH = ""  # the place that everything is behind
 ORIGIN = "origin"  # made with the first: marks with another one are of another log
+BEGAN = "began"  # of a sink that starts with new rows: the place behind which they are
 TROUBLE = "trouble"  # what is wrong since when, as JSON; empty while all is well
 
 
@@ -111,6 +112,7 @@ def first_offsets(log: Log, starts: Mapping[str, bool], token: Callable[[], str]
     unknown = [name for name in starts if log.offset(source_of(name), THROUGH) is None]
     begin = {name: str(log.last_seq() if starts[name] else 0) for name in unknown}
     places = [Offset(source_of(name), THROUGH, place, before=None) for name, place in begin.items()]
+    places += [Offset(source_of(name), BEGAN, begin[name]) for name in unknown if starts[name]]
     return [*places, *(Offset(source_of(name), ORIGIN, token()) for name in unknown)]
 
 

@@ -13,6 +13,7 @@ from shroff.streams.settings import (
     HTTP,
     OUTCOMES,
     OUTSIDE_NAME,
+    ROWS,
     TOPIC,
     AdapterSettings,
     sqlite_in_folder,
@@ -86,6 +87,7 @@ class _Collection:
     database = Required(OUTSIDE_NAME)
     collection = Required(OUTSIDE_NAME)
     document = _DOCUMENT
+    rows = ROWS
 
 
 MONGODB = AdapterSettings(
@@ -111,6 +113,7 @@ class _Table:
     url = Required(ADDRESS)
     table = Required(TABLE)
     columns = _COLUMNS
+    rows = ROWS
 
 
 SQL = AdapterSettings(
