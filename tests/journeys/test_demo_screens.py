@@ -21,7 +21,7 @@ SAID_NO = "the customer says that it was not them"
 SAYS = {
     "/decisions": "Open one for all its reasons, and to answer it.",
     "/rules": "Least precise: ",
-    "/rules/amount_far_above_mean/hits": " too new for labels. Open one to see why it was hit.",
+    "/rules/amount_far_above_mean/hits": " too new to count, labeled or not. Open one to see why it was hit.",
     "/models": " scores each payment. ",
     "/thresholds": "The scores from which each payment is reviewed or declined. ",
     "/labels": "Whether events were fraud, as known by now: since the start",

@@ -240,6 +240,7 @@ def test_cells_are_escaped_and_keep_their_lines():
         (pages.ChartAxis("", 0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]),
         (pages.ChartAxis("", -3, 47), [0, 10, 20, 30, 40]),
         (pages.ChartAxis("", 0.001, 100, is_log=True), [0.001, 0.01, 0.1, 1, 10, 100]),
+        (pages.ChartAxis("", 0.00001, 1, is_log=True), [0.0001, 0.01, 1]),
         (pages.ChartAxis("", 3, 30, is_log=True), [5, 10, 20]),
         (pages.ChartAxis("", 5, 5), [5]),
     ],

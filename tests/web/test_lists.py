@@ -143,6 +143,23 @@ def test_a_value_is_removed_for_a_reason_and_put_back_as_it_was(bank):
 
 
 @pytest.mark.slow
+def test_links_of_a_key_by_what_too_many_share_are_better_than_none(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for number in range(10):  # a shop of ten cards, which alone says little, and a device of two
+            event = PAYMENT | {"payment_id": f"w-{number}", "card": f"w-{number}", "merchant": "everybody"}
+            event |= {"device": "d-w"} if number < 2 else {}
+            await call(browser, "POST", "/api/v1/events/payment", event)
+        by_device, by_shop = [
+            (await browser.get(f"/links?entity=card&key=w-{number}")).body.decode() for number in (0, 9)
+        ]
+        assert "everybody" not in by_device
+        assert "everybody" in by_shop
+        assert "No links" not in by_shop
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
 def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
     features = bank / "features.yaml"
     more = "card:\n  linked: distinct(payment.card via payment.device) over 30d including this\n"

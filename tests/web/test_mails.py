@@ -43,6 +43,25 @@ def kept(bank: Bank) -> None:
     bank.tell()
 
 
+def test_an_answer_that_came_as_a_label_is_shown_at_the_mail(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+    kept(bank)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+        body = b'{"event": "payment/p-1", "verdict": "fraud", "source": "customer", "known_at": "2026-05-28T20:26:00Z"}'
+        assert (await browser.send("POST", "/api/v1/labels", body, headers)).status == 200
+        for _ in range(200):
+            listed = says(await browser.get("/mails"))
+            if "not me" in listed:
+                break
+            await asyncio.sleep(0.05)
+        assert "No answer yet 0 of 1 question " in listed
+
+    run(bank, steps)
+
+
 def test_the_mailbox_shows_the_mail_the_way_to_its_page_and_the_answer(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()

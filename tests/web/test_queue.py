@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -781,3 +782,10 @@ def test_one_case_is_of_a_whole_ring_and_the_queue_says_how_large_it_is(tmp_path
         assert "1 fraud<" in listed
 
     asyncio.run(whole())
+
+
+def test_a_row_shows_the_risk_by_which_the_queue_is_ordered():
+    case = Case(number=1, about=b"", entity="card", key="c-1", opened_ms=0, due_ms=0, score=90_000)
+    top: Any = SimpleNamespace(score=0.01)  # of the event that the row is about
+
+    assert QueueLine(case, None, 0, "", is_held=False, is_own_look=False, top=top).score == 0.09

@@ -57,8 +57,8 @@ class ChartAxis(FrozenStruct):
         """Return round values between the ends."""
         if self.is_log:
             powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
-            step = max(1, math.ceil(len(powers) / 6))
-            found = [10.0**power for power in powers[::step]]
+            step = max(1, math.ceil(len(powers) / (6 if self.low > 1e-4 else 5)))  # 0.00001 would touch 0.0001
+            found = [10.0**power for power in reversed(powers[::-step])]
             if len(found) > 2:
                 return found
             between = (10.0**power * part for power in range(-12, 16) for part in (1, 2, 5))

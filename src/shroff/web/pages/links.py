@@ -26,7 +26,7 @@ from shroff.explain.links import (
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
 from shroff.runtime.texts import many
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.services.links.operations import STEPS_MAX
 from shroff.web.api.cases.flags import known_key
 from shroff.web.http.messages import Request
@@ -92,6 +92,9 @@ async def show(service: Service, request: Request) -> Response:
     found = overview = title = graph = None
     if key:
         found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide"), scope)
+        if not found.links and not query.getlist("by"):  # what too many share is better than nothing
+            scope = replace(scope, used=frozenset(scope.names))
+            found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide"), scope)
     elif scope.names:
         overview = await service.in_thread(_overview, service, name, scope)
         title = await service.in_thread(_overview_titles, service, name, overview)

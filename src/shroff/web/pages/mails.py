@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import HTMLResponse, Response
 
+from shroff.cases.case import FRAUD
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.json_types import JsonObject, TextMapping
+from shroff.notices.customer_answers import ANSWERS
 from shroff.notices.definitions import OF_EVENTS
 from shroff.notices.store import FAILED, OPEN, STATES
 from shroff.notices.texts.mails import one_line
@@ -36,6 +38,7 @@ from shroff.web.pages.renderer import POLICY, page, see_other
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from shroff.cases.case import Alert
     from shroff.notices.definitions import Notice
     from shroff.notices.mailbox import StoredMail
     from shroff.web.service import Service
@@ -84,17 +87,24 @@ def _asked(service: Service, mails: Iterable[StoredMail]) -> dict[str, JsonObjec
         named = (event.partition("/") for _, event in asked.values() if event)
         events = {f"{type_}/{id_}": (type_, id_) for type_, _, id_ in named}
         with service.cases.store.look() as look:
-            cases = {alert.named: alert.case for alert in look.alerts_of(events.values())}
+            alerts = {alert.named: alert for alert in look.alerts_of(events.values())}
         return {
             name: {
-                "said": said,
+                "said": _said(said, alerts.get(event)),
                 "event": event,
                 "path": decision_path(*events[event]) if event else "",
-                "case": cases.get(event, 0),
+                "case": alerts[event].case if event in alerts else 0,
             }
             for name, (said, event) in asked.items()
         }
     return {}
+
+
+def _said(state: str, alert: Alert | None) -> str:
+    """The customer's answer, or the state of the link without one; the answer may have come as a label."""
+    if alert is None or not alert.customer or state in ANSWERS:
+        return state
+    return "no" if alert.customer == FRAUD else "yes"
 
 
 async def mail_html(service: Service, request: Request) -> Response:

@@ -109,9 +109,7 @@ class QueueLine(FrozenStruct):
 
     @property
     def score(self) -> float | None:
-        """That of the event that counts most of those that want an answer, else the greatest among its alerts."""
-        if self.top is not None and self.top.score is not None:
-            return self.top.score
+        """The greatest among its alerts, by which the queue is ordered."""
         return None if self.case.score is None else self.case.score / SCORE_PARTS
 
     @property
