@@ -1,7 +1,7 @@
-"""The aggregates: one row each, with all that is said of it outside the kernels.
+"""The aggregates: one row each with everything known of it outside the kernels.
 
-Checker, plan, histories, back-fill, wording, reference and the generators of the laws read this table. A meaning is
-the definition itself, slow and obvious; the engines keep running answers instead, which must equal it to the bit.
+Checker, plan, histories, back-fill, wording, reference and the generators of the law tests read this table. A meaning
+is the definition, slow and obvious; the engines keep running results instead, which must equal it to the bit.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from shroff.language.types import INTEGER, INTEGER_MAX, INTEGER_MIN, NAMES, REAL
 from shroff.language.values import Value
 from shroff.runtime.values import FrozenStruct, replace
 
-# What is kept of a window: how many values there are, and of how many events; running sums, and sums of squares; the
-# least and the greatest value; the oldest and the youngest one; how often each value occurs; the values by rank. Of
-# looks nothing: the meaning itself is asked, over all events of the window.
+# State kept of a window: numbers of values and of events; running sums, and sums of squares; the smallest and the
+# largest value; the oldest and the newest; the count of each value; the values by rank. For `looks` nothing is kept:
+# the meaning is computed over all events of the window.
 State = Literal["counts", "events", "sums", "squares", "extremes", "ends", "values", "ranks", "looks"]
 
-# What an event in the window says of the answer: it is at least 1; at least the event's value, always or if no value is
-# negative; at most that value; or that value, if the event is the latest one.
+# Bound that one event in the window sets on the result: at least 1; at least the event's value, always or if no value
+# is negative; at most that value; or equal to it, if the event is the latest one.
 OwnEvent = Literal["", "counts", "most", "adds", "least", "latest"]
 Ends = tuple[float, float]
 
 
 class WindowView(FrozenStruct):
-    """A window as an aggregate sees it."""
+    """A window as an aggregate reads it."""
 
-    values: Sequence[Any]  # those of its argument that are there, in the order (time, place); without one the events
-    events: int  # all of the window, those that a condition leaves out too
+    values: Sequence[Any]  # present values of its argument, ordered by (time, place); the events, without an argument
+    events: int  # all of the window, including those that the condition rejects
     scale: int = 1  # smallest units in a whole one
     rank: tuple[int, int] = (0, 1)  # the q of a quantile
 
@@ -39,18 +39,18 @@ class AggregateRow(FrozenStruct):
     """Definition of one aggregate."""
 
     name: str
-    gives: str  # as the reference says it
+    gives: str  # for the reference
     meaning: Callable[[WindowView], Value]
     state: State
-    takes: frozenset[str] | None  # types of its argument; None: it takes an event type
-    type: Type | None  # of its value; None: that of its argument
-    words: str = ""  # before the argument in a reason; `{q}` is the rank in percent, `{n}` as it is written
-    stands_behind: bool = False  # in a reason the value stands behind the words
-    event_of_time: str = ""  # the event whose time it gives, if its argument is a time
-    has_rank: bool = False  # a second argument says which part of the values lies below, or which value it is
-    scans: bool = False  # it looks at each event of its window, and so needs one
-    is_tally: bool = False  # 0 of nothing, and grows with each event: what rules compare with a threshold
-    is_of_one_event: bool = False  # its value is that of one event
+    takes: frozenset[str] | None  # types of its argument; None if it takes an event type
+    type: Type | None  # type of its value; None: that of its argument
+    words: str = ""  # before the argument in a reason; `{q}` is the rank in percent, `{n}` the number as written
+    stands_behind: bool = False  # in a reason, the value follows these words
+    event_of_time: str = ""  # name of the event whose time it returns, if its argument is a time
+    has_rank: bool = False  # a second argument is the share of values below, or which value
+    scans: bool = False  # reads each event of its window, and so needs a window
+    is_tally: bool = False  # 0 without events, and grows with each: rules compare it with a threshold
+    is_of_one_event: bool = False  # its value is the value of one event
     own: OwnEvent = ""
 
     @property
@@ -63,22 +63,22 @@ class AggregateRow(FrozenStruct):
 
     @property
     def is_summed(self) -> bool:
-        """Whether its values are added up, and so limited in size."""
+        """Return whether its values are added up and so limited in size."""
         return self.state in {"sums", "squares"}
 
     @property
     def is_total(self) -> bool:
-        """Whether it is missing for no other reason than that it does not fit 64 bits, which is reported."""
+        """Return whether it is missing only if it does not fit 64 bits, which is reported."""
         return self.is_summed and self.is_tally
 
     @property
     def ends(self) -> Ends:
-        """The least and the greatest value, whatever the events are."""
+        """Return the smallest and the largest possible value, for any events."""
         least = 0.0 if self.is_never_negative else -math.inf
         return least, 1.0 if self.needs_where else math.inf
 
     def ends_with(self, value: float, rank: tuple[int, int] | None, *, has_negatives: bool) -> Ends:
-        """The least and the greatest value of a window whose latest event has this value."""
+        """Return the smallest and the largest possible value of a window whose latest event has this value."""
         is_latest = self.own == "latest" and (not self.has_rank or rank == (1, 1))
         if self.own == "counts":
             return 1.0, math.inf
@@ -86,7 +86,7 @@ class AggregateRow(FrozenStruct):
         return value if is_least else -math.inf, value if is_latest or self.own == "least" else math.inf
 
     def of(self, seen: WindowView) -> Value:
-        """The value of a window. Whole numbers that are too large for the aggregate are left out."""
+        """Return the value of a window; integers too large for the aggregate are left out."""
         low, high = (-UNITS_MAX, UNITS_MAX) if self.is_summed else (INTEGER_MIN, INTEGER_MAX)
         fitting = [value for value in seen.values if not isinstance(value, int) or low <= value <= high]
         return self.meaning(replace(seen, values=fitting))

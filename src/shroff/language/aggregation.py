@@ -68,7 +68,7 @@ def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTr
 
 
 def _event_type(call: syntax.FunctionCall, row: AggregateRow, scope: Scope) -> str:
-    """The one event type that the brackets read."""
+    """Return the one event type that the brackets read."""
     if row.takes is None:
         name, hint = next(iter(call.arguments), call), f"Write {call.name}(payment where …)."
         if len(call.arguments) != 1 or not isinstance(name, syntax.DottedName) or len(name.parts) != 1:
@@ -104,7 +104,7 @@ def _known_event(name: syntax.DottedName, event: str, scope: Scope) -> None:
 
 
 def _names(tree: Syntax) -> Iterator[syntax.DottedName]:
-    """The names of an expression; of `feature of event` the event, of a look-up those of its key."""
+    """Yield the names of an expression; for `feature of event` the event, for a look-up those of its key."""
     if isinstance(tree, syntax.DottedName):
         yield tree
         return
@@ -147,7 +147,7 @@ def _rank(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTree) -> tup
 
 
 def _modifiers(call: syntax.FunctionCall, scope: Scope, event: str) -> dict[str, syntax.Modifier]:
-    """The modifiers by word, each once, in a combination that means something."""
+    """Return the modifiers by word, each once, in an allowed combination."""
     found: dict[str, syntax.Modifier] = {}
     for modifier in call.modifiers:
         word = "over" if modifier.word == "over last" else modifier.word
@@ -188,7 +188,7 @@ def _check_window_of_links(call: syntax.FunctionCall, via: Syntax, modifiers: di
 
 
 def _via(call: syntax.FunctionCall, event: str, scope: Scope, check_tree: CheckTree) -> Via:
-    """Link of an aggregate: an expression over the events that it is over, for labels over those of a decided type."""
+    """Check the link of an aggregate: an expression over its events, for labels over events of a decided type."""
     assert call.via is not None
     names = [name for name in _names(call.via) if name.parts[0] not in {"this", "lists", "tables"}]
     if not names:

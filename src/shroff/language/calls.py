@@ -1,9 +1,8 @@
 """Function calls: how one value of each function is computed.
 
-Each takes values that are there: a function of missing is missing, and so is never called
-then. It gives None where there is no result (the root of a negative number). A conversion
-that fails raises `ValueError`, so that a mapping can say why; elsewhere that is missing as
-well. A `make_…` gives the function of values for the types of one checked call.
+A function gets present values only: of a missing argument the result is missing, without a call. It returns None if
+there is no result (the root of a negative number). A failed conversion raises `ValueError`, which a mapping reports;
+elsewhere the result is missing. A `make_…` returns the function of values for the types of one checked call.
 """
 
 from __future__ import annotations
@@ -46,32 +45,33 @@ from shroff.runtime.values import FrozenStruct
 
 Options = tuple[str | int, ...]
 Types = tuple[Type, ...]  # of arguments
-TEXT_LENGTH_MAX: Final = 65_536  # characters of a text that `join` or `replace` makes; a field holds as many bytes
-COMPARED_MAX: Final = 4_096  # code points of a text that `similarity` compares
+TEXT_LENGTH_MAX: Final = 65_536  # characters of the result of `join` or `replace`; a field has as many bytes at most
+COMPARED_MAX: Final = 4_096  # code points of a text for `similarity`
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_TIME_LENGTH_MAX: Final = 200  # characters of a written time; what is read is kept in a cache
+_TIME_LENGTH_MAX: Final = 200  # characters of a time; what is parsed is cached
 _EARTH_RADIUS_M: Final = 6_371_008.8
 _ENTROPY_PLACES: Final = 6
 _DECIMAL: Final = Context(prec=40, rounding=ROUND_HALF_EVEN, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
 _RADIAN: Final = math.pi / 180
 _HALVINGS: Final = 2
-# Taylor coefficients, highest power first: enough for arguments up to pi/4 (sine, cosine) and tan(pi/16) (arc tangent).
+# Taylor coefficients, highest power first, sufficient for arguments up to pi/4 (sine, cosine) and tan(pi/16) (arc
+# tangent).
 _SINE: Final = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(8, -1, -1))
 _COSINE: Final = tuple((-1) ** k / math.factorial(2 * k) for k in range(9, -1, -1))
 _ARC: Final = tuple((-1) ** k / (2 * k + 1) for k in range(12, -1, -1))
-_PREFIX_MAX, _PREFIX_WEIGHT, _BONUS_FROM = 4, 0.1, 0.7  # of Winkler's bonus for names that begin alike
+_PREFIX_MAX, _PREFIX_WEIGHT, _BONUS_FROM = 4, 0.1, 0.7  # of Winkler's bonus for names with equal beginnings
 
 
 class Signature(FrozenStruct):
-    """How a call is to be carried out: result, the type each argument is brought to, literal options."""
+    """Types of a checked call: result, the type that each argument is converted to, and literal options."""
 
     type: Type
     takes: Types
     options: Options = ()
 
 
-Evaluator = Callable[..., Any]  # the function of values
+Evaluator = Callable[..., Any]  # computes values
 Make = Callable[[Types, Signature], Evaluator]
 
 
@@ -96,7 +96,7 @@ def make_floor(types: Types, signature: Signature) -> Evaluator:
 
 
 def size(value: int) -> int | None:
-    """The value without its sign; the least 128-bit integer has none."""
+    """Return the value without its sign; None for the smallest 128-bit integer."""
     return abs(value) if value != WIDE_MIN else None
 
 
@@ -117,7 +117,7 @@ def make_convert(types: Types, signature: Signature) -> Evaluator:
             "money": partial(parse_money, places=wanted.places),
         }
         read = readers[wanted.kind]
-        if signature.options:  # the decimal mark of a CSV
+        if signature.options:  # decimal mark of a CSV
             mark = str(signature.options[0])
             return lambda text: read(with_point(text, mark)) if text.strip() else None
         return lambda text: read(text) if text.strip() else None
@@ -164,9 +164,10 @@ _DIGITS: Final = {"Y": 4, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2, "f": 6}
 
 
 def _plain_form(form: str) -> Callable[[str], int | None] | None:
-    """A reader of times of a form of numbers, each with all its digits; None for any other form.
+    """Return a parser for a form that consists of numbers with all their digits; None for any other form.
 
-    It gives None for a text that `strptime` may read in another way, or refuses. About a tenth of the cost of that.
+    The parser returns None for a text that `strptime` may read differently, or refuse. It takes about a tenth of the
+    time of `strptime`.
     """
     parts = re.split(r"%(.)", form, flags=re.DOTALL)
     names = parts[1::2]
@@ -196,9 +197,9 @@ def _plain_form(form: str) -> Callable[[str], int | None] | None:
 
 @lru_cache(maxsize=65_536)
 def formatted_time(text: str, form: str, zone: str) -> int:
-    """Read a time by a format of `strptime`; one without an offset is of `zone`.
+    """Parse a time by a format of `strptime`; without an offset it is in `zone`.
 
-    `%Z` reads a name or abbreviation of a zone that `is_zone_word` knows. Raises: ValueError.
+    `%Z` is a name or abbreviation of a zone that `is_zone_word` accepts. Raises: ValueError.
     """
     if "%Z" in form:
         for word in _ZONE_WORD.finditer(text):
@@ -221,17 +222,18 @@ def formatted_time(text: str, form: str, zone: str) -> int:
 
 @lru_cache(maxsize=65_536)
 def _offset_ms(zone: str, second: int) -> int:
-    """UTC offset of a zone at a second since 1970; OverflowError outside the years 1 to 9999."""
+    """Return the UTC offset of a zone at a second since 1970; OverflowError outside the years 1 to 9999."""
     moment = (_EPOCH + timedelta(seconds=second)).astimezone(ZoneInfo(zone))
     offset = moment.utcoffset()
     return 0 if offset is None else offset // timedelta(milliseconds=1)
 
 
 def local_ms(time_ms: int, zone: str) -> int:
-    """A UTC instant as milliseconds of the zone's own clock.
+    """Return a UTC instant as milliseconds on the zone's clock.
 
-    A quarter of an hour with one offset in its first and last second has it all the time. Most zones change
-    between two of them, but not all: St. John's did at 00:01, and Monrovia on 1972-01-07 at 00:44:30.
+    If the offset is the same in the first and last second of a quarter of an hour, it is the same throughout. Most
+    zones change only between two quarters, but not all: St. John's did at 00:01, and Monrovia on 1972-01-07 at
+    00:44:30.
     """
     if zone == "UTC":
         return time_ms
@@ -242,7 +244,7 @@ def local_ms(time_ms: int, zone: str) -> int:
 
 
 def make_time_part(part: Callable[[int], int]) -> Make:
-    """The maker of a function of a time and a zone, which may differ from row to row; no such zone is missing."""
+    """Return the maker of a function of a time and a zone, which can differ by row; missing for an unknown zone."""
 
     def make(types: Types, signature: Signature) -> Evaluator:
         if len(types) == 1 or signature.options:
@@ -254,7 +256,7 @@ def make_time_part(part: Callable[[int], int]) -> Make:
 
 
 def month(local: int) -> int:
-    """Months since January 1970 of a local time in ms."""
+    """Return the months since January 1970 of a local time in ms."""
     date = _date(local)
     return (date.year - _EPOCH.year) * 12 + date.month - 1
 
@@ -264,7 +266,7 @@ def day_of_month(local: int) -> int:
 
 
 def _date(local_ms: int) -> datetime:
-    """Raises: OverflowError outside the years 1 to 9999."""
+    """Return the date of a local time. Raises: OverflowError outside the years 1 to 9999."""
     return _EPOCH + timedelta(days=local_ms // DAY_MS)
 
 
@@ -276,7 +278,7 @@ _SIGNS: Final = {"9": r"\d", "A": r"[^\W\d_]", "?": "."}
 
 
 def make_matches(types: Types, signature: Signature) -> Evaluator:
-    """A run of any characters is followed by what comes next at its first place, so that nothing is tried twice."""
+    """Compile a pattern; after each `*` the next part is matched at its first place only, so nothing is tried twice."""
     first, *rest = [
         "".join(re.escape(sign[1]) if sign[0] == "\\" else _SIGNS.get(sign, re.escape(sign)) for sign in signs)
         for signs in pattern_parts(str(signature.options[0]))
@@ -287,7 +289,7 @@ def make_matches(types: Types, signature: Signature) -> Evaluator:
 
 
 def pattern_parts(pattern: str) -> list[list[str]]:
-    """The signs of a pattern between its `*`. Raises: ValueError where it ends in a single backslash."""
+    """Split the signs of a pattern at its `*`. Raises: ValueError if it ends in a single backslash."""
     parts: list[list[str]] = [[]]
     for sign in re.findall(r"\\.|.|\\", pattern, re.DOTALL):
         if sign == "\\":
@@ -300,14 +302,14 @@ def pattern_parts(pattern: str) -> list[list[str]]:
 
 
 def folded(text: str) -> str:
-    """A text as similarities compare it: NFKC, case folded."""
+    """Return a text as similarities compare it: NFKC, case folded."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
 def _of_folded(measure: Callable[..., float]) -> Callable[..., float | None]:
-    """How alike two texts are when folded; None where one is too long, before that or after.
+    """Return a measure of folded texts; None if a text is too long, before folding or after.
 
-    Two texts of 64 KiB took up to 84 s, and to fold one took 3 s.
+    Two texts of 64 KiB took up to 84 s, and folding one took 3 s.
     """
 
     def likeness(*texts: str) -> float | None:
@@ -321,14 +323,14 @@ def _of_folded(measure: Callable[..., float]) -> Callable[..., float | None]:
 
 
 def make_similarity(types: Types, signature: Signature) -> Evaluator:
-    from rapidfuzz.distance import Levenshtein  # 75 ms that most projects need not wait
+    from rapidfuzz.distance import Levenshtein  # takes 75 ms, and most projects do not need it
 
     return _of_folded(Levenshtein.normalized_similarity)
 
 
 def make_name_similarity(types: Types, signature: Signature) -> Evaluator:
-    """Jaro by the library, Winkler's bonus here: compilers for arm64 may join its product and sum into one rounding."""
-    from rapidfuzz.distance import Jaro  # 75 ms that most projects need not wait
+    """Compute Jaro by the library, Winkler's bonus here: compilers for arm64 may round its product and sum once."""
+    from rapidfuzz.distance import Jaro  # takes 75 ms, and most projects do not need it
 
     def similarity(a: str, b: str) -> float:
         a, b = (" ".join(sorted(name.split())) for name in (a, b))
@@ -353,7 +355,7 @@ def join(*parts: str | int) -> str:
 
 def replace(text: str, old: str, new: str) -> str:
     length = len(text) + text.count(old) * (len(new) - len(old))
-    if length > TEXT_LENGTH_MAX:  # said before such a text is made
+    if length > TEXT_LENGTH_MAX:  # checked before such a text is made
         raise ValueError(f"the text would have {length} characters; at most {TEXT_LENGTH_MAX} are kept")
     return text.replace(old, new)
 
@@ -370,9 +372,9 @@ def subnet(text: str, bits: int) -> str | None:
         return None
 
 
-# ---- the same bits on every platform: without the transcendental functions of the C library, which differ. A distance
-# uses only what IEEE 754 rounds correctly everywhere: `+ - * /` and the square root. The others are calculated in
-# `decimal` with 40 digits and rounded once.
+# ---- functions with the same bits on every platform, without the transcendental functions of the C library, which
+# differ. A distance uses only operations that IEEE 754 rounds correctly: `+ - * /` and the square root. The others are
+# calculated in `decimal` with 40 digits and rounded once.
 
 
 def _polynomial(coefficients: tuple[float, ...], x: float) -> float:
@@ -383,7 +385,7 @@ def _polynomial(coefficients: tuple[float, ...], x: float) -> float:
 
 
 def _sine_cosine(degrees: float) -> tuple[float, float]:
-    """Sine and cosine of an angle of at most 180 degrees; the reduction to 45 degrees is exact."""
+    """Return sine and cosine of an angle of at most 180 degrees; the reduction to 45 degrees is exact."""
     quarter = round(degrees / 90)
     angle = (degrees - 90 * quarter) * _RADIAN
     square = angle * angle
@@ -394,17 +396,17 @@ def _sine_cosine(degrees: float) -> tuple[float, float]:
 
 
 def _arc_tangent(ratio: float) -> float:
-    """Arc tangent of a ratio from 0 to 1, which is halved twice first."""
+    """Return the arc tangent of a ratio from 0 to 1, by halving the angle twice."""
     for _ in range(_HALVINGS):
         ratio = ratio / (1 + math.sqrt(1 + ratio * ratio))
     return 2**_HALVINGS * ratio * _polynomial(_ARC, ratio * ratio)
 
 
 def distance(lat1: float, lon1: float, lat2: float, lon2: float) -> int | None:
-    """Whole meters between two places on the great circle; None outside the ranges of latitude and longitude.
+    """Return whole meters on the great circle between two places; None outside the ranges of latitude and longitude.
 
-    The angle comes from the chords to the other place and to its antipode, so it is as exact for near places as for
-    opposite ones: within 1 mm before it is rounded.
+    The angle follows from the chords to the other place and to its antipode, so it is as exact for near places as for
+    opposite ones: within 1 mm before rounding.
     """
     if not (max(abs(lat1), abs(lat2)) <= 90 and max(abs(lon1), abs(lon2)) <= 180):
         return None
@@ -424,22 +426,22 @@ def _unit_vector(lat: float, lon: float) -> tuple[float, float, float]:
 
 
 def log(value: float) -> float | None:
-    """Natural logarithm; None of zero and below."""
+    """Return the natural logarithm; None for zero and below."""
     return finite(float(_DECIMAL.ln(Decimal(value)))) if value > 0 else None
 
 
 def exp(value: float) -> float | None:
-    """The power of e."""
+    """Return e to the power of a value."""
     return finite(float(_DECIMAL.exp(Decimal(value))))
 
 
 def power(base: float, exponent: float) -> float | None:
-    """A power; None where it is not a real number. Anything to the power of 0 is 1."""
+    """Return a power; None if it is not a real number. Anything to the power of 0 is 1."""
     return finite(float(_DECIMAL.power(Decimal(base), Decimal(exponent)))) if exponent else 1.0
 
 
 def entropy(text: str) -> int:
-    """Shannon entropy of the code points in bits, in millionths, rounded half-even; 0 of an empty text."""
+    """Return the Shannon entropy of code points in millionths of a bit, rounded half-even; 0 for an empty text."""
     if not text:
         return 0
     counts = list(Counter(text).values())
@@ -449,7 +451,7 @@ def entropy(text: str) -> int:
     bits = 0
     nats = Decimal(0)
     for weight, count in ((total, total), *((-count, count) for count in counts)):
-        twos = (count & -count).bit_length() - 1  # powers of two are exact, so that a tie is one
+        twos = (count & -count).bit_length() - 1  # powers of two are exact, so that ties are
         bits += weight * twos
         nats = _DECIMAL.add(nats, _DECIMAL.multiply(Decimal(weight), _DECIMAL.ln(Decimal(count >> twos))))
     scaled = _DECIMAL.add(Decimal(bits), _DECIMAL.divide(nats, _DECIMAL.ln(Decimal(2))))

@@ -1,6 +1,6 @@
-"""Type checker: from a parsed expression to a typed one, with names, types and windows.
+"""Type checker: makes a typed expression from a parsed one, with names, types and windows.
 
-Mistakes are refused here, when the project is loaded, with their place in the text and the nearest right name.
+Mistakes are refused here, when the project is loaded, with their place in the text and the nearest valid name.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _TIMED = {
 
 
 def check(text: str, scope: Scope, wanted: Type | None = None) -> Node:
-    """Parse and type an expression; with `wanted`, of that type.
+    """Parse and type an expression; with `wanted`, it must have that type.
 
-    Raises: ExpressionError with the place of the first mistake.
+    Raises: ExpressionError at the first mistake.
     """
     tree = parse(text)
     node = check_tree(tree, scope)
@@ -60,12 +60,12 @@ def check(text: str, scope: Scope, wanted: Type | None = None) -> Node:
 
 
 def check_tree(tree: Syntax, scope: Scope, item: str | None = None) -> Node:
-    """Type a parsed expression. `item` is the event type that an aggregate looks at, inside its brackets."""
+    """Type a parsed expression; `item` is the aggregated event type, inside an aggregate's brackets."""
     return _Checker(scope, item).check(tree)
 
 
 def convert(node: Node, type_: Type) -> Node:
-    """Bring a node to a type that its own can take; literals at once."""
+    """Convert a node to a type that can hold its values; literals immediately."""
     found = node.type
     if found == type_ or type_.kind == "missing":
         return node
@@ -85,7 +85,7 @@ def convert(node: Node, type_: Type) -> Node:
 
 
 def _beside_row(node: Node, other: Node) -> Node:
-    """`true` and `false` beside a column, which has them as texts."""
+    """Return `true` and `false` as texts if compared with a column, which has texts."""
     if not isinstance(node, typed.Literal) or node.type != BOOLEAN:
         return node
     if not isinstance(other, typed.RowValue) or not other.type.is_text:
@@ -94,7 +94,7 @@ def _beside_row(node: Node, other: Node) -> Node:
 
 
 def _can_become(found: Type, wanted: Type) -> bool:
-    """Whether every value of one type is one of the other too: integer of number, choice of text."""
+    """Return whether every value of one type is a value of the other: integers are numbers, choices are texts."""
     if found.is_text and wanted.is_text:
         return True
     common = common_type((found, wanted))
@@ -102,7 +102,7 @@ def _can_become(found: Type, wanted: Type) -> bool:
 
 
 class _Checker(Struct):
-    """Type check of one expression: its scope, and the event type of the current aggregate."""
+    """Type check of one expression: its scope, and the aggregated event type, if any."""
 
     scope: Scope
     item: str | None
@@ -187,7 +187,7 @@ class _Checker(Struct):
         return self.field_of(name, self.scope.this, name.parts[1])
 
     def field_of(self, name: syntax.DottedName, events: tuple[str, ...], field: str) -> typed.ThisField:
-        """A field of `this`, in whichever of these event types have it; they must agree on its type."""
+        """Return a field of `this` in those of the event types that have it; they must agree on its type."""
         shapes = [self.scope.names.events[event] for event in events]
         types = {shape[field] for shape in shapes if field in shape}
         if not types:
@@ -233,7 +233,7 @@ class _Checker(Struct):
         return typed.ItemField(shape[field], field)
 
     def labelled_fields(self) -> dict[str, Type]:
-        """`of.FIELD` of a label: fields of the decided types, where these agree on the type."""
+        """Return `of.FIELD` of a label: fields of the decided types, if these agree on the type."""
         found: dict[str, set[Type]] = {}
         for event in self.scope.names.decided:
             for field, type_ in self.scope.names.events[event].items():
@@ -310,7 +310,7 @@ class _Checker(Struct):
                 return typed.Logic(BOOLEAN, tree.operator, *sides)
             case "else":
                 type_ = common_type((left.type, right.type))
-                if not isinstance(right, typed.Literal):  # a word for what is missing
+                if not isinstance(right, typed.Literal):  # a literal: the words for a missing value
                     check_comparison(tree, left, right)
                 if type_ is None:
                     self.mismatch(tree, left, right, "Both sides of 'else' have one type.")
@@ -430,7 +430,7 @@ class _Checker(Struct):
     # ---- calls
 
     def call(self, tree: syntax.FunctionCall) -> Node:
-        # A name that functions have too, as `min` and `max`, is an aggregate with one argument, a function with more
+        # A name that is both, such as `min`, is an aggregate with one argument and a function with more.
         if tree.name in AGGREGATES and not (tree.name in FUNCTIONS and len(tree.arguments) > 1):
             if self.item is not None:
                 refuse(
@@ -452,7 +452,7 @@ class _Checker(Struct):
         return self.function(tree)
 
     def original(self, tree: syntax.FunctionCall) -> Node:
-        """`original(payment.amount)`: the field beside it, which has the amount as it was sent."""
+        """Check `original(payment.amount)`: it reads the field with the amount as it was sent."""
         name = tree.arguments[0] if len(tree.arguments) == 1 else None
         if not isinstance(name, syntax.DottedName) or tree.where is not None or tree.via is not None or tree.modifiers:
             refuse(tree, f"{ORIGINAL_AMOUNT} takes one field of money, as {ORIGINAL_AMOUNT}(this.amount)")
@@ -484,7 +484,7 @@ class _Checker(Struct):
         return typed.Call(type_, tree.name, converted, self.options(tree.name, signature))
 
     def options(self, name: str, signature: Signature) -> tuple[str | int, ...]:
-        """The options of a call, with what the mapping says of decimals and times in texts."""
+        """Return the options of a call, with the mapping's settings for decimals and times in texts."""
         if self.scope.decimal and name in DECIMALS and signature.takes[0].is_text:
             return (self.scope.decimal,)
         if self.scope.zone and name == "time" and len(signature.options) < 2:
@@ -492,7 +492,7 @@ class _Checker(Struct):
         return signature.options
 
     def of_row(self, node: Node, others: Sequence[Node]) -> Node:
-        """A column beside numbers is its number: values of JSON keep their kind."""
+        """Return a column compared with numbers as a number: values of JSON keep their kind."""
         is_column = isinstance(node, typed.RowValue) and node.type.is_text
         if not is_column or not others or not all(other.type.kind in {"integer", "number"} for other in others):
             return node

@@ -1,6 +1,6 @@
-"""Conditions as clauses: what is true of an event where a condition is true, or false.
+"""Conditions as clauses: what is true of an event if a condition is true, or false.
 
-`ValueWording` tells values; this tells yes-or-no values, and values beside a limit, by its words.
+`ValueWording` describes values; this module describes yes-or-no values, and values beside a limit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from shroff.runtime.values import replace
 if TYPE_CHECKING:
     from shroff.language.expression_text import ValueWording
 
-SO_MANY = {  # of what is counted or added up, before it
+SO_MANY = {  # before a count or a sum
     ">": "more than {}",
     ">=": "{} or more",
     "<": "less than {}",
@@ -53,18 +53,18 @@ _FEW: Final[dict[tuple[str, object], str]] = {
 OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
 _TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 _COMPARED = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
-# Where an hour or a weekday stands in a sentence: of a field `paid_at`, then of a field of another name.
+# Forms of a sentence for an hour or a weekday: for a field `paid_at`, then for a field with another name.
 AS_CLAUSE = ("{what} {when}", "{what} is {when}")
 AS_NOUN = ("{what} {when}", "{what} {when}")
 OF_COUNTED = ("{what} {when}", "with {what} {when}")
 OF_RULE = ("it is {what} {when}", "the {what} is {when}")
 WHEN_ALONE = ("{when}", "{when}")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-ROUNDS = {"hour": 24, "weekday": len(DAYS)}  # values of a function of the clock
+ROUNDS = {"hour": 24, "weekday": len(DAYS)}  # number of values of a function of the clock
 
 
 def clause(teller: ValueWording, node: Node, *, is_true: bool = True) -> str:
-    """Clause that holds where a condition is true, or false; empty for a bare name.
+    """Return the clause that holds if a condition is true, or false; empty for a bare name.
 
     >>> from shroff.language.types import BOOLEAN, INTEGER
     >>> from shroff.language.expression_text import ValueWording
@@ -114,7 +114,7 @@ def _compared(teller: ValueWording, node: Compare, *, is_true: bool) -> str:
 
 
 def _is_same(teller: ValueWording, left: Node, right: Node) -> bool:
-    """Whether a field is compared with its own last value."""
+    """Return whether a field is compared with its own last value."""
     past = teller.plain(right)
     if not (isinstance(past, Aggregate) and past.function == "last" and past.argument):
         return False
@@ -124,7 +124,7 @@ def _is_same(teller: ValueWording, left: Node, right: Node) -> bool:
 
 
 def first_of(teller: ValueWording, node: Compare) -> str:
-    """Where more values are known with this event than before it: `first payment with this device in 30 days`."""
+    """Describe a value that is new with this event: `first payment with this device in 30 days`; else empty."""
     many = teller.plain(node.left)
     before = teller.plain(node.right)
     if not (isinstance(many, Aggregate) and many.function == "distinct" and many.including and many.argument):
@@ -137,7 +137,7 @@ def first_of(teller: ValueWording, node: Compare) -> str:
 
 
 def counted_words(teller: ValueWording, left: Node, sign: str, limit: Literal) -> str:
-    """Count or sum beside a limit: `4 or more payments in 1 h`; empty for anything else."""
+    """Describe a count or sum beside a limit: `4 or more payments in 1 h`; empty for anything else."""
     plain = teller.plain(left)
     wording = teller.wording(left)
     if not (isinstance(plain, Aggregate) and AGGREGATES[plain.function].is_tally):
@@ -155,7 +155,7 @@ def counted_words(teller: ValueWording, left: Node, sign: str, limit: Literal) -
 
 
 def limit_words(teller: ValueWording, left: Node, right: Literal) -> str:
-    """A constant with which a value is compared: money with its currency, a share in percent."""
+    """Describe the constant that a value is compared with: money with its currency, a share in percent."""
     wording = teller.wording(left)
     exact = right.type.kind in {"integer", "number"}
     if right.value is None:
@@ -175,9 +175,9 @@ def limit_words(teller: ValueWording, left: Node, right: Literal) -> str:
 
 
 def clock_words_of(teller: ValueWording, node: Node, form: tuple[str, str] = AS_CLAUSE, *, is_true: bool = True) -> str:
-    """An hour or a weekday beside constants, where a condition on it is true, or false: `paid before 05:00 UTC`.
+    """Describe an hour or a weekday for which a condition is true, or false: `paid before 05:00 UTC`.
 
-    Empty for any other condition, and for one that every hour or weekday fits, or none.
+    Empty for any other condition, and if it is so for every hour or weekday, or for none.
     """
     found = _clock(teller, node)
     if found is None:
@@ -190,13 +190,15 @@ def clock_words_of(teller: ValueWording, node: Node, form: tuple[str, str] = AS_
     zone = zone_words(call)
     what = teller.noun(call.arguments[0])
     done = done_by(call)
-    is_done = bool(done) or what == "at"  # of a field `at`: `before 05:00 UTC`
+    is_done = bool(done) or what == "at"  # for a field `at`: `before 05:00 UTC`
     when = _hours(fits, f" {zone}") if call.function == "hour" else f"{_weekdays(fits)} ({zone})"
     return " ".join(form[not is_done].format(what=done if is_done else what, when=when).split())
 
 
 def _clock(teller: ValueWording, node: Node) -> tuple[Call, set[int]] | None:
-    """The hour or weekday that a condition reads, if it reads nothing else, and the values for which it is true."""
+    """Return the hour or weekday that a condition depends on, if on nothing else, and the values for which it is
+    true.
+    """
     match node:
         case Not():
             found = _clock(teller, node.operand)
@@ -227,7 +229,7 @@ def _clock(teller: ValueWording, node: Node) -> tuple[Call, set[int]] | None:
 
 
 def _exact(node: Node) -> Decimal | None:
-    """The number that a constant is; None for anything else."""
+    """Return the number of a constant; None for anything else."""
     node = unconverted(node)
     if not (isinstance(node, Literal) and node.type.is_exact and isinstance(node.value, int)):
         return None
@@ -235,29 +237,29 @@ def _exact(node: Node) -> Decimal | None:
 
 
 def done_by(call: Call) -> str:
-    """`paid` of the field `paid_at`; empty for a time of another name."""
+    """Return `paid` for a field `paid_at`; empty for a time with another name."""
     time = unconverted(call.arguments[0])
     name = time.name.removeprefix("of.") if isinstance(time, ThisField | ItemField) else ""
     return words_of(name.removesuffix("_at")) if name.endswith("_at") else ""
 
 
 def zone_of(call: Call) -> str:
-    """The time zone in which a call takes the hour or the day; empty where each event has its own."""
+    """Return the time zone in which a call reads the clock; empty if each event has its own."""
     return str(call.options[0]) if call.options else "" if len(call.arguments) > 1 else "UTC"
 
 
 def zone_words(call: Call) -> str:
-    """Whose clock that is: `Berlin time`, `UTC`, `UTC-5`."""
+    """Describe that time zone: `Berlin time`, `UTC`, `UTC-5`."""
     area, _, place = zone_of(call).rpartition("/")
     if not place:
         return "local time"
     if area == "Etc" and place.startswith(("GMT+", "GMT-")):
-        return f"UTC{'-' if place[3] == '+' else '+'}{place[4:]}"  # POSIX counts from there to UTC
+        return f"UTC{'-' if place[3] == '+' else '+'}{place[4:]}"  # POSIX has the opposite sign
     return f"{words_of(place)} time" if area not in {"", "Etc"} else place
 
 
 def turned(node: Compare) -> tuple[Node, Node, str]:
-    """Both sides and the operator, with a constant at the right."""
+    """Return both sides and the operator, with a constant on the right."""
     left = unconverted(node.left)
     right = unconverted(node.right)
     if isinstance(left, Literal):
@@ -266,9 +268,9 @@ def turned(node: Compare) -> tuple[Node, Node, str]:
 
 
 def range_on_clock(clock: str, low: int, high: int, now: int | None) -> str:
-    """Typical range of an hour or a weekday, after `normally`, from the side on which `now` is.
+    """Describe a typical range of hours or weekdays, to follow `normally`, from the side on which `now` is.
 
-    From `low` to `high`, both inside, over midnight or the week's end where `high` is the smaller one.
+    From `low` to `high`, both inclusive; over midnight or the end of the week if `high` is smaller.
 
     >>> range_on_clock("hour", 10, 21, 3), range_on_clock("hour", 10, 21, 23), range_on_clock("hour", 22, 1, 12)
     ('not before 10:00', 'before 22:00', 'between 22:00 and 01:59')
@@ -284,7 +286,7 @@ def range_on_clock(clock: str, low: int, high: int, now: int | None) -> str:
 
 
 def _hours(fits: Sequence[int], zone: str = "") -> str:
-    """Rising hours as times of the day: those before, from or between limits, also over midnight, or outside them."""
+    """Describe ascending hours by limits: before, from, between, over midnight, or outside."""
     starts = [fit for fit in fits if fit - 1 not in fits]
     ends = [fit for fit in fits if fit + 1 not in fits]
     if len(starts) == 2 and (starts[0], ends[1]) == (0, 23):
@@ -312,5 +314,5 @@ def _weekdays(fits: Sequence[int]) -> str:
 
 
 def words_of(name: str) -> str:
-    """A name as words."""
+    """Return a name as words."""
     return name.replace("_", " ")

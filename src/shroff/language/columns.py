@@ -1,8 +1,7 @@
-"""Evaluating a typed expression for whole columns at once, with the values that `row` gives.
+"""Evaluation of a typed expression for whole columns, with the same values as `row`.
 
-A column holds its values and which of them are there. Exact numbers are int64 and move
-to Python integers (dtype object) where a result might not fit; texts are Python strings.
-Where a value is missing the array holds 0, 0.0, False or "".
+A column has values and a mask of those present. Exact numbers are int64 and become Python integers (dtype object) if a
+result might not fit; texts are Python strings. A missing value is 0, 0.0, False or "" in the array.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _LEAVES = frozenset(
 
 
 class Column(FrozenStruct):
-    """Values of one type; `valid` is False where a value is missing."""
+    """Values of one type; `valid` is False for a missing value."""
 
     values: Array
     valid: Bools
@@ -44,9 +43,9 @@ class Column(FrozenStruct):
 
 
 def column_of(values: Sequence[Value], type_: Type) -> Column:
-    """Make a column of Python values, None where one is missing."""
+    """Make a column of Python values, None for a missing one."""
     count = len(values)
-    if all(values):  # the quick way to see that none is missing; one that is empty or 0 is seen below
+    if all(values):  # fast test that none is missing; empty values and 0 are tested below
         valid = np.ones(count, np.bool_)
         filled = values
     else:
@@ -65,7 +64,7 @@ def column_of(values: Sequence[Value], type_: Type) -> Column:
 
 
 def values_of(column: Column) -> list[Value]:
-    """The Python values of a column, None where one is missing."""
+    """Return the Python values of a column, None for a missing one."""
     values: list[Value] = column.values.tolist()
     if column.valid.all():
         return values
@@ -86,12 +85,12 @@ class ColumnSource(FrozenStruct):
     leaf: Callable[[Node], Column]
     reference: Reference
     times: Array | None = None
-    looked_up: Callable[[typed.Lookup], Column | None] | None = None  # what is known of a look-up already
+    looked_up: Callable[[typed.Lookup], Column | None] | None = None  # result of a look-up, if it is known already
 
 
 def evaluate_columns(node: Node, source: ColumnSource) -> Column:
-    """The values of `node` for all rows."""
-    if type(node) in _LEAVES:  # which most are
+    """Return the values of `node` for all rows."""
+    if type(node) in _LEAVES:  # most nodes are leaves
         return source.leaf(node)
     match node:
         case typed.Literal():
@@ -156,17 +155,17 @@ def _alike(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _is_wide(values: Array) -> bool:
-    """Whether exact numbers are held as Python integers."""
+    """Return whether exact numbers are Python integers."""
     return bool(values.dtype == object)
 
 
 def _largest(values: Array) -> int:
-    """A bound of the absolute values of an int64 array."""
+    """Return a bound of the absolute values of an int64 array."""
     return max(int(values.max()), -int(values.min())) if len(values) else 0
 
 
 def _clean(values: Array, valid: Bools) -> Column:
-    """Put the empty value where a value is missing."""
+    """Replace missing values by the empty value."""
     return Column(values if valid.all() else np.where(valid, values, values.dtype.type(0)), valid)
 
 
@@ -180,7 +179,7 @@ def _convert(operand: Column, found: Type, wanted: Type) -> Column:
 
 
 def reals_of(values: Array, places: int) -> Floats:
-    """The float nearest to each exact number, which has so many places, in whole units."""
+    """Return the float nearest to each exact number, in whole units."""
     if not _is_wide(values) and _largest(values) < _FLOAT_EXACT:
         return np.asarray(values / np.float64(10**places))
     return np.array([to_real(value, places) for value in values.tolist()], np.float64)
@@ -244,7 +243,7 @@ def _compare(operator: str, left: Column, right: Column) -> Column:
 
 
 def _logic(operator: str, left: Column, right: Column) -> Column:
-    """Three-valued; the values are False where missing, so `&` and `|` of them hold."""
+    """Combine truth values, three-valued; missing ones are False, so `&` and `|` are right."""
     if operator == "and":
         false = (left.valid & ~left.values) | (right.valid & ~right.values)
         result = left.values & right.values

@@ -1,8 +1,7 @@
-"""Typed expressions: the checker's output and the evaluators' input.
+"""Typed expressions: output of the checker and input of the evaluators.
 
-Every node knows its type. Conversions between types are nodes of their own, so both
-sides of an operator always have one type and one number of places. Nodes are values:
-equal expressions are equal, whatever they were written like.
+Every node has its type. A conversion is a node of its own, so both sides of an operator have the same type and number
+of decimal places. Nodes are values: equal expressions are equal, however they were written.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ if TYPE_CHECKING:
 
 
 class Literal(FrozenStruct):
-    """A value that is written out; None is `missing`."""
+    """A constant; None is `missing`."""
 
     type: Type
     value: Value
 
 
-ORIGINAL_AMOUNT = "original"  # the function, and what stands behind an amount's name in the field that it reads
+ORIGINAL_AMOUNT = "original"  # name of the function, and suffix of the field with an amount's original
 
 
 class ThisField(FrozenStruct):
-    """A field of the event being decided; with `event`, of events of that type only (`payment.amount`)."""
+    """A field of the deciding event; with `event`, only for events of that type (`payment.amount`)."""
 
     type: Type
     name: str
@@ -39,53 +38,53 @@ class ThisField(FrozenStruct):
 
 
 class ItemField(FrozenStruct):
-    """A field of the event that an aggregate looks at; `of.amount` is the labeled event's."""
+    """A field of the aggregated event; `of.amount` is a field of the labeled event."""
 
     type: Type
     name: str
 
 
 class FeatureValue(FrozenStruct):
-    """A feature at the event being decided."""
+    """A feature at the deciding event."""
 
     type: Type
     name: str
 
 
 class ItemFeature(FrozenStruct):
-    """The value that a feature had when the aggregated event was computed (`f of E`)."""
+    """A feature of the aggregated event, as computed at that event (`f of E`)."""
 
     type: Type
     name: str
 
 
-Path = tuple[str | int, ...]  # to a value of a line: names of objects, indices of arrays
-ITEM = -1  # the index of the item that a mapping with `each` reads
+Path = tuple[str | int, ...]  # to a value in a line: keys of objects and indices of arrays
+ITEM = -1  # in a path, the index of the item that `each` of a mapping reads
 
 
 class RowValue(FrozenStruct):
-    """A column of the line that is mapped, by its path; text or missing. Integers are numbers of lines and items."""
+    """A value of the mapped line, by its path; a text or missing. As an integer, it is the number of a line or item."""
 
     type: Type
     path: Path
 
 
 def is_item_number(node: RowValue) -> bool:
-    """Whether a value is the number of an item in its array."""
+    """Return whether a value is the number of an item in its array."""
     return node.path[-1] == ITEM and node.type.kind == "integer"
 
 
 class Score(FrozenStruct):
-    """The model's calibrated probability, missing without a model."""
+    """The model's calibrated probability; missing without a model."""
 
     type: Type
 
 
-VIA_UP_TO = 50  # keys that a link value connects, where nothing else is written
+VIA_UP_TO = 50  # default for the number of keys that a link value connects
 
 
 class Via(FrozenStruct):
-    """What links keys of an entity: equal values of an expression over events of a type (`via payment.device`).
+    """A link between keys of an entity: equal values of an expression over events of a type (`via payment.device`).
 
     A value that more than `up_to` keys have in the window links none of them.
     """
@@ -97,11 +96,10 @@ class Via(FrozenStruct):
 
 
 class Aggregate(FrozenStruct):
-    """A function over the earlier events of one type and one key.
+    """A function over earlier events of one type and one key.
 
-    `argument` and `condition` read the aggregated event (ItemField, ItemFeature); the
-    condition may read `this` too. Exactly one of `over_ms` and `last_n` is set, or
-    neither: then everything since the log began.
+    `argument` and `condition` read the aggregated event (ItemField, ItemFeature); the condition can read `this` too. At
+    most one of `over_ms` and `last_n` is set; without both, the window begins with the log.
     """
 
     type: Type
@@ -116,27 +114,27 @@ class Aggregate(FrozenStruct):
     including: bool = False
     since_flag: bool = False
     matching: str | None = None
-    rank: tuple[int, int] | None = None  # q of a quantile as numerator and denominator
-    each_source: bool = False  # labels that leave the verdict in force as it was, too
-    via: Via | None = None  # over the events that share a value with those of the key, instead of the key's own
+    rank: tuple[int, int] | None = None  # q of a quantile, as numerator and denominator
+    each_source: bool = False  # include labels that did not change the verdict in force
+    via: Via | None = None  # aggregate the events that share a value with those of the key, not the key's own
 
 
 class Convert(FrozenStruct):
-    """The same value in another type: more decimal places, or the nearest float."""
+    """The same value in another type: with more decimal places, or as the nearest float."""
 
     type: Type
     operand: Node
 
 
 def unconverted(node: Node) -> Node:
-    """The expression below its conversions."""
+    """Return the expression below its conversions."""
     while isinstance(node, Convert):
         node = node.operand
     return node
 
 
 class Arithmetic(FrozenStruct):
-    """`+ - *` of one type, or `/`. Exact operands of `/` have equal decimal places."""
+    """`+ - *` of one type, or `/`; exact operands of `/` have equal decimal places."""
 
     type: Type
     operator: str
@@ -182,9 +180,10 @@ class InValues(FrozenStruct):
 
 
 class InList(FrozenStruct):
-    """Whether a text stands in a list of the project, unexpired at the event's time.
+    """Whether a text is in a list of the project and has not expired at the event's time.
 
-    Inside an aggregate that is the aggregated event's, and the deciding one's where only `this` is read.
+    Inside an aggregate it is the time of the aggregated event, or of the deciding one if the text depends only on
+    `this`.
     """
 
     type: Type
@@ -202,7 +201,7 @@ class Lookup(FrozenStruct):
 
 
 class Else(FrozenStruct):
-    """`left else right`: the value of `left`, or that of `right` where it is missing."""
+    """`left else right`: the value of `left`, or of `right` if that is missing."""
 
     type: Type
     left: Node
@@ -216,7 +215,7 @@ class When(FrozenStruct):
 
 
 class Call(FrozenStruct):
-    """A function call. `options` holds literal arguments: places, zone, format."""
+    """A function call; `options` are literal arguments: places, zone, format."""
 
     type: Type
     function: str
@@ -225,11 +224,14 @@ class Call(FrozenStruct):
 
 
 class ModelScore(FrozenStruct, eq=False):
-    """Score of one model for the event being decided; no text can write it.
+    """Score of one model for the deciding event; it cannot be written in a project.
 
-    `inputs` is what the model reads, in its order. `score` makes the column of scores
-    from their columns, `score_of_one` one score from their values. Equal models, by id and
-    content hash, over equal inputs are equal.
+    Equal models, by id and content hash, over equal inputs are equal.
+
+    Args:
+        inputs: Expressions of the model's inputs, in order.
+        score: Returns a column of scores for columns of the inputs.
+        score_of_one: Returns one score for values of the inputs.
     """
 
     type: Type
@@ -255,9 +257,9 @@ class ModelScore(FrozenStruct, eq=False):
 
 
 class InShare(FrozenStruct):
-    """Whether a key is in a share of all keys, by a hash of it and a name; false without a key.
+    """Whether a key belongs to a share of all keys, by a hash of name and key; false without a key.
 
-    No text can write it.
+    It cannot be written in a project.
     """
 
     type: Type
@@ -294,14 +296,14 @@ Node = (
 )
 
 
-_PARTS: Final[dict[type, tuple[str, ...]]] = {  # the fields of each kind that are nodes
+_PARTS: Final[dict[type, tuple[str, ...]]] = {  # the fields of each kind of node that are nodes
     kind: tuple(name for name in kind.__struct_fields__ if re.search("Node|Via", kind.__annotations__[name]))
     for kind in get_args(Node)
 }
 
 
 def children(node: Node) -> Iterator[Node]:
-    """The parts of a node, left to right; an aggregate's argument and condition too."""
+    """Yield the parts of a node from left to right, including an aggregate's argument and condition."""
     for name in _PARTS[type(node)]:
         value = getattr(node, name)
         if type(value) is tuple:
@@ -311,7 +313,7 @@ def children(node: Node) -> Iterator[Node]:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """The node and everything inside it."""
+    """Yield the node and all nodes inside it."""
     waiting = [node]
     while waiting:
         node = waiting.pop()
@@ -321,7 +323,7 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def beside_literals(node: Node) -> Iterator[tuple[Compare, Node, Literal]]:
-    """The comparisons with a literal, each with its other side and the literal, both below their conversions."""
+    """Yield each comparison with a literal, its other side and the literal, both without conversions."""
     for part in walk(node):
         if isinstance(part, Compare):
             for side, other in ((part.left, part.right), (part.right, part.left)):
@@ -330,7 +332,7 @@ def beside_literals(node: Node) -> Iterator[tuple[Compare, Node, Literal]]:
 
 
 def rewritten(node: Node, parts: Mapping[Node, Node]) -> Node:
-    """The expression with these parts in place of others."""
+    """Return the expression with some parts replaced."""
     if node in parts:
         return parts[node]
     changed = {
@@ -342,12 +344,12 @@ def rewritten(node: Node, parts: Mapping[Node, Node]) -> Node:
 
 
 def aggregates(node: Node) -> Iterator[Aggregate]:
-    """The aggregates of an expression, left to right."""
+    """Yield the aggregates of an expression, left to right."""
     return (part for part in walk(node) if isinstance(part, Aggregate))
 
 
 def conjuncts(condition: Node | None) -> tuple[Node, ...]:
-    """The parts of a condition that are joined by `and`."""
+    """Return the parts of a condition that are joined by `and`."""
     if condition is None:
         return ()
     if isinstance(condition, Logic) and condition.operator == "and":
@@ -356,12 +358,12 @@ def conjuncts(condition: Node | None) -> tuple[Node, ...]:
 
 
 def reads_this(node: Node) -> bool:
-    """Whether a condition depends on the deciding event: on a field or a feature of it."""
+    """Return whether a condition reads a field or a feature of the deciding event."""
     return any(isinstance(part, ThisField | FeatureValue) for part in walk(node))
 
 
 def reads_item(node: Node) -> bool:
-    """Whether a value depends on the aggregated event; a list or table not asked about `this` is asked at its time."""
+    """Return whether a value depends on the aggregated event; so does a look-up at that event's time."""
     return any(
         isinstance(part, ItemField | ItemFeature)
         or (isinstance(part, InList) and not reads_this(part.operand))
@@ -371,12 +373,12 @@ def reads_item(node: Node) -> bool:
 
 
 def reads_features(node: Node | None) -> bool:
-    """Whether a condition reads features of the deciding event."""
+    """Return whether a condition reads features of the deciding event."""
     return node is not None and any(isinstance(part, FeatureValue) for part in walk(node))
 
 
 def is_pair(node: Node) -> bool:
-    """Whether a condition is `E.f == this.f`, either way round: it can be kept as part of the key."""
+    """Return whether a condition is `E.f == this.f`, in either order, so that the field can be part of a key."""
     if not (isinstance(node, Compare) and node.operator == "==") or reads_features(node):
         return False
     sides = [(reads_this(side), reads_item(side)) for side in (node.left, node.right)]
@@ -384,21 +386,21 @@ def is_pair(node: Node) -> bool:
 
 
 def looks_at_each(aggregate: Aggregate) -> bool:
-    """Whether an aggregate must look at each event of its window."""
+    """Return whether an aggregate must read each event of its window."""
     row = AGGREGATES[aggregate.function]
     return row.scans or row.state == "looks" or aggregate.via is not None or compares_with_this(aggregate)
 
 
 def compares_with_this(aggregate: Aggregate) -> bool:
-    """Whether a condition reads `this` in another way than as part of the key."""
+    """Return whether a condition reads `this` other than as part of a key."""
     return any(reads_this(part) and not is_pair(part) for part in conjuncts(aggregate.condition))
 
 
 def events_named(node: Node) -> frozenset[str]:
-    """Event types by whose name an expression reads `this`: `payment.amount` outside an aggregate."""
+    """Return the event types named where an expression reads `this`, as in `payment.amount` outside an aggregate."""
     return frozenset(part.event for part in walk(node) if isinstance(part, ThisField) and part.event)
 
 
 def fields_of_this(node: Node) -> frozenset[str]:
-    """Names of the fields of `this` that an expression reads, inside its aggregates too."""
+    """Return the names of the fields of `this` that an expression reads, inside aggregates too."""
     return frozenset(part.name for part in walk(node) if isinstance(part, ThisField))

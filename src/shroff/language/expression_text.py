@@ -1,8 +1,7 @@
-"""An expression in words, with a value of it: `412.00 EUR spent in 24 h`, `9 payments in 1 h`, `paid at 22:00 UTC`.
+"""Expressions in words, with a value: `412.00 EUR spent in 24 h`, `9 payments in 1 h`, `paid at 22:00 UTC`.
 
-All words are made from what is declared: the function, the window, the argument. A value
-stands before what it counts or adds up, and behind what it is a property of. Of a condition
-the words are what is true: `first payment with this device in 30 days`.
+The words come from declarations: function, window, argument. A value precedes what it counts or adds up, and follows
+what it is a property of. For a condition the words are what is true: `first payment with this device in 30 days`.
 """
 
 from __future__ import annotations
@@ -84,11 +83,11 @@ __all__ = [
     "zone_of",
 ]
 
-DefinitionOf = Callable[[str], Node | None]  # of a feature, by its name
+DefinitionOf = Callable[[str], Node | None]  # returns the expression of a feature, by name
 _AT_LEAST = {">": "above", ">=": "from", "<": "below", "<=": "up to", "!=": "not", "==": ""}
-_AS_IT_IS = frozenset({"lower", "upper", "trim"})  # letters of another size are the same to people
+_AS_IT_IS = frozenset({"lower", "upper", "trim"})  # people read letters of another size as the same
 _UNITS = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
-_SPENT = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent
+_SPENT = ("payment", "purchase", "order")  # outgoing money: its sum was spent
 _OF_TIME = frozenset({"hour", "minute", "weekday", "day", "day_of_month", "month"})
 _CALLS = {  # functions of several arguments in words
     "distance": "distance from {0}, {1} to {2}, {3}",
@@ -102,18 +101,22 @@ _CALLS = {  # functions of several arguments in words
     "mod": "rest of {0} by {1}",
 }
 _MEASURES = {"distance": "km", "speed": "km/h"}
-_NEAR_M = 10_000  # below, a distance is told by tenths of a kilometer
+_NEAR_M = 10_000  # shorter distances have tenths of a kilometer
 _SHORT_DIGITS = 4
-_WHOLE_MAX = 1e15  # longer reals are written with an exponent
+_WHOLE_MAX = 1e15  # longer reals have an exponent
 
 
 class Wording(FrozenStruct):
-    """Text around a value.
+    """The text around a value.
 
-    `one` replaces `after` where the value is 1. A share is told in percent, a mean of money as money, and by `clock` an
-    hour as a time of the day, a weekday by its name; a ratio of money is so many times. `measure` is the unit of a
-    distance or a speed.
-    `name` is the noun where the text around a value is none.
+    Args:
+        one: Replaces `after` if the value is 1.
+        is_share: Whether it is shown in percent.
+        is_money: Whether a real, such as a mean, is money.
+        is_ratio: Whether it is a ratio of money, so many times.
+        clock: `hour` for a time of the day, `weekday` for its name.
+        measure: Unit of a distance or a speed.
+        name: The noun, if neither `before` nor `after` is one.
     """
 
     before: str = ""
@@ -128,17 +131,17 @@ class Wording(FrozenStruct):
 
     @property
     def noun(self) -> str:
-        """What it is, without a value."""
+        """Return the noun for the value."""
         return self.name or (self.before.removesuffix(": ") or self.after).strip()
 
 
 class ValueWording(FrozenStruct):
-    """Tells values of expressions to people.
+    """Describes values of expressions.
 
     Args:
-        definition_of: The expression of a feature; None for one that is not declared.
-        currency: Stands behind money.
-        money_places: Its places.
+        definition_of: Returns the expression of a feature; None if undeclared.
+        currency: Follows money.
+        money_places: Decimal places of money.
     """
 
     definition_of: DefinitionOf
@@ -146,7 +149,7 @@ class ValueWording(FrozenStruct):
     money_places: int
 
     def told(self, node: Node, value: Value, time_ms: int | None = None) -> str:
-        """A value with its description. `time_ms` is the time of which it is the hour, where that is known.
+        """Describe a value. `time_ms`, if known, is the time that an hour was taken from.
 
         >>> from shroff.language.types import money
         >>> spent = Aggregate(money(2), "sum", "card", "payment", ItemField(money(2), "amount"), over_ms=DAY_MS)
@@ -166,13 +169,13 @@ class ValueWording(FrozenStruct):
         return f"{wording.before}{shown}{self.unit(node.type, wording)}{after}"
 
     def unit(self, type_: Type, wording: Wording) -> str:
-        """Unit behind a value: the currency of money, `times` of a ratio."""
+        """Return the unit after a value: the currency of money, `times` of a ratio."""
         if wording.is_ratio or wording.measure:
             return f" {wording.measure or 'times'}"
         return f" {self.currency}" if type_.kind == "money" or wording.is_money else ""
 
     def value(self, type_: Type, value: Value, wording: Wording | None = None) -> str:
-        """A value alone: money without its currency, reals short, durations in words, truths as yes and no."""
+        """Write a value alone: money without currency, reals short, durations in words, truths as yes and no."""
         if value is None:
             return "missing"
         if isinstance(value, float) and abs(value) > _WHOLE_MAX:
@@ -198,7 +201,7 @@ class ValueWording(FrozenStruct):
     # ---- words around a value
 
     def wording(self, node: Node) -> Wording:
-        """Text around a value of an expression."""
+        """Return the text around a value of an expression."""
         node = self.plain(node)
         if isinstance(node, Aggregate):
             return self._around(node)
@@ -225,14 +228,14 @@ class ValueWording(FrozenStruct):
         return Wording(before=f"{self.noun(node)}: ")
 
     def _is_ratio(self, node: Node) -> TypeGuard[Arithmetic]:
-        """Whether it is money by money, which says how many times the one is the other."""
+        """Return whether it is money divided by money: how many times the one is the other."""
         if not (isinstance(node, Arithmetic) and node.operator == "/"):
             return False
         sides = map(self.plain, (node.left, node.right))
         return all(side.type.kind == "money" or self.wording(side).is_money for side in sides)
 
     def plain(self, node: Node) -> Node:
-        """The expression of a feature, conversions aside."""
+        """Return an expression with features replaced by their definitions, without conversions."""
         seen = 0
         while isinstance(node, FeatureValue | Convert) and seen < 100:
             seen += 1
@@ -274,7 +277,7 @@ class ValueWording(FrozenStruct):
         return Wording(after=f" {noun}", is_money=is_money)
 
     def _since(self, node: Node) -> str:
-        """`the last payment` of the time from that one to this."""
+        """Return `the last payment` for the time from that one to this."""
         if not (isinstance(node, Arithmetic) and node.operator == "-" and node.left.type.kind == "time"):
             return ""
         past = self.plain(node.right)
@@ -301,7 +304,7 @@ class ValueWording(FrozenStruct):
     # ---- an expression as a noun
 
     def noun(self, node: Node) -> str:
-        """What an expression is, without a value; what has no words of its own stands as it is written."""
+        """Describe an expression without a value; without words of its own, as it is written."""
         match node:
             case ThisField() | ItemField():
                 name, _, original = node.name.removeprefix("of.").partition(".")
@@ -357,7 +360,7 @@ class ValueWording(FrozenStruct):
                 return text_of(node)
 
     def _place(self, node: Call) -> str:
-        """`distance from the last payment`, where that is what the way begins or ends with; and the speed of it."""
+        """Describe `distance from the last payment` if one end is a position of that, and its speed; else empty."""
         inner = self.plain(node.arguments[0])
         if node.function == "speed" and isinstance(inner, Call) and inner.function == "distance":
             return self._place(inner).replace("distance", "speed", 1)
@@ -369,7 +372,7 @@ class ValueWording(FrozenStruct):
         return ""
 
     def beside(self, node: Node, other: Node) -> str:
-        """A side of a comparison; a number that is compared has the unit of the other side: `200 EUR`, `100 km`."""
+        """Describe a side of a comparison; a number gets the unit of the other side: `200 EUR`, `100 km`."""
         if isinstance(node, Literal) and (amount := self.plain(other)).type.kind == "money":
             return limit_words(self, amount, node)
         if isinstance(node, Literal) and (wording := self.wording(other)).measure:
@@ -378,7 +381,9 @@ class ValueWording(FrozenStruct):
         return self.noun(node)
 
     def _compared(self, node: Compare) -> str:
-        """`amount above 60`; `the same card` where an event that is counted and this one have the same words."""
+        """Describe a comparison: `amount above 60`; `the same card` if aggregated and deciding event have the same
+        words.
+        """
         if said := first_of(self, node) or clock_words_of(self, node, AS_NOUN):
             return said
         left, right = self.beside(node.left, node.right), self.beside(node.right, node.left)
@@ -395,12 +400,12 @@ class ValueWording(FrozenStruct):
 
 
 def _names_source(condition: Node | None) -> bool:
-    """Whether a condition asks for labels of a source itself."""
+    """Return whether a condition on labels tests their source."""
     return condition is not None and any(isinstance(day, ItemField) and day.name == "source" for day in walk(condition))
 
 
 def _many(noun: str) -> str:
-    """The plural of what events and fields are named by."""
+    """Return the plural of a name of events or fields."""
     noun = words_of(noun)
     if noun.endswith(("s", "x", "ch", "sh")):
         return f"{noun}es"
@@ -408,7 +413,7 @@ def _many(noun: str) -> str:
 
 
 def _length(value_ms: int) -> str:
-    """A duration by its two largest units: `24 h`, `7 days`, `3 h 20 min`."""
+    """Write a duration in its two largest units: `24 h`, `7 days`, `3 h 20 min`."""
     if value_ms < 0:
         return f"-{_length(-value_ms)}"
     if value_ms in {DAY_MS, 2 * DAY_MS}:

@@ -1,6 +1,6 @@
-"""Field types of events.yaml: the type of a field, its marks and the bounds of its values.
+"""Field types of events.yaml: type, marks and bounds of a field.
 
-And what expressions may ask of a text that is marked hashed: whatever would be false for every event is refused.
+Also checks of expressions that read a hashed text: what would be false for every event is refused.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OF_HASHED = (
 )
 MARKS = ("hashed", "unique", "personal")
 BOUNDED = ("integer", "number", "real", "money", "duration", "time")  # types whose fields may have bounds
-_MEANT = {  # by what other systems call a type
+_MEANT = {  # by names that other systems have for a type
     word: meant
     for meant, words in {
         "text": "string str varchar char uuid",
@@ -63,7 +63,7 @@ _TIME_WORDS = {">": "after {}", ">=": "not before {}", "<": "before {}", "<=": "
 
 
 class TypeTextError(ValueError):
-    """A text that is not a type; the message says what is."""
+    """A text that is not a type; the message lists the types."""
 
 
 class Bound(FrozenStruct):
@@ -75,7 +75,7 @@ class Bound(FrozenStruct):
 
     @property
     def is_strict(self) -> bool:
-        """Whether the limit itself is outside."""
+        """Return whether the limit itself is excluded."""
         return self.sign in {">", "<"}
 
     @property
@@ -84,7 +84,7 @@ class Bound(FrozenStruct):
 
     @property
     def nearest_inside(self) -> int | float:
-        """The value nearest to the limit that is inside."""
+        """Return the allowed value nearest to the limit."""
         if not self.is_strict:
             return self.limit
         if isinstance(self.limit, float):
@@ -114,10 +114,10 @@ class FieldType(FrozenStruct):
     is_optional: bool = False
     is_hashed: bool = False
     is_unique: bool = False
-    within_ms: int = 0  # of a unique one: so far apart, values are compared; 0 for ever
+    within_ms: int = 0  # of a unique field: values this far apart are compared; 0 for all
     is_personal: bool = False
     bounds: Bounds | None = None
-    currency: str = ""  # of `money in FIELD` that field, whose value is the currency of the amount
+    currency: str = ""  # of `money in FIELD`: the field with the currency of the amount
 
 
 def parse_field_type(text: str, *, money_places: int) -> FieldType:
@@ -155,7 +155,7 @@ def parse_field_type(text: str, *, money_places: int) -> FieldType:
 
 
 def _marks(words: list[str], duration: str | None) -> tuple[list[str], int]:
-    """The marks of a field, and the duration behind `unique within`."""
+    """Return the marks of a field, and the duration after `unique within`."""
     if words[-2:] != _WITHIN.split() and duration is None:
         return words, 0
     if words[-2:] != _WITHIN.split() or duration is None:
@@ -200,7 +200,7 @@ def _choice(inside: str | None) -> Type:
 
 
 def _bounds(text: str, type_: Type) -> Bounds:
-    """Read `> 0` or `>= 0 and < 100`: at most one lower and one upper end."""
+    """Parse `> 0` or `>= 0 and < 100`: at most one lower and one upper bound."""
     if type_.kind not in BOUNDED:
         raise TypeTextError(f"{type_} takes no bounds; {', '.join(BOUNDED)} do.")
     ends = tuple(_bound(part.strip(), type_) for part in re.split(r"\band\b", text))
@@ -228,7 +228,7 @@ def _bound(text: str, type_: Type) -> Bound:
 
 
 def _limit(text: str, type_: Type) -> int | float:
-    """The limit as values of the type are held. Raises: ValueError."""
+    """Return the limit in stored units. Raises: ValueError."""
     if type_.kind == "duration":
         return parse_duration(text)
     if type_.kind == "time":
@@ -242,11 +242,11 @@ def _limit(text: str, type_: Type) -> int | float:
     return int(digits * 10**type_.places) // int(10**places)
 
 
-# ---- hashed texts in expressions: equal values have equal hashes, and the last characters stand behind each
+# ---- hashed texts in expressions: equal values have equal hashes, and each hash ends with the last characters in clear
 
 
 def check_comparison(at: Syntax, *nodes: Node, has_order: bool = False) -> None:
-    """Refuse a hashed text beside one in clear, and the order of hashed ones. Raises: ExpressionError."""
+    """Refuse to compare a hashed text with one in clear, or hashed ones by order. Raises: ExpressionError."""
     found = {node.type.hashing for node in nodes if node.type.kind != "missing"}
     if len(found) > 1:
         _refuse(at, "a hashed text stands beside one in clear here, and they are never equal.")
@@ -255,13 +255,13 @@ def check_comparison(at: Syntax, *nodes: Node, has_order: bool = False) -> None:
 
 
 def check_list(at: Syntax, operand: Node) -> None:
-    """Refuse to look for a text made of hashed ones in a list. Raises: ExpressionError."""
+    """Refuse to look up a text made of hashed ones in a list. Raises: ExpressionError."""
     if operand.type.hashing == JOINED:
         _refuse(at, "a list has the hashes of whole values, and this is made of several.")
 
 
 def check_key(at: Syntax, key: Node, wanted: Type) -> None:
-    """Refuse a hashed key of a table whose keys are in clear, and the other way round. Raises: ExpressionError."""
+    """Refuse a hashed key of a table with keys in clear, and the reverse. Raises: ExpressionError."""
     if key.type.hashing and not wanted.hashing:
         _refuse(at, "a table has its keys in clear, and this one is hashed.")
     if wanted.hashing and not key.type.hashing:
@@ -269,7 +269,7 @@ def check_key(at: Syntax, key: Node, wanted: Type) -> None:
 
 
 def hashing_of_call(call: syntax.FunctionCall, arguments: tuple[Node, ...]) -> str:
-    """The hashing of what a function gives. Raises: ExpressionError where it cannot look into a hashed text."""
+    """Return the hashing of a function's result. Raises: ExpressionError if it would need to read a hashed text."""
     found = max(node.type.hashing for node in arguments)
     if not found or call.name == "text":
         return found
@@ -284,7 +284,7 @@ def hashing_of_call(call: syntax.FunctionCall, arguments: tuple[Node, ...]) -> s
 
 
 def row_value(name: syntax.DottedName, scope: Scope) -> RowValue:
-    """A value of the line that is mapped, or of the item of it that `each` names. Raises: ExpressionError."""
+    """Return a value of the mapped line, or of its item that `each` selects. Raises: ExpressionError."""
     if not scope.reads_row:
         _refuse(name, f"'row' is the line of a file; it cannot be read in {scope.what}", "")
     path = tuple(int(part) if at in name.indices else part for at, part in enumerate(name.parts))[1:]

@@ -1,6 +1,6 @@
-"""The functions of the language: arguments, results and reference texts; long because they are one table.
+"""The functions of the language: arguments, results and reference texts; long because it is one table.
 
-How a value is computed stands in `calls`.
+`calls` computes their values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shroff.runtime.values import FrozenStruct, replace
 
 
 class SignatureError(Exception):
-    """A function does not take these arguments; `argument` is the number of the one at fault, or None."""
+    """A function does not accept these arguments; `argument` is the index of the wrong one, or None."""
 
     def __init__(self, message: str, argument: int | None = None) -> None:
         self.argument = argument
@@ -27,7 +27,7 @@ class SignatureError(Exception):
 
 
 class Argument(FrozenStruct):
-    """An argument as known when a call is checked."""
+    """An argument, as known when a call is checked."""
 
     type: Type
     literal: str | int | float | bool | None = None
@@ -40,9 +40,12 @@ Sign = Callable[[Arguments, int], Signature]
 
 
 class Function(FrozenStruct):
-    """`sign` checks a call; `make` gives the function of values for one checked call.
+    """A function of the language.
 
-    `form`, `meaning` and `example` are what the reference and hints show.
+    Args:
+        form, meaning, example: Texts for the reference and for hints.
+        sign: Checks a call.
+        make: Returns the function of values for a checked call.
     """
 
     form: str
@@ -56,7 +59,7 @@ class Function(FrozenStruct):
         return self.form.partition("(")[0]
 
 
-# ---- what calls may look like
+# ---- signatures
 
 
 def _count(arguments: Arguments, low: int, high: int | None = None) -> None:
@@ -90,9 +93,9 @@ def _sign_same(arguments: Arguments, places: int) -> Signature:
 
 
 def common_type(types: tuple[Type, ...]) -> Type | None:
-    """The one type that values of these types can take side by side, or None.
+    """Return the type that values of these types can be converted to together, or None.
 
-    An integer beside a number, and anything exact beside a real, takes the other's type.
+    An integer beside a number, or an exact value beside a real, takes the other's type.
     """
     kinds = {type_.kind for type_ in types} - {"missing"}
     if not kinds:
@@ -111,7 +114,7 @@ def common_type(types: tuple[Type, ...]) -> Type | None:
 
 
 def comparable_type(types: tuple[Type, ...]) -> Type | None:
-    """The type in which values of these types compare: as `common_type`, and money beside plain numbers."""
+    """Return the type in which values of these types are compared: as `common_type`, and money with plain numbers."""
     kinds = {type_.kind for type_ in types} - {"missing"}
     if kinds and kinds <= {"integer", "number", "money"}:
         return number(max(type_.places for type_ in types))
@@ -204,7 +207,7 @@ def _sign_time_part(arguments: Arguments, places: int) -> Signature:
 
 
 def _format(arguments: Arguments, at: int) -> str:
-    """A format that reads what it writes; one that never can is a mistake of the definition."""
+    """Return a format that can parse what it writes; another one is a mistake in the definition."""
     form = str(_literal(arguments, at, "text", "a format such as '%d-%b-%y'"))
     try:
         datetime.strptime(_FORMAT_TRIAL.strftime(form), form)  # noqa: DTZ007 (only whether it is read)
@@ -227,7 +230,7 @@ def _plain(evaluate: Callable[..., Any]) -> Make:
 def _fixed(
     form: str, kinds: tuple[Kinds, ...], result: Type, evaluate: Callable[..., Any], meaning: str, example: str
 ) -> Function:
-    """A function whose arguments have these kinds, and whose result is always of one type."""
+    """Return a function whose arguments have these kinds and whose result always has one type."""
     return Function(form, partial(_sign_fixed, kinds=kinds, result=result), _plain(evaluate), meaning, example)
 
 
@@ -382,7 +385,7 @@ _FUNCTIONS = (
         "The minute of the hour, 0 to 59; zones as with `hour`.",
         "minute(time('2026-03-01T22:30:00Z'), 'Asia/Kathmandu')",
     ),
-    # 1970-01-01 was a Thursday
+    # 1970-01-01 was a Thursday.
     Function(
         "weekday(time, zone)",
         _sign_time_part,
@@ -512,9 +515,9 @@ _FUNCTIONS = (
         "mod(-7, 3)",
     ),
 )
-DECIMALS = frozenset(["integer", "number", "money"])  # functions that read a decimal from text
+DECIMALS = frozenset(["integer", "number", "money"])  # functions that parse a decimal
 FUNCTIONS: Final[dict[str, Function]] = {function.name: function for function in _FUNCTIONS}
-OF_OTHERS = {  # what other languages have as functions, and how it is written here
+OF_OTHERS = {  # functions of other languages, and what to write here
     name: words
     for names, words in (
         (("if", "iif", "ifelse", "iff", "case"), "Write 'pos' when … else 'web'."),

@@ -21,15 +21,16 @@ TRUTH = "boolean"
 class One(FrozenStruct):
     """One scalar value.
 
-    Every scalar is text until its field types it; `kinds` says what a plain one may look
-    like to a reader of YAML 1.2, so that `1` and `true` are taken where any text is.
+    Args:
+        kinds: Types that YAML 1.2 may give it unquoted. Every scalar is text until its field types it, so `1` and
+            `true` are accepted where any text is.
     """
 
     what: str
-    pattern: str = ""  # of the text, as ECMAScript and Python both read it
+    pattern: str = ""  # regular expression of the text, with the same meaning in ECMAScript and Python
     options: tuple[str, ...] = ()
     kinds: tuple[str, ...] = (TEXT,)
-    limits: tuple[float, float] | None = None  # of a number, both ends in
+    limits: tuple[float, float] | None = None  # of a number, both inclusive
     may_be_empty: bool = False
 
 
@@ -51,10 +52,11 @@ class Either(FrozenStruct):
 
 
 class MappingShape(FrozenStruct):
-    """A mapping: fixed keys, and perhaps names of the user's own.
+    """A mapping with fixed keys and possibly keys named by the user.
 
-    `named` is the shape of what stands under a name that is not among `keys`; such a name
-    fits `pattern` and is none of `reserved`. With `is_single` there is exactly one key.
+    Args:
+        named: Shape of the value under a name outside `keys`; such a name matches `pattern` and is not in `reserved`.
+        is_single: Whether there must be exactly one key.
     """
 
     what: str
@@ -66,7 +68,7 @@ class MappingShape(FrozenStruct):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The fixed keys, in the order in which they are best written."""
+        """Return the fixed keys in the recommended order."""
         return tuple(key.name for key in self.keys)
 
     @property
@@ -75,9 +77,9 @@ class MappingShape(FrozenStruct):
 
 
 class Late(FrozenStruct):
-    """A shape that is made when it is first asked for: that of settings which an installed adapter declares.
+    """A shape made at its first use: that of settings which an installed adapter declares.
 
-    `make` gives the same object each time. Raises: UsageError where the declaration cannot be had.
+    `make` always returns the same object. Raises: UsageError if the declaration cannot be loaded.
     """
 
     make: Callable[[], Shape]
@@ -91,7 +93,7 @@ Shape = One | Many | Either | MappingShape | Late
 
 
 class Key(FrozenStruct):
-    """One key: its meaning in full sentences, and the shape of its value; None if not supported yet."""
+    """One key: its meaning in full sentences, and the shape of its value, None if it is not supported yet."""
 
     name: str
     meaning: str
@@ -102,7 +104,7 @@ class Key(FrozenStruct):
 
 
 class Required(FrozenStruct):
-    """The shape of a key that must be there, for `mapping_shape`."""
+    """The shape of a required key, for `mapping_shape`."""
 
     shape: Shape | None
 
@@ -154,7 +156,7 @@ def mapping_shape(declared: type) -> MappingShape:
         keys.append(Key(name, meaning, shape, is_required, "".join(default), tuple(examples)))
     if told:
         raise ValueError(f"{what}: no shape of {', '.join(told)}")
-    # "A fence" and "Quiet hours" go on in the middle of a sentence; CSV keeps its capitals
+    # "A fence" and "Quiet hours" continue in the middle of a sentence; CSV keeps its capitals.
     return MappingShape(what[:1].lower() + what[1:] if what[:2].istitle() else what, tuple(keys))
 
 
@@ -174,10 +176,10 @@ SWITCH = One("true or false", options=("true", "false"))
 
 
 def choice(*options: str) -> One:
-    """One of some words."""
+    """Return the shape of one of some words."""
     return One(" or ".join(options), options=options)
 
 
 def own_names(what: str, value: Shape, *, reserved: tuple[str, ...] = (), pattern: str = NAME_PATTERN) -> MappingShape:
-    """A mapping whose names the user chooses."""
+    """Return the shape of a mapping whose keys are named by the user."""
     return MappingShape(what, named=value, pattern=pattern, reserved=reserved)

@@ -1,7 +1,6 @@
-"""Small readers for the values in project files: each adds a problem where it cannot read.
+"""Readers of values in project files; each adds a problem if it cannot read its value.
 
-They give None after adding a problem, so that a loader can go on and name every mistake
-of a project at once.
+They return None after adding a problem, so that a loader can continue and report every mistake of a project at once.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def expression(
     offset: int = 0,
     end: int | None = None,
 ) -> Expression | None:
-    """Read an expression from a scalar, or from the stretch [offset, end) of it."""
+    """Read an expression from a scalar, or from its part [offset, end)."""
     if not isinstance(node, Scalar):
         node.report(problems, f"{scope.what} must be one expression, not a {_shape(node)}")
         return None
@@ -61,7 +60,7 @@ def _shape(node: Node) -> str:
 
 
 def mapping(node: Node | None, problems: list[Problem], what: str, keys: MappingShape | None = None) -> Mapping | None:
-    """The node as a mapping; with `keys`, a problem for each unknown and each missing one."""
+    """Return the node as a mapping; with `keys`, add a problem for each unknown and each missing key."""
     if isinstance(node, Mapping) and keys:
         check_keys(node, keys, problems, what)
     if node is None or isinstance(node, Mapping):
@@ -71,7 +70,7 @@ def mapping(node: Node | None, problems: list[Problem], what: str, keys: Mapping
 
 
 def sequence(node: Node | None, problems: list[Problem], what: str) -> Sequence | None:
-    """The node as a list."""
+    """Return the node as a list."""
     if node is None or isinstance(node, Sequence):
         return node
     node.report(problems, f"{what} must be a list, not a {_shape(node)}")
@@ -79,7 +78,7 @@ def sequence(node: Node | None, problems: list[Problem], what: str) -> Sequence 
 
 
 def scalar(node: Node | None, problems: list[Problem], what: str) -> Scalar | None:
-    """The node as one value that is not empty."""
+    """Return the node as one non-empty value."""
     if node is None:
         return None
     if not isinstance(node, Scalar):
@@ -99,11 +98,12 @@ def by_name(
     load: Callable[[str, Mapping], _T],
     problems: list[Problem],
 ) -> dict[str, _T]:
-    """The mappings of a file by their names; one with a mistake is left out, with a problem for each.
+    """Load the mappings of a file by name; one with a mistake is left out after its problems are added.
 
     Args:
-        keys: Of each mapping; `what` of them is a noun, such as `a funnel`.
-        load: Reads one from its name and its mapping, and adds a problem for each mistake.
+        most: Largest number of mappings.
+        keys: Keys of each mapping; their `what` is a noun such as `a funnel`.
+        load: Loads one from its name and mapping, and adds a problem for each mistake.
     """
     top = mapping(node, problems, file)
     noun = keys.what.removeprefix("a ")
@@ -126,7 +126,7 @@ def by_name(
 
 
 def check_keys(found: Mapping, keys: MappingShape, problems: list[Problem], what: str) -> None:
-    """Report unknown keys and missing required ones."""
+    """Add problems for unknown keys and missing required ones."""
     known = keys.names
     for key, _ in found.entries:
         if key.text not in known:
@@ -138,7 +138,7 @@ def check_keys(found: Mapping, keys: MappingShape, problems: list[Problem], what
 
 
 def name(key: Scalar, problems: list[Problem], what: str, reserved: Collection[str] = ()) -> str | None:
-    """A name: lower-case letters, digits and underscores, not one of the reserved words."""
+    """Read a name: lower-case letters, digits and underscores, but no reserved word."""
     if not NAME.fullmatch(key.text) or len(key.text) > NAME_LENGTH_MAX:
         key.report(
             problems,
@@ -153,7 +153,7 @@ def name(key: Scalar, problems: list[Problem], what: str, reserved: Collection[s
 
 
 def one_of(node: Node | None, options: Collection[str], problems: list[Problem], what: str) -> str | None:
-    """One of some words."""
+    """Read one of some words."""
     found = scalar(node, problems, what)
     if found is None:
         return None
@@ -165,26 +165,26 @@ def one_of(node: Node | None, options: Collection[str], problems: list[Problem],
 
 
 def boolean(node: Node | None, problems: list[Problem], what: str) -> bool | None:
-    """`true` or `false`."""
+    """Read `true` or `false`."""
     word = one_of(node, ("true", "false"), problems, what)
     return None if word is None else word == "true"
 
 
 def duration_ms(node: Node | None, problems: list[Problem], what: str) -> int | None:
-    """A duration such as 7d."""
+    """Read a duration such as 7d."""
     found = scalar(node, problems, what)
     if found is None:
         return None
     try:
         return parse_duration(found.text)
     except ValueError as error:
-        named = found.path.rpartition(".")[2] == what  # the place says it already
+        named = found.path.rpartition(".")[2] == what  # the place contains the name already
         found.report(problems, f"{error}." if named else f"{what}: {error}.")
         return None
 
 
 def zone(node: Node | None, problems: list[Problem]) -> str | None:
-    """A time zone such as Europe/Berlin."""
+    """Read a time zone such as Europe/Berlin."""
     found = scalar(node, problems, "zone")
     if found is None:
         return None
@@ -195,7 +195,7 @@ def zone(node: Node | None, problems: list[Problem]) -> str | None:
 
 
 def day_end_ms(node: Node | None, problems: list[Problem], what: str) -> int | None:
-    """The first instant after a day `2027-12-31`, UTC."""
+    """Read a day `2027-12-31`; return the first instant after it, UTC."""
     found = scalar(node, problems, what)
     if found is None:
         return None
@@ -208,7 +208,7 @@ def day_end_ms(node: Node | None, problems: list[Problem], what: str) -> int | N
 
 
 def percent(node: Node | None, problems: list[Problem], what: str) -> float | None:
-    """A share written in percent, `25%`, as a number in [0, 1]."""
+    """Read a share in percent, `25%`, as a number in [0, 1]."""
     found = scalar(node, problems, what)
     if found is None:
         return None
@@ -219,7 +219,7 @@ def percent(node: Node | None, problems: list[Problem], what: str) -> float | No
 
 
 def score(node: Node | None, problems: list[Problem], what: str) -> float | None:
-    """A score from 0 to 1."""
+    """Read a score from 0 to 1."""
     found = scalar(node, problems, what)
     if found is None:
         return None
@@ -243,7 +243,7 @@ def decimal(
     is_above: bool = False,
     is_whole: bool = False,
 ) -> Decimal | None:
-    """A number by its digits, from `low` (with `is_above`: above it) to `high`, that end in; perhaps a whole one."""
+    """Read a number exactly, from `low` (with `is_above`, above it) to `high`, inclusive; possibly a whole one."""
     found = scalar(node, problems, what)
     if found is None:
         return None
@@ -263,7 +263,7 @@ def decimal(
 
 
 def minor_units(node: Node | None, places: int, problems: list[Problem], what: str) -> int | None:
-    """An amount in the project's money, with its decimal places, in minor units."""
+    """Read an amount of the project's money, in minor units."""
     found = decimal(node, problems, what, 0, UNITS_MAX // 10**places)
     if found is None or node is None:
         return None

@@ -1,4 +1,4 @@
-"""Scope of an expression: the names that it may use, with their types."""
+"""The scope of an expression: names it may read, with their types."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from msgspec import field
 from shroff.language.types import Type
 from shroff.runtime.values import FrozenStruct
 
-TABLE_KINDS = ("prefix", "suffix", "network")  # of keys that hold many values
+TABLE_KINDS = ("prefix", "suffix", "network")  # of keys that match many values
 
 
 class TableShape(FrozenStruct):
     """A look-up table: the type of its key and of each other column.
 
-    `since` is the column that says from which time on a row is valid, which is none of the others; empty without one.
-    `kind` says how a key is looked up: prefix, suffix or network; empty where it is equal. `paths` are those of columns
-    in a MaxMind database, where they are not the columns' names. `high` is the column of the upper ends where
-    the key is the lower end of a range.
+    Args:
+        since: Column with the time from which a row is valid; not in `columns`. Empty without one.
+        kind: How a key is matched: prefix, suffix or network; empty if it must be equal.
+        paths: Paths of columns in a MaxMind database, if they differ from the columns' names.
+        high: Column of upper ends, if the key is the lower end of a range.
     """
 
     key: Type
@@ -30,11 +31,14 @@ class TableShape(FrozenStruct):
 
 
 class DeclaredNames(FrozenStruct):
-    """The names that a project declares, as far as expressions see them.
+    """The names of a project that expressions can read.
 
-    `events` has each event type with its fields; `entities` the event types that have a
-    key of each entity; `decided` the types that get a decision (labels are theirs). `personal` are fields that no
-    expression may read; `keys` the types of keys of one part.
+    Args:
+        events: Each event type with its fields.
+        entities: For each entity the event types that have a key of it.
+        decided: Event types that get a decision; labels belong to them.
+        personal: For each event type the fields that no expression may read.
+        keys: Types of keys that have one part.
     """
 
     events: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
@@ -47,7 +51,7 @@ class DeclaredNames(FrozenStruct):
     keys: Mapping[str, Type] = field(default_factory=dict)
 
     def no_field(self, name: str, field: str, events: Iterable[str]) -> str:
-        """Why a name reads no field of these event types."""
+        """Return why no field of these event types is read by a name."""
         if any(field in self.personal.get(event, ()) for event in events):
             return f"{name} reads {field!r}, which is personal: it lies beside the log, where nothing reads it."
         return f"{name} reads {field!r}, which is not a field of {' or '.join(events)}."
@@ -56,10 +60,11 @@ class DeclaredNames(FrozenStruct):
 class Scope(FrozenStruct):
     """Context of an expression: the names that it may read.
 
-    `this` are the event types that `this` can be; empty where there is no `this`.
-    `entity` is whose keys aggregates use; None where aggregates cannot stand.
-    `feature` gives the type of `entity.name`, or None where it is not declared; it is
-    itself None where features cannot be read. `feature_names` serves hints.
+    Args:
+        this: Event types that `this` can be; empty without `this`.
+        entity: Entity whose keys aggregates use; None if aggregates are not allowed.
+        feature: Returns the type of `entity.name`, None if undeclared; itself None if features cannot be read.
+        feature_names: Returns names of features, for hints.
     """
 
     names: DeclaredNames
@@ -69,9 +74,9 @@ class Scope(FrozenStruct):
     feature: Callable[[str], Type | None] | None = None
     feature_names: Callable[[], list[str]] = list
     reads_row: bool = False
-    each: tuple[str | int, ...] | None = None  # the path of the array whose items are `item`
+    each: tuple[str | int, ...] | None = None  # path of the array whose items are `item`
     reads_score: bool = False
-    is_where: bool = False  # of an aggregate, which may read features of the deciding event
+    is_where: bool = False  # `where` of an aggregate, which may read features of the deciding event
     since_flag: bool = False
-    decimal: str = ""  # the mark before the places of decimals in texts, with groups and accounting forms; "": plain
-    zone: str = ""  # whose times without an offset are; "": only times of a form have one, UTC
+    decimal: str = ""  # decimal mark of texts with groups and accounting forms; "" for plain numbers
+    zone: str = ""  # of times without an offset; "": such a time must have a declared form, and is UTC

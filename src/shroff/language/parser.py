@@ -1,11 +1,11 @@
-"""Reading an expression: tokens, then recursive descent by strength of operators.
+"""Parser of expressions: tokens, then recursive descent by precedence.
 
-The grammar, weakest first (docs/reference/grammar.md has it in full):
+The grammar, lowest precedence first (in full in docs/reference/grammar.md):
 
     else   when   or   and   not   == != < <= > >= in "is missing"   + -   * /   unary -
 
-Comparisons do not chain. An aggregate's modifiers stand after its bracket. Text and
-nesting are limited before anything is built, so hostile text fails fast.
+Comparisons do not chain. An aggregate's modifiers follow its bracket. Length and nesting are limited before anything is
+built, so hostile text fails fast.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Token(FrozenStruct):
 
 
 def parse(text: str) -> Syntax:
-    """Read one whole expression.
+    """Parse one whole expression.
 
-    Raises: ExpressionError with the place of the first mistake.
+    Raises: ExpressionError at the first mistake.
     """
     parser = _Parser(text)
     tree = parser.expression()
@@ -80,7 +80,7 @@ def parse(text: str) -> Syntax:
 
 
 def tokens(text: str) -> list[Token]:
-    """Cut a text into tokens, the last of kind `end`.
+    """Split a text into tokens; the last has kind `end`.
 
     >>> [token.text for token in tokens("a.b >= 1_000")]
     ['a', '.', 'b', '>=', '1_000', '']
@@ -115,12 +115,12 @@ def _stray(text: str, at: int) -> ExpressionError:
 
 
 class _Parser:
-    """Parser state: the tokens, the position and the depth."""
+    """State of a parser: tokens, position and depth."""
 
     def __init__(self, text: str) -> None:
         self.tokens = tokens(text)
         self.at = 0
-        self.depth = -1  # the outermost expression stands in no bracket
+        self.depth = -1  # the outermost expression is at depth 0
 
     @property
     def token(self) -> Token:
@@ -141,7 +141,7 @@ class _Parser:
         return self.token.kind == "name" and self.token.text == text
 
     def takes(self, *texts: str) -> bool:
-        """Take the next token where it is one of these words or signs."""
+        """Consume the next token if it is one of these words or signs; return whether it was."""
         found = self.is_word(*texts) or self.is_sign(*texts)
         self.at += found
         return found
@@ -166,10 +166,10 @@ class _Parser:
         if self.depth > DEPTH_MAX:
             raise ExpressionError(f"the expression has more than {DEPTH_MAX} levels", self.token.start, self.token.end)
 
-    # ---- from weak to strong
+    # ---- by precedence, lowest first
 
     def chain(self, operand: Callable[[], Syntax], *operators: str) -> Syntax:
-        """Operands that operators of one strength join, from left to right."""
+        """Parse operands joined by operators of one precedence, from left to right."""
         left = operand()
         while self.is_word(*operators) or self.is_sign(*operators):
             operator = self.next().text
@@ -260,7 +260,7 @@ class _Parser:
         self.depth -= 1
         return Unary(sign.start, operand.end, "-", operand)
 
-    # ---- what stands between operators
+    # ---- operands
 
     def atom(self) -> Syntax:
         token = self.token
@@ -285,7 +285,7 @@ class _Parser:
         raise self.unexpected("a value")
 
     def is_call_of_a_word(self) -> bool:
-        """`last(` is an aggregate, though `last` is a word of `over last n`."""
+        """Return whether `last(` follows: an aggregate, though `last` is a keyword in `over last n`."""
         following = self.tokens[min(self.at + 1, len(self.tokens) - 1)]
         return self.is_word("last") and following.kind == "sign" and following.text == "("
 
@@ -358,7 +358,7 @@ class _Parser:
         self.next()
         arguments = self.listed(")")
         via = up_to = where = None
-        if self.is_name("via"):  # no keyword: an event type may have this name
+        if self.is_name("via"):  # not a keyword: an event type may have this name
             self.next()
             via = self.expression()
             if self.is_name("up"):
@@ -397,7 +397,7 @@ class _Parser:
         return Modifier(word.start, token.end, word.text, amount)
 
     def count(self, after: str) -> int:
-        """The n of `over last n` and of `up to n`."""
+        """Parse n of `over last n` or `up to n`."""
         digits = self.token.text.replace("_", "")
         if self.token.kind != "number" or not digits.isdigit() or int(digits) < 1:
             raise self.unexpected(f"a whole number above zero after {after!r}")

@@ -1,8 +1,8 @@
-"""A typed expression as text again, in one canonical form.
+"""A typed expression as text, in one canonical form.
 
-What is printed reads back as the same expression. Spelling is settled: `1d` becomes
-`24h`, modifiers stand in the order over, delayed, matching, of each source, since flag,
-including this, and a range that was written as two comparisons becomes `in a .. b`.
+The text parses to the same expression. Its spelling is fixed: `1d` becomes `24h`, modifiers are in the order over,
+delayed, matching, of each source, since flag, including this, and a range written as two comparisons becomes `in a ..
+b`.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from shroff.language.expression import (
 )
 from shroff.language.values import HOUR_MS, show_decimal, show_duration, show_number
 
-# Strength of operators, weakest first, as the parser has them.
+# Precedence of operators, lowest first, as in the parser.
 _ELSE, _WHEN, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _SIGN, _ATOM = range(10)
 _LINE_END = re.compile(r"\s*\n\s*")
-LITERAL_MAX = 10**30  # digits of a number that the checker takes
-_GROUPED_FROM = 100_000  # 100_000 is easier to read than 100000, 50000 is not hard
+LITERAL_MAX = 10**30  # largest number that the checker accepts, in digits
+_GROUPED_FROM = 100_000  # 100_000 is easier to read than 100000; 50000 is not hard
 
 
 def text_of(node: Node) -> str:
@@ -60,12 +60,12 @@ def text_of(node: Node) -> str:
 
 
 def text_of_via(via: Via) -> str:
-    """Write what links keys, without its cap: `payment.device`."""
+    """Write the expression that links keys, without its limit: `payment.device`."""
     return _Printer(via.event).write(via.operand, _ELSE)
 
 
 def as_written(written: str | None, node: Node) -> str:
-    r"""An expression as its author wrote it, on one line; where nobody did, as `text_of` writes it.
+    r"""Return an expression as its author wrote it, on one line; without such a text, as `text_of` writes it.
 
     >>> from shroff.language.types import BOOLEAN
     >>> from shroff.language.expression import Literal
@@ -76,13 +76,13 @@ def as_written(written: str | None, node: Node) -> str:
 
 
 class _Printer:
-    """Writes nodes; `event` is the type that is aggregated, inside an aggregate's brackets."""
+    """Writes nodes; `event` is the aggregated event type inside the brackets of an aggregate."""
 
     def __init__(self, event: str) -> None:
         self.event = event
 
     def write(self, node: Node, needed: int) -> str:
-        """Text of a node, in brackets if its precedence is lower than the context's."""
+        """Return the text of a node, in brackets if its precedence is too low for the context."""
         text, strength = self.pair(node)
         return text if strength >= needed else f"({text})"
 
@@ -122,7 +122,7 @@ class _Printer:
                 return self.atom(node), _ATOM
 
     def side(self, node: Node, other: Node) -> str:
-        """One side of a comparison: `500` for a literal 500.00 that became so by what it is compared with."""
+        """Write a side of a comparison: a literal 500.00 that got its places from the other side becomes `500`."""
         text = self.write(node, _SUM)
         is_as_exact = not isinstance(other, Convert) or other.operand.type.places == node.type.places
         if isinstance(node, Literal) and node.type.is_exact and is_as_exact:
@@ -217,12 +217,12 @@ def _aggregate(node: Aggregate) -> str:
 
 
 def _duration(value_ms: int) -> str:
-    """One and two days in hours, as names of features have them (`spent_24h`)."""
+    """Write one or two days in hours, as in names of features (`spent_24h`)."""
     return f"{value_ms // HOUR_MS}h" if value_ms in {24 * HOUR_MS, 48 * HOUR_MS} else show_duration(value_ms)
 
 
 def _range(node: Node) -> tuple[Node, Node, Node] | None:
-    """What `x in a .. b` is made of, if this is one: x, a and b."""
+    """Return x, a and b if this is `x in a .. b`."""
     if not (isinstance(node, Logic) and node.operator == "and"):
         return None
     low = node.left
@@ -250,7 +250,7 @@ def _literal(node: Literal) -> str:
     if isinstance(value, float):
         text = format(Decimal(repr(value)), "f")
         return _grouped(text.removesuffix(".0"))
-    if abs(value) > LITERAL_MAX:  # it was brought to more places than it can be written with
+    if abs(value) > LITERAL_MAX:  # it was converted to more places than a text can have
         return _grouped(show_number(value, type_.places))
     return _grouped(show_decimal(value, type_.places))
 
@@ -263,7 +263,7 @@ def _grouped(text: str) -> str:
 
 
 def _field(event: str, name: str) -> str:
-    """A field, or the original of one."""
+    """Write a field, or the original of an amount."""
     amount = name.removesuffix(f".{ORIGINAL_AMOUNT}")
     return f"{event}.{name}" if amount == name else f"{ORIGINAL_AMOUNT}({event}.{amount})"
 

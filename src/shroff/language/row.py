@@ -1,7 +1,7 @@
-"""Evaluating a typed expression for one row: closures over plain Python values.
+"""Evaluation of a typed expression for one row: closures over plain Python values.
 
-`compile_row` builds nested functions once; each call takes whatever the leaves take as
-their row. Same values as `columns`, held by a law test.
+`compile_row` builds nested functions once; each call passes its row to the leaves. A law test checks that `columns`
+computes the same values.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NO_ENTRIES: Final[Mapping[str, int | None]] = {}
 
 
 class Reference(FrozenStruct):
-    """Reference data of expressions: lists (value to expiry, None without an end) and tables."""
+    """Data that expressions look up: lists (value to expiry, None if it does not expire) and tables."""
 
     lists: Lists = field(default_factory=dict)
     tables: Tables = field(default_factory=dict)
@@ -58,14 +58,14 @@ def compile_row(
     this_time: Evaluate | None = None,
     strict: bool = False,
 ) -> Evaluate:
-    """Make the function that gives the value of `node` for one row.
+    """Return the function that computes `node` for one row.
 
     Args:
-        leaf: For fields, features, aggregates and score: the function of a row that reads it.
+        leaf: Returns the function that reads a field, feature, aggregate or score from a row.
         reference: Lists and tables of the project.
-        time: Gives the event's time in ms, for lists whose entries expire.
-        this_time: Inside an aggregate, where `time` is the aggregated event's, that of `this`.
-        strict: A conversion that fails raises ValueError (mappings); else it is missing.
+        time: Returns the event's time in ms, for lists whose entries expire.
+        this_time: Inside an aggregate, where `time` is the time of the aggregated event: returns that of `this`.
+        strict: Whether a failed conversion raises ValueError (in mappings) instead of being missing.
     """
     return _RowCompiler(leaf, reference or Reference(), time, this_time, strict).compile(node)
 
@@ -169,7 +169,7 @@ class _RowCompiler(FrozenStruct):
             value = operand(row)
             if value is None:
                 return None
-            entries = lists.get(name, _NO_ENTRIES)  # now: an engine is given other rows while it runs
+            entries = lists.get(name, _NO_ENTRIES)  # looked up per row: an engine gets other lists while it runs
             if value not in entries:
                 return False
             expires_ms = entries[value]
@@ -178,7 +178,7 @@ class _RowCompiler(FrozenStruct):
         return evaluate
 
     def time_of(self, asked: Node) -> Evaluate | None:
-        """The time for which a list or a table is asked: inside an aggregate that of `this` where only that is read."""
+        """Return the function of the time of a look-up: inside an aggregate that of `this` if only `this` is read."""
         is_of_this = self.this_time is not None and reads_this(asked) and not reads_item(asked)
         return self.this_time if is_of_this else self.time
 
@@ -219,13 +219,13 @@ class _RowCompiler(FrozenStruct):
 
 
 def value_function(node: typed.Call) -> Callable[..., Any]:
-    """The function of values behind a checked call."""
+    """Return the function of values that computes a checked call."""
     types: tuple[Type, ...] = tuple(argument.type for argument in node.arguments)
     return FUNCTIONS[node.function].make(types, Signature(node.type, types, node.options))
 
 
 def lenient(function: Callable[..., Any], values: tuple[Any, ...]) -> Any:
-    """Call a function; a conversion that fails is missing, as is an exact result outside 128 bits."""
+    """Call a function; a failed conversion, and an exact result outside 128 bits, is missing."""
     try:
         return function(*values)
     except (ValueError, OverflowError):
@@ -244,7 +244,7 @@ def _strict_call(function: Callable[..., Any], arguments: list[Evaluate]) -> Eva
 
 
 def _among(value: Any, known: frozenset[Any], *, has_missing: bool) -> bool | None:
-    """`x == a or x == b or …`, three-valued."""
+    """Return `value == a or value == b or …`, three-valued."""
     if value is None:
         return None
     return True if value in known else None if has_missing else False
@@ -257,7 +257,7 @@ def _negative(operand: Evaluate, *, is_real: bool) -> Evaluate:
 
 
 def _both(calculate: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) -> Evaluate:
-    """What two values give; None where one is missing."""
+    """Return the function that combines two values, None if one is missing."""
 
     def evaluate(row: Any) -> Any:
         a = left(row)
@@ -292,5 +292,5 @@ def _or(left: Evaluate, right: Evaluate) -> Evaluate:
 
 
 def _quotient(a: float, b: float) -> float | None:
-    """float(A) / float(B), one float division; exact operands are integers with equal decimal places."""
+    """Return float(a) / float(b); exact operands are integers with equal decimal places."""
     return result if b and math.isfinite(result := float(a) / float(b) + 0.0) else None

@@ -1,4 +1,4 @@
-"""Values of project files read by the shapes that are declared for them, for what needs no loader of its own."""
+"""Reads values of project files by their declared shapes, where no loader is needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 
 def read_shape(node: Node, shape: Shape, problems: list[Problem], what: str) -> Plain | None:
-    """The node as texts, lists and mappings; None after adding a problem where it does not have the shape."""
+    """Return a node as texts, lists and mappings; None, after adding a problem, if it does not fit the shape."""
     match shape:
         case Either():
             return _either(node, shape, problems, what)
@@ -39,9 +39,9 @@ def read_shape(node: Node, shape: Shape, problems: list[Problem], what: str) -> 
 def load_shape(
     node: Node | None, shape: MappingShape, made: Callable[..., _T], problems: list[Problem], what: str
 ) -> _T | None:
-    """Read a mapping by its shape, and pass the values to `made`; None without a node, or after adding a problem.
+    """Read a mapping by its shape and pass its values to `made`; None without a node or after adding a problem.
 
-    A duration is in milliseconds, and its argument ends in `_ms`; a share is of 1, a list a tuple.
+    A duration becomes milliseconds and its argument's name ends in `_ms`; a share becomes a fraction, a list a tuple.
     """
     before = len(problems)
     read = None if node is None else read_shape(node, shape, problems, what)
@@ -61,7 +61,7 @@ def load_shape(
 
 
 def _either(node: Node, shape: Either, problems: list[Problem], what: str) -> Plain | None:
-    """The first shape of the node's kind that it has; where it has none, what is wrong by the first of its kind."""
+    """Read a node by the first shape of its kind that fits; if none does, add the problems of the first."""
     kind = One if isinstance(node, Scalar) else Many if isinstance(node, Sequence) else MappingShape
     told: list[Problem] | None = None
     for unit in (other for other in shape.shapes if isinstance(other, kind)):
@@ -89,7 +89,7 @@ def _one(node: Node, shape: One, problems: list[Problem], what: str) -> str | No
 
 
 def _excess(shape: One, text: str) -> str:
-    """Why a duration or a number of the right form is too much all the same; empty where it is not."""
+    """Return why a well-formed duration or number is too large; empty if it is not."""
     try:
         if shape == DURATION:
             parse_duration(text)

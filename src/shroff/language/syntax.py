@@ -1,7 +1,7 @@
-"""Syntax tree of an expression, as the parser gives it: each part with its position.
+"""Syntax tree of an expression, made by the parser: each part with its position.
 
-`start` and `end` are character offsets in the expression's text, [start, end). Types are
-not known here; `checker` turns this tree into a typed one.
+`start` and `end` are character offsets in the expression's text, [start, end). Types are not known here; `checker`
+makes a typed tree from this one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shroff.runtime.values import FrozenStruct
 
 
 class ExpressionError(Exception):
-    """An expression that cannot be parsed or typed: its mistake, position and fix."""
+    """An expression that cannot be parsed or typed, with message, position and hint."""
 
     def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
         self.message = message
@@ -24,7 +24,7 @@ class ExpressionError(Exception):
 
 
 class SpoiledError(ExpressionError):
-    """An expression that reads a feature with a mistake of its own, where that one is reported."""
+    """An expression that reads a faulty feature, whose own problem is reported already."""
 
 
 class Span(FrozenStruct):
@@ -58,10 +58,10 @@ class WordLiteral(Span, frozen=True):
 
 
 class DottedName(Span, frozen=True):
-    """A dotted name. `row['a b']` is a name too; its part is taken as it stands.
+    """A dotted name. `row['a b']` is one too, with the text in brackets as a part.
 
     Args:
-        indices: Which parts, behind `row` and `item`, are indices of arrays.
+        indices: Positions of the parts, after `row` or `item`, that are indices of arrays.
     """
 
     parts: tuple[str, ...]
@@ -106,7 +106,7 @@ class MissingTest(Span, frozen=True):
 
 
 class Within(Span, frozen=True):
-    """`x in ...` or `x not in ...`: of values, of a range, or of a project's list."""
+    """`x in ...` or `x not in ...`, with values, a range, or a list of the project."""
 
     negated: bool
     operand: Syntax
@@ -125,7 +125,7 @@ class Modifier(Span, frozen=True):
 
 
 class FunctionCall(Span, frozen=True):
-    """A function or an aggregate; which of them the checker finds out."""
+    """A call of a function or an aggregate; the checker decides which."""
 
     name: str
     name_end: int
@@ -153,7 +153,7 @@ Syntax = (
 
 
 def parts_of(tree: Span) -> Iterator[Syntax]:
-    """The expressions right inside another one, modifiers aside."""
+    """Yield the expressions directly inside another one, without modifiers."""
     for name in tree.__struct_fields__:
         value = getattr(tree, name)
         for part in value if isinstance(value, tuple) else (value,):

@@ -1,9 +1,9 @@
 """The types of the language.
 
-A value of each type, as the core holds it:
+A value of each type in memory:
 
     text, choice     str
-    integer          int, 64 bits where it is stored
+    integer          int, stored in 64 bits
     number           int, the value times 10**places
     money            int, smallest units: the value times 10**places
     real             float, finite
@@ -11,8 +11,8 @@ A value of each type, as the core holds it:
     time             int, UTC milliseconds
     duration         int, milliseconds
 
-A missing value of any type is None. Exact types (integer, number, money) are calculated
-with as integers; a real is the nearest float to the value in whole units.
+A missing value of any type is None. Exact types (integer, number, money) are calculated as integers; a real is the
+float nearest to the value in whole units.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ INTEGER_MIN = -(2**63)
 INTEGER_MAX = 2**63 - 1
 WIDE_MIN = -(2**127)
 WIDE_MAX = 2**127 - 1
-HASHED, JOINED = "hashed", "joined"  # in this order: what has both in it is joined
-HASHED_END = 4  # characters of a hashed text that stand behind its hash
+HASHED, JOINED = "hashed", "joined"  # ordered: a text with parts of both kinds is joined
+HASHED_END = 4  # last characters of a hashed text, stored in clear behind its hash
 NAMES = "text integer number real money boolean time duration choice".split()
 
 CODES = frozenset(  # of ISO 4217, as of 2026
@@ -38,7 +38,7 @@ CODES = frozenset(  # of ISO 4217, as of 2026
     "PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD "
     "TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG".split()
 )
-PLACES = {  # of currencies that have not 2
+PLACES = {  # for currencies that do not have 2
     **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
     **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
     **dict.fromkeys("CLF UYW".split(), 4),
@@ -47,9 +47,11 @@ ORIGINAL_PLACES = 4  # the most that a currency has
 
 
 class Type(FrozenStruct):
-    """One type. `places` is the number of decimals of a number or money value.
+    """One type.
 
-    `hashing` is of texts: HASHED where a value stands for another by its keyed hash, JOINED where such ones are in it.
+    Args:
+        places: Decimal places of a number or of money.
+        hashing: Of texts: HASHED if a keyed hash replaces the value, JOINED if the text contains such hashes.
     """
 
     kind: str
@@ -59,7 +61,7 @@ class Type(FrozenStruct):
     hashing: str = ""
 
     def __repr__(self) -> str:
-        """Without `hashing`: state is distinguished by this text, and is laid out in the same way."""
+        """Leave out `hashing`: this text identifies state, whose layout does not depend on it."""
         return f"Type(kind={self.kind!r}, places={self.places!r}, choices={self.choices!r}, is_open={self.is_open!r})"
 
     @property
@@ -76,7 +78,7 @@ class Type(FrozenStruct):
 
     @property
     def key_form(self) -> object:
-        """What two types share whose equal values are equal keys."""
+        """Return an object that is equal for two types whose equal values are equal keys."""
         return self.is_text or (self.is_exact or self.kind, self.places)
 
     def __str__(self) -> str:
@@ -89,19 +91,19 @@ REAL = Type("real")
 BOOLEAN = Type("boolean")
 TIME = Type("time")
 DURATION = Type("duration")
-NOTHING = Type("missing")  # of the literal `missing`, which stands for any type
+NOTHING = Type("missing")  # type of the literal `missing`, which fits any type
 
 
 def number(places: int = NUMBER_PLACES) -> Type:
-    """The exact decimal type with this many places."""
+    """Return the exact decimal type with this many places."""
     return Type("number", places)
 
 
 def money(places: int) -> Type:
-    """The money type with this many places."""
+    """Return the money type with this many places."""
     return Type("money", places)
 
 
 def places_of(currency: str) -> int:
-    """Decimal places of a currency; 2 for a code that ISO 4217 does not have."""
+    """Return the decimal places of a currency; 2 for a code that is not in ISO 4217."""
     return PLACES.get(currency, 2)

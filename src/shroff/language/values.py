@@ -1,7 +1,7 @@
-"""Values of the language's types: how they are read from text and how they are shown.
+"""Values of the language's types: parsing and formatting.
 
-Reading raises `ValueError` with words for the person who sent the value. Showing gives
-what stands in JSON (INTERFACES, "A decision") or in a sentence.
+Parsing raises `ValueError` with a message for the person who sent the value. Formatting writes for JSON (INTERFACES, "A
+decision") or for sentences.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 YEARS = (1900, 9000)
-DAYS_MAX = 3_700  # of one question
+DAYS_MAX = 3_700  # in one query
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 _AMOUNT = re.compile(r"(?:[A-Za-z]{3}\s+|[€$£¥]\s*)?([0-9][0-9., ]{0,24})(?:\s*[€$£¥]|\s+[A-Za-z]{3})?")
 _AMOUNT_GROUPED = re.compile(r"[0-9]{1,3}(?:([., ])[0-9]{3})(?:\1[0-9]{3})*")
@@ -37,8 +37,8 @@ _DURATION_LENGTH_MAX = 200  # characters
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d|w))+")
 _DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h|d|w)")
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,4}))?")
-_GROUPS = " '\u2019\u00a0\u202f"  # what stands between thousands, beside the sign that is not the decimal mark
-_WRITTEN = {  # by the decimal mark: a whole part in groups of three, or of two as in India, and places
+_GROUPS = " '\u2019\u00a0\u202f"  # separators of thousands, besides the sign that is not the decimal mark
+_WRITTEN = {  # for each decimal mark: a whole part in groups of three, or of two as in India, and decimal places
     mark: re.compile(
         rf"(?:[0-9]{{1,3}}(?P<group>[{other}{_GROUPS}])[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*"
         rf"|[0-9]{{1,2}}(?:{re.escape(other)}[0-9]{{2}})+{re.escape(other)}[0-9]{{3}}|[0-9]*)(?:{re.escape(mark)}[0-9]*)?"
@@ -60,7 +60,7 @@ _TIME_LIMIT_MS = 253_402_300_800_000  # the year 10000
 
 
 def parse_duration(text: str) -> int:
-    """Read `500ms`, `30s`, `182d12h` as milliseconds."""
+    """Parse `500ms`, `30s`, `182d12h` as milliseconds."""
     if len(text) > _DURATION_LENGTH_MAX:
         raise ValueError(f"the duration {quoted(text)} is too long")
     if not _DURATION.fullmatch(text):
@@ -74,7 +74,7 @@ def parse_duration(text: str) -> int:
 
 
 def named_duration(name: str, text: str, *, is_positive: bool = False) -> int:
-    """Read the duration of a named option or field as milliseconds. Raises: UsageError, which names it."""
+    """Parse the duration of a named option or field as milliseconds. Raises: UsageError, which names it."""
     try:
         length_ms = parse_duration(text)
     except ValueError as error:
@@ -85,17 +85,17 @@ def named_duration(name: str, text: str, *, is_positive: bool = False) -> int:
 
 
 def parse_share(text: str) -> float:
-    """Read `0.9%` as 0.009, by its digits."""
+    """Parse `0.9%` as 0.009, exactly by its digits."""
     return float(Decimal(text.replace("%", "")) / 100)
 
 
 def quoted(text: str) -> str:
-    """A text for a message; of a long one the beginning."""
+    """Quote a text for a message; shorten a long one."""
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
 def show_duration(value_ms: int) -> str:
-    """Write milliseconds with the largest units that fit: 43_200_000 is `12h`."""
+    """Write milliseconds in the largest units that fit: 43_200_000 is `12h`."""
     if value_ms < 0:
         return "-" + show_duration(-value_ms)
     parts: list[str] = []
@@ -109,8 +109,8 @@ def show_duration(value_ms: int) -> str:
 def parse_decimal(text: str) -> tuple[int, int]:
     """Parse a decimal as (digits, places): `-1.50` is (-150, 2), `2e3` is (2000, 0).
 
-    Raises: ValueError where it is no decimal, a note of which says how a CSV is read that has it, or has more than
-        400 digits.
+    Raises: ValueError if it is not a decimal, with a note on how to read a CSV that contains it; or if it has more than
+    400 digits.
     """
     found = _DECIMAL.fullmatch(text.strip())
     if not found or not (found[2] or found[3]):
@@ -125,11 +125,12 @@ def parse_decimal(text: str) -> tuple[int, int]:
 
 
 def with_point(text: str, mark: str = ",") -> str:
-    """A decimal as people write it, by its mark, with a point and without groups: `1.250,00` is `1250.00`.
+    """Convert a decimal as people write it to one with a point and without groups: `1.250,00` becomes `1250.00`.
 
-    Thousands may stand in groups, with the other mark, a space or an apostrophe between them. `(1.00)` and `1.00-` are
-    negative. A currency sign before or after is dropped. Digits of any script are read, such as those of Arabic.
-    Raises: ValueError where it has another form, such as `12.50` with a comma for mark: nobody should take it for 1250.
+    Thousands may be separated by the other mark, a space or an apostrophe. `(1.00)` and `1.00-` are negative. A
+    currency sign before or after is dropped. Digits of any script are accepted, such as Arabic ones.
+
+    Raises: ValueError for any other form, such as `12.50` if the mark is a comma: it must not be read as 1250.
     """
     given = text[: _WRITTEN_LENGTH_MAX + 1]
     text = given if given.isascii() else in_ascii(given, mark)
@@ -149,8 +150,8 @@ def with_point(text: str, mark: str = ",") -> str:
 
 
 def _decimal_cure(text: str) -> str:
-    """Which setting for CSV reads a text that is no decimal, where one does."""
-    meant: TextDict = {}  # what it is, and by which mark
+    """Return the settings for CSV that read a text which is not a decimal; empty if none does."""
+    meant: TextDict = {}  # its value, and the decimal mark
     for mark in (".", ","):
         with suppress(ValueError):
             meant.setdefault(with_point(text, mark), mark)
@@ -166,17 +167,17 @@ def rescale_half_even(digits: int, places: int, wanted: int) -> int:
 
 
 def divide_half_even(dividend: int, divisor: int) -> int:
-    """Divide integers, rounding to the nearest and ties to the even one. `divisor` is above zero."""
+    """Divide integers, rounding to the nearest and ties to the even one; `divisor` is above zero."""
     whole, rest = divmod(dividend, divisor)
     twice = 2 * rest
     return whole + (1 if twice > divisor or (twice == divisor and whole & 1) else 0)
 
 
 def written_amount(text: str, places: int) -> str:
-    """An amount that people wrote, as events have it; empty where the text is none.
+    """Return an amount that people wrote, as events have it; empty if the text is not an amount.
 
-    One comma or point before three digits is that of thousands. Of money with three places the point is the decimal
-    one, as our pages write it, and one comma may be either: that is no amount.
+    A single comma or point before three digits separates thousands. For money with three places a single point is the
+    decimal point, as in our pages, and a single comma is ambiguous, so not an amount.
 
     >>> [written_amount(text, 2) for text in ("1,661.9 EUR", "1.688,04", "707,99 €", "p-1")]
     ['1661.90', '1688.04', '707.99', '']
@@ -204,8 +205,7 @@ def written_amount(text: str, places: int) -> str:
 
 
 def with_decimal_point(text: str, places: int) -> str:
-    """An amount with a comma, or any other that `parse_decimal` does not read, as `written_amount` has it; else as it
-    is.
+    """Rewrite an amount that is not plain decimal, such as one with a comma, as `written_amount`; else keep it.
 
     >>> [with_decimal_point(text, 2) for text in ("12,50", "1.500", "1.688,04 €", "p-1")]
     ['12.50', '1.500', '1688.04', 'p-1']
@@ -215,7 +215,7 @@ def with_decimal_point(text: str, places: int) -> str:
 
 
 def parse_money(text: str, places: int) -> int:
-    """Parse an amount in whole units as minor units; more decimal places than the currency's are refused."""
+    """Parse an amount in whole units as minor units; more decimal places than the currency has are refused."""
     digits, found = parse_decimal(text)
     if found > places and digits % 10 ** (found - places):
         more = "`money: { currency: …, places: … }` in shroff.yaml allows more"
@@ -240,7 +240,7 @@ def check_units(units: int, text: str) -> int:
 
 
 def parse_integer(text: str) -> int:
-    """Read a 64-bit integer; a fraction is refused."""
+    """Parse a 64-bit integer; a fraction is refused."""
     digits, places = parse_decimal(text)
     whole, rest = divmod(digits, 10**places)
     if rest:
@@ -255,7 +255,7 @@ def check_integer(value: int) -> int:
 
 
 def parse_real(text: str) -> float:
-    """Read a finite 64-bit float."""
+    """Parse a finite 64-bit float."""
     parse_decimal(text)
     return check_real(float(text))
 
@@ -267,12 +267,12 @@ def check_real(value: float) -> float:
 
 
 def wide(value: int) -> int | None:
-    """An exact result; None where it does not fit 128 bits."""
+    """Return an exact result; None if it does not fit 128 bits."""
     return value if WIDE_MIN <= value <= WIDE_MAX else None
 
 
 def finite(value: float) -> float | None:
-    """A result of reals; None where it is infinite or no number."""
+    """Return a result of reals; None if it is infinite or not a number."""
     result = value + 0.0
     return result if math.isfinite(result) else None
 
@@ -286,13 +286,13 @@ def parse_boolean(text: str) -> bool:
 
 
 def parse_time(text: str, zone: str = "") -> int:
-    """Read RFC 3339 with an offset, or integer epoch milliseconds, as UTC milliseconds.
+    """Parse RFC 3339 with an offset, or integer epoch milliseconds, as UTC milliseconds.
 
-    A leap second, 23:59:60 UTC on the last day of a month, is the first second of the next day. The offset may lack
-    its colon, as in +0100.
+    A leap second, 23:59:60 UTC on the last day of a month, becomes the first second of the next day. The offset may
+    lack its colon, as in +0100.
 
     Args:
-        zone: Whose a time without an offset is; without it there is none.
+        zone: Zone of times without an offset; without a zone they are refused.
     """
     found = _TIME.fullmatch(text)
     if found is not None and found[8] is None and zone:
@@ -331,19 +331,19 @@ def parse_time(text: str, zone: str = "") -> int:
 
 
 def parse_file_time(text: str) -> int:
-    """Read a time of a list or a table: also a day, which is its start, and one without an offset, both in UTC."""
+    """Parse a time of a list or a table; it may be a day, for its start, or lack an offset; both are in UTC."""
     is_day = len(text) == _DAY_LENGTH and text.count("-") == 2
     return parse_time(f"{text}T00:00:00Z" if is_day else text, "UTC")
 
 
 def is_naive(text: str) -> bool:
-    """Whether a text is a time without an offset, such as `2026-03-01 10:00:00`."""
+    """Return whether a text is a time without an offset, such as `2026-03-01 10:00:00`."""
     found = _TIME.fullmatch(text)
     return found is not None and found[8] is None
 
 
 def zoned_ms(local_ms: int, zone: str) -> int:
-    """The instant at which the clock of a zone shows a time, given as if that were UTC; the first of two."""
+    """Return the instant at which a zone's clock shows a time, given as if in UTC; the first of two."""
     if zone == "UTC":
         return local_ms
     moment = (_EPOCH + timedelta(milliseconds=local_ms)).replace(tzinfo=ZoneInfo(zone))
@@ -362,7 +362,7 @@ def check_time(value_ms: int) -> int:
 
 
 def show_time(value_ms: int) -> str:
-    """Write RFC 3339 in UTC, with milliseconds only where they are not 0."""
+    """Write RFC 3339 in UTC, with milliseconds only if they are not 0."""
     try:
         moment = _EPOCH + timedelta(milliseconds=value_ms)
     except OverflowError:
@@ -372,7 +372,7 @@ def show_time(value_ms: int) -> str:
 
 
 def show_decimal(units: int, places: int) -> str:
-    """Format scaled units with all decimal places: (1230, 2) is `12.30`."""
+    """Write scaled units with all decimal places: (1230, 2) is `12.30`."""
     if places == 0:
         return str(units)
     whole, rest = divmod(abs(units), 10**places)
@@ -386,7 +386,7 @@ def show_number(units: int, places: int) -> str:
 
 
 def show(value: Value, type_: Type, money_places: int) -> str:
-    """Write a value for a sentence; missing is `missing`."""
+    """Write a value for a sentence; a missing one is `missing`."""
     if value is None:
         return "missing"
     if type_.kind == "money":
@@ -410,7 +410,7 @@ def show_real(value: float) -> str:
 
 
 def to_real(units: int, places: int) -> float:
-    """The float nearest to an exact value in whole units (one rounding)."""
+    """Return the float nearest to an exact value in whole units (one rounding)."""
     return units / 10**places if places else float(units)
 
 
@@ -418,14 +418,14 @@ _STEPS = 1 << 32
 
 
 def key_text(key: Value | tuple[Value, ...]) -> str:
-    """An entity's key for people and tables: a single text as it is, all else as JSON."""
+    """Write an entity's key for people and tables: a single text unchanged, all else as JSON."""
     if isinstance(key, str):
         return key
     return to_json(key).decode()
 
 
 def in_share(name: str, share: float, key: str | None) -> bool:
-    """Whether a key, as text, is in the share of this name; each name has other keys in it. Without a key: false.
+    """Return whether a key, as text, is in the share of a name; each name selects other keys. False without a key.
 
     >>> [in_share("m-1", 0.5, key) for key in ("c-1", "c-2", "c-3", "c-4", None)]
     [True, True, False, True, False]
@@ -436,29 +436,29 @@ def in_share(name: str, share: float, key: str | None) -> bool:
     return int.from_bytes(digest[:4]) < share * _STEPS
 
 
-# ---- days of a time zone: one has 23 to 25 hours where clocks change
+# ---- days of a time zone; a day has 23 to 25 hours if clocks change
 
 
 @cache
 def time_zones() -> frozenset[str]:
-    """Names that mean the same zone on every machine: without `localtime`, the machine's own."""
+    """Return the names that mean the same zone on every machine: without `localtime`, the machine's own."""
     return frozenset(available_timezones() - {"localtime"})
 
 
 def is_zone(name: str) -> bool:
-    """Whether there is a time zone of this name, in these letters, also where a file system ignores case."""
+    """Return whether a time zone has exactly this name, even on a file system that ignores case."""
     return name in time_zones()
 
 
 def zone_named(name: str) -> ZoneInfo:
-    """A time zone. Raises: UsageError where there is none of this name."""
+    """Return a time zone. Raises: UsageError if there is none of this name."""
     if not is_zone(name):
         raise UsageError(f"{name!r} is not a time zone: write one as Europe/Berlin.")
     return ZoneInfo(name)
 
 
 def day_named(given: date | str | None, name: str) -> date | None:
-    """A day that somebody named, None where nobody did. Raises: UsageError for what is none."""
+    """Return the day in an option; None if it was not given. Raises: UsageError if it is not a day."""
     try:
         day = date.fromisoformat(given) if isinstance(given, str) else given
     except ValueError:
@@ -469,26 +469,26 @@ def day_named(given: date | str | None, name: str) -> date | None:
 
 
 def day_at(time_ms: int, zone: str) -> date:
-    """The day of a moment. Raises: UsageError as `zone_named`."""
+    """Return the day of a moment. Raises: UsageError as `zone_named`."""
     return datetime.fromtimestamp(time_ms / 1_000, zone_named(zone)).date()
 
 
 def day_number(time_ms: int, zone: str) -> int:
-    """The day of a moment, as days since 1970-01-01. Raises: UsageError as `zone_named`."""
+    """Return the day of a moment as days since 1970-01-01. Raises: UsageError as `zone_named`."""
     return day_at(time_ms, zone).toordinal() - _FIRST
 
 
 def day_start_ms(day: date, zone: str) -> int:
-    """When a day begins, in milliseconds of UTC. Raises: UsageError as `zone_named`."""
+    """Return the start of a day in milliseconds of UTC. Raises: UsageError as `zone_named`."""
     return (datetime.combine(day, datetime.min.time(), zone_named(zone)) - _EPOCH) // _MILLISECOND
 
 
 def days_of(first: date, last: date) -> int:
-    """How many days these are. Raises: UsageError where there are none, or too many for one question."""
+    """Return the number of days. Raises: UsageError if it is below 1 or too large for one query."""
     days = (last - first).days + 1
     if days < 1:
         raise UsageError(f"the last day, {last}, is before the first, {first}.")
-    if first.year < 1000 or last.year > 9998:  # days around them are asked for, too
+    if first.year < 1000 or last.year > 9998:  # the days around them are read too
         raise UsageError("days are counted from the year 1000 to the year 9998.")
     if days > DAYS_MAX:
         raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} are counted at once.")
@@ -496,5 +496,5 @@ def days_of(first: date, last: date) -> int:
 
 
 def day_starts_ms(first: date, days: int, zone: str) -> list[int]:
-    """When each day begins, and when the last one ends. Raises: UsageError as `zone_named`."""
+    """Return the start of each day, and the end of the last. Raises: UsageError as `zone_named`."""
     return [day_start_ms(first + timedelta(number), zone) for number in range(days + 1)]

@@ -1,8 +1,7 @@
-"""Keys of look-up tables that hold many values: prefixes, suffixes and networks, as intervals of byte strings.
+"""Keys of look-up tables that match many values: prefixes, suffixes and networks, as intervals of byte strings.
 
-Each kind becomes a prefix of bytes: a suffix with its labels turned round, a network as the first bits of its address.
-All that begins with a prefix lies in one interval of the order of bytes, so one binary search finds every key that may
-hold a value, the longest first.
+Each kind becomes a prefix of bytes: a suffix reversed, a network as the first bits of its address. All values with a
+prefix form one interval in byte order, so one binary search finds every matching key, the longest first.
 """
 
 from __future__ import annotations
@@ -19,17 +18,21 @@ import numpy as np
 from shroff.arrays import Array
 from shroff.language.values import Value
 
-KEY_BYTES_MAX = 255  # of a prefix or suffix; a name has 253
-_MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address in IPv6
-_OVERLAPS_MAX = 1_000  # of one table; each is held against all that hold its values
+KEY_BYTES_MAX = 255  # of a prefix or suffix; a domain name has 253 at most
+_MAPPED = bytes(10) + b"\xff\xff"  # prefix of an IPv4 address in IPv6
+_OVERLAPS_MAX = 1_000  # of one table; each costs a comparison with all keys of the same values
 _WIDTHS = (4, 16)  # bytes of an address
 _BEFORE_ZERO, _NINE = ord("0") - 1, ord("9")
 
 
 class Interval(NamedTuple):
-    """A key: the values from `start` on and before `end`, as bytes; `end` None has no end.
+    """A key as the values from `start` up to, but not including, `end`, as bytes; `end` is None at the end of the
+    order.
 
-    `length` says which of several keys is the longest; of a range of prefixes with as many digits `digits` is that.
+    Args:
+        family: 1 for IPv6, else 0.
+        length: Decides which of several keys is the longest.
+        digits: Number of leading digits that values must have, for a range of prefixes.
     """
 
     family: int
@@ -40,7 +43,7 @@ class Interval(NamedTuple):
 
 
 def key_interval(kind: str, text: str) -> Interval:
-    """The interval of a key as it stands in a file. Raises: ValueError with the cure."""
+    """Return the interval of a key as written in a file. Raises: ValueError with advice."""
     if not text or "\0" in text:
         raise ValueError("the key is empty, or has a character of code 0")
     if kind == "network":
@@ -61,10 +64,10 @@ def key_interval(kind: str, text: str) -> Interval:
 
 
 def range_interval(kind: str, low: str, high: str) -> Interval:
-    """The interval of a range with both its ends, of addresses or of digits. Raises: ValueError with the cure.
+    """Return the interval of a range of addresses or digits, both ends included. Raises: ValueError with advice.
 
-    Addresses may be integers, and no two ranges hold the same one. Digits are filled up, those of the lower end with 0
-    and of the upper with 9; then what both have of these at their ends falls away, so shorter texts are in it too.
+    Addresses may be integers. Digits are extended, those of the lower end with 0 and of the upper with 9; then what
+    both have of these at their ends is cut, so that shorter texts match too.
     """
     words = f"{low} to {high} is no range"
     if kind == "network":
@@ -96,7 +99,7 @@ def range_interval(kind: str, low: str, high: str) -> Interval:
 
 
 def _address(text: str, *, is_long: bool) -> bytes | None:
-    """The bytes of an address, or of one that is written as an integer; None where it is none."""
+    """Return the bytes of an address, or of its integer; None if the text is neither."""
     if text.isdecimal() and len(text) < KEY_BYTES_MAX and not int(text) >> 128:
         text = str((IPv6Address if is_long else IPv4Address)(int(text)))
     return None if "%" in text else address_bytes(text)
@@ -107,20 +110,20 @@ def _prefix(key: bytes) -> Interval:
 
 
 def _after(key: bytes) -> bytes | None:
-    """The first bytes behind all that begin with these; None where there are none."""
+    """Return the first bytes after all that begin with these; None if there are none."""
     rest = key.rstrip(b"\xff")
     return rest[:-1] + bytes([rest[-1] + 1]) if rest else None
 
 
 def _turned(text: str) -> bytes:
-    """A name, folded, a dot before it, and all that from its end to its start."""
+    """Return a name, folded, with a dot before it, and all reversed."""
     return f".{text}".casefold()[::-1].encode()
 
 
 def _all_turned(names: Sequence[str]) -> Sequence[bytes]:
-    """The same of many names at once."""
+    """Return the same for many names at once."""
     made = "\n.".join(("", *names)).casefold()[::-1].encode().split(b"\n")[-2::-1]
-    return made if len(made) == len(names) else list(map(_turned, names))  # a name may have a line feed
+    return made if len(made) == len(names) else list(map(_turned, names))  # a name may contain a line feed
 
 
 def _network(text: str) -> Interval:
@@ -144,7 +147,9 @@ def _network(text: str) -> Interval:
 
 
 def address_bytes(text: str) -> bytes | None:
-    """The 4 or 16 bytes of an address, as `ipaddress` reads it; 4 of an IPv4-mapped one; None of any other text."""
+    """Return the 4 or 16 bytes of an address, as `ipaddress` parses it, 4 for an IPv4-mapped one; None for other
+    texts.
+    """
     try:
         if ":" not in text:
             return inet_pton(AF_INET, text)
@@ -158,14 +163,15 @@ def address_bytes(text: str) -> bytes | None:
 
 
 class KeyColumn:
-    """The keys of a table while it is read, one after the other, in little memory."""
+    """Keys of a table while it is read, one after the other, in little memory."""
 
     def __init__(self) -> None:
         self.families, self.lengths, self.digits = bytearray(), array("H"), array("H")
-        self._bytes, self._ends = (bytearray(), bytearray()), array("Q")  # starts, ends of intervals; where each ends
+        # Starts and ends of intervals, and where each of these ends.
+        self._bytes, self._ends = (bytearray(), bytearray()), array("Q")
 
     def add(self, key: Interval) -> int:
-        """Add a key; gives its number."""
+        """Add a key; return its number."""
         self.families.append(key.family)
         self.lengths.append(key.length)
         self.digits.append(key.digits)
@@ -178,7 +184,7 @@ class KeyColumn:
         return len(self.lengths)
 
     def edges(self, numbers: Array, width: int) -> tuple[Array, Array]:
-        """Where the intervals of keys start and end, as byte strings; an empty one has no end."""
+        """Return the starts and ends of the intervals of keys, as byte strings; an empty one means no end."""
         ends = np.frombuffer(self._ends, np.uint64).astype(np.int64).reshape(-1, 2)
         made = []
         for part, data in enumerate(self._bytes):
@@ -191,11 +197,14 @@ class KeyColumn:
 
 
 class IntervalIndex(NamedTuple):
-    """Which keys hold a value, the longest first.
+    """Index from values to their keys, the longest first.
 
-    `starts` are the places where another key or none becomes the longest, and `owners` the node of it, both for each
-    family. Of each node `key_of` has its key, and `next_of` the node of the next shorter key that holds the same
-    values; -1, the last, is none. `digits` are those of each key.
+    Args:
+        starts: For each family, the places at which another key, or none, becomes the longest.
+        owners: For each of these places its node.
+        key_of: For each node its key.
+        next_of: For each node the node of the next shorter key for the same values; -1, the last, for none.
+        digits: For each key its `digits`.
     """
 
     kind: str
@@ -208,9 +217,9 @@ class IntervalIndex(NamedTuple):
 
     @classmethod
     def of(cls, kind: str, keys: KeyColumn) -> tuple[IntervalIndex, list[tuple[int, int]]]:
-        """The index of keys, each of which is there once; and pairs of one length that hold the same values.
+        """Return the index of distinct keys, and pairs of keys of one length that match the same values.
 
-        Where there are too many pairs it ends, so that such a table costs no memory, and the index is of no use.
+        With too many pairs it stops, so that such a table needs no memory; the index is then useless.
         """
         overlaps: list[tuple[int, int]] = []
         nodes = (array("i"), array("i"))
@@ -231,10 +240,10 @@ class IntervalIndex(NamedTuple):
         return cls(kind, starts, owners, key_of, next_of, digits, bool(digits.any())), overlaps
 
     def find(self, texts: Sequence[Any], is_valid: Callable[[Array, Array], Array] | None = None) -> Array:
-        """The number of the longest key that holds each text and is valid; -1 for none. Cost: 1 us a text.
+        """Return the number of the longest valid key for each text; -1 if there is none. Cost: 1 us per text.
 
         Args:
-            is_valid: Of numbers of keys and of the texts that they hold: whether each counts.
+            is_valid: Returns whether each key counts, for numbers of keys and of their texts.
         """
         found = np.full(len(texts), -1, np.int32)
         digits = np.zeros(len(texts), np.int32)
@@ -244,7 +253,7 @@ class IntervalIndex(NamedTuple):
             rows = np.arange(len(texts)) if widths is None else np.flatnonzero(widths == _WIDTHS[family])
             own = values if len(rows) == len(texts) else [values[row] for row in rows.tolist()]
             packed = _packed(own, starts.dtype)
-            if packed.itemsize <= _WIDTHS[1]:  # else the order costs more than it spares
+            if packed.itemsize <= _WIDTHS[1]:  # sorting longer values costs more than it saves
                 order = packed.argsort()
                 rows = rows[order]
                 packed = packed[order]
@@ -266,7 +275,7 @@ class IntervalIndex(NamedTuple):
         return np.asarray(self.key_of[found])
 
     def find_one(self, text: Value, is_valid: Callable[[int], bool] | None = None) -> int:
-        """The same of one text, without arrays. Cost: 5 us, where `find` takes 50."""
+        """Return the number of the key for one text, without arrays. Cost: 5 us; `find` takes 50."""
         value = _VALUES[self.kind](str(text))
         if value is None:
             return -1
@@ -293,22 +302,23 @@ def _swept(
     nodes: tuple[array[int], array[int]],
     overlaps: list[tuple[int, int]],
 ) -> tuple[Array, Array]:
-    """Where another key or none becomes the longest, in order, and the node of it; more nodes, and pairs that overlap.
+    """Return the places where another key, or none, becomes the longest, in order, and its nodes; add nodes and
+    overlaps.
 
     Args:
-        own: The numbers of the keys whose intervals start and end there.
+        own: Numbers of the keys with these intervals.
     """
     ending = np.flatnonzero(ends != b"")
     edges = np.concatenate([ends[ending], starts])
-    order = np.argsort(edges, kind="stable")  # at one place ends come before starts
+    order = np.argsort(edges, kind="stable")  # at one place, ends come before starts
     numbers = np.concatenate([own[ending], own])[order]
     first_start = len(ending)
-    active: list[tuple[int, int]] = []  # length and number of the keys that hold the values here, the longest last
+    active: list[tuple[int, int]] = []  # length and number of the keys that match here, the longest last
     stack = [-1]
     owners = array("i", [-1])
     rows = zip(order.tolist(), numbers.tolist(), lengths[numbers].tolist(), strict=True)
     for edge, number, length in rows:
-        if len(overlaps) >= _OVERLAPS_MAX:  # no use: the table is refused
+        if len(overlaps) >= _OVERLAPS_MAX:  # the table is refused anyway
             break
         key = (length, number)
         level = bisect_left(active, key)
@@ -329,7 +339,7 @@ def _swept(
     return places[is_last], np.frombuffer(owners, np.int32)[is_last]
 
 
-# A text as the bytes that are looked up; None where it is no address.
+# The bytes of a text to look up; None if it is not an address.
 _VALUES: Final[Mapping[str, Callable[[str], bytes | None]]] = {
     "prefix": str.encode,
     "suffix": _turned,
@@ -338,7 +348,7 @@ _VALUES: Final[Mapping[str, Callable[[str], bytes | None]]] = {
 
 
 def _packed(values: Sequence[bytes | None], dtype: np.dtype[Any]) -> Array:
-    """Byte strings in an array that is ordered as they are; IPv4 addresses as the integers that they are."""
+    """Return byte strings as an array with the same order; IPv4 addresses as integers."""
     if dtype.kind == "u":
         return np.frombuffer(b"".join(filter(None, values)), ">u4").astype(np.uint32)
     return np.array(values, dtype)

@@ -1,4 +1,4 @@
-"""Look-up tables: the row of a value by one of their keys, equal or longest, possibly from a time on."""
+"""Look-up tables: the row for a value, by an equal or the longest matching key, possibly valid from a time."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from shroff.runtime.values import FrozenStruct
 
 __all__ = ["CodedColumn", "Interval", "KeyColumn", "LookUpTable", "PackedValues", "RowKeys", "key_interval"]
 
-_ALIGNED = 64  # bytes
-_SIZE_BYTES = 8  # of the head, at the beginning of the file
-_CHECKSUM_BYTES = 8  # behind it: CRC-32 of these sizes, the head and the columns
+_ALIGNED = 64  # bytes; alignment of the parts of a file
+_SIZE_BYTES = 8  # for the size of the head, at the beginning of the file
+_CHECKSUM_BYTES = 8  # after it, the CRC-32 of that size, the head and the columns
 _FEW = 1 << 16  # values that are decoded at once
 _LINES = Decoder(Value)
 
 
 class PackedValues(Sequence[Value]):
-    """Values as JSON, a line each, decoded when they are asked for."""
+    """Values as JSON, one per line, decoded when they are read."""
 
     def __init__(self, data: Any, ends: Array) -> None:
         self.data = data
@@ -64,9 +64,9 @@ class PackedValues(Sequence[Value]):
 
 
 class CodedColumn(FrozenStruct):
-    """A column of a table: each different value once, and the place of each row's value among them.
+    """A column of a table: its distinct values, and the index of each row's value among them.
 
-    The last value is None, and the last place, of no row, is that of it.
+    The last value is None; the last code, which belongs to no row, is its index.
     """
 
     values: Sequence[Value]
@@ -74,14 +74,14 @@ class CodedColumn(FrozenStruct):
 
 
 class RowKeys(FrozenStruct):
-    """The key of each row, as it is written where it holds many values, and the line that has it."""
+    """The key of each row, as text if it matches many values, and the line of its file."""
 
     texts: PackedValues
     lines: Array
 
 
 class EqualIndex:
-    """Which key is equal to a value; the keys are read when the first value is looked up."""
+    """Index of keys by equality; the keys are read at the first look-up."""
 
     kind = ""
 
@@ -90,26 +90,26 @@ class EqualIndex:
 
     @cached_property
     def _numbers(self) -> dict[Value, int]:
-        return {key: number for number, key in enumerate(dict.fromkeys(self._rows[:]))}  # of rows with times each once
+        return {key: number for number, key in enumerate(dict.fromkeys(self._rows[:]))}  # rows with times repeat a key
 
     def find(self, values: Sequence[Any], is_valid: object = None) -> Array:
-        """The number of the key of each value; -1 for none."""
+        """Return the number of the key equal to each value; -1 if there is none."""
         return np.array(list(map(self._numbers.get, values, repeat(-1))), np.int64)
 
     def find_one(self, value: Value, is_valid: object = None) -> int:
-        """The same of one value."""
+        """Return the number of the key equal to one value; -1 if there is none."""
         return self._numbers.get(value, -1)
 
 
 class LookUpTable(Struct):
-    """Rows by equal values, prefix, suffix or network, each key once, or once for each time from which on it is valid.
+    """Rows by equal key, prefix, suffix or network; each key once, or once for each time from which a row is valid.
 
-    Tables of one digest are equal.
+    Tables with equal digests are equal.
 
     Args:
-        digest: Of its content and its shape.
-        dated: Of a table whose rows have times: these in ms, without repetition; rows by key and time; and where each
-            of those is, as a number of both.
+        digest: Digest of content and shape.
+        dated: For rows with times: distinct times in ms; rows sorted by key and time; and for each of these rows one
+            number for its key and time.
     """
 
     digest: str
@@ -117,7 +117,7 @@ class LookUpTable(Struct):
     columns: Mapping[str, CodedColumn]
     keys: RowKeys
     dated: tuple[Array, Array, Array] | None = None
-    made: dict[str, Any] = {}  # what readers of columns keep of it, by column
+    made: dict[str, Any] = {}  # by column, what its readers derived from it
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LookUpTable) and self.digest == other.digest
@@ -129,9 +129,9 @@ class LookUpTable(Struct):
         return len(self.keys.lines)
 
     def find(self, texts: Sequence[Value], times_ms: Array) -> Array:
-        """The number of the row that holds each value at a time; -1 for none, and for a missing value.
+        """Return the number of the row for each value at a time; -1 if there is none, or the value is missing.
 
-        It is of the longest key that has a valid row.
+        Of several matching keys, the longest with a valid row counts.
         """
         asked = [text for text in texts if text is not None]
         given = np.flatnonzero([text is not None for text in texts])
@@ -146,7 +146,7 @@ class LookUpTable(Struct):
         return found
 
     def _row_at(self, keys: Array, times_ms: Array) -> Array:
-        """The row of each key that is valid at a time; -1 for none."""
+        """Return the row of each key that is valid at a time; -1 if there is none."""
         assert self.dated is not None, "rows have times"
         times, rows, places = self.dated
         width = len(times) + 1
@@ -156,7 +156,7 @@ class LookUpTable(Struct):
         return np.where(is_own, rows[at], -1)
 
     def row(self, text: Value, time_ms: int) -> int:
-        """The number of the row that holds a value at a time; -1 for none."""
+        """Return the number of the row for a value at a time; -1 if there is none."""
         if text is None:
             return -1
         at = self._row_at_one(time_ms)
@@ -164,27 +164,27 @@ class LookUpTable(Struct):
         return at(key) if at and key >= 0 else key
 
     def value(self, column: str, text: Value, time_ms: int) -> Value:
-        """A column of the row that holds a value at a time, None where there is none."""
+        """Return a column of the row for a value at a time; None if there is none."""
         coded = self.columns.get(column)
         return None if coded is None else coded.values[int(coded.codes[self.row(text, time_ms)])]
 
     def _row_at_one(self, time_ms: int) -> Callable[[int], int] | None:
-        """Gives the row of a key at a time; None where rows are always valid, and have the numbers of their keys."""
+        """Return a function from key to row; None if rows have no times and so the numbers of their keys."""
         if self.dated is None:
             return None
         return lambda key: int(self._row_at(np.array([key]), np.array([time_ms]))[0])
 
     def values(self, column: str, texts: Sequence[Value], times_ms: Array) -> list[Value]:
-        """A column of the rows that hold these values, None where there is none."""
+        """Return a column of the rows for these values, None where there is none."""
         return self.cells(column, self.find(texts, times_ms))
 
     def cells(self, column: str, rows: Array) -> list[Value]:
-        """A column of these rows, None of -1."""
+        """Return a column of these rows, None for -1."""
         coded = self.columns.get(column)
         return [None] * len(rows) if coded is None else [coded.values[code] for code in coded.codes[rows].tolist()]
 
     def histories(self) -> Iterator[tuple[Value, list[int], Array]]:
-        """The keys of a table whose rows have times, each with the times of its rows in ms, ascending, and the rows."""
+        """Yield for each key of a table with times the times of its rows in ms, ascending, and the rows."""
         if self.dated is not None:
             times, rows, places = self.dated
             ranks = places % (len(times) + 1)
@@ -193,7 +193,7 @@ class LookUpTable(Struct):
                 yield self.keys.texts[int(rows[start])], times[ranks[start:end]].tolist(), rows[start:end]
 
     def write(self, file: BinaryIO) -> None:
-        """Write it in the form that `mapped` reads."""
+        """Write the table in the format that `mapped` reads."""
         packed = {name: PackedValues.of(column.values) for name, column in self.columns.items()} | {"": self.keys.texts}
         codes = {name: column.codes for name, column in self.columns.items()} | {"": self.keys.lines}
         arrays = list[Array]()
@@ -228,7 +228,7 @@ class LookUpTable(Struct):
         """Map a table that `write` wrote; the system loads the pages that look-ups touch.
 
         Cost: one pass over the file for its checksum, 0.8 ms per megabyte.
-        Raises: OSError; ValueError if the file is damaged, or has another table than that of the digest.
+        Raises: OSError; ValueError if the file is damaged or its digest is another one.
         """
         data = _checked(path)
         size = int.from_bytes(data[:_SIZE_BYTES].tobytes(), "little")
@@ -260,7 +260,7 @@ class LookUpTable(Struct):
 
 
 def is_whole(path: str) -> bool:
-    """Whether the checksum of a file that `LookUpTable.write` wrote is right. Raises: OSError."""
+    """Return whether the checksum of a file that `LookUpTable.write` wrote is right. Raises: OSError."""
     try:
         _checked(path)
     except ValueError:
@@ -282,7 +282,7 @@ NO_ROWS = LookUpTable("", EqualIndex(_NO_KEYS.texts), {}, _NO_KEYS)
 
 
 def dated_rows(keys: Array, times_ms: Array) -> tuple[tuple[Array, Array, Array], list[tuple[int, int]]]:
-    """What a table knows of rows with times, by the key of each row; and pairs of rows of one key and time."""
+    """Return `dated` of a table by the key and time of each row, and pairs of rows with the same key and time."""
     times, ranks = np.unique(times_ms, return_inverse=True)
     places = keys * (len(times) + 1) + ranks
     order = np.argsort(places, kind="stable")

@@ -1,7 +1,7 @@
 """Nodes of a YAML text: scalars, mappings and lists, each with its position in the file.
 
-Where each character of a scalar stands is found from the scalar's raw text: plain and quoted scalars fold their
-lines and count an escape as one character, block scalars lose their indentation. Places are (line, column), from 1.
+Positions of a scalar's characters follow from its raw text: plain and quoted scalars fold their lines and count an
+escape as one character, block scalars lose their indentation. Places are (line, column), from 1.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ class Located:
     file: str
 
     def place(self, offset: int) -> Place:
-        """Line and column in the file."""
+        """Return line and column in the file."""
         return self.line, self.column
 
     def problem(self, message: str, hint: str = "", offset: int = 0) -> Problem:
         return Problem(self.file, *self.place(offset), self.path, message, hint)
 
     def report(self, problems: list[Problem], message: str, hint: str = "", offset: int = 0) -> None:
-        """Put a problem here to those of a project."""
+        """Add a problem at this place."""
         problems.append(self.problem(message, hint, offset))
 
 
 @frozen
 class Scalar(Located):
-    """A scalar. `comment` is the comment after ` #` on the line where a plain scalar ends."""
+    """A scalar; `comment` is the comment after ` #` on the line where a plain scalar ends."""
 
     text: str
     line: int
@@ -61,12 +61,12 @@ class Scalar(Located):
     file: str
     style: str
     comment: str | None
-    # As written, for places; empty: as `text`. And the space before the comment.
+    # Raw text, for positions; empty if equal to `text`. Then the space before the comment.
     source: str = field(default="", repr=False, compare=False)
     gap: str = field(default=" ", repr=False, compare=False)
 
     def place(self, offset: int) -> tuple[int, int]:
-        """Line and column in the file of a character of `text`; its length gives the position after the end."""
+        """Return line and column of a character of `text`; of the position after the end for its length."""
         if offset <= 0 and self.style == "plain":
             return self.line, self.column
         places = _places_of(self.text, self.source or self.text, self.style, (self.line, self.column))
@@ -75,14 +75,14 @@ class Scalar(Located):
 
 @frozen
 class Mapping(Located):
-    """Keys with their nodes, in the order of the file; no key is used twice."""
+    """Keys with their nodes, in file order; no key occurs twice."""
 
     entries: tuple[tuple[Scalar, Node], ...]
     line: int
     column: int
     path: str
     file: str
-    # As written where it stands in braces, else empty; and the comment behind it, with the space before it.
+    # Raw text if written in braces, else empty; and the comment behind it, with the space before it.
     source: str = field(default="", repr=False, compare=False)
     tail: str = field(default="", repr=False, compare=False)
 
@@ -93,7 +93,7 @@ class Mapping(Located):
         return tuple(name.text for name, _ in self.entries)
 
     def texts(self) -> TextDict:
-        """The values that are texts, by their keys."""
+        """Return the values that are texts, by key."""
         return {key.text: value.text for key, value in self.entries if isinstance(value, Scalar)}
 
 
@@ -115,7 +115,7 @@ Node = Scalar | Mapping | Sequence
 
 
 def plain_of(node: Node) -> Any:
-    """The node as plain values: texts, lists and mappings."""
+    """Return a node as plain values: texts, lists and mappings."""
     if isinstance(node, Scalar):
         return node.text
     if isinstance(node, Mapping):
@@ -123,15 +123,15 @@ def plain_of(node: Node) -> Any:
     return [plain_of(item) for item in node.items]
 
 
-@lru_cache(maxsize=4)  # a reason of many expressions asks for each of them
+@lru_cache(maxsize=4)  # several parts of a long expression ask for the places of the same scalar
 def _places_of(text: str, source: str, style: str, start: Place) -> list[Place]:
-    """Position of each character of `text`, and the position after its end.
+    """Return the position of each character of `text`, then that after its end.
 
     Args:
-        text: What the scalar says.
-        source: The same as written, quotes or block header with it.
+        text: Value of the scalar.
+        source: Its raw text, with quotes or block header.
         style: plain, single, double, literal or folded.
-        start: Where `source` begins.
+        start: Position of `source`.
 
     Cost: O(length of the scalar).
     """
@@ -141,7 +141,7 @@ def _places_of(text: str, source: str, style: str, start: Place) -> list[Place]:
         found = list(_literal_places(text, source, start[0]))
     else:
         found = list(_folded_places(text, source, start[0]))
-    # One place for each character and one for the end, or the raw text is not this scalar's.
+    # One place for each character and one for the end, or the raw text does not belong to this scalar.
     return found if len(found) == len(text) + 1 else [start] * (len(text) + 1)
 
 
@@ -157,7 +157,7 @@ def _flow_places(source: str, style: str, start: Place) -> Iterator[Place]:
             yield line, column
             column += len(piece[0])
             continue
-        # One line end is a space (nothing after a backslash), each further one is a line end of the text.
+        # The first line end is a space (nothing after a backslash), each further one a line end of the text.
         breaks = line_ends.count("\n")
         for number in range(1 if breaks == 1 and groups["fold"] else breaks - 1):
             yield (line, column) if number == 0 else (line + number, 1)
@@ -187,7 +187,7 @@ def _folded_places(text: str, source: str, line: int) -> Iterator[Place]:
         content = raw[indent:] if indent >= 0 else ""
         if not content:
             continue
-        # What folding left of the line ends before this line: one space, or line ends.
+        # Folding leaves one space, or line ends, of the line ends before this line.
         while text.startswith("\n", place) or (text.startswith(" ", place) and not text.startswith(content, place)):
             yield last
             place += 1

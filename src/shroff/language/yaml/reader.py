@@ -1,7 +1,7 @@
 """One parse of a YAML text: parser events become nodes, and unsupported features are refused.
 
-Scalars are never resolved: all are text. Doubled keys, anchors, aliases, tags, merge keys and further documents
-are refused with their place, and so is what nests too deep.
+Scalars are not resolved: all are text. Duplicate keys, anchors, aliases, tags, merge keys, further documents and deep
+nesting are refused with their place.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from shroff.language.yaml.slips import Edit, EditedText, Slip, in_quotes, is_cut, values_in_flow
 from shroff.runtime.values import FrozenStruct
 
-# The limit that the language has for expressions, taken for files too.
+# The limit for expressions, used for files too.
 DEPTH_MAX = 40
-# More would not be read by anybody, and a hostile file could make millions.
+# Nobody reads more, and a hostile file could cause millions.
 PROBLEMS_MAX = 100
-# All but tab, line end and what can be printed; the two separators look like line ends in some editors.
+# All but tab, line end and printable characters; some editors show the two separators as line ends.
 CONTROL = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 _STYLES = {"": "plain", "'": "single", '"': "double", "|": "literal", ">": "folded"}
@@ -30,7 +30,7 @@ _DASH = re.compile(r"\s*(?:#[^\n]*\n\s*)*-")
 
 
 class Break(FrozenStruct):
-    """How and where (indexes into the draft, -1 for unknown) the YAML parser gave up."""
+    """Message and place at which the YAML parser failed; indexes into the draft, -1 if unknown."""
 
     words: str
     at: int
@@ -38,13 +38,13 @@ class Break(FrozenStruct):
 
 
 class _UnreadableError(Exception):
-    """Reading ends here: the problem is said already."""
+    """Ends the reading after its problem has been added."""
 
 
 class Reading:
-    """One reading of a draft: the parser's events made into a node, with what is refused on the way.
+    """One reading of a draft: a node made of the parser's events, and the problems on the way.
 
-    `broken` says where the parser gave up, if it did; `node` is None then.
+    `broken` tells where the parser failed, if it did; `node` is None then.
     """
 
     def __init__(self, draft: EditedText, file: str) -> None:
@@ -52,14 +52,14 @@ class Reading:
         self.file = file
         self.problems: list[Problem] = []
         self.said: list[Edit] = []
-        # From where to where quoted and block texts stand, in which tabs are text.
+        # Ranges of quoted and block texts, in which tabs are text.
         self.texts: list[tuple[int, int]] = []
-        # Where the outermost open `{` or `[` begins, -1 outside; those with a value that a comma cut.
+        # Start of the outermost open `{` or `[`, -1 outside; and those with a value that a comma cut.
         self.flow_start = -1
         self.flow_depth = 0
         self.cut_flows: dict[int, None] = {}
         self.last_start = self.last_end = 0
-        import yaml  # takes 10 ms, which a program that reads no file is spared
+        import yaml  # takes 10 ms, so programs that read no file do not import it
 
         if not yaml.__with_libyaml__:
             raise UsageError(
@@ -77,7 +77,7 @@ class Reading:
             self.broken = _break_of(error, self.last_start)
 
     def document(self) -> Node | None:
-        """The file's node; None where it is empty."""
+        """Return the root node; None if the file is empty."""
         node: Node | None = None
         documents = 0
         while (event := next(self.events, None)) is not None:
@@ -91,7 +91,7 @@ class Reading:
         return None if is_empty else node
 
     def node_of(self, event: Any, path: str, *, depth: int, empty_at: int) -> Node:
-        """The node that begins with this event; an empty one stands at `empty_at`."""
+        """Return the node that begins with this event; an empty one stands at `empty_at`."""
         start = self.last_start = event.start_mark.index
         end = event.end_mark.index
         if _kind(event) == "Alias":
@@ -132,7 +132,7 @@ class Reading:
         return Sequence(tuple(items), line, column, path, self.file, source, tail)
 
     def add_entries(self, entries: list[tuple[Scalar, Node]], path: str, depth: int) -> Any:
-        """Read a mapping's keys and values; gives the event that ends it."""
+        """Read a mapping's keys and values; return the event that ends it."""
         lines: dict[str, int] = {}
         while _kind(event := next(self.events)) != "MappingEnd":
             name = event.value if _kind(event) == "Scalar" else f"*{event.anchor}" if _kind(event) == "Alias" else "?"
@@ -154,7 +154,7 @@ class Reading:
         return event
 
     def add_items(self, items: list[Node], path: str, depth: int) -> Any:
-        """Read a list's items; gives the event that ends it."""
+        """Read a list's items; return the event that ends it."""
         while _kind(event := next(self.events)) != "SequenceEnd":
             dash = _DASH.match(self.draft.text, self.last_end)
             empty_at = dash.end() if dash else self.last_end
@@ -183,7 +183,7 @@ class Reading:
         return made
 
     def after_properties(self, event: Any, path: str) -> int:
-        """Where the node itself begins; refuses the anchor and the tag before it."""
+        """Return where the node itself begins; refuse an anchor or a tag before it."""
         place: int = event.start_mark.index
         if event.anchor is None and event.tag is None:
             return place
@@ -197,13 +197,13 @@ class Reading:
         return place
 
     def cut_values(self) -> list[Slip]:
-        """The values inside braces that a comma of their own ended."""
+        """Return the values inside braces that were cut at a comma of their own."""
         found = (values_in_flow(self.draft.text, start) for start in self.cut_flows)
         slips = [slip for values in found if values is not None for slip in values[1]]
         return slips[: PROBLEMS_MAX - len(self.draft.edits)]
 
     def stray_tab(self) -> int:
-        """Where the first tab stands that is in no quoted or block text and in no comment; -1 for nowhere."""
+        """Return the place of the first tab outside quoted texts, block texts and comments; -1 if there is none."""
         if "\t" not in self.draft.text:
             return -1
         left = 0
@@ -224,7 +224,7 @@ class Reading:
             raise _UnreadableError
 
     def all_problems(self) -> list[Problem]:
-        """All problems, and each edit that no node of its own has said."""
+        """Return all problems, and those of edits that no node has reported."""
         silent = [edit for edit in self.draft.edits if edit not in self.said]
         places = [self.draft.line_and_column(edit.start) for edit in silent]
         return self.problems + [

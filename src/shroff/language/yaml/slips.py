@@ -1,8 +1,8 @@
 """Values that YAML misreads in plain text, and the same values in double quotes.
 
-`'large' when p else 'small'`, `[large] at once`, `Large: {x}` and, inside braces, `join(a, ':', b)` are what a
-person writes and what YAML reads as something else or not at all. These functions find such a value in the raw
-text; whether quotes mend the file is tried out by `yaml.text.read`.
+People write `'large' when p else 'small'`, `[large] at once`, `Large: {x}` and, inside braces, `join(a, ':', b)`; YAML
+reads them as something else or not at all. These functions find such a value in the raw text; `yaml.text.read` tries
+whether quotes correct the file.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from itertools import accumulate
 
 from shroff.runtime.values import FrozenStruct
 
-# What a plain value cannot start with; `-`, `?` and `:` only before a space, which is why they are not here.
+# Signs that cannot start a plain value; `-`, `?` and `:` are missing because only a space after them forbids it.
 _INDICATORS = "'\"[{>|!*&%@`,]}#"
-# A line that is longer is not one that a person wrote; patterns stay cheap on it.
+# Nobody writes longer lines; the limit keeps patterns cheap.
 _LINE_MAX = 10_000
 _DEPTH_MAX = 40
 _TEXT = re.compile(r"(?<!\w)'[^'\n]*'")
@@ -34,7 +34,7 @@ _BLOCK_LINE = re.compile(
 
 
 class Slip(FrozenStruct):
-    """A stretch [start, end) of a text that stands plain and needs double quotes; `in_flow`: inside braces."""
+    """A plain stretch [start, end) of a text that needs double quotes; `in_flow`: inside braces."""
 
     start: int
     end: int
@@ -42,24 +42,24 @@ class Slip(FrozenStruct):
 
 
 def in_quotes(raw: str) -> str:
-    """The value on one line in double quotes, as a person would write it."""
+    """Return a value in double quotes, on one line."""
     one_line = re.sub(r"[ \t]*\n\s*", " ", raw)
     return f'"{escaped(one_line)}"'
 
 
 def escaped(raw: str) -> str:
-    """The characters between the double quotes; line ends stay, since YAML folds them."""
+    """Return the characters for inside double quotes; line ends stay, since YAML folds them."""
     return raw.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t")
 
 
 def is_whole(expression: str) -> bool:
-    """Whether no text and no bracket is left open."""
+    """Return whether no text and no bracket is left open."""
     outside = re.sub(r"'[^']*'", "", expression)
     return "'" not in outside and _open_brackets(outside) == 0
 
 
 def is_cut(plain: str) -> bool:
-    """Whether a plain value inside braces was ended by a comma of its own: a bracket or a text is left open.
+    """Return whether a comma inside a plain value in braces ended it: a bracket or a text is left open.
 
     An apostrophe inside a word (`o'brien`) opens nothing.
     """
@@ -68,7 +68,7 @@ def is_cut(plain: str) -> bool:
 
 
 def why_misread(raw: str, *, in_flow: bool) -> str:
-    """YAML's reading of the value, in plain words."""
+    """Explain how YAML reads the value."""
     first = raw[0]
     if first in "[{":
         if _open_brackets(_TEXT.sub("", raw)) > 0:
@@ -84,10 +84,10 @@ def why_misread(raw: str, *, in_flow: bool) -> str:
 
 
 def value_of_line(text: str, line: int) -> Slip | None:
-    """The value of `key: value` or `- value` on a line (from 0), with the deeper lines that go on with it.
+    """Return the value of `key: value` or `- value` on a line (from 0), with the deeper lines that continue it.
 
-    A comment after it is left out where the value before it is whole, except in a `reason`, which may hold ` #`.
-    None where no value stands there, or one that is in quotes, braces or brackets as it should be.
+    A comment after it is left out if the value before it is whole, except in a `reason`, which may contain ` #`. Return
+    None without a value, or if it is correctly in quotes, braces or brackets.
     """
     lines = text.split("\n")
     found = _BLOCK_LINE.match(lines[line]) if len(lines[line]) <= _LINE_MAX else None
@@ -106,16 +106,16 @@ def value_of_line(text: str, line: int) -> Slip | None:
 
 
 def values_in_flow(text: str, start: int) -> tuple[int, list[Slip]] | None:
-    """The end of the `{...}` or `[...]` that starts here and each value in it that needs quotes; None if it has no end.
+    """Return the end of the `{...}` or `[...]` that starts here and the values in it that need quotes; None if open.
 
-    Commas and brackets inside the brackets and texts of an expression are taken as the writer meant them. An
-    entry without a key makes the whole `{...}` one value.
+    Commas and brackets within the brackets and texts of an expression belong to the expression. An entry without a key
+    makes the whole `{...}` one value.
     """
     return _Flow(text).collection(start, depth=1)
 
 
 class Edit(FrozenStruct):
-    """A stretch [start, end) of a file that is read as `text`, and the message for its writer."""
+    """A stretch [start, end) of a file, the text read in its place, and the message for its author."""
 
     start: int
     end: int
@@ -124,15 +124,15 @@ class Edit(FrozenStruct):
 
 
 class EditedText:
-    """A file with some stretches replaced, as YAML reads it; places go back to the file as written.
+    """A file with some stretches replaced, as YAML reads it; places map back to the original file.
 
-    No edit adds or takes a line end, so lines are the same in both.
+    No edit adds or removes a line end, so lines are the same in both.
     """
 
     def __init__(self, written: str, edits: Iterable[Edit] = ()) -> None:
         self.written = written
         self.edits = tuple(sorted(edits, key=lambda edit: edit.start))
-        # For each edit: where its replacement begins and ends in `text`.
+        # Start and end of each edit's replacement in `text`.
         self.starts: list[int] = []
         self.ends: list[int] = []
         pieces: list[str] = []
@@ -147,7 +147,7 @@ class EditedText:
         self.line_starts = [0, *accumulate(len(line) + 1 for line in written.split("\n"))]
 
     def back(self, index: int) -> int:
-        """Position in the original file of one in `text`; the start of a replacement for positions within it."""
+        """Return the place in the original file of one in `text`; within a replacement, the start of the edit."""
         number = bisect_right(self.starts, index) - 1
         if number < 0:
             return index
@@ -155,21 +155,23 @@ class EditedText:
         return edit.start if index < self.ends[number] else edit.end + index - self.ends[number]
 
     def edit_at(self, index: int) -> Edit | None:
-        """The edit whose replacement starts at this position of `text`."""
+        """Return the edit whose replacement starts at this place of `text`."""
         number = bisect_right(self.starts, index) - 1
         return self.edits[number] if number >= 0 and self.starts[number] == index else None
 
     def line_and_column(self, written_index: int) -> tuple[int, int]:
-        """Line and column, from 1, of a position in the original file."""
+        """Return line and column, from 1, of a place in the original file."""
         line = bisect_right(self.line_starts, written_index) - 1
         return line + 1, written_index - self.line_starts[line] + 1
 
     def line_of(self, index: int) -> int:
-        """The line (from 0) of a place of `text`; of the first line where there is none (-1)."""
+        """Return the line (from 0) of a place of `text`; the first line for -1."""
         return self.text.count("\n", 0, max(index, 0))
 
     def quoted(self, slips: Iterable[Slip]) -> EditedText:
-        """With double quotes around these stretches of `text`; edits inside them go, and so do slips inside edits."""
+        """Return the file with double quotes around these stretches; edits inside them go, and stretches inside
+        edits.
+        """
         more = []
         for slip in slips:
             if self._is_inside(slip.start) or self._is_inside(slip.end):
@@ -183,13 +185,13 @@ class EditedText:
         return EditedText(self.written, (*kept, *more))
 
     def _is_inside(self, index: int) -> bool:
-        """Whether a place of `text` is within a replacement."""
+        """Return whether a place of `text` is within a replacement."""
         number = bisect_right(self.starts, index) - 1
         return number >= 0 and self.starts[number] < index < self.ends[number]
 
 
 class _Flow:
-    """Parser of one flow collection; the position advances from call to call."""
+    """Parser of one flow collection."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -220,7 +222,7 @@ class _Flow:
         return None
 
     def value(self, start: int, slips: list[Slip], *, depth: int) -> int | None:
-        """Position after the value that starts here; adds to `slips`."""
+        """Return the position after the value that starts here; add to `slips`."""
         text = self.text
         if text[start] in "[{" and depth < _DEPTH_MAX:
             inner = self.collection(start, depth=depth + 1)
@@ -239,7 +241,7 @@ class _Flow:
         return end
 
     def raw_end(self, start: int) -> int | None:
-        """Where the value as the writer meant it ends: at a comma, bracket or comment outside its own brackets."""
+        """Return the intended end of a value: a comma, bracket or comment outside its own brackets."""
         text = self.text
         place = start
         opened = []
@@ -277,7 +279,7 @@ def _starts_with_a_sign(raw: str) -> bool:
 
 
 def _stands_well(value: str) -> bool:
-    """Whether a value is one in quotes, or one in braces or brackets, to its end."""
+    """Return whether a value is entirely one quoted text, or one correct collection in braces or brackets."""
     if _QUOTED.fullmatch(value):
         return True
     inside = values_in_flow(value, 0) if value[0] in "[{" else None
@@ -285,15 +287,15 @@ def _stands_well(value: str) -> bool:
 
 
 def _without_comment(value: str) -> str:
-    """The shortest beginning before a ` #` that is whole, or all of it."""
+    """Return the shortest whole part before a ` #`, else the whole value."""
     ends = (match.start() for match in re.finditer(r"[ \t]+#", value))
     return next((value[:end] for end in ends if is_whole(value[:end])), value)
 
 
 def _length_of_more(lines: list[str], line: int, indent: int) -> int:
-    """How many characters after its own line a value goes on: through lines deeper than its key.
+    """Return the number of characters by which deeper lines continue a value beyond its own line.
 
-    A blank line ends it, and so does one with a `: `, which is rather a line that is indented wrongly.
+    A blank line ends it, and so does a line with `: `, which is probably indented wrongly.
     """
     length = passed = 0
     before = len(lines[line]) - len(lines[line].rstrip())
@@ -307,7 +309,7 @@ def _length_of_more(lines: list[str], line: int, indent: int) -> int:
 
 
 def _open_brackets(text: str) -> int:
-    """Number of unclosed brackets."""
+    """Return the number of unclosed brackets."""
     opened = 0
     for letter in text:
         if letter in "([{":

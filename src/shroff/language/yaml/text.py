@@ -1,8 +1,8 @@
 """Project files as nodes with positions: YAML 1.2 without its pitfalls.
 
-Every scalar is text. Doubled keys, anchors, aliases, tags, merge keys, directives and further documents are
-refused with their place. A value that YAML misreads in plain text is a problem that shows the line mended, and
-reading goes on as if it had been written so.
+Every scalar is text. Duplicate keys, anchors, aliases, tags, merge keys, directives and further documents are refused
+with their place. A plain value that YAML misreads is a problem that shows the corrected line, and reading continues as
+if it had been written so.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from shroff.language.yaml.slips import EditedText, Slip, in_quotes, is_whole, va
 
 __all__ = ["Mapping", "Node", "Scalar", "Sequence", "read", "whole_text"]
 
-# A file above this is data, not a definition.
+# A larger file is data, not a definition.
 SIZE_MAX_BYTES = 2_000_000
-# Each mended line is tried by reading the file again, at about 300,000 characters a second.
+# Each corrected line is tried by reading the file again, at about 300,000 characters a second.
 _REREAD_MAX = 2_000_000
 
 _LEADING_TABS = re.compile(r"^[ ]*(?:-[ ]*)*\t[ \t]*", re.MULTILINE)
 
 
 def read(text: str, file: str, problems: list[Problem]) -> Node | None:
-    """The file's one node; None where it is empty or cannot be read.
+    """Return the file's root node; None if it is empty or cannot be read.
 
-    Problems are added in the order of the file, at most 100. A node may come with problems: lines that YAML
-    misreads are then in it as mended.
+    Add problems in file order, at most 100. There may be a node as well as problems: lines that YAML misreads are then
+    in it as corrected.
 
     Args:
         text: The file's content, at most 2 MB, nested at most 40 deep.
         file: Its name in problems.
-        problems: Takes what is wrong with it.
+        problems: Receives the problems found.
 
-    Cost: 1 to 4 µs a character, most in braces; as much again for each line mended, of which a long file gets few.
+    Cost: 1 to 4 µs a character, most in braces; as much again for each corrected line, of which a long file gets few.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     refused = _refused(text, file)
@@ -50,10 +50,10 @@ def read(text: str, file: str, problems: list[Problem]) -> Node | None:
 
 
 def whole_text(scalar: Node, problems: list[Problem], *, what: str) -> bool:
-    """Whether the node is the whole text that was written; else adds the problem that shows it mended.
+    """Return whether the node is the whole text as written; if not, add a problem that shows the corrected text.
 
-    YAML ends a plain value at ` #`: in a `what` of 'reason' that always cuts the text, in an 'expression' where a
-    text or a bracket is left open before it. A value in braces or brackets is no text at all.
+    YAML ends a plain value at ` #`. In a `what` of 'reason' that always cuts the text; in an 'expression', if a text or
+    a bracket is open before it. A value in braces or brackets is not a text.
     """
     if not isinstance(scalar, Scalar):
         meant = scalar.source + (scalar.tail if what == "reason" else "")
@@ -77,7 +77,7 @@ def _article(what: str) -> str:
 
 
 def _refused(text: str, file: str) -> Problem | None:
-    """Problems of a file before it is read as YAML."""
+    """Return the problem of a file that is not read as YAML at all."""
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > SIZE_MAX_BYTES:
         return Problem(file, 0, 0, "", f"the file has {size} bytes; at most {SIZE_MAX_BYTES} are read")
@@ -93,7 +93,7 @@ def _refused(text: str, file: str) -> Problem | None:
 
 
 def _read_mending(written: str, file: str, found: list[Problem]) -> Node | None:
-    """Read, and where YAML breaks or cuts a value, mend it and read again."""
+    """Read a file; if YAML fails at a value or cuts it, correct the value and read again."""
     reading = Reading(EditedText(written), file)
     left = _REREAD_MAX
     has_tabs = False
@@ -111,7 +111,7 @@ def _read_mending(written: str, file: str, found: list[Problem]) -> Node | None:
             break
         reading = better
         left -= len(written)
-    # Where tabs were, what YAML stumbles over next is likely theirs.
+    # After a line with tabs, YAML's next failure probably comes from them.
     if reading.broken is not None and not has_tabs:
         found.append(_problem_of(reading.broken, reading))
     elif not has_tabs and (at := reading.stray_tab()) >= 0:
@@ -121,7 +121,9 @@ def _read_mending(written: str, file: str, found: list[Problem]) -> Node | None:
 
 
 def _mended(reading: Reading, left: int) -> tuple[Reading | None, int]:
-    """A reading with the value in quotes at which YAML broke, None if that does not help; and the characters left."""
+    """Return a reading with the failing value in quotes, None if that does not help, and the characters left to
+    read.
+    """
     for slips, past_line in _tries(reading):
         if left <= 0 or len(reading.draft.edits) + len(slips) > PROBLEMS_MAX:
             break
@@ -133,7 +135,7 @@ def _mended(reading: Reading, left: int) -> tuple[Reading | None, int]:
 
 
 def _tries(reading: Reading) -> Iterator[tuple[list[Slip], int]]:
-    """What may be meant as text near the break, and the line (from 0) that must read well with it in quotes."""
+    """Yield values near the failure that may be meant as text, with the line (from 0) that must then be readable."""
     draft = reading.draft
     broken = reading.broken
     assert broken is not None
@@ -148,19 +150,19 @@ def _tries(reading: Reading) -> Iterator[tuple[list[Slip], int]]:
         inside = values_in_flow(draft.text, value.start) if first in "[{" else None
         if inside is not None and inside[1]:
             yield inside[1], draft.line_of(inside[0])
-        # One that opens something may hold the break: then it is enough that its own lines read well.
+        # A value that opens something may contain the failure: then only its own lines must be readable.
         yield [value], draft.line_of(value.end if first in "'\"[{|>" else broken.at)
 
 
 def _tab_before(draft: EditedText, broken: Break) -> int:
-    """Where, in the file, the line at which YAML broke has a tab before its text; -1 where it has none."""
+    """Return the place in the file of a tab that indents the line at which YAML failed; -1 if there is none."""
     place = draft.back(broken.at)
     found = _LEADING_TABS.match(draft.written, draft.written.rfind("\n", 0, place) + 1)
     return -1 if found is None else draft.written.index("\t", found.start())
 
 
 def _without_tabs(draft: EditedText) -> EditedText:
-    """With a space for each tab that begins a line: no place moves."""
+    """Replace each tab in an indentation by one space: no place moves."""
     return EditedText(_LEADING_TABS.sub(lambda match: match[0].replace("\t", " "), draft.written), draft.edits)
 
 
@@ -172,7 +174,8 @@ def _tab_problem(reading: Reading, at: int) -> Problem:
 
 
 _INDENTED = "this line does not stand under what it belongs to; check its indentation"
-# What the parser says; what that means to somebody who writes a project file; whether it is about where it began.
+# Start of the parser's message; words for the author of a project file; whether they describe the start of the
+# construct.
 _WORDS = (
     ("mapping values are not", "a ': ' where none can stand; check the indentation, of the line before too", False),
     ("could not find expected ':'", "this line has no ': ' after its key", True),
