@@ -77,9 +77,9 @@ def _event_type(call: syntax.FunctionCall, row: AggregateRow, scope: Scope) -> s
             refuse(call, f"{call.name} takes a condition", hint)
         _known_event(name, str(name), scope)
         return str(name)
-    wanted = 2 if row.has_rank else 1
-    if len(call.arguments) != wanted:
-        refuse(call, f"{call.name} takes {wanted} argument{'s' if wanted > 1 else ''}, not {len(call.arguments)}")
+    expected = 2 if row.has_rank else 1
+    if len(call.arguments) != expected:
+        refuse(call, f"{call.name} takes {expected} argument{'s' if expected > 1 else ''}, not {len(call.arguments)}")
     found: dict[str, syntax.DottedName] = {}
     for name in _names(call.arguments[0]):
         if name.parts[0] == "this":
@@ -148,34 +148,34 @@ def _rank(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTree) -> tup
 
 def _modifiers(call: syntax.FunctionCall, scope: Scope, event: str) -> dict[str, syntax.Modifier]:
     """Return the modifiers by word, each once, in an allowed combination."""
-    found: dict[str, syntax.Modifier] = {}
+    by_word: dict[str, syntax.Modifier] = {}
     for modifier in call.modifiers:
         word = "over" if modifier.word == "over last" else modifier.word
-        if word in found:
+        if word in by_word:
             refuse(modifier, f"'{word}' is used twice")
-        found[word] = modifier
-    over = found.get("over")
-    delayed = found.get("delayed")
+        by_word[word] = modifier
+    over = by_word.get("over")
+    delayed = by_word.get("delayed")
     is_last = over is not None and over.word == "over last"
     if delayed and is_last:
         refuse(delayed, "'delayed' goes with 'over' a duration, not with 'over last n'")
     if delayed and over is None:
         refuse(delayed, "'delayed' goes with 'over' a duration", "Write over 7d delayed 7d.")
     if call.via is not None:
-        _check_window_of_links(call, call.via, found)
-    elif delayed and "including this" in found:
+        _check_window_of_links(call, call.via, by_word)
+    elif delayed and "including this" in by_word:
         refuse(delayed, "'including this' does not go with 'delayed', whose window has ended before this event")
-    if "of each source" in found and event != "label":
-        refuse(found["of each source"], f"'of each source' is for labels, which have sources; {event} has none")
-    if "since flag" in found:
+    if "of each source" in by_word and event != "label":
+        refuse(by_word["of each source"], f"'of each source' is for labels, which have sources; {event} has none")
+    if "since flag" in by_word:
         if not scope.since_flag:
-            refuse(found["since flag"], "'since flag' is for rules, which have flags; a feature has none")
+            refuse(by_word["since flag"], "'since flag' is for rules, which have flags; a feature has none")
         if is_last or delayed:
             refuse(
-                found["since flag"],
+                by_word["since flag"],
                 "'since flag' goes with 'over' a duration or nothing, not with 'over last' or 'delayed'",
             )
-    return found
+    return by_word
 
 
 def _check_window_of_links(call: syntax.FunctionCall, via: Syntax, modifiers: dict[str, syntax.Modifier]) -> None:

@@ -66,19 +66,19 @@ def check_tree(tree: Syntax, scope: Scope, item: str | None = None) -> Node:
 
 def convert(node: Node, type_: Type) -> Node:
     """Convert a node to a type that can hold its values; literals immediately."""
-    found = node.type
-    if found == type_ or type_.kind == "missing":
+    own_type = node.type
+    if own_type == type_ or type_.kind == "missing":
         return node
-    if (found.kind, found.places) == (type_.kind, type_.places) or (found.is_text and type_.is_text):
+    if (own_type.kind, own_type.places) == (type_.kind, type_.places) or (own_type.is_text and type_.is_text):
         return node
-    if found.kind == "missing":
+    if own_type.kind == "missing":
         return typed.Literal(type_, None)
     if isinstance(node, typed.Literal) and node.value is not None:
         units = int(node.value)
         value = (
-            to_real(units, found.places)
+            to_real(units, own_type.places)
             if type_.kind == "real"
-            else rescale_half_even(units, found.places, type_.places)
+            else rescale_half_even(units, own_type.places, type_.places)
         )
         return typed.Literal(type_, value)
     return typed.Convert(type_, node)
@@ -234,11 +234,11 @@ class _Checker(Struct):
 
     def labelled_fields(self) -> dict[str, Type]:
         """Return `of.FIELD` of a label: fields of the decided types, if these agree on the type."""
-        found: dict[str, set[Type]] = {}
+        types_by_field: dict[str, set[Type]] = {}
         for event in self.scope.names.decided:
             for field, type_ in self.scope.names.events[event].items():
-                found.setdefault(field, set()).add(type_)
-        return {f"of.{field}": next(iter(types)) for field, types in found.items() if len(types) == 1}
+                types_by_field.setdefault(field, set()).add(type_)
+        return {f"of.{field}": next(iter(types)) for field, types in types_by_field.items() if len(types) == 1}
 
     def feature(self, name: syntax.DottedName) -> Node:
         if self.scope.feature is None:

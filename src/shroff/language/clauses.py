@@ -179,13 +179,13 @@ def clock_words_of(teller: ValueWording, node: Node, form: tuple[str, str] = AS_
 
     Empty for any other condition, and if it is so for every hour or weekday, or for none.
     """
-    found = _clock(teller, node)
-    if found is None:
+    clock_values = _clock(teller, node)
+    if clock_values is None:
         return ""
-    call, held = found
-    every = range(ROUNDS[call.function])
-    fits = [number for number in every if (number in held) == is_true]
-    if not fits or len(fits) == len(every):
+    call, true_values = clock_values
+    all_values = range(ROUNDS[call.function])
+    fits = [number for number in all_values if (number in true_values) == is_true]
+    if not fits or len(fits) == len(all_values):
         return ""
     zone = zone_words(call)
     what = teller.noun(call.arguments[0])
@@ -201,8 +201,11 @@ def _clock(teller: ValueWording, node: Node) -> tuple[Call, set[int]] | None:
     """
     match node:
         case Not():
-            found = _clock(teller, node.operand)
-            return found and (found[0], {*range(ROUNDS[found[0].function])} - found[1])
+            operand_values = _clock(teller, node.operand)
+            return operand_values and (
+                operand_values[0],
+                {*range(ROUNDS[operand_values[0].function])} - operand_values[1],
+            )
         case Logic():
             right = _clock(teller, node.right)
             left = right and _clock(teller, node.left)
@@ -224,8 +227,8 @@ def _clock(teller: ValueWording, node: Node) -> tuple[Call, set[int]] | None:
     numbers = [number for number in map(_exact, limits) if number is not None]
     if len(numbers) < len(limits):
         return None
-    every = range(ROUNDS[call.function])
-    return call, {value for value in every if any(_COMPARED[sign](value, number) for number in numbers)}
+    all_values = range(ROUNDS[call.function])
+    return call, {value for value in all_values if any(_COMPARED[sign](value, number) for number in numbers)}
 
 
 def _exact(node: Node) -> Decimal | None:

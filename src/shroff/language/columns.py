@@ -262,14 +262,14 @@ def _when(value: Column, condition: Column) -> Column:
 
 def _in_values(node: typed.InValues, source: ColumnSource) -> Column:
     operand = evaluate_columns(node.operand, source)
-    found = np.zeros(source.count, np.bool_)
+    matches = np.zeros(source.count, np.bool_)
     missing = np.zeros(source.count, np.bool_)
     for value in node.values:
         column = evaluate_columns(value, source)
-        found |= np.asarray(operand.values == column.values, np.bool_) & column.valid
+        matches |= np.asarray(operand.values == column.values, np.bool_) & column.valid
         missing |= ~column.valid
-    found &= operand.valid
-    return Column(found, operand.valid & (found | ~missing))
+    matches &= operand.valid
+    return Column(matches, operand.valid & (matches | ~missing))
 
 
 def _in_list(node: typed.InList, source: ColumnSource) -> Column:
@@ -299,8 +299,8 @@ def _in_share(node: typed.InShare, source: ColumnSource) -> Column:
     parts = [values_of(evaluate_columns(part, source)) for part in node.key]
     keys = [None if None in key else key[0] if len(key) == 1 else key for key in zip(*parts, strict=True)]
     texts = (None if key is None else key_text(key) for key in keys or [None] * source.count)
-    found = [in_share(node.name, node.share, text) for text in texts]
-    return Column(np.array(found, np.bool_), np.ones(source.count, np.bool_))
+    membership = [in_share(node.name, node.share, text) for text in texts]
+    return Column(np.array(membership, np.bool_), np.ones(source.count, np.bool_))
 
 
 _UTC_PARTS: Final[dict[str, Callable[[Array], Array]]] = {

@@ -136,7 +136,7 @@ def mapping_shape(declared: type) -> MappingShape:
     """
     what, _, text = cleandoc(declared.__doc__ or "").partition("\n\n")
     what = " ".join(what.split()).removesuffix(".")
-    told = dict(_KEY_WORDS.findall(text))
+    words = dict(_KEY_WORDS.findall(text))
     keys: list[Key] = []
     for named, shape in vars(declared).items():
         if named.startswith("__"):
@@ -145,17 +145,17 @@ def mapping_shape(declared: type) -> MappingShape:
             keys += [shape] if isinstance(shape, Key) else shape
             continue
         name = named.removesuffix("_")
-        if name not in told:
+        if name not in words:
             raise ValueError(f"{what}: no words on {name!r}")
-        meaning, *facts = [" ".join(part.split()) for part in _FACT.split(told.pop(name))]
+        meaning, *facts = [" ".join(part.split()) for part in _FACT.split(words.pop(name))]
         default, examples = (
             [fact.removeprefix(kind) for fact in facts if fact.startswith(kind)] for kind in ("Default: ", "Example: ")
         )
         if is_required := isinstance(shape, Required):
             shape = shape.shape
         keys.append(Key(name, meaning, shape, is_required, "".join(default), tuple(examples)))
-    if told:
-        raise ValueError(f"{what}: no shape of {', '.join(told)}")
+    if words:
+        raise ValueError(f"{what}: no shape of {', '.join(words)}")
     # "A fence" and "Quiet hours" continue in the middle of a sentence; CSV keeps its capitals.
     return MappingShape(what[:1].lower() + what[1:] if what[:2].istitle() else what, tuple(keys))
 

@@ -87,7 +87,7 @@ def tokens(text: str) -> list[Token]:
     """
     if len(text) > LENGTH_MAX:
         raise ExpressionError(f"the expression has {len(text)} characters; at most {LENGTH_MAX} are read", 0, 1)
-    found: list[Token] = []
+    found_tokens: list[Token] = []
     at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -97,10 +97,10 @@ def tokens(text: str) -> list[Token]:
         if kind == "name" and match.group() in _KEYWORDS:
             kind = "word"
         if kind != "space":
-            found.append(Token(kind, match.group(), at, match.end()))
+            found_tokens.append(Token(kind, match.group(), at, match.end()))
         at = match.end()
-    found.append(Token("end", "", len(text), len(text)))
-    return found
+    found_tokens.append(Token("end", "", len(text), len(text)))
+    return found_tokens
 
 
 def _stray(text: str, at: int) -> ExpressionError:

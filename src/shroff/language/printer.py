@@ -131,17 +131,17 @@ class _Printer:
         return text
 
     def logic(self, node: Logic) -> tuple[str, int]:
-        found = _range(node)
-        if found is not None:
-            return self.within(found, "in"), _COMPARE
+        bounds = _range(node)
+        if bounds is not None:
+            return self.within(bounds, "in"), _COMPARE
         strength = _AND if node.operator == "and" else _OR
         return f"{self.write(node.left, strength)} {node.operator} {self.write(node.right, strength + 1)}", strength
 
     def negation(self, node: Not) -> tuple[str, int]:
         operand = node.operand
-        found = _range(operand)
-        if found is not None:
-            return self.within(found, "not in"), _COMPARE
+        bounds = _range(operand)
+        if bounds is not None:
+            return self.within(bounds, "not in"), _COMPARE
         if isinstance(operand, InValues | InList):
             return self.membership(operand, "not in"), _COMPARE
         if isinstance(operand, IsMissing):

@@ -63,14 +63,14 @@ def load_shape(
 def _either(node: Node, shape: Either, problems: list[Problem], what: str) -> Plain | None:
     """Read a node by the first shape of its kind that fits; if none does, add the problems of the first."""
     kind = One if isinstance(node, Scalar) else Many if isinstance(node, Sequence) else MappingShape
-    told: list[Problem] | None = None
+    first_problems: list[Problem] | None = None
     for unit in (other for other in shape.shapes if isinstance(other, kind)):
-        found: list[Problem] = []
-        value = read_shape(node, unit, found, what)
-        if not found:
+        unit_problems: list[Problem] = []
+        value = read_shape(node, unit, unit_problems, what)
+        if not unit_problems:
             return value
-        told = found if told is None else told
-    problems += told or [node.problem(f"{what} is {shape.what}.")]
+        first_problems = unit_problems if first_problems is None else first_problems
+    problems += first_problems or [node.problem(f"{what} is {shape.what}.")]
     return None
 
 
@@ -114,22 +114,22 @@ def _keys(node: Node, shape: MappingShape, problems: list[Problem], what: str) -
     if not isinstance(node, Mapping):
         node.report(problems, f"{what} is {shape.what}.")
         return None
-    found: dict[str, Plain] = {}
+    values: dict[str, Plain] = {}
     shapes = {key.name: key.shape for key in shape.keys}
     for key, value in node.entries:
-        own = shapes.get(key.text)
-        if own is None and shape.named is not None and key.text not in shape.reserved:
-            own = shape.named if re.search(shape.pattern, key.text) else None
-        if own is None:
+        value_shape = shapes.get(key.text)
+        if value_shape is None and shape.named is not None and key.text not in shape.reserved:
+            value_shape = shape.named if re.search(shape.pattern, key.text) else None
+        if value_shape is None:
             hint = nearest(key.text, shape.names) or (f"It takes {', '.join(shape.names)}." if shape.names else "")
             key.report(problems, f"{what} has no key {key.text!r}.", hint)
             continue
-        read = read_shape(value, own, problems, key.text)
+        read = read_shape(value, value_shape, problems, key.text)
         if read is not None:
-            found[key.text] = read
+            values[key.text] = read
     lacking = [name for name in shape.required if node.get(name) is None]
     if lacking:
         node.report(problems, f"{what} lacks {', '.join(lacking)}.")
     if shape.is_single and len(node.entries) != 1:
         node.report(problems, f"{what} names one of {', '.join(shape.names)}.")
-    return found
+    return values

@@ -133,17 +133,17 @@ class LookUpTable(Struct):
 
         Of several matching keys, the longest with a valid row counts.
         """
-        asked = [text for text in texts if text is not None]
-        given = np.flatnonzero([text is not None for text in texts])
-        found = np.full(len(texts), -1, np.int64)
+        present = [text for text in texts if text is not None]
+        present_rows = np.flatnonzero([text is not None for text in texts])
+        row_numbers = np.full(len(texts), -1, np.int64)
         if self.dated is None:
-            found[given] = self.index.find(asked)
-            return found
-        times_ms = times_ms[given]
-        keys = self.index.find(asked, lambda keys, of: self._row_at(keys, times_ms[of]) >= 0)
+            row_numbers[present_rows] = self.index.find(present)
+            return row_numbers
+        times_ms = times_ms[present_rows]
+        keys = self.index.find(present, lambda keys, of: self._row_at(keys, times_ms[of]) >= 0)
         has_key = keys >= 0
-        found[given[has_key]] = self._row_at(keys[has_key], times_ms[has_key])
-        return found
+        row_numbers[present_rows[has_key]] = self._row_at(keys[has_key], times_ms[has_key])
+        return row_numbers
 
     def _row_at(self, keys: Array, times_ms: Array) -> Array:
         """Return the row of each key that is valid at a time; -1 if there is none."""

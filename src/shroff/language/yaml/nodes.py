@@ -136,13 +136,13 @@ def _places_of(text: str, source: str, style: str, start: Place) -> list[Place]:
     Cost: O(length of the scalar).
     """
     if style in _PIECES:
-        found = list(_flow_places(source, style, start))
+        places = list(_flow_places(source, style, start))
     elif style == "literal":
-        found = list(_literal_places(text, source, start[0]))
+        places = list(_literal_places(text, source, start[0]))
     else:
-        found = list(_folded_places(text, source, start[0]))
+        places = list(_folded_places(text, source, start[0]))
     # One place for each character and one for the end, or the raw text does not belong to this scalar.
-    return found if len(found) == len(text) + 1 else [start] * (len(text) + 1)
+    return places if len(places) == len(text) + 1 else [start] * (len(text) + 1)
 
 
 def _flow_places(source: str, style: str, start: Place) -> Iterator[Place]:
@@ -179,21 +179,21 @@ def _literal_places(text: str, source: str, line: int) -> Iterator[Place]:
 def _folded_places(text: str, source: str, line: int) -> Iterator[Place]:
     place = 0
     indent = -1
-    last = (line + 1, 1)
+    last_place = (line + 1, 1)
     for number, raw in enumerate(source.split("\n")[1:], start=line + 1):
         if indent < 0 and raw.strip():
-            own = text.lstrip("\n")
-            indent = len(raw) - len(raw.lstrip(" ")) - (len(own) - len(own.lstrip(" ")))
+            unindented = text.lstrip("\n")
+            indent = len(raw) - len(raw.lstrip(" ")) - (len(unindented) - len(unindented.lstrip(" ")))
         content = raw[indent:] if indent >= 0 else ""
         if not content:
             continue
         # Folding leaves one space, or line ends, of the line ends before this line.
         while text.startswith("\n", place) or (text.startswith(" ", place) and not text.startswith(content, place)):
-            yield last
+            yield last_place
             place += 1
         for offset in range(len(content)):
             yield number, indent + offset + 1
         place += len(content)
-        last = (number, indent + len(content) + 1)
+        last_place = (number, indent + len(content) + 1)
     for _ in range(len(text) - place + 1):
-        yield last
+        yield last_place

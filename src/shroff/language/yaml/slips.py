@@ -90,17 +90,17 @@ def value_of_line(text: str, line: int) -> Slip | None:
     None without a value, or if it is correctly in quotes, braces or brackets.
     """
     lines = text.split("\n")
-    found = _BLOCK_LINE.match(lines[line]) if len(lines[line]) <= _LINE_MAX else None
-    if found is None or (found["key"] is None and "-" not in found["lead"]):
+    match = _BLOCK_LINE.match(lines[line]) if len(lines[line]) <= _LINE_MAX else None
+    if match is None or (match["key"] is None and "-" not in match["lead"]):
         return None
-    start = sum(len(each) + 1 for each in lines[:line]) + found.start("value")
-    value = found["value"].rstrip()
-    kept = value if (found["key"] or "").startswith("reason") else _without_comment(value)
-    end = start + len(kept)
-    if kept == value:
-        indent = found.start("key") if found["key"] else found["lead"].rfind("-")
+    start = sum(len(each) + 1 for each in lines[:line]) + match.start("value")
+    value = match["value"].rstrip()
+    value_text = value if (match["key"] or "").startswith("reason") else _without_comment(value)
+    end = start + len(value_text)
+    if value_text == value:
+        indent = match.start("key") if match["key"] else match["lead"].rfind("-")
         end += _length_of_more(lines, line, indent)
-    if end <= start + len(value) and _stands_well(kept):
+    if end <= start + len(value) and _stands_well(value_text):
         return None
     return Slip(start, end, in_flow=False)
 
@@ -310,10 +310,10 @@ def _length_of_more(lines: list[str], line: int, indent: int) -> int:
 
 def _open_brackets(text: str) -> int:
     """Return the number of unclosed brackets."""
-    opened = 0
+    open_count = 0
     for letter in text:
         if letter in "([{":
-            opened += 1
+            open_count += 1
         elif letter in ")]}":
-            opened -= 1
-    return opened
+            open_count -= 1
+    return open_count

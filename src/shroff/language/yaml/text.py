@@ -39,13 +39,13 @@ def read(text: str, file: str, problems: list[Problem]) -> Node | None:
     Cost: 1 to 4 µs a character, most in braces; as much again for each corrected line, of which a long file gets few.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    refused = _refused(text, file)
-    if refused is not None:
-        problems.append(refused)
+    refusal = _refused(text, file)
+    if refusal is not None:
+        problems.append(refusal)
         return None
-    found: list[Problem] = []
-    node = _read_mending(text, file, found)
-    problems.extend(sorted(found, key=lambda problem: (problem.line, problem.column))[:PROBLEMS_MAX])
+    file_problems: list[Problem] = []
+    node = _read_mending(text, file, file_problems)
+    problems.extend(sorted(file_problems, key=lambda problem: (problem.line, problem.column))[:PROBLEMS_MAX])
     return node
 
 
@@ -157,8 +157,8 @@ def _tries(reading: Reading) -> Iterator[tuple[list[Slip], int]]:
 def _tab_before(draft: EditedText, broken: Break) -> int:
     """Return the place in the file of a tab that indents the line at which YAML failed; -1 if there is none."""
     place = draft.back(broken.at)
-    found = _LEADING_TABS.match(draft.written, draft.written.rfind("\n", 0, place) + 1)
-    return -1 if found is None else draft.written.index("\t", found.start())
+    indentation = _LEADING_TABS.match(draft.written, draft.written.rfind("\n", 0, place) + 1)
+    return -1 if indentation is None else draft.written.index("\t", indentation.start())
 
 
 def _without_tabs(draft: EditedText) -> EditedText:
