@@ -21,6 +21,7 @@ from shroff.runtime.values import replace
 from shroff.services.cases.operations import EscalateCase
 from shroff.streams.log import Batch, Offset
 from tests.support.cased import user
+from tests.support.effort import long_but
 from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of
 
 TEAM = "to: [team@bank.example]\n"
@@ -146,7 +147,7 @@ def test_a_denial_waits_for_its_event(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("alerts_at_once", [1, 2, alert_consumer.ALERTS])
+@pytest.mark.parametrize("alerts_at_once", long_but([1, 2, alert_consumer.ALERTS], 2))
 def test_a_log_that_was_there_before_gives_the_same_cases_in_one_go_and_step_by_step(
     tmp_path, monkeypatch, alerts_at_once
 ):

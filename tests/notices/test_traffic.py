@@ -26,6 +26,7 @@ from shroff.notices.usual_counts import (
     amount_band,
 )
 from shroff.services.attack.attackers import INVENTED_START_MS, AttackedType
+from tests.support.effort import long_after
 from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of
 
 DAYS = 28
@@ -71,7 +72,7 @@ def alarms(attacked: AttackedType, events: list[Event]) -> list[UnusualCount]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("a_day", [300, 1_000])
+@pytest.mark.parametrize("a_day", long_after(1, [300, 1_000]))
 def test_attacks_are_found_in_time_and_a_quiet_month_has_at_most_four_alarms(tmp_path, a_day):
     attacked = AttackedType(Bank(tmp_path, TYPED).project.definitions, "payment")
     quiet = quiet_month(attacked, a_day)

@@ -208,7 +208,7 @@ def test_power_that_fails_again_while_the_log_is_mended_loses_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("synchronous", ["OFF", "NORMAL"])
+@pytest.mark.parametrize("synchronous", long_after(1, ["NORMAL", "OFF"]))
 def test_without_a_sync_in_each_commit_answered_batches_are_missing(
     parts: list[Path], project: app.Project, synchronous: str, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.services import project as app
 from shroff.training.train import NOT_DECIDED, Steps
+from tests.support.effort import long_but
 from tests.support.learnable import A_DAY, FILES, make_project, write_days
 
 pytestmark = pytest.mark.slow  # its tests train models
@@ -76,7 +77,7 @@ def test_too_little_history_is_said_once_with_how_much_is_needed(tmp_path: Path,
     )
 
 
-@pytest.mark.parametrize("trials", ["2", "2.0", "2e0"])
+@pytest.mark.parametrize("trials", long_but(["2", "2.0", "2e0"], "2e0"))
 def test_trials_are_read_as_the_loader_reads_them(tmp_path: Path, days: Path, trials: str):
     model = FILES["model.yaml"] + f"  search: {{ trials: {trials} }}\n"
     seen: list[int] = []
