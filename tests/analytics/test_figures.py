@@ -136,6 +136,22 @@ def test_figures_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
     assert (found["in_shop"].values[-1], found["beside"].values[-1]) == (in_shop, 2 * in_shop)
 
 
+def test_a_fact_may_be_a_fraction_or_missing(shop: Path):
+    (shop / "features.yaml").write_text(
+        "shop:\n  mean: mean(bought.points) over 92d\n  most: max(bought.points) over 92d\n"
+    )
+    facts = {"mean": ("s", "mean"), "most": ("s", "most"), "none": ("nobody", "most")}
+    named = "".join(f"  {name}: {{ fact: shop.{fact}, key: {key} }}\n" for name, (key, fact) in facts.items())
+    (shop / "notices" / "kpi.yaml").write_text(f"on: report\nto: [team@shop.example]\nfigures:\n{named}")
+    bought = {"at": "2026-03-30T08:00:00Z", "user": "u", "shop": "s", "amount": "1.00"}
+    ingest(shop, [{"bought": bought | {"id": f"b{points}", "points": points}} for points in (1, 2, 4, 6)])
+    project = shroff.open(shop)
+    found = figures_of(project.context, project.notice_files.declared["kpi"].report.figures, DAY, "UTC")
+
+    assert {name: found[name].values[-1] for name in facts} == {"mean": 3.25, "most": 6, "none": None}
+    assert not any(figure.why for figure in found.values())
+
+
 def test_counts_are_those_of_shroff_counts_and_drop_offs_those_of_shroff_funnel(shop: Path):
     ingest(shop, lines(9))
     project, zone = shroff.open(shop), "Europe/Berlin"
