@@ -8,9 +8,10 @@ from contextlib import closing, nullcontext
 import msgspec
 import pytest
 
+from shroff.errors import UsageError
 from shroff.events.event import Event
 from shroff.features.frames import Codes
-from shroff.features.key_texts import read_key
+from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Naive
 from shroff.features.online import window_state
 from shroff.features.online.engine import FEW, Online
@@ -22,6 +23,7 @@ from shroff.log.writer import Writer
 from shroff.project.definitions import computed_of
 from shroff.replay.compare import verify_naive, verify_online
 from shroff.runtime.process_wide import mapped
+from shroff.runtime.values import replace
 from tests.laws.fallback import without_programs
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import NOW_MS, definitions, documents, payment, writer
@@ -182,6 +184,17 @@ def test_keys_of_other_kinds_are_read_from_json_and_what_is_none_of_theirs_is_no
     assert [read_key(text, entities["price"]) for text in ("c", "[1]", "{}")] == [None, None, None]
     assert [read_key(text, entities["card_price"]) for text in ("c", "500", '["c"]', '["c",[1]]')] == [None] * 4
     assert read_key(None, entities["card"]) is None
+
+
+def test_an_entity_that_is_not_there_is_told_with_the_nearest_or_with_all():
+    events = definitions(project("card", "this.amount > 1")).events
+
+    with pytest.raises(UsageError, match=r"no entity 'crad'\. Did you mean card\?"):
+        key_of(events, "crad", "c")
+    with pytest.raises(UsageError, match=rf"no entity 'zzz'\. There is {', '.join(events.entities)}\."):
+        key_of(events, "zzz", "c")
+    with pytest.raises(UsageError, match=r"no entity 'zzz'\. There is none\."):
+        key_of(replace(events, entities={}), "zzz", "c")
 
 
 def test_pairs_are_found_by_their_key_and_again_after_a_restore():
