@@ -54,8 +54,7 @@ def look_up(
     Args:
         coming: An open batch without pending labels of its own; it must not be committed meanwhile.
         types: How events are stored, and which of their fields are unique.
-        has_waiting: Whether the log has pending labels at all.
-        has_late: Whether it has late events stored beside it.
+        has_waiting: Whether the log has pending labels at all; `has_late`: whether it has stored late events.
     """
     events: dict[str, list[str]] = defaultdict(list)
     named: dict[str, set[str]] = defaultdict(set)

@@ -1,1 +1,1 @@
-"""The log contract, offsets and outbox; knows nothing of fraud."""
+"""Contracts of log, sources, sinks and lake; independent of fraud detection."""

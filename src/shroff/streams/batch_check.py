@@ -1,6 +1,6 @@
 """Checks of a batch before any log writes it: it must follow the last one and not contradict itself.
 
-Shared by all adapters, so that each of them refuses the same batches in the same words.
+All adapters share them, so that each rejects the same batches with the same messages.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OVERTAKEN = (
 
 
 def check_batch(batch: Batch, last_seq: int) -> None:
-    """Refuse a batch whose places do not follow `last_seq`, or whose rows name places it does not bring.
+    """Reject a batch whose sequence numbers do not follow `last_seq`, or whose rows refer to records outside it.
 
     Raises: StateError.
     Cost: about 0.1 µs for each record and decision.
@@ -59,7 +59,7 @@ def check_batch(batch: Batch, last_seq: int) -> None:
 
 
 def taken_id(records: Sequence[Record], find: Find) -> StateError | None:
-    """The error for the first record whose id its type has already, in the log or earlier in the batch."""
+    """Return the error for the first record whose id its type already has, in the log or earlier in the batch."""
     by_type = attrgetter("type")
     stored = {
         (type_, id_): record.seq
@@ -78,9 +78,9 @@ def taken_id(records: Sequence[Record], find: Find) -> StateError | None:
 
 
 def check_pruned(records: Sequence[Record], places: Callable[[str, Sequence[str]], Mapping[str, int]]) -> None:
-    """Refuse records whose ids were those of pruned ones. Raises: StateError.
+    """Reject records with ids of pruned records. Raises: StateError.
 
-    Cost: 4 µs a record in SQLite; not to be asked where nothing was pruned.
+    Cost: 4 µs a record in SQLite; call it only if something was pruned.
     """
     by_type = attrgetter("type")
     for type_, group in groupby(sorted(records, key=by_type), key=by_type):
@@ -93,7 +93,7 @@ def check_pruned(records: Sequence[Record], places: Callable[[str, Sequence[str]
 
 
 def next_pruned(upto: int, places: int, pruned: int, last_seq: int, place: str) -> int:
-    """The place that one call of `prune` comes to. Raises: StateError where nothing would be left."""
+    """Return the sequence number that one call of `prune` reaches. Raises: StateError if nothing would be left."""
     if upto >= last_seq:
         raise StateError(
             f"{place} ends at sequence number {last_seq:,}, so it cannot be pruned up to sequence number {upto:,}"
@@ -104,7 +104,7 @@ def next_pruned(upto: int, places: int, pruned: int, last_seq: int, place: str) 
 def taken_value(
     unique: Sequence[UniqueValue], places: UniquePlaces, unindexed: Sequence[tuple[str, str]]
 ) -> StateError | None:
-    """The error for the first value that its field has at another place already, in the log or earlier in the batch."""
+    """Return the error for the first value that its field already has elsewhere, in the log or earlier in the batch."""
     by_field = attrgetter("type", "field")
     stored = {
         (type_, field, value): seq
@@ -125,7 +125,7 @@ def taken_value(
 
 
 def taken_waiting(waiting: Sequence[WaitingLabel], stored: Iterable[str]) -> StateError | None:
-    """The error for the first label whose id waits already, in the log or earlier in the batch."""
+    """Return the error for the first label whose id is already pending, in the log or earlier in the batch."""
     seen = set(stored)
     for label in waiting:
         if label.id in seen:
@@ -135,7 +135,7 @@ def taken_waiting(waiting: Sequence[WaitingLabel], stored: Iterable[str]) -> Sta
 
 
 def taken_key(outbox: Sequence[OutboxRow], stored: Iterable[str]) -> StateError | None:
-    """The error for the first outbox row whose key is there already, in the log or earlier in the batch."""
+    """Return the error for the first outbox row whose key already exists, in the log or earlier in the batch."""
     seen = set(stored)
     for row in outbox:
         if row.key in seen:
@@ -145,7 +145,7 @@ def taken_key(outbox: Sequence[OutboxRow], stored: Iterable[str]) -> StateError 
 
 
 def check_offsets(offsets: Sequence[Offset], stored: Callable[[str], TextMapping]) -> None:
-    """Refuse a batch whose source was read on by somebody else; `stored` gives the offsets of a source.
+    """Reject a batch whose source another process has read on; `stored` returns the offsets of a source.
 
     Raises: OvertakenError.
     """
@@ -168,7 +168,7 @@ def check_offsets(offsets: Sequence[Offset], stored: Callable[[str], TextMapping
 
 
 def check_epoch(own: int, found: int, place: str) -> None:
-    """Refuse what a process writes that does not lead the log any more.
+    """Reject writes of a process that no longer leads the log.
 
     Raises: OvertakenError.
     """
@@ -180,7 +180,7 @@ def check_epoch(own: int, found: int, place: str) -> None:
 
 
 def no_request(replies: Sequence[Reply], asked: Iterable[InboxRequest]) -> StateError:
-    """The error for the first reply whose request does not wait, or that comes twice."""
+    """Return the error for the first reply whose request is not pending, or that comes twice."""
     waiting = {request.number for request in asked}
     number = next((reply.number for reply in replies if reply.number not in waiting), replies[-1].number)
     return StateError(f"request {number} of the inbox was replied to already, or never asked")
@@ -201,7 +201,7 @@ def _gap(places: list[int], last_seq: int) -> str:
 
 
 def _are_of_columns(decisions: Sequence[DecisionRow], records: Sequence[Record]) -> bool:
-    """Whether decisions that came as columns are those of events that did, in their order."""
+    """Return whether decisions are columns that match the columns of decided events, in order."""
     if not isinstance(decisions, DecisionColumns) or not isinstance(records, RecordColumns):
         return False
     names = dict(zip(records.seqs, zip(records.types, records.ids, strict=True), strict=True))

@@ -1,4 +1,4 @@
-"""Rows for sinks, read from the log: decisions, flags, or events, in log order; those of one `seq` together."""
+"""Rows for sinks, read from the log: decisions, flags, or events, in log order; rows of one `seq` stay together."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from shroff.runtime.values import replace, showing
 from shroff.streams.log import PENDING, FlagRow, LogReader, StuckRow
 from shroff.streams.sink import Outgoing
 
-Part = tuple[int, list[Outgoing]]  # rows, and the place that everything is behind once they are delivered
+Part = tuple[int, list[Outgoing]]  # the sequence number that is reached by delivering the rows, and the rows
 
 
 def decisions(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()) -> list[Outgoing]:
-    """The decisions at `after < seq <= upto`, of some outcomes or of all. Cost: 1 µs a decision beside reading it."""
+    """Return the decisions at `after < seq <= upto` with these outcomes, or all. Cost: 1 µs each beside reading."""
     return [
         Outgoing(row.seq, 0, "decision", row.event, row.id, row.outcome, row.document)
         for rows in log.decisions_after(after, upto)
@@ -28,7 +28,7 @@ def decisions(log: LogReader, after: int, upto: int, outcomes: Collection[str] =
 
 
 def flags(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()) -> list[Outgoing]:
-    """The flags at `after < seq <= upto`, each with its number among those of its place."""
+    """Return the flags at `after < seq <= upto`, numbered within each sequence number."""
     found: list[Outgoing] = []
     for rows in log.flags_after(after, upto):
         for row in rows:
@@ -39,7 +39,7 @@ def flags(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ())
 
 
 def events(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()) -> list[Outgoing]:
-    """The events at `after < seq <= upto`, decided or not, as the log has them; labels and edits are none."""
+    """Return the events at `after < seq <= upto`, decided or not, as stored; no labels or control events."""
     return [
         Outgoing(record.seq, 0, "event", record.type, record.id, "", record.body)
         for records in log.read(after, upto)
@@ -49,7 +49,7 @@ def events(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()
 
 
 def with_fields(log: LogReader, rows: Sequence[Outgoing]) -> list[Outgoing]:
-    """Rows, in the order of places, with their events' fields and times. Cost: reads the events between them."""
+    """Add to ordered rows the fields and times of their events. Cost: reads the events between them."""
     if not rows:
         return []
     after = rows[0].seq - 1
@@ -70,7 +70,7 @@ KINDS: Final[Mapping[str, Callable[..., list[Outgoing]]]] = {"decisions": decisi
 
 
 def flag_body(row: FlagRow) -> bytes:
-    """A flag as JSON, as it was raised: what `shroff export flags` gives of it until a label says more."""
+    """Encode a flag as JSON, as it was raised: like `shroff export flags` before any label."""
     return to_json(flag_document(row, row.accuracy, row.time_ms))
 
 
@@ -91,7 +91,7 @@ class Flag(TypedDict):
 
 
 def flag_document(row: FlagRow, accuracy: str, updated_ms: int) -> Flag:
-    """A flag as it is answered, sent on and exported. Its id is its place and its rule."""
+    """Return a flag as it is answered, sent and exported. Its id is its sequence number and its rule."""
     created = time_text(row.time_ms)
     return {
         "id": f"{row.seq}-{row.rule}",
@@ -109,7 +109,7 @@ def flag_document(row: FlagRow, accuracy: str, updated_ms: int) -> Flag:
 
 
 def parts(rows: Sequence[Outgoing], upto: int, places_max: int) -> Iterator[Part]:
-    """Rows in parts of so many places that have any, the last part behind `upto`."""
+    """Split rows into parts with at most `places_max` distinct sequence numbers; the last part reaches `upto`."""
     part: list[Outgoing] = []
     places = 0
     for row in rows:
@@ -124,10 +124,10 @@ def parts(rows: Sequence[Outgoing], upto: int, places_max: int) -> Iterator[Part
 
 
 def outgoing(row: StuckRow) -> Outgoing:
-    """A row that is stuck, to be tried again."""
+    """Return a stuck row for another attempt."""
     return showing(Outgoing, row, fields=row.fields)
 
 
 def stuck(sink: str, row: Outgoing, reason: str, at_ms: int) -> StuckRow:
-    """A row that was refused for the first time."""
+    """Return the stuck form of a row that was refused for the first time."""
     return showing(StuckRow, row, sink=sink, reason=reason, attempts=1, at_ms=at_ms)

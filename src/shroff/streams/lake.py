@@ -1,7 +1,7 @@
 """Object store of a lake: the contract of a folder or bucket, and retries on network errors.
 
-A place of objects knows names and bytes, nothing of what they mean. What a lake rests on is that
-`put` never writes over an object, and that `replace` writes over what the caller has seen, and nothing else.
+An object store knows names and bytes, not their meaning. A lake relies on two guarantees: `put` never overwrites an
+object, and `replace` overwrites only the version that the caller has seen.
 """
 
 from __future__ import annotations
@@ -17,67 +17,67 @@ from shroff.runtime.values import FrozenStruct
 
 Given = TypeVar("Given")
 
-NAME_BYTES_MAX = 900  # of a whole name: stores take 1,024 with their prefix
-PART_BYTES_MAX = 240  # of what stands between two slashes: file systems take 255
-WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)  # between tries: a store that is restarted or throttles is back by then
+NAME_BYTES_MAX = 900  # of a whole name: stores allow 1,024 with their prefix
+PART_BYTES_MAX = 240  # between two slashes: file systems allow 255
+WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)  # between attempts: a store that restarts or throttles is back by then
 _PART = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*")
 _PREFIX_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.=-]*")
 
 
 class Listed(FrozenStruct):
-    """An object's name, and its bytes as a number."""
+    """Name and size in bytes of an object."""
 
     name: str
     size: int
 
 
 class Found(FrozenStruct):
-    """Content of an object; `version` is another after each change."""
+    """Content of an object; `version` differs after each change."""
 
     data: bytes
     version: str
 
 
 class Objects(Protocol):
-    """A folder or bucket of objects. What one call did, every later call sees, of whichever process.
+    """A folder or bucket of objects. Every call sees the effects of all earlier calls, of any process.
 
     Names are parts between slashes (see `check_name`). Calls may come from several threads at once.
 
-    Each call raises TransientError where the network fails or the store is too busy, which leaves open whether it did
-    its work; StorageError where the store refuses or the disk fails; UsageError where there is no such bucket.
-    Neither has a credential in its words.
+    Each call raises TransientError if the network fails or the store is too busy, which leaves open whether the call
+    took effect; StorageError if the store refuses or the disk fails; UsageError if there is no such bucket. No message
+    contains a credential.
     """
 
     @property
     def address(self) -> str:
-        """Where it is, for people; no credential is in it."""
+        """Address for messages, without credentials."""
 
     def put(self, name: str, data: bytes) -> bool:
-        """Make an object, whole and durable on return; False where there is one of this name, which stays."""
+        """Create an object, atomic and durable on return; return False if one of this name exists, which stays."""
 
     def replace(self, name: str, data: bytes, version: str) -> bool:
-        """Replace an object as `put`, unless it is gone or has another version by now: then False, and it stays."""
+        """Replace an object like `put`; return False, unchanged, if it is gone or has another version."""
 
     def get(self, name: str) -> Found | None:
-        """An object; None where there is none."""
+        """Return an object, or None."""
 
     def list(self, folder: str = "") -> Iterator[Listed]:
-        """The objects below a folder (`a/b` has `a/b/c`, not `a/bc`), all of them without one; by name, as bytes."""
+        """List the objects below a folder (`a/b` has `a/b/c`, not `a/bc`), or all; sorted by the bytes of the name."""
 
     def delete(self, name: str) -> None:
-        """Remove an object; that there is none is fine."""
+        """Remove an object if it exists."""
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
 
 
 def check_name(name: str) -> str:
-    """The name, where it is one.
+    """Return the name if it is valid.
 
-    Parts are of letters, digits and `_.=-`, none begins with a dot or is longer than 240 bytes, the whole is of
-    900 at most. So every store and file system has them as they are, and none leads out of its folder.
+    Parts consist of letters, digits and `_.=-`; none starts with a dot or exceeds 240 bytes, the whole 900. So every
+    store and file system can hold them unchanged, and none leads out of its folder.
 
-    Raises: StateError where it is none, which is a mistake of the program.
+    Raises: StateError if it is invalid, which is an error of the program.
     """
     parts = name.split("/")
     if len(name) > NAME_BYTES_MAX or not all(_PART.fullmatch(part) and len(part) <= PART_BYTES_MAX for part in parts):
@@ -86,9 +86,9 @@ def check_name(name: str) -> str:
 
 
 def bucket_and_prefix(address: str, scheme: str, bucket: re.Pattern[str]) -> tuple[str, str]:
-    """The bucket and the prefix of an address such as `s3://bucket/prefix`.
+    """Split an address such as `s3://bucket/prefix` into bucket and prefix.
 
-    Raises: UsageError where it is none; its text shows no address, since a credential may stand in it by mistake.
+    Raises: UsageError if it is invalid; the message omits the address, which may contain a credential by mistake.
     """
     start, parted, rest = address.partition("://")
     name, _, prefix = rest.partition("/")
@@ -104,11 +104,11 @@ def bucket_and_prefix(address: str, scheme: str, bucket: re.Pattern[str]) -> tup
 
 
 class RetriedObjects(FrozenStruct):
-    """Objects that are asked again where the network fails, for some eight seconds.
+    """An object store whose calls are retried for some eight seconds if the network fails.
 
-    Every call is harmless to repeat. A `put` or `replace` whose answer was lost is decided by reading the object:
-    equal content is ours. So here `put` says whether the object has these bytes, whoever wrote them, and so does
-    `replace`. Whoever needs to know which of two equal writers was first writes something that tells them apart.
+    Every call is safe to repeat. If the answer of a `put` or `replace` was lost, the object is read: equal content
+    counts as ours. So `put` and `replace` return whether the object has these bytes, whoever wrote them. A caller that
+    must know which of two equal writers was first has to write something that distinguishes them.
     """
 
     objects: Objects
@@ -152,12 +152,12 @@ class RetriedObjects(FrozenStruct):
 
 
 def digest(data: bytes) -> str:
-    """Digest of an object's content: its SHA-256."""
+    """Return the digest of an object's content: its SHA-256."""
     return sha256(data).hexdigest()
 
 
 def damaged(objects: Objects, name: str, why: object) -> StorageError:
-    """The error for an object that is not as it was written."""
+    """Return the error for an object that differs from what was written."""
     return StorageError(
         f"{name} in {objects.address} is damaged ({why}). Bring it back from a copy of the lake. Where nothing was "
         "pruned, the log can also write a new lake into an empty place"

@@ -1,12 +1,13 @@
-"""Manifests: which files make a lake, one commit after the other.
+"""Manifests: which files make up a lake, one commit after the other.
 
-Manifests have numbers from 1 on, without a gap. Each is put as a plan, which says what is to be done and leaves
-nothing open; its files are written; then the finished manifest takes the plan's place. Whoever finds a plan, after a
-kill or beside another writer, carries out that very plan: the same files, to the byte. So a lake has what finished
-manifests say, from the first to the last before a plan or the end, and a file that none of them names does not count.
+Manifests are numbered from 1 without a gap. Each is first put as a plan that determines the commit completely; then
+its files are written; then the finished manifest replaces the plan. A process that finds a plan, after a crash or
+beside another writer, carries out that same plan: the same files, to the byte. So the content of a lake is that of its
+finished manifests, from the first to the last before a plan or the end, and a file that none of them names does not
+count.
 
     manifest/000000000042.json      a plan, or finished
-    checkpoint/000000000032.json    what the manifests up to this one come to, so that few have to be read
+    checkpoint/000000000032.json    the sum of the manifests up to this one, so that few have to be read
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
 from shroff.streams.settings import ALONE
 
 FORMAT = 1
-CHECKPOINT_EVERY = 32  # manifests that a reader reads one by one at most, and some more behind a kill
+CHECKPOINT_EVERY = 32  # a reader reads about this many manifests at most; some more after a crash
 CHECKPOINTS_KEPT = 2
 Stored = TypeVar("Stored", bound=msgspec.Struct)
 
 
 class File(FrozenStruct):
-    """A file of rows: its name, and the places of its first and last row.
+    """A file of rows: its name, and the sequence numbers of its first and last row.
 
     Files of one folder with equal `schema` have the same columns.
     """
@@ -46,7 +47,7 @@ class File(FrozenStruct):
 
     @property
     def folder(self) -> str:
-        """The folder, with the kind of rows, their type and their day: `events/type=payment/date=2026-01-31`."""
+        """The folder, which names the kind of rows, their type and their day: `events/type=payment/date=2026-01-31`."""
         return self.path.rpartition("/")[0]
 
     @property
@@ -55,12 +56,12 @@ class File(FrozenStruct):
 
     @property
     def type(self) -> str:
-        """The event type that the folder names; nothing where rows are of any."""
+        """The event type that the folder names; empty for rows of all types."""
         return self._said("type") or self._said("event")
 
     @property
     def day(self) -> str:
-        """The day in UTC that the folder names, as `2026-01-31`."""
+        """The UTC day that the folder names, such as `2026-01-31`."""
         return self._said("date")
 
     def _said(self, name: str) -> str:
@@ -73,9 +74,9 @@ class DocumentFolder(FrozenStruct, omit_defaults=True):
 
     Args:
         of: `decisions`, `flags`, `labels`, or an event type.
-        lines: So many documents in one object, a line each; 0 for an object each.
-        sources: Of labels, only those from these sources; all without any.
-        file: What an object is called, with `{id}` for the document's id.
+        lines: Documents in one object, one per line; 0 for an object each.
+        sources: For labels, only these sources; empty for all.
+        file: Name of an object, with `{id}` for the document's id.
     """
 
     of: str
@@ -92,7 +93,7 @@ class Layout(FrozenStruct):
 
 
 class Write(FrozenStruct, tag="write"):
-    """The places (after, upto] of the log are to be written."""
+    """Plan to write the sequence numbers (after, upto] of the log."""
 
     after: int
     upto: int
@@ -100,7 +101,7 @@ class Write(FrozenStruct, tag="write"):
 
 
 class Compact(FrozenStruct, tag="compact"):
-    """The files of each group are to become one, and files that were replaced long ago are to be forgotten."""
+    """Plan to merge the files of each group into one, and to forget files that were replaced long ago."""
 
     groups: Sequence[Sequence[str]]
     forget: Sequence[str] = ()
@@ -111,9 +112,9 @@ class Manifest(FrozenStruct, kw_only=True):
 
     Args:
         at_ms: When it was planned, UTC milliseconds.
-        log: Tells the log from any other: a hash of its first record.
+        log: Identity of the log: a hash of its first record.
         tip: A hash of the last record that was written, by this commit or an earlier one.
-        documents: How many documents each folder got.
+        documents: Number of documents added to each folder.
     """
 
     format: int = FORMAT
@@ -129,7 +130,7 @@ class Manifest(FrozenStruct, kw_only=True):
 
 
 class Replaced(FrozenStruct):
-    """A file whose rows stand in another one since a moment; readers may still hold it."""
+    """A file whose rows are in another file since this time; readers may still use it."""
 
     path: str
     at_ms: int
@@ -149,13 +150,13 @@ class Checkpoint(FrozenStruct, kw_only=True):
 
 
 class LakeState(FrozenStruct):
-    """A lake as it is: the number of its last finished manifest, 0 where there is none.
+    """Current state of a lake: the number of its last finished manifest, or 0.
 
     Args:
-        upto: Its rows are those of the places (0, upto] of the log.
-        is_whole: Whether all of them stand in files; not so where some were written as documents alone.
+        upto: Its rows are those of sequence numbers (0, upto].
+        is_whole: Whether all of them are in files; False if some were written as documents alone.
         checkpoint: The number of the newest checkpoint.
-        planned: The plan behind the last manifest, and its version, where there is one.
+        planned: The plan after the last manifest, with its version, if there is one.
     """
 
     number: int = 0
@@ -169,7 +170,7 @@ class LakeState(FrozenStruct):
     planned: tuple[Manifest, str] | None = None
 
     def after(self, manifest: Manifest) -> LakeState:
-        """The state with one more manifest. Raises: StateError where that does not follow."""
+        """Return the state with one more manifest. Raises: StateError if the manifest does not follow."""
         plan = manifest.plan
         gone = [path for path in manifest.removed if path not in self.files]
         if manifest.number != self.number + 1 or gone or (isinstance(plan, Write) and plan.after != self.upto):
@@ -195,7 +196,7 @@ def checkpoint_name(number: int) -> str:
 
 
 def read_manifest(objects: RetriedObjects, number: int) -> tuple[Manifest, str] | None:
-    """A manifest and its version; None where there is none. Raises: StorageError where it cannot be read."""
+    """Return a manifest and its version; None if there is none. Raises: StorageError if it cannot be read."""
     name = manifest_name(number)
     found = objects.get(name)
     if found is None:
@@ -207,10 +208,10 @@ def read_manifest(objects: RetriedObjects, number: int) -> tuple[Manifest, str] 
 
 
 def read_state(objects: RetriedObjects, known: LakeState | None = None) -> LakeState:
-    """A lake as it is, from its newest checkpoint or from a state that is known, and the manifests behind it.
+    """Return the state of a lake, from a known state or its newest checkpoint, and the manifests after it.
 
-    Raises: StorageError where one of them cannot be read.
-    Cost: without a known state a list and some `CHECKPOINT_EVERY` small objects.
+    Raises: StorageError if one of them cannot be read.
+    Cost: without a known state a listing and some `CHECKPOINT_EVERY` small objects.
     """
     state = _from_checkpoint(objects) if known is None else replace(known, planned=None)
     while (found := read_manifest(objects, state.number + 1)) is not None:
@@ -225,7 +226,7 @@ def _from_checkpoint(objects: RetriedObjects) -> LakeState:
     names = [stored.name for stored in objects.list("checkpoint")]
     for name in reversed(names):
         found = objects.get(name)
-        if found is None:  # removed since; a newer one is there
+        if found is None:  # removed since, so there is a newer one
             return _from_checkpoint(objects)
         read = _read(objects, name, found, Checkpoint)
         files = {file.path: file for file in read.files}
@@ -245,9 +246,9 @@ def _read(objects: Objects, name: str, found: Found, type_: type[Stored]) -> Sto
 
 
 def plan(objects: RetriedObjects, manifest: Manifest) -> tuple[Manifest, str] | None:
-    """Put a plan; gives what stands under its number then, ours or another writer's.
+    """Put a plan; return the plan that is stored under its number then, ours or another writer's, with its version.
 
-    None where the lake went on meanwhile: look at its state again.
+    Return None if the lake advanced meanwhile: read its state again.
     """
     objects.put(manifest_name(manifest.number), encoded(manifest))
     found = read_manifest(objects, manifest.number)
@@ -255,12 +256,12 @@ def plan(objects: RetriedObjects, manifest: Manifest) -> tuple[Manifest, str] | 
 
 
 def finish(objects: RetriedObjects, manifest: Manifest, version: str) -> bool:
-    """Put the finished manifest in the place of its plan; False where another writer has put another one."""
+    """Replace a plan by the finished manifest; return False if another writer has replaced it differently."""
     return objects.replace(manifest_name(manifest.number), encoded(manifest), version)
 
 
 def keep_checkpoint(objects: RetriedObjects, state: LakeState) -> LakeState:
-    """Put a checkpoint where one is due; gives the state that knows of it. Equal states give equal bytes."""
+    """Put a checkpoint if one is due; return the state that includes it. Equal states have equal bytes."""
     if state.number < state.checkpoint + CHECKPOINT_EVERY:
         return state
     checkpoint = showing(
@@ -274,5 +275,5 @@ def keep_checkpoint(objects: RetriedObjects, state: LakeState) -> LakeState:
 
 
 def encoded(value: Manifest | Checkpoint) -> bytes:
-    """As it is stored: JSON, the same for the same value."""
+    """Encode a value as it is stored: JSON, deterministic."""
     return to_json(value) + b"\n"

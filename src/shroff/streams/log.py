@@ -1,7 +1,7 @@
-"""The log contract, by who needs what: one ordered record of events, and in the same transaction what came of them.
+"""The log contract, by role: one ordered record of events, and in the same transaction all their effects.
 
-A log gives each record a dense place (`seq`, from 1). What one `append` holds is there as a whole or not at all, and
-is durable when `append` returns.
+A log assigns each record a dense sequence number (`seq`, from 1). The content of one `append` is stored completely or
+not at all, and is durable when `append` returns.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ __all__ = [
 ]
 
 _Kept = TypeVar("_Kept")
-PRUNED_AT_ONCE = 2_048  # places that one transaction takes out: some 50 ms in SQLite
-REPLIES_KEPT = 10_000  # so many requests back a reply is still there
+PRUNED_AT_ONCE = 2_048  # sequence numbers that one transaction removes: some 50 ms in SQLite
+REPLIES_KEPT = 10_000  # a reply is kept until this many later ones exist
 
 
 def kept_offset(source: str, part: str, text: str, type_: type[_Kept]) -> _Kept:
-    """The value of an offset that this program keeps as JSON. Raises: StateError where it is something else."""
+    """Decode an offset that this program stores as JSON. Raises: StateError if it cannot be decoded."""
     try:
         return from_json(text, type=type_)
     except ValueError as error:
@@ -97,86 +97,90 @@ def kept_offset(source: str, part: str, text: str, type_: type[_Kept]) -> _Kept:
 
 
 class LogReader(Protocol):
-    """The records of a log, and what came of each: what a fold, an export or an explanation reads."""
+    """The records of a log and their effects: what a fold, an export or an explanation reads."""
 
     @property
     def place(self) -> str:
-        """Where the log is, for messages: without credentials."""
+        """Location of the log for messages, without credentials."""
 
     def last_seq(self) -> int:
-        """The last place, 0 where the log is empty."""
+        """Return the last sequence number, 0 for an empty log."""
 
     def watermark_ms(self) -> int | None:
-        """The greatest time of the records of kind `event`; None where there is none.
+        """Return the greatest time of all events; None if there are none.
 
-        A batch with a `watermark_ms` sets it, and what comes after that moves it on from there.
+        A batch with a `watermark_ms` sets it; later events advance it from there.
         """
 
     def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
-        """Records with `after < seq <= upto` in order, in lists of at most `size`.
+        """Yield records with `after < seq <= upto` in order, in lists of at most `size`.
 
-        Without `upto` it ends at the place that was the last when reading began.
+        Without `upto` it stops at the sequence number that was the last when reading began.
         """
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
-        """The same records as text, for compiled readers: so many at a time, a line each, the last one ended too.
+        """Yield the same records as text for compiled readers: up to `size` lines at a time, each ending in a newline.
 
-        A line is the first letter of its kind, `1` where the event was decided and `0` else, its type, a space, and
-        its body, in which no line ends. A tenth of what `read` costs.
+        A line is the first letter of the record's kind, `1` if it was decided or `0`, its type, a space, and its body,
+        which has no newline. A tenth of the cost of `read`.
         """
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
-        """Place and outcome of the decisions with `after < seq <= upto` in order, as lines: `17 approve`.
+        """Yield the decisions with `after < seq <= upto` in order, as lines such as `17 approve`.
 
-        A piece has those of so many places, and may be empty.
+        A piece covers `size` sequence numbers, and may be empty.
         """
 
     def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
-        """The control events with `after < seq <= upto`, in order. Quick, however long the log is."""
+        """Return the control events with `after < seq <= upto`, in order. Fast, however long the log is."""
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
-        """The records of kind `label` with `after < seq <= upto` in order, in lists of at most `size`."""
+        """Yield the labels with `after < seq <= upto` in order, in lists of at most `size`."""
 
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
-        """The records at these places; places that are not there, or were pruned, are left out."""
+        """Return the records with these sequence numbers; missing and pruned ones are left out."""
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
-        """The records of one type with these ids; ids that are not there are left out."""
+        """Return the records of one type with these ids; unknown ids are left out."""
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
-        """The records of one type that a unique field's values name, by the texts of those; others are left out."""
+        """Return by value the records of one type with these values of a unique field; unknown values are left out."""
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
-        """The decisions of events of one type with these ids."""
+        """Return the decisions of events of one type with these ids; others are left out."""
 
     def decisions_after(
         self, after: int = 0, upto: int | None = None, size: int = 4_096
     ) -> Iterator[list[DecisionRow]]:
-        """Decisions in log order, in lists."""
+        """Yield decisions in log order, in lists."""
 
     def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
-        """Flags in log order, in lists."""
+        """Yield flags in log order, in lists."""
 
     def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
-        """The flags of one key of an entity, newest place first, then by rule; behind that of a place and a rule."""
+        """Return the flags of one key, newest first, then by rule; with `before`, those after this (seq, rule)."""
 
     def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
-        """Hits in log order, in lists."""
+        """Yield hits in log order, in lists."""
 
     def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
-        """The first place and the ingest time of each batch that has records with `after < seq <= upto`, in order.
+        """Return first sequence number and ingest time of each batch that has records with `after < seq <= upto`, in
+        order.
 
-        Where nobody said the time it is None. Those of pruned places stay.
+        The time is None if it was not stored. Pruned sequence numbers are included.
         """
 
     def pruned_to(self) -> int:
-        """The last place that was pruned, or 0. Reading in order raises PrunedError at one; `find` passes over it."""
+        """Return the last pruned sequence number, or 0.
+
+        Reading it raises PrunedError; `find` ignores pruned records.
+        """
 
     def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        """Where the pruned records of one type with these ids stood; others are left out."""
+        """Return the sequence numbers of pruned records of one type with these ids; others are left out."""
 
     def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
-        """The places of the events that a unique field's values name, pruned or not, by the texts of those."""
+        """Return, by value, the sequence numbers of events with these values of a unique field, pruned or not."""
 
 
 class LogWriter(Protocol):
@@ -185,66 +189,67 @@ class LogWriter(Protocol):
     def append(self, batch: Batch) -> None:
         """Commit a batch, durable on return.
 
-        Decisions stand in the order of places; they, flags, hits and remarks belong to records of this batch.
-        What `erased` names is gone from the medium, too, as far as the database can say that; events that have nothing
-        beside them are passed over.
-        Values in `unique` belong to records of kind `event`, of this batch or before it.
-        Ids in `joined` that do not wait, and numbers in `dropped` that are not in quarantine, are passed over.
-        A request that is replied to leaves the inbox; its reply stays until `REPLIES_KEPT` later ones are there.
-        A row in `stuck` takes the place of one of its key; keys in `unstuck` that are not there are passed over.
+        Decisions are in the order of sequence numbers; they, flags, hits and remarks belong to records of this batch.
+        Personal values of `erased` events are removed from the medium as far as the database can do so; events without
+        any are ignored.
+        Values in `unique` belong to events of this batch or an earlier one.
+        Ids in `joined` that are not pending, and numbers in `dropped` that are not in quarantine, are ignored.
+        A request with a reply leaves the inbox; its reply stays until `REPLIES_KEPT` later ones exist.
+        A row in `stuck` replaces one with the same key; unknown keys in `unstuck` are ignored.
 
-        Raises: StateError if a place, an id, a unique value, a waiting label's id or an outbox key is taken, a place
-            leaves a gap, a row names a place outside the batch, or a reply a request that does not wait;
-            OvertakenError if another process leads the log, or an offset is not where the batch says it was before;
-            StorageError if the disk is full, read-only or failing; TransientError if the server under the log cannot be
-            reached. In each case nothing of the batch is there, or the log says that it cannot know, and answers no
-            more.
+        Raises: StateError if a sequence number, an id, a unique value, a pending label's id or an outbox key is taken,
+            sequence numbers have a gap, a row refers to a record outside the batch, or a reply to a request that is not
+            pending; OvertakenError if another process leads the log, or an offset differs from the batch's `before`;
+            StorageError if the disk is full, read-only or failing; TransientError if the database server cannot be
+            reached. In each case nothing of the batch is stored, or the log says that it cannot know, and accepts no
+            more calls.
         """
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
-        """Let go of events, labels and decisions up to a place; gives the place that it came to.
+        """Remove events, labels and decisions up to a sequence number; return the one that was reached.
 
-        One call takes out so many places, in one transaction. Control events stay, and all that is no record or
-        decision; the ids of what goes are remembered for ever. Raises: StateError for the last place; else as `append`.
+        One call removes up to `places` sequence numbers, in one transaction. Control events stay, and everything that
+        is no record or decision; the removed ids are remembered for ever. Raises: StateError for the last record; else
+        as `append`.
         """
 
     def maintain(self) -> None:
-        """Do what keeps the log fast; call it between batches, not beside an `append`. Mostly nothing is due."""
+        """Do what keeps the log fast, if due; call it between batches, not during an `append`."""
 
 
 class Inbox(Protocol):
-    """Requests to who leads the log, and the replies."""
+    """Requests to the process that leads the log, and its replies."""
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
-        """Put a request into the inbox, durable on return; gives its number.
+        """Put a request into the inbox, durable on return; return its number.
 
-        The one thing that a log opened for reading may write, beside the writer and from any process.
+        This is the only write by a log opened for reading, beside the writer and from any process.
 
-        Raises: LogBusyError if the file is held for too long; StorageError as `append`.
+        Raises: LogBusyError if the file is locked for too long; StorageError as `append`.
         """
 
     def asked(self, limit: int = 1_000) -> list[InboxRequest]:
-        """The requests that wait, in the order of their numbers, that of their arrival. Quick where none does."""
+        """Return the pending requests by number, which is their order of arrival. Fast if there are none."""
 
     def reply_to(self, number: int) -> bytes | None:
-        """The reply to a request; None while it waits, and for a number that never was or is long gone."""
+        """Return the reply to a request; None while it is pending, and for an unknown or old number."""
 
 
 class Quarantine(Protocol):
-    """Input that was refused, kept with its reason."""
+    """Refused input, stored with its reason."""
 
     def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
-        """The entries of these numbers, oldest first; numbers that are not there are left out."""
+        """Return the entries with these numbers, oldest first; unknown numbers are left out."""
 
     def refused_numbers(self) -> list[int]:
-        """The numbers of all that is in quarantine, oldest first."""
+        """Return the numbers of all entries, oldest first."""
 
 
 class Outbox(Protocol):
     """Outgoing rows, stuck rows, and the position of each source and sink."""
 
     def outbox(self, limit: int = 100) -> list[OutboxRow]:
-        """Outgoing rows, oldest first."""
+        """Return outgoing rows, oldest first."""
 
     def outbox_done(self, keys: Iterable[str]) -> None:
         """Mark outbox rows as delivered. Raises: OvertakenError if another process leads the log."""
@@ -252,16 +257,16 @@ class Outbox(Protocol):
     def stuck(
         self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
     ) -> list[StuckRow]:
-        """Stuck rows behind a key, in the order of keys (sinks by code points): of one sink, or of all.
+        """Return stuck rows of one sink, or of all, after a key, in the order of keys (sinks by code points).
 
-        With `is_due` only what is to be tried again. Quick where nothing is stuck.
+        With `is_due` only rows to be retried. Fast if nothing is stuck.
         """
 
     def offset(self, source: str, part: str) -> str | None:
-        """How far this part of the source was read."""
+        """Return the offset of this partition of the source."""
 
     def offsets(self, source: str) -> TextDict:
-        """How far each part of the source was read."""
+        """Return the offsets of the source by partition."""
 
 
 class Lead(Protocol):
@@ -269,76 +274,76 @@ class Lead(Protocol):
 
     @property
     def epoch(self) -> int:
-        """How many times this log was opened for writing, this time included; 0 for a reader."""
+        """How many times this log was opened for writing, including this time; 0 for a reader."""
 
     def close(self) -> None:
-        """Let go of the file and of the writer's place. Closing twice does nothing."""
+        """Release the file and the lead. Closing twice does nothing."""
 
 
 class LogBeside(Protocol):
-    """Data beside the records: waiting labels, personal values, late events, counts, the state of the store."""
+    """Data beside the records: pending labels, personal values, late events, counts, the state of the store."""
 
     def waiting_for(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
-        """Labels that wait for these events, in the order of their arrival; with a field, for its values."""
+        """Return labels pending for these events, in order of arrival; with a field, for its values."""
 
     def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
-        """Waiting labels with these label ids."""
+        """Return pending labels with these label ids."""
 
     def waiting_all(self) -> list[WaitingLabel]:
-        """All waiting labels, in the order of their arrival."""
+        """Return all pending labels, in order of arrival."""
 
     def indexed(self) -> list[Indexed]:
-        """The unique fields whose values the log knows, of all its events, in the order of type and field."""
+        """Return the unique fields whose values are indexed for all events, sorted by type and field."""
 
     def key_places(self, hashes: Collection[int]) -> Mapping[int, Ints]:
-        """The places of each of these hashes of keys, as `Batch.keys` had them, ascending; those of pruned events too.
+        """Return the ascending sequence numbers of each of these key hashes, as in `Batch.keys`, including pruned
+        events.
 
-        Of another key there may be one among them, with a chance of 2**-38.
+        With a probability of 2**-38, one of them belongs to another key.
         """
 
     def personal(self, type: str, ids: Sequence[str]) -> dict[str, TextDict]:
-        """What lies beside the events of one type with these ids, by id and field; events without any are left out."""
+        """Return the personal values of events of one type, by id and field; events without any are left out."""
 
     def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
-        """The events of one type with these ids that came too late and are kept."""
+        """Return the stored late events of one type with these ids."""
 
     def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
-        """The kept late events behind this one, in the order of type and id, both by code points."""
+        """Return the stored late events after this type and id, sorted by type and id (code points)."""
 
     def counts(self) -> Counts:
-        """How much there is that may grow without end, without reading it."""
+        """Return counts of everything that may grow without limit, without reading it."""
 
     def remarks(self) -> list[Remark]:
-        """Warnings, added up; in the order of `what` and `asker`."""
+        """Return the warnings, added up, sorted by `what` and `asker`."""
 
     def damage(self, within_s: float) -> str:
-        """Damage of the tables under the log, in words; empty where none was found in about this time."""
+        """Describe damage of the tables under the log; empty if none was found in about this time."""
 
     def ids_lost(self, after: int | None = None) -> str:
-        """Damage of what finds records by their ids, all of which is read, in words.
+        """Describe damage of the indexes by id, all of which is read; empty if there is none.
 
         Args:
-            after: Look for each record behind this place as well.
+            after: Look up each record after this sequence number as well.
         """
 
     def size_bytes(self) -> int:
-        """Bytes on disk."""
+        """Return the bytes on disk."""
 
 
 class Log(LogReader, LogBeside, LogWriter, Inbox, Quarantine, Outbox, Lead, Protocol):
     """A log and the store in the same place.
 
     One process at a time may write; a second one gets `LogBusyError` at once. Readers work beside a writer and see
-    whole batches only. What a reader wants written it asks of the writer, through the inbox.
+    complete batches only. A reader requests writes from the writer through the inbox.
 
-    Who opens a log for writing leads it from then on, and the process that led it before can write nothing more,
-    whatever it
-    still believes: each opening has an `epoch`, and nothing of an older one is committed.
+    A process that opens a log for writing leads it from then on, and the previous leader can write nothing more,
+    whatever it still believes: each opening has an `epoch`, and nothing of an older one is committed.
     """
 
 
 def prune_through(log: Log, upto: int) -> int:
-    """Remove events up to a position, for the writer of the log; gives the position that was reached."""
+    """Remove events up to a sequence number, for the log's writer; return the one that was reached."""
     while (stop := log.prune(upto)) < upto:
         pass
     return stop

@@ -1,4 +1,4 @@
-"""Records and decisions of a large batch as columns: a log that knows columns makes no object for each of them."""
+"""Records and decisions of a large batch as columns: a log that supports columns creates no object for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 
 
 class KeyPlaces(NamedTuple):
-    """Hashes of keys, each with the place of an event that has the key, or of a label of such an event."""
+    """Hashes of keys, each with the sequence number of an event of the key, or of a label of such an event."""
 
     hashes: Hashes
     seqs: Ints
@@ -27,14 +27,14 @@ class KeyPlaces(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JoinedTexts(Sequence[bytes]):
-    """Texts one behind the other: the first begins at 0, and each ends at its place of `ends`."""
+    """Concatenated texts: the first starts at 0, and text i ends at `ends[i]`."""
 
     data: Bytes
     ends: Ints
 
     @classmethod
     def of(cls, texts: Sequence[bytes]) -> JoinedTexts:
-        """The same texts; those that are one behind the other already stay as they are."""
+        """Concatenate texts; a JoinedTexts is returned as it is."""
         if isinstance(texts, JoinedTexts):
             return texts
         ends = np.fromiter(map(len, texts), np.int64, len(texts)).cumsum()
@@ -42,26 +42,26 @@ class JoinedTexts(Sequence[bytes]):
 
     @classmethod
     def written(cls, texts: Sequence[str], before: str = "", behind: str = "") -> JoinedTexts:
-        """Texts as UTF-8, with the same before and behind each."""
+        """Concatenate texts as UTF-8, with a prefix and a suffix for each."""
         whole = before + f"{behind}{before}".join(texts) + behind if texts else ""
         sizes = map(len, texts) if whole.isascii() else (len(text.encode()) for text in texts)
         ends = np.fromiter(sizes, np.int64, len(texts)) + len(f"{before}{behind}".encode())
         return cls(np.frombuffer(bytearray(whole.encode()), np.uint8), ends.cumsum())
 
     def copy(self) -> JoinedTexts:
-        """The texts in memory of their own."""
+        """Return a copy in memory of its own."""
         return JoinedTexts(self.data.copy(), self.ends)
 
     @property
     def starts(self) -> Ints:
-        """Where each text begins."""
+        """Start of each text."""
         starts = np.empty_like(self.ends)
         starts[:1] = 0
         starts[1:] = self.ends[:-1]
         return starts
 
     def but(self, others: Mapping[int, bytes]) -> JoinedTexts:
-        """The texts with others at some places."""
+        """Return the texts with some of them replaced, by index."""
         if not others:
             return self
         sizes = np.diff(self.ends, prepend=0)
@@ -75,7 +75,7 @@ class JoinedTexts(Sequence[bytes]):
         return JoinedTexts(np.frombuffer(whole, np.uint8), sizes.cumsum())
 
     def among(self, rows: Ints, others: Mapping[int, bytes]) -> JoinedTexts:
-        """The texts at these rows of a longer sequence, and others at its other rows."""
+        """Return a longer sequence: these texts at `rows`, and `others` at all other rows."""
         sizes = np.zeros(len(rows) + len(others), np.int64)
         sizes[rows] = np.diff(self.ends, prepend=0)
         return JoinedTexts(self.data, sizes.cumsum()).but(others)
@@ -104,7 +104,7 @@ class JoinedTexts(Sequence[bytes]):
 
 
 def by_type(types: Sequence[str], items: Sequence[Item]) -> Mapping[str, Sequence[Item]]:
-    """The items of rows by the type of each."""
+    """Group the items of rows by the type of each."""
     names = dict.fromkeys(types)
     if len(names) == 1:
         return {types[0]: items}
@@ -112,26 +112,26 @@ def by_type(types: Sequence[str], items: Sequence[Item]) -> Mapping[str, Sequenc
 
 
 class Interleaved(Sequence[Item], metaclass=PlainMeta):
-    """Columns of items at some places, and `others` by theirs: together places that follow each other."""
+    """Columns of items at some sequence numbers, and `others` by theirs: together consecutive ones."""
 
     seqs: Sequence[int]
     others: Mapping[int, Item]
 
     @abstractmethod
     def made(self, row: int) -> Item:
-        """The item of a row of the columns."""
+        """Create the item of a row of the columns."""
 
     def _all_made(self) -> Iterator[Item]:
         return map(self.made, range(len(self.seqs)))
 
     @property
     def first(self) -> int:
-        """The first place."""
+        """First sequence number."""
         return min([*self.seqs[:1], *self.others])
 
     @property
     def rows(self) -> Ints:
-        """Where among all the items of the columns stand."""
+        """Index of each row of the columns among all items."""
         return np.asarray(self.seqs, np.int64) - self.first
 
     def __len__(self) -> int:
@@ -158,7 +158,7 @@ class Interleaved(Sequence[Item], metaclass=PlainMeta):
 
 @dataclass(frozen=True, eq=False)
 class RecordColumns(Interleaved[Record]):
-    """Decided events, and other records among them."""
+    """Decided events as columns, and other records among them."""
 
     types: Sequence[str]
     seqs: Sequence[int]
@@ -179,7 +179,7 @@ class RecordColumns(Interleaved[Record]):
 
 
 def newest_ms(records: Sequence[Record]) -> int | None:
-    """The greatest time of the records of kind `event`; None where there is none."""
+    """Return the greatest time of the events; None if there are none."""
     if isinstance(records, RecordColumns):
         of_columns = int(records.times.max())
         of_others = newest_ms(list(records.others.values()))
@@ -189,10 +189,10 @@ def newest_ms(records: Sequence[Record]) -> int | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecisionColumns(Sequence[DecisionRow], metaclass=PlainMeta):
-    """The decisions of events at these places, which are in order.
+    """The decisions of events with these sequence numbers, in order.
 
     Args:
-        receipts: A row of bytes for each.
+        receipts: The bytes of each receipt as a row.
     """
 
     events: Sequence[str]
@@ -203,7 +203,7 @@ class DecisionColumns(Sequence[DecisionRow], metaclass=PlainMeta):
     documents: JoinedTexts
 
     def by_seq(self, seqs: Iterable[int]) -> dict[int, DecisionRow]:
-        """The decisions at these places, of which some may have none."""
+        """Return the decisions with these sequence numbers; others are left out."""
         found = ((seq, bisect_left(self.seqs, seq)) for seq in seqs)
         return {seq: self[row] for seq, row in found if row < len(self) and self.seqs[row] == seq}
 

@@ -25,14 +25,14 @@ class Unasked(Enum):
     ANY = "any"
 
 
-ANY = Unasked.ANY  # wherever the source was read to before
+ANY = Unasked.ANY  # no condition on the previous offset
 
 
 class Record(FrozenStruct, gc=False):
-    """One place of the log.
+    """One record of the log.
 
-    A struct, as `DecisionRow` is: one is made for every event, at a tenth of a frozen dataclass's cost.
-    `body` is canonical JSON (RFC 8785) of the typed fields: what a fold reads. `id` is unique per `type`; labels and
+    A struct, like `DecisionRow`: one is created for every event, at a tenth of the cost of a frozen dataclass.
+    `body` is canonical JSON (RFC 8785) of the typed fields, which a fold reads. `id` is unique per `type`; labels and
     control events have ids of their own.
     """
 
@@ -46,7 +46,7 @@ class Record(FrozenStruct, gc=False):
 
 
 class DecisionRow(FrozenStruct, gc=False):
-    """A recorded decision: the document's bytes as they were answered, and its receipt."""
+    """A recorded decision: the bytes of the document as they were answered, and its receipt."""
 
     seq: int
     event: str
@@ -57,7 +57,7 @@ class DecisionRow(FrozenStruct, gc=False):
 
 
 class FlagRow(FrozenStruct):
-    """A rule flagged this entity's key at the event of this place."""
+    """A rule flagged this entity's key at the event with this sequence number."""
 
     seq: int
     rule: str
@@ -70,7 +70,7 @@ class FlagRow(FrozenStruct):
 
 
 class HitRow(FrozenStruct):
-    """A rule was true at the event of this place; in shadow as well. `key` is None without one."""
+    """A rule was true at the event with this sequence number, active or in shadow. `key` is None without a key."""
 
     seq: int
     rule: str
@@ -82,11 +82,11 @@ UNDATED = 0  # time of a refusal until its batch is committed
 
 
 class Refused(FrozenStruct):
-    """Input that was not taken: its place, its reason and its original bytes.
+    """Refused input: its location, its reason and its original bytes.
 
-    `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the same place of the same source,
-    read as the same type, are one entry, however often they are read; its reason and time are those of the last time,
-    and so is `header`, the column names of a line of CSV (as `CsvHeader.text`).
+    `source` and `place` are the location (`march.csv`, `17`). The same bytes at the same location, read as the same
+    type, are one entry, however often they are read; reason, time and `header`, the column names of a CSV line (as
+    `CsvHeader.text`), are those of the last time.
     """
 
     source: str
@@ -98,7 +98,7 @@ class Refused(FrozenStruct):
     header: str = ""
 
     def details(self, *, is_whole: bool = True) -> TextDict:
-        """What a dead letter says beside its bytes; where these are too many, that they are left out."""
+        """Return the content of a dead letter beside its bytes; with the note that these are left out if too many."""
         found = {"source": self.source, "place": self.place, "type": self.type, "reason": self.reason}
         found["at"] = time_text(self.at_ms)
         if not is_whole:
@@ -107,10 +107,10 @@ class Refused(FrozenStruct):
 
 
 class WaitingLabel(FrozenStruct):
-    """A label whose event is not in the log yet; kept in the order of arrival.
+    """A label whose event is not in the log yet; stored in order of arrival.
 
-    With a `field`, a unique one of the type, `event_id` is the text of that field's value, and not an id.
-    `source`, `place`, `raw` and `header` are for quarantine, if the label does not fit its event in the end.
+    With a `field`, a unique one of the type, `event_id` is the text of that field's value, and not an id. `source`,
+    `place`, `raw` and `header` are for quarantine, if the label does not fit its event in the end.
     """
 
     event_type: str
@@ -125,7 +125,7 @@ class WaitingLabel(FrozenStruct):
 
 
 class UniqueValue(FrozenStruct, gc=False):
-    """The event at this place, of this type, is the one whose unique field has the value of this text."""
+    """The event of this type with this sequence number has this value of a unique field."""
 
     type: str
     field: str
@@ -134,9 +134,9 @@ class UniqueValue(FrozenStruct, gc=False):
 
 
 class Indexed(FrozenStruct):
-    """From here on the log knows the values of this field of all its events of the type.
+    """Marks the values of this field as indexed for all events of the type.
 
-    `form` says how their texts were made: those of another form are not the same values.
+    `form` identifies how their texts were made: values of another form are not comparable.
     """
 
     type: str
@@ -145,7 +145,7 @@ class Indexed(FrozenStruct):
 
 
 class OutboxRow(FrozenStruct):
-    """Something that leaves the program after the commit; `key` makes it harmless to send twice."""
+    """An effect to send after the commit; its `key` makes sending it twice harmless."""
 
     seq: int
     number: int
@@ -157,14 +157,14 @@ class OutboxRow(FrozenStruct):
         return f"{self.seq}-{self.number}"
 
 
-StuckKey = tuple[str, int, int]  # sink, place and number: what names a row that is stuck
+StuckKey = tuple[str, int, int]  # sink, sequence number and number of a stuck row
 
 
 class StuckRow(FrozenStruct):
-    """A row that a sink would not take: `kind` to `fields` as `streams.sink.Outgoing` has them.
+    """A row that a sink refused: `kind` to `fields` are as in `streams.sink.Outgoing`.
 
-    `at_ms` is when it was last refused, `attempts` how often. `is_due` says that somebody asked for it to be tried
-    again. Its place need not be in this log any more.
+    `at_ms` is when it was last refused, `attempts` how often. `is_due` means that a user requested a retry. Its record
+    may already be pruned from this log.
     """
 
     sink: str
@@ -187,10 +187,10 @@ class StuckRow(FrozenStruct):
 
 
 class Offset(FrozenStruct):
-    """How far a source was read: everything before `offset` of this part is in the log or refused.
+    """Read position of a source: everything before `offset` of this partition is in the log or refused.
 
-    With `before`, what the log must have had for this part until now, None where it had nothing: else somebody
-    else read on, and the batch is refused. Of several of one part, each is held against the one ahead of it.
+    `before` is what the log must have for this partition, None for nothing; otherwise another process read on, and the
+    batch is rejected. Of several offsets of one partition, each is compared with the one before it.
     """
 
     source: str
@@ -200,7 +200,7 @@ class Offset(FrozenStruct):
 
 
 class PersonalValue(FrozenStruct):
-    """A value that lies beside the event of this type and id until it is erased; no fold reads it."""
+    """A value stored beside the event of this type and id until it is erased; no fold reads it."""
 
     type: str
     id: str
@@ -209,9 +209,9 @@ class PersonalValue(FrozenStruct):
 
 
 class LateEvent(FrozenStruct):
-    """An event that came too late for its source and is kept: it has no place, no decision, and is in no window.
+    """A stored event that was too late for its source: it has no sequence number, no decision, and is in no window.
 
-    `body` is as a record's; `at_ms` is when it came.
+    `body` is as a record's; `at_ms` is when it arrived.
     """
 
     type: str
@@ -222,9 +222,9 @@ class LateEvent(FrozenStruct):
 
 
 class Remark(FrozenStruct):
-    """A warning about the values that `asker`, a feature or a rule, is made of, and its number of events.
+    """A warning about the input of `asker`, a feature or a rule, and the number of events concerned.
 
-    Remarks of the same about the same add up: `first_` stays that of the first event, `last_` is that of the newest.
+    Remarks with equal `what` and `asker` add up: `first_` is that of the first event, `last_` that of the newest.
     """
 
     what: str
@@ -237,9 +237,9 @@ class Remark(FrozenStruct):
 
 
 class InboxRequest(FrozenStruct):
-    """A request of another process to the writer: its number in the inbox, its kind and its content, JSON.
+    """A request of another process to the writer: its number in the inbox, its kind and its content as JSON.
 
-    `at_ms` is when it was asked, by that process.
+    `at_ms` is when it was sent, by the clock of that process.
     """
 
     number: int
@@ -249,14 +249,14 @@ class InboxRequest(FrozenStruct):
 
 
 class Reply(FrozenStruct):
-    """The answer to the request of this number, JSON."""
+    """The reply to the request of this number, JSON."""
 
     number: int
     body: bytes
 
 
 class Counts(FrozenStruct):
-    """How many entries are in quarantine, labels wait, rows have to leave or are stuck, late events are kept."""
+    """Number of quarantined entries, pending labels, outgoing and stuck rows, and stored late events."""
 
     refused: int
     waiting: int
@@ -266,7 +266,7 @@ class Counts(FrozenStruct):
 
 
 class Batch(Struct):
-    """One transaction. Places of `records` follow the log's last one without a gap."""
+    """One transaction. Sequence numbers of `records` follow the log's last one without a gap."""
 
     records: Sequence[Record] = []
     decisions: Sequence[DecisionRow] = []
@@ -274,23 +274,23 @@ class Batch(Struct):
     hits: list[HitRow] = []
     refused: list[Refused] = []
     waiting: list[WaitingLabel] = []
-    joined: list[str] = []  # ids of waiting labels that this batch appends
+    joined: list[str] = []  # ids of pending labels that this batch appends
     outbox: list[OutboxRow] = []
     offsets: list[Offset] = []
-    dropped: list[int] = []  # numbers that leave quarantine
+    dropped: list[int] = []  # numbers to remove from quarantine
     replies: list[Reply] = []
     remarks: list[Remark] = []
-    unindexed: list[tuple[str, str]] = []  # types and fields whose values are forgotten first
+    unindexed: list[tuple[str, str]] = []  # types and fields whose values are dropped first
     unique: list[UniqueValue] = []
     indexed: list[Indexed] = []
-    unstuck: list[StuckKey] = []  # what is stuck no more; taken out before `stuck` goes in
+    unstuck: list[StuckKey] = []  # rows that are no longer stuck; removed before `stuck` is added
     stuck: list[StuckRow] = []
-    erased: list[tuple[str, str]] = []  # events, by type and id; taken out before `personal`
+    erased: list[tuple[str, str]] = []  # events by type and id; erased before `personal` is added
     personal: list[PersonalValue] = []
     late: list[LateEvent] = []
-    keys: KeyPlaces | None = None  # of its records; without records: of some that are in the log already
+    keys: KeyPlaces | None = None  # of its records, or without records, of some that are already in the log
     at_ms: int | None = None  # the ingest time of its records
-    watermark_ms: int | None = None  # a control event among its records sets the log's watermark to it
+    watermark_ms: int | None = None  # watermark that a control event among its records sets
 
     def is_empty(self) -> bool:
         return not (

@@ -1,9 +1,9 @@
-"""Lines of several parts on their way into one log, merged by event time.
+"""Merges lines of several partitions by event time on their way into one log.
 
-The order depends on what is in the parts and on nothing else: not on how lines are fetched, how many are taken at once,
-or where reading was begun again. So no line is given while a part may have an earlier one outside; whoever fills this
-says when a part has nothing more (docs/explain/partitions.md). What is to be known of lines that were given is a text,
-stored with the offset behind them.
+The order depends only on the content of the partitions: not on how lines are fetched, how many are taken at once, or
+where reading restarted. So no line is returned while a partition may have an earlier one that was not fetched; the
+source says when a partition has nothing more (docs/explain/partitions.md). State about lines already returned is a
+text, stored with the offset after them.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from shroff.events.formats.moments import Moment, moment_reader
 from shroff.events.mapping import LABEL
 from shroff.streams.source import PolledMessages
 
-AHEAD = 8  # lines behind one that say whether its clock is wrong
-WITNESSES = 2  # of them at least must say so
-EARLIEST = -(1 << 62)  # before all times: of a line that has none
+AHEAD = 8  # following lines that show whether a line's clock is wrong
+WITNESSES = 2  # at least this many of them must be earlier
+EARLIEST = -(1 << 62)  # before all times: for a line without a time
 LATEST = 1 << 62
-HELD_S = 0.01  # between two looks whether lines that wait for earlier ones have waited long enough
+HELD_S = 0.01  # between two checks whether lines that wait for earlier ones have waited long enough
 
-Run = tuple[str, list[Line], str]  # a part, lines of it, and what `open` is to be told where reading begins behind them
+Run = tuple[str, list[Line], str]  # a partition, lines of it, and the state for `open` to restart after them
 _Order = tuple[str, int, str]
 
 
 class Merge:
-    """The lines of parts that were read and not given on yet.
+    """The lines of partitions that were read and not yet returned.
 
-    The part whose next line has the earliest due time goes first; at equal times labels go before events, then what
-    was sent earlier, then the part that is first by name (`a/2` before `a/10`). A part keeps its own order.
+    The partition whose next line has the earliest due time goes first; at equal times labels go before events, then
+    lines sent earlier, then the partition that is first by name (`a/2` before `a/10`). A partition keeps its own order.
 
-    A line is due at its event time, unless its clock is ahead: most of the `AHEAD` lines behind it are earlier. Then it
-    is due with the earliest of them, since it would hold them back. Where most of as many lines before it are later
-    than that, no clock is ahead: what is behind was sent again, or late. A line without a time is due at once.
+    A line is due at its event time, unless its clock is ahead: most of the `AHEAD` lines after it are earlier. Then it
+    is due with the earliest of them, since it would delay them. If most of the `AHEAD` lines before it are later than
+    that, no clock is ahead: the following lines were sent again, or late. A line without a time is due at once.
 
-    Where clocks are right, a line that is not late within its own part comes before every later line of every part:
-    what parts are in disorder by, all together, is what each of them is by itself.
+    If clocks are right, a line that is not late within its own partition comes before every later line of every
+    partition: merging adds no disorder to that within each partition.
 
     Args:
-        moment: What gives the time of a part's lines, by their event type (`events.formats.moments`).
-        wait_s: So long a line waits here after it came, as long as some part has no line: an earlier one may be on its
-            way.
+        moment: Returns the function that reads the time of a line, given its event type (`events.formats.moments`).
+        wait_s: How long a line waits here after its arrival while some partition has no line, since an earlier one may
+            be on its way.
 
-    `waits_for` are the parts without which the last `take` could not go on. `overtaken` counts lines that others of
-    later times had been given before, as those of a part that was passed by and had more after all; `overtaken_ms` is
-    by how much at most.
+    `waits_for` are the partitions that stopped the last `take`. `overtaken` counts lines returned after later lines of
+    other partitions, such as lines of a partition that was passed by and had more after all; `overtaken_ms` is the
+    greatest such difference.
     """
 
     def __init__(
@@ -65,27 +65,27 @@ class Merge:
         self.parts: dict[str, _PartLines] = {}
         self.waits_for: list[str] = []
         self.count = self.overtaken = self.overtaken_ms = 0
-        self.reached_ms = EARLIEST  # the latest due time that was given
+        self.reached_ms = EARLIEST  # the latest due time that was returned
 
     def open(self, part: str, type_name: str | None, before: str = "") -> None:
-        """Count on a part, its lines of this type. Until it has lines enough, or until `pass_by`, all others wait.
+        """Add a partition with lines of this type. The others wait until it has enough lines, or until `pass_by`.
 
         Args:
-            before: What `take` gave with the last line before those that come now; empty at the beginning of a part.
+            before: State from `take` with the last line before those that follow; empty at the start of a partition.
 
-        Raises: StateError where `before` is something else.
+        Raises: StateError for an invalid `before`.
         """
         self.parts[part] = _PartLines(self, part, self._moment(type_name), before, is_label=type_name == LABEL)
 
     def clear(self) -> None:
-        """Forget all parts and their lines; what was counted stays."""
+        """Drop all partitions and their lines; the counts stay."""
         self.parts.clear()
         self.waits_for = []
         self.count = 0
         self.reached_ms = EARLIEST
 
     def add(self, part: str, lines: Sequence[Line], sent_ms: Sequence[int] = ()) -> None:
-        """Further lines of a part, behind those it has, and when each was sent, where the source says so."""
+        """Append lines to a partition, with the time each was sent, if the source knows it."""
         known = self.parts[part]
         known.lines += lines
         known.sent += [known.first_sent_ms + at_ms for at_ms in sent_ms] or [known.first_sent_ms] * len(lines)
@@ -95,41 +95,41 @@ class Merge:
         self.count += len(lines)
 
     def pass_by(self, part: str) -> None:
-        """Do not wait for a part until it has lines, or until `doubt`: it has none outside, or for too long."""
+        """Do not wait for a partition until it has lines, or until `doubt`: it has no more, or is silent."""
         self.parts[part].is_passed = True
 
     def doubt(self) -> None:
-        """Wait again for all that were passed by."""
+        """Wait again for all partitions that were passed by."""
         for part in self.parts.values():
             part.is_passed = False
 
     def pause_s(self, at_most_s: float) -> float:
-        """How long one may wait for further lines before `take` gives some of those that are here."""
+        """Return how long to wait for further lines before `take` returns some of those that are here."""
         return min(at_most_s, HELD_S) if self.wait_s and self.count else at_most_s
 
     def lines(self, part: str) -> int:
-        """How many lines of a part are here."""
+        """Return the number of lines of a partition that are here."""
         return len(self.parts[part].lines)
 
     def needs(self, part: str) -> bool:
-        """Whether the others wait for further lines of a part, unless it is passed by."""
+        """Return whether the others wait for further lines of a partition, unless it is passed by."""
         return self.parts[part].is_short
 
     @property
     def is_drained(self) -> bool:
-        """Whether no part has a line here, nor one outside, as far as is known."""
+        """Whether no partition has a line here, nor one to be fetched, as far as is known."""
         return not self.count and all(part.is_passed for part in self.parts.values())
 
     def take(self, limit: int) -> list[Run]:
-        """At most so many lines, in runs of one part each; none while a part may have an earlier one.
+        """Return up to `limit` lines, in runs of one partition each; none while a partition may have an earlier one.
 
-        The last run of each part has the times of its last lines as text, which `open` takes; the others have nothing.
+        The last run of each partition has the state for `open`; for other runs it is empty.
         """
         return [run for _, run in take_together([self], limit)]
 
 
 def take_together(merges: Sequence[Merge], limit: int) -> list[tuple[Merge, Run]]:
-    """As `Merge.take`, of the parts of several, as if one merge had them all; each run with the merge that it is of."""
+    """Like `Merge.take`, for several merges as if they were one; each run comes with its merge."""
     parts = [part for merge in merges for part in merge.parts.values()]
     for merge in merges:
         merge.waits_for = [part.name for part in merge.parts.values() if part.lacks] if len(parts) > 1 else []
@@ -185,7 +185,7 @@ def _merged(
 
 
 def _noted(part: _PartLines, due: Sequence[int], reached_ms: int) -> int:
-    """Take note that lines are given that are due then, and of those that others overtook; gives the latest of all."""
+    """Note lines that are returned with these due times, and those that were overtaken; return the latest due time."""
     if max(part.reached_ms, due[0]) < reached_ms:
         for at_ms in due:
             part.reached_ms = max(part.reached_ms, at_ms)
@@ -197,40 +197,41 @@ def _noted(part: _PartLines, due: Sequence[int], reached_ms: int) -> int:
 
 
 def merge_of(events: Events, settings: Settings, format: str, wait_ms: int = 0) -> Merge:
-    """The merge that puts the lines of a project's parts in order."""
+    """Create the merge for the partitions of a project's source."""
     return Merge(partial(moment_reader, events, settings, format=format), wait_ms / 1_000)
 
 
 class MergingSource(ABC):
-    """A live source that gives on what its merge gives, alone or in one order with others; one thread calls it at once.
+    """A live source that returns lines from its merge, alone or merged with other sources; one thread calls it at a
+    time.
 
-    It fills its merge, and is told which lines go. `poll` is that of `streams.source.Source`, for one that is alone.
+    It fills its merge, and is told which lines are taken. `poll` is for a source that is alone.
     """
 
     merge: Merge
 
     @abstractmethod
     def fill(self, limit: int) -> list[PolledMessages] | None:
-        """Put what is there into the merge, without waiting, so that up to so many lines can be taken.
+        """Fetch available messages into the merge, without waiting, so that up to `limit` lines can be taken.
 
-        Gives what is no line of the merge, such as where a new part begins; None where nothing may be taken now.
+        Returns what is no line of the merge, such as the start of a new partition; None if nothing may be taken now.
         Raises: as `poll`.
         """
 
     @abstractmethod
     def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
-        """Runs that were taken from the merge, each as messages with the offset behind them."""
+        """Return runs that were taken from the merge, each as messages with the offset after them."""
 
     @abstractmethod
     def wait(self, wait_s: float) -> None:
-        """Until a message comes, and at most for so long."""
+        """Wait for a message, at most this long."""
 
     def find_out(self) -> bool:
-        """See to the parts that the merge waits for: whether there is a reason to take again."""
+        """Query the partitions that the merge waits for; return whether `take` may return more."""
         return False
 
     def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
-        """At most so many further messages, as `streams.source.Source` has it."""
+        """Return up to `limit` further messages, as `streams.source.Source.poll`."""
         until_s = time.monotonic() + timeout_s
         while True:
             found = self.fill(limit)
@@ -252,11 +253,11 @@ class MergingSource(ABC):
 
 
 class _PartLines:
-    """The lines of one part of a merge; those before `at` were given in this `take`.
+    """The lines of one partition of a merge; those before `at` were returned in this `take`.
 
-    `due` are the times at which lines are due, as many as can be told. `reached_ms` is the latest one that was given:
-    what is late within the part itself counts as of then. `gone` lines were given before, and `came` says when how many
-    had come.
+    `due` are due times of lines, as far as they are known. `reached_ms` is the latest one returned: a line that is late
+    within the partition counts as of then. `gone` lines were returned earlier, and `came` has pairs of a number of
+    lines and the time when that many had come.
     """
 
     __slots__ = (
@@ -285,7 +286,7 @@ class _PartLines:
         self.lines: list[Line] = []
         self.sent: list[int] = []
         self._times: list[int] = []
-        self._before = _times_of(before, name)  # of the last lines that were given
+        self._before = _times_of(before, name)  # times of the last lines that were returned
         self.due: list[int] = []
         self.is_passed = False
         self.reached_ms = EARLIEST
@@ -294,24 +295,24 @@ class _PartLines:
 
     @property
     def before(self) -> str:
-        """The times of the last lines that were given, as text that is kept; of one without a time nothing."""
+        """The times of the last returned lines as text to store; empty for a line without a time."""
         return ",".join("" if at_ms == EARLIEST else str(at_ms) for at_ms in self._before).lstrip(",")
 
     @property
     def is_short(self) -> bool:
-        """Whether too few lines are behind its next one to tell when that is due."""
+        """Whether too few lines follow the next one to tell when that is due."""
         return len(self.lines) - self.at <= AHEAD
 
     @property
     def lacks(self) -> bool:
-        """Whether it is waited for."""
+        """Whether the others wait for this partition."""
         return not self.is_passed and self.is_short
 
     def find_due(self) -> None:
-        """Tell when its lines are due; without those behind it that are to come, a line has to wait."""
+        """Compute due times; a line waits for the `AHEAD` lines after it, unless the partition is passed by."""
         times = self._times
         times += self._moments(self.lines[len(times) :])
-        del self.due[max(len(self.due) - AHEAD, 0) :]  # those who had fewer behind them
+        del self.due[max(len(self.due) - AHEAD, 0) :]  # these had fewer lines after them
         begin = len(self.due)
         end = len(times) if self.is_passed else len(times) - AHEAD
         if all(map(le, times[begin:-1], times[begin + 1 :])):
@@ -325,19 +326,19 @@ class _PartLines:
             ]
 
     def came_until(self, until_s: float) -> int:
-        """Behind how many of its lines those begin that came later than that."""
+        """Return the index after the last line that came by this time."""
         while self.came and self.came[0][1] <= until_s:
             self._ripe = self.came.popleft()[0]
         return self._ripe - self.gone
 
     def given(self, count: int) -> list[Line]:
-        """The next lines, which are given."""
+        """Return the next lines and advance."""
         begin = self.at
         self.at = min(self.at + count, len(self.lines))
         return self.lines[begin : self.at]
 
     def forget_given(self) -> None:
-        """Have no lines any more that were given."""
+        """Drop the lines that were returned, and keep the times of the last ones."""
         if self.at:
             last = slice(max(self.at - AHEAD, 0), self.at)
             self._before = [*self._before, *(self._times[last] or self._moments(self.lines[last]))][-AHEAD:]
@@ -351,7 +352,7 @@ class _PartLines:
 
 
 def _times_of(text: str, part: str) -> list[int]:
-    """Times as `_PartLines.before` gives them. Raises: StateError."""
+    """Parse the text of `_PartLines.before`. Raises: StateError."""
     try:
         return [int(at_ms) if at_ms else EARLIEST for at_ms in text.split(",")] if text else []
     except ValueError:
@@ -359,7 +360,7 @@ def _times_of(text: str, part: str) -> list[int]:
 
 
 def _due(own_ms: int, behind: Sequence[int], before: Sequence[int]) -> int:
-    """When a line is due, by the times of those behind it and of those before it, as far as they are known."""
+    """Return when a line is due, given the known times of the lines after and before it."""
     if own_ms <= min(behind, default=own_ms):
         return own_ms
     timed = [at_ms for at_ms in behind if at_ms > EARLIEST]
@@ -373,11 +374,11 @@ def _due(own_ms: int, behind: Sequence[int], before: Sequence[int]) -> int:
 
 
 def _say_so(witnesses: Sequence[int], of: Sequence[int]) -> bool:
-    """Whether these are enough, and most of all."""
+    """Return whether there are enough witnesses, and more than half."""
     return len(witnesses) >= WITNESSES and 2 * len(witnesses) > len(of)
 
 
 def _order(part: str) -> _Order:
-    """Its name, with a number behind a stroke as a number."""
+    """Return a sort key of a partition's name, with a number after the last slash as a number."""
     head, _, number = part.rpartition("/")
     return (head, int(number), part) if number.isdecimal() else (part, -1, part)

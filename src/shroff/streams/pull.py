@@ -1,7 +1,7 @@
-"""The contract of sources that are pulled: files appear at a place, and each is taken whole, once.
+"""The contract of pulled sources: files appear at a location, and each is ingested once, completely.
 
-A folder, a bucket, an export by the hour, or the new rows of a table written into a file: what differs is how the
-files are named and brought here. The log keeps how far each was read, so nothing else has to remember anything.
+A folder, a bucket, an hourly export, or new rows of a table written into a file: they differ in how files are named and
+fetched. The log stores how far each was read, so the source has no state of its own.
 
 An adapter `pull.KIND` is called with the settings of that kind (each `${NAME}` filled) and with a `PullPlace`.
 """
@@ -19,30 +19,30 @@ import msgspec
 from shroff.errors import UsageError, covered
 from shroff.runtime.values import FrozenStruct
 
-SETTLED_MS = 2_000  # for which a file of a folder is unchanged before it counts as complete
-PULLED = "pulled"  # before the names of pulled sources, in the log
-Stamp = tuple[int, int]  # a file's size, and when it was last changed, in nanoseconds; or another number for that
+SETTLED_MS = 2_000  # a file of a folder counts as complete when unchanged for this long
+PULLED = "pulled"  # prefix of the names of pulled sources in the log
+Stamp = tuple[int, int]  # size of a file, and time of its last change in ns or another number that changes with it
 
 
 class NotKeptError(UsageError):
-    """Nothing is kept of a file."""
+    """No copy of a file is archived."""
 
 
 class Archives(Protocol):
-    """Keeps what was downloaded, as it came."""
+    """Archives downloaded files unchanged."""
 
     def keep(self, name: str, paths: Sequence[Path]) -> None:
-        """Keep the parts of a file; those of other bytes that are kept of it already stay."""
+        """Archive the parts of a file; different versions archived earlier stay."""
 
     def bring(self, name: str, folder: Path) -> list[Path]:
-        """The parts of a file as they were kept last, written into a folder.
+        """Write the parts of a file, as archived last, into a folder.
 
-        Raises: NotKeptError where nothing is kept; UsageError where what is kept is damaged.
+        Raises: NotKeptError if nothing is archived; UsageError if the archive is damaged.
         """
 
 
 class NoArchives:
-    """Keeps nothing."""
+    """Archives nothing."""
 
     def keep(self, name: str, paths: Sequence[Path]) -> None: ...
 
@@ -54,12 +54,12 @@ class PullPlace(FrozenStruct):
     """Arguments of a pulled source beside its settings.
 
     Attributes:
-        name: Of the source in shroff.yaml; empty for a place that a command names.
-        folder: Its own, for what it downloads.
+        name: Of the source in shroff.yaml; empty for a location that a command names.
+        folder: Its own folder for downloads.
         now_ms: The clock.
-        taken: The names of what the log has of this source, also of what is not whole there yet.
-        archives: Keep what was downloaded, under a name and its SHA-256, before it is read.
-        takes_texts: Whether a text whose name does not say its format, such as `march.txt`, is one of the files: a
+        taken: Returns the names of this source's files in the log, including those that are not complete there yet.
+        archives: Archive downloads, under a name and their SHA-256, before they are read.
+        takes_texts: Whether a text file whose name does not tell its format, such as `march.txt`, is included, since a
             mapping of the project is for CSV.
     """
 
@@ -71,16 +71,17 @@ class PullPlace(FrozenStruct):
     takes_texts: bool = False
 
     def source_of(self, address: str) -> str:
-        """Name of the source in the log: its name in shroff.yaml, else its address."""
+        """Return the source's name in the log: its name in shroff.yaml, else its address."""
         return f"{PULLED}/{self.name}" if self.name else f"watched {covered(address)}"
 
 
 class PulledSource(ABC):
-    """A place where files appear. `source` names it among the offsets of a log.
+    """A location where files appear. `source` names it among the offsets of a log.
 
-    A file of which more than the share `bad_max` of lines is bad, or something is `lost`, is suspicious. Where the same
-    row may come in several files, `row_id` is the column by which quarantine knows it; otherwise it is a line of its
-    file. `remark` says which files `names` left out the last time that somebody may miss, and what to do.
+    A file is suspicious if more than the share `bad_max` of its lines is bad, or if something is `lost`. If the same
+    row may come in several files, `row_id` is the column by which quarantine identifies it; otherwise a row is
+    identified by its file and line. `remark` describes files that the last `names` left out unexpectedly, and what to
+    do.
     """
 
     source: str
@@ -90,37 +91,37 @@ class PulledSource(ABC):
 
     @abstractmethod
     def names(self) -> list[str]:
-        """The files that are there, in the order in which they are taken; those that can be read, by their ending.
+        """Return the readable files that are there, by their suffix, in the order in which they are ingested.
 
-        A file that was begun keeps its name until it is whole in the log.
-        Raises: UsageError where there is no such place; TransientError where it cannot be reached now.
+        A file that was started keeps its name until it is complete in the log.
+        Raises: UsageError if there is no such location; TransientError if it cannot be reached now.
         """
 
     def is_complete(self, name: str) -> bool:
-        """Whether nobody writes this file any more. By default each name that is there is one of a complete file."""
+        """Return whether this file is fully written. By default every file that is there is complete."""
         return True
 
     def stamp(self, name: str) -> Stamp | None:
-        """Change marker of a file; None where that cannot be seen (the default), or the file is gone."""
+        """Return the change marker of a file; None if there is none (the default), or the file is gone."""
         return None
 
     @abstractmethod
     def opened(self, name: str) -> AbstractContextManager[Path]:
-        """The file, while it is read; its ending says its format. The path may lead nowhere where it is gone.
+        """Provide the file while it is read; its suffix tells its format. The path may not exist if the file is gone.
 
-        Raises: TransientError where it cannot be had now; UsageError where it cannot be what it should be.
+        Raises: TransientError if the file cannot be fetched now; UsageError if it cannot be what it should be.
         """
 
     def kept(self, name: str) -> AbstractContextManager[Path]:
-        """The same of what was kept of a file when it was brought here; nobody is asked.
+        """Like `opened`, for the archived copy of a file; contacts no system.
 
-        Raises: NotKeptError where nothing is.
+        Raises: NotKeptError if there is none.
         """
         raise NotKeptError(f"nothing is kept of {name}: files of this kind are read where they are.")
 
     def lost(self) -> str:
-        """Missing or damaged parts of the file that was opened last, in words; empty where it is whole."""
+        """Describe missing or damaged parts of the file that was opened last; empty if it is complete."""
         return ""
 
-    def close(self) -> None:  # noqa: B027 (most have nothing open)
-        """Let go of what is open. Closing twice does nothing."""
+    def close(self) -> None:  # noqa: B027 (most sources hold nothing open)
+        """Release all resources. Closing twice does nothing."""

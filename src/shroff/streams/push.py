@@ -1,7 +1,7 @@
-"""The contract of pushed sources: others call us with a message, and who calls is known by a signature alone.
+"""The contract of pushed sources: an external system calls us with messages, and a signature identifies the caller.
 
-An adapter `push.KIND` is called with the settings of that kind (each `${NAME}` filled), and with what it fetches by. It
-is asked on the event loop of the service, so it waits for nothing but in `fetch` and `confirm`, which are called on
+An adapter `push.KIND` is called with the settings of that kind (each `${NAME}` filled), and with a function to fetch
+with. It runs on the event loop of the service, so it must not block except in `fetch` and `confirm`, which run on
 threads.
 """
 
@@ -16,21 +16,20 @@ from shroff.errors import InputError
 from shroff.json_types import TextMapping
 from shroff.runtime.values import FrozenStruct
 
-HOOKS = "hooks"  # before the names of pushed sources, in the log and in addresses
+HOOKS = "hooks"  # prefix of the names of pushed sources, in the log and in addresses
 MESSAGE = "message"
 SUBSCRIBE = "subscribe"
 UNSUBSCRIBE = "unsubscribe"
-BAD, CHALLENGE, FORBIDDEN = 400, 401, 403  # statuses of requests that are refused
+BAD, CHALLENGE, FORBIDDEN = 400, 401, 403  # statuses of rejected requests
 
-Fetch = Callable[[str], bytes]  # the body at an https address. Raises: TransientError; LookupError where there is none
+Fetch = Callable[[str], bytes]  # returns the body at an https address. Raises: TransientError; LookupError if missing
 
 
 class PushRefusedError(InputError):
-    """A request that is not what the source brings (400), or that nobody known signed (403). Nothing of it is kept.
+    """A request that does not fit the source (400), or that no known sender signed (403). Nothing of it is stored.
 
-    401 is a challenge: the source has a password, and the request comes without one.
-
-    `kind` says why without anything of the request, so that it can be counted.
+    401 is a challenge: the source has a password, and the request has none. `kind` is a reason without content of the
+    request, so that it can be counted.
     """
 
     def __init__(self, status: int, words: str, kind: str = "") -> None:
@@ -51,14 +50,14 @@ class Push(FrozenStruct):
     """Content of a verified request.
 
     Attributes:
-        kind: `message`; `subscribe`, whose sender wants to hear that we want its messages; `unsubscribe`.
-        id: Of the message, the same whenever it comes again; empty where the sender gives none.
+        kind: `message`; `subscribe`, whose sender asks for a confirmation; `unsubscribe`.
+        id: Of the message, the same each time it is sent; empty if the sender assigns none.
         body: The message.
-        envelope: What the sender says of it. Mappings read it under the kind of the source: `row.sns.Timestamp`.
-        type: What the sender calls it.
-        topic: From where it comes, where the source has several.
-        confirm: Where a subscription is confirmed.
-        sent: When its sender made it, as a text that sorts by time; empty where that was not signed.
+        envelope: Metadata of the sender. Mappings read it under the kind of the source: `row.sns.Timestamp`.
+        type: The sender's name for the type of the message.
+        topic: The topic, if the source has several.
+        confirm: Address at which to confirm a subscription.
+        sent: When the sender created it, as a text that sorts by time; empty if that was not signed.
     """
 
     kind: str
@@ -75,23 +74,23 @@ class PushSource(Protocol):
     """A source that calls us."""
 
     def verified(self, headers: TextMapping, body: bytes, now_ms: int) -> Push:
-        """Content of a request, after verification.
+        """Verify a request and return its content.
 
         Args:
-            headers: By their names in lower case.
-            now_ms: When it came.
+            headers: By lower-case name.
+            now_ms: When the request arrived.
 
         Raises: PushRefusedError; FetchNeededError.
         """
 
     def fetch(self, url: str) -> None:
-        """Get what `verified` lacked; may take seconds; nothing by default.
+        """Fetch what `verified` lacked; may take seconds; does nothing by default.
 
-        Raises: TransientError where it cannot be had now.
+        Raises: TransientError if it cannot be fetched now.
         """
 
     def confirm(self, push: Push) -> None:
-        """Tell the sender that its messages are wanted; nothing by default, for one that never asks.
+        """Confirm a subscription to the sender; does nothing by default.
 
-        Raises: TransientError, UsageError where it refuses.
+        Raises: TransientError; UsageError if the sender refuses.
         """

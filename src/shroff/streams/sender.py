@@ -1,7 +1,7 @@
-"""The contract of senders: what puts events of files into the topics or streams that a source reads.
+"""The contract of senders: they put events of files into the topics or streams that a source reads.
 
-An adapter `sender.KIND` is called with the settings that the source of that kind has (`System`, each `${NAME}` filled)
-and `project=` the project's name.
+An adapter `sender.KIND` is called with the settings of the source of that kind (`System`, each `${NAME}` filled) and
+`project=` the project's name.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import NamedTuple, Protocol
 
 
 class Target(NamedTuple):
-    """Where messages of an event type go: a topic or stream; one that is shared has messages that name their types."""
+    """Topic or stream for messages of an event type; if it is shared, its messages name their types."""
 
     name: str
     is_shared: bool
 
 
 class Sender(Protocol):
-    """Sends messages, those with the same key in their order; each is there once, however often it is tried.
+    """Sends messages, in order for each key; each arrives once, however often sending is retried.
 
-    `sent` counts what was handed over, `waiting` what of it is not there yet, and `failed` what nobody will take,
-    for a reason that `words` names. While what is outside is away, messages wait, and `words` says so.
+    `sent` counts messages handed over, `waiting` those not acknowledged yet, and `failed` those finally refused, for a
+    reason in `words`. While the receiver is unreachable, messages wait, and `words` says so.
     """
 
     sent: int
@@ -29,28 +29,28 @@ class Sender(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Messages under way."""
+        """Messages that are not acknowledged yet."""
 
     @property
     def words(self) -> Sequence[str]:
         """Warnings, newest last."""
 
     def target(self, type: str) -> Target:
-        """Where messages of an event type go, `label` for labels. Raises: UsageError where the settings name none."""
+        """Return the target of an event type, or of labels (`label`). Raises: UsageError if the settings name none."""
 
     def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
-        """See that what these types need is there; with a number, make what is not, with so many partitions.
+        """Check that topics for these types exist; with `partitions`, create missing ones with that many partitions.
 
-        With a number the place for dead letters is made too, where the settings name one: whoever reads needs it.
-        Gives the names of what was made.
-        Raises: UsageError where it is not there, or cannot be made; TransientError where nobody answers.
+        That includes the topic for dead letters, if the settings name one, since the reader needs it. Returns the names
+        of what was created.
+        Raises: UsageError if something is missing, or cannot be created; TransientError if the server does not answer.
         """
 
     def send(self, type: str, key: bytes | None, value: bytes) -> None:
-        """Hand a message over; waits while too many are under way. Raises: TransientError where no more can be sent."""
+        """Hand a message over; waits while too many are pending. Raises: TransientError if sending is impossible."""
 
     def flush(self, within_s: float) -> int:
-        """Wait until all is there; gives how many are not after so long."""
+        """Wait until all messages are acknowledged; return how many are not after this time."""
 
     def close(self) -> None:
-        """Let go of what is not there yet, too. Closing twice does nothing."""
+        """Release all resources and discard unacknowledged messages. Closing twice does nothing."""

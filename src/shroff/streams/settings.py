@@ -1,14 +1,14 @@
 """Declaration of an adapter: its settings in shroff.yaml, its addresses, and its needs.
 
-Reading a declaration costs next to nothing: the module that holds it imports no client library. So `shroff check`
-reads it whether or not that library is installed. A declaration is found by entry points, in one of two ways:
+Reading a declaration is cheap: the module that holds it imports no client library, so `shroff check` reads it whether
+or not that library is installed. A declaration is found by entry points, in one of two ways:
 
 - The adapter's class, an entry point of the group `shroff.adapters` (`sink.amqp = "bank_amqp:AmqpSink"`), has it as
-  its attribute `settings`. This suffices where the class's module imports its client library only when it is opened.
+  its attribute `settings`. This suffices if the class's module imports its client library only when it is opened.
 - An entry point of the group `shroff.settings`, named by the contract (`sink = "bank_amqp.settings:SINKS"`), is a
-  mapping of technologies to declarations. It is read in place of the class.
+  mapping of technologies to declarations. It takes precedence over the class.
 
-Values reach an adapter as they are written in the file, each `${NAME}` filled: texts, lists and mappings of texts.
+Values reach an adapter as written in the file, with each `${NAME}` filled: texts, lists and mappings of texts.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from urllib.parse import SplitResult, unquote
 from shroff.json_types import JsonMapping
 from shroff.language.keys import DURATION, Key, Many, MappingShape, One, Shape, choice, mapping_shape
 
-VARIABLE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
+VARIABLE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # an environment variable, which may replace a whole address
 HTTP = One("a URL that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
 ADDRESS = One("an address", rf"^([a-z][a-z0-9+.]*://\S+|{VARIABLE})$")
 FILE = One("a file, relative to the project's folder", r"^\S.*$")
 TOPIC = One("a name of letters, digits, '.', '_' and '-'", r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")
-ALONE = "{id}"  # in the name of a document, and a name by itself
+ALONE = "{id}"  # placeholder in the name of a document; also a complete name
 DOCUMENT_NAME = One(
     "a name with {id} in it: letters, digits, '.', '_' and '-'",
     r"^(?!\.)[A-Za-z0-9._-]{0,60}\{id\}[A-Za-z0-9._-]{0,60}$",
@@ -52,7 +52,7 @@ class _OutgoingCalls:
 
 
 HTTP_CALLS = mapping_shape(_OutgoingCalls)
-CALLS = HTTP_CALLS.keys  # of whatever is called over HTTP
+CALLS = HTTP_CALLS.keys  # for everything that is called over HTTP
 
 
 class _Bucket:
@@ -97,7 +97,7 @@ SQLITE = "sqlite:///"
 
 
 def last_part(parts: SplitResult, example: str) -> tuple[list[str], str]:
-    """The path of an address in parts, its last one apart. Raises: ValueError where there is none."""
+    """Split the path of an address into its parts and the last one. Raises: ValueError if there is none."""
     *before, name = unquote(parts.path).strip("/").split("/")
     if not name:
         raise ValueError(f"the address of a source ends with its topic or stream, as in {example}.")
@@ -105,7 +105,7 @@ def last_part(parts: SplitResult, example: str) -> tuple[list[str], str]:
 
 
 def sqlite_in_folder(options: JsonMapping, folder: Path) -> JsonMapping:
-    """Options whose `url` may name a file of SQLite: a relative one is in the project's folder."""
+    """Return options with a relative path of an SQLite `url` resolved in the project's folder."""
     url = str(options["url"])
     if not url.startswith(SQLITE) or url.startswith(f"{SQLITE}/"):
         return options
@@ -122,23 +122,23 @@ class AdapterSettings:
 
     Attributes:
         meaning: One sentence, for the reference and for editors: "Documents of a collection, replaced by id."
-        shape: The settings. Keys that shroff reads of every source or sink are added where they are missing. A value of
-            the shape `FILE` arrives as a whole path.
-        schemes: How its addresses begin, each with the default port, None where a port must be written.
+        shape: The settings. Keys common to all sources or sinks are added if missing. A value of the shape `FILE`
+            arrives as an absolute path.
+        schemes: Schemes of its addresses, each with the default port; None if a port must be written.
         form: The form of an address, for messages: `kafka://HOST:PORT/TOPIC`.
-        from_address: Of a source: the settings that an address `source: SCHEME://...` stands for.
-            Raises: ValueError, whose words say what is missing.
-        types: Of a source: the key whose names are event types, such as `topics`; `any` is for all types.
-        mistake: What contradicts each other in settings, in words; empty where nothing does. Required ones may be
-            missing from them, which is told by itself.
-        placed: Has the last word on filled settings before the adapter is opened, by the project's folder.
-        is_called: Whether it is called over HTTP: `http:` of shroff.yaml then gives `proxy`, `ca` and `timeout`.
-        is_prepared: Of a sink: whether it needs something made first, and is a `PreparedSink`.
-        route: Of a sink: the key that chooses where a row goes, and the key of all places by its values.
-        is_flat: Of a mailer: whether its keys stand under `mail:` itself, not under its own name there.
-        overtakes_ms: Of a source: by how much a live message may come after later ones of other parts.
-        moves_rows: Of a pulled source: whether a row may have another file and number when it is read again, so that
-            no id can be made of `row.file` and `row.number`.
+        from_address: For a source: converts an address `source: SCHEME://...` to settings.
+            Raises: ValueError, whose message says what is missing.
+        types: For a source: the key whose names are event types, such as `topics`; `any` stands for all types.
+        mistake: Returns a message about settings that contradict each other; empty if none do. Required settings may
+            be missing, which is reported separately.
+        placed: Adjusts filled settings before the adapter is opened, given the project's folder.
+        is_called: Whether it is called over HTTP: `http:` of shroff.yaml then provides `proxy`, `ca` and `timeout`.
+        is_prepared: For a sink: whether it needs something created first, and is a `PreparedSink`.
+        route: For a sink: the key that chooses the target of a row, and the key that maps values to targets.
+        is_flat: For a mailer: whether its keys are directly under `mail:`, not under its own name there.
+        overtakes_ms: For a source: by how much a live message may come after later ones of other partitions.
+        moves_rows: For a pulled source: whether a row may have another file and number when it is read again, so that
+            `row.file` and `row.number` cannot form an id.
     """
 
     meaning: str
@@ -158,11 +158,11 @@ class AdapterSettings:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """Its own keys."""
+        """The adapter's own keys."""
         return self.shape.keys if isinstance(self.shape, MappingShape) else ()
 
     def settled(self, options: JsonMapping, folder: Path) -> JsonMapping:
-        """Filled settings as the adapter takes them: files by whole paths from the project's folder."""
+        """Return filled settings as the adapter takes them, with absolute paths of files."""
         files = {key.name: str(folder / options[key.name]) for key in self.keys if _is_file(key, options)}
         return self.placed({**options, **files}, folder)
 

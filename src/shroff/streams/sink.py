@@ -1,9 +1,8 @@
-"""The contract of sinks: where decisions and flags go behind their commit.
+"""The contract of sinks: destinations of decisions and flags after their commit.
 
-The log is the outbox. Decisions and flags stand in it in order, so what a sink still has to get is all behind one
-place, which is kept in the store for each sink. A delivery that was cut off is made again: each row has a key, and a
-sink that can replace by key has each once. One that can take a mark in the same transaction as its rows has each once
-as well.
+The log is the outbox. It holds decisions and flags in order, so everything that a sink still has to receive is after
+one sequence number, which is stored for each sink. An interrupted delivery is repeated: each row has a key, and a sink
+that can replace by key has each row once, as does a sink that stores a mark in the same transaction as its rows.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from shroff.runtime.values import FrozenStruct
 
 
 class Outgoing(FrozenStruct, gc=False):
-    """A row on its way out: its place in the log and its number among the effects there, its kind and its content.
+    """An outgoing row: its sequence number, its number among the effects there, its kind and its content.
 
     `body` is the decision's document, the flag as JSON, or the event's canonical body. `event` and `id` name the
-    event, `outcome` is empty for a flag and an event. Where the sink asked for fields, `fields` is that body of the
-    event, `time_ms` its time, and `at_ms` its ingest time, None where the log does not know it. A decision and an event
-    have the number 0, flags count from 1.
+    event; `outcome` is empty for a flag and an event. If the sink requests fields, `fields` is the event's body,
+    `time_ms` its time, and `at_ms` its ingest time, None if the log does not know it. A decision and an event have the
+    number 0, flags count from 1.
     """
 
     seq: int
@@ -40,21 +39,21 @@ class Outgoing(FrozenStruct, gc=False):
 
     @property
     def key(self) -> str:
-        """The same whenever this row leaves, and no other row's: what makes it harmless to take it twice."""
+        """Unique and stable key of the row, which makes it harmless to accept it twice."""
         return f"{self.seq}-{self.number}"
 
     @property
     def name(self) -> str:
-        """Identity of the row for sinks that keep one of each: the event, of a flag the flag itself."""
+        """Identity of the row for sinks that keep only the latest: the event; for a flag also the flag."""
         return f"{self.event}/{self.id}" if self.kind != "flag" else f"{self.event}/{self.id}/{self.key}"
 
 
 class Undelivered(NamedTuple):
-    """A row that the sink does not take, with the reason in words.
+    """A row that the sink does not accept, with the reason.
 
-    It is refused for good, unless it `may_pass`: then it is the row that the sink fails at, and it may take it later;
-    what is ahead of it was delivered or refused, and nothing behind it was sent. It comes again, with all behind it,
-    and is set aside in the end.
+    It is refused for good, unless it `may_pass`: then the sink failed at this row, and may accept it later. Rows before
+    it were delivered or refused, and none after it was sent. It is retried with all rows after it, and set aside in the
+    end.
     """
 
     row: Outgoing
@@ -63,9 +62,9 @@ class Undelivered(NamedTuple):
 
 
 def refused_by_halves(rows: Sequence[Outgoing], write: Callable[[Sequence[Outgoing]], str]) -> list[Undelivered]:
-    """The rows that are refused, where one refused row fails a whole write: halves are written until it is found.
+    """Return refused rows if one refused row fails a whole write: halves are written until it is found.
 
-    `write` gives the reason why rows were refused; empty where they were written.
+    `write` returns the reason why rows were refused; empty if they were written.
     """
     refused: list[Undelivered] = []
     to_do = [rows] if rows else []
@@ -81,7 +80,7 @@ def refused_by_halves(rows: Sequence[Outgoing], write: Callable[[Sequence[Outgoi
 
 
 def field_reader(name: str) -> Callable[[Outgoing], str | None]:
-    """What reads a field of a row's event: as it is where it is a text, else as JSON; None where it has no value."""
+    """Return a reader of a field of a row's event: a text as it is, else JSON; None without a value."""
     only = msgspec.defstruct("OneField", [("value", Any, None)], rename={"value": name})
     decoder: Any = msgspec.json.Decoder(only)
 
@@ -93,7 +92,7 @@ def field_reader(name: str) -> Callable[[Outgoing], str | None]:
 
 
 class AwayError(TransientError):
-    """The sink takes nothing now, whatever the row; `after_s` is how long it asks to be left alone."""
+    """The sink accepts nothing now, whatever the row; `after_s` is how long it asks to wait."""
 
     def __init__(self, words: str, after_s: float = 0) -> None:
         super().__init__(words)
@@ -101,49 +100,49 @@ class AwayError(TransientError):
 
 
 class Sink(Protocol):
-    """One place outside that takes rows, used by one thread.
+    """An external destination of rows, used by one thread.
 
-    Opening one reaches for nothing that may be away. After an error it is closed, and another one is opened.
+    Opening it contacts nothing that may be unreachable. After an error it is closed, and another one is opened.
     """
 
-    wants_fields: bool  # whether rows have to carry the event's fields
-    places_max: int  # so many places of the log have their rows in one `send` at most
+    wants_fields: bool  # whether rows must carry the event's fields
+    places_max: int  # maximum number of distinct sequence numbers in one `send`
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        """Deliver rows in their order, durable there on return; gives those that are not taken.
+        """Deliver rows in order, durable there on return; return those that are not accepted.
 
-        The rows of one place come together. A row comes again where it cannot be known whether it arrived.
-        Raises: TransientError, such as AwayError, where it may work later: nothing of `rows` counts as delivered then,
-            and all of them come again; UsageError where the sink cannot be what the settings say, which is told, and
-            tried again as well.
+        Rows of one sequence number come together. A row comes again if it is unknown whether it arrived.
+        Raises: TransientError, such as AwayError, if a retry may succeed: no row counts as delivered then, and all of
+            them come again; UsageError if the sink cannot be what the settings say, which is reported and retried as
+            well.
         """
 
     def close(self) -> None:
-        """Let go. Closing twice does nothing."""
+        """Release all resources. Closing twice does nothing."""
 
 
 @runtime_checkable
 class MarkedSink(Sink, Protocol):
-    """A sink that keeps a mark in one transaction with its rows, so that it has each row once."""
+    """A sink that stores a mark in one transaction with its rows, so that it has each row once."""
 
     def mark(self) -> str:
-        """The mark of the last `send_marked` that was carried out, by this process or another one; else nothing.
+        """Return the mark of the last committed `send_marked`, by this or another process; empty if there is none.
 
-        From here on no other process can carry out one that it had begun. Raises: as `send`.
+        From here on no other process can commit one that it had started. Raises: as `send`.
         """
 
     def send_marked(self, rows: Sequence[Outgoing], mark: str) -> list[Undelivered]:
-        """As `send`, and with the rows, all or none, the mark. No row may pass later.
+        """Like `send`, but store all rows and the mark, or nothing. No row may pass later.
 
-        Where it refuses some, it takes none, and leaves the mark as it is: the others come again without them.
+        If the sink refuses some rows, it stores none, and keeps the old mark: the others come again without them.
         """
 
 
 @runtime_checkable
 class VolatileSink(Sink, Protocol):
-    """A sink that may lose its content, such as a server in memory; its rows may be sent again at any time.
+    """A sink that may lose its content, such as an in-memory server; its rows may be sent again at any time.
 
-    It keeps a mark beside the rows. A mark that is missing or too old says which rows are lost.
+    It stores a mark beside the rows. A mark that is missing or too old shows which rows are lost.
     """
 
     def mark(self) -> str:
@@ -155,27 +154,27 @@ class VolatileSink(Sink, Protocol):
 
 @runtime_checkable
 class MakingSink(Sink, Protocol):
-    """A sink that makes what it writes to where that is missing, such as a table."""
+    """A sink that creates its target if that is missing, such as a table."""
 
     def is_missing(self) -> bool:
-        """Whether what it writes to is missing, so that the next `send` makes it. Raises: as `send`."""
+        """Return whether the target is missing, so that the next `send` creates it. Raises: as `send`."""
 
 
 @runtime_checkable
 class KeepingSink(Sink, Protocol):
-    """A sink that keeps each row under its key, and can be asked for it."""
+    """A sink that stores each row under its key, and can be queried for it."""
 
     def missing(self, rows: Sequence[Outgoing]) -> list[Outgoing]:
-        """Return those of some rows, a few dozen at most, that it does not have. Raises: as `send`."""
+        """Return those of these rows, a few dozen at most, that it does not have. Raises: as `send`."""
 
 
 @runtime_checkable
 class PreparedSink(Sink, Protocol):
-    """A sink that needs something made before it takes rows, such as topics. Not every sink is one."""
+    """A sink that needs something created before it accepts rows, such as topics. Not every sink is one."""
 
     def prepare(self, partitions: int | None) -> list[str]:
-        """See that what it needs is there; with a number, make what is not, with so many partitions.
+        """Check that what it needs exists; with `partitions`, create what is missing with that many partitions.
 
-        It takes no rows, and is no trouble to another process that delivers. Gives the names of what was made.
-        Raises: UsageError where it is not there, or cannot be made; TransientError where nobody answers.
+        It accepts no rows, and does not disturb another process that delivers. Returns the names of what was created.
+        Raises: UsageError if something is missing, or cannot be created; TransientError if the server does not answer.
         """

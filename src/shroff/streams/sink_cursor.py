@@ -1,8 +1,7 @@
-"""Delivery to one sink: from the place where it is, in order, again and again until the sink has it.
+"""Delivery to one sink: from its position on, in order, retried until the sink has it.
 
-What comes of it is told as `DeliveryProgress`, and the process that writes the log puts that into the store. What was
-delivered and is not there yet is delivered again after a crash: see `streams.sink` for what that means to a sink,
-and docs/decisions/0030 for why it is so.
+Results are reported as `DeliveryProgress`, which the log's writer stores. What was delivered and not stored yet is
+delivered again after a crash: see `streams.sink` for what that means to a sink, and docs/decisions/0030 for the reason.
 """
 
 from __future__ import annotations
@@ -28,44 +27,44 @@ from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, 
 from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow, kept_offset
 from shroff.streams.sink import AwayError, MakingSink, MarkedSink, Outgoing, Sink, Undelivered, VolatileSink
 
-SPAN = 8_192  # places read at once: with documents of 1.4 kB some 12 MB
+SPAN = 8_192  # sequence numbers read at once: some 12 MB with documents of 1.4 kB
 IDLE_S = 0.05
-DUE_EVERY_S = 1.0  # how often it is looked for rows that are to be tried again
-DUE_MAX = 100  # of them in one step
-WAIT_S = 0.5  # after the first failure, twice as long after each further one,
-WAIT_S_MAX = 60.0  # up to this
-ASKED_S_MAX = 3_600.0  # what a sink may ask for
-PATIENCE_COUNT = 10  # a row that the sink fails at is set aside after so many attempts,
-PATIENCE_S = 900.0  # and so long: a receiver that is being mended takes minutes
-IN_A_ROW_MAX = 100  # so many rows refused and none taken: then it is not the rows
-LOOK_EVERY_S = 10.0  # how often a sink that may lose its content is asked for its mark
+DUE_EVERY_S = 1.0  # between checks for rows to be retried
+DUE_MAX = 100  # rows to be retried in one step
+WAIT_S = 0.5  # after the first failure; doubled after each further one
+WAIT_S_MAX = 60.0
+ASKED_S_MAX = 3_600.0  # longest pause that a sink may request
+PATIENCE_COUNT = 10  # a row at which the sink fails is set aside after this many attempts
+PATIENCE_S = 900.0  # and this time: repairing a receiver takes minutes
+IN_A_ROW_MAX = 100  # rows refused in a row with none accepted: then the rows are not the cause
+LOOK_EVERY_S = 10.0  # between queries of the mark of a sink that may lose its content
 LOST = (
     "it lost rows that were delivered, such as by a restart without persistence or a dropped table; they are being "
     "delivered again"
 )
-UNRECORDED_MAX = 1_000  # stuck rows that wait for the store; more would be memory without end
+UNRECORDED_MAX = 1_000  # stuck rows that are not stored yet; a limit of memory
 
-# What the store has of a sink, among the offsets of `source_of(name)`, by their parts.
-THROUGH = ""  # the place that everything is behind
-ORIGIN = "origin"  # made with the first: marks with another one are of another log
-BEGAN = "began"  # of a sink that starts with new rows: the place behind which they are
-TROUBLE = "trouble"  # what is wrong since when, as JSON; empty while all is well
+# Stored state of a sink: the offsets of `source_of(name)`, by partition.
+THROUGH = ""  # sequence number up to which everything is delivered or stuck
+ORIGIN = "origin"  # random, created with the first offset: a mark with another one is from another log
+BEGAN = "began"  # for a sink that starts with new rows: the sequence number after which they are
+TROUBLE = "trouble"  # current failure and its start, as JSON; empty if there is none
 
 
 def source_of(sink: str) -> str:
-    """The name of a sink among the log's offsets."""
+    """Return the name of a sink among the log's offsets."""
     return f"sink:{sink}"
 
 
 class Trouble(FrozenStruct):
-    """Why nothing gets through, in words without credentials, and since when."""
+    """Why nothing can be delivered, in words without credentials, and since when."""
 
     words: str
     since_ms: int
 
 
 class DeliveryProgress(FrozenStruct):
-    """Progress of delivery since the last commit. `before` is the sink's position in the store then."""
+    """Progress of delivery since the last commit. `before` is the sink's stored position at that time."""
 
     sink: str
     before: int
@@ -77,10 +76,10 @@ class DeliveryProgress(FrozenStruct):
 
 @frozen
 class SinkRoute:
-    """Route of decisions or flags to a sink, of some outcomes or of all.
+    """Route of decisions or flags to a sink, for some outcomes or all.
 
-    `from_now` begins a sink that the log does not know with what comes from then on, else it begins at the first place.
-    `settings` are what `opened` opens it by: routes are equal where all else and these are.
+    `from_now` starts a sink that the log does not know at the end of the log instead of its beginning. `settings` are
+    those with which `opened` opens it: routes are equal if these and all other fields are.
     """
 
     name: str
@@ -92,22 +91,22 @@ class SinkRoute:
 
 
 class DeliveryHealth(FrozenStruct):
-    """How delivery to a sink is doing. `lag` is how many places of the log it is behind."""
+    """State of delivery to a sink. `lag` is the number of sequence numbers that it is behind the log."""
 
     name: str
     through: int
     lag: int
     sent: int  # rows, since the start
-    attempts: int  # that failed one after the other
+    attempts: int  # failed in a row
     trouble: Trouble | None
 
 
 def first_offsets(log: Log, starts: Mapping[str, bool], token: Callable[[], str]) -> list[Offset]:
-    """Offsets to commit before the first delivery, for sinks that the log does not know.
+    """Return the offsets to commit before the first delivery, for sinks that the log does not know.
 
     Args:
-        starts: The sinks by name, and whether each begins from now.
-        token: Gives a text that nobody else has.
+        starts: The sinks by name, and whether each starts at the end of the log.
+        token: Returns a unique text.
     """
     unknown = [name for name in starts if log.offset(source_of(name), THROUGH) is None]
     begin = {name: str(log.last_seq() if starts[name] else 0) for name in unknown}
@@ -117,7 +116,7 @@ def first_offsets(log: Log, starts: Mapping[str, bool], token: Callable[[], str]
 
 
 def moved_offsets(log: Outbox, moved: DeliveryProgress) -> list[Offset]:
-    """Changed offsets of a sink; its place never goes back."""
+    """Return the changed offsets of a sink; its position never goes back."""
     source = source_of(moved.sink)
     known = log.offsets(source)
     through = str(max(moved.through, through_of(moved.sink, known) or 0))
@@ -127,18 +126,18 @@ def moved_offsets(log: Outbox, moved: DeliveryProgress) -> list[Offset]:
 
 
 def trouble_of(offsets: TextMapping) -> Trouble | None:
-    """A sink's trouble, as stored."""
+    """Return a sink's stored failure."""
     text = offsets.get(TROUBLE, "")
     return kept_offset("sink", TROUBLE, text, Trouble) if text else None
 
 
 def through_of(sink: str, offsets: TextMapping) -> int | None:
-    """The place that everything is behind, as stored; None before the first delivery."""
+    """Return a sink's stored position; None before the first delivery."""
     return kept_offset(source_of(sink), THROUGH, offsets[THROUGH], int) if THROUGH in offsets else None
 
 
 class _Failing(msgspec.Struct):
-    """The row that the sink fails at, since when, and how often it came."""
+    """The row at which the sink fails, since when, and the number of attempts."""
 
     key: str = ""
     since: float = 0.0
@@ -146,12 +145,12 @@ class _Failing(msgspec.Struct):
 
 
 class Courier(msgspec.Struct):
-    """Carries rows of the log to one sink, on one thread; `moved` and `recorded` are for the one that writes the log.
+    """Delivers rows of the log to one sink, on one thread; the log's writer calls `moved` and `recorded`.
 
     Args:
-        opened: Opens the log to read.
-        clock: Seconds that never go back; `now_ms` is the time of day, for people.
-        draw: A number in [0, 1), so that several sinks that wait do not keep in step.
+        opened: Opens the log for reading.
+        clock: Monotonic seconds; `now_ms` is the time of day, for people.
+        draw: Returns a random number in [0, 1), so that several waiting sinks do not stay in step.
     """
 
     route: SinkRoute
@@ -159,16 +158,17 @@ class Courier(msgspec.Struct):
     now_ms: Callable[[], int]
     clock: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
-    through: int = -1  # until the log was asked
+    through: int = -1  # until the log was queried
     sent: int = 0
-    steps: int = 0  # that went well
+    steps: int = 0  # successful ones
     attempts: int = 0
-    retried: StuckKey | None = None  # up to where rows that were put back left again, while there are more
+    retried: StuckKey | None = None  # last requeued row that was retried, while there are more
     trouble: Trouble | None = None
     _log: Log | None = None
     _sink: Sink | None = None
     _origin: str = ""
-    _is_marked: bool = False  # whether its sink keeps marks: no mark passes a row that the store does not have as stuck
+    # Whether its sink stores marks: no mark may pass a refused row that is not stored as stuck.
+    _is_marked: bool = False
     _parts: deque[Part] = msgspec.field(default_factory=deque)
     _not_before: float = 0.0
     _due_at: float = 0.0
@@ -176,8 +176,8 @@ class Courier(msgspec.Struct):
     _in_a_row: int = 0
     _lock: Lock = msgspec.field(default_factory=Lock)
     _recorded: int = 0
-    _told: Trouble | None = None  # what the store has
-    _mark: str = ""  # what a sink that may lose its content has
+    _told: Trouble | None = None  # stored failure
+    _mark: str = ""  # mark of a sink that may lose its content
     _look_at: float = 0.0
     _lost: Trouble | None = None
     _lost_upto: int = 0
@@ -185,12 +185,12 @@ class Courier(msgspec.Struct):
     _unstuck: set[StuckKey] = set()
 
     def step(self) -> float:
-        """Do what is next, one `send` at most; gives how many seconds nothing will be due, 0 where more is."""
+        """Do the next step, at most one `send`; return how many seconds nothing will be due, 0 if more is."""
         if self.clock() < self._not_before or self.needs_store:
             return IDLE_S
         try:
             did = self._work()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the outermost loop of its thread, which goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - outermost loop of the thread, which must continue
             self._fail(error)
             return IDLE_S
         self.attempts = 0
@@ -203,7 +203,7 @@ class Courier(msgspec.Struct):
 
     @property
     def needs_store(self) -> bool:
-        """Whether nothing goes on until the store has the rows that are stuck."""
+        """Whether delivery pauses until stuck rows are stored."""
         return len(self._stuck) >= (1 if self._is_marked else UNRECORDED_MAX)
 
     @property
@@ -212,13 +212,13 @@ class Courier(msgspec.Struct):
         return self.attempts > 0
 
     def health(self, last_seq: int) -> DeliveryHealth:
-        """How it is doing, by what is known without asking anybody."""
+        """Return the state of delivery, without contacting any system."""
         through = max(self.through, 0)
         lag = max(last_seq - through, 0)
         return DeliveryHealth(self.route.name, through, lag, self.sent, self.attempts, self.trouble)
 
     def moved(self) -> DeliveryProgress | None:
-        """Progress to commit; None where there is nothing new. For any thread."""
+        """Return the progress to commit; None if there is none. Safe from any thread."""
         with self._lock:
             through = max(self.through, self._recorded)
             rows = list(self._stuck.values())
@@ -228,7 +228,7 @@ class Courier(msgspec.Struct):
             return DeliveryProgress(self.route.name, self._recorded, through, self.trouble, rows, keys)
 
     def recorded(self, moved: DeliveryProgress) -> None:
-        """The store was told. For any thread."""
+        """Note that this progress is stored. Safe from any thread."""
         with self._lock:
             self._recorded = moved.through
             self._told = moved.trouble
@@ -238,15 +238,15 @@ class Courier(msgspec.Struct):
             self._unstuck.difference_update(moved.unstuck)
 
     def close(self) -> None:
-        """Let go of the sink and the log. Closing twice does nothing."""
+        """Release the sink and the log. Closing twice does nothing."""
         self._parts.clear()
         for part in (self._sink, self._log):
             if part is not None:
-                with suppress(Exception):  # what is broken may not close either
+                with suppress(Exception):  # a broken connection may fail to close
                     part.close()
         self._sink = self._log = None
 
-    # Below: one step
+    # ---- one step
 
     def _work(self) -> bool:
         log = self._opened_log()
@@ -291,14 +291,14 @@ class Courier(msgspec.Struct):
             self._tell_loss()
 
     def _go_back(self, kept: int) -> None:
-        """Deliver again what is behind a place."""
+        """Deliver again from a sequence number on."""
         self._parts.clear()
         self._lost_upto = max(self._lost_upto, self.through)
         with self._lock:
             self.through = kept
 
     def _tell_loss(self) -> None:
-        """Say that rows were lost, until all of them are delivered again."""
+        """Report that rows were lost, until all of them are delivered again."""
         if self._lost is None:
             self._lost = Trouble(LOST, self.now_ms())
             say(WARNING, f"sink {self.route.name}: {LOST}", kept=self.through, delivered=self._lost_upto)
@@ -306,7 +306,7 @@ class Courier(msgspec.Struct):
             self.trouble = self._lost
 
     def _is_marked_through(self, sink: VolatileSink, through: int) -> bool:
-        """Move the sink's mark; return False if somebody or a loss has changed it meanwhile."""
+        """Move the sink's mark; return False if another process or a loss changed it meanwhile."""
         mark = f"{self._origin} {through}"
         is_set = sink.set_mark(mark, self._mark)
         if is_set:
@@ -324,7 +324,7 @@ class Courier(msgspec.Struct):
         return self._log
 
     def _opened_sink(self, log: Log) -> Sink:
-        """The sink, and with a new one what it says itself that it has."""
+        """Open the sink if needed, and take over what a new one says that it has."""
         if self._sink is None:
             self._sink = sink = self.route.opened()
             self._look_at = 0.0
@@ -345,27 +345,28 @@ class Courier(msgspec.Struct):
             return sink.send(rows)
 
     def _refused(self, sink: Sink, part: list[Outgoing], through: int) -> tuple[list[StuckRow], list[Outgoing]]:
-        """Deliver a part; gives the rows that are stuck from now on, and those that are still to be sent.
+        """Deliver a part; return the rows that are stuck from now on, and those still to be sent.
 
-        Raises: TransientError where none of it counts as delivered.
+        Raises: TransientError if none of it counts as delivered.
         """
         answers = self._send(sink, part, through)
         failing = next((answer for answer in answers if answer.may_pass), None)
         if failing is not None and not self._is_out_of_patience(failing):
             raise TransientError(f"{failing.row.event}/{failing.row.id}: {failing.reason}")
-        tried = len(part) if failing is None else part.index(failing.row) + 1  # behind it nothing was sent
+        tried = len(part) if failing is None else part.index(failing.row) + 1  # rows after it were not sent
         self._count(answers, tried)
         now_ms = self.now_ms()
         rows = {}
         for answer in answers:
             reason = f"{answer.reason}, after {self._failing.attempts} attempts" if answer.may_pass else answer.reason
             rows[answer.row.key] = stuck(self.route.name, answer.row, reason, now_ms)
-        # A sink that keeps marks took none of them, and takes the rest with its mark once the store has the refused
+        # A sink with marks stored none of them, and gets the rest with its mark once the refused rows are stored as
+        # stuck.
         left = part if rows and self._is_marked else part[tried:]
         return list(rows.values()), [row for row in left if row.key not in rows]
 
     def _count(self, answers: Sequence[Undelivered], tried: int) -> None:
-        """Count rows that are refused one after the other. Raises: TransientError where it cannot be for the rows."""
+        """Count rows refused in a row. Raises: TransientError if the rows cannot be the cause."""
         in_a_row = 0 if len(answers) < tried else self._in_a_row + tried
         if in_a_row >= IN_A_ROW_MAX:
             raise TransientError(
@@ -385,11 +386,11 @@ class Courier(msgspec.Struct):
         return failing.attempts >= PATIENCE_COUNT and now - failing.since >= PATIENCE_S
 
     def _try_again(self, log: Log, sink: Sink) -> None:
-        """Retry some requeued rows, each alone; a rejected row is stuck again."""
+        """Retry some requeued rows, each alone; a refused row is stuck again."""
         rows = log.stuck(self.route.name, is_due=True, after=self.retried or ("", 0, 0), limit=DUE_MAX)
         for row in rows:
             if row.key in self._stuck or row.key in self._unstuck:
-                continue  # the store is not told yet
+                continue  # its change is not stored yet
             alone = [outgoing(row)]
             answers = self._send(sink, with_fields(log, alone) if sink.wants_fields else alone, self.through)
             with self._lock:
@@ -402,7 +403,7 @@ class Courier(msgspec.Struct):
         self.retried = rows[-1].key if len(rows) == DUE_MAX else None
 
     def _fail(self, error: BaseException) -> None:
-        """Wait, and begin anew: with a new connection, and what the sink then says that it has."""
+        """Wait, then restart with a new connection from the position that the sink then reports."""
         self.close()
         words = str(error) if isinstance(error, ShroffError) else f"a mistake in the adapter ({type(error).__name__})"
         since_ms = self.trouble.since_ms if self.trouble is not None else self.now_ms()

@@ -1,8 +1,8 @@
-"""Delivery to all sinks of a project beside the process that writes its log: a thread for each, and one place to tell
-the store.
+"""Delivery to all sinks of a project beside the log's writer: a thread for each sink, and one place that stores
+progress.
 
-A slow sink holds up neither deciding nor another sink. Nothing here writes: what came of delivery is handed to
-`record`, on the thread of whoever calls `tend`.
+A slow sink delays neither decisions nor another sink. Nothing here writes: progress is passed to `record`, on the
+thread that calls `tend`.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from shroff.streams.sink_cursor import (
 )
 
 TELL_EVERY_S = 1.0
-DRAIN_S = 5.0  # how long an end waits for sinks that are at work
-_RELEASE_EVERY_S = 0.05  # how often the store is told meanwhile of rows that others wait behind
-_END_S = 1.0  # how long a thread may take to end behind that
+DRAIN_S = 5.0  # how long stopping waits for sinks that are at work
+_RELEASE_EVERY_S = 0.05  # how often progress is stored meanwhile, if other rows wait for it
+_END_S = 1.0  # how long a thread may take to stop after that
 
 Record = Callable[[Sequence[DeliveryProgress]], None]
 
 
 @dataclass(slots=True)
 class _CourierRun:
-    """A courier at work on its thread. One that is ending finishes what it has in hand."""
+    """A courier and its thread. When ending, it finishes its current step."""
 
     courier: Courier
     is_ending: bool = False
@@ -43,7 +43,7 @@ class _CourierRun:
 
 
 class Delivery:
-    """Delivery threads, and their state for the store."""
+    """Delivery threads, and their progress to store."""
 
     def __init__(
         self, couriers: Sequence[Courier], record: Record, clock: Callable[[], float] = time.monotonic
@@ -51,21 +51,21 @@ class Delivery:
         self._record = record
         self._clock = clock
         self._told_at = clock()
-        self._end_at: float | None = None  # when to end at the latest
+        self._end_at: float | None = None  # deadline for ending
         self._target = 0
-        self._next: list[Courier] = []  # that begin as soon as nobody else carries to their sinks
+        self._next: list[Courier] = []  # start as soon as no other courier serves their sinks
         self._runs = [self._begun(courier) for courier in couriers]
 
     @property
     def couriers(self) -> list[Courier]:
-        """All that are at work."""
+        """All couriers at work."""
         return [run.courier for run in self._runs]
 
     def change(self, couriers: Sequence[Courier]) -> None:
-        """Deliver by these from now on; the store knows where each begins. For the thread of the log.
+        """Deliver with these couriers from now on; the store knows where each starts. Call it on the log's thread.
 
-        Whoever has the route of one of them already goes on. Any other ends after what it has in hand, and the store is
-        told; only then the next one to its sink begins. Nothing here waits for that.
+        A courier with an unchanged route continues. Any other finishes its step, and its progress is stored; only then
+        the next courier of its sink starts. This call does not wait for that.
         """
         wanted = {courier.route.name: courier for courier in couriers}
         for run in self._runs:
@@ -79,10 +79,10 @@ class Delivery:
         self._turn_over()
 
     def tend(self) -> None:
-        """Tell the store what came of delivery, and have it looked for more.
+        """Store the progress of delivery, and wake the threads.
 
-        It is told once a second at most, but at once where a courier cannot go on before. For the thread of the log,
-        between two batches and while it is idle. Raises: as the log's `append`.
+        It is stored at most once a second, but at once if a courier waits for it. Call it on the log's thread, between
+        two batches and while idle. Raises: as the log's `append`.
         """
         self._turn_over()
         if self._clock() - self._told_at >= TELL_EVERY_S:
@@ -90,11 +90,11 @@ class Delivery:
         self._release()
 
     def health(self, last_seq: int) -> list[DeliveryHealth]:
-        """How delivery to each sink is doing, where the log ends at this place."""
+        """Return the state of each sink, for a log that ends at this sequence number."""
         return [courier.health(last_seq) for courier in self.couriers]
 
     def finish(self, last_seq: int, within_s: float = DRAIN_S) -> None:
-        """Deliver up to this place, as far as sinks take it now and time goes, then end and tell the store."""
+        """Deliver up to this sequence number as far as sinks and time permit, then stop and store the progress."""
         self._target, self._end_at = last_seq, self._clock() + within_s
         for run in self._runs:
             while run.thread.is_alive() and self._clock() < self._end_at:
@@ -104,14 +104,14 @@ class Delivery:
         self._tell()
 
     def stop(self) -> None:
-        """End, and tell nobody."""
+        """Stop without storing progress."""
         self._end_at = self._clock()
         self._wake()
         for run in self._runs:
             run.thread.join(_END_S)
 
     def _release(self) -> None:
-        """Have all go on, also those that wait for the store."""
+        """Wake all couriers, after storing progress that some of them wait for."""
         if any(courier.needs_store for courier in self.couriers):
             self._tell()
         self._wake()
@@ -127,10 +127,10 @@ class Delivery:
         return run
 
     def _turn_over(self) -> None:
-        """Let go of those that have ended, and have others begin in their places."""
+        """Remove couriers that have ended, and start their successors."""
         ended = [run for run in self._runs if run.is_ending and not run.thread.is_alive()]
         if ended:
-            self._tell()  # so that whoever follows begins where they came to
+            self._tell()  # stores the positions at which successors start
             self._runs = [run for run in self._runs if run not in ended]
         busy = {run.courier.route.name for run in self._runs}
         waiting = self._next
@@ -165,7 +165,7 @@ class Delivery:
 
 
 def begin(routes: Sequence[SinkRoute], log: Log) -> None:
-    """Note in the log where each sink begins that it does not know yet. Raises: as the log's `append`."""
+    """Store the start position of each sink that the log does not know. Raises: as the log's `append`."""
     offsets = first_offsets(log, {route.name: route.from_now for route in routes}, lambda: secrets.token_hex(8))
     if offsets:
         log.append(Batch(offsets=offsets))
@@ -174,10 +174,10 @@ def begin(routes: Sequence[SinkRoute], log: Log) -> None:
 def couriers_of(
     routes: Sequence[SinkRoute], log: Log, opened: Callable[[], Log], now_ms: Callable[[], int]
 ) -> list[Courier]:
-    """Couriers of these routes, once the log knows where each begins.
+    """Return couriers for these routes, after storing where each starts.
 
     Args:
-        opened: Opens the same log to read; called on other threads.
+        opened: Opens the same log for reading; called on other threads.
 
     Raises: as the log's `append`.
     """
@@ -189,9 +189,9 @@ def couriers_of(
 def delivering(
     routes: Sequence[SinkRoute], log: Log, opened: Callable[[], Log], now_ms: Callable[[], int]
 ) -> Iterator[Delivery]:
-    """Deliver while a process writes this log; `tend` is to be called between its batches.
+    """Deliver while a process writes this log; call `tend` between its batches.
 
-    At the end what the log has is delivered as far as sinks take it; where the block raises, delivery stops at once.
+    At the end, delivers the rest of the log as far as sinks accept it; if the block raises, delivery stops at once.
 
     Args: as `couriers_of`.
 
@@ -207,7 +207,7 @@ def delivering(
 
 
 def batch_of(log: Outbox, moved: Sequence[DeliveryProgress]) -> Batch:
-    """The batch that commits the progress of a delivery."""
+    """Return the batch that commits the progress of delivery."""
     batch = Batch()
     for progress in moved:
         batch.offsets += moved_offsets(log, progress)
@@ -217,7 +217,7 @@ def batch_of(log: Outbox, moved: Sequence[DeliveryProgress]) -> Batch:
 
 
 def record(log: Log, moved: Sequence[DeliveryProgress]) -> None:
-    """Put into the store what came of delivery."""
+    """Store the progress of delivery."""
     batch = batch_of(log, moved)
     if not batch.is_empty():
         log.append(batch)

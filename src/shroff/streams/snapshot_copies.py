@@ -1,7 +1,7 @@
 """Copies of snapshots in a folder or bucket, so that a start on another machine need not read the whole log.
 
-A copy is an object for each `PART_BYTES`, put first, and one that names them, put last: without that, it does not
-count. All are below a folder of their log, and the newest few are kept.
+A copy is an object for each `PART_BYTES`, and one that lists them, put last: without it the copy does not count. All
+are in a folder for their log, and the newest few are kept.
 
     0123456789abcdef/000000812000-89abcdef01234567.json
     0123456789abcdef/000000812000-89abcdef01234567/00000.part
@@ -25,13 +25,13 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.snapshots import SUFFIX, Snapshots
 
-PART_BYTES = 32 * 1024 * 1024  # what is held in memory at once
-FETCHED = ".fetched.tmp"  # the ending of a copy that is not whole here yet; the next snapshot removes such
+PART_BYTES = 32 * 1024 * 1024  # held in memory at once
+FETCHED = ".fetched.tmp"  # suffix of a copy being fetched; the next snapshot removes leftovers
 _NAME = re.compile(r"(\d{12})-[0-9a-f]{16}")
 
 
 class Copy(FrozenStruct):
-    """One copy: the place of its state, and the SHA-256 of each of its parts."""
+    """One copy: the sequence number of its state, and the SHA-256 of each of its parts."""
 
     name: str
     seq: int
@@ -43,9 +43,9 @@ class SnapshotCopies:
     """The copies of one log's snapshots.
 
     Args:
-        objects: Where they are.
-        log: The name of their folder, which tells the log from any other.
-        kept: How many are left when one is written.
+        objects: The object store.
+        log: The name of their folder, which identifies the log.
+        kept: How many copies remain when one is written.
     """
 
     def __init__(self, objects: RetriedObjects, log: str, *, kept: int) -> None:
@@ -58,18 +58,18 @@ class SnapshotCopies:
         return f"{self.objects.address}/{self.log}"
 
     def all(self) -> list[str]:
-        """The names of the copies, newest place first. Raises: as `Objects.list`."""
+        """Return the names of the copies, newest first. Raises: as `Objects.list`."""
         names = (stored.name.removeprefix(f"{self.log}/") for stored in self.objects.list(self.log))
         found = [name.removesuffix(".json") for name in names if name.endswith(".json")]
         return sorted((name for name in found if _NAME.fullmatch(name)), reverse=True)
 
     def write(self, file: Path) -> Copy:
-        """Copy a snapshot, unless it is there, and remove all older ones but the newest.
+        """Copy a snapshot, unless the copy exists, and remove all older copies but the newest.
 
-        Raises: OSError where the file cannot be read, as when a newer one took its place; else as `Objects.put`.
+        Raises: OSError if the file cannot be read, such as when a newer one replaced it; else as `Objects.put`.
         """
         with file.open("rb") as opened:
-            opened.seek(-8, 2)  # the end of its own checksum tells it from others of this place
+            opened.seek(-8, 2)  # the end of its checksum distinguishes it from others with this sequence number
             name = f"{int(file.stem):012d}-{opened.read(8).hex()}"
             opened.seek(0)
             parts: list[str] = []
@@ -83,9 +83,9 @@ class SnapshotCopies:
         return copy
 
     def fetch(self, snapshots: Snapshots, upto: int, tell: Callable[[str], None]) -> Path | None:
-        """Bring the newest whole copy here that is of a place up to this one, if it is newer than what is here.
+        """Fetch the newest complete copy up to a sequence number, if it is newer than the local snapshots.
 
-        A damaged one is told of and passed over. Raises: StorageError where it cannot be written here; else as
+        A damaged copy is reported and skipped. Raises: StorageError if it cannot be written locally; else as
         `Objects.get`.
         """
         here = next((int(file.stem) for file in snapshots.files() if _is_whole(snapshots, file)), 0)
@@ -139,17 +139,18 @@ class SnapshotCopies:
             raise damaged(self.objects, f"{self.log}/{name}", "other bytes stand under its name")
 
     def _remove_all_but(self, newest: str) -> None:
-        """Remove older copies, and older parts that nothing names. What is newer is another process's."""
+        """Remove older copies, and older parts without one. Newer ones belong to another process."""
         keep = set(self.all()[: self._kept])
         names = [stored.name for stored in self.objects.list(self.log)]
-        for name in sorted(names, key=lambda name: not name.endswith(".json")):  # what names parts goes before them
+        # The list of parts goes before its parts.
+        for name in sorted(names, key=lambda name: not name.endswith(".json")):
             copy = _NAME.match(name.removeprefix(f"{self.log}/"))
             if copy is not None and copy[0] < newest and copy[0] not in keep:
                 self.objects.delete(name)
 
 
 class _DamagedError(StateError):
-    """A copy is not as it was written."""
+    """A copy differs from what was written."""
 
 
 def _is_whole(snapshots: Snapshots, file: Path) -> bool:

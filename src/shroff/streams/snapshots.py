@@ -1,13 +1,12 @@
-"""Snapshots: saved state with its place in a log, one file each, the newest kept.
+"""Snapshots: saved state with its sequence number in a log, one file each, the newest kept.
 
-A file counts whole or not at all. It is written under another name, synced, renamed, and
-its folder synced; its last bytes are a hash of all others. What state is made of, nobody
-here knows: it comes and goes as parts, which are bytes.
+A file counts only if it is complete. It is written under another name, synced, renamed, and its folder synced; its last
+bytes are a hash of all others. State is opaque here: it is saved and loaded as parts, which are bytes.
 
     "SHROFFSN" | format, 4 bytes | header | part | part | ... | hash of all before
 
-Header and parts stand behind their lengths, 8 bytes each; numbers begin with the low byte. The hash is the SHA-256 of
-the SHA-256 of each 4 MiB, so threads share the work of a start.
+Header and parts are preceded by their lengths, 8 bytes each; numbers are little-endian. The hash is the SHA-256 of the
+SHA-256 of each 4 MiB, so threads share the work of a start.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ from shroff.runtime.process_wide import mapped
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import FrozenStruct
 
-FORMAT = 2  # of the file; readers pass over every other
+FORMAT = 2  # of the file; readers ignore all others
 KEPT = 2
 SUFFIX = ".snapshot"
 STEPS = ("begin", "half written", "written", "synced", "renamed", "done")
 _MAGIC = b"SHROFFSN" + FORMAT.to_bytes(4, "little")
 _HASH_BYTES = 32
-_PARTS_MAX = 1 << 16  # zeros read as lengths are empty parts, eight bytes each
-_MAPPED_BYTES = 1 << 16  # smaller parts are in memory of Python's own
-ROOM_PART = 4  # behind what is taken over there is a quarter more, which takes memory once it is written to
+_PARTS_MAX = 1 << 16  # a file of zeros would read as empty parts of eight bytes each
+_MAPPED_BYTES = 1 << 16  # smaller parts use Python's own memory
+ROOM_PART = 4  # a quarter more is reserved after each part, which uses memory only once it is written to
 _PIECE_BYTES = 1 << 22
 _THREADS = 2  # more would wait for memory
 _DAMAGED = "its checksum does not fit"
@@ -48,8 +47,8 @@ Part = bytes | memoryview
 class Header(FrozenStruct):
     """Header of a snapshot.
 
-    `seq` is the last place whose event is in the state. `layout` is equal where the state
-    can be taken up; `log` is equal for one and the same log up to this place.
+    `seq` is the last sequence number whose event is in the state. `layout` is equal if the state can be restored; `log`
+    is equal for the same log up to this sequence number.
     """
 
     seq: int
@@ -61,9 +60,9 @@ class Snapshots:
     """The snapshots in one folder. One process at a time may write or remove: the log's writer.
 
     Args:
-        folder: Where they are; made with the first one.
-        kept: How many are left when one is written.
-        on_step: Told each of `STEPS` as a write comes to it; for crash tests.
+        folder: Created with the first snapshot.
+        kept: How many snapshots remain when one is written.
+        on_step: Called with each of `STEPS` as a write reaches it; for crash tests.
     """
 
     def __init__(self, folder: Path, *, kept: int = KEPT, on_step: Callable[[str], None] = unheard) -> None:
@@ -72,14 +71,14 @@ class Snapshots:
         self._on_step = on_step
 
     def files(self) -> list[Path]:
-        """The snapshots, newest place first, whole or not. Empty where there is no folder."""
+        """Return the snapshots, newest first, complete or not; empty without a folder."""
         found = [path for path in self.folder.glob(f"*{SUFFIX}") if path.stem.isascii() and path.stem.isdigit()]
         return sorted(found, key=lambda path: int(path.stem), reverse=True)
 
     def write(self, header: Header, parts: Iterable[Part]) -> Path:
-        """Save state, durable on return, and remove all but the newest up to its place.
+        """Save state, durable on return, and remove all but the newest snapshots up to its sequence number.
 
-        Raises: StorageError where the disk is full, read-only or failing; those before it are there then.
+        Raises: StorageError if the disk is full, read-only or failing; earlier snapshots stay then.
         """
         target = self.folder / f"{header.seq:012d}{SUFFIX}"
         unfinished = target.with_suffix(".tmp")
@@ -94,10 +93,10 @@ class Snapshots:
         except OSError as error:
             words = "Nothing is lost; the next start reads more of the log"
             raise StorageError(f"{os_words(error, target, ' cannot be written')}. {words}") from error
-        # What is named after a later place is of a log that lost it: it is not whole, or could not be taken up.
+        # A snapshot of a later sequence number is from a log that lost it: it is incomplete, or could not be restored.
         beyond = [file for file in self.files() if int(file.stem) > header.seq]
         for useless in (*beyond, *self.files()[len(beyond) + self._kept :]):
-            with suppress(StorageError):  # it does no harm
+            with suppress(StorageError):  # leaving it is harmless
                 self.remove(useless)
         self._on_step("done")
         return target
@@ -132,23 +131,23 @@ class Snapshots:
         file.flush()
 
     def remove(self, path: Path) -> None:
-        """Remove one, which loses nothing: a snapshot is a cache. Raises: StorageError where it stays."""
+        """Remove a snapshot; nothing is lost, since it is a cache. Raises: StorageError if it stays."""
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(os_words(error, path, " cannot be removed")) from error
 
     def check(self, path: Path) -> Header | None:
-        """The header of a snapshot whose bytes are as they were written; None where its format is another.
+        """Return the header of an undamaged snapshot; None if its format is another.
 
-        Raises: StateError where they are not; OSError where the file cannot be read.
+        Raises: StateError if it is damaged; OSError if the file cannot be read.
         Cost: reads the whole file.
         """
         found = self.read(path)
         return None if found is None else found[0]
 
     def read(self, path: Path, layout: str | None = None) -> tuple[Header, list[Part]] | None:
-        """The same, and the parts of a snapshot of this layout, each in memory of its own; no parts of another.
+        """Like `check`, with the parts, each in its own memory, if the snapshot has this layout; else without parts.
 
         Raises: as `check`. Cost: one pass, by two threads.
         """
@@ -174,7 +173,7 @@ class Snapshots:
 
 
 class _SnapshotBody:
-    """All of a file up to its hash: parts are laid out first, then threads fill and hash them.
+    """The content of a file before its hash: parts are laid out first, then threads fill and hash them.
 
     Args:
         file: Its descriptor.
@@ -185,14 +184,14 @@ class _SnapshotBody:
         self._file = file
         self.end = end
         self.at = 0
-        self._pieces: list[list[memoryview]] = []  # where what stands up to `at` is read into
+        self._pieces: list[list[memoryview]] = []  # memory into which each 4 MiB up to `at` is read
         self._lengths: list[tuple[Part, int]] = []
         self._lay_out(len(_MAGIC))
 
     def part(self) -> Part:
-        """The part that begins here, without its length; all but the header's bytes come with `read`.
+        """Lay out the part that begins here; its bytes are filled by `read`, except those of the header.
 
-        Raises: StateError where it is longer than the file.
+        Raises: StateError if it is longer than the file.
         """
         length = self._lay_out(8)
         self._read(length, self.at - 8)
@@ -206,7 +205,7 @@ class _SnapshotBody:
         return part
 
     def read(self) -> bytes:
-        """Read all, and give its hash. Raises: StateError where the file has less, or other lengths than before."""
+        """Read everything and return its hash. Raises: StateError if the file is shorter, or lengths changed."""
         count = -(-self.end // _PIECE_BYTES)
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="hash") as pool:
             found = sha256(b"".join(pool.map(self._hash, range(count))))
@@ -215,7 +214,7 @@ class _SnapshotBody:
         return found.digest()
 
     def _lay_out(self, length: int) -> memoryview:
-        """Room for the next bytes, at the start of memory of their own: mapped, where they are many."""
+        """Reserve memory for the next bytes; large parts are mapped."""
         if length > self.end - self.at:
             raise StateError(_DAMAGED)
         is_large = length >= _MAPPED_BYTES
@@ -232,7 +231,7 @@ class _SnapshotBody:
     def _hash(self, number: int) -> bytes:
         digest = sha256()
         at = number * _PIECE_BYTES
-        rest = bytearray(max(0, min(at + _PIECE_BYTES, self.end) - max(at, self.at)))  # of parts that nobody wants
+        rest = bytearray(max(0, min(at + _PIECE_BYTES, self.end) - max(at, self.at)))  # for parts that are not wanted
         for into in (*(self._pieces[number] if number < len(self._pieces) else ()), memoryview(rest)):
             self._read(into, at)
             digest.update(into)
@@ -245,8 +244,8 @@ class _SnapshotBody:
 
 
 def _layout_of(header: bytes) -> str | None:
-    """The layout that a header names, whose bytes may not be as they were written."""
+    """Return the layout that a header names; its bytes may be damaged."""
     try:
         return msgspec.msgpack.decode(header, type=Header).layout
-    except ValueError:  # of which msgspec's errors are
+    except ValueError:  # base class of msgspec's errors
         return None

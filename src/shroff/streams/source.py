@@ -1,11 +1,11 @@
-"""The contract of live sources: parts, each an ordered row of messages that stay where they are for a while.
+"""The contract of live sources: partitions, each an ordered sequence of messages that are retained for a while.
 
-A source keeps nothing of its own: the store knows how far each part was read, and moves that in the transaction of
-what came of it. So a source may be opened anew anywhere, and whatever it is told of progress is a hint.
+A source stores no progress. The log commits the offset of each partition together with the records made of its
+messages. So a source may be reopened anywhere, and everything it is told about progress is a hint.
 
 An adapter `source.KIND` is called with the settings of that kind (`System`, each `${NAME}` filled), the `Decoder` of
-its messages, `project=` the project's name, and `merge=` a `streams.merge.Merge` of its own, which it fills and takes
-from: of many waiting messages of several parts those that happened earlier come first.
+its messages, `project=` the project's name, and `merge=` its own `streams.merge.Merge`, which it fills and takes from:
+if many messages of several partitions are waiting, earlier ones come first.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from shroff.json_types import TextMapping
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Refused
 
-CERTAIN_S = 1.0  # so long it may count, once somebody looked, that a part has nothing more
+CERTAIN_S = 1.0  # how long the result of a check may be trusted that a partition has nothing more
 
 
 class PolledMessages(NamedTuple):
-    """Consecutive messages of one part, as lines; what cannot be read is a line with an error.
+    """Consecutive messages of one partition as lines; an unreadable message is a line with an error.
 
-    `part` names it in the store and in quarantine (`payments/0`). The lines are `format` and of one event type, or
-    tell theirs where `type` is None. `offset` is where the next message of the part begins, which may be
-    farther than the last line where messages between carry nothing, such as markers of transactions. Of several of a
-    part in one poll the last one's is to be stored: what the merge is to know of the lines before is in that alone.
+    `part` names the partition in the store and in quarantine (`payments/0`). The lines have this `format` and one event
+    type, or name theirs if `type` is None. `offset` is where the next message of the partition begins, which may be
+    beyond the last line if messages without content follow, such as transaction markers. Of several for a partition in
+    one poll, the offset of the last one is to be stored: it alone includes the merge's state.
 
-    One without lines says where a part begins that had no offset: it is to be stored as all are.
+    One without lines gives the start of a partition that had no offset; it is stored like all others.
     """
 
     part: str
@@ -39,31 +39,31 @@ class PolledMessages(NamedTuple):
     format: str
     lines: Sequence[Line]
     offset: str
-    columns: tuple[str, ...] | None = None  # the names in the head of a file that has one
+    columns: tuple[str, ...] | None = None  # the column names in the header of a file
     begins: bool = False  # whether these are the first lines of a file
     separator: str = ","  # of the columns of CSV
 
 
 class Health(FrozenStruct):
-    """How a source is doing. `lag` is the number of messages that wait, None where that is not known.
+    """State of a source. `lag` is the number of unread messages, None if unknown.
 
-    `overtaken` messages were given after later ones of other parts, by `overtaken_ms` of event time at most.
+    `overtaken` messages came after later ones of other partitions, by at most `overtaken_ms` of event time.
     """
 
     lag: int | None = None
     errors: int = 0
     rebalances: int = 0
-    words: Sequence[str] = field(default_factory=tuple)  # what somebody should be told, newest last
+    words: Sequence[str] = field(default_factory=tuple)  # warnings, newest last
     overtaken: int = 0
     overtaken_ms: int = 0
-    failing: TextMapping = field(default_factory=dict)  # each of several sources, and why nothing comes of it
+    failing: TextMapping = field(default_factory=dict)  # by name of several sources, why each returns nothing
 
 
 class PartLag(NamedTuple):
-    """Messages of a part that wait behind an offset; None where nobody says how many.
+    """Number of messages of a partition after an offset; None if unknown.
 
-    Markers of transactions may be among them. `trouble` says in words why it cannot be read on from there. Where
-    `is_counted` is false, the source answers but cannot say how many messages wait, as Pub/Sub cannot.
+    Transaction markers may be included. `trouble` says why reading cannot continue there. If `is_counted` is false, the
+    source answers but cannot count waiting messages, such as Pub/Sub.
     """
 
     part: str
@@ -75,80 +75,80 @@ class PartLag(NamedTuple):
 class Source(Protocol):
     """A live source, read by one process at a time; a second one harms nothing.
 
-    Whatever is outside and may come back (a broker, a network, a schema registry) is waited for: `poll` gives
-    nothing meanwhile, and `health` says why.
+    External systems that may come back (a broker, a network, a schema registry) are waited for: `poll` returns nothing
+    meanwhile, and `health` says why.
     """
 
     name: str  # of the source among the store's offsets
 
     @property
     def takes_refused(self) -> bool:
-        """Whether there is a place for dead letters."""
+        """Whether it has a destination for dead letters."""
 
     def start(self, offsets: TextMapping) -> None:
-        """Read on from these offsets; parts that are not among them begin where the settings say.
+        """Continue from these offsets; partitions without one begin where the settings say.
 
-        Also called to begin again after something failed: what was polled since is given again.
-        Raises: UsageError where the source cannot be what the settings say (a topic that does not exist);
-            StateError where messages behind an offset are gone, with the count, so that nothing is lost in silence;
-            TransientError where it cannot be reached at all.
+        Also called to restart after a failure: messages polled since then come again.
+        Raises: UsageError if the source cannot be what the settings say (a topic that does not exist); StateError if
+            messages after an offset are gone, with their number, so that no loss is silent; TransientError if the
+            source cannot be reached.
         """
 
     def look(self, offsets: TextMapping) -> list[PartLag]:
-        """Ask outside how all parts stand by these offsets, in their order by name, within some seconds.
+        """Query the lag of every partition behind these offsets, sorted by name. Takes a few seconds at most.
 
-        Started or not: nothing is taken, and no part that is read moves; `health` knows then what is there now.
-        Parts of `offsets` that are not there any more have their trouble; those that the settings do not name any more
-        are left out. Empty where nobody outside is to be asked.
-        Raises: UsageError as `start`; TransientError where nobody answers.
+        Works before and after `start`; no message is consumed and no position moves; `health` is up to date then.
+        Partitions of `offsets` that no longer exist have a `trouble`; those no longer in the settings are left out.
+        Empty if there is no system to query.
+        Raises: UsageError as `start`; TransientError if the system does not answer.
         """
 
     def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
-        """At most so many further messages, at once where some are there; empty after the timeout.
+        """Return up to `limit` further messages, at once if some are available; empty after the timeout.
 
-        Messages of one part come in their order, each once since `start`.
+        Messages of one partition come in order, each once since `start`.
         """
 
     def acknowledge(self, offsets: TextMapping) -> None:
-        """Everything before these offsets is durable in the store. A hint, which may be lost."""
+        """Note that everything before these offsets is durable in the store. A hint, which may be lost."""
 
     def refuse(self, refused: Sequence[Refused]) -> None:
-        """Send on what is in quarantine of this source's parts, to its place for dead letters, durable there on return.
+        """Send quarantined messages of this source to its destination for dead letters, durable there on return.
 
-        Called behind the commit that put them there, where `takes_refused`; in the order in which they came. What was
-        cut off comes again, so a dead letter may be there twice, and none is missing.
-        Raises: TransientError where it may work later: all of them come again then.
+        Called after the commit that quarantined them, if `takes_refused`; in order of quarantine. An interrupted call
+        is repeated, so a dead letter may be there twice, but none is missing.
+        Raises: TransientError if a retry may succeed: all of them come again then.
         """
 
     def health(self) -> Health:
-        """How it is doing, by what is known without asking anybody."""
+        """Return the state of the source, without contacting any system."""
 
     def close(self) -> None:
-        """Let go. Closing twice does nothing."""
+        """Release all resources. Closing twice does nothing."""
 
 
 def shown(offset: str) -> str:
-    """An offset alone, for people and to be counted by: without what a source keeps behind an `@` to know it again."""
+    """Return an offset for people and for counting: without what a source appends after an `@` to identify it."""
     return split_offset(offset)[0].partition("@")[0]
 
 
 def stored_offset(offset: str, before: str) -> str:
-    """An offset as it is stored: with what its merge gave of the lines before it (`Merge.take`), behind a `~`."""
+    """Return an offset in stored form: followed by `~` and the merge's state after its lines (`Merge.take`), if any."""
     return f"{offset}~{before}" if before else offset
 
 
 def split_offset(stored: str) -> tuple[str, str]:
-    """An offset, and the state for `Merge.open`, empty where nothing waited."""
+    """Split a stored offset into the offset and the state for `Merge.open`, which may be empty."""
     offset, _, before = stored.partition("~")
     return offset, before
 
 
 @runtime_checkable
 class Trimming(Protocol):
-    """A source from which what was read may be removed. Not every source is one; ask `isinstance`."""
+    """A source whose read messages may be removed. Not every source is one; check with `isinstance`."""
 
     def trim(self, offsets: TextMapping) -> None:
-        """Everything before these offsets is behind a saved snapshot, too: remove it, where the settings say so.
+        """Remove messages before these offsets, which are before a saved snapshot as well, if the settings say so.
 
-        A hint, as `acknowledge` is: what cannot be removed now may be so the next time, and nothing is raised.
+        A hint, like `acknowledge`: what cannot be removed now may be the next time, and nothing is raised.
         """
