@@ -1,7 +1,7 @@
 """Due times of schedules since the last one handled, and which of them run.
 
-Pure: the caller gives the time, and keeps how far a schedule is in the transaction that queues its jobs. So each due
-time is seen to once, however many processes look.
+Pure functions: the caller passes the time, and stores a schedule's position in the transaction that queues its jobs.
+So each due time is handled once, however many processes check.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from zoneinfo import ZoneInfo
 from shroff.project.schedules import ALL, LAST, Schedule
 from shroff.runtime.values import FrozenStruct
 
-ON_TIME_MS = 60_000  # a due time that is seen to within this was not missed
-AT_ONCE = 100  # due times of one schedule that are seen to in one transaction
-STEPS_BACK = 4  # times as far with each look for the newest due time
+ON_TIME_MS = 60_000  # a due time handled within this time was not missed
+AT_ONCE = 100  # due times of one schedule handled in one transaction
+STEPS_BACK = 4  # factor by which each step back for the newest due time grows
 
 
 class ScheduleMark(NamedTuple):
-    """How far a schedule is: up to which time its due times were seen to, and whether it is paused."""
+    """Position of a schedule: the time up to which its due times were handled, and whether it is paused."""
 
     seen_ms: int
     is_paused: bool = False
@@ -32,9 +32,9 @@ class DuePlan(FrozenStruct):
     """Due times up to now, and what happens to each.
 
     Args:
-        run: Those that are run, oldest first.
-        missed: The newest that is not, since nothing saw to it in time; None where there is none.
-        seen_ms: Up to where they were seen to.
+        run: Due times to run, oldest first.
+        missed: The newest due time that does not run, since nothing handled it in time; None if there is none.
+        seen_ms: The time up to which due times were handled.
     """
 
     run: tuple[int, ...]
@@ -43,10 +43,10 @@ class DuePlan(FrozenStruct):
 
 
 def due_times(schedule: Schedule, after_ms: int) -> Iterator[int]:
-    """The due times after a moment, in UTC milliseconds, without an end.
+    """Yield the due times after a time, in UTC milliseconds, without end.
 
-    As Debian's cron has it where clocks change: what falls into the hour that is left out runs right behind it, and
-    what falls into the hour that comes twice runs in the first one; `*` in hours or minutes runs in both.
+    At a change of clocks as in Debian's cron: what falls into the skipped hour runs right after it, and what falls into
+    the repeated hour runs in the first one; `*` in hours or minutes runs in both.
     """
     from cronsim import CronSim
 
@@ -59,7 +59,7 @@ def due_times(schedule: Schedule, after_ms: int) -> Iterator[int]:
 
 @lru_cache(maxsize=1_000)
 def in_words(schedule: Schedule) -> str:
-    """When a schedule runs, such as `At 05:00 on Monday through Friday, Europe/Berlin`."""
+    """Describe a schedule, such as `At 05:00 on Monday through Friday, Europe/Berlin`."""
     from cronsim import CronSim
 
     said = CronSim(schedule.cron, datetime.fromtimestamp(0, ZoneInfo(schedule.zone))).explain()
@@ -68,15 +68,15 @@ def in_words(schedule: Schedule) -> str:
 
 @lru_cache(maxsize=1_000)
 def next_due_ms(schedule: Schedule, after_ms: int) -> int | None:
-    """The first due time after a moment; None where there is none any more."""
+    """Return the first due time after a time; None if there is none any more."""
     return next(due_times(schedule, after_ms), None)
 
 
 def plan(schedule: Schedule, seen_ms: int, now_ms: int) -> DuePlan:
-    """Actions for the due times in (seen, now], by `catch_up`.
+    """Decide by `catch_up` what happens to the due times in (seen, now].
 
-    Those that are at most a minute old are run. Of older ones `skip` runs none, `last` the newest where no younger one
-    runs, `all` each, at most 100 in one transaction.
+    Due times of the last minute run. Of older ones `skip` runs none, `last` the newest if none of the last minute runs,
+    `all` each, at most 100 in one transaction.
     """
     if schedule.catch_up == ALL:
         due = tuple(islice(_until(schedule, seen_ms, now_ms), AT_ONCE))
@@ -96,7 +96,7 @@ def _until(schedule: Schedule, after_ms: int, end_ms: int) -> Iterator[int]:
 
 
 def _newest(schedule: Schedule, seen_ms: int, now_ms: int) -> int | None:
-    """The newest due time in (seen, now], looked for in growing steps back: years of minutes are not gone through."""
+    """Return the newest due time in (seen, now]; growing steps back avoid walking through years of minutes."""
     step_ms = ON_TIME_MS
     while True:
         start_ms = max(seen_ms, now_ms - step_ms)

@@ -1,12 +1,11 @@
-"""A job: work in a process of its own, with its state, progress, log and result; and the rules by which that changes.
+"""A job: work in its own process, with state, progress, log and result; and the rules by which these change.
 
     queued -> running -> done | failed | cancelled | interrupted
                  |
                  +-> queued again: a retry, or its process or machine ended
 
-The process that runs a job holds a lease, which its process renews. A lease that has ended means that the process is
-gone. What
-is here is pure: the caller gives the time, and keeps the job in one transaction.
+A running job has a lease, which its process renews. An expired lease means that the process is gone. This module is
+pure: the caller passes the time, and stores the job in one transaction.
 """
 
 from __future__ import annotations
@@ -29,37 +28,37 @@ DONE = "done"
 FAILED = "failed"
 CANCELLED = "cancelled"
 INTERRUPTED = "interrupted"  # its process or machine ended too often
-SKIPPED = "skipped"  # a due time that had no run, as the schedule says
+SKIPPED = "skipped"  # a due time that did not run, by the schedule's `catch_up`
 STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED, SKIPPED)
 OPEN = (QUEUED, RUNNING)
-FINISHED = (DONE, FAILED, INTERRUPTED)  # runs that came to an end by themselves
+FINISHED = (DONE, FAILED, INTERRUPTED)  # runs that ended without a user's request
 
 LEASE_MS = 20_000
 RENEW_MS = 5_000
-INTERRUPTIONS_MAX = 2  # after which a job begins again, beside its retries
-BACK_OFF_MS = 30_000  # before the first retry; twice as long before each further one,
-BACK_OFF_MS_MAX = 3_600_000  # up to this
-LINES_MAX = 200  # of a log; the oldest go
+INTERRUPTIONS_MAX = 2  # restarts after an interruption, in addition to retries
+BACK_OFF_MS = 30_000  # before the first retry; doubled before each further one
+BACK_OFF_MS_MAX = 3_600_000
+LINES_MAX = 200  # of a log; the oldest are dropped
 LINE_MAX = 500  # characters
 RESULT_BYTES_MAX = 64 * 1024
-KEPT = 500  # jobs that have ended; the oldest go
+KEPT = 500  # finished jobs; the oldest are deleted
 
 
 class Job(FrozenStruct):
     """One job.
 
     Args:
-        params: What its kind takes, as JSON.
-        who: Who asked for it, as JSON of `people.access.Who`; empty for a schedule.
-        schedule: The schedule that it is a run of; empty where somebody asked for it.
-        due_ms: When the schedule meant it to run; when it was asked for, otherwise.
-        attempt: How often it was begun.
-        retries: How often a failed attempt is made again.
-        begins_ms: It is not begun before.
-        lease_ms: Until when its process holds it.
-        is_stopping: Somebody asked for its end.
-        step: What is done now, with `done` of `total`; total 0 where nobody knows.
-        result: What came of it, as JSON; empty where nothing did.
+        params: Parameters of its kind, as JSON.
+        who: The user who started it, as JSON of `people.access.Who`; empty for a schedule.
+        schedule: The schedule that it is a run of; empty if a user started it.
+        due_ms: Due time of the schedule; otherwise when it was requested.
+        attempt: Number of starts.
+        retries: How often a failed attempt is repeated.
+        begins_ms: Earliest start.
+        lease_ms: When the lease of its process expires.
+        is_stopping: Whether a user requested its end.
+        step: Current step, with `done` of `total`; total 0 if unknown.
+        result: Result as JSON; empty if there is none.
     """
 
     id: str
@@ -87,16 +86,16 @@ class Job(FrozenStruct):
 
     @property
     def is_open(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether it is queued or running."""
         return self.state in OPEN
 
     def is_lost(self, now_ms: int) -> bool:
-        """Whether the process that ran it is gone."""
+        """Return whether the process that ran it is gone."""
         return self.state == RUNNING and self.lease_ms <= now_ms
 
     @property
     def arguments(self) -> JsonObject:
-        """Its parameters."""
+        """The decoded parameters."""
         found: JsonObject = from_json(self.params)
         return found
 
@@ -142,18 +141,18 @@ class JobBusyError(RefusalError):
 
 
 def url_of(job: Job) -> str:
-    """Where the API has it."""
+    """Return the path of a job in the API."""
     return f"/api/v1/jobs/{job.id}"
 
 
 def new_id(now_ms: int, number: int = 0) -> str:
-    """An id by which jobs stand in the order of time; `number` tells those apart that are made at once."""
+    """Return an id that sorts by time; `number` distinguishes jobs created at once."""
     at = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_ms // 1_000))
     return f"{at}{now_ms % 1_000:03}-{number:04x}{token_hex(4)}"
 
 
 def begun(job: Job, now_ms: int) -> Job:
-    """The job in the hands of a process, which has to renew the lease."""
+    """Return the job as started by a process, which must renew the lease."""
     return replace(
         job,
         state=RUNNING,
@@ -168,12 +167,12 @@ def begun(job: Job, now_ms: int) -> Job:
 
 
 def renewed(job: Job, now_ms: int, step: str, done: int, total: int, lines: tuple[str, ...]) -> Job:
-    """The job as far as it is now."""
+    """Return the job with its current progress."""
     return replace(job, lease_ms=now_ms + LEASE_MS, step=step[:LINE_MAX], done=done, total=total, lines=cut(lines))
 
 
 def ended(job: Job, now_ms: int, state: str, *, why: str = "", result: Any = None) -> Job:
-    """The job at its end. A result that is too large is left out, and `why` says so."""
+    """Return the ended job. A result that is too large is left out, and `why` says so."""
     text = "" if result is None else to_json(result).decode()
     if len(text) > RESULT_BYTES_MAX:
         text, why = "", f"the result has {len(text):,} bytes, and {RESULT_BYTES_MAX:,} are kept"
@@ -181,7 +180,7 @@ def ended(job: Job, now_ms: int, state: str, *, why: str = "", result: Any = Non
 
 
 def failed(job: Job, now_ms: int, why: str, *, may_help: bool) -> Job:
-    """The job after an attempt that failed: queued again where it has retries left and trying again may help."""
+    """Return the job after a failed attempt: queued again if it has retries left and a retry may help."""
     if job.is_stopping:
         return ended(job, now_ms, CANCELLED)
     if not may_help or job.attempt > job.retries:
@@ -191,7 +190,7 @@ def failed(job: Job, now_ms: int, why: str, *, may_help: bool) -> Job:
 
 
 def lost(job: Job, now_ms: int, why: str) -> Job:
-    """The job whose process ended without a word: it begins again, unless that happened too often."""
+    """Return the job whose process disappeared: it starts again, unless that happened too often."""
     if job.is_stopping:
         return ended(job, now_ms, CANCELLED)
     if job.attempt > job.retries + INTERRUPTIONS_MAX:
@@ -200,7 +199,7 @@ def lost(job: Job, now_ms: int, why: str) -> Job:
 
 
 def not_begun(job: Job, now_ms: int, why: str) -> Job:
-    """The job for which no process began: it waits again, and this attempt does not count."""
+    """Return the job whose process could not be started: it is queued again, and this attempt does not count."""
     if job.is_stopping:
         return ended(job, now_ms, CANCELLED)
     line = f"it could not begin: {why}; again in {BACK_OFF_MS // 1_000} s"
@@ -208,12 +207,12 @@ def not_begun(job: Job, now_ms: int, why: str) -> Job:
 
 
 def stopped(job: Job, now_ms: int) -> Job:
-    """The job after somebody asked for its end: one that waits ends at once, one that runs soon."""
+    """Return the job after a request to stop: a queued job ends at once, a running one soon."""
     return ended(job, now_ms, CANCELLED) if job.state == QUEUED else replace(job, is_stopping=True)
 
 
 def cut(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """The last lines of a log, each of limited length."""
+    """Return the last lines of a log, each shortened."""
     return tuple(covered(line)[:LINE_MAX] for line in lines[-LINES_MAX:])
 
 

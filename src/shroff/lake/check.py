@@ -1,4 +1,4 @@
-"""Checking a lake: every file and document as it was written, every place of the log once, and nothing beyond."""
+"""Checks a lake: every file and document unchanged, every sequence number of the log once, and nothing beyond."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import File, LakeState
 from shroff.streams.log import Log
 
-SHOWN = 20  # problems that people are shown
+SHOWN = 20  # problems in the text for people
 
 
 class LakeCheck(OperationAnswer):
@@ -53,14 +53,14 @@ class LakeCheck(OperationAnswer):
 
 
 class _Places:
-    """How often each place of a log is there, by kind of rows; 255 stands for more."""
+    """How often each sequence number occurs, by kind of rows; counts wrap at 256."""
 
     def __init__(self, upto: int) -> None:
         self._counts = {kind: np.zeros(upto + 1, np.uint8) for kind in ("records", "decisions", "features")}
         self._numbered: dict[str, set[tuple[int, int]]] = {"flags": set(), "hits": set()}
 
     def add(self, kind: str, seqs: Ints, table: Any) -> str:
-        """Count the rows of a file; gives what is wrong with them by themselves."""
+        """Count the rows of a file; return a problem within them, or an empty text."""
         if kind in self._numbered:
             pairs = list(zip(seqs.tolist(), table["number"].to_pylist(), strict=True))
             is_doubled = len(set(pairs)) < len(pairs) or not self._numbered[kind].isdisjoint(pairs)
@@ -96,12 +96,12 @@ def _more(count: int) -> str:
 def check(
     objects: RetriedObjects, state: LakeState, progress: Callable[[int], None] | None = None, log: Log | None = None
 ) -> LakeCheck:
-    """Fetch all files and documents and look at them; `progress` is called with each.
+    """Fetch and check all files and documents; `progress` is called for each.
 
     Args:
-        log: What documents are held against where the lake has no rows; the lake must be of this log.
+        log: Compared with documents if the lake has no rows; the lake must be of this log.
 
-    Cost: the whole lake is read. Memory: three bytes for each place of the log, and the flags and hits.
+    Cost: reads the whole lake. Memory: three bytes for each sequence number, and the flags and hits.
     """
     found = LakeCheck(upto=state.upto)
     places = _Places(state.upto)

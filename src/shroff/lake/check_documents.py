@@ -1,8 +1,7 @@
-"""Checking folders of JSON documents: every one that was written is there, to the byte.
+"""Checks folders of JSON documents: every document that was written is there, to the byte.
 
-No manifest names documents: which there must be, and with what in them, follows from the rows of its places and the
-layout of its plan, as it did when they were written. What else lies in these folders is not looked at, since notices
-and other programs may put something there.
+No manifest lists documents: their names and content follow from the rows of a commit and the layout of its plan, as
+when they were written. Other objects in these folders are ignored, since notices and other programs may put some there.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import LakeState, Write, manifest_name, read_manifest
 from shroff.streams.log import Log
 
-AT_ONCE = 8  # objects that are fetched at a time,
-AHEAD = 512  # of so many that are made ready
+AT_ONCE = 8  # objects that are fetched in parallel
+AHEAD = 512  # documents that are prepared for comparison at a time
 _Wanted = tuple[str, bytes, int]
 
 
@@ -38,12 +37,12 @@ class DocumentCheck(Struct):
 def check_documents(
     objects: RetriedObjects, state: LakeState, rows: LakeReader | Log | None, progress: Callable[[int], None] | None
 ) -> DocumentCheck:
-    """Fetch all documents and compare each with what the rows say.
+    """Fetch all documents and compare each with the rows.
 
     Args:
-        rows: The lake itself where it is whole, else its log. Without any, documents count as unchecked.
+        rows: The lake itself if it is complete, else its log. With None, documents count as unchecked.
 
-    Cost: a request for each document, and all rows are read.
+    Cost: a request for each document, and reading all rows.
     """
     found = DocumentCheck()
     for number in range(1, state.number + 1):
@@ -57,7 +56,7 @@ def check_documents(
         count = sum(manifest.documents.values())
         try:
             span = None if rows is None else _span(rows, manifest.plan.after, manifest.plan.upto)
-        except StorageError:  # told of the files, where these are damaged
+        except StorageError:  # the check of files reports it
             span = None
         if span is None:
             found.unchecked += count
@@ -68,7 +67,7 @@ def check_documents(
 
 
 def _span(rows: LakeReader | Log, after: int, upto: int) -> SeqRange | None:
-    """The rows of a commit; None where the log does not have them any more."""
+    """Return the rows of a commit; None if the log no longer has them."""
     if not isinstance(rows, LakeReader):
         return None if after < rows.pruned_to() else read_span(rows, after, upto)
     return SeqRange(

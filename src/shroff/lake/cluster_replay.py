@@ -1,11 +1,10 @@
-"""Cluster replay: a recorded log decided by many processes; what each of them does, whatever tells them to.
+"""Cluster replay: decides a recorded log with many processes; the work of each, independent of what starts them.
 
-The log is a lake's. Three kinds of work follow each other over a stretch of places: `rows_of`
-reads it and says which partition of which stage must see which event; `answers_of` moves the
-state of a partition on, and gives its answers; `decided` lets the answers of all stages meet,
-and decides by the engine. A stage is an entity under one way of folding: versions of the
-project whose state is the same share it. A stage folds all places from the first one to the
-last at which it is asked, as if its version had stood from the start.
+The log is a lake's. Three kinds of work follow each other over a range of sequence numbers: `rows_of` reads it and
+determines which partition of which stage needs which event; `answers_of` advances the state of a partition and returns
+its answers; `decided` combines the answers of all stages and runs the engine. A stage is an entity under one way of
+folding: versions of the project with equal state share it. A stage folds everything from the first sequence number to
+the last one at which it is needed, as if its version had been active from the start.
 """
 
 from __future__ import annotations
@@ -46,29 +45,29 @@ from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
 
-STEP = 4_096  # events that are folded or decided at once
+STEP = 4_096  # events folded or decided at once
 
 
 class Stage(FrozenStruct):
-    """The partitions of an entity's keys, folded as one version of the project says."""
+    """The partitions of an entity's keys, folded by one version of the project."""
 
     version: int
     entity: str
 
 
 class ReplayPlan(FrozenStruct):
-    """Arguments of every process: the location of the log and the computation. A value, which can be pickled.
+    """Arguments of every process: the location of the log and the computation. Can be pickled.
 
     Args:
-        name: Tells this from every other in a process that keeps what it loaded.
+        name: Identifies the plan in a process that caches what it loaded.
         opened: Opens the lake's objects.
-        models: The folder of the models, which every process that decides must see, as it must see .shroff beside it.
-        starts: Behind which place each version decides.
+        models: The folder of the models; every process that decides needs access to it and to .shroff beside it.
+        starts: Sequence number after which each version decides.
         versions: The files of each version, by name.
-        folds: For each version the one whose stages answer for it.
-        ends: For each version that folds the last place at which it is asked.
-        partitions: Into how many the keys of an entity go.
-        upto: The last place.
+        folds: For each version the index of the version whose stages compute its answers.
+        ends: For each version that folds the last sequence number at which it is needed.
+        partitions: Number of partitions of an entity's keys.
+        upto: The last sequence number.
     """
 
     name: str
@@ -85,7 +84,7 @@ class ReplayPlan(FrozenStruct):
 
 
 class PartitionEvent(NamedTuple):
-    """An event for a partition of a stage that must see it; `is_asked` where its answers are needed."""
+    """An event for a partition of a stage that needs it; `is_asked` if its answers are needed."""
 
     stage: int
     partition: int
@@ -99,9 +98,9 @@ class PartitionEvent(NamedTuple):
 
 
 class Decided(Struct):
-    """A stretch of places that is decided, and how it compares with what the log has.
+    """A range of sequence numbers that was decided, and its comparison with the log.
 
-    `differing` are decisions, hits and flags that only one side has, or both otherwise.
+    `differing` counts decisions, hits and flags that only one side has, or that differ.
     """
 
     effects: Effects = field(default_factory=Effects)
@@ -112,9 +111,10 @@ class Decided(Struct):
 def replay_plan(
     name: str, opened: Callable[[], Objects], reader: LakeReader, models: Path, partitions: int
 ) -> ReplayPlan:
-    """How the log of a lake is decided by many processes.
+    """Plan how many processes decide the log of a lake.
 
-    Raises: UsageError for a version that keys cannot part; StateError where a model that decided cannot be loaded.
+    Raises: UsageError for a version that cannot be partitioned by keys; StateError if a model that decided cannot be
+        loaded.
     """
     upto = reader.last_seq
     known_store(ProjectPaths(models.parent).tables)
@@ -161,7 +161,7 @@ def _check(definitions: Definitions, segment: Segment) -> None:
 
 
 def _folds(found: Sequence[Definitions], lateness_ms: int) -> list[int]:
-    """For each version the first whose state is also its own."""
+    """Return for each version the index of the first one with equal state."""
     layouts = [
         Online(definitions.events, computed_of(definitions), definitions.reference, lateness_ms).layout()
         for definitions in found
@@ -177,7 +177,7 @@ def _folds(found: Sequence[Definitions], lateness_ms: int) -> list[int]:
 
 
 class ReplayProcess:
-    """Resources of one process: each made at first use, and kept."""
+    """Resources of one process: each is created on first use and cached."""
 
     def __init__(self, replay: ReplayPlan) -> None:
         self.replay = replay
@@ -188,7 +188,7 @@ class ReplayProcess:
         self._reader: LakeReader | None = None
 
     def reader(self, upto: int) -> LakeReader:
-        """The lake, which has to have come to a place."""
+        """Return the lake's reader. Raises: StateError if the lake does not reach this sequence number."""
         if self._reader is None:
             self._reader = LakeReader(RetriedObjects(self.replay.opened()))
         elif self._reader.last_seq < upto:
@@ -200,7 +200,7 @@ class ReplayProcess:
         return self._reader
 
     def read(self, after: int, upto: int) -> Iterator[list[Record]]:
-        """The records of the places (after, upto]."""
+        """Yield the records of (after, upto]."""
         return self.reader(upto).records(after, upto, STEP)
 
     def definitions(self, version: int) -> Definitions:
@@ -212,14 +212,14 @@ class ReplayProcess:
         return self._definitions[version]
 
     def records(self, version: int) -> Records:
-        """What reads records as a version does."""
+        """Return the decoder of records for a version."""
         if version not in self._records:
             definitions = self.definitions(version)
             self._records[version] = Records(definitions.events, definitions.settings.money_places)
         return self._records[version]
 
     def decode(self, version: int, record: Record) -> LogEvent | None:
-        """The event of a record as a version reads it."""
+        """Decode a record as a version reads it."""
         return self.records(version).decode(record)
 
     def keyed(self, stage: int) -> PartitionPlan:
@@ -231,7 +231,7 @@ class ReplayProcess:
         return self._keyed[stage]
 
     def engine(self, version: int) -> tuple[Engine, Answered]:
-        """The engine of a version, and the input for the answers."""
+        """Return the engine of a version, and the object that takes its answers."""
         if version not in self._engines:
             of = self.definitions(version)
             online = Answered(of.events, computed_of(of), of.reference)
@@ -239,7 +239,7 @@ class ReplayProcess:
         return self._engines[version]
 
     def version_at(self, seq: int) -> int:
-        """Which version decides at a place."""
+        """Return which version decides at a sequence number."""
         return bisect_left(self.replay.starts, seq) - 1
 
 
@@ -247,7 +247,7 @@ _WORK: Final[dict[str, ReplayProcess]] = {}
 
 
 def work_of(replay: ReplayPlan) -> ReplayProcess:
-    """Resources of this process for a partitioned log; it keeps those of one."""
+    """Return the cached resources of this process for a plan; those of another plan are dropped."""
     if replay.name not in _WORK:
         _WORK.clear()
         _WORK[replay.name] = ReplayProcess(replay)
@@ -258,9 +258,9 @@ def work_of(replay: ReplayPlan) -> ReplayProcess:
 
 
 def rows_of(work: ReplayProcess, after: int, upto: int) -> Iterator[PartitionEvent]:
-    """Rows that the partitions must see of the places (after, upto]."""
+    """Yield the events of (after, upto] that each partition needs."""
     for records in work.read(after, upto):
-        for fold, end in work.replay.ends.items():  # what came later its version need not be able to read
+        for fold, end in work.replay.ends.items():  # its version may be unable to read later records
             yield from _rows(work, fold, [record for record in records if record.seq <= end])
 
 
@@ -287,11 +287,11 @@ def _rows(work: ReplayProcess, fold: int, records: Sequence[Record]) -> Iterator
 def answers_of(
     work: ReplayProcess, stage: int, state: bytes | None, seen: Iterable[PartitionEvent]
 ) -> tuple[bytes, list[tuple[int, EntityAnswer]]]:
-    """The state of a partition moved on over what it sees, and its answers by place.
+    """Advance the state of a partition over the events that it needs; return the state and its answers by seq.
 
     Args:
-        state: As this gave it for the places before; None for a partition that has seen nothing.
-        seen: What it sees of the next places, in any order.
+        state: Result of the call for the range before; None for a partition that has seen nothing.
+        seen: Events of the next range, in any order.
     """
     rows = sorted(seen, key=lambda event: event.seq)
     partition = Partition(work.keyed(stage), state)
@@ -319,9 +319,9 @@ def answers_of(
 
 
 def decided(work: ReplayProcess, after: int, upto: int, answers: Mapping[int, Mapping[int, EntityAnswer]]) -> Decided:
-    """The places (after, upto] decided, by the answers of each stage at each place, and compared with the lake.
+    """Decide (after, upto] from the answers of each stage at each sequence number, and compare with the lake.
 
-    Raises: StateError where a stage left an event without an answer.
+    Raises: StateError if a stage left an event without an answer.
     """
     effects = Effects()
     for records in work.read(after, upto):
@@ -358,10 +358,10 @@ def _decide(
 
 
 def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> Decided:
-    """Comparison of decisions with those of the lake at the same sequence numbers."""
+    """Compare decisions, hits and flags with those of the lake."""
     recorded: set[DecisionRow | HitRow | FlagRow] = {row for rows in reader.decisions(after, upto) for row in rows}
     recorded |= {row for rows in reader.hits(after, upto) for row in rows}
-    # Accuracy follows from what was learned later; all else of a flag is a result of the fold.
+    # Accuracy follows from later labels; everything else of a flag is a result of the fold.
     recorded |= {replace(row, accuracy=PENDING) for rows in reader.flags(after, upto) for row in rows}
     found: set[DecisionRow | HitRow | FlagRow] = {*effects.decisions, *effects.hits, *effects.flags}
     differing = sorted(recorded ^ found, key=lambda row: (row.seq, repr(row)))

@@ -1,7 +1,7 @@
 """Files of a cluster's run: decisions by segments of the log, and the plan that the run was started with.
 
-A run that was stopped goes on from its folder. So the folder says what the states in it were
-made of, and a run that would be told something else is refused before it begins.
+A stopped run continues from its folder. So the folder stores what its states were made of, and a run with another plan
+is rejected before it starts.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.texts import many
 from shroff.streams.lake import Objects, RetriedObjects
 
-PLACES = 65_536  # of a micro-batch: each writes the state of every partition that it touches
+PLACES = 65_536  # records of a micro-batch; each writes the state of every partition that it touches
 PLAN = "run.json"
 CHECKPOINT = "checkpoint"
 DECISIONS = "decisions"
 
 
 class DecidedPart(Protocol):
-    """A stretch of places that is decided, as `stream` tells of it."""
+    """A range of sequence numbers that was decided, as `stream` reports it."""
 
     first: int
     last: int
@@ -45,12 +45,11 @@ class DecidedPart(Protocol):
 
 @runtime_checkable
 class Streaming(Protocol):
-    """A backend that folds a recorded log by state of its own.
+    """A backend that folds a recorded log with its own state.
 
-    Promises: each place is decided, in order for each partition, from states that hold all places before it and no
-    other, however often the run is stopped and begun again; what is written of a place is written at least once. A
-    stretch of places that was begun keeps its ends, so that where it is written again, it is the same. A process that
-    fails is a StateError with its words.
+    Promises: each event is decided, in order for each partition, from states that include exactly the events before it,
+    however often the run is stopped and restarted; results are written at least once. A range that was started keeps
+    its ends, so writing it again has the same result. A failed process is a StateError with its message.
     """
 
     def stream(
@@ -61,7 +60,7 @@ class Streaming(Protocol):
         write: Callable[[int, int, Any], None],
         done: Callable[[DecidedPart], None],
     ) -> None:
-        """Decide what is not decided yet; killed processes lose and double nothing."""
+        """Decide everything that is not decided yet; killed processes lose and duplicate nothing."""
 
 
 class ReplayRun(OperationAnswer):
@@ -107,9 +106,9 @@ def decide_on_cluster(
     places: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ReplayRun:
-    """Decide the recorded log of a lake by a cluster, from where the folder `out` has come to.
+    """Decide the recorded log of a lake on a cluster, continuing in the folder `out`.
 
-    Raises: UsageError where backend, project or folder is not fit for it; StateError where the lake or a process fails.
+    Raises: UsageError if backend, project or folder is unsuitable; StateError if the lake or a process fails.
     """
     backend = streaming(cluster)
     most = PLACES if places is None else places
@@ -134,14 +133,14 @@ def decide_on_cluster(
 
 
 def streaming(cluster: Cluster) -> Streaming:
-    """The backend of a cluster. Raises: UsageError where it cannot decide a log."""
+    """Return the backend of a cluster. Raises: UsageError if it cannot decide a log."""
     if not isinstance(cluster.backend, Streaming):
         raise UsageError("this backend keeps no state between events: decide a log with --backend spark.")
     return cluster.backend
 
 
 def begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
-    """Record the plan of a replay, or check it against the one that the states in this folder were made of."""
+    """Store the plan of a replay, or check it against the plan of the states in this folder."""
     plan = _StatesOrigin(reader.state.log, replay.partitions, replay.lateness_ms, replay.starts, replay.folds)
     if path.exists():
         try:
@@ -171,7 +170,7 @@ def _hold(before: _StatesOrigin, plan: _StatesOrigin, out: Path) -> None:
 
 
 def write_decisions(folder: Path, after: int, upto: int, effects: Effects) -> None:
-    """Write the decisions of the places (after, upto], whole under their name or not there; again is harmless."""
+    """Write the decisions of (after, upto] to a file, atomically; repeating it is harmless."""
     import os
     import socket
 

@@ -1,7 +1,7 @@
-"""JSON objects as Arrow columns: bodies of events, and decisions as they were recorded.
+"""JSON objects as Arrow columns: bodies of events, and recorded decisions.
 
-Arrow reads many objects at once. Where one has a value that is not in the form of its column, Python reads them one by
-one, so every value comes out.
+Arrow reads many objects at once. If an object has a value that does not fit its column, Python reads them one by one,
+so that no value is lost.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from shroff.language.types import Type
 from shroff.language.values import parse_decimal, rescale_half_even
 from shroff.log.columns.tables import COLUMN_BOUNDS, arrow_type
 
-DECIMAL_END = 10**38  # a decimal of Arrow has 38 digits; a value beyond is missing in a table
-PART = 4_096  # objects that are read at once
+DECIMAL_END = 10**38  # Arrow's decimals have 38 digits; larger values are null
+PART = 4_096  # objects read at once
 _TEXTS = pa.list_(pa.string())
 _PARTS = {"score": pa.float64(), "rules": _TEXTS, "shadow_rules": _TEXTS}
 _VERSIONS = pa.struct([("model", pa.string())])
@@ -32,21 +32,21 @@ Fields = Sequence[tuple[str, Type]]
 
 
 def texts_of(objects: Sequence[bytes]) -> pa.Array:
-    """Bytes of UTF-8 as a column of texts."""
+    """Return UTF-8 bytes as a column of texts."""
     return pa.array(objects, pa.binary()).view(pa.string())
 
 
 def body_columns(
     bodies: Sequence[bytes], fields: Fields, money_places: int, what: Callable[[int], str]
 ) -> dict[str, pa.ChunkedArray]:
-    """The columns of the fields of flat objects, by name; null where a value is missing or beyond its column.
+    """Return the fields of flat objects as columns by name; null if a value is missing or beyond its column.
 
     Args:
-        fields: Names and types of what is wanted; other values are passed over.
-        money_places: As the project's currency has them.
-        what: Names an object in a message, by its number.
+        fields: Names and types of the columns; other values are ignored.
+        money_places: Decimals of the project's currency.
+        what: Names an object in an error message, by its index.
 
-    Raises: StorageError where a stored value is none of its type.
+    Raises: StorageError if a stored value does not have its type.
     """
     schema = pa.schema([(name, arrow_type(type_, money_places)) for name, type_ in fields])
 
@@ -59,9 +59,9 @@ def body_columns(
 def document_columns(
     documents: Sequence[bytes], fields: Fields, money_places: int, what: Callable[[int], str]
 ) -> tuple[dict[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
-    """Of recorded decisions score, rules and model as columns, and those of their features.
+    """Return score, rules and model of recorded decisions as columns, and columns of their features.
 
-    Raises: StorageError where a document is none.
+    Raises: StorageError if a document is invalid.
     """
     features = pa.schema([(name, arrow_type(type_, money_places)) for name, type_ in fields])
     schema = pa.schema([*_PARTS.items(), ("versions", _VERSIONS), ("features", pa.struct(list(features)))])
@@ -79,7 +79,7 @@ def document_columns(
 def _columns(
     objects: Sequence[bytes], schema: pa.Schema, read: Callable[[JsonObject], Any], what: Callable[[int], str]
 ) -> dict[str, pa.ChunkedArray]:
-    """The columns of a schema; `read` gives the values of an object that Arrow cannot read."""
+    """Return the columns of a schema; `read` extracts the values of an object that Arrow cannot read."""
     options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     tables = [schema.empty_table()]
     for begin in range(0, len(objects), PART):
@@ -110,7 +110,7 @@ def _behind(what: Callable[[int], str], begin: int, row: int) -> str:
 
 
 def _values(found: JsonObject, fields: Fields, schema: pa.Schema) -> JsonObject:
-    """Values as their columns have them."""
+    """Convert values for their columns."""
     return {
         name: None if (value := found.get(name)) is None else _read(value, type_, schema.field(name).type)
         for name, type_ in fields
@@ -118,7 +118,7 @@ def _values(found: JsonObject, fields: Fields, schema: pa.Schema) -> JsonObject:
 
 
 def _read(value: Any, type_: Type, wanted: pa.DataType) -> Any:
-    if type_.kind in COLUMN_BOUNDS:  # an integer is a text beyond 2^53
+    if type_.kind in COLUMN_BOUNDS:  # an integer beyond 2^53 is stored as text
         low, high = COLUMN_BOUNDS[type_.kind]
         number = int(value) if type_.kind == "integer" else read_shown_time(value)
         return number if low <= number <= high else None

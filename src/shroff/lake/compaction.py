@@ -1,8 +1,8 @@
-"""Small files of a lake made into larger ones, and what nobody can want any more removed.
+"""Compacts small files of a lake into larger ones, and removes files that are no longer needed.
 
-A file that was replaced stays for a time of grace, since a reader may hold a manifest that names it. A file that no
-finished manifest names is nobody's, once the manifest that it was written for is finished: a killed writer or
-one that was overtaken has left it.
+A replaced file stays for a grace period, since a reader may still use a manifest that names it. A file that no finished
+manifest names is garbage once the manifest that it was written for is finished: a killed writer, or one that was
+overtaken, left it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from shroff.runtime.values import replace
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import CHECKPOINTS_KEPT, Compact, File, LakeState, Manifest
 
-FILES_MIN = 4  # small files of one folder that are worth one: fewer cost a reader little
-TARGET_BYTES = 32 * 1024 * 1024  # of a file: some 100,000 decisions; its rows take ten times that in memory
+FILES_MIN = 4  # small files of one folder to merge; fewer cost a reader little
+TARGET_BYTES = 32 * 1024 * 1024  # of a file: some 100,000 decisions; ten times that in memory
 GROUPS_MAX = 64  # of one commit
 
 
@@ -46,7 +46,7 @@ class Compaction(OperationAnswer):
 
 
 def groups_of(state: LakeState, files_min: int, target_bytes: int, left: Collection[str]) -> list[list[str]]:
-    """Files that are to become one each: small ones of one folder with the same columns, in the order of places."""
+    """Return groups of files to merge: small ones of one folder with equal columns, in the order of their rows."""
     alike: dict[tuple[str, str], list[File]] = {}
     for file in state.files.values():
         if file.bytes < target_bytes // 2 and file.path not in left:
@@ -67,14 +67,14 @@ def groups_of(state: LakeState, files_min: int, target_bytes: int, left: Collect
 
 
 def forgettable(state: LakeState, before_ms: int) -> list[str]:
-    """Files that were replaced up to a moment."""
+    """Return the files that were replaced up to a time."""
     return sorted(path for path, at_ms in state.replaced.items() if at_ms <= before_ms)
 
 
 def compacted(
     objects: RetriedObjects, state: LakeState, manifest: Manifest, told: Compaction, on_file: Callable[[], None]
 ) -> Manifest:
-    """Carry out a plan to compact; a group that has a damaged file stays as it is."""
+    """Carry out a plan to compact; a group with a damaged file stays as it is."""
     assert isinstance(manifest.plan, Compact)
     added: list[File] = []
     removed: list[str] = []
@@ -99,7 +99,7 @@ def compacted(
 
 
 def sweep(objects: RetriedObjects, state: LakeState) -> int:
-    """Remove files that are nobody's, and old checkpoints; gives how many files."""
+    """Remove garbage files and old checkpoints; return the number of files."""
     gone = 0
     for kind in KINDS:
         for stored in objects.list(kind):

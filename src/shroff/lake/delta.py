@@ -1,7 +1,7 @@
-"""A lake published as Delta Lake tables, in the folders where its files lie.
+"""A lake published as Delta Lake tables, in the folders of its files.
 
-A commit is put if absent under the next version, so of several publishers one wins. Its transactions say how far the
-table is (see `lake.publication`).
+A commit is put under the next version only if that is absent, so one of several publishers wins. Its transactions
+store the table's position (see `lake.publication`).
 
     events/type=payment/_delta_log/00000000000000000007.json
 
@@ -52,13 +52,13 @@ class DeltaTables:
         return after
 
     def trouble(self) -> str:
-        return ""  # the lake itself says that
+        return ""  # the lake itself reports failures
 
 
 def _head(objects: RetriedObjects, table: str, known: int) -> TableHead:
-    """The last commit, looked for from a version that was seen.
+    """Return the last commit, searched from a known version.
 
-    Raises: TableStoppedError where another program wrote it.
+    Raises: TableStoppedError if another program wrote it.
     """
     data = objects.get(commit_name(table, known)) if known >= 0 else None
     if data is None:
@@ -85,7 +85,7 @@ def _head(objects: RetriedObjects, table: str, known: int) -> TableHead:
 def _commit(
     objects: RetriedObjects, state: LakeState, table: str, head: TableHead, change: TableChange
 ) -> tuple[TableHead, bytes]:
-    """The head with one more commit, and its bytes: the same for the same change behind the same head."""
+    """Return the head after one more commit, and the commit's bytes: equal for equal changes after the same head."""
     actions: list[JsonObject] = []
     if head.version < 0:
         actions.append({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}})
@@ -111,9 +111,9 @@ def _commit(
 def _columns(
     objects: RetriedObjects, table: str, head: TableHead, added: Iterable[File]
 ) -> tuple[TableNote, JsonObject | None]:
-    """The note of the next commit, and the table's metadata where files bring columns that it lacks.
+    """Return the note of the next commit, and new metadata if files have columns that the table lacks.
 
-    Raises: TableStoppedError where a column of these files has another type in the table.
+    Raises: TableStoppedError if a column of these files has another type in the table.
     """
     new = head.note.unknown(objects, added)
     if not new:
@@ -140,7 +140,7 @@ def _columns(
     schemas = sorted({*head.note.schemas, *(file.schema for file, _ in new)})
     if fields == before:
         return replace(head.note, schemas=schemas), None
-    # The `metaData` of a table with these fields, but for its id and its time
+    # The `metaData` of a table with these fields, without its id and time.
     return TableNote(schemas, head.version + 1), {
         "format": {"provider": "parquet", "options": {}},
         "schemaString": json.dumps({"type": "struct", "fields": fields}),

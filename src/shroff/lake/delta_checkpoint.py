@@ -1,9 +1,9 @@
-"""Checkpoints of a Delta table: what its commits up to a version come to, so that a reader need not read them all.
+"""Checkpoints of a Delta table: the sum of its commits up to a version, so that a reader need not read them all.
 
     events/type=payment/_delta_log/00000000000000000100.checkpoint.parquet
     events/type=payment/_delta_log/_last_checkpoint
 
-A publisher that was killed before it put one leaves that to the next one, a hundred commits later.
+If a publisher is killed before it puts one, the next checkpoint comes a hundred commits later.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from shroff.json_types import JsonObject
 from shroff.lake.files import arrow_reader
 from shroff.streams.lake import RetriedObjects
 
-CHECKPOINT_EVERY = 100  # commits: what a reader reads as small objects at most, and twice that behind a kill
-TOMBSTONE_MS = 7 * 86_400_000  # how long a removed file is remembered: Delta's own `deletedFileRetentionDuration`
+CHECKPOINT_EVERY = 100  # commits: the most that a reader reads as small objects; twice that after a crash
+TOMBSTONE_MS = 7 * 86_400_000  # how long a removed file is listed: Delta's default `deletedFileRetentionDuration`
 
 _TEXTS = pa.map_(pa.string(), pa.string())
 _SCHEMA = pa.schema(
@@ -54,21 +54,21 @@ Action = JsonObject
 
 
 def commit_name(table: str, version: int) -> str:
-    """The object of a commit."""
+    """Return the name of a commit's object."""
     return f"{table}/_delta_log/{version:020d}.json"
 
 
 def keep_checkpoint(objects: RetriedObjects, table: str, version: int) -> None:
-    """Put the checkpoint of a version, and tell readers of it, unless they know a newer one.
+    """Put the checkpoint of a version, and point readers to it, unless there is a newer one.
 
-    Cost: reads the last checkpoint and each commit behind it.
+    Cost: reads the last checkpoint and each commit after it.
     """
     name = f"{table}/_delta_log/_last_checkpoint"
     found = objects.get(name)
     try:
         last = -1 if found is None else int(json.loads(found.data)["version"])
     except (ValueError, KeyError):
-        last = -1  # damaged: it is made anew
+        last = -1  # damaged: write it again
     rows = _replayed(objects, table, last, version) if last < version else None
     if rows is None:
         return
@@ -87,9 +87,9 @@ def _name(table: str, version: int) -> str:
 
 
 def _replayed(objects: RetriedObjects, table: str, last: int, version: int) -> list[Action] | None:
-    """What the commits up to a version come to, from the last checkpoint on, or from the first commit.
+    """Return the sum of the commits up to a version, from the last checkpoint or the first commit.
 
-    None where one of them is not there: somebody has removed it.
+    Return None if a commit is missing, since somebody removed it.
     """
     kept: dict[tuple[str, str], Action] = {}
     before = objects.get(_name(table, last)) if last >= 0 else None
@@ -122,7 +122,7 @@ def _apply(kept: dict[tuple[str, str], Action], action: Action) -> None:
 
 
 def _pairs(value: Any) -> Any:
-    """An action as Arrow takes it: a map as a list of pairs."""
+    """Convert an action for Arrow: a map becomes a list of pairs."""
     if not isinstance(value, dict):
         return value
     return {

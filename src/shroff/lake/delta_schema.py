@@ -1,4 +1,4 @@
-"""The columns of a lake's files as the schema of a Delta table."""
+"""Converts the columns of a lake's files to the schema of a Delta table."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SIMPLE = {
 
 
 def schema_of(schema: pa.Schema, partition: Collection[str]) -> Fields:
-    """The fields of a Delta schema: a file's columns, and those that its folders name.
+    """Return the fields of a Delta schema: a file's columns, and those that its folders name.
 
-    Raises: ValueError where a column has a type that Delta does not know, or is there twice.
+    Raises: ValueError if a column has a type that Delta does not know, or occurs twice.
     """
     if taken := sorted(set(partition) & set(schema.names)):
         raise ValueError(f"column {taken[0]!r} is in the files and in the names of their folders.")
@@ -33,7 +33,7 @@ def schema_of(schema: pa.Schema, partition: Collection[str]) -> Fields:
 
 
 def widened(fields: Fields, more: Fields) -> Fields:
-    """The fields of both, the new ones behind. Raises: ValueError where one has two types."""
+    """Merge two lists of fields, new ones last. Raises: ValueError if a field has two types."""
     known = {field["name"]: field for field in fields}
     for field in more:
         before = known.setdefault(field["name"], field)

@@ -1,7 +1,7 @@
-"""Folders of JSON documents, for consumers who need them: an object each by its id, or lines gathered in objects.
+"""Folders of JSON documents, for consumers who need them: an object for each document, or lines in larger objects.
 
-A document is what the log holds, so it never changes and is never taken back. Its object's name comes from its id, or
-from the first and last place of its lines; writing it again gives the same object.
+A document is content of the log, so it never changes and is never removed. Its object is named by its id, or by the
+first and last sequence number of its lines; writing it again has the same result.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from shroff.replay.exports import KINDS
 from shroff.streams.lake_manifest import DocumentFolder
 from shroff.streams.settings import ALONE
 
-ID_BYTES_MAX = 160  # of an id in a name; a longer one ends with its hash
+ID_BYTES_MAX = 160  # of an id in a name; a longer one ends in its hash
 TAKEN = frozenset("events labels controls decisions features flags hits manifest checkpoint".split())
 FOLDER = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-ALL = ("decisions", "flags", "labels")  # what a folder is of, where it is not of an event type
+ALL = ("decisions", "flags", "labels")  # content of a folder, if it is not an event type
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
 _ESCAPED = [chr(code) if code in _PLAIN else f"={code:02X}" for code in range(256)]
 
 
 def file_name(id_: str) -> str:
-    """An id as a part of a name: letters, digits and `_-.` as they are, all else by the hex digits of its bytes.
+    """Return an id as a part of a name: letters, digits and `_-.` unchanged, other bytes as hex digits.
 
-    Different ids have different names; no name begins with a dot, and a long one ends with its hash.
+    Different ids have different names; no name starts with a dot, and a long one ends in its hash.
 
     >>> file_name("p-1"), file_name("../a b"), file_name("é")
     ('p-1', '=2E.=2Fa=20b', '=C3=A9')
@@ -42,14 +42,14 @@ def file_name(id_: str) -> str:
     if name.startswith("."):
         name = f"=2E{name[1:]}"
     if not name:
-        return "=-"  # no id escaped has a hyphen there
+        return "=-"  # no escaped id has a hyphen there
     if len(name) <= ID_BYTES_MAX:
         return name
     return f"{name[: ID_BYTES_MAX // 2]}=-{sha256(data).hexdigest()}"
 
 
 def named(pattern: str, id_: str) -> str:
-    """The name of an object by a pattern with `{id}`.
+    """Return the name of an object by a pattern with `{id}`.
 
     >>> named("{id}_transaction", "a b")
     'a=20b_transaction'
@@ -58,7 +58,7 @@ def named(pattern: str, id_: str) -> str:
 
 
 def documents(span: SeqRange, folder: str, wanted: DocumentFolder) -> Iterator[tuple[str, bytes, int]]:
-    """The objects of one folder: their names, their bytes, and how many documents each has."""
+    """Yield the objects of one folder: name, bytes, and number of documents."""
     rows = _rows(span, wanted)
     if not wanted.lines:
         for _, name, line in rows:
@@ -74,7 +74,7 @@ class _SourceBody(msgspec.Struct):
 
 
 def _rows(span: SeqRange, wanted: DocumentFolder) -> Iterator[tuple[int, str, bytes]]:
-    """Places, names and documents, in the order of places. Decisions of each event type have a folder of their own."""
+    """Yield sequence number, name and document, in order. Decisions of each event type have a folder of their own."""
     if wanted.of == "decisions":
         for row in span.decisions:
             yield row.seq, f"{row.event}/{file_name(row.id)}", row.document

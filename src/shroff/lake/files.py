@@ -1,4 +1,4 @@
-"""Tables as Parquet files of a lake: their bytes, their names, and what a manifest says of them."""
+"""Tables as Parquet files of a lake: their bytes, their names, and their entries in a manifest."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pyarrow.parquet as pq
 from shroff.streams.lake import RetriedObjects, damaged, digest
 from shroff.streams.lake_manifest import File
 
-GROUP_ROWS = 32_768  # of a row group: what a reader of a few places has to decode
-LONG_TEXTS = frozenset({"id", "body", "document"})  # hardly two are equal, so a dictionary costs and saves nothing
+GROUP_ROWS = 32_768  # of a row group, which a reader of a few rows has to decode
+LONG_TEXTS = frozenset({"id", "body", "document"})  # nearly unique, so a dictionary would cost and save nothing
 _NAME = re.compile(r"(\d{12})-[0-9a-f]{16}\.parquet")
 
 
 def parquet(table: pa.Table) -> bytes:
-    """A table as one Parquet file; the same bytes for the same table, by one version of Arrow.
+    """Encode a table as a Parquet file; deterministic for one version of Arrow.
 
-    Whole numbers by their differences, texts coded but long ones, with the range of places only: that halves what
-    writing costs, and every reader of Parquet has these encodings.
+    Integers are delta-encoded, texts except long ones dictionary-encoded, with statistics of `seq` only: that halves
+    the cost of writing, and every Parquet reader knows these encodings.
     """
     whole = [field.name for field in table.schema if pa.types.is_integer(field.type)]
     coded = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in LONG_TEXTS]
@@ -41,10 +41,10 @@ def parquet(table: pa.Table) -> bytes:
 
 
 def put_table(objects: RetriedObjects, number: int, folder: str, table: pa.Table) -> File:
-    """Write a table, in the order of places, as a file for the manifest of this number.
+    """Write a table, ordered by sequence number, as a file for the manifest of this number.
 
-    Its name has the number and a hash of its bytes. So nobody ever needs to write over a file, and one whose number a
-    finished manifest has, without naming it, is nobody's.
+    Its name has that number and a hash of its bytes. So no file is ever overwritten, and a file whose number belongs to
+    a finished manifest that does not name it is garbage.
     """
     data = parquet(table)
     found = digest(data)
@@ -52,7 +52,7 @@ def put_table(objects: RetriedObjects, number: int, folder: str, table: pa.Table
     if not objects.put(path, data):
         raise damaged(objects, path, "it has other bytes than its name says")
     seqs = table["seq"]
-    # Equal for equal columns
+    # Equal for equal columns.
     words = "\n".join(f"{field.name} {field.type}" for field in table.schema)
     return File(
         path,
@@ -66,21 +66,21 @@ def put_table(objects: RetriedObjects, number: int, folder: str, table: pa.Table
 
 
 def written_for(path: str) -> int | None:
-    """The number of the manifest that a file was written for; None for what is no file of rows."""
+    """Return the number of the manifest that a file was written for; None for other objects."""
     found = _NAME.fullmatch(path.rpartition("/")[2])
     return int(found[1]) if found else None
 
 
 def opened(objects: RetriedObjects, file: File) -> pq.ParquetFile:
-    """A file, its bytes checked. Raises: StorageError where it is gone or not as it was written."""
+    """Open a file and check its hash. Raises: StorageError if it is missing or damaged."""
     return pq.ParquetFile(arrow_reader(data_of(objects, file)))
 
 
 def arrow_reader(data: bytes) -> pa.BufferReader:
-    """Bytes as a file that Arrow owns: a copy.
+    """Copy bytes into a file object whose memory Arrow owns.
 
-    Arrow's threads can be the last to let go of a buffer. Of one in Python's memory they need Python's lock for that,
-    and taking it while the interpreter ends aborts the process (seen as exit status 134 after a whole answer).
+    Arrow's threads may be the last to release a buffer. For one in Python's memory they need Python's lock, and taking
+    it while the interpreter ends aborts the process (seen as exit status 134 after a complete answer).
     """
     buffer = pa.allocate_buffer(len(data))
     memoryview(buffer).cast("B")[:] = data
@@ -88,7 +88,7 @@ def arrow_reader(data: bytes) -> pa.BufferReader:
 
 
 def data_of(objects: RetriedObjects, file: File) -> bytes:
-    """The bytes of a file. Raises: StorageError where it is gone or not as it was written."""
+    """Return the bytes of a file. Raises: StorageError if it is missing or damaged."""
     found = objects.get(file.path)
     if found is None:
         raise damaged(objects, file.path, "it is not there")
@@ -98,7 +98,7 @@ def data_of(objects: RetriedObjects, file: File) -> bytes:
 
 
 def sorted_by_place(table: pa.Table) -> pa.Table:
-    """The rows in the order of places, and of their numbers among those of one place."""
+    """Sort rows by sequence number, and by their number within one."""
     keys: list[Any] = [("seq", "ascending")]
     if "number" in table.schema.names:
         keys.append(("number", "ascending"))

@@ -1,15 +1,14 @@
-"""A lake published in a table format, so that plain readers of the format see each row once.
+"""A lake published in a table format, so that general readers of the format see each row once.
 
 Each kind of rows of each event type is one table, of the files in one folder: `events/type=payment`, `labels`. The
-manifests stay the truth. A commit of a table says what a finished manifest changed in it; one that is behind takes
-several at once, but keeps new rows and compactions apart, so a stream of the table gets each row once, too. With each
-commit goes how far the table is: the number of its last manifest, and the sequence number up to which it has the log.
-So a publisher that was killed is followed by one that reads how far the table is, and of several publishers one wins
-and the others look again.
+manifests remain authoritative. A commit of a table contains the changes of a finished manifest; a table that is behind
+takes several at once, but new rows and compactions stay separate, so a stream of the table gets each row once, too.
+Each commit stores the table's position: the number of its last manifest, and its last sequence number of the log. So
+after a crash the next publisher reads that position, and of several publishers one wins and the others read it again.
 
-    manifest/delta.json      how far all tables of a format are: it spares reading, and losing it does no harm
+    manifest/delta.json      position of all tables of a format: it saves reads, and losing it is harmless
 
-What a table of each format is stands in `lake.delta`, and with the adapters.
+The tables of each format are in `lake.delta` and in the adapters.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ class Published(Struct):
     """Result of a publication.
 
     Args:
-        tables: What the tables are called.
-        manifest: The last manifest that the tables have now.
-        versions: The version of each table that was looked at.
-        commits: How many commits each table got.
+        tables: Name of the tables for people.
+        manifest: The last manifest that the tables include.
+        versions: The version of each table that was checked.
+        commits: Number of commits to each table.
         problems: What could not be published, in sentences.
     """
 
@@ -48,15 +47,15 @@ class Published(Struct):
 
 
 class TableStoppedError(StateError):
-    """A table that cannot go on: it stays as it is until somebody removes it."""
+    """A table that cannot be continued: it stays unchanged until somebody removes it."""
 
 
 class TablesAwayError(TransientError):
-    """Tables that are kept outside the lake, and cannot be reached or written. The lake itself goes on."""
+    """Tables outside the lake that cannot be reached or written. The lake itself is not affected."""
 
 
 class TableNote(FrozenStruct):
-    """Note of a commit for the next one: the columns of the table, and their versions.
+    """Note of a commit for the next one: the columns of the table, and the version that defined them.
 
     Args:
         schemas: The marks of the files' schemas (`File.schema`) that the table's columns cover.
@@ -67,13 +66,13 @@ class TableNote(FrozenStruct):
     schema_at: int = 0
 
     def unknown(self, objects: RetriedObjects, files: Iterable[File]) -> list[tuple[File, pa.Schema]]:
-        """A file of each schema that the columns do not cover, with its columns, in the order of their marks."""
+        """Return a file of each schema that the columns do not cover, with its columns, sorted by mark."""
         found = {file.schema: file for file in files if file.schema not in self.schemas}
         return [(found[mark], opened(objects, found[mark]).schema_arrow) for mark in sorted(found)]
 
 
 class TableHead(FrozenStruct):
-    """The last commit of a table: its version, -1 where there is none, and how far each lake is."""
+    """The last commit of a table: its version, or -1, and the position of each lake."""
 
     version: int = -1
     transactions: Mapping[str, int] = field(default_factory=dict)
@@ -84,9 +83,9 @@ class TableChange(Struct):
     """Change of a table by a commit.
 
     Args:
-        number: The last manifest that it takes, planned at `at_ms`.
-        upto: The sequence number up to which the table has the log then; 0 where that does not change.
-        is_data: Whether it is more than putting files together.
+        number: The last manifest that it includes, planned at `at_ms`.
+        upto: The table's last sequence number of the log after it; 0 if that does not change.
+        is_data: Whether it is more than a compaction.
     """
 
     number: int = 0
@@ -97,7 +96,7 @@ class TableChange(Struct):
     is_data: bool = False
 
     def take(self, manifest: Manifest, added: Sequence[File], removed: Sequence[str]) -> None:
-        """Add what a manifest changes in the table."""
+        """Add a manifest's changes of the table."""
         self.number = manifest.number
         self.at_ms = manifest.at_ms
         if isinstance(manifest.plan, Write):
@@ -107,7 +106,7 @@ class TableChange(Struct):
         self.added |= {file.path: file for file in added}
 
     def transactions(self, state: LakeState, head: TableHead) -> dict[str, int]:
-        """How far each lake is with this change, by the names of its transactions, in their order."""
+        """Return the position of each lake after this change, by transaction name, sorted."""
         found = {**head.transactions, application(state): self.number}
         if self.upto:
             found[f"{application(state)}-seq"] = self.upto
@@ -115,58 +114,58 @@ class TableChange(Struct):
 
 
 class TableFormat(Protocol):
-    """A table format, and where its tables are.
+    """A table format, and the location of its tables.
 
-    Both calls raise `TableStoppedError` where a table cannot go on, `TablesAwayError` where tables outside the lake
-    cannot be reached, and StorageError where the lake cannot be.
+    `head` and `commit` raise `TableStoppedError` if a table cannot be continued, `TablesAwayError` if tables outside
+    the lake cannot be reached, and StorageError if the lake cannot be.
     """
 
     @property
     def name(self) -> str:
-        """Tells it from other formats and other places of tables: letters, digits, `-` and `_`."""
+        """Identifies the format and the location of its tables: letters, digits, `-` and `_`."""
 
     @property
     def title(self) -> str:
         """Name of its tables, for people."""
 
     def head(self, table: str, known: int) -> TableHead:
-        """The last commit of a table as it is now, where a version was seen before; -1 where none was."""
+        """Return the last commit of a table; `known` is a version seen before, or -1."""
 
     def commit(self, state: LakeState, table: str, head: TableHead, change: TableChange) -> TableHead | None:
-        """Commit a change behind a head, whole or not at all; None where another publisher was quicker."""
+        """Commit a change after a head, atomically; return None if another publisher was faster."""
 
     def trouble(self) -> str:
-        """Why nothing can be published now, in a sentence; empty where it can."""
+        """Return why nothing can be published now; empty if it can."""
 
 
 def table_of(path: str) -> str:
-    """The folder of the table that has a file: `events/type=payment`."""
+    """Return the folder of the table that contains a file: `events/type=payment`."""
     return path.rsplit("/", 2)[0]
 
 
 def partition_of(path: str) -> dict[str, str]:
-    """The columns that the folders of a file name, and their values: its event type and its day.
+    """Return the columns that the folders of a file name, with their values: its event type and its day.
 
-    The type is one of them although it is the same in all of a table: Polars reads it from the path in any case.
+    The type is included although it is constant within a table: Polars reads it from the path in any case.
     """
     parts = (part.partition("=") for part in path.split("/")[:-1])
     return {name: value for name, is_named, value in parts if is_named}
 
 
 def application(state: LakeState) -> str:
-    """The committer's name in the transactions of a table: this lake's log."""
+    """Return the committer's name in a table's transactions, which identifies this lake's log."""
     return f"shroff-lake-{state.log}"
 
 
 def publish(objects: RetriedObjects, state: LakeState, tables: TableFormat, *, is_thorough: bool = False) -> Published:
-    """Bring the tables of a lake to the manifests of a state.
+    """Bring the tables of a lake up to the manifests of a state.
 
     Args:
-        is_thorough: Look at every table, also where all were up to date before: one may have been removed since.
+        is_thorough: Check every table, even if all were up to date: one may have been removed since.
 
-    Raises: StorageError where the lake cannot be read or written; TablesAwayError where tables outside of it cannot be.
-    Cost: one small object where nothing is new; else one more for each new manifest, the head of each table, and a
-        commit for each table that changed. A file with columns that the table lacks is fetched once.
+    Raises: StorageError if the lake cannot be read or written; TablesAwayError if tables outside it cannot be.
+    Cost: one small object if nothing is new; else one more for each new manifest, the head of each table, and a commit
+        for each table that changed. A file with columns that the table lacks is fetched once.
     """
     progress, version = _progress(objects, tables.name)
     found = Published(tables.title, state.number)
@@ -182,7 +181,7 @@ def publish(objects: RetriedObjects, state: LakeState, tables: TableFormat, *, i
     found.problems += problems.values()
     after = _Progress(max(state.number, progress.manifest), found.versions, problems)
     if after != progress:
-        # Keep how far all tables are. Another publisher may have been quicker, which is fine.
+        # Store the position of all tables. If another publisher was faster, that is fine.
         data = to_json(after) + b"\n"
         if version is None:
             objects.put(_progress_name(tables.name), data)
@@ -192,12 +191,12 @@ def publish(objects: RetriedObjects, state: LakeState, tables: TableFormat, *, i
 
 
 def stopped_tables(objects: RetriedObjects, formats: Iterable[str]) -> list[str]:
-    """Which tables of a lake could not go on, and why, in sentences."""
+    """Return why tables of a lake cannot be continued, in sentences."""
     return [problem for name in formats for problem in _progress(objects, name)[0].problems.values()]
 
 
 class _Manifests:
-    """The finished manifests of a lake behind a number, each read once, when it is first asked for."""
+    """The finished manifests of a lake after a number, each read once, on first use."""
 
     def __init__(self, objects: RetriedObjects, state: LakeState, since: int) -> None:
         self._objects = objects
@@ -206,7 +205,7 @@ class _Manifests:
         self._read: dict[int, Manifest] = {}
 
     def behind(self, number: int) -> list[Manifest]:
-        """Those behind a number, and behind what all tables have, up to the state's."""
+        """Return the manifests after `number` and after those that all tables include, up to the state's."""
         return [self.at(at) for at in range(max(number, self._since) + 1, self._state.number + 1)]
 
     def at(self, number: int) -> Manifest:
@@ -219,7 +218,7 @@ class _Manifests:
 
 
 class _Progress(FrozenStruct):
-    """How far the tables of a lake are, the version at which each was seen, and why some stay behind."""
+    """Position of the tables of a lake, the version at which each was seen, and why some are behind."""
 
     manifest: int = 0
     versions: Mapping[str, int] = {}
@@ -229,7 +228,7 @@ class _Progress(FrozenStruct):
 def _bring(
     tables: TableFormat, state: LakeState, manifests: _Manifests, table: str, progress: _Progress, found: Published
 ) -> int:
-    """Bring one table to the state; gives its version then."""
+    """Bring one table up to the state; return its version."""
     head = tables.head(table, progress.versions.get(table, -1))
     while True:
         if head.version >= 0 and table in progress.problems:
@@ -238,7 +237,7 @@ def _bring(
         if change is None:
             return head.version
         after = tables.commit(state, table, head, change)
-        if after is None:  # look what the other publisher did
+        if after is None:  # read what the other publisher did
             head = tables.head(table, head.version)
             continue
         found.commits[table] = found.commits.get(table, 0) + 1
@@ -246,10 +245,10 @@ def _bring(
 
 
 def _change(state: LakeState, manifests: _Manifests, table: str, at: int | None) -> TableChange | None:
-    """The next change of a table that has the lake up to a manifest; None where it lacks nothing.
+    """Return the next change of a table that includes the lake up to a manifest; None if it is up to date.
 
-    A table that has nothing of the lake lacks all its files. Else manifests go together as long as all of them bring
-    rows, or none does; and on, where a file that the commit would name may be gone by now.
+    A table without any files of the lake gets all of them. Otherwise consecutive manifests are combined while all of
+    them add rows, or none does; and further if a file that the commit would name may be gone by now.
     """
     change = TableChange()
     if at is None:
@@ -271,7 +270,7 @@ def _change(state: LakeState, manifests: _Manifests, table: str, at: int | None)
     return change if change.number else None
 
 
-# ---- how far all tables are
+# ---- position of all tables
 
 
 def _progress_name(format_: str) -> str:
@@ -279,7 +278,7 @@ def _progress_name(format_: str) -> str:
 
 
 def _progress(objects: RetriedObjects, format_: str) -> tuple[_Progress, str | None]:
-    """How far all tables are, and the version of the object that says it; nothing where it is damaged."""
+    """Return the position of all tables, and the version of its object; an empty position if it is damaged."""
     found = objects.get(_progress_name(format_))
     if found is None:
         return _Progress(), None

@@ -1,4 +1,4 @@
-"""Reading a lake: the records of a log and what came of them, in the order of places, as the log itself gives them."""
+"""Reads a lake: the records of a log and their effects, in log order, as the log itself returns them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from shroff.streams.lake_manifest import File, LakeState, read_state
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, Kind, Record
 
 RECORDS: Final[Mapping[str, Kind]] = {"events": "event", "labels": "label", "controls": "control"}
-WINDOW = 32_768  # places that are put in order at once
-HELD_BYTES = 256 * 1024 * 1024  # of files that stay in memory, since the next places may need them too
+WINDOW = 32_768  # sequence numbers that are sorted at once
+HELD_BYTES = 256 * 1024 * 1024  # of files kept in memory, since the next rows may need them too
 Row = TypeVar("Row", Record, DecisionRow, FlagRow, HitRow)
 
 _ONLY = "Records up to sequence number {:,} are only in the lake: bring it back, or mount it"
 
 
 class NoLakeError(StateError):
-    """Nobody has written this lake yet, or it is not where it was."""
+    """The lake does not exist, or is not where it was."""
 
     def __init__(self, address: str, pruned: int = 0) -> None:
         self.address = address
@@ -35,7 +35,7 @@ class NoLakeError(StateError):
 
 
 def shortage(address: str, upto: int, pruned: int) -> str:
-    """That a lake lacks records which the store has no more, in words."""
+    """Return a message that a lake lacks records which the store no longer has."""
     return f"{address} has the log up to sequence number {upto:,} only. {_ONLY.format(pruned)}"
 
 
@@ -45,7 +45,7 @@ def _lists(rows: list[Row], size: int) -> Iterator[list[Row]]:
 
 
 def _listed(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    """The rows as tuples; times in milliseconds, long texts as bytes."""
+    """Return the rows as tuples; times in milliseconds, long texts as bytes."""
     columns = []
     for name in names:
         column = table[name]
@@ -85,7 +85,7 @@ def _hits(_file: File, table: pa.Table) -> list[HitRow]:
 
 
 def _in_order(kind: str, make: Callable[[File, pa.Table], list[Row]]) -> Callable[..., Iterator[list[Row]]]:
-    """A method of a reader that gives the rows of one kind in log order, to the byte. It raises as `records`."""
+    """Create a method that yields the rows of one kind in log order, to the byte. It raises as `records`."""
 
     def rows(lake: LakeReader, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Row]]:
         for _, _, window in lake._windows((kind,), after, upto, make):  # noqa: SLF001 - it becomes a method
@@ -95,11 +95,11 @@ def _in_order(kind: str, make: Callable[[File, pa.Table], list[Row]]) -> Callabl
 
 
 class LakeReader:
-    """Reads a lake as it is when this is made; later commits are not seen.
+    """Reads a lake as of its creation or last `refresh`; later commits are not seen.
 
     Every file is checked against its hash when it is fetched.
 
-    Raises: StateError where there is no lake, or not all rows are in it, since some were written as documents alone.
+    Raises: StateError if there is no lake, or some of its rows were written as documents only.
     """
 
     def __init__(self, objects: RetriedObjects, state: LakeState | None = None) -> None:
@@ -109,7 +109,7 @@ class LakeReader:
         self._take(read_state(objects) if state is None else state)
 
     def refresh(self) -> None:
-        """Look at the lake as it is now. Raises: as when it was made. Cost: one small object where nothing is new."""
+        """Read the current state of the lake. Raises: as the constructor. Cost: one small object if nothing is new."""
         self._take(read_state(self.objects, self.state))
 
     def _take(self, state: LakeState) -> None:
@@ -127,13 +127,13 @@ class LakeReader:
 
     @property
     def last_seq(self) -> int:
-        """The last place that the lake has."""
+        """The last sequence number that the lake has."""
         return self.state.upto
 
     def records(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
-        """Records with `after < seq <= upto` in order, in lists of at most `size`: as `Log.read` gives them.
+        """Yield records with `after < seq <= upto` in order, in lists of at most `size`, like `Log.read`.
 
-        Raises: StorageError where a file is damaged, or a sequence number is missing or doubled.
+        Raises: StorageError if a file is damaged, or a sequence number is missing or doubled.
         Cost: 3 µs a record.
         """
         for first, last, rows in self._windows(tuple(RECORDS), after, upto, _records):
@@ -145,19 +145,19 @@ class LakeReader:
             yield from _lists(rows, size)
 
     def controls(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
-        """Control events in order. Raises: as `records`."""
+        """Yield control events in order. Raises: as `records`."""
         for _, _, rows in self._windows(("controls",), after, upto, _records):
             yield from rows
 
     def records_at(self, places: Iterable[int]) -> dict[int, Record]:
-        """The records at some places; places that the lake lacks are left out.
+        """Return the records with these sequence numbers; those that the lake lacks are left out.
 
-        Cost: some 10 ms for each stretch of 32,768 places in which there is one, and the files that are not held yet.
+        Cost: some 10 ms for each range of 32,768 sequence numbers with a hit, and fetching files that are not cached.
         """
         return self._at(tuple(RECORDS), places, _records)
 
     def decisions_at(self, places: Iterable[int]) -> dict[int, DecisionRow]:
-        """The decisions about the events at some places. Cost: as `records_at`."""
+        """Return the decisions on the events with these sequence numbers. Cost: as `records_at`."""
         return self._at(("decisions",), places, _decisions)
 
     labels = _in_order("labels", _records)
@@ -168,14 +168,14 @@ class LakeReader:
     def _windows(
         self, kinds: Sequence[str], after: int, upto: int | None, make: Callable[[File, pa.Table], list[Row]]
     ) -> Iterator[tuple[int, int, list[Row]]]:
-        """The rows of stretches (first, last] that follow each other."""
+        """Yield the rows of consecutive ranges (first, last]."""
         end = self.last_seq if upto is None else min(upto, self.last_seq)
         while after < end:
             last = min(after + WINDOW, end)
             rows = [
                 row for kind in kinds for file, table in self.pieces(kind, after, last) for row in make(file, table)
             ]
-            rows.sort(key=lambda row: row.seq)  # rows of one place stay in their order: they lie in one file
+            rows.sort(key=lambda row: row.seq)  # stable: rows with one sequence number are in order within one file
             yield after, last, rows
             after = last
 
@@ -194,7 +194,7 @@ class LakeReader:
         return found
 
     def pieces(self, kind: str, after: int, last: int) -> Iterator[tuple[File, pa.Table]]:
-        """The rows of a kind at the places (after, last] as they lie in each file. Raises: StorageError."""
+        """Yield the rows of a kind in (after, last], as they are in each file. Raises: StorageError."""
         for file in self._files.get(kind, ()):
             if file.first <= last and file.last > after:
                 found = self._open(file)
@@ -213,7 +213,7 @@ class LakeReader:
 
 
 def _has_some(file: pq.ParquetFile, group: int, after: int, last: int) -> bool:
-    """Whether a row group has rows of the places (after, last], by what the file says of it."""
+    """Return whether a row group may have rows in (after, last], by the file's statistics."""
     metadata = file.metadata.row_group(group)
     at = file.schema_arrow.get_field_index("seq")
     bounds = metadata.column(at).statistics

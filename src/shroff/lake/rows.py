@@ -1,7 +1,7 @@
-"""The rows of a stretch of the log, as Arrow tables by folder: kind of rows, event type, and day of the event.
+"""The rows of a range of the log, as Arrow tables by folder: kind of rows, event type, and day of the event.
 
-Rows hold everything that the log holds: bodies, documents and receipts as they are, to the byte. Beside them stand
-their values as columns, typed by the version of the project that was in force at that place.
+Rows hold everything that the log holds: bodies, documents and receipts, to the byte. In addition their values are
+columns, typed by the version of the project that was active at that sequence number.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from shroff.streams.log import DecisionRow, FlagRow, HitRow, LogReader, Record
 
 KINDS = "events labels controls decisions features flags hits".split()
 DAY_MS = 86_400_000
-SLICE = 8_192  # rows that the log is asked for at once
+SLICE = 8_192  # rows read from the log at once
 TIME = pa.timestamp("ms", tz="UTC")
 Row = TypeVar("Row")
 
 
 class SeqRange(Struct):
-    """All rows of the places (after, upto] of a log."""
+    """All rows of the sequence numbers (after, upto] of a log."""
 
     after: int
     upto: int
@@ -43,12 +43,12 @@ class SeqRange(Struct):
     hits: list[HitRow] = []
 
     def time_at(self, seq: int) -> int:
-        """When the event at a place happened."""
+        """Return the time of the event with this sequence number."""
         return self.records[seq - self.after - 1].time_ms
 
 
 class _LabelColumns(msgspec.Struct, gc=False):
-    """Of a label's body what becomes columns."""
+    """The parts of a label's body that become columns."""
 
     event: str | None = None
     verdict: str | None = None
@@ -58,7 +58,7 @@ class _LabelColumns(msgspec.Struct, gc=False):
 
 
 def read_span(log: LogReader, after: int, upto: int) -> SeqRange:
-    """The rows of a stretch. Raises: StorageError where the log lacks a place of it."""
+    """Read the rows of a range. Raises: StorageError if the log lacks a sequence number."""
     span = SeqRange(after, upto)
     for into, batches in (
         (span.records, log.read(after, upto, SLICE)),
@@ -74,10 +74,10 @@ def read_span(log: LogReader, after: int, upto: int) -> SeqRange:
 
 
 class VersionsBySeq:
-    """The definitions in force by place, each read when it is first asked for.
+    """The active definitions by sequence number, each loaded on first use.
 
     Args:
-        segments: The versions of the log, with the stretch that each decided.
+        segments: The versions of the log, with the range that each decided.
     """
 
     def __init__(self, segments: Sequence[Segment]) -> None:
@@ -85,7 +85,7 @@ class VersionsBySeq:
         self._read: dict[int, Definitions] = {}
 
     def parts(self, after: int, upto: int) -> Iterator[tuple[int, int, Definitions | None]]:
-        """The stretches of (after, upto] with what was in force in each; before the first version that is None."""
+        """Split (after, upto] into ranges with the definitions active in each; None before the first version."""
         for segment in self._segments:
             if after < min(segment.start, upto):
                 yield after, min(segment.start, upto), None
@@ -104,7 +104,7 @@ class VersionsBySeq:
 
 
 def tables_of(span: SeqRange, versions: VersionsBySeq) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of a stretch by their folder, in the order of places; each folder as often as its columns change."""
+    """Yield the rows of a range by folder, in log order; a folder occurs again if its columns change."""
     yield from _by_day("controls", *_controls([record for record in span.records if record.kind == "control"]))
     yield from _by_day("labels", *_labels([record for record in span.records if record.kind == "label"]))
     yield from _by_day("flags", *_flags(span.flags))
@@ -130,7 +130,7 @@ def tables_of(span: SeqRange, versions: VersionsBySeq) -> Iterator[tuple[str, pa
 
 
 def empty_tables(definitions: Definitions) -> dict[str, pa.Table]:
-    """Tables without rows by their folders, with the columns that files of these definitions have."""
+    """Return tables without rows by folder, with the columns that files of these definitions have."""
     none = SeqRange(0, 0)
     found = {}
     for name, type_ in definitions.events.types.items():
@@ -162,12 +162,12 @@ def _day(day: np.int64) -> str:
 
 
 def _column(rows: Sequence[Any], name: str, type_: pa.DataType | None = None) -> pa.Array:
-    """A column of the attributes of this name; texts, unless another type is named."""
+    """Return a column of the attributes with this name; texts by default."""
     return pa.array([getattr(row, name) for row in rows], type_ or pa.string())
 
 
 def _base(rows: Sequence[Any], times: Ints, *more: str) -> dict[str, pa.Array]:
-    """The columns that all rows of one place have, and more texts of them."""
+    """Return the columns that all kinds of rows have, and further texts."""
     columns = {"seq": pa.array(np.fromiter((row.seq for row in rows), np.int64, len(rows)))}
     columns |= {name: _column(rows, name) for name in more}
     columns["time"] = pa.array(times).cast(TIME)
@@ -204,10 +204,10 @@ EVENT_COLUMNS = "seq id time decided body type date".split()
 
 
 def field_columns(type_: EventType) -> TextDict:
-    """The columns of an event type's fields; none for an id or time whose column is there by that very name.
+    """Return the column name of each field of an event type; id and time fields of those names have columns already.
 
-    A field that has the name of another column of the rows gets an underscore behind it. A dot becomes one, since not
-    every table format takes dots.
+    A field with the name of another column gets an underscore appended. A dot becomes an underscore, since some table
+    formats do not allow dots.
     """
     found: TextDict = {}
     for name in type_.field_names:
@@ -221,7 +221,7 @@ def field_columns(type_: EventType) -> TextDict:
 
 
 def _controls(records: list[Record], more: Iterable[tuple[str, pa.Array]] = ()) -> tuple[Ints, pa.Table]:
-    """Records of any kind, with more columns."""
+    """Return records of any kind as a table, with additional columns."""
     times = _times(records)
     columns = _base(records, times, "id")
     columns["type"] = _column(records, "type")
@@ -252,7 +252,7 @@ def _hits(span: SeqRange) -> tuple[Ints, pa.Table]:
 
 
 def _numbers(rows: Sequence[FlagRow] | Sequence[HitRow]) -> pa.Array:
-    """The order among the rows of one place."""
+    """Return the index of each row among those with its sequence number."""
     numbers: list[int] = []
     place = 0
     for row in rows:
@@ -264,7 +264,7 @@ def _numbers(rows: Sequence[FlagRow] | Sequence[HitRow]) -> pa.Array:
 def _decisions(
     name: str, rows: list[DecisionRow], times: Ints, definitions: Definitions | None
 ) -> Iterator[tuple[str, pa.Table]]:
-    """Decisions, and their features as rows of their own, each with its folder."""
+    """Yield decisions, and their features as separate rows, each with its folder."""
 
     def what(row: int) -> str:
         return f"the decision at sequence number {rows[row].seq}"
@@ -283,7 +283,7 @@ def _decisions(
 
 
 def feature_fields(definitions: Definitions | None, event: str) -> list[tuple[str, Type]]:
-    """The features that a decision of this type shows, with their types, in the order of its document."""
+    """Return the features that a decision of this type shows, with their types, in the order of its document."""
     if definitions is None or event not in definitions.events.types:
         return []
     return [(name, definitions.features[name].type) for name in definitions.feature_names(event)]

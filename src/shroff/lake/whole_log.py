@@ -1,7 +1,7 @@
-"""A log whose older places lie in the lake: one `Log` over both, so that nobody who reads it has to know.
+"""A log whose older records are in the lake: one `Log` over both, transparent to readers.
 
-The store has what is young, and all that is no record or decision; the lake has what was pruned. Whoever asks for an
-id gets its record wherever it lies (docs/decisions/0033).
+The store has recent records, and everything that is no record or decision; the lake has what was pruned. A look-up by
+id finds a record wherever it is (docs/decisions/0033).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Name = TypeVar("Name")
 
 
 def _both(kind: str) -> Callable[..., Iterator[Any]]:
-    """A method that gives the rows of a kind in order, in lists."""
+    """Create a method that yields the rows of a kind in order, in lists."""
 
     def rows(log: WholeLog, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[Any]:
         of_store = getattr(log.store, f"{kind}_after")
@@ -36,14 +36,14 @@ def _both(kind: str) -> Callable[..., Iterator[Any]]:
 
 
 class WholeLog:
-    """A log of a store and of a lake, which is opened when a pruned place is asked for, and not before.
+    """A log over a store and a lake, which is opened only when a pruned record is needed.
 
-    Keeps the promises of `streams.log.Log` for every place, pruned or not. Where the lake cannot be had, what comes
-    to a pruned place raises what the lake raises; all else goes on.
+    Keeps the promises of `streams.log.Log` for every record, pruned or not. If the lake cannot be opened, access to a
+    pruned record raises the lake's error; everything else works.
 
     Args:
         store: The log that is written; it is closed with this one.
-        lake: Opens the lake to read; raises PrunedError where the project names none.
+        lake: Opens the lake for reading; raises PrunedError if the project has none.
     """
 
     def __init__(self, store: Log, lake: Callable[[], AbstractContextManager[LakeReader]]) -> None:
@@ -56,26 +56,26 @@ class WholeLog:
         self.place = store.place
 
     def __getattr__(self, name: str) -> Any:
-        """What no pruned place changes goes to the store as it is."""
+        """Forward everything that pruning does not affect to the store."""
         return getattr(self.store, name)
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
-        """Let go of events, labels and decisions up to a place; gives the place that it came to."""
+        """Prune the store, and note that records are in the lake from now on."""
         self._has_pruned = True
         return self.store.prune(upto, places)
 
     def close(self) -> None:
-        """Let go of the store and of the lake. Closing twice does nothing."""
+        """Release the store and the lake. Closing twice does nothing."""
         self.store.close()
         self._held.close()
 
     # ---- in order
 
     def read(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[Record]]:
-        """Records with `after < seq <= upto` in order, in lists of at most `size`."""
+        """Yield records with `after < seq <= upto` in order, in lists of at most `size`."""
         if upto == after + 1 and after < self._pruned():
             control = self.controls(after, upto)
-            if control:  # which stay in the store: so a start that looks at the first one needs no lake
+            if control:  # control events stay in the store, so a start that reads the first one needs no lake
                 yield control
                 return
         yield from self._rows(self.store.read, lambda lake: lake.records, after, upto, size)
@@ -84,7 +84,7 @@ class WholeLog:
     decisions_after = _both("decisions")
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
-        """The same records as text, a line each. Cost: of those in the lake as `read`."""
+        """Yield the same records as text, a line each. Cost: as `read` for those in the lake."""
         return self._rows(
             self.store.lines,
             lambda lake: lambda *part: (b"".join(map(_line, rows)) for rows in lake.records(*part)),
@@ -95,7 +95,7 @@ class WholeLog:
         )
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
-        """Place and outcome of decisions, as lines."""
+        """Yield sequence number and outcome of decisions, as lines."""
         return self._rows(
             self.store.outcome_lines,
             lambda lake: lambda *part: (b"".join(map(_outcome, rows)) for rows in lake.decisions(*part)),
@@ -114,12 +114,12 @@ class WholeLog:
         size: int,
         behind: Callable[[int, Any], int] = lambda _, rows: rows[-1].seq,
     ) -> Iterator[Part]:
-        """Parts of the lake up to the place that was pruned, and of the store behind it.
+        """Yield parts from the lake up to the pruned sequence number, then from the store.
 
-        Where the store lets go of places meanwhile, they are read on from the lake.
+        If the store prunes further meanwhile, reading continues in the lake.
 
         Args:
-            behind: The last place of a part of the store, by the one before it.
+            behind: Returns the last sequence number of a part of the store, given the one before the part.
         """
         end = self._end(upto)
         while after < end:
@@ -139,22 +139,23 @@ class WholeLog:
         last: int = self.last_seq()
         return last if upto is None else min(upto, last)
 
-    # ---- by place or id
+    # ---- by sequence number or id
 
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
-        """The records at these places, pruned or not; places that are not there are left out.
+        """Return the records with these sequence numbers, pruned or not; unknown ones are left out.
 
-        Cost: as the store's, and `LakeReader.records_at` where some were pruned.
+        Cost: as the store's, and `LakeReader.records_at` if some were pruned.
         """
         found = self.store.records_at(places)
-        pruned = self._pruned() if len(found) < len(places) else 0  # behind it: what goes meanwhile is pruned now
+        # Read after the store, to include what it pruned since.
+        pruned = self._pruned() if len(found) < len(places) else 0
         rest = [seq for seq in places if 0 < seq <= pruned and seq not in found]
         return {**found, **self._records_at({seq: seq for seq in rest})}
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
-        """The records of one type with these ids; ids that are not there are left out.
+        """Return the records of one type with these ids; unknown ids are left out.
 
-        Cost: as the store's, and `LakeReader.records_at` where some were pruned.
+        Cost: as the store's, and `LakeReader.records_at` if some were pruned.
         """
         found = self.store.find(type, ids)
         places = self._places_of_rest(type, ids, found)
@@ -166,7 +167,7 @@ class WholeLog:
         return found
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
-        """The records of one type that a unique field's values name, by the texts of those; others are left out."""
+        """Return by value the records of one type with these values of a unique field; unknown values are left out."""
         found = self.store.find_unique(type, field, values)
         rest = [value for value in values if value not in found]
         pruned = self._pruned() if rest else 0
@@ -176,7 +177,7 @@ class WholeLog:
         return found
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
-        """The decisions of events of one type with these ids."""
+        """Return the decisions of events of one type with these ids."""
         found = self.store.decisions(type, ids)
         places = self._places_of_rest(type, ids, found)
         if places:
@@ -185,7 +186,7 @@ class WholeLog:
         return found
 
     def _places_of_rest(self, type_: str, ids: Sequence[str], found: Mapping[str, object]) -> dict[str, int]:
-        """The pruned places of ids that the store did not find. Asked behind it: what goes meanwhile is there then."""
+        """Return the pruned sequence numbers of ids not found; call it after the store, which may prune meanwhile."""
         rest = [id_ for id_ in ids if id_ not in found]
         return self.store.pruned_places(type_, rest) if rest and self._pruned() else {}
 
@@ -202,7 +203,7 @@ class WholeLog:
     # ---- the lake
 
     def _pruned(self) -> int:
-        """The last place that was pruned. What leads the log knows that none was without asking."""
+        """Return the last pruned sequence number. The log's writer knows without a query that nothing was pruned."""
         if not self._has_pruned and self.epoch:
             return 0
         pruned = self.store.pruned_to()
@@ -210,23 +211,23 @@ class WholeLog:
         return pruned
 
     def _lake(self, upto: int) -> LakeReader:
-        """The lake, which has all places up to this one, as it is now. Raises: StorageError where it has not."""
+        """Return the current lake. Raises: StorageError if it does not reach this sequence number."""
         from shroff.lake.reader import NoLakeError, shortage
 
         try:
             reader = self._opened_lake()
         except PrunedError:
             raise
-        except NoLakeError as error:  # where one was
+        except NoLakeError as error:  # there was a lake once
             raise StorageError(str(NoLakeError(error.address, self._pruned()))) from error
-        except (StateError, UsageError) as error:  # its settings are no mistake of whoever reads
+        except (StateError, UsageError) as error:  # wrong settings are not the reader's fault
             raise StorageError(str(error).rstrip(".")) from error
         if reader.last_seq < upto:
             raise StorageError(shortage(reader.objects.address, reader.last_seq, self._pruned()))
         return reader
 
     def _opened_lake(self) -> LakeReader:
-        """Raises: StorageError where the lake is of another log, by the first record, which has the time."""
+        """Open the lake. Raises: StorageError if it is of another log, by the first record, which has the time."""
         from shroff.lake.writer import mark_of
 
         if self._reader is None:
@@ -257,10 +258,10 @@ def _other_lake(lake: LakeReader, seq: int) -> StorageError:
 
 
 def whole(store: Log, lake: Callable[[], AbstractContextManager[LakeReader]] | None) -> Log:
-    """The log over store and lake, where something was pruned or may be; else the store as it is.
+    """Return a log over store and lake if records were or may be pruned; else the store itself.
 
     Args:
-        lake: None where the project names none. What comes to a pruned place raises PrunedError then.
+        lake: None if the project has none; access to a pruned record then raises PrunedError.
     """
     if lake is not None:
         return cast("Log", WholeLog(store, lake))

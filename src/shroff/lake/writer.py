@@ -1,7 +1,7 @@
-"""Writing a lake: it follows the log, from where its own manifests say that it stands.
+"""Writes a lake: follows the log, from the position in the lake's own manifests.
 
-So nothing about a lake is kept in the log or beside it, and there may be several, begun at any time. What one commit
-writes is said by its plan (see `lake_manifest`): another writer, or the next after a kill, makes the same of it.
+So nothing about a lake is stored in the log or beside it, and there may be several, started at any time. A commit is
+determined by its plan (see `lake_manifest`): another writer, or the next one after a crash, has the same result.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from shroff.streams.lake_manifest import (
 )
 from shroff.streams.log import Log, LogReader, Record
 
-PLACES_MAX = 1 << 15  # of a commit: some 150 MB with forty features, as the log gives them and as columns
-UNDER_WAY = 4  # objects that are written at once
+PLACES_MAX = 1 << 15  # sequence numbers of a commit: some 150 MB with forty features, as rows and as columns
+UNDER_WAY = 4  # objects that are written in parallel
 STEPS = "planned|file|document|before finish|finished|checkpoint|done".split("|")
 
 
@@ -82,21 +82,21 @@ class LakeReport(OperationAnswer):
 
 
 def publish_nothing(_state: LakeState) -> None:
-    """Readers have the manifests."""
+    """Publish nothing: readers use the manifests."""
 
 
 class LakeWriter:
     """Writes a lake from its log.
 
-    Several may work at once, which wastes work and harms nothing.
+    Several writers may work at once, which wastes work and harms nothing.
 
     Args:
-        objects: Where the lake is.
-        log: What it follows; it is only read.
-        now_ms: The clock: it decides nothing but when files that were replaced may go.
-        on_step: Told each of `STEPS` as it was done; for crash tests.
-        places_max: How many places of the log one commit has at most.
-        publish: Told the state after each commit, and before files that were replaced are removed (see `delta`).
+        objects: The object store of the lake.
+        log: The log that it follows, read only.
+        now_ms: The clock; only the removal of replaced files depends on it.
+        on_step: Called with each of `STEPS` after it was done; for crash tests.
+        places_max: Largest number of sequence numbers in one commit.
+        publish: Called with the state after each commit, and before replaced files are removed (see `delta`).
     """
 
     def __init__(
@@ -119,22 +119,22 @@ class LakeWriter:
         self._versions: tuple[int, VersionsBySeq] = (-1, VersionsBySeq([]))
 
     def state(self) -> LakeState:
-        """The lake as it is now."""
+        """Return the current state of the lake."""
         self._known = read_state(self.objects, self._known)
         return self._known
 
     def write(self, layout: Layout | None = None, progress: Progress | None = None) -> LakeReport:
-        """Write what the log has and the lake has not, up to the place that is the log's last one now.
+        """Write what the lake lacks of the log, up to the log's current last sequence number.
 
-        Raises: StateError where the lake is of another log, or has places that this log has lost; StorageError where
-            records that it lacks are in another lake that is not there.
+        Raises: StateError if the lake is of another log, or has records that this log lost; StorageError if records
+            that it lacks are in another lake that cannot be reached.
         """
         started = time.monotonic()
         found = LakeReport()
         end = self._log.last_seq()
         state = self.state()
         self._check_log(state, state.log, end)
-        if state.planned is None:  # a plan that cannot be carried out would make an empty place look like a lake
+        if state.planned is None:  # a plan that cannot be carried out would make an empty location look like a lake
             next(self._log.decisions_after(state.upto, state.upto + 1), None)
         self._publish(state)
         with calm_collector():
@@ -150,7 +150,7 @@ class LakeWriter:
         return found
 
     def compact(self, *, files_min: int, target_bytes: int, grace_ms: int) -> Compaction:
-        """Put small files together, and remove what no reader can want any more (see `lake_compaction`)."""
+        """Merge small files, and remove files that no reader needs any more (see `lake.compaction`)."""
         found = Compaction()
         written = LakeReport()
         left = frozenset[str]()
@@ -169,7 +169,7 @@ class LakeWriter:
         return found
 
     def check_log(self, state: LakeState) -> None:
-        """Raises: StateError where this log is not the one that the lake is of, or has lost places of it."""
+        """Raise StateError if the lake is of another log, or this log has lost records of it."""
         self._check_log(state, state.log, state.upto)
 
     # ---- one commit
@@ -177,13 +177,13 @@ class LakeWriter:
     def _commit(
         self, state: LakeState, wanted: Write | Compact, found: LakeReport, more: Compaction | None = None
     ) -> LakeState:
-        """Carry out the plan that the lake has, else the one that is wanted; gives the state behind it."""
+        """Carry out the plan that the lake has, else the given one; return the state after it."""
         planned = state.planned
         if planned is None:
             log = state.log or _mark(self._log, 1)
             manifest = Manifest(number=state.number + 1, at_ms=self._now_ms(), plan=wanted, log=log)
             planned = plan(self.objects, manifest)
-            if planned is None:  # others were quicker
+            if planned is None:  # another writer was faster
                 return self.state()
         manifest, version = planned
         self._on_step("planned")
@@ -243,7 +243,7 @@ class LakeWriter:
         self._on_step("document")
 
     def _check_log(self, state: LakeState, known: str, upto: int) -> None:
-        """Raises: StateError where the log is not the one that the lake is of, or has lost places."""
+        """Raise StateError if the lake is of another log, or the log has lost records."""
         end = self._log.last_seq()
         wanted = max(state.upto, upto)
         if end < wanted:
@@ -262,11 +262,11 @@ _OTHER_LAKE = "Write this log into an empty location, or restore the log of this
 
 
 def _mark(log: LogReader, seq: int) -> str:
-    """A hash of the record at a place. The first one, a version that stays when others are pruned, has the time."""
+    """Return a hash of a record. The first record, which is never pruned, contains the time of the log's creation."""
     records = log.controls(seq - 1, seq) or [record for batch in log.read(seq - 1, seq) for record in batch]
     return mark_of(records)
 
 
 def mark_of(records: list[Record]) -> str:
-    """The mark of the record at a place, which stands alone in this list."""
+    """Return the hash of the only record in this list."""
     return sha256(msgspec.msgpack.encode(records)).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""A bug report: one file with all that helps to find a mistake, and without secrets or data of events."""
+"""A bug report: one file with everything that helps to find a defect, without secrets or event data."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 _SECRET = re.compile(r"(?i)secret|passw|token|credential|private|auth|^key$|api_?key|user|account|email|^from$|^to$")
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|[0-9]+[a-z%]*|true|false|[a-z]+://[^\s@?]*")
 _QUERY = re.compile(r"(?<=\?)\S+")
-_PATH = re.compile(r"(?i)(https?://[^/?\s]+/)\S+")  # that of a webhook may be its key
+_PATH = re.compile(r"(?i)(https?://[^/?\s]+/)\S+")  # the path of a webhook may be its key
 
 
 def write_bug_report(places: ProjectPaths, log: OpenLog, findings: Sequence[Finding], file: Path) -> list[str]:
-    """Write the report as a ZIP file, whole or not at all, which only its owner may read; gives its parts.
+    """Write the report as a ZIP file, atomically and readable by its owner only; return its parts.
 
-    It has versions, settings without secrets, counts, the last unexpected errors, findings of `doctor`, and of each
-    project file the size and the hash. It has no events, lists, users or models. `log` gives the log, if there is one.
+    It has versions, settings without secrets, counts, the last unexpected errors, findings of `doctor`, and the size
+    and hash of each project file. It has no events, lists, users or models. `log` opens the log, if there is one.
     """
     parts = {
         "versions.json": _versions(),
@@ -64,7 +64,7 @@ def write_bug_report(places: ProjectPaths, log: OpenLog, findings: Sequence[Find
 
 
 def redacted(settings: Any, key: str = "") -> Any:
-    """Settings with a mark in place of what is secret or may be: names of variables (`${NAME}`) stay.
+    """Mask settings that are or may be secret; references to variables (`${NAME}`) stay.
 
     >>> redacted({"store": "postgresql://shroff:pw@db/shroff", "smtp_password": "x", "keep": "7d"})
     {'store': 'postgresql://[covered]@db/shroff', 'smtp_password': '[covered]', 'keep': '7d'}
@@ -80,7 +80,7 @@ def redacted(settings: Any, key: str = "") -> Any:
 
 
 def _covered(text: str) -> str:
-    """A text without what looks secret or personal, and without paths and queries of addresses."""
+    """Mask secrets and personal data in a text, and paths and queries of addresses."""
     return _PATH.sub(rf"\1{COVERED}", _QUERY.sub(COVERED, scrubbed(text)))
 
 

@@ -1,7 +1,7 @@
-"""Daily figures: decisions on a day's events and labels that became known on it, for mails, screens and the API.
+"""Daily figures: decisions on a day's events, and labels that became known on it, for mails, screens and the API.
 
-A decision is counted on the day its event happened, a label on the day it became known, both in the time zone of the
-question. Money is that of the decided events' amounts.
+A decision counts on the day of its event, a label on the day it became known, both in the caller's time zone. Money is
+the sum of the decided events' amounts.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from shroff.log.later_labels import places_between
 from shroff.project.definitions import Definitions
 from shroff.streams.log import LogReader, Record
 
-CUSTOMER = "customer"  # the source of customers' own answers, by mail or however they came
-DISPUTE = ["dispute", "dispute"]  # words of a label's reason
+CUSTOMER = "customer"  # the source of customers' own answers, by mail or otherwise
+DISPUTE = ["dispute", "dispute"]  # first words of a disputing label's reason
 STOPPED = ("challenge", "review", "decline")
-QUARTER_MS = 15 * MINUTE_MS  # the hours of every zone begin with one
-LABELS_BACK = 2_000_000  # places behind which labels are read, whenever their events were: 0.2 s, 5 µs a label
-_BLOCK = 65_536  # places that are in memory together
-_IDS = 500  # events that are asked for together
+QUARTER_MS = 15 * MINUTE_MS  # the hours of every time zone start on such a boundary
+LABELS_BACK = 2_000_000  # records within which labels are read, however old their events: 0.2 s, 5 µs a label
+_BLOCK = 65_536  # records in memory at a time
+_IDS = 500  # events of one query
 
 
 class OutcomeTally(Struct):
-    """Numbers of events and their money, in smallest units, by outcome."""
+    """Counts of events and their amounts, in minor units, by outcome."""
 
     counts: Counter[str] = field(default_factory=Counter)
     money: Counter[str] = field(default_factory=Counter)
@@ -43,16 +43,17 @@ class OutcomeTally(Struct):
         self.money[outcome] += units or 0
 
     def stopped(self) -> tuple[int, int]:
-        """How many were not approved, and their money."""
+        """Return the number of events that were not approved, and their amount."""
         return sum(self.counts[outcome] for outcome in STOPPED), sum(self.money[outcome] for outcome in STOPPED)
 
 
 class DayFigures(Struct):
-    """A day: its decisions; its labels by source and verdict; and the events which became known as fraud or genuine.
+    """Figures of a day: its decisions; its labels by source and verdict; and events that became known as fraud or
+    genuine.
 
-    `quarters` counts decisions by quarter hours since 1970. An event became known by the label that came into force
-    last on the day: one that gave way to a stronger source, or repeated what was known, makes nothing known. A disputed
-    event has a label with the reason `dispute dispute …` of the day.
+    `quarters` counts decisions by quarter hours since 1970. The verdict that an event became known by is that of the
+    last label of the day that changed its active verdict: a label that was overruled by a stronger source, or repeats a
+    known verdict, does not count. A disputed event has a label of the day with the reason `dispute dispute …`.
     """
 
     decided: OutcomeTally = field(default_factory=OutcomeTally)
@@ -64,7 +65,7 @@ class DayFigures(Struct):
 
 
 def has_amounts(definitions: Definitions) -> bool:
-    """Whether decided events have amounts."""
+    """Return whether decided events have amounts."""
     types = definitions.events.types
     return any(types[name].amount_field is not None for name in definitions.events.decided)
 
@@ -72,13 +73,13 @@ def has_amounts(definitions: Definitions) -> bool:
 def figures_by_day(
     log: LogReader, definitions: Definitions, starts_ms: Sequence[int], most: int | None = None
 ) -> list[DayFigures]:
-    """The figures of days, each [start, next start).
+    """Return the figures of days, each [start, next start).
 
     Args:
-        most: So many records are read at most.
+        most: Limit of records to read.
 
-    Raises: UsageError where these days have more.
-    Cost: 10 µs an event of these days, 5 µs a label; of the rest of the log some looks.
+    Raises: UsageError if these days have more.
+    Cost: 10 µs an event of these days, 5 µs a label; a few reads for the rest of the log.
     """
     days = [DayFigures() for _ in starts_ms[1:]]
     amount_of = amount_reader(definitions)
@@ -137,7 +138,7 @@ def _add_labels(
     days: Sequence[DayFigures],
     after: int,
 ) -> None:
-    """Labels of the days, also those that stand before the events of these days."""
+    """Count the labels of the days, including labels that are before the events of these days in the log."""
     known: list[TextDict] = [{} for _ in days]
     disputed: list[set[str]] = [set() for _ in days]
     friendly = {type_: definitions.friendly_reasons(type_) for type_ in definitions.events.types}
@@ -154,7 +155,7 @@ def _add_labels(
             if type_ not in friendly:
                 continue
             verdict = counted_verdict(label.verdict, label.reason, friendly[type_])
-            if friendly[type_]:  # of the same verdict one may be friendly, another not
+            if friendly[type_]:  # two labels of the same verdict may differ in being friendly fraud
                 new = VerdictInForce(verdict, label.source, record.time_ms)
                 before = counted.get(label.event)
                 if changes or (before is not None and new.takes_over(before)):
@@ -178,7 +179,7 @@ def _add_labels(
 def _outcomes(
     log: LogReader, names: Iterable[str], amount_of: Callable[[Record], int | None]
 ) -> Mapping[str, tuple[str, int | None]]:
-    """Outcomes and amounts of events, by their names."""
+    """Return outcomes and amounts of events, by name."""
     ids: dict[str, list[str]] = {}
     for name in sorted(names):
         type_, _, id_ = name.partition("/")

@@ -48,7 +48,7 @@ NOTE = "note"
 WRONG = "wrong"
 FREE_BYTES_MIN = 256 * 1024 * 1024  # below this a day's events of a small bank may not fit
 UNFINISHED_SHOWN = 3  # names in a line
-LABEL_WAITS_MS = HOUR_MS  # after a label arrived: from then on its event is missed
+LABEL_WAITS_MS = HOUR_MS  # after its arrival a label's missing event is reported
 _REMARKED = {
     LEFT_OUT: "{} had a value that is too large and was ignored,",
     SUM_OUTSIDE: "at {} its sum exceeded 64 bits and was missing,",
@@ -88,10 +88,10 @@ class Finding:
 
 
 class Findings(Printed, list[Finding]):
-    """All checks; shown as `shroff doctor` prints them."""
+    """All checks; `repr` is the output of `shroff doctor`."""
 
     def of(self, state: str) -> list[Finding]:
-        """Those of one state."""
+        """Return the findings with one state."""
         return [finding for finding in self if finding.state == state]
 
     def __repr__(self) -> str:
@@ -113,9 +113,9 @@ class ExaminedProject(FrozenStruct):
     """The project as `doctor` examines it.
 
     Args:
-        away: Why the log cannot be had, in words.
-        unapplied: What its files have that is not active.
-        lost_key: That the hash key is lost, in words, and the cure; empty where it is not.
+        away: Why the log cannot be opened.
+        unapplied: Returns changes of its files that are not active.
+        lost_key: Message and remedy if the hash key is lost; else empty.
     """
 
     places: ProjectPaths
@@ -131,7 +131,7 @@ class ExaminedProject(FrozenStruct):
 
 
 def look(project: ExaminedProject, seen: EarlierFindings) -> list[Finding]:
-    """Look at everything; what cannot be had is a finding too. `seen` is what earlier looks leave to this one."""
+    """Run all checks; what cannot be read is a finding too. `seen` caches results of earlier runs."""
     places, definitions, now_ms = project.places, project.definitions, project.now_ms
     found: list[Finding] = []
     if definitions is not None or project.errors:
@@ -169,7 +169,7 @@ def look(project: ExaminedProject, seen: EarlierFindings) -> list[Finding]:
 
 
 def told(subject: str, look: Callable[[], Iterable[Finding]], cure: str = "") -> Iterator[Finding]:
-    """What a look finds; what stops it is a finding, too."""
+    """Yield the findings of a check; an error that stops it is a finding, too."""
     try:
         yield from look()
     except (ShroffError, OSError) as error:
@@ -177,7 +177,7 @@ def told(subject: str, look: Callable[[], Iterable[Finding]], cure: str = "") ->
 
 
 def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple[Problem, ...]) -> Iterator[Finding]:
-    """The files: where they were found, and whether they make a project."""
+    """Report the location of the files, and whether they form a valid project."""
     if definitions is None or errors:
         words = f"{folder / 'shroff.yaml'}; {many(len(errors), 'mistake')} in its files"
         yield Finding("project", WRONG, words, "Run 'shroff check' to see each with file and line.")
@@ -187,7 +187,7 @@ def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple
 
 
 def look_at_unfinished(places: ProjectPaths, now_ms: int) -> Iterator[Finding]:
-    """What processes that were killed while they wrote a file of the project or a model left behind."""
+    """Report files of the project or a model that killed processes left unfinished."""
     files = [path for folder in (places.folder, *places.folder.glob("*/")) for path in unfinished_files(folder)]
     files = [path for path in files if now_ms / 1_000 - path.stat().st_mtime > UNFINISHED_S]
     for what, left, where, folder, cure in (
@@ -201,13 +201,13 @@ def look_at_unfinished(places: ProjectPaths, now_ms: int) -> Iterator[Finding]:
 
 
 def look_at_versions() -> Finding:
-    """Which program runs on what."""
+    """Report the versions of the program and its environment."""
     words = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
     return Finding("versions", OK, f"{words}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
 
 
 def look_at_folder(subject: str, folder: Path) -> Finding:
-    """Whether a folder, or the one that it will be made in, can be written, and how much room it has."""
+    """Check that a folder, or its nearest existing parent, is writable, and how much space it has."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         return Finding(subject, WRONG, f"{there} cannot be written", f"Give user {os.getuid()} write permission there.")
@@ -227,9 +227,10 @@ def look_at_folder(subject: str, folder: Path) -> Finding:
 
 
 def look_at_key(path: Path, definitions: Definitions | None, lost: Sequence[str]) -> Iterator[Finding]:
-    """The key of hashed fields, links and the audit log's seal: there where it is needed, and nobody else's to read.
+    """Check the key of hashed fields, links and the audit log's seal: present if needed, and readable by its owner
+    only.
 
-    Raises: StorageError where it is no key.
+    Raises: StorageError if it is not a valid key.
     """
     types = definitions.events.types.values() if definitions is not None else ()
     is_hashed = any(field.shape.is_hashed for type_ in types for field in type_.fields)
@@ -248,7 +249,7 @@ def look_at_key(path: Path, definitions: Definitions | None, lost: Sequence[str]
 
 
 def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Finding]:
-    """The models in force: whether what they read still means what it meant when they were trained, and their files."""
+    """Check that the definitions of active models' inputs are unchanged since training, and their files."""
     scorers = [scorer for scoring in definitions.scoring.values() for scorer in scoring.all]
     changed = [redefined_words(scorer) for scorer in scorers if scorer.redefined]
     cure = "Declare it as it was, or train a new model: 'shroff train', 'shroff models promote'."
@@ -257,7 +258,7 @@ def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Fin
     yield from (Finding("models", NOTE, problem.message.rstrip("."), problem.hint) for problem in unused)
     damaged: list[str] = []
     for scorer in scorers:
-        with suppress(ShroffError):  # one that cannot be loaded is told as a mistake of the project
+        with suppress(ShroffError):  # a model that cannot be loaded is reported as an error of the project
             damaged += registry.read(scorer.id, scorer.digest).damaged.values()
     cure = "Restore it from a backup or from version control. Decisions continue: no score uses it."
     yield from (Finding("models", WRONG, words.rstrip("."), cure) for words in damaged)
@@ -267,7 +268,7 @@ def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Fin
 
 
 def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: EarlierFindings) -> Iterator[Finding]:
-    """The log: whether it answers, what it holds, what waits in it, and what it has in force."""
+    """Check the log: whether it answers, its size, what is pending in it, and its clock and watermark."""
     yield Finding("log", OK, f"{log.place} answers: {many(log.last_seq(), 'record')}, {bytes_text(log.size_bytes())}")
     pruned = log.pruned_to()
     if pruned:
@@ -306,7 +307,7 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
 
 
 def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
-    """The labels without their event: an hour after they arrived, that event is missed."""
+    """Report labels without their event: an hour after the label arrived the event counts as missing."""
     if not count:
         return Finding("labels", OK, "none is unmatched")
     waiting = [waiting_row(label) for label in log.waiting_all()]
@@ -321,7 +322,7 @@ def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
 
 
 def look_at_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> Finding:
-    """Whether rows are still what was written: the newest, and as many others as can be read in a second."""
+    """Check rows against their checksums: the newest, and as many others as can be read in a second."""
     found = read_rows(log, seed, within_s)
     if found.damage:
         return Finding("rows", WRONG, found.damage, RESTORE_ROWS)
@@ -330,7 +331,7 @@ def look_at_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> Finding:
 
 
 def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
-    """How far each sink is, what is wrong with it, and what is stuck before it."""
+    """Report the position of each sink, its failure, and its stuck rows."""
     for sink_state in sink_states(log, sinks):
         subject = _subject(sink_state.name)
         if sink_state.trouble is not None:
@@ -341,7 +342,7 @@ def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
             cure = "'shroff outbox list' shows why. Fix the sink, then run 'shroff outbox retry'."
             yield Finding(subject, WRONG, f"{many(sink_state.stuck, 'row')} that it refused", cure)
         elif sink_state.name.startswith(OF_NOTICE):
-            continue  # `mail` says how many wait
+            continue  # `mail` reports how many are pending
         elif sink_state.lag:
             cure = "'serve' and 'run' deliver while they run; where none runs, 'shroff outbox deliver' delivers once."
             yield Finding(subject, NOTE, f"{many(sink_state.lag, 'record')} behind", cure)
@@ -350,14 +351,14 @@ def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
 
 
 def _subject(route: str) -> str:
-    """Return what `doctor` calls a route."""
+    """Return the name of a route in findings."""
     if route == ONLINE:
         return "online"
     return route if route.startswith(OF_NOTICE) else f"sink {route}"
 
 
 def look_at_inbox(requests: Sequence[InboxRequest], now_ms: int) -> Finding:
-    """What other processes asked for and no process that writes has carried out."""
+    """Report requests of other processes that no writer has run yet."""
     if not requests:
         return Finding("inbox", OK, "no request waits for the active writer")
     kinds = ", ".join(f"{kind}: {count:,}" for kind, count in Counter(request.kind for request in requests).items())
@@ -371,7 +372,7 @@ def look_at_inbox(requests: Sequence[InboxRequest], now_ms: int) -> Finding:
 
 
 def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
-    """What the engine remarked on values that are too large."""
+    """Report the engine's remarks on values that are too large."""
     if not remarks:
         yield Finding("values", OK, "no sum or value was too large")
     for remark in remarks:
@@ -383,7 +384,7 @@ def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
 
 
 def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -> Iterator[Finding]:
-    """How many were let through where the policy explores, and until when that lasts."""
+    """Report how many events were explored, and until when exploration lasts."""
     exploring = {event: policy.explore for event, policy in definitions.policies.items() if policy.explore is not None}
     days = _days_of(log) if exploring else {}
     for event, explore in exploring.items():
@@ -402,7 +403,7 @@ def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -
 
 
 def _days_of(log: LogReader) -> Days:
-    """How many events of each type were let through on each day. Cost: a pass over the log's hits."""
+    """Return the number of explored events by type and day. Cost: a pass over the log's hits."""
     found = LetThrough()
     for hits in log.hits_after():
         for record in log.records_at([hit.seq for hit in hits if hit.rule == LET_THROUGH]).values():
@@ -411,7 +412,7 @@ def _days_of(log: LogReader) -> Days:
 
 
 def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: EarlierFindings) -> Finding:
-    """The newest snapshot: whether it is whole, and how much of the log came after it."""
+    """Check the newest snapshot: whether it is intact, and how much of the log came after it."""
     files = snapshots.files()
     if not files:
         words = f"none; the next start reads the whole log, {many(last_seq, 'record')}"
@@ -451,7 +452,7 @@ def look_at_clock(log: Log, now_ms: int, seen: EarlierFindings) -> Finding:
 
 
 def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Log) -> Finding:
-    """Whether the project's files are the active version."""
+    """Report whether the project's files are the active version."""
     try:
         found = unapplied(log)
     except DefinitionError as error:
@@ -467,25 +468,25 @@ def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Lo
     return Finding("active version", WRONG, words, " ".join(cures))
 
 
-CHECKED_MS = HOUR_MS  # after which a snapshot's bytes are read again: disks fail silently
+CHECKED_MS = HOUR_MS  # after this a snapshot is read again, since disks fail silently
 
 
 class EarlierFindings(Struct):
     """Cache of earlier checks in this process, so that unchanged data is not read again. For one check at a time.
 
-    A program that looks each minute would else read all labels and the whole newest snapshot each minute.
+    Without it a program that checks each minute would read all labels and the whole newest snapshot each time.
     """
 
     clock: ClockSteps = field(default_factory=ClockSteps)
     labels: LaterLabels = field(default_factory=LaterLabels)
-    holder: tuple[int | None, Holder | None] = (None, None)  # of the watermark beyond the clock
+    holder: tuple[int | None, Holder | None] = (None, None)  # a watermark beyond the clock, and what holds it
     _checked: tuple[Hashable, Header | None, int] | None = None
 
     def checked(self, snapshots: Snapshots, path: Path, now_ms: int) -> tuple[Header | None, int]:
-        """The header of a snapshot, as `Snapshots.check`, and when its bytes were read: now, or within the last hour.
+        """Return the header of a snapshot, as `Snapshots.check`, and when its bytes were read: now, or within an hour.
 
-        A snapshot is written once, under another name; so a file of the same size and age is the same one.
-        Raises: as `Snapshots.check`, at every look.
+        A snapshot is written once, under another name; so a file with the same size and times is unchanged.
+        Raises: as `Snapshots.check`, each time.
         """
         stat = path.stat()
         file = path, stat.st_ino, stat.st_size, stat.st_mtime_ns

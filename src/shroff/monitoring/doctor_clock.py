@@ -1,4 +1,4 @@
-"""Check of `doctor`: the machine's clock, beside the times in the log and the time since the machine started."""
+"""Check of `doctor`: the machine's clock, compared with times in the log and the time since the machine started."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from shroff.runtime.texts import many
 from shroff.streams.log import Log
 
 BUILT_MS = 1_767_225_600_000  # 2026-01-01: a clock before it is wrong
-OFF_MS = MINUTE_MS  # smaller steps are those of a time service
-NEWEST = 100  # records whose two times are compared,
-EVENTS_MIN = 20  # if so many are events,
-SHIFTED_MS = 5 * MINUTE_MS  # which are off by at least this, and all by nearly as much
-SPREAD = 0.1  # of that,
-ODD = 10  # without so many percent of the events at each end
+OFF_MS = MINUTE_MS  # smaller steps come from a time service
+NEWEST = 100  # records whose two times are compared
+EVENTS_MIN = 20  # minimum of events among them
+SHIFTED_MS = 5 * MINUTE_MS  # minimum shift of their times
+SPREAD = 0.1  # allowed spread, as a share of the shift
+ODD = 10  # percent of the events that are ignored at each end
 SET = "Set the clock, or start the time service of this machine."
-TIMEX_BYTES = 512  # of `struct timex`, 208; zeros ask and set nothing
+TIMEX_BYTES = 512  # of `struct timex`, 208; zeros query without setting anything
 TIME_ERROR = 5
-_SOURCE = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine sleeps
+_SOURCE = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # continues while the machine sleeps
 
 
 class ClockSteps(Struct):

@@ -15,17 +15,17 @@ from shroff.runtime import contents
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader
 
-WITHIN_S = 1.0  # for the database's own check, and as long again for rows: a look is made each minute
-_BLOCK = 1_024  # places that are read at once
+WITHIN_S = 1.0  # for the database's own check, and again for rows, since checks run each minute
+_BLOCK = 1_024  # sequence numbers read at once
 _TOGETHER = 500  # refused lines
-INDEXED_MAX = 5_000_000  # records of a log whose indexes each look reads: up to a second
+INDEXED_MAX = 5_000_000  # records up to which each check reads the log's indexes: up to a second
 REFUSED_MAX = 50_000  # of the newest refused lines: half a second
 RESTORE_FILE = "Restore this file from the last backup, or put the file of the table with this SHA-256 there."
 REMOVE_PACKED = "Delete it, then restart the service or worker: it is built again from the stored table."
 
 
 class RowsRead(FrozenStruct):
-    """How many places were read of how many; `damage` says what is wrong, in words, where something is."""
+    """Number of records that were read, and of all; `damage` is a message if some are damaged."""
 
     read: int
     of: int
@@ -33,9 +33,9 @@ class RowsRead(FrozenStruct):
 
 
 def read_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> RowsRead:
-    """The database's own check, then rows with their sums and receipts: the newest, and others by lot.
+    """Run the database's own check, then check rows with their sums and receipts: the newest, and a random sample.
 
-    Places that moved to the lake have its hashes. A small log is read as a whole.
+    Records that moved to the lake are covered by its hashes. A small log is read completely.
     """
     pruned = log.pruned_to()
     last = log.last_seq()
@@ -45,7 +45,7 @@ def read_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> RowsRead:
     blocks = list(range(pruned, last, _BLOCK))[::-1]
     newest = blocks[:1]
     rest = blocks[1:]
-    Random(seed).shuffle(rest)  # noqa: S311 - of what is looked at
+    Random(seed).shuffle(rest)  # noqa: S311 - a sample, not a secret
     end_s = monotonic() + within_s
     read = 0
     for after in newest + rest:
@@ -89,7 +89,7 @@ def table_damage(store: Path, log: Log, seed: int, within_s: float = WITHIN_S) -
     for digest in sorted(named - {path.name for path in stored}):
         yield f"{store / digest} is missing, a table of an active or earlier version", RESTORE_FILE
     files = [*stored, *sorted((store / contents.PACKED).glob("*-*"))]
-    Random(seed).shuffle(files)  # noqa: S311 - of what is looked at
+    Random(seed).shuffle(files)  # noqa: S311 - a sample, not a secret
     end_s = monotonic() + within_s
     for path in files:
         with suppress(FileNotFoundError):
@@ -102,7 +102,7 @@ def table_damage(store: Path, log: Log, seed: int, within_s: float = WITHIN_S) -
 
 
 def _check(log: LogReader, after: int, upto: int) -> None:
-    """Read what stands at places. Raises: StorageError where it is not what was written."""
+    """Read a range of sequence numbers. Raises: StorageError if something differs from what was written."""
     bodies = {label.seq: label.body for rows in log.read(after, upto) for label in rows if label.decided}
     for decisions in log.decisions_after(after, upto):
         for row in decisions:

@@ -1,5 +1,5 @@
-"""Checks of `doctor` beyond the log's content: outside systems, each once, at the same time, with a short timeout, and
-the write-ahead log of a file.
+"""Checks of `doctor` outside the log's content: external systems, in parallel with a short timeout, and the
+write-ahead log of a file.
 """
 
 from __future__ import annotations
@@ -33,48 +33,48 @@ if TYPE_CHECKING:
     from shroff.lake.reader import LakeReader
     from shroff.streams.lake import RetriedObjects
 
-LIMIT_S = 5.0  # for an answer of what is outside
-TROUBLE_SHOWN = 3  # parts in a line
+LIMIT_S = 5.0  # for an answer of an external system
+TROUBLE_SHOWN = 3  # partitions in a line
 MEND = "Fix its settings in shroff.yaml or the system itself, then run 'shroff doctor' again."
-WRITE_AHEAD_BYTES_MAX = 512 * 1024 * 1024  # the active writer cuts it off from 128 MiB on
+WRITE_AHEAD_BYTES_MAX = 512 * 1024 * 1024  # the active writer truncates it from 128 MiB on
 LAKE_CURE = "Make it reachable from this machine: until then 'shroff serve' and 'shroff run' do not write it."
 AWAY = "Check that it runs, that its address in shroff.yaml is right, and that this machine can reach it."
 NEWEST = 20  # rows
-SPAN = 512  # places read at once to find the newest rows,
-SPANS_MAX = 8  # so often: rows that are rarer are not checked
-DRAWN = 16  # places, among those of the last day and again among all before
-NEAR = 32  # places in which a row is looked for behind a drawn one
-RECENT_MAX = 100_000  # places that may count as those of the last day
+SPAN = 512  # sequence numbers read at once to find the newest rows
+SPANS_MAX = 8  # number of such reads: rows that are rarer are not checked
+DRAWN = 16  # sequence numbers drawn from the last day, and again from the time before
+NEAR = 32  # sequence numbers in which a row is searched after a drawn one
+RECENT_MAX = 100_000  # sequence numbers that may count as the last day
 LOST_SHARE = 0.25  # of the rows of the last day; fewer may have been dropped with 'shroff outbox drop'
 Given = TypeVar("Given")
 
 
 class Try(FrozenStruct):
-    """Something outside that is asked; `ask` gives what is found, in words. What it raises is the finding."""
+    """A check of an external system; `ask` returns the finding. An error that it raises is the finding."""
 
     subject: str
     ask: Callable[[], Finding]
 
 
 class AddedChecks(Protocol):
-    """What a plug-in checks of an opened project; made of it once for each `doctor`, and once for metrics."""
+    """Checks of a plug-in for an opened project; created once for each `doctor`, and once for metrics."""
 
     def tries(self) -> Iterable[Try]:
-        """What `doctor` asks; nothing where the project does not use the plug-in."""
+        """Return the checks for `doctor`; empty if the project does not use the plug-in."""
 
     def values(self) -> Mapping[str, float | None]:
-        """Values of metrics."""
+        """Return values of metrics."""
 
 
 def asked(tries: Sequence[Try], limit_s: float) -> list[Finding]:
-    """Check all systems in parallel; one that has not answered in time is unreachable. Cost: the limit at most."""
+    """Check all systems in parallel; one that has not answered in time is unreachable. Takes at most the limit."""
     found = [_Answer(attempt.ask) for attempt in tries]
     until_s = time.monotonic() + limit_s
     return [_finding(attempt, answer, until_s, limit_s) for attempt, answer in zip(tries, found, strict=True)]
 
 
 def within(limit_s: float, ask: Callable[[], Given], what: str) -> Given:
-    """The answer, if it comes in time. Raises: TransientError where it does not; else whatever `ask` raises."""
+    """Return the answer, if it comes in time. Raises: TransientError if it does not; else errors of `ask`."""
     return _Answer(ask).within(time.monotonic() + limit_s, limit_s, what)
 
 
@@ -94,7 +94,7 @@ class _Answer(Generic[Given]):
     def _run(self) -> None:
         try:
             self._given.set_result(self._ask())
-        except Exception as error:  # noqa: BLE001 - it is raised for whoever asked
+        except Exception as error:  # noqa: BLE001 - raised where the result is read
             self._given.set_exception(error)
 
 
@@ -107,14 +107,14 @@ def _finding(tried: Try, answer: _Answer[Finding], until_s: float, limit_s: floa
         return Finding(tried.subject, WRONG, str(why), cure)
 
 
-# ---- variables
+# ---- environment variables
 
-# The fields of `Systems` that are one system each; `mail` and `mailer` stand under one key.
+# The fields of `Systems` that are one system each; `mail` and `mailer` share a key.
 ALONE = ("store", "lake", "online", "snapshots", "backup", "sign_in", "http", "mail", "mailer", "web", "metrics")
 
 
 def named_systems(systems: Systems) -> Iterator[tuple[str, System]]:
-    """Each outside system with the key of shroff.yaml under which it stands."""
+    """Yield each external system with its key in shroff.yaml."""
     for place, source in systems.all_read:
         yield ".".join(place), source
     for name, ask in {**systems.sources, **systems.pulled}.items():
@@ -128,7 +128,7 @@ def named_systems(systems: Systems) -> Iterator[tuple[str, System]]:
 
 
 def unset_variables(systems: Systems) -> dict[str, list[str]]:
-    """The variables that settings read and that are not set, each with the keys of shroff.yaml that read it."""
+    """Return the unset variables that settings read, each with the keys of shroff.yaml that read it."""
     found: dict[str, list[str]] = {}
     for path, system in named_systems(systems):
         for key, text in _texts(system.options, path):
@@ -139,12 +139,12 @@ def unset_variables(systems: Systems) -> dict[str, list[str]]:
 
 
 def is_set(system: System) -> bool:
-    """Whether all variables that its settings read are set."""
+    """Return whether all variables that a system's settings read are set."""
     return not any(unset(text) for _, text in _texts(system.options, ""))
 
 
 def look_at_variables(systems: Systems) -> Iterator[Finding]:
-    """One finding for all variables that are not set; nothing where all are."""
+    """Yield one finding for all unset variables, if there are any."""
     found = unset_variables(systems)
     if found:
         named = "; ".join(f"{name} ({', '.join(keys)})" for name, keys in found.items())
@@ -158,7 +158,7 @@ def look_at_variables(systems: Systems) -> Iterator[Finding]:
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Each text of settings with its key."""
+    """Yield each text of settings with its key."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
@@ -173,13 +173,13 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def write_ahead_bytes(log: Path) -> int | None:
-    """Size of the write-ahead log beside a log that is a file; None where there is none."""
+    """Return the size of the write-ahead log beside a log file; None if there is none."""
     path = log.with_name(f"{log.name}-wal")
     return path.stat().st_size if path.exists() else None
 
 
 def look_at_write_ahead(log: Path) -> Iterator[Finding]:
-    """Whether commits move from the write-ahead log into the file of a log; nothing where no process has it open."""
+    """Check that commits move from the write-ahead log into the log's file; nothing if no process has it open."""
     size = write_ahead_bytes(log)
     if size is None:
         return
@@ -194,11 +194,11 @@ def look_at_write_ahead(log: Path) -> Iterator[Finding]:
     yield Finding("write-ahead", WRONG, f"{words}, which have not moved into {log.name}", cure)
 
 
-# ---- rows that sinks keep
+# ---- rows stored by sinks
 
 
 class DeliveredSample(NamedTuple):
-    """Rows that a sink accepted: some of the last day, and some that are older."""
+    """Rows that a sink accepted: some of the last day, and some older ones."""
 
     recent: Sequence[Outgoing]
     older: Sequence[Outgoing]
@@ -207,7 +207,7 @@ class DeliveredSample(NamedTuple):
 def delivered_sample(
     log: Log, sink: str, take: str, outcomes: Collection[str], now_ms: int, *, has_fields: bool = False
 ) -> DeliveredSample:
-    """Draw rows that a sink has accepted, by the log. Cost: some milliseconds."""
+    """Draw rows that a sink has accepted, according to the log. Cost: some milliseconds."""
     offsets = log.offsets(source_of(sink))
     through = through_of(sink, offsets) or 0
     began = max(log.pruned_to(), int(offsets.get(BEGAN, 0)))
@@ -217,7 +217,7 @@ def delivered_sample(
         rows = KINDS[take](log, after, upto, outcomes) if after < upto else []
         return [row for row in rows if (row.seq, row.number) not in stuck]
 
-    draw = Random(now_ms)  # noqa: S311 - of what is looked at
+    draw = Random(now_ms)  # noqa: S311 - a sample, not a secret
     first = through
     for place, at_ms in log.ingested(max(began, through - RECENT_MAX), through):
         if at_ms is not None and at_ms > now_ms - DAY_MS:
@@ -272,10 +272,10 @@ def look_at_lake(
     published: Callable[[RetriedObjects], AbstractContextManager[Sequence[TableFormat]]],
     pruned: int,
 ) -> Finding:
-    """The lake that the project names: how far it has the log, how large it is, and whether its tables go on.
+    """Check the project's lake: its position in the log, its size, and whether its tables can be continued.
 
     Args:
-        pruned: The last place that the store has no more.
+        pruned: The last sequence number that the store no longer has.
     """
     from shroff.lake.publication import stopped_tables
     from shroff.lake.reader import NoLakeError, shortage
@@ -300,7 +300,7 @@ def look_at_lake(
 
 
 def source_finding(where: str, lags: Sequence[PartLag]) -> Finding:
-    """How a source stands that answered: what waits, and what cannot be read on."""
+    """Report a source that answered: unread messages, and partitions that cannot be read on."""
     troubles = [f"{lag.part}: {lag.trouble}" for lag in lags if lag.trouble]
     silent = [lag.part for lag in lags if lag.waiting is None and lag.is_counted and not lag.trouble]
     parts = many(len(lags), "part")
@@ -319,7 +319,7 @@ def source_finding(where: str, lags: Sequence[PartLag]) -> Finding:
 
 
 def look_at_pushed(names: Iterable[str], troubles: Sequence[tuple[str, str, int]]) -> Iterator[Finding]:
-    """How pushed sources stand: whether something keeps their messages away."""
+    """Report pushed sources, and what keeps their messages away."""
     for name in names:
         if words := "; ".join(words for source, words, _ in troubles if source == name):
             yield Finding(f"source {name}", WRONG, words, "'shroff sources list' shows all subscriptions.")
@@ -328,7 +328,7 @@ def look_at_pushed(names: Iterable[str], troubles: Sequence[tuple[str, str, int]
 
 
 def look_at_watched(aside: Iterable[tuple[str, str, int]]) -> Iterator[Finding]:
-    """Findings for the files of watched places that are set aside."""
+    """Report the files of watched locations that are set aside."""
     by_place: dict[str, list[str]] = {}
     for place, words, _ in aside:
         by_place.setdefault(place, []).append(words)
@@ -337,6 +337,6 @@ def look_at_watched(aside: Iterable[tuple[str, str, int]]) -> Iterator[Finding]:
 
 
 def _without_twice(words: str) -> str:
-    """Words without the part's name where they begin with it themselves."""
+    """Remove the partition's name if the message itself starts with it."""
     part, _, rest = words.partition(": ")
     return rest if rest.startswith(part) else words

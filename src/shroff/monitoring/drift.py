@@ -1,11 +1,10 @@
-"""Drift: how far what a model reads, and its score, have moved from a reference.
+"""Drift: how far a model's inputs, and its score, have moved from a reference.
 
-The population stability index compares shares of bins, ten of the reference with equally
-many rows each, missing values and each category being bins of their own. Under no shift it
-is about a chi-square variable times (1/n + 1/m), with one degree of freedom less than there are
-bins (Yurdakul and Naranjo, "Statistical properties of the population stability index",
-Journal of Risk Model Validation 14, 2020). So an index counts as moved only where it is
-above the limit that people use and beyond what the sizes of both samples explain.
+The population stability index compares shares of bins: ten bins of the reference with equally many rows each; missing
+values and each category have bins of their own. Without a shift it is approximately a chi-square variable times
+(1/n + 1/m), with one degree of freedom less than there are bins (Yurdakul and Naranjo, "Statistical properties of the
+population stability index", Journal of Risk Model Validation 14, 2020). So an index counts as moved only if it is above
+the customary limit and beyond what the sizes of both samples explain.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from shroff.models.sets import Input
 from shroff.runtime.values import FrozenStruct
 
 BINS = 10
-CATEGORIES = 50  # that have a bin of their own; all further ones share one
-LIMIT = 0.2  # from here on people speak of a large shift; the rule of thumb of credit scoring
-BY_CHANCE = 0.001  # how rarely chance alone may reach what is called moved
+CATEGORIES = 50  # with bins of their own; all further ones share one
+LIMIT = 0.2  # customary threshold of a large shift in credit scoring
+BY_CHANCE = 0.001  # probability of a false alarm
 EXACT_ROWS = 1_000  # of both samples, up to which the p-value is exact: 10 ms; above, it differs by little
-FLOOR = 0.5  # rows that an empty bin is taken to have, so that its share has a logarithm
+FLOOR = 0.5  # rows assumed for an empty bin, so that its share has a logarithm
 
 
 class DriftBin(FrozenStruct):
@@ -38,12 +37,12 @@ class Drift(FrozenStruct):
     """How far one input or the score has moved.
 
     Args:
-        psi: The population stability index; 0 where nothing moved.
-        psi_by_chance: What chance alone stays below in 999 of 1,000 pairs of samples as large as these.
-        test: `ks` (Kolmogorov-Smirnov, of numbers) or `chi2` (of categories).
-        statistic: The test's: the largest distance of the two distributions, or chi-square. None where it says nothing.
-        p_value: How probable one at least as large is without drift. In large samples it is small for shifts that
-            nobody minds, so nothing is called moved for it alone.
+        psi: The population stability index; 0 without any shift.
+        psi_by_chance: The 99.9th percentile of the index by chance alone, for samples of these sizes.
+        test: `ks` (Kolmogorov-Smirnov, for numbers) or `chi2` (for categories).
+        statistic: Test statistic: the largest distance of the two distributions, or chi-square. None if undefined.
+        p_value: Probability of a statistic at least as large without drift. In large samples it is small for
+            irrelevant shifts, so it alone never counts as moved.
         missing_before, missing_now: Shares of rows without a value.
         unseen: Share of the recent rows whose category the reference does not have.
         bins: Both distributions over the bins of the index that have rows.
@@ -76,7 +75,7 @@ class Drift(FrozenStruct):
 def drift_of(reference: Input, recent: Input) -> Drift:
     """Compare one input of two samples.
 
-    Raises: ValueError where one of them has no rows.
+    Raises: ValueError if one of them has no rows.
     """
     if not len(reference.values) or not len(recent.values):
         raise ValueError(f"{reference.name} cannot be compared: one of the samples has no rows")
@@ -124,7 +123,7 @@ def _by_chance(bins: int, n: int, m: int) -> float:
 
 
 def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float, Sequence[str]]:
-    """Rows of both samples by bin; the share of recent rows that the reference does not have; and the bins' names."""
+    """Return rows of both samples by bin, the recent share of unseen categories, and the names of the bins."""
     if reference.kind == "category":
         return _category_counts(reference, recent)
     edges = _edges(reference.values[:])
@@ -135,7 +134,7 @@ def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float, Seq
 
 
 def _edges(values: Floats) -> Floats:
-    """The upper ends, themselves in, of bins with about equally many rows; a value that many have is one bin."""
+    """Return the inclusive upper ends of bins with about equally many rows; a very frequent value gets its own bin."""
     there = values[~np.isnan(values)]
     if not len(there):
         return np.zeros(0)
@@ -162,7 +161,7 @@ def _category_counts(reference: Input, recent: Input) -> tuple[Floats, Floats, f
 
 
 def _by_text(given: Input, texts: Floats) -> Floats:
-    """Rows by category, those without one behind the last."""
+    """Return rows by category, followed by those without one."""
     place = np.append(np.searchsorted(texts, np.array(given.categories, texts.dtype)), len(texts))
     codes = np.where(np.isnan(given.values), len(given.categories), given.values).astype(np.int64)
     return np.bincount(place[codes], minlength=len(texts) + 1).astype(np.float64)
@@ -189,6 +188,6 @@ def _by_category(before: Floats, now: Floats) -> tuple[float | None, float | Non
 
 
 def drifts(pairs: Iterable[tuple[Input, Input]]) -> list[Drift]:
-    """Compare each input of a sample with the same of another, those first that moved most."""
+    """Compare each input of two samples, largest drift first."""
     found = [drift_of(reference, recent) for reference, recent in pairs]
     return sorted(found, key=lambda drift: (-drift.has_moved, -drift.psi, drift.name))

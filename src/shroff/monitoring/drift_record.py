@@ -1,8 +1,7 @@
 """Last drift results and their alerts: .shroff/drift.json, beside the log.
 
-`shroff drift` reads the log beside a process that writes it, and so has no transaction of
-its own to put figures in. The file is written whole or not at all, by one process at a time.
-Pages of metrics and `doctor` read it, and what gathers alerts into cases.
+`shroff drift` reads the log while another process writes it, so it has no transaction to store results in. The file is
+written atomically, by one process at a time. Metrics, `doctor` and the code that groups alerts into cases read it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ SHOWN = 5  # names in a line of `doctor`
 
 
 class DriftFigure(FrozenStruct):
-    """The drift of one item, as metrics show it."""
+    """The drift of one item, for metrics."""
 
     name: str
     psi: float
@@ -42,7 +41,7 @@ class DriftFigure(FrozenStruct):
 
 
 class DriftLook(FrozenStruct):
-    """The last drift check of an event type; `reference` and `recent` say in words which periods it compared."""
+    """The last drift check of an event type; `reference` and `recent` describe the periods that it compared."""
 
     looked_at: str
     as_of: str
@@ -56,11 +55,11 @@ class DriftLook(FrozenStruct):
 
 
 class DriftAlert(FrozenStruct):
-    """Something moved, from the look at `since` to the one at `until`, or still where that is empty.
+    """Drift from the check at `since` to the one at `until`, or ongoing if that is empty.
 
     Args:
-        id: Stands for this alert and no other.
-        moved: All that had moved at one of the looks since.
+        id: Unique id of the alert.
+        moved: Everything that had moved at any check since.
     """
 
     id: str
@@ -71,23 +70,23 @@ class DriftAlert(FrozenStruct):
 
 
 class DriftRecord(msgspec.Struct, frozen=True):
-    """The file: the last look at each event type, and alerts, the oldest first."""
+    """The file: the last check of each event type, and alerts, oldest first."""
 
     version: int = 1
     looks: dict[str, DriftLook] = {}
     alerts: tuple[DriftAlert, ...] = ()
 
     def open_alert(self, event: str) -> DriftAlert | None:
-        """The alert about an event type that still stands."""
+        """Return the ongoing alert about an event type."""
         return next((alert for alert in reversed(self.alerts) if alert.event == event and not alert.until), None)
 
 
 def with_look(record: DriftRecord, report: DriftReport, looked_at: str, newest_ms: int) -> DriftRecord:
-    """The record with a report: an alert is raised, goes on, or ends. One older than the last look changes nothing.
+    """Add a report to the record: it raises, continues or ends an alert. A report older than the last one is ignored.
 
-    Else who looks back at a quiet month would end an alert of today. A look ahead of the newest event, now or before,
-    is one at that event: it keeps no later one out. Nor does an alert end where there are too few
-    events to tell whether what it is about has moved still.
+    Otherwise a check of a quiet month in the past would end an alert of today. A check beyond the newest event counts
+    as one at that event, so it does not block later ones. An alert continues while there are too few events to tell
+    whether what it is about still differs.
     """
     last = record.looks.get(report.event)
     as_of_ms = min(report.as_of_ms, newest_ms)
@@ -114,7 +113,7 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str, newest_m
 
 
 def read_record(places: config.ProjectPaths) -> DriftRecord:
-    """What the file has; nothing where there is none. Raises: StorageError where it cannot be read."""
+    """Read the file; an empty record without one. Raises: StorageError if it cannot be read."""
     path = places.drift
     if not path.exists():
         return DriftRecord()
@@ -128,14 +127,14 @@ def read_record(places: config.ProjectPaths) -> DriftRecord:
 
 
 def keep_look(places: config.ProjectPaths, report: DriftReport, looked_at: str, newest_ms: int) -> None:
-    """Write what a report says into the file. Raises: StorageError where that fails; the file is as it was then."""
+    """Write a report to the file. Raises: StorageError if that fails; the file is unchanged then."""
     with config.editing(places):
         record = with_look(read_record(places), report, looked_at, newest_ms)
         config.write_text(places.drift, msgspec.json.format(to_json(record), indent=2).decode() + "\n")
 
 
 def findings(places: config.ProjectPaths) -> list[Finding]:
-    """What `doctor` says of drift: nothing where nobody has looked."""
+    """Return the findings of `doctor` on drift; empty if it was never checked."""
     record = read_record(places)
     return [_finding(event, look, record.open_alert(event)) for event, look in sorted(record.looks.items())]
 

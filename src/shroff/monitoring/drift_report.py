@@ -1,8 +1,7 @@
 """Drift of a project: model inputs, score and label delay, recent values against a reference.
 
-Both stretches come from one training set, so each value is what the model would have read
-then. Scores are those of the champion of today on both sides: recorded ones of two models
-would differ without any drift.
+Both periods come from one training set, so each value is what the model would have read then. Scores on both sides are
+those of the current champion: recorded scores of two models would differ without any drift.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from shroff.training.train import plain_settings
 
-MODEL = "model"  # the reference that is what the champion has learnt from
+MODEL = "model"  # reference: the training data of the champion
 RECENT_MS = 7 * DAY_MS
 SCORE = "score"
-SCORED_MIN = 100  # events that a model has not learnt from, for a reference of its score
+SCORED_MIN = 100  # events outside the training data, for a reference of its score
 BY_TODAYS = (
     "both periods use today's definition, but the model was trained with an earlier one. "
     "Train a new model: 'shroff train'."
@@ -44,7 +43,7 @@ LABEL_DELAY = "label delay"  # in days
 
 
 class DriftPeriod(FrozenStruct):
-    """A stretch of event time, (start, end] in UTC milliseconds, its events, and what it is in words."""
+    """A range of event time, (start, end] in UTC milliseconds, its number of events, and a description."""
 
     start_ms: int
     end_ms: int
@@ -68,11 +67,10 @@ class DriftReport(FrozenStruct):
     """Drift of each input, the score and the label delay, the largest first.
 
     Args:
-        model: The champion, empty where none is in force that can be loaded.
-        label_delay_days: The medians of the reference and of the recent stretch, by when labels became known; None
-            where none did.
+        model: The champion; empty if no active model can be loaded.
+        label_delay_days: Medians of reference and recent period, by when labels became known; None without labels.
         remarks: What is not compared, and why.
-        redefined: Inputs that mean something else now than when the champion was trained.
+        redefined: Inputs whose definition changed since the champion was trained.
     """
 
     event: str
@@ -91,7 +89,7 @@ class DriftReport(FrozenStruct):
 
     @property
     def unclear(self) -> tuple[Drift, ...]:
-        """Inputs with too few events to tell drift."""
+        """Inputs with too few events to detect drift."""
         return tuple(drift for drift in self.found if drift.is_unclear)
 
 
@@ -99,9 +97,9 @@ class ComparedPeriods(FrozenStruct):
     """The two periods that a drift check compares.
 
     Args:
-        reference_ms: The length of the one right before the recent one; None for what the champion has learned from, as
-            far as it lies before the recent one.
-        to_newest: Whether the recent one ends at the newest event of the type, where that is before the moment.
+        reference_ms: Length of the reference right before the recent period; None for the champion's training data
+            before the recent period.
+        to_newest: Whether the recent period ends at the type's newest event, if that is before `as_of_ms`.
     """
 
     reference_ms: int | None = None
@@ -119,12 +117,12 @@ def look_for_drift(
     compared: ComparedPeriods,
     reading: Callable[[int], None] | None,
 ) -> DriftReport:
-    """Compare the last stretch before a moment with a reference.
+    """Compare the last period before a time with a reference.
 
     Args:
-        read: A model's files, by id and digest.
+        read: Returns a model's files, by id and digest.
 
-    Raises: UsageError where one of the stretches has no events, or no model is in force and no reference is named.
+    Raises: UsageError if one of the periods has no events, or there is neither an active model nor a named reference.
     Cost: one training set over the whole history.
     """
     scorer = _champion(definitions, event)
@@ -201,7 +199,7 @@ def _reference(stored: Stored | None, reference_ms: int | None, recent_start_ms:
 
 
 def _settings(definitions: Definitions, event: str, scorer: Scorer | None) -> ModelSettings:
-    """Inputs compared: the champion's; without one those of model.yaml, or else all features of the type."""
+    """Return the inputs to compare: the champion's; else those of model.yaml, or all features of the type."""
     declared = definitions.models.get(event)
     if scorer is not None and scorer.model is not None:
         inputs = tuple(
@@ -220,7 +218,7 @@ def _between(times_ms: Ints, start_ms: int, end_ms: int) -> Ints:
 
 
 def _sample(input_: Input, rows: Ints) -> Input:
-    """An input at some rows, with the categories that occur there, so that an unseen one shows."""
+    """Return an input at some rows, with the categories that occur there, so that unseen ones are detected."""
     values = input_.values[rows]
     if not input_.categories:
         return replace(input_, values=values)
@@ -234,11 +232,11 @@ def _sample(input_: Input, rows: Ints) -> Input:
 def _scores(
     given: TrainingSet, scorer: Scorer | None, learnt_until_ms: int | None, recent: DriftPeriod, before: Ints, now: Ints
 ) -> tuple[Input, Input] | str:
-    """Scores of both stretches, or why they are not compared.
+    """Return the scores of both periods, or why they are not compared.
 
-    A model is surer of what it has learned than of anything new, which is no drift; and those
-    of the folds' models are other models' scores. So behind `learnt_until_ms`, where it is
-    given, begins a reference of the score's own, as long as the recent stretch.
+    A model is surer about its training data than about new data, which is no drift; and the scores of the folds' models
+    are those of other models. So with `learnt_until_ms` the score's reference begins there, as long as the recent
+    period.
     """
     if scorer is None or scorer.model is None:
         recorded = [given.recorded.scores[rows] for rows in (before, now)]
@@ -260,9 +258,9 @@ def _scores(
 
 
 def _label_delays(given: TrainingSet, stretch: DriftPeriod) -> Floats:
-    """Days from the event to its first label, of those labels that became known in a stretch.
+    """Return the days from an event to its first label, for labels that became known in a period.
 
-    By when they were known, and not by the event: of recent events only quick labels are there yet.
+    Selected by the time of the label, not of the event: recent events have only quick labels so far.
     """
     labels = given.labels
     order = np.lexsort((labels.known_at_ms, labels.rows))

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
-HELD_MS = 8 * DAY_MS  # the longest period, and a day for what comes late
-BLOCK = 5_000  # places that one call reads of each side: some 50 ms
-LOOKED_BACK = 500_000  # places before the first look that are counted, some calls later
+HELD_MS = 8 * DAY_MS  # the longest period, and a day for late events
+BLOCK = 5_000  # records that one call reads in each direction: some 50 ms
+LOOKED_BACK = 500_000  # records before the first call that are counted, by later calls
 NEWEST = 12
-HOURS_MIN = 5  # fewer earlier hours say nothing of what is normal
-SPIKE_HITS = 5  # fewer hits in an hour wake nobody
+HOURS_MIN = 5  # minimum of earlier hours for a normal range
+SPIKE_HITS = 5  # minimum of hits in an hour for a spike
 SPIKE_TIMES = 3
 APPROVE = "approve"
 
-_Known: TypeAlias = "tuple[Minute, int, str]"  # where a place is counted, its time and its amount
+_Known: TypeAlias = "tuple[Minute, int, str]"  # the minute that counts a record, its time and its amount
 
 
 class Minute(Struct):
-    """Counts of one minute of event time. Money by outcomes; hits by rules, those in shadow too."""
+    """Counts of one minute of event time. Money by outcome; hits by rule, including rules in shadow."""
 
     came: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -48,7 +48,7 @@ class Minute(Struct):
 
 
 class Stopped(FrozenStruct):
-    """A decision that did not approve, as a list shows it."""
+    """A decision that did not approve, for a list."""
 
     seq: int
     event: str
@@ -61,7 +61,7 @@ class Stopped(FrozenStruct):
 
 
 class RuleHitRate(FrozenStruct):
-    """How often a rule was true in the last hour, and in the hours before it. `usual` is None where those are few."""
+    """Hits of a rule in the last hour, and in the hours before it. `usual` is None if these are too few."""
 
     rule: str
     hits: int
@@ -70,17 +70,17 @@ class RuleHitRate(FrozenStruct):
 
     @property
     def times_usual(self) -> float:
-        """How many times as often it hits as in the busiest of the usual hours."""
+        """Ratio of the hits to those of the busiest usual hour."""
         return self.hits / max(int(str(self.usual.highest)) if self.usual else 0, 1)
 
     @property
     def is_spike(self) -> bool:
-        """Whether it hits more than three times as often as in the busiest of the usual hours."""
+        """Whether the rule hits more than three times as often as in the busiest usual hour."""
         return self.usual is not None and self.hits >= SPIKE_HITS and self.times_usual > SPIKE_TIMES
 
 
 class PulseStep(FrozenStruct):
-    """A stretch of the period, from `start_ms` on."""
+    """A part of the period, from `start_ms` on."""
 
     start_ms: int
     decided: int
@@ -88,10 +88,10 @@ class PulseStep(FrozenStruct):
 
 
 class LiveFigures(FrozenStruct):
-    """A period up to the newest event, (start, end] in whole minutes.
+    """Figures of a period up to the newest event, [start, end) in whole minutes.
 
-    `money` holds, by outcome, the sum of the events' amounts. Verdicts are those of labels that were known in the
-    period or later. `counted_from` is the first place that was counted; `is_whole` says that all of the period was.
+    `money` is the sum of the events' amounts by outcome. `verdicts` are those of labels that became known in the period
+    or later. `counted_from` is the first sequence number that was counted; `is_whole`: the whole period was.
     """
 
     start_ms: int
@@ -112,10 +112,10 @@ class LiveFigures(FrozenStruct):
 
 
 class Pulse(Struct, eq=False):
-    """Follows a log while somebody looks. For one thread at a time.
+    """Follows a log while a user watches. For one thread at a time.
 
-    The log knows when events happened, not when they came; where events come as they happen that is the same. Each
-    call reads what is new, and one block of what was there before the first; what is older than `HELD_MS` is let go.
+    The log knows when events happened, not when they arrived, which is the same for live events. Each call reads new
+    records, and one block of those before the first call; counts older than `HELD_MS` are dropped.
     """
 
     _minutes: dict[int, Minute] = {}
@@ -123,16 +123,16 @@ class Pulse(Struct, eq=False):
     _shadow: set[str] = set()
     _rules_now: Sequence[str] = ()
     _rule_hits: RecordedRuleHits = field(default_factory=RecordedRuleHits)
-    # Places (from, to] are counted, and it goes back to the floor.
+    # Sequence numbers (from, to] are counted; reading backwards stops at the floor.
     _from: int = 0
     _to: int = 0
     _floor: int = 0
     _end_ms: int = 0
     _has_begun: bool = False
-    _has_all: bool = False  # that is kept: it went back to events that are older
+    _has_all: bool = False  # whether reading backwards reached events older than `HELD_MS`
 
     def follow(self, log: Log, definitions: Definitions) -> bool:
-        """Read on; gives whether there is more to read at once."""
+        """Read on; return whether there is more to read at once."""
         types = definitions.events.types.items()
         last = log.last_seq()
         amounts = {name: field.name for name, type_ in types if (field := type_.amount_field)}
@@ -160,16 +160,16 @@ class Pulse(Struct, eq=False):
 
     @property
     def is_behind(self) -> bool:
-        """Whether there is more to read of what was there before the first look."""
+        """Whether older records are still to be read."""
         return self._from > self._floor
 
     @property
     def counted(self) -> tuple[int, int]:
-        """Places behind the first and up to the second are counted: while these stay, so does what is counted."""
+        """The counted sequence numbers (from, to]; figures change only if these do."""
         return self._from, self._to
 
     def _begin(self, last: int) -> None:
-        """Begin at the end of the log, and read backwards from there."""
+        """Start at the end of the log, to read backwards from there."""
         self._minutes.clear()
         self._newest.clear()
         self._from = self._to = last
@@ -178,7 +178,7 @@ class Pulse(Struct, eq=False):
         self._has_all = False
 
     def _counted(self, log: Log, after: int, upto: int, amounts: TextMapping) -> tuple[Sequence[Stopped], int | None]:
-        """Count places; gives those not approved, oldest first, and the time of the newest event."""
+        """Count records; return those not approved, oldest first, and the time of the newest event."""
         known: dict[int, _Known] = {}
         for records in log.read(after, upto):
             for record in records:
@@ -217,7 +217,7 @@ class Pulse(Struct, eq=False):
         known[record.seq] = minute, record.time_ms, "" if amount is None else str(amount)
 
     def figures(self, length_ms: int, step_ms: int) -> LiveFigures:
-        """The period of this length up to the newest event, in steps."""
+        """Return the figures of the period of this length up to the newest event, in steps."""
         end = -(-(self._end_ms + 1) // MINUTE_MS)
         start = end - length_ms // MINUTE_MS
         numbers = sorted(self._minutes)
@@ -264,7 +264,7 @@ class Pulse(Struct, eq=False):
         ]
 
     def _rules(self, end: int, numbers: Sequence[int]) -> list[RuleHitRate]:
-        """The last hour of each rule that is active or in shadow, or hit at all; furthest from normal first."""
+        """Return the last hour of each rule that is declared or had hits; furthest from normal first."""
         hours: defaultdict[int, Counter[str]] = defaultdict(Counter)
         for number in numbers:
             if number < end:
@@ -289,7 +289,7 @@ class _MeasuredDocument(TypedDict):
 
 
 def usual_of(values: Iterable[int]) -> Usual | None:
-    """Where nine of ten values lie; None where there are too few.
+    """Return the range of nine of ten values; None if there are too few.
 
     >>> usual_of([3, 4, 5, 6, 50])
     Usual(count=5, lowest=3, median=5, highest=6)

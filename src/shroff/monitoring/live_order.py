@@ -1,4 +1,4 @@
-"""By how much a live source may give messages out of order, what of that the log has, and which windows are short."""
+"""How far a live source may deliver messages out of order, how far the log is, and which windows are that short."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from shroff.streams.log import LogReader
 if TYPE_CHECKING:
     from shroff.monitoring.doctor import Finding
 
-LOOKED_AT = 10_000  # the newest places of a log
-SHARE = 0.99  # of the events are in order but for a time that is told
+LOOKED_AT = 10_000  # newest records that are checked
+SHARE = 0.99  # quantile of disorder that is reported
 SHOWN = 3
 PAGE = "docs/explain/partitions.md"
 
 
 def bound_ms(source: System | None) -> int:
-    """By how much a live message may overtake those of other parts; 0 where all parts are read in one moment."""
+    """Return by how much a live message may overtake those of other partitions; 0 without such overtaking."""
     return 0 if source is None else settings_of("source", source.kind).overtakes_ms
 
 
 def short_windows(definitions: Definitions, source: System, upto_ms: int) -> TextDict:
-    """Features with a window no longer than that over an entity that is not the key of messages, with that entity.
+    """Return features with a window of at most this length over an entity other than the message key, with that entity.
 
-    The key is the first entity of each event type, as for `shroff produce`.
+    The message key is the first entity of each event type, as for `shroff produce`.
     """
-    # The entities that some event type has, and not first
+    # Entities that are not the first one of some event type.
     others = {
         name
         for type_ in definitions.events.types
@@ -50,7 +50,7 @@ def short_windows(definitions: Definitions, source: System, upto_ms: int) -> Tex
 
 
 def remarks(definitions: Definitions, source: System | None) -> list[str]:
-    """What somebody should know who has such windows."""
+    """Return warnings about such windows."""
     most_ms = bound_ms(source)
     if source is None or not most_ms:
         return []
@@ -63,12 +63,12 @@ def remarks(definitions: Definitions, source: System | None) -> list[str]:
 
 
 def warnings_of(definitions: Definitions, source: System | None) -> list[Problem]:
-    """The same, for `shroff check`."""
+    """Return the same warnings for `shroff check`."""
     return [Problem("shroff.yaml", 0, 0, "source", f"{words}.") for words in remarks(definitions, source)]
 
 
 def look_at_order(log: LogReader, definitions: Definitions, source: System | None) -> Iterator[Finding]:
-    """How far the newest events of the log are out of order, and which windows are no longer than that."""
+    """Report how far the newest events of the log are out of order, and which windows are that short."""
     from shroff.monitoring.doctor import NOTE, OK, Finding
 
     if source is None:

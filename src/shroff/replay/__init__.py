@@ -1,1 +1,1 @@
-"""Decisions computed again and compared, and exports of the log."""
+"""Computes decisions again and compares them, and exports the log."""

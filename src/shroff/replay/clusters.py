@@ -1,4 +1,4 @@
-"""Backends by name: where the batch engine answers, in this process or by the processes of a cluster."""
+"""Backends by name: where the batch engine computes, in this process or on a cluster."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from shroff.models.learners.learner import check_grown
 from shroff.runtime.process_wide import threads
 
 LOCAL = "local"
-CONTRACT = "backfill."  # before the names of backends among the adapters
+CONTRACT = "backfill."  # prefix of the names of backends among the adapters
 
 
 class Adapter(Protocol):
     """Loader of an adapter, like an entry point."""
 
     def load(self) -> type[MadeBackend]:
-        """The adapter, or an error of the import."""
+        """Load the class of the adapter. Raises: errors of its import."""
 
 
 class MadeBackend(Backend, TreeCluster, Protocol):
-    """A backend of the contract, with how it is made."""
+    """A backend of the contract, with its constructor."""
 
     def __init__(self, address: str | None, *, workers: int) -> None:
-        """At the address of a cluster that runs, or with so many workers on this machine."""
+        """Connect to a running cluster at this address, or start this many workers on this machine."""
 
 
 @contextmanager
 def cluster_of(
     backend: str, address: str | None, partitions: int | None, adapters: Mapping[str, Adapter]
 ) -> Iterator[Cluster | None]:
-    """The cluster of a backend, which ends with this; None for `local`. Nothing falls back from one to the other.
+    """Open the cluster of a backend for the block; None for `local`. There is no fallback from one to the other.
 
     Args:
-        address: Of a cluster that runs; without it one is started on this machine.
-        partitions: How many the keys of an entity are parted into.
-        adapters: Those that are installed, by contract and technology.
+        address: Of a running cluster; without it one is started on this machine.
+        partitions: Number of partitions of an entity's keys.
+        adapters: Installed adapters, by contract and technology.
 
-    Raises: UsageError where there is no such backend or its library is not installed; TransientError where nobody
-        answers at the address.
+    Raises: UsageError if there is no such backend or its library is not installed; TransientError if the address does
+        not answer.
     """
     if backend == LOCAL:
         if address is not None or partitions is not None:
@@ -61,9 +61,9 @@ def cluster_of(
 
 
 def growing_on(cluster: Cluster | None, learner: str, folder: Path) -> Growing | None:
-    """Where the trees of a learner are grown, its rows going by a folder; None for this process.
+    """Return where the trees of a learner are grown, with its rows passed through a folder; None for this process.
 
-    Raises: UsageError where the cluster has nothing for the learner.
+    Raises: UsageError if the cluster does not support the learner.
     """
     if cluster is None:
         return None

@@ -1,4 +1,4 @@
-"""Computing decisions again from the log, and comparing them with what was recorded."""
+"""Computes decisions again from the log, and compares them with the recorded ones."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ Marked = TypeVar("Marked", HitRow, FlagRow, DecisionRow)
 
 
 class Segment(FrozenStruct):
-    """A stretch of the log, (start, end], that one version decided; the files of that version.
+    """A range of the log, (start, end], that one version decided, with the files of that version.
 
-    `is_empty` says that nothing came before the next version was in force.
+    `is_empty`: the next version became active before any event.
     """
 
     files: TextMapping
@@ -44,7 +44,7 @@ class Segment(FrozenStruct):
     end: int
     load_model: LoadModel | None = None
     is_empty: bool = False
-    read: ReadOnce | None = None  # of all versions together, as most of them differ in one file
+    read: ReadOnce | None = None  # shared by all versions, as most of them differ in one file
 
     @property
     def definitions(self) -> Definitions:
@@ -52,19 +52,19 @@ class Segment(FrozenStruct):
 
 
 def segments(log: LogReader, load_model: LoadModel | None = None) -> list[Segment]:
-    """The versions that were in force, with the stretch of the log that each decided."""
-    last = log.last_seq()  # first, so that a version that comes into force meanwhile is none of these
+    """Return the versions that were active, with the range of the log that each decided."""
+    last = log.last_seq()  # read first, so that a version that becomes active meanwhile is excluded
     return segments_of(log.controls(upto=last), last, load_model)
 
 
 def segments_after(log: LogReader, after: int, load_model: LoadModel | None) -> list[Segment]:
-    """The same behind a place; a stretch that the place lies in begins there."""
+    """Like `segments`, for the log after a sequence number; a range that includes it begins there."""
     found = segments(log, load_model)
     return [replace(segment, start=max(segment.start, after)) for segment in found if segment.end > after or after == 0]
 
 
 def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | None) -> list[Segment]:
-    """The same by all control events up to the place `last`."""
+    """Like `segments`, from all control events up to the sequence number `last`."""
     control = Control()
     read = ReadOnce()
     found: list[Segment] = []
@@ -84,12 +84,12 @@ def redecided(
     progress: Progress | None = None,
     folded: Folded | None = None,
 ) -> Iterator[Effects]:
-    """The effects of a segment's events, decided again by the online engine from the log and the models.
+    """Yield the effects of a segment's events, decided again by the online engine.
 
     Args:
-        folded: State that this version would have folded, at any place before the segment; it is moved on itself.
+        folded: State that this version would have folded at a sequence number before the segment; it is modified.
 
-    Raises: StateError where a model that decided them cannot be loaded.
+    Raises: StateError if a model that decided them cannot be loaded.
     """
     if folded is None:
         definitions = segment.definitions
@@ -102,7 +102,7 @@ def redecided(
 
 
 class Mismatch(FrozenStruct):
-    """A decision that does not come out as it was recorded."""
+    """A decision that differs from the recorded one."""
 
     event: str
     id: str
@@ -113,11 +113,11 @@ class Mismatch(FrozenStruct):
 
 
 class Verification(Struct):
-    """Result of `verify`. `events` are those of decided types that were compared, `undecided` those taken without one.
+    """Result of `verify`. `events` counts compared events of decided types, `undecided` those appended without a
+    decision.
 
-    `unread` has in words which stretches of the log were not, since a model that decided
-    them cannot be loaded, and what of a sample was not. `sampled` are the decisions that were computed by their
-    definition, of how many.
+    `unread` describes ranges of the log that were not compared because a model that decided them cannot be loaded, and
+    parts of a sample that were not. `sampled` is the number of decisions computed by definition, and their total.
     """
 
     events: int = 0
@@ -132,7 +132,7 @@ class Verification(Struct):
         self.first_mismatch = self.first_mismatch or mismatch
 
     def can_read(self, segment: Segment) -> bool:
-        """Whether the models that decided a stretch can be loaded; notes why not."""
+        """Return whether the models that decided a range can be loaded; note why not."""
         if FILE not in segment.files:
             return True
         try:
@@ -150,7 +150,7 @@ def verify_online(
     """Decide the log again and compare documents and receipts, byte by byte.
 
     Args:
-        after: Only decisions behind this place are compared; what stands before is folded, with hits as they were.
+        after: Only later decisions are compared; everything before is folded, with hits as recorded.
     """
     result = Verification()
     with calm_collector():
@@ -172,12 +172,12 @@ def _verify_segments(
         marks = _Marks(log, segment, result)
         _compare(recorded, marks.decisions(redecided(log, segment, None, progress, folded)), result)
         marks.compare((), (), segment.end)
-        if result.mismatches > mismatches:  # it has seen another past than the log's
+        if result.mismatches > mismatches:  # its state differs from the log's
             folded = None
 
 
 class _Marks:
-    """The hits and flags that a stretch of the log has, compared with those computed, a batch at a time."""
+    """Compares recorded hits and flags of a range with computed ones, a batch at a time."""
 
     def __init__(self, log: Log, segment: Segment, result: Verification) -> None:
         self._hits = RowsAhead(log.hits_after(segment.start, segment.end))
@@ -185,31 +185,31 @@ class _Marks:
         self._result = result
 
     def decisions(self, computed: Iterable[Effects]) -> Iterator[DecisionRow]:
-        """The decisions among effects; hits and flags are compared on the way."""
+        """Yield the decisions among effects, comparing hits and flags on the way."""
         for effects in computed:
             yield from effects.decisions
             ends = [row.seq for row in effects.decisions[-1:]] + [row.seq for row in effects.hits[-1:]]
-            self.compare(effects.hits, effects.flags, max(ends, default=0))  # a flag stands where a hit does
+            self.compare(effects.hits, effects.flags, max(ends, default=0))  # every flag belongs to a hit
 
     def compare(self, hits: Iterable[HitRow], flags: Iterable[FlagRow], upto: int) -> None:
-        """Compare with what the log has behind the last batch, up to a place."""
+        """Compare with recorded hits and flags after the last batch, up to a sequence number."""
         stored = self._hits.taken(upto)
         found = [(row.seq, row) for row in hits]
         compare_marks("hit", [(row.seq, row) for row in stored], found, "online", self._result)
-        # Accuracy follows from what was learned later; all else of a flag is a result of the fold.
+        # Accuracy follows from later labels; everything else of a flag is a result of the fold.
         raised = [(row.seq, replace(row, accuracy=PENDING)) for row in self._flags.taken(upto)]
         compare_marks("flag", raised, [(row.seq, row) for row in flags], "online", self._result)
 
 
 class RowsAhead(Generic[Marked]):
-    """Rows in the order of their places, given up to a place at a time."""
+    """Rows ordered by sequence number, consumed up to a sequence number at a time."""
 
     def __init__(self, batches: Iterable[Sequence[Marked]]) -> None:
         self._rows: Iterator[Marked] = chain.from_iterable(batches)
         self._next: Marked | None = next(self._rows, None)
 
     def taken(self, upto: int) -> list[Marked]:
-        """The rows behind those given before, up to a place."""
+        """Return the next rows, up to a sequence number."""
         found = list[Marked]()
         while self._next is not None and self._next.seq <= upto:
             found.append(self._next)
@@ -224,7 +224,7 @@ def compare_marks(
     engine: str,
     result: Verification,
 ) -> None:
-    """Hits or flags, place by place: each that stands on one side only is a mismatch."""
+    """Compare hits or flags by sequence number; each that only one side has is a mismatch."""
     if recorded == computed:
         return
     stored = set(recorded)
@@ -235,7 +235,7 @@ def compare_marks(
 
 
 def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], result: Verification) -> None:
-    """Walk both in log order; a decision that stands on one side only is a mismatch too."""
+    """Compare both in log order; a decision that only one side has is a mismatch, too."""
     ours = next(recorded, None)
     theirs = next(computed, None)
     while ours is not None or theirs is not None:
@@ -256,11 +256,11 @@ def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], r
 
 
 class SampleTime:
-    """Which of a sample are computed so that it takes so many seconds: all, or by what the last one took, fewer.
+    """Selects how many of a sample to compute within a time limit: all, or fewer if the last one took long.
 
     Args:
-        count: Of the sample, in their order.
-        limit_s: None for all.
+        count: Size of the sample, which is computed in order.
+        limit_s: None for no limit.
     """
 
     def __init__(self, count: int, limit_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -271,14 +271,14 @@ class SampleTime:
         self._passing = 0
 
     def takes(self) -> bool:
-        """Whether the next one is computed."""
+        """Return whether to compute the next one."""
         self._left -= 1
         self._passing -= 1
         return self._passing < 0
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """What it takes to compute one."""
+        """Measure the time to compute one."""
         began_s = self._clock()
         yield
         last_s = self._clock() - began_s
@@ -296,9 +296,9 @@ def verify_naive(
     load_model: LoadModel | None = None,
     sample: SampleTime | None = None,
 ) -> Verification:
-    """Compute features and score of the chosen places by the definition and compare them with the recorded ones.
+    """Compute features and score of chosen events by definition, and compare them with the recorded ones.
 
-    Cost: for each aggregate a look at every earlier event of the key, so choose a sample where one key has many.
+    Cost: for each aggregate a pass over all earlier events of the key, so choose a sample if a key has many.
     """
     result = Verification()
     sample = sample or SampleTime(0, None)
@@ -334,7 +334,7 @@ def verify_naive(
 
 
 LookBack = Callable[[int], Sequence[Record] | None]
-"""The records that the decision at a place can depend on, in the order of the log; None where nobody can tell."""
+"""Returns the records that a decision depends on, in log order, given its sequence number; None if unknown."""
 
 
 @telling_damage()
@@ -346,9 +346,9 @@ def verify_by_keys(
     load_model: LoadModel | None = None,
     sample: SampleTime | None = None,
 ) -> Verification:
-    """Do the same from the events of each decision's own keys; `unread` where these do not say all that it depends on.
+    """Like `verify_naive`, from the events of each decision's own keys; `unread` counts decisions that need more.
 
-    Cost: for each place its keys' events as far back as the windows reach, however long the log is.
+    Cost: for each decision its keys' events as far back as the windows reach, whatever the log's length.
     """
     result = Verification()
     untold = list[int]()
@@ -407,9 +407,9 @@ def _shown(values: Mapping[str, Value], event: str, definitions: Definitions) ->
 def compare_features(
     row: DecisionRow, computed: TextMapping, engine: str, result: Verification, score: tuple[str, str] | None = None
 ) -> None:
-    """The features of a decision against those that an engine gives, as canonical JSON by name.
+    """Compare the features of a decision with those of an engine, as canonical JSON by name.
 
-    And the score, as JSON, with the id of the model that gave it.
+    Also the score, as JSON, with the id of its model.
     """
     found = stored(row.document, _Compared, f"the decision at sequence number {row.seq}")
     shown = found.features

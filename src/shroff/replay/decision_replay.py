@@ -1,4 +1,4 @@
-"""One decision computed again from the log, beside what was recorded."""
+"""Computes one decision again from the log, and returns it with the recorded one."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Replay(OperationAnswer):
 
 
 class Replayed(NamedTuple):
-    """A decision as it was recorded, and as it comes out now."""
+    """A decision as recorded, and as computed now."""
 
     recorded: DecisionRow
     computed: DecisionRow
 
     @property
     def match(self) -> bool:
-        """Whether document and receipt are the same, byte by byte."""
+        """Whether document and receipt are equal, byte by byte."""
         return (self.recorded.document, self.recorded.receipt) == (self.computed.document, self.computed.receipt)
 
     @property
@@ -55,7 +55,7 @@ class Replayed(NamedTuple):
         return f"sha256:{self.recorded.receipt.hex()}"
 
     def document(self) -> Replay:
-        """The result for programs; both versions where they differ."""
+        """Return the result for programs; with both versions if they differ."""
         row = self.recorded
         found = Replay(match=self.match, receipt=self.receipt, event=row.event, id=row.id)
         if not self.match:
@@ -69,13 +69,13 @@ def replay(
 ) -> DecisionRow:
     """Compute one decision again from the log and the model that scored it.
 
-    What came before it is what the log says: events, and the hits that were recorded (`verify` computes those again).
+    Its past is taken from the log: events, and recorded hits (`verify` computes those again).
 
     Args:
-        past: The records that the decision can depend on, in the order of the log; without them all are read.
+        past: The records that the decision depends on, in log order; by default all are read.
 
-    Cost: without `past` one pass over the log up to its place, by columns: 3 s for a million events.
-    Raises: ReplayError where the log gives none at this place; StateError where the model cannot be loaded.
+    Cost: without `past` one pass over the log up to it, by columns: 3 s for a million events.
+    Raises: ReplayError if there is no decision at this sequence number; StateError if the model cannot be loaded.
     """
     control = Control()
     start = 0
@@ -94,7 +94,7 @@ def replay(
 
 
 def _folded(log: LogReader, definitions: Definitions, seq: int, records: Sequence[Record]) -> Folded:
-    """The state before a place, of these records alone."""
+    """Return the state before a sequence number, from these records alone."""
     folded = empty_for_past(definitions, lateness_of(log, definitions))
     take_past(folded, records)
     folded.seq = seq - 1

@@ -26,7 +26,7 @@ FORMATS = ("jsonl", "csv", "parquet")
 
 
 class ExportKind(FrozenStruct):
-    """One thing that can be exported: how to read it, its line of JSON, and its columns in tables."""
+    """A kind of export: how to read its rows, their JSON lines, and their columns in tables."""
 
     name: str
     batches: Callable[[Log], Iterator[list[Any]]]
@@ -36,16 +36,16 @@ class ExportKind(FrozenStruct):
 
 
 def kind_of(name: str) -> ExportKind:
-    """The kind of this name. Raises: UsageError with those there are."""
+    """Return the kind of this name. Raises: UsageError that lists the kinds."""
     if name not in KINDS:
         raise UsageError(f"{name!r} cannot be exported. {nearest(name, KINDS) or 'There is ' + ', '.join(KINDS) + '.'}")
     return KINDS[name]
 
 
 def known_by(kind: ExportKind, as_of_ms: int | None, now_ms: int) -> ExportKind:
-    """The same without what happened, or was known, after a moment; flags by the labels that are known then, or now.
+    """Exclude rows that happened, or became known, after a time; flags use the labels known then, or now.
 
-    Raises: UsageError where rows have no time.
+    Raises: UsageError if the rows have no time.
     """
     is_flags = kind is KINDS["flags"]
     if as_of_ms is None and not is_flags:
@@ -64,9 +64,9 @@ def known_by(kind: ExportKind, as_of_ms: int | None, now_ms: int) -> ExportKind:
 
 
 def with_personal(kind: ExportKind, events: Events, names: Sequence[str]) -> ExportKind:
-    """Events with these of their personal fields, where they lie beside them.
+    """Add these personal fields, which are stored beside events, to the rows.
 
-    Raises: UsageError for another kind, and for what is no personal field of any event type.
+    Raises: UsageError for another kind, and for a name that is no personal field of any event type.
     """
     if not names:
         return kind
@@ -90,7 +90,7 @@ def with_personal(kind: ExportKind, events: Events, names: Sequence[str]) -> Exp
 
 
 def _with(record: Record, values: TextMapping, names: Sequence[str]) -> Record:
-    """A record whose body has these personal fields at its end."""
+    """Append these personal fields to the body of a record."""
     shown = {name: values[name] for name in names if name in values}
     if not shown:
         return record
@@ -98,7 +98,7 @@ def _with(record: Record, values: TextMapping, names: Sequence[str]) -> Record:
 
 
 def lines(log: Log, kind: ExportKind, format: str) -> Iterator[list[bytes]]:
-    """The rows as lines of JSON or CSV, line ends included, batch by batch; a CSV begins with its columns."""
+    """Yield the rows as JSON or CSV lines, with line ends, in batches; a CSV starts with its header."""
     if format == "csv":
         yield [csv_line(kind.columns)]
     for batch in kind.batches(log):
@@ -110,7 +110,7 @@ def lines(log: Log, kind: ExportKind, format: str) -> Iterator[list[bytes]]:
 
 
 def schema(kind: ExportKind) -> pa.Schema:
-    """The columns of a Parquet file; what is nested stands as JSON text."""
+    """Return the columns of a Parquet file; nested values are JSON text."""
     import pyarrow as pa
 
     types = {"seq": pa.int64(), "as_of_seq": pa.int64(), "score": pa.float64(), "time": pa.timestamp("ms", tz="UTC")}
@@ -126,14 +126,14 @@ def schema(kind: ExportKind) -> pa.Schema:
 
 
 def tables(log: Log, kind: ExportKind) -> Iterator[pa.Table]:
-    """The rows as Arrow tables, batch by batch."""
+    """Yield the rows as Arrow tables, in batches."""
     wanted = schema(kind)
     for batch in kind.batches(log):
         yield table_of([kind.row(record) for record in batch], wanted)
 
 
 def table_of(rows: Sequence[JsonMapping], wanted: pa.Schema) -> pa.Table:
-    """Rows with a value for each column; what is nested becomes JSON text."""
+    """Convert rows with a value for each column; nested values become JSON text."""
     import pyarrow as pa
 
     arrays = [_array([row[name] for row in rows], wanted.field(name).type) for name in wanted.names]
@@ -164,7 +164,7 @@ def _json(value: Any) -> str:
 
 # ---- decisions
 
-_DECISION_COLUMNS = (  # the last one of few decisions: see `decision.Exploration`
+_DECISION_COLUMNS = (  # few decisions have the last one: see `decision.Exploration`
     "event id seq as_of_seq outcome score rules shadow_rules reasons features versions receipt exploration".split()
 )
 
@@ -175,7 +175,7 @@ def _decision_row(row: DecisionRow) -> JsonObject:
 
 
 def with_amounts(kind: ExportKind, events: Events) -> ExportKind:
-    """Decisions with their amount as converted and as sent, where the project has amounts in many currencies."""
+    """Add converted and original amounts to decisions, if the project has amounts in many currencies."""
     if kind is not KINDS["decisions"] or not any(type_.converted for type_ in events.types.values()):
         return kind
     return replace(kind, columns=(*kind.columns, *AMOUNT_PARTS))
@@ -192,7 +192,7 @@ def _events(log: Log) -> Iterator[list[Record]]:
 
 
 def _event_line(record: Record | LateEvent) -> bytes:
-    """One event as `ingest` takes it."""
+    """Return one event as `ingest` accepts it."""
     return b"{" + canonical_text(record.type).encode() + b":" + record.body + b"}"
 
 
@@ -215,7 +215,7 @@ def _label_fields(record: Record) -> JsonObject:
 
 
 def _label_line(record: Record) -> bytes:
-    """One label as `shroff label FILE` takes it."""
+    """Return one label as `shroff label FILE` accepts it."""
     return to_json(_label_fields(record))
 
 

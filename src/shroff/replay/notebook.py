@@ -1,4 +1,4 @@
-"""The log as whole Arrow tables with typed columns, as known at a moment: for notebooks."""
+"""The log as complete Arrow tables with typed columns, as known at a time: for notebooks."""
 
 from __future__ import annotations
 
@@ -66,12 +66,13 @@ class AnswerList(list["Decision | Undecided | Refusal"]):
 
 
 def moment_ms(moment: Moment | None, name: str = "as_of") -> int | None:
-    """UTC milliseconds of a moment: RFC 3339, a `datetime` (without a zone in UTC), or a day, that is its start in UTC.
+    """Convert a time to UTC milliseconds: RFC 3339, a `datetime` (naive means UTC), or a day, which is its start in
+    UTC.
 
     >>> moment_ms("2026-06-30") == moment_ms("2026-06-30T02:00:00+02:00")
     True
 
-    Raises: UsageError where it is none, which says so of the argument of this `name`.
+    Raises: UsageError for anything else, naming the argument.
     """
     if moment is None:
         return None
@@ -88,25 +89,25 @@ def moment_ms(moment: Moment | None, name: str = "as_of") -> int | None:
 
 
 def whole(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
-    """Tables of one schema as one."""
+    """Concatenate tables of one schema."""
     import pyarrow as pa
 
     return pa.concat_tables([schema.empty_table(), *tables])
 
 
 def exported(log: Log, events: Events, name: str, as_of: Moment | None, now_ms: int) -> pa.Table:
-    """Table of the export with this name, as `shroff export --format parquet` writes it up to a moment.
+    """Return the table of the export with this name, like `shroff export --format parquet` up to a time.
 
-    Flags are by the labels of that moment, by default those of now.
+    Flags use the labels known at that time, by default now.
     """
     kind = exports.known_by(exports.with_amounts(exports.kind_of(name), events), moment_ms(as_of), now_ms)
     return whole(exports.schema(kind), exports.tables(log, kind))
 
 
 def events_table(log: LogReader, definitions: Definitions, event: str, as_of: Moment | None) -> pa.Table:
-    """The events of one type up to a moment, in log order: `seq`, then the fields of the type in their order.
+    """Return the events of one type up to a time, in log order: `seq`, then the type's fields in order.
 
-    Raises: UsageError where there is no such type.
+    Raises: UsageError if there is no such type.
     """
     known_type(definitions, event)
     as_of_ms = moment_ms(as_of)
@@ -126,10 +127,10 @@ def events_table(log: LogReader, definitions: Definitions, event: str, as_of: Mo
 
 
 def labels_table(log: LogReader, definitions: Definitions, as_of: Moment | None) -> pa.Table:
-    """The verdict that was in force at a moment for each event that had a label by then, by the label's place.
+    """Return the verdict that was active at a time for each labeled event, in the order of the active labels.
 
-    `event` and `id` name the labeled event as decisions do; the rest is of the label in force.
-    Memory: what is in force, and one batch of the log.
+    `event` and `id` name the labeled event as decisions do; all other columns are of the active label.
+    Memory: the active labels, and one batch of the log.
     """
     in_force: dict[tuple[str, str], tuple[VerdictInForce, int, tuple[Value, ...]]] = {}
     for batch in known_by(log_batches(log, definitions), moment_ms(as_of)):

@@ -1,4 +1,4 @@
-"""The whole log through the engines again, and what they are called."""
+"""Verifies the whole log with the engines."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from shroff.replay.compare import LookBack, SampleTime, Verification, verify_by_
 from shroff.replay.verifying_batch import verify_batch
 from shroff.streams.log import Log
 
-NAIVE_SAMPLE = 200  # decisions that the naive engine computes, where nobody says how many,
-NAIVE_S = 5.0  # and fewer where that would take longer: each of them may look at all events before it
-LONG = 1_000_000  # places: a sample of a longer log is computed from the events of its own keys
+NAIVE_SAMPLE = 200  # decisions that the naive engine computes by default
+NAIVE_S = 5.0  # time limit of the default sample, since each decision may read all earlier events
+LONG = 1_000_000  # records: a sample of a longer log is computed from the events of its own keys
 
 
 def engines_for(engines: str | Sequence[str] | None, last: int | None = None) -> tuple[str, ...]:
-    """The engines that are named, by default all; where only so many of the last places are compared, without `batch`.
+    """Return the named engines, by default all; with `last`, all but `batch`.
 
-    Raises: UsageError for an engine that there is not, for `batch` beside `last`, and for a `last` below 1.
+    Raises: UsageError for an unknown engine, for `batch` with `last`, and for a `last` below 1.
     """
     if last is None:
         return known_engines(ENGINES if engines is None else engines)
@@ -46,16 +46,16 @@ def verify(
 ) -> Verification:
     """Compute the log again and compare.
 
-    `online` decides every event again and compares documents and receipts; `batch`
-    computes the features, scores and hits of all events over the whole log at once; `naive`
-    computes the features and scores of a sample, spread over the log, by their definition.
-    The names are `known_engines`. Look-up tables are parsed from their stored contents. Each record of a compared
-    place is looked for by its id, too.
+    `online` decides every event again and compares documents and receipts; `batch` computes the features, scores and
+    hits of all events over the whole log at once; `naive` computes the features and scores of a sample, spread over the
+    log, by definition. Look-up tables are parsed from their stored contents. Each record in the compared range is also
+    looked up by its id.
 
     Args:
-        last: Only decisions at so many of the last places are compared; not by `batch`.
-        look_back: Finds what one decision depends on; a log longer than LONG is sampled by it, and what it cannot tell
-            is `unread`.
+        engines: Names from `known_engines`.
+        last: Compare only decisions within this many last sequence numbers; not possible with `batch`.
+        look_back: Finds what one decision depends on; used to sample a log longer than LONG. Decisions for which it
+            cannot are `unread`.
     """
     result = Verification()
     end = log.last_seq()
@@ -106,7 +106,7 @@ def _decided(log: Log, after: int, end: int) -> Iterator[int]:
 
 
 def _spread(log: Log, after: int, end: int, wanted: int) -> list[int]:
-    """So many places of decisions, spread over the log behind the first of them, or all where there are fewer."""
+    """Return up to `wanted` sequence numbers of decisions, spread over the log, or all if there are fewer."""
     found = list[int]()
     start = after
     for left in range(wanted, 0, -1):
@@ -115,7 +115,7 @@ def _spread(log: Log, after: int, end: int, wanted: int) -> list[int]:
             break
         found.append(rows[0].seq)
         start = rows[0].seq + max((end - rows[0].seq) // left - 1, 0)
-    missing = wanted - len(found)  # where nothing was decided for long at the end
+    missing = wanted - len(found)  # if no event at the end was decided for long
     known = set(found)
     others = (place for place in _decided(log, after, end) if place not in known) if missing else iter(())
     return sorted([*found, *islice(others, missing)])

@@ -1,4 +1,4 @@
-"""The whole log through the batch engine, compared with what was recorded."""
+"""Verifies the whole log with the batch engine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shroff.replay.compare import Mismatch, RowsAhead, Segment, Verification, co
 from shroff.runtime.process_wide import calm_collector, threads
 from shroff.streams.log import DecisionRow, Log
 
-PIECE_ROWS = 1 << 16  # whose features stand as text at the same time
+PIECE_ROWS = 1 << 16  # rows whose features are text in memory at a time
 AT_ONCE = 32  # versions of one pass: each holds all lists
 Places = Ints
 _Shown = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -33,7 +33,7 @@ _Shown = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @telling_damage()
 def verify_batch(log: Log, progress: Progress | None = None, load_model: LoadModel | None = None) -> Verification:
-    """Compute features, scores, and the hits of rules that do not look `since flag`, of all events, and compare."""
+    """Compute features, scores and hits (except of rules with `since flag`) of all events, and compare."""
     result = Verification()
     with calm_collector():
         for versions in _together(segments(log, load_model), result):
@@ -42,7 +42,7 @@ def verify_batch(log: Log, progress: Progress | None = None, load_model: LoadMod
 
 
 class _VersionStretch:
-    """A version, and the stretch that it decided."""
+    """A version, and the range that it decided."""
 
     def __init__(self, segment: Segment) -> None:
         self.start = segment.start
@@ -52,17 +52,17 @@ class _VersionStretch:
 
     @property
     def computed(self) -> list[Computed]:
-        """All that is compared: without what reasons show."""
+        """Everything that is compared: all values except those shown in reasons."""
         reasons = {feature.name for rule in self.definitions.rules for feature in rule.reason_computed()}
         return [feature for feature in computed_of(self.definitions) if feature.name not in reasons]
 
     def is_like(self, other: _VersionStretch) -> bool:
-        """Whether one pass computes both: they differ in models, in policies, and in what rules ask of a list."""
+        """Return whether one pass can compute both: they differ only in models, policies, and queries of lists."""
         return means_the_same(self.definitions, other.definitions) and self.computed == other.computed
 
 
 def _together(found: Iterable[Segment], result: Verification) -> Iterator[list[_VersionStretch]]:
-    """The versions in their order, those together that follow each other and that one pass computes."""
+    """Yield groups of consecutive versions that one pass can compute."""
     held: list[_VersionStretch] = []
     for segment in found:
         if segment.is_empty:
@@ -77,7 +77,7 @@ def _together(found: Iterable[Segment], result: Verification) -> Iterator[list[_
 
 
 class _Proof:
-    """A stretch of the log that some versions decided, in two passes: all events up to its end, then the answers."""
+    """Verifies a range that some versions decided, in two passes: all events up to its end, then the answers."""
 
     def __init__(self, log: Log, versions: Sequence[_VersionStretch], result: Verification) -> None:
         self._log = log
@@ -86,7 +86,7 @@ class _Proof:
         self._start = versions[0].start
         self._end = versions[-1].end
         self._rules = [rule for rule in versions[0].definitions.rules if not rule.computed.looks_since_flag]
-        self._places: dict[str, list[Places]] = defaultdict(list)  # of each type's events; below 0: not decided now
+        self._places: dict[str, list[Places]] = defaultdict(list)  # seqs by type; negative: not decided in this range
         self._hits: list[tuple[int, str]] = []
 
     def run(self, progress: Progress | None) -> None:
@@ -150,7 +150,7 @@ class _Proof:
             self._differ(name, "", place, "no decision", "features")
 
     def _next_places(self, name: str, count: int) -> Places:
-        """The places of the next events of a type; a piece has whole batches."""
+        """Return the sequence numbers of a type's next events; a piece consists of whole batches."""
         given = self._places[name]
         taken = 0
         for number, places in enumerate(given, start=1):
@@ -178,7 +178,7 @@ class _Proof:
 
 
 def _by_place(places: Places, given: Scored | None) -> dict[int, tuple[str, str]]:
-    """The scores as JSON, each with its model, by place."""
+    """Return the scores as JSON, each with its model, by sequence number."""
     if given is None:
         return {}
     shown = (score.decode() for score in given.shown())
