@@ -880,7 +880,7 @@ type DriftBin struct {
 	Now    float64 `json:"now"`
 }
 
-// DriftFigure: The drift of one item, as metrics show it.
+// DriftFigure: The drift of one item, for metrics.
 type DriftFigure struct {
 	Name          string     `json:"name"`
 	Psi           float64    `json:"psi"`
@@ -892,7 +892,7 @@ type DriftFigure struct {
 	Bins          []DriftBin `json:"bins,omitempty"`
 }
 
-// DriftLook: The last drift check of an event type; `reference` and `recent` say in words which periods it
+// DriftLook: The last drift check of an event type; `reference` and `recent` describe the periods that it
 // compared.
 type DriftLook struct {
 	LookedAt      string        `json:"looked_at"`

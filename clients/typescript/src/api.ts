@@ -936,7 +936,7 @@ export interface DriftBin {
   now: number;
 }
 
-/** The drift of one item, as metrics show it. */
+/** The drift of one item, for metrics. */
 export interface DriftFigure {
   name: string;
   psi: number;
@@ -948,7 +948,7 @@ export interface DriftFigure {
   bins?: DriftBin[];
 }
 
-/** The last drift check of an event type; `reference` and `recent` say in words which periods it compared. */
+/** The last drift check of an event type; `reference` and `recent` describe the periods that it compared. */
 export interface DriftLook {
   looked_at: string;
   as_of: string;

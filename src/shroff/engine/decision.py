@@ -114,7 +114,7 @@ class Undecided:
 class Refusal:
     """An event that was refused: the problem document, and its number in the input, counted from 1.
 
-    The event is in quarantine, unless no event type accepted it.
+    The event is in quarantine under this number, unless no event type accepted it.
     """
 
     type: str

@@ -910,7 +910,7 @@ public interface Types {
             @JsonProperty("before") Double before,
             @JsonProperty("now") Double now) {}
 
-    /** The drift of one item, as metrics show it. */
+    /** The drift of one item, for metrics. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record DriftFigure(
             @JsonProperty("name") String name,
@@ -922,7 +922,7 @@ public interface Types {
             @JsonProperty("missing_before") Double missingBefore,
             @JsonProperty("bins") List<DriftBin> bins) {}
 
-    /** The last drift check of an event type; `reference` and `recent` say in words which periods it compared. */
+    /** The last drift check of an event type; `reference` and `recent` describe the periods that it compared. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record DriftLook(
             @JsonProperty("looked_at") String lookedAt,
