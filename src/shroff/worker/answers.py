@@ -40,22 +40,22 @@ def answer_json(answer: Answer, **more: object) -> bytes:
 
 def foreseen_json(body: bytes) -> bytes:
     """Encode a preview as JSON: the answer without a sequence number."""
-    found = from_json(body, type=dict[str, msgspec.Raw])
-    if "seq" in found:
-        found["seq"] = msgspec.Raw(b"null")
-    return to_json(found)
+    fields = from_json(body, type=dict[str, msgspec.Raw])
+    if "seq" in fields:
+        fields["seq"] = msgspec.Raw(b"null")
+    return to_json(fields)
 
 
 def problem_of(answer: Answer) -> JsonObject:
     """Return the problem document (RFC 9457) of a submission that was not accepted."""
     if answer.kind == UNTAKEN:
-        unnamed = 'no event type accepts this line; name its type, or write {"EVENT": {…}}'
-        named = f"skipped: 'when' of {answer.type} in events.yaml is not true for this line"
+        no_type = 'no event type accepts this line; name its type, or write {"EVENT": {…}}'
+        not_true = f"skipped: 'when' of {answer.type} in events.yaml is not true for this line"
         return {
             "type": "no-event-type",
             "title": "No event type accepts this",
             "status": UNPROCESSABLE,
-            "detail": named if answer.type else unnamed,
+            "detail": not_true if answer.type else no_type,
         }
     if answer.is_conflict:
         title = "This id already exists with different values"
@@ -101,8 +101,8 @@ def table_of(events: object) -> pa.Table | None:
     try:
         return pa.table(events)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        words = str(error).partition("\n")[0].rstrip(".")
-        raise UsageError(f"the {type(events).__name__} cannot be read as a table: {words}. {_ROWS}") from None
+        message = str(error).partition("\n")[0].rstrip(".")
+        raise UsageError(f"the {type(events).__name__} cannot be read as a table: {message}. {_ROWS}") from None
 
 
 def rows_of(events: Any) -> Iterable[Any]:
@@ -125,10 +125,10 @@ def json_lines(events: Events, *, is_strict: bool = False) -> Iterator[bytes]:
         try:
             yield _ENCODER.encode({name: _sayable(value) for name, value in event.items()}) + b"\n"
         except (TypeError, ValueError, OverflowError) as error:
-            words = one_line(f"event {number} cannot be written as JSON: {error}")
+            message = one_line(f"event {number} cannot be written as JSON: {error}")
             if is_strict:
-                raise UsageError(words) from None
-            yield LOST + words.encode() + b"\n"
+                raise UsageError(message) from None
+            yield LOST + message.encode() + b"\n"
 
 
 def _sayable(value: Any) -> object:

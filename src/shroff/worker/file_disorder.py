@@ -151,8 +151,8 @@ def _seconds(submission: Submission, field: str) -> str:
     if submission.event is not None:
         number = str(submission.event.time_ms)
         return number if submission.event.time_ms in SECONDS and number.encode() in submission.raw() else ""
-    found = (_DECIMAL.search(words) for path, words in submission.mistakes if path == field)
-    return next((match[1] + (match[2] or ".0") for match in found if match and int(match[1]) in SECONDS), "")
+    matches = (_DECIMAL.search(words) for path, words in submission.mistakes if path == field)
+    return next((match[1] + (match[2] or ".0") for match in matches if match and int(match[1]) in SECONDS), "")
 
 
 WATERMARK_CURE = "It lies beyond the clock: 'shroff watermark' sets the watermark back."
@@ -172,13 +172,13 @@ def runs_backwards(times: Sequence[int], steps_min: int = 2) -> bool:
 def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], InRuns[Submission]]:
     """Return the first lines of a file, and all of its lines; an error among the first is raised at its position."""
     runs = in_runs(lines).runs
-    begun = list[Sequence[Submission]]()
+    first_runs = list[Sequence[Submission]]()
     try:
         for run in islice(runs, -(-PROBED_LINES // RUN)):
-            begun.append(run)
+            first_runs.append(run)
     except Exception as error:  # noqa: BLE001 (it is raised, later)
         runs = _raised(error)
-    return list(islice(chain.from_iterable(begun), PROBED_LINES)), InRuns(chain(begun, runs))
+    return list(islice(chain.from_iterable(first_runs), PROBED_LINES)), InRuns(chain(first_runs, runs))
 
 
 def _raised(error: Exception) -> Iterator[NoReturn]:

@@ -54,9 +54,11 @@ def _runs_with_labels(
             dated, times = dated_events(run)
             lines = dated.tolist()
         else:
-            found = [(at, submission.moment_ms) for at, submission in enumerate(run) if submission.event is not None]
-            lines = [at for at, _ in found]
-            times = np.array([moment_ms for _, moment_ms in found], np.int64)
+            dated_rows = [
+                (at, submission.moment_ms) for at, submission in enumerate(run) if submission.event is not None
+            ]
+            lines = [at for at, _ in dated_rows]
+            times = np.array([moment_ms for _, moment_ms in dated_rows], np.int64)
         newest = np.maximum.accumulate(times)
         before = list[int]()
         labels = list[Submission]()
@@ -75,10 +77,10 @@ def _runs_with_labels(
         if labels and isinstance(run, EventRun):
             yield run.inserted(before, labels)
             continue
-        whole = list(run) if labels else []
+        merged = list(run) if labels else []
         for line, label in zip(reversed(before), reversed(labels), strict=True):
-            whole.insert(line, label)
-        yield whole or run
+            merged.insert(line, label)
+        yield merged or run
     if following is not None:
         yield from in_runs(chain([following], known)).runs
 
@@ -116,16 +118,16 @@ def arranged(
         inputs = [(", ".join(name for name, _ in inputs), together)]
     elif end.definitions.events.has_arrivals and len(inputs) > 1:
         inputs = [(", ".join(name for name, _ in inputs), merged_by_arrival([lines for _, lines in inputs]))]
-    look = FirstLook(end, late_min=late_min, is_alone=len(inputs) == 1)
-    given: list[InRuns[Submission]] = []
+    first_look = FirstLook(end, late_min=late_min, is_alone=len(inputs) == 1)
+    arranged_files: list[InRuns[Submission]] = []
     for source, lines in inputs:
         first, submissions = looked_into(lines)
-        for obstacle in look.at(first, source):
+        for obstacle in first_look.at(first, source):
             if order != "file" or not obstacle.is_order:
                 raise UsageError(f"{obstacle.words}{obstacle.so}. No event was written. {obstacle.cure}")
             warn(f"{obstacle.words}{obstacle.taken}.")
-        given.append(submissions if overlaps is None else overlaps.begun(source, submissions))
-    return InRuns(chain.from_iterable(submissions.runs for submissions in given))
+        arranged_files.append(submissions if overlaps is None else overlaps.begun(source, submissions))
+    return InRuns(chain.from_iterable(submissions.runs for submissions in arranged_files))
 
 
 def _oldest_first(lines: Iterable[Submission]) -> Iterator[Submission]:
@@ -195,10 +197,10 @@ class Overlaps(Struct, eq=False):
 
     def warnings(self) -> list[str]:
         """Return one warning for all files with such events."""
-        found = [f"{count:,} of {source}" for source, count in self.by_file.items() if count]
+        late = [f"{count:,} of {source}" for source, count in self.by_file.items() if count]
         text = (
-            f"Events happened before the newest one of the files before theirs: {', '.join(found)}. Files are read one "
+            f"Events happened before the newest one of the files before theirs: {', '.join(late)}. Files are read one "
             "after the other, so windows saw these events out of order. To sort all files together, begin with an "
             "empty log and add --order time."
         )
-        return [text] if found else []
+        return [text] if late else []

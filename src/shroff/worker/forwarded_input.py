@@ -98,7 +98,7 @@ def submissions(asked: Sequence[HandedLine], definitions: Definitions) -> list[S
 
 
 def _submission(line: HandedLine, definitions: Definitions, codecs: dict[str, Codec]) -> Submission:
-    found = Submission(
+    submission = Submission(
         *(line.source, line.place, lambda: line.raw, line.type),
         refusal=line.refusal,
         personal=line.personal,
@@ -106,16 +106,16 @@ def _submission(line: HandedLine, definitions: Definitions, codecs: dict[str, Co
     )
     if bytes(line.event) != b"null":
         if line.type not in codecs:
-            return replace(found, refusal=f"{line.type!r} is not an event type of the active version")
+            return replace(submission, refusal=f"{line.type!r} is not an event type of the active version")
         try:
             event = codecs[line.type].decode(bytes(line.event))
         except StateError as error:
-            return replace(found, refusal=f"the active version has other fields: {error}")
-        return replace(found, **{"event" if line.refusal is None else "refused": event})
+            return replace(submission, refusal=f"the active version has other fields: {error}")
+        return replace(submission, **{"event" if line.refusal is None else "refused": event})
     if line.refusal is not None or bytes(line.label) == b"null":
-        return found
+        return submission
     label = label_of(bytes(line.label), definitions.settings.money_places)
-    words = label_refusal(label, definitions.settings)
+    reason = label_refusal(label, definitions.settings)
     if label.event_type not in definitions.events.types:
-        words = f"event: {label.event_type!r} is not an event type of the active version"
-    return replace(found, refusal=words) if words else replace(found, label=label)
+        reason = f"event: {label.event_type!r} is not an event type of the active version"
+    return replace(submission, refusal=reason) if reason else replace(submission, label=label)

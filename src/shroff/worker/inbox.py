@@ -165,9 +165,9 @@ def ask(
 
 
 def _impatient(by: str, *, is_asked: bool) -> LogBusyError:
-    words = f"{by} writes the log, and did not run this request within {PATIENCE_S:g} s"
-    rest = LEFT if is_asked else "The request was not queued; try again"
-    return LogBusyError(f"{words}. It may still be starting. {rest}", by)
+    message = f"{by} writes the log, and did not run this request within {PATIENCE_S:g} s"
+    state = LEFT if is_asked else "The request was not queued; try again"
+    return LogBusyError(f"{message}. It may still be starting. {state}", by)
 
 
 @contextmanager
@@ -189,10 +189,10 @@ def _awaited(log: Log, number: int) -> bytes | None:
 
 def result_of(reply: bytes) -> msgspec.Raw:
     """Decode a reply. Raises: UsageError if the request was refused."""
-    found = from_json(reply, type=_Replied)
-    if found.refusal:
-        raise UsageError(found.refusal)
-    return found.result
+    decoded = from_json(reply, type=_Replied)
+    if decoded.refusal:
+        raise UsageError(decoded.refusal)
+    return decoded.result
 
 
 # ---- replies
@@ -254,8 +254,8 @@ class InboxServer(Struct, eq=False):
         Raises: StateError if the log does not know the request.
         """
         while (reply := self._log.reply_to(number)) is None:
-            waiting = [request.number for request in self._log.asked()]
-            if number not in waiting and (not waiting or waiting[-1] > number):
+            pending = [request.number for request in self._log.asked()]
+            if number not in pending and (not pending or pending[-1] > number):
                 raise StateError(
                     f"request {number} does not wait in the log's inbox, and no reply is there: the log is another one "
                     "than it was asked of, or the reply is long gone. See whether it was done, and ask again if not"
@@ -307,8 +307,8 @@ class InboxServer(Struct, eq=False):
         rows = 0
         for request in requests:
             try:
-                given = from_json(request.body, type=list[forwarded_input.HandedLine])
-                submissions = forwarded_input.submissions(given, self._writer.definitions)
+                lines = from_json(request.body, type=list[forwarded_input.HandedLine])
+                submissions = forwarded_input.submissions(lines, self._writer.definitions)
             except ValueError as error:
                 self._refuse(request, _unknown(request, str(error)))
                 continue
@@ -325,8 +325,8 @@ class InboxServer(Struct, eq=False):
         prepared = self._writer.prepare([submission for _, submissions in group for submission in submissions])
         answers = iter(prepared.answers)
         for number, submissions in group:
-            mine = [next(answers) for _ in submissions]
-            prepared.batch.replies.append(_reply(number, mine))
+            request_answers = [next(answers) for _ in submissions]
+            prepared.batch.replies.append(_reply(number, request_answers))
         self._writer.commit(prepared)
         self.count(prepared)
 
@@ -362,8 +362,8 @@ class InboxServer(Struct, eq=False):
             self._refuse(request, _unknown(request, str(error)))
         except DefinitionError as error:
             count = len(error.problems)
-            words = f"the project's files have {count} mistake{'s' if count > 1 else ''}, so they are not active"
-            self._refuse(request, f"{words}. 'shroff check' names {'them' if count > 1 else 'it'}.")
+            message = f"the project's files have {count} mistake{'s' if count > 1 else ''}, so they are not active"
+            self._refuse(request, f"{message}. 'shroff check' names {'them' if count > 1 else 'it'}.")
         return True
 
     def _refuse(self, request: InboxRequest, words: str) -> None:
@@ -392,20 +392,20 @@ class InboxServer(Struct, eq=False):
 
     def _is_retried(self, request: InboxRequest, asked: _Retry) -> bool:
         """Retry a page of entries; return whether it was the last. A restarted process retries those still there."""
-        number, left, tried = self._retrying
-        if number != request.number:
-            left = sorted(set(asked.numbers)) or self._log.refused_numbers()
-            tried = []
-        page = left[:PAGE]
-        left = left[PAGE:]
+        retried_request, remaining, results = self._retrying
+        if retried_request != request.number:
+            remaining = sorted(set(asked.numbers)) or self._log.refused_numbers()
+            results = []
+        page = remaining[:PAGE]
+        remaining = remaining[PAGE:]
 
         def reply(found: list[Retried]) -> list[Reply]:
-            return [] if left else [_reply(request.number, tried + found)]
+            return [] if remaining else [_reply(request.number, results + found)]
 
         intake = self._intake(self._writer.definitions)
-        tried += retry(self._log, self._writer, intake, page, asked.headers, reply, self._decoder)
-        self._retrying = request.number, left, tried
-        return not left
+        results += retry(self._log, self._writer, intake, page, asked.headers, reply, self._decoder)
+        self._retrying = request.number, remaining, results
+        return not remaining
 
     def adopts(self, load: Callable[[], Definitions]) -> bool:
         """Activate a version, such as the project's files; return False while it is being prepared.
@@ -446,8 +446,8 @@ class InboxServer(Struct, eq=False):
 def carry_out(log: Log, request: InboxRequest) -> bytes:
     """Run a request of a kind in `BY_THE_LOG` as the writer, and return the reply."""
     try:
-        batch, done = BY_THE_LOG[request.kind](log, request.body)
-        reply = _reply(request.number, done)
+        batch, result = BY_THE_LOG[request.kind](log, request.body)
+        reply = _reply(request.number, result)
     except UsageError as error:
         batch = Batch()
         reply = _refusal(request, str(error))
@@ -457,17 +457,17 @@ def carry_out(log: Log, request: InboxRequest) -> bytes:
 
 
 def _dropped(log: Log, body: bytes) -> tuple[Batch, int]:
-    asked = from_json(body, type=_Drop)
-    if asked.is_all:
-        dropped = sorted(set(asked.numbers).intersection(log.refused_numbers()))
+    drop = from_json(body, type=_Drop)
+    if drop.is_all:
+        dropped = sorted(set(drop.numbers).intersection(log.refused_numbers()))
     else:
-        dropped = known_numbers(log, asked.numbers)
+        dropped = known_numbers(log, drop.numbers)
     return Batch(dropped=dropped), len(dropped)
 
 
 def _erased(_log: Log, body: bytes) -> tuple[Batch, int]:
-    named = from_json(body, type=list[tuple[str, str]])
-    return Batch(erased=named), len(named)
+    events = from_json(body, type=list[tuple[str, str]])
+    return Batch(erased=events), len(events)
 
 
 def _pruned(log: Log, body: bytes) -> tuple[Batch, int]:
@@ -485,8 +485,8 @@ BY_THE_LOG: Final[Mapping[str, Callable[[Log, bytes], tuple[Batch, object]]]] = 
 
 def _files(request: InboxRequest) -> list[str] | None:
     """Return the files that a request activates; None: all."""
-    found = None if request.kind == WATERMARK else from_json(request.body, type=_Retry | list[str] | None)
-    return found.files if isinstance(found, _Retry) else found
+    decoded = None if request.kind == WATERMARK else from_json(request.body, type=_Retry | list[str] | None)
+    return decoded.files if isinstance(decoded, _Retry) else decoded
 
 
 def _unknown(request: InboxRequest, why: str) -> str:
@@ -509,8 +509,8 @@ def answers_of(result: msgspec.Raw) -> list[Answer]:
 
 def taken_of(result: msgspec.Raw) -> Prepared | None:
     """Decode the results of durable lines; None if another process read on."""
-    taken = from_json(result, type=_LineResults | None)
-    return None if taken is None else Prepared(Batch(), taken.answers, taken.met)
+    results = from_json(result, type=_LineResults | None)
+    return None if results is None else Prepared(Batch(), results.answers, results.met)
 
 
 def retried_of(result: msgspec.Raw) -> list[Retried]:
@@ -520,7 +520,7 @@ def retried_of(result: msgspec.Raw) -> list[Retried]:
 
 def saved_of(result: msgspec.Raw) -> Saved:
     """Decode the snapshot that was saved. Raises: StorageError if it could not be written."""
-    found = from_json(result, type=_Saved)
-    if found.failure:
-        raise StorageError(found.failure)
-    return Saved(Path(found.file), found.seq, found.bytes, found.seconds)
+    decoded = from_json(result, type=_Saved)
+    if decoded.failure:
+        raise StorageError(decoded.failure)
+    return Saved(Path(decoded.file), decoded.seq, decoded.bytes, decoded.seconds)

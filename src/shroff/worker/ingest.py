@@ -44,9 +44,9 @@ class IngestCounts(Struct):
 
     @property
     def words(self) -> str:
-        waiting = f"{self.pending:,} waiting for their event, " if self.pending else ""
-        rest = f"{self.duplicates:,} already in the log, {self.quarantined:,} quarantined"
-        return f"{self.appended:,} appended, {waiting}{rest}"
+        pending = f"{self.pending:,} waiting for their event, " if self.pending else ""
+        others = f"{self.duplicates:,} already in the log, {self.quarantined:,} quarantined"
+        return f"{self.appended:,} appended, {pending}{others}"
 
 
 _COUNTED = {  # the count of an answer's kind
@@ -113,10 +113,10 @@ class IngestReport(Struct):
         """Return the counts of labels, and a warning if pending ones seem to name an undeclared event type."""
         lines = [f"{many(self.labels.read, 'label')} read: {self.labels.words}."]
         if typed := self.typed:
-            shown = one_line(typed[0])
+            example = one_line(typed[0])
             name = one_line(typed[0].partition("/")[0])
-            words = f"{many(len(typed), 'waiting label names', 'waiting labels name')} an event such as {shown!r}."
-            lines.append(f"{words} events.yaml declares no event type {name!r}, so the whole text counts as an id.")
+            warning = f"{many(len(typed), 'waiting label names', 'waiting labels name')} an event such as {example!r}."
+            lines.append(f"{warning} events.yaml declares no event type {name!r}, so the whole text counts as an id.")
         return lines
 
     def add(self, prepared: Prepared, received: int | None = None) -> None:
@@ -133,11 +133,11 @@ class IngestReport(Struct):
             self._count(kind, outcome, count, is_label=is_label)
             if kind == WAITING:
                 self._pending |= {answer.id: answer.typed for answer in prepared.answers if answer.kind == WAITING}
-        for id_, place in prepared.met.items():
+        for id_, seq in prepared.met.items():
             if self._pending.pop(id_, None) is not None:
                 self.labels.pending -= 1
-                self.labels.appended += place > 0
-            self.labels.quarantined += place == 0
+                self.labels.appended += seq > 0
+            self.labels.quarantined += seq == 0
 
     def _count(self, kind: str, outcome: str, count: int, *, is_label: bool) -> None:
         if kind == UNTAKEN:

@@ -166,11 +166,11 @@ class OnlineSink:
         last: dict[tuple[str, str], tuple[Outgoing, int]] = {}
         for keys, decisions in self._versions.parted(rows):
             last |= keys.last(decisions)
-        places = set[int]()
+        seqs = set[int]()
         for row in self._rows(last):
             if self._store.read(row.entity, [row.key]) == [None]:
-                places.add(row.as_of_seq + 1)
-        return [row for row in rows if row.seq in places]
+                seqs.add(row.as_of_seq + 1)
+        return [row for row in rows if row.seq in seqs]
 
     def close(self) -> None:
         self._store.close()
@@ -178,19 +178,19 @@ class OnlineSink:
 
     def _rows(self, last: Mapping[tuple[str, str], tuple[Outgoing, int]]) -> list[EntityRow]:
         """Return the stored features of each key, given its last decision and the time of that event."""
-        shown: dict[int, _ShownFeatures] = {}
-        found = []
+        documents: dict[int, _ShownFeatures] = {}
+        entity_rows = []
         for (entity, key), (row, time_ms) in last.items():
-            if row.seq not in shown:
-                shown[row.seq] = stored(row.body, _ShownFeatures, f"the decision at sequence number {row.seq}")
-            features = shown[row.seq].features
-            version = shown[row.seq].versions["definitions"]
+            if row.seq not in documents:
+                documents[row.seq] = stored(row.body, _ShownFeatures, f"the decision at sequence number {row.seq}")
+            features = documents[row.seq].features
+            version = documents[row.seq].versions["definitions"]
             part = self._part(tuple(features), entity)
             if part is not None:
                 values = {name: bytes(features[name]).decode() for name in part}
                 event = f"{row.event}/{row.id}"
-                found.append(EntityRow(entity, key, row.seq - 1, time_text(time_ms), event, version, values))
-        return found
+                entity_rows.append(EntityRow(entity, key, row.seq - 1, time_text(time_ms), event, version, values))
+        return entity_rows
 
     def _part(self, names: tuple[str, ...], entity: str) -> list[str] | None:
         """Return the names of an entity's features among those of a decision; None if there are none."""
@@ -223,10 +223,10 @@ class _VersionDecisions(Struct, eq=False):
             yield keys, decisions
             return
         versions = segments(self._log)
-        places = [row.seq for row in decisions]
+        seqs = [row.seq for row in decisions]
         for number, version in enumerate(versions):
-            until = versions[number + 1].start if number + 1 < len(versions) else places[-1]
-            part = decisions[bisect_right(places, version.start) : bisect_right(places, until)]
+            until = versions[number + 1].start if number + 1 < len(versions) else seqs[-1]
+            part = decisions[bisect_right(seqs, version.start) : bisect_right(seqs, until)]
             if part:
                 if self._keys is None or self._start != version.start:
                     self._start = version.start
@@ -240,15 +240,15 @@ class _Keys:
     def __init__(self, definitions: Definitions, wanted: Collection[str]) -> None:
         self._events = definitions.events
         self._reference = definitions.reference
-        told = [f'"{name}":"{getattr(definitions.versions, name)}"' for name in _TOLD]
-        self.mark = f'"versions":{{{",".join(told)}'.encode()
+        versions = [f'"{name}":"{getattr(definitions.versions, name)}"' for name in _TOLD]
+        self.mark = f'"versions":{{{",".join(versions)}'.encode()
         # Entities without a feature would hide what an earlier decision of their key showed.
-        shown = {feature.entity for feature in definitions.features.values()}
+        with_features = {feature.entity for feature in definitions.features.values()}
         self._entities = {
             event: [
                 name
                 for name, entity in definitions.events.entities.items()
-                if event in entity.keys and name in shown and (name in wanted or not wanted)
+                if event in entity.keys and name in with_features and (name in wanted or not wanted)
             ]
             for event in definitions.events.types
         }
@@ -258,7 +258,7 @@ class _Keys:
 
     def last(self, decisions: Sequence[Outgoing]) -> dict[tuple[str, str], tuple[Outgoing, int]]:
         """Return the last decision of each key, with the time of its event."""
-        found: dict[tuple[str, str], Outgoing] = {}
+        latest: dict[tuple[str, str], Outgoing] = {}
         by_type: dict[str, list[Outgoing]] = {}
         for decision in decisions:
             by_type.setdefault(decision.event, []).append(decision)
@@ -266,11 +266,11 @@ class _Keys:
             for entity, keys in self._keys_of(name, rows).items():
                 for key, row in dict(zip(keys, rows, strict=True)).items():
                     if key is not None:
-                        at = entity, key_text(key)
-                        known = found.get(at)
-                        found[at] = row if known is None or known.seq < row.seq else known
-        times = {row.seq: self._codecs[row.event].decode(row.fields).time_ms for row in found.values()}
-        return {at: (row, times[row.seq]) for at, row in found.items()}
+                        entity_key = entity, key_text(key)
+                        current = latest.get(entity_key)
+                        latest[entity_key] = row if current is None or current.seq < row.seq else current
+        times = {row.seq: self._codecs[row.event].decode(row.fields).time_ms for row in latest.values()}
+        return {entity_key: (row, times[row.seq]) for entity_key, row in latest.items()}
 
     def _keys_of(self, event: str, rows: Sequence[Outgoing]) -> dict[str, list[Any]]:
         """Return the keys of events of one type, by entity; None if a part of a key is missing.

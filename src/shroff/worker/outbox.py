@@ -83,8 +83,8 @@ class Deliveries(NamedTuple):
 
     def beside(self, running: Iterable[DeliveryHealth]) -> Deliveries:
         """Return the deliveries with failures that the deliveries running in this process know of."""
-        known = {health.name: health.trouble for health in running if health.trouble is not None}
-        return leaving(replace(state, trouble=state.trouble or known.get(state.name)) for state in self.states)
+        troubles = {health.name: health.trouble for health in running if health.trouble is not None}
+        return leaving(replace(state, trouble=state.trouble or troubles.get(state.name)) for state in self.states)
 
 
 def leaving(states: Iterable[SinkState]) -> Deliveries:
@@ -112,33 +112,33 @@ def changes(
     Raises: UsageError for a key of a row that is not stuck, and if another process moved a sink meanwhile;
         msgspec.MsgspecError for an invalid request.
     """
-    asked = from_json(body, type=_OutboxRequest)
-    for progress in asked.moved:
-        found = through_of(progress.sink, log.offsets(source_of(progress.sink))) or 0
-        if found > progress.before:
+    request = from_json(body, type=_OutboxRequest)
+    for progress in request.moved:
+        seq = through_of(progress.sink, log.offsets(source_of(progress.sink))) or 0
+        if seq > progress.before:
             raise UsageError(
-                f"sink {progress.sink} was at sequence number {progress.before:,} for this process and is at {found:,} "
+                f"sink {progress.sink} was at sequence number {progress.before:,} for this process and is at {seq:,} "
                 "now: another process "
                 "also delivers to it, so this one ends. Rows that both delivered have the same keys."
             )
-    batch = batch_of(log, asked.moved)
-    batch.offsets += first_offsets(log, asked.begin, token)
-    back = _rows(log, asked.retry)
-    batch.stuck += [replace(row, is_due=True) for row in back]
-    batch.unstuck += [row.key for row in _rows(log, asked.drop)]
-    return batch, {"retry": len(back), "drop": len(asked.drop)}
+    batch = batch_of(log, request.moved)
+    batch.offsets += first_offsets(log, request.begin, token)
+    retried = _rows(log, request.retry)
+    batch.stuck += [replace(row, is_due=True) for row in retried]
+    batch.unstuck += [row.key for row in _rows(log, request.drop)]
+    return batch, {"retry": len(retried), "drop": len(request.drop)}
 
 
 def _rows(log: Outbox, keys: Sequence[StuckKey]) -> list[StuckRow]:
-    found = []
+    stuck = []
     for sink, seq, number in keys:
         rows = log.stuck(sink, after=(sink, seq, number - 1), limit=1)
         if not rows or rows[0].key != (sink, seq, number):
             raise UsageError(
                 f"row {key_text((sink, seq, number))} is not stuck. 'shroff outbox list' shows all stuck rows."
             )
-        found += rows
-    return found
+        stuck += rows
+    return stuck
 
 
 def key_text(key: StuckKey) -> str:
@@ -148,8 +148,8 @@ def key_text(key: StuckKey) -> str:
 
 def key_of(text: str) -> StuckKey:
     """Parse such a key. Raises: UsageError if the text is none."""
-    sink, _, rest = text.rpartition("/")
-    seq, _, number = rest.partition("-")
+    sink, _, position = text.rpartition("/")
+    seq, _, number = position.partition("-")
     if not (sink and seq.isdecimal() and number.isdecimal()):
         raise UsageError(f"name a stuck row as in 'shroff outbox list', such as decided/4211-0, not {text!r}.")
     return sink, int(seq), int(number)
@@ -166,13 +166,13 @@ def all_stuck(log: Outbox, sink: str = "") -> Iterator[list[StuckRow]]:
 def sink_states(log: Log, sinks: Mapping[str, System]) -> list[SinkState]:
     """Return the positions of a project's sinks in the store."""
     last = log.last_seq()
-    found = []
+    states = []
     for name, system in sinks.items():
         offsets = log.offsets(source_of(name))
         through = through_of(name, offsets)
         stuck = sum(len(rows) for rows in all_stuck(log, name))
         lag = max(last - (through or 0), 0)
-        found.append(
+        states.append(
             SinkState(name, system.kind, system.text("take", "decisions"), through, lag, trouble_of(offsets), stuck)
         )
-    return found
+    return states

@@ -119,8 +119,8 @@ class TopicChooser:
     def into(self, system: System) -> System:
         """Return a source's settings with these topics added, each under a name that no event type has."""
         option = "streams" if system.kind == "redis" else "topics"
-        named = {f"{_TOPIC}{name}": name for name in self.topics}
-        return replace(system, options={**system.options, option: {**system.options.get(option, {}), **named}})
+        topics = {f"{_TOPIC}{name}": name for name in self.topics}
+        return replace(system, options={**system.options, option: {**system.options.get(option, {}), **topics}})
 
     @property
     def names(self) -> list[str]:
@@ -132,11 +132,11 @@ class TopicChooser:
 
         Raises: UsageError if the file lacks a column that the expression reads.
         """
-        lacking = [] if lines.columns is None else unread_columns(self._node, lines.columns)
-        if lacking:
-            hints = (nearest(name, lines.columns or ()) for name in lacking)
+        missing = [] if lines.columns is None else unread_columns(self._node, lines.columns)
+        if missing:
+            hints = (nearest(name, lines.columns or ()) for name in missing)
             hint = next(filter(None, hints), "") or f"It has {', '.join(lines.columns or ())}."
-            raise UsageError(f"--topic-by: {source} has no column {', '.join(lacking)}. {hint}")
+            raise UsageError(f"--topic-by: {source} has no column {', '.join(missing)}. {hint}")
         read = self._looked_at(lines, source)
         return Lines(lines.format, lines.columns, read, lines.close, lines.extent, separator=lines.separator)
 
@@ -261,11 +261,11 @@ class MessageMaker:
         if submission.label is not None:
             return self._label_values(submission.label)
         assert submission.event is not None
-        found = dict(zip(self._fields[submission.type], submission.event.values, strict=True))
-        return found | dict(submission.personal) if submission.personal else found
+        values = dict(zip(self._fields[submission.type], submission.event.values, strict=True))
+        return values | dict(submission.personal) if submission.personal else values
 
     def _label_values(self, label: LabelInput) -> dict[str, Value]:
-        found: dict[str, Value] = {
+        values: dict[str, Value] = {
             "event": f"{label.event_type}/{label.event_id}" if label.event_id else None,
             "verdict": label.verdict,
             "source": label.source,
@@ -276,8 +276,8 @@ class MessageMaker:
         type_ = self._events.label_input
         for name, text in label.unique:
             read = reader(type_.fields[type_.at(name)].type, currency=self._settings.currency)
-            found[name] = read(text)
-        return found
+            values[name] = read(text)
+        return values
 
 
 def keys_of(events: Events, settings: Settings, reference: Reference, field_name: str | None) -> dict[str, Key]:
@@ -286,9 +286,9 @@ def keys_of(events: Events, settings: Settings, reference: Reference, field_name
     Raises: UsageError for a field that no event type has.
     """
     if field_name is not None:
-        known = {name for type_ in events.types.values() for name in type_.field_names}
-        if field_name not in known:
-            hint = nearest(field_name, known) or f"Fields are {', '.join(sorted(known))}."
+        field_names = {name for type_ in events.types.values() for name in type_.field_names}
+        if field_name not in field_names:
+            hint = nearest(field_name, field_names) or f"Fields are {', '.join(sorted(field_names))}."
             raise UsageError(f"no event type has a field {field_name!r} to be the key. {hint}")
     return {name: _key(type_, events, settings, reference, field_name) for name, type_ in events.types.items()}
 
@@ -298,9 +298,9 @@ def _field(type_: EventType, name: str) -> ThisField | None:
 
 
 def _key(type_: EventType, events: Events, settings: Settings, reference: Reference, field_name: str | None) -> Key:
-    own = None if field_name is None else _field(type_, field_name)
-    if own is not None:
-        return _keyed(type_, (own,), settings, reference)
+    declared = None if field_name is None else _field(type_, field_name)
+    if declared is not None:
+        return _keyed(type_, (declared,), settings, reference)
     parts = next((entity.keys[type_.name] for entity in events.entities.values() if type_.name in entity.keys), ())
     return _keyed(type_, parts, settings, reference)
 
@@ -365,25 +365,25 @@ def produce(
 
     If interrupted, waits up to `ENDS_WITHIN_S` for messages already handed over.
     """
-    done = waits.done
+    progress = waits.done
     began_s = waits.clock()
     try:
         with calm_collector():
-            sent = _counted(submissions, done, lateness_ms)
-            _send_all(sent, sender, outgoing, keys, waits)
+            counted = _counted(submissions, progress, lateness_ms)
+            _send_all(counted, sender, outgoing, keys, waits)
         while sender.flush(NAP_S):
-            done.failed = sender.failed
+            progress.failed = sender.failed
     finally:
         if not sender.flush(ENDS_WITHIN_S):
-            _all_there(sender, done)
-        done.seconds = waits.clock() - began_s
-        done.failed = sender.failed
+            _all_there(sender, progress)
+        progress.seconds = waits.clock() - began_s
+        progress.failed = sender.failed
 
 
 def _send_all(
     submissions: Iterable[Submission], sender: Sender, outgoing: MessageMaker, keys: Mapping[str, Key], waits: DueTimes
 ) -> None:
-    done = waits.done
+    progress = waits.done
     is_paced = waits.pace != SendingPace()
     send = sender.send
     value = outgoing.value
@@ -395,7 +395,7 @@ def _send_all(
             assert submission.label is not None
             key = (submission.label.event_id or "|".join(text for _, text in submission.label.unique)).encode()
             send(LABEL, key, value(submission))
-            done.labels += 1
+            progress.labels += 1
             continue
         if is_paced:
             waits.until_due(event)
@@ -404,12 +404,12 @@ def _send_all(
             keys[submission.type](event),
             value(submission),
         )
-        done.sent += 1
-        done.place = submission.place
+        progress.sent += 1
+        progress.place = submission.place
         if sender.sent >= certain:
             certain = sender.sent + CERTAIN_EVERY
             if not sender.flush(ENDS_WITHIN_S):
-                _all_there(sender, done)
+                _all_there(sender, progress)
 
 
 def _counted(submissions: Iterable[Submission], done: Production, lateness_ms: int) -> Iterator[Submission]:

@@ -38,8 +38,8 @@ def part_of(name: str) -> str:
 
 def own_types(systems: Systems, events: Events) -> dict[str, OwnTypes]:
     """Return the event types of each source whose settings name them."""
-    own = systems.with_own_types.items()
-    return {f"{_BEGINS[source.contract]}/{name}": _own_of(source, events) for name, source in own}
+    sources = systems.with_own_types.items()
+    return {f"{_BEGINS[source.contract]}/{name}": _own_of(source, events) for name, source in sources}
 
 
 def _own_of(source: NamedSource, events: Events) -> OwnTypes:
@@ -107,8 +107,8 @@ class PushReader:
 
 def _line(push: Push, kind: str) -> Line:
     """Return a message as a line: its fields as columns, and the sender's metadata under the source's kind."""
-    columns, words = json_columns(push.body, REQUEST_DEPTH_MAX)
+    columns, error = json_columns(push.body, REQUEST_DEPTH_MAX)
     if columns is None:
-        told = (words or "").replace("the line", "the message", 1)
-        return Line(0, push.body, None, told, where=push.id)
+        problem = (error or "").replace("the line", "the message", 1)
+        return Line(0, push.body, None, problem, where=push.id)
     return Line(0, None, {**columns, kind: dict(push.envelope)}, where=push.id)

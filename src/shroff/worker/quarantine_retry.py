@@ -62,31 +62,31 @@ def retry(
     """
     entries = log.refused(numbers)
     prepared = writer.prepare(submissions(entries, intake, headers, decoder), by=UNKNOWN)
-    found = outcomes(entries, prepared.answers)
+    results = outcomes(entries, prepared.answers)
     prepared.batch.refused = _as_before(prepared.batch.refused, entries)
-    prepared.batch.dropped = [attempt.number for attempt in found if not attempt.stays]
-    prepared.batch.replies = reply(found)
+    prepared.batch.dropped = [attempt.number for attempt in results if not attempt.stays]
+    prepared.batch.replies = reply(results)
     writer.commit(prepared)
-    return found
+    return results
 
 
 def _as_before(rows: Iterable[Refused], entries: Iterable[Entry]) -> list[Refused]:
     """Restore time and type of entries refused again, so that each stays the same entry of quarantine."""
-    before = {(entry.source, entry.place, entry.raw, entry.type): entry.at_ms for _, entry in entries}
-    found = []
+    refused_at_ms = {(entry.source, entry.place, entry.raw, entry.type): entry.at_ms for _, entry in entries}
+    restored = []
     for row in rows:
-        type_ = row.type if (row.source, row.place, row.raw, row.type) in before else ""
-        at_ms = before.get((row.source, row.place, row.raw, type_))
-        found.append(row if at_ms is None else replace(row, type=type_, at_ms=at_ms))
-    return found
+        type_ = row.type if (row.source, row.place, row.raw, row.type) in refused_at_ms else ""
+        at_ms = refused_at_ms.get((row.source, row.place, row.raw, type_))
+        restored.append(row if at_ms is None else replace(row, type=type_, at_ms=at_ms))
+    return restored
 
 
 def known_numbers(log: Quarantine, numbers: Sequence[int]) -> list[int]:
     """Return these numbers, unique and sorted. Raises: UsageError for one that is not in quarantine."""
-    lacking = sorted({*numbers}.difference(log.refused_numbers()))
-    if lacking:
+    missing = sorted({*numbers}.difference(log.refused_numbers()))
+    if missing:
         raise UsageError(
-            f"there is no entry {', '.join(map(str, lacking))} in quarantine. 'shroff quarantine list' shows all."
+            f"there is no entry {', '.join(map(str, missing))} in quarantine. 'shroff quarantine list' shows all."
         )
     return sorted(set(numbers))
 
@@ -102,13 +102,13 @@ def submissions(
     Args:
         headers: CSV headers by file name; they take precedence over those stored with entries.
     """
-    named = {source_name(name): header for name, header in headers.items()}
-    found = []
+    headers_by_name = {source_name(name): header for name, header in headers.items()}
+    read = []
     with closing(_Live(decoder)) as live:
         for _, entry in entries:
             try:
                 name = entry.source.rpartition("/")[2]  # a pulled file is named without its source
-                header = named.get(name) or header_of(entry.header)
+                header = headers_by_name.get(name) or header_of(entry.header)
                 submission = _submission(entry, intake, header, live)
                 if (
                     STRAY in entry.reason
@@ -121,23 +121,23 @@ def submissions(
                     )
             except (UsageError, SchemasAwayError, ValueError) as error:
                 first = entry.reason.partition(RETRIED)[0]
-                why = str(error).rstrip(".")
+                problem = str(error).rstrip(".")
                 submission = Submission(
-                    entry.source, entry.place, lambda: b"", entry.type, refusal=f"{first}{RETRIED}{why}"
+                    entry.source, entry.place, lambda: b"", entry.type, refusal=f"{first}{RETRIED}{problem}"
                 )
-            own = {"source": entry.source, "place": entry.place, "raw": partial(_raw, entry)}
-            found.append(replace(submission, **own, header=submission.header or entry.header))
-    return found
+            origin = {"source": entry.source, "place": entry.place, "raw": partial(_raw, entry)}
+            read.append(replace(submission, **origin, header=submission.header or entry.header))
+    return read
 
 
 def outcomes(entries: Iterable[Entry], answers: Iterable[Answer]) -> list[Retried]:
     """Return the result of each entry."""
-    found = []
+    results = []
     for (number, entry), answer in zip(entries, answers, strict=True):
         refused = answer.kind in {REFUSED, UNTAKEN}
         reason = answer.reason.rpartition(RETRIED)[2] or ("no event type accepts it" if refused else "")
-        found.append(Retried(number, entry.source, entry.place, REFUSED if refused else answer.kind, reason))
-    return found
+        results.append(Retried(number, entry.source, entry.place, REFUSED if refused else answer.kind, reason))
+    return results
 
 
 def _raw(entry: Refused) -> bytes:
@@ -183,16 +183,14 @@ def _submission(entry: Refused, intake: Intake, header: CsvHeader | None, live: 
     lines, seals = live.lines(entry) or _read(entry, header)
     is_record = entry.raw.startswith(_FRAME) and lines.format == "avro"  # complete bytes without redacted values
     seals_of = None if is_record else seals
-    found = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals_of), 3))
+    read = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals_of), 3))
     is_item = message_of(entry.place) != entry.place  # an item of a message, not the message itself
-    found = [
-        submission for submission in found if is_item == (message_of(submission.place) != submission.place)
-    ] or found
-    if not found:
+    read = [submission for submission in read if is_item == (message_of(submission.place) != submission.place)] or read
+    if not read:
         raise UsageError("the line is empty")
-    if len(found) > 1 and found[0].refusal is None:
+    if len(read) > 1 and read[0].refusal is None:
         raise UsageError("it is more than one line, or a message of several items; bring it in again")
-    return found[0]
+    return read[0]
 
 
 def _read(entry: Refused, header: CsvHeader | None) -> tuple[Lines, RedactedValues]:
@@ -203,8 +201,10 @@ def _read(entry: Refused, header: CsvHeader | None) -> tuple[Lines, RedactedValu
         lines = read_stream(io.BytesIO(b"\n" + raw), "csv", name=entry.source, header=header)
         return _only(entry, "csv", lines), seals
     raw, seals = unmarked(entry.raw, "jsonl")
-    named = format_by_name(entry.source)
-    return _only(entry, named if named in _TYPED else "jsonl", read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
+    format_name = format_by_name(entry.source)
+    return _only(
+        entry, format_name if format_name in _TYPED else "jsonl", read_stream(io.BytesIO(b"\n" + raw), "jsonl")
+    ), seals
 
 
 def _only(entry: Refused, format: str, lines: Lines) -> Lines:

@@ -75,16 +75,16 @@ class RequestReader:
         columns, words = json_columns(raw, REQUEST_DEPTH_MAX)
         if columns is None:
             line = Line(0, raw, None, words, where=place)
-            told = (words or "").replace("the line", "it", 1)
+            problem = (words or "").replace("the line", "it", 1)
             if mistakes is not None:
-                mistakes.append(("", told))
-            return self._intake.unreadable(line, SOURCE, type_name, told)
-        own = FieldMistakes(hidden)
+                mistakes.append(("", problem))
+            return self._intake.unreadable(line, SOURCE, type_name, problem)
+        field_mistakes = FieldMistakes(hidden)
         read = self._intake.submit(
-            type_name, columns, source=SOURCE, place=place, raw=raw, is_strict=True, mistakes=own
+            type_name, columns, source=SOURCE, place=place, raw=raw, is_strict=True, mistakes=field_mistakes
         )
         if mistakes is not None:
-            mistakes += own.found
+            mistakes += field_mistakes.found
         return read if type_name == LABEL else timely(read, self.definitions, self._now_ms())
 
     def refused(
@@ -103,32 +103,32 @@ class RequestReader:
         self, type_name: str, raw: bytes, place: str, *, are_lines: bool
     ) -> tuple[Sequence[Submission], list[Mistakes]]:
         """Decode a list or JSON lines; return submissions and their field errors. Raises: TooMuchError."""
-        found = pieces(raw, are_lines=are_lines)
+        parts = pieces(raw, are_lines=are_lines)
         read = self._reads_once(type_name, place)
-        mistakes: list[Mistakes] = [()] * len(found)
+        mistakes: list[Mistakes] = [()] * len(parts)
 
         def careful(at: int) -> Submission:
-            submission, mistakes[at] = read(found[at])
+            submission, mistakes[at] = read(parts[at])
             return submission
 
         run = None
-        if type_name in self._columnar and self._forms.take(len(found)):
+        if type_name in self._columnar and self._forms.take(len(parts)):
             type_ = self.definitions.events.types[type_name]
-            origin = LineOrigin(SOURCE, len(found), lambda _: place)
-            run = self._forms.run(type_, found, careful, [origin], latest_ms(self.definitions.settings, self._now_ms()))
-        return run or [careful(at) for at in range(len(found))], mistakes
+            origin = LineOrigin(SOURCE, len(parts), lambda _: place)
+            run = self._forms.run(type_, parts, careful, [origin], latest_ms(self.definitions.settings, self._now_ms()))
+        return run or [careful(at) for at in range(len(parts))], mistakes
 
     def _reads_once(self, type_name: str, place: str) -> Callable[[bytes], tuple[Submission, Mistakes]]:
         """Return a decoder that decodes equal refused pieces once, so that 10,000 equal errors cost one."""
-        known: dict[bytes, tuple[Submission, Mistakes]] = {}
+        refusals: dict[bytes, tuple[Submission, Mistakes]] = {}
 
         def read(piece: bytes) -> tuple[Submission, Mistakes]:
-            if (found := known.get(piece)) is not None:
+            if (found := refusals.get(piece)) is not None:
                 return found
             own: list[tuple[str, str]] = []
             found = self.one(type_name, piece, place, own), own
             if found[0].refusal is not None:
-                known[piece] = found
+                refusals[piece] = found
             return found
 
         return read
@@ -137,14 +137,14 @@ class RequestReader:
 def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:
     """Split a body into the elements of a JSON list, or into non-empty lines. Raises: TooMuchError."""
     if are_lines:
-        found = [line for line in raw.split(b"\n") if line and not line.isspace()]
+        parts = [line for line in raw.split(b"\n") if line and not line.isspace()]
     else:
         try:
-            found = [bytes(document) for document in from_json(raw, type=list[msgspec.Raw])]
+            parts = [bytes(document) for document in from_json(raw, type=list[msgspec.Raw])]
         except RecursionError:
             raise TooMuchError("the list is nested too deep") from None
         except ValueError as error:
             raise TooMuchError(f"it is not a JSON list: {error}") from None
-    if len(found) > COUNT_MAX:
-        raise TooMuchError(f"a request holds at most {COUNT_MAX:,} events, and this one has {len(found):,}; split it")
-    return found
+    if len(parts) > COUNT_MAX:
+        raise TooMuchError(f"a request holds at most {COUNT_MAX:,} events, and this one has {len(parts):,}; split it")
+    return parts

@@ -154,23 +154,23 @@ class RequestLoop:
         self._commit_s = prepared.commit_s
 
     def _trace(self, parts: Sequence[Part], prepared: Prepared, committed_s: float) -> None:
-        found = list[TracedEvent]()
+        traced = list[TracedEvent]()
         number = 0
         for request, start, stop in parts:
             if request.trace and not start:  # only for the first part of a long request
-                found.append(TracedEvent(number, request.trace, request.arrived_s))
+                traced.append(TracedEvent(number, request.trace, request.arrived_s))
             number += stop - start
-        trace_batch(self._work, prepared, found, parts[0][0].arrived_s, committed_s)
+        trace_batch(self._work, prepared, traced, parts[0][0].arrived_s, committed_s)
 
     def _submissions(self, parts: Sequence[Part]) -> Sequence[Submission]:
         """Return the submissions of the parts; the poison message, if found, as a refusal."""
-        found = together(request.submissions[start:stop] for request, start, stop in parts)
+        submissions = together(request.submissions[start:stop] for request, start, stop in parts)
         if self._poison.unwanted:
-            reason = self._poison.unwanted.get((found[0].source, found[0].place))
+            reason = self._poison.unwanted.get((submissions[0].source, submissions[0].place))
             if reason is not None:
-                refused = replace(found[0], event=None, refused=None, label=None, refusal=reason)
-                return [refused, *found[1:]]
-        return found
+                refused = replace(submissions[0], event=None, refused=None, label=None, refusal=reason)
+                return [refused, *submissions[1:]]
+        return submissions
 
     def _attend(self, *, is_busy: bool) -> None:
         """Run the tasks between two batches: inbox, delivery, source, snapshots."""

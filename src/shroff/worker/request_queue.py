@@ -180,18 +180,18 @@ class RequestQueue(Struct, eq=False):
 
     def answer(self, parts: Sequence[Part], answers: Sequence[Answer]) -> None:
         """Answer these parts, which `take` returned last."""
-        each = iter(answers)
-        done = list[PendingRequest]()
+        remaining = iter(answers)
+        finished = list[PendingRequest]()
         answered = self._answered
         for request, start, stop in parts:
             count = stop - start
-            request.answers += islice(each, count)
+            request.answers += islice(remaining, count)
             answered[request.is_long] += count
             if stop == len(request.submissions):
-                done.append(request)
+                finished.append(request)
                 self._line.remove(request)  # near the front: only unfinished long requests are before it
-        if done:
-            self._told(done)
+        if finished:
+            self._told(finished)
 
     def fail(self, requests: Sequence[PendingRequest], why: str) -> None:
         """Fail these requests, wherever they are in the queue."""
@@ -204,15 +204,15 @@ class RequestQueue(Struct, eq=False):
 
     def _gather(self, wait_s: float) -> None:
         """Move received requests into the queue; wait if it is empty."""
-        given = self._given
+        received = self._given
         line = self._line
         try:
             if not line and wait_s:
-                first = given.get(timeout=wait_s)
+                first = received.get(timeout=wait_s)
                 if first is not None:
                     line.append(first)
             while True:
-                more = given.get_nowait()
+                more = received.get_nowait()
                 if more is not None:
                     line.append(more)
         except Empty:

@@ -135,8 +135,8 @@ class Standby(Struct, eq=False):
         """Start from a snapshot; the records after it are folded step by step."""
         definitions = self._place.definitions()
         folded, warnings = saved(self._place.snapshots, log, definitions)
-        for words in warnings:
-            self._tell(words)
+        for warning in warnings:
+            self._tell(warning)
         self._lateness_ms = late = lateness_of(log, definitions)
         self._leaps = late.leaps
         self._start = folded, folded.seq
@@ -147,8 +147,8 @@ class Standby(Struct, eq=False):
             return None
         definitions = self._start[0].engine.definitions
         is_same = self._place.definitions().versions == definitions.versions
-        now = lateness_of(log, definitions)  # differs if the watermark was set back meanwhile
-        return self._start if is_same and (now, now.leaps) == (self._lateness_ms, self._leaps) else None
+        lateness = lateness_of(log, definitions)  # differs if the watermark was set back meanwhile
+        return self._start if is_same and (lateness, lateness.leaps) == (self._lateness_ms, self._leaps) else None
 
     def _let_go(self) -> None:
         log = self._log

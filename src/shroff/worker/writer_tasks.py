@@ -41,23 +41,23 @@ class WriterTasks:
 
     def put(self, task: Callable[[Writer, Log], One]) -> Future[One]:
         """Queue a task and return its future. It stays pending while this process does not lead the log."""
-        done: Future[One] = Future()
-        self._asked.put((task, done))
-        return done
+        future: Future[One] = Future()
+        self._asked.put((task, future))
+        return future
 
     def attend(self, writer: Writer, log: Log) -> None:
         """Run all queued tasks, on the log's thread, with no batch open."""
         while True:
             try:
-                task, done = self._asked.get_nowait()
+                task, future = self._asked.get_nowait()
             except Empty:
                 return
-            if not done.set_running_or_notify_cancel():
+            if not future.set_running_or_notify_cancel():
                 continue
             try:
-                done.set_result(task(writer, log))
+                future.set_result(task(writer, log))
             except Exception as error:  # noqa: BLE001 - raised where the result is read; the log continues
-                done.set_exception(error)
+                future.set_exception(error)
 
 
 class ScoreQueue:
@@ -149,5 +149,5 @@ class ScoreQueue:
 
 
 def _scored(writer: Writer, parts: Sequence[Part], beside: tuple[Log, Prepared] | None = None) -> list[Answer]:
-    submissions = [each for request, start, stop in parts for each in request.submissions[start:stop]]
+    submissions = [submission for request, start, stop in parts for submission in request.submissions[start:stop]]
     return writer.foresee(submissions, beside)

@@ -96,16 +96,16 @@ class Copying(Struct, eq=False):
         if newest is None:
             return
         try:
-            this = newest, newest.stat().st_mtime_ns
+            version = newest, newest.stat().st_mtime_ns
         except FileNotFoundError:  # replaced by a newer snapshot just now
             return
-        if this == self._copied:
+        if version == self._copied:
             return
-        with ExitStack() as held:
-            copies = self._opened(held)
+        with ExitStack() as resources:
+            copies = self._opened(resources)
             if copies is not None:
                 copies.write(newest)
-                self._copied = this
+                self._copied = version
 
     def end(self) -> None:
         """Copy the snapshot that the worker saved when it stopped."""
@@ -156,14 +156,14 @@ class BesideCommand:
     def _run(self, over: Event) -> None:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         with subprocess.Popen(self._command, **pipes) as process:  # type: ignore[call-overload]  # noqa: S603 - ours
-            said = b""
+            output = b""
             while True:
                 try:
-                    _, said = process.communicate(timeout=LOOK_S)
+                    _, output = process.communicate(timeout=LOOK_S)
                     break
                 except subprocess.TimeoutExpired:
                     if over.is_set():
                         process.terminate()
         if process.returncode and not over.is_set():
-            lines = said.decode(errors="replace").strip().splitlines()
+            lines = output.decode(errors="replace").strip().splitlines()
             raise OSError(f"{self._otherwise}: {lines[-1] if lines else f'status {process.returncode}'}")

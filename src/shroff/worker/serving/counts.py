@@ -91,11 +91,11 @@ class Latencies:
     def quantile_ms(self, share: float) -> float | None:
         """Return the latency within which this share of messages was committed; None without messages."""
         counts = list(self.counts)
-        wanted = share * sum(counts)
-        seen = 0
+        rank = share * sum(counts)
+        passed = 0
         for bucket, count in enumerate(counts):
-            seen += count
-            if count and seen >= wanted:
+            passed += count
+            if count and passed >= rank:
                 return float(1_000 * SHORTEST_S * 2 ** (bucket / STEPS))
         return None
 
@@ -173,8 +173,8 @@ class WorkerCounts(Struct):
     def totals(self) -> Counter[str]:
         """Events read, appended, decided, and quarantined (with labels); decisions by outcome."""
         counts, events = self.counts, self.counts.events
-        own = {"read": events.read, "appended": events.appended, "decisions": counts.decisions}
-        return Counter({**own, **counts.by_outcome, "quarantined": self.quarantined})
+        totals = {"read": events.read, "appended": events.appended, "decisions": counts.decisions}
+        return Counter({**totals, **counts.by_outcome, "quarantined": self.quarantined})
 
     @property
     def quarantined(self) -> int:
@@ -185,11 +185,11 @@ def trace_batch(
     work: WorkerCounts, prepared: Prepared, traced: Sequence[TracedEvent], arrived_s: float, committed_s: float
 ) -> None:
     """Create the spans of a committed batch, and use its traces as exemplars of latencies."""
-    places = [answer.seq for answer in prepared.answers]
-    if not places:  # only offsets were committed
+    seqs = [answer.seq for answer in prepared.answers]
+    if not seqs:  # only offsets were committed
         return
     timed = prepared.decided_at_s, prepared.decide_s, committed_s, prepared.commit_s
-    for trace_id, seconds in traces.batch(traces.TracedBatch(arrived_s, *timed, places), traced):
+    for trace_id, seconds in traces.batch(traces.TracedBatch(arrived_s, *timed, seqs), traced):
         if trace_id:
             work.latencies.exemplify(seconds, trace_id)
 
@@ -213,8 +213,8 @@ class Buckets:
             for value in values:
                 self.add(value)
             return
-        found = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts))
-        self.counts = (found + self.counts).tolist()
+        added = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts))
+        self.counts = (added + self.counts).tolist()
         self.sum += math.fsum(values)
 
     def shown(self) -> list[tuple[str, float]]:
@@ -279,8 +279,8 @@ class BatchTally:
         for event, scores in prepared.scores.items():
             self.scores.setdefault(event, Buckets(SCORES)).add_all(scores)
         if batch.hits:
-            others = self._others()
-            self.hits.update([(hit.rule, hit.shadow) for hit in batch.hits if hit.rule not in others])
+            no_rules = self._others()
+            self.hits.update([(hit.rule, hit.shadow) for hit in batch.hits if hit.rule not in no_rules])
         if batch.decisions and self._definitions is not None:
             self._add_decisions(batch.decisions, prepared.placed, self._definitions())
         if len(prepared.placed) > len(batch.decisions):
@@ -295,11 +295,11 @@ class BatchTally:
 
     def all_hits(self) -> Counter[tuple[str, bool]]:
         """Return hits by rule and whether it is in shadow; 0 for a rule without hits."""
-        found = Counter[tuple[str, bool]]()
+        hits = Counter[tuple[str, bool]]()
         if self._definitions is not None:
-            found.update({(rule.id, rule.is_shadow): 0 for rule in self._definitions().rules})
-        found.update(self.hits.copy())
-        return found
+            hits.update({(rule.id, rule.is_shadow): 0 for rule in self._definitions().rules})
+        hits.update(self.hits.copy())
+        return hits
 
     def _add_labels(self, placed: Iterable[SequencedEvent]) -> None:
         for label in [event.event for event in placed if isinstance(event.event, LabelEvent)]:
@@ -342,33 +342,33 @@ class BatchTally:
             for outcome, values in zip(outcomes, _values(columns, type_), strict=True):
                 self._add_amount(event, outcome, values, type_)
             return
-        shown = columns[list(columns)[type_.money_at]]
-        assert not isinstance(shown, Coded)
+        amounts = columns[list(columns)[type_.money_at]]
+        assert not isinstance(amounts, Coded)
         sums = {outcome: self.money[event, outcome] for outcome in set(outcomes)}
-        for outcome, amount in zip(outcomes, (shown.values / type_.unit).tolist(), strict=True):
+        for outcome, amount in zip(outcomes, (amounts.values / type_.unit).tolist(), strict=True):
             sums[outcome] += amount
         self.money.update({(event, outcome): sum_ for outcome, sum_ in sums.items()})
 
     def _add_earlier(self, outcome: str, named: tuple[object, ...], amount: float) -> None:
-        found = self._earlier_of.get(named)
-        if found is None:
+        amounts = self._earlier_of.get(named)
+        if amounts is None:
             type_, country = (self._bounded(place, series) for place, series in enumerate(named))
-            found = self.earlier.setdefault((type_, country), EarlierAmounts(AMOUNTS))
+            amounts = self.earlier.setdefault((type_, country), EarlierAmounts(AMOUNTS))
             if len(self._earlier_of) < KEPT_MAX:
-                self._earlier_of[named] = found
-        found.counts[bisect_left(AMOUNTS, amount)] += 1  # inlined `add`: takes half the time
-        found.sum += amount
+                self._earlier_of[named] = amounts
+        amounts.counts[bisect_left(AMOUNTS, amount)] += 1  # inlined `add`: takes half the time
+        amounts.sum += amount
         if outcome in self.fraud_outcomes:
-            found.decided_as_fraud += 1
+            amounts.decided_as_fraud += 1
 
     def _bounded(self, label: int, value: object) -> str:
         """Return the value as text, or `OTHER` once the label has too many values."""
         text = "" if value is None else str(value)
-        known = self._values[label]
-        if text not in known:
-            if len(known) >= VALUES_MAX:
+        seen = self._values[label]
+        if text not in seen:
+            if len(seen) >= VALUES_MAX:
                 return OTHER
-            known.add(text)
+            seen.add(text)
         return text
 
 
@@ -390,9 +390,9 @@ def _values(columns: Mapping[str, Column | Coded], type_: _Type) -> Iterator[tup
 
 def _type_of(definitions: Definitions, event: str, named: Sequence[str]) -> _Type:
     type_ = definitions.events.types[event]
-    shown = {declared.name: at for at, declared in enumerate(type_.fields) if not declared.shape.is_hashed}
+    positions = {declared.name: at for at, declared in enumerate(type_.fields) if not declared.shape.is_hashed}
     money_at = None if type_.amount_field is None else type_.at(type_.amount_field.name)
-    labels = [shown.get(name) for name in named]
+    labels = [positions.get(name) for name in named]
     return _Type(
         money_at,
         10**definitions.settings.money_places,
@@ -416,7 +416,7 @@ def _accounted(batch: Batch, answered: Mapping[tuple[str, bool, str], int]) -> i
 
     Decisions and quarantined events are counted from the rows that were stored, all others from their answers.
     """
-    others = sum(
+    answered_otherwise = sum(
         count for (kind, is_label, _), count in answered.items() if kind != DECIDED and (is_label or kind != REFUSED)
     )
-    return len(batch.decisions) + sum(message.type != "label" for message in batch.refused) + others
+    return len(batch.decisions) + sum(message.type != "label" for message in batch.refused) + answered_otherwise

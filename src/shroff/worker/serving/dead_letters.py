@@ -58,16 +58,16 @@ class DeadLetters:
         began_s = time.monotonic()
         sent = int(self._noted or 0)
         numbers = [number for number in self._log.refused_numbers() if number > sent]
-        some = numbers[:AT_ONCE]
-        letters = [row for _, row in self._log.refused(some) if row.source in parts]
+        page = numbers[:AT_ONCE]
+        letters = [row for _, row in self._log.refused(page) if row.source in parts]
         self._next_s = time.monotonic() + AGAIN_S
         if letters:
             self._source.refuse(letters)
-        if some:
-            now = str(some[-1])
-            self._log.append(Batch(offsets=[Offset(self._name, _PART, now, self._noted)]))
-            self._noted = now
-        self.has_news = len(numbers) > len(some)
+        if page:
+            last_number = str(page[-1])
+            self._log.append(Batch(offsets=[Offset(self._name, _PART, last_number, self._noted)]))
+            self._noted = last_number
+        self.has_news = len(numbers) > len(page)
         ended_s = time.monotonic()
         self._next_s = ended_s + SHARE * (ended_s - began_s)
         return self.has_news

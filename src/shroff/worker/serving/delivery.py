@@ -66,10 +66,10 @@ class Outflow(Struct, eq=False):
                 self._delivery = self._held.enter_context(self._delivering(self._log))
             # DefinitionError: the project's files are just being written.
             except (LogBusyError, DefinitionError) as busy:
-                words = f"this process does not deliver now: {busy}"
-                if words != self._told:
-                    self._told = words
-                    self._tell(words)
+                message = f"this process does not deliver now: {busy}"
+                if message != self._told:
+                    self._told = message
+                    self._tell(message)
 
     def finish_all(self) -> None:
         """Try due notices once before delivery ends."""
@@ -94,5 +94,5 @@ def silence_words(health: DeliveryHealth) -> str:
     if health.trouble is None:
         return ""
     since = time_text(health.trouble.since_ms)
-    words = health.trouble.words.rstrip(".")
-    return f"sink {health.name} has been failing since {since}: {words}"
+    reason = health.trouble.words.rstrip(".")
+    return f"sink {health.name} has been failing since {since}: {reason}"

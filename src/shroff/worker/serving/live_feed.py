@@ -100,9 +100,9 @@ class Feeding:
         try:
             if not reading.is_begun:
                 reading.begin()
-            found = self._inflow.items(self._source.poll(size, 0.0))
+            messages = self._inflow.items(self._source.poll(size, 0.0))
         except (TransientError, UsageError, StateError) as error:
             reading.is_away(error, is_lasting=not isinstance(error, TransientError))
             return gathered
-        reading.add(gathered, found, self._inflow.submissions(found), arrived_s)
+        reading.add(gathered, messages, self._inflow.submissions(messages), arrived_s)
         return gathered

@@ -59,30 +59,32 @@ class MessageDecoder:
 
     def items(self, found: Sequence[PolledMessages]) -> Sequence[PolledMessages]:
         """Return the messages with one line for each event, if their type splits a message by `each`."""
-        each = [self._reader(taken).items for taken in found]
-        if not any(each):
+        splitters = [self._reader(polled).items for polled in found]
+        if not any(splitters):
             return found
         return [
-            taken if items is None else taken._replace(lines=[part for line in taken.lines for part in items(line)])
-            for taken, items in zip(found, each, strict=True)
+            polled if items is None else polled._replace(lines=[part for line in polled.lines for part in items(line)])
+            for polled, items in zip(found, splitters, strict=True)
         ]
 
     def submissions(self, found: Sequence[PolledMessages]) -> Sequence[Submission]:
         """Return one submission for each line, in order. Raises: UsageError if lines do not fit their type."""
-        read: Sequence[Submission] | None
+        submissions: Sequence[Submission] | None
         if self.unwanted:
-            read = [submission for taken in found for line in taken.lines for submission in self._picked(taken, line)]
-        elif (read := self._run(found)) is None:
-            read = self._reader(found[0]).submissions(found[0].lines) if len(found) == 1 else self._mixed(found)
-        return self._timely(read) if self._is_live and not isinstance(read, EventRun) else read
+            submissions = [
+                submission for polled in found for line in polled.lines for submission in self._picked(polled, line)
+            ]
+        elif (submissions := self._run(found)) is None:
+            submissions = self._reader(found[0]).submissions(found[0].lines) if len(found) == 1 else self._mixed(found)
+        return self._timely(submissions) if self._is_live and not isinstance(submissions, EventRun) else submissions
 
     def _run(self, found: Sequence[PolledMessages]) -> EventRun | None:
         """Return many lines of one type that has a fast reader as a run; None for others."""
-        count = sum(len(taken.lines) for taken in found)
-        are_records = any(taken.format == "avro" for taken in found)
+        count = sum(len(polled.lines) for polled in found)
+        are_records = any(polled.format == "avro" for polled in found)
         if not self._forms.take(count, are_records=are_records):
             return None
-        lines = [(taken, line) for taken in found for line in taken.lines]
+        lines = [(polled, line) for polled in found for line in polled.lines]
         type_, records = self._short(found)
         if type_ is None:
             return None
@@ -91,8 +93,8 @@ class MessageDecoder:
             return None
 
         def careful(at: int) -> Submission:
-            taken, line = lines[at]
-            read = self._reader(taken).submissions([line])
+            polled, line = lines[at]
+            read = self._reader(polled).submissions([line])
             return self._timely(read)[0] if self._is_live else read[0]
 
         origins = [
@@ -104,12 +106,12 @@ class MessageDecoder:
 
     def _short(self, found: Sequence[PolledMessages]) -> tuple[EventType | None, list[RecordForm | None] | None]:
         """Return the event type whose fast reader takes all these lines, or None; for Avro also each line's form."""
-        readers = [self._reader(taken) for taken in found]
+        readers = [self._reader(polled) for polled in found]
         records = None
         types: list[EventType | None] = [reader.short for reader in readers]
-        if all(taken.format == "avro" and taken.columns is None for taken in found):
+        if all(polled.format == "avro" and polled.columns is None for polled in found):
             pairs = zip(readers, found, strict=True)
-            records = [reader.record_form(line) for reader, taken in pairs for line in taken.lines]
+            records = [reader.record_form(line) for reader, polled in pairs for line in polled.lines]
             types = [form.type for form in records if form is not None]
             types = types if 2 * len(types) > len(records) else [None]
         return types[0] if all(type_ is types[0] for type_ in types) else None, records
@@ -118,11 +120,11 @@ class MessageDecoder:
         """Read the lines of each partition in one go, then restore their order; partitions may alternate often."""
         lines: dict[str, list[Line]] = defaultdict(list)
         readers: dict[str, _LineReader] = {}
-        for taken in found:
-            lines[taken.part] += taken.lines
-            readers[taken.part] = self._reader(taken)
-        each = {part: iter(reader.submissions(lines[part])) for part, reader in readers.items()}
-        return [line for taken in found for line in islice(each[taken.part], len(taken.lines))]
+        for polled in found:
+            lines[polled.part] += polled.lines
+            readers[polled.part] = self._reader(polled)
+        by_part = {part: iter(reader.submissions(lines[part])) for part, reader in readers.items()}
+        return [line for polled in found for line in islice(by_part[polled.part], len(polled.lines))]
 
     def _reader(self, taken: PolledMessages) -> _LineReader:
         kind = taken.part, taken.type, taken.format
@@ -174,23 +176,23 @@ class _LineReader:
     def submissions(self, lines: Sequence[Line]) -> list[Submission]:
         """Return one submission for each line; a line that fails unexpectedly is refused."""
         self._given.extend(lines)
-        found: list[Submission] = []
-        while len(found) < len(lines):
+        submissions: list[Submission] = []
+        while len(submissions) < len(lines):
             try:
-                for line in islice(self._read, len(lines) - len(found)):
-                    found.append(line)  # noqa: PERF402 (lines read before an error are kept)
+                for line in islice(self._read, len(lines) - len(submissions)):
+                    submissions.append(line)  # noqa: PERF402 (lines read before an error are kept)
             except ShroffError:
                 raise
             except Exception as error:  # noqa: BLE001 (no single line may end the partition)
-                found.append(self.refused(lines[len(found)], self._reason(error)))
+                submissions.append(self.refused(lines[len(submissions)], self._reason(error)))
                 self._read = self._begun()
-        return found
+        return submissions
 
     def refused(self, line: Line, words: str) -> Submission:
         """Return a line refused for this reason."""
         header = self._lines(iter(())).header
-        told = "" if header is None else header.text
-        return self._intake.unreadable(line, self._source, self._kind.type or "", words, told)
+        header_text = "" if header is None else header.text
+        return self._intake.unreadable(line, self._source, self._kind.type or "", words, header_text)
 
     def _begun(self) -> Iterator[Submission]:
         """Start a reader of the pending lines. It consumes one line for each submission that is taken from it."""
@@ -209,9 +211,9 @@ def reason_of(error: Exception, *, shows_words: bool) -> str:
         shows_words: Include the error message, which may repeat values of the event.
     """
     name = type(error).__name__
-    words = " ".join(str(error).split())[:WORDS_MAX]
-    told = f"{name}: {words}" if words and shows_words else name
-    return f"shroff cannot process it ({told}); please report this"
+    message = " ".join(str(error).split())[:WORDS_MAX]
+    error_text = f"{name}: {message}" if message and shows_words else name
+    return f"shroff cannot process it ({error_text}); please report this"
 
 
 def _place(lines: Sequence[Line], at: int) -> str:

@@ -64,11 +64,11 @@ class SeveralSources:
 
     def adopt(self, log: Outbox) -> None:
         """Let sources that had no name before, or were the only one, continue from offsets stored under their kind."""
-        named = log.offsets(READ)
-        taken = {part.split("/", 2)[2] for part in named}
+        new_offsets = log.offsets(READ)
+        known_parts = {part.split("/", 2)[2] for part in new_offsets}
         for reader in self.readers:
-            was = known(log.offsets(reader.source.name))
-            reader.before.adopt({part: at for part, at in was.items() if part not in taken})
+            old_offsets = known(log.offsets(reader.source.name))
+            reader.before.adopt({part: offset for part, offset in old_offsets.items() if part not in known_parts})
 
     # ---- the contract
 
@@ -83,10 +83,10 @@ class SeveralSources:
     def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
         until_s = time.monotonic() + timeout_s
         while True:
-            found = self._round(limit)
+            messages = self._round(limit)
             left_s = until_s - time.monotonic()
-            if found or left_s <= 0:
-                return found
+            if messages or left_s <= 0:
+                return messages
             self._wait(left_s)
 
     def acknowledge(self, offsets: TextMapping) -> None:
@@ -97,15 +97,15 @@ class SeveralSources:
         """Do nothing: each reader sends its own dead letters."""
 
     def health(self) -> Health:
-        each = [reader.health for reader in self.readers]
-        lags = [part.lag for part in each if part.lag is not None]
+        states = [reader.health for reader in self.readers]
+        lags = [part.lag for part in states if part.lag is not None]
         return Health(
-            sum(lags) if len(lags) == len(each) else None,
-            sum(part.errors for part in each),
-            sum(part.rebalances for part in each),
+            sum(lags) if len(lags) == len(states) else None,
+            sum(part.errors for part in states),
+            sum(part.rebalances for part in states),
             [f"source {reader.label}: {reader.failing}" for reader in self.readers if reader.failing],
-            sum(part.overtaken for part in each),
-            max(part.overtaken_ms for part in each),
+            sum(part.overtaken for part in states),
+            max(part.overtaken_ms for part in states),
             {reader.label: reader.failing for reader in self.readers},
         )
 
@@ -126,8 +126,8 @@ class SeveralSources:
         by_source: dict[str, ReadNews] = {}
         news = {reader.label: reader.news for reader in self.readers}
         for (source, time_ms), answer in zip(sent_of(submissions), answers, strict=True):
-            own = by_source.get(source) or by_source.setdefault(source, news[source.split("/", 2)[1]])
-            own.add(answer.kind, time_ms)
+            source_news = by_source.get(source) or by_source.setdefault(source, news[source.split("/", 2)[1]])
+            source_news.add(answer.kind, time_ms)
 
     def note(self, *, is_due: bool = False) -> None:
         """Report the news of each source, at most once per `NOTED_S` unless it is due."""
@@ -142,15 +142,15 @@ class SeveralSources:
 
     def _round(self, limit: int) -> list[PolledMessages]:
         """Return the messages that may be taken now, earliest first, without waiting for new ones."""
-        found: list[PolledMessages] = []
+        messages: list[PolledMessages] = []
         for reader in self.readers:
-            found += reader.collect()
-            reader.fill(limit if reader.merge is not None else max(1, (limit - _count(found)) // 2))
+            messages += reader.collect()
+            reader.fill(limit if reader.merge is not None else max(1, (limit - _count(messages)) // 2))
             if reader.merge is None:
                 # Wait here, so that this source returns no more than there is room for.
-                found += reader.collect(ANSWER_S)
+                messages += reader.collect(ANSWER_S)
         _settle(self.readers)
-        found += chain.from_iterable(reader.collect() for reader in self.readers)
+        messages += chain.from_iterable(reader.collect() for reader in self.readers)
         if all(reader.is_lasting for reader in self.readers):
             raise self.readers[0].error or StateError("no source is read")
         self.note()
@@ -158,28 +158,28 @@ class SeveralSources:
         # Not `any`: `holds_up` must be called on every reader, because it starts that reader's clock.
         holding = [reader for reader in self.readers if reader.holds_up(now_s)]
         if holding:
-            return found
-        return found + self._taken(limit - _count(found))
+            return messages
+        return messages + self._taken(limit - _count(messages))
 
     def _taken(self, limit: int) -> list[PolledMessages]:
         present = [reader for reader in self.readers if reader.is_filled and reader.merge is not None]
-        found: list[PolledMessages] = []
+        messages: list[PolledMessages] = []
         while True:
-            some = self._merged(present, limit)
-            found += some
-            limit -= _count(some)
-            waiting = [reader for reader in present if reader.merge is not None and reader.merge.waits_for]
-            if limit <= 0 or not waiting:
+            merged = self._merged(present, limit)
+            messages += merged
+            limit -= _count(merged)
+            blocking = [reader for reader in present if reader.merge is not None and reader.merge.waits_for]
+            if limit <= 0 or not blocking:
                 break
-            for source in waiting:
+            for source in blocking:
                 source.find_out()
-            _settle(waiting)
-            answers = [reader.has_found_out() for reader in waiting]
+            _settle(blocking)
+            answers = [reader.has_found_out() for reader in blocking]
             if not all(answers):
                 break
         for source in present:
             source.is_drained = source.task is None and source.merge is not None and source.merge.is_drained
-        return found
+        return messages
 
     def _merged(self, readers: Sequence[NamedReader], limit: int) -> list[PolledMessages]:
         """Take up to `limit` lines from all merges together."""
@@ -190,8 +190,8 @@ class SeveralSources:
         for merge, run in take_together(list(merges.values()), limit):
             order.append(labels[id(merge)])
             runs[order[-1]].append(run)
-        taken = {reader.label: iter(reader.taken(runs[reader.label])) for reader in readers if runs[reader.label]}
-        return [next(taken[label]) for label in order]
+        messages = {reader.label: iter(reader.taken(runs[reader.label])) for reader in readers if runs[reader.label]}
+        return [next(messages[label]) for label in order]
 
     def _wait(self, left_s: float) -> None:
         """Wait until a reader has messages, or `IDLE_S` has passed."""
@@ -213,4 +213,4 @@ def _settle(readers: Sequence[NamedReader]) -> None:
 
 
 def _count(found: Sequence[PolledMessages]) -> int:
-    return sum(len(taken.lines) for taken in found)
+    return sum(len(polled.lines) for polled in found)

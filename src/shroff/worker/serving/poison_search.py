@@ -84,23 +84,25 @@ class PoisonSearch:
 
         Raises: the original error if the batch is empty or too many messages in a row were refused.
         """
-        places = [(submission.source, submission.place) for submission in suspect.submissions]
-        messages = [(source, message_of(place)) for source, place in places]
-        count = len({*messages}) if messages != places else len(places)  # all items of a message are decided together
+        locations = [(submission.source, submission.place) for submission in suspect.submissions]
+        messages = [(source, message_of(place)) for source, place in locations]
+        count = (
+            len({*messages}) if messages != locations else len(locations)
+        )  # all items of a message are decided together
         if count == 0 or (count == 1 and self._in_a_row >= IN_A_ROW_MAX):
             raise suspect.error
         if count > 1:
             self._size = max(1, count // SHARE)
-            self._left = len(places)
+            self._left = len(locations)
             return failure(f"shroff cannot process one of {count:,} messages, and searches for it", suspect.error)
         for submission in suspect.submissions:  # more than one if they are items of one message
             self.unwanted[submission.source, submission.place] = reason_of(suspect.error, shows_words=shows_words)
         self._in_a_row += 1
         self.found += 1
-        what = (
+        message = (
             f"{submission.source}, {submission.place}: shroff cannot process it. It is quarantined; the others continue"
         )
-        return failure(what, suspect.error)
+        return failure(message, suspect.error)
 
     def take(
         self, writer: Writer, work: WorkerCounts, submissions: Sequence[Submission], offsets: Sequence[Offset] = ()

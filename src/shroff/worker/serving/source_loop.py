@@ -155,13 +155,13 @@ class SourceLoop:
 
     def _polled(self, gathered: SourceBatch, wait_s: float) -> SourceBatch:
         """Return the batch with further messages of the source, if there is room."""
-        room = min(self._poison.size, self._left()) - len(gathered.submissions)
-        if room <= 0 or not self._reads():
+        capacity = min(self._poison.size, self._left()) - len(gathered.submissions)
+        if capacity <= 0 or not self._reads():
             return gathered
         try:
             if self._failure is not None:
                 raise self._failure
-            found = self._inflow.items(self._source.poll(room, wait_s))
+            messages = self._inflow.items(self._source.poll(capacity, wait_s))
         except TransientError as error:
             self._is_away(error)
             return gathered
@@ -170,13 +170,13 @@ class SourceLoop:
                 raise
             self._failure = error  # raised once the messages before it are committed
             return gathered
-        self._is_empty = not found
-        if found:
+        self._is_empty = not messages
+        if messages:
             self._came_s = time.monotonic()
-            submissions = self._inflow.submissions(found)
-            self._reading.add(gathered, found, submissions, self._came_s)
+            submissions = self._inflow.submissions(messages)
+            self._reading.add(gathered, messages, submissions, self._came_s)
             if self._passing_over is not None:
-                gathered.passed_over.update({offset.part: offset for offset in self._passing_over.offsets(found)})
+                gathered.passed_over.update({offset.part: offset for offset in self._passing_over.offsets(messages)})
         return gathered
 
     def _reads(self) -> bool:
@@ -234,12 +234,12 @@ class SourceLoop:
 
     def _done(self, prepared: Prepared) -> None:
         """Count a durable batch."""
-        done = self._rounds.popleft()
-        self._work.counts.add(prepared, len(done.submissions))
+        batch = self._rounds.popleft()
+        self._work.counts.add(prepared, len(batch.submissions))
         self._work.batches += 1
         self._work.seq += len(prepared.batch.records)
-        self._reading.done(done, prepared, self._committed_s)
-        self._poison.passed(done.submissions, has_taken=bool(prepared.batch.records))
+        self._reading.done(batch, prepared, self._committed_s)
+        self._poison.passed(batch.submissions, has_taken=bool(prepared.batch.records))
 
     # ---- between batches
 

@@ -60,8 +60,8 @@ class SourceReading:
         self._several = source if isinstance(source, SeveralSources) else None
         if self._several is not None:
             self._several.adopt(log)
-        each = [(f"{reader.name}/", reader) for reader in self._several.readers] if self._several else [("", source)]
-        self._letters = [(begin, DeadLetters(log, reader, tell)) for begin, reader in each]
+        readers = [(f"{reader.name}/", reader) for reader in self._several.readers] if self._several else [("", source)]
+        self._letters = [(begin, DeadLetters(log, reader, tell)) for begin, reader in readers]
         self.reached = log.offsets(source.name)
         work.offsets = known(self.reached)
         self.is_begun = False
@@ -93,25 +93,25 @@ class SourceReading:
         """
         self.is_begun = False
         self._retry.failed(is_lasting=is_lasting)
-        words = f"waiting for the source: {error}"
-        if words != self._work.waits_for:
-            self._work.waits_for = words
-            self._tell(words)
+        message = f"waiting for the source: {error}"
+        if message != self._work.waits_for:
+            self._work.waits_for = message
+            self._tell(message)
 
     def add(
         self, gathered: SourceBatch, found: Sequence[PolledMessages], submissions: Sequence[Submission], came_s: float
     ) -> None:
         """Add messages to a batch, with the offset of each partition before and after them."""
         if traces.is_on():
-            lines = (line for taken in found for line in taken.lines)
+            lines = (line for polled in found for line in polled.lines)
             numbered = enumerate(lines, len(gathered.submissions))
             gathered.traced += [TracedEvent(number, line.trace, came_s) for number, line in numbered if line.trace]
         gathered.submissions = together([gathered.submissions, submissions])
         gathered.arrived.append((came_s, len(submissions)))
-        for part, offset in {taken.part: taken.offset for taken in found}.items():
-            before = gathered.offsets.get(part)
-            then = self.reached.get(part) if before is None else before.before
-            gathered.offsets[part] = Offset(self._source.name, part, offset, then)
+        for part, offset in {polled.part: polled.offset for polled in found}.items():
+            earlier = gathered.offsets.get(part)
+            offset_before = self.reached.get(part) if earlier is None else earlier.before
+            gathered.offsets[part] = Offset(self._source.name, part, offset, offset_before)
             self.reached[part] = offset
 
     def done(self, gathered: SourceBatch, prepared: Prepared, committed_s: float) -> None:

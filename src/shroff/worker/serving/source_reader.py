@@ -94,7 +94,7 @@ class EarlierPositions(Struct, eq=False):
 
     def adopt(self, positions: TextMapping) -> None:
         """Take over the offsets that may belong to this source."""
-        self.known = {part: at for part, at in positions.items() if self._label in self._claimed(part)}
+        self.known = {part: offset for part, offset in positions.items() if self._label in self._claimed(part)}
 
     def check(self) -> None:
         """Raise UsageError if an offset may also belong to another source."""
@@ -107,8 +107,8 @@ class EarlierPositions(Struct, eq=False):
 
     def _claimed(self, part: str) -> Collection[str]:
         """Return the labels of the sources that may have read a partition: only this one if none declares its topic."""
-        named = (self._claims[name] for name in (part, part.rpartition("/")[0]) if name in self._claims)
-        return next(named, (self._label,))
+        claims = (self._claims[name] for name in (part, part.rpartition("/")[0]) if name in self._claims)
+        return next(claims, (self._label,))
 
 
 class _OwnThread:
@@ -122,12 +122,12 @@ class _OwnThread:
         """Run a call after those that were requested before it."""
         if self._thread is not None:
             return self._thread.submit(work, *args)
-        done: Future[Any] = Future()
+        result: Future[Any] = Future()
         try:
-            done.set_result(work(*args))
+            result.set_result(work(*args))
         except Exception as error:  # noqa: BLE001 - raised by `result()`, as from a thread
-            done.set_exception(error)
-        return done
+            result.set_exception(error)
+        return result
 
     def answer(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run a call after those requested before it, and return its result.
@@ -189,8 +189,8 @@ class NamedReader:
     @property
     def failing(self) -> str:
         """Why the source returns nothing; empty if it is healthy."""
-        words = [str(self.error)] if self.error is not None else self.health.words
-        return words[-1] if words else ""
+        messages = [str(self.error)] if self.error is not None else self.health.words
+        return messages[-1] if messages else ""
 
     @property
     def is_lasting(self) -> bool:
@@ -204,8 +204,8 @@ class NamedReader:
 
     def named(self, found: Sequence[PolledMessages]) -> list[PolledMessages]:
         """Return messages with their partitions renamed as the log has them, and note their offsets."""
-        self._reached |= {taken.part: taken.offset for taken in found}
-        return [taken._replace(part=f"{self.name}/{taken.part}") for taken in found]
+        self._reached |= {polled.part: polled.offset for polled in found}
+        return [polled._replace(part=f"{self.name}/{polled.part}") for polled in found]
 
     def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
         """Return runs taken from its merge as messages."""
@@ -242,11 +242,11 @@ class NamedReader:
         self.task = None
         self.is_slow = False
         try:
-            found, self.health = task.result() or (None, self.health)
+            messages, self.health = task.result() or (None, self.health)
         except (TransientError, UsageError, StateError) as error:
             self._is_away(error)
             return []
-        if found is not None:
+        if messages is not None:
             self.error = None
             self._is_begun = True
             self.is_filled = True
@@ -256,7 +256,7 @@ class NamedReader:
                 self.is_drained = False
         self._is_begun = True
         self._tell_of_it()
-        return self.named(found or ())
+        return self.named(messages or ())
 
     def _is_away(self, error: ShroffError) -> None:
         self._is_begun = False
@@ -267,8 +267,8 @@ class NamedReader:
     def _tell_of_it(self) -> None:
         if bool(self.failing) != self._was_failing:
             self._was_failing = not self._was_failing
-            words = f"fails: {self.failing}" if self._was_failing else "is read again"
-            self._tell(f"source {self.label} {words}")
+            state = f"fails: {self.failing}" if self._was_failing else "is read again"
+            self._tell(f"source {self.label} {state}")
 
     def find_out(self) -> None:
         """Start a task that queries the partitions that its merge waits for."""
@@ -313,14 +313,14 @@ class NamedReader:
 
     def told(self) -> ReadNews | None:
         """Return the news since the last call; None if there is none."""
-        now = self.failing, self.health.lag
-        if not self.news.has_come and now == self._told:
+        state = self.failing, self.health.lag
+        if not self.news.has_come and state == self._told:
             return None
-        found = self.news
+        news = self.news
         self.news = ReadNews()
-        self._told = now
-        found.failing, found.waiting = now
-        return found
+        self._told = state
+        news.failing, news.waiting = state
+        return news
 
     def look(self, offsets: TextMapping) -> list[PartLag]:
         """Return the lag of each partition; unknown for a source that cannot be reached. Raises: as `Source.look`."""
@@ -329,10 +329,10 @@ class NamedReader:
         if not self._is_begun:
             return [PartLag(self.name, None)]
         try:
-            found: list[PartLag] = self.thread.answer(self.source.look, self.own(offsets))
+            lags: list[PartLag] = self.thread.answer(self.source.look, self.own(offsets))
         except TransientError:
             return [PartLag(self.name, None)]
-        return [line._replace(part=f"{self.name}/{line.part}") for line in found]
+        return [line._replace(part=f"{self.name}/{line.part}") for line in lags]
 
     def close(self) -> None:
         self.thread.later(self.source.close)
@@ -346,8 +346,8 @@ def _filled(
     if offsets is not None:
         before.check()
         source.start(offsets)
-    found = source.fill(limit) if isinstance(source, MergingSource) else source.poll(limit, 0.0)
-    return found, source.health()
+    messages = source.fill(limit) if isinstance(source, MergingSource) else source.poll(limit, 0.0)
+    return messages, source.health()
 
 
 def _found_out(source: MergingSource) -> tuple[()] | None:

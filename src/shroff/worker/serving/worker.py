@@ -155,39 +155,39 @@ class Leader(ABC):
         self._taken_then = self.work.taken
         if is_busy and self._failures > BUSY_TRIES:
             raise error
-        words = f"waiting: {error}"
-        self.work.waits_for = words
+        message = f"waiting: {error}"
+        self.work.waits_for = message
         self.work.has_begun = True
-        if words != self._told or is_new:
-            self._told = words
-            self._tell(words)
+        if message != self._told or is_new:
+            self._told = message
+            self._tell(message)
         return float(min(PAUSES_S[0] * 2 ** (self._failures - 1), PAUSES_S[1]))
 
     def _lead(self) -> None:
         """Open the log, and work until done or until an error."""
-        opened = self._opened()
-        if opened is None:
+        opened_log = self._opened()
+        if opened_log is None:
             return
-        log, start = opened
+        log, start = opened_log
         with closing(log), calm_collector():
             definitions = self._place.definitions() if start is None else start[0].engine.definitions
             definitions.require_models()
             self.work.has_begun = True
             self._shows_words = not definitions.events.has_hashed
-            place = self._place
-            writer = Writer(log, definitions, place.now_ms, self._restoring, place.snapshots, start)
+            workplace = self._place
+            writer = Writer(log, definitions, workplace.now_ms, self._restoring, workplace.snapshots, start)
             writer.keeps_late = self._options.keeps_late
             self.work.seq = writer.seq
             if self.work.counts.tally is not None:
                 self.work.counts.tally.follow(lambda: writer.definitions)
-            for words in (*writer.warnings, *definitions.remarks()):
-                self._tell(words)
-            with closing(place.inbox(writer, log)) as inbox:
+            for message in (*writer.warnings, *definitions.remarks()):
+                self._tell(message)
+            with closing(workplace.inbox(writer, log)) as inbox:
                 inbox.count = self.work.counts.add
                 if self._refusal and inbox.has_requests():
                     inbox.refuse_next(self._refusal)
                 self._refusal = ""
-                doing = place.delivering, self.work, self._poison, self._options, self._tell
+                doing = workplace.delivering, self.work, self._poison, self._options, self._tell
                 leading = self._leading(LeaderTerm(log, writer, inbox, *doing))
                 self.work.state = LEADING
                 self.work.waits_for = ""
@@ -237,10 +237,10 @@ class Worker(Leader):
         return work
 
     def _leading(self, term: LeaderTerm) -> Leading:
-        place = self._place
+        workplace = self._place
         self._intake = self._place.intake()
         definitions = term.writer.definitions
-        inflow = MessageDecoder(self._intake, definitions, place.now_ms, is_live=self._is_live, tell=term.tell)
+        inflow = MessageDecoder(self._intake, definitions, workplace.now_ms, is_live=self._is_live, tell=term.tell)
         inflow.unwanted = self._poison.unwanted
-        passing_over = None if self._is_live else PassingOver(term.log, self._intake, place.now_ms)
+        passing_over = None if self._is_live else PassingOver(term.log, self._intake, workplace.now_ms)
         return SourceLoop(term, inflow, self._source, passing_over)
