@@ -70,8 +70,8 @@ def _check(record: Record, type_: EventType) -> None:
     for field in type_.fields:
         value = body.get(field.name)
         if isinstance(value, str) and (HASHED.fullmatch(value) is not None) != field.shape.is_hashed:
-            now, then = ("hashed now", "in clear") if field.shape.is_hashed else ("in clear now", "hashed")
-            raise changed_type(type_.name, field.name, f"it is {now}, and {where} has it {then}.")
+            current, earlier = ("hashed now", "in clear") if field.shape.is_hashed else ("in clear now", "hashed")
+            raise changed_type(type_.name, field.name, f"it is {current}, and {where} has it {earlier}.")
 
 
 def _time_ms(value: object) -> int | None:

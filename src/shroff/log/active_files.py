@@ -46,10 +46,10 @@ def kept_definitions(files: TextMapping, load_model: LoadModel | None) -> Defini
 
     Raises: DefinitionError if the files are invalid.
     """
-    found = _kept(tuple(sorted(files.items())), load_model)
-    if found.unloaded():
+    definitions = _kept(tuple(sorted(files.items())), load_model)
+    if definitions.unloaded():
         _kept.cache_clear()  # a missing model may be restored
-    return found
+    return definitions
 
 
 @lru_cache(maxsize=2)
@@ -81,22 +81,24 @@ class ActiveFilesInUse:
 
 def beside(files: TextMapping, systems: Systems) -> TextDict:
     """Return stored files and settings that belong to no version; settings with default values are left out."""
-    found = {name: text for name, text in files.items() if name.startswith(NOTICES)}
-    found |= {name: _hash(files[name].encode()) for name, kind in added_files(files).items() if kind.is_kept}
+    texts = {name: text for name, text in files.items() if name.startswith(NOTICES)}
+    texts |= {name: _hash(files[name].encode()) for name, kind in added_files(files).items() if kind.is_kept}
     usual = _by_yaml_name(Systems())
     for name, value in _by_yaml_name(systems).items():
         if value != usual[name]:
-            found[SETTING + name] = _hash(value)
-    return found
+            texts[SETTING + name] = _hash(value)
+    return texts
 
 
 def _by_yaml_name(systems: Systems) -> dict[str, bytes]:
     """Return the settings as JSON, by their names in shroff.yaml."""
-    found = {_YAML_NAMES.get(item.name, item.name): getattr(systems, item.name) for item in fields(systems)}
+    values = {_YAML_NAMES.get(item.name, item.name): getattr(systems, item.name) for item in fields(systems)}
     sessions = structs.asdict(systems.sessions)
-    own = [sessions.pop(name) for name in ("has_passwords", "second_factor", "group_roles")]  # in sign_in in the file
-    found |= {"sessions": sessions, "sign_in": [systems.sign_in, own]}
-    return {name: to_json(value) for name, value in found.items()}
+    sign_in = [
+        sessions.pop(name) for name in ("has_passwords", "second_factor", "group_roles")
+    ]  # in sign_in in the file
+    values |= {"sessions": sessions, "sign_in": [systems.sign_in, sign_in]}
+    return {name: to_json(value) for name, value in values.items()}
 
 
 def notice_files(files: TextMapping) -> TextDict:
@@ -118,12 +120,12 @@ def renewed(systems: Systems, now: Systems, *kept: TextMapping) -> Systems:
 
 def taken_up(log: Outbox, now: TextMapping, *, is_running: bool) -> list[Offset]:
     """Return the offsets to store once these are active; a running service keeps settings that need a restart."""
-    before = log.offsets(ACTIVE)
-    begun = [] if is_running or BEGUN in before else [Offset(ACTIVE, BEGUN, "1")]
-    return begun + [
+    stored = log.offsets(ACTIVE)
+    mark = [] if is_running or BEGUN in stored else [Offset(ACTIVE, BEGUN, "1")]
+    return mark + [
         Offset(ACTIVE, name, now.get(name, ""))
-        for name in sorted({*now, *before} - {BEGUN})
-        if now.get(name, "") != before.get(name, "") and (not is_running or is_live(name, before, now))
+        for name in sorted({*now, *stored} - {BEGUN})
+        if now.get(name, "") != stored.get(name, "") and (not is_running or is_live(name, stored, now))
     ]
 
 
@@ -132,13 +134,13 @@ def followed(log: LogReader, read: ReadOnce) -> tuple[Control, int]:
 
     Control events read before are not read again while the last of them is still in the log.
     """
-    kept: tuple[Control, Record] | None = read.last(f"control {log.place}")
+    cached: tuple[Control, Record] | None = read.last(f"control {log.place}")
     control = Control()
-    records = log.controls(kept[1].seq - 1) if kept else []
-    if kept and records and records[0] == kept[1]:
+    records = log.controls(cached[1].seq - 1) if cached else []
+    if cached and records and records[0] == cached[1]:
         if len(records) == 1:
-            return kept[0], kept[1].seq
-        control = Control(kept[0].versions, dict(kept[0].files))
+            return cached[0], cached[1].seq
+        control = Control(cached[0].versions, dict(cached[0].files))
         records = records[1:]
     else:  # none was read, or another log is at this location
         records = log.controls()
@@ -160,23 +162,23 @@ def changes(
         now: The result of `beside` for the files.
         load: Returns the definitions of files that were active.
     """
-    found: list[FileDifference] = []
+    differences: list[FileDifference] = []
     if control.versions != asdict(definitions.versions):
         before, after = (
             {name: text for name, text in part.items() if not name.startswith(NOTICES)}
             for part in (control.files, definitions.files)
         )
-        found = _compared(before, after, NOW)
-        if control.files and {PROJECT_FILE, "events.yaml"} & {difference.file for difference in found}:
-            found = _by_meaning(found, control.files, definitions, load)
+        differences = _compared(before, after, NOW)
+        if control.files and {PROJECT_FILE, "events.yaml"} & {difference.file for difference in differences}:
+            differences = _by_meaning(differences, control.files, definitions, load)
     offsets = log.offsets(ACTIVE)
-    known = {name: text for name, text in offsets.items() if text and name != BEGUN}
+    stored = {name: text for name, text in offsets.items() if text and name != BEGUN}
     if offsets:
-        found += [
-            replace(part, takes=NOW if is_live(part.file, known, now) else RESTART)
-            for part in _compared(known, now, RESTART)
+        differences += [
+            replace(part, takes=NOW if is_live(part.file, stored, now) else RESTART)
+            for part in _compared(stored, now, RESTART)
         ]
-    return found
+    return differences
 
 
 def _by_meaning(
@@ -189,28 +191,28 @@ def _by_meaning(
     from shroff.log.version_switch import check_inputs_unchanged  # it loads the engine
 
     try:
-        before = load(files)
+        old_definitions = load(files)
     except ShroffError:  # this version of the program cannot read what was active
         return list(found)
-    is_same = before.settings == now.settings
+    is_same = old_definitions.settings == now.settings
     found = [difference for difference in found if difference.file != PROJECT_FILE or not is_same]
     try:
-        check_inputs_unchanged(before, now)
+        check_inputs_unchanged(old_definitions, now)
     except UsageError:
         return [replace(difference, takes=RESTART) for difference in found]
     return found
 
 
 def _compared(before: TextMapping, after: TextMapping, takes: str) -> list[FileDifference]:
-    found = []
+    differences = []
     for name in sorted({*before, *after}):
         old = before.get(name)
         new = after.get(name)
         if old != new:
             kind = "added" if old is None else "removed" if new is None else "changed"
             is_text = takes == NOW or name.startswith(NOTICES)
-            found.append(FileDifference(name, kind, takes, *((old, new) if is_text else ())))
-    return found
+            differences.append(FileDifference(name, kind, takes, *((old, new) if is_text else ())))
+    return differences
 
 
 def names_of(found: Sequence[FileDifference], takes: str) -> list[str]:

@@ -126,9 +126,9 @@ class BatchClassifier:
             return None
         if others and len({source for _, source in run.sources}.union(other.source for other in others.values())) > 1:
             return None
-        known = {*self._known.records, *self._late}
+        known_ids = {*self._known.records, *self._late}
         limits = (self._latest_ms, self._lateness_ms)
-        rows = odd_rows(run, known, self._state.watermark_ms, *limits, keeps_late=bool(self._keeps_late))
+        rows = odd_rows(run, known_ids, self._state.watermark_ms, *limits, keeps_late=bool(self._keeps_late))
         if not rows:
             return None if rows is None else run
         return run.with_apart(rows) if len(rows) <= len(run.ids) // REPEATS_SHARE else None
@@ -140,10 +140,10 @@ class BatchClassifier:
         ids = run.ids
         bodies = run.bodies
         newest = np.maximum.accumulate(np.maximum(run.times, _or_earliest(state.watermark_ms))).tolist()
-        named = {value for _, _, value in self._known.waiting}
+        labeled_ids = {value for _, _, value in self._known.waiting}
         for other in run.others.values():
-            named |= {other.sent.id} if other.sent else {other.label.event_id} if other.label else set()
-        rows = [row for row, id_ in enumerate(ids) if id_ in named] if named else []
+            labeled_ids |= {other.sent.id} if other.sent else {other.label.event_id} if other.label else set()
+        rows = [row for row, id_ in enumerate(ids) if id_ in labeled_ids] if labeled_ids else []
         by_line = {run.at[row]: (row, event) for row, event in zip(rows, run.events_at(rows), strict=True)}
         seqs = self._run_seqs
         for line in sorted([*run.others, *by_line]):
@@ -166,10 +166,10 @@ class BatchClassifier:
             if source != self._coming.where:
                 self._coming.note(seqs[row], source)
         others = {record.seq: record for record in self._rows.records}
-        places: Sequence[int] = seqs if others else range(seqs[0], seqs[-1] + 1)
-        self._batch.records = RecordColumns(types, places, ids, run.times, bodies, others)
+        sequence: Sequence[int] = seqs if others else range(seqs[0], seqs[-1] + 1)
+        self._batch.records = RecordColumns(types, sequence, ids, run.times, bodies, others)
         labels = {label.seq: label for label in self._rows.placed}
-        return SequencedBatch(types, places, ids, run.times, bodies, run.columns, run.event, labels)
+        return SequencedBatch(types, sequence, ids, run.times, bodies, run.columns, run.event, labels)
 
     def _pass(self, row: int) -> None:
         """Assign sequence numbers to the run's events before `row`."""
@@ -180,8 +180,8 @@ class BatchClassifier:
     def _answers(self, run: EventRun, effects: Effects) -> Sequence[Answer]:
         """Return the answers to the lines of a run."""
         decisions = effects.columns
-        again = [answer.seq for answer, _ in self._repeated if answer.seq > self._known.seq]
-        self._fill_repeated({} if decisions is None else decisions.by_seq(again))
+        repeated_seqs = [answer.seq for answer, _ in self._repeated if answer.seq > self._known.seq]
+        self._fill_repeated({} if decisions is None else decisions.by_seq(repeated_seqs))
         return RunAnswers(run.types, run.at, self._run_seqs, run.ids, decisions, self._run_others)
 
     # ---- one submission
@@ -226,8 +226,8 @@ class BatchClassifier:
         elif watermark_ms - time_ms > self._lateness_ms:
             if (kept := self._keeps_late) is True or (kept and "/".join(submission.source.split("/", 2)[:2]) in kept):
                 return self._keep(submission, event, body or state.records.encode(event))
-            words = too_late(event, watermark_ms, state.engine.definitions, self._known.holder)
-            return self._refuse(submission, words)
+            reason = too_late(event, watermark_ms, state.engine.definitions, self._known.holder)
+            return self._refuse(submission, reason)
         if is_converted:
             event = self._conversion.event(event)
             body = state.records.encode(event)
@@ -265,8 +265,8 @@ class BatchClassifier:
         compared, as today's type reads them.
         """
         if earlier.body != body and self._sent(earlier) != event:
-            words = f"{event.type} {event.id!r} already exists with different content"
-            return self._refuse(submission, words, is_conflict=True)
+            reason = f"{event.type} {event.id!r} already exists with different content"
+            return self._refuse(submission, reason, is_conflict=True)
         return self._repeat(event, earlier)
 
     def _keep(self, submission: Submission, event: Event, body: bytes) -> Answer:
@@ -281,8 +281,8 @@ class BatchClassifier:
         """Answer an id of a stored late event: as a duplicate for equal content, else with a refusal."""
         stored = Record(0, "event", kept.type, kept.id, kept.time_ms, kept.body, decided=False)
         if kept.body != body and self._sent(stored) != event:
-            words = f"{event.type} {event.id!r} came too late and is kept with different content"
-            return self._refuse(submission, words, is_conflict=True)
+            reason = f"{event.type} {event.id!r} came too late and is kept with different content"
+            return self._refuse(submission, reason, is_conflict=True)
         return Answer(DUPLICATE, event.type, event.id)
 
     def _sent(self, stored: Record) -> LogEvent | None:

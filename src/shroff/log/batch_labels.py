@@ -88,14 +88,14 @@ class BatchLabels:
 
     def take(self, submission: Submission, label: LabelInput) -> Answer:
         """Join a label to its event, or store it until the event arrives."""
-        places = self._state.records.money_places
+        decimals = self._state.records.money_places
         forms = self._unique.forms
-        lacking = next((name for name, _ in label.unique if (label.event_type or "", name) not in forms), "")
-        if lacking:
-            return self._refuse(submission, f"{lacking}: no unique field of {label.event_type} in the active version")
+        missing = next((name for name, _ in label.unique if (label.event_type or "", name) not in forms), "")
+        if missing:
+            return self._refuse(submission, f"{missing}: no unique field of {label.event_type} in the active version")
         event, record = self._event_of(label)
         label = label if record is None else label.dated(record.time_ms)
-        id_ = label_id(label, places, "" if record is None else record.id)
+        id_ = label_id(label, decimals, "" if record is None else record.id)
         misfit = self._misfit(label, event) if event is not None and label.unique else ""
         if not misfit and self._is_known(id_):
             answer = Answer(DUPLICATE, "label", id_, is_label=True)
@@ -107,10 +107,10 @@ class BatchLabels:
         if reason := misfit or self._misfit(label, event):
             return self._refuse(submission, reason)
         seq = self._join(label, id_, event, record.body)
-        standing = self._state.standings[f"{event.type}/{event.id}"]
+        verdict = self._state.standings[f"{event.type}/{event.id}"]
         in_force = None
-        if standing.known_at_ms <= max(self._now_ms(), self._state.watermark_ms or 0):
-            in_force = standing.verdict, standing.source
+        if verdict.known_at_ms <= max(self._now_ms(), self._state.watermark_ms or 0):
+            in_force = verdict.verdict, verdict.source
         return Answer(TAKEN, "label", id_, seq, is_label=True, in_force=in_force)
 
     def _event_of(self, label: LabelInput) -> tuple[Event | None, Record | None]:
@@ -127,18 +127,18 @@ class BatchLabels:
                 record = self._known.records[key]
                 return self._decoded(record) if label.unique else None, record
         for name, value in label.unique:
-            named = type_, name, value
-            if named in self._rows.named:
-                return self._rows.named[named]
-            if named in self._known.unique:
-                record = self._known.unique[named]
+            unique_key = type_, name, value
+            if unique_key in self._rows.named:
+                return self._rows.named[unique_key]
+            if unique_key in self._known.unique:
+                record = self._known.unique[unique_key]
                 return self._decoded(record), record
         return None, None
 
     def _decoded(self, record: Record) -> Event:
-        found = self._state.records.decode(record)
-        assert isinstance(found, Event)
-        return found
+        event = self._state.records.decode(record)
+        assert isinstance(event, Event)
+        return event
 
     def _misfit(self, label: LabelInput, event: Event) -> str:
         """Return why an event does not match everything that a label says of it; empty if it does."""
@@ -153,9 +153,9 @@ class BatchLabels:
                 return f"{name}: {event.type} {event.id!r} has {'another one' if name in has else 'none'}{whose}"
         if label.known_at_ms >= event.time_ms:
             return ""
-        known = time_text(label.known_at_ms)
+        known_at = time_text(label.known_at_ms)
         happened = time_text(event.time_ms)
-        return f"known_at: {known} lies before the time of {event.type} {event.id!r}, {happened}"
+        return f"known_at: {known_at} lies before the time of {event.type} {event.id!r}, {happened}"
 
     def _wait(self, submission: Submission, label: LabelInput, id_: str) -> Answer:
         """Store a label until its event arrives, under the event's id if it has one."""
@@ -223,12 +223,12 @@ class BatchLabels:
     def _join(self, label: LabelInput, id_: str, event: Event, body: bytes) -> int:
         """Append a label to its event; return its sequence number."""
         state = self._state
-        named = f"{event.type}/{event.id}"
-        current = state.standings.get(named)
+        event_name = f"{event.type}/{event.id}"
+        current = state.standings.get(event_name)
         new = VerdictInForce(label.verdict, label.source, label.known_at_ms)
         joined, stored = state.records.join(label, id_, event, body, changes=new.changes(current))
         if new.takes_over(current):
-            state.standings[named] = new
+            state.standings[event_name] = new
         self._places[id_] = seq = self._rows.append("label", joined, stored).seq
         return seq
 

@@ -57,11 +57,11 @@ def look_up(
         has_waiting: Whether the log has pending labels at all; `has_late`: whether it has stored late events.
     """
     events: dict[str, list[str]] = defaultdict(list)
-    named: dict[str, set[str]] = defaultdict(set)
-    found = KnownRecords()
-    values, repeated = _unique(found, submissions, log, coming, types) if types.unique else ({}, {})
+    labeled: dict[str, set[str]] = defaultdict(set)
+    known = KnownRecords()
+    values, repeated = _unique(known, submissions, log, coming, types) if types.unique else ({}, {})
     for type_, ids in repeated.items():
-        named[type_] |= ids
+        labeled[type_] |= ids
     labels: list[str] = []
     undated: list[LabelInput] = []
     alone: Iterable[Submission] = submissions
@@ -76,32 +76,34 @@ def look_up(
             label = submission.label
             places = types.money_places
             if label.event_id:
-                named[label.event_type or ""].add(label.event_id)
+                labeled[label.event_type or ""].add(label.event_id)
             labels.append(label_id(label, places))
             if label.is_undated or label.is_day:
                 undated.append(label)
-            record = found.unique.get(label_key(label)) if label.unique else None
+            record = known.unique.get(label_key(label)) if label.unique else None
             if record is not None:
                 labels.append(label_id(label, places, record.id))
-    wanted = {type_: named[type_].union(events.get(type_, ())) for type_ in dict.fromkeys((*events, *named))}
-    _find_events(found, wanted, events, repeated, log)
+    ids_by_type = {type_: labeled[type_].union(events.get(type_, ())) for type_ in dict.fromkeys((*events, *labeled))}
+    _find_events(known, ids_by_type, events, repeated, log)
     if labels:
-        labels += _dated_ids(found, undated, coming, types.money_places)
-        wanted["label"] = set(labels)
-        found.records.update({("label", id_): row for id_, row in log.find("label", list(wanted["label"])).items()})
+        labels += _dated_ids(known, undated, coming, types.money_places)
+        ids_by_type["label"] = set(labels)
+        known.records.update(
+            {("label", id_): row for id_, row in log.find("label", list(ids_by_type["label"])).items()}
+        )
     if has_waiting:
         ids_of_fields = {(type_, ""): ids for type_, ids in events.items()}
         ids_of_fields |= {key: list(brought) for key, brought in values.items()}
         for (type_, field_name), ids_in_order in ids_of_fields.items():
             for waiting in log.waiting_for(type_, ids_in_order, field_name):
-                found.waiting.setdefault((type_, field_name, waiting.event_id), []).append(waiting)
-        found.waiting_ids = frozenset(row.id for row in log.waiting_with_ids(labels))
+                known.waiting.setdefault((type_, field_name, waiting.event_id), []).append(waiting)
+        known.waiting_ids = frozenset(row.id for row in log.waiting_with_ids(labels))
     if has_late:
         for type_, in_order in events.items():
-            found.late.update({(type_, id_): late_event for id_, late_event in log.late(type_, in_order).items()})
+            known.late.update({(type_, id_): late_event for id_, late_event in log.late(type_, in_order).items()})
     if coming is not None:
-        _add(found, wanted, coming)
-    return found
+        _add(known, ids_by_type, coming)
+    return known
 
 
 def _find_events(
@@ -149,25 +151,25 @@ def _unique(
     """
     near: dict[NameKey, None] = {}
     brought: dict[Key, dict[str, None]] = defaultdict(dict)
-    wanted: dict[Key, dict[str, None]] = defaultdict(dict)
+    requested: dict[Key, dict[str, None]] = defaultdict(dict)
     for submission in submissions:
         if (event := submission.event or submission.refused) is not None:
             for name, value in types.unique.keys(event):
                 brought[submission.type, name][value] = None
             for (name, value), _ in types.unique.near(event):
-                wanted[submission.type, name][value] = near[submission.type, name, value] = None
+                requested[submission.type, name][value] = near[submission.type, name, value] = None
         elif submission.label is not None:
             for name, value in submission.label.unique:
-                wanted[submission.label.event_type or "", name][value] = None
+                requested[submission.label.event_type or "", name][value] = None
     for key, values in brought.items():
-        wanted[key] |= values
-    for (type_, name), values in wanted.items():
+        requested[key] |= values
+    for (type_, name), values in requested.items():
         records = log.find_unique(type_, name, list(values))
         found.unique.update({(type_, name, value): record for value, record in records.items()})
     if coming is not None and coming.unique:
         first = coming.records[0].seq
         for row in coming.unique:
-            if row.value in wanted.get((row.type, row.field), ()):
+            if row.value in requested.get((row.type, row.field), ()):
                 found.unique[row.type, row.field, row.value] = coming.records[row.seq - first]
     repeated: dict[str, set[str]] = defaultdict(set)
     for name_key in near:

@@ -61,8 +61,11 @@ class ComingBy:
         """Offsets to commit with the batch."""
         if not self._changes:
             return []
-        told = to_json(self._changes).decode()
-        return [Offset(EVENT_SOURCES, f"{self._changes[0][0]:019}", told), Offset(EVENT_SOURCES, NEWEST, self.newest)]
+        changes = to_json(self._changes).decode()
+        return [
+            Offset(EVENT_SOURCES, f"{self._changes[0][0]:019}", changes),
+            Offset(EVENT_SOURCES, NEWEST, self.newest),
+        ]
 
 
 def source_at(where: str, by: str) -> str:
@@ -129,17 +132,19 @@ class DayCounts:
         self._add(records)
         if self.upto - self._noted < EVERY:
             return []
-        told = {str(day): to_json(self.days[day], order="sorted").decode() for day in self._changed}
+        counts = {str(day): to_json(self.days[day], order="sorted").decode() for day in self._changed}
         self._noted = self.upto
         self._changed = set()
-        return [Offset(DAY_COUNTS, part, text) for part, text in {SPAN: f"[{self.after},{self.upto}]", **told}.items()]
+        return [
+            Offset(DAY_COUNTS, part, text) for part, text in {SPAN: f"[{self.after},{self.upto}]", **counts}.items()
+        ]
 
     def _add(self, records: Sequence[Record]) -> None:
-        each = records.others.values() if isinstance(records, RecordColumns) else records
-        found = Counter([(record.time_ms // DAY_MS, record.type) for record in each if record.kind == "event"])
+        singles = records.others.values() if isinstance(records, RecordColumns) else records
+        counts = Counter([(record.time_ms // DAY_MS, record.type) for record in singles if record.kind == "event"])
         if isinstance(records, RecordColumns):
-            found.update(zip((records.times // DAY_MS).tolist(), records.types, strict=True))
-        for (day, name), count in found.items():
+            counts.update(zip((records.times // DAY_MS).tolist(), records.types, strict=True))
+        for (day, name), count in counts.items():
             self.days[day][name] += count
             self._changed.add(day)
         self.upto = records[-1].seq if records else self.upto

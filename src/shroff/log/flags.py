@@ -50,8 +50,8 @@ def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Ite
     in_force: dict[str, VerdictInForce] | None = None
     for rows in log.flags_after(size=size):
         in_force = verdicts(log, as_of_ms) if in_force is None else in_force
-        there = log.records_at({row.seq for row in rows})
-        yield [judged(row, in_force.get(row.event), there.get(row.seq)) for row in rows]
+        records = log.records_at({row.seq for row in rows})
+        yield [judged(row, in_force.get(row.event), records.get(row.seq)) for row in rows]
 
 
 def verdicts(log: LogReader, as_of_ms: int | None = None, after: int = 0) -> dict[str, VerdictInForce]:
@@ -59,9 +59,9 @@ def verdicts(log: LogReader, as_of_ms: int | None = None, after: int = 0) -> dic
 
     All labels of an event come after it in the log.
     """
-    found: dict[str, VerdictInForce] = {}
-    _take(found, heard(log, after), as_of_ms)
-    return found
+    by_event: dict[str, VerdictInForce] = {}
+    _take(by_event, heard(log, after), as_of_ms)
+    return by_event
 
 
 class VerdictsInForce:
@@ -130,8 +130,8 @@ def heard(log: LogReader, after: int = 0, upto: int | None = None) -> Iterator[F
     """
     for records in log.labels_after(after, upto):
         for record in records:
-            said = stored(record.body, Said, f"the label at sequence number {record.seq}")
-            yield FeedLabel(said.verdict, said.source, record.time_ms, record.seq, record.id.rpartition("#")[0])
+            body = stored(record.body, Said, f"the label at sequence number {record.seq}")
+            yield FeedLabel(body.verdict, body.source, record.time_ms, record.seq, record.id.rpartition("#")[0])
 
 
 def standings_before(log: LogReader, labels: Collection[FeedLabel], after: int) -> dict[str, VerdictInForce]:
@@ -140,8 +140,8 @@ def standings_before(log: LogReader, labels: Collection[FeedLabel], after: int) 
     Events without an earlier label are left out. Cost: as `heard`, for everything in between.
     """
     until = {label.event: label.seq for label in labels}
-    found: dict[str, VerdictInForce] = {}
+    by_event: dict[str, VerdictInForce] = {}
     for label in heard(log, after, max(until.values(), default=0)):
-        if label.seq < until.get(label.event, 0) and label.takes_over(found.get(label.event)):
-            found[label.event] = label
-    return found
+        if label.seq < until.get(label.event, 0) and label.takes_over(by_event.get(label.event)):
+            by_event[label.event] = label
+    return by_event

@@ -129,27 +129,27 @@ class Records:
 
     def _decode_label(self, record: Record) -> LabelEvent | None:
         try:
-            found = self._labels.decode(record.body)
-            amount = None if found.amount is None else _units(found.amount, self.money_places)
-            known_at_ms = parse_time(found.known_at)
+            body = self._labels.decode(record.body)
+            amount = None if body.amount is None else _units(body.amount, self.money_places)
+            known_at_ms = parse_time(body.known_at)
         except ValueError as error:
             raise damaged(f"the label at sequence number {record.seq}", error) from None
-        codec = self._codecs.get(found.of_type)
+        codec = self._codecs.get(body.of_type)
         if codec is None:
             return None
-        values = (found.event, found.verdict, found.source, known_at_ms, found.reason, amount)
-        of = _decoded(codec, bytes(found.of), record.seq)
-        return LabelEvent(record.id, known_at_ms, values, of, found.changes)
+        values = (body.event, body.verdict, body.source, known_at_ms, body.reason, amount)
+        of = _decoded(codec, bytes(body.of), record.seq)
+        return LabelEvent(record.id, known_at_ms, values, of, body.changes)
 
     def join(
         self, label: LabelInput, id_: str, event: Event, body: bytes, *, changes: bool
     ) -> tuple[LabelEvent, bytes]:
         """Return a label with its event, and the body of its record."""
-        named = f"{event.type}/{event.id}"
+        event_name = f"{event.type}/{event.id}"
         amount = None if label.amount is None else show_decimal(label.amount, self.money_places)
         body_of_label = _StoredLabel(
             changes,
-            named,
+            event_name,
             time_text(label.known_at_ms),
             msgspec.Raw(body),
             event.type,
@@ -158,7 +158,7 @@ class Records:
             amount,
             label.reason,
         )
-        values = (named, label.verdict, label.source, label.known_at_ms, label.reason, label.amount)
+        values = (event_name, label.verdict, label.source, label.known_at_ms, label.reason, label.amount)
         return LabelEvent(id_, label.known_at_ms, values, event, changes), _sorted_json(body_of_label)
 
 
@@ -174,8 +174,8 @@ def label_id(label: LabelInput, money_places: int, event_id: str = "") -> str:
     amount = None if label.amount is None else show_number(label.amount, money_places)
     content = to_json([label.verdict, label.source, label.known_at_ms, label.reason, amount])
     field, value = label_key(label)[1:]
-    named = f"?{field}={value}" if field and not event_id else f"/{event_id or value}"
-    return f"{label.event_type}{named}#{hashlib.sha256(content).hexdigest()[:16]}"
+    event_name = f"?{field}={value}" if field and not event_id else f"/{event_id or value}"
+    return f"{label.event_type}{event_name}#{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def label_key(label: LabelInput) -> tuple[str, str, str]:
@@ -190,8 +190,8 @@ def said_last(log: LogReader, event: str, seq: int, source: str) -> Said | None:
     for records in log.labels_after(seq):
         for record in records:
             if record.id.startswith(f"{event}#"):
-                said = stored(record.body, Said, f"the label at sequence number {record.seq}")
-                last = said if said.source == source else last
+                body = stored(record.body, Said, f"the label at sequence number {record.seq}")
+                last = body if body.source == source else last
     return last
 
 
@@ -203,26 +203,26 @@ def is_said(log: Log, label: LabelInput, money_places: int) -> bool:
     if event is not None:
         last = said_last(log, f"{type_}/{event.id}", event.seq, label.source)
         return last == Said(label.verdict, label.source, label.reason, amount)
-    waiting = [waiting_label(row.body, money_places) for row in log.waiting_for(type_, [label.event_id])]
-    waits = next((candidate for candidate in reversed(waiting) if candidate.source == label.source), None)
-    return waits is not None and replace(waits, known_at_ms=label.known_at_ms, is_undated=True) == label
+    pending = [waiting_label(row.body, money_places) for row in log.waiting_for(type_, [label.event_id])]
+    pending_label = next((candidate for candidate in reversed(pending) if candidate.source == label.source), None)
+    return pending_label is not None and replace(pending_label, known_at_ms=label.known_at_ms, is_undated=True) == label
 
 
 def waiting_body(label: LabelInput, money_places: int, arrived_ms: int = 0) -> bytes:
     """Encode a pending label, which arrived at this time."""
     amount = None if label.amount is None else show_decimal(label.amount, money_places)
-    known = (label.verdict, label.source, label.known_at_ms, label.reason)
-    own = (label.event_type or "", label.event_id, *known, amount, dict(label.unique))
-    return to_json(_WaitingLabel(*own, label.is_undated, label.is_day, arrived_ms))
+    verdict_fields = (label.verdict, label.source, label.known_at_ms, label.reason)
+    fields = (label.event_type or "", label.event_id, *verdict_fields, amount, dict(label.unique))
+    return to_json(_WaitingLabel(*fields, label.is_undated, label.is_day, arrived_ms))
 
 
 def label_of(body: bytes, money_places: int) -> LabelInput:
     """Decode a pending label, which may not be validated. Raises: ValueError."""
-    found = from_json(body, type=_WaitingLabel)
-    amount = None if found.amount is None else _units(found.amount, money_places)
-    known = (found.verdict, found.source, found.known_at_ms, found.reason)
-    own = (found.event_type, found.event_id, *known, amount, tuple(found.unique.items()))
-    return LabelInput(*own, found.is_undated, found.is_day)
+    pending = from_json(body, type=_WaitingLabel)
+    amount = None if pending.amount is None else _units(pending.amount, money_places)
+    verdict_fields = (pending.verdict, pending.source, pending.known_at_ms, pending.reason)
+    fields = (pending.event_type, pending.event_id, *verdict_fields, amount, tuple(pending.unique.items()))
+    return LabelInput(*fields, pending.is_undated, pending.is_day)
 
 
 def waiting_label(body: bytes, money_places: int) -> LabelInput:
@@ -254,9 +254,9 @@ class ListedWaiting(FrozenStruct):
 
 def waiting_row(waiting: WaitingLabel) -> ListedWaiting:
     """Return a pending label for a list. Raises: StorageError if it is damaged."""
-    found = stored(waiting.body, _WaitingLabel, "a waiting label")
-    event = f"{found.event_type}/{found.event_id}" if found.event_id else found.event_type
-    return showing(ListedWaiting, found, event=event)
+    body = stored(waiting.body, _WaitingLabel, "a waiting label")
+    event = f"{body.event_type}/{body.event_id}" if body.event_id else body.event_type
+    return showing(ListedWaiting, body, event=event)
 
 
 def _units(text: str, money_places: int) -> int:
@@ -273,19 +273,19 @@ def _decoded(codec: Codec, body: bytes, seq: int) -> Event:
 
 def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> StateError | DefinitionError:
     """Return why a stored body cannot be read: its type has changed since, or it is damaged."""
-    found, name = JsonObject(), None
+    body_fields, name = JsonObject(), None
     with suppress(ValueError):
-        found = from_json(body, type=JsonObject)
-        name = _misfit(type_, found)
+        body_fields = from_json(body, type=JsonObject)
+        name = _misfit(type_, body_fields)
     if name is None:
         return damaged(f"the {type_.name} at sequence number {seq}", error)
     declared = type_.fields[type_.at(name)].type
-    places = f" with {declared.places} places" if declared.kind in {"number", "money"} else ""
-    value = "has a value that this type cannot read" if name in found else "has none"
+    decimals = f" with {declared.places} places" if declared.kind in {"number", "money"} else ""
+    value = "has a value that this type cannot read" if name in body_fields else "has none"
     return changed_type(
         type_.name,
         name,
-        f"it is {declared}{places} now, and the {type_.name} at sequence number {seq} of the log {value}.",
+        f"it is {declared}{decimals} now, and the {type_.name} at sequence number {seq} of the log {value}.",
     )
 
 
@@ -360,22 +360,22 @@ class Control(Struct):
 
     def change_to(self, files: TextMapping, versions: TextMapping) -> bytes:
         """Return the body of the control event that activates `files`: the changes, with edits for long texts."""
-        before = self.files
-        changed = {name: text for name, text in files.items() if before.get(name) != text}
-        removed = sorted(name for name in before if name not in files)
+        old_files = self.files
+        changed = {name: text for name, text in files.items() if old_files.get(name) != text}
+        removed = sorted(name for name in old_files if name not in files)
         if removed:
             return _sorted_json({"files": changed, "removed": removed, "versions": versions})
-        found = {name: _edit_of(before[name], text) for name, text in changed.items() if name in before}
-        edits = {name: edit for name, edit in found.items() if len(changed[name]) - len(edit.text) > _SAVED_MIN}
+        all_edits = {name: _edit_of(old_files[name], text) for name, text in changed.items() if name in old_files}
+        edits = {name: edit for name, edit in all_edits.items() if len(changed[name]) - len(edit.text) > _SAVED_MIN}
         if not edits:
             return _sorted_json({"files": changed, "removed": [], "versions": versions})
-        whole = {name: text for name, text in changed.items() if name not in edits}
-        return _sorted_json({"edits": edits, "files": whole, "versions": versions})
+        full_texts = {name: text for name, text in changed.items() if name not in edits}
+        return _sorted_json({"edits": edits, "files": full_texts, "versions": versions})
 
 
 def _edit_of(before: str, after: str) -> _TextChange:
-    found = edit_of(before, after)
-    return _TextChange(found.at, len(found.gone), len(before), found.text)
+    edit = edit_of(before, after)
+    return _TextChange(edit.at, len(edit.gone), len(before), edit.text)
 
 
 def changed_by(record: Record) -> set[str]:
@@ -407,16 +407,16 @@ def control_at(log: LogReader, seq: int | None = None) -> Control:
 
 def hits_by_place(log: LogReader, upto: int | None, after: int = 0) -> Iterator[tuple[int, Hits]]:
     """Yield recorded hits of `after < seq <= upto`, by sequence number."""
-    place, rules = 0, dict[str, str | None]()
+    seq, rules = 0, dict[str, str | None]()
     for rows in log.hits_after(after, upto):
         for row in rows:
-            if row.seq != place:
+            if row.seq != seq:
                 if rules:
-                    yield place, rules
-                place, rules = row.seq, {}
+                    yield seq, rules
+                seq, rules = row.seq, {}
             rules[row.rule] = row.key
     if rules:
-        yield place, rules
+        yield seq, rules
 
 
 def texts_of(log: LogReader, name: str) -> list[str]:
@@ -424,11 +424,11 @@ def texts_of(log: LogReader, name: str) -> list[str]:
 
     Nothing is parsed: most versions change a line of a list, and parsing YAML takes some milliseconds.
     """
-    control, found = Control(), dict[str, None]()
+    control, texts = Control(), dict[str, None]()
     for record in log.controls():
         control.take(record, name)
-        found[control.files.get(name, "")] = None
-    return list(found)
+        texts[control.files.get(name, "")] = None
+    return list(texts)
 
 
 def events_of(log: LogReader, money_places: int = 0) -> Iterator[Events]:
@@ -445,11 +445,11 @@ def decided_types(text: str) -> frozenset[str]:
 
 def types_of(log: LogReader) -> dict[str, bool]:
     """Return the event types of all versions that were active in this log, and whether each was ever decided."""
-    found = dict[str, bool]()
+    types = dict[str, bool]()
     for events in events_of(log):
         for name in events.types:
-            found[name] = found.get(name, False) or name in events.decided
-    return found
+            types[name] = types.get(name, False) or name in events.decided
+    return types
 
 
 def has_hashed(log: LogReader) -> bool:
@@ -468,15 +468,15 @@ def find(log: LogReader, events: Events, reference: str) -> DecisionRow:
     type_, _, named_id = reference.partition("/")
     if named_id and type_ in events.types and (row := log.decisions(type_, [named_id]).get(named_id)) is not None:
         return row  # the usual case; types of earlier versions are not needed
-    named = _named(events, reference, types_of(log))
-    for name, id_ in named:
+    candidates = _named(events, reference, types_of(log))
+    for name, id_ in candidates:
         row = log.decisions(name, [id_]).get(id_)
         if row is not None:
             return row
-    for name, id_ in named:
+    for name, id_ in candidates:
         if log.find(name, [id_]):
             raise UsageError(f"{name} {id_!r} is in the log and was not decided.")
-    name, id_ = named[0]
+    name, id_ = candidates[0]
     raise UsageError(f"there is no {name} {id_!r} in the log. 'shroff export decisions' lists what there is.")
 
 

@@ -47,16 +47,16 @@ def implausible_rows(
         yield from ((part, []) for part, _ in parts)
         return
     judge = _ImplausibleTimes(lateness_ms)
-    waiting = list[tuple[Item, RowTimes]]()
+    pending = list[tuple[Item, RowTimes]]()
     try:
-        for part, given in parts:
-            if waiting:
-                yield waiting[0][0], judge.rows(waiting.pop()[1], given)
-            waiting = [(part, given)]
+        for part, row_times in parts:
+            if pending:
+                yield pending[0][0], judge.rows(pending.pop()[1], row_times)
+            pending = [(part, row_times)]
     except Exception:
-        yield from ((part, judge.rows(given, _NOTHING)) for part, given in waiting)
+        yield from ((part, judge.rows(row_times, _NOTHING)) for part, row_times in pending)
         raise
-    yield from ((part, judge.rows(given, _NOTHING)) for part, given in waiting)
+    yield from ((part, judge.rows(row_times, _NOTHING)) for part, row_times in pending)
 
 
 def implausible_reason(time_field: str, time_ms: int) -> str:
@@ -74,8 +74,8 @@ def refuse_implausible(submissions: Iterable[Submission], definitions: Definitio
 
     def refused(submission: Submission) -> Submission:
         assert submission.event is not None
-        words = implausible_reason(types[submission.event.type].time_field, submission.event.time_ms)
-        return replace(submission, event=None, body=None, refused=submission.event, refusal=words)
+        reason = implausible_reason(types[submission.event.type].time_field, submission.event.time_ms)
+        return replace(submission, event=None, body=None, refused=submission.event, refusal=reason)
 
     def found() -> Iterator[Sequence[Submission]]:
         dated = ((run, _row_times(run, until_ms)) for run in in_runs(submissions).runs)
@@ -96,8 +96,8 @@ def timely(submission: Submission, definitions: Definitions, now_ms: int) -> Sub
     """Return the submission, refused if its event is too far ahead of the clock."""
     if (event := submission.event) is None:
         return submission
-    words = too_early(event.time_ms, definitions.events.types[event.type].time_field, definitions.settings, now_ms)
-    return replace(submission, event=None, refused=event, refusal=words) if words else submission
+    reason = too_early(event.time_ms, definitions.events.types[event.type].time_field, definitions.settings, now_ms)
+    return replace(submission, event=None, refused=event, refusal=reason) if reason else submission
 
 
 def _row_times(run: Sequence[Submission], until_ms: int) -> RowTimes:
@@ -127,7 +127,7 @@ class _ImplausibleTimes:
 
     def rows(self, part: RowTimes, following: RowTimes) -> list[int]:
         """Return the implausible rows of a part. Cost: some nanoseconds a row, 0.1 ms for each candidate."""
-        found = list[int]()
+        implausible = list[int]()
         begin = 0
         before = self._before.times
         while True:
@@ -139,10 +139,10 @@ class _ImplausibleTimes:
             self._newest_ms = int(highest[-1 if at is None else at])
             if at is None:
                 break
-            found.append(int(part.rows[begin + at]))
+            implausible.append(int(part.rows[begin + at]))
             begin += at + 1
         self._before = part._replace(times=np.concatenate([before, part.times])[-AROUND:])
-        return found
+        return implausible
 
     def _is_implausible(self, part: RowTimes, following: RowTimes, times: Times, at: int) -> bool:
         """Return whether a row is implausible, with and without later rows that repeat an earlier one."""
@@ -150,8 +150,8 @@ class _ImplausibleTimes:
         if not self._is_outlier(times, place):
             return False
         keys = part.keys()
-        known = {*self._before.keys(), *keys[: at + 1]}
-        is_new = np.array([key not in known for key in (*keys[at + 1 :], *following.keys())], np.bool_)
+        earlier_keys = {*self._before.keys(), *keys[: at + 1]}
+        is_new = np.array([key not in earlier_keys for key in (*keys[at + 1 :], *following.keys())], np.bool_)
         return self._is_outlier(np.concatenate([times[: place + 1], times[place + 1 :][is_new]]), place)
 
     def _is_outlier(self, times: Times, place: int) -> bool:
@@ -163,6 +163,6 @@ class _ImplausibleTimes:
             return False
         if np.count_nonzero(time_ms - behind <= lateness_ms) > max(1, len(behind) // 100):
             return False
-        others = np.sort(np.concatenate([times[max(place - AROUND, 0) : place], near]))
-        others = others[: len(others) - len(others) // 5]
-        return bool(time_ms - others[-1] > max(lateness_ms, int(others[-1] - others[0])))
+        neighbors = np.sort(np.concatenate([times[max(place - AROUND, 0) : place], near]))
+        neighbors = neighbors[: len(neighbors) - len(neighbors) // 5]
+        return bool(time_ms - neighbors[-1] > max(lateness_ms, int(neighbors[-1] - neighbors[0])))

@@ -105,8 +105,8 @@ class KeyHasher:
         if coded is not None:
             return self._of_texts[entity].of(coded, lambda texts: list(map(hash_of, texts)))
         values = frame.key_values(entity)
-        known = {key: 0 if key is None else hash_of(key) for key in set(values)}
-        return np.fromiter(map(known.__getitem__, values), np.uint64, len(values))
+        hash_by_key = {key: 0 if key is None else hash_of(key) for key in set(values)}
+        return np.fromiter(map(hash_by_key.__getitem__, values), np.uint64, len(values))
 
     def _of_event(self, event: LogEvent) -> Iterator[int]:
         for entity, form in self._forms.items():
@@ -154,8 +154,8 @@ class KeyLookup:
             (entity, key): key_hash(self._forms[entity], key[0] if len(key) == 1 else key, of_labels=of_labels)
             for entity, key in keys
         }
-        found = self._log.key_places(hashes.values()) if hashes else {}
-        return {named: found[hashed] for named, hashed in hashes.items()}
+        by_hash = self._log.key_places(hashes.values()) if hashes else {}
+        return {entity_key: by_hash[hashed] for entity_key, hashed in hashes.items()}
 
 
 def covered(log: Outbox) -> Mapping[str, int | None]:
@@ -169,17 +169,17 @@ def index_keys(log: Log, definitions: Definitions) -> list[Offset]:
 
     Cost: none if all forms are known; else a pass over the log, 1 µs for each distinct key in 65,536 records.
     """
-    before = covered(log)
+    indexed = covered(log)
     last = log.last_seq()
-    now = {form.hex() for form in forms_of(definitions.events).values()}
-    if {form for form, upto in before.items() if upto is None} == now:
+    current = {form.hex() for form in forms_of(definitions.events).values()}
+    if {form for form, upto in indexed.items() if upto is None} == current:
         return []
-    behind = {name: before.get(form.hex(), 0) for name, form in forms_of(definitions.events).items()}
+    behind = {name: indexed.get(form.hex(), 0) for name, form in forms_of(definitions.events).items()}
     after = min((upto for upto in behind.values() if upto is not None), default=last)
     hasher = KeyHasher(definitions)
     for piece in log_columns(log, definitions, last, after=after, is_apart=True):
         keys = hasher.of_frames(piece.frames, piece.after + 1)
         if keys is not None:
             log.append(Batch(keys=keys))
-    kept = {form: last if upto is None else upto for form, upto in before.items()} | dict.fromkeys(now)
-    return [Offset(KEYED, "", to_json(kept).decode())]
+    forms = {form: last if upto is None else upto for form, upto in indexed.items()} | dict.fromkeys(current)
+    return [Offset(KEYED, "", to_json(forms).decode())]

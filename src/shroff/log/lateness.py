@@ -85,11 +85,11 @@ def set_back_record(set_back: WatermarkReset, versions: TextDict, seq: int, now_
 
 def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:
     """Return how late events of a log with these control events may be, given the usual lateness."""
-    found = [set_back for record in controls if (set_back := watermark_reset_of(record)) is not None]
-    ranges = tuple(sorted({(low, high) for span in found for low, high in span.beyond}))
+    resets = [set_back for record in controls if (set_back := watermark_reset_of(record)) is not None]
+    ranges = tuple(sorted({(low, high) for span in resets for low, high in span.beyond}))
     if not ranges:
         return Lateness(usual_ms)
-    return Lateness(usual_ms, max(high for _, high in ranges) - min(span.at_ms for span in found), ranges)
+    return Lateness(usual_ms, max(high for _, high in ranges) - min(span.at_ms for span in resets), ranges)
 
 
 @lru_cache(maxsize=64)  # a replay calls it for each version of the log
@@ -115,7 +115,7 @@ class LatenessStretch(FrozenStruct):
 def stretches_of(log: LogReader) -> list[LatenessStretch]:
     """Return the stretches of a log, newest first. Cost: some µs for each control event."""
     control = Control()
-    found = list[tuple[int, int, int, tuple[tuple[int, int], ...]]]()
+    starts = list[tuple[int, int, int, tuple[tuple[int, int], ...]]]()
     beyond: tuple[tuple[int, int], ...] = ()
     for record in log.controls():
         control.take(record, PROJECT_FILE)
@@ -125,17 +125,17 @@ def stretches_of(log: LogReader) -> list[LatenessStretch]:
         if back is not None:
             leap_ms = parse_time(back.was) - back.at_ms
             beyond = (*beyond, *back.beyond)
-        if leap_ms or not found or late_ms != found[-1][1]:
-            found.append((record.seq, late_ms, leap_ms, beyond))
-    made = list[LatenessStretch]()
+        if leap_ms or not starts or late_ms != starts[-1][1]:
+            starts.append((record.seq, late_ms, leap_ms, beyond))
+    stretches = list[LatenessStretch]()
     upto = log.last_seq()
     later_ms = 0
-    for after, late_ms, leap_ms, beyond in reversed(found):
+    for after, late_ms, leap_ms, beyond in reversed(starts):
         later_ms = max(late_ms, later_ms)
-        made.append(LatenessStretch(after, upto, late_ms, later_ms, beyond))
+        stretches.append(LatenessStretch(after, upto, late_ms, later_ms, beyond))
         upto = after
         later_ms = later_ms + leap_ms
-    return made
+    return stretches
 
 
 def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) -> Holder | None:
@@ -159,8 +159,8 @@ def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) ->
                 beyond.append(np.unique(frame.times[is_beyond]))
                 row = int(frame.times.argmax())
                 if newest is None or int(frame.times[row]) > newest[0]:
-                    place = piece.after + int(frame.rows[row]) + 1
-                    newest = int(frame.times[row]), place, f"{name}/{ids_of(frame)[row].as_py()}"
+                    seq = piece.after + int(frame.rows[row]) + 1
+                    newest = int(frame.times[row]), seq, f"{name}/{ids_of(frame)[row].as_py()}"
     if newest is None:
         return None
     # Sorted times as ranges: times less than a day apart share a range; all of them if there would be too many ranges.
@@ -183,9 +183,11 @@ def too_late(event: Event, watermark_ms: int, definitions: Definitions, holder: 
 
 def beyond_words(watermark_ms: int, found: Holder | None) -> tuple[str, str]:
     """Return the problem of a watermark beyond the clock, and the remedy."""
-    held = "" if found is None else f", held by {found.words} (sequence number {found.seq:,})"
-    words = f"the watermark is {time_text(watermark_ms)}, beyond the clock{held}: events older than that are too late"
+    holder = "" if found is None else f", held by {found.words} (sequence number {found.seq:,})"
+    problem = (
+        f"the watermark is {time_text(watermark_ms)}, beyond the clock{holder}: events older than that are too late"
+    )
     to = "TIME" if found is None or found.before_ms is None else time_text(found.before_ms)
     back = f"'shroff watermark --set {to} --because TEXT'"
-    cure = f"If that time is wrong, run {back}, then 'shroff quarantine retry'"
-    return words, f"{cure}. If the data is synthetic, set 'ahead: off'."
+    remedy = f"If that time is wrong, run {back}, then 'shroff quarantine retry'"
+    return problem, f"{remedy}. If the data is synthetic, set 'ahead: off'."

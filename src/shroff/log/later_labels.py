@@ -33,9 +33,9 @@ class LaterLabel(FrozenStruct):
     @property
     def words(self) -> str:
         """Message about them."""
-        said = many(self.count, "label says that it becomes", "labels say that they become")
+        labels = many(self.count, "label says that it becomes", "labels say that they become")
         of = "at" if self.count == 1 else "the last at"
-        return f"{said} known only after now, {of} {time_text(self.last_ms)} ({self.event}); until then none counts"
+        return f"{labels} known only after now, {of} {time_text(self.last_ms)} ({self.event}); until then none counts"
 
 
 def now_of(log: LogReader, now_ms: int) -> int:
@@ -172,9 +172,9 @@ def _event(log: LogReader, after: int, upto: int) -> Record | None:
     size = _LOOKED_AT  # small at first, so that little is read from a lake
     while after < upto:
         text = b"".join(log.lines(after, min(after + size, upto), size))
-        found = _EVENT.search(text)
-        if found is not None:
-            seq = after + text.count(b"\n", 0, found.start()) + 1
+        match = _EVENT.search(text)
+        if match is not None:
+            seq = after + text.count(b"\n", 0, match.start()) + 1
             return next(record for records in log.read(seq - 1, seq) for record in records)
         after = after + size
         size = 2 * size

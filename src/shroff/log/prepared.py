@@ -61,8 +61,8 @@ def typed_id(event: str) -> str:
     >>> typed_id("payment/login/1"), typed_id("payment/p-1"), typed_id("payment/2026/1")
     ('login/1', '', '')
     """
-    found = _TYPED.fullmatch(event)
-    return found[1] if found else ""
+    match = _TYPED.fullmatch(event)
+    return match[1] if match else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,23 +85,23 @@ class RunAnswers(Interleaved[Answer]):
     def _all_made(self) -> Iterator[Answer]:
         if self.decisions is None or len(self.decisions) < len(self.ids):
             return super()._all_made()
-        shown = self.decisions.outcomes, self.decisions.documents
-        return map(Answer, repeat(DECIDED), self.types, self.ids, self.places, *shown)
+        columns = self.decisions.outcomes, self.decisions.documents
+        return map(Answer, repeat(DECIDED), self.types, self.ids, self.places, *columns)
 
     def made(self, row: int) -> Answer:
-        place = self.places[row]
-        found = {} if self.decisions is None else self.decisions.by_seq([place])
-        named = self.types[row], self.ids[row], place
-        if place not in found:
-            return Answer(TAKEN, *named)
-        return Answer(DECIDED, *named, found[place].outcome, found[place].document)
+        seq = self.places[row]
+        decided = {} if self.decisions is None else self.decisions.by_seq([seq])
+        fields = self.types[row], self.ids[row], seq
+        if seq not in decided:
+            return Answer(TAKEN, *fields)
+        return Answer(DECIDED, *fields, decided[seq].outcome, decided[seq].document)
 
     def kinds(self) -> Counter[AnswerKind]:
         """Count answers by kind, whether they are for a label, and outcome."""
         outcomes = Counter(self.decisions.outcomes if self.decisions is not None else ())
-        taken = Counter({(DECIDED, False, outcome): count for outcome, count in outcomes.items()})
-        taken[TAKEN, False, ""] = len(self.ids) - outcomes.total()
-        return taken + Counter(map(_kind_of, self.others.values()))
+        counts = Counter({(DECIDED, False, outcome): count for outcome, count in outcomes.items()})
+        counts[TAKEN, False, ""] = len(self.ids) - outcomes.total()
+        return counts + Counter(map(_kind_of, self.others.values()))
 
 
 class Prepared(Struct):

@@ -45,8 +45,8 @@ def known(offsets: TextMapping) -> TextDict:
 def parts_read(log: Outbox, source: str) -> list[PartRead]:
     """Return the partitions of a source that the log knows, by name."""
     beside = _beside(source)
-    told = {part: kept_offset(beside, part, text, Forgotten) for part, text in log.offsets(beside).items()}
-    return [PartRead(part, at, forgotten=told.get(part)) for part, at in sorted(log.offsets(source).items())]
+    resets = {part: kept_offset(beside, part, text, Forgotten) for part, text in log.offsets(beside).items()}
+    return [PartRead(part, at, forgotten=resets.get(part)) for part, at in sorted(log.offsets(source).items())]
 
 
 def forget(log: Log, source: str, part: str, now_ms: int) -> str:
@@ -61,10 +61,10 @@ def forget(log: Log, source: str, part: str, now_ms: int) -> str:
     if part not in offsets:
         hint = nearest(part, offsets) or (f"There is {', '.join(sorted(offsets)[:10])}." if offsets else "None was.")
         raise UsageError(f"no part {part!r} of the source was read. {hint}")
-    before = offsets[part]
-    told = to_json(Forgotten(before, now_ms)).decode()
-    log.append(Batch(offsets=[Offset(source, part, NOTHING, before), Offset(_beside(source), part, told)]))
-    return before
+    old_offset = offsets[part]
+    reset = to_json(Forgotten(old_offset, now_ms)).decode()
+    log.append(Batch(offsets=[Offset(source, part, NOTHING, old_offset), Offset(_beside(source), part, reset)]))
+    return old_offset
 
 
 def _beside(source: str) -> str:

@@ -41,11 +41,11 @@ class Histories(Struct):
     def follow(self, log: Log) -> None:
         """Add versions activated since the last call. Cost: reads the changed rule files."""
         for record in log.controls(self._seen):
-            before = self._rules_files()
+            old_files = self._rules_files()
             self._control.take(record)
-            after = self._rules_files()
-            if before != after:
-                self._take(record.seq, record.time_ms, after)
+            new_files = self._rules_files()
+            if old_files != new_files:
+                self._take(record.seq, record.time_ms, new_files)
             self._seen = record.seq
 
     def versions(self, id: str) -> Sequence[VersionOfRule]:
@@ -56,17 +56,17 @@ class Histories(Struct):
         return {name: text for name, text in self._control.files.items() if name.startswith(FOLDER)}
 
     def _take(self, seq: int, at_ms: int, files: TextMapping) -> None:
-        now = {
+        current = {
             id: VersionOfRule(seq, at_ms, name.removeprefix(FOLDER), tag_of(text), rule.text)
             for name, text in files.items()
             for id, rule in rule_texts(text).items()
         }
-        for id, version in now.items():
+        for id, version in current.items():
             # Compare with the rule's last text; empty if it has none.
-            found = self.of.get(id)
-            if (found[-1].text if found else "") != version.text:
+            history = self.of.get(id)
+            if (history[-1].text if history else "") != version.text:
                 self.of.setdefault(id, []).append(version)
-        for id in self.of.keys() - now.keys():
+        for id in self.of.keys() - current.keys():
             last = self.of[id][-1]
             if last.text:
                 gone = VersionOfRule(seq, at_ms, last.file, tag_of(files.get(f"{FOLDER}{last.file}", "")), "")

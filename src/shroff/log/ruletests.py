@@ -67,9 +67,9 @@ def check(
     if loaded.definitions is None:
         return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
     tests, failed = run_rule_tests(loaded.definitions, hasher, read)
-    asked = None if read is None or failed else _asked_by_tests(loaded.definitions, read)
-    if kept_at is not None and loaded.files is not None and asked is not None and read is not None:
-        keep_checked(kept_at, loaded.files, loaded.definitions, asked, read)
+    answers = None if read is None or failed else _asked_by_tests(loaded.definitions, read)
+    if kept_at is not None and loaded.files is not None and answers is not None and read is not None:
+        keep_checked(kept_at, loaded.files, loaded.definitions, answers, read)
     return CheckReport(loaded.definitions, tuple(failed), tuple(loaded.warnings), tests)
 
 
@@ -115,8 +115,8 @@ class _Watched(Mapping[str, int | None]):
         return self._entries[value]
 
     def __contains__(self, value: object) -> bool:
-        found = self.answers[str(value)] = answer_of(self._entries, str(value))
-        return found[0]
+        answer = self.answers[str(value)] = answer_of(self._entries, str(value))
+        return answer[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -133,8 +133,8 @@ class _Passed(FrozenStruct):
 
     def others(self, now: Definitions) -> tuple[Rule, ...]:
         """Return the rules that are not among those whose tests passed."""
-        known = {id(rule) for rule in self.definitions.rules}
-        return tuple(rule for rule in now.rules if id(rule) not in known)
+        passed_rules = {id(rule) for rule in self.definitions.rules}
+        return tuple(rule for rule in now.rules if id(rule) not in passed_rules)
 
     def holds(self, now: Definitions) -> bool:
         """Return whether the tests would pass again: everything that they read besides their rules is unchanged."""
@@ -173,15 +173,17 @@ def run_tests_of(
     def is_over() -> bool:
         return time.monotonic() > end_s
 
-    found: list[TestResult] = []
+    results: list[TestResult] = []
     for test in rule.tests:
         try:
             problem = runner.run(rule, test, is_over)
         except _OverError:
-            words = f"test {test.name!r} of rule {rule.id} was stopped: the tests of a rule may take {seconds_max:g} s."
-            problem = test.place.problem(words, "Give it fewer events.")
-        found.append(TestResult(f"{rule.id.partition('.')[2]} {test.name}".lstrip(), len(test.events), problem))
-    return found
+            message = (
+                f"test {test.name!r} of rule {rule.id} was stopped: the tests of a rule may take {seconds_max:g} s."
+            )
+            problem = test.place.problem(message, "Give it fewer events.")
+        results.append(TestResult(f"{rule.id.partition('.')[2]} {test.name}".lstrip(), len(test.events), problem))
+    return results
 
 
 class _OverError(Exception):
@@ -226,16 +228,16 @@ class _Runner:
         if tuple(hits) == test.hits:
             return None
         expected, found = (", ".join(str(hit).lower() for hit in side) for side in (test.hits, hits))
-        place, there = first_wrong or (test.place, "")
+        place, detail = first_wrong or (test.place, "")
         return place.problem(
-            f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}].{there}"
+            f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}].{detail}"
         )
 
     def _read_by(self, rule: Rule, naive: Naive) -> str:
         """Format what a rule's condition reads at the newest event: `card.payments_1h = 3, this.amount = 5.00`."""
         value_of = naive.leaf(rule.computed, len(naive.history) - 1)
-        places = self._definitions.settings.money_places
-        read = {text_of(leaf): show(value_of(leaf)(None), leaf.type, places) for leaf in _leaves(rule.when)}
+        decimals = self._definitions.settings.money_places
+        read = {text_of(leaf): show(value_of(leaf)(None), leaf.type, decimals) for leaf in _leaves(rule.when)}
         return ", ".join(f"{name} = {value}" for name, value in read.items())
 
 
@@ -261,30 +263,30 @@ def _event(
     if type_name == "label":
         return _label(fields, number, validator, history)
     type_ = definitions.events.types[type_name]
-    given: dict[str, object] = dict(fields)
-    if "at" in given and type_.time_field not in given:
-        given[type_.time_field] = given.pop("at")
-    given.setdefault(type_.id_field, f"test-{number}")
-    return validator.admit(type_name, given, is_strict=False)
+    values: dict[str, object] = dict(fields)
+    if "at" in values and type_.time_field not in values:
+        values[type_.time_field] = values.pop("at")
+    values.setdefault(type_.id_field, f"test-{number}")
+    return validator.admit(type_name, values, is_strict=False)
 
 
 def _label(fields: TextMapping, number: int, validator: EventValidator, history: list[LogEvent]) -> LogEvent:
-    given = {"known_at" if name == "at" else name: value for name, value in fields.items()}
-    found = validator.admit_label(given)
-    if not found.event_id:
+    texts = {"known_at" if name == "at" else name: value for name, value in fields.items()}
+    label = validator.admit_label(texts)
+    if not label.event_id:
         raise InputError([("event", "it is missing; in a test a label names its event by the id")])
     for event in history:
-        if not isinstance(event, LabelEvent) and (event.type, event.id) == (found.event_type, found.event_id):
-            named = f"{found.event_type}/{found.event_id}"
-            values = (named, found.verdict, found.source, found.known_at_ms, found.reason, found.amount)
+        if not isinstance(event, LabelEvent) and (event.type, event.id) == (label.event_type, label.event_id):
+            event_name = f"{label.event_type}/{label.event_id}"
+            values = (event_name, label.verdict, label.source, label.known_at_ms, label.reason, label.amount)
             before = None
             for log_event in history:
                 if isinstance(log_event, LabelEvent) and log_event.of is event:
-                    standing = log_event.standing
-                    before = standing if standing.takes_over(before) else before
-            new = VerdictInForce(found.verdict, found.source, found.known_at_ms)
-            return LabelEvent(f"test-{number}", found.known_at_ms, values, event, new.changes(before))
-    raise InputError([("event", f"no event {found.event_id!r} stands before this label")])
+                    verdict = log_event.standing
+                    before = verdict if verdict.takes_over(before) else before
+            new = VerdictInForce(label.verdict, label.source, label.known_at_ms)
+            return LabelEvent(f"test-{number}", label.known_at_ms, values, event, new.changes(before))
+    raise InputError([("event", f"no event {label.event_id!r} stands before this label")])
 
 
 def counts_of(definitions: Definitions) -> str:
@@ -295,28 +297,28 @@ def counts_of(definitions: Definitions) -> str:
 def _text(report: CheckReport) -> str:
     """Format the report for people: features, rules and models or else each error with its line."""
     parts = []
-    found = report.definitions
+    definitions = report.definitions
     warnings, errors = (
         [problem_text(problem, report.source_line(problem)) for problem in problems]
         for problems in (report.warnings, report.errors)
     )
-    if found is not None and report.is_ok:
-        if found.features:
-            rows = [(name, str(feature.type), feature.cost) for name, feature in found.features.items()]
+    if definitions is not None and report.is_ok:
+        if definitions.features:
+            rows = [(name, str(feature.type), feature.cost) for name, feature in definitions.features.items()]
             parts.append("Features\n" + table(rows))
-        if found.rules:
-            parts.append("Rules\n" + _rules(found))
-        if found.models:
-            parts.append("Models\n" + "\n".join(_model(model) for model in found.models.values()))
+        if definitions.rules:
+            parts.append("Rules\n" + _rules(definitions))
+        if definitions.models:
+            parts.append("Models\n" + "\n".join(_model(model) for model in definitions.models.values()))
     parts += ["Warnings\n" + "\n".join(warnings)] if warnings else []
     if errors:
         parts += [*errors, f"{many(len(errors), 'mistake')} found."]
-    elif found is not None:
-        tables = sorted(found.reference.tables.items(), key=itemgetter(0))
+    elif definitions is not None:
+        tables = sorted(definitions.reference.tables.items(), key=itemgetter(0))
         empty = [name for name, rows in tables if not rows]
         if empty:
             parts.append(f"Tables without rows: {', '.join(empty)}. Each look-up in them is missing.")
-        parts.append(f"OK: {counts_of(found)}; {many(report.tests, 'rule test')} passed.")
+        parts.append(f"OK: {counts_of(definitions)}; {many(report.tests, 'rule test')} passed.")
     return "\n\n".join(parts)
 
 
@@ -330,6 +332,6 @@ def _model(model: ModelSettings) -> str:
 def _rules(found: Definitions) -> str:
     """Format each rule in words, followed by its condition."""
     teller = teller_of(found)
-    told = [(rule.id, in_words(rule, teller), condition(rule)) for rule in found.rules]
+    texts = [(rule.id, in_words(rule, teller), condition(rule)) for rule in found.rules]
     filled = partial(textwrap.fill, width=110, initial_indent="    ", subsequent_indent="    ")
-    return "\n".join(f"  {id_}\n{filled(words)}\n{filled(written)}" for id_, words, written in told)
+    return "\n".join(f"  {id_}\n{filled(words)}\n{filled(written)}" for id_, words, written in texts)

@@ -23,20 +23,20 @@ def check_unique(log: Log, definitions: Definitions) -> None:
     Raises: DefinitionError that names the first of them.
     Cost: none if the log has indexed all unique fields; else a pass over it, and eight bytes a value.
     """
-    lacking = _lacking(log, definitions)
-    if not lacking or log.last_seq() == 0:
+    missing = _lacking(log, definitions)
+    if not missing or log.last_seq() == 0:
         return
-    suspects = _suspects(log, definitions, lacking)
+    suspects = _suspects(log, definitions, missing)
     if not suspects:
         return
     pairs: dict[FieldOf, list[tuple[UniqueValue, UniqueValue]]] = {}
     first: dict[tuple[str, str, str], UniqueValue] = {}
-    for rows in _values(log, definitions, lacking):
+    for rows in _values(log, definitions, missing):
         for row in rows:
             if hash((row.type, row.field, row.value)) in suspects:
-                before = first.setdefault((row.type, row.field, row.value), row)
-                if before is not row:
-                    pairs.setdefault((row.type, row.field), []).append((before, row))
+                original = first.setdefault((row.type, row.field, row.value), row)
+                if original is not row:
+                    pairs.setdefault((row.type, row.field), []).append((original, row))
     if pairs:
         raise DefinitionError([_doubles(log, of, pair) for of, pair in sorted(pairs.items())])
 
@@ -49,22 +49,22 @@ def index(log: Log, definitions: Definitions) -> None:
     Raises: StateError if two events have the same value, which `check_unique` reports before.
     """
     declared = definitions.events
-    lacking = _lacking(log, definitions)
+    missing = _lacking(log, definitions)
     forms = Records(declared, definitions.settings.money_places).unique.forms
     gone = sorted({(indexed.type, indexed.field) for indexed in log.indexed()} - forms.keys())
-    if gone or lacking:
-        log.append(Batch(unindexed=[*gone, *sorted(lacking)]))
-    if lacking:
-        for rows in _values(log, definitions, lacking):
+    if gone or missing:
+        log.append(Batch(unindexed=[*gone, *sorted(missing)]))
+    if missing:
+        for rows in _values(log, definitions, missing):
             log.append(Batch(unique=rows))
-        log.append(Batch(indexed=[Indexed(*of, forms[of]) for of in sorted(lacking)]))
+        log.append(Batch(indexed=[Indexed(*of, forms[of]) for of in sorted(missing)]))
 
 
 def _lacking(log: LogBeside, definitions: Definitions) -> frozenset[FieldOf]:
     """Return the unique fields of a version that the log has not indexed."""
     forms = Records(definitions.events, definitions.settings.money_places).unique.forms
-    known = {(indexed.type, indexed.field): indexed.form for indexed in log.indexed()} if forms else {}
-    return frozenset(of for of, form in forms.items() if known.get(of) != form)
+    indexed_forms = {(indexed.type, indexed.field): indexed.form for indexed in log.indexed()} if forms else {}
+    return frozenset(of for of, form in forms.items() if indexed_forms.get(of) != form)
 
 
 def _suspects(log: LogReader, definitions: Definitions, fields: frozenset[FieldOf]) -> frozenset[int]:
@@ -102,7 +102,7 @@ def _doubles(log: LogReader, of: FieldOf, found: list[tuple[UniqueValue, UniqueV
     def id_at(seq: int) -> str:
         return repr(next(log.read(seq - 1, seq))[0].id)
 
-    shown = ", ".join(f"{id_at(value.seq)} and {id_at(other.seq)}" for value, other in found[:SHOWN])
+    examples = ", ".join(f"{id_at(value.seq)} and {id_at(other.seq)}" for value, other in found[:SHOWN])
     more = f", and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-    words = f"it is unique now, and the log has {type_} events that share a value of it: {shown}{more}."
-    return Problem("events.yaml", 0, 0, f"{type_}.fields.{name}", words, "Leave 'unique' out, or mark another field.")
+    message = f"it is unique now, and the log has {type_} events that share a value of it: {examples}{more}."
+    return Problem("events.yaml", 0, 0, f"{type_}.fields.{name}", message, "Leave 'unique' out, or mark another field.")

@@ -24,15 +24,19 @@ class PassedOver(FrozenStruct):
 
 def unmatched_of(log: Outbox) -> dict[str, PassedOver]:
     """Return the unmatched files, by name."""
-    known = log.offsets(UNMATCHED)
-    return {name: kept_offset(UNMATCHED, name, text, PassedOver) for name, text in known.items() if text}
+    stored = log.offsets(UNMATCHED)
+    return {name: kept_offset(UNMATCHED, name, text, PassedOver) for name, text in stored.items() if text}
 
 
 def note_unmatched(log: Log, files: Iterable[str], unmatched: Iterable[Unmatched], now_ms: int) -> None:
     """Note which of these files were unmatched, and clear the notes of the others. Raises: as the log's `append`."""
-    known = log.offsets(UNMATCHED)
-    now = {file.source: to_json(PassedOver(file.lines, now_ms)).decode() for file in unmatched}
-    offsets = [Offset(UNMATCHED, name, now.get(name, "")) for name in files if now.get(name, "") != known.get(name, "")]
+    stored = log.offsets(UNMATCHED)
+    current = {file.source: to_json(PassedOver(file.lines, now_ms)).decode() for file in unmatched}
+    offsets = [
+        Offset(UNMATCHED, name, current.get(name, ""))
+        for name in files
+        if current.get(name, "") != stored.get(name, "")
+    ]
     if offsets:
         log.append(Batch(offsets=offsets))
 
@@ -48,16 +52,16 @@ class PassingOver:
 
     def offsets(self, found: Sequence[PolledMessages]) -> list[Offset]:
         """Return the offsets to store for the files of these lines."""
-        now = {file.source: file.lines for file in self._intake.unmatched}
+        current = {file.source: file.lines for file in self._intake.unmatched}
         offsets = {}
-        for taken in found:
-            name = taken.part
+        for polled in found:
+            name = polled.part
             if name not in self._before:
-                self._before[name] = 0 if taken.begins else self._kept.get(name)
-            before = self._before[name]
+                self._before[name] = 0 if polled.begins else self._kept.get(name)
+            earlier_lines = self._before[name]
             text = ""
-            if before is not None and name in now:
-                text = to_json(PassedOver(before + now[name], self._now_ms())).decode()
-            if text or taken.begins or name in self._kept:
+            if earlier_lines is not None and name in current:
+                text = to_json(PassedOver(earlier_lines + current[name], self._now_ms())).decode()
+            if text or polled.begins or name in self._kept:
                 offsets[name] = Offset(UNMATCHED, name, text)
         return list(offsets.values())

@@ -149,8 +149,12 @@ def means_the_same(before: Definitions, definitions: Definitions) -> bool:
         return False
     shared = {id(rule) for rule in before.rules} & {id(rule) for rule in definitions.rules}
     if shared:
-        own = (tuple(rule for rule in version.rules if id(rule) not in shared) for version in (before, definitions))
-        old, new = (replace(version, rules=rules) for version, rules in zip((before, definitions), own, strict=True))
+        unshared = (
+            tuple(rule for rule in version.rules if id(rule) not in shared) for version in (before, definitions)
+        )
+        old, new = (
+            replace(version, rules=rules) for version, rules in zip((before, definitions), unshared, strict=True)
+        )
         if _kept_up(old) == _kept_up(new):  # so the versions agree, as their shared rules are identical
             return True
     return _kept_up(before) == _kept_up(definitions)

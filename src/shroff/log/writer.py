@@ -211,12 +211,12 @@ class Writer:
         now_ms = self._now_ms()
         was_ms = state.watermark_ms
         if was_ms is None or at_ms >= was_ms:
-            words = "there is no event" if was_ms is None else f"it is {time_text(was_ms)}"
-            raise UsageError(f"the watermark is set back only, and {words}: name an earlier time.")
+            reason = "there is no event" if was_ms is None else f"it is {time_text(was_ms)}"
+            raise UsageError(f"the watermark is set back only, and {reason}: name an earlier time.")
         if at_ms > latest_ms(self.definitions.settings, now_ms):
             raise UsageError(f"{time_text(at_ms)} is beyond the clock itself: name a time of which events have come.")
-        found = look_beyond(self._log, self.definitions, at_ms)
-        beyond = [] if found is None else found.beyond
+        holder = look_beyond(self._log, self.definitions, at_ms)
+        beyond = [] if holder is None else holder.beyond
         set_back = WatermarkReset(time_text(at_ms), time_text(was_ms), beyond, because)
         record = set_back_record(set_back, state.control.versions, self._seq + 1, now_ms)
         late = with_set_backs(lateness_of(self._log, self.definitions).usual_ms, [*self._log.controls(), record])
@@ -226,8 +226,8 @@ class Writer:
         self.give_up_snapshot()
         self._state = None
         self._saved_seq = 0
-        given = [*replies(record.seq, set_back)]
-        self._log.append(Batch(records=[record], watermark_ms=at_ms, at_ms=now_ms, replies=given))
+        reply_rows = [*replies(record.seq, set_back)]
+        self._log.append(Batch(records=[record], watermark_ms=at_ms, at_ms=now_ms, replies=reply_rows))
         self._seq += 1
         self._state = folded
         return set_back
@@ -237,8 +237,8 @@ class Writer:
         if watermark_ms is None or watermark_ms <= latest_ms(self.definitions.settings, self._now_ms()):
             return ""
         if self._held[0] != watermark_ms:
-            found = look_beyond(self._log, self.definitions, watermark_ms - 1)
-            self._held = watermark_ms, "" if found is None else found.words
+            holder = look_beyond(self._log, self.definitions, watermark_ms - 1)
+            self._held = watermark_ms, "" if holder is None else holder.words
         return self._held[1]
 
     def adopt(self, folded: Folded) -> None:
@@ -291,9 +291,9 @@ class Writer:
         """
         coming = self._open[-1].batch if self._open else None
         types = self._drafted().records
-        found = look_up(submissions, self._log, coming, types, has_waiting=self._has_waiting, has_late=self._has_late)
-        found.seq, found.holder = self._seq, self._holder(self._drafted().watermark_ms)
-        return found
+        known = look_up(submissions, self._log, coming, types, has_waiting=self._has_waiting, has_late=self._has_late)
+        known.seq, known.holder = self._seq, self._holder(self._drafted().watermark_ms)
+        return known
 
     def foresee(self, submissions: Sequence[Submission], beside: tuple[Log, Prepared] | None = None) -> list[Answer]:
         """Return the answer that each submission would have if it came alone now. Changes and writes nothing.
@@ -316,7 +316,7 @@ class Writer:
             known.seq = self._seq
         known.waiting = {}  # pending labels follow their event, so they do not change its answer
         engine = cast("Engine", _Foreseeing(state.engine))
-        found: list[Answer] = []
+        answers: list[Answer] = []
         for submission in submissions:
             trial = Folded(engine, state.records, state.control, watermark_ms=state.watermark_ms)
             alone = replace(known, late=dict(known.late))
@@ -328,8 +328,8 @@ class Writer:
                 decide=True,
                 keeps_late=self.keeps_late,
             )
-            found += draft.prepared([submission], ()).answers
-        return found
+            answers += draft.prepared([submission], ()).answers
+        return answers
 
     def prepare(
         self,

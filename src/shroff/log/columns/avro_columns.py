@@ -53,7 +53,7 @@ def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | 
         fields[str(path[0])] = number
     plan = np.zeros((len(schema.parts), kernel.PLAN_COLUMNS), np.int64)
     symbols = list[bytes]()
-    room = 0
+    line_bytes = 0
     for row, name, part in zip(plan, schema.names, schema.parts, strict=True):
         number = fields.get(name, -1)
         step = _step(part, type_.fields[number] if number >= 0 else None, len(symbols))
@@ -62,12 +62,12 @@ def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | 
         row[:] = step
         row[kernel.FIELD] = number
         if number >= 0:
-            own = [symbol.encode() for symbol in part.values[0].symbols]
-            room += kernel.VALUE_BYTES + max(map(len, own), default=0)
-            symbols += own
+            field_symbols = [symbol.encode() for symbol in part.values[0].symbols]
+            line_bytes += kernel.VALUE_BYTES + max(map(len, field_symbols), default=0)
+            symbols += field_symbols
     if any(len(symbol) > SYMBOL_BYTES_MAX for symbol in symbols) or sum(map(len, symbols)) > SYMBOLS_BYTES_MAX:
         return None
-    return RecordForm(type_, plan, tuple(symbols), room)
+    return RecordForm(type_, plan, tuple(symbols), line_bytes)
 
 
 def lines_of(
@@ -86,8 +86,8 @@ def lines_of(
         symbols += shape.symbols
     which = np.fromiter((-1 if shape is None else numbers[shape] for shape in forms), np.int64, len(forms))
     ends = np.fromiter(map(len, messages), np.int64).cumsum()
-    room = sum(shape.room + len(form.sent[0]) for shape in forms if shape is not None)
-    out = np.empty(int(ends[-1]) + len(messages) + room + len(SLACK), np.uint8)
+    extra_bytes = sum(shape.room + len(form.sent[0]) for shape in forms if shape is not None)
+    out = np.empty(int(ends[-1]) + len(messages) + extra_bytes + len(SLACK), np.uint8)
     line_ends = np.empty(len(messages), np.int64)
     size = kernel.write_records(
         np.frombuffer(b"".join(messages) + SLACK, np.uint8),
@@ -101,9 +101,9 @@ def lines_of(
         out,
         line_ends,
     )
-    found = out[: size + len(SLACK)].copy()
-    found[size:] = 0
-    return found, line_ends
+    text = out[: size + len(SLACK)].copy()
+    text[size:] = 0
+    return text, line_ends
 
 
 def _step(part: Avro, field: Field | None, symbols: int) -> list[int] | None:
@@ -118,8 +118,8 @@ def _step(part: Avro, field: Field | None, symbols: int) -> list[int] | None:
     size = kernel.VARYING if branch.kind in _WORDS or branch.kind == "enum" else _SIZES.get(branch.kind, branch.size)
     if branch.kind in {"record", "array", "map", "union"}:
         return None
-    found = _unread(branch) if field is None else _read(field, branch, symbols)
-    return None if found is None else [found[0], size, branches, null_at, -1, *found[1:]]
+    value_kind = _unread(branch) if field is None else _read(field, branch, symbols)
+    return None if value_kind is None else [value_kind[0], size, branches, null_at, -1, *value_kind[1:]]
 
 
 def _unread(schema: Avro) -> tuple[int, int, int]:

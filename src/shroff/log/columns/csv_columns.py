@@ -51,12 +51,12 @@ class CellForm:
         )
         if (states == kernel.OPEN_ENDED).any():
             return None
-        found = out[: size + len(SLACK)].copy()
-        found[size:] = 0
+        text = out[: size + len(SLACK)].copy()
+        text[size:] = 0
         if not (states == kernel.BLANK).any():
-            return (found, line_ends), range(len(raws))
+            return (text, line_ends), range(len(raws))
         is_record = states != kernel.BLANK
-        return (found, line_ends[is_record]), is_record.nonzero()[0].tolist()
+        return (text, line_ends[is_record]), is_record.nonzero()[0].tolist()
 
 
 def cell_form(lines: Lines, type_: EventType) -> CellForm | None:

@@ -28,26 +28,28 @@ One = TypeVar("One")
 
 def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str | None = None) -> Iterator[Submission]:
     """Like `Intake.submissions`, but lines of JSON or CSV come in runs if they have one type or name their types."""
-    given: deque[Line] = deque()
+    pending: deque[Line] = deque()
 
     def careful(line: Line) -> Submission:
-        given.append(line)
+        pending.append(line)
         return next(by_one)
 
     is_reversed = is_descending(intake.events, lines.format, as_type)
     is_plain = (lines.physical is not None or lines.records is not None) and not is_reversed
     type_ = intake.plain_type(lines, source, as_type) if is_plain else None
-    named = intake.named_types(lines, source, as_type) if type_ is None and is_plain and lines.physical else []
-    if type_ is None and not named:
-        found = in_order_of_arrival(intake.submissions(lines, source, as_type), intake.events, lines.format, as_type)
-        return in_runs(found, lines.rows_at_once) if lines.rows_at_once < RUN else found
-    each = Lines(lines.format, lines.columns, iter(given.popleft, None), separator=lines.separator)
+    types = intake.named_types(lines, source, as_type) if type_ is None and is_plain and lines.physical else []
+    if type_ is None and not types:
+        submissions = in_order_of_arrival(
+            intake.submissions(lines, source, as_type), intake.events, lines.format, as_type
+        )
+        return in_runs(submissions, lines.rows_at_once) if lines.rows_at_once < RUN else submissions
+    each = Lines(lines.format, lines.columns, iter(pending.popleft, None), separator=lines.separator)
     by_one = intake.submissions(each, source, as_type)
     if lines.records is not None:
         assert type_ is not None
         return InRuns(_CsvRuns(source, type_, careful, lines).runs())
     assert lines.physical is not None
-    runs = _JsonRuns(source, type_, careful) if type_ is not None else _NamedRuns(source, named, careful)
+    runs = _JsonRuns(source, type_, careful) if type_ is not None else _NamedRuns(source, types, careful)
     return InRuns(runs.runs(lines.physical))
 
 
@@ -124,20 +126,20 @@ class _NamedRuns(_JsonRuns):
     def _read(
         self, raws: Sequence[bytes], careful: Callable[[int], Submission], origin: LineOrigin, texts: Texts | None
     ) -> EventRun | None:
-        cut = [raw.partition(b":") for raw in raws]
-        named = {head for head, _, _ in cut} & self._types.keys()
-        if not named:
+        parts = [raw.partition(b":") for raw in raws]
+        heads = {head for head, _, _ in parts} & self._types.keys()
+        if not heads:
             return None
         if not self._has_taken:  # tells the intake that this source has lines of a type
-            self._has_taken = bool(careful(next(at for at, (head, _, _) in enumerate(cut) if head in named)).type)
+            self._has_taken = bool(careful(next(at for at, (head, _, _) in enumerate(parts) if head in heads)).type)
 
         def read(head: bytes) -> ReadLines | None:
-            whole = [rest.strip(_BLANK) if name == head else b"" for name, _, rest in cut]
-            inner = [text[:-1] if text.endswith(b"}}") else b"" for text in whole]
+            objects = [rest.strip(_BLANK) if name == head else b"" for name, _, rest in parts]
+            inner = [text[:-1] if text.endswith(b"}}") else b"" for text in objects]
             texts = np.frombuffer(b"".join(inner) + SLACK, np.uint8), np.fromiter(map(len, inner), np.int64).cumsum()
             return self._forms.read(self._types[head], raws, texts=texts)
 
-        reads = [found for head in self._types if head in named and (found := read(head)) is not None]
+        reads = [found for head in self._types if head in heads and (found := read(head)) is not None]
         return run_of(reads, careful, [origin]) if reads else None
 
 
@@ -168,12 +170,14 @@ class _CsvRuns(_Runs):
                 yield self._of_lines(raws, *plain)
                 continue
             records.give_back(raws, failure)
-            found, failed = _until_error(self._while_given_back())
+            lines_read, failed = _until_error(self._while_given_back())
             failure = failed or failure
-            if found:
-                kept = [line.raw for line in found]
-                lines = [line.line for line in found]
-                yield self._run(kept, found[0].number, lines, found.__getitem__, nothing_of(len(found)))
+            if lines_read:
+                raw_records = [line.raw for line in lines_read]
+                lines = [line.line for line in lines_read]
+                yield self._run(
+                    raw_records, lines_read[0].number, lines, lines_read.__getitem__, nothing_of(len(lines_read))
+                )
         if failure is not None:
             raise failure
 
@@ -183,21 +187,21 @@ class _CsvRuns(_Runs):
         first = records.number + 1
         begin = records.following
         lines: Sequence[int] = range(begin, begin + len(raws))
-        kept: Sequence[bytes] = raws
+        raw_records: Sequence[bytes] = raws
         if len(rows) < len(raws):
             lines = [lines[row] for row in rows]
-            kept = [raws[row] for row in rows]
+            raw_records = [raws[row] for row in rows]
 
         def line(at: int) -> Line:
             records.number = first + at - 1
             records.following = lines[at]
-            records.give_back([kept[at]])
+            records.give_back([raw_records[at]])
             return next(records)
 
-        found = self._run(kept, first, lines, line, texts)
-        records.number = first + len(kept) - 1
+        submissions = self._run(raw_records, first, lines, line, texts)
+        records.number = first + len(raw_records) - 1
         records.following = begin + len(raws)
-        return found
+        return submissions
 
     def _while_given_back(self) -> Iterator[Line]:
         while self._records.is_given_back and (line := next(self._records, None)) is not None:
@@ -206,13 +210,13 @@ class _CsvRuns(_Runs):
 
 def _until_error(items: Iterable[One]) -> tuple[list[One], Exception | None]:
     """Return all items, or those before an error, and the error."""
-    found: list[One] = []
+    read: list[One] = []
     try:
         for item in items:
-            found.append(item)  # noqa: PERF402 (items before an error are kept)
+            read.append(item)  # noqa: PERF402 (items before an error are kept)
     except Exception as error:  # noqa: BLE001 (raised later)
-        return found, error
-    return found, None
+        return read, error
+    return read, None
 
 
 def _of_run(lines: Iterator[bytes]) -> Iterator[bytes]:

@@ -104,9 +104,9 @@ def file_columns(
     for path in files:
         with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals, format, left))) as read:
             for part in read:
-                found = frames.taken(part, event, as_of_ms)
-                if found is not None:
-                    yield found
+                events = frames.taken(part, event, as_of_ms)
+                if events is not None:
+                    yield events
 
 
 def _key() -> Key:
@@ -137,28 +137,28 @@ class _Frames:
         self._before += int(np.count_nonzero(is_taken))
         if as_of_ms is not None:
             is_taken &= times <= as_of_ms
-        kept = order[is_taken]
-        if not len(kept):
+        indices = order[is_taken]
+        if not len(indices):
             return None
         rows = np.full(part.size, -1)
-        rows[kept] = np.arange(len(kept))
+        rows[indices] = np.arange(len(indices))
         frames = {}
         ids = pa.array([], pa.string())
-        places = np.zeros(0, np.int64)
+        numbers = np.zeros(0, np.int64)
         for name, admitted_rows in part.admitted.items():
-            own = np.flatnonzero(rows[admitted_rows.rows] >= 0)
-            if not len(own):
+            type_rows = np.flatnonzero(rows[admitted_rows.rows] >= 0)
+            if not len(type_rows):
                 continue
             type_ = self._definitions.events.types[name]
-            columns = FileColumns(admitted_rows, own, self._coders.setdefault(name, {}), self._key)
-            at = admitted_rows.rows[own]
+            columns = FileColumns(admitted_rows, type_rows, self._coders.setdefault(name, {}), self._key)
+            at = admitted_rows.rows[type_rows]
             taken_at = columns.column(type_.time_field).values
             given = self._definitions.events, self._definitions.reference
             frames[name] = ColumnFrame(type_, columns, taken_at, rows[at], *given)
             if name == event:
                 ids = columns.text(type_.id_field).cast(pa.string())
-                places = seqs[at]
-        return FeatureEvents(frames, len(kept), ids, places)
+                numbers = seqs[at]
+        return FeatureEvents(frames, len(indices), ids, numbers)
 
     def _fates(self, part: FilePart) -> tuple[Ints, Ints, Bytes]:
         """Return the indices of a part's events, their times, and the result for each."""
@@ -193,9 +193,9 @@ class _Frames:
             ("too_late", columnar_ids.TOO_LATE, late),
         ):
             gone = order[fates == fate]
-            named = (Left(part.source, part.place(at), words) for at in map(int, gone[:FIRST_MAX]))
+            examples = (Left(part.source, part.place(at), words) for at in map(int, gone[:FIRST_MAX]))
             if len(gone):
-                self._left.add(kind, len(gone), named)
+                self._left.add(kind, len(gone), examples)
 
 
 class Arrivals:
@@ -224,22 +224,22 @@ class Arrivals:
 
         None instead of hashes if there is only one type and all its ids so far ascend.
         """
-        found: dict[str, Hashes | None] = {}
+        hashes: dict[str, Hashes | None] = {}
         for name, admitted_rows in given.items():
             ids = admitted_rows.columns[events.types[name].id_field]
             self._key_of(name)  # creates the key here, since another thread may need it first
-            found[name] = None if self._ascend(name, ids) and len(given) == 1 else self.hashes(name, ids)
-        return found
+            hashes[name] = None if self._ascend(name, ids) and len(given) == 1 else self.hashes(name, ids)
+        return hashes
 
     def _ascend(self, type_name: str, ids: Any) -> bool:
         from shroff.log.columns.ids import ascend
 
-        before = self._last.get(type_name, b"")
-        if before is None or not len(ids):
-            return before is not None
+        last_id = self._last.get(type_name, b"")
+        if last_id is None or not len(ids):
+            return last_id is not None
         letters, begins, ends = _letters(ids)
         first, last = (letters[begins[at] : ends[at]].tobytes() for at in (0, -1))
-        is_next = (len(before), before) < (len(first), first) and ascend(letters, begins, ends) == 1
+        is_next = (len(last_id), last_id) < (len(first), first) and ascend(letters, begins, ends) == 1
         self._last[type_name] = last if is_next else None
         return is_next
 
@@ -268,15 +268,22 @@ class Arrivals:
         # Imported here: loading kernels takes up to a second, during which the file is being read.
         from shroff.log.columns.ids import COUNT, take_events
 
-        wanted = max(int(self._state[COUNT]) + len(hashes), self._expected)
-        if is_full(self._slots, wanted):
-            self._slots, _ = grown(self._slots, np.zeros(len(self._slots), np.int32), wanted)
-        waiting = self._waiting
+        count = max(int(self._state[COUNT]) + len(hashes), self._expected)
+        if is_full(self._slots, count):
+            self._slots, _ = grown(self._slots, np.zeros(len(self._slots), np.int32), count)
+        pending = self._waiting
         self._waiting = []
-        for type_name, ids in waiting:
-            own = self.hashes(type_name, ids)
+        for type_name, ids in pending:
+            id_hashes = self.hashes(type_name, ids)
             all_new = np.zeros(3, np.int64)
-            take_events(own, np.zeros(len(own), np.int64), self._slots, all_new, 0, np.empty(len(own), np.uint8))
+            take_events(
+                id_hashes,
+                np.zeros(len(id_hashes), np.int64),
+                self._slots,
+                all_new,
+                0,
+                np.empty(len(id_hashes), np.uint8),
+            )
         fates = np.empty(len(hashes), np.uint8)
         times = np.require(times, np.int64, ["C", "W"])
         take_events(np.ascontiguousarray(hashes), times, self._slots, self._state, self._lateness_ms, fates)
@@ -309,10 +316,10 @@ class Coder:
 
     def _code_integers(self, integers: Ints) -> Ints32:
         """Return the codes of integers, which are those of their digits; only new integers are written as digits."""
-        most = self._count + len(integers)
-        if is_full(self._integers, most):
+        count = self._count + len(integers)
+        if is_full(self._integers, count):
             used = self._integers[self._integers[:, 1] != 0]
-            self._integers = np.zeros((size_for(most), 2), np.int64)
+            self._integers = np.zeros((size_for(count), 2), np.int64)
             _, slots = self._looked_up(used[:, 0].copy())
             self._integers[slots, 1] = used[:, 1]
         codes, new = self._looked_up(integers)
@@ -416,10 +423,10 @@ def _refused(found: Admitted, is_gone: Bools, type_: EventType, words: Callable[
     if not is_gone.any():
         return found
     times = found.columns[type_.time_field].values
-    kept = np.flatnonzero(~is_gone)
+    accepted = np.flatnonzero(~is_gone)
     gone = [(int(found.rows[at]), words(int(times[at]))) for at in np.flatnonzero(is_gone)]
-    columns = {name: column.take(kept) for name, column in found.columns.items()}
-    return Admitted(found.rows[kept], columns, tuple(sorted([*found.refused, *gone])))
+    columns = {name: column.take(accepted) for name, column in found.columns.items()}
+    return Admitted(found.rows[accepted], columns, tuple(sorted([*found.refused, *gone])))
 
 
 def _row_number(before: int, at: int) -> str:
@@ -435,15 +442,15 @@ def _part(submissions: Sequence[Submission], definitions: Definitions, source: s
             left.append(left_submission(submission))
         else:
             by_type.setdefault(submission.type, {})[at] = submission.event
-    found = {name: admitted(events, definitions.events.types[name]) for name, events in by_type.items()}
-    hashes = arrivals.hashed(found, definitions.events)
-    return FilePart(found, hashes, len(submissions), source, lambda at: submissions[at].place, left)
+    admitted_by_type = {name: admitted(events, definitions.events.types[name]) for name, events in by_type.items()}
+    hashes = arrivals.hashed(admitted_by_type, definitions.events)
+    return FilePart(admitted_by_type, hashes, len(submissions), source, lambda at: submissions[at].place, left)
 
 
 def _rows_of_a_batch(metadata: Any) -> int:
-    taken: int = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
+    total_bytes: int = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
     rows: int = metadata.num_rows
-    return max(EVENTS, min(ROWS, BYTES * rows // max(taken, 1)))
+    return max(EVENTS, min(ROWS, BYTES * rows // max(total_bytes, 1)))
 
 
 # Both use buffers: `pa.array` and `to_numpy` load pandas if it is installed, which takes 0.3 s of a start.
@@ -456,12 +463,12 @@ def _places(rows: Ints) -> Any:
 
 def _found_at(places: Any) -> Ints:
     """Convert 64-bit indices to a numpy array, with -1 for null."""
-    there, words = places.buffers()
-    found = np.frombuffer(words or b"", np.int64)[places.offset :][: len(places)]
+    validity, values = places.buffers()
+    indices = np.frombuffer(values or b"", np.int64)[places.offset :][: len(places)]
     if not places.null_count:
-        return found
-    bits = np.unpackbits(np.frombuffer(there, np.uint8), bitorder="little")
-    return np.where(bits[places.offset :][: len(places)], found, -1)
+        return indices
+    bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
+    return np.where(bits[places.offset :][: len(places)], indices, -1)
 
 
 def _hashes(texts: Any, key: Key) -> Hashes:

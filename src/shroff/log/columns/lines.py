@@ -138,8 +138,8 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
     def ids(self) -> list[str]:
         """Ids of the events."""
         fields = [read.form.type.id_field for read in self.reads]
-        found: list[str] = _values_by_row(fields, self.columns.values(), self._rows.values()).tolist()
-        return found
+        ids: list[str] = _values_by_row(fields, self.columns.values(), self._rows.values()).tolist()
+        return ids
 
     @cached_property
     def times(self) -> Ints:
@@ -150,20 +150,22 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
     @cached_property
     def bodies(self) -> JoinedTexts:
         """Canonical bodies of the events."""
-        found = [
+        by_type = [
             read.bodies().but({at: self.careful[at].body or read.form.codec.encode(odd[at]) for at in odd})
             for read, odd in zip(self.reads, self._odd.values(), strict=True)
         ]
         is_whole = len(self.reads) == 1 and not self.others
-        return found[0] if is_whole else TextPool().in_turn(found, self._read_by * len(self) + self._at)
+        return by_type[0] if is_whole else TextPool().in_turn(by_type, self._read_by * len(self) + self._at)
 
     def __len__(self) -> int:
         return len(self.reads[0].lines)
 
     def __iter__(self) -> Iterator[Submission]:
-        made = self._made(self.at, self.events, self.bodies)
+        events = self._made(self.at, self.events, self.bodies)
         return (
-            (self.others[at] if at in self.others else next(made) for at in range(len(self))) if self.others else made
+            (self.others[at] if at in self.others else next(events) for at in range(len(self)))
+            if self.others
+            else events
         )
 
     @overload
@@ -200,20 +202,20 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         raws = map(self.reads[0].lines.__getitem__, lines)
         stand = (
             (origin.source, origin.place(line - begin), origin.header)
-            for origin, begin, mine in _by_origin(self.origins, lines)
-            for line in mine
+            for origin, begin, own_lines in _by_origin(self.origins, lines)
+            for line in own_lines
         )
         sources, places, headers = zip(*stand, strict=True) if lines else ((), (), ())
-        kept = map(partial, repeat(bytes), raws)
-        return map(Submission, sources, places, kept, names, events, none, none, bodies, repeat(()), headers)
+        raw_readers = map(partial, repeat(bytes), raws)
+        return map(Submission, sources, places, raw_readers, names, events, none, none, bodies, repeat(()), headers)
 
     @property
     def sources(self) -> Iterator[tuple[int, str]]:
         """The first event row of each source, and the source, in order."""
         row = 0
-        for origin, _, mine in _by_origin(self.origins, self.at):
+        for origin, _, own_lines in _by_origin(self.origins, self.at):
             yield row, origin.source
-            row += len(mine)
+            row += len(own_lines)
 
     @property
     def events(self) -> Sequence[Event]:
@@ -226,37 +228,37 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         """Return the events of these rows; creates no columns if there are none."""
         if not rows:
             return []
-        found = dict[int, Event]()
-        for name, mine in by_type([self.types[row] for row in rows], rows).items():
+        events = dict[int, Event]()
+        for name, type_rows in by_type([self.types[row] for row in rows], rows).items():
             type_ = self._reads[name].form.type
             columns = self.columns[name]
-            ids = [self.ids[row] for row in mine]
-            of_type = np.searchsorted(self._rows[name], mine)
-            times = self.times[mine].tolist()
+            ids = [self.ids[row] for row in type_rows]
+            of_type = np.searchsorted(self._rows[name], type_rows)
+            times = self.times[type_rows].tolist()
             values = (
                 ids if field == type_.id_field else values_of(columns.plain(field, of_type))
                 for field in type_.field_names
             )
-            made = map(Event, repeat(name), ids, times, zip(*values, strict=True))
-            found.update(zip(mine, made, strict=True))
-        return list(map(found.__getitem__, rows))
+            type_events = map(Event, repeat(name), ids, times, zip(*values, strict=True))
+            events.update(zip(type_rows, type_events, strict=True))
+        return list(map(events.__getitem__, rows))
 
     def _some(self, rows: Sequence[int]) -> dict[int, Submission]:
         """Return the submissions of some events, by line index."""
         lines = [self.at[row] for row in rows]
         events = self.events_at(rows)
-        made = self._made(lines, events, (self._reads[event.type].form.codec.encode(event) for event in events))
-        return dict(zip(lines, made, strict=True))
+        submissions = self._made(lines, events, (self._reads[event.type].form.codec.encode(event) for event in events))
+        return dict(zip(lines, submissions, strict=True))
 
     def with_apart(self, rows: Sequence[int]) -> EventRun:
         """Return the run with some of its events, by row, moved to `others`."""
         others = self.others | self._some(rows)
-        found = EventRun(self.reads, {**self.careful, **others}, self.origins, others.keys())
-        found.columns = {
+        run = EventRun(self.reads, {**self.careful, **others}, self.origins, others.keys())
+        run.columns = {
             name: columns.but(np.flatnonzero(np.isin(self._rows[name], rows))) for name, columns in self.columns.items()
         }
-        found.ids, found.times = np.delete(np.array(self.ids, object), rows).tolist(), np.delete(self.times, rows)
-        return found
+        run.ids, run.times = np.delete(np.array(self.ids, object), rows).tolist(), np.delete(self.times, rows)
+        return run
 
     def inserted(self, before: Sequence[int], labels: Sequence[Submission]) -> EventRun:
         """Return the run with labels inserted, each before one of these lines, which are in order."""
@@ -270,10 +272,10 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
             begin = line
         origins += self._origins_of(begin, len(self))
         reads = [read.inserted(before) for read in self.reads]
-        found = EventRun(reads, careful, origins, {moved[at] for at in self.apart})
-        found.ids = self.ids
-        found.times = self.times
-        return found
+        run = EventRun(reads, careful, origins, {moved[at] for at in self.apart})
+        run.ids = self.ids
+        run.times = self.times
+        return run
 
     def converted(self, conversion: Conversion) -> EventRun:
         """Return the run with the amounts of its events converted."""
@@ -282,10 +284,10 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         careful = dict(self.careful)
         for at, event in chain.from_iterable(odd.items() for odd in self._odd.values()):
             careful[at] = replace(careful[at], event=conversion.event(event), body=None)
-        found = EventRun([read.converted(conversion) for read in self.reads], careful, self.origins, self.apart)
-        found.ids = self.ids
-        found.times = self.times
-        return found
+        run = EventRun([read.converted(conversion) for read in self.reads], careful, self.origins, self.apart)
+        run.ids = self.ids
+        run.times = self.times
+        return run
 
     def event(self, row: int) -> Event:
         """Return one event; creates all of them once many were requested."""
@@ -298,9 +300,9 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
 def _values_by_row(fields: Iterable[str], columns: Iterable[LineColumns], rows: Iterable[Ints]) -> Array:
     """Merge a field of each type into one column of the events of all types, given the rows of each."""
     together = np.concatenate([column.plain(field).values for field, column in zip(fields, columns, strict=True)])
-    found = np.empty_like(together)
-    found[np.concatenate([*rows])] = together
-    return found
+    ordered = np.empty_like(together)
+    ordered[np.concatenate([*rows])] = together
+    return ordered
 
 
 def _by_origin(origins: Sequence[LineOrigin], lines: Sequence[int]) -> Iterator[tuple[LineOrigin, int, Sequence[int]]]:
@@ -344,22 +346,22 @@ def odd_rows(
     keys |= {at: (other.type, other.event.id) for at, other in run.others.items() if other.event is not None}
     in_order = list(map(keys.__getitem__, lines.tolist()))
     special = known & {*in_order}
-    seen = {*known}
-    again = list[int]()
+    seen_keys = {*known}
+    repeats = list[int]()
     first = list[int]()
     if len({*in_order}) < len(in_order):
         special |= {key for key, count in Counter(in_order).items() if count > 1}
     for number, key in enumerate(in_order if special else ()):
         if key in special:
-            (again if key in seen else first).append(number)
-            seen.add(key)
+            (repeats if key in seen_keys else first).append(number)
+            seen_keys.add(key)
     fits = times <= latest_ms
     is_new = fits.copy()
-    is_new[again] = False
+    is_new[repeats] = False
     newest = np.maximum.accumulate(np.maximum(np.where(is_new, times, before_ms), before_ms))
     fits &= newest - times <= lateness_ms
     lost = {in_order[number] for number in first if not fits[number]}
-    if any(in_order[number] in lost and (keeps_late or fits[number]) for number in again):
+    if any(in_order[number] in lost and (keeps_late or fits[number]) for number in repeats):
         return None  # the repeat may be taken instead of the first one, depending on the source
     odd = lines[~(is_new & fits)].tolist()
     return [bisect_left(run.at, line) for line in odd if line not in run.others]
@@ -382,12 +384,12 @@ def sent_of(submissions: Sequence[Submission]) -> Iterator[tuple[str, int | None
 
 def together(parts: Iterable[Sequence[Submission]]) -> Sequence[Submission]:
     """Concatenate submissions; the result is a run if all parts are runs that were read by the same forms."""
-    found = [part for part in parts if len(part)]
-    runs = [part for part in found if isinstance(part, EventRun)]
+    filled = [part for part in parts if len(part)]
+    runs = [part for part in filled if isinstance(part, EventRun)]
     forms = [[read.form for read in run.reads] for run in runs]
-    if runs and len(runs) == len(found) and all(of_run == forms[0] for of_run in forms):
+    if runs and len(runs) == len(filled) and all(of_run == forms[0] for of_run in forms):
         return runs[0] if len(runs) == 1 else _joined(runs)
-    return list(chain.from_iterable(found))
+    return list(chain.from_iterable(filled))
 
 
 def _joined(runs: Sequence[EventRun]) -> EventRun:

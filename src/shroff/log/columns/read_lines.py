@@ -112,10 +112,10 @@ class LineForm:
         """Return the numbered texts of a field; None for other fields, and for ids."""
         if not self._is_coded[number]:
             return None
-        found = self._texts.get(number)
-        if found is None or (self._room is not None and found.size > self._room.of_field):
-            found = self._texts[number] = TextCodes()
-        return found
+        codes = self._texts.get(number)
+        if codes is None or (self._room is not None and codes.size > self._room.of_field):
+            codes = self._texts[number] = TextCodes()
+        return codes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,16 +180,16 @@ class ReadLines:
         firsts = self.firsts[number]
         is_code = self.states[number] == THERE
         is_code &= self.lasts[number] - firsts == CODE_LENGTH
-        found = np.zeros(len(firsts), np.int64)
+        numbers = np.zeros(len(firsts), np.int64)
         for letter in range(CODE_LENGTH):
-            place = self.data[np.where(is_code, firsts + letter, 0)].astype(np.int64) - ord("A")
-            is_code &= (place >= 0) & (place < LETTERS)
-            found = found * LETTERS + place
-        return np.where(is_code, found, 0)
+            letter_number = self.data[np.where(is_code, firsts + letter, 0)].astype(np.int64) - ord("A")
+            is_code &= (letter_number >= 0) & (letter_number < LETTERS)
+            numbers = numbers * LETTERS + letter_number
+        return np.where(is_code, numbers, 0)
 
     def converted(self, conversion: Conversion) -> ReadLines:
         """Return the lines with their amounts converted; missing if no rate is valid."""
-        firsts, lasts, values = (each.copy() for each in (self.firsts, self.lasts, self.values))
+        firsts, lasts, values = (table.copy() for table in (self.firsts, self.lasts, self.values))
         states = self.states.copy()
         times = values[self.form.type.at(self.form.type.time_field)]
         texts = list[bytes]()
@@ -201,9 +201,11 @@ class ReadLines:
             rated = conversion.rated(currencies[codes], times)
             rows = np.flatnonzero((states[field.original] == THERE) & (rated >= 0))
             rated = rated[rows]
-            found = conversion.amounts(values[field.original, rows], _CODE_UNITS[codes[rows]], conversion.units[rated])
-            values[field.amount, rows] = found.values
-            states[field.amount, rows] = np.where(found.valid, THERE, kernel.UNSEEN)
+            amounts = conversion.amounts(
+                values[field.original, rows], _CODE_UNITS[codes[rows]], conversion.units[rated]
+            )
+            values[field.amount, rows] = amounts.values
+            states[field.amount, rows] = np.where(amounts.valid, THERE, kernel.UNSEEN)
             rows, rated = rows[rated > 0], rated[rated > 0]  # but the project's own currency, which has no rate
             used = np.flatnonzero(np.bincount(rated))
             quoted = [f'"{conversion.texts[rate]}"'.encode() for rate in used.tolist()]
@@ -266,8 +268,8 @@ class ReadLines:
     @property
     def odd(self) -> list[int]:
         """Indices of lines that were not read."""
-        found: list[int] = self.is_odd.nonzero()[0].tolist()
-        return found
+        rows: list[int] = self.is_odd.nonzero()[0].tolist()
+        return rows
 
     def bodies(self) -> JoinedTexts:
         """Return the canonical bodies of the lines; empty for odd lines."""
@@ -285,8 +287,8 @@ class ReadLines:
             return None
         valid = self.states[number][rows] == THERE
         codes = np.full(len(valid), -1, np.int32)
-        there = slice(None) if valid.all() else valid.nonzero()[0]
-        codes[there] = _coded(texts, self.data, self.firsts[number][rows][there], self.lasts[number][rows][there])
+        present = slice(None) if valid.all() else valid.nonzero()[0]
+        codes[present] = _coded(texts, self.data, self.firsts[number][rows][present], self.lasts[number][rows][present])
         sent = {row: value.encode() for row, value in others.items() if value is not None}
         if sent:
             data, begins = joined_texts(list(sent.values()))
@@ -310,16 +312,16 @@ class ReadLines:
         firsts = self.firsts[number][rows]
         lasts = self.lasts[number][rows]
         if kind == kernel.REAL:
-            there = valid.nonzero()[0]
+            present = valid.nonzero()[0]
             reals = np.zeros(len(valid))
-            reals[there] = list(map(float, map(bytes, _cut(self.data.data, firsts[there], lasts[there]))))
+            reals[present] = list(map(float, map(bytes, _cut(self.data.data, firsts[present], lasts[present]))))
             return reals, valid
         if not valid.all():
             firsts = np.where(valid, firsts, 0)
             lasts = np.where(valid, lasts, 0)
         texts = np.empty(len(valid), object)
-        if len(valid) > _FEW_TEXTS and (whole := self.data.tobytes()).isascii():
-            texts[:] = _cut(whole.decode(), firsts, lasts)
+        if len(valid) > _FEW_TEXTS and (all_bytes := self.data.tobytes()).isascii():
+            texts[:] = _cut(all_bytes.decode(), firsts, lasts)
         else:
             texts[:] = [str(text, "utf-8") for text in _cut(self.data.data, firsts, lasts)]
         return texts, valid
@@ -345,20 +347,20 @@ class LineColumns(LazyColumns):
     def plain(self, name: str, rows: Ints | None = None) -> Column:
         """Return the values of a field, of all events or of these rows."""
         if rows is None:
-            found = self[name]
+            column = self[name]
         elif name in self._made:
-            found = self[name].take(rows)
+            column = self[name].take(rows)
         else:
-            found = self._of(name, rows if self._rows is None else self._rows[rows])
-        return found.column() if isinstance(found, Coded) else found
+            column = self._of(name, rows if self._rows is None else self._rows[rows])
+        return column.column() if isinstance(column, Coded) else column
 
     def but(self, rows: Ints) -> LineColumns:
         """Return the columns without some events; cached columns are kept."""
         at = np.arange(len(self._read.lines)) if self._rows is None else self._rows
-        kept = np.delete(np.arange(len(at)), rows)
-        found = LineColumns(self._read, self._careful, at[kept])
-        found._made = {name: column.take(kept) for name, column in self._made.items()}
-        return found
+        remaining = np.delete(np.arange(len(at)), rows)
+        columns = LineColumns(self._read, self._careful, at[remaining])
+        columns._made = {name: column.take(remaining) for name, column in self._made.items()}
+        return columns
 
     def _make(self, name: str) -> Column | Coded:
         return self._of(name, self._rows)
@@ -369,9 +371,9 @@ class LineColumns(LazyColumns):
         careful = self._careful
         if lines is not None and careful:
             careful = {row: careful[line] for row, line in enumerate(lines.tolist()) if line in careful}
-        others = {row: event.values[number] for row, event in careful.items()}
+        odd_values = {row: event.values[number] for row, event in careful.items()}
         rows = slice(None) if lines is None else lines
-        return self._read.coded(number, others, rows) or self._read.column(number, others, rows)
+        return self._read.coded(number, odd_values, rows) or self._read.column(number, odd_values, rows)
 
 
 def kernels(*, are_records: bool = True) -> Sequence[Native]:
@@ -409,10 +411,10 @@ def _coded(texts: TextCodes, data: Bytes, firsts: Ints, lasts: Ints) -> Ints32:
 
     hashes = np.empty((len(firsts), 2), np.uint64)
     hash_texts(data, firsts, lasts, *KEY, hashes)
-    shown = data.data
+    view = data.data
 
     def of(rows: Ints) -> list[str]:
-        return [str(text, "utf-8") for text in _cut(shown, firsts[rows], lasts[rows])]
+        return [str(text, "utf-8") for text in _cut(view, firsts[rows], lasts[rows])]
 
     return texts.of(hashes, of)
 

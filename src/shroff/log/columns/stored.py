@@ -81,19 +81,19 @@ def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tupl
     Raises: StorageError if an outcome is unknown.
     """
     letters = np.array([ord(outcome[0]) for outcome in OUTCOMES], np.uint8)
-    places = [np.zeros(0, np.int64)]
+    parts = [np.zeros(0, np.int64)]
     outcomes = [np.zeros(0, np.int8)]
     for lines in log.outcome_lines(after, upto, LINES):
-        found = np.empty(LINES, np.int64)
+        seqs = np.empty(LINES, np.int64)
         numbers = np.empty(LINES, np.int8)
-        count = read_outcomes(np.frombuffer(bytearray(lines), np.uint8), letters, found, numbers)
-        places.append(found[:count])
+        count = read_outcomes(np.frombuffer(bytearray(lines), np.uint8), letters, seqs, numbers)
+        parts.append(seqs[:count])
         outcomes.append(numbers[:count])
-    all_places = np.concatenate(places)
+    all_places = np.concatenate(parts)
     all_outcomes = np.concatenate(outcomes)
     if (all_outcomes < 0).any():
-        place = int(all_places[np.argmin(all_outcomes)])
-        raise damaged(f"the decision at sequence number {place}", f"its outcome is none of {', '.join(OUTCOMES)}")
+        damaged_seq = int(all_places[np.argmin(all_outcomes)])
+        raise damaged(f"the decision at sequence number {damaged_seq}", f"its outcome is none of {', '.join(OUTCOMES)}")
     return all_places, all_outcomes
 
 
@@ -102,8 +102,8 @@ def _check_letters(lines: bytes, seqs: Ints) -> None:
     try:
         lines.decode()
     except UnicodeDecodeError as error:
-        place = seqs[lines[: error.start].count(b"\n")]
-        raise damaged(f"the record at sequence number {place}", "it is not UTF-8") from None
+        seq = seqs[lines[: error.start].count(b"\n")]
+        raise damaged(f"the record at sequence number {seq}", "it is not UTF-8") from None
 
 
 def ids_of(frame: Frame) -> Any:
@@ -151,8 +151,8 @@ class LineReader:
         if labels:
             events = self._definitions.events
             rows = np.array([row for row, _ in labels], np.int64)
-            mine = [label for _, label in labels]
-            frames["label"] = Frame(events.label, mine, rows, events, self._definitions.reference)
+            label_events = [label for _, label in labels]
+            frames["label"] = Frame(events.label, label_events, rows, events, self._definitions.reference)
         return LogPiece(after, size, frames, labels)
 
     def piece_of(self, records: Sequence[Record]) -> LogPiece:
@@ -175,18 +175,18 @@ class LineReader:
     def _labels(
         self, lines: bytes, rows: Ints, bodies: Ints, ends: Ints, seqs: Ints
     ) -> tuple[tuple[int, LabelEvent], ...]:
-        found = []
+        labels = []
         for row, begin, end in zip(rows.tolist(), bodies[rows].tolist(), ends[rows].tolist(), strict=True):
             record = Record(int(seqs[row]), "label", "label", "", 0, lines[begin:end], decided=False)
             label = self._records.decode(record)
             if isinstance(label, LabelEvent):  # None if the type of its event is no longer declared
-                found.append((row, label))
-        return tuple(found)
+                labels.append((row, label))
+        return tuple(labels)
 
     def _event(self, type_: EventType, seq: int, body: bytes) -> Event:
-        found = self._records.decode(Record(seq, "event", type_.name, "", 0, body, decided=False))
-        assert isinstance(found, Event)
-        return found
+        event = self._records.decode(Record(seq, "event", type_.name, "", 0, body, decided=False))
+        assert isinstance(event, Event)
+        return event
 
     def coder(self, type_: EventType, name: str) -> Coder:
         """Return the numbering of a field's texts, for columns from elsewhere."""

@@ -94,10 +94,10 @@ def feature_schema(definitions: Definitions, event: str, *, is_narrow: bool = Fa
     import pyarrow as pa
 
     known_type(definitions, event)
-    places = definitions.settings.money_places
+    decimals = definitions.settings.money_places
     fields = [pa.field("id", pa.string()), pa.field("seq", pa.int64())]
     for name in definitions.feature_names(event):
-        type_ = arrow_type(definitions.features[name].type, places)
+        type_ = arrow_type(definitions.features[name].type, decimals)
         fields.append(pa.field(name, _narrow(type_) if is_narrow else type_))
     return pa.schema(fields)
 
@@ -182,7 +182,7 @@ def _by_batch(
     import pyarrow as pa
 
     with closing(rounds_of(definitions, computed, lateness_ms, event, way)) as batch:
-        named: Waiting[tuple[pa.Array, Ints]] = batch.waiting()
+        pending: Waiting[tuple[pa.Array, Ints]] = batch.waiting()
         reference = definitions.reference
         for events in history:
             if events.look_ups is not None and events.look_ups.reference is not reference:
@@ -190,7 +190,7 @@ def _by_batch(
                 batch.refer(reference)
             batch.add(events.frames, events.size)
             if len(events.seqs):
-                named.append((events.ids, events.seqs))
+                pending.append((events.ids, events.seqs))
         for frames in batch.answers():
             frame = frames.get(event)
             if frame is None:
@@ -198,7 +198,7 @@ def _by_batch(
             ids: list[pa.Array] = []
             seqs: list[Ints] = []
             while sum(len(part) for part in ids) < len(frame):  # a piece has whole batches
-                for parts, part in zip((ids, seqs), named.popleft(), strict=True):
+                for parts, part in zip((ids, seqs), pending.popleft(), strict=True):
                     parts.append(part)
             yield _table(definitions, event, pa.concat_arrays(ids), np.concatenate(seqs), frame, way)
             if way.computing is not None:

@@ -31,14 +31,14 @@ class TextCodes:
         """Return the codes for these hashes; `texts` returns the texts of rows that are new."""
         from shroff.log.columns.ids import code_texts
 
-        known = self.dictionary.values
-        if is_full(self._slots, len(known) + len(hashes)):
-            self._slots, self._numbers = grown(self._slots, self._numbers, len(known) + len(hashes))
+        texts_so_far = self.dictionary.values
+        if is_full(self._slots, len(texts_so_far) + len(hashes)):
+            self._slots, self._numbers = grown(self._slots, self._numbers, len(texts_so_far) + len(hashes))
         codes = np.empty(len(hashes), np.int32)
         is_new = np.empty(len(hashes), np.uint8)
-        if code_texts(hashes, self._slots, self._numbers, len(known), codes, is_new) > len(known):
+        if code_texts(hashes, self._slots, self._numbers, len(texts_so_far), codes, is_new) > len(texts_so_far):
             new = texts(is_new.nonzero()[0])
-            known.extend(new)
+            texts_so_far.extend(new)
             self.size += sum(map(len, filter(None, new))) + BESIDE * len(new)
         return codes
 

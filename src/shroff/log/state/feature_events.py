@@ -75,8 +75,8 @@ class LeftOut(Struct):
             (self.doubled, "duplicate"),
             (self.untaken, "not an event of any type"),
         )
-        words = ", ".join(f"{count:,} {what}" for count, what in kinds if count)
-        lines = f"{self.count:,} line{'s' if self.count > 1 else ''} of the files gave no event: {words}"
+        reasons = ", ".join(f"{count:,} {what}" for count, what in kinds if count)
+        lines = f"{self.count:,} line{'s' if self.count > 1 else ''} of the files gave no event: {reasons}"
         first = "".join(f"; the first is {left.source}:{left.place}: {left.reason}" for left in self.first[:1])
         return f"{lines}{first}".rstrip(".")
 
@@ -95,8 +95,8 @@ def left_submission(submission: Submission) -> tuple[str, Left]:
     """Return the count for a line that is no event, and the line."""
     if submission.refusal is not None:
         return "refused", Left(submission.source, submission.place, submission.refusal)
-    words = "a label, and files are looked at for events" if submission.label is not None else "no event type takes it"
-    return "untaken", Left(submission.source, submission.place, words)
+    reason = "a label, and files are looked at for events" if submission.label is not None else "no event type takes it"
+    return "untaken", Left(submission.source, submission.place, reason)
 
 
 class LookUpsThen(FrozenStruct):
@@ -135,9 +135,9 @@ def taken(history: WindowState, definitions: Definitions, event: str) -> Iterato
 
     for batch in history:
         frames = frames_of([event for _, event in batch], definitions.events, definitions.reference)
-        wanted = [] if event not in frames else frames[event].rows.tolist()
-        ids = pa.array([batch[row][1].id for row in wanted], pa.string())
-        yield FeatureEvents(frames, len(batch), ids, np.array([batch[row][0] for row in wanted], np.int64))
+        rows = [] if event not in frames else frames[event].rows.tolist()
+        ids = pa.array([batch[row][1].id for row in rows], pa.string())
+        yield FeatureEvents(frames, len(batch), ids, np.array([batch[row][0] for row in rows], np.int64))
 
 
 def log_batches(log: LogReader, definitions: Definitions) -> WindowState:

@@ -145,13 +145,13 @@ def placed_batches(
     without hits.
     """
     hits = hits_by_place(log, upto, folded.seq)
-    place, rules = next(hits, (0, {}))
+    hit_seq, rules = next(hits, (0, {}))
     for records in log.read(folded.seq, upto):
         placed: list[SequencedEvent] = []
         for record in records:
-            while place and place < record.seq:
-                place, rules = next(hits, (0, {}))
-            recorded: Hits | None = rules if place == record.seq else {}
+            while hit_seq and hit_seq < record.seq:
+                hit_seq, rules = next(hits, (0, {}))
+            recorded: Hits | None = rules if hit_seq == record.seq else {}
             if decide_after is not None and record.seq > decide_after and record.decided:
                 recorded = None
             event = take(record, folded, recorded)
@@ -182,10 +182,10 @@ def take(record: Record, folded: Folded, hits: Hits | None) -> SequencedEvent | 
 
 
 def _take_label(label: LabelEvent, folded: Folded) -> None:
-    named = str(label.values[0])
+    event_name = str(label.values[0])
     new = label.standing
-    if new.takes_over(folded.standings.get(named)):
-        folded.standings[named] = new
+    if new.takes_over(folded.standings.get(event_name)):
+        folded.standings[event_name] = new
 
 
 # ---- by columns: creates no object for each event, and reads the log in parallel with folding
@@ -217,20 +217,20 @@ def _fold_columns(log: LogReader, folded: Folded, upto: int, progress: Progress 
 
 def _pieces(log: LogReader, after: int, upto: int) -> Iterator[Lines]:
     past = hits_by_place(log, upto, after)
-    place, rules = next(past, (0, {}))
-    places = FIRST
+    hit_seq, rules = next(past, (0, {}))
+    count_max = FIRST
     before = -1
     while before < after < upto:
         before = after
-        for lines in log.lines(after, min(after + places, upto), places):
+        for lines in log.lines(after, min(after + count_max, upto), count_max):
             count = lines.count(b"\n")
             hits = dict[int, Hits]()
-            while 0 < place <= after + count:
-                hits[place - after - 1] = rules
-                place, rules = next(past, (0, {}))
+            while 0 < hit_seq <= after + count:
+                hits[hit_seq - after - 1] = rules
+                hit_seq, rules = next(past, (0, {}))
             yield lines, hits
             after += count
-            places = max(1, min(MOST, PIECE_BYTES * count // len(lines)))
+            count_max = max(1, min(MOST, PIECE_BYTES * count // len(lines)))
 
 
 def _note(piece: LogPiece, folded: Folded) -> None:
@@ -266,11 +266,11 @@ def reach_ms(nodes: Iterable[Node], definitions: Definitions) -> int | None:
 def lacking(error: PrunedError, log: LogReader, definitions: Definitions) -> PrunedError:
     """Return the error for a version whose state cannot be computed because older events are missing."""
     back_ms = reach_ms([computed.node for computed in computed_of(definitions)], definitions)
-    words = "The state of this version needs the whole log, and cannot be computed without the lake"
+    message = "The state of this version needs the whole log, and cannot be computed without the lake"
     if back_ms is None:
-        return PrunedError(log.place, error.upto, f"{words}: some windows have no end")
+        return PrunedError(log.place, error.upto, f"{message}: some windows have no end")
     ((first,),) = log.read(error.upto, error.upto + 1)
     day = time_text(first.time_ms + back_ms + DAY_MS - 1)[:10]
     return PrunedError(
-        log.place, error.upto, f"{words}; with the records of the store alone it would be exact from {day} on"
+        log.place, error.upto, f"{message}; with the records of the store alone it would be exact from {day} on"
     )

@@ -83,12 +83,12 @@ class SnapshotWriter:
         """Wait for the snapshot. Raises: StorageError if none was written."""
         left_s = max(0.0, self._began_s + PATIENCE_S - time.monotonic())
         ready, _, _ = select.select([self._told], [], [], left_s)
-        words = os.read(self._told, _WORDS_MAX) if ready else b""
+        data = os.read(self._told, _WORDS_MAX) if ready else b""
         self._end()
-        found = from_json(words, type=_WriterMessage) if words else _WriterMessage(failure=_CAME_TO_NOTHING)
-        if found.failure:
-            raise StorageError(found.failure)
-        return Saved(Path(found.file), self.seq, found.bytes, time.monotonic() - self._began_s)
+        message = from_json(data, type=_WriterMessage) if data else _WriterMessage(failure=_CAME_TO_NOTHING)
+        if message.failure:
+            raise StorageError(message.failure)
+        return Saved(Path(message.file), self.seq, message.bytes, time.monotonic() - self._began_s)
 
     def give_up(self) -> None:
         """Kill the process if it still runs."""
@@ -117,13 +117,13 @@ def _write(snapshots: Snapshots, header: Header, folded: Folded, telling: int) -
         os.setsid()
         give_way()
         file = snapshots.write(header, parts_of(folded))
-        told = _WriterMessage(str(file), file.stat().st_size)
+        message = _WriterMessage(str(file), file.stat().st_size)
     except StorageError as error:
-        told = _WriterMessage(failure=str(error))
+        message = _WriterMessage(failure=str(error))
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is reported to the worker
-        told = _WriterMessage(failure=f"{_CAME_TO_NOTHING} ({type(error).__name__})")
+        message = _WriterMessage(failure=f"{_CAME_TO_NOTHING} ({type(error).__name__})")
     with suppress(OSError):
-        os.write(telling, to_json(told))
+        os.write(telling, to_json(message))
     os._exit(0)
 
 

@@ -124,8 +124,8 @@ def mark(log: LogReader, seq: int) -> str:
     shorter than the snapshot when the next writer starts, which removes the snapshot.
     """
     digest = sha256()
-    for place in (1, seq):
-        for records in log.read(place - 1, place):
+    for number in (1, seq):
+        for records in log.read(number - 1, number):
             digest.update(msgspec.msgpack.encode(records))
     return digest.hexdigest()
 
@@ -133,7 +133,7 @@ def mark(log: LogReader, seq: int) -> str:
 def parts_of(folded: Folded) -> Iterator[Part]:
     """Yield the state as the parts of a snapshot."""
     standings = [
-        (name, standing.verdict, standing.source, standing.known_at_ms) for name, standing in folded.standings.items()
+        (name, verdict.verdict, verdict.source, verdict.known_at_ms) for name, verdict in folded.standings.items()
     ]
     let_through = list(folded.engine.let_through.days.items())
     head = _Head(folded.control.files, folded.control.versions, folded.watermark_ms, standings, let_through)
@@ -146,11 +146,11 @@ def _newest(snapshots: Snapshots, log: LogReader, make: Callable[[], Folded], wa
     for file in snapshots.files():
         folded = make()  # created for each file, since a partly restored state is useless
         try:
-            wanted = layout(folded)
-            found = snapshots.read(file, wanted)
-            if found is None or (found[0].seq <= log.last_seq() and found[0].layout != wanted):
+            expected = layout(folded)
+            snapshot = snapshots.read(file, expected)
+            if snapshot is None or (snapshot[0].seq <= log.last_seq() and snapshot[0].layout != expected):
                 continue
-            header, parts = found
+            header, parts = snapshot
             _check_log(header, log)
             with calm_collector():
                 return _taken_up(folded, header.seq, iter(parts))
@@ -159,8 +159,8 @@ def _newest(snapshots: Snapshots, log: LogReader, make: Callable[[], Folded], wa
         except StateError as error:
             warnings.append(_removed(snapshots, file, str(error)))
         except OSError as error:
-            words = os_words(error, file, " cannot be read")
-            warnings.append(f"snapshot {words}. What it holds is read from the log again.")
+            message = os_words(error, file, " cannot be read")
+            warnings.append(f"snapshot {message}. What it holds is read from the log again.")
     return make()
 
 
