@@ -44,11 +44,11 @@ class AmountWriter:
         """Return the amount fields of one event's document."""
         if not self._fields:
             return b""
-        shown = [canonical_value(values[at], field.type, self._places).encode() for at, field in self._fields]
+        texts = [canonical_value(values[at], field.type, self._places).encode() for at, field in self._fields]
         amount, original, currency, rate = (values[at] for at, _ in self._fields)
         is_unrated = original is not None and amount is None and rate is None
-        shown.append(_remark_text(str(currency)).encode() if is_unrated else _NULL)
-        return b"".join(part for pair in zip(self._pieces, shown, strict=True) for part in pair) + b","
+        texts.append(_remark_text(str(currency)).encode() if is_unrated else _NULL)
+        return b"".join(part for pair in zip(self._pieces, texts, strict=True) for part in pair) + b","
 
     def parts(self, texts: TextPool, frame: Frame, rows: Array | slice, count: int) -> list[Slices]:
         """Return the amount fields of a batch, as consecutive parts of each document."""
@@ -72,9 +72,9 @@ class AmountWriter:
 
     def _original(self, texts: TextPool, column: Column, count: int) -> list[Slices]:
         """Write an original amount as `canonical_value` does: the kernel writes whole units, this function the rest."""
-        whole, rest = np.divmod(np.abs(column.values), _UNIT)
-        written = self._wholes.write(texts, [Column(whole, column.valid)], count)
-        rests, rest_of = _numbered(rest)
+        units, fractions = np.divmod(np.abs(column.values), _UNIT)
+        written = self._wholes.write(texts, [Column(units, column.valid)], count)
+        rests, rest_of = _numbered(fractions)
         begins = texts.add_all([b"", b'"', b'"-']).take(np.where(column.valid, 1 + (column.values < 0), 0))
         endings = texts.add_all([b"", *map(_rest_text, rests.tolist())])
         return [begins, written, endings.take(np.where(column.valid, 1 + rest_of, 0))]
@@ -91,13 +91,13 @@ def _different(frame: Frame, field: Field, rows: Array | slice) -> tuple[list[An
     coded = frame.coded(field.name)
     if coded is None:
         column = frame.field(field.name, field.type).take(rows)
-        known = {value: at for at, value in enumerate(dict.fromkeys(column.values.tolist()), 1)}
-        codes = np.fromiter(map(known.__getitem__, column.values.tolist()), np.int64, len(column.values))
-        return list(known), np.where(column.valid, codes, 0)
+        index_by_text = {value: at for at, value in enumerate(dict.fromkeys(column.values.tolist()), 1)}
+        codes = np.fromiter(map(index_by_text.__getitem__, column.values.tolist()), np.int64, len(column.values))
+        return list(index_by_text), np.where(column.valid, codes, 0)
     numbers = coded.codes[rows] + 1
     used, which = _numbered(numbers)
-    found = [coded.dictionary.values[code - 1] if code else "" for code in used.tolist()]
-    return found, np.where(numbers == 0, 0, which + 1)
+    texts = [coded.dictionary.values[code - 1] if code else "" for code in used.tolist()]
+    return texts, np.where(numbers == 0, 0, which + 1)
 
 
 def _numbered(values: Array) -> tuple[Array, Array]:

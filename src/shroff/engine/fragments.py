@@ -41,9 +41,9 @@ class TextPool:
         """Reserve this many more bytes, plus room for over-copying by a kernel."""
         needed = self.used + size + _slack()
         if needed > len(self.bytes):
-            room = np.empty(max(needed, 2 * len(self.bytes)), np.uint8)
-            room[: self.used] = self.bytes[: self.used]
-            self.bytes = room
+            larger = np.empty(max(needed, 2 * len(self.bytes)), np.uint8)
+            larger[: self.used] = self.bytes[: self.used]
+            self.bytes = larger
 
     def add(self, text: Array) -> int:
         """Append a text and return its start."""
@@ -55,8 +55,8 @@ class TextPool:
 
     def add_all(self, texts: Sequence[bytes]) -> Slices:
         """Append texts one after the other."""
-        found = JoinedTexts.of(texts)
-        return Slices.behind(self.add(found.data), found.ends)
+        joined = JoinedTexts.of(texts)
+        return Slices.behind(self.add(joined.data), joined.ends)
 
     def cut(self, slices: Slices) -> JoinedTexts:
         """Return consecutive slices as texts; valid until `clear`."""
@@ -154,13 +154,15 @@ class ColumnWriter:
         valid = [_NO_TRUTH]
         written: dict[int, Slices] = {}
         for at, (column, type_) in enumerate(zip(columns, self._types, strict=True)):
-            found = np.zeros(count, np.int64) if column is None else self._numbers(column.values, type_, kinds[at])
-            if found is None and column is not None:
-                shown = [canonical_value(value, type_, self._money_places).encode() for value in values_of(column)]
-                kinds[at], written[at] = (self._kernel.TEXT, 0), texts.add_all(shown)
-                found = written[at].starts
-            assert found is not None
-            numbers.append(found)
+            numbers_of_column = (
+                np.zeros(count, np.int64) if column is None else self._numbers(column.values, type_, kinds[at])
+            )
+            if numbers_of_column is None and column is not None:
+                json_texts = [canonical_value(value, type_, self._money_places).encode() for value in values_of(column)]
+                kinds[at], written[at] = (self._kernel.TEXT, 0), texts.add_all(json_texts)
+                numbers_of_column = written[at].starts
+            assert numbers_of_column is not None
+            numbers.append(numbers_of_column)
             valid.append(np.zeros(count, np.bool_) if column is None else column.valid)
         shape = len(columns), count
         words = stops = np.concatenate(numbers).reshape(shape)

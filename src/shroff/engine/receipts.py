@@ -57,11 +57,11 @@ class DocumentWriter:
 
     def __init__(self, event: str, definitions: Definitions) -> None:
         self._fields = [(name, definitions.features[name].type) for name in definitions.feature_names(event)]
-        places = definitions.settings.money_places
-        self._texts, self._objects = TextPool(), object_writer(self._fields, places)
-        self._places = ColumnWriter([',"seq":', ',"as_of_seq":', ","], [INTEGER, INTEGER], places)
-        self._scores = ColumnWriter(["", ""], [REAL], places)
-        self._amounts = AmountWriter(definitions.events.types[event], places)
+        decimals = definitions.settings.money_places
+        self._texts, self._objects = TextPool(), object_writer(self._fields, decimals)
+        self._places = ColumnWriter([',"seq":', ',"as_of_seq":', ","], [INTEGER, INTEGER], decimals)
+        self._scores = ColumnWriter(["", ""], [REAL], decimals)
+        self._amounts = AmountWriter(definitions.events.types[event], decimals)
         self._models = ["", *(scorer.id for scorer in definitions.scoring_of(event).deciding)]
         self.show(definitions.versions)
         self._head = f'{{"event":"{event}","id":'.encode()
@@ -76,9 +76,9 @@ class DocumentWriter:
     def features(self, frame: Frame) -> Sequence[memoryview]:
         """Return the features of each event as a JSON object, sorted by name; valid until the next call."""
         self._texts.clear()
-        found = self._objects_of(frame, slice(None), len(frame))
-        shown = self._texts.bytes.data
-        return [shown[start:stop] for start, stop in zip(found.starts.tolist(), found.stops.tolist(), strict=True)]
+        slices = self._objects_of(frame, slice(None), len(frame))
+        view = self._texts.bytes.data
+        return [view[start:stop] for start, stop in zip(slices.starts.tolist(), slices.stops.tolist(), strict=True)]
 
     def _objects_of(self, frame: Frame, rows: Array | slice, count: int) -> Slices:
         chosen = [frame.computed.get(name) for name, _ in self._fields]
@@ -108,11 +108,11 @@ class DocumentWriter:
         sealed = pieces.sealed_head, score, pieces.sealed_tail, versions.sealed
         before = b'{"content":"', content, self._sealed_event, pieces.sealed_middle
         receipt = sha256(b"".join((*before, features, b',"id":', id_json, *sealed)))
-        place = b',"seq":%d,"as_of_seq":%d,' % (seq, seq - 1)
+        seqs = b',"seq":%d,"as_of_seq":%d,' % (seq, seq - 1)
         sealed_by = receipt.hexdigest().encode()
         shown = pieces.shown_head, score, pieces.shown_tail, features, versions.shown
         amount = self._amounts.text(values)
-        return b"".join((self._head, id_json, place, amount, *shown, sealed_by, pieces.shown_end)), receipt.digest()
+        return b"".join((self._head, id_json, seqs, amount, *shown, sealed_by, pieces.shown_end)), receipt.digest()
 
     def write_all(self, frame: Frame, decided: DecidedBatch) -> tuple[JoinedTexts, Array]:
         """Return the documents and receipts (32 bytes a row) of a batch, byte for byte as `write` would."""
@@ -122,7 +122,7 @@ class DocumentWriter:
         features = self._objects_of(frame, decided.rows, count)
         everywhere = np.ones(count, np.bool_)
         seqs = [Column(decided.seqs - before, everywhere) for before in (0, 1)]
-        place = self._places.write(texts, seqs, count)
+        seq_texts = self._places.write(texts, seqs, count)
         scores = None if decided.scores is None else Column(decided.scores, everywhere)
         score = self._scores.write(texts, [scores], count)
         id_ = texts.add_all(canonical_texts(decided.ids))
@@ -134,20 +134,20 @@ class DocumentWriter:
         for verdict in decided.verdicts:
             shared += _all_pieces(self._pieces(verdict))
         text = texts.add_all(shared)
-        head, event, named, shown_start = (text.take(np.array([number])) for number in range(4))
+        head, event, id_name, shown_start = (text.take(np.array([number])) for number in range(4))
         versions, shown_versions = (text.take(4 + 2 * decided.model_of + number) for number in range(2))
         places = behind + len(_Pieces.__match_args__) * decided.verdict_of
         middle, *sealed, shown_head, shown_tail, shown_end = (
             text.take(places + number) for number in range(len(_Pieces.__match_args__))
         )
-        sealed_parts = head, content, event, middle, features, named, id_, sealed[0], score, sealed[1], versions
+        sealed_parts = head, content, event, middle, features, id_name, id_, sealed[0], score, sealed[1], versions
         joined = texts.join(sealed_parts, count)
         receipts = hash_slices(texts.bytes, joined.starts, joined.stops)
         receipt = _as_digits(texts, receipts)
 
         amount = self._amounts.parts(texts, frame, decided.rows, count)
         shown = shown_head, score, shown_tail, features, shown_versions, receipt, shown_end
-        return texts.cut(texts.join([shown_start, id_, place, *amount, *shown], count)), receipts
+        return texts.cut(texts.join([shown_start, id_, seq_texts, *amount, *shown], count)), receipts
 
     def _pieces(self, verdict: Verdict) -> _Pieces:
         """Return a verdict's pieces of both texts; cached for verdicts without rules, which most events share."""
@@ -156,9 +156,9 @@ class DocumentWriter:
             return self._plain[verdict.outcome]
         rules = _list(verdict.rules)
         shadow = _list(verdict.shadow_rules)
-        drawn = f'exploration":{verdict.exploration},"' if verdict.exploration else ""
-        found = _Pieces(
-            f'{drawn}features":'.encode(),
+        exploration_text = f'exploration":{verdict.exploration},"' if verdict.exploration else ""
+        pieces = _Pieces(
+            f'{exploration_text}features":'.encode(),
             f',"outcome":"{verdict.outcome}","rules":{rules},"score":'.encode(),
             f',"shadow_rules":{shadow},"versions":'.encode(),
             f'"outcome":"{verdict.outcome}","score":'.encode(),
@@ -166,8 +166,8 @@ class DocumentWriter:
             f'","exploration":{verdict.exploration}}}'.encode() if verdict.exploration else b'"}',
         )
         if is_plain:
-            self._plain[verdict.outcome] = found
-        return found
+            self._plain[verdict.outcome] = pieces
+        return pieces
 
 
 class DecidedBatch(FrozenStruct):
@@ -198,8 +198,8 @@ def _as_digits(texts: TextPool, digests: Array) -> Slices:
 
 def hash_slices(texts: Bytes, starts: Ints, stops: Ints) -> Bytes:
     """Return the SHA-256 of slices of a text, as rows of 32 bytes."""
-    shown = texts.data
-    return _digests(shown[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True))
+    view = texts.data
+    return _digests(view[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True))
 
 
 def _digests(texts: Iterable[bytes | memoryview]) -> Bytes:
@@ -246,8 +246,8 @@ def _versions(listed: TextDict) -> _SealedVersions:
 
 def exploration(propensity: float, would_be: str, *, is_explored: bool) -> str:
     """Return the result of an exploration draw as canonical JSON."""
-    shown = canonical_real(propensity)
-    return f'{{"explored":{str(is_explored).lower()},"propensity":{shown},"would_be":"{would_be}"}}'
+    probability = canonical_real(propensity)
+    return f'{{"explored":{str(is_explored).lower()},"propensity":{probability},"would_be":"{would_be}"}}'
 
 
 def reason(code: str, text: str, effect: str) -> str:
@@ -284,8 +284,8 @@ def receipt_of(row: DecisionRow, body: bytes) -> bytes:
 
     Raises: StorageError if the document is damaged.
     """
-    found = stored(row.document, _DocumentParts, f"the decision at sequence number {row.seq}")
-    parts = {name: value for name in _SEALED if (value := bytes(getattr(found, name)))}
+    document = stored(row.document, _DocumentParts, f"the decision at sequence number {row.seq}")
+    parts = {name: value for name in _SEALED if (value := bytes(getattr(document, name)))}
     parts["content"] = b'"%s"' % sha256(body).hexdigest().encode()
-    parts["versions"] = _object(dict(sorted(found.versions.items()))).encode()
+    parts["versions"] = _object(dict(sorted(document.versions.items()))).encode()
     return sha256(b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), parts[name]) for name in sorted(parts))).digest()

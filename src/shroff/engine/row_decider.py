@@ -58,10 +58,10 @@ class RowDecider:
         self._name = name
         self._places = definitions.settings.money_places
         self._reads = reads
-        known: dict[int, _RuleReaders] = {}
+        reusable: dict[int, _RuleReaders] = {}
         if before is not None and before._reads is reads:  # noqa: SLF001 - of the same class
-            known = {id(column.rule): column for column in before._asked}  # noqa: SLF001 - as above
-        self._asked: list[_RuleReaders] = [known.get(id(rule)) or self._made(rule, reads) for rule in rules]
+            reusable = {id(column.rule): column for column in before._asked}  # noqa: SLF001 - as above
+        self._asked: list[_RuleReaders] = [reusable.get(id(rule)) or self._made(rule, reads) for rule in rules]
         self._writer = writer
         self._exploring = exploring
         if writer is not None:
@@ -94,11 +94,11 @@ class RowDecider:
             )
         if self._sample is not None:
             verdict = sampled(self._sample, placed.happened, verdict, score, effects)
-        shown = self._shown(self._features(row))
+        feature_json = self._shown(self._features(row))
         shown_score = NO_SCORE if score is None else canonical_real(score).encode()
         id_ = placed.event.id
         document, receipt = writer.write(
-            id_, placed.seq, placed.body, shown, verdict, (shown_score, model), placed.event.values
+            id_, placed.seq, placed.body, feature_json, verdict, (shown_score, model), placed.event.values
         )
         effects.decisions.append(DecisionRow(placed.seq, self._name, id_, verdict.outcome, receipt, document))
 
@@ -110,9 +110,9 @@ class RowDecider:
         return _RuleReaders(rule, reads.read(rule.computed.name), reads.key(rule.by), self._words(rule, reads))
 
     def _hit(self, asked: _RuleReaders, row: Row) -> Hit:
-        found = asked.key(row)
+        key_value = asked.key(row)
         rule = asked.rule
-        key = None if found is None else key_text(found)
+        key = None if key_value is None else key_text(key_value)
         return Hit(rule, key, not rule.is_shadow and is_rolled_out(rule, key), asked.words(row))
 
     def _words(self, rule: Rule, reads: RowReads) -> Callable[[Row], str]:

@@ -25,8 +25,8 @@ class RowFeatures:
     """
 
     def __init__(self, fields: Sequence[tuple[str, Type]], money_places: int) -> None:
-        named = [f'{"," if at else "{"}"{name}":'.replace("%", "%%") for at, (name, _) in enumerate(fields)]
-        self._form = "%s".join([*named, "}"])
+        prefixes = [f'{"," if at else "{"}"{name}":'.replace("%", "%%") for at, (name, _) in enumerate(fields)]
+        self._form = "%s".join([*prefixes, "}"])
         self._is_empty = not fields
         self._money_places = money_places
         self._unit = 10**money_places
@@ -49,29 +49,31 @@ class RowFeatures:
         """Encode these values, in the order of the fields; None for a missing value."""
         if self._is_empty:
             return b"{}"
-        found = list(values)
+        encodable = list(values)
         for at in self._integers:
-            if (value := found[at]) is not None and not -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:
-                found[at] = str(value)
+            if (value := encodable[at]) is not None and not -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:
+                encodable[at] = str(value)
         cents = self._cents
         unit = self._unit
-        places = self._money_places
+        decimals = self._money_places
         for at in self._money:
-            if (value := found[at]) is not None:
+            if (value := encodable[at]) is not None:
                 is_plain = value >= 0
-                found[at] = f"{value // unit}{cents[value % unit]}" if is_plain else show_decimal(value, places)
+                encodable[at] = f"{value // unit}{cents[value % unit]}" if is_plain else show_decimal(value, decimals)
         for at, divisor in self._reals:
-            if (value := found[at]) is not None:
-                found[at] = value / divisor + 0.0
+            if (value := encodable[at]) is not None:
+                encodable[at] = value / divisor + 0.0
         for at, _ in self._others:
-            found[at] = None
-        parts = to_json(found).decode()[1:-1].split(",")
+            encodable[at] = None
+        parts = to_json(encodable).decode()[1:-1].split(",")
         for at, _ in self._reals:
             part = parts[at]
             if part[-2:] == ".0":
                 parts[at] = part[:-2]
-            elif ("e" in part or part == "null") and found[at] is not None:  # another exponent format, or not finite
-                parts[at] = canonical_real(found[at])
+            elif ("e" in part or part == "null") and encodable[
+                at
+            ] is not None:  # another exponent format, or not finite
+                parts[at] = canonical_real(encodable[at])
         for at, write in self._others:
             if (value := values[at]) is not None:
                 parts[at] = write(value)

@@ -106,10 +106,10 @@ class Engine:
             return False
         if was.reference.tables != definitions.reference.tables:
             return False
-        before, now = ({id(rule): rule for rule in version.evaluated} for version in (was, definitions))
-        edited = before.keys() ^ now.keys()
+        old_rules, new_rules = ({id(rule): rule for rule in version.evaluated} for version in (was, definitions))
+        edited = old_rules.keys() ^ new_rules.keys()
         decided = definitions.events.decided
-        if not all(rule.on in decided for number, rule in (before | now).items() if number in edited):
+        if not all(rule.on in decided for number, rule in (old_rules | new_rules).items() if number in edited):
             return False  # the rules of a type that is not decided may change which features are computed there
         rules = {
             rule.id: [rule.computed, *rule.reason_computed()] if id(rule) in edited else None
@@ -125,12 +125,12 @@ class Engine:
         """Add events in log order, and decide those without recorded hits."""
         effects = Effects()
         if isinstance(batch, SequencedBatch):
-            found = [
+            decisions_by_type = [
                 self._decide(name, frame, batch.of_type(name), effects)
                 for name, frame in self.online.compute_columns(batch.frames, len(batch)).items()
                 if name in batch.columns or self._rules_on.get(name)
             ]
-            decided = [decisions for decisions in found if decisions is not None]
+            decided = [decisions for decisions in decisions_by_type if decisions is not None]
             effects.columns = self._in_turn(decided) if decided else None
         else:
             self._step_by_event(batch, effects)
@@ -195,8 +195,8 @@ class Engine:
                 self.let_through.note(event.event.type, event.event.time_ms, event.past_hits)
         for name, frame in frames.items():
             if name != "label":
-                mine = batch if len(frame) == len(batch) else [batch[row] for row in frame.rows.tolist()]
-                effects.decisions += self._decide(name, frame, mine, effects) or ()
+                events = batch if len(frame) == len(batch) else [batch[row] for row in frame.rows.tolist()]
+                effects.decisions += self._decide(name, frame, events, effects) or ()
         if len(frames) > 1:
             effects.decisions.sort(key=lambda row: row.seq)
 
@@ -217,21 +217,21 @@ class Engine:
             return None
         at = slice(None) if len(rows) == len(frame) else np.array(rows)
         scores = scored(frame, self.definitions.scoring_of(name))
-        given = None if scores is None else scores.values[at]
-        if given is not None:
-            effects.scores.setdefault(name, []).extend(given.tolist())
-        verdicts, verdict_of = self._verdicts_of(name, given, rows, hits)
+        row_scores = None if scores is None else scores.values[at]
+        if row_scores is not None:
+            effects.scores.setdefault(name, []).extend(row_scores.tolist())
+        verdicts, verdict_of = self._verdicts_of(name, row_scores, rows, hits)
         if name in self._explored:
             self._explore(frame, rows, placed, verdicts, verdict_of, hits, effects)
         if (sample := self.definitions.policy(name).sample) is not None:
             approved = np.array([verdict.outcome == APPROVED for verdict in verdicts])
-            for place in approved[verdict_of].nonzero()[0].tolist():
-                score = None if given is None else given[place]
-                verdict = verdicts[verdict_of[place]]
-                found = sampled(sample, _happened(placed, rows[place]), verdict, score, effects)
-                if found is not verdict:
-                    verdict_of[place] = len(verdicts)
-                    verdicts.append(found)
+            for index in approved[verdict_of].nonzero()[0].tolist():
+                score = None if row_scores is None else row_scores[index]
+                verdict = verdicts[verdict_of[index]]
+                drawn = sampled(sample, _happened(placed, rows[index]), verdict, score, effects)
+                if drawn is not verdict:
+                    verdict_of[index] = len(verdicts)
+                    verdicts.append(drawn)
         seqs: Sequence[int]
         ids: Sequence[str]
         bodies: Sequence[bytes]
@@ -245,7 +245,7 @@ class Engine:
             ids = [event.event.id for event in events]
             bodies = [event.body for event in events]
         models = ([""], np.zeros(len(rows), np.int64)) if scores is None else (scores.ids, scores.model_of[at])
-        decided = DecidedBatch(at, np.asarray(seqs, np.int64), ids, bodies, verdicts, verdict_of, given, *models)
+        decided = DecidedBatch(at, np.asarray(seqs, np.int64), ids, bodies, verdicts, verdict_of, row_scores, *models)
         documents, receipts = self._writers[name].write_all(frame, decided)
         outcomes = np.array([verdict.outcome for verdict in verdicts], object).take(verdict_of).tolist()
         return DecisionColumns([name] * len(ids), seqs, ids, outcomes, receipts, documents)
@@ -275,17 +275,19 @@ class Engine:
         of = self._verdicts[name]
         verdicts, verdict_of = of.without_hits(scores, len(rows))
         with_hits = sorted(hits)
-        at = np.array(with_hits, np.int64)
+        indices = np.array(with_hits, np.int64)
         if not isinstance(rows, range):
-            at = np.searchsorted(rows, at)
-        theirs: Iterable[float | None] = repeat(None, len(at)) if scores is None else scores[at].tolist()
-        known: dict[tuple[object, ...], int] = {}  # most events with the same hits share one verdict
-        for place, row, score, step in zip(at.tolist(), with_hits, theirs, verdict_of[at].tolist(), strict=True):
-            key = step, *[(hit.rule.id, hit.is_effective, hit.text) for hit in hits[row]]
-            if (number := known.get(key)) is None:
-                number = known[key] = len(verdicts)
+            indices = np.searchsorted(rows, indices)
+        hit_scores: Iterable[float | None] = repeat(None, len(indices)) if scores is None else scores[indices].tolist()
+        verdict_index: dict[tuple[object, ...], int] = {}  # most events with the same hits share one verdict
+        for index, row, score, step in zip(
+            indices.tolist(), with_hits, hit_scores, verdict_of[indices].tolist(), strict=True
+        ):
+            combination = step, *[(hit.rule.id, hit.is_effective, hit.text) for hit in hits[row]]
+            if (verdict_number := verdict_index.get(combination)) is None:
+                verdict_number = verdict_index[combination] = len(verdicts)
                 verdicts.append(of.of(hits[row], score))
-            verdict_of[place] = number
+            verdict_of[index] = verdict_number
         return verdicts, verdict_of
 
     def _explore(
@@ -301,27 +303,27 @@ class Engine:
         """Draw for would-be declines, one by one in log order; each drawn event gets its own verdict."""
         (explore, node) = self._explored[frame.type.name]
         small = list[bool]()
-        places = self.definitions.settings.money_places
+        decimals = self.definitions.settings.money_places
 
         def is_small(row: int) -> bool:
             if not small:  # computed on demand: many batches have no declines
-                small.extend(explorable(explore, frame.evaluate(node), node.type, places, frame.times).tolist())
+                small.extend(explorable(explore, frame.evaluate(node), node.type, decimals, frame.times).tolist())
             return small[row]
 
-        drawn = np.array([verdict.outcome == WOULD_BE for verdict in verdicts])
-        for at in drawn[verdict_of].nonzero()[0].tolist():
+        is_decline = np.array([verdict.outcome == WOULD_BE for verdict in verdicts])
+        for at in is_decline[verdict_of].nonzero()[0].tolist():
             row = rows[at]
             verdict = verdicts[verdict_of[at]]
             event = _happened(placed, row)
-            asked = partial(is_small, row)
-            found = explored(explore, self.let_through, event, verdict, hits.get(row, ()), asked, effects)
-            if found is not verdict:
+            is_small_row = partial(is_small, row)
+            decided = explored(explore, self.let_through, event, verdict, hits.get(row, ()), is_small_row, effects)
+            if decided is not verdict:
                 verdict_of[at] = len(verdicts)
-                verdicts.append(found)
+                verdicts.append(decided)
 
     def _hits(self, name: str, frame: Frame, new: Sequence[int]) -> dict[int, list[Hit]]:
         """Return, for each of these rows that a rule hit, the hits by rule id. `new` is in order."""
-        found: dict[int, list[Hit]] = defaultdict(list)
+        hits_by_row: dict[int, list[Hit]] = defaultdict(list)
         is_new = set(new) if len(new) < len(frame) else range(len(frame))
         for rule in self._rules_on.get(name, ()):
             column = frame.computed[rule.computed.name]
@@ -333,8 +335,8 @@ class Engine:
             for row, text in zip(rows, texts, strict=True):
                 key = None if keys[row] is None else key_text(keys[row])
                 effective = not rule.is_shadow and is_rolled_out(rule, key)
-                found[row].append(Hit(rule, key, effective, text))
-        return found
+                hits_by_row[row].append(Hit(rule, key, effective, text))
+        return hits_by_row
 
     def _reason_texts(self, rule: Rule, frame: Frame, rows: list[int]) -> list[str]:
         """Format a rule's reason at some events with the values of its expressions."""
@@ -359,20 +361,20 @@ def _happened(placed: Sequence[SequencedEvent], row: int) -> EventAt:
 
 def _remarks(noted: Remarks, batch: Sequence[SequencedEvent]) -> list[Remark]:
     """Return the remarks of a batch; those on sums only for events that are decided."""
-    found: list[Remark] = []
+    remarks: list[Remark] = []
     for (what, asker), rows in noted.found().items():
         events = [batch[row] for row in rows if what != SUM_OUTSIDE or batch[row].past_hits is None]
         if events:
             first = events[0]
             last = events[-1]
             times = first.event.time_ms, last.event.time_ms
-            found.append(Remark(what, asker, len(events), first.seq, times[0], last.seq, times[1]))
-    return found
+            remarks.append(Remark(what, asker, len(events), first.seq, times[0], last.seq, times[1]))
+    return remarks
 
 
 def _unrated(conversion: Conversion, batch: Sequence[SequencedEvent]) -> list[Remark]:
     """Return remarks on events with an amount that no rate converts, by field and currency."""
-    found: dict[str, list[SequencedEvent]] = {}
+    events_by_asker: dict[str, list[SequencedEvent]] = {}
     if isinstance(batch, SequencedBatch):
         unrated = [batch[row] for row in batch.rows[_unrated_rows(conversion, batch)].tolist()]
         batch = sorted([*unrated, *batch.others.values()], key=attrgetter("seq"))
@@ -380,10 +382,12 @@ def _unrated(conversion: Conversion, batch: Sequence[SequencedEvent]) -> list[Re
         values = event.event.values
         for field in conversion.fields(event.event.type) if event.past_hits is None else ():
             if values[field.original] is not None and values[field.amount] is None and values[field.rate] is None:
-                found.setdefault(f"{event.event.type}: an amount in {values[field.currency]}", []).append(event)
+                events_by_asker.setdefault(f"{event.event.type}: an amount in {values[field.currency]}", []).append(
+                    event
+                )
     return [
         Remark(UNRATED, asker, len(of), of[0].seq, of[0].event.time_ms, of[-1].seq, of[-1].event.time_ms)
-        for asker, of in found.items()
+        for asker, of in events_by_asker.items()
     ]
 
 

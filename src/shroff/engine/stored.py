@@ -38,8 +38,8 @@ def stored(data: bytes, type: type[_Stored], what: str) -> _Stored:
 
 def decision_document(row: DecisionRow) -> JsonObject:
     """Return the document of a decision, its fields in order. Raises: StorageError if it is damaged."""
-    found: JsonObject = msgspec.to_builtins(decision_of(row))
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+    document: JsonObject = msgspec.to_builtins(decision_of(row))
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in document.items()}
 
 
 def decision_of(row: DecisionRow) -> Decision:

@@ -93,21 +93,21 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         of_rows = rows.tolist()
         columns = {type: self.columns[type]}
         seqs, ids, bodies = ([texts[row] for row in of_rows] for texts in (self.seqs, self.ids, [*self.bodies]))
-        given = [type] * len(of_rows), seqs, ids, self.times[rows], bodies, columns
-        return SequencedBatch(*given, lambda row: self.event(of_rows[row]))
+        fields = [type] * len(of_rows), seqs, ids, self.times[rows], bodies, columns
+        return SequencedBatch(*fields, lambda row: self.event(of_rows[row]))
 
     def frames(self, events: Events, reference: Reference) -> dict[str, Frame]:
         """Return frames of all events, by type."""
-        found = dict[str, Frame]()
-        places = self.rows
+        frames = dict[str, Frame]()
+        all_rows = self.rows
         for name, columns in self.columns.items():
             if len(rows := self.rows_of(name)):
-                given = events.types[name], columns, self.times[rows], places[rows]
-                found[name] = ColumnFrame(*given, events, reference)
+                fields = events.types[name], columns, self.times[rows], all_rows[rows]
+                frames[name] = ColumnFrame(*fields, events, reference)
         others = frames_of([other.event for other in self.others.values()], events, reference)
         for frame in others.values():
             frame.rows = (np.array(list(self.others), np.int64) - self.first)[frame.rows]
-        return found | others
+        return frames | others
 
 
 class Effects(Struct):
@@ -172,8 +172,8 @@ def record_hits(event: EventAt, hits: Iterable[Hit], effects: Effects) -> None:
         if not hit.is_effective:
             continue
         if hit.key is not None and rule.effect not in ("allow", EXPERIMENT):
-            named = f"{event.type}/{event.id}"
-            effects.flags.append(FlagRow(event.seq, rule.id, rule.by, hit.key, named, hit.text, event.time_ms))
+            event_name = f"{event.type}/{event.id}"
+            effects.flags.append(FlagRow(event.seq, rule.id, rule.by, hit.key, event_name, hit.text, event.time_ms))
         if rule.notify is not None:
             effects.outbox.append(OutboxRow(event.seq, number, f"notice:{rule.notify}", _notice(event, rule, hit)))
 
@@ -199,8 +199,8 @@ def explored(
     if draw.is_explored:
         effects.hits.append(HitRow(event.seq, LET_THROUGH, None, shadow=False))
     decided = instead_of_decline(ruled, explore) if draw.is_explored else verdict.outcome
-    shown = exploration(draw.propensity, verdict.outcome, is_explored=draw.is_explored)
-    return replace(verdict, outcome=decided, exploration=shown)
+    document = exploration(draw.propensity, verdict.outcome, is_explored=draw.is_explored)
+    return replace(verdict, outcome=decided, exploration=document)
 
 
 def sampled(sample: Sample, event: EventAt, verdict: Verdict, score: float | None, effects: Effects) -> Verdict:
