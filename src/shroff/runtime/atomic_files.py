@@ -51,18 +51,22 @@ def out_format(out: Path, wanted: str | None, formats: Sequence[str]) -> str:
     Raises: UsageError if suffix and `wanted` differ, and for a suffix that fits none of the formats.
     """
     ending = out.suffix.lower()
-    named = _ENDINGS.get(ending)
+    suffix_format = _ENDINGS.get(ending)
     is_text = (wanted or formats[0]) != "parquet"
-    if ending in _FOREIGN or (ending == ".txt" and not is_text) or (named is not None and named not in formats):
+    if (
+        ending in _FOREIGN
+        or (ending == ".txt" and not is_text)
+        or (suffix_format is not None and suffix_format not in formats)
+    ):
         endings = " or ".join(f".{format_}" for format_ in formats)
         packed = " (pack it afterwards)" if ending in _PACKED else ""
-        words = (
+        problem = (
             "this is written as Parquet" if formats[0] == "parquet" else f"this is never written as {ending}{packed}"
         )
-        raise UsageError(f"{out}: {words}; name a file that ends in {endings}.")
-    if wanted is not None and named is not None and wanted != named:
+        raise UsageError(f"{out}: {problem}; name a file that ends in {endings}.")
+    if wanted is not None and suffix_format is not None and wanted != suffix_format:
         raise UsageError(f"{out} ends in {ending}, and --format says {wanted}; leave out one of them.")
-    return named or wanted or formats[0]
+    return suffix_format or wanted or formats[0]
 
 
 def check_out(out: Path, inputs: Iterable[Path]) -> None:
@@ -239,16 +243,16 @@ def write_tables(
 
     rows = 0
     written: Future[None] | None = None
-    with unfinished(out) as part, ExitStack() as opened, ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
-        file = part if digest is None else _Digested(opened.enter_context(part.open("wb")), digest)
-        writer = opened.enter_context(_writer(file, schema))
+    with unfinished(out) as part, ExitStack() as resources, ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
+        file = part if digest is None else _Digested(resources.enter_context(part.open("wb")), digest)
+        writer = resources.enter_context(_writer(file, schema))
         for table in _gathered(tables, schema):
             rows += table.num_rows
             if written is not None:
                 written.result()
             if table.schema != writer.schema:
                 writer.close()
-                writer = opened.enter_context(_rewritten(part, table.schema))
+                writer = resources.enter_context(_rewritten(part, table.schema))
             written = pool.submit(writer.write_table, table)
         if written is not None:
             written.result()
@@ -265,14 +269,14 @@ def _writer(part: Path | _Digested, schema: pa.Schema) -> Any:
     import pyarrow.parquet as pq
 
     narrow = [field.name for field in schema if pa.types.is_decimal64(field.type)]
-    whole = [field.name for field in schema if pa.types.is_int64(field.type)]
+    integers = [field.name for field in schema if pa.types.is_int64(field.type)]
     return pq.ParquetWriter(
         part,
         schema,
         compression="snappy",
         use_dictionary=[column.name for column in schema if pa.types.is_string(column.type) and column.name != "id"],
-        column_encoding=dict.fromkeys(whole + narrow, "DELTA_BINARY_PACKED"),
-        write_statistics=[name for name in whole if name == "seq"],
+        column_encoding=dict.fromkeys(integers + narrow, "DELTA_BINARY_PACKED"),
+        write_statistics=[name for name in integers if name == "seq"],
         store_decimal_as_integer=bool(narrow),
         store_schema=not narrow,  # it would name decimal64, which not every reader knows
     )
@@ -296,19 +300,19 @@ def _gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Tabl
     """Yield the rows in tables of at least `GROUP_ROWS`, except the last and those before a decimal becomes wider."""
     import pyarrow as pa
 
-    waiting: list[pa.Table] = []
+    pending: list[pa.Table] = []
     for table in tables:
         wider = _wider(schema, table.schema)
-        if wider != schema and waiting:
-            yield pa.concat_tables(waiting)
-            waiting = []
+        if wider != schema and pending:
+            yield pa.concat_tables(pending)
+            pending = []
         schema = wider
-        waiting.append(table if table.schema == schema else table.cast(schema))
-        if sum(table.num_rows for table in waiting) >= GROUP_ROWS:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
+        pending.append(table if table.schema == schema else table.cast(schema))
+        if sum(table.num_rows for table in pending) >= GROUP_ROWS:
+            yield pa.concat_tables(pending)
+            pending = []
+    if pending:
+        yield pa.concat_tables(pending)
 
 
 def _wider(schema: pa.Schema, found: pa.Schema) -> pa.Schema:
@@ -407,8 +411,8 @@ def foreign(folder: Path, path: Path) -> tuple[str, str] | None:
 def own(folder: Path, name: str) -> Path:
     """Return the path of a file in a folder, to read or write. Raises: UsageError if it leads elsewhere."""
     path = folder / name
-    if (path.exists() or path.is_symlink()) and (found := foreign(folder, path)) is not None:
-        raise UsageError(f"{path}: {' '.join(found)}")
+    if (path.exists() or path.is_symlink()) and (problem := foreign(folder, path)) is not None:
+        raise UsageError(f"{path}: {' '.join(problem)}")
     return path
 
 
@@ -437,6 +441,6 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> list[str]:
             shutil.rmtree(child) if child.is_dir() else child.unlink()
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
-        words = f"{os_words(error, folder, ' cannot be written')}. Nothing was made."
-        raise StorageError(words) from None
+        message = f"{os_words(error, folder, ' cannot be written')}. Nothing was made."
+        raise StorageError(message) from None
     return sorted(files)

@@ -72,12 +72,12 @@ def text_for(path: Path, name: str, store: Path) -> str:
     """
     known_store(store)
     try:
-        found = path.stat()
-        stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        status = path.stat()
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         now_ns = time.time_ns()
-        seen = _seen(store).get(name)
-        if seen is not None and seen[1:] == stamp and (store / str(seen[0])).exists():
-            return _text(str(seen[0]), stamp[1])
+        earlier = _seen(store).get(name)
+        if earlier is not None and earlier[1:] == stamp and (store / str(earlier[0])).exists():
+            return _text(str(earlier[0]), stamp[1])
         if stamp[1] > BYTES_MAX:
             raise UsageError(f"{path} is larger than {BYTES_MAX >> 20} MiB")
         with path.open("rb") as file:
@@ -133,10 +133,10 @@ def remove_unnamed(store: Path, texts: Iterable[str]) -> None:
     Args:
         texts: Bodies of all control events, and the project's files, which may become the next version.
     """
-    named = named_in(texts)
+    used = named_in(texts)
     for path in store.glob("[0-9a-f]" * 64):
         with suppress(OSError):
-            if path.name not in named and time.time() - path.stat().st_mtime > _UNNAMED_S:
+            if path.name not in used and time.time() - path.stat().st_mtime > _UNNAMED_S:
                 path.unlink()
 
 

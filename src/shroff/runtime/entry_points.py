@@ -47,43 +47,43 @@ def entries(group: str = ADAPTERS) -> Mapping[str, EntryPoint]:
 
     Raises: UsageError if two packages have the same name.
     """
-    found = {point.name: point for point in own_points() if point.group == group}
-    own = set(found)
+    points = {point.name: point for point in own_points() if point.group == group}
+    own_names = set(points)
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
-        if point.name in own:
+        if point.name in own_names:
             continue
-        if point.name in found:
-            both = " and ".join(sorted({package_of(point), package_of(found[point.name])}))
+        if point.name in points:
+            both = " and ".join(sorted({package_of(point), package_of(points[point.name])}))
             raise UsageError(f"the packages {both} both have an adapter {point.name!r}: uninstall one of them.")
-        found[point.name] = point
-    return found
+        points[point.name] = point
+    return points
 
 
 def entry_point(name: str, group: str = ADAPTERS) -> EntryPoint | None:
     """Return the entry point of this name; None if no installed package has it."""
-    own = next((point for point in own_points() if point.group == group and point.name == name), None)
-    return own or entries(group).get(name)
+    own_entry = next((point for point in own_points() if point.group == group and point.name == name), None)
+    return own_entry or entries(group).get(name)
 
 
 def load_entry(name: str, group: str = ADAPTERS) -> Any:
     """Load the object of an entry point. Raises: UsageError if no installed package has the name."""
-    found = entry_point(name, group)
-    if found is None:
+    point = entry_point(name, group)
+    if point is None:
         raise UsageError(f"no adapter {name!r} is installed; there is {', '.join(sorted(entries(group))) or 'none'}.")
-    return found.load()
+    return point.load()
 
 
 @cache
 def installed(group: str) -> JsonMapping:
     """Load everything that the entry points of a group name. Raises: UsageError naming a broken package."""
-    found = {}
+    objects = {}
     for name, point in entries(group).items():
         try:
-            found[name] = point.load()
+            objects[name] = point.load()
         except Exception as error:  # whatever another package's import raises
             where = f"{group} {name!r} of the package {package_of(point)}"
             raise UsageError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
-    return found
+    return objects
 
 
 def package_of(point: EntryPoint) -> str:

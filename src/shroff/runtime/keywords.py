@@ -31,9 +31,9 @@ def check_keywords(class_: type[One]) -> type[One]:
     """
     for name, value in list(vars(class_).items()):
         if isinstance(value, FunctionType) and not name.startswith("_"):
-            known = keywords_of(value)
-            if known is not None:
-                setattr(class_, name, _checking(value, known))
+            names = keywords_of(value)
+            if names is not None:
+                setattr(class_, name, _checking(value, names))
     return class_
 
 
@@ -67,9 +67,9 @@ def _checking(function: Callable[..., Any], known: frozenset[str]) -> Callable[.
 
 def warn_caller(message: str) -> None:
     """Warn at the line of the first caller outside this program, however deep the call is."""
-    own = __name__.partition(".")[0]
+    package = __name__.partition(".")[0]
     stack = inspect.stack(0)
     level = next(
-        (at for at, info in enumerate(stack) if info.frame.f_globals.get("__name__", "").split(".")[0] != own), 1
+        (at for at, info in enumerate(stack) if info.frame.f_globals.get("__name__", "").split(".")[0] != package), 1
     )
     warnings.warn(message, stacklevel=level + 1)

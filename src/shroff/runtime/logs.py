@@ -48,10 +48,10 @@ class Told(str):
     fields: JsonMapping
 
     def __new__(cls, words: str, level: int = logging.WARNING, fields: JsonMapping | None = None) -> Self:
-        made = super().__new__(cls, words)
-        made.level = level
-        made.fields = fields or {}
-        return made
+        told = super().__new__(cls, words)
+        told.level = level
+        told.fields = fields or {}
+        return told
 
 
 class _ErrorStacks:
@@ -77,21 +77,21 @@ def failure(what: str, error: BaseException, **fields: str) -> Told:
     first = _ErrorStacks.seen.setdefault(trace, id_)
     if len(_ErrorStacks.seen) > REPEATS_MAX:
         _ErrorStacks.seen.clear()
-    known = {"error_id": id_, "error": type(error).__name__, **IDS.get(), **fields}
+    fields_of_error = {"error_id": id_, "error": type(error).__name__, **IDS.get(), **fields}
     stack = {"stack": stack_of(error)} if first == id_ else {"same_as": first}
-    _keep({"time": _moment(time.time()), "what": what, **known, **stack})
-    words = f"error {id_}: {what}: {trace if first == id_ else f'{type(error).__name__}, again as error {first}'}"
-    return Told(words, logging.ERROR, known | stack)
+    _keep({"time": _moment(time.time()), "what": what, **fields_of_error, **stack})
+    message = f"error {id_}: {what}: {trace if first == id_ else f'{type(error).__name__}, again as error {first}'}"
+    return Told(message, logging.ERROR, fields_of_error | stack)
 
 
 def kept_errors(folder: Path) -> list[JsonObject]:
     """Return the last unexpected errors of a project, oldest first."""
-    found = []
+    entries = []
     with suppress(OSError):
         for line in (folder / ERRORS_FILE).read_bytes().splitlines():
             with suppress(ValueError):
-                found.append(json.loads(line))
-    return [entry for entry in found if isinstance(entry, dict)]
+                entries.append(json.loads(line))
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def _keep(entry: JsonMapping) -> None:
@@ -111,12 +111,12 @@ def _keep(entry: JsonMapping) -> None:
 
 def ids_of(headers: TextMapping) -> TextDict:
     """Return the ids of a request for logs: from X-Request-Id and a W3C `traceparent`, if well-formed."""
-    found = {}
+    ids = {}
     if _ID.fullmatch(request := headers.get("x-request-id", "")):
-        found["request_id"] = request
+        ids["request_id"] = request
     if trace := _TRACE.fullmatch(headers.get("traceparent", "")):
-        found["trace_id"] = trace[1]
-    return found
+        ids["trace_id"] = trace[1]
+    return ids
 
 
 def tell(words: str) -> None:
@@ -158,13 +158,13 @@ def _is_card(text: str) -> bool:
 
 def settings() -> tuple[str, str]:
     """Return format and level from SHROFF_LOG_FORMAT and SHROFF_LOG_LEVEL. Raises: UsageError for unknown ones."""
-    found = []
-    for name, known, default in (("SHROFF_LOG_FORMAT", FORMATS, "text"), ("SHROFF_LOG_LEVEL", LEVELS, "info")):
+    values = []
+    for name, allowed, default in (("SHROFF_LOG_FORMAT", FORMATS, "text"), ("SHROFF_LOG_LEVEL", LEVELS, "info")):
         value = os.environ.get(name) or default
-        if value not in known:
-            raise UsageError(f"{name} is one of {', '.join(known)}, not {value!r}.")
-        found.append(value)
-    return found[0], found[1]
+        if value not in allowed:
+            raise UsageError(f"{name} is one of {', '.join(allowed)}, not {value!r}.")
+        values.append(value)
+    return values[0], values[1]
 
 
 def begin(write: Callable[[str], None], format_: str, level: str, **fields: object) -> None:
@@ -191,15 +191,15 @@ class _LogHandler(logging.Handler):
         self._said: dict[tuple[int, str], tuple[float, int]] = {}  # by level and kind: last time, and repeats since
 
     def emit(self, record: logging.LogRecord) -> None:
-        words = scrubbed(_words(record))
-        kind = words if _is_ours(record) else f"{record.pathname}:{record.lineno}"  # library messages contain values
+        message = scrubbed(_words(record))
+        kind = message if _is_ours(record) else f"{record.pathname}:{record.lineno}"  # library messages contain values
         times = self._times(record.levelno, kind, record.created) if record.levelno > logging.INFO else 1
         if not times:
             return
         fields = {**IDS.get(), **getattr(record, "fields", {})}
         if times > 1:
             fields["times"] = times
-        self._write(self._json(record, words, fields) if self.is_json else _text(record, words, fields))
+        self._write(self._json(record, message, fields) if self.is_json else _text(record, message, fields))
 
     def _times(self, level: int, kind: str, now_s: float) -> int:
         """Return how often this kind came since it was last written, with this time; 0 if that is a short time ago."""
@@ -213,9 +213,9 @@ class _LogHandler(logging.Handler):
         return count + 1
 
     def _json(self, record: logging.LogRecord, words: str, fields: JsonMapping) -> str:
-        told = {"time": _moment(record.created), "level": record.levelname.lower(), "message": words}
-        shown = {name: scrubbed(value) if isinstance(value, str) else value for name, value in fields.items()}
-        return json.dumps({**told, "pid": record.process, **self._fields, **shown})
+        entry = {"time": _moment(record.created), "level": record.levelname.lower(), "message": words}
+        masked = {name: scrubbed(value) if isinstance(value, str) else value for name, value in fields.items()}
+        return json.dumps({**entry, "pid": record.process, **self._fields, **masked})
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
@@ -231,8 +231,8 @@ def _words(record: logging.LogRecord) -> str:
 
 
 def _text(record: logging.LogRecord, words: str, fields: JsonMapping) -> str:
-    shown = [f"{name}={one_line(value)}" for name, value in fields.items() if not isinstance(value, list)]
-    more = f" ({', '.join(shown)})" if shown and (record.levelno < logging.INFO or "times" in fields) else ""
+    pairs = [f"{name}={one_line(value)}" for name, value in fields.items() if not isinstance(value, list)]
+    more = f" ({', '.join(pairs)})" if pairs and (record.levelno < logging.INFO or "times" in fields) else ""
     return f"shroff: {words}{scrubbed(more)}"
 
 

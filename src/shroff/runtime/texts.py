@@ -64,14 +64,14 @@ def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: s
         return ""
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
     right = [bool(body) and all(_is_number(row[at]) for row in body) for at in range(len(widths))]
-    shown = []
+    rendered = []
     for line in lines:
         cells = [
             text.rjust(width) if to_right else text.ljust(width)
             for text, width, to_right in zip(line, widths, right, strict=True)
         ]
-        shown.append((indent + "  ".join(cells)).rstrip())
-    return "\n".join(shown)
+        rendered.append((indent + "  ".join(cells)).rstrip())
+    return "\n".join(rendered)
 
 
 def headed(text: str, rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:
@@ -138,12 +138,12 @@ def argument(text: object) -> str:
 
 def problem_text(problem: Problem, source: str) -> str:
     """Format a problem: location, message, the line with a mark under the location, and the hint."""
-    place = problem.file if problem.line == 0 else f"{problem.file}:{problem.line}:{problem.column}"
-    lines = [f"{place}{' ' if problem.path else ''}{problem.path}: {problem.message}"]
+    location = problem.file if problem.line == 0 else f"{problem.file}:{problem.line}:{problem.column}"
+    lines = [f"{location}{' ' if problem.path else ''}{problem.path}: {problem.message}"]
     if source.strip():
         plain = covered(one_line(source.expandtabs(4)))
-        before = len(one_line(source[: max(problem.column - 1, 0)].expandtabs(4)))
-        lines += [f"    {plain}", f"    {' ' * before}^"]
+        indent_size = len(one_line(source[: max(problem.column - 1, 0)].expandtabs(4)))
+        lines += [f"    {plain}", f"    {' ' * indent_size}^"]
     if problem.hint:
         lines.append(problem.hint)
     return "\n".join(lines)
@@ -162,8 +162,8 @@ _LAST_EDITS = deque[tuple[str, str, TextEdit]](maxlen=2)  # of long texts, since
 
 def edit_of(before: str, after: str) -> TextEdit:
     """Return the change between two texts, from the first differing character to the last. Cost: 1 ms a megabyte."""
-    found = next((edit for was, now, edit in tuple(_LAST_EDITS) if was is before and now is after), None)
-    return found or _kept(before, after, _edit_of(before, after))
+    cached = next((edit for was, now, edit in tuple(_LAST_EDITS) if was is before and now is after), None)
+    return cached or _kept(before, after, _edit_of(before, after))
 
 
 def grown(text: str, more: str) -> str:
@@ -187,10 +187,10 @@ def _edit_of(before: str, after: str) -> TextEdit:
 
 def line_edit_of(before: str, after: str) -> TextEdit:
     r"""Like `edit_of`, but in whole lines with their `\n` (except a last line without one). Cost: as `edit_of`."""
-    found = edit_of(before, after)
-    start = before.rfind("\n", 0, found.at) + 1
-    end = found.at + len(found.gone)
-    new_end = found.at + len(found.text)
+    edit = edit_of(before, after)
+    start = before.rfind("\n", 0, edit.at) + 1
+    end = edit.at + len(edit.gone)
+    new_end = edit.at + len(edit.text)
     while end < len(before) and not (_ends_line(before, start, end) and _ends_line(after, start, new_end)):
         more = before.find("\n", end) + 1 - end
         more = more if more > 0 else len(before) - end

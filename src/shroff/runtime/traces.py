@@ -128,10 +128,10 @@ def _begin(version: str) -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        words = f"{ENDPOINTS[0]} is set, and traces need the extra 'otel'"
-        raise UsageError(f"{words}: pip install 'shroff[otel]'. Or unset it.") from None
-    named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "shroff"}
-    provider = TracerProvider(resource=Resource.create({"service.version": version, **named}))
+        problem = f"{ENDPOINTS[0]} is set, and traces need the extra 'otel'"
+        raise UsageError(f"{problem}: pip install 'shroff[otel]'. Or unset it.") from None
+    service = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "shroff"}
+    provider = TracerProvider(resource=Resource.create({"service.version": version, **service}))
     SDK.handlers[:] = [_SdkLog()]
     SDK.propagate = False
     provider.add_span_processor(BatchSpanProcessor(_Exporter(OTLPSpanExporter(), receiver)))
@@ -141,30 +141,28 @@ def _begin(version: str) -> None:
 
 def parent_in(headers: Sequence[tuple[str, bytes | None]] | None) -> str:
     """Return the `traceparent` among a message's headers; empty if there is none."""
-    found = next((value for name, value in headers or () if name == HEADER and value), b"")
-    return (found or b"").decode("latin-1")
+    parent = next((value for name, value in headers or () if name == HEADER and value), b"")
+    return (parent or b"").decode("latin-1")
 
 
 def batch(found: TracedBatch, traced: Sequence[TracedEvent]) -> list[tuple[str, float]]:
     """Record the spans of a batch: one set for each traced event, or one for all; return trace ids, latencies."""
-    given = traced[:EACH_MAX] or [TracedEvent(-1, "", found.arrived_s)]
-    return [_spans(found, event) for event in given]
+    events = traced[:EACH_MAX] or [TracedEvent(-1, "", found.arrived_s)]
+    return [_spans(found, event) for event in events]
 
 
 def _spans(found: TracedBatch, event: TracedEvent) -> tuple[str, float]:
     from opentelemetry.trace import SpanKind, set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    places = [
-        seq for seq in (found.places if event.number < 0 else found.places[event.number : event.number + 1]) if seq
-    ]
-    told: JsonMapping = {"shroff.batch.size": len(found.places)}
-    if places:
-        told = {**told, "shroff.seq.first": min(places), "shroff.seq.last": max(places)}
+    seqs = [seq for seq in (found.places if event.number < 0 else found.places[event.number : event.number + 1]) if seq]
+    attributes: JsonMapping = {"shroff.batch.size": len(found.places)}
+    if seqs:
+        attributes = {**attributes, "shroff.seq.first": min(seqs), "shroff.seq.last": max(seqs)}
     parent = TraceContextTextMapPropagator().extract({HEADER: event.parent}) if event.parent else None
     at_ns = _at_ns()
     span = _State.tracer.start_span(
-        "ingest", context=parent, kind=SpanKind.CONSUMER, attributes=told, start_time=at_ns(event.arrived_s)
+        "ingest", context=parent, kind=SpanKind.CONSUMER, attributes=attributes, start_time=at_ns(event.arrived_s)
     )
     inside = set_span_in_context(span)
     for name, end_s, seconds in (
@@ -175,8 +173,8 @@ def _spans(found: TracedBatch, event: TracedEvent) -> tuple[str, float]:
         part.end(at_ns(end_s))
     span.end(at_ns(found.committed_s))
     context = span.get_span_context()
-    if places and context.trace_flags.sampled:
-        _State.recent.append(_Commit(min(places), max(places), context))
+    if seqs and context.trace_flags.sampled:
+        _State.recent.append(_Commit(min(seqs), max(seqs), context))
     return (f"{context.trace_id:032x}" if context.trace_flags.sampled else ""), found.committed_s - event.arrived_s
 
 
@@ -191,13 +189,13 @@ def delivering(sink: str, places: Sequence[int]) -> Iterator[None]:
     first = min(places)
     last = max(places)
     commits = [trace for trace in list(_State.recent) if trace.first <= last and trace.last >= first][:EACH_MAX]
-    told = {"shroff.sink": sink, "shroff.rows": len(places)}
+    attributes = {"shroff.sink": sink, "shroff.rows": len(places)}
     spans = [
         _State.tracer.start_span(
             "deliver",
             context=set_span_in_context(NonRecordingSpan(commit.context)),
             kind=SpanKind.PRODUCER,
-            attributes=told,
+            attributes=attributes,
         )
         for commit in commits
     ]

@@ -52,8 +52,8 @@ def showing(kind: Callable[..., Value], /, *shown: object, **fields: Any) -> Val
     of: Any = kind
     with_default = zip(of.__struct_fields__[::-1], of.__struct_defaults__[::-1], strict=False)
     needed = {*of.__struct_fields__}.difference(name for name, default in with_default if default is not NODEFAULT)
-    found = {name: getattr(source, name) for source in reversed(shown) for name in needed if hasattr(source, name)}
-    return kind(**found | fields)
+    values = {name: getattr(source, name) for source in reversed(shown) for name in needed if hasattr(source, name)}
+    return kind(**values | fields)
 
 
 class Fresh(Generic[Value]):
@@ -74,19 +74,19 @@ class Fresh(Generic[Value]):
         Raises: errors of `make`; nothing is cached then.
         """
         with self._lock:
-            found = self.peek(key, fresh_s)
-            if found is None:
-                found = make()
+            value = self.peek(key, fresh_s)
+            if value is None:
+                value = make()
                 self._kept.pop(key, None)
-                self._kept[key] = self._clock_s(), found
+                self._kept[key] = self._clock_s(), value
                 if len(self._kept) > self._keys_max:
                     del self._kept[next(iter(self._kept))]
-            return found
+            return value
 
     def peek(self, key: Hashable, fresh_s: float) -> Value | None:
         """Return the cached value if it is as fresh as that. Does not wait."""
-        made_s, found = self._kept.get(key, (-math.inf, None))
-        return found if self._clock_s() - made_s < fresh_s else None
+        made_s, value = self._kept.get(key, (-math.inf, None))
+        return value if self._clock_s() - made_s < fresh_s else None
 
     def forget(self) -> None:
         """Clear the cache."""
