@@ -41,21 +41,21 @@ def check_batch(batch: Batch, last_seq: int) -> None:
     """
     records = batch.records
     decisions = batch.decisions
-    places: Sequence[int] = range(last_seq + 1, last_seq + 1 + len(records))
+    expected: Sequence[int] = range(last_seq + 1, last_seq + 1 + len(records))
     if isinstance(records, RecordColumns):
-        found = sorted([*records.seqs, *records.others])
+        seqs = sorted([*records.seqs, *records.others])
     else:
-        found = [record.seq for record in records]
-    if found != list(places):
-        raise StateError(_gap(found, last_seq))
+        seqs = [record.seq for record in records]
+    if seqs != list(expected):
+        raise StateError(_gap(seqs, last_seq))
     if not _are_of_columns(decisions, records):
         _check_decisions(decisions, records, last_seq)
     for value in batch.unique:
-        if not 0 < value.seq <= last_seq + len(places):
+        if not 0 < value.seq <= last_seq + len(expected):
             raise StateError(f"the value of {value.type}.{value.field} names place {value.seq}, which there is not")
     for what, seq in _named_places(batch):
-        if not last_seq < seq <= last_seq + len(places):
-            raise StateError(f"{what} names place {seq}, and the batch brings {_span(places)}")
+        if not last_seq < seq <= last_seq + len(expected):
+            raise StateError(f"{what} names place {seq}, and the batch brings {_span(expected)}")
 
 
 def taken_id(records: Sequence[Record], find: Find) -> StateError | None:
@@ -64,13 +64,13 @@ def taken_id(records: Sequence[Record], find: Find) -> StateError | None:
     stored = {
         (type_, id_): record.seq
         for type_, group in groupby(sorted(records, key=by_type), key=by_type)
-        for id_, record in find(type_, [each.id for each in group]).items()
+        for id_, record in find(type_, [record.id for record in group]).items()
     }
     for record in records:
-        place = stored.setdefault((record.type, record.id), record.seq)
-        if place != record.seq:
+        seq = stored.setdefault((record.type, record.id), record.seq)
+        if seq != record.seq:
             return StateError(
-                f"{record.type}/{record.id} is already in the log at sequence number {place} and was appended again "
+                f"{record.type}/{record.id} is already in the log at sequence number {seq} and was appended again "
                 f"at sequence number {record.seq}. An id is unique within its type; duplicates are removed "
                 "before the log"
             )
@@ -84,7 +84,7 @@ def check_pruned(records: Sequence[Record], places: Callable[[str, Sequence[str]
     """
     by_type = attrgetter("type")
     for type_, group in groupby(sorted(records, key=by_type), key=by_type):
-        for id_, seq in places(type_, [each.id for each in group]).items():
+        for id_, seq in places(type_, [record.id for record in group]).items():
             raise StateError(
                 f"{type_}/{id_} stood at sequence number {seq:,} of the log, which has moved to the lake, and "
                 "was to be appended "
@@ -110,15 +110,15 @@ def taken_value(
         (type_, field, value): seq
         for (type_, field), group in groupby(sorted(unique, key=by_field), key=by_field)
         if (type_, field) not in unindexed
-        for value, seq in places(type_, field, [each.value for each in group]).items()
+        for value, seq in places(type_, field, [value_row.value for value_row in group]).items()
     }
     for unique_value in unique:
-        place = stored.setdefault((unique_value.type, unique_value.field, unique_value.value), 0)
-        if place:
+        seq = stored.setdefault((unique_value.type, unique_value.field, unique_value.value), 0)
+        if seq:
             return StateError(
                 f"{unique_value.type}.{unique_value.field} is unique, and the value of the {unique_value.type} "
                 f"at sequence number {unique_value.seq} is that of the "
-                f"one at sequence number {place}. Duplicates are removed before the log"
+                f"one at sequence number {seq}. Duplicates are removed before the log"
             )
         stored[unique_value.type, unique_value.field, unique_value.value] = unique_value.seq
     return None
@@ -126,21 +126,21 @@ def taken_value(
 
 def taken_waiting(waiting: Sequence[WaitingLabel], stored: Iterable[str]) -> StateError | None:
     """Return the error for the first label whose id is already pending, in the log or earlier in the batch."""
-    seen = set(stored)
+    pending_ids = set(stored)
     for label in waiting:
-        if label.id in seen:
+        if label.id in pending_ids:
             return StateError(f"label {label.id} waits for {label.event_type}/{label.event_id} already")
-        seen.add(label.id)
+        pending_ids.add(label.id)
     return None
 
 
 def taken_key(outbox: Sequence[OutboxRow], stored: Iterable[str]) -> StateError | None:
     """Return the error for the first outbox row whose key already exists, in the log or earlier in the batch."""
-    seen = set(stored)
+    keys = set(stored)
     for row in outbox:
-        if row.key in seen:
+        if row.key in keys:
             return StateError(f"the outbox has the key {row.key} already")
-        seen.add(row.key)
+        keys.add(row.key)
     return None
 
 
@@ -151,20 +151,20 @@ def check_offsets(offsets: Sequence[Offset], stored: Callable[[str], TextMapping
     """
     if all(offset.before is ANY for offset in offsets):
         return
-    known = {
+    stored_offsets = {
         (source, part): at
         for source in {offset.source for offset in offsets if offset.before is not ANY}
         for part, at in stored(source).items()
     }
     for offset in offsets:
-        found = known.get((offset.source, offset.part))
-        if offset.before is not ANY and offset.before != found:
+        current = stored_offsets.get((offset.source, offset.part))
+        if offset.before is not ANY and offset.before != current:
             raise OvertakenError(
                 f"{offset.source}, part {offset.part}: this batch goes on from "
-                f"{_offset_text(offset.before)}, and the log has {_offset_text(found)}. "
+                f"{_offset_text(offset.before)}, and the log has {_offset_text(current)}. "
                 f"Nothing of this batch was stored. {OVERTAKEN}"
             )
-        known[offset.source, offset.part] = offset.offset
+        stored_offsets[offset.source, offset.part] = offset.offset
 
 
 def check_epoch(own: int, found: int, place: str) -> None:
@@ -181,8 +181,8 @@ def check_epoch(own: int, found: int, place: str) -> None:
 
 def no_request(replies: Sequence[Reply], asked: Iterable[InboxRequest]) -> StateError:
     """Return the error for the first reply whose request is not pending, or that comes twice."""
-    waiting = {request.number for request in asked}
-    number = next((reply.number for reply in replies if reply.number not in waiting), replies[-1].number)
+    pending = {request.number for request in asked}
+    number = next((reply.number for reply in replies if reply.number not in pending), replies[-1].number)
     return StateError(f"request {number} of the inbox was replied to already, or never asked")
 
 
@@ -191,11 +191,11 @@ def _offset_text(offset: str | None) -> str:
 
 
 def _gap(places: list[int], last_seq: int) -> str:
-    expected, found = next(
+    expected, actual = next(
         (expected, place) for expected, place in enumerate(places, start=last_seq + 1) if expected != place
     )
     return (
-        f"place {found} does not follow: the log ends at {last_seq} and the next place must be {expected}. "
+        f"place {actual} does not follow: the log ends at {last_seq} and the next place must be {expected}. "
         f"Restore the state from the log and decide the batch again"
     )
 
@@ -211,7 +211,7 @@ def _are_of_columns(decisions: Sequence[DecisionRow], records: Sequence[Record])
 
 
 def _check_decisions(decisions: Sequence[DecisionRow], records: Sequence[Record], last_seq: int) -> None:
-    before = 0
+    last_decided = 0
     for row in decisions:
         index = row.seq - last_seq - 1
         if not 0 <= index < len(records):
@@ -221,9 +221,9 @@ def _check_decisions(decisions: Sequence[DecisionRow], records: Sequence[Record]
             raise StateError(
                 f"the decision of {row.event}/{row.id} names place {row.seq}, where {record.type}/{record.id} stands"
             )
-        if row.seq <= before:
+        if row.seq <= last_decided:
             raise StateError(f"the decision of {row.event}/{row.id} is stored twice, or not in the order of the log")
-        before = row.seq
+        last_decided = row.seq
 
 
 def _named_places(batch: Batch) -> Iterable[tuple[str, int]]:

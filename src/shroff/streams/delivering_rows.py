@@ -29,13 +29,13 @@ def decisions(log: LogReader, after: int, upto: int, outcomes: Collection[str] =
 
 def flags(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()) -> list[Outgoing]:
     """Return the flags at `after < seq <= upto`, numbered within each sequence number."""
-    found: list[Outgoing] = []
+    rows_out: list[Outgoing] = []
     for rows in log.flags_after(after, upto):
         for row in rows:
-            number = found[-1].number + 1 if found and found[-1].seq == row.seq else 1
+            number = rows_out[-1].number + 1 if rows_out and rows_out[-1].seq == row.seq else 1
             event, _, id_ = row.event.partition("/")
-            found.append(Outgoing(row.seq, number, "flag", event, id_, "", flag_body(row)))
-    return found
+            rows_out.append(Outgoing(row.seq, number, "flag", event, id_, "", flag_body(row)))
+    return rows_out
 
 
 def events(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()) -> list[Outgoing]:
@@ -57,13 +57,13 @@ def with_fields(log: LogReader, rows: Sequence[Outgoing]) -> list[Outgoing]:
     by_seq = {record.seq: record for records in log.read(after, upto) for record in records if record.kind == "event"}
     batches = log.ingested(after, upto)
     firsts = [first for first, _ in batches]
-    found = list[Outgoing]()
+    completed = list[Outgoing]()
     for row in rows:
         event = by_seq.get(row.seq)
         at = bisect_right(firsts, row.seq) - 1
         more = {} if event is None else {"fields": event.body, "time_ms": event.time_ms}
-        found.append(replace(row, **more, at_ms=batches[at][1] if at >= 0 else None))
-    return found
+        completed.append(replace(row, **more, at_ms=batches[at][1] if at >= 0 else None))
+    return completed
 
 
 KINDS: Final[Mapping[str, Callable[..., list[Outgoing]]]] = {"decisions": decisions, "flags": flags, "events": events}
@@ -111,14 +111,14 @@ def flag_document(row: FlagRow, accuracy: str, updated_ms: int) -> Flag:
 def parts(rows: Sequence[Outgoing], upto: int, places_max: int) -> Iterator[Part]:
     """Split rows into parts with at most `places_max` distinct sequence numbers; the last part reaches `upto`."""
     part: list[Outgoing] = []
-    places = 0
+    seq_count = 0
     for row in rows:
         if not part or row.seq != part[-1].seq:
-            if places == places_max:
+            if seq_count == places_max:
                 yield part[-1].seq, part
                 part = []
-                places = 0
-            places += 1
+                seq_count = 0
+            seq_count += 1
         part.append(row)
     yield upto, part
 

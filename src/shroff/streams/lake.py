@@ -139,8 +139,8 @@ class RetriedObjects(FrozenStruct):
         self.objects.close()
 
     def _has(self, name: str, data: bytes) -> bool:
-        found = self.get(name)
-        return found is not None and found.data == data
+        stored = self.get(name)
+        return stored is not None and stored.data == data
 
     def _patiently(self, call: Callable[[], Given]) -> Given:
         for wait_s in WAITS_S:

@@ -180,11 +180,11 @@ class LakeState(FrozenStruct):
         forgotten = set(plan.forget) if isinstance(plan, Compact) else set()
         replaced = {path: at_ms for path, at_ms in self.replaced.items() if path not in forgotten}
         replaced |= dict.fromkeys(manifest.removed, manifest.at_ms)
-        found = replace(self, number=manifest.number, files=files, replaced=replaced, planned=None)
+        state = replace(self, number=manifest.number, files=files, replaced=replaced, planned=None)
         if isinstance(plan, Compact):
-            return found
+            return state
         is_whole = self.is_whole and plan.layout.parquet
-        return replace(found, upto=plan.upto, is_whole=is_whole, log=manifest.log, tip=manifest.tip)
+        return replace(state, upto=plan.upto, is_whole=is_whole, log=manifest.log, tip=manifest.tip)
 
 
 def manifest_name(number: int) -> str:
@@ -198,13 +198,13 @@ def checkpoint_name(number: int) -> str:
 def read_manifest(objects: RetriedObjects, number: int) -> tuple[Manifest, str] | None:
     """Return a manifest and its version; None if there is none. Raises: StorageError if it cannot be read."""
     name = manifest_name(number)
-    found = objects.get(name)
-    if found is None:
+    stored = objects.get(name)
+    if stored is None:
         return None
-    read = _read(objects, name, found, Manifest)
+    read = _read(objects, name, stored, Manifest)
     if read.number != number:
         raise damaged(objects, name, f"it says that it is manifest {read.number}")
-    return read, found.version
+    return read, stored.version
 
 
 def read_state(objects: RetriedObjects, known: LakeState | None = None) -> LakeState:
@@ -214,8 +214,8 @@ def read_state(objects: RetriedObjects, known: LakeState | None = None) -> LakeS
     Cost: without a known state a listing and some `CHECKPOINT_EVERY` small objects.
     """
     state = _from_checkpoint(objects) if known is None else replace(known, planned=None)
-    while (found := read_manifest(objects, state.number + 1)) is not None:
-        manifest, version = found
+    while (following := read_manifest(objects, state.number + 1)) is not None:
+        manifest, version = following
         if manifest.state == "planned":
             return replace(state, planned=(manifest, version))
         state = state.after(manifest)
@@ -225,10 +225,10 @@ def read_state(objects: RetriedObjects, known: LakeState | None = None) -> LakeS
 def _from_checkpoint(objects: RetriedObjects) -> LakeState:
     names = [stored.name for stored in objects.list("checkpoint")]
     for name in reversed(names):
-        found = objects.get(name)
-        if found is None:  # removed since, so there is a newer one
+        stored = objects.get(name)
+        if stored is None:  # removed since, so there is a newer one
             return _from_checkpoint(objects)
-        read = _read(objects, name, found, Checkpoint)
+        read = _read(objects, name, stored, Checkpoint)
         files = {file.path: file for file in read.files}
         replaced = {file.path: file.at_ms for file in read.replaced}
         return LakeState(read.number, read.upto, read.is_whole, read.log, read.tip, files, replaced, read.number)
@@ -251,8 +251,8 @@ def plan(objects: RetriedObjects, manifest: Manifest) -> tuple[Manifest, str] | 
     Return None if the lake advanced meanwhile: read its state again.
     """
     objects.put(manifest_name(manifest.number), encoded(manifest))
-    found = read_manifest(objects, manifest.number)
-    return None if found is None or found[0].state == "finished" else found
+    stored = read_manifest(objects, manifest.number)
+    return None if stored is None or stored[0].state == "finished" else stored
 
 
 def finish(objects: RetriedObjects, manifest: Manifest, version: str) -> bool:

@@ -43,10 +43,10 @@ class JoinedTexts(Sequence[bytes]):
     @classmethod
     def written(cls, texts: Sequence[str], before: str = "", behind: str = "") -> JoinedTexts:
         """Concatenate texts as UTF-8, with a prefix and a suffix for each."""
-        whole = before + f"{behind}{before}".join(texts) + behind if texts else ""
-        sizes = map(len, texts) if whole.isascii() else (len(text.encode()) for text in texts)
+        joined = before + f"{behind}{before}".join(texts) + behind if texts else ""
+        sizes = map(len, texts) if joined.isascii() else (len(text.encode()) for text in texts)
         ends = np.fromiter(sizes, np.int64, len(texts)) + len(f"{before}{behind}".encode())
-        return cls(np.frombuffer(bytearray(whole.encode()), np.uint8), ends.cumsum())
+        return cls(np.frombuffer(bytearray(joined.encode()), np.uint8), ends.cumsum())
 
     def copy(self) -> JoinedTexts:
         """Return a copy in memory of its own."""
@@ -71,8 +71,8 @@ class JoinedTexts(Sequence[bytes]):
             parts += [self.data[last : self.ends[at] - sizes[at]].data, others[at]]
             last = int(self.ends[at])
         sizes[list(others)] = list(map(len, others.values()))
-        whole = bytearray().join([*parts, self.data[last : self.ends[-1]].data])
-        return JoinedTexts(np.frombuffer(whole, np.uint8), sizes.cumsum())
+        joined = bytearray().join([*parts, self.data[last : self.ends[-1]].data])
+        return JoinedTexts(np.frombuffer(joined, np.uint8), sizes.cumsum())
 
     def among(self, rows: Ints, others: Mapping[int, bytes]) -> JoinedTexts:
         """Return a longer sequence: these texts at `rows`, and `others` at all other rows."""
@@ -84,9 +84,9 @@ class JoinedTexts(Sequence[bytes]):
         return len(self.ends)
 
     def __iter__(self) -> Iterator[bytes]:
-        whole = self.data.tobytes()
+        all_bytes = self.data.tobytes()
         ends = self.ends.tolist()
-        return map(whole.__getitem__, map(slice, [0, *ends], ends))
+        return map(all_bytes.__getitem__, map(slice, [0, *ends], ends))
 
     @overload
     def __getitem__(self, at: int) -> bytes: ...
@@ -138,12 +138,12 @@ class Interleaved(Sequence[Item], metaclass=PlainMeta):
         return len(self.seqs) + len(self.others)
 
     def __iter__(self) -> Iterator[Item]:
-        made = self._all_made()
+        column_items = self._all_made()
         others = self.others
         if not others:
-            return made
-        places = range(self.first, self.first + len(self))
-        return (others[seq] if seq in others else next(made) for seq in places)
+            return column_items
+        seqs = range(self.first, self.first + len(self))
+        return (others[seq] if seq in others else next(column_items) for seq in seqs)
 
     @overload
     def __getitem__(self, at: int) -> Item: ...
@@ -204,8 +204,8 @@ class DecisionColumns(Sequence[DecisionRow], metaclass=PlainMeta):
 
     def by_seq(self, seqs: Iterable[int]) -> dict[int, DecisionRow]:
         """Return the decisions with these sequence numbers; others are left out."""
-        found = ((seq, bisect_left(self.seqs, seq)) for seq in seqs)
-        return {seq: self[row] for seq, row in found if row < len(self) and self.seqs[row] == seq}
+        rows = ((seq, bisect_left(self.seqs, seq)) for seq in seqs)
+        return {seq: self[row] for seq, row in rows if row < len(self) and self.seqs[row] == seq}
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -99,11 +99,11 @@ class Refused(FrozenStruct):
 
     def details(self, *, is_whole: bool = True) -> TextDict:
         """Return the content of a dead letter beside its bytes; with the note that these are left out if too many."""
-        found = {"source": self.source, "place": self.place, "type": self.type, "reason": self.reason}
-        found["at"] = time_text(self.at_ms)
+        details = {"source": self.source, "place": self.place, "type": self.type, "reason": self.reason}
+        details["at"] = time_text(self.at_ms)
         if not is_whole:
-            found["left_out"] = f"{len(self.raw)} bytes, which are in quarantine"
-        return found
+            details["left_out"] = f"{len(self.raw)} bytes, which are in quarantine"
+        return details
 
 
 class WaitingLabel(FrozenStruct):

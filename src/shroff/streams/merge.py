@@ -86,12 +86,14 @@ class Merge:
 
     def add(self, part: str, lines: Sequence[Line], sent_ms: Sequence[int] = ()) -> None:
         """Append lines to a partition, with the time each was sent, if the source knows it."""
-        known = self.parts[part]
-        known.lines += lines
-        known.sent += [known.first_sent_ms + at_ms for at_ms in sent_ms] or [known.first_sent_ms] * len(lines)
+        partition = self.parts[part]
+        partition.lines += lines
+        partition.sent += [partition.first_sent_ms + at_ms for at_ms in sent_ms] or [partition.first_sent_ms] * len(
+            lines
+        )
         if self.wait_s:
-            known.came.append((known.gone + len(known.lines), self.clock()))
-        known.is_passed = known.is_passed and not lines
+            partition.came.append((partition.gone + len(partition.lines), self.clock()))
+        partition.is_passed = partition.is_passed and not lines
         self.count += len(lines)
 
     def pass_by(self, part: str) -> None:
@@ -234,20 +236,20 @@ class MergingSource(ABC):
         """Return up to `limit` further messages, as `streams.source.Source.poll`."""
         until_s = time.monotonic() + timeout_s
         while True:
-            found = self.fill(limit)
-            if found == []:
-                found = self.taken(self._runs(limit))
+            messages = self.fill(limit)
+            if messages == []:
+                messages = self.taken(self._runs(limit))
             left_s = until_s - time.monotonic()
-            if found or left_s <= 0:
-                return found or []
+            if messages or left_s <= 0:
+                return messages or []
             self.wait(self.merge.pause_s(left_s))
 
     def _runs(self, limit: int) -> list[Run]:
         runs: list[Run] = []
         while True:
-            some = self.merge.take(limit)
-            runs += some
-            limit -= sum(len(lines) for _, lines, _ in some)
+            taken = self.merge.take(limit)
+            runs += taken
+            limit -= sum(len(lines) for _, lines, _ in taken)
             if limit <= 0 or not self.merge.waits_for or not self.find_out():
                 return runs
 
@@ -318,10 +320,10 @@ class _PartLines:
         if all(map(le, times[begin:-1], times[begin + 1 :])):
             self.due += times[begin:end]
         else:
-            known = self._before + times
+            all_times = self._before + times
             n = len(self._before)
             self.due += [
-                _due(known[at], known[at + 1 : at + 1 + AHEAD], known[max(at - AHEAD, 0) : at])
+                _due(all_times[at], all_times[at + 1 : at + 1 + AHEAD], all_times[max(at - AHEAD, 0) : at])
                 for at in range(n + begin, n + end)
             ]
 

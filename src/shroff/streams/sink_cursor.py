@@ -110,19 +110,19 @@ def first_offsets(log: Log, starts: Mapping[str, bool], token: Callable[[], str]
     """
     unknown = [name for name in starts if log.offset(source_of(name), THROUGH) is None]
     begin = {name: str(log.last_seq() if starts[name] else 0) for name in unknown}
-    places = [Offset(source_of(name), THROUGH, place, before=None) for name, place in begin.items()]
-    places += [Offset(source_of(name), BEGAN, begin[name]) for name in unknown if starts[name]]
-    return [*places, *(Offset(source_of(name), ORIGIN, token()) for name in unknown)]
+    positions = [Offset(source_of(name), THROUGH, place, before=None) for name, place in begin.items()]
+    positions += [Offset(source_of(name), BEGAN, begin[name]) for name in unknown if starts[name]]
+    return [*positions, *(Offset(source_of(name), ORIGIN, token()) for name in unknown)]
 
 
 def moved_offsets(log: Outbox, moved: DeliveryProgress) -> list[Offset]:
     """Return the changed offsets of a sink; its position never goes back."""
     source = source_of(moved.sink)
-    known = log.offsets(source)
-    through = str(max(moved.through, through_of(moved.sink, known) or 0))
+    stored = log.offsets(source)
+    through = str(max(moved.through, through_of(moved.sink, stored) or 0))
     trouble = "" if moved.trouble is None else to_json(moved.trouble).decode()
-    wanted = {THROUGH: through, TROUBLE: trouble}
-    return [Offset(source, part, text) for part, text in wanted.items() if known.get(part, "") != text]
+    current = {THROUGH: through, TROUBLE: trouble}
+    return [Offset(source, part, text) for part, text in current.items() if stored.get(part, "") != text]
 
 
 def trouble_of(offsets: TextMapping) -> Trouble | None:
@@ -267,27 +267,27 @@ class Courier(msgspec.Struct):
         through, part = self._parts[0]
         if part and self.through < self._lost_upto:
             self._tell_loss()
-        refused, left = self._refused(sink, part, through) if part else ([], [])
-        if isinstance(sink, VolatileSink) and not left and not self._is_marked_through(sink, through):
+        refused, remaining = self._refused(sink, part, through) if part else ([], [])
+        if isinstance(sink, VolatileSink) and not remaining and not self._is_marked_through(sink, through):
             self._look_for_loss(sink)
             return True
         self._parts.popleft()
-        if left:
-            self._parts.appendleft((through, left))
+        if remaining:
+            self._parts.appendleft((through, remaining))
         with self._lock:
             self._stuck.update({row.key: row for row in refused})
-            self.through = self.through if left else through
-            self.sent += len(part) - len(left) - len(refused)
+            self.through = self.through if remaining else through
+            self.sent += len(part) - len(remaining) - len(refused)
         return True
 
     def _look_for_loss(self, sink: VolatileSink) -> None:
         """Go back to the sink's mark if it is behind what was delivered."""
         self._mark = sink.mark()
         self._look_at = self.clock() + LOOK_EVERY_S
-        origin, _, place = self._mark.partition(" ")
-        kept = int(place) if origin == self._origin else 0
-        if kept < self.through:
-            self._go_back(kept)
+        origin, _, seq_text = self._mark.partition(" ")
+        marked = int(seq_text) if origin == self._origin else 0
+        if marked < self.through:
+            self._go_back(marked)
             self._tell_loss()
 
     def _go_back(self, kept: int) -> None:
@@ -332,10 +332,10 @@ class Courier(msgspec.Struct):
                 self._go_back(0)
             if isinstance(sink, MarkedSink):
                 self._is_marked = True
-                origin, _, place = sink.mark().partition(" ")
-                if origin == self._origin and int(place) > self.through:
+                origin, _, seq_text = sink.mark().partition(" ")
+                if origin == self._origin and int(seq_text) > self.through:
                     with self._lock:
-                        self.through = int(place)
+                        self.through = int(seq_text)
         return self._sink
 
     def _send(self, sink: Sink, rows: Sequence[Outgoing], through: int) -> list[Undelivered]:
@@ -362,8 +362,8 @@ class Courier(msgspec.Struct):
             rows[answer.row.key] = stuck(self.route.name, answer.row, reason, now_ms)
         # A sink with marks stored none of them, and gets the rest with its mark once the refused rows are stored as
         # stuck.
-        left = part if rows and self._is_marked else part[tried:]
-        return list(rows.values()), [row for row in left if row.key not in rows]
+        remaining = part if rows and self._is_marked else part[tried:]
+        return list(rows.values()), [row for row in remaining if row.key not in rows]
 
     def _count(self, answers: Sequence[Undelivered], tried: int) -> None:
         """Count rows refused in a row. Raises: TransientError if the rows cannot be the cause."""
@@ -376,14 +376,14 @@ class Courier(msgspec.Struct):
         self._in_a_row = in_a_row
 
     def _is_out_of_patience(self, undelivered: Undelivered) -> bool:
-        now = self.clock()
+        now_s = self.clock()
         failing = self._failing
         if failing.key != undelivered.row.key:
             failing.key = undelivered.row.key
-            failing.since = now
+            failing.since = now_s
             failing.attempts = 0
         failing.attempts += 1
-        return failing.attempts >= PATIENCE_COUNT and now - failing.since >= PATIENCE_S
+        return failing.attempts >= PATIENCE_COUNT and now_s - failing.since >= PATIENCE_S
 
     def _try_again(self, log: Log, sink: Sink) -> None:
         """Retry some requeued rows, each alone; a refused row is stuck again."""
@@ -395,8 +395,8 @@ class Courier(msgspec.Struct):
             answers = self._send(sink, with_fields(log, alone) if sink.wants_fields else alone, self.through)
             with self._lock:
                 if answers:
-                    again = replace(row, reason=answers[0].reason, attempts=row.attempts + 1, is_due=False)
-                    self._stuck[row.key] = replace(again, at_ms=self.now_ms())
+                    stuck_again = replace(row, reason=answers[0].reason, attempts=row.attempts + 1, is_due=False)
+                    self._stuck[row.key] = replace(stuck_again, at_ms=self.now_ms())
                 else:
                     self._unstuck.add(row.key)
                     self.sent += 1
@@ -405,10 +405,10 @@ class Courier(msgspec.Struct):
     def _fail(self, error: BaseException) -> None:
         """Wait, then restart with a new connection from the position that the sink then reports."""
         self.close()
-        words = str(error) if isinstance(error, ShroffError) else f"a mistake in the adapter ({type(error).__name__})"
+        message = str(error) if isinstance(error, ShroffError) else f"a mistake in the adapter ({type(error).__name__})"
         since_ms = self.trouble.since_ms if self.trouble is not None else self.now_ms()
         with self._lock:
-            self.trouble = Trouble(words, since_ms)
+            self.trouble = Trouble(message, since_ms)
         longest = min(WAIT_S * 2.0 ** min(self.attempts, 20), WAIT_S_MAX)
         wait_s = longest * (0.5 + self.draw() / 2)
         if isinstance(error, AwayError):

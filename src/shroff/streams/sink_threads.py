@@ -67,15 +67,15 @@ class Delivery:
         A courier with an unchanged route continues. Any other finishes its step, and its progress is stored; only then
         the next courier of its sink starts. This call does not wait for that.
         """
-        wanted = {courier.route.name: courier for courier in couriers}
+        new_couriers = {courier.route.name: courier for courier in couriers}
         for run in self._runs:
             route = run.courier.route
-            if not run.is_ending and route.name in wanted and wanted[route.name].route == route:
-                del wanted[route.name]
+            if not run.is_ending and route.name in new_couriers and new_couriers[route.name].route == route:
+                del new_couriers[route.name]
             else:
                 run.is_ending = True
                 run.wake.set()
-        self._next = list(wanted.values())
+        self._next = list(new_couriers.values())
         self._turn_over()
 
     def tend(self) -> None:
@@ -133,9 +133,9 @@ class Delivery:
             self._tell()  # stores the positions at which successors start
             self._runs = [run for run in self._runs if run not in ended]
         busy = {run.courier.route.name for run in self._runs}
-        waiting = self._next
+        pending = self._next
         self._next = []
-        for courier in waiting:
+        for courier in pending:
             if courier.route.name in busy:
                 self._next.append(courier)
             else:

@@ -60,23 +60,23 @@ class SnapshotCopies:
     def all(self) -> list[str]:
         """Return the names of the copies, newest first. Raises: as `Objects.list`."""
         names = (stored.name.removeprefix(f"{self.log}/") for stored in self.objects.list(self.log))
-        found = [name.removesuffix(".json") for name in names if name.endswith(".json")]
-        return sorted((name for name in found if _NAME.fullmatch(name)), reverse=True)
+        copies = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        return sorted((name for name in copies if _NAME.fullmatch(name)), reverse=True)
 
     def write(self, file: Path) -> Copy:
         """Copy a snapshot, unless the copy exists, and remove all older copies but the newest.
 
         Raises: OSError if the file cannot be read, such as when a newer one replaced it; else as `Objects.put`.
         """
-        with file.open("rb") as opened:
-            opened.seek(-8, 2)  # the end of its checksum distinguishes it from others with this sequence number
-            name = f"{int(file.stem):012d}-{opened.read(8).hex()}"
-            opened.seek(0)
+        with file.open("rb") as snapshot:
+            snapshot.seek(-8, 2)  # the end of its checksum distinguishes it from others with this sequence number
+            name = f"{int(file.stem):012d}-{snapshot.read(8).hex()}"
+            snapshot.seek(0)
             parts: list[str] = []
-            while data := opened.read(PART_BYTES):
+            while data := snapshot.read(PART_BYTES):
                 self._put(f"{name}/{len(parts):05d}.part", data)
                 parts.append(sha256(data).hexdigest())
-            size = opened.tell()
+            size = snapshot.tell()
         copy = Copy(name, int(file.stem), size, parts)
         self._put(f"{name}.json", to_json(copy))
         self._remove_all_but(name)
@@ -121,11 +121,11 @@ class SnapshotCopies:
         return target
 
     def _parts(self, name: str) -> Iterator[bytes]:
-        found = self.objects.get(f"{self.log}/{name}.json")
-        if found is None:
+        stored = self.objects.get(f"{self.log}/{name}.json")
+        if stored is None:
             raise _DamagedError("it no longer exists")
         try:
-            copy = from_json(found.data, type=Copy)
+            copy = from_json(stored.data, type=Copy)
         except msgspec.DecodeError as error:
             raise _DamagedError(f"{name}.json cannot be read ({error})") from None
         for number, digest in enumerate(copy.parts):

@@ -72,8 +72,8 @@ class Snapshots:
 
     def files(self) -> list[Path]:
         """Return the snapshots, newest first, complete or not; empty without a folder."""
-        found = [path for path in self.folder.glob(f"*{SUFFIX}") if path.stem.isascii() and path.stem.isdigit()]
-        return sorted(found, key=lambda path: int(path.stem), reverse=True)
+        paths = [path for path in self.folder.glob(f"*{SUFFIX}") if path.stem.isascii() and path.stem.isdigit()]
+        return sorted(paths, key=lambda path: int(path.stem), reverse=True)
 
     def write(self, header: Header, parts: Iterable[Part]) -> Path:
         """Save state, durable on return, and remove all but the newest snapshots up to its sequence number.
@@ -91,8 +91,8 @@ class Snapshots:
                 self._fill(file, header, parts)
                 self._on_step("written")
         except OSError as error:
-            words = "Nothing is lost; the next start reads more of the log"
-            raise StorageError(f"{os_words(error, target, ' cannot be written')}. {words}") from error
+            consequence = "Nothing is lost; the next start reads more of the log"
+            raise StorageError(f"{os_words(error, target, ' cannot be written')}. {consequence}") from error
         # A snapshot of a later sequence number is from a log that lost it: it is incomplete, or could not be restored.
         beyond = [file for file in self.files() if int(file.stem) > header.seq]
         for useless in (*beyond, *self.files()[len(beyond) + self._kept :]):
@@ -143,8 +143,8 @@ class Snapshots:
         Raises: StateError if it is damaged; OSError if the file cannot be read.
         Cost: reads the whole file.
         """
-        found = self.read(path)
-        return None if found is None else found[0]
+        header_and_parts = self.read(path)
+        return None if header_and_parts is None else header_and_parts[0]
 
     def read(self, path: Path, layout: str | None = None) -> tuple[Header, list[Part]] | None:
         """Like `check`, with the parts, each in its own memory, if the snapshot has this layout; else without parts.
@@ -208,10 +208,10 @@ class _SnapshotBody:
         """Read everything and return its hash. Raises: StateError if the file is shorter, or lengths changed."""
         count = -(-self.end // _PIECE_BYTES)
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="hash") as pool:
-            found = sha256(b"".join(pool.map(self._hash, range(count))))
+            file_hash = sha256(b"".join(pool.map(self._hash, range(count))))
         if any(int.from_bytes(length, "little") != size for length, size in self._lengths):
             raise StateError(_DAMAGED)
-        return found.digest()
+        return file_hash.digest()
 
     def _lay_out(self, length: int) -> memoryview:
         """Reserve memory for the next bytes; large parts are mapped."""
