@@ -52,11 +52,11 @@ def cluster_of(
         return
     if partitions is not None and partitions < 1:
         raise UsageError(f"there is 1 partition at least, not {partitions}.")
-    found = adapters.get(CONTRACT + backend)
-    if found is None:
+    adapter = adapters.get(CONTRACT + backend)
+    if adapter is None:
         names = sorted(name.removeprefix(CONTRACT) for name in adapters if name.startswith(CONTRACT))
         raise UsageError(f"there is no backend {backend!r}; there is {', '.join([LOCAL, *names])}.")
-    with closing(found.load()(address, workers=threads())) as processes:
+    with closing(adapter.load()(address, workers=threads())) as processes:
         yield Cluster(processes, PARTITIONS if partitions is None else partitions)
 
 

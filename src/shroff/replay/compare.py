@@ -59,22 +59,26 @@ def segments(log: LogReader, load_model: LoadModel | None = None) -> list[Segmen
 
 def segments_after(log: LogReader, after: int, load_model: LoadModel | None) -> list[Segment]:
     """Like `segments`, for the log after a sequence number; a range that includes it begins there."""
-    found = segments(log, load_model)
-    return [replace(segment, start=max(segment.start, after)) for segment in found if segment.end > after or after == 0]
+    all_segments = segments(log, load_model)
+    return [
+        replace(segment, start=max(segment.start, after))
+        for segment in all_segments
+        if segment.end > after or after == 0
+    ]
 
 
 def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | None) -> list[Segment]:
     """Like `segments`, from all control events up to the sequence number `last`."""
     control = Control()
     read = ReadOnce()
-    found: list[Segment] = []
+    all_segments: list[Segment] = []
     following = [*(record.seq for record in controls[1:]), last + 1]
     for record, next_ in zip(controls, following, strict=False):
         control.take(record)
         end = min(next_, last)
         is_empty = next_ == record.seq + 1
-        found.append(Segment(dict(control.files), record.seq, end, load_model, is_empty, read))
-    return found
+        all_segments.append(Segment(dict(control.files), record.seq, end, load_model, is_empty, read))
+    return all_segments
 
 
 def redecided(
@@ -194,8 +198,8 @@ class _Marks:
     def compare(self, hits: Iterable[HitRow], flags: Iterable[FlagRow], upto: int) -> None:
         """Compare with recorded hits and flags after the last batch, up to a sequence number."""
         stored = self._hits.taken(upto)
-        found = [(row.seq, row) for row in hits]
-        compare_marks("hit", [(row.seq, row) for row in stored], found, "online", self._result)
+        computed_hits = [(row.seq, row) for row in hits]
+        compare_marks("hit", [(row.seq, row) for row in stored], computed_hits, "online", self._result)
         # Accuracy follows from later labels; everything else of a flag is a result of the fold.
         raised = [(row.seq, replace(row, accuracy=PENDING)) for row in self._flags.taken(upto)]
         compare_marks("flag", raised, [(row.seq, row) for row in flags], "online", self._result)
@@ -210,11 +214,11 @@ class RowsAhead(Generic[Marked]):
 
     def taken(self, upto: int) -> list[Marked]:
         """Return the next rows, up to a sequence number."""
-        found = list[Marked]()
+        rows = list[Marked]()
         while self._next is not None and self._next.seq <= upto:
-            found.append(self._next)
+            rows.append(self._next)
             self._next = next(self._rows, None)
-        return found
+        return rows
 
 
 def compare_marks(
@@ -228,31 +232,42 @@ def compare_marks(
     if recorded == computed:
         return
     stored = set(recorded)
-    again = set(computed)
-    for seq, row in sorted(stored ^ again, key=lambda pair: pair[0]):
+    computed_rows = set(computed)
+    for seq, row in sorted(stored ^ computed_rows, key=lambda pair: pair[0]):
         sides = (f"{what} {row}", f"no {what}") if (seq, row) in stored else (f"no {what}", f"{what} {row}")
         result.differ(Mismatch(what, "", seq, engine, *sides))
 
 
 def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], result: Verification) -> None:
     """Compare both in log order; a decision that only one side has is a mismatch, too."""
-    ours = next(recorded, None)
-    theirs = next(computed, None)
-    while ours is not None or theirs is not None:
+    recorded_row = next(recorded, None)
+    computed_row = next(computed, None)
+    while recorded_row is not None or computed_row is not None:
         result.events += 1
-        if ours is None or (theirs is not None and theirs.seq < ours.seq):
-            assert theirs is not None
-            result.differ(Mismatch(theirs.event, theirs.id, theirs.seq, "online", "no decision", theirs.outcome))
-            theirs = next(computed, None)
-        elif theirs is None or ours.seq < theirs.seq:
-            result.differ(Mismatch(ours.event, ours.id, ours.seq, "online", ours.outcome, "no decision"))
-            ours = next(recorded, None)
+        if recorded_row is None or (computed_row is not None and computed_row.seq < recorded_row.seq):
+            assert computed_row is not None
+            result.differ(
+                Mismatch(
+                    computed_row.event, computed_row.id, computed_row.seq, "online", "no decision", computed_row.outcome
+                )
+            )
+            computed_row = next(computed, None)
+        elif computed_row is None or recorded_row.seq < computed_row.seq:
+            result.differ(
+                Mismatch(
+                    recorded_row.event, recorded_row.id, recorded_row.seq, "online", recorded_row.outcome, "no decision"
+                )
+            )
+            recorded_row = next(recorded, None)
         else:
-            if ours != theirs:
-                sides = f"{ours.outcome} {ours.document.decode()}", f"{theirs.outcome} {theirs.document.decode()}"
-                result.differ(Mismatch(ours.event, ours.id, ours.seq, "online", *sides))
-            ours = next(recorded, None)
-            theirs = next(computed, None)
+            if recorded_row != computed_row:
+                sides = (
+                    f"{recorded_row.outcome} {recorded_row.document.decode()}",
+                    f"{computed_row.outcome} {computed_row.document.decode()}",
+                )
+                result.differ(Mismatch(recorded_row.event, recorded_row.id, recorded_row.seq, "online", *sides))
+            recorded_row = next(recorded, None)
+            computed_row = next(computed, None)
 
 
 class SampleTime:
@@ -284,8 +299,8 @@ class SampleTime:
         last_s = self._clock() - began_s
         self._spent_s += last_s
         if self._limit_s is not None and last_s:
-            most = max(self._limit_s - self._spent_s, last_s) / last_s
-            self._passing = ceil(self._left / most) - 1 if self._left else 0
+            affordable = max(self._limit_s - self._spent_s, last_s) / last_s
+            self._passing = ceil(self._left / affordable) - 1 if self._left else 0
 
 
 @telling_damage()
@@ -354,27 +369,27 @@ def verify_by_keys(
     untold = list[int]()
     sample = sample or SampleTime(0, None)
     for segment in segments(log, load_model):
-        inside = [place for place in places if segment.start < place <= segment.end]
+        inside = [seq for seq in places if segment.start < seq <= segment.end]
         if not inside or not result.can_read(segment):
             continue
         definitions = segment.definitions
-        for place in inside:
+        for seq in inside:
             if not sample.takes():
                 continue
             with sample.measured():
-                records = look_back(place)
+                records = look_back(seq)
                 if records is None:
-                    untold.append(place)
+                    untold.append(seq)
                     continue
-                ((row,),) = log.decisions_after(place - 1, place)
+                ((row,),) = log.decisions_after(seq - 1, seq)
                 naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
                 folded = empty(definitions)
                 for record in records:
-                    if (taken := take(record, folded, {})) is not None:
-                        naive.append(taken.event)
-                asked = take(log.records_at([place])[place], folded, {})
-                assert asked is not None, "a decided record is an event"
-                values = naive.take(asked.event, {}, is_asked=True)
+                    if (past_event := take(record, folded, {})) is not None:
+                        naive.append(past_event.event)
+                decided_event = take(log.records_at([seq])[seq], folded, {})
+                assert decided_event is not None, "a decided record is an event"
+                values = naive.take(decided_event.event, {}, is_asked=True)
             _compare_naive(row, values, definitions, result)
             if progress is not None:
                 progress(len(records) + 1)
@@ -391,15 +406,15 @@ def _compare_naive(
     row: DecisionRow, values: Mapping[str, Value], definitions: Definitions, result: Verification
 ) -> None:
     result.events += 1
-    given = scored_one(values, definitions.scoring_of(row.event))
-    by = None if given is None else (given.shown()[0].decode(), given.models[0])
-    compare_features(row, _shown(values, row.event, definitions), "naive", result, by)
+    scored_values = scored_one(values, definitions.scoring_of(row.event))
+    score_and_model = None if scored_values is None else (scored_values.shown()[0].decode(), scored_values.models[0])
+    compare_features(row, _shown(values, row.event, definitions), "naive", result, score_and_model)
 
 
 def _shown(values: Mapping[str, Value], event: str, definitions: Definitions) -> TextDict:
-    places = definitions.settings.money_places
+    decimals = definitions.settings.money_places
     return {
-        name: canonical_value(values.get(name), definitions.features[name].type, places)
+        name: canonical_value(values.get(name), definitions.features[name].type, decimals)
         for name in definitions.feature_names(event)
     }
 
@@ -411,18 +426,18 @@ def compare_features(
 
     Also the score, as JSON, with the id of its model.
     """
-    found = stored(row.document, _Compared, f"the decision at sequence number {row.seq}")
-    shown = found.features
-    recorded_by = (bytes(found.score).decode(), found.versions.get("model", ""))
+    document = stored(row.document, _Compared, f"the decision at sequence number {row.seq}")
+    features = document.features
+    recorded_by = (bytes(document.score).decode(), document.versions.get("model", ""))
     if recorded_by != (score or ("null", "")):
         scores = (f"score {value} by {model or 'no model'}" for value, model in (recorded_by, score or ("null", "")))
         result.differ(Mismatch(row.event, row.id, row.seq, engine, *scores))
         return
-    if shown.keys() != computed.keys():
-        sides = f"features {', '.join(sorted(shown))}", f"features {', '.join(sorted(computed))}"
+    if features.keys() != computed.keys():
+        sides = f"features {', '.join(sorted(features))}", f"features {', '.join(sorted(computed))}"
         result.differ(Mismatch(row.event, row.id, row.seq, engine, *sides))
         return
-    for name, raw in shown.items():
+    for name, raw in features.items():
         recorded = bytes(raw).decode()
         if recorded != computed[name]:
             sides = f"{name} {recorded}", f"{name} {computed[name]}"

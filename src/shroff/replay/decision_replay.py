@@ -33,10 +33,10 @@ class Replay(OperationAnswer):
     STATUS: ClassVar = "match"
 
     def text(self) -> str:
-        named = f"{self.event} {one_line(self.id)}"
+        event_name = f"{self.event} {one_line(self.id)}"
         if self.match:
-            return f"{named} is reproduced byte for byte.\nreceipt {self.receipt}"
-        return f"{named} differs from the record.\nrecorded: {self.recorded}\ncomputed: {self.computed}"
+            return f"{event_name} is reproduced byte for byte.\nreceipt {self.receipt}"
+        return f"{event_name} differs from the record.\nrecorded: {self.recorded}\ncomputed: {self.computed}"
 
 
 class Replayed(NamedTuple):
@@ -57,10 +57,10 @@ class Replayed(NamedTuple):
     def document(self) -> Replay:
         """Return the result for programs; with both versions if they differ."""
         row = self.recorded
-        found = Replay(match=self.match, receipt=self.receipt, event=row.event, id=row.id)
+        answer = Replay(match=self.match, receipt=self.receipt, event=row.event, id=row.id)
         if not self.match:
-            found.recorded, found.computed = row.document.decode(), self.computed.document.decode()
-        return found
+            answer.recorded, answer.computed = row.document.decode(), self.computed.document.decode()
+        return answer
 
 
 @telling_damage()

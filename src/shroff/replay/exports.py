@@ -56,9 +56,9 @@ def known_by(kind: ExportKind, as_of_ms: int | None, now_ms: int) -> ExportKind:
     def batches(log: Log) -> Iterator[list[Any]]:
         upto_ms = now_of(log, now_ms) if as_of_ms is None else as_of_ms
         for batch in flags(log, upto_ms) if is_flags else kind.batches(log):
-            known = [record for record in batch if record.time_ms <= upto_ms]
-            if known:
-                yield known
+            rows = [record for record in batch if record.time_ms <= upto_ms]
+            if rows:
+                yield rows
 
     return replace(kind, batches=batches)
 
@@ -72,29 +72,29 @@ def with_personal(kind: ExportKind, events: Events, names: Sequence[str]) -> Exp
         return kind
     if kind is not KINDS["events"]:
         raise UsageError(f"personal fields lie beside events; {kind.name} have none.")
-    known = {field.name for type_ in events.types.values() for field in type_.personal}
+    allowed = {field.name for type_ in events.types.values() for field in type_.personal}
     for name in names:
-        if name not in known:
-            hint = nearest(name, known) or f"There is {', '.join(sorted(known)) or 'none'}."
+        if name not in allowed:
+            hint = nearest(name, allowed) or f"There is {', '.join(sorted(allowed)) or 'none'}."
             raise UsageError(f"{name!r} is no personal field. {hint}")
 
     def batches(log: Log) -> Iterator[list[Any]]:
         for records in kind.batches(log):
             types = dict.fromkeys(record.type for record in records)
-            beside = {
+            values = {
                 name: log.personal(name, [record.id for record in records if record.type == name]) for name in types
             }
-            yield [_with(record, beside[record.type].get(record.id, {}), names) for record in records]
+            yield [_with(record, values[record.type].get(record.id, {}), names) for record in records]
 
     return replace(kind, batches=batches)
 
 
 def _with(record: Record, values: TextMapping, names: Sequence[str]) -> Record:
     """Append these personal fields to the body of a record."""
-    shown = {name: values[name] for name in names if name in values}
-    if not shown:
+    values_of_record = {name: values[name] for name in names if name in values}
+    if not values_of_record:
         return record
-    return replace(record, body=record.body[:-1] + b"," + to_json(shown)[1:])
+    return replace(record, body=record.body[:-1] + b"," + to_json(values_of_record)[1:])
 
 
 def lines(log: Log, kind: ExportKind, format: str) -> Iterator[list[bytes]]:
@@ -186,9 +186,9 @@ def with_amounts(kind: ExportKind, events: Events) -> ExportKind:
 
 def _events(log: Log) -> Iterator[list[Record]]:
     for records in log.read():
-        wanted = [record for record in records if record.kind == "event"]
-        if wanted:
-            yield wanted
+        events = [record for record in records if record.kind == "event"]
+        if events:
+            yield events
 
 
 def _event_line(record: Record | LateEvent) -> bytes:

@@ -63,18 +63,18 @@ def verify(
     for engine in engines:
         with tables_from_content():
             if engine == "online":
-                found = verify_online(log, progress, load_model, after)
+                partial = verify_online(log, progress, load_model, after)
             elif engine == "batch":
-                found = verify_batch(log, progress, load_model)
+                partial = verify_batch(log, progress, load_model)
             else:
-                found = _verify_sample(log, (after, end), sample, progress, load_model, look_back)
-        result.events = max(result.events, found.events)
-        result.mismatches += found.mismatches
-        result.first_mismatch = result.first_mismatch or found.first_mismatch
-        result.unread += [words for words in found.unread if words not in result.unread]
-        result.sampled = found.sampled if engine == "naive" else result.sampled
-    if words := log.ids_lost(after):
-        result.unread.append(words)
+                partial = _verify_sample(log, (after, end), sample, progress, load_model, look_back)
+        result.events = max(result.events, partial.events)
+        result.mismatches += partial.mismatches
+        result.first_mismatch = result.first_mismatch or partial.first_mismatch
+        result.unread += [lost for lost in partial.unread if lost not in result.unread]
+        result.sampled = partial.sampled if engine == "naive" else result.sampled
+    if lost := log.ids_lost(after):
+        result.unread.append(lost)
     result.undecided = sum((b"\n" + lines).count(b"\ne0") for lines in log.lines(after, end))
     return result
 
@@ -90,15 +90,19 @@ def _verify_sample(
     after, end = span
     limit_s = NAIVE_S if sample is None else None
     if end > LONG and look_back is not None:
-        places = _spread(log, after, end, sample or NAIVE_SAMPLE)
-        found = verify_by_keys(log, places, look_back, progress, load_model, SampleTime(len(places), limit_s))
-        found.sampled = found.events, end - after
-        return found
+        sample_seqs = _spread(log, after, end, sample or NAIVE_SAMPLE)
+        partial = verify_by_keys(
+            log, sample_seqs, look_back, progress, load_model, SampleTime(len(sample_seqs), limit_s)
+        )
+        partial.sampled = partial.events, end - after
+        return partial
     decided = list(_decided(log, after, end))
-    places = decided[:: max(len(decided) // (sample or NAIVE_SAMPLE), 1)]
-    found = verify_naive(log, frozenset(places).__contains__, progress, load_model, SampleTime(len(places), limit_s))
-    found.sampled = found.events, len(decided)
-    return found
+    sample_seqs = decided[:: max(len(decided) // (sample or NAIVE_SAMPLE), 1)]
+    partial = verify_naive(
+        log, frozenset(sample_seqs).__contains__, progress, load_model, SampleTime(len(sample_seqs), limit_s)
+    )
+    partial.sampled = partial.events, len(decided)
+    return partial
 
 
 def _decided(log: Log, after: int, end: int) -> Iterator[int]:
@@ -107,15 +111,15 @@ def _decided(log: Log, after: int, end: int) -> Iterator[int]:
 
 def _spread(log: Log, after: int, end: int, wanted: int) -> list[int]:
     """Return up to `wanted` sequence numbers of decisions, spread over the log, or all if there are fewer."""
-    found = list[int]()
+    seqs = list[int]()
     start = after
-    for left in range(wanted, 0, -1):
+    for remaining in range(wanted, 0, -1):
         rows = next(log.decisions_after(start, end, size=1), [])
         if not rows:
             break
-        found.append(rows[0].seq)
-        start = rows[0].seq + max((end - rows[0].seq) // left - 1, 0)
-    missing = wanted - len(found)  # if no event at the end was decided for long
-    known = set(found)
-    others = (place for place in _decided(log, after, end) if place not in known) if missing else iter(())
-    return sorted([*found, *islice(others, missing)])
+        seqs.append(rows[0].seq)
+        start = rows[0].seq + max((end - rows[0].seq) // remaining - 1, 0)
+    missing = wanted - len(seqs)  # if no event at the end was decided for long
+    chosen = set(seqs)
+    others = (seq for seq in _decided(log, after, end) if seq not in chosen) if missing else iter(())
+    return sorted([*seqs, *islice(others, missing)])

@@ -63,17 +63,17 @@ class _VersionStretch:
 
 def _together(found: Iterable[Segment], result: Verification) -> Iterator[list[_VersionStretch]]:
     """Yield groups of consecutive versions that one pass can compute."""
-    held: list[_VersionStretch] = []
+    group: list[_VersionStretch] = []
     for segment in found:
         if segment.is_empty:
             continue
         version = _VersionStretch(segment) if result.can_read(segment) else None
-        if held and (version is None or len(held) == AT_ONCE or not held[-1].is_like(version)):
-            yield held
-            held = []
-        held += [] if version is None else [version]
-    if held:
-        yield held
+        if group and (version is None or len(group) == AT_ONCE or not group[-1].is_like(version)):
+            yield group
+            group = []
+        group += [] if version is None else [version]
+    if group:
+        yield group
 
 
 class _Proof:
@@ -122,11 +122,11 @@ class _Proof:
         batch.add(frames, len(placed))
         for name, frame in frames.items():
             rows = [placed[row] for row in frame.rows.tolist()]
-            places = [row.seq if row.past_hits is None else -row.seq for row in rows]
-            self._places[name].append(np.array(places, np.int64))
+            seqs = [row.seq if row.past_hits is None else -row.seq for row in rows]
+            self._places[name].append(np.array(seqs, np.int64))
 
     def _compare(self, frames: Mapping[str, Frame], recorded: RowsAhead[DecisionRow]) -> None:
-        found: dict[int, tuple[str, bytes | memoryview]] = {}
+        features_by_seq: dict[int, tuple[str, bytes | memoryview]] = {}
         scores: dict[int, tuple[str, str]] = {}
         of_types = {name: self._next_places(name, len(frame)) for name, frame in frames.items()}
         last = max((int(np.abs(places).max()) for places in of_types.values()), default=0)
@@ -135,42 +135,44 @@ class _Proof:
             places = of_types[name]
             self._note_hits(name, frame, places)
             if name in version.writers:
-                shown = version.writers[name].features(frame)
-                found |= {place: (name, text) for place, text in zip(places.tolist(), shown, strict=True) if place > 0}
+                texts = version.writers[name].features(frame)
+                features_by_seq |= {
+                    place: (name, text) for place, text in zip(places.tolist(), texts, strict=True) if place > 0
+                }
                 scores |= _by_place(places, scored(frame, version.definitions.scoring_of(name)))
         for row in recorded.taken(last):
             self._result.events += 1
-            name, text = found.pop(row.seq, ("", b""))
+            name, text = features_by_seq.pop(row.seq, ("", b""))
             if name != row.event:
                 self._differ(row.event, row.id, row.seq, row.outcome, "no decision")
             elif row.seq in scores or b"".join((b'"features":', text, b',"versions":')) not in row.document:
                 computed = {feature: bytes(value).decode() for feature, value in _Shown.decode(text).items()}
                 compare_features(row, computed, "batch", self._result, scores.get(row.seq))
-        for place, (name, _) in found.items():
+        for place, (name, _) in features_by_seq.items():
             self._differ(name, "", place, "no decision", "features")
 
     def _next_places(self, name: str, count: int) -> Places:
         """Return the sequence numbers of a type's next events; a piece consists of whole batches."""
-        given = self._places[name]
-        taken = 0
-        for number, places in enumerate(given, start=1):
-            taken += len(places)
-            if taken >= count:
-                found = np.concatenate(given[:number])
-                del given[:number]
-                return found
-        raise AssertionError(f"the batch engine gives {count} events of {name}, and {taken} are left")
+        pieces = self._places[name]
+        count_so_far = 0
+        for number, places in enumerate(pieces, start=1):
+            count_so_far += len(places)
+            if count_so_far >= count:
+                joined = np.concatenate(pieces[:number])
+                del pieces[:number]
+                return joined
+        raise AssertionError(f"the batch engine gives {count} events of {name}, and {count_so_far} are left")
 
     def _note_hits(self, name: str, frame: Frame, places: Places) -> None:
         for rule in self._rules:
             if rule.on == name:
                 hit = places[frame.computed[rule.computed.name].values.astype(np.bool_)]
-                self._hits += [(place, rule.id) for place in hit.tolist() if place > 0]
+                self._hits += [(seq, rule.id) for seq in hit.tolist() if seq > 0]
 
     def _compare_hits(self) -> None:
         rules = {rule.id for rule in self._rules}
-        given = self._log.hits_after(self._start, self._end)
-        recorded = sorted((row.seq, row.rule) for rows in given for row in rows if row.rule in rules)
+        all_hits = self._log.hits_after(self._start, self._end)
+        recorded = sorted((row.seq, row.rule) for rows in all_hits for row in rows if row.rule in rules)
         compare_marks("hit", recorded, sorted(self._hits), "batch", self._result)
 
     def _differ(self, event: str, id_: str, seq: int, recorded: str, computed: str) -> None:
@@ -181,5 +183,5 @@ def _by_place(places: Places, given: Scored | None) -> dict[int, tuple[str, str]
     """Return the scores as JSON, each with its model, by sequence number."""
     if given is None:
         return {}
-    shown = (score.decode() for score in given.shown())
-    return dict(zip(places.tolist(), zip(shown, given.models, strict=True), strict=True))
+    score_texts = (score.decode() for score in given.shown())
+    return dict(zip(places.tolist(), zip(score_texts, given.models, strict=True), strict=True))
