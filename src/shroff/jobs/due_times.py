@@ -62,8 +62,8 @@ def in_words(schedule: Schedule) -> str:
     """Describe a schedule, such as `At 05:00 on Monday through Friday, Europe/Berlin`."""
     from cronsim import CronSim
 
-    said = CronSim(schedule.cron, datetime.fromtimestamp(0, ZoneInfo(schedule.zone))).explain()
-    return f"{said}, {schedule.zone}"
+    explanation = CronSim(schedule.cron, datetime.fromtimestamp(0, ZoneInfo(schedule.zone))).explain()
+    return f"{explanation}, {schedule.zone}"
 
 
 @lru_cache(maxsize=1_000)
@@ -100,7 +100,7 @@ def _newest(schedule: Schedule, seen_ms: int, now_ms: int) -> int | None:
     step_ms = ON_TIME_MS
     while True:
         start_ms = max(seen_ms, now_ms - step_ms)
-        found = list(_until(schedule, start_ms, now_ms))
-        if found or start_ms == seen_ms:
-            return found[-1] if found else None
+        times = list(_until(schedule, start_ms, now_ms))
+        if times or start_ms == seen_ms:
+            return times[-1] if times else None
         step_ms *= STEPS_BACK

@@ -96,8 +96,8 @@ class Job(FrozenStruct):
     @property
     def arguments(self) -> JsonObject:
         """The decoded parameters."""
-        found: JsonObject = from_json(self.params)
-        return found
+        decoded: JsonObject = from_json(self.params)
+        return decoded
 
 
 class JobError(RefusalError):
@@ -147,8 +147,8 @@ def url_of(job: Job) -> str:
 
 def new_id(now_ms: int, number: int = 0) -> str:
     """Return an id that sorts by time; `number` distinguishes jobs created at once."""
-    at = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_ms // 1_000))
-    return f"{at}{now_ms % 1_000:03}-{number:04x}{token_hex(4)}"
+    time_text = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_ms // 1_000))
+    return f"{time_text}{now_ms % 1_000:03}-{number:04x}{token_hex(4)}"
 
 
 def begun(job: Job, now_ms: int) -> Job:
