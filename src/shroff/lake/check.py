@@ -47,9 +47,9 @@ class LakeCheck(OperationAnswer):
         if self.documents_unchecked:
             parts.append(f"{many(self.documents_unchecked, 'document')} not checked, as their rows are gone")
         what = ", ".join([*parts, bytes_text(self.bytes)])
-        told = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
-        words = "nothing is wrong." if not self.problems else f"{many(len(self.problems), 'problem')}:{told}"
-        return f"{self.lake}: {what}, up to sequence number {self.upto:,}; {words}"
+        shown = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
+        result = "nothing is wrong." if not self.problems else f"{many(len(self.problems), 'problem')}:{shown}"
+        return f"{self.lake}: {what}, up to sequence number {self.upto:,}; {result}"
 
 
 class _Places:
@@ -85,8 +85,12 @@ class _Places:
             "has features and no decision": (features > 0) & (decisions == 0),
             "has a flag or hit and no record": marked & (records == 0),
         }
-        told = {words: np.flatnonzero(rows) + 1 for words, rows in wrong.items()}
-        return [f"place {places[0]:,} {words}{_more(len(places))}" for words, places in told.items() if len(places)]
+        seqs_by_problem = {words: np.flatnonzero(rows) + 1 for words, rows in wrong.items()}
+        return [
+            f"place {places[0]:,} {words}{_more(len(places))}"
+            for words, places in seqs_by_problem.items()
+            if len(places)
+        ]
 
 
 def _more(count: int) -> str:
@@ -103,21 +107,21 @@ def check(
 
     Cost: reads the whole lake. Memory: three bytes for each sequence number, and the flags and hits.
     """
-    found = LakeCheck(upto=state.upto)
+    result = LakeCheck(upto=state.upto)
     places = _Places(state.upto)
     for file in sorted(state.files.values(), key=lambda file: (file.first, file.path)):
-        _look_at(objects, file, places, found)
+        _look_at(objects, file, places, result)
         if progress is not None:
             progress(1)
     if state.is_whole:
-        found.problems += places.problems()
+        result.problems += places.problems()
     rows = LakeReader(objects, state) if state.number and state.is_whole else log
     looked = check_documents(objects, state, rows, progress)
-    found.documents = looked.documents
-    found.documents_unchecked = looked.unchecked
-    found.bytes += looked.bytes
-    found.problems += looked.problems
-    return found
+    result.documents = looked.documents
+    result.documents_unchecked = looked.unchecked
+    result.bytes += looked.bytes
+    result.problems += looked.problems
+    return result
 
 
 def _look_at(objects: RetriedObjects, file: File, places: _Places, found: LakeCheck) -> None:

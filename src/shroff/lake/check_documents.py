@@ -44,11 +44,11 @@ def check_documents(
 
     Cost: a request for each document, and reading all rows.
     """
-    found = DocumentCheck()
+    result = DocumentCheck()
     for number in range(1, state.number + 1):
         read = read_manifest(objects, number)
         if read is None:
-            found.problems.append(f"{manifest_name(number)} is not there")
+            result.problems.append(f"{manifest_name(number)} is not there")
             continue
         manifest, _ = read
         if not isinstance(manifest.plan, Write) or not manifest.documents:
@@ -59,11 +59,11 @@ def check_documents(
         except StorageError:  # the check of files reports it
             span = None
         if span is None:
-            found.unchecked += count
+            result.unchecked += count
             continue
         for wanted in _batches(span, manifest.plan):
-            _look_at(objects, wanted, found, progress)
-    return found
+            _look_at(objects, wanted, result, progress)
+    return result
 
 
 def _span(rows: LakeReader | Log, after: int, upto: int) -> SeqRange | None:
@@ -91,8 +91,8 @@ def _look_at(
     objects: RetriedObjects, wanted: list[_Wanted], found: DocumentCheck, progress: Callable[[int], None] | None
 ) -> None:
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="documents") as pool:
-        there = list(pool.map(lambda file: objects.get(file[0]), wanted))
-    for (path, data, count), stored in zip(wanted, there, strict=True):
+        stored_objects = list(pool.map(lambda file: objects.get(file[0]), wanted))
+    for (path, data, count), stored in zip(wanted, stored_objects, strict=True):
         found.documents += count
         found.bytes += 0 if stored is None else len(stored.data)
         if stored is None:

@@ -119,16 +119,16 @@ def replay_plan(
     upto = reader.last_seq
     known_store(ProjectPaths(models.parent).tables)
     segments = segments_of(list(reader.controls(upto=upto)), upto, Registry(models).load)
-    found = [segment.definitions for segment in segments]
-    for definitions, segment in zip(found, segments, strict=True):
+    versions = [segment.definitions for segment in segments]
+    for definitions, segment in zip(versions, segments, strict=True):
         _check(definitions, segment)
-    usual_ms = max((definitions.settings.lateness_ms for definitions in found), default=0)
+    usual_ms = max((definitions.settings.lateness_ms for definitions in versions), default=0)
     lateness_ms = int(with_set_backs(usual_ms, reader.controls(upto=upto)))
-    folds = _folds(found, lateness_ms)
+    folds = _folds(versions, lateness_ms)
     stages = [
         Stage(fold, entity)
         for fold in sorted(set(folds))
-        for entity in entities_of(make_plan(computed_of(found[fold])))
+        for entity in entities_of(make_plan(computed_of(versions[fold])))
     ]
     return ReplayPlan(
         name,
@@ -224,10 +224,10 @@ class ReplayProcess:
 
     def keyed(self, stage: int) -> PartitionPlan:
         if stage not in self._keyed:
-            told = self.replay.stages[stage]
-            of = self.definitions(told.version)
+            stage_of = self.replay.stages[stage]
+            of = self.definitions(stage_of.version)
             late_ms = self.replay.lateness_ms
-            self._keyed[stage] = PartitionPlan(of.events, computed_of(of), of.reference, late_ms, told.entity)
+            self._keyed[stage] = PartitionPlan(of.events, computed_of(of), of.reference, late_ms, stage_of.entity)
         return self._keyed[stage]
 
     def engine(self, version: int) -> tuple[Engine, Answered]:
@@ -266,22 +266,28 @@ def rows_of(work: ReplayProcess, after: int, upto: int) -> Iterator[PartitionEve
 
 def _rows(work: ReplayProcess, fold: int, records: Sequence[Record]) -> Iterator[PartitionEvent]:
     decoded = [(record, work.decode(fold, record)) for record in records]
-    known = [(record, event) for record, event in decoded if event is not None]
+    decoded_events = [(record, event) for record, event in decoded if event is not None]
     definitions = work.definitions(fold)
     replay = work.replay
-    frames = frames_of([event for _, event in known], definitions.events, definitions.reference) if known else {}
+    frames = (
+        frames_of([event for _, event in decoded_events], definitions.events, definitions.reference)
+        if decoded_events
+        else {}
+    )
     for number, stage in enumerate(replay.stages):
         if stage.version != fold:
             continue
         keyed = work.keyed(number)
         for frame in (frames[name] for name in sorted(keyed.events & frames.keys())):
             has_answers = bool(keyed.asked(frame.type.name))
-            for row, (home, seen) in zip(frame.rows.tolist(), keyed.partitions(frame, replay.partitions), strict=True):
-                record = known[row][0]
+            for row, (home, needing) in zip(
+                frame.rows.tolist(), keyed.partitions(frame, replay.partitions), strict=True
+            ):
+                record = decoded_events[row][0]
                 is_asked = has_answers and record.decided and replay.folds[work.version_at(record.seq)] == fold
-                for partition in sorted(seen):
-                    told = record.seq, record.kind, record.type, record.id, record.time_ms, record.body
-                    yield PartitionEvent(number, partition, *told, is_asked and partition == home)
+                for partition in sorted(needing):
+                    record_fields = record.seq, record.kind, record.type, record.id, record.time_ms, record.body
+                    yield PartitionEvent(number, partition, *record_fields, is_asked and partition == home)
 
 
 def answers_of(
@@ -296,7 +302,7 @@ def answers_of(
     rows = sorted(seen, key=lambda event: event.seq)
     partition = Partition(work.keyed(stage), state)
     version = work.replay.stages[stage].version
-    found: list[tuple[int, EntityAnswer]] = []
+    answers: list[tuple[int, EntityAnswer]] = []
     for begin in range(0, len(rows), STEP):
         part = rows[begin : begin + STEP]
         records = (
@@ -312,10 +318,10 @@ def answers_of(
             for partition_event in part
         )
         events = [event for record in records if (event := work.decode(version, record)) is not None]
-        for asked, answer in zip(part, partition.take(events), strict=True):
-            if asked.is_asked and answer is not None:
-                found.append((asked.seq, answer))
-    return partition.state(), found
+        for partition_event, answer in zip(part, partition.take(events), strict=True):
+            if partition_event.is_asked and answer is not None:
+                answers.append((partition_event.seq, answer))
+    return partition.state(), answers
 
 
 def decided(work: ReplayProcess, after: int, upto: int, answers: Mapping[int, Mapping[int, EntityAnswer]]) -> Decided:
@@ -325,9 +331,9 @@ def decided(work: ReplayProcess, after: int, upto: int, answers: Mapping[int, Ma
     """
     effects = Effects()
     for records in work.read(after, upto):
-        wanted = (record for record in records if record.decided)
-        for version, mine in groupby(wanted, key=lambda record: work.version_at(record.seq)):
-            _decide(work, version, list(mine), answers, effects)
+        decided_records = (record for record in records if record.decided)
+        for version, version_records in groupby(decided_records, key=lambda record: work.version_at(record.seq)):
+            _decide(work, version, list(version_records), answers, effects)
     return _compared(work.reader(upto), after, upto, effects)
 
 
@@ -350,11 +356,11 @@ def _decide(
         for number, stage in enumerate(work.replay.stages)
         if stage.version == fold
     }
-    found = engine.step(batch)
-    into.decisions += found.decisions
-    into.hits += found.hits
-    into.flags += found.flags
-    into.outbox += found.outbox
+    step_effects = engine.step(batch)
+    into.decisions += step_effects.decisions
+    into.hits += step_effects.hits
+    into.flags += step_effects.flags
+    into.outbox += step_effects.outbox
 
 
 def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> Decided:
@@ -363,8 +369,8 @@ def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> De
     recorded |= {row for rows in reader.hits(after, upto) for row in rows}
     # Accuracy follows from later labels; everything else of a flag is a result of the fold.
     recorded |= {replace(row, accuracy=PENDING) for rows in reader.flags(after, upto) for row in rows}
-    found: set[DecisionRow | HitRow | FlagRow] = {*effects.decisions, *effects.hits, *effects.flags}
-    differing = sorted(recorded ^ found, key=lambda row: (row.seq, repr(row)))
+    computed: set[DecisionRow | HitRow | FlagRow] = {*effects.decisions, *effects.hits, *effects.flags}
+    differing = sorted(recorded ^ computed, key=lambda row: (row.seq, repr(row)))
     first = ""
     if differing:
         row = differing[0]
@@ -373,5 +379,5 @@ def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> De
             f"the {what} at sequence number {row.seq:,}, which "
             f"{'the log' if row in recorded else 'this run'} has so alone"
         )
-    places = {(type(row), row.seq) for row in differing}
-    return Decided(effects, len(places), first)
+    differing_seqs = {(type(row), row.seq) for row in differing}
+    return Decided(effects, len(differing_seqs), first)

@@ -78,8 +78,8 @@ class ReplayRun(OperationAnswer):
         if self.after == self.upto:
             return f"{self.out}: already decided up to sequence number {self.upto:,}."
         same = "all equal to the log" if not self.differing else f"{self.differing:,} differ, first {self.first}"
-        words = f"sequence numbers {self.after + 1:,} to {self.upto:,}, {many(self.decisions, 'decision')}"
-        return f"{self.out}: {words}, {same}."
+        range_text = f"sequence numbers {self.after + 1:,} to {self.upto:,}, {many(self.decisions, 'decision')}"
+        return f"{self.out}: {range_text}, {same}."
 
 
 class _StatesOrigin(msgspec.Struct):
@@ -111,9 +111,9 @@ def decide_on_cluster(
     Raises: UsageError if backend, project or folder is unsuitable; StateError if the lake or a process fails.
     """
     backend = streaming(cluster)
-    most = PLACES if places is None else places
-    if most < 1:
-        raise UsageError(f"a micro-batch has at least 1 record, not {most}.")
+    batch_size = PLACES if places is None else places
+    if batch_size < 1:
+        raise UsageError(f"a micro-batch has at least 1 record, not {batch_size}.")
     reader = LakeReader(objects)
     replay = replay_plan(_name(reader, out), opened, reader, models, cluster.partitions)
     make_folder(out / DECISIONS)
@@ -128,7 +128,7 @@ def decide_on_cluster(
         if progress is not None:
             progress(part.last - part.first)
 
-    backend.stream(replay, out / CHECKPOINT, most, partial(write_decisions, out / DECISIONS), done)
+    backend.stream(replay, out / CHECKPOINT, batch_size, partial(write_decisions, out / DECISIONS), done)
     return run
 
 
@@ -144,10 +144,10 @@ def begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
     plan = _StatesOrigin(reader.state.log, replay.partitions, replay.lateness_ms, replay.starts, replay.folds)
     if path.exists():
         try:
-            before = from_json(path.read_bytes(), type=_StatesOrigin)
+            stored = from_json(path.read_bytes(), type=_StatesOrigin)
         except ValueError as error:
             raise StateError(f"{path} cannot be read: {error}. Begin again with another --out.") from None
-        _hold(before, plan, path.parent)
+        _hold(stored, plan, path.parent)
     with whole_file(path, path.with_suffix(".new"), is_durable=False) as file:
         file.write(to_json(plan))
 

@@ -70,10 +70,12 @@ def document_columns(
         parts = {name: document.get(name) for name in (*_PARTS, "versions")}
         return parts | {"features": _values(document.get("features") or {}, fields, features)}
 
-    found = _columns(documents, schema, read, what)
-    columns = {name: found[name] for name in _PARTS} | {"model": found["versions"].combine_chunks().field(0)}
-    shown = found["features"].combine_chunks().flatten()
-    return columns, dict(zip(features.names, shown, strict=True))
+    all_columns = _columns(documents, schema, read, what)
+    columns = {name: all_columns[name] for name in _PARTS} | {
+        "model": all_columns["versions"].combine_chunks().field(0)
+    }
+    feature_columns = all_columns["features"].combine_chunks().flatten()
+    return columns, dict(zip(features.names, feature_columns, strict=True))
 
 
 def _columns(

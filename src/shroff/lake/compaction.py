@@ -103,8 +103,8 @@ def sweep(objects: RetriedObjects, state: LakeState) -> int:
     gone = 0
     for kind in KINDS:
         for stored in objects.list(kind):
-            known = written_for(stored.name)
-            if known is None or known > state.number:
+            number = written_for(stored.name)
+            if number is None or number > state.number:
                 continue
             if stored.name not in state.files and stored.name not in state.replaced:
                 objects.delete(stored.name)

@@ -62,8 +62,8 @@ def _head(objects: RetriedObjects, table: str, known: int) -> TableHead:
     """
     data = objects.get(commit_name(table, known)) if known >= 0 else None
     if data is None:
-        named = (_COMMIT.fullmatch(stored.name.rpartition("/")[2]) for stored in objects.list(f"{table}/_delta_log"))
-        known = max((int(match[1]) for match in named if match), default=-1)
+        matches = (_COMMIT.fullmatch(stored.name.rpartition("/")[2]) for stored in objects.list(f"{table}/_delta_log"))
+        known = max((int(match[1]) for match in matches if match), default=-1)
         data = objects.get(commit_name(table, known)) if known >= 0 else None
     if data is None:
         return TableHead()
@@ -91,8 +91,8 @@ def _commit(
         actions.append({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}})
     note, metadata = _columns(objects, table, head, change.added.values())
     if metadata is not None:
-        made = {"id": str(UUID(digest(f"{state.log} {table}".encode())[:32])), "createdTime": change.at_ms}
-        actions.append({"metaData": made | metadata})
+        identity = {"id": str(UUID(digest(f"{state.log} {table}".encode())[:32])), "createdTime": change.at_ms}
+        actions.append({"metaData": identity | metadata})
     transactions = change.transactions(state, head)
     actions += [{"txn": {"appId": name, "version": version}} for name, version in transactions.items()]
     actions += [_remove(path, table, change) for path in change.removed]
@@ -120,15 +120,15 @@ def _columns(
         return head.note, None
     fields: list[JsonObject] = []
     if head.version >= 0:
-        found = objects.get(commit_name(table, head.note.schema_at))
-        if found is None:
+        commit = objects.get(commit_name(table, head.note.schema_at))
+        if commit is None:
             raise TableStoppedError(
                 f"{table}: version {head.note.schema_at} of its Delta table, with its columns, is not there. Remove "
                 f"{table}/_delta_log in {objects.address}, then run 'shroff lake publish'"
             )
-        lines = map(json.loads, found.data.splitlines())
+        lines = map(json.loads, commit.data.splitlines())
         fields = next(json.loads(line["metaData"]["schemaString"])["fields"] for line in lines if "metaData" in line)
-    before = list(fields)
+    old_fields = list(fields)
     for file, columns in new:
         try:
             fields = widened(fields, schema_of(columns, partition_of(file.path)))
@@ -138,7 +138,7 @@ def _columns(
                 "files that 'shroff lake files' names"
             ) from None
     schemas = sorted({*head.note.schemas, *(file.schema for file, _ in new)})
-    if fields == before:
+    if fields == old_fields:
         return replace(head.note, schemas=schemas), None
     # The `metaData` of a table with these fields, without its id and time.
     return TableNote(schemas, head.version + 1), {

@@ -64,9 +64,9 @@ def keep_checkpoint(objects: RetriedObjects, table: str, version: int) -> None:
     Cost: reads the last checkpoint and each commit after it.
     """
     name = f"{table}/_delta_log/_last_checkpoint"
-    found = objects.get(name)
+    pointer = objects.get(name)
     try:
-        last = -1 if found is None else int(json.loads(found.data)["version"])
+        last = -1 if pointer is None else int(json.loads(pointer.data)["version"])
     except (ValueError, KeyError):
         last = -1  # damaged: write it again
     rows = _replayed(objects, table, last, version) if last < version else None
@@ -75,11 +75,11 @@ def keep_checkpoint(objects: RetriedObjects, table: str, version: int) -> None:
     out = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist([_pairs(row) for row in rows], _SCHEMA), out, compression="zstd")
     objects.put(_name(table, version), out.getvalue().to_pybytes())
-    told = json.dumps({"version": version, "size": len(rows)}).encode()
-    if found is None:
-        objects.put(name, told)
+    pointer_text = json.dumps({"version": version, "size": len(rows)}).encode()
+    if pointer is None:
+        objects.put(name, pointer_text)
     else:
-        objects.replace(name, told, found.version)
+        objects.replace(name, pointer_text, pointer.version)
 
 
 def _name(table: str, version: int) -> str:
@@ -91,23 +91,25 @@ def _replayed(objects: RetriedObjects, table: str, last: int, version: int) -> l
 
     Return None if a commit is missing, since somebody removed it.
     """
-    kept: dict[tuple[str, str], Action] = {}
-    before = objects.get(_name(table, last)) if last >= 0 else None
-    for action in [] if before is None else pq.read_table(arrow_reader(before.data), schema=_SCHEMA).to_pylist():
-        _apply(kept, {kind: value for kind, value in action.items() if value is not None})
+    actions: dict[tuple[str, str], Action] = {}
+    checkpoint = objects.get(_name(table, last)) if last >= 0 else None
+    for action in (
+        [] if checkpoint is None else pq.read_table(arrow_reader(checkpoint.data), schema=_SCHEMA).to_pylist()
+    ):
+        _apply(actions, {kind: value for kind, value in action.items() if value is not None})
     now_ms = 0
-    for number in range(0 if before is None else last + 1, version + 1):
+    for number in range(0 if checkpoint is None else last + 1, version + 1):
         commit = objects.get(commit_name(table, number))
         if commit is None:
             return None
         for line in commit.data.splitlines():
             action = json.loads(line)
             now_ms = action.get("commitInfo", {}).get("timestamp", now_ms)
-            _apply(kept, action)
+            _apply(actions, action)
     return [
-        kept[key]
-        for key in sorted(kept)
-        if kept[key].get("remove", {}).get("deletionTimestamp", now_ms) >= now_ms - TOMBSTONE_MS
+        actions[key]
+        for key in sorted(actions)
+        if actions[key].get("remove", {}).get("deletionTimestamp", now_ms) >= now_ms - TOMBSTONE_MS
     ]
 
 

@@ -26,20 +26,22 @@ def schema_of(schema: pa.Schema, partition: Collection[str]) -> Fields:
 
     Raises: ValueError if a column has a type that Delta does not know, or occurs twice.
     """
-    if taken := sorted(set(partition) & set(schema.names)):
-        raise ValueError(f"column {taken[0]!r} is in the files and in the names of their folders.")
+    if shared := sorted(set(partition) & set(schema.names)):
+        raise ValueError(f"column {shared[0]!r} is in the files and in the names of their folders.")
     fields = [_field(field.name, _type(field.name, field.type)) for field in schema]
     return [*fields, *(_field(name, "date" if name == "date" else "string") for name in partition)]
 
 
 def widened(fields: Fields, more: Fields) -> Fields:
     """Merge two lists of fields, new ones last. Raises: ValueError if a field has two types."""
-    known = {field["name"]: field for field in fields}
+    by_name = {field["name"]: field for field in fields}
     for field in more:
-        before = known.setdefault(field["name"], field)
-        if before["type"] != field["type"]:
-            raise ValueError(f"column {field['name']!r} was {_text(before['type'])} and is {_text(field['type'])} now.")
-    return list(known.values())
+        existing = by_name.setdefault(field["name"], field)
+        if existing["type"] != field["type"]:
+            raise ValueError(
+                f"column {field['name']!r} was {_text(existing['type'])} and is {_text(field['type'])} now."
+            )
+    return list(by_name.values())
 
 
 def _field(name: str, type_: object) -> JsonObject:

@@ -23,7 +23,7 @@ def parquet(table: pa.Table) -> bytes:
     Integers are delta-encoded, texts except long ones dictionary-encoded, with statistics of `seq` only: that halves
     the cost of writing, and every Parquet reader knows these encodings.
     """
-    whole = [field.name for field in table.schema if pa.types.is_integer(field.type)]
+    integers = [field.name for field in table.schema if pa.types.is_integer(field.type)]
     coded = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in LONG_TEXTS]
     out = pa.BufferOutputStream()
     pq.write_table(
@@ -32,12 +32,12 @@ def parquet(table: pa.Table) -> bytes:
         compression="zstd",
         compression_level=1,
         use_dictionary=coded,
-        column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
+        column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
         write_statistics=["seq"],
         row_group_size=GROUP_ROWS,
     )
-    found: bytes = out.getvalue().to_pybytes()
-    return found
+    encoded: bytes = out.getvalue().to_pybytes()
+    return encoded
 
 
 def put_table(objects: RetriedObjects, number: int, folder: str, table: pa.Table) -> File:
@@ -47,28 +47,28 @@ def put_table(objects: RetriedObjects, number: int, folder: str, table: pa.Table
     a finished manifest that does not name it is garbage.
     """
     data = parquet(table)
-    found = digest(data)
-    path = f"{folder}/{number:012d}-{found[:16]}.parquet"
+    checksum = digest(data)
+    path = f"{folder}/{number:012d}-{checksum[:16]}.parquet"
     if not objects.put(path, data):
         raise damaged(objects, path, "it has other bytes than its name says")
     seqs = table["seq"]
     # Equal for equal columns.
-    words = "\n".join(f"{field.name} {field.type}" for field in table.schema)
+    columns = "\n".join(f"{field.name} {field.type}" for field in table.schema)
     return File(
         path,
         table.num_rows,
         len(data),
-        found,
+        checksum,
         seqs[0].as_py(),
         seqs[-1].as_py(),
-        sha256(words.encode()).hexdigest()[:12],
+        sha256(columns.encode()).hexdigest()[:12],
     )
 
 
 def written_for(path: str) -> int | None:
     """Return the number of the manifest that a file was written for; None for other objects."""
-    found = _NAME.fullmatch(path.rpartition("/")[2])
-    return int(found[1]) if found else None
+    match = _NAME.fullmatch(path.rpartition("/")[2])
+    return int(match[1]) if match else None
 
 
 def opened(objects: RetriedObjects, file: File) -> pq.ParquetFile:
@@ -89,12 +89,12 @@ def arrow_reader(data: bytes) -> pa.BufferReader:
 
 def data_of(objects: RetriedObjects, file: File) -> bytes:
     """Return the bytes of a file. Raises: StorageError if it is missing or damaged."""
-    found = objects.get(file.path)
-    if found is None:
+    stored = objects.get(file.path)
+    if stored is None:
         raise damaged(objects, file.path, "it is not there")
-    if digest(found.data) != file.sha256:
+    if digest(stored.data) != file.sha256:
         raise damaged(objects, file.path, "its checksum does not fit")
-    return found.data
+    return stored.data
 
 
 def sorted_by_place(table: pa.Table) -> pa.Table:

@@ -67,8 +67,11 @@ class TableNote(FrozenStruct):
 
     def unknown(self, objects: RetriedObjects, files: Iterable[File]) -> list[tuple[File, pa.Schema]]:
         """Return a file of each schema that the columns do not cover, with its columns, sorted by mark."""
-        found = {file.schema: file for file in files if file.schema not in self.schemas}
-        return [(found[mark], opened(objects, found[mark]).schema_arrow) for mark in sorted(found)]
+        file_by_schema = {file.schema: file for file in files if file.schema not in self.schemas}
+        return [
+            (file_by_schema[mark], opened(objects, file_by_schema[mark]).schema_arrow)
+            for mark in sorted(file_by_schema)
+        ]
 
 
 class TableHead(FrozenStruct):
@@ -107,10 +110,10 @@ class TableChange(Struct):
 
     def transactions(self, state: LakeState, head: TableHead) -> dict[str, int]:
         """Return the position of each lake after this change, by transaction name, sorted."""
-        found = {**head.transactions, application(state): self.number}
+        positions = {**head.transactions, application(state): self.number}
         if self.upto:
-            found[f"{application(state)}-seq"] = self.upto
-        return dict(sorted(found.items()))
+            positions[f"{application(state)}-seq"] = self.upto
+        return dict(sorted(positions.items()))
 
 
 class TableFormat(Protocol):
@@ -168,18 +171,18 @@ def publish(objects: RetriedObjects, state: LakeState, tables: TableFormat, *, i
         for each table that changed. A file with columns that the table lacks is fetched once.
     """
     progress, version = _progress(objects, tables.name)
-    found = Published(tables.title, state.number)
+    result = Published(tables.title, state.number)
     if state.number <= progress.manifest and not is_thorough:
-        return found
+        return result
     manifests = _Manifests(objects, state, progress.manifest)
     problems: dict[str, str] = {}
     for table in sorted({table_of(path) for path in state.files} | progress.versions.keys()):
         try:
-            found.versions[table] = _bring(tables, state, manifests, table, progress, found)
+            result.versions[table] = _bring(tables, state, manifests, table, progress, result)
         except TableStoppedError as error:
             problems[table] = str(error)
-    found.problems += problems.values()
-    after = _Progress(max(state.number, progress.manifest), found.versions, problems)
+    result.problems += problems.values()
+    after = _Progress(max(state.number, progress.manifest), result.versions, problems)
     if after != progress:
         # Store the position of all tables. If another publisher was faster, that is fine.
         data = to_json(after) + b"\n"
@@ -187,7 +190,7 @@ def publish(objects: RetriedObjects, state: LakeState, tables: TableFormat, *, i
             objects.put(_progress_name(tables.name), data)
         else:
             objects.replace(_progress_name(tables.name), data, version)
-    return found
+    return result
 
 
 def stopped_tables(objects: RetriedObjects, formats: Iterable[str]) -> list[str]:
@@ -210,10 +213,10 @@ class _Manifests:
 
     def at(self, number: int) -> Manifest:
         if number not in self._read:
-            found = read_manifest(self._objects, number)
-            if found is None:
+            manifest = read_manifest(self._objects, number)
+            if manifest is None:
                 raise damaged(self._objects, f"manifest {number:,}", "it is not there")
-            self._read[number] = found[0]
+            self._read[number] = manifest[0]
         return self._read[number]
 
 
@@ -279,10 +282,10 @@ def _progress_name(format_: str) -> str:
 
 def _progress(objects: RetriedObjects, format_: str) -> tuple[_Progress, str | None]:
     """Return the position of all tables, and the version of its object; an empty position if it is damaged."""
-    found = objects.get(_progress_name(format_))
-    if found is None:
+    stored = objects.get(_progress_name(format_))
+    if stored is None:
         return _Progress(), None
     try:
-        return from_json(found.data, type=_Progress), found.version
+        return from_json(stored.data, type=_Progress), stored.version
     except ValueError:
-        return _Progress(), found.version
+        return _Progress(), stored.version

@@ -182,24 +182,24 @@ class LakeReader:
     def _at(
         self, kinds: Sequence[str], places: Iterable[int], make: Callable[[File, pa.Table], list[Row]]
     ) -> dict[int, Row]:
-        found: dict[int, Row] = {}
-        wanted = sorted(places)
-        while wanted:
-            part = wanted[: bisect_right(wanted, wanted[0] + WINDOW)]
+        rows_by_seq: dict[int, Row] = {}
+        remaining = sorted(places)
+        while remaining:
+            part = remaining[: bisect_right(remaining, remaining[0] + WINDOW)]
             for kind in kinds:
                 for file, table in self.pieces(kind, part[0] - 1, part[-1]):
                     rows = table.filter(pc.is_in(table["seq"], value_set=pa.array(part, pa.int64())))
-                    found.update((row.seq, row) for row in make(file, rows))
-            del wanted[: len(part)]
-        return found
+                    rows_by_seq.update((row.seq, row) for row in make(file, rows))
+            del remaining[: len(part)]
+        return rows_by_seq
 
     def pieces(self, kind: str, after: int, last: int) -> Iterator[tuple[File, pa.Table]]:
         """Yield the rows of a kind in (after, last], as they are in each file. Raises: StorageError."""
         for file in self._files.get(kind, ()):
             if file.first <= last and file.last > after:
-                found = self._open(file)
-                groups = [at for at in range(found.num_row_groups) if _has_some(found, at, after, last)]
-                table = found.read_row_groups(groups)
+                parquet_file = self._open(file)
+                groups = [at for at in range(parquet_file.num_row_groups) if _has_some(parquet_file, at, after, last)]
+                table = parquet_file.read_row_groups(groups)
                 seqs = table["seq"]
                 yield file, table.filter(pc.and_(pc.greater(seqs, after), pc.less_equal(seqs, last)))
 

@@ -116,8 +116,8 @@ def tables_of(span: SeqRange, versions: VersionsBySeq) -> Iterator[tuple[str, pa
         for record in records:
             if record.kind == "event":
                 events.setdefault(record.type, []).append(record)
-        for name, mine in events.items():
-            yield from _by_day(f"events/type={name}", *_events(name, mine, definitions))
+        for name, type_records in events.items():
+            yield from _by_day(f"events/type={name}", *_events(name, type_records, definitions))
         decisions: dict[str, list[DecisionRow]] = {}
         while decided < len(span.decisions) and span.decisions[decided].seq <= upto:
             row = span.decisions[decided]
@@ -132,13 +132,13 @@ def tables_of(span: SeqRange, versions: VersionsBySeq) -> Iterator[tuple[str, pa
 def empty_tables(definitions: Definitions) -> dict[str, pa.Table]:
     """Return tables without rows by folder, with the columns that files of these definitions have."""
     none = SeqRange(0, 0)
-    found = {}
+    tables = {}
     for name, type_ in definitions.events.types.items():
-        found[f"events/type={name}"] = _events(name, [], definitions)[1]
+        tables[f"events/type={name}"] = _events(name, [], definitions)[1]
         if type_.is_decided:
-            found |= dict(_decisions(name, [], np.empty(0, np.int64), definitions))
+            tables |= dict(_decisions(name, [], np.empty(0, np.int64), definitions))
     kinds = {"labels": _labels([]), "controls": _controls([]), "flags": _flags([]), "hits": _hits(none)}
-    return found | {folder: table for folder, (_, table) in kinds.items()}
+    return tables | {folder: table for folder, (_, table) in kinds.items()}
 
 
 def _by_day(folder: str, times: Ints, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
@@ -195,8 +195,8 @@ def _events(name: str, records: list[Record], definitions: Definitions | None) -
         def what(row: int) -> str:
             return f"the {name} at sequence number {records[row].seq}"
 
-        found = body_columns(bodies, fields, definitions.settings.money_places, what)
-        columns |= {column: found[name] for name, column in field_columns(type_).items()}
+        field_values = body_columns(bodies, fields, definitions.settings.money_places, what)
+        columns |= {column: field_values[name] for name, column in field_columns(type_).items()}
     return times, pa.table(columns)
 
 
@@ -209,15 +209,15 @@ def field_columns(type_: EventType) -> TextDict:
     A field with the name of another column gets an underscore appended. A dot becomes an underscore, since some table
     formats do not allow dots.
     """
-    found: TextDict = {}
+    columns: TextDict = {}
     for name in type_.field_names:
         if (name, name) in {("id", type_.id_field), ("time", type_.time_field)}:
             continue
         column = name.replace(".", "_")
         while column in EVENT_COLUMNS or (column != name and column in type_.field_names):
             column += "_"
-        found[name] = column
-    return found
+        columns[name] = column
+    return columns
 
 
 def _controls(records: list[Record], more: Iterable[tuple[str, pa.Array]] = ()) -> tuple[Ints, pa.Table]:
@@ -229,9 +229,9 @@ def _controls(records: list[Record], more: Iterable[tuple[str, pa.Array]] = ()) 
 
 
 def _labels(records: list[Record]) -> tuple[Ints, pa.Table]:
-    said = _decoded(_bodies(records), _LabelColumns, lambda row: f"the label at sequence number {records[row].seq}")
+    labels = _decoded(_bodies(records), _LabelColumns, lambda row: f"the label at sequence number {records[row].seq}")
     names = _LabelColumns.__struct_fields__
-    return _controls(records, ((name, _column(said, name)) for name in names))
+    return _controls(records, ((name, _column(labels, name)) for name in names))
 
 
 def _flags(rows: list[FlagRow]) -> tuple[Ints, pa.Table]:
@@ -254,10 +254,10 @@ def _hits(span: SeqRange) -> tuple[Ints, pa.Table]:
 def _numbers(rows: Sequence[FlagRow] | Sequence[HitRow]) -> pa.Array:
     """Return the index of each row among those with its sequence number."""
     numbers: list[int] = []
-    place = 0
+    last_seq = 0
     for row in rows:
-        numbers.append(numbers[-1] + 1 if row.seq == place else 0)
-        place = row.seq
+        numbers.append(numbers[-1] + 1 if row.seq == last_seq else 0)
+        last_seq = row.seq
     return pa.array(numbers, pa.int32())
 
 
@@ -272,8 +272,8 @@ def _decisions(
     base = _base(rows, times, "id")
     documents = [decision_row.document for decision_row in rows]
     fields = feature_fields(definitions, name)
-    places = 0 if definitions is None else definitions.settings.money_places
-    parts, features = document_columns(documents, fields, places, what)
+    decimals = 0 if definitions is None else definitions.settings.money_places
+    parts, features = document_columns(documents, fields, decimals, what)
     columns = base | {"outcome": _column(rows, "outcome")} | parts
     columns["receipt"] = _column(rows, "receipt", pa.binary())
     columns["document"] = texts_of(documents)
@@ -291,10 +291,10 @@ def feature_fields(definitions: Definitions | None, event: str) -> list[tuple[st
 
 def _decoded(bodies: Sequence[bytes], type_: type[Row], what: Any) -> list[Row]:
     decode = msgspec.json.Decoder(type_).decode
-    found: list[Row] = []
+    decoded: list[Row] = []
     try:
         for body in bodies:
-            found.append(decode(body))  # noqa: PERF401 - how many were decoded names the damaged one
+            decoded.append(decode(body))  # noqa: PERF401 - how many were decoded names the damaged one
     except ValueError as error:
-        raise damaged(what(len(found)), error) from None
-    return found
+        raise damaged(what(len(decoded)), error) from None
+    return decoded

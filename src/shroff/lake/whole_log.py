@@ -146,49 +146,49 @@ class WholeLog:
 
         Cost: as the store's, and `LakeReader.records_at` if some were pruned.
         """
-        found = self.store.records_at(places)
+        records = self.store.records_at(places)
         # Read after the store, to include what it pruned since.
-        pruned = self._pruned() if len(found) < len(places) else 0
-        rest = [seq for seq in places if 0 < seq <= pruned and seq not in found]
-        return {**found, **self._records_at({seq: seq for seq in rest})}
+        pruned = self._pruned() if len(records) < len(places) else 0
+        pruned_seqs = [seq for seq in places if 0 < seq <= pruned and seq not in records]
+        return {**records, **self._records_at({seq: seq for seq in pruned_seqs})}
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """Return the records of one type with these ids; unknown ids are left out.
 
         Cost: as the store's, and `LakeReader.records_at` if some were pruned.
         """
-        found = self.store.find(type, ids)
-        places = self._places_of_rest(type, ids, found)
-        if places:
-            found.update(self._records_at(places))
-            wrong = next((record for id_, record in found.items() if (record.type, record.id) != (type, id_)), None)
+        records = self.store.find(type, ids)
+        pruned_seqs = self._places_of_rest(type, ids, records)
+        if pruned_seqs:
+            records.update(self._records_at(pruned_seqs))
+            wrong = next((record for id_, record in records.items() if (record.type, record.id) != (type, id_)), None)
             if wrong is not None:
                 raise _other_lake(self._lake(0), wrong.seq)
-        return found
+        return records
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         """Return by value the records of one type with these values of a unique field; unknown values are left out."""
-        found = self.store.find_unique(type, field, values)
-        rest = [value for value in values if value not in found]
-        pruned = self._pruned() if rest else 0
+        records = self.store.find_unique(type, field, values)
+        remaining = [value for value in values if value not in records]
+        pruned = self._pruned() if remaining else 0
         if pruned:
-            places = self.store.unique_places(type, field, rest)
-            found.update(self._records_at({value: seq for value, seq in places.items() if seq <= pruned}))
-        return found
+            seqs = self.store.unique_places(type, field, remaining)
+            records.update(self._records_at({value: seq for value, seq in seqs.items() if seq <= pruned}))
+        return records
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
         """Return the decisions of events of one type with these ids."""
-        found = self.store.decisions(type, ids)
-        places = self._places_of_rest(type, ids, found)
-        if places:
-            rows = self._lake(max(places.values())).decisions_at(places.values())
-            found.update({id_: rows[seq] for id_, seq in places.items() if seq in rows})
-        return found
+        by_id = self.store.decisions(type, ids)
+        pruned_seqs = self._places_of_rest(type, ids, by_id)
+        if pruned_seqs:
+            rows = self._lake(max(pruned_seqs.values())).decisions_at(pruned_seqs.values())
+            by_id.update({id_: rows[seq] for id_, seq in pruned_seqs.items() if seq in rows})
+        return by_id
 
     def _places_of_rest(self, type_: str, ids: Sequence[str], found: Mapping[str, object]) -> dict[str, int]:
         """Return the pruned sequence numbers of ids not found; call it after the store, which may prune meanwhile."""
-        rest = [id_ for id_ in ids if id_ not in found]
-        return self.store.pruned_places(type_, rest) if rest and self._pruned() else {}
+        remaining = [id_ for id_ in ids if id_ not in found]
+        return self.store.pruned_places(type_, remaining) if remaining and self._pruned() else {}
 
     def _records_at(self, places: Mapping[Name, int]) -> dict[Name, Record]:
         if not places:

@@ -130,7 +130,7 @@ class LakeWriter:
             that it lacks are in another lake that cannot be reached.
         """
         started = time.monotonic()
-        found = LakeReport()
+        report = LakeReport()
         end = self._log.last_seq()
         state = self.state()
         self._check_log(state, state.log, end)
@@ -140,33 +140,33 @@ class LakeWriter:
         with calm_collector():
             while state.planned is not None or state.upto < end:
                 before = state.upto
-                wanted = Write(before, max(before, min(before + self._places_max, end)), layout or Layout())
-                state = self._commit(state, wanted, found)
+                next_plan = Write(before, max(before, min(before + self._places_max, end)), layout or Layout())
+                state = self._commit(state, next_plan, report)
                 if progress is not None:
                     progress(state.upto - before)
-        found.upto = state.upto
-        found.seconds = time.monotonic() - started
+        report.upto = state.upto
+        report.seconds = time.monotonic() - started
         self._on_step("done")
-        return found
+        return report
 
     def compact(self, *, files_min: int, target_bytes: int, grace_ms: int) -> Compaction:
         """Merge small files, and remove files that no reader needs any more (see `lake.compaction`)."""
-        found = Compaction()
+        result = Compaction()
         written = LakeReport()
-        left = frozenset[str]()
+        damaged = frozenset[str]()
         state = self.state()
         self._publish(state)
         while True:
-            groups = groups_of(state, files_min, target_bytes, left)
+            groups = groups_of(state, files_min, target_bytes, damaged)
             forget = forgettable(state, self._now_ms() - grace_ms)
             if state.planned is None and not groups and not forget:
                 break
             before = state
-            state = self._commit(state, Compact(groups, forget), written, found)
-            left |= {path for path in found.damaged if path in before.files}
-        found.removed = sweep(self.objects, state)
+            state = self._commit(state, Compact(groups, forget), written, result)
+            damaged |= {path for path in result.damaged if path in before.files}
+        result.removed = sweep(self.objects, state)
         self._on_step("done")
-        return found
+        return result
 
     def check_log(self, state: LakeState) -> None:
         """Raise StateError if the lake is of another log, or this log has lost records of it."""
@@ -188,14 +188,14 @@ class LakeWriter:
         manifest, version = planned
         self._on_step("planned")
         if isinstance(manifest.plan, Write):
-            done = self._written(state, manifest, manifest.plan, found)
+            finished = self._written(state, manifest, manifest.plan, found)
         else:
-            done = compacted(self.objects, state, manifest, more or Compaction(), lambda: self._on_step("file"))
+            finished = compacted(self.objects, state, manifest, more or Compaction(), lambda: self._on_step("file"))
         self._on_step("before finish")
-        is_ours = finish(self.objects, replace(done, state="finished"), version)
+        is_ours = finish(self.objects, replace(finished, state="finished"), version)
         self._on_step("finished")
         found.commits += 1
-        after = state.after(done) if is_ours else self.state()
+        after = state.after(finished) if is_ours else self.state()
         self._known = keep_checkpoint(self.objects, after)
         self._on_step("checkpoint")
         self._publish(self._known)
@@ -245,10 +245,10 @@ class LakeWriter:
     def _check_log(self, state: LakeState, known: str, upto: int) -> None:
         """Raise StateError if the lake is of another log, or the log has lost records."""
         end = self._log.last_seq()
-        wanted = max(state.upto, upto)
-        if end < wanted:
+        needed = max(state.upto, upto)
+        if end < needed:
             raise StateError(
-                f"{self.objects.address} has the log up to sequence number {wanted:,}, or plans to, but the log ends "
+                f"{self.objects.address} has the log up to sequence number {needed:,}, or plans to, but the log ends "
                 f"at {end:,}: "
                 f"it was truncated, or is another log. {_OTHER_LAKE}"
             )
