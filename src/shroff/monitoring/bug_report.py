@@ -94,10 +94,10 @@ def _clean(value: Any) -> Any:
 
 def _versions() -> JsonObject:
     needed = sorted({re.split(r"[^A-Za-z0-9._-]", require)[0] for require in metadata.requires("shroff") or ()})
-    found = {}
+    packages = {}
     for name in needed:
         try:
-            found[name] = metadata.version(name)
+            packages[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return {
@@ -106,7 +106,7 @@ def _versions() -> JsonObject:
         "system": platform.platform(),
         "processors": os.cpu_count(),
         "sqlite": sqlite3.sqlite_version,
-        "packages": found,
+        "packages": packages,
         "variables": sorted(name for name in os.environ if name.startswith(("SHROFF_", "PYTHON", "LC_", "TZ"))),
     }
 
@@ -118,11 +118,11 @@ def _settings(folder: Path) -> Any:
 
 
 def _files(folder: Path) -> dict[str, JsonObject]:
-    found = {}
+    entries = {}
     for name in config.read_files(folder, []):
         data = (folder / name).read_bytes()
-        found[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    return found
+        entries[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return entries
 
 
 def _counts(log: OpenLog) -> JsonObject:

@@ -106,17 +106,17 @@ def _add_decided(
 ) -> None:
     for begin in range(after, upto, _BLOCK):
         end = min(begin + _BLOCK, upto)
-        found: dict[int, tuple[int, int | None]] = {}
+        day_and_amount: dict[int, tuple[int, int | None]] = {}
         for records in log.read(begin, end):
             for record in records:
                 day = _day_of(starts_ms, record.time_ms) if record.decided else None
                 if day is not None:
-                    found[record.seq] = day, amount_of(record)
+                    day_and_amount[record.seq] = day, amount_of(record)
                     days[day].quarters[record.time_ms // QUARTER_MS] += 1
         for piece in log.outcome_lines(begin, end):
             for line in piece.splitlines():
                 seq, _, outcome = line.decode().partition(" ")
-                if (decided := found.get(int(seq))) is not None:
+                if (decided := day_and_amount.get(int(seq))) is not None:
                     days[decided[0]].decided.add(outcome, decided[1])
 
 
@@ -139,7 +139,7 @@ def _add_labels(
     after: int,
 ) -> None:
     """Count the labels of the days, including labels that are before the events of these days in the log."""
-    known: list[TextDict] = [{} for _ in days]
+    verdicts_by_day: list[TextDict] = [{} for _ in days]
     disputed: list[set[str]] = [set() for _ in days]
     friendly = {type_: definitions.friendly_reasons(type_) for type_ in definitions.events.types}
     has_friendly = any(friendly.values())
@@ -166,9 +166,9 @@ def _add_labels(
                 if label.reason.split()[:2] == DISPUTE:
                     disputed[day].add(label.event)
                 if changes:
-                    known[day][label.event] = verdict
-    outcomes = _outcomes(log, {name for named in (*known, *disputed) for name in named}, amount_of)
-    for figures, verdicts, events in zip(days, known, disputed, strict=True):
+                    verdicts_by_day[day][label.event] = verdict
+    outcomes = _outcomes(log, {name for by_name in (*verdicts_by_day, *disputed) for name in by_name}, amount_of)
+    for figures, verdicts, events in zip(days, verdicts_by_day, disputed, strict=True):
         for name in events & outcomes.keys():
             figures.disputed.add(*outcomes[name])
         for name, verdict in verdicts.items():
@@ -184,11 +184,11 @@ def _outcomes(
     for name in sorted(names):
         type_, _, id_ = name.partition("/")
         ids.setdefault(type_, []).append(id_)
-    found = {}
-    for type_, wanted in ids.items():
-        for at in range(0, len(wanted), _IDS):
-            some = wanted[at : at + _IDS]
-            records = log.find(type_, some)
-            for id_, row in log.decisions(type_, some).items():
-                found[f"{type_}/{id_}"] = row.outcome, amount_of(records[id_]) if id_ in records else None
-    return found
+    results = {}
+    for type_, type_ids in ids.items():
+        for at in range(0, len(type_ids), _IDS):
+            page = type_ids[at : at + _IDS]
+            records = log.find(type_, page)
+            for id_, row in log.decisions(type_, page).items():
+                results[f"{type_}/{id_}"] = row.outcome, amount_of(records[id_]) if id_ in records else None
+    return results

@@ -133,27 +133,27 @@ class ExaminedProject(FrozenStruct):
 def look(project: ExaminedProject, seen: EarlierFindings) -> list[Finding]:
     """Run all checks; what cannot be read is a finding too. `seen` caches results of earlier runs."""
     places, definitions, now_ms = project.places, project.definitions, project.now_ms
-    found: list[Finding] = []
+    findings: list[Finding] = []
     if definitions is not None or project.errors:
-        found += look_at_project(places.folder, definitions, project.errors)
-    found.append(look_at_versions())
-    found += told("folder", lambda: [look_at_folder("folder", places.state)])
-    found += told("hash key", lambda: look_at_key(places.hash_key, definitions, project.lost_key))
+        findings += look_at_project(places.folder, definitions, project.errors)
+    findings.append(look_at_versions())
+    findings += told("folder", lambda: [look_at_folder("folder", places.state)])
+    findings += told("hash key", lambda: look_at_key(places.hash_key, definitions, project.lost_key))
     if definitions is not None:
-        found += told("models", lambda: look_at_models(definitions, Registry(places.models)))
-    found += told("litter", lambda: look_at_unfinished(places, now_ms))
+        findings += told("models", lambda: look_at_models(definitions, Registry(places.models)))
+    findings += told("litter", lambda: look_at_unfinished(places, now_ms))
     if project.away:
-        return [*found, Finding("log", WRONG, project.away, UNUSABLE)]
+        return [*findings, Finding("log", WRONG, project.away, UNUSABLE)]
     if not project.has_log and Snapshots(places.snapshots).files():
-        return [*found, Finding("log", WRONG, LOG_GONE, RESTORE_ROWS)]
+        return [*findings, Finding("log", WRONG, LOG_GONE, RESTORE_ROWS)]
     if not project.has_log:
-        return [*found, Finding("log", OK, "not created yet; the first 'shroff ingest' creates it")]
+        return [*findings, Finding("log", OK, "not created yet; the first 'shroff ingest' creates it")]
 
     def looks() -> Iterator[Finding]:
         with project.reading() as log:
             yield from told("rows", lambda: [look_at_rows(log, now_ms)], UNREAD)
             yield from told(
-                "rows", lambda: [Finding("rows", WRONG, words) for words in log_damage(log, now_ms)], UNREAD
+                "rows", lambda: [Finding("rows", WRONG, damage_text) for damage_text in log_damage(log, now_ms)], UNREAD
             )
             damaged_tables = partial(table_damage, places.tables, log, now_ms)
             yield from told(
@@ -165,7 +165,7 @@ def look(project: ExaminedProject, seen: EarlierFindings) -> list[Finding]:
             yield from look_at_sinks(log, project.sinks)
             yield look_at_snapshots(Snapshots(places.snapshots), log.last_seq(), now_ms, seen)
 
-    return [*found, *told("log", looks, UNUSABLE)]
+    return [*findings, *told("log", looks, UNUSABLE)]
 
 
 def told(subject: str, look: Callable[[], Iterable[Finding]], cure: str = "") -> Iterator[Finding]:
@@ -208,13 +208,15 @@ def look_at_versions() -> Finding:
 
 def look_at_folder(subject: str, folder: Path) -> Finding:
     """Check that a folder, or its nearest existing parent, is writable, and how much space it has."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
-        return Finding(subject, WRONG, f"{there} cannot be written", f"Give user {os.getuid()} write permission there.")
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Finding(
+            subject, WRONG, f"{existing} cannot be written", f"Give user {os.getuid()} write permission there."
+        )
     for path in (*folder.glob("*"), *folder.glob("snapshots/*")):
         if not os.access(path, os.R_OK if path.name == "hash.key" else os.R_OK | os.W_OK) and path.exists():
             return Finding(subject, WRONG, f"{path} cannot be opened by this user", f"{rights(path)}.")
-    disk = os.statvfs(there)
+    disk = os.statvfs(existing)
     free, has_files = (
         disk.f_bavail * disk.f_frsize,
         not disk.f_files or disk.f_favail > 0,
@@ -310,10 +312,10 @@ def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
     """Report labels without their event: an hour after the label arrived the event counts as missing."""
     if not count:
         return Finding("labels", OK, "none is unmatched")
-    waiting = [waiting_row(label) for label in log.waiting_all()]
-    lost = sum(scorer.arrived_ms <= now_ms - LABEL_WAITS_MS for scorer in waiting)
+    pending = [waiting_row(label) for label in log.waiting_all()]
+    lost = sum(scorer.arrived_ms <= now_ms - LABEL_WAITS_MS for scorer in pending)
     words = f"{count:,} {'has' if count == 1 else 'have'} no matching event yet"
-    if typed := [label.as_typed for label in waiting if label.as_typed]:
+    if typed := [label.as_typed for label in pending if label.as_typed]:
         words += f" ({len(typed):,} by an id such as {one_line(typed[0])!r}: no such event type is declared)"
     cure = "They match when their event arrives. Are those events in another file? 'shroff label --pending' lists them."
     if not lost:
@@ -323,10 +325,10 @@ def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
 
 def look_at_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> Finding:
     """Check rows against their checksums: the newest, and as many others as can be read in a second."""
-    found = read_rows(log, seed, within_s)
-    if found.damage:
-        return Finding("rows", WRONG, found.damage, RESTORE_ROWS)
-    words = f"{found.read:,} of {many(found.of, 'record')} checked; checksums and receipts are valid"
+    rows = read_rows(log, seed, within_s)
+    if rows.damage:
+        return Finding("rows", WRONG, rows.damage, RESTORE_ROWS)
+    words = f"{rows.read:,} of {many(rows.of, 'record')} checked; checksums and receipts are valid"
     return Finding("rows", OK, words)
 
 
@@ -404,11 +406,11 @@ def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -
 
 def _days_of(log: LogReader) -> Days:
     """Return the number of explored events by type and day. Cost: a pass over the log's hits."""
-    found = LetThrough()
+    explored = LetThrough()
     for hits in log.hits_after():
         for record in log.records_at([hit.seq for hit in hits if hit.rule == LET_THROUGH]).values():
-            found.note(record.type, record.time_ms, {LET_THROUGH: None})
-    return found.days
+            explored.note(record.type, record.time_ms, {LET_THROUGH: None})
+    return explored.days
 
 
 def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: EarlierFindings) -> Finding:
@@ -454,17 +456,17 @@ def look_at_clock(log: Log, now_ms: int, seen: EarlierFindings) -> Finding:
 def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Log) -> Finding:
     """Report whether the project's files are the active version."""
     try:
-        found = unapplied(log)
+        differences = unapplied(log)
     except DefinitionError as error:
         words = f"the files have {many(len(error.problems), 'mistake')} and cannot become active"
         return Finding("active version", WRONG, words, "Run 'shroff check' to see each with file and line.")
-    if not found:
+    if not differences:
         return Finding("active version", OK, "the project's files")
-    now, later = names_of(found, NOW), names_of(found, RESTART)
+    now, later = names_of(differences, NOW), names_of(differences, RESTART)
     cures = ["'shroff apply' makes them active, also while 'shroff serve' or 'shroff run' runs."] if now else []
     if later:
         cures.append(f"Restart 'shroff serve' or 'shroff run' for {', '.join(later)}.")
-    words = f"{many(len(found), 'change')} in files only: {', '.join([*now, *later])}"
+    words = f"{many(len(differences), 'change')} in files only: {', '.join([*now, *later])}"
     return Finding("active version", WRONG, words, " ".join(cures))
 
 
@@ -491,8 +493,8 @@ class EarlierFindings(Struct):
         stat = path.stat()
         file = path, stat.st_ino, stat.st_size, stat.st_mtime_ns
         if self._checked is not None:
-            known, header, at_ms = self._checked
-            if known == file and at_ms <= now_ms < at_ms + CHECKED_MS:
+            known_file, header, at_ms = self._checked
+            if known_file == file and at_ms <= now_ms < at_ms + CHECKED_MS:
                 return header, at_ms
         self._checked = None
         header = snapshots.check(path)

@@ -68,9 +68,9 @@ class AddedChecks(Protocol):
 
 def asked(tries: Sequence[Try], limit_s: float) -> list[Finding]:
     """Check all systems in parallel; one that has not answered in time is unreachable. Takes at most the limit."""
-    found = [_Answer(attempt.ask) for attempt in tries]
+    answers = [_Answer(attempt.ask) for attempt in tries]
     until_s = time.monotonic() + limit_s
-    return [_finding(attempt, answer, until_s, limit_s) for attempt, answer in zip(tries, found, strict=True)]
+    return [_finding(attempt, answer, until_s, limit_s) for attempt, answer in zip(tries, answers, strict=True)]
 
 
 def within(limit_s: float, ask: Callable[[], Given], what: str) -> Given:
@@ -129,13 +129,13 @@ def named_systems(systems: Systems) -> Iterator[tuple[str, System]]:
 
 def unset_variables(systems: Systems) -> dict[str, list[str]]:
     """Return the unset variables that settings read, each with the keys of shroff.yaml that read it."""
-    found: dict[str, list[str]] = {}
+    keys_by_variable: dict[str, list[str]] = {}
     for path, system in named_systems(systems):
         for key, text in _texts(system.options, path):
             for name in unset(text):
-                if key not in found.setdefault(name, []):
-                    found[name].append(key)
-    return found
+                if key not in keys_by_variable.setdefault(name, []):
+                    keys_by_variable[name].append(key)
+    return keys_by_variable
 
 
 def is_set(system: System) -> bool:
@@ -145,16 +145,16 @@ def is_set(system: System) -> bool:
 
 def look_at_variables(systems: Systems) -> Iterator[Finding]:
     """Yield one finding for all unset variables, if there are any."""
-    found = unset_variables(systems)
-    if found:
-        named = "; ".join(f"{name} ({', '.join(keys)})" for name, keys in found.items())
+    keys_by_variable = unset_variables(systems)
+    if keys_by_variable:
+        details = "; ".join(f"{name} ({', '.join(keys)})" for name, keys in keys_by_variable.items())
         cure = (
             "Set them where shroff runs. Systems that need them were not checked."
-            if len(found) > 1
+            if len(keys_by_variable) > 1
             else ("Set it where shroff runs. Systems that need it were not checked.")
         )
-        are = many(len(found), "variable of the environment is", "variables of the environment are")
-        yield Finding("variables", WRONG, f"{are} not set: {named}", cure)
+        are = many(len(keys_by_variable), "variable of the environment is", "variables of the environment are")
+        yield Finding("variables", WRONG, f"{are} not set: {details}", cure)
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -241,8 +241,8 @@ def _newest(read: Callable[[int, int], list[Outgoing]], after: int, upto: int) -
 
 
 def _drawn(read: Callable[[int, int], list[Outgoing]], after: int, upto: int, draw: Random) -> list[Outgoing]:
-    places = [draw.randrange(after, upto) for _ in range(DRAWN)] if after < upto else []
-    return [row for place in places for row in read(place, min(place + NEAR, upto))[:1]]
+    seqs = [draw.randrange(after, upto) for _ in range(DRAWN)] if after < upto else []
+    return [row for seq in seqs for row in read(seq, min(seq + NEAR, upto))[:1]]
 
 
 def _in_order(rows: Sequence[Outgoing]) -> list[Outgoing]:

@@ -108,9 +108,9 @@ def stability_index(before: Floats, now: Floats) -> float:
     >>> round(stability_index(np.array([50.0, 50.0]), np.array([80.0, 20.0])), 4)
     0.4159
     """
-    there = (before + now) > 0
-    first = np.maximum(before[there], FLOOR)
-    second = np.maximum(now[there], FLOOR)
+    has_rows = (before + now) > 0
+    first = np.maximum(before[has_rows], FLOOR)
+    second = np.maximum(now[has_rows], FLOOR)
     first = first / first.sum()
     second = second / second.sum()
     return float(((second - first) * np.log(second / first)).sum())
@@ -135,18 +135,18 @@ def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float, Seq
 
 def _edges(values: Floats) -> Floats:
     """Return the inclusive upper ends of bins with about equally many rows; a very frequent value gets its own bin."""
-    there = values[~np.isnan(values)]
-    if not len(there):
+    present = values[~np.isnan(values)]
+    if not len(present):
         return np.zeros(0)
-    ends = np.quantile(there, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf")
+    ends = np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf")
     ends, bins = np.unique(ends, return_counts=True)
     return np.union1d(ends, np.nextafter(ends[bins > 1], -np.inf))
 
 
 def _number_counts(values: Floats, edges: Floats) -> Floats:
-    there = values[~np.isnan(values)]
-    counts = np.bincount(np.searchsorted(edges, there, side="left"), minlength=len(edges) + 1)
-    return np.append(counts, len(values) - len(there)).astype(np.float64)
+    present = values[~np.isnan(values)]
+    counts = np.bincount(np.searchsorted(edges, present, side="left"), minlength=len(edges) + 1)
+    return np.append(counts, len(values) - len(present)).astype(np.float64)
 
 
 def _category_counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float, Sequence[str]]:
@@ -154,10 +154,10 @@ def _category_counts(reference: Input, recent: Input) -> tuple[Floats, Floats, f
     before, now = (_by_text(inputs, texts) for inputs in (reference, recent))
     unseen = float(now[:-1][before[:-1] == 0].sum() / len(recent.values))
     common = np.argsort(-before[:-1], kind="stable")
-    rest = common[CATEGORIES:]
-    kept = np.append(common[:CATEGORIES], len(texts))
+    others = common[CATEGORIES:]
+    columns = np.append(common[:CATEGORIES], len(texts))
     names = [*texts[common[:CATEGORIES]].tolist(), "missing", "all others"]
-    return np.append(before[kept], before[rest].sum()), np.append(now[kept], now[rest].sum()), unseen, names
+    return np.append(before[columns], before[others].sum()), np.append(now[columns], now[others].sum()), unseen, names
 
 
 def _by_text(given: Input, texts: Floats) -> Floats:
@@ -173,21 +173,21 @@ def _by_number(reference: Input, recent: Input) -> tuple[float | None, float | N
     first, second = (inputs.values[~np.isnan(inputs.values)] for inputs in (reference, recent))
     if not len(first) or not len(second):
         return None, None
-    found = ks_2samp(first, second, method="exact" if max(len(first), len(second)) <= EXACT_ROWS else "asymp")
-    return float(found.statistic), float(found.pvalue)
+    result = ks_2samp(first, second, method="exact" if max(len(first), len(second)) <= EXACT_ROWS else "asymp")
+    return float(result.statistic), float(result.pvalue)
 
 
 def _by_category(before: Floats, now: Floats) -> tuple[float | None, float | None]:
     from scipy.stats import chi2_contingency
 
-    there = (before + now) > 0
-    if np.count_nonzero(there) < 2:
+    has_rows = (before + now) > 0
+    if np.count_nonzero(has_rows) < 2:
         return None, None
-    found = chi2_contingency(np.vstack([before[there], now[there]]))
-    return float(found.statistic), float(found.pvalue)
+    result = chi2_contingency(np.vstack([before[has_rows], now[has_rows]]))
+    return float(result.statistic), float(result.pvalue)
 
 
 def drifts(pairs: Iterable[tuple[Input, Input]]) -> list[Drift]:
     """Compare each input of two samples, largest drift first."""
-    found = [drift_of(reference, recent) for reference, recent in pairs]
-    return sorted(found, key=lambda drift: (-drift.has_moved, -drift.psi, drift.name))
+    results = [drift_of(reference, recent) for reference, recent in pairs]
+    return sorted(results, key=lambda drift: (-drift.has_moved, -drift.psi, drift.name))

@@ -92,23 +92,23 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str, newest_m
     as_of_ms = min(report.as_of_ms, newest_ms)
     if last is not None and as_of_ms < parse_time(last.as_of) <= newest_ms:
         return record
-    kept = msgspec.structs.fields(DriftFigure)
-    figures = tuple(DriftFigure(*(getattr(drift, field.name) for field in kept)) for drift in report.found)
+    fields = msgspec.structs.fields(DriftFigure)
+    figures = tuple(DriftFigure(*(getattr(drift, field.name) for field in fields)) for drift in report.found)
     moment = time_text(as_of_ms)
     before = report.reference
     now = report.recent
     rows = before.rows, now.rows
     look = DriftLook(looked_at, moment, report.model, *rows, LIMIT, figures, before.says, now.says)
-    standing = record.open_alert(report.event)
+    ongoing = record.open_alert(report.event)
     moved = tuple(progress.name for progress in report.moved)
-    alerts = tuple(alert for alert in record.alerts if alert is not standing)
-    is_unclear = standing is not None and any(drift.name in standing.moved for drift in report.unclear)
-    if moved and standing is not None:
-        alerts += (replace(standing, moved=tuple(dict.fromkeys([*standing.moved, *moved]))),)
+    alerts = tuple(alert for alert in record.alerts if alert is not ongoing)
+    is_unclear = ongoing is not None and any(drift.name in ongoing.moved for drift in report.unclear)
+    if moved and ongoing is not None:
+        alerts += (replace(ongoing, moved=tuple(dict.fromkeys([*ongoing.moved, *moved]))),)
     elif moved:
         alerts += (DriftAlert(f"drift-{report.event}-{looked_at}", report.event, looked_at, "", moved),)
-    elif standing is not None:
-        alerts += (standing if is_unclear else replace(standing, until=looked_at),)
+    elif ongoing is not None:
+        alerts += (ongoing if is_unclear else replace(ongoing, until=looked_at),)
     return DriftRecord(record.version, {**record.looks, report.event: look}, alerts[-ALERTS_KEPT:])
 
 
@@ -122,8 +122,8 @@ def read_record(places: config.ProjectPaths) -> DriftRecord:
     except UsageError as error:
         raise StorageError(str(error)) from None
     except msgspec.DecodeError as error:
-        words = "Remove it: the next 'shroff drift' writes a new one, without the alerts so far."
-        raise StorageError(f"{path} cannot be read: {error}. {words}") from None
+        remedy = "Remove it: the next 'shroff drift' writes a new one, without the alerts so far."
+        raise StorageError(f"{path} cannot be read: {error}. {remedy}") from None
 
 
 def keep_look(places: config.ProjectPaths, report: DriftReport, looked_at: str, newest_ms: int) -> None:

@@ -127,29 +127,33 @@ def look_for_drift(
     """
     scorer = _champion(definitions, event)
     stored = None if scorer is None else read(scorer.id, scorer.digest)
-    given = build_set(definitions, _settings(definitions, event, scorer), source, as_of_ms, Way(reading=reading))
+    training_set = build_set(definitions, _settings(definitions, event, scorer), source, as_of_ms, Way(reading=reading))
     reference_ms = compared.reference_ms
     recent_ms = compared.recent_ms
-    if compared.to_newest and len(given.times_ms):
-        as_of_ms = int(given.times_ms.max())
+    if compared.to_newest and len(training_set.times_ms):
+        as_of_ms = int(training_set.times_ms.max())
     recent_start_ms = as_of_ms - recent_ms
     start_ms, end_ms, about = _reference(stored, reference_ms, recent_start_ms)
     trained_ms = end_ms
     remarks = list[str]()
-    if reference_ms is None and len(given.times_ms) and not len(_between(given.times_ms, start_ms, end_ms)):
+    if (
+        reference_ms is None
+        and len(training_set.times_ms)
+        and not len(_between(training_set.times_ms, start_ms, end_ms))
+    ):
         remarks.append(f"The log has no events of {about}: the recent ones are compared with all before them.")
-        start_ms = int(given.times_ms.min())
+        start_ms = int(training_set.times_ms.min())
         end_ms = recent_start_ms
         about = "all events before the recent ones"
-    before, now = (_between(given.times_ms, *ends) for ends in ((start_ms, end_ms), (recent_start_ms, as_of_ms)))
+    before, now = (_between(training_set.times_ms, *ends) for ends in ((start_ms, end_ms), (recent_start_ms, as_of_ms)))
     reference = DriftPeriod(start_ms, end_ms, len(before), about)
     recent = DriftPeriod(recent_start_ms, as_of_ms, len(now), f"the last {show_duration(recent_ms)}")
     for drift, what in ((reference, "reference"), (recent, "recent period")):
         if not drift.rows:
-            words = f"the {what}, {time_text(drift.start_ms)} to {time_text(drift.end_ms)}, has no {event} events"
-            raise UsageError(f"{words}, so nothing can be compared. Choose others: --reference 90d --recent 7d.")
-    samples = [(_sample(input_, before), _sample(input_, now)) for input_ in given.inputs]
-    scores = _scores(given, scorer, trained_ms if reference_ms is None else None, recent, before, now)
+            problem = f"the {what}, {time_text(drift.start_ms)} to {time_text(drift.end_ms)}, has no {event} events"
+            raise UsageError(f"{problem}, so nothing can be compared. Choose others: --reference 90d --recent 7d.")
+    samples = [(_sample(input_, before), _sample(input_, now)) for input_ in training_set.inputs]
+    scores = _scores(training_set, scorer, trained_ms if reference_ms is None else None, recent, before, now)
     if isinstance(scores, str):
         remarks.append(scores)
     else:
@@ -157,7 +161,7 @@ def look_for_drift(
     changed = () if scorer is None else scorer.redefined
     if scorer is not None and changed:
         remarks.append(f"{redefined_words(scorer)}: {BY_TODAYS}")
-    delays = _label_delays(given, reference), _label_delays(given, recent)
+    delays = _label_delays(training_set, reference), _label_delays(training_set, recent)
     if all(map(len, delays)):
         samples.append((Input(LABEL_DELAY, NUMBER, delays[0]), Input(LABEL_DELAY, NUMBER, delays[1])))
     else:
@@ -177,8 +181,8 @@ def look_for_drift(
 
 def _champion(definitions: Definitions, event: str) -> Scorer | None:
     known_type(definitions, event)
-    found = definitions.scoring_of(event).champion
-    return None if found is None or found.model is None else found
+    champion = definitions.scoring_of(event).champion
+    return None if champion is None or champion.model is None else champion
 
 
 def _reference(stored: Stored | None, reference_ms: int | None, recent_start_ms: int) -> tuple[int, int, str]:
@@ -189,12 +193,12 @@ def _reference(stored: Stored | None, reference_ms: int | None, recent_start_ms:
         raise UsageError("no active model can be loaded, so name a reference period: --reference 90d.")
     data = stored.manifest.get("data")
     if not isinstance(data, dict) or not {"from", "to"} <= data.keys():
-        words = f"the manifest of {stored.id} does not name its training data"
-        raise UsageError(f"{words}, so name a reference period: --reference 90d.")
+        problem = f"the manifest of {stored.id} does not name its training data"
+        raise UsageError(f"{problem}, so name a reference period: --reference 90d.")
     start_ms, end_ms = (parse_time(str(data[name])) for name in ("from", "to"))
     if start_ms >= recent_start_ms:
-        words = f"{stored.id} has no training data before the recent period"
-        raise UsageError(f"{words}, so name a reference period: --reference 90d, or a shorter --recent.")
+        problem = f"{stored.id} has no training data before the recent period"
+        raise UsageError(f"{problem}, so name a reference period: --reference 90d, or a shorter --recent.")
     return start_ms, min(end_ms, recent_start_ms), f"training data of {stored.id}"
 
 
@@ -222,11 +226,11 @@ def _sample(input_: Input, rows: Ints) -> Input:
     values = input_.values[rows]
     if not input_.categories:
         return replace(input_, values=values)
-    known = np.unique(values[~np.isnan(values)]).astype(np.int64)
+    present = np.unique(values[~np.isnan(values)]).astype(np.int64)
     place = np.full(len(input_.categories) + 1, np.nan)
-    place[known] = np.arange(len(known))
+    place[present] = np.arange(len(present))
     codes = np.where(np.isnan(values), len(input_.categories), values).astype(np.int64)
-    return replace(input_, values=place[codes], categories=tuple(input_.categories[code] for code in known.tolist()))
+    return replace(input_, values=place[codes], categories=tuple(input_.categories[code] for code in present.tolist()))
 
 
 def _scores(

@@ -179,14 +179,14 @@ class Pulse(Struct, eq=False):
 
     def _counted(self, log: Log, after: int, upto: int, amounts: TextMapping) -> tuple[Sequence[Stopped], int | None]:
         """Count records; return those not approved, oldest first, and the time of the newest event."""
-        known: dict[int, _Known] = {}
+        places: dict[int, _Known] = {}
         for records in log.read(after, upto):
             for record in records:
-                self._count(record, known, amounts)
+                self._count(record, places, amounts)
         stopped: deque[Stopped] = deque(maxlen=NEWEST)
         for rows in log.decisions_after(after, upto):
             for row in rows:
-                minute, at_ms, amount = known[row.seq]
+                minute, at_ms, amount = places[row.seq]
                 minute.outcomes[row.outcome] += 1
                 if amount:
                     minute.money[row.outcome] += Decimal(amount)
@@ -198,9 +198,9 @@ class Pulse(Struct, eq=False):
                     )
         for hits in self._rule_hits.after(log, after, upto):
             for hit in hits:
-                known[hit.seq][0].hits[hit.rule] += 1
+                places[hit.seq][0].hits[hit.rule] += 1
                 (self._shadow.add if hit.shadow else self._shadow.discard)(hit.rule)
-        return list(stopped), max((at_ms for _, at_ms, _ in known.values()), default=None)
+        return list(stopped), max((at_ms for _, at_ms, _ in places.values()), default=None)
 
     def _count(self, record: Record, known: dict[int, _Known], amounts: TextMapping) -> None:
         if record.kind == "control":
@@ -269,14 +269,14 @@ class Pulse(Struct, eq=False):
         for number in numbers:
             if number < end:
                 hours[(end - 1 - number) // 60].update(self._minutes[number].hits)
-        whole = (end - numbers[0]) // 60 if numbers else 0
-        names = sorted({*self._rules_now, *(name for counted in hours.values() for name in counted)})
-        earlier = [hours.get(hour, Counter[str]()) for hour in range(1, whole)]
-        found = [
+        full_hours = (end - numbers[0]) // 60 if numbers else 0
+        names = sorted({*self._rules_now, *(name for hour_hits in hours.values() for name in hour_hits)})
+        earlier = [hours.get(hour, Counter[str]()) for hour in range(1, full_hours)]
+        rates = [
             RuleHitRate(name, hours[0][name], name in self._shadow, usual_of([hour[name] for hour in earlier]))
             for name in names
         ]
-        return sorted(found, key=lambda rate: (-rate.times_usual, -rate.hits, rate.rule))
+        return sorted(rates, key=lambda rate: (-rate.times_usual, -rate.hits, rate.rule))
 
 
 class _Verdict(msgspec.Struct):
@@ -294,9 +294,9 @@ def usual_of(values: Iterable[int]) -> Usual | None:
     >>> usual_of([3, 4, 5, 6, 50])
     Usual(count=5, lowest=3, median=5, highest=6)
     """
-    found = sorted(values)
-    if len(found) < HOURS_MIN:
+    ordered = sorted(values)
+    if len(ordered) < HOURS_MIN:
         return None
-    cut = max(1, len(found) // 20)
-    low = 0 if len(found) < 20 else cut
-    return Usual(len(found), found[low], found[len(found) // 2], found[-1 - cut])
+    outliers = max(1, len(ordered) // 20)
+    low = 0 if len(ordered) < 20 else outliers
+    return Usual(len(ordered), ordered[low], ordered[len(ordered) // 2], ordered[-1 - outliers])

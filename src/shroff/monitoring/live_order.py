@@ -42,10 +42,10 @@ def short_windows(definitions: Definitions, source: System, upto_ms: int) -> Tex
         for name in [name for name, entity in definitions.events.entities.items() if type_ in entity.keys][1:]
     }
     return {
-        declared.name: each.entity
+        declared.name: aggregate.entity
         for declared in computed_of(definitions)
-        for each in aggregates(declared.node)
-        if each.over_ms is not None and each.over_ms <= upto_ms and each.entity in others
+        for aggregate in aggregates(declared.node)
+        if aggregate.over_ms is not None and aggregate.over_ms <= upto_ms and aggregate.entity in others
     }
 
 
@@ -82,7 +82,7 @@ def look_at_order(log: LogReader, definitions: Definitions, source: System | Non
     if not behind_ms:
         return
     behind_ms.sort()
-    count = sum(each > 0 for each in behind_ms)
+    count = sum(late_ms > 0 for late_ms in behind_ms)
     if not count:
         yield Finding("order", OK, f"the last {many(len(behind_ms), 'event is', 'events are')} in order of time")
         return
@@ -91,10 +91,12 @@ def look_at_order(log: LogReader, definitions: Definitions, source: System | Non
         f"of the last {many(len(behind_ms), 'event')} {count:,} came behind a newer one, "
         f"by {show_duration(behind_ms[-1])} at most, and {percent(SHARE)} by {show_duration(most_ms)} at most"
     )
-    found = short_windows(definitions, source, max(most_ms, bound_ms(source)))
-    if not found:
+    features = short_windows(definitions, source, max(most_ms, bound_ms(source)))
+    if not features:
         yield Finding("order", OK, words)
         return
-    named = ", ".join(sorted(found)[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+    names = ", ".join(sorted(features)[:SHOWN]) + (
+        f" and {len(features) - SHOWN} more" if len(features) > SHOWN else ""
+    )
     cure = f"'wait: 200ms' in the source makes a message wait for earlier ones of other partitions; see {PAGE}."
-    yield Finding("order", NOTE, f"{words}; windows over other keys than the partitions' are as short: {named}", cure)
+    yield Finding("order", NOTE, f"{words}; windows over other keys than the partitions' are as short: {names}", cure)
