@@ -1,11 +1,11 @@
-"""Loads files into BigQuery over its REST API: one job for each file, whose id says which file it is.
+"""Loads files into BigQuery over its REST API: one job for each file, with an id that identifies the file.
 
-BigQuery takes a job id once, for as long as it remembers the job. So a retry of a job that was accepted is refused
-with status 409, and loads nothing twice. A job that failed has loaded nothing; its file is tried again under the next
-id, with `_2` behind it, and so on.
+BigQuery accepts a job id once, for as long as it remembers the job. So a retry of an accepted job is refused with
+status 409, and nothing is loaded twice. A failed job has loaded nothing; its file is tried again under the next id,
+with suffix `_2`, and so on.
 
-A file above `PART_BYTES` is uploaded in parts, by a session of BigQuery that says how many bytes it has. So memory is
-bounded by a part, and a cut connection costs a part at most. A session that expired is begun again under the same id.
+A file above `PART_BYTES` is uploaded in parts, in a session of BigQuery that tells how many bytes it has. So memory is
+bounded by one part, and a broken connection costs at most one part. An expired session is restarted under the same id.
 
 Sources: https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/insert
     https://cloud.google.com/bigquery/docs/reference/api-uploads#resumable
@@ -35,9 +35,9 @@ ANSWER_BYTES_MAX = 1 << 20
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # between tries of one call
 POLL_S = 1.0
 POLLS_MAX = 1_800  # half an hour for one job
-TRIES_MAX = 20  # failed jobs of one file that are passed over
-PART_BYTES = 8 << 20  # of an upload in parts, a multiple of 256 KiB; a file up to this size is sent at once
-SESSIONS_MAX = 5  # of one file in a row that expire: each lasts a week
+TRIES_MAX = 20  # failed jobs of one file that are skipped
+PART_BYTES = 8 << 20  # of an upload in parts, a multiple of 256 KiB; a smaller file is sent at once
+SESSIONS_MAX = 5  # expired sessions of one file in a row; each lasts a week
 _RANGE = re.compile(r"bytes=0-(\d{1,15})")
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
@@ -51,7 +51,7 @@ class LoadFile(FrozenStruct):
     """A file to load.
 
     Args:
-        name: Tells it from all others, of letters, digits, `-` and `_`; the job's id is made of it.
+        name: Unique name of letters, digits, `-` and `_`; part of the job's id.
         schema: The columns, as BigQuery names them.
     """
 
@@ -66,11 +66,11 @@ class BigQuery:
     """Load jobs of one dataset.
 
     Args:
-        target: `PROJECT.DATASET`; the dataset must be there.
+        target: `PROJECT.DATASET`; the dataset must exist.
         token: An access token of OAuth.
-        endpoint: Another server than Google's.
+        endpoint: Server to use instead of Google's.
 
-    Raises: UsageError where the target or the endpoint is none.
+    Raises: UsageError if the target or the endpoint is not valid.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class BigQuery:
         self._location = ""
 
     def load(self, file: LoadFile) -> bool:
-        """Load a file, unless a job of its name has loaded it before; whether it was loaded now.
+        """Load a file, unless a job with its name has loaded it before; return whether it was loaded now.
 
-        Raises: StateError where BigQuery refuses the job or it fails; TransientError where BigQuery cannot be reached.
+        Raises: StateError if BigQuery refuses the job or the job fails; TransientError if BigQuery cannot be reached.
         """
-        if not self._location:  # a job elsewhere than in the US or EU is found only by its location
+        if not self._location:  # a job outside the US and EU is found only with its location
             self._location = str(
                 self._read(self._call("GET", f"{self._at}/datasets/{quote(self._dataset)}"))["location"]
             )
@@ -125,7 +125,7 @@ class BigQuery:
         self._client.close()
 
     def _config(self, file: LoadFile, id_: str) -> bytes:
-        """The configuration of a job."""
+        """Return the configuration of a job."""
         load: JsonObject = {
             "destinationTable": {"projectId": self._project, "datasetId": self._dataset, "tableId": file.table},
             "sourceFormat": _FORMATS[file.format],
@@ -135,16 +135,16 @@ class BigQuery:
             "schemaUpdateOptions": ["ALLOW_FIELD_ADDITION"],
         }
         if file.format == "parquet":
-            load["parquetOptions"] = {"enableListInference": True}  # else a list becomes a record of records
+            load["parquetOptions"] = {"enableListInference": True}  # otherwise a list becomes a record of records
         reference = {"projectId": self._project, "jobId": id_, "location": self._location}
         return to_json({"jobReference": reference, "configuration": {"load": load}})
 
     def _upload(self, file: LoadFile, config: bytes) -> HttpAnswer:
-        """Send a job and its file; gives the answer that has the job, or that refuses it."""
+        """Send a job and its file; return the answer with the job, or the refusal."""
         at = f"/upload{self._at}/jobs?uploadType="
         size = file.path.stat().st_size
         if size <= PART_BYTES:
-            # A job's configuration and its bytes as `multipart/related`, and the header that says so
+            # The job's configuration and its bytes as `multipart/related`, with the header for that.
             parts = ((_JSON, config), (_BYTES, file.path.read_bytes()))
             body = [
                 b"--%s\r\nContent-Type: %s\r\n\r\n%s\r\n" % (_BOUNDARY.encode(), kind.encode(), content)
@@ -163,7 +163,7 @@ class BigQuery:
             begun = self._call("POST", f"{at}resumable", config, headers)
             if begun.status != HTTPStatus.OK:
                 return begun
-            # Without its host: the token goes to no other server.
+            # Without its host, so that the token goes to no other server.
             session = target_of(urlsplit(begun.headers.get("Location", "")))
             if (answer := self._parts(session, file.path, size)) is not None:
                 return answer
@@ -173,9 +173,9 @@ class BigQuery:
         )
 
     def _parts(self, session: str, path: Path, size: int) -> HttpAnswer | None:
-        """Send a file to a session from where the session is; None where the session has expired.
+        """Send a file in a session, from where the session is; return None if the session has expired.
 
-        Raises: TransientError where the session takes no more bytes for as long as a call is tried.
+        Raises: TransientError if the session accepts no more bytes during all retries.
         """
         at = 0
         waits = iter(WAITS_S)
@@ -198,7 +198,7 @@ class BigQuery:
                     raise TransientError(f"BigQuery takes no more than {at:,} of {size:,} bytes of {path}. Run again")
 
     def _part(self, session: str, part: bytes, at: int, size: int) -> HttpAnswer:
-        """Send a part; where that fails, the answer says how far the session is."""
+        """Send a part; if that fails, return an answer that tells how far the session is."""
         ask = {"Content-Range": f"bytes */{size}"}
         if not part:
             return self._call("PUT", session, b"", ask)
@@ -213,7 +213,7 @@ class BigQuery:
         return {"Authorization": f"Bearer {self._token}", **(headers or {})}
 
     def _ended(self, id_: str, job: Any) -> str:
-        """Wait for the end of a job; why it failed, in BigQuery's words, or nothing."""
+        """Wait for the end of a job; return why it failed, in BigQuery's words, or an empty text."""
         for _ in range(POLLS_MAX):
             if job["status"]["state"] == "DONE":
                 return str(job["status"].get("errorResult", {}).get("message", ""))
@@ -227,7 +227,7 @@ class BigQuery:
         return self._read(self._call("GET", f"{self._at}/jobs/{id_}?location={quote(self._location)}"))
 
     def _read(self, answer: HttpAnswer) -> Any:
-        """Raises: StateError where BigQuery refuses."""
+        """Parse an answer. Raises: StateError if BigQuery refuses."""
         try:
             found = from_json(answer.body)
             if answer.status == HTTPStatus.OK:
@@ -241,7 +241,7 @@ class BigQuery:
     def _call(
         self, method: str, target: str, body: bytes | None = None, headers: TextMapping | None = None
     ) -> HttpAnswer:
-        """Call until there is an answer that is none of being busy. Raises: TransientError after the last try."""
+        """Repeat a call until the answer is not that the server is busy. Raises: TransientError after the last try."""
         sent = self._authorized(headers)
         why = ""
         for wait_s in (*WAITS_S, None):

@@ -1,7 +1,7 @@
-"""DuckDB inside this process, closed: SQL of a project reads the files that are named, and nothing else.
+"""DuckDB inside this process, closed: SQL of a project reads the given files and nothing else.
 
-No network, no other file, no extension, no Python variable can be reached, and no setting can be changed by SQL.
-Source: https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview
+SQL can reach no network, no other file, no extension and no Python variable, and cannot change a setting. Source:
+https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from shroff.errors import UsageError
 from shroff.plugins.values import frozen
 
 MEMORY = "3GB"
-SPILL = "50GB"  # of a query that does not fit into memory
-INTERRUPTED = "Query interrupted"  # what a Ctrl-C during a query is to DuckDB
+SPILL = "50GB"  # on disk, for a query that does not fit into memory
+INTERRUPTED = "Query interrupted"  # message of DuckDB for a Ctrl-C during a query
 _SIZE = re.compile(r"[1-9][0-9]{0,5}(\.[0-9]+)?\s?([MG]i?B)", re.IGNORECASE)
 
 
@@ -26,8 +26,8 @@ class QueryLimits:
     """Limits of a query.
 
     Args:
-        memory: Such as `3GB`; what does not fit goes to the disk.
-        threads: How many threads compute.
+        memory: A size such as `3GB`; more data is spilled to disk.
+        threads: Number of threads that compute.
     """
 
     memory: str = MEMORY
@@ -39,7 +39,7 @@ class QueryLimits:
 
 
 def library() -> Any:
-    """DuckDB. Raises: UsageError where it is not installed."""
+    """Import DuckDB. Raises: UsageError if it is not installed."""
     try:
         import duckdb
     except ImportError:
@@ -58,15 +58,15 @@ def closed_duckdb(
     attached: Mapping[str, Path] | None = None,
     is_read_only: bool = False,
 ) -> Iterator[Any]:
-    """A connection that reads some files.
+    """Open a connection that reads only some files.
 
     Args:
-        database: The file of the database; in memory without one.
-        files: What SQL may read. Nobody can list their folders.
-        spill: A folder for what does not fit into memory.
-        attached: Databases to read, by the names that SQL has for them.
+        database: File of the database; None for one in memory.
+        files: Files that SQL may read; it cannot list their folders.
+        spill: Folder for data that does not fit into memory.
+        attached: Databases to read, by name in SQL.
 
-    Raises: UsageError where DuckDB is not installed; DuckDB's own errors where the database cannot be opened.
+    Raises: UsageError if DuckDB is not installed; DuckDB's own errors if the database cannot be opened.
     """
     config = {
         "memory_limit": limits.memory,
@@ -91,7 +91,7 @@ def closed_duckdb(
 
 @contextmanager
 def stopped_by_ctrl_c() -> Iterator[None]:
-    """Raises: KeyboardInterrupt where DuckDB gives a Ctrl-C another name."""
+    """Raise KeyboardInterrupt for a Ctrl-C that DuckDB reports by another error."""
     try:
         yield
     except RuntimeError as error:
@@ -101,7 +101,7 @@ def stopped_by_ctrl_c() -> Iterator[None]:
 
 
 def identifier(name: str) -> str:
-    """A name as SQL has it.
+    """Quote a name for SQL.
 
     >>> print(identifier('a"b'))
     "a""b"
@@ -110,7 +110,7 @@ def identifier(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A text as SQL has it.
+    """Quote a text for SQL.
 
     >>> print(literal("it's"))
     'it''s'

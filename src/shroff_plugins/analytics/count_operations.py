@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from shroff.plugins.log import DayFigures, Log
     from shroff.plugins.project import Project, ProjectContext
 
-PLACES_MAX = 500_000  # that a service reads for one question: some 3 s
-DAYS = 7  # that are counted where nobody names any, up to the newest event
-KEY_EVENTS_MAX = 20_000  # of one key, for a service: some 2 s
+PLACES_MAX = 500_000  # read by a service for one query: about 3 s
+DAYS = 7  # counted by default, until the newest event
+KEY_EVENTS_MAX = 20_000  # of one key, for a service: about 2 s
 
 
 @operation(
@@ -60,9 +60,9 @@ def event_counts(project: Project, request: CountQuestion) -> CountRows:
 def figures_of_days(
     context: ProjectContext, first: date | None, last: date | None, zone: str
 ) -> dict[date, DayFigures]:
-    """Decisions by outcome with their money, and labels, by day (see `monitoring.day_figures`).
+    """Return decisions by outcome with their money, and labels, by day (see `monitoring.day_figures`).
 
-    Raises: UsageError for days that are none, or too many events in them, or where there is no log.
+    Raises: UsageError for invalid days, for too many events, or if there is no log.
     """
     from shroff.plugins.log import figures_by_day
 
@@ -106,7 +106,7 @@ def event_types(project: Project, request: ShowCountable) -> CountableTypes:
 
 
 def event_sources(context: ProjectContext) -> list[str]:
-    """The names of the sources of events in the log, and of those in shroff.yaml."""
+    """Return the names of the sources of events in the log and in shroff.yaml."""
     from shroff.plugins.log import sources_of
 
     systems = context.systems
@@ -121,7 +121,7 @@ def event_sources(context: ProjectContext) -> list[str]:
 
 
 def cut_offs(texts: str | tuple[str, ...]) -> str | TextDict:
-    """One time for all features, or a time for each, as `--since` has them. Raises: UsageError."""
+    """Parse `--since`: one time for all features, or a time for each. Raises: UsageError."""
     texts = (texts,) if isinstance(texts, str) else texts
     alone = [text for text in texts if "=" not in text]
     if len(alone) > 1 or (alone and len(texts) > 1):

@@ -1,9 +1,8 @@
-"""Event counts: how many events of each type happened on each day, over the log and the lake, each event once.
+"""Event counts: how many events of each type happened on each day, from log and lake, each event once.
 
-The log notes how many events of each type there were on each day in UTC, so whole days in UTC are counted without
-reading any (see `log.event_notes`). A log that did not always do so is helped by its lake, whose manifest says how many
-rows each file has, of a type and day each. Another zone or a field reads one column of the lake, and what the log has
-of these days beyond it.
+The log counts events by type and day in UTC as it is written, so whole days in UTC need no reading (see
+`log.event_notes`). For an older log the manifest of its lake helps: it has the number of rows of each file, which has
+one type and day. Another zone or a field needs one column of the lake, and the log beyond it on these days.
 """
 
 from __future__ import annotations
@@ -33,19 +32,19 @@ from shroff_plugins.analytics.funnel_events import ReadTimes, coded, files_of, r
 if TYPE_CHECKING:
     from shroff.plugins.project import ProjectContext
 
-VALUES_MAX = 1_000  # of the field that is counted by
+VALUES_MAX = 1_000  # of the field to count by
 ROWS_MAX = 100_000  # of an answer
 DAY = "day"
 WEEK = "week"
 SOURCE = "source"
-BAR = 30  # signs of the longest bar
-_VALUES = 1 << 32  # more than there are values of a field
+BAR = 30  # characters of the longest bar
+_VALUES = 1 << 32  # more than a field has values
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Tally = Counter[tuple[int, str, str | None]]  # of day number, type, and value of the field
+Tally = Counter[tuple[int, str, str | None]]  # by day number, type, and value of the field
 
 
 def values_of_fields(texts: Sequence[str]) -> TextDict:
-    """Read options such as `channel=web`. Raises: UsageError if one has no `=`."""
+    """Parse options such as `channel=web`. Raises: UsageError if one has no `=`."""
     pairs = [text.partition("=") for text in texts]
     unread = [name for name, sign, _ in pairs if not sign]
     if unread:
@@ -131,12 +130,13 @@ def count_events(
     """Count events.
 
     Args:
-        days: The first and the last day, in the zone of the question.
-        most: So many events are read at most; what the log has noted or the lake's list of files answers is not read.
+        days: First and last day, in the zone of the query.
+        most: Largest number of events to read; counts noted in the log, or in the lake's list of files, need no
+            reading.
 
-    Returns: Counts by day, type and value, in this order; rows of 0 only where they are asked for.
+    Returns: Counts by day, type and value, in this order; rows of 0 only if requested.
     Raises: UsageError for types, fields, zones or days that cannot be counted.
-    Cost: of whole days in UTC 2 µs a day of the log; else that of `funnel_events.read_frames`, of these days.
+    Cost: for whole days in UTC, 2 µs a day of the log; else that of `funnel_events.read_frames` for these days.
     """
     asked = _CheckedQuestion(question, days, definitions, log, lake)
     reads = asked.reads()
@@ -149,7 +149,7 @@ def count_events(
 
 
 class _CheckedQuestion:
-    """A question that was checked, and what its answer is made of."""
+    """A checked query, and the parts of its answer."""
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ class _CheckedQuestion:
             types = _having(name, [declared[type_] for type_ in types], is_named=bool(question.event_types))
         self._types = types
         self._has_sources = self._is_by_source or self._source is not None
-        self._seen = set[str | None]()  # values of the field
+        self._seen = set[str | None]()  # of the field
         self._by, self._first = question.by, days[0].toordinal()
         is_filtered = self._has_sources or bool(self._where)
         self._is_read = bool(self._field) or is_filtered or (question.zone or "UTC") != "UTC"
@@ -184,16 +184,16 @@ class _CheckedQuestion:
         self._times = ReadTimes(int(self._starts_ms[0]), int(self._starts_ms[-1]))
         after = 0 if lake is None else lake.last_seq
         noted = DayCounts(None if self._is_read else log, after)
-        # What need not be read of a log: nothing is counted yet of what the lake has, which is up to `after`.
+        # The part of the log that need not be read. Events in the lake, up to `after`, are not counted here.
         self._begin = noted if noted.after in {0, after} and noted.upto >= after else DayCounts(after=after)
 
     def reads(self) -> int:
-        """How many events are read, of log and lake, and not counted by the lake's list of files."""
+        """Return the number of events to read, from log and lake, that the lake's list of files does not count."""
         after, upto = self._places()
         return upto - after + sum(file.rows for file in self._files() if self._is_read)
 
     def _places(self) -> tuple[int, int]:
-        """The places of the log that are read, (after, upto]."""
+        """Return the range (after, upto] of the log to read."""
         log = self._history[0]
         known = self._begin.upto
         if not self._is_read:
@@ -202,11 +202,11 @@ class _CheckedQuestion:
         return max(known, after), max(known, upto)
 
     def _files(self) -> Iterator[File]:
-        """The files of the lake that count, whose day, which is one in UTC, has hours of the days asked for."""
+        """Yield the files of the lake whose day, in UTC, overlaps the requested days."""
         return files_of(self._history[1] if self._begin.after else None, self._types, self._times)
 
     def counted(self) -> Tally:
-        """The events of each day, type and value."""
+        """Count the events of each day, type and value."""
         found: Tally = Counter()
         if self._is_read:
             self._count(found)
@@ -219,7 +219,7 @@ class _CheckedQuestion:
         return found
 
     def _count(self, found: Tally) -> None:
-        """Read each event of the days, and count it."""
+        """Read the events of the days and count them."""
         sources = sources_of(self._history[0]) if self._has_sources else None
         codes = Codes()
         needs = {name: {self._read, *self._where} - {""} for name in self._types}
@@ -251,7 +251,7 @@ class _CheckedQuestion:
             )
 
     def rows(self, found: Tally) -> CountRows:
-        """The answer."""
+        """Return the answer."""
         if self._zeros:
             kinds = {(name, value) for _, name, value in found}
             kinds |= {(name, None) for name in self._types if not self._field}
@@ -271,14 +271,14 @@ class _CheckedQuestion:
         is_split = bool(self._field)
         rows = [CountRow(at, name, count, value if is_split else UNSET) for (at, name, value), count in ordered]
         answer = CountRows(rows=rows, total=sum(sums.values()))
-        vars(answer)["by"] = self._by  # for people, and no part of the JSON
+        vars(answer)["by"] = self._by  # for people; not part of the JSON
         return answer
 
 
 def _has_value(codes: Ints, known: Codes, value: str) -> Bools:
     """Return whether each event has this value of a field, given the codes of their values."""
     is_value = [shown_value(known_value) == value for known_value in known.values]
-    return np.array([*is_value, False])[codes]  # -1, a missing value, is the last one
+    return np.array([*is_value, False])[codes]  # code -1, for a missing value, selects the last
 
 
 def _check_rows(count: int) -> None:
@@ -287,9 +287,9 @@ def _check_rows(count: int) -> None:
 
 
 def _having(field: str, types: Sequence[EventType], *, is_named: bool) -> list[str]:
-    """The types that are counted; those that lack the field are left out.
+    """Return the types to count, without those that lack the field.
 
-    Raises: UsageError where none of them has it, one that was asked for lacks it, or it has too many values to count.
+    Raises: UsageError if no type has the field, a requested one lacks it, or it has too many values to count.
     """
     found = []
     for type_ in types:
@@ -312,11 +312,11 @@ def shown_value(value: Any) -> str | None:
     return str(value).lower()
 
 
-# ---- of an opened project
+# ---- an opened project
 
 
 def history_of(context: ProjectContext, held: ExitStack) -> tuple[Log, LakeReader | None]:
-    """The log, and its lake where one was written. Raises: StateError where the lake is another log's."""
+    """Return the log, and its lake if one was written. Raises: StateError if the lake belongs to another log."""
     log = held.enter_context(context.log.reading())
     if context.systems.lake is None:
         return log, None
@@ -329,5 +329,5 @@ def history_of(context: ProjectContext, held: ExitStack) -> tuple[Log, LakeReade
 
 
 def is_served(context: ProjectContext) -> bool:
-    """Whether a service asks, whose other callers wait meanwhile: then an answer reads only so many events."""
+    """Return whether a service asks, whose other callers wait; then an answer reads a limited number of events."""
     return context.desk is not None

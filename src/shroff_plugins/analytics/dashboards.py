@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shroff.plugins.project import Project
     from shroff_plugins.analytics.summaries.settings import SummarySettings
 
-CARDS = "cards.json"  # its queries read the tables of summaries, and these columns of theirs
+CARDS = "cards.json"  # needs the tables of summaries with these columns
 COLUMNS = frozenset({"card_type", "transaction_country", "bank"})
 
 group(
@@ -77,12 +77,12 @@ def export_dashboards(project: Project, request: ExportDashboards) -> DashboardF
 
 
 def dashboard_of(text: str, project: str, summaries: SummarySettings | None) -> str:
-    """A dashboard under a project's name, on its own tables."""
+    """Return a dashboard under a project's name, reading its own tables."""
     if summaries is not None:
         for table, own in (("fraud_summaries", summaries.fraud_table), ("transaction_summaries", summaries.table)):
             text = text.replace(f" {table}", f" {own}")
     made: JsonObject = json.loads(text)
-    made["uid"] = made["uid"].replace("shroff-", f"{project}-", 1)[:40]  # at most, says Grafana
+    made["uid"] = made["uid"].replace("shroff-", f"{project}-", 1)[:40]  # limit of Grafana
     made["title"] = made["title"].replace("shroff:", f"{project}:", 1)
     made["tags"].append(project)
     return json.dumps(made, indent=1) + "\n"

@@ -1,8 +1,8 @@
-"""Facts: the features of one key of an entity at a moment, as the log knows them.
+"""Facts: the features of one key of an entity at a moment, from the log.
 
-The moment is a probe: an event behind the end of the log that has nothing but this key and this time. Each feature has
-the value that it would have at the probe (`features.naive`), over the events of the key up to that time. Those are
-found by the key index, so the cost is that of the key's own events, and not of the log.
+The moment is represented by a probe: an event behind the end of the log that has only this key and this time. Each
+feature has the value that it would have at the probe (`features.naive`), over the events of the key up to that time.
+The key index finds these, so the cost depends on the events of the key and not on the log.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ from shroff.plugins.values import FrozenStruct, replace
 if TYPE_CHECKING:
     from shroff.plugins.features import Frame
 
-EVENTS_MAX = 100_000  # of a key that are read: some 10 s
-LOOK_BACK = 1_000_000  # records that are read where a feature has `matching`: some 3 s
-_PROBE = "(probe)"  # no event type has such a name
+EVENTS_MAX = 100_000  # of a key to read: about 10 s
+LOOK_BACK = 1_000_000  # records to read if a feature has `matching`: about 3 s
+_PROBE = "(probe)"  # cannot be the name of an event type
 
 
 class FactsQuestion(FrozenStruct):
-    """A question for the features of a key.
+    """A query of the features of a key.
 
     Args:
-        entity: Whose features, such as `card`.
-        key: The key as text, as the log has it; one of several parts as a JSON list.
-        as_of_ms: The moment; the time of the log's newest event where it is None.
-        features: Names such as `card.spent_24h`; all of the entity where empty.
-        since_ms: Events before this time are not counted: one time for all, or one for each feature that has a cut-off.
-        seq: Only what the log had before this place, and by default at its record's time: what its decision saw.
-        known_at_ms: Only what had arrived by this time, which is by default the moment.
+        entity: Entity of the features, such as `card`.
+        key: The key as text, as in the log; if it has several parts, a JSON list.
+        as_of_ms: The moment; None for the time of the log's newest event.
+        features: Names such as `card.spent_24h`; empty for all of the entity.
+        since_ms: Ignore events before this time: one time for all features, or one for each feature named.
+        seq: Use only what the log had before this place, by default at the time of its record: what its decision used.
+        known_at_ms: Use only what had arrived by this time, which is also the default moment.
     """
 
     entity: str
@@ -103,15 +103,14 @@ class FactsDocument(OperationAnswer):
 def facts_of(
     question: FactsQuestion, definitions: Definitions, log: Log, now_ms: int, most: int = EVENTS_MAX
 ) -> FactsDocument:
-    """The features of a key at a moment.
+    """Compute the features of a key at a moment.
 
     Args:
-        now_ms: The moment where the log has no event yet.
-        most: So many events of the key are read at most.
+        now_ms: The moment if the log has no event yet.
+        most: Largest number of events of the key to read.
 
-    Raises: UsageError for what is no entity, key, feature or place of the project, for a feature that has no value
-        between events, and where there are more events than are read; StateError where a part of the log cannot be
-        reached.
+    Raises: UsageError for an unknown entity, key, feature or place, for a feature without a value between events, and
+    for a key with more events; StateError if a part of the log cannot be reached.
     Cost: 100 µs an event of the key; see `KeyEvents.backwards` for finding them.
     """
     as_of_ms, upto = _moment(question, log, now_ms)
@@ -135,7 +134,7 @@ def facts_of(
 
 
 def _moment(question: FactsQuestion, log: Log, now_ms: int) -> tuple[int, int]:
-    """The moment of a question, and the last place that counts. Raises: UsageError."""
+    """Return the moment of a query, and the last place to use. Raises: UsageError."""
     as_of_ms, seq, known_ms, last = question.as_of_ms, question.seq, question.known_at_ms, log.last_seq()
     if seq is not None:
         if known_ms is not None:
@@ -150,7 +149,7 @@ def _moment(question: FactsQuestion, log: Log, now_ms: int) -> tuple[int, int]:
 
 
 class _Probe:
-    """A checked question, and the event type that represents the moment."""
+    """A checked query, and the event type of the probe."""
 
     def __init__(self, definitions: Definitions, question: FactsQuestion) -> None:
         self.definitions = definitions
@@ -173,7 +172,7 @@ class _Probe:
         self.aggregates = [aggregate for feature in self.needed.values() for aggregate in aggregates(feature.node)]
 
     def _why_not(self, node: Node) -> str:
-        """Why an expression has no value that the events of this key alone would give; empty where it has one."""
+        """Return why events of this key alone do not determine an expression; empty if they do."""
         lacking = sorted(fields_of_this(node) - self._fields)
         if lacking:
             return f"reads this.{lacking[0]}, a field of the event that is decided"
@@ -197,10 +196,11 @@ class _Probe:
         return ""
 
     def values(self, history: Sequence[LogEvent], as_of_ms: int) -> dict[str, Value]:
-        """The features at the probe behind a history; those of one cut-off together.
+        """Compute the features at the probe after a history; those with the same cut-off together.
 
-        One cut-off for all: as if the log began there. One for a feature is for the events that it counts, as `since
-        flag` in a rule: of a sum of `f of withdrawal` these are the withdrawals, and *f* sees what lies before each.
+        A cut-off for all features works as if the log began there. A cut-off for one feature applies to the events that
+        it counts, like `since flag` in a rule: for a sum of `f of withdrawal` these are the withdrawals, while *f*
+        still uses all earlier events.
         """
         cuts: dict[tuple[int | None, frozenset[str] | None], list[str]] = {}
         since = self._since_ms
@@ -220,7 +220,7 @@ class _Probe:
         return found
 
     def _counted(self, name: str) -> Iterator[str]:
-        """The types of the events that a feature's own aggregates look at, and those of the features it reads."""
+        """Yield the event types that a feature's own aggregates read, and those of the features it reads."""
         for node in walk(self.definitions.features[name].node):
             if isinstance(node, Aggregate):
                 yield node.event
@@ -235,7 +235,8 @@ class _Probe:
             )
             for name, feature in self.needed.items()
         ]
-        behind_ms = as_of_ms - min((event.time_ms for event in history), default=as_of_ms)  # nothing is too late here
+        # so large that no event is too late
+        behind_ms = as_of_ms - min((event.time_ms for event in history), default=as_of_ms)
         online = Online(self.events, computed, self.definitions.reference, behind_ms)
         own = iter(self.key)
         values = tuple(
@@ -250,7 +251,7 @@ class _Probe:
 
 
 class _History:
-    """Reads the events and labels that the features of one key look at."""
+    """Reads the events and labels that the features of one key use."""
 
     def __init__(self, log: Log, definitions: Definitions, most: int, upto: int) -> None:
         self._log = log
@@ -260,7 +261,7 @@ class _History:
         self._records = Records(definitions.events, definitions.settings.money_places)
 
     def of(self, probe: _Probe) -> list[LogEvent]:
-        """Every event of the key in log order, its labels among them where a feature looks at labels."""
+        """Return every event of the key in log order, with its labels if a feature reads labels."""
         found = self._events(probe)
         if found and any(aggregate.event == "label" for aggregate in probe.aggregates):
             found |= self._labels({f"{event.type}/{event.id}" for event in found.values()}, min(found) - 1)
@@ -294,7 +295,7 @@ class _History:
     def _read(
         self, end: int, wanted: Mapping[str, Sequence[tuple[Value, ...]]], more: Mapping[str, Entity]
     ) -> Iterator[tuple[int, list[Record]]]:
-        """The events of the key by other fields, which no index has. Cost: 3 µs a record."""
+        """Yield events with the key in other fields, which no index has. Cost: 3 µs a record."""
         events = replace(self._definitions.events, entities={**self._definitions.events.entities, **more})
         keyed = KeyFinder(replace(self._definitions, events=events), self._records)
         for records in self._log.read(max(0, end - LOOK_BACK), end):
@@ -304,7 +305,7 @@ class _History:
             yield end, list(has_key)
 
     def _labels(self, named: set[str], after: int) -> dict[int, Record]:
-        """The labels of these events. Cost: 3 µs for each label of the log behind the first of them."""
+        """Return the labels of these events. Cost: 3 µs for each label of the log after the first of them."""
         return {
             record.seq: record
             for records in self._log.labels_after(after, self._upto)
@@ -314,7 +315,7 @@ class _History:
 
 
 def _with_probe(events: Events, entity: str) -> tuple[EventType, Events]:
-    """The type of the probe, and all that is declared with it beside.
+    """Return the type of the probe, and all declarations with it.
 
     It has the time fields of the entity's types, so that `this.paid_at` is the moment, and the parts of the key.
     """
@@ -338,7 +339,7 @@ def _with_probe(events: Events, entity: str) -> tuple[EventType, Events]:
 
 
 def _matched(probe: _Probe) -> dict[str, Entity]:
-    """For each field that is `matching` the key, an entity whose key is that field."""
+    """Return, for each field that is `matching` the key, an entity whose key is that field."""
     found = dict[str, Entity]()
     for aggregate in probe.aggregates:
         if aggregate.matching:
@@ -350,7 +351,7 @@ def _matched(probe: _Probe) -> dict[str, Entity]:
 
 
 def _check_names(question: FactsQuestion, own: Sequence[str]) -> None:
-    """Raises: UsageError for a name that is no feature of the entity."""
+    """Raises: UsageError for a name that is not a feature of the entity."""
     cut = question.since_ms if isinstance(question.since_ms, Mapping) else ()
     for name in (*question.features, *cut):
         if name not in own:

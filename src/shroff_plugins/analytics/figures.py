@@ -1,7 +1,7 @@
-"""Figures of a day: events, users and sums over log and lake, facts, and values of other figures.
+"""Figures of a day: events, users and sums from log and lake, facts, and expressions over other figures.
 
-Each figure has a value for the day that is asked for, and for some days before it, as a report of that day would have
-shown it. One that cannot be had says why, and the others do not suffer from it.
+Each figure has a value for the requested day and for some days before it, as a report of that day would have shown it.
+A figure that is not available has a reason; the others do not depend on it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel
 from shroff_plugins.analytics.report_keys import BEFORE, SHOWN, CountedEvents, Figure, FigureValues, figure_of, why_not
 from shroff_plugins.analytics.report_text import CountedStep
 
-_CODES = 40  # bits of a user's code; the day stands above them
+_CODES = 40  # bits of a user's code; the day is above them
 FactOf = Callable[[Figure, int], Value]
 
 
 class FigureQuestion(FrozenStruct):
-    """A question for figures of a day, and of the days before it, in a zone such as `Europe/Berlin`."""
+    """A request for figures of a day, and of the days before it, in a zone such as `Europe/Berlin`."""
 
     figures: Mapping[str, Figure]
     day: date
@@ -49,13 +49,13 @@ class FigureQuestion(FrozenStruct):
 def answer_figures(
     question: FigureQuestion, definitions: Definitions, history: Callable[[], History], fact: FactOf
 ) -> dict[str, FigureValues]:
-    """Count figures.
+    """Compute figures.
 
     Args:
-        history: Opens the log, and the lake where it has one.
-        fact: The feature of a figure's key at a moment, in milliseconds.
+        history: Opens the log, and its lake if there is one.
+        fact: Returns the feature of a figure's key at a moment, in milliseconds.
 
-    Returns: All of them by their names, also those that are not available.
+    Returns: All figures by name, including those that are not available.
     Cost: that of `funnel_events.read_frames` once for all, then 0.1 to 1 µs an event and figure.
     """
     counted = [figure for figure in question.figures.values() if figure.of is not None]
@@ -73,9 +73,9 @@ def answer_figures(
 
 
 def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions, history: History) -> list[CountedStep]:
-    """The drop-offs of each step but the last, beside those of the three days before.
+    """Return the drop-offs of each step but the last, with those of the three days before.
 
-    Raises: as `funnels.ask_funnel`. Cost: one question of four days.
+    Raises: as `funnels.ask_funnel`. Cost: one query of four days.
     """
     first = day - timedelta(BEFORE)
     found = ask_funnel(FunnelQuestion(funnel, first, day, zone, ""), definitions, history)
@@ -86,22 +86,22 @@ def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions,
 
 
 def _begins_ms(log: Log, lake: LakeReader | None) -> int | None:
-    """When the day of the earliest event began, in UTC; None where there is none."""
+    """Return the start of the day of the earliest event, in UTC; None without events."""
     if lake is not None and (days := [file.day for file in lake.state.files.values() if file.kind == "events"]):
         return round(datetime.fromisoformat(min(days)).replace(tzinfo=UTC).timestamp() * 1_000)
-    counted = DayCounts(log).read_on(log).days  # whenever an event came, it stands on its day
+    counted = DayCounts(log).read_on(log).days  # an event counts on its day, whenever it came
     return min(counted) * DAY_MS if counted else None
 
 
 def _fact(figure: Figure, fact: FactOf, at_ms: int) -> FigureValues:
     try:
         return FigureValues((*[None] * (SHOWN - 1), fact(figure, at_ms)))
-    except Exception as error:  # noqa: BLE001 - whatever fails, the report has its other figures
+    except Exception as error:  # noqa: BLE001 - the other figures are needed anyway
         return FigureValues((), why_not(error))
 
 
 def _value(figure: Figure, found: Mapping[str, FigureValues]) -> FigureValues:
-    """The value of an expression over figures above this one, for each day."""
+    """Evaluate an expression over earlier figures, for each day."""
     lacking = [name for name in figure.reads if found[name].why]
     if lacking:
         return FigureValues((), f"it needs {lacking[0]}, which is not available.")
@@ -121,19 +121,19 @@ def _leaf(node: Node) -> Evaluate:
 def _counted_or_why(
     question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, history: Callable[[], History]
 ) -> tuple[dict[str, tuple[Value, ...]], TextDict]:
-    """The values of figures, and why the others cannot be counted: all in one pass, each alone where that fails."""
+    """Return values of figures, and reasons for the others: all in one pass, or one by one if that fails."""
     found = dict[str, tuple[Value, ...]]()
     why = dict[str, str]()
     try:
         opened = history()
-    except Exception as error:  # noqa: BLE001 - whatever fails, the report has its other figures
+    except Exception as error:  # noqa: BLE001 - the other figures are needed anyway
         return found, {figure.name: why_not(error) for figure in figures}
     passes = [figures]
     while passes:
         some = passes.pop()
         try:
             found |= _counted(question, some, definitions, opened)
-        except Exception as error:  # noqa: BLE001 - one damaged file must not take away the other figures
+        except Exception as error:  # noqa: BLE001 - the other figures are needed even if a file is damaged
             if len(some) > 1:
                 passes += [[figure] for figure in some]
             else:
@@ -144,10 +144,10 @@ def _counted_or_why(
 def _counted(
     question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, history: History
 ) -> dict[str, tuple[Value, ...]]:
-    """The counts and sums of each figure, for each day that is shown."""
+    """Return the counts and sums of each figure, for each shown day."""
     days = SHOWN - 1 + max(figure.days for figure in figures)
     starts_ms = day_starts_ms(question.day - timedelta(days - 1), days, question.zone)
-    codes: defaultdict[str, Codes] = defaultdict(Codes)  # of users, by what they are called
+    codes: defaultdict[str, Codes] = defaultdict(Codes)  # codes of users, by entity or field
     tallies = [
         _UserTally(figure, definitions, days, codes[figure.distinct])
         if figure.distinct
@@ -172,7 +172,7 @@ def _counted(
 
 
 class _DayCounts:
-    """How many events of a figure each day has, or their sum."""
+    """Number of a figure's events on each day, or their sum."""
 
     def __init__(self, figure: Figure, definitions: Definitions, days: int) -> None:
         assert figure.of is not None
@@ -180,12 +180,12 @@ class _DayCounts:
         self._days = [0] * days
 
     def needs(self) -> Iterator[tuple[str, set[str]]]:
-        """The fields of each type that are read."""
+        """Yield each type with its fields to read."""
         for name in self._of.events:
             yield name, _fields(self._of.where) | _fields(self.figure.sum)
 
     def add(self, frame: Frame, at: Ints, inside: Bools) -> None:
-        """Take the events of a frame, each with its day."""
+        """Add the events of a frame, each on its day."""
         kept = _kept(self._of, frame, inside)
         if kept is None:
             return
@@ -197,15 +197,15 @@ class _DayCounts:
         for place in np.flatnonzero(kept).tolist():
             value = values[place]
             if value is not None:
-                self._days[at[place]] += int(value)  # exact: of money, integers and numbers
+                self._days[at[place]] += int(value)  # exact: money, integers and numbers
 
     def over(self, first: int, last: int) -> int:
-        """The days from `first` to `last` together."""
+        """Return the total of the days from `first` to `last`."""
         return sum(self._days[first : last + 1])
 
 
 class _UserTally(_DayCounts):
-    """Which users the events of a figure have on each day."""
+    """Users of a figure's events on each day."""
 
     def __init__(self, figure: Figure, definitions: Definitions, days: int, codes: Codes) -> None:
         super().__init__(figure, definitions, days)
@@ -239,7 +239,7 @@ class _UserTally(_DayCounts):
 
 
 def _users_of(pairs: Ints, first: int, last: int) -> Ints:
-    """The users of some days, of sorted pairs of day and user."""
+    """Return the users of some days, from sorted pairs of day and user."""
     begin, end = np.searchsorted(pairs, [first << _CODES, (last + 1) << _CODES])
     return np.unique(pairs[begin:end] & ((1 << _CODES) - 1))
 
@@ -249,7 +249,7 @@ def _fields(node: Node | None) -> set[str]:
 
 
 def _kept(of: CountedEvents, frame: Frame, inside: Bools) -> Bools | None:
-    """Which events of a frame count; None where its type does not."""
+    """Return which events of a frame count; None if its type does not."""
     if frame.type.name not in of.events:
         return None
     if of.where is None:

@@ -1,4 +1,4 @@
-"""The daily report of figures and funnels: its keys of a notice, and its names for mail texts."""
+"""The daily report of figures and funnels: its keys in a notice, and its names in texts of mails."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ NAMES = {
 
 
 class ReportContent(FrozenStruct):
-    """The figures and funnels that a notice names."""
+    """Figures and funnels of a notice."""
 
     figures: Mapping[str, Figure]
     funnels: tuple[str, ...]
 
 
 def _load(tree: YamlMapping, definitions: Definitions, problems: list[Problem]) -> ReportContent | None:
-    """A version has no funnels.yaml, and is not held against it."""
+    """Load the keys of a report; in a version, which has no funnels.yaml, names of funnels are not checked."""
     figures = load_figures(tree.get("figures"), definitions, problems)
     listed = tree.get("funnels")
     names = [getattr(item, "text", "") for item in listed.items] if isinstance(listed, YamlSequence) else []
@@ -82,7 +82,7 @@ def _values(counted: bytes, settings: Settings, language: str, zone: str, start_
 
 
 def _sample(*, is_there: bool) -> JsonObject:
-    """A report of figures: one that is there, or of which nothing is available."""
+    """Return a sample report with one figure that is available or not."""
     why = "" if is_there else "the lake does not answer"
     figure = {"name": "users", "label": "Users", "value": "12", "is_there": is_there, "why": why}
     step = {"step": "opened", "count": "9", "mean": "7.3", "change": "+23 %", "marks": "####"}

@@ -1,7 +1,7 @@
-"""The steps that users took, as columns: from the lake where it has them, and from the log what lies beyond it.
+"""Events of funnel steps as columns: from the lake as far as it goes, and from the log beyond that.
 
-An event counts once: what the lake has up to its last place is read there, by files of the days and types that are
-asked for, and the log behind that place. No event becomes a Python object.
+An event counts once: up to the lake's last place it is read from files of the requested days and types, and behind that
+place from the log. No event becomes a Python object.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from shroff.plugins.project import Definitions
 from shroff.plugins.values import Array, Bools, FrozenStruct, Ints
 from shroff_plugins.analytics.funnel_file import Funnel
 
-GROUPS = 16  # row groups of a file that are read at once: half a million rows
-History = tuple[Log, LakeReader | None]  # the log, and its lake where it has one
+GROUPS = 16  # row groups of a file read at a time: half a million rows
+History = tuple[Log, LakeReader | None]  # the log, and its lake if there is one
 
 
 class StepEvents(FrozenStruct):
-    """The events of a funnel's steps, in the order of (time, place in the log).
+    """Events of a funnel's steps, ordered by (time, place in the log).
 
     Args:
-        users: The number of each event's user, into `keys`.
-        steps: Which steps an event is, a bit for each, the first step the lowest.
-        splits: The number of the field's value that splits, into `values`; -1 where it is missing.
-        keys: The keys of the users.
+        users: For each event its user, as an index into `keys`.
+        steps: For each event the steps that it completes, one bit each, the lowest for the first step.
+        splits: For each event the splitting value, as an index into `values`; -1 if missing.
+        keys: Keys of the users.
     """
 
     times: Ints
@@ -48,13 +48,13 @@ class StepEvents(FrozenStruct):
 
 
 class ReadTimes(FrozenStruct):
-    """The times that are read: [start_ms, end_ms); of the later steps from `earliest_ms` on, None for all."""
+    """Times to read: [`earliest_ms`, `end_ms`); None for no lower limit."""
 
     earliest_ms: int | None
     end_ms: int
 
     def days(self, file: File) -> bool:
-        """Whether a file, which has the events of one day in UTC, has some of them."""
+        """Return whether a file, which has the events of one day in UTC, can have events in these times."""
         began_ms = (date.fromisoformat(file.day) - _EPOCH_DAY).days * DAY_MS
         return began_ms < self.end_ms and (self.earliest_ms is None or began_ms + DAY_MS > self.earliest_ms)
 
@@ -63,7 +63,7 @@ _EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 
 def reads(types: Collection[str], history: History, times: ReadTimes) -> int:
-    """How many events are read: those of files of the lake, and all that the log has beyond it."""
+    """Return the number of events to read: those in files of the lake, and all of the log beyond it."""
     log, lake = history
     after = 0 if lake is None else lake.last_seq
     return log.last_seq() - after + sum(file.rows for file in files_of(lake, types, times))
@@ -76,13 +76,13 @@ def read_frames(
     times: ReadTimes,
     places: tuple[int, int] | None = None,
 ) -> Iterator[tuple[Frame, Ints]]:
-    """The events of some types, each once: frames with the sequence numbers of their events.
+    """Yield the events of some types, each once, as frames with the sequence numbers of their events.
 
-    Files of the lake without an event in these times are left out; a frame may have other times all the same.
+    Files of the lake without an event in these times are skipped; a frame may still have events at other times.
 
     Args:
-        needs: The types, each with the fields that are read.
-        places: What is read of the log, (after, upto]; by default all beyond the lake.
+        needs: The types, each with its fields to read.
+        places: Range (after, upto] of the log to read; by default all beyond the lake.
     """
     log, lake = history
     after, upto = places or (0 if lake is None else lake.last_seq, None)
@@ -99,10 +99,10 @@ def read_frames(
 
 
 def read_steps(funnel: Funnel, split: str, definitions: Definitions, history: History, times: ReadTimes) -> StepEvents:
-    """The events of a funnel's steps, each once.
+    """Read the events of a funnel's steps, each once.
 
-    Cost: 0.4 µs an event of the lake where users, conditions and split are texts, else 2 µs; 1 to 2 µs an event
-    that only the log has, of whatever type and time.
+    Cost: 0.4 µs an event of the lake if users, conditions and split are texts, else 2 µs; 1 to 2 µs an event that only
+    the log has, of any type and time.
     """
     taken = _StepEvents(funnel, split, definitions, times)
     for frame, seqs in read_frames(taken.needs, definitions, history, times):
@@ -111,14 +111,14 @@ def read_steps(funnel: Funnel, split: str, definitions: Definitions, history: Hi
 
 
 def files_of(lake: LakeReader | None, types: Collection[str], times: ReadTimes) -> Iterator[File]:
-    """The files of a lake that have events of these types and times."""
+    """Yield the files of a lake with events of these types and times."""
     for file in () if lake is None else lake.state.files.values():
         if file.kind == "events" and file.type in types and times.days(file):
             yield file
 
 
 class _StepEvents:
-    """Gathers the events of steps."""
+    """Collects the events of steps."""
 
     def __init__(self, funnel: Funnel, split: str, definitions: Definitions, times: ReadTimes) -> None:
         self._funnel = funnel
@@ -132,7 +132,7 @@ class _StepEvents:
         self.needs = {name: self._needed(name) for name in funnel.events}
 
     def _needed(self, name: str) -> set[str]:
-        """The fields of a type that are read."""
+        """Return the fields of a type to read."""
         found = {name for name in (self._split, self._funnel.merged) if name}
         for step in self._funnel.steps:
             if name in step.events and step.where is not None:
@@ -140,7 +140,7 @@ class _StepEvents:
         return found | user_fields(self._events, self._funnel.user, name)
 
     def add(self, frame: Frame, seqs: Ints) -> None:
-        """Take the events of a frame that are steps."""
+        """Add the events of a frame that are steps."""
         times = self._times
         kept = frame.times < times.end_ms
         if times.earliest_ms is not None:
@@ -172,7 +172,7 @@ class _StepEvents:
         self._merges.append((frame.times[is_merge], seqs[is_merge], merged[is_merge], users[is_merge]))
 
     def _users_after_merges(self) -> Ints:
-        """Map the number of each user to the user that its events count for. Cost: a step of Python for each merge."""
+        """Return for each user the user that its events count for. Cost: a step of Python for each merge."""
         target = list(range(len(self._keys.values)))
         times, seqs, merged, users = (np.concatenate(column) for column in zip(*self._merges, strict=True))
         order = np.lexsort((seqs, times))
@@ -190,7 +190,7 @@ class _StepEvents:
 
 
 def _last_target(target: list[int], code: int) -> int:
-    """Follow merges to the user that is merged into no other, and shorten the way for the next call."""
+    """Follow merges to a user that is merged into no other, and shorten the path for the next call."""
     while target[code] != code:
         target[code] = target[target[code]]
         code = target[code]
@@ -198,7 +198,7 @@ def _last_target(target: list[int], code: int) -> int:
 
 
 def user_fields(events: Events, user: str, name: str) -> set[str]:
-    """The fields of an event type that say who its user is, an entity or a field."""
+    """Return the fields of an event type that identify its user, an entity or a field."""
     if user not in events.entities:
         return {user}
     parts = (part for node in events.entities[user].keys[name] for part in walk(node))
@@ -206,22 +206,22 @@ def user_fields(events: Events, user: str, name: str) -> set[str]:
 
 
 def user_codes(frame: Frame, user: str, events: Events, codes: Codes) -> Ints:
-    """The code of each event's user, an entity or a field; -1 where it is missing."""
+    """Return the code of each event's user, an entity or a field; -1 if missing."""
     return frame.key_codes(user, codes) if user in events.entities else coded(frame, user, codes)
 
 
 def coded(frame: Frame, name: str, codes: Codes) -> Ints:
-    """The code of each event's value of a field; -1 where it is missing."""
+    """Return the code of each event's value of a field; -1 if missing."""
     if name not in frame.type.field_names:
         return np.full(len(frame), -1, np.int64)
     return frame.value_codes(ThisField(frame.type.fields[frame.type.at(name)].type, name), codes)
 
 
 class _Stored:
-    """One file of a lake as frames: of typed columns where those are texts as they are declared now, else of bodies.
+    """One file of a lake as frames: of typed columns if those are texts in file and definitions, else of bodies.
 
     Args:
-        needs: The fields of each type that are read.
+        needs: For each type its fields to read.
     """
 
     def __init__(
@@ -240,7 +240,7 @@ class _Stored:
         )
 
     def frames(self) -> Iterator[tuple[Frame, Ints]]:
-        """The events, each with its place."""
+        """Yield the events with their sequence numbers."""
         count = self._source.num_row_groups
         for begin in range(0, count, GROUPS):
             groups = list(range(begin, min(begin + GROUPS, count)))

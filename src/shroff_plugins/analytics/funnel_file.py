@@ -1,7 +1,6 @@
-"""funnels.yaml: steps that users take one after the other, whose drop-off and recovery `shroff funnel` counts.
+"""funnels.yaml: steps that users take in order, whose drop-off and recovery `shroff funnel` counts.
 
-What a funnel says decides nothing, so it is in no version and in no control event: it is read from the file whenever
-somebody asks.
+A funnel has no effect on decisions, so it is part of no version and no control event; the file is read at each query.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.report_keys import split_mistake
 
 FILE = "funnels.yaml"
-STEPS = (2, 20)  # of a funnel
+STEPS = (2, 20)  # number of steps of a funnel
 FUNNELS_MAX = 200
 AFTER = "after"
 EVER = "ever"
@@ -76,7 +75,7 @@ FUNNELS = own_names("funnels by name", FUNNEL)
 
 
 class FunnelStep(FrozenStruct):
-    """An event of one of these types for which the condition is true."""
+    """An event of one of these types that fulfils the condition."""
 
     name: str
     events: tuple[str, ...]
@@ -96,12 +95,12 @@ class Funnel(FrozenStruct):
 
     @property
     def events(self) -> tuple[str, ...]:
-        """The event types of all steps."""
+        """Return the event types of all steps."""
         return tuple(dict.fromkeys(name for step in self.steps for name in step.events))
 
 
 def load_funnels(node: YamlNode | None, context: FileContext, problems: list[Problem]) -> dict[str, Funnel]:
-    """Read funnels.yaml: each funnel by its name. What cannot be read is left out, with a problem for each mistake."""
+    """Load funnels.yaml: each funnel by name. What cannot be loaded is left out, with a problem for each mistake."""
     return loader.by_name(node, FILE, FUNNELS_MAX, FUNNEL, _FunnelLoader(context, problems).load, problems)
 
 
@@ -111,7 +110,7 @@ FUNNELS_FILE = AddedFile(
 
 
 class _FunnelLoader:
-    """Reads one funnel."""
+    """Loads one funnel."""
 
     def __init__(self, context: FileContext, problems: list[Problem]) -> None:
         self._events = context.events
@@ -189,7 +188,7 @@ class _FunnelLoader:
         return tuple(types)
 
     def _check_user(self, user: Scalar, types: Sequence[str]) -> None:
-        """A user is an entity with a key at all types, or a field that all of them have."""
+        """Report a user that is neither an entity with a key in all types nor a field of all."""
         entity = self._events.entities.get(user.text)
         having: Collection[str] = set() if entity is None else entity.keys
         if entity is None:
@@ -208,7 +207,7 @@ class _FunnelLoader:
             user.report(self._problems, mistake.replace("split by", "a user is"))
 
     def _check_merged(self, merged: Scalar, user: str, types: Sequence[str]) -> None:
-        """Report a field that no event type of the steps has, that is no text, or that goes with an entity."""
+        """Report a field that no event type of the steps has, that is not a text, or that is used with an entity."""
         if user in self._events.entities:
             hint = "Write the field that is the key: user: FIELD."
             merged.report(self._problems, f"merged needs a field as user, and {user} is an entity.", hint)

@@ -1,6 +1,6 @@
 """Operations of funnels: drop-off and recovery of users, how far they come, and who they are.
 
-The funnels are read from funnels.yaml at each question.
+The funnels are read from funnels.yaml at each query.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from shroff_plugins.analytics.funnel_file import Funnel
 
 EXAMPLE = "onboarding: { user: customer, steps: [signed_up, payment] }"
-DAYS = 3  # up to yesterday, where nobody names any
-USERS_MAX = 1_000  # of one page
-EVENTS_MAX = 2_000_000  # that a service reads for one question: some 4 s, and 150 MB
+DAYS = 3  # by default, until yesterday
+USERS_MAX = 1_000  # on one page
+EVENTS_MAX = 2_000_000  # read by a service for one query: about 4 s, and 150 MB
 UNANSWERED = "The funnel cannot be computed"
 
 
@@ -167,11 +167,11 @@ def show_funnels(project: Project, request: ShowFunnels) -> DeclaredFunnels:
     )
 
 
-# ---- of the project's files
+# ---- the project's file
 
 
 def funnels_of(context: ProjectContext) -> dict[str, Funnel]:
-    """The funnels of the project's file as it is now; none where there is no file.
+    """Read the funnels of the project's file; none without a file.
 
     Raises: DefinitionError with every mistake of the file.
     """
@@ -181,7 +181,7 @@ def funnels_of(context: ProjectContext) -> dict[str, Funnel]:
 
 
 def funnel_named(context: ProjectContext, name: str) -> Funnel:
-    """A funnel. Raises: UsageError where there is none of this name, or none at all; as `funnels_of`."""
+    """Return a funnel by its name. Raises: UsageError if there is none; others as `funnels_of`."""
     funnels = funnels_of(context)
     if not funnels:
         raise UsageError(f"this project has no funnels. Declare one in {FILE}: {EXAMPLE}")
@@ -193,10 +193,10 @@ def funnel_named(context: ProjectContext, name: str) -> Funnel:
 def _asked(
     context: ProjectContext, request: FunnelDays, split: str | None = None
 ) -> tuple[list[FunnelQuestion], list[FunnelAnswer]]:
-    """The questions, one for each funnel that is asked for, and their answers.
+    """Return the queries, one for each requested funnel, and their answers.
 
-    Raises: UsageError for what cannot be counted, or where there is no log; DefinitionError for a mistake in
-        funnels.yaml; StateError where the lake is another log's.
+    Raises: UsageError for what cannot be counted, or if there is no log; DefinitionError for a mistake in funnels.yaml;
+    StateError if the lake belongs to another log.
     """
     first = day_named(request.start_date, "the first day")
     last = day_named(request.end_date, "the last day")

@@ -1,7 +1,7 @@
-"""The arithmetic of funnels over the events of steps: who dropped off and who recovered by day, and who came how far.
+"""Arithmetic of funnels over the events of steps: drop-off and recovery by day, and how far users came.
 
-Of events of one user there is one order, (time, place in the log); a step is *after* another where it comes later in
-that order. `tests/analytics/test_funnels.py` has the same in plain Python and in SQL.
+The events of one user are ordered by (time, place in the log); a step is *after* another if it is later in this order.
+`tests/analytics/test_funnels.py` has the same in plain Python and in SQL.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from shroff.plugins.features import Word, native
 from shroff.plugins.values import Bools, FrozenStruct, Ints
 from shroff_plugins.analytics.funnel_events import StepEvents
 
-NEVER = -(1 << 63)  # before every time
+NEVER = -(1 << 63)  # earlier than every time
 
 
 class DropOffDay(FrozenStruct):
-    """One day of a step: who had dropped off by the end of the day before, who of them recovered, who has now.
+    """One day of a step: users out at the end of the day before, those who recovered, and users out now.
 
-    `before_splits` and `splits` are the numbers of the values that split, of each user's last step by then.
+    Args:
+        before_splits, splits: For each user's last step until then, the number of the splitting value.
     """
 
     before: Bools
@@ -33,9 +34,10 @@ class DropOffDay(FrozenStruct):
 
 
 class Reached(FrozenStruct):
-    """The users that reached a step, their first time there, and how long they took from the step before.
+    """The users who reached a step, the time of their first event there, and the time since the step before.
 
-    `taken_ms` is the time from the latest step before it that counts to the first time at this one; 0 at the first.
+    Args:
+        taken_ms: Time from the latest valid event of the step before to the first of this one; 0 at the first step.
     """
 
     users: Ints
@@ -45,15 +47,16 @@ class Reached(FrozenStruct):
 
 
 def drop_offs(events: StepEvents, step: int, starts_ms: Ints, *, is_ever: bool) -> Iterator[DropOffDay]:
-    """Each day of a step. Cost: two looks at each event, and some at each user a day.
+    """Yield the days of a step. Cost: two passes over the events, and some over the users for each day.
 
     Args:
-        step: The number of the step; the next one is what recovers.
-        starts_ms: When each day begins, and when the last one ends.
-        is_ever: Whether a next step before the step counts, too.
+        step: Number of the step; the next step is the recovery.
+        starts_ms: Start of each day, and end of the last.
+        is_ever: Whether a next step before this step counts too.
     """
     size = len(events.keys)
-    last, after = np.full(size, -1, np.int64), np.full(size, -1, np.int64)  # places of the last step, and of the next
+    # Places of each user's last event of the step, and of the next step.
+    last, after = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
     is_step = (events.steps >> step & 1).astype(np.bool_)
     is_next = (events.steps >> step + 1 & 1).astype(np.bool_)
     bounds = np.searchsorted(events.times, starts_ms).tolist()
@@ -75,7 +78,7 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Ints, *, is_ever: bool) 
         came, gone = (np.flatnonzero(flags[begin:end]) + begin for flags in (is_next, is_step))
         recovered = np.zeros(size, np.bool_)
         recovered[events.users[came]] = True
-        after[events.users[came]] = came  # of equal users the last one stays
+        after[events.users[came]] = came  # of equal users the last is stored
         last[events.users[gone]] = gone
         dropped = out()
         at = splits()
@@ -83,7 +86,7 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Ints, *, is_ever: bool) 
 
 
 def reached(events: StepEvents, count: int, start_ms: int, within_ms: int | None) -> Iterator[Reached]:
-    """Users who reached each step, by an event of every step before it, in order and each within the time of the last.
+    """Yield for each step the users who reached it through all steps before, in order, each within the time limit.
 
     Cost: 50 ns an event, and 24 bytes for each user and step.
     """
@@ -92,7 +95,7 @@ def reached(events: StepEvents, count: int, start_ms: int, within_ms: int | None
     times = events.times[begin:]
     users = events.users[begin:]
     steps = events.steps[begin:]
-    newest_ms = np.full((size, count), NEVER, np.int64)  # the steps of a user side by side: an event reads one place
+    newest_ms = np.full((size, count), NEVER, np.int64)  # user by user, so that an event touches one place in memory
     first, taken = (np.full((count, size), -1, np.int64) for _ in range(2))
     within = -1 if within_ms is None else within_ms
     users = users.astype(np.int32, copy=False)

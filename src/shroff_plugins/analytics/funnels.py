@@ -1,8 +1,8 @@
-"""Funnels: who dropped off at a step and who came back, by day; how many came how far, and how long they took.
+"""Funnels: who dropped off at a step and who recovered, by day; how far users came, and how long they took.
 
-Of a step S with its next step N, over the days [a, b]: a user has *dropped off* who has an S in [a, b] and no N after
-it until the end of b (with `next: ever`: no N at any time until then). *Recovered* on day d has who had dropped off by
-the end of d - 1 and did N on d; *still out* are the rest of those.
+For a step S, its next step N and the days [a, b]: a user has *dropped off* who has an S in [a, b] and no N after it
+until the end of b (with `next: ever`: no N at any time until then). A user *recovered* on day d who had dropped off by
+the end of d - 1 and did N on d; the others of these are *still out*.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 
 class FunnelQuestion(FrozenStruct):
-    """A question about a funnel.
+    """A query of a funnel.
 
     Args:
         first: The first day.
-        last: The last day, which belongs to it.
-        zone: Whose days these are, as `Europe/Berlin`.
-        split: A field by whose values all numbers are split; that of the funnel where it is None, none where empty.
+        last: The last day, included.
+        zone: Time zone of the days, such as `Europe/Berlin`.
+        split: Field whose values split all numbers; None for that of the funnel, empty for none.
     """
 
     funnel: Funnel
@@ -74,7 +74,7 @@ class StepRow(FrozenStruct):
 
     @property
     def taken(self) -> list[str]:
-        """The quartiles of the time since the previous step, for people."""
+        """Return the quartiles of the time since the previous step, as text."""
         seconds = self.lower_quartile_s, self.median_s, self.upper_quartile_s
         return ["" if one_s is None else show_duration(round(1_000 * one_s)) for one_s in seconds]
 
@@ -135,7 +135,7 @@ def _value(value: str | UnsetType | None) -> tuple[str, ...]:
 
 
 def document_of(questions: Sequence[FunnelQuestion], answers: Sequence[FunnelAnswer]) -> FunnelDocument:
-    """Answers for the same days as one JSON document."""
+    """Combine answers for the same days into one document."""
     first = questions[0]
     return FunnelDocument(
         first=first.first.isoformat(),
@@ -150,12 +150,12 @@ def document_of(questions: Sequence[FunnelQuestion], answers: Sequence[FunnelAns
 def ask_funnel(
     question: FunnelQuestion, definitions: Definitions, history: History, most: int | None = None
 ) -> FunnelAnswer:
-    """Read what a funnel needs.
+    """Read the events that a funnel needs; return its answer.
 
     Args:
-        most: So many events are read at most.
+        most: Largest number of events to read; None for no limit.
 
-    Raises: UsageError for days or a field that cannot be asked for, and where more events would be read.
+    Raises: UsageError for invalid days or an invalid field, and if more events would be read.
     Cost: see `funnel_events.read_steps`; then 0.1 µs an event.
     """
     funnel = question.funnel
@@ -192,16 +192,16 @@ class FunnelAnswer:
         self._reached: list[Reached] | None = None
 
     def rows(self) -> Iterator[DropOffRow]:
-        """Drop-off and recovery of each step but the last, by day."""
+        """Yield drop-off and recovery of each step but the last, by day."""
         for step in range(len(self._funnel.steps) - 1):
             for day, off in zip(self._days(), self._drop_offs(step), strict=True):
                 yield from self._rows_of(step, day, off)
 
     def steps(self) -> Iterator[StepRow]:
-        """How many users arrivals each step, and how long they took."""
+        """Yield for each step the number of users who reached it, and how long they took."""
         found = self._all_reached()
         value_of = np.full(len(self._events.keys), -1, np.int64)
-        value_of[found[0].users] = found[0].splits  # a user counts where they began
+        value_of[found[0].users] = found[0].splits  # a user counts for the value of their first step
         for number, _ in self._values():
             began = 0
             for step, arrivals in zip(self._funnel.steps, found, strict=True):
@@ -216,7 +216,7 @@ class FunnelAnswer:
                 yield StepRow(self._funnel.name, step.name, users, conversion, lower, median, upper, value)
 
     def trend(self) -> Iterator[TrendRow]:
-        """The users of each day of the first step, by how far they came."""
+        """Yield for each day of the first step how many of its users reached each step."""
         found = self._all_reached()
         day_of = np.full(len(self._events.keys), -1, np.int64)
         day_of[found[0].users] = np.searchsorted(self._starts_ms, found[0].first_ms, side="right") - 1
@@ -226,21 +226,23 @@ class FunnelAnswer:
                 yield TrendRow(self._funnel.name, day, step.name, count[at])
 
     def dropped_by_day(self, step: int) -> list[int]:
-        """How many users of a step dropped off by the end of the day, each day as a question of its own counts it."""
+        """Return how many users of a step dropped off by the end of each day, each day counted as a query of its
+        own.
+        """
         starts = self._starts_ms
         is_ever = self._funnel.is_ever
         alone = (starts[at : at + 2] for at in range(len(starts) - 1))
         return [int(next(drop_offs(self._events, step, start_ms, is_ever=is_ever)).dropped.sum()) for start_ms in alone]
 
     def users(self, number: str, day: date | None = None) -> list[str]:
-        """The users behind a number, sorted.
+        """Return the users behind a number, sorted.
 
         Args:
-            number: What is counted, and the step, as `still_out:signed_up`: `dropped_off`, `recovered` or `still_out`
-                on a day; `reached`; `lost`, who reached the step and not the next one.
-            day: Of the first three, the last day where it is None.
+            number: What to count and the step, such as `still_out:signed_up`: `dropped_off`, `recovered` or `still_out`
+                on a day; `reached`; `lost`, who reached the step but not the next one.
+            day: Day for the first three; None for the last day.
 
-        Raises: UsageError where there is no such number, step or day.
+        Raises: UsageError if there is no such number, step or day.
         """
         kind, _, step = number.partition(":")
         if kind not in KINDS:
@@ -266,7 +268,7 @@ class FunnelAnswer:
         size = len(self._events.values) + 1
 
         def of(users: Bools, values: Ints) -> list[int]:
-            counts: list[int] = np.bincount(values[users] + 1, minlength=size).tolist()  # the missing value first
+            counts: list[int] = np.bincount(values[users] + 1, minlength=size).tolist()  # index 0 is the missing value
             return counts
 
         dropped = of(found.dropped, found.splits)
@@ -287,7 +289,9 @@ class FunnelAnswer:
         return self._reached
 
     def _values(self) -> list[tuple[int, int]]:
-        """The numbers of the values that split, in the order of the values, each with its place in a list of counts."""
+        """Return the numbers of the splitting values, in the order of the values, each with its index in lists of
+        counts.
+        """
         if not self._question.split:
             return [(-1, 0)]
         there = np.unique(self._events.splits).tolist()
@@ -321,7 +325,7 @@ def _kind_of(found: DropOffDay, kind: str) -> Bools:
 
 
 def _at_rank(taken_ms: Ints, q: float) -> float | None:
-    """The value at rank ⌈q·n⌉, as `quantile` of the rules' language gives it; in seconds."""
+    """Return the value at rank ⌈q·n⌉, as `quantile` in rules, in seconds."""
     count = len(taken_ms)
     if not count:
         return None

@@ -1,4 +1,4 @@
-"""The figures of reports of an opened project, over log and lake."""
+"""Figures of reports of an opened project, computed from log and lake."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _INT64 = 1 << 63
 
 
 def count_report(context: ProjectContext, content: ReportContent, zone: str, day: date) -> CountedReport:
-    """Count what a notice names. Whatever cannot be had says why, so a report always comes of it."""
+    """Count the figures and funnels of a notice; what is not available has a reason instead."""
     places = context.definitions.settings.money_places
     found = figures_of(context, content.figures, day, zone) if content.figures else {}
     shown = [figure for figure in content.figures.values() if not figure.is_hidden]
@@ -39,15 +39,15 @@ def count_report(context: ProjectContext, content: ReportContent, zone: str, day
     try:
         with context.log.reading() as log:
             newest_ms = log.watermark_ms()
-    except Exception:  # noqa: BLE001 - a log that cannot be read is why the figures are not available
-        newest_ms = _INT64 - 1  # so the report does not say besides that events are missing
+    except Exception:  # noqa: BLE001 - the reason why the figures are not available
+        newest_ms = _INT64 - 1  # a report does not also say that events are missing
     return CountedReport(figures, [_funnel(context, name, day, zone) for name in content.funnels], newest_ms)
 
 
 def _funnel(context: ProjectContext, name: str, day: date, zone: str) -> CountedFunnel:
     try:
         steps = drop_offs(context, name, day, zone)
-    except Exception as error:  # noqa: BLE001 - whatever fails, the report has the rest
+    except Exception as error:  # noqa: BLE001 - the rest of the report is needed anyway
         return CountedFunnel(name, [], cut(why_not(error), WHY_MAX))
     return CountedFunnel(name, steps)
 
@@ -60,7 +60,7 @@ def _counted(figure: Figure, found: FigureValues, places: int) -> CountedFigure:
 
 
 def _plain(value: Value, figure: Figure, form: str, places: int) -> Plain:
-    """A value as it is kept: money in smallest units, other numbers in whole ones, all else as text."""
+    """Return a value as stored: money in smallest units, other numbers in whole ones, all else as text."""
     type_ = figure.type
     if value is None:
         return None
@@ -76,12 +76,12 @@ def _plain(value: Value, figure: Figure, form: str, places: int) -> Plain:
 
 
 def figures_of(context: ProjectContext, figures: Mapping[str, Figure], day: date, zone: str) -> dict[str, FigureValues]:
-    """The values of figures on a day and the days before it (see `analytics.figures`)."""
+    """Return the values of figures on a day and the days before it (see `analytics.figures`)."""
 
     def fact(figure: Figure, at_ms: int) -> Value:
         entity, _, _ = figure.fact.partition(".")
         asked = KeyAtMoment(entity=entity, key=figure.key, as_of=time_text(at_ms), features=(figure.fact,))
-        # A value of a decision's JSON as the language has it
+        # convert a value of a decision's JSON to one of the language
         value = facts_asked(context, asked).features[figure.fact]
         if value is None or not figure.type.is_exact:
             return value
@@ -94,10 +94,10 @@ def figures_of(context: ProjectContext, figures: Mapping[str, Figure], day: date
 
 
 def drop_offs(context: ProjectContext, funnel: str, day: date, zone: str) -> list[CountedStep]:
-    """The drop-offs of a funnel's steps on a day, beside those of the three days before.
+    """Return the drop-offs of a funnel's steps on a day and on the three days before.
 
-    Raises: UsageError where there is none of this name; DefinitionError for a mistake in funnels.yaml; others as
-        `funnel_operations.count_funnels`.
+    Raises: UsageError if there is no such funnel; DefinitionError for a mistake in funnels.yaml; others as
+    `funnel_operations.count_funnels`.
     """
     asked = funnel_named(context, funnel)
     with ExitStack() as held:

@@ -29,12 +29,12 @@ from shroff.plugins.values import FrozenStruct
 if TYPE_CHECKING:
     from shroff.plugins.project import Definitions
 
-SHOWN = 7  # days of a figure, that of the report the last of them
-BEFORE = 3  # days that a drop-off is held against
+SHOWN = 7  # days of a figure, the last being that of the report
+BEFORE = 3  # days that a drop-off is compared with
 FIGURES_MAX = 50
 DAYS_MAX = 366
 AS = ("number", "percent", "money")
-_SCOPE = "figures"  # before the name of a figure, where another one reads it
+_SCOPE = "figures"  # prefix of the name of a figure, in an expression
 _EVENTS = Either((NAME, Many("event types", NAME)))
 _WHERE = Key(
     "where", "Only events with this condition, an expression over `this`.", EXPRESSION, examples=("this.amount >= 100",)
@@ -105,16 +105,16 @@ FIGURES = own_names("figures by name", FIGURE)
 
 
 class CountedEvents(FrozenStruct):
-    """Events of these types for which the condition is true."""
+    """Events of these types that fulfil the condition."""
 
     events: tuple[str, ...]
     where: Node | None = None
 
 
 class FigureValues(FrozenStruct):
-    """A figure on the last days, the day asked for the last one; None where there is no value, such as a/0.
+    """A figure on the last days, the requested day last; None for a missing value, such as a/0.
 
-    `why` says why the figure is not available; then it has no values.
+    `why` is the reason if the figure is not available; then it has no values.
     """
 
     values: tuple[Value, ...]
@@ -125,11 +125,11 @@ class Figure(FrozenStruct):
     """One figure: a count of events, a fact, or an expression over other figures.
 
     Args:
-        of: The events that are counted; None for a fact or a value.
-        distinct: The entity or field that is counted in place of events; empty where events are.
-        days: Over so many days up to that of the report.
-        fact: The feature of `key`, `entity.name`.
-        reads: The figures that `value` names.
+        of: Events to count; None for a fact or a value.
+        distinct: Entity or field to count instead of events; empty to count events.
+        days: Number of days up to that of the report.
+        fact: Feature of `key`, as `entity.name`.
+        reads: Figures that `value` names.
     """
 
     name: str
@@ -149,22 +149,22 @@ class Figure(FrozenStruct):
 
     @property
     def events(self) -> tuple[str, ...]:
-        """The event types that are read for it."""
+        """Return the event types read for it."""
         return tuple(name for figure in (self.of, self.also) if figure is not None for name in figure.events)
 
 
 def figure_of(name: str) -> str:
-    """The name of a figure as an expression reads it."""
+    """Return the name of a figure in an expression."""
     return f"{_SCOPE}.{name}"
 
 
 def why_not(error: Exception) -> str:
-    """Why a figure is not available, for people."""
+    """Return why a figure is not available, for people."""
     return str(error) if isinstance(error, ShroffError) else f"a mistake in the program ({type(error).__name__})."
 
 
 def load_figures(node: YamlNode | None, definitions: Definitions, problems: list[Problem]) -> dict[str, Figure]:
-    """Read figures whose shape is that of `FIGURES`, each by its name. What is wrong is left out, with a problem."""
+    """Load figures of the shape `FIGURES` by name; leave out faulty ones, with a problem for each mistake."""
     found: dict[str, Figure] = {}
     entries = node.entries if isinstance(node, YamlMapping) else ()
     if len(entries) > FIGURES_MAX and node is not None:
@@ -179,7 +179,7 @@ def load_figures(node: YamlNode | None, definitions: Definitions, problems: list
 
 
 class _FigureLoader:
-    """Reads one figure; `known` are those above it."""
+    """Loads one figure; `known` are those above it."""
 
     def __init__(self, definitions: Definitions, known: Mapping[str, Figure], problems: list[Problem]) -> None:
         self._definitions = definitions
@@ -269,7 +269,7 @@ class _FigureLoader:
         return loader.expression(node, Scope(self._names, what=what, this=types), self._problems, wanted)
 
     def _check_user(self, tree: YamlMapping, user: str, types: Sequence[str]) -> None:
-        """A user is an entity with a key at all types, or a field that all have."""
+        """Report a user that is neither an entity with a key in all types nor a field of all."""
         place = tree.get("distinct") or tree
         entity = self._events.entities.get(user)
         having = (
@@ -287,7 +287,7 @@ class _FigureLoader:
 
 
 def _misfits(tree: YamlMapping) -> list[str]:
-    """What does not fit together among the keys of a figure."""
+    """Return the contradictions among the keys of a figure."""
     kinds = [name for name in ("event", "fact", "value") if tree.get(name) is not None]
     if len(kinds) != 1:
         return ["a figure has one of 'event', 'fact' and 'value'."]
@@ -307,7 +307,7 @@ _BELONGS = {"where": "event", "distinct": "event", "sum": "event", "days": "even
 
 
 def _shown(tree: YamlMapping) -> JsonObject:
-    """Display format of a figure."""
+    """Return the display format of a figure."""
     return {"label": _text(tree, "label"), "form": _text(tree, "as"), "is_hidden": _text(tree, "hidden") == "true"}
 
 
@@ -317,7 +317,7 @@ def _text(tree: YamlMapping, name: str) -> str:
 
 
 def split_mistake(events: Events, types: Sequence[str], field: str) -> str:
-    """Why numbers cannot be split by a field; empty where they can."""
+    """Return why numbers cannot be split by a field; empty if they can."""
     found = [declared for name in types for declared in events.types[name].fields if declared.name == field]
     if types and not found:
         every = sorted({name for type_ in types for name in events.types[type_].field_names})

@@ -1,4 +1,4 @@
-"""A report of figures as it is stored, and how a mail shows it."""
+"""A report of figures as stored, and its text in a mail."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from shroff_plugins.analytics.report_keys import BEFORE, SHOWN
 if TYPE_CHECKING:
     from shroff.plugins.events import Settings
 
-DASH = "\u2013"  # where there is no value, such as that of a quotient with the denominator 0
+DASH = "\u2013"  # for a missing value, such as a quotient with the denominator 0
 BARS = "▁▂▃▄▅▆▇█"
 MARKS = 20  # characters of the longest bar of a step
-SILENT_MS = 6 * HOUR_MS  # at the end of the day without an event, before a report says so
+SILENT_MS = 6 * HOUR_MS  # without an event at the end of the day, before a report mentions it
 Plain = int | float | str | bool | None
 
 
 class CountedFigure(FrozenStruct):
-    """A figure on the last days; of money in smallest units. `why` says why it is not available."""
+    """A figure on the last days, money in smallest units; `why` is the reason if it is not available."""
 
     name: str
     label: str
@@ -45,9 +45,10 @@ class CountedFigure(FrozenStruct):
 
 
 class CountedStep(FrozenStruct):
-    """How many users dropped off at a step of a funnel on a day, and on each of the days before it.
+    """Number of users who dropped off at a step of a funnel on a day, and on each of the days before.
 
-    Each is what the funnel counts for that day alone. Without days before, the log begins after the first of them.
+    Each number is what the funnel counts for that day alone. `before` is empty if the log begins after the first of
+    these days.
     """
 
     step: str
@@ -56,7 +57,7 @@ class CountedStep(FrozenStruct):
 
 
 class CountedFunnel(FrozenStruct):
-    """The steps of a funnel; `why` says why they are not available."""
+    """The steps of a funnel; `why` is the reason if they are not available."""
 
     name: str
     steps: list[CountedStep]
@@ -64,7 +65,7 @@ class CountedFunnel(FrozenStruct):
 
 
 class CountedReport(FrozenStruct):
-    """Figures of a report. `newest_ms` is the time of the newest event then; None where there was none."""
+    """Figures of a report; `newest_ms` is the time of the newest event at that time, None without events."""
 
     figures: list[CountedFigure]
     funnels: list[CountedFunnel]
@@ -72,7 +73,7 @@ class CountedReport(FrozenStruct):
 
 
 def counted_values(found: CountedReport, settings: Settings, language: str, zone: str, start_ms: int) -> JsonObject:
-    """What the text of a report of figures is given."""
+    """Return the values for the text of a report."""
     words = WORDS[language]
     project = plain(settings.name)
     day = day_text(start_ms, zone, language)
@@ -92,13 +93,13 @@ def counted_values(found: CountedReport, settings: Settings, language: str, zone
 
 
 def _back(start_ms: int, days: int, zone: str) -> int:
-    """When the day so many days earlier began."""
+    """Return the start of the day some days earlier."""
     at = datetime.fromtimestamp(start_ms / 1_000, ZoneInfo(zone)) - timedelta(days)
     return round(at.timestamp() * 1_000)
 
 
 def _note(found: CountedReport, start_ms: int, day: str, zone: str, language: str) -> str:
-    """That events of the day may be lacking."""
+    """Return a note if events of the day may be missing."""
     if found.newest_ms is None:
         return WORDS[language]["no_events"]
     if found.newest_ms >= _back(start_ms, -1, zone) - SILENT_MS:
@@ -122,7 +123,7 @@ def _figure(settings: Settings, figure: CountedFigure, language: str) -> JsonObj
 
 
 def _without_repeats(rows: list[JsonObject]) -> list[JsonObject]:
-    """The rows; why something is not available stands at the first of those that have the same reason."""
+    """Empty the reason of each row whose reason an earlier row has."""
     told = set[str]()
     for row in rows:
         said = row["why"]
@@ -132,7 +133,7 @@ def _without_repeats(rows: list[JsonObject]) -> list[JsonObject]:
 
 
 def _lengths(numbers: Sequence[float]) -> list[int]:
-    """The lengths of bars in percent of the longest; what is below zero has none."""
+    """Return lengths of bars in percent of the longest; 0 for values below zero."""
     most = max(numbers, default=0)
     return [round(100 * max(number, 0) / most) if most > 0 else 0 for number in numbers]
 
@@ -150,7 +151,7 @@ def _text(settings: Settings, form: str, value: Plain, language: str) -> str:
 
 
 def _decimal(value: float, language: str, places: int = 2) -> str:
-    """A number with some places, in the signs of a language."""
+    """Format a number with some decimal places, in the signs of a language."""
     thousands, point = POINTS[language]
     text = f"{abs(value):,.{places}f}".replace(",", "\0").replace(".", point).replace("\0", thousands)
     return f"{MINUS if value < 0 else ''}{text}"
@@ -177,7 +178,7 @@ def _steps(funnel: CountedFunnel, language: str) -> JsonObject:
 
 
 def _change(count: int, mean: float | None, language: str) -> str:
-    """By how much a count is above or below a mean; a dash where there is none, or it is 0."""
+    """Format by how much a count is above or below a mean; a dash if that is missing or 0."""
     if not mean:
         return DASH
     share = 100 * (count - mean) / mean

@@ -1,13 +1,13 @@
-"""The lake as files that BigQuery loads: for each commit of the lake one file per table, and the schema of each table.
+"""The lake as files for BigQuery: for each commit of the lake one file per table, and the schema of each table.
 
     FOLDER/schemas/payment.json               names, types and modes of the columns, as `bq load` takes them
     FOLDER/payment/000000000007.parquet       the rows of manifest 7
 
-The rows of a commit are those of the places (after, upto] that its manifest wrote, in whatever files they lie now. So
-they are the same before and after a compaction, and a table that has loaded each commit once has each row once.
+The rows of a commit are those of the places (after, upto] that its manifest wrote, in whatever files they are now. So
+they are the same before and after a compaction, and a table into which each commit was loaded once has each row once.
 
-Tables are those that marts read (`analytics.marts.views`), less the features, and what SELECTs of `warehouse/` make of
-them. These see the rows of one commit at a time.
+Tables are those that marts read (`analytics.marts.views`), without the features, and the results of SELECTs of
+`warehouse/` on them. A SELECT sees the rows of one commit at a time.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from shroff_plugins.analytics.marts.views import view_name
 
 FORMATS = ("parquet", "ndjson")
 KINDS = ("events", "decisions", "labels", "flags", "hits")
-REQUIRED = frozenset({"seq", "time", "date"})  # of the lake's own rows
-NUMERIC_DIGITS = 29  # before the point, and 9 behind it: what NUMERIC holds; BIGNUMERIC holds all of ours
+REQUIRED = frozenset({"seq", "time", "date"})  # columns of the lake's own rows
+NUMERIC_DIGITS = 29  # before the point, with 9 after it: the range of NUMERIC; BIGNUMERIC holds all our values
 NUMERIC_PLACES = 9
 _SIMPLE = (
     (pa.types.is_integer, "INTEGER"),
@@ -66,11 +66,11 @@ class WarehouseFiles(Struct):
     """The files written.
 
     Args:
-        files: How many files each table has got.
-        rows: How many rows.
-        manifests: The last manifest, under "0": a lake is of one log.
+        files: Number of files of each table.
+        rows: Number of rows of each table.
+        manifests: The last manifest, under "0": a lake belongs to one log.
         schemas: The columns of each table, as BigQuery names them.
-        log: Tells the log of the lake from any other.
+        log: Identifies the log of the lake.
         paths: Each file, with its table and its name.
     """
 
@@ -86,8 +86,8 @@ class Wanted(FrozenStruct):
     """The files to write: a format of `FORMATS`, and the commits after a manifest.
 
     Args:
-        empty: The tables of the lake without rows, by folder (see `lake.rows.empty_tables`).
-        models: The SELECTs of `warehouse/`, in the order in which they read each other.
+        empty: Tables of the lake without rows, by folder (see `lake.rows.empty_tables`).
+        models: SELECTs of `warehouse/`, each after those that it reads.
     """
 
     out: Path
@@ -98,7 +98,7 @@ class Wanted(FrozenStruct):
 
 
 def commits(reader: LakeReader, behind: int) -> Iterator[Commit]:
-    """The commits that wrote rows, behind a manifest. Raises: StorageError. Cost: a small object each."""
+    """Yield the commits after a manifest that wrote rows. Raises: StorageError. Cost: one small object each."""
     for number in range(behind + 1, reader.state.number + 1):
         found = read_manifest(reader.objects, number)
         if found is None:
@@ -109,9 +109,9 @@ def commits(reader: LakeReader, behind: int) -> Iterator[Commit]:
 
 
 def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles:
-    """Write the files of all commits, and the schemas; without a lake, these alone. The same gives the same bytes.
+    """Write the files of all commits, and the schemas; without a lake only the schemas. The result is deterministic.
 
-    Raises: StateError where a column has two types, or none in a row that needs one; StorageError; DuckDB's errors.
+    Raises: StateError if a column has two types, or a required value is missing; StorageError; DuckDB's errors.
     """
     found = WarehouseFiles()
     if reader is not None:
@@ -141,7 +141,7 @@ def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles
 
 
 def rows_of(reader: LakeReader, commit: Commit) -> dict[str, pa.Table]:
-    """The rows of a commit by table, in the order of places. Raises: StateError where a column has two types."""
+    """Return the rows of a commit by table, ordered by place. Raises: StateError if a column has two types."""
     parts: dict[str, list[pa.Table]] = {}
     for kind in KINDS:
         for file, table in reader.pieces(kind, commit.after, commit.upto):
@@ -152,9 +152,9 @@ def rows_of(reader: LakeReader, commit: Commit) -> dict[str, pa.Table]:
 
 
 def column_of(column: pa.Field, required: frozenset[str]) -> TextDict:
-    """A column as BigQuery's schema has it.
+    """Return a column of BigQuery's schema.
 
-    Raises: StateError where BigQuery has no such type.
+    Raises: StateError if BigQuery has no such type.
     Source: https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet, "Parquet conversions".
     """
     type_ = column.type
@@ -173,7 +173,7 @@ def column_of(column: pa.Field, required: frozenset[str]) -> TextDict:
 
 @contextmanager
 def _connected(models: Sequence[MartModel]) -> Iterator[Any]:
-    """A closed DuckDB; None where there is no SELECT to run. With one thread rows come in one order."""
+    """Open a closed DuckDB; None without a SELECT. One thread keeps the order of rows."""
     if not models:
         yield None
         return
@@ -187,7 +187,7 @@ def _connected(models: Sequence[MartModel]) -> Iterator[Any]:
 def _selected(
     connection: Any, models: Sequence[MartModel], empty: Mapping[str, pa.Table], rows: Mapping[str, pa.Table]
 ) -> dict[str, tuple[pa.Table, frozenset[str]]]:
-    """What SELECTs make of some rows, and which columns need a value. Raises: StateError where SQL fails."""
+    """Run SELECTs on some rows; return their results, with the required columns. Raises: StateError if SQL fails."""
     found = {}
     for name, table in empty.items() if models else ():
         connection.register(name, _joined(name, [table, rows[name]] if name in rows else [table]))
@@ -230,12 +230,12 @@ def _write(
 
 
 def _line(row: JsonMapping) -> bytes:
-    """A row as a line of JSON: decimals as texts, so no digit is lost, and nothing where a value is missing."""
+    """Format a row as a line of JSON: decimals as texts, so that no digit is lost, and no missing values."""
     return to_json({name: value for name, value in row.items() if value is not None}) + b"\n"
 
 
 def _widen(fields: dict[str, dict[str, TextDict]], table: str, schema: pa.Schema, required: frozenset[str]) -> None:
-    """Add columns to what is known of a table."""
+    """Add columns to the known ones of a table. Raises: StateError if a column has another type."""
     known = fields.setdefault(table, {})
     for column in schema:
         now = column_of(column, required)
@@ -248,7 +248,7 @@ def _widen(fields: dict[str, dict[str, TextDict]], table: str, schema: pa.Schema
 
 
 def _loadable(table: pa.Table) -> pa.Table:
-    """The same with decimals that fit NUMERIC, and whole numbers of 64 bits. Raises: StateError where one does not."""
+    """Convert decimals that fit NUMERIC, and integers to 64 bits. Raises: StateError if a value does not fit."""
     for at, column in enumerate(table.schema):
         type_ = column.type
         if pa.types.is_decimal(type_) and type_.scale <= NUMERIC_PLACES:
@@ -272,7 +272,7 @@ def _joined(name: str, tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _placed(table: pa.Table, folder: str) -> pa.Table:
-    """Rows with the columns that their folder names: `type` or `event`, and `date`."""
+    """Add the columns in the name of the rows' folder: `type` or `event`, and `date`."""
     for part in folder.split("/"):
         key, is_named, value = part.partition("=")
         if is_named:

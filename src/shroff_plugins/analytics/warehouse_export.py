@@ -1,4 +1,4 @@
-"""Files for a warehouse, of an opened project."""
+"""Export of an opened project's lake to a warehouse."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shroff.plugins.project import Project, ProjectContext
     from shroff_plugins.analytics.warehouse import WarehouseFiles
 
-TIMEOUT = "10m"  # of the upload of one file
+TIMEOUT = "10m"  # for the upload of one file
 VARIABLE = "${BIGQUERY_TOKEN}"
 FOLDER = "warehouse"
 NO_LAKE = (
@@ -27,13 +27,13 @@ NO_LAKE = (
 
 
 def export_warehouse(context: ProjectContext, out: Path, format_: str = "parquet", behind: int = 0) -> WarehouseFiles:
-    """Write the lake as files that BigQuery loads, into a folder (see `analytics.warehouse`).
+    """Write the lake as files for BigQuery into a folder (see `analytics.warehouse`).
 
     Args:
-        behind: Only commits behind this manifest.
+        behind: Write only commits after this manifest.
 
-    Raises: UsageError where there is no lake, or no such format; DefinitionError for a mistake in a SELECT of
-        `warehouse/`; StateError where rows do not fit their table.
+    Raises: UsageError if there is no lake or no such format; DefinitionError for a mistake in a SELECT of `warehouse/`;
+    StateError if rows do not fit their table.
     """
     from shroff.plugins.lake import Lakes, empty_tables
     from shroff_plugins.analytics.marts.models import load_models
@@ -55,14 +55,14 @@ def export_warehouse(context: ProjectContext, out: Path, format_: str = "parquet
 def load_warehouse(
     context: ProjectContext, done: WarehouseFiles, format_: str, target: str, endpoint: str = ""
 ) -> dict[str, int]:
-    """Load files that were written into a dataset of BigQuery; how many of each table were not loaded before.
+    """Load written files into a dataset of BigQuery; return for each table how many were not loaded before.
 
     Args:
         target: `PROJECT.DATASET`. The access token is BIGQUERY_TOKEN of the environment.
-        endpoint: Another server than Google's.
+        endpoint: Server to use instead of Google's.
 
-    Raises: UsageError where the target is none, or there is no token; StateError where BigQuery refuses;
-        TransientError where it cannot be reached: what was loaded by then stays, and is not loaded again.
+    Raises: UsageError if the target is not valid or there is no token; StateError if BigQuery refuses; TransientError
+    if it cannot be reached: files loaded until then remain, and are not loaded again.
     """
     from shroff.plugins.adapters import System
     from shroff.plugins.http import Calls
@@ -97,7 +97,7 @@ class WarehouseExport(OperationAnswer, dict=True):
 def export(
     project: Project, out: Path, format_: str, *, behind: int | None, load: str | None, endpoint: str | None
 ) -> WarehouseExport:
-    """Write the lake for a warehouse, and load it where a dataset is named."""
+    """Write the lake for a warehouse, and load it if a dataset is given."""
     done = export_warehouse(project.context, out, format_, behind or 0)
     lines = [f"{out}: {many(len(done.schemas), 'schema')}"]
     lines += [

@@ -1,4 +1,4 @@
-"""Building marts: SQL over the lake into one DuckDB file, which is put in place whole or not at all."""
+"""Building marts: SQL over the lake into one DuckDB file, which replaces the last one completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from shroff_plugins.analytics.marts.checks import check_columns, run_test
 from shroff_plugins.analytics.marts.models import MartModel
 from shroff_plugins.analytics.marts.views import ViewFiles, create_tables, create_views, day_of
 
-ABOUT = "shroff_build"  # the table that says how the file was made
+ABOUT = "shroff_build"  # table that tells how the file was made
 _LINE = re.compile(r"LINE (\d+):")
 
 
 class BuiltColumn(FrozenStruct):
-    """A column: its type in SQL, and what the SQL's comments say of it."""
+    """A column: its type in SQL, and its description from the SQL's comments."""
 
     name: str
     type: str
@@ -38,11 +38,11 @@ class BuiltColumn(FrozenStruct):
 
 
 class BuiltMart(msgspec.Struct, frozen=True):
-    """A model as it was built.
+    """A model as built.
 
     Args:
-        signature: Equal where its SQL, that of its views and the columns of the lake are equal.
-        failures: The tests that failed, with the number of rows and an example.
+        signature: Equal if its SQL, that of its views and the columns of the lake are equal.
+        failures: The failed tests, with the number of rows and an example.
     """
 
     name: str
@@ -62,8 +62,8 @@ class BuiltMarts(FrozenStruct):
     """All models, and what they were built from.
 
     Args:
-        upto: The last place of the log that the lake had, under "0".
-        files: The files of the lake that were read.
+        upto: Last place of the log that the lake had, under "0".
+        files: Files of the lake that were read.
     """
 
     built_at_ms: int
@@ -76,7 +76,7 @@ class BuiltMarts(FrozenStruct):
         return not any(mart.failures for mart in self.marts)
 
     def named(self, name: str) -> BuiltMart:
-        """One of them. Raises: UsageError where there is none."""
+        """Return a mart by its name. Raises: UsageError if there is none."""
         for mart in self.marts:
             if mart.name == name:
                 return mart
@@ -85,27 +85,27 @@ class BuiltMarts(FrozenStruct):
 
 
 class MartFiles(FrozenStruct):
-    """Where marts lie."""
+    """Paths of built marts."""
 
     folder: Path
 
     @property
     def current(self) -> Path:
-        """The last build whose tests all passed."""
+        """Path of the last build whose tests all passed."""
         return self.folder / "marts.duckdb"
 
     @property
     def failed(self) -> Path:
-        """A later one with failed tests."""
+        """Path of a later build with failed tests."""
         return self.folder / "marts.failed.duckdb"
 
     @property
     def work(self) -> Path:
-        """A folder for what is being made; what a killed process left there goes with the next build."""
+        """Folder for unfinished files; the next build removes those of a killed process."""
         return self.folder / "work"
 
     def built(self, *, failed: bool = False) -> BuiltMarts | None:
-        """How the file was made; None where there is none, or another version of DuckDB wrote it."""
+        """Read how the file was made; None if there is none, or another version of DuckDB wrote it."""
         path = self.failed if failed else self.current
         if not path.is_file():
             return None
@@ -119,14 +119,14 @@ class MartFiles(FrozenStruct):
 
 @contextmanager
 def reading(path: Path, limits: QueryLimits | None = None, files: Collection[Path] = ()) -> Iterator[Any]:
-    """A build, to read."""
+    """Open a build for reading."""
     small = limits or QueryLimits("500MB", 1)
     with closed_duckdb(path, files, spill=path.parent / "spill", limits=small, is_read_only=True) as connection:
         yield connection
 
 
 def rows_of(path: Path, name: str, most: int) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """The columns and first rows of a table."""
+    """Return the columns and first rows of a table."""
     with reading(path) as connection:
         found = connection.execute(f"SELECT * FROM {identifier(name)} LIMIT {most:d}")
         return [column[0] for column in found.description], found.fetchall()
@@ -151,14 +151,14 @@ def build(
 ) -> BuiltMarts:
     """Build all models, run their tests, and put the file in place.
 
-    With failed tests the new file is kept beside the last good build, which stays. The caller keeps others from
-    building.
+    If tests fail, the new file is stored beside the last good build, which remains. The caller prevents concurrent
+    builds.
 
     Args:
-        is_full: Models that are built by day are built whole, too.
-        progress: Told of each model.
+        is_full: Whether to rebuild all days of models that are built by day.
+        progress: Called for each model.
 
-    Raises: DefinitionError where DuckDB cannot run a model, with its place.
+    Raises: DefinitionError if DuckDB cannot run a model, with its place.
     """
     old = None if is_full else files.built()
     made = files.work / "marts.duckdb"
@@ -206,7 +206,9 @@ class _Build:
         return BuiltMarts(self._origin.at_ms, dict(self._origin.upto), sorted(self._origin.lake.paths), marts)
 
     def _by_day(self, old: BuiltMarts, progress: Progress) -> set[str]:
-        """Models of which only the days are made whose files are others than at the last build; the rest is copied."""
+        """Build only changed days of unchanged models that are built by day, and copy the others; return their
+        names.
+        """
         before = {mart.name: mart for mart in old.marts if mart.by_day}
         same = [
             model
@@ -227,7 +229,7 @@ class _Build:
         return {model.name for model in same}
 
     def _check_days(self, model: MartModel, days: Sequence[str] | None = None) -> None:
-        """Raises: DefinitionError where a row has no day, or one whose files the model was not given."""
+        """Raises: DefinitionError if a row has no day, or a day whose files the model was not given."""
         types = {column.name: column.type for column in _columns(self._connection, model.name)}
         if types.get(model.by_day) != "DATE":
             words = f"by_day: {model.by_day!r} is {types.get(model.by_day, 'not a column')}, and has to be a DATE."
@@ -242,7 +244,7 @@ class _Build:
             raise DefinitionError([model.problem(words, hint="Leave out 'by_day'.")])
 
     def _join_days(self, model: MartModel, days: Sequence[str]) -> None:
-        """Take the rows of all other days from the last build."""
+        """Copy the rows of all other days from the last build."""
         name = identifier(model.name)
         day = identifier(model.by_day)
         others = f"SELECT * FROM old.main.{name} WHERE NOT list_contains(?, CAST({day} AS VARCHAR))"
@@ -250,16 +252,15 @@ class _Build:
 
 
 def _made(model: MartModel) -> str:
-    """What a model begins with."""
+    """Return the SQL that precedes a model's SELECT."""
     kind = "OR REPLACE TEMP VIEW" if model.kind == "view" else "TABLE"
     return f"CREATE {kind} {identifier(model.name)} AS "
 
 
 def run_model(connection: Any, model: MartModel, begin: str) -> None:
-    """Make a model's table or view.
+    """Create a model's table or view.
 
-    Raises: DefinitionError in DuckDB's words, with the line;
-    UsageError where it needs more memory.
+    Raises: DefinitionError with DuckDB's message and the line; UsageError if it needs more memory.
     """
     try:
         connection.execute(begin + model.sql)
@@ -274,12 +275,12 @@ def run_model(connection: Any, model: MartModel, begin: str) -> None:
 def described(
     connection: Any, models: Sequence[MartModel], signatures: TextMapping, views: Collection[str]
 ) -> list[BuiltMart]:
-    """The models as they are in a connection: their columns, rows and tests.
+    """Describe the models of a connection: columns, rows and tests.
 
-    Raises: DefinitionError where tests, comments or a chart name a column that is not there.
+    Raises: DefinitionError if tests, comments or a chart name a column that does not exist.
     """
     columns: dict[str, list[BuiltColumn]] = {}
-    for model in models:  # a column without words of its own has those of its namesake in what the model reads
+    for model in models:  # a column without a description gets that of the column of this name in what the model reads
         read = [column for read_model in model.reads for column in columns.get(read_model.name, ())]
         words = {column.name: column.description for column in reversed(read)} | dict(model.columns)
         columns[model.name] = _columns(connection, model.name, words)
@@ -301,9 +302,9 @@ def described(
 
 
 def described_build(connection: Any, models: Sequence[MartModel], built: BuiltMarts, lake: ViewFiles) -> BuiltMarts:
-    """A build that is there, with the tests as they are now, over the files that it was made of.
+    """Run the current tests on an existing build, over the files that it was made of.
 
-    Raises: UsageError where the models have changed since.
+    Raises: UsageError if the models have changed since.
     """
     before = {mart.name: mart.signature for mart in built.marts}
     if before != (signatures := _signatures(models, lake)):
@@ -340,7 +341,7 @@ def _columns(connection: Any, name: str, comments: TextMapping | None = None) ->
 
 
 def _signatures(models: Sequence[MartModel], lake: ViewFiles) -> TextDict:
-    """Of each model what tells its SQL, that of what it reads, and the columns of the lake from others."""
+    """Return for each model a hash of its SQL, of what it reads, and of the columns of the lake."""
     lakes = {folder: [f"{field.name} {field.type}" for field in table.schema] for folder, table in lake.empty.items()}
     found: TextDict = {}
     for model in models:

@@ -1,4 +1,4 @@
-"""Tests of models: what must hold of their rows. Each becomes one query that counts the rows that fail it."""
+"""Tests of models: conditions on their rows. Each becomes a query that counts the rows that fail it."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ class _MartTests:
 
 
 CHECKS = mapping_shape(_MartTests)
-Named = tuple[str, str, Node]  # a model, a column of it, and where it is written
+Named = tuple[str, str, Node]  # a model, a column of it, and the place where it is named
 
 
 class MartTest(FrozenStruct):
     """One test.
 
     Args:
-        name: As people read it.
-        sql: Gives one row: how many rows fail, and an example.
-        columns: What must be there.
+        name: Its name for people.
+        sql: Returns one row: the number of rows that fail, and an example.
+        columns: Columns that must exist.
     """
 
     name: str
@@ -75,7 +75,7 @@ class MartTest(FrozenStruct):
 
 
 class RowTestResult(FrozenStruct):
-    """How a test went: how many rows fail it, and an example of them."""
+    """Result of a test: the number of rows that fail it, and an example."""
 
     test: str
     failed: int
@@ -83,7 +83,7 @@ class RowTestResult(FrozenStruct):
 
 
 def tests_of(model: str, node: YamlMapping) -> Iterator[MartTest]:
-    """The tests of a file whose shape was checked."""
+    """Yield the tests of a file whose shape was checked."""
     for column in _items(node.get("not_null")):
         yield _test(model, f"not_null: {_text(column)}", "{0} IS NULL", [column])
     for item in _items(node.get("unique")):
@@ -109,7 +109,7 @@ def tests_of(model: str, node: YamlMapping) -> Iterator[MartTest]:
 
 
 def check_columns(test: MartTest, columns: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
-    """Columns that a test names and no model has."""
+    """Yield a problem for each column that a test names and no model has."""
     for model, column, node in test.columns:
         if model not in columns:
             yield node.problem(f"there is no model {model!r}.", nearest(model, columns))
@@ -118,7 +118,7 @@ def check_columns(test: MartTest, columns: Mapping[str, Sequence[str]]) -> Itera
 
 
 def run_test(connection: Any, test: MartTest) -> RowTestResult:
-    """Run a test. Raises: DefinitionError where DuckDB cannot compare what the test compares."""
+    """Run a test. Raises: DefinitionError if DuckDB cannot compare the values."""
     from shroff_plugins.analytics.closed_duckdb import library
 
     try:
@@ -130,7 +130,7 @@ def run_test(connection: Any, test: MartTest) -> RowTestResult:
 
 
 def _test(model: str, name: str, condition: str, columns: Sequence[Node], values: Sequence[Any] = ()) -> MartTest:
-    """A test that no row fulfils a condition on a column."""
+    """Return a test that no row fulfils a condition on a column."""
     column = f"m.{identifier(_text(columns[0]))}"
     example = f"min(CAST({column} AS VARCHAR))"
     sql = f"SELECT count(*), {example} FROM {identifier(model)} AS m WHERE {condition.format(column)}"
@@ -158,7 +158,7 @@ def _equal(model: str, pair: Node) -> MartTest:
 
 
 def _side(model: str, node: Node) -> tuple[str, Named | None]:
-    """A sum as SQL: only names and numbers of the form above come here."""
+    """Return a sum as SQL; the text was checked against the pattern above."""
     text = _text(node)
     called = _SUM.fullmatch(text)
     if called is None:

@@ -1,4 +1,4 @@
-"""Operations of marts: build the tables that SQL of the project makes of the lake, test and show them."""
+"""Operations of marts: build the tables that the project's SQL makes of the lake, test and show them."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def show_marts(project: Project, request: ShowMarts) -> MartsShown:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: money as text with its places, integers beyond 2^53 as text."""
+    """Convert a value for JSON: money to text with its places, integers beyond 2^53 to text."""
     if isinstance(value, Decimal) or (isinstance(value, int) and abs(value) > SAFE_INTEGER_MAX):
         return str(value)
     if isinstance(value, datetime):
@@ -275,7 +275,7 @@ def write_dbt_sources(project: Project, request: WriteDbtSources) -> DbtSources:
     if out is not None:
         write_lines(out, [[text.encode()]])
     answer = DbtSources(file=None if out is None else str(out), tables=text.count("\n      - name: "))
-    vars(answer)["yaml"] = text.rstrip("\n")  # for standard output, and no part of the JSON
+    vars(answer)["yaml"] = text.rstrip("\n")  # for standard output; not part of the JSON
     return answer
 
 
@@ -290,7 +290,7 @@ class MartsParams(JobParams, frozen=True):
 
 
 def run_mart_job(project: Project, params: MartsParams, run: JobRun) -> JsonMapping:
-    """As `shroff marts build`. Raises: StateError where a test failed; the last good build stays then."""
+    """Run `shroff marts build` as a job. Raises: StateError if a test failed; the last good build then remains."""
     progress = run.counting("building models")
     done = Marts(project.context).build(memory=params.memory, is_full=params.full, progress=progress)
     failed = [f"{mart.name}: {test}" for mart in done.marts.marts for test, _, _ in mart.failures]

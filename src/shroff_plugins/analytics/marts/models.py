@@ -1,7 +1,7 @@
 """The models of a project: each file `marts/**/NAME.sql` is one SELECT, and `NAME.yaml` beside it has its tests.
 
-The folder says what becomes of it: `marts/staging/` are views, `marts/tables/` tables that other models read, and all
-others marts. A model names what it reads as SQL does, after FROM and JOIN; from that follows the order.
+The folder decides their kind: `marts/staging/` has views, `marts/tables/` tables for other models, and all others are
+marts. A model names what it reads after FROM and JOIN; from that follows the order.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ MODELS_MAX = 1_000
 TABLE_FUNCTIONS = ("generate_series", "range", "unnest")
 Kind = Literal["view", "table", "mart"]
 _KINDS: Final[Mapping[str, Kind]] = {"staging": "view", "tables": "table"}
-_NOT_DAILY = ("labels", "controls")  # these do not lie at the day of their event
+_NOT_DAILY = ("labels", "controls")  # their files are not in the folder of their event's day
 _COLUMN = re.compile(r"([A-Za-z_]\w*): +(\S.*)")
 _FILE = re.compile(NAME_PATTERN)
 
 
 class TableRead(FrozenStruct):
-    """A table that a model reads, and where it is named."""
+    """A table that a model reads, and the place of its name."""
 
     name: str
     line: int
@@ -46,10 +46,10 @@ class MartModel(FrozenStruct):
     """One model.
 
     Args:
-        file: Its file, inside the project.
-        columns: What the comments above the SELECT say of its columns.
-        by_day: The column with the day of each row, where it is built day by day.
-        chart: The columns of its chart: the labels, and how long the bars are.
+        file: Its file, relative to the project.
+        columns: Descriptions of columns, from the comments above the SELECT.
+        by_day: Column with the day of each row, if it is built day by day.
+        chart: Columns of its chart: labels and lengths of bars.
     """
 
     name: str
@@ -69,13 +69,13 @@ class MartModel(FrozenStruct):
 
 
 def load_models(files: TextMapping, views: Collection[str]) -> list[MartModel]:
-    """The models in an order in which each comes behind what it reads.
+    """Load the models, each after those that it reads.
 
     Args:
-        files: Texts of `.sql` and `.yaml` by their names inside the project.
-        views: The names that the lake has already.
+        files: Texts of `.sql` and `.yaml` files, by name relative to the project.
+        views: Names of the lake's views.
 
-    Raises: DefinitionError with every mistake: what is no single SELECT, a table that nobody makes, a cycle.
+    Raises: DefinitionError with every mistake: more or less than one SELECT, an unknown table, a cycle.
     """
     problems: list[Problem] = []
     found: dict[str, MartModel] = {}
@@ -100,7 +100,7 @@ def load_models(files: TextMapping, views: Collection[str]) -> list[MartModel]:
 
 
 def _stray(files: Collection[str]) -> Iterator[Problem]:
-    """Files that nobody would read."""
+    """Yield a problem for each file that is not read."""
     for file in files:
         if file.endswith(".yml"):
             yield Problem(file, 0, 0, "", "this file is not read.", "Rename it to .yaml.")
@@ -122,7 +122,7 @@ def _model(file: str, sql: str, tests: str | None, problems: list[Problem]) -> M
 
 
 def _with_yaml(model: MartModel, text: str, problems: list[Problem]) -> MartModel:
-    """The model with its tests, its day and its chart."""
+    """Return the model with its tests, day and chart."""
     node = read(text, model.file.removesuffix(".sql") + ".yaml", problems)
     if node is None or read_shape(node, CHECKS, problems, "the file") is None:
         return model
@@ -137,7 +137,7 @@ def _with_yaml(model: MartModel, text: str, problems: list[Problem]) -> MartMode
 
 
 def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]:
-    """The tables that a SELECT names; adds a problem where it is no single SELECT, or names more than tables."""
+    """Return the tables that a SELECT names; add a problem if it is not one SELECT, or reads anything but tables."""
     with stopped_by_ctrl_c(), library().connect(":memory:") as parser:
         query = "SELECT json_serialize_sql(?::VARCHAR, skip_null := true, skip_empty := true)"
         parsed = json.loads(parser.execute(query, [sql]).fetchone()[0])
@@ -166,13 +166,13 @@ def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]
 
 
 def _tables(node: Any, hidden: frozenset[str]) -> Iterator[JsonObject]:
-    """Tables after FROM and JOIN in DuckDB's tree of a SELECT, without those that WITH names."""
+    """Yield the tables after FROM and JOIN in DuckDB's tree of a SELECT, without those of WITH."""
     if isinstance(node, list):
         for part in node:
             yield from _tables(part, hidden)
     if not isinstance(node, dict):
         return
-    kind = node.get("type")  # of a constant it is an object
+    kind = node.get("type")  # for a constant it is an object
     if isinstance(kind, str) and kind in {"BASE_TABLE", "TABLE_FUNCTION"}:
         is_named = kind == "BASE_TABLE" and not node.get("schema_name")
         if not is_named or node["table_name"].lower() not in hidden:
@@ -188,15 +188,15 @@ def _tables(node: Any, hidden: frozenset[str]) -> Iterator[JsonObject]:
 
 
 def place_at(text: str, offset: int) -> tuple[int, int]:
-    """Line and column, from 1, of a byte; of the first where the parser did not say which."""
+    """Return line and column, from 1, of a byte; of the first if the parser gave no place."""
     before = text.encode()[: offset if offset < 2**63 else 0].decode(errors="ignore")
     return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 def _described(sql: str) -> tuple[str, TextDict]:
-    """What the comments on top say: of the model first, and then of each column as `-- status: what it means`.
+    """Parse the comments on top: a description of the model, then one of each column as `-- status: what it means`.
 
-    A line that is indented goes on with the one above.
+    An indented line continues the one above.
     """
     words: list[str] = []
     columns: TextDict = {}
@@ -217,7 +217,7 @@ def _described(sql: str) -> tuple[str, TextDict]:
 
 
 def _unreadable(model: MartModel, found: Mapping[str, MartModel], views: Collection[str]) -> Iterator[Problem]:
-    """What a model reads and cannot."""
+    """Yield a problem for each table that a model cannot read."""
     known = [*found, *views]
     for source in model.reads:
         if source.name not in known:
@@ -238,7 +238,7 @@ def _unreadable(model: MartModel, found: Mapping[str, MartModel], views: Collect
 
 
 def sources_of(model: MartModel, found: Mapping[str, MartModel], seen: frozenset[str] = frozenset()) -> set[str]:
-    """The views of the lake that a model reads, also by way of others."""
+    """Return the views of the lake that a model reads, also through other models."""
     names: set[str] = set()
     for source in model.reads:
         if source.name not in found:
@@ -249,12 +249,12 @@ def sources_of(model: MartModel, found: Mapping[str, MartModel], seen: frozenset
 
 
 def _ordered(found: Mapping[str, MartModel]) -> list[MartModel]:
-    """Each behind what it reads, else by name. Raises: DefinitionError where models read each other in a circle."""
+    """Sort models, each after those that it reads, else by name. Raises: DefinitionError for a cycle."""
     graph = {name: sorted({read.name for read in model.reads if read.name in found}) for name, model in found.items()}
     try:
         return [found[name] for name in TopologicalSorter(graph).static_order()]
     except CycleError as error:
-        circle = error.args[1][::-1]  # each reads the next one
+        circle = error.args[1][::-1]  # in reading order
         model = found[circle[0]]
         at = next(read for read in model.reads if read.name == circle[1])
         raise DefinitionError(

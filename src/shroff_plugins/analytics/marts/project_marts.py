@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shroff_plugins.analytics.marts.models import MartModel
     from shroff_plugins.analytics.marts.views import ViewFiles
 
-ROWS = 20  # that are shown where nobody says how many
+ROWS = 20  # shown by default
 ROWS_MAX = 100_000
 NO_LAKE = (
     "marts read the lake, and this project has none. Add 'lake: ./lake' to shroff.yaml and run 'shroff lake write'."
@@ -36,7 +36,7 @@ NO_MODELS = (
 
 
 class MartBuild(FrozenStruct):
-    """A build: its marts, and how many places the log had that the lake lacked."""
+    """A build: its marts, and the number of the log's places that the lake lacked."""
 
     marts: BuiltMarts
     behind: int
@@ -50,14 +50,14 @@ class MartRows(FrozenStruct):
 
 
 class Marts:
-    """SQL tables built from the lake. One process builds them; any number can read them meanwhile."""
+    """SQL tables built from the lake; one process builds them, while any number can read them."""
 
     def __init__(self, context: ProjectContext) -> None:
         self._context = context
 
     @property
     def _state(self) -> Path:
-        """Folder of the built marts; may be removed at any time."""
+        """Folder of the built marts; it may be removed at any time."""
         return self._context.paths.state / "marts"
 
     @property
@@ -67,13 +67,13 @@ class Marts:
         return MartFiles(self._state)
 
     def build(self, *, memory: str | None = None, is_full: bool = False, progress: Progress | None = None) -> MartBuild:
-        """Build every mart from the lake, and run its tests (see `analytics.marts.build`).
+        """Build every mart from the lake and run its tests (see `analytics.marts.build`).
 
         Args:
-            memory: Memory limit of queries, as `4GB`; the rest spills to disk.
-            is_full: Rebuild all days of models that are built by day.
+            memory: Memory limit of queries, as `4GB`; more data is spilled to disk.
+            is_full: Whether to rebuild all days of models that are built by day.
 
-        Raises: UsageError where there is no lake, no model or no DuckDB; DefinitionError for a mistake in a model.
+        Raises: UsageError if there is no lake, no model or no DuckDB; DefinitionError for a mistake in a model.
         """
         from shroff_plugins.analytics.closed_duckdb import MEMORY, QueryLimits, library
         from shroff_plugins.analytics.marts.build import Origin, build
@@ -150,14 +150,14 @@ class Marts:
         return sources_yml(self._context.definitions.settings.name, address, self._recorded(names))
 
     def _history(self, held: ExitStack) -> tuple[Log, LakeReader]:
-        """The log and its lake. Raises: UsageError where there is none."""
+        """Return the log and its lake. Raises: UsageError if there is no lake."""
         log, lake = history_of(self._context, held)
         if lake is None:
             raise UsageError(NO_LAKE if self._context.systems.lake is None else NOT_WRITTEN)
         return log, lake
 
     def _local(self, lake: LakeReader) -> ViewFiles:
-        """The files of the lake on this machine. Those of a bucket are fetched, each once."""
+        """Return the files of the lake on this machine; copy each file of a bucket once."""
         from shroff.plugins.lake import data_of
         from shroff_plugins.analytics.marts.views import check_sizes
 
@@ -177,7 +177,7 @@ class Marts:
 
     @property
     def _copies(self) -> Path | None:
-        """Where files of a bucket are kept; None for a lake in a folder."""
+        """Return the folder of copies of a bucket's files; None for a lake in a folder."""
         return None if self._folder is not None else self._state / "lake"
 
     @property

@@ -1,5 +1,5 @@
 """The lake as views: `payment` and each other event type, `decisions`, `labels`, `flags`, `hits`, `controls` and
-`features_payment`. A view reads the files that the manifests name, so each row is there once.
+`features_payment`. A view reads the files of the manifests, so it has each row once.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from shroff.errors import StateError, UsageError
 from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.closed_duckdb import identifier, literal
 
-WHOLE = ("decisions", "labels", "flags", "hits", "controls")  # a view each, whatever the event type
-_PARTS = {"events": "type", "decisions": "event", "features": "event"}  # a folder of the kind says it
+WHOLE = ("decisions", "labels", "flags", "hits", "controls")  # one view for all event types
+_PARTS = {"events": "type", "decisions": "event", "features": "event"}  # key of the event type in the folders of a kind
 _HIVE = {"type": "VARCHAR", "event": "VARCHAR", "date": "DATE"}
 
 
 class ViewFiles(FrozenStruct):
-    """The files of a lake that count, on this machine.
+    """The current files of a lake, on this machine.
 
     Args:
-        paths: Where each lies, by its name in the lake.
-        empty: Tables without rows by folder, with the columns that new files have: views are there before their rows.
+        paths: Path of each file, by its name in the lake.
+        empty: Tables without rows, by folder, with the columns of new files: views exist before their rows.
     """
 
     paths: Mapping[str, Path]
@@ -33,7 +33,7 @@ class ViewFiles(FrozenStruct):
 
     @property
     def views(self) -> dict[str, list[str]]:
-        """The folders of each view, by its name; an event type that is named as another view has `_` behind it."""
+        """Return the folders of each view; an event type with the name of another view gets a final `_`."""
         folders = {*self.empty, *(name.rpartition("/date=")[0] for name in self.paths)}
         found: dict[str, list[str]] = {}
         for folder in sorted(folders):
@@ -41,12 +41,12 @@ class ViewFiles(FrozenStruct):
         return found
 
     def of(self, folder: str) -> list[str]:
-        """The files of a folder, by name."""
+        """Return the files of a folder, sorted by name."""
         return sorted(name for name in self.paths if name.startswith(f"{folder}/date="))
 
 
 def view_name(folder: str) -> str:
-    """The view of a folder.
+    """Return the view of a folder.
 
     >>> view_name("events/type=payment"), view_name("features/event=payment"), view_name("labels")
     ('payment', 'features_payment', 'labels')
@@ -61,12 +61,12 @@ def view_name(folder: str) -> str:
 
 
 def day_of(name: str) -> str:
-    """The day of a file."""
+    """Return the day of a file."""
     return name.rpartition("/date=")[2].partition("/")[0]
 
 
 def create_tables(connection: Any, lake: ViewFiles) -> None:
-    """The empty tables from which views have their columns; they go with the connection."""
+    """Create the empty tables that give views their columns; they end with the connection."""
     for folder, table in lake.empty.items():
         connection.register("arrow_table", table)
         kind = folder.partition("/")[0]
@@ -77,10 +77,10 @@ def create_tables(connection: Any, lake: ViewFiles) -> None:
 
 
 def create_views(connection: Any, lake: ViewFiles, days: Collection[str] | None = None) -> None:
-    """Make the views, or make them anew over other files.
+    """Create the views, or replace them for other files.
 
     Args:
-        days: Only files of these days are read; all of them without.
+        days: Read only files of these days; None for all.
     """
     for name, folders in lake.views.items():
         parts = []
@@ -96,9 +96,9 @@ def create_views(connection: Any, lake: ViewFiles, days: Collection[str] | None 
 
 
 def read_parquet(folder: str, files: Collection[Path | str], *, is_typed: bool = True) -> str:
-    """The files of a folder as SQL reads them: with columns for its type and the day, files of older columns too.
+    """Return SQL that reads the files of a folder, of all versions of its columns, with columns for type and day.
 
-    Without `is_typed` DuckDB finds the types of these two itself.
+    Without `is_typed` DuckDB infers the types of these two.
     """
     kind = folder.partition("/")[0]
     keys = [*([_PARTS[kind]] if kind in _PARTS else []), "date"]
@@ -109,11 +109,11 @@ def read_parquet(folder: str, files: Collection[Path | str], *, is_typed: bool =
 
 
 def sources_yml(project: str, address: str, lake: ViewFiles) -> str:
-    """A `sources.yml` with a table for each view of the lake that has rows, for dbt-duckdb.
+    """Return a `sources.yml` for dbt-duckdb, with a table for each view of the lake that has rows.
 
-    The files are those that count now: make it anew whenever the lake was written or compacted.
+    It lists the current files: write it again after the lake was written or compacted.
 
-    Raises: UsageError where dbt could not read its address.
+    Raises: UsageError if dbt cannot read its address.
     Source: https://github.com/duckdb/dbt-duckdb, "External sources".
     """
     if "{" in address or "}" in address:
@@ -146,12 +146,12 @@ def sources_yml(project: str, address: str, lake: ViewFiles) -> str:
 
 
 def _empty(folder: str) -> str:
-    """The table of a folder without rows; no view and no model has such a name."""
+    """Return the name of a folder's empty table; no view and no model can have it."""
     return identifier(f"no rows of {folder}")
 
 
 def check_sizes(paths: Mapping[str, Path], sizes: Mapping[str, int]) -> None:
-    """Raises: StateError where a file is gone, or not as long as the manifest says."""
+    """Raises: StateError if a file is missing, or its size differs from the manifest."""
     for name, path in paths.items():
         if not path.is_file():
             raise StateError(f"{path} is not there. Run 'shroff lake check'; after 'shroff lake compact' build again.")

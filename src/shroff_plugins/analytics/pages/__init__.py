@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def page_routes(definitions: Definitions | None) -> Sequence[Route]:
-    """The pages, whatever the project declares."""
+    """Return the routes of the pages, which do not depend on the project."""
     from shroff_plugins.analytics.pages import counts, funnels, marts
 
     return (*counts.ROUTES, *funnels.ROUTES, *marts.ROUTES)

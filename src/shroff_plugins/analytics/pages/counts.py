@@ -1,4 +1,4 @@
-"""Analytics: event counts by type, day, week or a field, as a chart, a table and CSV; and the events behind each."""
+"""Pages of counts: events by type, day, week or a field, as a chart, a table and CSV; and the events of each count."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ if TYPE_CHECKING:
     from shroff.plugins.project import Project
     from shroff.plugins.web import Service
 
-HERE = "shroff_plugins.analytics"  # whose templates these are
+HERE = "shroff_plugins.analytics"  # plug-in of the templates
 PATH = "/analytics"
-SHOWN = 500  # rows of the table; CSV has all
+SHOWN = 500  # rows of the table; the CSV has all
 EVENTS = f"{PATH}/events"
 EVENTS_SHOWN = 50
-LOOKED_AT = 20_000  # places for one page, newest first
-LOOKS_S = 1.0  # so long further places are looked at while there is nothing to show
+LOOKED_AT = 20_000  # places searched for one page, newest first
+LOOKS_S = 1.0  # time for searching further places if none was found
 _BLOCK = 2_000
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
 class EventsWanted(FrozenStruct):
-    """The events of a count. `field` is empty where all values count, `source` where all sources do."""
+    """The events of a count. `field` is empty if all values count, `source` if all sources do."""
 
     type: str
     first: date
@@ -70,14 +70,14 @@ class EventsWanted(FrozenStruct):
 
     @property
     def query(self) -> str:
-        """Those as the query of an address."""
+        """Return these events as the query of an address."""
         found = {"type": self.type, "from": self.first, "to": self.last, "zone": self.zone}
         found |= {name: text for name, text in (("field", self.field), ("source", self.source)) if text}
         return urlencode(found | ({"value": self.value} if self.field and self.value is not None else {}))
 
 
 class CountedEvent(FrozenStruct):
-    """One event; `path` of its decision, empty where its type is not decided."""
+    """One event; `path` is the page of its decision, empty if its type is not decided."""
 
     record: Record
     summary: EventSummary
@@ -85,7 +85,7 @@ class CountedEvent(FrozenStruct):
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page."""
+    """Show the page of counts."""
     found = list[CountRow]()
     mistake = ""
     question = CountQuestion(zone=days_zone(service, request))
@@ -125,7 +125,7 @@ async def show(service: Service, request: Request) -> Response:
 
 
 def _figures(project: Project, question: CountQuestion) -> list[tuple[date, DayFigures]]:
-    """The days, newest first; none where there is no log, or the days have too many events."""
+    """Return figures of the days, newest first; empty if there is no log, or too many events on the days."""
     try:
         found = figures_of_days(project.context, question.start_date, question.end_date, question.zone)
     except UsageError:
@@ -134,7 +134,7 @@ def _figures(project: Project, question: CountQuestion) -> list[tuple[date, DayF
 
 
 async def download(service: Service, request: Request) -> Response:
-    """The same rows as CSV, of which no cell is a formula."""
+    """Download the same rows as CSV; no cell is a formula."""
     try:
         question = _question(service, request)
         found = (await service.run(request, question)).rows
@@ -147,7 +147,7 @@ async def download(service: Service, request: Request) -> Response:
 
 
 def _question(service: Service, request: Request) -> CountQuestion:
-    """The question in the address of a page. Raises: UsageError for a day that is none."""
+    """Return the query in the address of a page. Raises: UsageError for an invalid day."""
     given = request.query_params
     return CountQuestion(
         start_date=day_of(given.get("from", "")),
@@ -160,7 +160,7 @@ def _question(service: Service, request: Request) -> CountQuestion:
 
 
 def day_of(text: str) -> date | None:
-    """A day of a query; None where it is empty. Raises: UsageError where it is none."""
+    """Parse a day of an address; None if empty. Raises: UsageError if it is not a day."""
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
@@ -168,9 +168,9 @@ def day_of(text: str) -> date | None:
 
 
 def _is_open(project: Project, question: CountQuestion) -> Callable[[date], bool]:
-    """Tells of a day of the counts, or of a week by its first day, whether it has begun and is not over.
+    """Return a function that tells whether a day, or a week given by its first day, has begun and is not over.
 
-    None is open where the counts end before today: they no longer grow.
+    If the counts end before today, it is false for every day: their numbers no longer grow.
     """
     today = day_at(project.context.now_ms(), question.zone)
     days = 7 if question.by == WEEK else 1
@@ -179,7 +179,7 @@ def _is_open(project: Project, question: CountQuestion) -> Callable[[date], bool
 
 
 def _chart(found: Sequence[CountRow], by: str, is_open: Callable[[date], bool] | None) -> Bars | None:
-    """All that was counted, by day or week."""
+    """Return a chart of all counts, by day or week."""
     days: Counter[date] = Counter()
     for count_row in found:
         days[count_row.day] += count_row.count
@@ -198,7 +198,7 @@ def _chart(found: Sequence[CountRow], by: str, is_open: Callable[[date], bool] |
 
 
 def rows_path(row: CountRow, question: CountQuestion) -> str:
-    """The address of the events of a count; empty for none, and for those whose source nobody knows."""
+    """Return the address of the events of a count; empty for a count of 0, and for events of an unknown source."""
     if not row.count or (question.by == SOURCE and row.value is None):
         return ""
     last = row.day + timedelta(6) if question.by == WEEK else row.day
@@ -211,7 +211,7 @@ def rows_path(row: CountRow, question: CountQuestion) -> str:
 
 
 async def show_events(service: Service, request: Request) -> Response:
-    """The page."""
+    """Show the page of events."""
     given = request.query_params
     try:
         first, last = (date.fromisoformat(given.get(name, "")) for name in ("from", "to"))
@@ -231,9 +231,9 @@ async def show_events(service: Service, request: Request) -> Response:
 
 
 def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[list[CountedEvent], int]:
-    """A page of them, and the place behind which all were looked at: 0 where that is the whole log.
+    """Return a page of events, newest first, and the place behind which all were searched: 0 for the whole log.
 
-    Raises: UsageError for a time zone or a type that there is not, and for too many days.
+    Raises: UsageError for an unknown time zone or type, and for too many days.
     """
     definitions = project.definitions
     if wanted.type not in definitions.events.types:
@@ -248,7 +248,7 @@ def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[l
         least = end - LOOKED_AT
         while end > 0 and len(found) < EVENTS_SHOWN and (end > least or not (found or time.monotonic() > ends_s)):
             start = max(0, end - _BLOCK)
-            # Events of a type at these places
+            # events of the type at these places
             for record in reversed(
                 [
                     record

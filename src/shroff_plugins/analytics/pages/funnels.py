@@ -1,4 +1,4 @@
-"""Funnels: who dropped off at a step, who came back, how far users come; and the users behind each number as CSV."""
+"""Page of funnels: drop-off, recovery, how far users come; and the users behind each number as CSV."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from shroff_plugins.analytics.pages.counts import day_of
 if TYPE_CHECKING:
     from shroff.plugins.web import Service
 
-HERE = "shroff_plugins.analytics"  # whose templates these are
+HERE = "shroff_plugins.analytics"  # plug-in of the templates
 PATH = "/analytics/funnels"
 SHOWN = 500  # rows of the table by day
 _NOTHING = FunnelDocument(first="", last="", zone="UTC", rows=[], steps=[], trend=[])
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page of one funnel; of the first where none is named."""
+    """Show one funnel, by default the first."""
     funnels = dict[str, Funnel]()
     found = _NOTHING
     mistake = ""
@@ -80,7 +80,7 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def download(service: Service, request: Request) -> Response:
-    """The users behind a number as CSV, of which no cell is a formula."""
+    """Download the users behind a number as CSV; no cell is a formula."""
     given = request.query_params
     try:
         days = _question(service, request, given.get("funnel", ""))
@@ -93,7 +93,7 @@ async def download(service: Service, request: Request) -> Response:
 
 
 def _question(service: Service, request: Request, name: str) -> FunnelDays:
-    """The question in the address of a page. Raises: UsageError for a day that is none."""
+    """Return the query in the address of a page. Raises: UsageError for an invalid day."""
     given = request.query_params
     return FunnelDays(
         funnel=given.get("funnel") or name,
@@ -105,7 +105,7 @@ def _question(service: Service, request: Request, name: str) -> FunnelDays:
 
 
 def _chart(rows: Sequence[DropOffRow], funnel: Funnel | None) -> Bars | None:
-    """Who had dropped off at the first step by the end of each day."""
+    """Return a chart of the users out at the first step at the end of each day."""
     days: dict[str, int] = {}
     for row in rows:
         if funnel is not None and row.step == funnel.steps[0].name:

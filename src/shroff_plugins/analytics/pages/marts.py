@@ -1,4 +1,4 @@
-"""Marts: what the last build made, and for each a chart, its first rows, its columns and its tests."""
+"""Pages of marts: the last build, and for each mart a chart, its first rows, its columns and its tests."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from shroff_plugins.analytics.marts.build import BuiltMart, BuiltMarts
 
 SHOWN = 100  # rows
-LONG = 1e15  # from here on a real is told by its power of ten
+LONG = 1e15  # larger reals are shown with a power of ten
 
 
 async def show(service: Service, request: Request) -> Response:
-    """All marts; how to build them where there are none."""
+    """Show all marts, or how to build them."""
     found: BuiltMarts | None = None
     with suppress(UsageError):  # nothing is built yet
         found = await service.in_thread(Marts(service.project.context).built)
@@ -33,7 +33,7 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def show_one(service: Service, request: Request) -> Response:
-    """One mart."""
+    """Show one mart."""
     marts = Marts(service.project.context)
     name = request.path_params["name"]
     try:
@@ -58,7 +58,7 @@ async def show_one(service: Service, request: Request) -> Response:
 
 
 def _chart(mart: BuiltMart, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Bars | None:
-    """The chart that the mart's YAML asks for, of its first rows; none where a value is no finite number."""
+    """Return the chart declared in the mart's YAML, of its first rows; None if a value is not a finite number."""
     if mart.chart is None:
         return None
     label, value = (columns.index(column) for column in mart.chart)
@@ -70,7 +70,7 @@ def _chart(mart: BuiltMart, columns: Sequence[str], rows: Sequence[Sequence[Any]
 
 
 def _shown(value: Any) -> str:
-    """A value for people: numbers with commas, reals short, and none a whole number that it is not.
+    """Format a value: numbers with commas, reals short, but never a fraction as a whole number.
 
     >>> [_shown(value) for value in (1234.5, 0.33333333, 0.99996, 1.0, -0.0, 1e300)]
     ['1,234.50', '0.3333', '0.99996', '1.00', '0', '1e+300']

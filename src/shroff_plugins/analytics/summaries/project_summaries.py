@@ -1,4 +1,4 @@
-"""Summaries of an opened project: its log followed, and the rows of windows written to tables."""
+"""Summaries of an opened project: its log is followed, and the rows of windows are written to tables."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from shroff_plugins.analytics.summaries.summary_writer import Built, CountedWindows, SummaryWriter
 
 EXAMPLE = "summaries: { url: sqlite:///summaries.db, columns: { card_type: card_type } }"
-BEHIND = 2  # windows that doctor does not mention
-AGAIN_S = 5.0  # after which something that was away is asked again
+BEHIND = 2  # windows that doctor tolerates
+AGAIN_S = 5.0  # until an unavailable system is tried again
 
 
 class Summaries:
@@ -34,15 +34,15 @@ class Summaries:
 
     @property
     def settings(self) -> SummarySettings:
-        """The project's settings of summaries. Raises: UsageError where there are none."""
+        """The project's settings of summaries. Raises: UsageError if there are none."""
         if (found := self.declared) is None:
             raise UsageError(f"this project has no summaries. Add them to {PROJECT_FILE}, as in '{EXAMPLE}'.")
         return found
 
     @property
     def declared(self) -> SummarySettings | None:
-        """The same; None where it says nothing."""
-        definitions = self._context.definitions  # which tells its mistakes
+        """The project's settings of summaries; None if there are none."""
+        definitions = self._context.definitions  # reports their mistakes
         text = read_files(self._context.paths.folder, [], (PROJECT_FILE,)).get(PROJECT_FILE, "")
         found: SummarySettings | None = SUMMARIES_KEY.content(text, definitions)
         return found
@@ -54,8 +54,8 @@ class Summaries:
             first: A time in the first window; by default that of the first event.
             last: The end; by default the last complete window. Windows that have not begun are not written.
 
-        Raises: UsageError where there is no log, for too many windows, or tables of other settings; TransientError
-            where the database cannot be had.
+        Raises: UsageError if there is no log, for too many windows, or for tables of other settings; TransientError if
+        the database is not available.
         """
         from shroff.plugins.project import moment_ms
 
@@ -73,13 +73,14 @@ class Summaries:
         say: Callable[[str], None] = unheard,
         wait: Callable[[float], None] = time.sleep,
     ) -> Iterator[Built]:
-        """Write each window once it is complete, and correct windows with later events or labels; gives each round.
+        """Write each window once it is complete, and correct windows with later events or labels; yield after each
+        round.
 
         Args:
             first: The first window, if none was written yet; by default that of the first event.
             last: Stop after the windows before this time; by default never.
-            say: Called with what cannot be had, such as the database; it is tried again.
-            wait: Waits so many seconds.
+            say: Called with what is not available, such as the database, which is then tried again.
+            wait: Waits for a number of seconds.
         """
         from shroff.plugins.project import moment_ms
 
@@ -89,7 +90,7 @@ class Summaries:
         with self._writer() as writer:
             while not self._context.log.exists():
                 if last_ms is not None and writer.complete_ms() >= last_ms:
-                    break  # and say that there is none
+                    break  # reading the log below reports that there is none
                 say(f"no event yet; looking again in {AGAIN_S:.0f} s")
                 wait(AGAIN_S)
             while True:
@@ -110,18 +111,18 @@ class Summaries:
                 wait(max(due_ms - self._context.now_ms(), 0) / 1_000)
 
     def tries(self) -> Iterator[Try]:
-        """What `doctor` asks."""
+        """Yield the checks for `doctor`."""
         from shroff.plugins.project import Try
 
         if self.declared is not None:
             yield Try("summaries", self.finding)
 
     def values(self) -> Mapping[str, float | None]:
-        """Values of metrics."""
+        """Return values of metrics."""
         return {"shroff_unreconciled_summary_events": self.unreconciled()}
 
     def finding(self) -> Finding:
-        """Get the progress of `run`, for `doctor`. Raises: as `build`."""
+        """Return the progress of `run`, for `doctor`. Raises: as `build`."""
         from shroff.plugins.project import NOTE, OK, WRONG, Finding
         from shroff_plugins.analytics.summaries.summaries import window_of
 
@@ -144,10 +145,9 @@ class Summaries:
         return Finding("summaries", NOTE, f"{words}, {behind:,} windows behind", cure)
 
     def unreconciled(self) -> int | None:
-        """Count the events by which the summaries of the last day differ from the log.
+        """Count the events by which the summaries of the last day differ from the log; None without written windows.
 
-        The first call checks only the last windows (by event time none); later calls add new ones.
-        None without summaries, or before the first window. Raises: as `build`.
+        The first call checks only the last windows (by event time none); later calls add new ones. Raises: as `build`.
         """
         from shroff_plugins.analytics.summaries.summary_writer import (
             FIRST_WINDOWS,
@@ -182,7 +182,7 @@ class Summaries:
 
 
 def open_summaries(context: ProjectContext, settings: SummarySettings) -> SqlSummaries:
-    """Where summaries are kept. Raises: UsageError where there is no such database, or its library is missing."""
+    """Open the tables of summaries. Raises: UsageError if there is no such database, or its library is missing."""
     from shroff.plugins.databases import SQL
     from shroff_plugins.analytics.summaries.summary_tables import SqlSummaries
 
@@ -202,7 +202,7 @@ class SummariesParams(JobParams, frozen=True, rename={"start": "from", "end": "t
 
 
 def run_summary_job(project: Project, params: SummariesParams, run: JobRun) -> JsonMapping:
-    """As `shroff summaries build`."""
+    """Run `shroff summaries build` as a job."""
     progress = run.counting("summarizing windows")
     return Summaries(project.context).build(params.start, params.end, progress)._asdict()
 

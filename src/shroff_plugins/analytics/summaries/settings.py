@@ -1,4 +1,4 @@
-"""The key `summaries` of shroff.yaml: contents of five-minute rows, and their tables."""
+"""The key `summaries` of shroff.yaml: content of the five-minute rows, and their tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INGEST_TIME = "ingest_time"
 EVENT_TIME = "event_time"
 EVERY_MS = 5 * 60_000
 DELAY_MS = 10_000
-TABLE = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,57}$")  # `_text` fits behind it
+TABLE = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,57}$")  # suffix `_text` must fit too
 OWN_COLUMNS = tuple(
     (
         "window_start window_end revision created_at transaction_count amount_sum average_amount currency "
@@ -79,7 +79,7 @@ _SHAPE = mapping_shape(_Summaries)
 
 
 class SummarySettings(FrozenStruct):
-    """The key `summaries`; durations in milliseconds. `columns` names fields by columns."""
+    """The key `summaries`, with durations in milliseconds; `columns` has a field for each column."""
 
     url: str
     event: str = ""
@@ -96,7 +96,7 @@ class SummarySettings(FrozenStruct):
 def load_summary_settings(
     node: YamlNode | None, context: FileContext, problems: list[Problem]
 ) -> SummarySettings | None:
-    """Read the key `summaries` of shroff.yaml; None where it is not there, or has mistakes."""
+    """Load the key `summaries` of shroff.yaml; None if it is missing or has mistakes."""
     if not isinstance(node, YamlMapping):
         if node is not None:
             node.report(problems, f"summaries is {_SHAPE.what}.", "Write 'summaries: { url: ... }'.")

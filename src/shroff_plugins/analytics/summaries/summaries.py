@@ -1,9 +1,8 @@
-"""Summaries of short windows: what a row says, and how it is made from the records of a log.
+"""Summaries of short windows: content of a row, and its computation from the records of a log.
 
-A window is [start, end) in UTC, its ends whole multiples of its length since 1970; so midnight, the end of a month and
-a change of clocks are ends like any other. By ingest time each event is in the window in which the log took it, by
-event time in that in which it happened. A row is a function of the log up to a position (`as_of`): made again from the
-same records it is the same.
+A window is [start, end) in UTC, with multiples of its length since 1970 as ends; midnight, the end of a month and a
+change of clocks are not special. An event belongs to the window of its ingest time or of its event time. A row is a
+function of the log up to a position (`as_of`): computed again from the same records it is the same.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from shroff_plugins.analytics.summaries.settings import SummarySettings
 VALUES_MAX = 1_000  # of a column in one window; rarer ones are counted together
 MISSING = "(missing)"
 OTHER = "(other)"
-READ = 65_536  # places at once
-NEAR = 1_024  # places of other windows that are rather read than passed over by another question
-_PLACES = 2  # that an average has beyond those of money
+READ = 65_536  # places read at once
+NEAR = 1_024  # smaller gaps are read through, which is cheaper than a second read
+_PLACES = 2  # decimal places of an average beyond those of money
 
 
 class SummaryRow(FrozenStruct):
     """One row of a window's summary.
 
     Attributes:
-        counts: Events by column and value, columns as in the settings, values sorted.
+        counts: Events by column and value; columns as in the settings, values sorted.
         amount: The sum of their amounts.
-        average: Of those that have an amount, rounded half up to two places more; None without any.
-        confirmed: How many of them have the verdict `fraud` in force.
+        average: The mean of the amounts present, rounded half up to two more places; None without any.
+        confirmed: Events whose verdict in force is `fraud`.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -46,7 +45,7 @@ class SummaryRow(FrozenStruct):
 
 
 class WindowSummary(NamedTuple):
-    """The rows of one window: of all its events, and of those that were decided as fraud."""
+    """The rows of one window: of all its events, and of those decided as fraud."""
 
     start_ms: int
     end_ms: int
@@ -55,7 +54,7 @@ class WindowSummary(NamedTuple):
 
 
 class PlacedWindow(NamedTuple):
-    """Places `first` to `last` of a log, whose events are in this window; by event time they say it themselves."""
+    """Places `first` to `last` of a log with events of one window; None if each event's time decides its window."""
 
     first: int
     last: int
@@ -63,7 +62,7 @@ class PlacedWindow(NamedTuple):
 
 
 class _LabelBody(msgspec.Struct):
-    """The fields of a label's body that are read here."""
+    """The fields of a label's body that are used."""
 
     event: str
     verdict: str
@@ -75,12 +74,12 @@ _fields = msgspec.json.Decoder(JsonObject)
 
 
 def window_of(at_ms: int, every_ms: int) -> int:
-    """The start of the window of a moment."""
+    """Return the start of the window of a moment."""
     return at_ms - at_ms % every_ms
 
 
 def confirmed_frauds(log: LogReader, after: int, upto: int) -> set[str]:
-    """The events with the verdict `fraud` in force, by the labels behind a place. Cost: 3 µs a label."""
+    """Return the events whose verdict in force is `fraud`, by the labels behind a place. Cost: 3 µs a label."""
     found: set[str] = set()
     for records in log.labels_after(after, upto):
         for record in records:
@@ -93,7 +92,7 @@ def confirmed_frauds(log: LogReader, after: int, upto: int) -> set[str]:
 
 
 def relabelled(log: LogReader, type: str, after: int, upto: int) -> list[Record]:
-    """The events of a type whose verdict in force a label behind a place changed."""
+    """Return the events of a type whose verdict in force was changed by a label behind a place."""
     prefix = f"{type}/"
     ids = set[str]()
     for records in log.labels_after(after, upto):
@@ -105,11 +104,11 @@ def relabelled(log: LogReader, type: str, after: int, upto: int) -> list[Record]
 
 
 class Tallies:
-    """Sums of windows, to which the records of a log are added.
+    """Sums of windows, to which records of a log are added.
 
     Args:
-        starts: The windows; records of others are passed over.
-        places: Of the project's money.
+        starts: The windows; records of others are skipped.
+        places: Decimal places of the project's money.
     """
 
     def __init__(self, settings: SummarySettings, starts: Sequence[int], places: int) -> None:
@@ -121,7 +120,7 @@ class Tallies:
         self._wanted = frozenset(starts)
 
     def add(self, log: LogReader, placed: Sequence[PlacedWindow], frauds: set[str]) -> None:
-        """Add the events of these places. Cost: 12 µs an event; places that follow each other are read together."""
+        """Add the events at these places. Cost: 12 µs an event; adjacent places are read together."""
         for runs in _together(placed):
             after = runs[0].first - 1
             upto = runs[-1].last
@@ -150,7 +149,7 @@ class Tallies:
             self._fraud[start].add([counted for counted in some if counted.seq in flagged])
 
     def rows(self) -> list[WindowSummary]:
-        """The rows of all windows, in their order; those without an event too."""
+        """Return the rows of all windows in order, including those without events."""
         every_ms = self._settings.every_ms
         none = _RowSums(self._settings)
         return [
@@ -205,7 +204,7 @@ class _RowSums:
 
 
 def _named(found: Counter[Any]) -> dict[str, int]:
-    """Counts by value as text, sorted; of more than `VALUES_MAX` values the rarest are one."""
+    """Return counts by value as text, sorted; beyond `VALUES_MAX` values the rarest are combined."""
     named: Counter[str] = Counter()
     for value, count in found.items():
         named[MISSING if value is None else value if isinstance(value, str) else str(value).lower()] += count
@@ -218,7 +217,7 @@ def _named(found: Counter[Any]) -> dict[str, int]:
 
 
 def _together(placed: Iterable[PlacedWindow]) -> Iterator[list[PlacedWindow]]:
-    """Runs that are read in one go: those near each other, long ones in pieces."""
+    """Group ranges to read at once: those near each other; long ones are split."""
     found: list[PlacedWindow] = []
     for window in placed:
         for first in range(window.first, window.last + 1, READ):
@@ -232,7 +231,7 @@ def _together(placed: Iterable[PlacedWindow]) -> Iterator[list[PlacedWindow]]:
 
 
 def _places_with(log: LogReader, after: int, upto: int, outcomes: Sequence[str]) -> set[int]:
-    """The places among these whose decision has one of the outcomes."""
+    """Return the places whose decision has one of the outcomes."""
     wanted = {outcome.encode() for outcome in outcomes}
     found: set[int] = set()
     for lines in log.outcome_lines(after, upto):

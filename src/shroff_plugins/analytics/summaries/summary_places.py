@@ -1,4 +1,4 @@
-"""Sequence numbers of each window's events: from the ingest times of batches, else by reading the log."""
+"""The sequence numbers of each window's events: from the ingest times of batches, else by reading the log."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from shroff.plugins.log import LogReader, Record
 from shroff_plugins.analytics.summaries.settings import INGEST_TIME, SummarySettings
 from shroff_plugins.analytics.summaries.summaries import PlacedWindow, window_of
 
-_AT_ONCE = 500_000  # places whose batches are asked for together
+_AT_ONCE = 500_000  # places whose batches are read together
 
 
 def places_by(settings: SummarySettings) -> Ranges:
-    """Finder of the events of windows, by the time that the settings name."""
+    """Return a finder of the events of windows, by the time that the settings name."""
     return IngestPlaces(settings) if settings.by == INGEST_TIME else EventPlaces(settings)
 
 
 class Ranges(ABC):
-    """Runs of places by window: where in a log the events of each stand."""
+    """Ranges of sequence numbers with the events of each window."""
 
-    _gap = 0  # places of other windows that are rather read than noted
+    _gap = 0  # shorter gaps between ranges are read too, to save memory
 
     def __init__(self, settings: SummarySettings, after: int = 0) -> None:
         self._every_ms = settings.every_ms
@@ -30,11 +30,11 @@ class Ranges(ABC):
         self._followed = after
 
     def first_start(self) -> int | None:
-        """The earliest window that has an event; None without any."""
+        """Return the earliest window with an event; None without events."""
         return min(self._runs, default=None)
 
     def follow(self, log: LogReader, upto: int, after: int = 0) -> set[int]:
-        """Take note of the records up to a place; gives the windows that have some behind the place `after`."""
+        """Note the records up to a place; return the windows that have some behind the place `after`."""
         touched = set()
         for start, first, last in self._windows(log, upto):
             self._note(start, first, last)
@@ -45,15 +45,15 @@ class Ranges(ABC):
 
     @abstractmethod
     def of(self, starts: Iterable[int]) -> list[PlacedWindow]:
-        """Where events of these windows stand, and perhaps others: in order, each place once."""
+        """Return the places of events of these windows, possibly with others: in order, each place once."""
 
     @abstractmethod
     def starts_of(self, log: LogReader, records: Iterable[Record]) -> set[int]:
-        """The windows of these events."""
+        """Return the windows of these events."""
 
     @abstractmethod
     def _windows(self, log: LogReader, upto: int) -> Iterator[tuple[int, int, int]]:
-        """Places behind those that were followed: the start of their window, the first and the last."""
+        """Yield ranges of new places: the start of their window, the first and the last."""
 
     def _note(self, start: int, first: int, last: int) -> None:
         runs = self._runs.setdefault(start, [])
@@ -64,10 +64,10 @@ class Ranges(ABC):
 
 
 class IngestPlaces(Ranges):
-    """By ingest time: each batch of the log has one, so nothing else is read. Cost: 0.5 µs a batch.
+    """Windows by ingest time: each batch of the log has one, so nothing else is read. Cost: 0.5 µs a batch.
 
-    The clock of who writes may be set back; a window is then in several runs. Events that a version before 6 of the
-    log took have no ingest time, and are in no window.
+    If the writer's clock is set back, a window has several ranges. Events that a version before 6 of the log took have
+    no ingest time and belong to no window.
     """
 
     def _windows(self, log: LogReader, upto: int) -> Iterator[tuple[int, int, int]]:
@@ -88,9 +88,9 @@ class IngestPlaces(Ranges):
 
 
 class EventPlaces(Ranges):
-    """By event time: the log is read once, then what was added. Cost: 5 µs an event."""
+    """Windows by event time: the log is read once, then only what was added. Cost: 5 µs an event."""
 
-    _gap = 1_024  # what stands in no order costs little memory
+    _gap = 1_024  # limits the memory for unordered events
 
     def _windows(self, log: LogReader, upto: int) -> Iterator[tuple[int, int, int]]:
         for records in log.read(self._followed, upto):

@@ -1,7 +1,7 @@
 """Summaries as rows of two tables: PostgreSQL (extra `postgres`), MariaDB (extra `mariadb`), SQLite.
 
-A third table, `summaries_followed`, says by settings and position how far they are. Each transaction first locks its
-row there. So two processes write one after the other, and neither puts an older row in the place of a newer one.
+A third table, `summaries_followed`, has their settings and position. Each transaction first locks its row there, so
+processes write one after the other, and none replaces a newer row by an older one.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ SIGNS = {"EUR": "€", "GBP": "£", "JPY": "¥", "USD": "$"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DIGITS = 20
-_AT_ONCE = 500  # windows that one question asks for
+_AT_ONCE = 500  # windows in one query
 
 
 class _Exact(UserDefinedType[Decimal]):
-    """An exact decimal; in SQLite a number, exact to 15 digits, which SQLAlchemy's own type would warn of."""
+    """An exact decimal; in SQLite a number exact to 15 digits, for which SQLAlchemy's own type would warn."""
 
     cache_ok = True
 
@@ -98,16 +98,16 @@ def _table(name: str, settings: SummarySettings, places: int, *, has_frauds: boo
 
 
 class SqlSummaries:
-    """Rows of summaries, of events and of frauds, by the start of their window; and how far they follow the log.
+    """Rows of summaries, of all events and of frauds, by the start of their window; and how far they follow the log.
 
-    What one call writes is there as a whole or not at all, and is durable when it returns. Several processes may write
-    at once: a row is never replaced by one of an older position. A row that says the same again is not written, and
-    keeps `revision` and `created_at`; otherwise its revision is one more than before, from 0.
+    Each call writes all or nothing, and is durable when it returns. Several processes may write at once: a row is never
+    replaced by one of an older position. A row with unchanged content is not written and keeps `revision` and
+    `created_at`; otherwise its revision, from 0, increases by one.
 
     Args:
         url: The database.
-        currency: Of the project, with its places.
-        now_ms: The clock, for `created_at`.
+        currency: Currency of the project, with its decimal places.
+        now_ms: Clock for `created_at`.
     """
 
     def __init__(
@@ -137,13 +137,13 @@ class SqlSummaries:
         self._own = self._followed.c.name == settings.table
 
     def begin(self, position: int) -> SummaryProgress:
-        """Make what is missing, beginning at this position; gives how far it is.
+        """Create what is missing, with this position as the start; return the progress.
 
-        Raises: UsageError where it holds summaries by other settings.
+        Raises: UsageError if the tables have summaries of other settings.
         """
         try:
             self._database.make_table(self._followed)
-        except RejectedRowError:  # PostgreSQL, where another process makes it at the same moment
+        except RejectedRowError:  # in PostgreSQL, if another process creates it at the same moment
             self._database.make_table(self._followed)
         with self._begun() as connection:
             own = {
@@ -163,7 +163,7 @@ class SqlSummaries:
         return _followed(row)
 
     def followed(self) -> SummaryProgress | None:
-        """How far it is; None before it began."""
+        """Return the progress; None before the first `begin`."""
         if not self._database.is_there():
             return None
         with self._begun() as connection:
@@ -173,15 +173,15 @@ class SqlSummaries:
         return None if row is None else _followed(row)
 
     def has_rows(self) -> bool:
-        """Whether any window has a row, after it began."""
+        """Return whether any window has a row, after `begin`."""
         with self._begun() as connection:
             return connection.execute(select(self._tables[0].c.window_start).limit(1)).first() is not None
 
     def write(self, rows: Sequence[WindowSummary], position: int, next_ms: int | None = None) -> int | None:
-        """Write the rows of windows as of a position, and that `run` goes on at `next_ms`.
+        """Write the rows of windows as of a position, and the next window of `run`.
 
-        Gives how many rows are new or changed, of both tables; None where it holds rows of a later position, or is
-        settled at one, and nothing is written.
+        Return the number of new or changed rows of both tables; None, and write nothing, if there are rows of a later
+        position or a later one is settled.
         """
         with self._begun() as connection:
             row = self._lock(connection)
@@ -197,10 +197,10 @@ class SqlSummaries:
         return changed
 
     def settle(self, position: int, absent: Collection[int]) -> bool:
-        """Every row counts what the log has up to a position.
+        """Note that every row counts the log up to a position.
 
-        False, and nothing is settled, where one of the `absent` windows has a row by now: another process wrote it, as
-        of an earlier position maybe.
+        Return False, and settle nothing, if one of the `absent` windows has a row now: another process wrote it,
+        possibly as of an earlier position.
         """
         with self._begun() as connection:
             row = self._lock(connection)
@@ -211,11 +211,11 @@ class SqlSummaries:
         return True
 
     def written(self, starts: Collection[int]) -> list[int]:
-        """Which of these windows have a row, in order."""
+        """Return those of the windows that have a row, in order."""
         return sorted(self.counts(starts))
 
     def counts(self, starts: Collection[int]) -> dict[int, int]:
-        """The number of events in the rows of these windows; windows without a row are left out."""
+        """Return the number of events in the rows of these windows; windows without a row are left out."""
         with self._begun() as connection:
             return self._counts(connection, starts)
 
@@ -231,27 +231,29 @@ class SqlSummaries:
         return found
 
     def close(self) -> None:
-        """Let go of the connection. Closing twice does nothing."""
+        """Close the connection. Closing twice does nothing."""
         self._database.close()
 
     @contextmanager
     def _begun(self) -> Iterator[Connection]:
-        """A transaction. Raises: as `SqlDatabase.begun`; StorageError for what the database never takes."""
+        """Begin a transaction. Raises: as `SqlDatabase.begun`; StorageError for rows that the database always
+        refuses.
+        """
         try:
             with self._database.begun() as connection:
                 yield connection
         except RejectedRowError as error:
             raise StorageError(f"{self._database.name} refuses a summary: {error}") from None
 
-    # Below: rows, and how they stand in tables
+    # Below: rows, and their form in tables
 
     def _lock(self, connection: Connection) -> RowMapping | None:
-        """The row that says how far this is, held until the transaction ends; a statement that all three know."""
+        """Lock the row of progress until the transaction ends, by a statement that all three databases know."""
         connection.execute(update(self._followed).where(self._own).values(name=self._settings.table))
         return connection.execute(select(self._followed).where(self._own)).mappings().first()
 
     def _write_table(self, connection: Connection, number: int, rows: Sequence[WindowSummary], now: datetime) -> int:
-        """Write what differs from what is there; gives how many rows."""
+        """Write rows that differ from the present ones; return their number."""
         table = self._tables[number]
         keys = [_moment(row.start_ms) for row in rows]
         there = {
@@ -272,7 +274,7 @@ class SqlSummaries:
         return len(changed)
 
     def _values(self, window: WindowSummary, number: int) -> JsonObject:
-        """What a row says beside its window."""
+        """Return the columns of a row after its window."""
         summary: SummaryRow = window.fraud if number else window.all
         counts = {name: json.dumps(count, ensure_ascii=False) for name, count in summary.counts.items()}
         return {
@@ -286,7 +288,7 @@ class SqlSummaries:
         }
 
     def _definition(self) -> str:
-        """The settings that rows depend on."""
+        """Return the settings that rows depend on."""
         own = self._settings
         said = {
             "event": own.event,
@@ -301,7 +303,7 @@ class SqlSummaries:
         return json.dumps(said, sort_keys=True)
 
     def _check(self, row: RowMapping) -> None:
-        """Raises: UsageError where the tables hold rows of other settings than are written now."""
+        """Raises: UsageError if the tables have rows of other settings."""
         if row["settings"] != self._definition():
             now = json.loads(self._definition())
             then = json.loads(row["settings"])
@@ -312,7 +314,7 @@ class SqlSummaries:
             )
 
     def _make_view(self, connection: Connection, table: Table) -> None:
-        """Make the view that shows amounts as text with the sign of the currency, `£12.34`."""
+        """Create the view that shows amounts as text with the sign of the currency, `£12.34`."""
         dialect = connection.dialect
         sign = SIGNS.get(self._currency, f"{self._currency} ")
         columns = [_text_of(column, sign, self._places, dialect.name) for column in table.columns]
@@ -336,7 +338,7 @@ def _moment(at_ms: int) -> datetime:
 
 
 def _ms_of(found: Any) -> int | None:
-    """A moment as its database gives it: with a zone, without one, or as text."""
+    """Convert a moment from a database: with a zone, without one, or as text."""
     if found is None:
         return None
     at = datetime.fromisoformat(found) if isinstance(found, str) else found
@@ -350,9 +352,9 @@ def _known_ms(found: Any) -> int:
 
 
 def _is_same(found: Any, value: Any) -> bool:
-    """Whether a value that the database gives is the one that would be written."""
+    """Return whether a value from the database is the one to write."""
     if isinstance(value, str) and not isinstance(found, str):
-        return bool(found == json.loads(value))  # PostgreSQL gives JSON as what it stands for
+        return bool(found == json.loads(value))  # PostgreSQL returns JSON parsed
     if isinstance(value, Decimal):
         return found is not None and Decimal(str(found)) == value
     return bool(found == value)

@@ -1,4 +1,4 @@
-"""Summaries written, a range of windows or each when it is complete; and compared."""
+"""Writes summaries, for a range of windows or for each window once it is complete, and compares them with the log."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from shroff_plugins.analytics.summaries.summary_tables import SqlSummaries
 
 WINDOWS_MAX = 1_000_000  # of one build: nine years
-COMPUTED = 1_000  # windows that are summed in one reading of the log
-WRITTEN = 100  # windows of one transaction
+COMPUTED = 1_000  # windows summed in one pass over the log
+WRITTEN = 100  # windows written in one transaction
 PROGRESS_TABLE = "summaries_followed"
-FIRST_WINDOWS = 3  # written last, which the first comparison reads at once
-_BACK = 100_000  # sequence numbers that a search for a moment steps over
-_LINES = 8_192  # records at once: some megabytes
+FIRST_WINDOWS = 3  # last windows that the first comparison reads
+_BACK = 100_000  # sequence numbers that a search for a moment skips at a time
+_LINES = 8_192  # records read at once: some megabytes
 
 
 class SummaryProgress(NamedTuple):
     """How far summaries follow the log.
 
     Attributes:
-        position: Events and labels up to there are counted in every row.
-        next_ms: The window that `run` writes next; None before it wrote one.
+        position: Events and labels up to this place are counted in every row.
+        next_ms: The window that `run` writes next; None before it has written one.
     """
 
     position: int
@@ -44,14 +44,14 @@ class SummaryProgress(NamedTuple):
 
 
 class Built(NamedTuple):
-    """How many windows were written, their rows in both tables, and how many of these are new or changed."""
+    """Number of windows written, of their rows in both tables, and of new or changed ones among these."""
 
     windows: int
     rows: int
     changed: int
 
     def plus(self, other: Built) -> Built:
-        """Both together."""
+        """Return the sums of two results."""
         return Built(*map(sum, zip(self, other, strict=True)))
 
 
@@ -59,8 +59,8 @@ class SummaryWriter:
     """Writes summaries of a log, which is opened for each call.
 
     Args:
-        money_places: Of the project.
-        now_ms: The clock by which windows are complete.
+        money_places: Decimal places of the project's money.
+        now_ms: Clock that decides which windows are complete.
     """
 
     def __init__(
@@ -71,14 +71,15 @@ class SummaryWriter:
         self._money_places = money_places
         self._now_ms = now_ms
         self._places = places_by(settings)
-        self._touched = set[int]()  # windows that got events behind the position of the store
+        self._touched = set[int]()  # windows with new events behind the position of the store
         self._position = 0
 
     def build(self, log: LogReader, first_ms: int | None, last_ms: int | None, progress: Progress | None) -> Built:
-        """Write the windows that begin in [first, last), as the log has them now.
+        """Write the windows that begin in [first, last), from the current log.
 
-        Without `first` it is the first of the log, without `last` the last that has ended; none that has not begun.
-        By event time none behind the newest event either: a file of years ago would have a row for each window since.
+        The defaults are the first window of the log and the last complete one; windows that have not begun are not
+        written. By event time, neither are windows after the newest event: otherwise an old file would need a row for
+        each window since.
         """
         self._follow(log, self._begin(log).position)
         now_ms = self._now_ms()
@@ -98,14 +99,14 @@ class SummaryWriter:
         return self._write(log, starts, progress=progress)
 
     def complete_ms(self) -> int:
-        """Windows that end until then are complete."""
+        """Return the moment until which windows are complete."""
         return window_of(self._now_ms() - self._settings.delay_ms, self._settings.every_ms)
 
     def advance(self, log: LogReader, first_ms: int | None, end_ms: int, progress: Progress | None) -> Built:
-        """Correct the windows that got events or labels since, and write those from the next one to `end_ms`, in order.
+        """Correct windows with new events or labels, then write those from the next one to `end_ms`, in order.
 
         Args:
-            first_ms: The first window of all, where none was written yet; without it the first of the log.
+            first_ms: The first window if none was written yet; by default that of the log.
         """
         every_ms = self._settings.every_ms
         before = self._begin(log)
@@ -126,18 +127,18 @@ class SummaryWriter:
             return corrected
         return corrected.plus(self._write(log, range(next_ms, end_ms, every_ms), is_next=True, progress=progress))
 
-    # Below: what changed, and one reading of the log
+    # Below: finding changes, and one pass over the log
 
     def _begin(self, log: LogReader) -> SummaryProgress:
-        """How far the store is. Raises: UsageError where it follows another log."""
+        """Return the progress of the store. Raises: UsageError if it follows another log."""
         found = self._store.begin(log.last_seq())
-        if found.position > log.last_seq():  # behind what another process may have settled meanwhile
+        if found.position > log.last_seq():  # further than another process can have settled in the meantime
             words = f"the table {self._settings.table} holds summaries of another log"
             raise UsageError(f"{words}. {other_tables(self._settings)}")
         return found
 
     def _correct(self, log: LogReader, touched: set[int], before: SummaryProgress, upto: int) -> Built:
-        """Write the windows that have a row and got events or labels up to a position, and settle that."""
+        """Rewrite windows that have a row and got events or labels up to a position, and settle that position."""
         wanted = touched | self._places.starts_of(log, relabelled(log, self._settings.event, before.position, upto))
         there = self._to_correct(wanted, touched, before)
         corrected = self._write(log, there)
@@ -148,18 +149,20 @@ class SummaryWriter:
         return corrected
 
     def _to_correct(self, wanted: set[int], touched: set[int], before: SummaryProgress) -> list[int]:
-        """The wanted windows that have a row, and those of events before the first, with all that lie between."""
+        """Return the wanted windows that have a row, and those before the first row with events, without gaps
+        between.
+        """
         there = self._store.written(wanted)
         next_ms = before.next_ms
         earlier = [start for start in touched.difference(there) if next_ms is not None and start < next_ms]
-        if earlier and next_ms is not None:  # no window is missing behind one that has a row
+        if earlier and next_ms is not None:  # windows with rows have no gaps
             every_ms = self._settings.every_ms
             between = range(max(min(earlier), next_ms - WINDOWS_MAX * every_ms), next_ms, every_ms)
             there = sorted({*there, *between}.difference(self._store.written(between)).union(there))
         return there
 
     def _follow(self, log: LogReader, after: int) -> None:
-        """Take up what the log has by now."""
+        """Note what the log has now."""
         self._position = log.last_seq()
         self._touched |= self._places.follow(log, self._position, after)
 
@@ -177,7 +180,7 @@ class SummaryWriter:
             summed = tallies.rows()
             for rows in (summed[begin : begin + WRITTEN] for begin in range(0, len(summed), WRITTEN)):
                 new = self._store.write(rows, self._position, rows[-1].end_ms if is_next else None)
-                if new is None:  # another process wrote later ones; these are summed again, up to a later position
+                if new is None:  # another process wrote later ones; sum these again, up to a later position
                     self._follow(log, self._position)
                     frauds = self._frauds(log, starts[done:])
                     break
@@ -188,17 +191,17 @@ class SummaryWriter:
         return Built(len(starts), 2 * len(starts), changed)
 
     def _frauds(self, log: LogReader, starts: Sequence[int]) -> set[str]:
-        """The events with the verdict `fraud` in force, as far as they can be in these windows."""
+        """Return the events whose verdict in force is `fraud` that can be in these windows."""
         placed = self._places.of(starts)
         return confirmed_frauds(log, placed[0].first, self._position) if placed else set()
 
 
 class CountedWindows(ABC):
-    """Events of windows, each read once.
+    """Numbers of events of windows, each event read once.
 
     Args:
         since_ms: The first window.
-        followed: A sequence number behind which all of their events are.
+        followed: All events of the windows are behind this sequence number.
     """
 
     def __init__(self, settings: SummarySettings, since_ms: int, followed: int) -> None:
@@ -207,29 +210,29 @@ class CountedWindows(ABC):
         self._followed = followed
 
     def starts(self, next_ms: int) -> range:
-        """The windows to compare, of those before `next_ms`: at most a day."""
+        """Return the windows before `next_ms` to compare: at most a day."""
         return range(max(self._since_ms, next_ms - DAY_MS), next_ms, self.settings.every_ms)
 
     def difference(self, log: Log, starts: range, written: Mapping[int, int], upto: int) -> int:
-        """The sum of what each window's row has more or fewer than the log.
+        """Return the sum of differences between each window's row and the log.
 
         Args:
-            written: The events that the rows have.
-            upto: What every row counts, see `SummaryProgress`.
+            written: Numbers of events in the rows.
+            upto: Place up to which rows count, see `SummaryProgress`.
         """
         found = self._found(log, starts, upto)
         return sum(abs(written.get(start, 0) - found[start]) for start in starts)
 
     @abstractmethod
     def _found(self, log: Log, starts: range, upto: int) -> Mapping[int, int]:
-        """How many events each of these windows has."""
+        """Return the number of events of each window."""
 
 
 class CountedByEventTime(CountedWindows):
-    """Windows that begin after every event of now: all of their events are still to come. Cost: 1 µs a new event."""
+    """Windows that begin after every present event, so that all their events are new. Cost: 1 µs a new event."""
 
     def __init__(self, settings: SummarySettings, log: Log, definitions: Definitions) -> None:
-        followed = log.last_seq()  # before the greatest time is asked for
+        followed = log.last_seq()  # read before the greatest time
         since_ms = window_of(log.watermark_ms() or 0, settings.every_ms) + settings.every_ms
         super().__init__(settings, since_ms, followed)
         self._counts = Counter[int]()
@@ -256,7 +259,7 @@ class CountedByIngestTime(CountedWindows):
         self._counts: dict[int, int] = {}
 
     def _found(self, log: Log, starts: range, upto: int) -> Mapping[int, int]:
-        """As the log is now: a window's events are all there once it is written."""
+        """Count in the current log: once a window is written, all its events are there."""
         last = log.last_seq()
         for start in self._places.follow(log, last, self._followed):
             self._counts.pop(start, None)
@@ -270,7 +273,7 @@ class CountedByIngestTime(CountedWindows):
 
 
 def other_tables(settings: SummarySettings) -> str:
-    """The fix where tables hold something else, in words."""
+    """Return advice if the tables have other content."""
     tables = (
         f"{settings.table}, {settings.fraud_table}, their views, and the row {settings.table!r} of {PROGRESS_TABLE}"
     )
@@ -278,7 +281,7 @@ def other_tables(settings: SummarySettings) -> str:
 
 
 def _events(log: LogReader, type: str, after: int, upto: int) -> int:
-    """The number of events of a type with `after < seq <= upto`."""
+    """Return the number of events of a type with `after < seq <= upto`."""
     heads = [f"e{is_decided}{type} ".encode() for is_decided in (0, 1)]
     return sum(
         text.startswith(head) + text.count(b"\n" + head) for text in log.lines(after, upto, _LINES) for head in heads
@@ -286,7 +289,7 @@ def _events(log: LogReader, type: str, after: int, upto: int) -> int:
 
 
 def _last_before(log: LogReader, at_ms: int) -> int:
-    """A sequence number behind which all events are that a log took from a moment on."""
+    """Return a sequence number before all events that the log took since a moment."""
     end = log.last_seq()
     while end:
         begin = max(end - _BACK, 0)
