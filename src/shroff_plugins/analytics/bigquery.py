@@ -229,10 +229,10 @@ class BigQuery:
     def _read(self, answer: HttpAnswer) -> Any:
         """Parse an answer. Raises: StateError if BigQuery refuses."""
         try:
-            found = from_json(answer.body)
+            document = from_json(answer.body)
             if answer.status == HTTPStatus.OK:
-                return found
-            words = str(found["error"]["message"])[:500]
+                return document
+            words = str(document["error"]["message"])[:500]
         except (ValueError, KeyError, TypeError):
             words = "no more is said"
         hint = " Is BIGQUERY_TOKEN still valid?" if answer.status == HTTPStatus.UNAUTHORIZED else ""

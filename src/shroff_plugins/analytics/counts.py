@@ -291,19 +291,19 @@ def _having(field: str, types: Sequence[EventType], *, is_named: bool) -> list[s
 
     Raises: UsageError if no type has the field, a requested one lacks it, or it has too many values to count.
     """
-    found = []
+    names = []
     for type_ in types:
         kind = next((declared.type for declared in type_.fields if declared.name == field), None)
         if kind is not None and kind.kind not in FEW_VALUES:
             raise UsageError(f"{type_.name}.{field} is of type {kind}: count by a text, choice, boolean or integer.")
         if kind is not None or not field:
-            found.append(type_.name)
+            names.append(type_.name)
         elif is_named:
             raise UsageError(f"{type_.name} has no field {field!r}. {nearest(field, type_.field_names)}".rstrip())
-    if not found and field:
+    if not names and field:
         every = sorted({name for type_ in types for name in type_.field_names})
         raise UsageError(f"no event type has a field {field!r}. {nearest(field, every)}".rstrip())
-    return found
+    return names
 
 
 def shown_value(value: Any) -> str | None:

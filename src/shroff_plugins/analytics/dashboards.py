@@ -81,8 +81,8 @@ def dashboard_of(text: str, project: str, summaries: SummarySettings | None) -> 
     if summaries is not None:
         for table, own in (("fraud_summaries", summaries.fraud_table), ("transaction_summaries", summaries.table)):
             text = text.replace(f" {table}", f" {own}")
-    made: JsonObject = json.loads(text)
-    made["uid"] = made["uid"].replace("shroff-", f"{project}-", 1)[:40]  # limit of Grafana
-    made["title"] = made["title"].replace("shroff:", f"{project}:", 1)
-    made["tags"].append(project)
-    return json.dumps(made, indent=1) + "\n"
+    dashboard: JsonObject = json.loads(text)
+    dashboard["uid"] = dashboard["uid"].replace("shroff-", f"{project}-", 1)[:40]  # limit of Grafana
+    dashboard["title"] = dashboard["title"].replace("shroff:", f"{project}:", 1)
+    dashboard["tags"].append(project)
+    return json.dumps(dashboard, indent=1) + "\n"

@@ -116,8 +116,8 @@ def facts_of(
     as_of_ms, upto = _moment(question, log, now_ms)
     definitions = with_past_look_ups(log, definitions, question.as_of_ms, upto)
     probe = _Probe(definitions, question)
-    found = [event for event in _History(log, definitions, most, upto).of(probe) if event.time_ms <= as_of_ms]
-    values = probe.values(found, as_of_ms)
+    history = [event for event in _History(log, definitions, most, upto).of(probe) if event.time_ms <= as_of_ms]
+    values = probe.values(history, as_of_ms)
     places = definitions.settings.money_places
     features = {
         name: from_json(canonical_value(values[name], definitions.features[name].type, places))
@@ -127,7 +127,7 @@ def facts_of(
         entity=question.entity,
         key=question.key,
         as_of=time_text(as_of_ms),
-        events=len(found),
+        events=len(history),
         features=features,
         left_out=probe.left_out,
     )
@@ -208,16 +208,16 @@ class _Probe:
             cut = since.get(name) if isinstance(since, Mapping) else since
             types = frozenset(self._counted(name)) if isinstance(since, Mapping) else None
             cuts.setdefault((cut, types), []).append(name)
-        found: dict[str, Value] = {}
+        values: dict[str, Value] = {}
         for (cut, types), names in cuts.items():
-            kept = [
+            counted = [
                 event
                 for event in history
                 if cut is None or event.time_ms >= cut or (types is not None and event.type not in types)
             ]
-            frame = self._at_probe(kept, as_of_ms)
-            found |= {name: values_of(frame.computed[name])[0] for name in names}
-        return found
+            frame = self._at_probe(counted, as_of_ms)
+            values |= {name: values_of(frame.computed[name])[0] for name in names}
+        return values
 
     def _counted(self, name: str) -> Iterator[str]:
         """Yield the event types that a feature's own aggregates read, and those of the features it reads."""
@@ -340,14 +340,14 @@ def _with_probe(events: Events, entity: str) -> tuple[EventType, Events]:
 
 def _matched(probe: _Probe) -> dict[str, Entity]:
     """Return, for each field that is `matching` the key, an entity whose key is that field."""
-    found = dict[str, Entity]()
+    entities = dict[str, Entity]()
     for aggregate in probe.aggregates:
         if aggregate.matching:
             name = f"{aggregate.event} {aggregate.matching}"
             type_ = probe.definitions.events.types[aggregate.event]
             part = ThisField(type_.fields[type_.at(aggregate.matching)].type, aggregate.matching)
-            found[name] = Entity(name, {aggregate.event: (part,)})
-    return found
+            entities[name] = Entity(name, {aggregate.event: (part,)})
+    return entities
 
 
 def _check_names(question: FactsQuestion, own: Sequence[str]) -> None:

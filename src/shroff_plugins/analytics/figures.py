@@ -58,18 +58,18 @@ def answer_figures(
     Returns: All figures by name, including those that are not available.
     Cost: that of `funnel_events.read_frames` once for all, then 0.1 to 1 µs an event and figure.
     """
-    counted = [figure for figure in question.figures.values() if figure.of is not None]
-    tallies, why = _counted_or_why(question, counted, definitions, history) if counted else ({}, {})
+    countable = [figure for figure in question.figures.values() if figure.of is not None]
+    tallies, why = _counted_or_why(question, countable, definitions, history) if countable else ({}, {})
     end_ms = int(day_starts_ms(question.day, 1, question.zone)[-1])
-    found: dict[str, FigureValues] = {}
+    figure_values: dict[str, FigureValues] = {}
     for name, figure in question.figures.items():
         if figure.of is not None:
-            found[name] = FigureValues(tallies.get(name, ()), why.get(name, ""))
+            figure_values[name] = FigureValues(tallies.get(name, ()), why.get(name, ""))
         elif figure.fact:
-            found[name] = _fact(figure, fact, end_ms - 1)
+            figure_values[name] = _fact(figure, fact, end_ms - 1)
         else:
-            found[name] = _value(figure, found)
-    return found
+            figure_values[name] = _value(figure, figure_values)
+    return figure_values
 
 
 def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions, history: History) -> list[CountedStep]:
@@ -78,10 +78,10 @@ def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions,
     Raises: as `funnels.ask_funnel`. Cost: one query of four days.
     """
     first = day - timedelta(BEFORE)
-    found = ask_funnel(FunnelQuestion(funnel, first, day, zone, ""), definitions, history)
+    answer = ask_funnel(FunnelQuestion(funnel, first, day, zone, ""), definitions, history)
     begins_ms = _begins_ms(*history)
     has_all = begins_ms is not None and begins_ms < day_starts_ms(first, 1, zone)[-1]
-    counts = [(step.name, found.dropped_by_day(number)) for number, step in enumerate(funnel.steps[:-1])]
+    counts = [(step.name, answer.dropped_by_day(number)) for number, step in enumerate(funnel.steps[:-1])]
     return [CountedStep(name, days[-1], days[:-1] if has_all else []) for name, days in counts]
 
 
@@ -122,23 +122,23 @@ def _counted_or_why(
     question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, history: Callable[[], History]
 ) -> tuple[dict[str, tuple[Value, ...]], TextDict]:
     """Return values of figures, and reasons for the others: all in one pass, or one by one if that fails."""
-    found = dict[str, tuple[Value, ...]]()
+    values_by_name = dict[str, tuple[Value, ...]]()
     why = dict[str, str]()
     try:
         opened = history()
     except Exception as error:  # noqa: BLE001 - the other figures are needed anyway
-        return found, {figure.name: why_not(error) for figure in figures}
+        return values_by_name, {figure.name: why_not(error) for figure in figures}
     passes = [figures]
     while passes:
-        some = passes.pop()
+        batch = passes.pop()
         try:
-            found |= _counted(question, some, definitions, opened)
+            values_by_name |= _counted(question, batch, definitions, opened)
         except Exception as error:  # noqa: BLE001 - the other figures are needed even if a file is damaged
-            if len(some) > 1:
-                passes += [[figure] for figure in some]
+            if len(batch) > 1:
+                passes += [[figure] for figure in batch]
             else:
-                why[some[0].name] = why_not(error)
-    return found, why
+                why[batch[0].name] = why_not(error)
+    return values_by_name, why
 
 
 def _counted(
@@ -254,5 +254,5 @@ def _kept(of: CountedEvents, frame: Frame, inside: Bools) -> Bools | None:
         return None
     if of.where is None:
         return inside.copy()
-    found = frame.evaluate(of.where)
-    return inside & found.values.astype(np.bool_) & found.valid
+    condition = frame.evaluate(of.where)
+    return inside & condition.values.astype(np.bool_) & condition.valid

@@ -104,10 +104,10 @@ def read_steps(funnel: Funnel, split: str, definitions: Definitions, history: Hi
     Cost: 0.4 µs an event of the lake if users, conditions and split are texts, else 2 µs; 1 to 2 µs an event that only
     the log has, of any type and time.
     """
-    taken = _StepEvents(funnel, split, definitions, times)
-    for frame, seqs in read_frames(taken.needs, definitions, history, times):
-        taken.add(frame, seqs)
-    return taken.events()
+    collector = _StepEvents(funnel, split, definitions, times)
+    for frame, seqs in read_frames(collector.needs, definitions, history, times):
+        collector.add(frame, seqs)
+    return collector.events()
 
 
 def files_of(lake: LakeReader | None, types: Collection[str], times: ReadTimes) -> Iterator[File]:
@@ -133,11 +133,11 @@ class _StepEvents:
 
     def _needed(self, name: str) -> set[str]:
         """Return the fields of a type to read."""
-        found = {name for name in (self._split, self._funnel.merged) if name}
+        fields = {name for name in (self._split, self._funnel.merged) if name}
         for step in self._funnel.steps:
             if name in step.events and step.where is not None:
-                found |= fields_of_this(step.where)
-        return found | user_fields(self._events, self._funnel.user, name)
+                fields |= fields_of_this(step.where)
+        return fields | user_fields(self._events, self._funnel.user, name)
 
     def add(self, frame: Frame, seqs: Ints) -> None:
         """Add the events of a frame that are steps."""
@@ -163,8 +163,8 @@ class _StepEvents:
         where = self._funnel.steps[number].where
         if where is None:
             return np.ones(len(frame), np.int32)
-        found = frame.evaluate(where)
-        return (found.values.astype(np.bool_) & found.valid).astype(np.int32)
+        condition = frame.evaluate(where)
+        return (condition.values.astype(np.bool_) & condition.valid).astype(np.int32)
 
     def _add_merges(self, frame: Frame, seqs: Ints, users: Ints, is_in_time: Bools) -> None:
         merged = coded(frame, self._funnel.merged, self._keys)

@@ -75,11 +75,11 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Ints, *, is_ever: bool) 
     for begin, end in pairwise(bounds):
         before = dropped
         before_splits = at
-        came, gone = (np.flatnonzero(flags[begin:end]) + begin for flags in (is_next, is_step))
+        recoveries, step_events = (np.flatnonzero(flags[begin:end]) + begin for flags in (is_next, is_step))
         recovered = np.zeros(size, np.bool_)
-        recovered[events.users[came]] = True
-        after[events.users[came]] = came  # of equal users the last is stored
-        last[events.users[gone]] = gone
+        recovered[events.users[recoveries]] = True
+        after[events.users[recoveries]] = recoveries  # of equal users the last is stored
+        last[events.users[step_events]] = step_events
         dropped = out()
         at = splits()
         yield DropOffDay(before, before & recovered, dropped, before_splits, at)
@@ -101,9 +101,14 @@ def reached(events: StepEvents, count: int, start_ms: int, within_ms: int | None
     users = users.astype(np.int32, copy=False)
     steps = steps.astype(np.int32, copy=False)
     follow(times, users, steps, within, newest_ms, first, taken)
-    for at, took in zip(first, taken, strict=True):
-        there = np.flatnonzero(at >= 0)
-        yield Reached(there, times[at[there]], took[there], events.splits[begin:][at[there]])
+    for at, taken_by_user in zip(first, taken, strict=True):
+        reached_users = np.flatnonzero(at >= 0)
+        yield Reached(
+            reached_users,
+            times[at[reached_users]],
+            taken_by_user[reached_users],
+            events.splits[begin:][at[reached_users]],
+        )
 
 
 @native("void(int64[::1], int32[::1], int32[::1], int64, int64[:, ::1], int64[:, ::1], int64[:, ::1])")

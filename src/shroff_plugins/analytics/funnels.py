@@ -199,17 +199,17 @@ class FunnelAnswer:
 
     def steps(self) -> Iterator[StepRow]:
         """Yield for each step the number of users who reached it, and how long they took."""
-        found = self._all_reached()
+        by_step = self._all_reached()
         value_of = np.full(len(self._events.keys), -1, np.int64)
-        value_of[found[0].users] = found[0].splits  # a user counts for the value of their first step
+        value_of[by_step[0].users] = by_step[0].splits  # a user counts for the value of their first step
         for number, _ in self._values():
             began = 0
-            for step, arrivals in zip(self._funnel.steps, found, strict=True):
-                mine = value_of[arrivals.users] == number
-                users = int(mine.sum())
-                began = users if arrivals is found[0] else began
+            for step, arrivals in zip(self._funnel.steps, by_step, strict=True):
+                is_value = value_of[arrivals.users] == number
+                users = int(is_value.sum())
+                began = users if arrivals is by_step[0] else began
                 lower, median, upper = (
-                    None if arrivals is found[0] else _at_rank(arrivals.taken_ms[mine], q) for q in QUARTILES
+                    None if arrivals is by_step[0] else _at_rank(arrivals.taken_ms[is_value], q) for q in QUARTILES
                 )
                 conversion = users / began if began else None
                 value = self._value_of(number)
@@ -217,10 +217,10 @@ class FunnelAnswer:
 
     def trend(self) -> Iterator[TrendRow]:
         """Yield for each day of the first step how many of its users reached each step."""
-        found = self._all_reached()
+        by_step = self._all_reached()
         day_of = np.full(len(self._events.keys), -1, np.int64)
-        day_of[found[0].users] = np.searchsorted(self._starts_ms, found[0].first_ms, side="right") - 1
-        counts = [np.bincount(day_of[arrivals.users], minlength=len(self._starts_ms)).tolist() for arrivals in found]
+        day_of[by_step[0].users] = np.searchsorted(self._starts_ms, by_step[0].first_ms, side="right") - 1
+        counts = [np.bincount(day_of[arrivals.users], minlength=len(self._starts_ms)).tolist() for arrivals in by_step]
         for at, day in enumerate(self._days()):
             for step, count in zip(self._funnel.steps, counts, strict=True):
                 yield TrendRow(self._funnel.name, day, step.name, count[at])
@@ -251,9 +251,9 @@ class FunnelAnswer:
             )
         place = self._step(step, is_last_in=kind == REACHED)
         if kind in {REACHED, LOST}:
-            found = self._all_reached()
-            codes = found[place].users
-            codes = np.setdiff1d(codes, found[place + 1].users) if kind == LOST else codes
+            by_step = self._all_reached()
+            codes = by_step[place].users
+            codes = np.setdiff1d(codes, by_step[place + 1].users) if kind == LOST else codes
         else:
             at = ((self._question.last if day is None else day) - self._question.first).days
             if not 0 <= at < len(self._starts_ms) - 1:
@@ -294,9 +294,9 @@ class FunnelAnswer:
         """
         if not self._question.split:
             return [(-1, 0)]
-        there = np.unique(self._events.splits).tolist()
+        value_numbers = np.unique(self._events.splits).tolist()
         values = self._events.values
-        ordered = sorted(there, key=lambda number: (number < 0, str(shown_value(values[number]))))
+        ordered = sorted(value_numbers, key=lambda number: (number < 0, str(shown_value(values[number]))))
         return [(number, number + 1) for number in ordered]
 
     def _value_of(self, number: int) -> str | UnsetType | None:

@@ -33,9 +33,9 @@ _INT64 = 1 << 63
 def count_report(context: ProjectContext, content: ReportContent, zone: str, day: date) -> CountedReport:
     """Count the figures and funnels of a notice; what is not available has a reason instead."""
     places = context.definitions.settings.money_places
-    found = figures_of(context, content.figures, day, zone) if content.figures else {}
+    values = figures_of(context, content.figures, day, zone) if content.figures else {}
     shown = [figure for figure in content.figures.values() if not figure.is_hidden]
-    figures = [_counted(figure, found[figure.name], places) for figure in shown]
+    figures = [_counted(figure, values[figure.name], places) for figure in shown]
     try:
         with context.log.reading() as log:
             newest_ms = log.watermark_ms()
@@ -99,6 +99,6 @@ def drop_offs(context: ProjectContext, funnel: str, day: date, zone: str) -> lis
     Raises: UsageError if there is no such funnel; DefinitionError for a mistake in funnels.yaml; others as
     `funnel_operations.count_funnels`.
     """
-    asked = funnel_named(context, funnel)
-    with ExitStack() as held:
-        return drop_offs_of(asked, day, zone, context.definitions, history_of(context, held))
+    declared = funnel_named(context, funnel)
+    with ExitStack() as opened:
+        return drop_offs_of(declared, day, zone, context.definitions, history_of(context, opened))

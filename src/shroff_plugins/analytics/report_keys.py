@@ -291,16 +291,16 @@ def _misfits(tree: YamlMapping) -> list[str]:
     kinds = [name for name in ("event", "fact", "value") if tree.get(name) is not None]
     if len(kinds) != 1:
         return ["a figure has one of 'event', 'fact' and 'value'."]
-    found = [
+    mistakes = [
         f"{name!r} is for a figure with {wanted!r}."
         for name, wanted in _BELONGS.items()
         if tree.get(name) is not None and tree.get(wanted) is None
     ]
     if tree.get("distinct") is not None and tree.get("sum") is not None:
-        found.append("it counts with 'distinct' or adds with 'sum', not both.")
+        mistakes.append("it counts with 'distinct' or adds with 'sum', not both.")
     if kinds == ["fact"] and tree.get("key") is None:
-        found.append("a fact needs 'key', the key whose feature it reads.")
-    return found
+        mistakes.append("a fact needs 'key', the key whose feature it reads.")
+    return mistakes
 
 
 _BELONGS = {"where": "event", "distinct": "event", "sum": "event", "days": "event", "also": "distinct", "key": "fact"}
@@ -318,12 +318,12 @@ def _text(tree: YamlMapping, name: str) -> str:
 
 def split_mistake(events: Events, types: Sequence[str], field: str) -> str:
     """Return why numbers cannot be split by a field; empty if they can."""
-    found = [declared for name in types for declared in events.types[name].fields if declared.name == field]
-    if types and not found:
+    declarations = [declared for name in types for declared in events.types[name].fields if declared.name == field]
+    if types and not declarations:
         every = sorted({name for type_ in types for name in events.types[type_].field_names})
         return f"no event type of the steps has a field {field!r}. {nearest(field, every)}".rstrip()
-    odd = [declared for declared in found if declared.type.kind not in FEW_VALUES]
+    odd = [declared for declared in declarations if declared.type.kind not in FEW_VALUES]
     if odd:
         return f"{field} is of type {odd[0].type}: split by a text, choice, boolean or integer."
-    kinds = {"text" if declared.type.is_text else declared.type.kind for declared in found}
+    kinds = {"text" if declared.type.is_text else declared.type.kind for declared in declarations}
     return f"{field} is of several types: {' and '.join(sorted(kinds))}." if len(kinds) > 1 else ""

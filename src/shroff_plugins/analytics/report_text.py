@@ -124,11 +124,11 @@ def _figure(settings: Settings, figure: CountedFigure, language: str) -> JsonObj
 
 def _without_repeats(rows: list[JsonObject]) -> list[JsonObject]:
     """Empty the reason of each row whose reason an earlier row has."""
-    told = set[str]()
+    shown_reasons = set[str]()
     for row in rows:
-        said = row["why"]
-        row["why"] = "" if row["why"] in told else row["why"]
-        told.add(said)
+        reason = row["why"]
+        row["why"] = "" if row["why"] in shown_reasons else row["why"]
+        shown_reasons.add(reason)
     return rows
 
 

@@ -100,10 +100,10 @@ class Wanted(FrozenStruct):
 def commits(reader: LakeReader, behind: int) -> Iterator[Commit]:
     """Yield the commits after a manifest that wrote rows. Raises: StorageError. Cost: one small object each."""
     for number in range(behind + 1, reader.state.number + 1):
-        found = read_manifest(reader.objects, number)
-        if found is None:
+        manifest = read_manifest(reader.objects, number)
+        if manifest is None:
             raise damaged(reader.objects, f"manifest {number:,}", "it is not there")
-        plan = found[0].plan
+        plan = manifest[0].plan
         if isinstance(plan, Write) and plan.upto > plan.after:
             yield Commit(number, plan.after, plan.upto)
 
@@ -113,10 +113,10 @@ def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles
 
     Raises: StateError if a column has two types, or a required value is missing; StorageError; DuckDB's errors.
     """
-    found = WarehouseFiles()
+    written = WarehouseFiles()
     if reader is not None:
-        found.log = reader.state.log
-        found.manifests = {"0": reader.state.number}
+        written.log = reader.state.log
+        written.manifests = {"0": reader.state.number}
     fields: dict[str, dict[str, TextDict]] = {}
     empty = {view_name(name): _placed(table, name) for name, table in wanted.empty.items() if name.startswith(KINDS)}
     for name, table in empty.items():
@@ -127,17 +127,17 @@ def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles
         for commit, rows in (
             () if reader is None else ((commit, rows_of(reader, commit)) for commit in commits(reader, wanted.behind))
         ):
-            made = {name: (_loadable(table), REQUIRED) for name, table in rows.items()}
-            made |= _selected(connection, wanted.models, empty, rows)
-            for name, (table, required) in made.items():
+            tables_of_commit = {name: (_loadable(table), REQUIRED) for name, table in rows.items()}
+            tables_of_commit |= _selected(connection, wanted.models, empty, rows)
+            for name, (table, required) in tables_of_commit.items():
                 _widen(fields, name, table.schema, required)
-                _write(wanted, found, name, commit, table, required)
-    found.schemas = {name: list(fields[name].values()) for name in sorted(fields)}
+                _write(wanted, written, name, commit, table, required)
+    written.schemas = {name: list(fields[name].values()) for name in sorted(fields)}
     folder = wanted.out / "schemas"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, columns in found.schemas.items():
+    for name, columns in written.schemas.items():
         write_lines(folder / f"{name}.json", [[msgspec.json.format(to_json(columns)), b"\n"]])
-    return found
+    return written
 
 
 def rows_of(reader: LakeReader, commit: Commit) -> dict[str, pa.Table]:
@@ -188,19 +188,19 @@ def _selected(
     connection: Any, models: Sequence[MartModel], empty: Mapping[str, pa.Table], rows: Mapping[str, pa.Table]
 ) -> dict[str, tuple[pa.Table, frozenset[str]]]:
     """Run SELECTs on some rows; return their results, with the required columns. Raises: StateError if SQL fails."""
-    found = {}
+    selected = {}
     for name, table in empty.items() if models else ():
         connection.register(name, _joined(name, [table, rows[name]] if name in rows else [table]))
     for model in models:
         try:
             connection.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(model.name)} AS {model.sql}")
-            made = connection.sql(f"FROM {identifier(model.name)}").to_arrow_table()
+            result = connection.sql(f"FROM {identifier(model.name)}").to_arrow_table()
         except library().Error as error:
             raise StateError(f"{model.file}: {error}") from None
         required = {name for test in model.tests if test.name.startswith("not_null") for _, name, _ in test.columns}
         if model.kind == "mart":
-            found[model.name] = _loadable(made), frozenset(required)
-    return found
+            selected[model.name] = _loadable(result), frozenset(required)
+    return selected
 
 
 def _write(

@@ -128,8 +128,8 @@ def reading(path: Path, limits: QueryLimits | None = None, files: Collection[Pat
 def rows_of(path: Path, name: str, most: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Return the columns and first rows of a table."""
     with reading(path) as connection:
-        found = connection.execute(f"SELECT * FROM {identifier(name)} LIMIT {most:d}")
-        return [column[0] for column in found.description], found.fetchall()
+        result = connection.execute(f"SELECT * FROM {identifier(name)} LIMIT {most:d}")
+        return [column[0] for column in result.description], result.fetchall()
 
 
 class Origin(FrozenStruct):
@@ -161,18 +161,18 @@ def build(
     Raises: DefinitionError if DuckDB cannot run a model, with its place.
     """
     old = None if is_full else files.built()
-    made = files.work / "marts.duckdb"
+    new_file = files.work / "marts.duckdb"
     attached = {} if old is None else {"old": files.current}
     with closed_duckdb(
-        made, [*origin.lake.paths.values()], spill=files.work / "spill", limits=limits, attached=attached
+        new_file, [*origin.lake.paths.values()], spill=files.work / "spill", limits=limits, attached=attached
     ) as connection:
-        found = _Build(connection, models, origin).run(old, progress or (lambda _: None))
-        connection.execute(f"CREATE TABLE {ABOUT} AS SELECT ? AS document", [to_json(found).decode()])
+        built = _Build(connection, models, origin).run(old, progress or (lambda _: None))
+        connection.execute(f"CREATE TABLE {ABOUT} AS SELECT ? AS document", [to_json(built).decode()])
         connection.execute("CHECKPOINT")
-    _put(made, files.current if found.is_passed else files.failed)
-    if found.is_passed:
+    _put(new_file, files.current if built.is_passed else files.failed)
+    if built.is_passed:
         files.failed.unlink(missing_ok=True)
-    return found
+    return built
 
 
 def _put(made: Path, target: Path) -> None:
@@ -343,8 +343,8 @@ def _columns(connection: Any, name: str, comments: TextMapping | None = None) ->
 def _signatures(models: Sequence[MartModel], lake: ViewFiles) -> TextDict:
     """Return for each model a hash of its SQL, of what it reads, and of the columns of the lake."""
     lakes = {folder: [f"{field.name} {field.type}" for field in table.schema] for folder, table in lake.empty.items()}
-    found: TextDict = {}
+    digests: TextDict = {}
     for model in models:
-        parts = [lakes, model.sql, model.by_day, [found.get(read.name, "") for read in model.reads]]
-        found[model.name] = sha256(json.dumps(parts).encode()).hexdigest()
-    return found
+        parts = [lakes, model.sql, model.by_day, [digests.get(read.name, "") for read in model.reads]]
+        digests[model.name] = sha256(json.dumps(parts).encode()).hexdigest()
+    return digests

@@ -94,16 +94,16 @@ def tests_of(model: str, node: YamlMapping) -> Iterator[MartTest]:
         yield _test(
             model, words, "{0} IS NOT NULL AND NOT list_contains(?, CAST({0} AS VARCHAR))", [column], [accepted]
         )
-    for column, there in _entries(node.get("relationships")):
-        other, _, key = _text(there).partition(".")
+    for column, target in _entries(node.get("relationships")):
+        other, _, key = _text(target).partition(".")
         inside = f"SELECT 1 FROM {identifier(other)} AS o WHERE o.{identifier(key)} = m.{identifier(column.text)}"
-        found = _test(
+        missing_rows = _test(
             model,
             f"relationships: {column.text} in {other}.{key}",
             f"{{0}} IS NOT NULL AND NOT EXISTS ({inside})",
             [column],
         )
-        yield MartTest(found.name, found.sql, (), [*found.columns, (other, key, there)])
+        yield MartTest(missing_rows.name, missing_rows.sql, (), [*missing_rows.columns, (other, key, target)])
     for pair in _items(node.get("equal_sums")):
         yield _equal(model, pair)
 
@@ -150,10 +150,10 @@ def _equal(model: str, pair: Node) -> MartTest:
     sides = _items(pair)
     if len(sides) != 2:
         raise DefinitionError([pair.problem("two sums are compared, as [sum(amount), payments.sum(amount)].")])
-    found = [_side(model, side) for side in sides]
-    left, right = (sql for sql, _ in found)
+    sums = [_side(model, side) for side in sides]
+    left, right = (sql for sql, _ in sums)
     sql = f"SELECT CAST(a IS DISTINCT FROM b AS INTEGER), concat(a, ' and ', b) FROM (SELECT {left} AS a, {right} AS b)"
-    columns = [named for _, named in found if named is not None]
+    columns = [named for _, named in sums if named is not None]
     return MartTest(f"equal_sums: {_text(sides[0])} = {_text(sides[1])}", sql, (), columns)
 
 

@@ -78,25 +78,25 @@ def load_models(files: TextMapping, views: Collection[str]) -> list[MartModel]:
     Raises: DefinitionError with every mistake: more or less than one SELECT, an unknown table, a cycle.
     """
     problems: list[Problem] = []
-    found: dict[str, MartModel] = {}
+    by_name: dict[str, MartModel] = {}
     for file in sorted(name for name in files if name.endswith(".sql")):
         model = _model(file, files[file], files.get(file.removesuffix(".sql") + ".yaml"), problems)
         if model is None:
             continue
         if model.name in views:
             problems.append(model.problem(f"the lake has a view {model.name!r} already.", hint="Rename this file."))
-        elif model.name in found:
-            problems.append(model.problem(f"{found[model.name].file} has this name, too.", hint="Rename one."))
+        elif model.name in by_name:
+            problems.append(model.problem(f"{by_name[model.name].file} has this name, too.", hint="Rename one."))
         else:
-            found[model.name] = model
+            by_name[model.name] = model
     problems += _stray(files)
-    if len(found) > MODELS_MAX:
-        problems.append(Problem(FOLDER, 0, 0, "", f"{len(found):,} models; at most {MODELS_MAX:,} are built."))
-    for model in found.values():
-        problems += _unreadable(model, found, views)
+    if len(by_name) > MODELS_MAX:
+        problems.append(Problem(FOLDER, 0, 0, "", f"{len(by_name):,} models; at most {MODELS_MAX:,} are built."))
+    for model in by_name.values():
+        problems += _unreadable(model, by_name, views)
     if problems:
         raise DefinitionError(problems)
-    return _ordered(found)
+    return _ordered(by_name)
 
 
 def _stray(files: Collection[str]) -> Iterator[Problem]:
@@ -149,7 +149,7 @@ def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]
     if len(parsed["statements"]) != 1:
         problems.append(Problem(file, 1, 1, "", f"{len(parsed['statements'])} statements; a model is one SELECT."))
         return []
-    found = []
+    reads = []
     for node in _tables(parsed["statements"][0], frozenset()):
         line, column = place_at(sql, node.get("query_location", 0))
         if node["type"] == "TABLE_FUNCTION":
@@ -161,8 +161,8 @@ def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]
             words = f"{node['table_name']!r} is named with a schema: models have a name alone."
             problems.append(Problem(file, line, column, "", words))
         else:
-            found.append(TableRead(node["table_name"].lower(), line, column))
-    return found
+            reads.append(TableRead(node["table_name"].lower(), line, column))
+    return reads
 
 
 def _tables(node: Any, hidden: frozenset[str]) -> Iterator[JsonObject]:

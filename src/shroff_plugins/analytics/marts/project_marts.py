@@ -122,12 +122,12 @@ class Marts:
 
     def built(self, *, failed: bool = False) -> BuiltMarts:
         """Get the last build with passed tests, or a later one with failed tests. Raises: UsageError without one."""
-        found = self._files.built(failed=failed)
-        if found is None and failed:
+        built = self._files.built(failed=failed)
+        if built is None and failed:
             raise UsageError("no build since the last good one has failed tests.")
-        if found is None:
+        if built is None:
             raise UsageError("the marts are not built yet. Run 'shroff marts build'.")
-        return found
+        return built
 
     def rows(self, name: str, most: int = ROWS, *, failed: bool = False) -> MartRows:
         """Get the first rows of a mart. Raises: UsageError if there is no such mart, or it is a view."""
@@ -162,18 +162,18 @@ class Marts:
         from shroff_plugins.analytics.marts.views import check_sizes
 
         files = lake.state.files
-        found = self._recorded(sorted(files))
+        local_files = self._recorded(sorted(files))
         if self._copies is not None:
-            for path in [copy for copy in self._copies.rglob("*.parquet") if copy not in found.paths.values()]:
+            for path in [copy for copy in self._copies.rglob("*.parquet") if copy not in local_files.paths.values()]:
                 path.unlink()
-            for name, path in found.paths.items():
+            for name, path in local_files.paths.items():
                 if not path.is_file():
                     path.parent.mkdir(parents=True, exist_ok=True)
                     part = self._files.work / "part"
                     part.write_bytes(data_of(lake.objects, files[name]))
                     part.replace(path)
-        check_sizes(found.paths, {name: file.bytes for name, file in files.items()})
-        return found
+        check_sizes(local_files.paths, {name: file.bytes for name, file in files.items()})
+        return local_files
 
     @property
     def _copies(self) -> Path | None:

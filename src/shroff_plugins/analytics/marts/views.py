@@ -35,10 +35,10 @@ class ViewFiles(FrozenStruct):
     def views(self) -> dict[str, list[str]]:
         """Return the folders of each view; an event type with the name of another view gets a final `_`."""
         folders = {*self.empty, *(name.rpartition("/date=")[0] for name in self.paths)}
-        found: dict[str, list[str]] = {}
+        folders_by_view: dict[str, list[str]] = {}
         for folder in sorted(folders):
-            found.setdefault(view_name(folder), []).append(folder)
-        return found
+            folders_by_view.setdefault(view_name(folder), []).append(folder)
+        return folders_by_view
 
     def of(self, folder: str) -> list[str]:
         """Return the files of a folder, sorted by name."""

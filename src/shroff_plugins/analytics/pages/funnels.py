@@ -45,21 +45,21 @@ _NOTHING = FunnelDocument(first="", last="", zone="UTC", rows=[], steps=[], tren
 async def show(service: Service, request: Request) -> Response:
     """Show one funnel, by default the first."""
     funnels = dict[str, Funnel]()
-    found = _NOTHING
+    document = _NOTHING
     mistake = ""
-    asked = FunnelDays()
+    query = FunnelDays()
     try:
         funnels = await service.in_thread(funnels_of, service.project.context)
         if funnels:
-            asked = _question(service, request, next(iter(funnels)))
-            answer = await service.run(request, asked)
+            query = _question(service, request, next(iter(funnels)))
+            answer = await service.run(request, query)
             assert isinstance(answer, FunnelDocument)
-            found = answer
+            document = answer
     except (UsageError, DefinitionError) as error:
         mistake = sentence(str(error))
-    funnel = funnels.get(asked.funnel or "")
+    funnel = funnels.get(query.funnel or "")
     types = (await service.run(request, ShowCountable())).types
-    days = {"from": found.first, "to": found.last, "zone": found.zone, "funnel": asked.funnel or ""}
+    days = {"from": document.first, "to": document.last, "zone": document.zone, "funnel": query.funnel or ""}
     return await page(
         service,
         request,
@@ -67,11 +67,11 @@ async def show(service: Service, request: Request) -> Response:
         funnels=list(funnels),
         funnel=funnel,
         fields=sorted({name for type_ in types for name in type_.fields if funnel and type_.type in funnel.events}),
-        asked=asked,
-        found=found,
-        rows=found.rows[:SHOWN],
-        steps=found.steps,
-        chart=_chart(found.rows, funnel),
+        asked=query,
+        found=document,
+        rows=document.rows[:SHOWN],
+        steps=document.steps,
+        chart=_chart(document.rows, funnel),
         mistake=mistake,
         has_value=lambda row: row.value is not msgspec.UNSET,
         users=lambda number, day="": f"{PATH}/users.csv?{urlencode({**days, 'number': number, 'day': day})}",
@@ -84,8 +84,8 @@ async def download(service: Service, request: Request) -> Response:
     given = request.query_params
     try:
         days = _question(service, request, given.get("funnel", ""))
-        asked = replace(days, users=given.get("number", "") or ":", day=day_of(given.get("day", "")))
-        answer = await service.run(request, asked)
+        query = replace(days, users=given.get("number", "") or ":", day=day_of(given.get("day", "")))
+        answer = await service.run(request, query)
         assert isinstance(answer, UserNames)
     except (UsageError, DefinitionError) as error:
         raise ProblemError(422, "bad-question", "The funnel cannot be computed", str(error)) from None

@@ -35,9 +35,9 @@ class Summaries:
     @property
     def settings(self) -> SummarySettings:
         """The project's settings of summaries. Raises: UsageError if there are none."""
-        if (found := self.declared) is None:
+        if (declared := self.declared) is None:
             raise UsageError(f"this project has no summaries. Add them to {PROJECT_FILE}, as in '{EXAMPLE}'.")
-        return found
+        return declared
 
     @property
     def declared(self) -> SummarySettings | None:
@@ -128,17 +128,19 @@ class Summaries:
 
         settings = self.settings
         with closing(open_summaries(self._context, settings)) as store:
-            found = store.followed()
-            is_built = found is not None and store.has_rows()
-        if found is None or found.next_ms is None:
+            progress = store.followed()
+            is_built = progress is not None and store.has_rows()
+        if progress is None or progress.next_ms is None:
             words = "built, without those to come" if is_built else "not there yet"
             return Finding("summaries", OK, f"{words}; 'shroff summaries run' writes them")
         if not is_built and self._context.log.exists():
-            words = f"written up to {time_text(found.next_ms)}, and {settings.table} has no row: somebody removed them"
+            words = (
+                f"written up to {time_text(progress.next_ms)}, and {settings.table} has no row: somebody removed them"
+            )
             return Finding("summaries", WRONG, words, "'shroff summaries build' writes them again.")
         due_ms = window_of(self._context.now_ms() - settings.delay_ms, settings.every_ms)
-        behind = max(due_ms - found.next_ms, 0) // settings.every_ms
-        words = f"written up to {time_text(found.next_ms)}"
+        behind = max(due_ms - progress.next_ms, 0) // settings.every_ms
+        words = f"written up to {time_text(progress.next_ms)}"
         if behind <= BEHIND:
             return Finding("summaries", OK, words)
         cure = "Start 'shroff summaries run' again: it writes those first, in order."
@@ -159,17 +161,21 @@ class Summaries:
         if settings is None:
             return None
         with closing(open_summaries(self._context, settings)) as store, self._context.log.reading() as log:
-            found = store.followed()
-            if found is None or found.next_ms is None:
+            progress = store.followed()
+            if progress is None or progress.next_ms is None:
                 return None
             if self._counted is None or self._counted.settings != settings:
                 if settings.by == INGEST_TIME:
-                    last = range(found.next_ms - FIRST_WINDOWS * settings.every_ms, found.next_ms, settings.every_ms)
-                    self._counted = CountedByIngestTime(settings, min(store.counts(last), default=found.next_ms), log)
+                    last = range(
+                        progress.next_ms - FIRST_WINDOWS * settings.every_ms, progress.next_ms, settings.every_ms
+                    )
+                    self._counted = CountedByIngestTime(
+                        settings, min(store.counts(last), default=progress.next_ms), log
+                    )
                 else:
                     self._counted = CountedByEventTime(settings, log, self._context.definitions)
-            starts = self._counted.starts(found.next_ms)
-            return self._counted.difference(log, starts, store.counts(starts), found.position)
+            starts = self._counted.starts(progress.next_ms)
+            return self._counted.difference(log, starts, store.counts(starts), progress.position)
 
     @contextmanager
     def _writer(self) -> Iterator[SummaryWriter]:

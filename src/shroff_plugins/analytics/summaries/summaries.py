@@ -80,15 +80,15 @@ def window_of(at_ms: int, every_ms: int) -> int:
 
 def confirmed_frauds(log: LogReader, after: int, upto: int) -> set[str]:
     """Return the events whose verdict in force is `fraud`, by the labels behind a place. Cost: 3 µs a label."""
-    found: set[str] = set()
+    events: set[str] = set()
     for records in log.labels_after(after, upto):
         for record in records:
             label = _label.decode(record.body)
             if label.changes and label.verdict == "fraud":
-                found.add(label.event)
+                events.add(label.event)
             elif label.changes:
-                found.discard(label.event)
-    return found
+                events.discard(label.event)
+    return events
 
 
 def relabelled(log: LogReader, type: str, after: int, upto: int) -> list[Record]:
@@ -218,23 +218,23 @@ def _named(found: Counter[Any]) -> dict[str, int]:
 
 def _together(placed: Iterable[PlacedWindow]) -> Iterator[list[PlacedWindow]]:
     """Group ranges to read at once: those near each other; long ones are split."""
-    found: list[PlacedWindow] = []
+    group: list[PlacedWindow] = []
     for window in placed:
         for first in range(window.first, window.last + 1, READ):
             piece = window._replace(first=first, last=min(first + READ - 1, window.last))
-            if found and (first - found[-1].last > NEAR or piece.last - found[0].first >= READ):
-                yield found
-                found = []
-            found.append(piece)
-    if found:
-        yield found
+            if group and (first - group[-1].last > NEAR or piece.last - group[0].first >= READ):
+                yield group
+                group = []
+            group.append(piece)
+    if group:
+        yield group
 
 
 def _places_with(log: LogReader, after: int, upto: int, outcomes: Sequence[str]) -> set[int]:
     """Return the places whose decision has one of the outcomes."""
     wanted = {outcome.encode() for outcome in outcomes}
-    found: set[int] = set()
+    flagged: set[int] = set()
     for lines in log.outcome_lines(after, upto):
         pairs = (line.split() for line in lines.splitlines())
-        found.update(int(seq) for seq, outcome in pairs if outcome in wanted)
-    return found
+        flagged.update(int(seq) for seq, outcome in pairs if outcome in wanted)
+    return flagged

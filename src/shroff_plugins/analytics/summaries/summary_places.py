@@ -99,13 +99,13 @@ class EventPlaces(Ranges):
                     yield window_of(record.time_ms, self._every_ms), record.seq, record.seq
 
     def of(self, starts: Iterable[int]) -> list[PlacedWindow]:
-        found: list[PlacedWindow] = []
+        placed: list[PlacedWindow] = []
         for first, last in sorted(run for start in starts for run in self._runs.get(start, ())):
-            if found and first <= found[-1].last + 1:
-                found[-1] = PlacedWindow(found[-1].first, max(last, found[-1].last), None)
+            if placed and first <= placed[-1].last + 1:
+                placed[-1] = PlacedWindow(placed[-1].first, max(last, placed[-1].last), None)
             else:
-                found.append(PlacedWindow(first, last, None))
-        return found
+                placed.append(PlacedWindow(first, last, None))
+        return placed
 
     def starts_of(self, log: LogReader, records: Iterable[Record]) -> set[int]:
         return {window_of(record.time_ms, self._every_ms) for record in records}

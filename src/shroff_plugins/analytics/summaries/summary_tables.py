@@ -189,11 +189,11 @@ class SqlSummaries:
                 return None
             now = _moment(self._now_ms())
             changed = sum(self._write_table(connection, number, rows, now) for number in range(len(self._tables)))
-            said: JsonObject = {"rows_position": str(position)}
+            progress: JsonObject = {"rows_position": str(position)}
             if next_ms is not None:
                 before = _ms_of(row["next_window"])
-                said["next_window"] = _moment(next_ms if before is None else max(before, next_ms))
-            connection.execute(update(self._followed).where(self._own).values(said))
+                progress["next_window"] = _moment(next_ms if before is None else max(before, next_ms))
+            connection.execute(update(self._followed).where(self._own).values(progress))
         return changed
 
     def settle(self, position: int, absent: Collection[int]) -> bool:
@@ -221,14 +221,14 @@ class SqlSummaries:
 
     def _counts(self, connection: Connection, starts: Collection[int]) -> dict[int, int]:
         columns = self._tables[0].c
-        asked = select(columns.window_start, columns.transaction_count)
+        query = select(columns.window_start, columns.transaction_count)
         ordered = sorted(starts)
-        found = dict[int, int]()
+        counts = dict[int, int]()
         for begin in range(0, len(ordered), _AT_ONCE):
             some = [_moment(start) for start in ordered[begin : begin + _AT_ONCE]]
-            rows = connection.execute(asked.where(columns.window_start.in_(some)))
-            found |= {_known_ms(start): count for start, count in rows}
-        return found
+            rows = connection.execute(query.where(columns.window_start.in_(some)))
+            counts |= {_known_ms(start): count for start, count in rows}
+        return counts
 
     def close(self) -> None:
         """Close the connection. Closing twice does nothing."""
@@ -256,14 +256,14 @@ class SqlSummaries:
         """Write rows that differ from the present ones; return their number."""
         table = self._tables[number]
         keys = [_moment(row.start_ms) for row in rows]
-        there = {
+        present = {
             _known_ms(row["window_start"]): row
             for row in connection.execute(select(table).where(table.c.window_start.in_(keys))).mappings()
         }
         changed = []
         for summary in rows:
             values = self._values(summary, number)
-            before = there.get(summary.start_ms)
+            before = present.get(summary.start_ms)
             if before is not None and all(_is_same(before[name], value) for name, value in values.items()):
                 continue
             revision = 0 if before is None else before["revision"] + 1
@@ -289,18 +289,18 @@ class SqlSummaries:
 
     def _definition(self) -> str:
         """Return the settings that rows depend on."""
-        own = self._settings
-        said = {
-            "event": own.event,
-            "columns": dict(sorted(own.columns.items())),
-            "amount": own.amount,
-            "every_ms": own.every_ms,
-            "by": own.by,
-            "fraud": sorted(own.fraud),
-            "fraud_table": own.fraud_table,
+        settings = self._settings
+        definition = {
+            "event": settings.event,
+            "columns": dict(sorted(settings.columns.items())),
+            "amount": settings.amount,
+            "every_ms": settings.every_ms,
+            "by": settings.by,
+            "fraud": sorted(settings.fraud),
+            "fraud_table": settings.fraud_table,
             "currency": [self._currency, self._places],
         }
-        return json.dumps(said, sort_keys=True)
+        return json.dumps(definition, sort_keys=True)
 
     def _check(self, row: RowMapping) -> None:
         """Raises: UsageError if the tables have rows of other settings."""

@@ -131,20 +131,20 @@ class SummaryWriter:
 
     def _begin(self, log: LogReader) -> SummaryProgress:
         """Return the progress of the store. Raises: UsageError if it follows another log."""
-        found = self._store.begin(log.last_seq())
-        if found.position > log.last_seq():  # further than another process can have settled in the meantime
+        progress = self._store.begin(log.last_seq())
+        if progress.position > log.last_seq():  # further than another process can have settled in the meantime
             words = f"the table {self._settings.table} holds summaries of another log"
             raise UsageError(f"{words}. {other_tables(self._settings)}")
-        return found
+        return progress
 
     def _correct(self, log: LogReader, touched: set[int], before: SummaryProgress, upto: int) -> Built:
         """Rewrite windows that have a row and got events or labels up to a position, and settle that position."""
         wanted = touched | self._places.starts_of(log, relabelled(log, self._settings.event, before.position, upto))
-        there = self._to_correct(wanted, touched, before)
-        corrected = self._write(log, there)
-        while not self._store.settle(upto, wanted.difference(there)):
-            more = self._store.written(wanted.difference(there))
-            there += more
+        rows_there = self._to_correct(wanted, touched, before)
+        corrected = self._write(log, rows_there)
+        while not self._store.settle(upto, wanted.difference(rows_there)):
+            more = self._store.written(wanted.difference(rows_there))
+            rows_there += more
             corrected = corrected.plus(self._write(log, more))
         return corrected
 
@@ -152,14 +152,14 @@ class SummaryWriter:
         """Return the wanted windows that have a row, and those before the first row with events, without gaps
         between.
         """
-        there = self._store.written(wanted)
+        rows_there = self._store.written(wanted)
         next_ms = before.next_ms
-        earlier = [start for start in touched.difference(there) if next_ms is not None and start < next_ms]
+        earlier = [start for start in touched.difference(rows_there) if next_ms is not None and start < next_ms]
         if earlier and next_ms is not None:  # windows with rows have no gaps
             every_ms = self._settings.every_ms
             between = range(max(min(earlier), next_ms - WINDOWS_MAX * every_ms), next_ms, every_ms)
-            there = sorted({*there, *between}.difference(self._store.written(between)).union(there))
-        return there
+            rows_there = sorted({*rows_there, *between}.difference(self._store.written(between)).union(rows_there))
+        return rows_there
 
     def _follow(self, log: LogReader, after: int) -> None:
         """Note what the log has now."""
