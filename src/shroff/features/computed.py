@@ -1,4 +1,4 @@
-"""Computation request of an engine: features, and the conditions that rules add."""
+"""What an engine computes: features, and the conditions that rules add."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ ENGINES = ("online", "batch", "naive")
 
 
 def score_name(event: str) -> str:
-    """Name under which the score of an event type is computed."""
+    """Return the name under which the score of an event type is computed."""
     return f"score of {event}"
 
 
 class Computed(FrozenStruct):
     """A named expression with the event types at which it is computed.
 
-    A feature needs its entity's key and is missing without it; what belongs to a rule does
-    not. With `rule`, `since flag` means the hits of that rule; of its condition, and not of
-    what its reason shows, a true value at an event before `expires_ms` is a hit. What
-    belongs to the score is computed where events are decided, and not of the past.
+    Args:
+        needs_key: Whether it is missing without a key of `entity`: true for a feature, not for expressions of rules.
+        rule: Rule whose hits `since flag` means.
+        expires_ms: A true condition of a rule is a hit at events before this time.
+        is_reason: Whether it is shown in the reason of a rule and is not its condition.
+        is_score: Whether it belongs to the score, and is computed only where events are decided.
     """
 
     name: str
@@ -37,7 +39,7 @@ class Computed(FrozenStruct):
 
     @property
     def asker(self) -> str:
-        """Name of the feature or rule for people: `card.spent_24h`, `rule many_small`."""
+        """Return the name of the feature or rule for people: `card.spent_24h`, `rule many_small`."""
         return self.name if self.rule is None else f"rule {self.rule}"
 
     @property
@@ -46,12 +48,12 @@ class Computed(FrozenStruct):
 
     @property
     def looks_since_flag(self) -> bool:
-        """Whether a hit changes its value at later events."""
+        """Return whether a hit changes its value at later events."""
         return any(aggregate.since_flag for aggregate in aggregates(self.node))
 
 
 def needed(computed: Sequence[Computed], names: Collection[str]) -> list[Computed]:
-    """Features with these names, with all that they read."""
+    """Return the features with these names, and all that they read, in order."""
     wanted, found = set(names), list[Computed]()
     for feature in reversed(computed):
         if feature.name not in wanted:
@@ -66,9 +68,9 @@ def needed(computed: Sequence[Computed], names: Collection[str]) -> list[Compute
 
 
 def known_engines(engines: str | Sequence[str]) -> tuple[str, ...]:
-    """The engines that are named: in a list, or in one text, between commas.
+    """Return the engines named, in a list or in one text with commas.
 
-    Raises: UsageError for what is none, and where none is named.
+    Raises: UsageError for an unknown engine, and if none is named.
     """
     names = engines.split(",") if isinstance(engines, str) else engines
     found = tuple(name for name in map(str.strip, names) if name)

@@ -61,7 +61,7 @@ def cost(node: Node) -> str:
 
 
 def events_of(node: Node, entity: str, events: Events) -> frozenset[str]:
-    """The event types at which an expression over `this` is defined for an entity.
+    """Return the event types at which an expression over `this` is defined for an entity.
 
     They have a key of the entity and every field of `this` that the expression reads.
     """
@@ -76,12 +76,12 @@ def events_of(node: Node, entity: str, events: Events) -> frozenset[str]:
 
 
 def stacked(node: Node) -> frozenset[str]:
-    """Names of the features that an expression reads, at this event or `of` an aggregated one."""
+    """Return the features that an expression reads, at this event or `of` an aggregated one."""
     return frozenset(part.name for part in walk(node) if isinstance(part, FeatureValue | ItemFeature))
 
 
 def of_requests(node: Node) -> frozenset[tuple[str, str]]:
-    """The (feature, event type) pairs that `of` asks for."""
+    """Return the (feature, event type) pairs that `of` requests."""
     return frozenset(
         (part.name, aggregate.event)
         for aggregate in aggregates(node)
@@ -93,10 +93,7 @@ def of_requests(node: Node) -> frozenset[tuple[str, str]]:
 
 
 class FeatureTypes:
-    """The declared features, typed on demand, so they can be in any order.
-
-    A circle is refused where it closes.
-    """
+    """The declared features, typed on demand, so that they can be in any order; a cycle is refused where it closes."""
 
     def __init__(self, node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]) -> None:
         self._events, self._names, self._problems = events, names, problems
@@ -122,7 +119,7 @@ class FeatureTypes:
         return list(self._written)
 
     def type_of(self, name: str) -> Type | None:
-        """The type of a feature; None where it is not declared, that of `missing` where it has a mistake of its own."""
+        """Return the type of a feature; None if undeclared, the type of `missing` if it has a mistake of its own."""
         if name not in self._written:
             return None
         feature = self.feature(name)
@@ -162,7 +159,7 @@ class FeatureTypes:
         return Feature(name, entity, node, events_of(node, entity, self._events), place)
 
     def all(self) -> dict[str, Feature]:
-        """Every valid feature, in dependency order."""
+        """Return every valid feature, in dependency order."""
         ordered: dict[str, Feature] = {}
         for name in self._written:
             self._place(name, ordered, ())
@@ -186,7 +183,7 @@ def load_features(
 
 
 def wanted_features(features: MappingOf[str, Feature], nodes: list[Node]) -> frozenset[tuple[str, str]]:
-    """The (feature, event type) pairs that the `of`s of features and of other expressions ask for, transitively."""
+    """Return the (feature, event type) pairs that `of` requests in features and other expressions, transitively."""
     wanted: set[tuple[str, str]] = set()
     pending = [
         pair for node in [*nodes, *(feature.node for feature in features.values())] for pair in of_requests(node)

@@ -1,4 +1,4 @@
-"""The events of one type in a batch, as columns; and dictionaries from keys and texts to small numbers."""
+"""Events of one type in a batch, as columns; and dictionaries from keys and texts to small numbers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Dictionary:
     """The distinct texts of coded columns; append-only."""
 
     values: list[Any] = field(default_factory=list)
-    _texts: Array = field(default_factory=lambda: _room_of_texts(0))  # with room, and a missing one at its end
+    _texts: Array = field(default_factory=lambda: _room_of_texts(0))  # with spare room; the last is the missing text
     _filled: int = 0
 
     def take(self, codes: NDArray[np.integer[Any]]) -> Column:
-        """The texts of codes, -1 for a missing one. Cost: a step for each code, and one for each text that is new."""
+        """Return the texts of codes, -1 for a missing one. Cost: a step for each code, and one for each new text."""
         count = len(self.values)
         if count >= len(self._texts):
             texts = _room_of_texts(2 * count)
@@ -65,7 +65,7 @@ class Coded(FrozenStruct):
 
 
 class Translation:
-    """A number for each text of dictionaries, made once for each of them; of a missing text it is `missing`."""
+    """A number for each text of dictionaries, computed once per dictionary; `missing` for a missing text."""
 
     __slots__ = ("_made", "_missing")
 
@@ -87,14 +87,14 @@ class Translation:
 
 
 class LazyColumns(Mapping[str, Column | Coded], ABC):
-    """Columns of these names, each made when it is asked for."""
+    """Columns with these names, each made when it is first read."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names, self._made = names, dict[str, Column | Coded]()
 
     @abstractmethod
     def _make(self, name: str) -> Column | Coded:
-        """The column of a name."""
+        """Make the column with this name."""
 
     def __getitem__(self, name: str) -> Column | Coded:
         if name not in self._made:
@@ -125,7 +125,7 @@ class _ValueCodes(dict[Any, int]):
 
 
 class Codes:
-    """A dictionary from values to dense codes, in the order of their first appearance. Missing is -1."""
+    """A dictionary from values to dense codes, in order of first appearance; -1 for missing."""
 
     __slots__ = ("_translated", "known", "values")
 
@@ -138,15 +138,15 @@ class Codes:
         self._translated = Translation(np.int64(-1))
 
     def of(self, values: Sequence[Any]) -> Ints:
-        """The codes of values; new ones get the next code."""
+        """Return the codes of values; new ones get the next codes."""
         return np.fromiter(map(self.known.__getitem__, values), np.int64, len(values))
 
     def add(self, value: Any) -> int:
-        """The code of a value; a new one gets the next code."""
+        """Return the code of a value; a new one gets the next code."""
         return self.known[value]
 
     def of_coded(self, coded: Coded) -> Ints:
-        """The codes of a column that another dictionary codes. Cost: a step of Python for each value new to it."""
+        """Return the codes of a column coded by another dictionary. Cost: a step of Python for each value new to it."""
         return self._translated.of(coded, self._of_different)
 
     def _of_different(self, values: list[Any]) -> Ints:
@@ -159,13 +159,13 @@ class Codes:
         return np.arange(codes.start, codes.stop)
 
     def forget_from(self, count: int) -> None:
-        """Forget the codes from this one on, which nobody holds yet."""
+        """Forget the codes from this one on, which must not be in use yet."""
         for value in self.values[count:]:
             del self.known[value]
         del self.values[count:]
 
     def forget_columns(self) -> None:
-        """Release the mappings of other dictionaries that `of_coded` has cached, when no more will come."""
+        """Release the mappings cached by `of_coded`, once no more columns come."""
         self._translated = Translation(np.int64(-1))
 
 
@@ -218,7 +218,7 @@ class Frame:
         return event.of.values[type_.at(name)] if name in type_.field_names else None
 
     def evaluate(self, node: Node) -> Column:
-        """The column of an expression over `this`, over the item, or over computed values."""
+        """Return the column of an expression over `this`, the item, or computed values."""
         if isinstance(node, Aggregate):
             return self.aggregates[node]
         return evaluate_columns(node, ColumnSource(len(self), self._leaf, self.reference, self.times, self._looked_up))
@@ -233,14 +233,14 @@ class Frame:
         return column_of([None] * len(self), node.type) if found is None else found
 
     def key_parts(self, entity: str) -> list[list[Value]]:
-        """The values that make an entity's key, one list a part; no lists where this type has no key of it."""
+        """Return the values of an entity's key, one list for each part; no lists if this type has no key of it."""
         keys = self._project.entities[entity].keys
         if self.type.name == "label":
             return self._label_key_parts(entity)
         return [values_of(self.evaluate(part)) for part in keys.get(self.type.name, ())]
 
     def _label_key_parts(self, entity: str) -> list[list[Value]]:
-        """A label has the key of its event."""
+        """Return the parts of the keys of labels: those of the labeled events."""
         size = max((len(parts) for parts in self._project.entities[entity].keys.values()), default=0)
         found: list[list[Value]] = [[None] * len(self) for _ in range(size)]
         labelled = [event.of for event in self.events if isinstance(event, LabelEvent)]
@@ -251,13 +251,13 @@ class Frame:
         return found
 
     def key_values(self, entity: str) -> list[Any]:
-        """The entity's key of each event: the part itself, or the parts as a tuple; None where one is missing."""
+        """Return each event's key of the entity: its part, or a tuple of its parts; None if one is missing."""
         if entity not in self._keys:
             self._keys[entity] = joined_key(self.key_parts(entity), len(self))
         return self._keys[entity]
 
     def key_codes(self, entity: str, codes: Codes) -> Ints:
-        """The codes of the entity's keys; -1 where a part is missing."""
+        """Return the codes of the entity's keys; -1 if a part is missing."""
         if (entity, id(codes)) not in self._key_codes:
             self._key_codes[entity, id(codes)] = self._coded_keys(entity, codes)
         return self._key_codes[entity, id(codes)]
@@ -266,24 +266,24 @@ class Frame:
         return codes.of(self.key_values(entity))
 
     def has_key(self, entity: str) -> Bools:
-        """Whether each event has a key of the entity."""
+        """Return whether each event has a key of the entity."""
         if entity not in self._has_key:
             self._has_key[entity] = np.array([key is not None for key in self.key_values(entity)], np.bool_)
         return self._has_key[entity]
 
     def with_key(self, column: Column, entity: str, type_: Type) -> Column:
-        """The column, missing where an event has no key of the entity."""
+        """Return the column, missing for events without a key of the entity."""
         if entity not in self._is_keyed:
             self._is_keyed[entity] = bool(self.has_key(entity).all())
         return column if self._is_keyed[entity] else masked(column, self.has_key(entity), type_)
 
     def value_codes(self, node: Node, codes: Codes) -> Ints:
-        """The codes of an expression's values; -1 where one is missing."""
+        """Return the codes of an expression's values; -1 for a missing one."""
         coded = self._texts(node)
         return codes.of(values_of(self.evaluate(node))) if coded is None else codes.of_coded(coded)
 
     def coded(self, name: str) -> Coded | None:
-        """A field's column, where it came coded."""
+        """Return a field's column if it is coded, else None."""
         return None
 
     def _texts(self, node: Node) -> Coded | None:
@@ -359,7 +359,7 @@ class ColumnFrame(Frame):
 
 
 def _cells(table: LookUpTable, column: str, key: Coded) -> Coded | None:
-    """A column of a table by coded keys; None where its rows have times, or the column has many different values."""
+    """Return a column of a table for coded keys; None if rows have times, or the column has many distinct values."""
     cells, made = table.columns.get(column), table.made
     if cells is None or table.dated is not None or not isinstance(cells.values, list):
         return None
@@ -374,7 +374,7 @@ def _cells(table: LookUpTable, column: str, key: Coded) -> Coded | None:
 
 
 def _codes_of_tuples(parts: Sequence[Coded], codes: Codes) -> Ints:
-    """The codes of tuples of coded values, made once for each different tuple; -1 where a part is missing."""
+    """Return the codes of tuples of coded values, each distinct tuple made once; -1 if a part is missing."""
     places = parts[0].codes.astype(np.int64)
     first = NO_INTS
     for part in parts[1:]:
@@ -384,7 +384,7 @@ def _codes_of_tuples(parts: Sequence[Coded], codes: Codes) -> Ints:
 
 
 def joined_key(parts: list[list[Value]], count: int) -> list[Any]:
-    """Keys made of their parts; None where a part is missing or there is none."""
+    """Join the parts of keys; None if a part is missing, or there are no parts."""
     if not parts:
         return [None] * count
     if len(parts) == 1:
@@ -393,7 +393,7 @@ def joined_key(parts: list[list[Value]], count: int) -> list[Any]:
 
 
 def masked(column: Column, there: Bools, type_: Type) -> Column:
-    """The column with the values outside `there` replaced by the missing marker."""
+    """Return the column with the values outside `there` missing."""
     if there.all():
         return column
     valid = column.valid & there
@@ -406,7 +406,7 @@ Frames = Mapping[str, Frame]  # the events of a batch, by type
 
 
 def frames_of(batch: Sequence[LogEvent], events: Events, reference: Reference) -> dict[str, Frame]:
-    """The batch by event type, each with its positions in it."""
+    """Split a batch by event type, each frame with its positions in the batch."""
     names = [event.type for event in batch]
     frames: dict[str, Frame] = {}
     is_one = len(set(names)) == 1
@@ -420,7 +420,7 @@ def frames_of(batch: Sequence[LogEvent], events: Events, reference: Reference) -
 
 
 def times_of(frames: Frames, size: int) -> Ints:
-    """The times of a batch; those of types that are left out are 0, and nobody reads them."""
+    """Return the times of a batch; 0 for types left out, which are not read."""
     times = np.zeros(size, np.int64)
     for frame in frames.values():
         times[frame.places] = frame.times

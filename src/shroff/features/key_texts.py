@@ -1,4 +1,4 @@
-"""Keys of entities as texts in tables and the log: read again, and with their hashed parts as the log has them."""
+"""Keys of entities as texts in tables and the log: parsing, and the form in the log with hashed parts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from shroff.events.definitions import Events
     from shroff.features.naive import Key
 
-# The rules that hit an event when it was decided, each with the key that it hit, if it had one.
+# The rules that hit an event when it was decided, each with the key that it hit, if any.
 Hits = Mapping[str, str | None]
 
 
 def read_key(text: str | None, entity: Entity) -> Any:
-    """The key in a text (a tuple if it has several parts); None if it is not a key of the entity."""
+    """Parse a key (a tuple if it has several parts); None if the text is not a key of the entity."""
     parts = next((parts for parts in entity.keys.values() if parts), ())
     if text is None or (len(parts) == 1 and parts[0].type.is_text):
         return text
@@ -38,7 +38,7 @@ def read_key(text: str | None, entity: Entity) -> Any:
 
 
 def key_of(events: Events, entity: str, text: str) -> Key:
-    """The key in a text. Raises: UsageError for an unknown entity or an invalid key."""
+    """Parse a key as a tuple. Raises: UsageError for an unknown entity or an invalid key."""
     if entity not in events.entities:
         hint = nearest(entity, events.entities) or f"There is {', '.join(events.entities) or 'none'}."
         raise UsageError(f"there is no entity {entity!r}. {hint}")
@@ -50,7 +50,7 @@ def key_of(events: Events, entity: str, text: str) -> Key:
 
 
 def stored_key(events: Events, hasher: Callable[[str], str], entity: str, key: Key) -> Key:
-    """A key as stored in the log; a text that looks like a hash is one."""
+    """Return a key as stored in the log; a text that looks like a hash is not hashed again."""
     name, nodes = next((name, nodes) for name, nodes in events.entities[entity].keys.items() if nodes)
     hashed = {field.name for field in events.types[name].fields if field.shape.is_hashed}
 
@@ -62,7 +62,7 @@ def stored_key(events: Events, hasher: Callable[[str], str], entity: str, key: K
 
 
 def stored_text(events: Events, hasher: Callable[[str], str], entity: str, text: str) -> str:
-    """The same for the text of a key; one that is no key of an entity there is, as it is."""
+    """Return the text of a key as stored in the log; unchanged if it is not a key of a known entity."""
     key = read_key(text, events.entities[entity]) if entity in events.entities else None
     if key is None:
         return text

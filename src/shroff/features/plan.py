@@ -1,8 +1,7 @@
-"""Planner: from typed expressions to histories of the online engine and the order of computing.
+"""Planner: from typed expressions to histories of the online engine, and the order of computation.
 
-Aggregates over the same events of the same key share one history. An aggregate that
-reads `f of E` waits for feature f of the same event, so histories have stages. What a
-rule sees `since flag` is kept apart for that rule, since a hit empties it.
+Aggregates over the same events of the same key share one history. An aggregate that reads `f of E` waits for feature f
+of the same event, so histories have stages. A rule with `since flag` has its own history, since a hit empties it.
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ from shroff.runtime.values import FrozenStruct, frozen, replace
 
 
 class Parts(FrozenStruct):
-    """A condition in three: on the event alone, equalities kept as part of the key, and the rest."""
+    """The parts of a condition: on the event alone, equalities that can be part of the key, and the rest."""
 
     where: Node | None
-    pairs: tuple[tuple[Node, Node], ...]  # the event's side, this side
+    pairs: tuple[tuple[Node, Node], ...]  # the aggregated event's side, the side of `this`
     look: Node | None
 
 
 def split(condition: Node | None) -> Parts:
-    """Cut a condition at its `and`s."""
+    """Split a condition at its `and`s."""
     parts = conjuncts(condition)
     pairs = [part for part in parts if is_pair(part)]
     sides: list[tuple[Node, Node]] = []
@@ -70,7 +69,7 @@ def _joined(parts: Iterable[Node]) -> Node | None:
 class SeriesKey(FrozenStruct):
     """One argument under one condition. If limited, values beyond 10^15 are ignored, as in sums.
 
-    An operand is read by a program, which must have all its values.
+    An operand is read by a program, which needs all its values.
     """
 
     argument: Node | None
@@ -95,10 +94,12 @@ class GroupKey(FrozenStruct):
 
 @frozen
 class Group:
-    """Aggregates over one history. `asked_at` are the event types at which they are computed.
+    """Aggregates over one history.
 
-    `bounds` are those of exact features, None where there are none.
-    `askers` are the features and rules that have an aggregate.
+    Args:
+        asked_at: Event types at which they are computed.
+        bounds: Bounds of exact features; None for one without bounds.
+        askers: For each aggregate the features and rules that use it.
     """
 
     key: GroupKey
@@ -117,7 +118,7 @@ class Plan(FrozenStruct):
 
 
 def make_plan(computed: Sequence[Computed]) -> Plan:
-    """Plan the computing of some expressions, each after the features that it reads."""
+    """Plan the computation of some expressions, each after the features that it reads."""
     stages: dict[str, int] = {}
     asked: dict[GroupKey, dict[Aggregate, list[Computed]]] = {}
     placed: list[tuple[int, Computed]] = []
@@ -126,11 +127,11 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
         stage, wanted, found = _placed(feature, stages)
         for key, aggregate in found:
             asked.setdefault(key, {}).setdefault(aggregate, []).append(wanted)
-        stages[wanted.name] = max(stage, stages.get(wanted.name, 0))  # several versions have a score of this name
+        stages[wanted.name] = max(stage, stages.get(wanted.name, 0))  # several versions have a score with this name
         bounds[wanted.name] = bounds_of(wanted.node, lambda leaf: value_bounds(leaf, bounds))
         placed.append((stage, wanted))
     parted: dict[tuple[GroupKey, bool], dict[Aggregate, list[Computed]]] = {}
-    for key, row in asked.items():  # a look that a kernel cannot do takes no other with it
+    for key, row in asked.items():  # a condition without a program does not slow down the others
         for aggregate, askers in row.items():
             is_slow = key.is_look and not look_program(aggregate, bounds)
             parted.setdefault((key, is_slow), {})[aggregate] = askers
@@ -152,7 +153,7 @@ def _plan(groups: tuple[Group, ...], placed: Sequence[tuple[int, Computed]]) -> 
 
 
 def _placed(feature: Computed, stages: Mapping[str, int]) -> tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]:
-    """The stage of a value, how it is computed, and its aggregates in order, by the stages of what stands before it."""
+    """Return the stage of a value, its expression, and its aggregates in order, given the stages of earlier values."""
     if any(AGGREGATES[part.function].state == "events" for part in aggregates(feature.node)):
         feature = replace(feature, node=_shares_as_quotients(feature.node))
     read = [part.name for part in walk(feature.node) if isinstance(part, FeatureValue)]
@@ -164,12 +165,12 @@ def _placed(feature: Computed, stages: Mapping[str, int]) -> tuple[int, Computed
 
 
 def with_rules(plan: Plan, rules: Mapping[str, Sequence[Computed] | None]) -> Plan | None:
-    """The plan with other rules over the same groups; None where a rule needs state of its own, or gives some up.
+    """Return the plan with other rules over the same groups; None if a rule needs other state than before.
 
-    The groups stay those of the plan given, which is of no use after that.
+    The groups of the given plan are changed, so it must not be used any more.
 
     Args:
-        rules: The values of each rule, by its id, in order; None for a rule that is the one of the plan.
+        rules: Values of each rule, by its id, in order; None for an unchanged rule.
     """
     before: dict[str | None, list[tuple[int, Computed]]] = {}
     for at, feature in plan.computed:
@@ -200,22 +201,22 @@ def with_rules(plan: Plan, rules: Mapping[str, Sequence[Computed] | None]) -> Pl
 
 
 def _asking(placed: tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]) -> tuple[object, ...]:
-    """What groups know of a value that has aggregates."""
+    """Return what groups know of a value with aggregates."""
     _, feature, found = placed
     return feature.name, feature.entity, feature.events, found
 
 
 def _stage(aggregate: Aggregate, stages: Mapping[str, int]) -> int:
     if aggregate.event == "label":
-        return 0  # a label has no features: whatever it is asked for is missing
+        return 0  # a label has no features: what is read of it is missing
     read = [part.name for part in walk(aggregate) if isinstance(part, FeatureValue | ItemFeature)]
-    return max((stages.get(name, -1) + 1 for name in read), default=0)  # one that is nowhere computed is missing
+    return max((stages.get(name, -1) + 1 for name in read), default=0)  # a feature that is not computed is missing
 
 
 def _shares_as_quotients(node: Node) -> Node:
-    """The node with each share under a pair key as one count by another.
+    """Replace each share with a pair key by a quotient of counts.
 
-    The pair's history has the events of the pair only, and a share is of all events.
+    The history of the pair has only its own events, but a share is relative to all events.
     """
     quotients = dict[Node, Node]()
     for share in aggregates(node):
@@ -226,7 +227,9 @@ def _shares_as_quotients(node: Node) -> Node:
 
 
 def _is_look(aggregate: Aggregate) -> bool:
-    """Whether each event of the window is looked at; `over last n` counts before conditions: a pair key is no help."""
+    """Return whether each event of the window is read; a pair key does not help `over last n`, which counts all
+    events.
+    """
     parts = split(aggregate.condition)
     is_asked = AGGREGATES[aggregate.function].state == "looks"
     is_asked = is_asked or aggregate.via is not None
@@ -245,9 +248,9 @@ class KeptValues(FrozenStruct):
     """Values of events that are computed only because state depends on them.
 
     Args:
-        names: The features that aggregates read of the events that they take in.
-        asked: For each group whether it answers all the same: those features stand on it, or it lets go of cells only
-            where it is asked, as what counts different values since the log began does.
+        names: Features that aggregates read of the aggregated events.
+        asked: For each group whether it is asked all the same: those features depend on it, or it releases cells only
+            when asked, such as a count of distinct values since the log began.
     """
 
     names: frozenset[str]
@@ -255,11 +258,11 @@ class KeptValues(FrozenStruct):
 
 
 def kept_of(plan: Plan) -> KeptValues:
-    """The part of a plan that state depends on."""
+    """Return the part of a plan that state depends on."""
     taken = chain.from_iterable(group.aggregates for group in plan.groups)
     names = {part.name for aggregate in taken for part in walk(aggregate) if isinstance(part, ItemFeature)}
     answers: set[Aggregate] = set()
-    for _, feature in reversed(plan.computed):  # each stands behind the features that it reads
+    for _, feature in reversed(plan.computed):  # each comes after the features that it reads
         if feature.name in names:
             names |= {part.name for part in walk(feature.node) if isinstance(part, FeatureValue)}
             answers |= set(aggregates(feature.node))
@@ -276,9 +279,9 @@ def _is_ever_distinct(aggregate: Aggregate) -> bool:
 
 
 class KernelPlan(FrozenStruct):
-    """A group in numbers: the kernel's plan, and the series whose columns it is fed, in order.
+    """A group as numbers: the kernel's plan, and the series whose columns it gets, in order.
 
-    Behind them it is fed `operands`, expressions over the event that asks, which looks read.
+    After these it gets `operands`, expressions over the asking event for looks.
     """
 
     plan: HistoryPlan
@@ -287,7 +290,7 @@ class KernelPlan(FrozenStruct):
 
 
 def kernel_plan(group: Group) -> KernelPlan:
-    """Turn the aggregates of a group into queries over as few series as they need."""
+    """Convert the aggregates of a group to queries over as few series as possible."""
     needs: dict[SeriesKey, set[str]] = {}
     numbers: dict[SeriesKey, int] = {}
     queries: list[Query] = []
@@ -304,7 +307,7 @@ def kernel_plan(group: Group) -> KernelPlan:
 
 
 def series_of(aggregate: Aggregate) -> SeriesKey | None:
-    """The series that an aggregate reads; None for a count of all events."""
+    """Return the series that an aggregate reads; None for a count of all events."""
     where = split(aggregate.condition).where
     if aggregate.argument is None:
         return None if where is None else SeriesKey(None, where)
@@ -312,7 +315,7 @@ def series_of(aggregate: Aggregate) -> SeriesKey | None:
 
 
 def whole_series_of(aggregate: Aggregate) -> SeriesKey:
-    """The argument of an aggregate at every event, whether its condition takes it or not."""
+    """Return the argument of an aggregate at every event, whatever its condition."""
     return SeriesKey(aggregate.argument, None, AGGREGATES[aggregate.function].is_summed)
 
 

@@ -1,4 +1,4 @@
-"""Bounds of exact expressions over all possible events, which programs can rely on."""
+"""Bounds of exact expressions over all possible events, on which programs can rely."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from shroff.language import expression as typed
 from shroff.language.expression import FeatureValue, ItemFeature, Node
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX
 
-Bounds = tuple[int, int]  # the least and the greatest value
+Bounds = tuple[int, int]  # the smallest and the largest value
 BoundsOf = Callable[[Node], Bounds | None]
 
-_NONE = (0, 0)  # of what is no exact number, so that nothing can leave 64 bits
+_NONE = (0, 0)  # for an expression that is not exact: it cannot exceed 64 bits
 WORD = (INTEGER_MIN, INTEGER_MAX)
 UNITS = (-UNITS_MAX, UNITS_MAX)
 _TIME_MAX = 253_402_300_800_000
 _TIMES = (-_TIME_MAX, _TIME_MAX)
 _FEW = (-(1 << 32), 1 << 32)
-# What validation lets in, and what the log holds: no version reads stored values that are beyond (`events.event`).
+# Limits of validation and of the log: no version reads stored values beyond them (`events.event`).
 _KINDS: Final[Mapping[str, Bounds]] = {
     "integer": WORD,
     "number": UNITS,
@@ -31,25 +31,25 @@ _CALLS: Final[Mapping[str, Bounds]] = {**dict.fromkeys(_SMALL, _FEW), "time": _T
 
 
 def fits_word(bounds: Bounds | None) -> bool:
-    """Whether all values between these bounds fit 64 bits; False without bounds."""
+    """Return whether all values within these bounds fit 64 bits; False without bounds."""
     return bounds is not None and bounds[0] >= INTEGER_MIN and bounds[1] <= INTEGER_MAX
 
 
 def field_bounds(node: Node) -> Bounds | None:
-    """The bounds of a field."""
+    """Return the bounds of a field."""
     return _KINDS.get(node.type.kind, _NONE)
 
 
 def value_bounds(leaf: Node, bounds: Mapping[str, Bounds | None]) -> Bounds | None:
-    """The bounds of an exact field or feature; a feature that is nowhere computed is missing."""
+    """Return the bounds of an exact field or feature; a feature that is not computed is missing."""
     return bounds.get(leaf.name, (0, 0)) if isinstance(leaf, FeatureValue | ItemFeature) else field_bounds(leaf)
 
 
 def bounds_of(node: Node, leaf: BoundsOf) -> Bounds | None:
-    """The bounds of an expression; None where there are no good ones, (0, 0) for all that is not exact.
+    """Return the bounds of an expression; None without useful ones, (0, 0) if it is not exact.
 
     Args:
-        leaf: The same of fields, features and other leaves.
+        leaf: Returns the bounds of fields, features and other leaves.
     """
     if node.type.kind not in _KINDS:
         return _NONE

@@ -1,4 +1,4 @@
-"""Columns that the batch engine keeps of each event for a later round."""
+"""Columns that the batch engine stores of each event for a later round."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Kept = Column | Coded
 
 
 class ChunkFrame(FrozenStruct):
-    """Columns kept of the events of one type in a chunk."""
+    """Columns stored of the events of one type in a chunk."""
 
-    rows: Array | None  # its places in the stretch; None: all of them
+    rows: Array | None  # positions in the chunk; None for all
     columns: dict[str, Kept]
     keyed: dict[str, Bools]
     computed: dict[str, Kept]
@@ -31,7 +31,7 @@ class ChunkFrame(FrozenStruct):
 
 
 class Chunk(FrozenStruct):
-    """Data kept of consecutive events of the log. `version` is that of lists and tables."""
+    """Columns of consecutive events of the log; `version` is that of lists and tables."""
 
     size: int
     times: Ints
@@ -40,7 +40,7 @@ class Chunk(FrozenStruct):
 
 
 class Piece(FrozenStruct):
-    """Some stretches, as frames again, all of one version of lists and tables."""
+    """Several chunks as frames again, all with the same version of lists and tables."""
 
     size: int
     times: Ints
@@ -49,7 +49,7 @@ class Piece(FrozenStruct):
 
 
 class Keeper:
-    """Keeps only the columns that later rounds of a plan read."""
+    """Stores only the columns that later rounds of a plan read."""
 
     def __init__(self, plan: Plan, also: Collection[str], events: Events, reference: Reference) -> None:
         self._plan, self._events = plan, events
@@ -65,13 +65,13 @@ class Keeper:
         }
 
     def keep(self, stage: int, frames: Frames, size: int, times: Ints) -> Chunk:
-        """Keep the columns read after the round of a stage."""
+        """Store the columns read after the round of a stage."""
         fields = self._fields[stage]
         kept = {name: self._kept(stage, frame, fields[name], size) for name, frame in frames.items() if name in fields}
         return Chunk(size, times, kept, len(self.versions) - 1)
 
     def piece(self, chunks: Sequence[Chunk]) -> Piece:
-        """Put stretches together, which are of one version of lists and tables."""
+        """Concatenate chunks, which must have the same version of lists and tables."""
         version = chunks[0].version
         sizes = [chunk.size for chunk in chunks]
         starts = np.cumsum([0, *sizes[:-1]]).tolist()
@@ -112,7 +112,7 @@ class Keeper:
         return Coded(small(codes.of_coded(coded)), dictionary)
 
     def _column(self, place: tuple[str, object], column: Column, type_: Type) -> Kept:
-        """The column with small numbers, and texts as codes."""
+        """Return the column with small numbers, and texts as codes."""
         if not type_.is_text:
             return Column(small(column.values), column.valid)
         codes, dictionary = self._codes_of(place)
@@ -152,7 +152,7 @@ class Keeper:
     # ---- what is read
 
     def _fields_after(self, stage: int) -> dict[str, dict[str, Type]]:
-        """The fields that are read after the round of a stage, by event type: none where only the events are given."""
+        """Return the fields read after the round of a stage, by event type; none if only the events are needed."""
         found: dict[str, dict[str, Type]] = {name: {} for name in sorted(self._wanted)}
         for at, feature in self._plan.computed:
             if at >= stage:
@@ -165,7 +165,7 @@ class Keeper:
         return {name: fields for name, fields in found.items() if name in self._events.types}
 
     def _fields_of_group(self, group: Group, event: str) -> dict[str, Type]:
-        """Fields that a group reads from events of a type: keys, pair sides and aggregated values."""
+        """Return the fields that a group reads from events of a type: keys, sides of pairs and aggregated values."""
         nodes: list[Node] = [*self._events.entities[group.key.entity].keys.get(event, ())]
         found = _fields_of(nodes, ThisField | ItemField)
         if event == group.key.event:
@@ -183,7 +183,7 @@ def _fields_of(nodes: Iterable[Node], kind: Any) -> dict[str, Type]:
 
 
 def small(values: Array) -> Array:
-    """Integers in 32 bits where all of them fit; a copy, so that nothing larger is held by it."""
+    """Return integers in 32 bits if all fit; always a copy, so that a larger array can be released."""
     if values.dtype != np.int64 or not values.size:
         return values.copy()
     limits = np.iinfo(np.int32)
@@ -194,7 +194,7 @@ def small(values: Array) -> Array:
 def joined(parts: Sequence[Kept]) -> Kept:
     """Concatenate columns."""
     coded = [part for part in parts if isinstance(part, Coded)]
-    if coded:  # then all are, by one dictionary
+    if coded:  # then all have the same dictionary
         return Coded(np.concatenate([part.codes for part in coded]), coded[0].dictionary)
     columns = [part for part in parts if isinstance(part, Column)]
     return Column(_wide([part.values for part in columns]), np.concatenate([part.valid for part in columns]))

@@ -1,7 +1,7 @@
-"""The batch engine: features and conditions of every event of a history, by columns over all of it.
+"""The batch engine: features and conditions of every event of a history, computed by columns.
 
-What the online engine computes batch by batch is computed here in rounds over the whole
-history (see `Rounds`), with a `Backfill` for each group of aggregates.
+The online engine works batch by batch; this one works in rounds over the whole history (see `Rounds`), with a
+`Backfill` for each group of aggregates.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shroff.features.online.group_state import GroupState
 from shroff.language.row import Reference
 from shroff.runtime.values import replace
 
-# What the groups of a stage may take while they wait to be asked; others write their answers to a file.
+# Memory for prepared answers of the groups of a stage; further groups write theirs to a file.
 HELD_BYTES = 1 << 30
 
 
@@ -34,14 +34,13 @@ class BatchEngine(Rounds[GroupFeed]):
         computed: What to compute, each after the features that it reads.
         reference: Lists and tables.
         lateness_ms: How far an event may be behind the watermark.
-        threads: Threads that answer, one at least.
-        also: Event types that are given though nothing is computed at them.
-        spill: A folder for answers that memory does not hold; without it the system's own.
+        threads: Number of threads that answer, at least one.
+        also: Event types to return although nothing is computed at them.
+        spill: Folder for answers that do not fit into memory; by default the system's temporary one.
 
-    Cost: two rounds where no feature stacks, one more for each `f of E` of another.
-    Memory: until all is added about 15 bytes for each event and group of aggregates, then
-    what `Backfill` takes, up to `HELD_BYTES`; the fields that are still read; the results
-    of a piece.
+    Cost: two rounds if no feature stacks, one more for each `f of E` of another.
+    Memory: until all is added about 15 bytes for each event and group of aggregates, then that of `Backfill`, up to
+    `HELD_BYTES`; the fields still needed; the results of a piece.
     """
 
     def __init__(

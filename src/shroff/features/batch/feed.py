@@ -1,4 +1,4 @@
-"""Input of one group of aggregates in the batch engine until a `Backfill` takes it, and its answers."""
+"""Input of one group of aggregates in the batch engine, collected for a `Backfill`, and its answers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from shroff.features.batch.columns import Piece, small
 from shroff.features.frames import Frames
 from shroff.features.online.group_state import GroupState
 
-BYTES_A_ROW = 48  # of a `Backfill`: its keys and times, and the rows sorted
-BYTES_A_SERIES = 33  # and of each of its series
-SPILL_ROWS = 1 << 18  # that are answered and written at a time
+BYTES_A_ROW = 48  # for a `Backfill`: its keys and times, and the sorted rows
+BYTES_A_SERIES = 33  # and for each of its series
+SPILL_ROWS = 1 << 18  # answered and written at a time
 
 
 class _Columns(Struct):
-    """The feeds of all batches, each as small as its numbers allow."""
+    """The input of all batches, in the smallest integer types."""
 
     inserts: list[Array] = []
     asks: list[Array] = []
@@ -33,13 +33,13 @@ class _Columns(Struct):
 
 
 class GroupFeed:
-    """The feed of a group over a whole history, of those rows that it has to do with; then its answers."""
+    """The input of a group over a whole history, of the rows that concern it, and then its answers."""
 
     def __init__(self, group: GroupState, lateness_ms: int, threads: int, spill: Path | None) -> None:
         assert group.kernel is not None
         self.group, self._plan = group, group.kernel.plan
         self._lateness_ms, self._threads, self._spill = lateness_ms, threads, spill
-        self._own: deque[tuple[int, Bytes | None]] = deque()  # size of each batch, its rows as bits or all
+        self._own: deque[tuple[int, Bytes | None]] = deque()  # size of each batch, its rows as bits, None for all
         self._columns = _Columns()
         self._rows = 0
         self._backfill: Backfill | None = None
@@ -48,11 +48,11 @@ class GroupFeed:
 
     @property
     def bytes_wanted(self) -> int:
-        """Approximate memory for the answers."""
+        """Return the approximate memory for the answers."""
         return self._rows * (BYTES_A_ROW + BYTES_A_SERIES * len(self._plan.series))
 
     def add(self, times: Ints, frames: Frames, size: int) -> None:
-        """Keep the feed of the next batch. Raises: UsageError where there is more than a `Backfill` takes."""
+        """Add the input of the next batch. Raises: UsageError if there is more than a `Backfill` accepts."""
         fed = self.group.feed(frames, size)
         own = (fed.inserts >= 0) | (fed.asks >= 0)
         count = count_true(own)
@@ -73,7 +73,7 @@ class GroupFeed:
             self._columns.kept.append(fed.kept[:, rows])
 
     def end(self, times: Ints, *, is_held: bool) -> None:
-        """End of input, at these times: prepare the answers, in memory or, if they do not fit, in a file."""
+        """End the input, with the times of all rows: prepare the answers, in memory or in a file."""
         if not self._rows:
             return
         if self._rows < len(times):
@@ -94,7 +94,9 @@ class GroupFeed:
             self._write(backfill)
 
     def answer(self, size: int) -> tuple[Ints, Bytes]:
-        """The answers at the next so many rows of the history, whole batches; missing where the group has no row."""
+        """Return the answers for the next `size` rows of the history, whole batches; missing for rows outside the
+        group.
+        """
         owned, taken = [np.zeros(0, np.bool_)], 0
         while taken < size:
             owned.append(_bits(*self._own[0]))
@@ -110,11 +112,11 @@ class GroupFeed:
         return out, valid
 
     def deliver(self, piece: Piece) -> None:
-        """Put the answers at the next rows into their frames."""
+        """Put the answers for the next rows into their frames."""
         self.group.deliver(*self.answer(piece.size), piece.frames)
 
     def close(self) -> None:
-        """Let go of everything; a file goes with it."""
+        """Release the answers; a file is removed."""
         self._backfill = None
         self._files.close()
 

@@ -1,7 +1,7 @@
-"""Warnings of a batch: values that aggregates leave out, and sums that are missing because they are too large.
+"""Warnings of a batch: values that aggregates ignore, and sums that are missing because they are too large.
 
-Both are what the definition says, and neither stops anything; but whoever wrote the feature or
-the rule may not know that its values are so large.
+Both follow from the definition, and neither stops anything; but the author of the feature or rule may not know that its
+values are so large.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from shroff.features.frames import Frame
 
 LEFT_OUT = "value left out"
 SUM_OUTSIDE = "sum outside 64 bits"
-UNRATED = "no rate was valid"  # of an amount in another currency, which is then missing
+UNRATED = "no rate was valid"  # for an amount in another currency, which is then missing
 
 
 class Remarks:
-    """Rows of a batch with remarks, by kind and by feature or rule."""
+    """Rows of a batch with warnings, by kind and by feature or rule."""
 
     def __init__(self) -> None:
         self._rows: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
@@ -30,21 +30,21 @@ class Remarks:
             self._rows[what, asker.asker].add(row)
 
     def leave_out(self, askers: Iterable[Computed], rows: Array) -> None:
-        """Note events whose value came into a history and is left out there."""
+        """Record events whose value entered a history and is ignored there."""
         for asker in askers:
             self._rows[LEFT_OUT, asker.asker].update(rows.tolist())
 
     def miss_sums(self, askers: Iterable[Computed], frame: Frame, missing: Bools) -> None:
-        """Note events that ask for a sum outside 64 bits; `missing` says which of the frame."""
+        """Record events that read a sum outside 64 bits; `missing` tells which of the frame."""
         for asker in askers:
             if frame.type.name in asker.events:
                 asked = missing if asker.expires_ms is None else missing & (frame.times < asker.expires_ms)
                 self._rows[SUM_OUTSIDE, asker.asker].update(frame.rows[asked].tolist())
 
     def found(self) -> dict[tuple[str, str], list[int]]:
-        """Warnings, rows in order: an event counts once for each feature or rule."""
+        """Return the warnings with sorted rows; an event counts once for each feature or rule."""
         return {key: sorted(rows) for key, rows in sorted(self._rows.items()) if rows}
 
     def clear(self) -> None:
-        """Begin with a new batch."""
+        """Start a new batch."""
         self._rows.clear()

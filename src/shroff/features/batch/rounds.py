@@ -1,9 +1,8 @@
 """Rounds over a whole history, shared by all engines that work by columns.
 
-The first round takes the events and keeps of each what is needed later, as small columns.
-Each further round answers the aggregates of one stage and computes what stands on them,
-piece by piece in log order; the last one gives the results. Who answers the aggregates, and
-where, is for the engines: `Batch` in this process, `Partitioned` in those of a cluster.
+The first round stores of each event what is needed later, as small columns. Each further round answers the aggregates
+of one stage and computes what depends on them, piece by piece in log order; the last one yields the results. The
+engines decide where aggregates are answered: `BatchEngine` in this process, `Partitioned` in those of a cluster.
 """
 
 from __future__ import annotations
@@ -24,49 +23,49 @@ from shroff.features.plan import make_plan
 from shroff.language.row import Reference
 from shroff.runtime.values import replace
 
-PIECE_ROWS = 1 << 18  # rows whose results are there at the same time
+PIECE_ROWS = 1 << 18  # rows whose results are in memory at a time
 One = TypeVar("One")
 
 
 class Waiting(Protocol[One]):
-    """A queue for a later round, in its order; `deque` is one."""
+    """A queue for a later round, first in first out, such as `deque`."""
 
     def append(self, item: One, /) -> None:
-        """Put one behind all others."""
+        """Add an item at the end."""
 
     def popleft(self) -> One:
-        """Take the first one out."""
+        """Remove and return the first item."""
 
     def __getitem__(self, at: Any, /) -> One:
-        """The one at a place; only the first, 0, is asked for."""
+        """Return the item at an index; only 0, the first, is used."""
 
     def __len__(self) -> int:
-        """Number of waiting items."""
+        """Return the number of items."""
 
 
 class FedGroup(Protocol):
-    """A group of aggregates that is answered apart: it is given all events first, then asked in their order."""
+    """A group of aggregates that gets all events first and then answers them in order."""
 
     group: GroupState
 
     def add(self, times: Ints, frames: Frames, size: int) -> None:
-        """Take the group's part of the next batch."""
+        """Add the group's part of the next batch."""
 
     def deliver(self, piece: Piece) -> None:
-        """Put the answers at the next rows of the history into their frames."""
+        """Put the answers for the next rows of the history into their frames."""
 
     def close(self) -> None:
-        """Let go of the answers."""
+        """Release the answers."""
 
 
 Fed = TypeVar("Fed", bound=FedGroup)
 
 
 class Rounds(ABC, Generic[Fed]):
-    """A whole history: first `add` all of it, then read the `answers`, both once; `close` at the end.
+    """A whole history: first `add` all of it, then read the `answers`, each once; `close` at the end.
 
-    A condition that looks `since flag` stands on the hits before it, row by row, and is
-    left out: the online engine and the definition have it.
+    Conditions with `since flag` depend on earlier hits, row by row, and are left out; the online engine and the
+    definition compute them.
     """
 
     def __init__(
@@ -77,26 +76,26 @@ class Rounds(ABC, Generic[Fed]):
         self._without: dict[int, frozenset[int]] = {}  # by version
         self._chunks: Waiting[Chunk] = self.waiting()
         self._feeds: list[Fed] = []
-        self._here: list[GroupState] = []  # groups that are answered as the events come in
+        self._here: list[GroupState] = []  # groups answered while events are added
         self._watermark_ms: int | None = None
 
     def add(self, frames: Frames, size: int) -> None:
-        """Take the next events in log order, by type; `size` counts those whose types are left out as well."""
+        """Add the next events in log order, by type; `size` includes those of types left out."""
         self._chunks.append(self._take(0, frames, size, times_of(frames, size)))
 
     def refer(self, reference: Reference, without: Collection[Computed] = ()) -> None:
-        """Use these lists and tables from here on, and end a piece; aggregates read the same ones as before.
+        """Use these lists and tables from here on, in a new piece; aggregates keep reading the first ones.
 
-        So one pass answers versions of a project that differ in what rules ask about the event that is decided, and in
-        their models: `without` are the scores that are not computed of the events from here on.
+        So one pass can compute several versions of a project that differ in what rules read of the deciding event, and
+        in models: `without` are the scores not to compute for the following events.
         """
         self._keeper.versions.append(reference)
         self._without[len(self._keeper.versions) - 1] = frozenset(map(id, without))
 
     def answers(self, rows: int = PIECE_ROWS) -> Iterator[dict[str, Frame]]:
-        """All events of the computed types in log order: pieces by type, with their columns.
+        """Yield all events of the computed types in log order: pieces by type, with their columns.
 
-        Pieces have up to so many rows, or those of one batch as it was added.
+        A piece has at most `rows` rows, or those of one added batch.
         """
         for stage in range(self._plan.stages):
             self._watermark_ms = None  # the next round begins with the first event again
@@ -114,7 +113,7 @@ class Rounds(ABC, Generic[Fed]):
         self._close_stage(self._plan.stages - 1)
 
     def waiting(self) -> Waiting[Any]:
-        """A new queue for items of a later round."""
+        """Return a new queue for items of a later round."""
         return deque()
 
     @abstractmethod
@@ -125,7 +124,7 @@ class Rounds(ABC, Generic[Fed]):
         return [feed for feed in self._feeds if feed.group.key.stage == stage]
 
     def _take(self, stage: int, frames: Frames, size: int, times: Ints) -> Chunk:
-        """Feed the groups of a stage, and keep the columns for later stages."""
+        """Give the groups of a stage their input, and store the columns for later stages."""
         for feed in self._of_stage(stage):
             feed.add(times, frames, size)
         self._run_here(stage, frames, size, times)
@@ -141,7 +140,7 @@ class Rounds(ABC, Generic[Fed]):
             feed.close()
 
     def _run_here(self, stage: int, frames: Frames, size: int, times: Ints) -> None:
-        """Answer the groups of a stage that are answered here, and release events out of reach of later ones."""
+        """Answer the groups of a stage that are answered here, and release events that later ones cannot reach."""
         groups = [group for group in self._here if group.key.stage == stage]
         for group in groups:
             group.run(times, frames, self._watermark_ms)
@@ -152,7 +151,7 @@ class Rounds(ABC, Generic[Fed]):
                 group.trim(self._watermark_ms, SWEEP_A_ROW * size + SWEEP_A_BATCH)
 
     def _answered(self, stage: int, piece: Piece) -> dict[str, Frame]:
-        """The frames of a piece with the results of a stage."""
+        """Return the frames of a piece with the results of a stage."""
         for feed in self._of_stage(stage):
             feed.deliver(piece)
         without = self._without.get(piece.version, ())

@@ -24,10 +24,10 @@ class _Numbers(FrozenStruct):
 
 
 class Spilled(Generic[One]):
-    """Arrays of numbers, in tuples, dictionaries and structs of any depth, go to a nameless file.
+    """Stores arrays of numbers, in tuples, dictionaries and structs of any depth, in a nameless file.
 
-    What they stand in stays in memory, some kilobytes for each item; so do arrays of Python objects (numbers beyond
-    64 bits), and the dictionaries of coded columns, which grow while the queue does. Each item is read once.
+    The structures stay in memory, some kilobytes for each item; so do arrays of Python objects (numbers beyond 64 bits)
+    and the dictionaries of coded columns, which grow with the queue. Each item is read once.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -37,18 +37,18 @@ class Spilled(Generic[One]):
         self._first: One | None = None
 
     def append(self, item: One) -> None:
-        """Put one behind all others."""
+        """Add an item at the end."""
         self._items.append(self._written(item))
 
     def popleft(self) -> One:
-        """Take the first one out."""
+        """Remove and return the first item."""
         item = self[0]
         self._first = None
         self._items.popleft()
         return item
 
     def __getitem__(self, at: Any) -> One:
-        """The first one, which is at 0."""
+        """Return the first item, for index 0."""
         if self._first is None:
             found: One = self._read(self._items[0])
             self._first = found
@@ -58,7 +58,7 @@ class Spilled(Generic[One]):
         return len(self._items)
 
     def close(self) -> None:
-        """Let go of the file, which goes with it."""
+        """Close the file, which removes it."""
         self._file.close()
 
     def _written(self, value: Any) -> Any:
@@ -80,7 +80,7 @@ class Spilled(Generic[One]):
 
 
 def _changed(value: Any, change: Any) -> Any:
-    """The same structure with other leaves."""
+    """Return the same structure with changed leaves."""
     if isinstance(value, tuple):
         return tuple(change(part) for part in value)
     if isinstance(value, dict):

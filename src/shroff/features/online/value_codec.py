@@ -1,4 +1,4 @@
-"""Language values in other forms: columns as words of kernels, and what snapshots have besides arrays of numbers."""
+"""Language values in other forms: columns as words for kernels, and values of snapshots outside arrays."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from shroff.language.columns import Column, column_of
 from shroff.language.expression import Node
 from shroff.language.types import Type
 
-WIDE = 1  # MessagePack ends at 64 bits; a wider integer is an extension of this number
-_WIDE_BYTES = 17  # a product of two 64-bit integers, and its sign
+WIDE = 1  # MessagePack ends at 64 bits; wider integers are an extension with this number
+_WIDE_BYTES = 17  # a product of two 64-bit integers, with its sign
 
 
 def pack(values: Sequence[Any]) -> bytes:
-    """Values, and keys made of several, as MessagePack."""
+    """Encode values, and keys of several parts, as MessagePack."""
     try:
         return msgspec.msgpack.encode(values)
     except OverflowError:
@@ -28,18 +28,18 @@ def pack(values: Sequence[Any]) -> bytes:
 
 
 def unpack(data: bytes | memoryview) -> list[Any]:
-    """The same values; a key of several parts is a tuple again. Raises: msgspec.DecodeError."""
+    """Decode such values; a key of several parts is a tuple again. Raises: msgspec.DecodeError."""
     found = msgspec.msgpack.decode(data, type=list[Any], ext_hook=_widened)
     return [_as_key(value) if type(value) is list else value for value in found]
 
 
 def pack_numbers(numbers: Iterable[int]) -> bytes:
-    """64-bit integers, eight bytes each."""
+    """Encode 64-bit integers, eight bytes each."""
     return np.fromiter(numbers, np.int64).tobytes()
 
 
 def unpack_numbers(data: bytes) -> Ints:
-    """The same integers. Raises: ValueError where the bytes are no whole number of them."""
+    """Decode such integers. Raises: ValueError if the number of bytes is not a multiple of eight."""
     return np.frombuffer(data, np.int64)
 
 
@@ -65,7 +65,7 @@ def _widened(code: int, data: memoryview) -> int:
 
 
 def coded_texts(node: Node, frame: Frame, texts: Codes) -> tuple[Ints, Bools]:
-    """An expression's texts as codes, and which are there."""
+    """Return an expression's texts as codes, and which are present."""
     codes = frame.value_codes(node, texts)
     return codes, codes >= 0
 
@@ -91,7 +91,7 @@ def encode(column: Column, type_: Type, bounds: Bounds = WORD) -> tuple[Ints, Bo
 
 
 def decode(words: Ints, valid: Bools, type_: Type, texts: Codes) -> Column:
-    """The kernel's answers as a column of their type, which may share their memory: 0 where one is missing."""
+    """Convert the kernel's answers to a column, which may share their memory; 0 for a missing value."""
     if type_.kind == "real":
         return Column(np.ascontiguousarray(words).view(np.float64), valid)
     if type_.kind == "boolean":

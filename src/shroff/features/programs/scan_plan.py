@@ -1,8 +1,8 @@
-"""Scan plan: conditions that compare with `this` as programs, as far as a kernel can run them.
+"""Scan plan: conditions that compare with `this` as programs, if a kernel can run them.
 
-The condition of an aggregate becomes a program. What it reads of the aggregated event alone
-is a series: worked out once, when the event comes in. What it reads of the event that asks
-is an operand, worked out once for that event. Only what mixes both is asked for each pair.
+The condition of an aggregate becomes a program. What it reads only of the aggregated event is a series, computed once
+when that event arrives. What it reads of the asking event is an operand, computed once for that event. Only expressions
+of both are evaluated for each pair.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shroff.language.expression import Aggregate, Compare, ItemField, Node, conj
 
 
 def scan_plan(group: Group, of: EventType | None) -> KernelPlan | None:
-    """The kernel's plan for a group that looks at each event, of this type; None where a condition has no program."""
+    """Return the kernel's plan for a group that reads each event, of this type; None if a condition has no program."""
     series: dict[SeriesKey, int] = {}
     operands: dict[Node, int] = {}
     looks: list[Look] = []
@@ -58,11 +58,11 @@ def _look(
 
 
 def _times_before(condition: Node | None, time_field: str) -> list[Node]:
-    """What the time of an event must be after or at, so that a condition can be true."""
+    """Return lower bounds for the time of an event, if a condition is to be true."""
     compared = [part for part in conjuncts(condition) if isinstance(part, Compare) and part.operator[0] in "<>"]
     sides = [(part.right, part.left) if part.operator[0] == "<" else (part.left, part.right) for part in compared]
     times = [right for left, right in sides if isinstance(left, ItemField) and left.name == time_field]
-    return [node for node in times if not reads_item(node)]  # one time for all events
+    return [node for node in times if not reads_item(node)]  # the same for all events
 
 
 def _is_real(key: SeriesKey) -> bool:
