@@ -38,8 +38,8 @@ class Remarks:
         """Record events that read a sum outside 64 bits; `missing` tells which of the frame."""
         for asker in askers:
             if frame.type.name in asker.events:
-                asked = missing if asker.expires_ms is None else missing & (frame.times < asker.expires_ms)
-                self._rows[SUM_OUTSIDE, asker.asker].update(frame.rows[asked].tolist())
+                concerned = missing if asker.expires_ms is None else missing & (frame.times < asker.expires_ms)
+                self._rows[SUM_OUTSIDE, asker.asker].update(frame.rows[concerned].tolist())
 
     def found(self) -> dict[tuple[str, str], list[int]]:
         """Return the warnings with sorted rows; an event counts once for each feature or rule."""

@@ -25,25 +25,25 @@ def scan_plan(group: Group, of: EventType | None) -> KernelPlan | None:
         if look is None:
             return None
         looks.append(look)
-    kept = [
+    series_kinds = [
         Series(ends=True, scale=1 if key.argument is None else int(10**key.argument.type.places), real=_is_real(key))
         for key in series
     ]
     via = group.key.via
     of_links = [Series(ends=True)] * 3 if via else []
-    plan = HistoryPlan((*kept, *of_links), (), tuple(looks), via.up_to if via else 0)
+    plan = HistoryPlan((*series_kinds, *of_links), (), tuple(looks), via.up_to if via else 0)
     return KernelPlan(plan, tuple(series), tuple(operands))
 
 
 def _look(
     group: Group, aggregate: Aggregate, series: dict[SeriesKey, int], operands: dict[Node, int], of: EventType | None
 ) -> Look | None:
-    found = look_program(aggregate, group.bounds)
-    if found is None:
+    compiled = look_program(aggregate, group.bounds)
+    if compiled is None:
         return None
-    program, read = found
+    program, nodes = compiled
     sources = []
-    for node in read:
+    for node in nodes:
         if reads_item(node):
             sources.append(series.setdefault(SeriesKey(node, None, is_operand=True), len(series)))
         else:
@@ -53,7 +53,7 @@ def _look(
         number = series.setdefault(whole_series_of(aggregate), len(series))
     is_of_all = AGGREGATES[aggregate.function].state == "events"
     times = [] if of is None or is_of_all else _times_before(aggregate.condition, of.time_field)
-    since = next((read.index(node) for node in times if node in read), -1)
+    since = next((nodes.index(node) for node in times if node in nodes), -1)
     return Look(query_of(aggregate, number), program, tuple(sources), since)
 
 
