@@ -54,7 +54,8 @@ class Computed(FrozenStruct):
 
 def needed(computed: Sequence[Computed], names: Collection[str]) -> list[Computed]:
     """Return the features with these names, and all that they read, in order."""
-    wanted, found = set(names), list[Computed]()
+    wanted = set(names)
+    found = list[Computed]()
     for feature in reversed(computed):
         if feature.name not in wanted:
             continue

@@ -96,7 +96,9 @@ class FeatureTypes:
     """The declared features, typed on demand, so that they can be in any order; a cycle is refused where it closes."""
 
     def __init__(self, node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]) -> None:
-        self._events, self._names, self._problems = events, names, problems
+        self._events = events
+        self._names = names
+        self._problems = problems
         self._written: dict[str, tuple[str, YamlNode]] = {}
         self._done: dict[str, Feature | None] = {}
         self._open: list[str] = []

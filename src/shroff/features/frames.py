@@ -76,7 +76,8 @@ class Translation:
     def of(self, coded: Coded, numbers: Callable[[list[Any]], Sequence[int] | Array]) -> Array:
         """The number of each value of a column, by what gives those of texts. Cost: that of the texts that are new."""
         texts = coded.dictionary.values
-        count, missing = len(texts), self._missing
+        count = len(texts)
+        missing = self._missing
         made, filled = self._made.get(coded.dictionary, (np.full(1, missing), 0))
         if filled < count:
             if count >= len(made):  # that of a missing one stays at its end
@@ -178,8 +179,11 @@ class Frame:
     def __init__(
         self, type_: EventType, events: Sequence[LogEvent], rows: Ints, project: Events, reference: Reference
     ) -> None:
-        self.type, self.events, self.rows = type_, events, rows
-        self._project, self.reference = project, reference
+        self.type = type_
+        self.events = events
+        self.rows = rows
+        self._project = project
+        self.reference = reference
         self.times = np.fromiter((event.time_ms for event in events), np.int64, len(events))
         self.computed: dict[str, Column] = {}
         self.aggregates: dict[Aggregate, Column] = {}
@@ -322,7 +326,9 @@ class ColumnFrame(Frame):
         keyed: Mapping[str, Bools] | None = None,
     ) -> None:
         super().__init__(type_, (), rows, project, reference)
-        self.times, self.columns, self._keyed = times, columns, keyed or {}
+        self.times = times
+        self.columns = columns
+        self._keyed = keyed or {}
 
     def field(self, name: str, type_: Type) -> Column:
         if name not in self._fields:
@@ -360,7 +366,8 @@ class ColumnFrame(Frame):
 
 def _cells(table: LookUpTable, column: str, key: Coded) -> Coded | None:
     """Return a column of a table for coded keys; None if rows have times, or the column has many distinct values."""
-    cells, made = table.columns.get(column), table.made
+    cells = table.columns.get(column)
+    made = table.made
     if cells is None or table.dated is not None or not isinstance(cells.values, list):
         return None
     if column not in made:

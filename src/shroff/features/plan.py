@@ -179,7 +179,8 @@ def with_rules(plan: Plan, rules: Mapping[str, Sequence[Computed] | None]) -> Pl
     if [rule for rule in before if rule and rule in asking] != [rule for rule in rules if rule in asking]:
         return None
     placed = before.get(None, [])
-    stages, changed = {feature.name: at for at, feature in placed}, dict[str, Computed]()
+    stages = {feature.name: at for at, feature in placed}
+    changed = dict[str, Computed]()
     for rule, new in rules.items():
         if new is None:
             placed += before[rule]

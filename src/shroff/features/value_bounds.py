@@ -63,7 +63,8 @@ def bounds_of(node: Node, leaf: BoundsOf) -> Bounds | None:
         case typed.Negative():
             return _times(bounds_of(node.operand, leaf), (-1, -1))
         case typed.Arithmetic():
-            left, right = bounds_of(node.left, leaf), bounds_of(node.right, leaf)
+            left = bounds_of(node.left, leaf)
+            right = bounds_of(node.right, leaf)
             if node.operator == "*":
                 return _times(left, right)
             return _plus(left, right if node.operator == "+" else _times(right, (-1, -1)))

@@ -64,7 +64,8 @@ class Backfill:
         check_plan(plan)
         assert threads >= 1
         assert len(times) < ROWS_MAX, f"{len(times)} rows are too many for one history, take less than {ROWS_MAX}"
-        self._plan, self._threads = plan, threads
+        self._plan = plan
+        self._threads = threads
         self._times, self._inserts, self._asks = own(times), own(insert_keys), own(query_keys)
         self._values, self._flags = own(values), own(kept, np.uint8)
         self._ask_themselves = query_keys is insert_keys or np.array_equal(self._inserts, self._asks)
@@ -85,7 +86,8 @@ class Backfill:
 
     def answer(self, rows: int) -> Answers:
         """The answers at the next `rows` rows, or at those that are left."""
-        begin, end = self._done, min(self._done + rows, len(self._times))
+        begin = self._done
+        end = min(self._done + rows, len(self._times))
         out = np.empty((len(self._plan.queries), end - begin), np.int64)
         valid = np.empty((len(self._plan.queries), end - begin), np.uint8)
         most = min(ROWS_TOGETHER, end - begin) + self._ranges + 1
@@ -137,7 +139,8 @@ class Backfill:
         """Answer a few rows, at `shift` in the results; rows of late keys get arbitrary values."""
         from shroff.features.batch.backfill_answers import STRIDE, answer_rows
 
-        (begin, end), records = rows, self._records
+        (begin, end) = rows
+        records = self._records
         if self._ask_themselves and end - begin == len(self._times):
             times = self._cell_times.copy() if self._has_late else self._cell_times
             asked = AskedRows(self._cells, times, self._late, self._cells.starts, self._cells.ends, self._come)
@@ -146,7 +149,8 @@ class Backfill:
             found, asked = self._asked(run, begin, end)
             run(self._take_records, [(*part, records) for part in asked.parts(self._threads)])
             self._come[found] = asked.come
-        tables, order = self._tables, asked.order
+        tables = self._tables
+        order = asked.order
         arrays = (order.slot_of, order.nowhere, records, tables.groups, tables.queries, self._kept.series)
 
         def answer(first: int) -> None:
@@ -164,7 +168,8 @@ class Backfill:
         found = found[: find_keys(asks, self._numbers, found)]
         found.sort()  # so that cells are read in the order in which they lie
         number_keys(asks, self._numbers, found, numbered)
-        order, cells = self._sorted(run, numbered, len(found), begin), self._cells
+        order = self._sorted(run, numbered, len(found), begin)
+        cells = self._cells
         of_keys = (self._late[found], cells.starts[found], cells.ends[found], self._come[found])
         return found, AskedRows(order, self._times_of(run, order, self._times[begin:end]), *of_keys)
 
@@ -173,7 +178,9 @@ class Backfill:
         from shroff.features.batch.backfill_places import STACK_WORDS
         from shroff.features.batch.backfill_words import TOGETHER, take_records
 
-        asks, kept, tables = asked.order, self._kept, self._tables
+        asks = asked.order
+        kept = self._kept
+        tables = self._tables
         most = asked.most_cells_of(keys)
         room = (
             np.empty((tables.places, TOGETHER + asks.most_of(keys)), np.int32),
@@ -200,7 +207,9 @@ class Backfill:
         from shroff.features.batch.backfill_places import STACK_WORDS
         from shroff.features.batch.backfill_runs import take_late_records
 
-        asks, kept, tables = asked.order, self._kept, self._tables
+        asks = asked.order
+        kept = self._kept
+        tables = self._tables
         places, heads, *_, windows = room
         stacks = np.empty((len(tables.tracks), STACK_WORDS), np.int64)
         at, values = np.empty((2, len(tables.tracks), asked.most_cells_of(keys)), np.int64)

@@ -52,7 +52,8 @@ class Keeper:
     """Stores only the columns that later rounds of a plan read."""
 
     def __init__(self, plan: Plan, also: Collection[str], events: Events, reference: Reference) -> None:
-        self._plan, self._events = plan, events
+        self._plan = plan
+        self._events = events
         self.versions = [reference]  # of lists and tables
         self._texts: dict[tuple[str, object], tuple[Codes, Dictionary]] = {}
         self._types = {feature.name: feature.node.type for _, feature in plan.computed}
@@ -105,7 +106,8 @@ class Keeper:
         )
 
     def _field(self, frame: Frame, name: str, type_: Type) -> Kept:
-        place, coded = (frame.type.name, name), frame.coded(name)
+        place = (frame.type.name, name)
+        coded = frame.coded(name)
         if coded is None:
             return self._column(place, frame.field(name, type_), type_)
         codes, dictionary = self._codes_of(place)
@@ -138,7 +140,8 @@ class Keeper:
                 for part, (begin, size) in zip(parts, places, strict=True)
             ]
         )
-        type_, first = self._events.types[name], parts[0]
+        type_ = self._events.types[name]
+        first = parts[0]
         keyed = {name: np.concatenate([part.keyed[name] for part in parts]) for name in first.keyed}
         columns = {column: joined([part.columns[column] for part in parts]) for column in first.columns}
         frame = ColumnFrame(type_, columns, times[rows], rows, self._events, reference, keyed)

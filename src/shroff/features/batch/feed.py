@@ -38,7 +38,9 @@ class GroupFeed:
     def __init__(self, group: GroupState, lateness_ms: int, threads: int, spill: Path | None) -> None:
         assert group.kernel is not None
         self.group, self._plan = group, group.kernel.plan
-        self._lateness_ms, self._threads, self._spill = lateness_ms, threads, spill
+        self._lateness_ms = lateness_ms
+        self._threads = threads
+        self._spill = spill
         self._own: deque[tuple[int, Bytes | None]] = deque()  # size of each batch, its rows as bits, None for all
         self._columns = _Columns()
         self._rows = 0
@@ -66,7 +68,8 @@ class GroupFeed:
                 f"takes less than {ROWS_MAX:,}. Give fewer events at a time, or take the engine online."
             )
         if count:
-            inserts, asks = small(fed.inserts[rows]), small(fed.asks[rows])
+            inserts = small(fed.inserts[rows])
+            asks = small(fed.asks[rows])
             self._columns.inserts.append(inserts)
             self._columns.asks.append(inserts if np.array_equal(inserts, asks) else asks)
             self._columns.values.append(small(fed.values[:, rows]))
@@ -78,13 +81,17 @@ class GroupFeed:
             return
         if self._rows < len(times):
             times = times[np.concatenate([_bits(*own) for own in self._own])]
-        columns, self._columns = self._columns, _Columns()
-        values, kept = _joined(columns.values), _joined(columns.kept, np.uint8)
-        columns.values, columns.kept = [], []
+        columns = self._columns
+        self._columns = _Columns()
+        values = _joined(columns.values)
+        kept = _joined(columns.kept, np.uint8)
+        columns.values = []
+        columns.kept = []
         inserts = _joined(columns.inserts)
         is_alike = all(insert is other for insert, other in zip(columns.inserts, columns.asks, strict=True))
         asks = inserts if is_alike else _joined(columns.asks)
-        columns.inserts, columns.asks = [], []
+        columns.inserts = []
+        columns.asks = []
         backfill = Backfill(
             self._plan, *(times, inserts, asks, values, kept), lateness_ms=self._lateness_ms, threads=self._threads
         )
@@ -97,7 +104,8 @@ class GroupFeed:
         """Return the answers for the next `size` rows of the history, whole batches; missing for rows outside the
         group.
         """
-        owned, taken = [np.zeros(0, np.bool_)], 0
+        owned = [np.zeros(0, np.bool_)]
+        taken = 0
         while taken < size:
             owned.append(_bits(*self._own[0]))
             taken += self._own.popleft()[0]

@@ -72,13 +72,16 @@ def joined_rows(parts: Sequence[Rows]) -> Rows:
 
 def parted(rows: Rows, partitions: int) -> list[Rows]:
     """The rows of each partition; a key's code goes round them, and counts on within its own."""
-    of_inserts, of_asks = _partition(rows.inserts, partitions), _partition(rows.asks, partitions)
+    of_inserts = _partition(rows.inserts, partitions)
+    of_asks = _partition(rows.asks, partitions)
     entering = np.flatnonzero(of_inserts >= 0)
     asking = np.flatnonzero((of_asks >= 0) & (of_asks != of_inserts))
-    at, parts = np.concatenate([entering, asking]), np.concatenate([of_inserts[entering], of_asks[asking]])
+    at = np.concatenate([entering, asking])
+    parts = np.concatenate([of_inserts[entering], of_asks[asking]])
     if len(asking):
         in_order = np.argsort(at, kind="stable")
-        at, parts = at[in_order], parts[in_order]
+        at = at[in_order]
+        parts = parts[in_order]
     by_part = np.argsort(parts, kind="stable")
     ends = np.searchsorted(parts[by_part], np.arange(partitions), side="right").tolist()
     found = []
@@ -159,7 +162,8 @@ def write_answers(path: Path, width: int, answers: Iterator[PartitionAnswers]) -
     A cluster may compute a partition twice: both write the same, and one of the files stays.
     """
     unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
-    schema, count = _schema(("row",), width), 0
+    schema = _schema(("row",), width)
+    count = 0
     with whole_file(path, unfinished, is_durable=False), closing(_new_file(unfinished, schema)) as writer:
         for answer in answers:
             for first in range(0, len(answer.rows), ANSWER_ROWS):
@@ -240,7 +244,8 @@ def _numbers(array: Any) -> Array:
 def _matrices(columns: Sequence[Any], rows: int) -> tuple[Ints, Bytes]:
     """Values and whether they are there, one row a column."""
     width = len(columns) // 2
-    out, valid = np.empty((width, rows), np.int64), np.empty((width, rows), np.uint8)
+    out = np.empty((width, rows), np.int64)
+    valid = np.empty((width, rows), np.uint8)
     for at in range(width):
         out[at], valid[at] = _numbers(columns[at]), _numbers(columns[width + at])
     return out, valid

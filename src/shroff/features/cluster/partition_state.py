@@ -51,8 +51,11 @@ class PartitionPlan:
     def __init__(
         self, events: Events, computed: Sequence[Computed], reference: Reference, lateness_ms: int, entity: str
     ) -> None:
-        self._events, self._computed, self._reference = events, computed, reference
-        self._lateness_ms, self._entity = lateness_ms, entity
+        self._events = events
+        self._computed = computed
+        self._reference = reference
+        self._lateness_ms = lateness_ms
+        self._entity = entity
         self._plan = _plan_of(make_plan(computed), entity)
         self._matching: dict[str, set[str]] = {}
         for group in self._plan.groups:
@@ -222,7 +225,8 @@ def _read_within(nodes: Sequence[Node], features: Mapping[str, Computed]) -> set
 
 def _answers(columns: Sequence[Column], count: int) -> Iterator[EntityAnswer]:
     """The values of some columns, row by row."""
-    words, valid = np.zeros((count, len(columns)), np.int64), np.zeros((count, len(columns)), np.uint8)
+    words = np.zeros((count, len(columns)), np.int64)
+    valid = np.zeros((count, len(columns)), np.uint8)
     values: list[list[Any]] = [[] for _ in range(count)]
     for at, column in enumerate(columns):
         valid[:, at] = column.valid
@@ -244,7 +248,8 @@ def _columns(asked: Sequence[Aggregate], frame: Frame, given: Sequence[EntityAns
     found = [answer for answer in answers if answer is not None]
     if len(found) < len(answers):
         raise StateError(f"the partitions of {asked[0].entity} left a {frame.type.name} without an answer")
-    width, count = len(asked), len(found)
+    width = len(asked)
+    count = len(found)
     raw = np.frombuffer(b"".join(answer.words for answer in found), np.uint8).reshape(count, width * WORD_BYTES)
     words = np.ascontiguousarray(raw[:, : width * 8]).view(np.int64).reshape(count, width)
     valid = raw[:, width * 8 :].astype(np.bool_)

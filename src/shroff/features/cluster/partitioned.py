@@ -183,7 +183,10 @@ class _Exchanged:
     """A group whose rows go to the cluster, and whose answers come back."""
 
     def __init__(self, group: GroupState, work: Work, path: Path, partitions: int) -> None:
-        self.group, self.work, self.path, self._partitions = group, work, path, partitions
+        self.group = group
+        self.work = work
+        self.path = path
+        self._partitions = partitions
         assert group.kernel is not None
         width = len(group.kernel.series) + len(group.kernel.operands)
         self._writer = RowsWriter(_rows_of(path), partitions, width)
@@ -211,10 +214,12 @@ class _Exchanged:
     def deliver(self, piece: Piece) -> None:
         """Put the answers at the next rows of the history into their frames; missing where the group has no row."""
         assert self._joined is not None
-        begin, end = self._taken, self._taken + piece.size
+        begin = self._taken
+        end = self._taken + piece.size
         self._taken = end
         width = len(self.work.plan.all_queries)
-        out, valid = np.zeros((width, piece.size), np.int64), np.zeros((width, piece.size), np.uint8)
+        out = np.zeros((width, piece.size), np.int64)
+        valid = np.zeros((width, piece.size), np.uint8)
         for block in self._joined.take(begin, end):
             out[:, block.rows - begin], valid[:, block.rows - begin] = block.out, block.valid
         self.group.deliver(out, valid, piece.frames)

@@ -54,7 +54,8 @@ class Lateness(int):
 
     def __new__(cls, usual_ms: int, more_ms: int = 0, leaps: tuple[tuple[int, int], ...] = ()) -> Self:
         made = super().__new__(cls, usual_ms + more_ms)
-        made.usual_ms, made.leaps = usual_ms, leaps
+        made.usual_ms = usual_ms
+        made.leaps = leaps
         return made
 
 
@@ -77,12 +78,16 @@ class Online:
         lateness_ms: int,
         plan: Plan | None = None,
     ) -> None:
-        self._events, self._reference, self._lateness_ms = events, reference, lateness_ms
+        self._events = events
+        self._reference = reference
+        self._lateness_ms = lateness_ms
         late = lateness_ms if isinstance(lateness_ms, Lateness) else Lateness(lateness_ms)
         self._leaps = late.leaps
         self._plan = make_plan(computed) if plan is None else plan
         codes = SharedCodes()
-        self._keys, self._texts, self._trial = codes.keys, codes.texts, codes.trial
+        self._keys = codes.keys
+        self._texts = codes.texts
+        self._trial = codes.trial
         self.remarks = Remarks()  # on the batch that was taken last
         self.groups = [
             GroupState(group, late.usual_ms, codes, events, reference, remarks=self.remarks)
@@ -147,7 +152,8 @@ class Online:
 
         What comes after is what it would be behind `take`. Whoever passes over columns calls `passed` behind the last.
         """
-        times, kept = times_of(frames, size), self._kept
+        times = times_of(frames, size)
+        kept = self._kept
         for stage in range(self._plan.stages):
             for group, is_asked in zip(self.groups, kept.asked, strict=True):
                 if group.key.stage == stage and group.key.rule is None:

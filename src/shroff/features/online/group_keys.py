@@ -34,8 +34,10 @@ class GroupKeys:
     """Codes of the keys of a group's events; `entity_codes` and `links` are there where a rule's hits clear keys."""
 
     def __init__(self, group: Group, shared: SharedCodes, events: Events, reference: Reference) -> None:
-        self.key, self._asked_at = group.key, group.asked_at
-        entity, via = group.key.entity, group.key.via
+        self.key = group.key
+        self._asked_at = group.asked_at
+        entity = group.key.entity
+        via = group.key.via
         space = (entity, tuple(item for item, _ in group.key.pairs))
         self.codes = shared.keys.setdefault(space, Codes())
         self.link_codes = self.codes if via is None else shared.keys.setdefault(("via", via), Codes())
@@ -119,7 +121,8 @@ class Links(Struct):
         """Link the pairs that came since."""
         values = self.pairs.values
         if values is not self._values:
-            self._values, self._linked = values, 0
+            self._values = values
+            self._linked = 0
             self.last.fill(-1)
         for pair in range(self._linked, len(values)):
             key = self.keys.add(values[pair][0])

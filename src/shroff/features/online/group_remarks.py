@@ -20,7 +20,8 @@ class GroupRemarks:
     """Notes for the features and rules of a group; `sums` are those of its aggregates that are totals."""
 
     def __init__(self, group: Group, remarks: Remarks | None) -> None:
-        self._group, self._remarks = group, remarks
+        self._group = group
+        self._remarks = remarks
         self.sums = [at for at, aggregate in enumerate(group.aggregates) if AGGREGATES[aggregate.function].is_total]
         self._sum_rows = np.array(self.sums, np.int64)
 
@@ -51,7 +52,8 @@ class GroupRemarks:
         for at in self.sums:
             missing = (asks >= 0) & (valid[at] == 0)
             for event in self._group.asked_at & frames.keys() if missing.any() else ():
-                frame, aggregate = frames[event], self._group.aggregates[at]
+                frame = frames[event]
+                aggregate = self._group.aggregates[at]
                 outside = missing[frame.places]
                 for node in this_fields(aggregate):
                     outside = outside & frame.field(node.name, node.type).valid

@@ -63,7 +63,8 @@ class GroupState:
     ) -> None:
         self.group, self.key = group, group.key
         self.trial = codes.trial
-        self.texts, self.events = codes.texts, events
+        self.texts = codes.texts
+        self.events = events
         self.keys, self.remarks = GroupKeys(group, codes, events, reference), GroupRemarks(group, remarks)
         self.kernel = scan_plan(group, events.types.get(group.key.event)) if group.key.is_look else kernel_plan(group)
         is_kept = self.kernel is not None and not is_fed_only
@@ -248,7 +249,8 @@ class GroupState:
         """Of each row the key code that comes in, and what is read of the event by those who look at it later."""
         if self.key.via is not None:
             return self._link_items(self.key.via, frames, size)
-        inserts, frame = self.keys.inserts(frames, size), frames.get(self.key.event)
+        inserts = self.keys.inserts(frames, size)
+        frame = frames.get(self.key.event)
         if frame is None:
             return inserts.tolist(), {}
         for key in self.looked_at:
@@ -258,7 +260,8 @@ class GroupState:
     def _link_items(self, via: Via, frames: Frames, size: int) -> tuple[list[int], ByRow]:
         """The same for links: each event that has a link value is kept. A label has that of its event, and no key."""
         keys, links = self.keys.linked(frames, size)
-        linking, seen = frames.get(via.event), frames.get(self.key.event)
+        linking = frames.get(via.event)
+        seen = frames.get(self.key.event)
         leaves = leaves_of_item(self.group.aggregates)
         items: ByRow = {}
         if linking is not None and linking is not seen:

@@ -106,7 +106,8 @@ def linked_codes(
     """Codes of key and link value of each row, -1: none. A label has the link value of its event, and no key."""
     assert key.via is not None
     keys, links = np.full((2, size), -1, np.int64)
-    linking, seen = frames.get(key.via.event), frames.get(key.event)
+    linking = frames.get(key.via.event)
+    seen = frames.get(key.event)
     if linking is not None:
         keys[linking.places] = linking.key_codes(key.entity, codes[0])
         links[linking.places] = linking.value_codes(key.via.operand, codes[1])

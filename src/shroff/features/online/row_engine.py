@@ -40,8 +40,11 @@ class RowEngine:
         reference: Reference,
         remarks: Remarks,
     ) -> None:
-        self._plan, self._rules, self._after = plan, rules, after
-        self._events, self._reference = events, reference
+        self._plan = plan
+        self._rules = rules
+        self._after = after
+        self._events = events
+        self._reference = reference
         self._now = Now()
         self._groups = [RowGroup(group, remarks, self._now) for group in groups]
         self._by_row = {rule.wanted.name for rule in rules} | {
@@ -75,7 +78,8 @@ class RowEngine:
         self, batch: Iterable[LogEvent], watermark_ms: int | None, leaps: Sequence[tuple[int, int]] = ()
     ) -> tuple[list[Row], int | None]:
         """Take events in log order; gives their rows, and the watermark behind them: no time in `leaps` moves it."""
-        now, found = self._now, list[Row]()
+        now = self._now
+        found = list[Row]()
         for number, event in enumerate(batch):
             assert isinstance(event, Event)
             reads = self.reads(event.type)
@@ -115,7 +119,10 @@ class RowEngine:
         wanted = rule.wanted
         if reads.type.name not in wanted.events:
             return
-        key, codes, time, expires_ms = reads.key(wanted.entity), rule.keys, reads.time, wanted.expires_ms
+        key = reads.key(wanted.entity)
+        codes = rule.keys
+        time = reads.time
+        expires_ms = wanted.expires_ms
         evaluate = reads.evaluate(wanted.node)
         at = reads.place(wanted.name)
 

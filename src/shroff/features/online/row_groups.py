@@ -38,7 +38,9 @@ class RowGroup:
     """A group with room for one event, which all event types share."""
 
     def __init__(self, group: GroupState, remarks: Remarks, now: Now) -> None:
-        self.group, self._remarks, self._now = group, remarks, now
+        self.group = group
+        self._remarks = remarks
+        self._now = now
         self._series = 0 if group.kernel is None else len(group.kernel.plan.series)
         rows = 0 if group.kernel is None else self._series + len(group.kernel.operands)
         self._times, self._inserts, self._asks = (np.zeros(1, np.int64) for _ in range(3))
@@ -56,7 +58,8 @@ class RowGroup:
 
         The places of the answers are made here.
         """
-        insert, ask = self._insert_key(reads), self._ask_key(reads)
+        insert = self._insert_key(reads)
+        ask = self._ask_key(reads)
         if insert is None and ask is None:
             return None
         places = [reads.place(aggregate) for aggregate in self.group.group.aggregates] if ask is not None else []
@@ -89,23 +92,32 @@ class RowGroup:
     # ---- in a kernel's history
 
     def _kernel_step(self, reads: RowReads, insert: Evaluate | None, ask: Evaluate | None, places: list[int]) -> Fill:
-        history, kernel = self.group.history, self.group.kernel
+        history = self.group.history
+        kernel = self.group.kernel
         assert history is not None
         assert kernel is not None
-        via, fills = self.group.key.via, list[Fill]()
+        via = self.group.key.via
+        fills = list[Fill]()
         if insert is not None and self.group.key.event == reads.type.name:
             fills = [self._series_fill(at, key, reads) for at, key in enumerate(kernel.series)]
         if ask is not None:
             fills += [self._words_fill(at, node, reads) for at, node in enumerate(kernel.operands, self._series)]
         link = None if via is None or insert is None else reads.evaluate(via.operand)
-        is_linked, link_codes, key_at = via is not None, self.group.keys.link_codes, self._series - OF_KEY
-        words, there = self._words, self._there
+        is_linked = via is not None
+        link_codes = self.group.keys.link_codes
+        key_at = self._series - OF_KEY
+        words = self._words
+        there = self._there
         room = history.room(1)
         arguments = self._times, self._inserts, self._asks, self._values, self._kept
         deliver = self._delivery(reads, places, *room)
         is_one = insert is not None and not self.group.key.pairs and self.group.key.matching is None  # the same key
-        codes, now = self.group.keys.codes, self._now
-        insert_view, ask_view, time_view, time_at = self._insert, self._ask, self._time, reads.time_at
+        codes = self.group.keys.codes
+        now = self._now
+        insert_view = self._insert
+        ask_view = self._ask
+        time_view = self._time
+        time_at = reads.time_at
 
         def step(row: Row) -> None:
             inserted = _NOBODY if insert is None else codes.add(insert(row))
@@ -113,14 +125,16 @@ class RowGroup:
             if is_linked:
                 asked = 2 * asked + 1
             if link is not None:
-                words[key_at], there[key_at] = inserted, inserted >= 0
+                words[key_at] = inserted
+                there[key_at] = inserted >= 0
                 inserted = 2 * link_codes.add(link(row))
             insert_view[0] = inserted
             for fill in fills:
                 fill(row)
             if inserted < 0 and asked < 0:
                 return
-            ask_view[0], time_view[0] = asked, row[time_at]
+            ask_view[0] = asked
+            time_view[0] = row[time_at]
             history.run(*arguments, now.watermark_ms, room)
             if asked >= 0:
                 deliver(row)
@@ -155,7 +169,8 @@ class RowGroup:
             if node in walk(aggregate)
             for feature in asker
         ]
-        remarks, number_at = self._remarks, reads.number_at
+        remarks = self._remarks
+        number_at = reads.number_at
         fitting = _fitting(value, WORD, lambda row: remarks.note(LEFT_OUT, askers, row[number_at]))
         return self._filled(at, fitting, None, is_real=False)
 
@@ -165,21 +180,24 @@ class RowGroup:
         return lambda row: None if (text := value(row)) is None else texts.add(text)
 
     def _filled(self, at: int, value: Evaluate, where: Evaluate | None, *, is_real: bool) -> Fill:
-        words, there = self._floats if is_real else self._words, self._there
+        words = self._floats if is_real else self._words
+        there = self._there
 
         def fill(row: Row) -> None:
             found = value(row)
             if found is None or (where is not None and where(row) is not True):
                 there[at] = 0
             else:
-                words[at], there[at] = found, 1
+                words[at] = found
+                there[at] = 1
 
         return fill
 
     def _delivery(self, reads: RowReads, places: list[int], out: Any, valid: Any) -> Fill:
         """What puts a kernel's answers into a row that asks."""
         words, floats = memoryview(out.reshape(-1)), memoryview(out.reshape(-1).view(np.float64))
-        flags, texts = memoryview(valid.reshape(-1)), self.group.texts
+        flags = memoryview(valid.reshape(-1))
+        texts = self.group.texts
         kinds = [aggregate.type.kind for aggregate in self.group.group.aggregates] if places else []
         plain, others = list[tuple[int, int, Any]](), list[tuple[int, int, bool]]()
         for number, (at, kind) in enumerate(zip(places, kinds, strict=True)):
@@ -208,11 +226,14 @@ class RowGroup:
     # ---- where each event is looked at, in Python
 
     def _look_step(self, reads: RowReads, insert: Evaluate | None, ask: Evaluate | None, places: list[int]) -> Fill:
-        look, sums = self.group.look, self.group.remarks.sums
-        codes, link_codes = self.group.keys.codes, self.group.keys.link_codes
+        look = self.group.look
+        sums = self.group.remarks.sums
+        codes = self.group.keys.codes
+        link_codes = self.group.keys.link_codes
         assert look is not None
         aggregates = self.group.group.aggregates
-        via, is_seen = self.group.key.via, self.group.key.event == reads.type.name
+        via = self.group.key.via
+        is_seen = self.group.key.event == reads.type.name
         items = _named(reads, [] if insert is None else leaves_of_item(aggregates))
         link = None if via is None or insert is None else reads.evaluate(via.operand)
         this = _named(reads, [] if ask is None else leaves_of_this(aggregates))
@@ -222,7 +243,8 @@ class RowGroup:
             if key.argument is not None
         ]
         hide, note_sums, time_at = self._hiding(reads, places), self._noting_sums(reads), reads.time_at
-        insert_view, trial = self._insert, self.group.trial
+        insert_view = self._insert
+        trial = self.group.trial
 
         def step(row: Row) -> None:
             inserted = _NOBODY if insert is None else codes.add(insert(row))
@@ -280,7 +302,9 @@ class RowGroup:
                 told.append((askers, None))
             elif self.group.key.is_look and series.where is not None:
                 told.append((askers, reads.evaluate(series.where)))
-        remarks, number_at, insert_view = self._remarks, reads.number_at, self._insert
+        remarks = self._remarks
+        number_at = reads.number_at
+        insert_view = self._insert
         own = None if key.where is None else reads.evaluate(key.where)
 
         def leave_out(row: Row) -> None:
@@ -294,8 +318,12 @@ class RowGroup:
 
     def _noting_sums(self, reads: RowReads) -> Callable[[Row, int], None]:
         """What notes that a sum was asked for with a key and is missing all the same."""
-        aggregates, group, remarks = self.group.group.aggregates, self.group, self._remarks
-        name, time_at, number_at = reads.type.name, reads.time_at, reads.number_at
+        aggregates = self.group.group.aggregates
+        group = self.group
+        remarks = self._remarks
+        name = reads.type.name
+        time_at = reads.time_at
+        number_at = reads.number_at
 
         def note(row: Row, number: int) -> None:
             aggregate = aggregates[number]

@@ -31,7 +31,9 @@ class RowReads:
     """
 
     def __init__(self, type_: EventType, events: Events, reference: Reference) -> None:
-        self.type, self._events, self._reference = type_, events, reference
+        self.type = type_
+        self._events = events
+        self._reference = reference
         self.steps: list[Step] = []
         self._fields = {name: at for at, name in enumerate(type_.field_names)}
         self.time_at = len(self._fields)

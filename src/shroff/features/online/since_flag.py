@@ -27,7 +27,9 @@ class SinceFlag:
     """A rule that looks `since flag`, with its histories, which a hit empties for a key."""
 
     def __init__(self, wanted: Computed, groups: list[GroupState], entity: Entity, *, is_told: bool) -> None:
-        self.wanted, self.groups, self._entity = wanted, groups, entity
+        self.wanted = wanted
+        self.groups = groups
+        self._entity = entity
         self._is_told = is_told  # the histories' answers too, for the reason of the rule
         self.keys = groups[0].keys.entity_codes
         program = rule_program(wanted, groups)
@@ -36,7 +38,8 @@ class SinceFlag:
     def run(self, times: Ints, frames: Frames, watermark_ms: int | None, hits: Sequence[Hits | None] | None) -> None:
         """Take a batch, and put into its frames whether the rule hits; missing where nobody asks it."""
         size = len(times)
-        keys, answers = np.full(size, -1, np.int64), np.full(size, NO_HIT, np.uint8)
+        keys = np.full(size, -1, np.int64)
+        answers = np.full(size, NO_HIT, np.uint8)
         for event in self.wanted.events & frames.keys():
             frame = frames[event]
             keys[frame.rows] = frame.key_codes(self.wanted.entity, self.keys)
