@@ -318,7 +318,8 @@ def test_case_card_and_chart_have_one_typical_range(bank):
         ("Europe/Berlin", "At 04:30", "not before 11:00 for this card"),
         ("Asia/Tokyo", "At 12:30", "between 19:00 and 06:59 for this card"),
         ("America/New_York", "At 22:30", "before 17:00 for this card"),
-        ("Asia/Kolkata", "At 03:30 UTC", "not before 10:00 UTC for this card"),  # half an hour off
+        ("Asia/Kolkata", "At 09:00", "between 15:30 and 03:29 for this card"),
+        ("Australia/Eucla", "At 12:15", "between 18:45 and 06:44 for this card"),
     ],
 )
 def test_a_page_shows_the_hours_of_a_reason_in_the_zone_of_its_reader(bank, zone, text, normal):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,7 +25,9 @@ from shroff.notices.reports.daily import due_for, report_due
 from shroff.notices.reports.report_figures import day_of
 from shroff.notices.scheduled_notices import ScheduledNotices
 from shroff.notices.store import REFUSED, SENT, Due
+from shroff.notices.texts import words
 from shroff.notices.triggers import DecisionsTold
+from shroff.operations.numbers import name_of
 from shroff.runtime.values import replace
 from shroff.streams.log import Record
 from shroff.streams.sink import Outgoing
@@ -474,3 +478,11 @@ def test_slack_teams_and_pagerduty_get_bodies_of_their_own(tmp_path, hook, monke
     assert "p-1" in card["body"][0]["text"]
     assert r"A<!channel\>&\[C\]\(https://evil.example\)" in str(card["body"]).replace("\\\\", "\\")
     assert "[C](" not in str(card["body"])
+
+
+def test_german_mails_take_the_names_of_numbers_from_their_table():
+    written = tomllib.loads((Path(words.__file__).parent / "languages/de.toml").read_text())["words"]
+
+    assert not written.keys() & words.NUMBER_OF_WORD.keys()
+    for word, number in words.NUMBER_OF_WORD.items():
+        assert words.WORDS["de"][word] == name_of(number, "de") != name_of(number)

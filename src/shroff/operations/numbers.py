@@ -295,6 +295,21 @@ NUMBERS: Final = {
 """By the name that code and templates use."""
 
 
-def name_of(number: str) -> str:
-    """Return the name of a number on pages."""
-    return NUMBERS[number].name
+# Names of numbers in German mails
+GERMAN: Final = {
+    "approved": "genehmigt",
+    "challenged": "Rückfrage",
+    "reviewed": "zu prüfen",
+    "declined": "abgelehnt",
+    "events": "zusammen",
+    "found_stopped": "Betrugsfälle, die angehalten wurden",
+    "found_approved": "Betrugsfälle, die genehmigt wurden",
+    "found_genuine": "Fehlalarme",
+    "customers_yes": "Kunden, die Ja gesagt haben",
+    "customers_no": "Kunden, die Nein gesagt haben",
+}
+
+
+def name_of(number: str, language: str = "en") -> str:
+    """Return the name of a number on pages, or in mails of a language."""
+    return GERMAN[number] if language == "de" else NUMBERS[number].name

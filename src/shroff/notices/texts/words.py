@@ -18,7 +18,7 @@ LANGUAGES = ("en", "de")
 Value = TypeVar("Value")
 
 
-# Words of mails for numbers; their English words come from the table of numbers.
+# Words of mails for numbers, which come from the table of numbers.
 NUMBER_OF_WORD: Final = {
     "approve": "approved",
     "challenge": "challenged",
@@ -36,8 +36,7 @@ NUMBER_OF_WORD: Final = {
 @cache
 def _read(language: str) -> JsonMapping:
     found = tomllib.loads((resources.files(__package__) / "languages" / f"{language}.toml").read_text("utf-8"))
-    if language == "en":
-        found["words"] |= {word: name_of(number) for word, number in NUMBER_OF_WORD.items()}
+    found["words"] |= {word: name_of(number, language) for word, number in NUMBER_OF_WORD.items()}
     return found
 
 

@@ -21,6 +21,7 @@ MISSING = "missing"
 HOUR = timedelta(hours=1)
 SPACE = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
+_TIME = re.compile(r"\b\d\d:\d\d\b")
 _TIME_IN_UTC = re.compile(r"\b\d\d:\d\d UTC")
 _CLOCKS = re.compile(r'<time data-clock="([\d ]+)">[^<]*</time>')
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -173,10 +174,7 @@ def reason_texts(reason: ModelReason) -> tuple[str, str]:
 
 
 def in_zone(html: str, zone: str) -> str:
-    """Put the times of the day that `reason_texts` marks into a time zone; empty for UTC, with its name.
-
-    A zone that differs from UTC by a part of an hour leaves them in UTC: typical hours are whole hours there.
-    """
+    """Put the times of the day that `reason_texts` marks into a time zone; empty for UTC, with its name."""
     if not zone or "data-clock" not in html:
         return html
 
@@ -184,14 +182,22 @@ def in_zone(html: str, zone: str) -> str:
         at_ms, *hours = map(int, match[1].split())
         time = datetime.fromtimestamp(at_ms / 1_000, ZoneInfo(zone))
         offset = time.utcoffset() or timedelta(0)
-        if offset % HOUR:
-            return match[0]
         if not hours:
             return f"<time>{time:%H:%M}</time>"
         now, low, high = ((hour + offset // HOUR) % 24 for hour in hours)
-        return f"<time>{range_on_clock('hour', low, high, now)}</time>"
+        # Typical hours are whole in UTC, so in a zone such as +05:30 they begin at the half
+        return f"<time>{_later(range_on_clock('hour', low, high, now), offset % HOUR)}</time>"
 
     return _CLOCKS.sub(local, html)
+
+
+def _later(words: str, by: timedelta) -> str:
+    """Words with each time of the day so much later.
+
+    >>> _later("between 16:00 and 03:59", timedelta(minutes=30))
+    'between 16:30 and 04:29'
+    """
+    return _TIME.sub(lambda time: f"{datetime.fromisoformat(f'2000-01-01T{time[0]}Z') + by:%H:%M}", words)
 
 
 def rough(value: float) -> str:
