@@ -1,4 +1,4 @@
-"""Adapters of an opened project: the one place that picks them, by shroff.yaml and by entry points."""
+"""Factory of a project's adapters, chosen by shroff.yaml and entry points. Nothing else chooses them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class AdapterFactory(ProjectPart):
     """The outside systems of a project, by its settings; what is opened is closed by the caller."""
 
     def avro_decoder(self) -> AvroDecoder | None:
-        """The decoder of Avro messages of the project's live source; None where that has none."""
+        """Return the Avro decoder of the project's live source; None if no source reads Avro."""
         each = [system for _, system in self._systems.all_read if system.text("format", "json") == "avro"]
         return self._avro_of(each[0]) if each else None
 
@@ -62,9 +62,9 @@ class AdapterFactory(ProjectPart):
         return AvroDecoder(self.open_registry(system), definitions.events, settings=definitions.settings)
 
     def open_registry(self, system: System | None, address: str = "") -> SchemaRegistry:
-        """The schema registry of a live source, or the one at another address, to be closed by the caller.
+        """Open the schema registry of a live source, or the one at `address`. The caller closes it.
 
-        Raises: UsageError where neither is given, or a variable is not set.
+        Raises: UsageError if neither is given, or an environment variable is not set.
         """
         from shroff.adapters.http_calls import Calls
         from shroff.adapters.registry.http import HttpRegistry
@@ -76,7 +76,7 @@ class AdapterFactory(ProjectPart):
         return HttpRegistry(found.text("url"), Calls.of(found.options))
 
     def reach(self, system: System, limit_s: float, contract: str = "sink") -> str:
-        """Connect to a system's server and let go of it; gives host and port. Raises: TransientError, UsageError."""
+        """Connect to a system's server and disconnect; return `host:port`. Raises: TransientError, UsageError."""
         return reached(filled(system).text("url"), limit_s, settings_of(contract, system.kind).schemes)
 
     def open_store(self, *, read_only: bool) -> Log:
@@ -90,7 +90,7 @@ class AdapterFactory(ProjectPart):
         return held
 
     def open_people(self) -> PeopleStore:
-        """Where people are kept, to be closed by the caller."""
+        """Open the store of people. The caller closes it."""
         from shroff.adapters.people.sql import SqlPeople
         from shroff.people.audit import sealing_by
 
@@ -103,7 +103,7 @@ class AdapterFactory(ProjectPart):
         return SqlPeople(self._paths.log if store is None else config.filled(store.text("url"), "store"), seal)
 
     def open_provider(self) -> Provider | None:
-        """The OpenID provider by which people sign in, None where there is none. Raises: UsageError as its adapter."""
+        """Return the OpenID provider for sign-in, None if none is set. Raises: UsageError as its adapter."""
         if self._systems.sign_in is None:
             return None
         from shroff.adapters.people.oidc import provider_of
@@ -111,7 +111,7 @@ class AdapterFactory(ProjectPart):
         return provider_of(self._systems.called(self._systems.sign_in, self._paths.folder))
 
     def open_source(self, system: System) -> Source:
-        """The live source of these settings. Raises: UsageError where they contradict each other."""
+        """Open the live source of these settings. Raises: UsageError if they contradict each other."""
         from shroff.events.formats.wire import JsonDecoder
         from shroff.streams.merge import merge_of
 
@@ -125,9 +125,9 @@ class AdapterFactory(ProjectPart):
         return source
 
     def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
-        """The sender to a live source, and the encoder of its messages, by whether they name their type.
+        """Return the sender to a live source, and a factory of its message encoder, called with `names_type`.
 
-        Raises: UsageError where nothing sends to a source of this kind.
+        Raises: UsageError if no adapter sends to this kind of source.
         """
         if not can_send(system):
             there = ", ".join(name.removeprefix(_SENDER) for name in sorted(entries()) if name.startswith(_SENDER))
@@ -140,7 +140,8 @@ class AdapterFactory(ProjectPart):
         )
 
     def open_online(self, log: Log | None) -> OnlineStore:
-        """Where features for other services are. Raises: UsageError where the project names no place."""
+        """Open the online store, from which other services read features. Raises: UsageError if the project has none.
+        """
         from shroff.worker.online_features import origin_of
 
         if self._systems.online is None:
@@ -159,13 +160,13 @@ class AdapterFactory(ProjectPart):
         return store
 
     def open_sink(self, name: str, system: System) -> Sink:
-        """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
+        """Open a sink. `name` must be unique across projects. Raises: UsageError for wrong settings."""
         settled = self._systems.settled("sink", system, self._paths.folder)
         sink: Sink = load_entry(f"sink.{system.kind}")(name, settled)
         return sink
 
     def open_files(self, paths: Sequence[Path], type: str | None, format: str | None, tell: Tell) -> Source:
-        """Files as a source. Raises: UsageError where one cannot be read."""
+        """Open files as a source. Raises: UsageError if one cannot be read."""
         from shroff.adapters.sources.files import FileSource
         from shroff.events.intake import Intake
 
@@ -173,7 +174,7 @@ class AdapterFactory(ProjectPart):
         intake = Intake(definitions.events, definitions.settings, None)
 
         def begun(lines: Lines, source: str, as_type: str | None) -> Lines:
-            """Check the beginning of a file before a line of it is taken."""
+            """Check the head of a file before any of its lines is ingested."""
             intake.lay_out(lines, source, as_type)
             if as_type is not None:
                 intake.submissions(lines, source, as_type)
@@ -182,7 +183,6 @@ class AdapterFactory(ProjectPart):
         return FileSource(paths, type, format, begun, tell)
 
     def has_store(self) -> bool:
-        """Whether the log of this project is there already."""
         store = self._store()
         if store is None:
             return self._paths.log.exists()
@@ -191,11 +191,11 @@ class AdapterFactory(ProjectPart):
         return bool(store_adapter(url).is_there(url, **own))
 
     def _store(self) -> System | None:
-        """Where the log is kept; None where that is a file."""
+        """Return the system that has the log; None for a log in a file."""
         return None if self._paths.is_elsewhere else self._systems.store
 
     def prepare_state(self) -> None:
-        """Make the folder of state, and the key of hashed fields before a log says that it has such values."""
+        """Create the state folder, and the key of hashed fields before the log records hashed values."""
         make_state_folder(self._paths)
         if self._definitions.events.has_hashed:
             self._log.hasher("")
@@ -204,7 +204,7 @@ class AdapterFactory(ProjectPart):
 def open_sources(
     context: ProjectContext, systems: Mapping[str, System], tell: Tell = unheard, note: Note | None = None
 ) -> SeveralSources:
-    """Sources that are read at once, by their names. Raises: as `AdapterFactory.open_source`."""
+    """Open sources that are read together, by name. Raises: as `AdapterFactory.open_source`."""
     from shroff.worker.serving.multi_source import SeveralSources
 
     outside = AdapterFactory(context)
@@ -216,15 +216,15 @@ def open_sources(
 
 
 def _claims(kind: str, systems: Mapping[str, System], unnamed: System | None) -> dict[str, set[str]]:
-    """The topics of sources of a kind, with the names of those that read them.
+    """Map each topic of this kind of source to the names of the sources that read it.
 
-    What a source reads that has no name is its alone: the log has positions of that from before there were names.
+    The unnamed source owns its topics alone: the log has its positions from before sources had names.
     """
     found: dict[str, set[str]] = defaultdict(set)
     named = sorted(
         (system is unnamed and name == kind, name) for name, system in systems.items() if system.kind == kind
     )
-    for is_unnamed, name in named:  # that one last
+    for is_unnamed, name in named:  # the unnamed one last
         for topic in _topics_of(systems[name]):
             found[topic] = {name} if is_unnamed else {*found[topic], name}
     return found
@@ -237,7 +237,7 @@ def _topics_of(system: System) -> list[str]:
 
 
 def make_state_folder(places: config.ProjectPaths) -> None:
-    """Make the folder of state. Raises: StorageError where it cannot be made."""
+    """Create the state folder. Raises: StorageError if that fails."""
     try:
         config.make_folder(places.state)
     except OSError as error:
@@ -254,9 +254,9 @@ def encoder_of(
     *,
     names_type: bool,
 ) -> Encoder:
-    """The encoder of messages for a live source.
+    """Return the message encoder of a live source.
 
-    Raises: UsageError where its messages are Avro and it names no registry.
+    Raises: UsageError if it sends Avro and has no registry.
     """
     if system.text("format", "json") == "json":
         from shroff.events.formats.wire import JsonEncoder
@@ -269,7 +269,7 @@ def encoder_of(
 
 
 def targets(sender: Sender, events: Events) -> TextDict:
-    """The topics or streams of all event types, and of labels, that have one."""
+    """Map event types, and labels, to their topic or stream; types without one are left out."""
     found = {}
     for name in (*events.types, LABEL):
         try:
@@ -280,12 +280,13 @@ def targets(sender: Sender, events: Events) -> TextDict:
 
 
 def can_send(system: System) -> bool:
-    """Whether an adapter sends to a source of this kind."""
+    """Return whether an adapter sends to this kind of source."""
     return entry_point(f"{_SENDER}{system.kind}") is not None
 
 
 def store_adapter(url: str) -> Any:
-    """The adapter of a log at an address. Raises: UsageError where there is none of its kind; shows the kind alone."""
+    """Return the log adapter for an address. Raises: UsageError for an unknown scheme; it shows no more of the address.
+    """
     kind = kind_at("log", url.partition(":")[0])
     if not kind:
         raise UsageError(f"a store is {first_schemes('log')}, and this address is none.")
@@ -293,10 +294,13 @@ def store_adapter(url: str) -> Any:
 
 
 def reached(url: str, limit_s: float, ports: Mapping[str, int | None]) -> str:
-    """Have a connection to the server at an address, and let go of it; gives its host and port.
+    """Open a connection to the server at `url` and close it; return `host:port`.
 
-    `ports` has the default port of each scheme. Of several hosts, as of MongoDB, the first that answers will do.
-    Raises: TransientError where nobody takes it in time, without a credential; UsageError where this is no address.
+    `ports` has the default port of each scheme. If `url` names several hosts, as for MongoDB, one that answers is
+    enough.
+
+    Raises: TransientError if none accepts within `limit_s`, without credentials; UsageError if `url` has no host and
+    port.
     """
     scheme, _, rest = url.partition("://")
     hosts = rest.partition("/")[0].partition("?")[0].rpartition("@")[2].split(",")

@@ -37,7 +37,6 @@ class FeatureReport(FrozenStruct):
 
 
 def paths(files: Files) -> list[Path]:
-    """The files that are meant: one by its name, or several."""
     return [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
 
 
@@ -46,8 +45,8 @@ class InputFiles:
     """Input files that are read in place of the log.
 
     Args:
-        files: One, or several in their order; nothing of them goes into the log.
-        labels: Rows of labels of their events, merged in by when they were known.
+        files: One file, or several in their order; nothing of them is appended to the log.
+        labels: Labels of their events, merged in by the time they became known.
         order: `file`, or `time` to sort by event time first.
     """
 
@@ -60,7 +59,7 @@ class InputFiles:
         return paths(self.files)
 
     def check(self) -> None:
-        """Raises: UsageError where no files are named and something is asked of them."""
+        """Raises: UsageError if labels or an order are given without files."""
         if self.labels is not None and not self.paths:
             raise UsageError("labels are for files; the log has its own labels, added by 'shroff label FILE'.")
         if self.order != "file" and not self.paths:
@@ -69,7 +68,7 @@ class InputFiles:
 
 @contextmanager
 def as_file(events: Events) -> Iterator[Path]:
-    """Events of a program as a file, for what reads files: JSON lines, or Parquet of a data frame.
+    """Write a program's events to a temporary file: JSON lines, or Parquet for a data frame.
 
     Raises: UsageError as `json_lines` and `table_of`.
     """
@@ -187,7 +186,7 @@ class ArrowTables(ProjectPart):
     ) -> Iterator[pa.Table]:
         """Compute the features of one type as consecutive Arrow tables, in log order or file order.
 
-        `left` counts the lines that gave no event.
+        `left` counts the lines that yield no event.
         """
         from shroff.log.columns.tables import feature_tables, tables_of
         from shroff.log.state.feature_events import file_batches, known_by
@@ -216,7 +215,7 @@ def with_floats(table: pa.Table) -> pa.Table:
 
     def column(name: str) -> pa.ChunkedArray:
         found = table[name]
-        # By way of text, which gives the nearest float
+        # through text, which yields the nearest float
         return pc.cast(pc.cast(found, pa.string()), pa.float64()) if pa.types.is_decimal(found.type) else found
 
     return pa.table({name: column(name) for name in table.column_names})

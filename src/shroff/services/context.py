@@ -1,4 +1,4 @@
-"""Context of an opened project: its paths, the clock, the acting user, and what this process has read of it."""
+"""Context of an opened project: paths, clock, acting user, and a cache of the files read by this process."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Warnings(list[str]):
     """Warnings of calls that succeeded."""
 
     def once(self, words: str) -> None:
-        """Add a warning that is not among these."""
+        """Add a warning unless it is there already."""
         if words not in self:
             self.append(words)
 
 
 @dataclass(slots=True)
 class ProjectContext:
-    """What the parts of one opened project share.
+    """State that the parts of one opened project share.
 
-    Definitions are read when first needed, and once. `warnings` is what
-    somebody should be told of a call that went well; `waiting` is called with for whom one waits, after a second.
+    Definitions are read once, at first use. `warnings` holds warnings of calls that succeeded. `waiting` is called
+    after a second of waiting for another process, with its name.
     """
 
     paths: ProjectPaths
@@ -52,13 +52,13 @@ class ProjectContext:
     waiting: Tell = unheard
     via: Literal["command", "program"] = "program"
     served_at: str = ""  # the address of the service that this process is, once it listens
-    waits: Tell = unheard  # told what holds if a wait for the writer is ended by Ctrl-C
+    waits: Tell = unheard  # called with the message to show if Ctrl-C ends a wait for the writer
     asked_by: Who | None = None
-    asked_at: str = ""  # the address at which this caller reaches the service
-    desk: Desk | None = None  # people and the record, where a service has them open
-    case_service: CaseService | None = None  # cases, where a service has them open, and carries out what is due
-    adopt: Callable[[list[str] | None], str] | None = None  # as `WriterClient.adopted`, where a service has it
-    read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project
+    asked_at: str = ""  # address at which this caller reaches the service
+    desk: Desk | None = None  # people and the audit log, if a service has them open
+    case_service: CaseService | None = None  # cases, if a service has them open; also runs due actions
+    adopt: Callable[[list[str] | None], str] | None = None  # as `WriterClient.adopted`, in a service
+    read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all projects that this process opens in the folder
     taken: ActiveFilesInUse = field(default_factory=ActiveFilesInUse)  # shared as well
     files_read: MadeOnce[Loaded] = field(default_factory=MadeOnce)
     systems_read: MadeOnce[Systems] = field(default_factory=MadeOnce)
@@ -71,49 +71,47 @@ class ProjectContext:
 
     @property
     def log(self) -> ProjectLog:
-        """The log, which is opened for each call."""
         return ProjectLog(self)
 
     @property
     def loaded(self) -> Loaded:
-        """The project's files, with what is wrong in them."""
+        """Project files, with their errors and warnings."""
         from shroff.services.project_files import load
 
         return self.files_read.get(lambda: load(self))
 
     @property
     def definitions(self) -> Definitions:
-        """The project's definitions. Raises: DefinitionError with every mistake."""
+        """Definitions of the project. Raises: DefinitionError with all errors."""
         return self.loaded.or_raise()
 
     @property
     def systems(self) -> Systems:
-        """Outside systems of the project; `loaded` has the mistakes in their settings."""
+        """Outside systems of the project; `loaded` has the errors in their settings."""
         return self.systems_read.get(lambda: systems_of(self.paths.folder))
 
     @property
     def registry(self) -> Registry:
-        """The models of the project, in force or not."""
         return self.models_kept.get(lambda: Registry(self.paths.models))
 
     @property
     def who(self) -> Who:
-        """The caller: the user of this process. They may read and write the project's files, so they may do all.
+        """The caller: the user of this process, with all rights, as they can read and write the project's files.
 
-        In a service it is the signed-in person or key, whose rights were checked before.
+        In a service it is the signed-in person or API key, whose rights were checked before.
         """
         from shroff.people.access import local
 
         return self.asked_by if self.asked_by is not None else local(user_name(), self.via)
 
     def afresh(self) -> ProjectContext:
-        """The same project, its files read anew."""
+        """Return the same project with its files read again."""
         return replace(self, taken=ActiveFilesInUse(), files_read=MadeOnce(), systems_read=MadeOnce())
 
     def at(self, paths: ProjectPaths) -> ProjectContext:
-        """The same project with its log at another place."""
+        """Return the same project with its log in another location."""
         return replace(self, paths=paths, files_read=MadeOnce())
 
     def reload(self) -> None:
-        """Read the project's files again when they are next needed. Where things are stays as it was."""
+        """Read the project's files again at the next use. The paths stay."""
         self.files_read.forget()

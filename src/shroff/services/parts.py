@@ -1,4 +1,4 @@
-"""The parts of a project, one for each subject: made at first use, their modules imported only then."""
+"""Parts of a project, one for each subject. A part and its module are loaded at first use."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 
 def part(path: str) -> Any:
-    """A part, as a cached property: an object of the class that `path` names as `module:Class`.
+    """Return a cached property with an object of the class that `path` names as `module:Class`.
 
     Its module is imported at first use.
     """
@@ -78,7 +78,7 @@ def part(path: str) -> Any:
 
 
 class ProjectPart:
-    """A part of a project: what can be done with one subject of it."""
+    """Base of a part: the operations on one subject of a project."""
 
     def __init_subclass__(cls) -> None:
         check_keywords(cls)
@@ -106,7 +106,6 @@ class ProjectPart:
     def _now_ms(self) -> int:
         return self._context.now_ms()
 
-    # Others that several parts need.
     _agreements: Agreements = part("approvals.agreements:Agreements")
     _lake: Lakes = part("lake.project_lake:Lakes")
     _letters: SentLetters = part("notices.files:SentLetters")
@@ -176,12 +175,11 @@ class ProjectParts:
 
     @cached_property
     def checks(self) -> list[AddedChecks]:
-        """The checks of plug-ins, which keep what they saw."""
+        """Checks of plug-ins. They cache their results, so keep them."""
         return [kind(self.context) for kind in installed(CHECKS).values()]
 
     @property
     def warnings(self) -> list[str]:
-        """Warnings of calls that succeeded."""
         return self.context.warnings
 
     def model(self, id_: str) -> Classifier:

@@ -60,7 +60,7 @@ SHOWN_PARTS = (
 TUTORIAL = "tutorial"  # the folder of its files
 _NAME_LINE = re.compile("^name: .*$", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
-_FEW_LATE_MS = 90 * DAY_MS  # so far behind `lateness` lets a few lines be
+_FEW_LATE_MS = 90 * DAY_MS  # longest delay that a proposed `lateness` covers
 __all__ = [
     "Decision",
     "Project",
@@ -75,8 +75,6 @@ __all__ = [
 
 
 class _Parts(ProjectParts):
-    """The parts of a project, and the project of one person."""
-
     def acting_as(
         self,
         who: Who,
@@ -85,13 +83,13 @@ class _Parts(ProjectParts):
         cases: CaseService | None = None,
         asked_at: str = "",
     ) -> Project:
-        """The same project, whose actions are recorded as those of the person for whom a service does them.
+        """Return the same project for a service's caller, whose name the audit log records.
 
         Args:
-            desk: Where the service has people and the record open.
-            adopt: Has the service's writer make files active, None: all; gives why that waits.
-            cases: Where the service has cases open.
-            asked_at: The address at which this person reaches the service.
+            desk: Open people store and audit log of the service.
+            adopt: Make the writer activate these files, all if None; returns why activation waits, or "".
+            cases: Open case service.
+            asked_at: Address at which this person reaches the service.
         """
         context = replace(self.context, asked_by=who, desk=desk, adopt=adopt, case_service=cases, asked_at=asked_at)
         return Project(context)
@@ -131,7 +129,7 @@ class Project(Printed, _Parts):
         return self.run(request_of(name, fields))
 
     def __dir__(self) -> list[str]:
-        """The calls of this class and a few parts, which a notebook completes. All other parts are there as well."""
+        """List the calls of this class and a few parts, for completion in notebooks. Other parts exist as well."""
         return sorted([*(name for name in (*vars(Project), "warnings") if not name.startswith("_")), *SHOWN_PARTS])
 
     # ---- what programs and notebooks ask most
@@ -412,18 +410,18 @@ def open_exactly(folder: Path) -> Project:
 
 
 def project_in(folder: Path) -> Project:
-    """The project in this folder, whether or not its file is there."""
     return Project(ProjectContext(config.ProjectPaths(folder.resolve())))
 
 
 def make_project(
     folder: Path, template: str, name: str | None = None, *, has_tutorial: bool = False
 ) -> tuple[Project, list[str]]:
-    """Write a project from a template into a new or empty folder; gives it and its files.
+    """Write a project from a template into a new or empty folder; return it with the names of its files.
 
-    `name` is the display name; without it, the folder's. With `has_tutorial`, the files of the first hour are in
+    `name` is the display name, by default that of the folder. With `has_tutorial`, the tutorial's files are written to
     `tutorial/`; they are payments of the template `payments`.
-    Raises: UsageError where the folder holds something; StorageError where it cannot be written, which leaves nothing.
+
+    Raises: UsageError if the folder is not empty; StorageError if it cannot be written, which leaves nothing.
     """
     if has_tutorial and template != "payments":
         raise UsageError(f"the tutorial's payments do not fit the template {template}: leave --template out.")
@@ -438,7 +436,7 @@ def make_project(
 
 
 def _made(folder: Path, files: list[str]) -> tuple[Project, list[str]]:
-    """A project whose files were written, and their names; where a field is hashed, with a new key for it."""
+    """Return a new project and its files; creates the hash key if a field is hashed."""
     project = project_in(folder)
     if project.definitions.events.has_hashed:
         project.log.hasher("")
@@ -447,17 +445,17 @@ def _made(folder: Path, files: list[str]) -> tuple[Project, list[str]]:
 
 
 def write_project(folder: Path, files: Mapping[str, bytes]) -> tuple[Project, list[str]]:
-    """Write the files of a project into a new or empty folder; gives it and their names. Raises: as `make_project`."""
+    """Write a project's files into a new or empty folder; return it with their names. Raises: as `make_project`."""
     return _made(folder, atomic_files.write_folder(folder, files))
 
 
 def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[Project, list[str], list[str]]:
-    """Write a project for the lines of a file into a new or empty folder; gives it, its files and what was guessed.
+    """Write a project for a file's lines into a new or empty folder; return it, its file names, and the guesses made.
 
-    The proposal is tried with the first 10,000 lines: where they are not in the order of time, `lateness` covers them,
-    and where a few are late, those up to 90 days.
-    Raises: UsageError where the file cannot be read or the folder holds something; StorageError where it cannot be
-    written.
+    The proposal is tried on the first 10,000 lines. `lateness` is raised to cover lines out of time order, or, if only
+    a few are late, those up to 90 days late.
+
+    Raises: UsageError if the file cannot be read or the folder is not empty; StorageError if it cannot be written.
     """
     from shroff.services.proposals.project_text import propose, refusal_guess
     from shroff.worker.file_disorder import runs_backwards
@@ -491,7 +489,7 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
 
 
 def _yaml_text(text: str) -> str:
-    """A text on one line of YAML: as it is where it can only be a text, otherwise in quotation marks.
+    """Write a text as a YAML scalar on one line, quoted unless it can only be read as text.
 
     >>> _yaml_text("Corner Bank"), _yaml_text("yes: no")
     ('Corner Bank', '"yes: no"')

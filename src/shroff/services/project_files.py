@@ -1,4 +1,4 @@
-"""Files of an opened project: loaded, checked with their rule tests, and held against the log."""
+"""Files of an opened project: loading, checks with rule tests, and comparison with the log."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EVENTS = "events.yaml"
 
 
 def load(context: ProjectContext) -> Loaded:
-    """The project's files, with their mistakes and warnings, those about outside systems included."""
+    """Load the project's files, with errors and warnings, also about outside systems."""
     from shroff.services.jobs.kinds import with_schedules
     from shroff.services.notices.files import with_notices
 
@@ -54,9 +54,9 @@ def load(context: ProjectContext) -> Loaded:
 
 
 def fallbacks_in(context: ProjectContext, files: TextMapping) -> tuple[list[Problem], list[Problem]]:
-    """Errors and warnings for constant fallbacks in mappings.
+    """Return errors and warnings for constant fallbacks in mappings.
 
-    They concern the project's files alone: a log whose active version has such a mapping stays readable.
+    Only the project's files are checked, so a log whose active version has such a mapping stays readable.
     """
     text = files.get(EVENTS)
     tree = None if text is None else context.read_once.tree(EVENTS, text, [])
@@ -69,10 +69,10 @@ def _loaded(context: ProjectContext, files: TextMapping) -> Loaded:
 
 
 def check(context: ProjectContext, *, with_log: bool = True) -> ruletests.CheckReport:
-    """Load everything, type every expression, run every rule test; where there is a log, hold the types against it.
+    """Load all files, type every expression, run the rule tests; compare event types with the log if there is one.
 
-    A log that cannot be read is a warning; a model in force that cannot be loaded is a mistake, though only
-    deciding needs it.
+    A log that cannot be read is a warning. An active model that cannot be loaded is an error, though only decisions
+    need it.
     """
     report = ruletests.check(context.loaded, context.log.hasher, context.read_once)
     if report.definitions is not None:
@@ -85,9 +85,9 @@ def check(context: ProjectContext, *, with_log: bool = True) -> ruletests.CheckR
 
 
 def _held_against_log(context: ProjectContext, report: ruletests.CheckReport) -> ruletests.CheckReport:
-    """The report, with event types held against the log (see `activation`).
+    """Add errors from comparing event types with the log (see `activation`).
 
-    A log that cannot be read is a warning, also where a variable of its address is not set.
+    A log that cannot be read is a warning, also if a variable of its address is not set.
     """
     from shroff.log.writer import check_change
 
@@ -108,7 +108,7 @@ def _held_against_log(context: ProjectContext, report: ruletests.CheckReport) ->
 
 
 def checked(context: ProjectContext) -> Definitions:
-    """The definitions, rule tests run. Raises: DefinitionError."""
+    """Return the definitions after running the rule tests. Raises: DefinitionError."""
     report = ruletests.check(context.loaded, context.log.hasher, context.read_once, context.paths.checked)
     if report.definitions is None or report.errors:
         raise DefinitionError(report.errors)
@@ -116,7 +116,7 @@ def checked(context: ProjectContext) -> Definitions:
 
 
 def checked_with(context: ProjectContext, changes: TextMapping, without: Collection[str] = ()) -> Definitions:
-    """The definitions with these texts, and without some files. Raises: DefinitionError for mistakes in them."""
+    """Return the definitions with `changes` applied and the files `without` left out. Raises: DefinitionError."""
     changed = {name: config.lines_ended(text) for name, text in changes.items()}
     there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
     files = {name: text for name, text in there.items() if name not in without}
@@ -126,9 +126,9 @@ def checked_with(context: ProjectContext, changes: TextMapping, without: Collect
 
 
 def as_active(context: ProjectContext, active: TextMapping, names: Collection[str]) -> ProjectContext:
-    """The project with the files of these names as they are now, and others that decide as they are active.
+    """Return the project with the named files as they are on disk, and the other deciding files as active.
 
-    Raises: UsageError where those need changes of the others.
+    Raises: UsageError if the named files need changes of the others.
     """
     there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
     files = {name: text for name, text in there.items() if name in names or not is_deciding(name)}
@@ -143,10 +143,10 @@ def as_active(context: ProjectContext, active: TextMapping, names: Collection[st
 
 
 def intake_of(context: ProjectContext, *, keeps_hashes: bool, definitions: Definitions | None = None) -> Intake:
-    """The validator of files and lines, by the project's definitions or by others.
+    """Return the validator of files and lines, by default for the project's definitions.
 
-    With `keeps_hashes` values that look like hashes are kept, as exports and quarantine have them; without, a
-    sender could write a hash that was seen somewhere and so into the history of somebody else's card.
+    With `keeps_hashes`, values that look like hashes are kept, as exports and quarantine contain them. Without it they
+    are hashed again; otherwise a sender could submit a hash seen elsewhere and write into another card's history.
     """
     from shroff.worker.pushed import own_types
 
@@ -169,7 +169,7 @@ class FileVersions(ProjectPart):
 
     def unapplied_in(self, log: Log) -> list[FileDifference]:
         """List the changes that are not active in this log. Raises: DefinitionError."""
-        fresh = self._context.afresh()  # a service works with the files that it took up
+        fresh = self._context.afresh()  # a service keeps using the files it activated
         control, _ = followed(log, self._context.read_once)
         return changes(log, control, fresh.definitions, FileVersions(fresh).beside(), self._load_active)
 

@@ -1,4 +1,4 @@
-"""Log of an opened project: opened to read or to write for each call, and the key of its hashed fields."""
+"""Log of an opened project, opened for each call, and the key of its hashed fields."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ FIRST_EVENTS = "Bring events in with 'shroff ingest FILE --as EVENT'."
 
 @check_keywords
 class ProjectLog:
-    """The log. It is opened for each call and closed after it, so several programs may read beside one writer."""
+    """The log. Each call opens and closes it, so several programs can read while one writes."""
 
     def __init__(self, context: ProjectContext) -> None:
         self._context = context
 
     @contextmanager
     def reading(self) -> Iterator[Log]:
-        """The log, to read. Raises: UsageError where there is none yet."""
+        """Open the log to read. Raises: UsageError if there is none yet."""
         if not self.exists():
             raise UsageError(f"this project has no log yet. {FIRST_EVENTS}")
         with closing(self.open(read_only=True)) as log:
@@ -44,9 +44,9 @@ class ProjectLog:
 
     @contextmanager
     def writing(self, progress: Progress | None = None) -> Iterator[tuple[Writer, Log]]:
-        """The log's writer, its state restored. Raises: LogBusyError where another process writes.
+        """Open the writer with its state restored. Raises: LogBusyError while another process writes.
 
-        At its end, state is saved where the next start would have much to read.
+        On exit a snapshot is saved if the next start would have to read much of the log.
         """
         from shroff.log.state.snapshots import EVERY
         from shroff.log.writer import Writer
@@ -60,7 +60,7 @@ class ProjectLog:
         with closing(self.open(read_only=False)) as log:
             definitions = checked(context)
             if definitions.events.has_hashed:
-                self.hasher("")  # before the log says that it has hashed values, there is a key
+                self.hasher("")  # create the key before the log records hashed values
             writer = Writer(log, definitions, context.now_ms, progress, Snapshots(context.paths.snapshots))
             context.warnings += writer.warnings
             yield writer, log
@@ -71,9 +71,9 @@ class ProjectLog:
                     context.warnings.append(f"{error}.")
 
     def open(self, *, read_only: bool) -> Log:
-        """The log, the lake's part of it included, to be closed by the caller.
+        """Open the log, including its part in the lake. The caller closes it.
 
-        Raises: LogBusyError where another process writes.
+        Raises: LogBusyError while another process writes.
         """
         from shroff.lake.whole_log import whole
         from shroff.runtime.process_wide import keep_freed_memory
@@ -90,26 +90,26 @@ class ProjectLog:
             raise
 
     def exists(self) -> bool:
-        """Whether there is a log already. Raises: TransientError where it is on a server that cannot be reached."""
+        """Raises: TransientError if the log's server cannot be reached."""
         from shroff.services.adapter_factory import AdapterFactory
 
         return AdapterFactory(self._context).has_store()
 
     @property
     def hasher(self) -> Callable[[str], str]:
-        """The hash function for clear values of hashed fields (see `hash_keys.hasher`).
+        """Hash function for clear values of hashed fields (see `hash_keys.hasher`).
 
-        Asking it raises StorageError where the key is lost: a new one would not know the values that the log has.
+        A call raises StorageError if the key is lost: a new key would not match the hashes in the log.
         """
         return hash_keys.hasher(self._context.paths, self.refuse_a_second_key)
 
     def refuse_a_second_key(self) -> None:
-        """Raises: StorageError where the key of hashed fields and of the audit log is lost."""
+        """Raises: StorageError if the key of hashed fields and of the audit log is lost."""
         if words := self.lost_key():
             raise StorageError(f"{words}. {KEY_CURE}")
 
     def lost_key(self) -> str:
-        """That the key is missing, in words, where the log has values hashed, or an audit log sealed, with it."""
+        """Return a message if the key is missing although the log has hashed values or a sealed audit log, else ""."""
         from shroff.log.history import has_hashed
         from shroff.services.adapter_factory import AdapterFactory
 
@@ -123,7 +123,7 @@ class ProjectLog:
 
 
 class ScratchPaths(ProjectPaths):
-    """A project whose log and saved state are in another folder."""
+    """Paths of a project whose log and snapshots are in another folder."""
 
     state_folder: Path
 

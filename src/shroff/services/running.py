@@ -1,4 +1,4 @@
-"""Operations of an opened project, each given what its parameters name, its audit row before it acts; and answers."""
+"""Runs operations on an opened project: passes the parts that they need and writes the audit record first."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _desk(project: Project, held: ExitStack) -> Desk:
 
 # Parts of a project by the names of their classes.
 PARTS = {kind: name for name, kind in ProjectParts.__annotations__.items()}
-# What else an operation can take; a log is open for as long as it runs.
+# Other arguments of operations; a log stays open until the operation ends.
 VALUES: Final[Mapping[str, Callable[[Project, ExitStack], object]]] = {
     "CaseService": _cases,
     "Clock": lambda project, _: project.context.now_ms,
@@ -61,7 +61,7 @@ VALUES: Final[Mapping[str, Callable[[Project, ExitStack], object]]] = {
 
 
 def run(project: Project, request: OperationRequest[Outcome], progress: ProgressSteps) -> Outcome:
-    """Run the operation of a request for the project's caller. Raises: what the operation raises."""
+    """Run an operation for the project's caller. Raises: as the operation."""
     declared = operation_of(request)
     kind, _, counts = declared.of_two.partition(" ")
 
@@ -88,15 +88,14 @@ def run(project: Project, request: OperationRequest[Outcome], progress: Progress
 
 
 def _subject(declared: Operation[..., Any], request: OperationRequest[Any]) -> str:
-    """What it acts on: the group's word, with the value of the first field."""
+    """Return the audit subject, such as `lists cards`: the command group and the first field."""
     first = [str(getattr(request, field.name)) for field in declared.fields[:1]]
     return " ".join([declared.name.split()[0], *first])
 
 
 def answer_of(kind: type[Answer], /, *shown: object, **fields: Any) -> Answer:
-    """An answer as `showing` makes it; a time such as `due` may be `due_ms` of what it shows, and is its text.
-
-    Where a field may be null, an empty text is.
+    """Build an answer. A field that is not passed by name comes from the first source that has it, `due` also from
+    `due_ms`, as text. In a nullable field an empty text becomes None.
     """
     for name, may_be_null in _needed(kind):
         source = next((source for source in shown if hasattr(source, name) or hasattr(source, f"{name}_ms")), None)
@@ -108,5 +107,5 @@ def answer_of(kind: type[Answer], /, *shown: object, **fields: Any) -> Answer:
 
 @cache
 def _needed(kind: type[Struct]) -> list[tuple[str, bool]]:
-    """The fields of a struct that have no default, and whether each may be null."""
+    """List the required fields of a struct, with whether each is nullable."""
     return [(field.name, NoneType in get_args(field.type)) for field in fields_of(kind) if field.required]

@@ -1,6 +1,6 @@
-"""Names of a project that shroff.yaml uses: event types, entities, fields and outcomes, held against the definitions.
+"""Check names in shroff.yaml (event types, entities, fields, outcomes) against the definitions.
 
-A name that nothing has would be found out by whoever reads from a source or a sink, or never.
+Otherwise a wrong name would show up in a source or sink, or never.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shroff.project.settings.sources import SKIP, NamedSource
 from shroff.project.settings.systems import Systems
 from shroff.services.lake.project_lake import lake_mistake
 
-_Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # a path, a name, what it is, and those there are
+_Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # path, name, kind of name, known names
 _CURE = (
     "Use a column that identifies the row, such as row.id. row.file and row.number always mean the place of the row:"
     " a column named file or number needs another name, for example by a view."
@@ -27,17 +27,14 @@ _CURE = (
 
 
 def name_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
-    """A problem for each name in shroff.yaml that the project does not have, at its place in the text.
-
-    And for settings of a lake that contradict each other.
-    """
+    """Return an error at each name in shroff.yaml that the project lacks, and for contradicting lake settings."""
     tree = yamltext.read(text, config.PROJECT_FILE, [])
     mistake = "" if systems.lake is None else lake_mistake(systems.lake.options)
     return [*([_problem(tree, ("lake",), "lake", mistake, "")] if mistake else []), *_unknown(tree, events, systems)]
 
 
 def unread_mappings(events: Events, systems: Systems) -> list[Problem]:
-    """Warnings of parts of mappings that no source uses: ids where the message gives the id, and labels."""
+    """Warn of unused mappings: ids where the message provides the id, and labels that no source brings."""
     own, found = systems.with_own_types, list[tuple[NamedSource, str]]()
     labels = events.label.mappings.get("json")
     for source in own.values():
@@ -60,7 +57,7 @@ def unread_mappings(events: Events, systems: Systems) -> list[Problem]:
 
 
 def variables_not_set(files: TextMapping) -> dict[str, Problem]:
-    """A warning by the name of each variable of the environment that settings or notices read and that is not set."""
+    """Map each unset environment variable that settings or notices use to a warning."""
     found: dict[str, Problem] = {}
     for name in sorted(files):
         is_read = name == config.PROJECT_FILE or (name.startswith("notices/") and name.endswith(".yaml"))
@@ -86,7 +83,7 @@ def _scalars(node: yamltext.Node | None) -> Iterator[yamltext.Scalar]:
 
 
 def id_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
-    """A problem for each id in events.yaml that would be another one when its source gives the row again."""
+    """Return an error for each id in events.yaml that would change when its source delivers the row again."""
     found, types = list[tuple[tuple[str, ...], str, str, str]](), {**events.types, LABEL: events.label}
     for source in systems.with_own_types.values():
         changing, words = _changing(source)
@@ -105,7 +102,7 @@ def _cures(source: NamedSource, event: str) -> str:
 
 
 def _changing(source: NamedSource) -> tuple[Collection[str], str]:
-    """What no id of a source's rows may be made of, and why."""
+    """Return the values that an id from this source must not contain, and the reason."""
     if source.contract == "push" and not source.is_id_of_message:
         return ("row.number",), f"messages of the source '{source.name}' have no number"
     if source.contract == "pull" and settings_of("pull", source.system.kind).moves_rows:
@@ -154,7 +151,7 @@ def _names(events: Events, systems: Systems) -> _Found:
 
 
 def _routes(events: Events, path: tuple[str, ...], options: JsonMapping, route: tuple[str, str]) -> _Found:
-    """How the topic of a sink is chosen: by the outcome, or by a field."""
+    """Yield the names by which a sink chooses its topic: the outcome, or a field and its values."""
     by = options.get(route[0])
     if not isinstance(by, str):
         return
@@ -172,7 +169,7 @@ def _mapping(found: object) -> JsonMapping:
 
 
 def _problem(tree: yamltext.Node | None, path: tuple[str, ...], name: str, words: str, hint: str) -> Problem:
-    """The problem at a name that is a key, or the value of one; as near to it as what is written goes."""
+    """Place a problem at a key or value; if the text is written shorter, at the closest node above."""
     at: yamltext.Node | None = tree
     for step in path:
         inner: yamltext.Node | None = None
@@ -181,7 +178,7 @@ def _problem(tree: yamltext.Node | None, path: tuple[str, ...], name: str, words
             inner = next((key if is_key else value for key, value in at.entries if key.text == step), None)
         elif isinstance(at, yamltext.Sequence) and step.isdigit():
             inner = at.items[int(step)]
-        if inner is None:  # an address says all in one text
+        if inner is None:  # a URL holds all settings in one text
             break
         at = inner
     return Problem(config.PROJECT_FILE, 1, 1, "", words, hint) if at is None else at.problem(words, hint)
