@@ -140,8 +140,7 @@ class AdapterFactory(ProjectPart):
         )
 
     def open_online(self, log: Log | None) -> OnlineStore:
-        """Open the online store, from which other services read features. Raises: UsageError if the project has none.
-        """
+        """Open the online store, which serves features to other services. Raises: UsageError if none is set."""
         from shroff.worker.online_features import origin_of
 
         if self._systems.online is None:
@@ -285,8 +284,7 @@ def can_send(system: System) -> bool:
 
 
 def store_adapter(url: str) -> Any:
-    """Return the log adapter for an address. Raises: UsageError for an unknown scheme; it shows no more of the address.
-    """
+    """Return the log adapter for an address. Raises: UsageError for an unknown scheme, without showing the address."""
     kind = kind_at("log", url.partition(":")[0])
     if not kind:
         raise UsageError(f"a store is {first_schemes('log')}, and this address is none.")

@@ -58,7 +58,7 @@ class ProjectContext:
     desk: Desk | None = None  # people and the audit log, if a service has them open
     case_service: CaseService | None = None  # cases, if a service has them open; also runs due actions
     adopt: Callable[[list[str] | None], str] | None = None  # as `WriterClient.adopted`, in a service
-    read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all projects that this process opens in the folder
+    read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project
     taken: ActiveFilesInUse = field(default_factory=ActiveFilesInUse)  # shared as well
     files_read: MadeOnce[Loaded] = field(default_factory=MadeOnce)
     systems_read: MadeOnce[Systems] = field(default_factory=MadeOnce)

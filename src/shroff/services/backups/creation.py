@@ -1,4 +1,4 @@
-"""Makes backups beside a project's writers: full ones, and every few seconds what changed since (the tail)."""
+"""Creates backups while a project's writers run: full ones, and tails with the changes since, every few seconds."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 PIECE_PAGES = 512  # of a piece: 4 MB
 TRIES = 3  # of a full backup
-FULL_MS = DAY_MS  # after which the next backup is a full one
-TAILS_BYTES = 256 * 1024 * 1024  # which are read in seconds, however small the log is
+FULL_MS = DAY_MS  # age of the last full backup at which a new one is due
+TAILS_BYTES = 256 * 1024 * 1024  # of tails, read in seconds; for smaller logs, too, no full backup is due before
 
 
 StoredFile = tuple[int, list[str]]  # permissions and pieces
@@ -51,7 +51,7 @@ class BackupNote(FrozenStruct):
 
 
 class StoredNow(NamedTuple):
-    """A project at a moment, stored; `files` with their snapshots."""
+    """State of a project at one moment, already stored; `files` includes snapshots."""
 
     at_ms: int
     log: BackedUpLog | None
@@ -60,7 +60,7 @@ class StoredNow(NamedTuple):
 
 
 class BackupWriter:
-    """Makes the backups of one project, one process at a time. Use it as a context manager."""
+    """Creates the backups of one project; only one process at a time can. Use it as a context manager."""
 
     format = FILE_FORMAT
 
@@ -74,7 +74,7 @@ class BackupWriter:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        """Raises: LogBusyError where another process makes backups; UsageError as `Vault.begin`."""
+        """Raises: LogBusyError while another process makes backups; UsageError as `Vault.begin`."""
         address = Path(self._vault.address)
         if address.is_absolute() and address.resolve().is_relative_to(self._folder.resolve()):
             raise UsageError(f"{address} is in the project's folder, and would be lost with it. Name another place.")
@@ -109,15 +109,15 @@ class BackupWriter:
         tail_every_s: float | None = None,
         made: Callable[[BackupPoint], object] = unheard,
     ) -> BackupPoint | None:
-        """Make a backup: the tail where that is enough, else a full one. None where nothing changed.
+        """Make a backup: a tail if that is enough, else a full one. Returns None if nothing changed.
 
-        A full one that is asked for trusts nothing: files are read again, and damaged pieces are stored anew.
+        With `is_full`, files are read again and damaged pieces are stored again.
 
         Args:
-            tail_every_s: While a full one reads the log, make a tail so often; None for no tails.
-            made: Told of each of these.
+            tail_every_s: Interval of tails while a full backup reads the log; None for no tails.
+            made: Called with each of these tails.
 
-        Raises: StorageError, TransientError where a file or the place cannot be read or written.
+        Raises: StorageError, TransientError if a file or the vault cannot be read or written.
         """
         last = None if self._last is None else self._last[0]
         if is_full:
@@ -135,12 +135,12 @@ class BackupWriter:
         raise StorageError(f"{self._folder} changes in ways that a backup cannot follow. Try again")
 
     def _moment_ms(self) -> int:
-        """Now, and not before the last point."""
+        """Return the time, but not before the last point."""
         now_ms = self._context.now_ms()
         return now_ms if self._last is None else max(now_ms, self._last[0].at_ms)
 
     def _tail(self, last: BackupPoint) -> tuple[bool, BackupPoint | None]:
-        """Whether it is known what changed since the last point; and the tail, None where nothing changed."""
+        """Return whether the changes since the last point are known, and the tail; None if nothing changed."""
         before = self._vault.stored
         snapshots = {
             name: file for name, file in self._files.items() if project_files.SNAPSHOTS in name.split("/")[1:3]
@@ -154,14 +154,14 @@ class BackupWriter:
         return True, self._add(now, self._vault.stored - before)
 
     def _full(self, tail_every_s: float | None, made: Callable[[BackupPoint], object]) -> BackupPoint | None:
-        """Read each database as a whole; what changes meanwhile completes it, so that it is as of its end.
+        """Read each database completely, then add the changes made meanwhile, so that it is as of the end.
 
-        None where that cannot be known.
+        Returns None if those changes are not known.
         """
         began, tails = self._vault.stored, 0  # bytes of tails made meanwhile
 
         def follow() -> BackupPoint | None:
-            """The next tail, where one can follow."""
+            """Make the next tail if one can follow."""
             nonlocal tail_every_s, tails
             if tail_every_s is None or self._last is None:
                 return None
@@ -194,7 +194,7 @@ class BackupWriter:
         return self._add(now, self._vault.stored - began - tails, is_full=True)
 
     def _logged(self, tail_every_s: float | None) -> BackedUpLog:
-        """The pages in the write-ahead log, stored: the file that is read from now on may lack them."""
+        """Store the pages of the write-ahead log, which the database file may lack when it is read next."""
         is_followed = tail_every_s is not None and self._last is not None
         changes = self._pages.logged() if is_followed else self._pages.changes(None)
         if changes is None:
@@ -202,7 +202,7 @@ class BackupWriter:
         return self._stored(changes)
 
     def _since(self, last: BackedUpLog | None, snapshots: dict[str, StoredFile]) -> StoredNow | None:
-        """The project, with the pages of its log that changed since, stored; None where they cannot be known."""
+        """Store the files, and the log's pages that changed since `last`; None if these are not known."""
         at_ms, changes = self._moment_ms(), None
         with config.editing(self._context.paths):
             if (last is not None) != project_files.has_log(self._folder):
@@ -216,7 +216,7 @@ class BackupWriter:
         return StoredNow(at_ms, None if changes is None else self._stored(changes), files, secrets)
 
     def _are_tails_long(self, last: BackupPoint) -> bool:
-        """Whether a restore would read more of tails than of the full backup, which is about a quarter of the log."""
+        """Return whether a restore would read more from tails than from the full backup, about a quarter of the log."""
         log_bytes = last.log.pages * last.log.page_bytes if last.log else 0
         return self._tails_bytes > max(TAILS_BYTES, log_bytes // 4)
 
@@ -228,7 +228,7 @@ class BackupWriter:
         return BackedUpLog(changes.page_bytes, changes.pages, at, None, changed, last_seq)
 
     def _scan(self, found: dict[str, StoredFile]) -> tuple[dict[str, StoredFile], TextDict]:
-        """The project's files, of which those that changed are stored; and the fingerprints of secrets."""
+        """Store changed files; return all files, and the fingerprints of secrets."""
         stored, secret = project_files.files(self._folder, self._is_known)
         for name in stored:
             if (kept := self._file(name)) is not None:
@@ -242,7 +242,7 @@ class BackupWriter:
         return found, secrets
 
     def _is_known(self, name: str) -> bool:
-        """Whether a file is as it was when it was stored."""
+        """Return whether a file is unchanged since it was stored."""
         with suppress(OSError):
             return name in self._seen and self._seen[name][0] == _mark((self._folder / name).stat())
         return False
@@ -250,10 +250,10 @@ class BackupWriter:
     def _file(
         self, name: str, pause_s: float | None = None, pause: Callable[[], object] = lambda: None
     ) -> StoredFile | None:
-        """A file's permissions and pieces; None where it is gone. Read only where it is another one than before.
+        """Return a file's permissions and pieces; None if it is gone. An unchanged file is not read again.
 
         Args:
-            pause_s: Between two calls of `pause`; None for none.
+            pause_s: Time between two calls of `pause`; None for no calls.
         """
         if self._is_known(name):
             return self._seen[name][1]
@@ -276,7 +276,7 @@ class BackupWriter:
             raise StorageError(os_words(error, path, " cannot be read")) from None
 
     def _add(self, now: StoredNow, size: int, *, is_full: bool = False) -> BackupPoint:
-        """Make a point of what was stored; `size` is its bytes."""
+        """Append a point with the stored state; `size` is in bytes."""
         digest, number = "" if self._last is None else self._last[1], self._number + 1
         files = None if now.files == self._files and not is_full else now.files
         program = shroff.__version__
@@ -297,7 +297,7 @@ def _mark(state: os.stat_result) -> tuple[int, ...]:
 
 
 def _for_a_while(blocks: Iterator[bytes], seconds: float | None) -> Iterator[bytes]:
-    """The next blocks: at least one, and all where no time is given."""
+    """Yield blocks until `seconds` have passed: at least one, and all if `seconds` is None."""
     end_s = math.inf if seconds is None else time.monotonic() + seconds
     for block in blocks:
         yield block
@@ -306,13 +306,13 @@ def _for_a_while(blocks: Iterator[bytes], seconds: float | None) -> Iterator[byt
 
 
 def pages_bytes(pages: dict[int, bytes]) -> bytes:
-    """Pages as one piece: how many, their numbers, and then each."""
+    """Encode pages as one piece: their count, their numbers, then their bytes."""
     numbers = sorted(pages)
     return struct.pack(f"<{len(numbers) + 1}I", len(numbers), *numbers) + b"".join(pages[number] for number in numbers)
 
 
 def pages_of(data: bytes, page_bytes: int) -> dict[int, bytes]:
-    """The pages of a piece."""
+    """Decode a piece written by `pages_bytes`."""
     (count,) = struct.unpack_from("<I", data)
     numbers = struct.unpack_from(f"<{count}I", data, 4)
     start = 4 * (count + 1)
@@ -320,7 +320,7 @@ def pages_of(data: bytes, page_bytes: int) -> dict[int, bytes]:
 
 
 def read_note(state: Path) -> BackupNote | None:
-    """The last backup that this machine made; None where it made none."""
+    """Read the note of this machine's last backup; None if it made none."""
     path = state / project_files.NOTE
     try:
         return from_json(path.read_bytes(), type=BackupNote)

@@ -1,4 +1,4 @@
-"""Brings the tables of a project up to this program's version: planned first, backed up before, whole after a kill."""
+"""Migrates a project's tables to this program's version: planned first, after a backup, safe to kill."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KNOWN = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": NOTICES.version,
 
 
 class TableVersion(FrozenStruct):
-    """Tables of one database that belong together: their version, and the one that this program writes.
+    """Version of one set of tables in a database, and the version that this program writes.
 
     Args:
         is_unindexed: The index of ids or of keys is damaged.
@@ -58,12 +58,13 @@ class TableVersion(FrozenStruct):
 
 
 def plan(context: ProjectContext, *, is_compared: bool = False) -> list[TableVersion]:
-    """The versions of all tables that a project has; nothing is changed.
+    """List the versions of all tables of a project. Changes nothing.
 
     Args:
-        is_compared: Look for each event in the index of ids as well: 2 µs an event.
-    Raises: DefinitionError where this program does not take the project's files; StorageError where a database cannot
-        be read; as `dump_tool`.
+        is_compared: Also look up each event in the index of ids: 2 µs per event.
+
+    Raises: DefinitionError if this program rejects the project's files; StorageError if a database cannot be read; as
+        `dump_tool`.
     """
     checked(context)
     if context.systems.store is not None:
@@ -72,14 +73,14 @@ def plan(context: ProjectContext, *, is_compared: bool = False) -> list[TableVer
 
 
 def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) -> int | None:
-    """Back up, then migrate; gives the number of the backup, None where nothing was due.
+    """Back up, then migrate; return the number of the backup, None if nothing was due.
 
-    Each set of tables is migrated in a transaction of its own. A killed call leaves each old or new, and the next call
-    migrates the rest. Then the index of ids is made again where that is due, in one transaction; the index of keys is
-    left to the next writer.
+    Each set of tables is migrated in its own transaction, so a killed call leaves each set old or new, and the next
+    call migrates the rest. Then the index of ids is rebuilt if due, in one transaction; the next writer rebuilds the
+    index of keys.
 
-    Raises: StorageError where tables are of a newer program; LogBusyError while a worker or service runs; as `plan`
-        and `writer_of`. Nothing is changed then.
+    Raises: StorageError for tables of a newer program; LogBusyError while a worker or service runs; as `plan` and
+        `writer_of`. Nothing is changed then.
     """
     newer = [
         f"{version.database}: {version.part} version {version.found}"
@@ -104,7 +105,7 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
         with writer_of(context, vault) as writer:
             writer.create()
     with closing(AdapterFactory(context).open_store(read_only=False)) as log:
-        if "index" in actions:  # before keys are removed: after a kill in between, too many are indexed, never too few
+        if "index" in actions:  # before keys are removed: a kill in between leaves too many in the index, never too few
             log.append(Batch(offsets=[Offset(KEYED, "", "{}")]))
         getattr(log, "index_again", int)()
     with closing(AdapterFactory(context).open_people()) as people:
@@ -116,7 +117,7 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
 
 
 def _versions_of(context: ProjectContext, *, is_compared: bool) -> list[TableVersion]:
-    """The versions of a log in a server."""
+    """List the table versions of a log in a database server."""
     tool = dump_tool(context)
     tables = {part: "version" if part == LOG else f"{part}_version" for part in KNOWN}
     found = tool.versions(list(tables.values()))
@@ -146,7 +147,7 @@ def _versions(path: Path, *, is_compared: bool) -> list[TableVersion]:
 def _looked_at(
     versions: list[TableVersion], known: int, read: Callable[[], Log], *, is_compared: bool
 ) -> list[TableVersion]:
-    """The same, with what is to be done about a log of this program's version."""
+    """Add whether the log's index is damaged, if the log has this program's version."""
     if known not in [version.found for version in versions if version.part == LOG]:
         return versions
     with closing(read()) as log:  # a log of another package need not have these

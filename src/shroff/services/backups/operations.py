@@ -1,4 +1,4 @@
-"""Operations on backups: made, listed, verified, pruned and restored; and tables migrated, after a backup."""
+"""Operations on backups: create, list, verify, prune. Also follows a project with backups until stopped."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 DAMAGED = "the log in this backup is damaged, keep the backups before it"
-TRIED_AGAIN_S = 10.0  # after the place could not be reached
+TRIED_AGAIN_S = 10.0  # retry delay after the vault could not be reached
 
 group(
     "backup",
@@ -107,7 +107,9 @@ class BackupEntry(msgspec.Struct):
 
 @contextmanager
 def open_vault(context: ProjectContext, request: OfBackups[Any]) -> Iterator[tuple[Vault, Callable[..., JsonObject]]]:
-    """The backups, and a function: what every answer says of the newest of some."""
+    """Open the vault; yield it with a function that returns the fields common to answers, for the newest of some
+    points.
+    """
     from shroff.services.backups.retention import vault_of
     from shroff.services.backups.vault import point_name
 
@@ -130,13 +132,12 @@ def open_vault(context: ProjectContext, request: OfBackups[Any]) -> Iterator[tup
 
 
 def line_of(made: BackupEntry | CreatedBackup) -> str:
-    """A backup in a line."""
     kind = "full backup" if made.kind == "full" else "tail"
     return f"{kind} {made.number} of {made.at}, up to seq {made.seq:,}, {bytes_text(made.bytes)} stored."
 
 
 def _at(place: str, option: str = "--at") -> str:
-    """The place for the next command, where the settings may not name it."""
+    """Return the vault's option for the next command, if the request named it."""
     return f" {option} {place}" if place else ""
 
 
@@ -199,7 +200,7 @@ def follow_backups(
     warn: Warn,
     stop: Event,
 ) -> None:
-    """Make a backup every so many seconds until it is stopped: tails, and once a day a full one."""
+    """Make a backup every `every_s` seconds until `stop` is set: tails, and a full one daily."""
     from shroff.services.backups.restoration import damage_of
     from shroff.services.backups.retention import KeepRules, check_follows, pruned, writer_of
 

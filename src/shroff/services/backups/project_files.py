@@ -1,7 +1,7 @@
-"""Which files of a project folder a backup has, and which it names only.
+"""Selects the files of a project folder that a backup stores, and those that it only names.
 
 A project is its definitions, its models, and the folder .shroff with the log. Secrets are named with a fingerprint and
-never stored. Files that the program makes again by itself are left out.
+never stored. Files that the program can recreate are left out.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _MARK_WITHIN = 65_536  # bytes of a file in which a private key is looked for
 
 
 def has_log(folder: Path) -> bool:
-    """Whether a project has a log in a file."""
     return (folder / LOG_FILE).is_file()
 
 
 def files(folder: Path, is_known: Callable[[str], bool]) -> tuple[list[str], list[str]]:
-    """The files to store, and the secrets and links out of the project. Names are as `rules/velocity.yaml`.
+    """Return the names of files to store, then those of secrets and of links out of the project, as
+    `rules/velocity.yaml`.
 
     Args:
-        is_known: Whether a file was stored as it is, so that it is no secret and need not be opened.
+        is_known: Returns whether a file was stored unchanged; it is then no secret and is not opened.
     """
     stored, secret = list[str](), list[str]()
     for name in _walk(folder):
@@ -50,7 +50,6 @@ def files(folder: Path, is_known: Callable[[str], bool]) -> tuple[list[str], lis
 
 
 def snapshots(folder: Path) -> list[str]:
-    """Files of saved state."""
     return [
         path
         for path in _walk(folder)
@@ -59,14 +58,14 @@ def snapshots(folder: Path) -> list[str]:
 
 
 def fingerprint(name: str, data: bytes) -> str:
-    """What tells the right key from another one; nothing for a secret that somebody could guess."""
+    """Identify the hash key without revealing it; empty for other secrets, which somebody could guess."""
     return hashlib.sha256(b"shroff backup\n" + data.strip()).hexdigest()[:16] if name == HASH_KEY else ""
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    """The files of a folder, also behind links; a folder that is a link out of it is one itself.
+    """Yield the files of a folder, following links. A folder that is a link out of it is yielded as a file.
 
-    Raises: StorageError where a folder in it cannot be read.
+    Raises: StorageError if a folder in it cannot be read.
     """
     seen, state = set[Path](), folder / STATE_FOLDER
     for place, folders, names in os.walk(folder, followlinks=True, onerror=unreadable):
@@ -90,8 +89,8 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def unreadable(error: OSError) -> None:
-    """Raises: StorageError where a folder cannot be listed; one that was removed since is fine."""
-    if not isinstance(error, FileNotFoundError):  # removed since
+    """Raises: StorageError if a folder cannot be listed, unless it was removed meanwhile."""
+    if not isinstance(error, FileNotFoundError):
         raise StorageError(os_words(error, failed=" cannot be read")) from None
 
 
@@ -101,12 +100,12 @@ def _is_made_again(parts: list[str]) -> bool:
 
 
 def _is_passing(name: str) -> bool:
-    """Whether it is a lock, or a file that is being written."""
+    """Return whether it is a lock or an unfinished file."""
     return name.endswith((".lock", ".unfinished")) or name.rpartition("/")[2].startswith(".")
 
 
 def _is_link_away(home: Path, path: Path) -> bool:
-    """Whether links on the way lead elsewhere. A hidden file of the folder itself, as .gitignore, is the project's."""
+    """Return whether links on the path lead out of `home`. Hidden files of the folder itself, as .gitignore, do not."""
     is_plain = path.resolve() == home.resolve() / path.relative_to(home)
     return not is_plain and leads_out(home, path)
 

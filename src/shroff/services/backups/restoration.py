@@ -1,4 +1,4 @@
-"""Restores a project from its backups into a folder of its own, as it was at a moment."""
+"""Restores a project from backups into a new folder, as it was at a given time."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from shroff.services.backups.sqlite_pages import apply_pages
 from shroff.services.backups.vault import SERVER_FORMAT, BackedUpLog, BackupPoint, Vault, points_of
 from shroff.streams.log import Log
 
-CHECK_S = 600.0  # for a log in a backup: for the database's own check, and as long again for rows
+CHECK_S = 600.0  # for a backup's log: the database's own check, and the same again for rows
 IN_DOUBT = "the project was restored from a backup: it may have been sent after that"
 
 
 class ServerTarget(FrozenStruct):
-    """The database for a log, and the folder of its programs; by default as the backed-up settings name them.
+    """Target database for a log, and the folder of its tools; by default as in the backed-up settings.
 
-    With `again`, tables that an interrupted restore left there are removed first.
+    With `again`, tables that an interrupted restore left are removed first.
     """
 
     url: str | None = None
@@ -47,9 +47,9 @@ BY_SETTINGS = ServerTarget()
 
 
 class RestoredProject(FrozenStruct):
-    """Result of a restore. `missing` are secrets to bring; `held` are letters that may have been sent already.
+    """Result of a restore. `missing` are secrets to supply; `held` counts letters that may have been sent already.
 
-    `damaged` are backups that could not be read and may be of a later moment before the one that was asked for.
+    `damaged` are unreadable backups that may be closer to the requested time than the one restored.
     """
 
     folder: Path
@@ -64,18 +64,18 @@ class RestoredProject(FrozenStruct):
 
 
 def point_at(vault: Vault, to_ms: int | None) -> tuple[int, tuple[int, ...]]:
-    """The last point at or before a moment that can be read, and the damaged ones behind it.
+    """Return the last readable point at or before a time, and the damaged points after it.
 
-    These may be nearer to that moment: their times cannot be read. Without a moment it is the last point.
+    The damaged ones may be closer to that time: their times are unknown. Without a time it is the last point.
 
-    Raises: UsageError where there is none.
+    Raises: UsageError if there is none.
     """
     numbers = points_of(vault)
     if to_ms is None:
         return numbers[-1], ()
 
     def readable(at: int) -> BackupPoint | None:
-        """The point at or before an index, the nearest that can be read."""
+        """Return the nearest readable point at or before an index."""
         for number in reversed(numbers[: at + 1]):
             with suppress(StorageError):
                 return vault.point(number)[0]
@@ -103,16 +103,16 @@ def restore(
     progress: Progress = unheard,
     on_step: Tell = unheard,
 ) -> RestoredProject:
-    """Restore a project into a folder that is empty or not there. It appears as a whole or not at all.
+    """Restore a project into a folder that is empty or does not exist. It appears as a whole or not at all.
 
     Args:
-        to_ms: As it was at this moment, by the last backup before it; by default the last backup.
+        to_ms: Restore the last backup at or before this time; by default the last backup.
         secrets: A folder with the files that are never in a backup, such as `.shroff/hash.key`.
-        into: The empty database of a log in a server.
-        on_step: Told `begun`, each file, and `written`, so that tests can stop there.
+        into: The empty database for a log in a server.
+        on_step: Called with `begun`, each file name, and `written`, so that tests can stop there.
 
-    Raises: UsageError where the folder is not empty, there is no such backup, or a secret is the one of another
-        project; StorageError where the backup is incomplete or altered. Nothing is left in each case.
+    Raises: UsageError if the folder is not empty, there is no such backup, or a secret belongs to another project;
+        StorageError if the backup is incomplete or altered. Nothing is left in each case.
     """
     label = vault.open()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -161,7 +161,7 @@ def restore(
 
 @contextmanager
 def _unnamed(folder: Path) -> Iterator[Path]:
-    """A folder beside the one to make, which is removed in the end, and so are those that killed processes left."""
+    """Create a temporary folder beside `folder` and remove it at the end, with those of killed processes."""
     prefix = f".{folder.name}.restoring-"
     folder.parent.mkdir(parents=True, exist_ok=True)
     for path in folder.parent.iterdir():
@@ -179,7 +179,7 @@ def _unnamed(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Raises: OSError where another process has it; a killed one has nothing."""
+    """Lock a folder; the lock ends with the process. Raises: OSError if another process holds it."""
     file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,7 +189,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _given(point: BackupPoint, folder: Path | None) -> dict[str, bytes]:
-    """The secrets of a point that a folder has, under their names; or under their last parts, which tell them apart."""
+    """Read a point's secrets from a folder, by full name, or by file name if that is unique."""
     found = {}
     last_parts = Counter(Path(name).name for name in point.secrets)
     for name, mark in point.secrets.items():
@@ -207,7 +207,7 @@ def _given(point: BackupPoint, folder: Path | None) -> dict[str, bytes]:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """A file of a point in the folder. Raises: StorageError for a name that leads out of it."""
+    """Return a point's path in the folder. Raises: StorageError for a name that leads out of it."""
     path = folder / name
     if name.startswith("/") or ".." in name.split("/"):
         raise StorageError(f"the backup names a file outside the project: {name!r}. It was altered")
@@ -222,7 +222,7 @@ def _write(path: Path, mode: int, pieces: Iterable[bytes]) -> None:
 
 
 def _write_log(vault: Vault, path: Path, points: list[BackedUpLog], progress: Progress) -> None:
-    """Write the whole file of the full point, then the changed pages of each later one, oldest first."""
+    """Write the full point's file, then the changed pages of each later point, oldest first."""
     page_bytes = points[-1].page_bytes
     with config.private(path) as file:
         for data in vault.contents(points[0].whole or ()):
@@ -236,7 +236,7 @@ def _write_log(vault: Vault, path: Path, points: list[BackedUpLog], progress: Pr
 
 
 def damage_of(opened: Callable[[], AbstractContextManager[Log]], within_s: float = 1.0) -> str:
-    """Damage of a log in words, as `doctor` finds it; empty where it finds none."""
+    """Return the damage that `doctor` finds in a log, empty if none."""
     from shroff.monitoring.doctor import WRONG, look_at_rows
 
     try:
@@ -248,9 +248,9 @@ def damage_of(opened: Callable[[], AbstractContextManager[Log]], within_s: float
 
 
 def log_damage(vault: Vault, number: int) -> str:
-    """Damage of the log in a backup, whose pieces are sound, found in a temporary copy of it.
+    """Return the damage of a backup's log, whose pieces are sound; it checks a temporary copy.
 
-    The log of an older version, which only `shroff migrate` reads, is not looked at.
+    Logs of an older version, which only `shroff migrate` reads, are not checked.
     """
     from shroff.adapters.log.sqlite import VERSION
 
@@ -268,7 +268,7 @@ def log_damage(vault: Vault, number: int) -> str:
 
 
 def _hold_letters(database: Path) -> int:
-    """Hold open letters for a person to decide: they may have been sent after the backup."""
+    """Hold open letters for a person to decide: they may have been sent after the backup. Returns their number."""
     with closing(sqlite3.connect(database)) as connection, connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'notice_letters'").fetchone():
             return 0
@@ -277,7 +277,7 @@ def _hold_letters(database: Path) -> int:
 
 
 def _sync(folder: Path) -> None:
-    """Make all files durable, before the folder gets its name."""
+    """Make all files durable before the folder is renamed."""
     for place, _, names in os.walk(folder, onerror=unreadable):
         for name in names:
             with (Path(place) / name).open("rb") as file:

@@ -1,4 +1,4 @@
-"""Operations that bring a project back from its backups, or its tables up to this version after one."""
+"""Operations that restore a project from backups, or migrate its tables after a backup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists, verifies and removes backups, and opens the place where they are."""
+"""Lists, verifies and prunes backups, and opens their vault."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OLD_MS = 2 * DAY_MS  # a full backup is due each day
 
 
 class VerifiedBackups(FrozenStruct):
-    """What `verify` read; `damaged` says which points cannot be restored, and why."""
+    """Result of `verified`: numbers read, and the damaged points with the reason."""
 
     points: int
     pieces: int
@@ -38,7 +38,7 @@ class VerifiedBackups(FrozenStruct):
 
 
 class KeepRules(FrozenStruct):
-    """Which backups `prune` keeps: every one of some time, then a full one a day, then a full one a month."""
+    """Backups that `pruned` keeps: all recent ones, then one full backup per day, then one per month."""
 
     all_ms: int = 7 * DAY_MS
     days: int = 30
@@ -47,7 +47,7 @@ class KeepRules(FrozenStruct):
 
 @contextmanager
 def vault_of(context: ProjectContext, to: str | None = None, key: Path | None = None) -> Iterator[Vault]:
-    """The backups that shroff.yaml names, or those at another address. Raises: UsageError where neither is named."""
+    """Open the vault that shroff.yaml names, or the one at `to`. Raises: UsageError if neither is given."""
     settings = context.systems.backup
     if to is None and settings is None:
         raise UsageError(
@@ -64,12 +64,11 @@ def vault_of(context: ProjectContext, to: str | None = None, key: Path | None = 
 
 
 def writer_of(context: ProjectContext, vault: Vault) -> BackupWriter:
-    """What makes the backups of a project, by where its log is."""
     return (BackupWriter if context.systems.store is None else ServerBackupWriter)(context, vault)
 
 
 def check_follows(context: ProjectContext) -> None:
-    """Raises: UsageError where the log is in a server, which ships changes by its own means."""
+    """Raises: UsageError for a log in a server, which has its own replication."""
     if context.systems.store is not None:
         others = dump_tool(context).others
         raise UsageError(
@@ -79,7 +78,7 @@ def check_follows(context: ProjectContext) -> None:
 
 
 def listed(vault: Vault) -> tuple[list[BackupPoint], dict[int, str]]:
-    """Backups, oldest first; and those whose point is damaged, with the reason. Raises: as `Vault.points`."""
+    """Return the backups, oldest first, and the reasons of damaged points. Raises: as `Vault.points`."""
     points_of(vault)
     return vault.readable()
 
@@ -87,13 +86,13 @@ def listed(vault: Vault) -> tuple[list[BackupPoint], dict[int, str]]:
 def verified(vault: Vault, progress: Progress = unheard) -> VerifiedBackups:
     """Read every point and piece, and compare each with its hash. Raises: as `Vault.points`.
 
-    The log of the newest point is checked as `doctor` does, and where it is damaged those of full ones before it.
+    The log of the newest point is checked as `doctor` does; if it is damaged, also those of earlier full ones.
     """
     numbers, sizes = points_of(vault), vault.pieces()
-    read: TextDict = {}  # why each piece cannot be used; empty where it can
+    read: TextDict = {}  # error of each piece, empty if sound
     damaged: dict[int, str] = {}
     before: tuple[int, str] = (0, "")
-    looked = set(numbers[-1:])  # at the log of these, the newest first, until one is sound
+    looked = set(numbers[-1:])  # points whose logs are checked, newest first, until one is sound
     for number in numbers:
         try:
             point, digest = vault.point(number)
@@ -129,17 +128,17 @@ def verified(vault: Vault, progress: Progress = unheard) -> VerifiedBackups:
 def pruned(
     vault: Vault, rules: KeepRules, now_ms: int, *, is_dry: bool = False, is_alone: bool = True
 ) -> tuple[list[int], int]:
-    """Remove backups by rules; gives their numbers, and the bytes of pieces that nothing needs any more.
+    """Remove backups by rules; return their numbers, and the bytes of pieces that no backup needs any more.
 
-    The newest full backup and all behind it stay. Damaged points before it go, and the tails that need them, since
-    nothing can restore them. Points go before pieces, the newest first, so that whatever is left of an interrupted
-    call can be restored, and the next call finishes it. Pieces stay while it is not known which are needed: where a
-    backup that stays is damaged, where there is none, or where another process may make one.
+    The newest full backup and all after it stay. Damaged points before it are removed, with the tails that need them,
+    as nothing can restore them. Points go before pieces, newest first: an interrupted call leaves only restorable
+    points, and the next call completes it. Pieces stay if a remaining backup is damaged, no backup exists, or another
+    process may be making one, because then the needed pieces are not known.
 
     Args:
-        is_alone: Whether no other process makes a backup: the lock of the project is held.
+        is_alone: No other process makes a backup: the project's lock is held.
 
-    Raises: StorageError where a backup cannot be read, which says nothing of what it needs; as `Vault.open`.
+    Raises: StorageError if a backup cannot be read, so its pieces are unknown; as `Vault.open`.
     """
     vault.open()
     points, damaged = vault.readable(DamagedError)
@@ -156,7 +155,7 @@ def pruned(
 
 
 def _useless(points: list[BackupPoint], damaged: Collection[int]) -> set[int]:
-    """The numbers of damaged points before the newest full backup, and of the tails that need them."""
+    """Return the damaged points before the newest full backup, and the tails that need them."""
     full = {point.number for point in points if point.is_full}
     newest = max(full, default=0)
     found: set[int] = set()
@@ -167,7 +166,7 @@ def _useless(points: list[BackupPoint], damaged: Collection[int]) -> set[int]:
 
 
 def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[BackupPoint]:
-    """The backups that no rule keeps, oldest first."""
+    """List the backups that no rule keeps, oldest first."""
     full = [point for point in points if point.is_full]
     if not full:
         return []
@@ -184,7 +183,7 @@ def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[Back
 
 
 def finding(context: ProjectContext) -> Finding:
-    """How old the newest backup is, for `doctor`; by what this machine knows, so that no place is asked."""
+    """Report the age of the newest backup for `doctor`, from this machine's note, so the vault is not contacted."""
     from shroff.monitoring.doctor import NOTE, OK, Finding
 
     note = read_note(context.paths.folder / config.STATE_FOLDER)

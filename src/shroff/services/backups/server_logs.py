@@ -1,4 +1,4 @@
-"""Backups of projects whose log is in a database server: by the server's own program, always full."""
+"""Backups of logs in a database server, with the server's dump tool. Each is a full one."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class ServerBackupWriter(BackupWriter):
-    """Makes the backups of a project whose log is in a database server. Each is a full one."""
+    """Creates full backups of a project whose log is in a database server."""
 
     format = SERVER_FORMAT
 
     def _tail(self, last: BackupPoint) -> tuple[bool, BackupPoint | None]:
-        return False, None  # what changed is not known
+        return False, None  # changes are not known
 
     def _full(self, tail_every_s: float | None, made: Callable[[BackupPoint], object]) -> BackupPoint:
-        """The log as it is when this begins, with the project's files of that moment.
+        """Dump the log as it is at the start of the call, with the project's files of that moment.
 
         Raises: as `BackupWriter.create` and `PostgresDump.dump`.
         """
@@ -47,21 +47,21 @@ class ServerBackupWriter(BackupWriter):
 
 
 def dump_tool(context: ProjectContext) -> PostgresDump:
-    """The programs for the log of a project. Raises: UsageError where there are none for its kind."""
+    """Return the dump tool for a project's log. Raises: UsageError if its kind has none."""
     assert context.systems.store is not None, "asked for a log in a server"
     url = config.filled(context.systems.store.text("url"), "store")
     return _tool(url, tools_folder(context))
 
 
 def restored_tool(point: BackupPoint, folder: Path, url: str | None, tools: Path | None) -> PostgresDump:
-    """The programs that restore the log of a point.
+    """Return the tool that restores the log of a point.
 
     Args:
         folder: The project's files, whose settings are the default.
-        url: The database, with `${NAME}` for what the environment has to say.
-        tools: The folder of the programs.
+        url: The database, with `${NAME}` for environment variables.
+        tools: The folder of the dump programs.
 
-    Raises: UsageError where no database is named, or it is of another kind.
+    Raises: UsageError if no database is named, or it is of another kind.
     """
     from shroff.services.context import ProjectContext
 
@@ -88,14 +88,13 @@ def restored_tool(point: BackupPoint, folder: Path, url: str | None, tools: Path
 
 
 def tools_folder(context: ProjectContext) -> Path | None:
-    """The folder of the programs that the settings name."""
     settings = context.systems.backup
     named = "" if settings is None else settings.text("tools")
     return context.paths.folder / config.filled(named, "backup") if named else None
 
 
 def restore_log(tool: PostgresDump, vault: Vault, database: BackedUpLog, reason: str, progress: Progress) -> int:
-    """Restore one log; gives how many letters are held."""
+    """Restore one log; return the number of held letters."""
 
     def pieces() -> Iterator[bytes]:
         for data in vault.contents(database.whole or ()):

@@ -1,8 +1,8 @@
-"""Pages of a SQLite file beside its writers: a consistent copy, then what each later commit changed.
+"""Reads pages of a SQLite file while others write it: a consistent copy, then the changes of each later commit.
 
 Reads the formats that SQLite documents (sqlite.org/walformat.html): the write-ahead log has a page for each change, and
 its index says how many of them are committed. Works as Litestream does, on pages instead of rows: the copy has every
-table of the file, and what every process wrote.
+table of the file, with the writes of all processes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from shroff.errors import StorageError
 from shroff.runtime.values import FrozenStruct
 
 WAL_HEADER, FRAME_HEADER, INDEX_HEADER = 32, 24, 48  # bytes
-SALT = 16  # where it stands in the header of the log
-RESTART_FRAMES = 8_192  # 64 MB of write-ahead log, from which on it is begun again
-NO_LOG = "0" * 16  # the salt where there is no write-ahead log
+SALT = 16  # offset in the log's header
+RESTART_FRAMES = 8_192  # 64 MB of write-ahead log, after which it is restarted
+NO_LOG = "0" * 16  # salt without a write-ahead log
 CERTAIN_NS = 2_000_000_000  # file systems note times of writes to 4 ms, old ones to 2 s
 INDEX_TRIES = 1_000  # the index is written in microseconds, by one writer at a time
 
 
 class PagePosition(NamedTuple):
-    """A commit in a write-ahead log: which log it is, its frames up to there, and their running checksum.
+    """A commit in a write-ahead log: the log's salt, the frames up to the commit, and their running checksum.
 
-    Where the log is empty, `check` says which state of the file this is.
+    For an empty log, `check` identifies the state of the database file.
     """
 
     salt: str
@@ -43,7 +43,7 @@ class PagePosition(NamedTuple):
 
 
 class PageChanges(FrozenStruct):
-    """Pages of one commit that differ from an earlier one: where each stands in the write-ahead log.
+    """Pages of one commit that differ from an earlier one: the offset of each in the write-ahead log.
 
     `file` and `log` are descriptors of the reader.
     """
@@ -56,13 +56,15 @@ class PageChanges(FrozenStruct):
     changed: dict[int, int]
 
     def blocks(self, most: int) -> Iterator[dict[int, bytes]]:
-        """The changed pages by number, so many at a time. Valid until the reader's next call."""
+        """Yield the changed pages by number, up to `most` at a time. Valid until the reader's next call."""
         numbers = sorted(self.changed)
         for start in range(0, len(numbers), most):
             yield {number: self._page(number) for number in numbers[start:][:most]}
 
     def _page(self, number: int) -> bytes:
-        """One page. Where the log was begun again meanwhile, all of it stood in the file before, which waits for us."""
+        """Read one page: from the file if the log was restarted meanwhile, for which SQLite waits until our transaction
+        ends.
+        """
         page = os.pread(self.log, self.page_bytes, self.changed[number])
         if os.pread(self.log, 8, SALT).hex() != self.at.salt:
             page = _at(self.file, (number - 1) * self.page_bytes, self.page_bytes)
@@ -72,11 +74,11 @@ class PageChanges(FrozenStruct):
 class SqlitePages(Struct, eq=False):
     """Reads the pages of a SQLite file that other processes write.
 
-    From one call to the next it keeps a read transaction open, so that SQLite does not begin the write-ahead log again
-    before its pages were read. What proves that nothing was missed is the log's own salt and checksum.
+    Between calls it keeps a read transaction open, so that SQLite does not restart the write-ahead log before its pages
+    were read. The log's salt and checksum prove that nothing was missed.
 
     POSIX drops all locks of a process on a file as soon as it closes any descriptor of it. So descriptors stay open as
-    long as the reader, and a process that has one should not have the file open by SQLite otherwise.
+    long as the reader, and its process should not open the file with SQLite in other ways.
     """
 
     _path: Path
@@ -86,9 +88,9 @@ class SqlitePages(Struct, eq=False):
     _descriptors: dict[str, int] = {}
 
     def changes(self, since: PagePosition | None) -> PageChanges | None:
-        """Pages committed since a position; None where that cannot be known, and the whole file must be read.
+        """Return the pages committed since a position; None if they are not known and the whole file must be read.
 
-        Without a position: all pages of the write-ahead log, which complete what `file_blocks` reads from now on.
+        Without a position: all pages of the write-ahead log, which complete what `file_blocks` reads later.
         """
         opened, found = self._opened(since)
         self._hold(opened)
@@ -96,12 +98,12 @@ class SqlitePages(Struct, eq=False):
         return found
 
     def logged(self) -> PageChanges | None:
-        """All pages of the write-ahead log, as `changes` without a position, which then goes on from its last one."""
-        self._beside, found = self._opened(None)  # until the next call: its pages stay where they are
+        """Like `changes` without a position, but the next `changes` continues from the earlier position."""
+        self._beside, found = self._opened(None)  # open until the next call, so its pages stay in place
         return found
 
     def _opened(self, since: PagePosition | None) -> tuple[sqlite3.Connection, PageChanges | None]:
-        """A read transaction, and what it reads."""
+        """Open a read transaction and read the changes in it."""
         opened = self._open()
         try:
             return opened, self._read(since)
@@ -113,14 +115,14 @@ class SqlitePages(Struct, eq=False):
         if os.fstat(self._descriptor("")).st_ino != self._path.stat().st_ino:
             raise StorageError(f"{self._path} is another file than before. Start the backup again")
         salt, frames, pages, page_bytes, check = self._index()
-        # Without the check: that of a file which was just written becomes known later, with nothing changed.
+        # Without the checksum: for a file just written it becomes known later, although nothing changed.
         last = None if self._held is None or self._last is None else self._last[:2]
         is_held = since is not None and since[:2] == last
         start = 0
         if not frames:
             check = self._file_mark()
         if since is not None and salt != since.salt:
-            # A reader of ours was there all the time, so the log was begun again at most once, and at our position.
+            # Our read transaction was always open, so the log was restarted at most once, and at our position.
             if not is_held or not _follows(since, salt):
                 return None
         elif since is not None:
@@ -130,7 +132,7 @@ class SqlitePages(Struct, eq=False):
         changed = self._changed(salt, start, frames, page_bytes, since) if frames or start else {}
         if changed is None:
             return None
-        if not frames:  # nothing is in the log, so what the file says of itself holds
+        if not frames:  # the log is empty, so the file's own header applies
             page_bytes = _page_bytes(int.from_bytes(_at(self._descriptor(""), 16, 2), "big"))
             pages = self._path.stat().st_size // page_bytes
         return PageChanges(
@@ -143,7 +145,7 @@ class SqlitePages(Struct, eq=False):
         )
 
     def _file_mark(self) -> str:
-        """Mark of the file that changes with each write; empty if it was written a moment ago."""
+        """Return a mark of the file that changes with each write; empty within `CERTAIN_NS` of a write."""
         state = self._path.stat()
         is_certain = time.time_ns() - state.st_mtime_ns > CERTAIN_NS
         return f"{state.st_mtime_ns:x}-{state.st_size:x}-{state.st_ino:x}" if is_certain else ""
@@ -155,22 +157,22 @@ class SqlitePages(Struct, eq=False):
         self._held, self._beside = opened, None
 
     def file_blocks(self, size: int) -> Iterator[bytes]:
-        """The bytes of the file, so many at a time; `changes` completes them, as pages may be of different commits."""
+        """Yield the file in blocks of `size` bytes. Its pages may be of different commits; `changes` completes them."""
         offset = 0
         while block := os.pread(self._descriptor(""), size, offset):
             yield block
             offset += len(block)
 
     def begin_again(self, since: PagePosition) -> PageChanges | None:
-        """Let SQLite write its log from the beginning again, which our open transaction prevented.
+        """Let SQLite restart its log, which our open transaction prevented.
 
-        Writers wait for about a millisecond. Gives what was committed meanwhile, as `changes` does.
+        Writers wait for about a millisecond. Returns the changes committed meanwhile, as `changes` does.
         """
         with closing(self._connect("rw")) as writer, closing(self._connect("rw")) as beside:
             for connection in (writer, beside):
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
                 connection.execute("PRAGMA busy_timeout = 0")
-            beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # the most of it, while others write
+            beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # most of the work, while others write
             try:
                 begin_between(writer)
                 found = self.changes(since)
@@ -182,22 +184,22 @@ class SqlitePages(Struct, eq=False):
             return found
 
     def number(self, sql: str) -> int:
-        """The whole number that a query gives at the commit that was read; 0 for none."""
+        """Return the integer result of a query at the commit read; 0 if it has none or fails."""
         if self._held is None:
             return 0
         try:
             return int(self._held.execute(sql).fetchone()[0] or 0)
-        except sqlite3.DatabaseError:  # a process was ended before it made the tables, or the log is damaged
+        except sqlite3.DatabaseError:  # the tables were not created before a process ended, or the log is damaged
             return 0
 
     def close(self) -> None:
-        """End the read transaction. Closing twice does nothing."""
+        """End the read transaction. A second call does nothing."""
         self._hold(None)
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
 
     def _descriptor(self, ending: str) -> int:
-        """The file, its write-ahead log or the index of that, open for reading while a transaction is."""
+        """Open the file, its `-wal` or its `-shm`. Call it only within a read transaction."""
         if ending not in self._descriptors:
             path = self._path.with_name(f"{self._path.name}{ending}")
             self._descriptors[ending] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -208,7 +210,7 @@ class SqlitePages(Struct, eq=False):
         return sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
 
     def _open(self) -> sqlite3.Connection:
-        """A read transaction at the last commit."""
+        """Open a read transaction at the last commit."""
         try:
             opened = self._connect("ro")
         except sqlite3.Error as error:
@@ -226,7 +228,7 @@ class SqlitePages(Struct, eq=False):
         return opened
 
     def _index(self) -> tuple[str, int, int, int, str]:
-        """Salt, committed frames, pages of the file, bytes of a page, and checksum, by the index of the log."""
+        """Read the log's index: salt, committed frames, pages of the file, bytes per page, checksum."""
         for _ in range(INDEX_TRIES):
             head = _at(self._descriptor("-shm"), 0, 2 * INDEX_HEADER)
             if head[:INDEX_HEADER] == head[INDEX_HEADER:] and head[12]:
@@ -238,7 +240,7 @@ class SqlitePages(Struct, eq=False):
     def _changed(
         self, salt: str, start: int, frames: int, page_bytes: int, since: PagePosition | None
     ) -> dict[int, int] | None:
-        """Where the last form of each page stands behind a frame; None where the log is not the one that was read."""
+        """Map each page to its last version after frame `start`; None if the log is another one than was read."""
         changed: dict[int, int] = {}
         step = FRAME_HEADER + page_bytes
         log = self._descriptor("-wal")
@@ -260,12 +262,12 @@ def _page_bytes(written: int) -> int:
 
 
 def _check(log: int, frame: bytes) -> str:
-    """The running checksum of a frame as the index has it: numbers of this machine."""
+    """Return a frame's running checksum in native byte order, as the index stores it."""
     return struct.pack("=II", *struct.unpack(">II", frame[16:24])).hex()
 
 
 def _follows(since: PagePosition, salt: str) -> bool:
-    """Whether a log has the salt that SQLite gives it when it begins the last one again."""
+    """Return whether the salt is the one that SQLite sets when it restarts the log of `since`."""
     first, second = int(since.salt[:8], 16), int(salt[:8], 16)
     return not since.frames or (first + 1) & 0xFFFF_FFFF == second
 
@@ -278,6 +280,5 @@ def _at(file: int, offset: int, size: int) -> bytes:
 
 
 def apply_pages(file: int, page_bytes: int, pages: dict[int, bytes]) -> None:
-    """Write pages into a copy of the file."""
     for number, page in pages.items():
         os.pwrite(file, page, (number - 1) * page_bytes)

@@ -1,11 +1,11 @@
-"""Where backups of one project are kept: a folder or a bucket of pieces, and points that name them.
+"""Vault with the backups of one project: a folder or bucket of pieces, and of points that name them.
 
-    shroff-backup         whose backups these are, and whether they are encrypted
-    pieces/3f/3f9c...     a piece of a file, compressed, under the hash of its content
-    points/000000000017   one moment: which pieces make each file; it names the point before by its hash
+    shroff-backup         the project's id, and whether backups are encrypted
+    pieces/3f/3f9c...     a piece of a file, compressed, named by the hash of its content
+    points/000000000017   one moment: the pieces of each file, and the hash of the point before
 
-A point is written last, so a backup that was interrupted leaves pieces that nothing names. A piece is stored once,
-however many points name it. No object is ever changed.
+A point is written last, so an interrupted backup leaves only pieces that nothing names. A piece is stored once, however
+many points name it. No object is ever changed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ LABEL, PIECES, POINTS = "shroff-backup", "pieces", "points"
 KEY_BYTES = 32
 NONCE_BYTES = 12  # of AES-GCM
 PIECE_BYTES_MAX = 64 * 1024 * 1024  # unpacked: 512 pages of 64 KiB and their numbers, twice
-READERS = 8  # pieces that are read at once: a bucket takes 30 ms each; they take 64 MB of memory
-WRITERS = 4  # pieces that are compressed and stored at once
+READERS = 8  # pieces read in parallel: 30 ms each from a bucket; 64 MB of memory
+WRITERS = 4  # pieces compressed and stored in parallel
 POINT_READERS = 32  # points, of a few kB each
 PACKED = 1  # of zlib: rows of a log take a quarter of their bytes, and 60 MB a second and core
 Read = TypeVar("Read")
@@ -50,7 +50,7 @@ class DamagedError(StorageError):
 
 
 class BackupLabel(FrozenStruct):
-    """Whose backups a place has. `proof` shows whether a key is the one they are encrypted with."""
+    """Owner of the backups in a vault. `proof` shows whether a key is the one that encrypted them."""
 
     shroff_backup: int
     id: str
@@ -59,9 +59,9 @@ class BackupLabel(FrozenStruct):
 
 
 class DumpedLog(FrozenStruct):
-    """A log in a database server: its kind, its schema or prefix, and the program that wrote it out.
+    """A log in a database server: its kind, its schema or prefix, and the program that dumped it.
 
-    `position` is where the server's own record of changes goes on, such as `binlog.000007:4711`.
+    `position` is where the server's own change log continues, such as `binlog.000007:4711`.
     """
 
     kind: str
@@ -73,9 +73,8 @@ class DumpedLog(FrozenStruct):
 class BackedUpLog(FrozenStruct):
     """The SQLite file of a log at a point: all of it, or the pages that changed since the point before.
 
-    Of a log in a server it is what its program wrote: all of it, as `whole`.
-
-    `read_to` is the position in its write-ahead log (see `sqlite_pages.PagePosition`).
+    For a log in a server, `whole` is the complete dump. `read_to` is the position in the write-ahead log (see
+    `sqlite_pages.PagePosition`).
     """
 
     page_bytes: int
@@ -103,7 +102,7 @@ class BackupPoint(FrozenStruct):
 
     @property
     def last_seq(self) -> int:
-        """The last sequence number of its log; 0 without one."""
+        """Last sequence number of the log; 0 without one."""
         return self.log.last_seq if self.log else 0
 
 
@@ -111,8 +110,8 @@ class Vault:
     """The backups of one project.
 
     Args:
-        objects: Where they are.
-        key: 32 bytes; without one nothing is encrypted.
+        objects: The store that holds them.
+        key: 32 bytes; None for no encryption.
     """
 
     def __init__(self, objects: Objects, key: bytes | None = None) -> None:
@@ -122,15 +121,15 @@ class Vault:
         self.address = objects.address
         self.label: BackupLabel | None = None
         self._known: set[str] | None = None
-        self.is_distrusting = False  # whether pieces that are there are read and compared before they are used again
+        self.is_distrusting = False  # existing pieces are read and compared before reuse
         self.stored, self._counting = 0, Lock()  # bytes, since this was opened
 
-    # Whose backups these are
+    # Label
 
     def open(self, id: str = "") -> BackupLabel:
-        """Read the label. With an id, whose backups they must be.
+        """Read the label. With `id`, the backups must belong to that project.
 
-        Raises: UsageError where there are none, of another project, or with another key.
+        Raises: UsageError if there are none, of another project, or with another key.
         """
         found = self._objects.get(LABEL)
         if found is None:
@@ -154,12 +153,12 @@ class Vault:
         return label
 
     def begin(self, id: str, name: str, format: int = FILE_FORMAT) -> BackupLabel:
-        """The label, which is made where there is none. Raises: as `open`."""
+        """Return the label, creating it if there is none. Raises: as `open`."""
         label = BackupLabel(format, id, name, "" if self._key is None else _derived(self._key, id).hex())
         if self._objects.get(LABEL) is None:
             if any(True for _ in self._objects.list()):
                 raise UsageError(f"{self.address} has other files. Name an empty folder or prefix for backups.")
-            if Path(self.address).is_absolute():  # keys of entities stand in backups in clear
+            if Path(self.address).is_absolute():  # backups contain entity keys in clear
                 Path(self.address).mkdir(FOLDER_MODE, parents=True, exist_ok=True)
             self._objects.put(LABEL, to_json(label))
         if (found := self.open(id)).shroff_backup != format:
@@ -170,7 +169,7 @@ class Vault:
     # Pieces
 
     def put(self, data: bytes) -> str:
-        """Store a piece, unless it is there; gives its name."""
+        """Store a piece unless it exists; return its name."""
         name = self._name(data)
         if self._known is None:
             self._known = set(self.pieces())
@@ -188,13 +187,13 @@ class Vault:
         return name
 
     def put_all(self, pieces: Iterable[bytes]) -> list[str]:
-        """Store pieces, several at once; gives their names in order."""
+        """Store pieces in parallel; return their names in order."""
         if self._known is None:
             self._known = set(self.pieces())
         return list(_ahead(self.put, pieces, WRITERS))
 
     def get(self, name: str) -> bytes:
-        """A piece. Raises: DamagedError where it is missing or not what was stored; StorageError as `Objects.get`."""
+        """Read a piece. Raises: DamagedError if it is missing or altered; StorageError as `Objects.get`."""
         found = self._objects.get(_piece(name))
         if found is None:
             raise DamagedError(f"{self.address}: the piece {name} is missing, so this backup is incomplete. {_CURE}")
@@ -208,11 +207,11 @@ class Vault:
         return data
 
     def contents(self, names: Iterable[str]) -> Iterator[bytes]:
-        """Pieces in order, several read at once. Raises: as `get`."""
+        """Read pieces in order, several in parallel. Raises: as `get`."""
         return _ahead(self.get, names, READERS)
 
     def pieces(self) -> dict[str, int]:
-        """All pieces with their bytes."""
+        """Map all pieces to their bytes."""
         return {piece.name.rpartition("/")[2]: piece.size for piece in self._objects.list(PIECES)}
 
     def remove_piece(self, name: str) -> None:
@@ -223,12 +222,12 @@ class Vault:
     # Points
 
     def numbers(self) -> list[int]:
-        """The points that are there, oldest first."""
+        """List the points, oldest first."""
         names = (point.name.rpartition("/")[2] for point in self._objects.list(POINTS))
         return [int(name) for name in names if name.isdecimal()]
 
     def point(self, number: int) -> tuple[BackupPoint, str]:
-        """A point, and its hash. Raises: DamagedError where it is altered; StorageError where it cannot be read."""
+        """Read a point and its hash. Raises: DamagedError if it is altered; StorageError if it cannot be read."""
         name = point_name(number)
         found = self._objects.get(name)
         if found is None:
@@ -244,9 +243,9 @@ class Vault:
         return point, digest.decode()
 
     def readable(self, told: type[StorageError] = StorageError) -> tuple[list[BackupPoint], dict[int, str]]:
-        """Points that can be read, oldest first; and why each other one cannot, by its number.
+        """Return the readable points, oldest first, and the error of each other one by number.
 
-        Raises: StorageError of any other kind than is `told`.
+        Raises: StorageError of other kinds than `told`.
         """
 
         def read(number: int) -> BackupPoint | str:
@@ -261,7 +260,7 @@ class Vault:
         return points, {number: why for number, why in found if isinstance(why, str)}
 
     def add(self, point: BackupPoint) -> str:
-        """Store a point; gives its hash. Raises: UsageError where another process stored one of this number."""
+        """Store a point; return its hash. Raises: UsageError if another process stored this number."""
         body, name = to_json(point), point_name(point.number)
         digest = hashlib.sha256(body).hexdigest()
         if not self._objects.put(name, self._closed(digest.encode() + b"\n" + body, name)):
@@ -275,7 +274,7 @@ class Vault:
         self._objects.delete(point_name(number))
 
     def chain(self, number: int) -> Iterator[tuple[BackupPoint, str]]:
-        """A point and those that it needs, newest first. Raises: StorageError where one is missing or altered."""
+        """Yield a point and those that it needs, newest first. Raises: StorageError if one is missing or altered."""
         expected = None
         for point, digest in _ahead(self.point, range(number, 0, -1), POINT_READERS):
             if expected not in {None, digest}:
@@ -286,12 +285,12 @@ class Vault:
             expected = point.before
         raise StorageError(f"{self.address} has no full backup at or before {number}. {_CURE}")
 
-    # Below: names, and encryption
+    # Names and encryption
 
     def _name(self, data: bytes) -> str:
         if self._key is None:
             return hashlib.sha256(data).hexdigest()
-        return hmac.new(self._key, data, hashlib.sha256).hexdigest()  # so that names tell nothing of the content
+        return hmac.new(self._key, data, hashlib.sha256).hexdigest()  # so that names reveal nothing of the content
 
     def _closed(self, data: bytes, name: str) -> bytes:
         if self._seal is None:
@@ -305,7 +304,7 @@ class Vault:
             return data
         try:
             opened: bytes = self._seal.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], name.encode())
-        except Exception:  # noqa: BLE001 - InvalidTag, and ValueError for what is too short
+        except Exception:  # noqa: BLE001 - InvalidTag, and ValueError if too short
             raise self._altered(name) from None
         return opened
 
@@ -324,7 +323,7 @@ _CURE = "'shroff backup verify' shows which backups can be restored"
 
 
 def points_of(vault: Vault) -> list[int]:
-    """The points of a place, oldest first. Raises: UsageError where there is none; as `Vault.open`."""
+    """List the points of a vault, oldest first. Raises: UsageError if there is none; as `Vault.open`."""
     vault.open()
     if numbers := vault.numbers():
         return numbers
@@ -333,7 +332,7 @@ def points_of(vault: Vault) -> list[int]:
 
 
 def read_key(path: Path) -> bytes:
-    """The key of a file: 64 hexadecimal digits. Raises: UsageError where it has none."""
+    """Read a key file of 64 hexadecimal digits. Raises: UsageError if it has none."""
     try:
         key = bytes.fromhex(path.read_text("ascii").strip())
     except OSError as error:
@@ -358,7 +357,7 @@ def _derived(key: bytes, use: str) -> bytes:
 
 
 def _ahead(read: Callable[[Asked], Read], wanted: Iterable[Asked], most: int) -> Iterator[Read]:
-    """Objects in order, with up to so many reads ahead."""
+    """Yield results in order, with up to `most` reads in parallel."""
     with ThreadPoolExecutor(most) as pool:
         waiting: deque[Future[Read]] = deque()
         for asked in wanted:
@@ -374,5 +373,4 @@ def _piece(name: str) -> str:
 
 
 def point_name(number: int) -> str:
-    """The name of a point's object."""
     return f"{POINTS}/{number:012d}"

@@ -1,7 +1,7 @@
-"""Archive of downloads by pulled sources, unchanged: in the lake under `raw/`, without a lake beside the log.
+"""Archive of unchanged downloads by pulled sources: in the lake under `raw/`, or beside the log without a lake.
 
-Each has its SHA-256 in its name, and stays; behind the first `PART_BYTES` of one stand files of the rest. A list beside
-them says which ones came last.
+Each name has the file's SHA-256; files are never removed. Parts after the first `PART_BYTES` are files of their own. A
+list beside them names the parts of the last download.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class KeptArchives(Struct, eq=False):
 
     @contextmanager
     def _places(self) -> Iterator[list[Objects]]:
-        """Where files are kept, then where they were kept before there was a lake."""
+        """Yield the object store in use, then the one used before the project had a lake."""
         lakes = Lakes(self._context)
         with ExitStack() as held:
             lake = [held.enter_context(lakes.open()).objects] if self._context.systems.lake else []
@@ -69,7 +69,7 @@ class KeptArchives(Struct, eq=False):
         return f"{RAW}/{self._source}/{name}"
 
     def _kept(self, place: Objects, name: str) -> list[str] | None:
-        """The parts that came last, without a list all that are kept; None where nothing is."""
+        """List the parts of the last download, or all without a list; None if there are none."""
         if (listed := place.get(self._named(f"{name}.json"))) is not None:
             return from_json(listed.data, type=list[str])
         found = [stored.name.rpartition("/")[2] for stored in place.list(f"{RAW}/{self._source}")]
@@ -88,7 +88,7 @@ class KeptArchives(Struct, eq=False):
 
 
 def _part(file: str, number: int) -> str:
-    """The name of a piece; what begins with another word than the archive's name is not taken for one."""
+    """Return the name of a part. Its prefix keeps it from being taken for the archive."""
     return f"part-{number}-{file}" if number else file
 
 

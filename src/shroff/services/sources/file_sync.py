@@ -1,7 +1,7 @@
-"""Files that appear at a place, each appended to the log whole and once.
+"""Appends the files that appear in a location to the log, each completely and once.
 
-How far a file is stands among the log's offsets, under the place and the file's name. It is committed with the lines
-of each batch, so a process that is killed anywhere goes on where it was: no line is left out and none comes twice.
+The progress of a file is an offset in the log, under the location and the file's name. It is committed with the lines
+of each batch, so a killed process resumes there: no line is skipped and none is appended twice.
 """
 
 from __future__ import annotations
@@ -39,16 +39,15 @@ if TYPE_CHECKING:
 
 
 class TakingRules(NamedTuple):
-    """How the files of a place are taken.
+    """How files of a location are ingested.
 
     Args:
-        then: The state of a file that is appended: APPENDED where something else is to follow, else DONE.
-        needs_lines: Whether a file none of whose lines can be taken is set aside.
-        takes_changed: Whether a file that changed after it was taken is taken again. What is new of it is appended:
-            the events that the log has already are known by their ids.
-        takes_same: Whether one that has not changed is taken again as well.
-        labels_inside: Whether files have labels of their own events; one that was done without them, and gave no
-            model, is taken again.
+        then: State of an appended file: APPENDED if training follows, else DONE.
+        needs_lines: Set a file aside if none of its lines can be ingested.
+        takes_changed: Ingest a file again after it changed. Only new events are appended: known ids are duplicates.
+        takes_same: Ingest an unchanged file again as well.
+        labels_inside: Files have labels of their own events; one that was done without them, and gave no model, is
+            ingested again.
     """
 
     then: str = APPENDED
@@ -74,14 +73,14 @@ class ChangedFileError(Exception):
 
 
 class TakenFile(NamedTuple):
-    """Progress of a file, and the rows appended now; None where that was before."""
+    """Progress of a file, and the rows appended now; None if it was appended before."""
 
     progress: Progress
     appended: IngestReport | None
 
 
 class _FileLines(Struct, eq=False):
-    """The lines of a file that were read: how many, how many of them no event type accepts or are bad; the last."""
+    """Counts of a file's lines read, of those that are bad or that no event type accepts, and the last line."""
 
     count: int = 0
     untaken: int = 0
@@ -98,17 +97,17 @@ class _FileLines(Struct, eq=False):
             yield submission
 
 
-# Gives the lines of a file, by its name and path; with `is_look` without the labels of its own events.
+# Returns the lines of a file, by name and path; `is_look` leaves out labels of its own events.
 ReadFile: TypeAlias = "Callable[..., AbstractContextManager[Iterator[Submission]]]"
 
 
 class FileTaking(Struct, eq=False):
-    """Appends the files of a source to a log, also while another process writes that log.
+    """Appends the files of a source to a log, also while another process writes it.
 
     Args:
-        read: Gives the lines of a file.
-        tell: Told, once each, what somebody should know.
-        decide: Whether events are decided on the way.
+        read: Returns the lines of a file.
+        tell: Called once with each message.
+        decide: Decide the events.
         changing: The last file that changed while it was read.
     """
 
@@ -120,11 +119,11 @@ class FileTaking(Struct, eq=False):
     decide: bool = True
     changing: str = ""
     _said: set[str] = set()
-    _settled: dict[str, Stamp] = {}  # files that need no further look while they stay as they are
-    _names: dict[str, str] = {}  # of the files that were taken, by the hashes of their contents
+    _settled: dict[str, Stamp] = {}  # finished files, until their stamp changes
+    _names: dict[str, str] = {}  # of ingested files, by the hash of their content
 
     def tell(self, words: str) -> None:
-        """Say something once."""
+        """Report a message once."""
         if words not in self._said:
             self._said.add(words)
             self._say(words.rstrip("."))
@@ -134,7 +133,7 @@ class FileTaking(Struct, eq=False):
         return self._context.definitions.versions.definitions
 
     def known(self) -> dict[str, Progress]:
-        """How far each file of the place is, as the log has it."""
+        """Return the progress of each file in the log."""
         if not self._context.log.exists():
             return {}
         with self._context.log.reading() as log:
@@ -150,7 +149,7 @@ class FileTaking(Struct, eq=False):
             del self._names[progress.sha256]
 
     def progress(self, name: str) -> Progress | None:
-        """How far one file is, as the log has it; None where it has nothing of it."""
+        """Return the progress of one file; None if the log has none."""
         if not self._context.log.exists():
             return None
         with self._context.log.reading() as log:
@@ -158,7 +157,7 @@ class FileTaking(Struct, eq=False):
         return None if text is None else read_progress(text)
 
     def is_over(self, name: str, progress: Progress) -> bool:
-        """Whether nothing is left to do for a file, as it is now."""
+        """Return whether the current version of a file needs no further work."""
         if progress.state not in {DONE, ASIDE}:
             return False
         if progress.state == ASIDE and progress.version != self._version:
@@ -186,14 +185,13 @@ class FileTaking(Struct, eq=False):
         return self._rules.labels_inside and was_without
 
     def has_changed(self, name: str, progress: Progress) -> bool:
-        """Whether a file is another one than was taken."""
         with self._given.opened(name) as path:
             return _digest(path) != progress.sha256
 
     def record(self, name: str, progress: Progress, before: Progress | None, *, source: str = "") -> None:
-        """Record how far a file is; where another process writes the log, by a request to it."""
+        """Record the progress of a file; if another process writes the log, through a request to it."""
         if not self._context.log.exists():
-            with self._context.log.writing():  # which makes it
+            with self._context.log.writing():  # creates the log
                 pass
         try:
             with closing(self._context.log.open(read_only=False)) as log:
@@ -214,7 +212,7 @@ class FileTaking(Struct, eq=False):
         is_first: bool,
         source: str = "",
     ) -> Prepared:
-        """Have the process that writes the log take lines of a file. Raises: ReadOnError where another one did."""
+        """Send lines of a file to the process that writes the log. Raises: ReadOnError if another process did so."""
         definitions = self._context.definitions
         taken = LabelIntake(self._context).hand(
             HandedLines(
@@ -232,7 +230,7 @@ class FileTaking(Struct, eq=False):
         return taken
 
     def take(self, name: str, before: Progress | None) -> TakenFile | None:
-        """Append a file that is complete; None where it changed, or went away, meanwhile."""
+        """Append a complete file; None if it changed or was removed meanwhile."""
         self.changing = ""
         stamp = self._given.stamp(name)
         with self._given.opened(name) as path:
@@ -244,7 +242,7 @@ class FileTaking(Struct, eq=False):
                 self.record(name, _with(before, size=progress.size, changed_ns=progress.changed_ns), before)
                 return TakenFile(before, None)
             is_text = format_by_name(path.name) in {"csv", "jsonl"} or is_text_name(path.name)
-            is_text = is_text and not path.name.lower().endswith((".json", ".gz"))  # whose last line should be ended
+            is_text = is_text and not path.name.lower().endswith((".json", ".gz"))  # should end a line
             is_ended = is_text and _ends_a_line(path)
             try:
                 if self._rules.then == APPENDED and not self._rules.takes_changed:
@@ -258,7 +256,7 @@ class FileTaking(Struct, eq=False):
                 taken = self._append(name, path, progress, before)
             except ReadOnError:
                 return None
-            except ChangedFileError:  # its offset stays that of a file that was begun, with the hash of other bytes
+            except ChangedFileError:  # its offset stays at APPENDING, with the hash of the old bytes
                 self.changing = name
                 self.tell(f"{name} changed while it was read, and is read again from its first line")
                 return None
@@ -266,22 +264,22 @@ class FileTaking(Struct, eq=False):
             return taken
 
     def _begun(self, path: Path, stamp: Stamp | None, before: Progress | None) -> Progress:
-        """The start of a file; what is known to be suspicious stays so until it is whole."""
+        """Return the initial progress; a file stays suspicious until it is read completely."""
         size, changed_ns = stamp or (path.stat().st_size, 0)
         begun = Progress(APPENDING, size, changed_ns, _digest(path), labels_inside=self._rules.labels_inside)
         return begun if before is None else _with(begun, suspicious=before.suspicious, since_ms=before.since_ms)
 
     def _check_new(self, name: str, sha256: str) -> None:
-        """Raises: BrokenFileError where another file of this place had the same content: its rows would count twice."""
+        """Raises: BrokenFileError if another file here had the same content: its rows would count twice."""
         if (other := self._names.get(sha256, name)) != name:
             raise BrokenFileError(
                 f"it has the same content as {other}, which was ingested; 'shroff ingest FILE' takes it all the same"
             )
 
     def _look_into(self, name: str, path: Path, *, is_cut_off: bool) -> None:
-        """Read a file to its end before a line of it is taken. Raises: what says that it cannot be taken.
+        """Read a file to its end before any line is ingested. Raises: the reason why it cannot be ingested.
 
-        A text whose last line is ended needs no look where no line is needed: each line is right or wrong for itself.
+        Not needed for a text with a complete last line if `needs_lines` is off: each line stands for itself.
         """
         read = _FileLines()
         with self._read(name, path, is_look=True) as submissions:
@@ -295,7 +293,7 @@ class FileTaking(Struct, eq=False):
             raise BrokenFileError("no event type accepts its lines; name it with --as")
 
     def _append(self, name: str, path: Path, progress: Progress, before: Progress | None) -> TakenFile:
-        """Bring a file into the log, from where a process before this one came to."""
+        """Append a file to the log, from the last recorded line on."""
         is_begun = before is not None and before.state == APPENDING
         skipped = before.lines if before is not None and is_begun and before.sha256 == progress.sha256 else 0
         read = _FileLines()
@@ -310,7 +308,7 @@ class FileTaking(Struct, eq=False):
                     slips = refuse_implausible(submissions, self._context.definitions, self._context.now_ms())
                     return self._append_beside(name, slips, now, before, read)
                 return self._append_here(name, submissions, now, writer, log, read)
-            except UsageError as error:  # too many of its lines are too late, or it cannot be read further
+            except UsageError as error:  # too many late lines, or it cannot be read further
                 why = _words(error, path)
         return self._set_aside(name, progress, before, why)
 
@@ -344,11 +342,11 @@ class FileTaking(Struct, eq=False):
     def _append_beside(
         self, name: str, submissions: Iterator[Submission], now: Progress, before: Progress | None, read: _FileLines
     ) -> TakenFile:
-        """Have the process that writes the log take a file: a thousand lines at a time, each with how far that is."""
+        """Send a file to the process that writes the log, a thousand lines at a time with the progress."""
         with self._context.log.reading() as log:
             last_seq = log.last_seq()
         report, is_first = IngestReport(), True
-        is_new = 0 < now.after < last_seq  # lines that a process before this one brought, or another one's meanwhile
+        is_new = 0 < now.after < last_seq  # lines sent by an earlier process, or by another one meanwhile
         now = _with(now, after=now.after or last_seq)
         for batch in batches(submissions, ROWS_MAX):
             reached = _with(now, lines=now.lines + len(batch))
@@ -367,7 +365,7 @@ class FileTaking(Struct, eq=False):
         aside = _with(progress, state=ASIDE, why=why, version=self._version, since_ms=since_ms)
         self.record(name, aside, before)
         place = self._given.source
-        if not place.startswith(f"{PULLED}/"):  # `doctor` and notices know those of shroff.yaml
+        if not place.startswith(f"{PULLED}/"):  # `doctor` and notices find the sources of shroff.yaml themselves
             with self._context.log.reading() as log:
                 is_known = log.offset(WATCHED, place) is not None
             if not is_known:
@@ -376,7 +374,7 @@ class FileTaking(Struct, eq=False):
         return TakenFile(aside, None)
 
     def _appended(self, progress: Progress, read: _FileLines, *, is_new: bool) -> Progress:
-        # Why a file that was read to its end is suspicious
+        # Reasons for suspicion in a file read to its end
         bad = read.bad and read.bad / read.count > self._given.bad_max
         words = [f"{read.bad:,} of {read.count:,} lines cannot be read" if bad else "", self._given.lost()]
         suspicious = " and ".join(filter(None, words))
@@ -391,11 +389,11 @@ class FileTaking(Struct, eq=False):
 
 
 _NOTHING_NEW = "it has no new event and no new label"
-_UNREADABLE = (UsageError, NotThereYetError, OSError, ValueError)  # the last two: of libraries, in the middle
+_UNREADABLE = (UsageError, NotThereYetError, OSError, ValueError)  # the last two: raised by libraries midway
 
 
 def _check_same(place: PulledSource, name: str, begun: Progress) -> None:
-    """Raises: ChangedFileError if a file is gone, or no longer the one of which reading began."""
+    """Raises: ChangedFileError if a file is gone, or changed since reading began."""
     has_stamp = begun.changed_ns != 0
     if has_stamp and place.stamp(name) != (begun.size, begun.changed_ns):
         raise ChangedFileError
@@ -410,13 +408,13 @@ def _with(progress: Progress, **changes: object) -> Progress:
 
 
 def _words(error: Exception, path: Path) -> str:
-    """Why a file is set aside, without the path of a file that is named beside."""
+    """Return the reason for setting a file aside, without its folder."""
     text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
     return text.replace(f"{path}", path.name).rstrip(".")
 
 
 def _digest(path: Path) -> str:
-    """The SHA-256 of a file; nothing where it cannot be read."""
+    """Return the SHA-256 of a file; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -425,7 +423,7 @@ def _digest(path: Path) -> str:
 
 
 def _ends_a_line(path: Path) -> bool:
-    """Whether a file's last line has an end; not so where there is no line, or the file cannot be read."""
+    """Return whether a file ends with a line break; False if it is empty or cannot be read."""
     with suppress(OSError), path.open("rb") as file:
         file.seek(-1, 2)
         return file.read(1) in b"\r\n"

@@ -1,4 +1,4 @@
-"""Operations on named sources: what came of each, syncs, subscriptions, and saved messages that are verified."""
+"""Operations on named sources: counts, syncs, subscriptions, and verification of saved messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations on read positions: each part of the sources that a worker reads, and one that is reset."""
+"""Operations on read positions: list each partition that a worker reads, and reset one."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from shroff.streams.source import PartLag
     from shroff.worker.serving.multi_source import Note, ReadNews
 
-FILES = "files"  # the name of those that end, among a log's offsets
+FILES = "files"  # source name of files among a log's offsets
 LEADS = "The active worker keeps its position in memory: stop it first, and its standby"
 
 
 def notes_of(context: ProjectContext) -> Note:
-    """What keeps news of sources that are read, for commands and the screen."""
+    """Return a function that stores the counts of sources being read, for commands and the screen."""
     files = SourceFiles(context.paths)
 
     def note(name: str, news: ReadNews) -> None:
@@ -93,10 +93,10 @@ class SourceParts(ProjectPart):
             return source.look(offsets)
 
     def all(self) -> dict[str, list[PartRead]]:
-        """List the parts of `kafka`, `redis` and `files` with their read position and number of waiting messages.
+        """List the partitions of `kafka`, `redis` and `files` with their read position and number of waiting messages.
 
-        Parts of named sources are listed under these names. The sources of shroff.yaml report their backlog; if one
-        does not answer, it is in `warnings`.
+        Partitions of named sources are listed under these names. The sources of shroff.yaml report their backlog; if
+        one does not answer, `warnings` says so.
         """
         from shroff.log.read_positions import known, parts_read
 
@@ -126,17 +126,17 @@ class SourceParts(ProjectPart):
             return []
 
     def forget(self, part: str) -> str:
-        """Reset the read position of a part of a source; gives the old position.
+        """Reset the read position of a partition; return the old position.
 
-        The next worker reads it from its beginning, or from `start`; events already in the log change
-        nothing. Raises: UsageError where no such part was read; LogBusyError where a worker leads the log.
+        The next worker reads it from its beginning, or from `start`; events already in the log are duplicates. Raises:
+        UsageError if no such partition was read; LogBusyError while a worker leads the log.
         """
         from shroff.log.read_positions import forget, known
 
         if not self._log.exists():
             raise UsageError("this project has no log yet, so nothing was read from its source.")
         system = self._systems.source
-        # That of shroff.yaml first.
+        # The source of shroff.yaml first.
         names = sorted(self._source_names(), key=lambda name: system is None or name != system.kind)
         try:
             opened = self._log.open(read_only=False)
@@ -150,14 +150,14 @@ class SourceParts(ProjectPart):
             return forget(log, owner, part, self._now_ms())
 
     def _source_names(self) -> tuple[str, ...]:
-        """The names that sources have among a log's offsets: those of installed adapters, and that of files."""
+        """List the source names used in a log's offsets: those of installed adapters, and of files."""
         from shroff.project.settings.installed import kinds
 
         return (READ, *kinds("source"), FILES)
 
 
 def _joined(read: Mapping[str, PartRead], lags: list[PartLag]) -> list[PartRead]:
-    """What the log has of parts, with how they stand outside."""
+    """Merge the recorded positions of partitions with their current lags."""
     from shroff.log.read_positions import NOTHING, PartRead
 
     found = dict(read)

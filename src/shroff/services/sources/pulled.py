@@ -1,4 +1,4 @@
-"""Pulled sources of an opened project: what is new at each is appended to the log, whole and once."""
+"""Pulled sources: the new data of each is appended to the log, completely and once."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ NOT_KEPT = "not kept"
 
 
 class SyncedFile(FrozenStruct):
-    """Result of a file.
+    """Result of one file.
 
     Args:
-        state: DONE, ASIDE, BEING_WRITTEN, CHANGING or NOT_KEPT; `why` is the reason of one that is set aside or
-            brought nothing.
-        appended: What was appended now; None where that was before.
-        suspicious: More of it is bad than may be, in words.
+        state: DONE, ASIDE, BEING_WRITTEN, CHANGING or NOT_KEPT; `why` is the reason if it is set aside or had
+            nothing new.
+        appended: Rows appended now; None if that was before.
+        suspicious: Reason if more of its lines are bad than allowed.
     """
 
     name: str
@@ -63,7 +63,7 @@ class PulledSources(PulledFiles):
     def look_at(self, name: str) -> Finding:
         """Check that a source can be reached and that no files are set aside.
 
-        Raises: as `opened` and `names`; UsageError where files were left out.
+        Raises: as `opened` and `names`; UsageError if files were left out.
         """
         from shroff.monitoring.doctor import OK, WRONG, Finding
 
@@ -91,7 +91,7 @@ class PulledSources(PulledFiles):
     def _place(self, name: str) -> PullPlace:
         context = self._context
         folder = context.paths.downloads / name if name else context.paths.downloads
-        definitions = context.loaded.definitions  # a source is looked at in a project with mistakes, too
+        definitions = context.loaded.definitions  # a source can be checked in a project with errors, too
         types = () if definitions is None else (definitions.events.label, *definitions.events.types.values())
         has_csv = any("csv" in type_.mappings for type_ in types)
         known = partial(self.known, name)
@@ -112,12 +112,13 @@ class PulledSources(PulledFiles):
         A file that is still being written, or changes while it is read, delays those after it until the next sync.
 
         Args:
-            first: Only the files from this name on to `last`, such as the days of an export, also those that were
-                taken: new lines are appended.
+            first: Only the files named `first` to `last`, such as the days of an export, also if they were read before;
+                new lines are appended.
             from_backup: Read these files from their stored downloads, without a request.
 
-        Raises: UsageError where there is no such source, or no such file; TransientError where it cannot be reached;
-            LogBusyError where another process syncs a source of this project.
+        Raises: UsageError if there is no such source or file; TransientError if it cannot be reached; LogBusyError
+        while
+            another process syncs a source of this project.
         """
         with alone(self._paths.state / LOCK, SYNCING), closing(self.opened(name)) as source:
             given = _DownloadedFiles(source) if from_backup else source
@@ -126,7 +127,7 @@ class PulledSources(PulledFiles):
             yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
 
     def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
-        """Take files whether or not they were; one of the same bytes brings nothing."""
+        """Read files again, in order; unchanged ones add nothing."""
         found = [file for file in given.names() if first <= file <= (last or first)]
         if not found:
             raise UsageError(f"{name} has nothing from {first} to {last or first}.")
@@ -150,7 +151,7 @@ class PulledSources(PulledFiles):
         return SyncedFile(file, of.state, of.why, taken.appended, of.suspicious)
 
     def _sync(self, name: str, given: PulledSource, taking: FileTaking) -> Iterator[SyncedFile]:
-        """Look again until nothing is new: a table gives its rows by the stretch."""
+        """Repeat until nothing is new: a table returns its rows in chunks."""
         has_new = True
         while has_new:
             has_new = False
@@ -180,7 +181,7 @@ class PulledSources(PulledFiles):
 
 
 class _DownloadedFiles(PulledSource):
-    """The files of a source as they were kept when they were downloaded."""
+    """Stored downloads of a source."""
 
     def __init__(self, given: PulledSource) -> None:
         self._given, self.source, self.bad_max = given, given.source, given.bad_max
@@ -196,9 +197,9 @@ class _DownloadedFiles(PulledSource):
 
 
 class SourceReader:
-    """Reads the files of one source, as its event types map them.
+    """Reads the files of one source, by the mappings of its event types.
 
-    Where the source has a `row_id`, quarantine knows a row by its value there, whichever file it came in.
+    With `row_id`, quarantine identifies a row by its value there, whichever file it came in.
     """
 
     def __init__(self, context: ProjectContext, source: PulledSource) -> None:
@@ -220,7 +221,7 @@ class SourceReader:
     def _placed(self, lines: Lines) -> Iterator[Line]:
         for line in lines:
             columns = line.columns or {}
-            with suppress(ValueError, RecursionError):  # a text that is no UTF-8 is in another column
+            with suppress(ValueError, RecursionError):  # text that is not UTF-8 may be in another column
                 columns = columns or json.loads(line.raw.decode("utf-8", "replace"))
             line.where = str(columns.get(self._row_id, ""))
             yield line

@@ -1,4 +1,4 @@
-"""Progress of pulled files, as the log has it, and the files that need attention."""
+"""Progress of pulled files in the log, and the files that need attention."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from shroff.services.sources.pushed import SourceCounts
 
 APPENDING = "appending"
-APPENDED = "appended"  # and not learnt from yet
+APPENDED = "appended"  # but no model trained on it yet
 DONE = "done"
 ASIDE = "set aside"
 CHANGING = "changed while it was read"
-WATCHED = "watched"  # among the sources of offsets: the watched places that have had a file set aside
+WATCHED = "watched"  # offset source that lists the watched locations with a file once set aside
 
 
 class Progress(FrozenStruct, omit_defaults=True):
-    """How far a file is, as the log's offset of it has it.
+    """Progress of a file, stored as its offset in the log.
 
     Args:
         state: APPENDING, APPENDED, DONE or ASIDE.
-        lines: So many of it are in the log or in quarantine.
-        after: The log's last place before its first line.
-        why: Of one that is set aside, or done without a model, the reason.
-        labels_inside: Whether labels of its own events were read with it.
-        version: Of the definitions by which it was set aside: a change of them may be its cure.
-        suspicious: More of it is bad than may be, in words; and since when that is known.
+        lines: Number of its lines in the log or in quarantine.
+        after: Last sequence number before its first line.
+        why: Reason why it is set aside, or done without a model.
+        labels_inside: Labels of its own events were read with it.
+        version: Version of the definitions that set it aside: a change of them may repair it.
+        suspicious: Reason if more lines are bad than allowed; `since_ms` is when that was found.
     """
 
     state: str
@@ -53,12 +53,11 @@ class Progress(FrozenStruct, omit_defaults=True):
 
 
 def read_progress(text: str) -> Progress:
-    """How far a file is, of the log's offset of it."""
     return kept_offset("pulled", "", text, Progress)
 
 
 class PulledView(NamedTuple):
-    """A source, what came of its rows on this machine, and its files that are set aside or suspicious, by name."""
+    """A source, this machine's counts of it, and its files that are set aside or suspicious, by name."""
 
     source: NamedSource
     counts: SourceCounts
@@ -74,7 +73,6 @@ class PulledFiles(ProjectPart):
         self._counts = SourceFiles(context.paths)
 
     def all(self) -> list[PulledView]:
-        """List the sources with the results of their files."""
         return [self._view(source) for source in self._systems.pulled.values()]
 
     def _view(self, source: NamedSource) -> PulledView:
@@ -107,14 +105,14 @@ class PulledFiles(ProjectPart):
                     yield place, f"{file} is skipped: {progress.why}. {cure}", progress.since_ms
 
     def suspicions(self) -> Iterator[tuple[str, str, int]]:
-        """The files that are suspicious, with the name of their source, and since when."""
+        """List suspicious files, with their source, and since when."""
         for named, _, _, suspicious in self.all():
             for file, progress in suspicious.items():
                 words = f"{file} is suspicious: {progress.suspicious}. 'shroff quarantine list' shows them"
                 yield named.name, words, progress.since_ms
 
     def known(self, name: str) -> TextMapping:
-        """How far each file of a source is, as the log has it."""
+        """Return the encoded progress of each file of a source."""
         if not self._log.exists():
             return {}
         with self._log.reading() as log:

@@ -1,4 +1,4 @@
-"""Pushed sources of an opened project: what their requests bring, their subscriptions, and what came of messages."""
+"""Pushed sources: their requests, subscriptions and counts of messages."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 
 FETCHED_BYTES_MAX = 64 * 1024  # of a certificate, or of the answer to a confirmation
 FETCH_TIMEOUT = "5s"
-REASONS_MAX = 50  # kinds of messages, and reasons, that are counted apart
+REASONS_MAX = 50  # kinds of messages, and reasons, with a count of their own
 PENDING, CONFIRMED, UNSUBSCRIBED = "pending", "confirmed", "unsubscribed"
 
 
 class Subscription(msgspec.Struct):
-    """How a topic stands to a source: its subscription waits to be confirmed, is confirmed, or was ended."""
+    """State of a source's subscription to a topic: waits for confirmation, is confirmed, or was ended."""
 
     topic: str
     state: str
     at_ms: int
-    id: str = ""  # of the message that said so
-    confirm: str = ""  # where it is confirmed
-    sent: str = ""  # when its sender made that message: an older one that comes again changes nothing
+    id: str = ""  # of the message that set this state
+    confirm: str = ""  # URL that confirms it
+    sent: str = ""  # time of that message at its sender; older messages are ignored
 
 
 class SourceCounts(msgspec.Struct):
@@ -61,18 +61,18 @@ class SourceCounts(msgspec.Struct):
     refused: dict[str, int] = {}
     received_ms: int | None = None  # when the last message came
     event_ms: int | None = None  # when the last new event happened
-    waiting: int | None = None  # messages that a source that is read has more, as far as that is known
-    failing: str = ""  # why nothing comes of it, and since when
+    waiting: int | None = None  # backlog of a source that is read, if known
+    failing: str = ""  # why it cannot be read; `failing_ms` is since when
     failing_ms: int | None = None
 
     def add(self, by: dict[str, int], name: str, count: int = 1) -> None:
-        """Count under a name, or under `others` where there are many."""
+        """Count under a name, or under `others` after `REASONS_MAX` names."""
         key = name if name in by or len(by) < REASONS_MAX else "others"
         by[key] = by.get(key, 0) + count
 
 
 class ReadView(NamedTuple):
-    """A source that is read by its name, and what came of its messages on this machine."""
+    """A named source that is read, and this machine's counts of its messages."""
 
     name: str
     system: System
@@ -98,7 +98,7 @@ class JudgedMessage(msgspec.Struct):
 
 
 def known_source(name: str, sources: Mapping[str, NamedSource], what: str) -> NamedSource:
-    """A source by its name. Raises: UsageError if there is none of this kind, `pushed` or `pulled`."""
+    """Return a source by name. Raises: UsageError if there is none of this kind, `pushed` or `pulled`."""
     if name not in sources:
         there = f"There is {', '.join(sources)}." if sources else f"shroff.yaml has no {what} source under 'sources:'."
         raise UsageError(f"there is no {what} source {name!r}. {nearest(name, sources) or there}")
@@ -106,20 +106,19 @@ def known_source(name: str, sources: Mapping[str, NamedSource], what: str) -> Na
 
 
 class SourceFiles:
-    """Files about pushed sources beside the log, in `.shroff/sources/`."""
+    """Files of pushed sources beside the log, in `.shroff/sources/`."""
 
     def __init__(self, places: ProjectPaths) -> None:
         self._folder = places.state / "sources"
 
     def counts(self, name: str) -> SourceCounts:
-        """Stored counts of a source's messages; zeros where its file is missing or damaged."""
+        """Read the counts of a source's messages; zeros if the file is missing or damaged."""
         return self._read(self._folder / f"{name}.json", SourceCounts) or SourceCounts()
 
     def keep_counts(self, name: str, counts: SourceCounts) -> None:
         self._write(self._folder / f"{name}.json", counts)
 
     def subscriptions(self, name: str) -> list[Subscription]:
-        """The subscriptions of a source, by topic."""
         found = (self._read(path, Subscription) for path in self._folder.glob(f"{name}-*.json"))
         return sorted(
             (subscription for subscription in found if subscription is not None),
@@ -150,14 +149,13 @@ class PushedSources(ProjectPart):
         self.files = SourceFiles(context.paths)
 
     def all(self) -> list[tuple[NamedSource, SourceCounts, list[Subscription]]]:
-        """List the sources with the results of their messages, and their subscriptions."""
         named = self._systems.sources
         return [(text, self.files.counts(name), self._subscriptions(text)) for name, text in named.items()]
 
     def _subscriptions(self, source: NamedSource) -> list[Subscription]:
-        """The subscriptions of a source to topics that its settings have, by topic."""
+        """List a source's subscriptions to topics in its settings, by topic."""
         found = self.files.subscriptions(source.name)
-        with suppress(UsageError):  # a variable that is not set: nobody knows which topics these are
+        with suppress(UsageError):  # an unset variable: the topics are not known
             topics = filled(source.system).options.get("topics", ())
             found = [subscription for subscription in found if subscription.topic in topics]
         return found
@@ -177,12 +175,12 @@ class PushedSources(ProjectPart):
     def judged(
         self, name: str, files: Mapping[str, bytes], at_ms: int, certificates: Mapping[str, bytes]
     ) -> list[JudgedMessage]:
-        """Verify saved messages as if they came now, or at a time. Nothing is stored, and no request is sent.
+        """Verify saved messages as if they arrived now, or at a time. Nothing is stored, and no request is sent.
 
         Args:
             certificates: Files by their names, as in the addresses of certificates.
 
-        Raises: UsageError where the source is not of SNS: of others the headers of a request say who signed it.
+        Raises: UsageError unless the source is SNS: others sign in the request's headers.
         """
 
         def at_hand(url: str) -> bytes:
@@ -191,7 +189,7 @@ class PushedSources(ProjectPart):
                 raise TransientError("its certificate is not at hand")
             return found
 
-        named = self.named(name)  # each is judged by itself: an address that is known would not be fetched
+        named = self.named(name)  # with a fresh adapter for each: a cached certificate would not be fetched
         if named.system.kind != "sns":
             words = (
                 f"{name} is of {named.system.kind}, whose requests are signed in their headers: a body is not enough"
@@ -200,11 +198,11 @@ class PushedSources(ProjectPart):
         return [_judged(self.opened(named, at_hand), file, body, at_ms) for file, body in files.items()]
 
     def confirm(self, name: str, topic: str = "") -> list[str]:
-        """Confirm the pending subscriptions, or that of one topic, at their senders; gives the topics.
+        """Confirm the pending subscriptions, or that of one topic, at their senders; return the topics.
 
         Each is in the audit log.
 
-        Raises: UsageError where none waits; TransientError where a sender cannot be asked.
+        Raises: UsageError if none waits; TransientError if a sender cannot be reached.
         """
         named = self.named(name)
         waiting = [subscription for subscription in self._subscriptions(named) if subscription.state == PENDING]
@@ -240,7 +238,7 @@ class PushedSources(ProjectPart):
 
 
 class ServedPushes:
-    """Pushed sources while a service runs. For its event loop, but for `fetch`, `subscribe` and `save`."""
+    """Pushed sources of a running service. Call it on the event loop, except `fetch`, `subscribe` and `save`."""
 
     def __init__(self, context: ProjectContext) -> None:
         self._context, self._project = context, PushedSources(context)
@@ -249,19 +247,19 @@ class ServedPushes:
         self._counts: dict[str, SourceCounts] = {}
         self._dirty: set[str] = set()
         self._lock = Lock()  # around what is written
-        self.is_saving = False  # whether `save` is to be called soon
-        self.long_bodies = 0  # that are held, before it is known who sent them
-        self.fetches: dict[tuple[str, str], Future[None]] = {}  # under way, by the source and what it gets
+        self.is_saving = False  # a call of `save` is scheduled
+        self.long_bodies = 0  # held in memory before their sender is verified
+        self.fetches: dict[tuple[str, str], Future[None]] = {}  # running, by source and target
         self._read_for: tuple[Definitions | None, Systems | None] = None, None
         self._reader: PushReader | None = None
 
     def open(self) -> None:
-        """Open all. Raises: UsageError as `PushedSources.opened`."""
+        """Open all sources. Raises: UsageError as `PushedSources.opened`."""
         for name in self._context.systems.sources:
             self.of(name)
 
     def of(self, name: str) -> tuple[NamedSource, PushSource] | None:
-        """A source and its adapter; None where there is none of this name. Raises: as `PushedSources.opened`."""
+        """Return a source and its adapter; None if there is none of this name. Raises: as `PushedSources.opened`."""
         systems = self._context.systems
         if systems is not self._systems:
             self._systems, self._sources = systems, {}
@@ -271,7 +269,7 @@ class ServedPushes:
         if name not in self._sources:
             try:
                 self._sources[name] = self._project.opened(named)
-            except UsageError as error:  # until the settings change: a request must not cost the reading of libraries
+            except UsageError as error:  # until the settings change, so that requests do not load libraries again
                 self._sources[name] = error
         source = self._sources[name]
         if isinstance(source, UsageError):
@@ -279,7 +277,7 @@ class ServedPushes:
         return named, source
 
     def reader(self, definitions: Definitions) -> PushReader:
-        """The reader of messages, by the current definitions of events."""
+        """Return the reader of messages for the current event definitions."""
         before, systems = self._read_for
         if self._reader is None or before is not definitions or systems is not self._systems:
             context = self._context
@@ -290,9 +288,10 @@ class ServedPushes:
         return self._reader
 
     def subscribe(self, named: NamedSource, source: PushSource, push: Push) -> str:
-        """Keep what a message says of its subscription, confirmed where the settings say so; gives its state.
+        """Store the state that a message sets for its subscription, confirming it if the settings say so; return the
+        state.
 
-        A message that comes again, or is older than the last of its topic, changes nothing, and asks nobody.
+        A repeated message, or one older than the last of its topic, changes nothing and sends no request.
         """
         files, now_ms = self._project.files, self._context.now_ms()
         is_auto = push.kind != UNSUBSCRIBE and named.system.text("subscribe", "ask") == "auto"
@@ -312,18 +311,18 @@ class ServedPushes:
         return state
 
     def counts(self, name: str) -> SourceCounts:
-        """Counts of a source's messages, to be added to."""
+        """Return the counts of a source's messages, to be increased by the caller."""
         if name not in self._counts:
             self._counts[name] = self._project.files.counts(name)
         self._dirty.add(name)
         return self._counts[name]
 
     def save(self) -> None:
-        """Keep the counts that changed; where that fails it is tried again with the next."""
+        """Store the changed counts; if that fails, they are stored with the next change."""
         self.is_saving = False
         for name in list(self._dirty):
             with suppress(OSError), self._lock:
-                self._dirty.discard(name)  # first: what is counted meanwhile is kept with the next
+                self._dirty.discard(name)  # first, so that counts added meanwhile are stored next time
                 self._project.files.keep_counts(name, self._counts[name])
 
 
@@ -356,7 +355,7 @@ class _Typed(msgspec.Struct):
 
 
 def _type_in(body: bytes) -> str:
-    """What a message that is refused says that it is; empty where nothing can be read."""
+    """Return the type in a rejected message; empty if it cannot be read."""
     try:
         return from_json(body, type=_Typed).Type[:100]
     except (ValueError, RecursionError):
@@ -364,7 +363,7 @@ def _type_in(body: bytes) -> str:
 
 
 def fetching(options: JsonMapping) -> Callable[[str], bytes]:
-    """The HTTPS client by `http:` of shroff.yaml; redirects are not followed."""
+    """Return the HTTPS client configured by `http:` of shroff.yaml; it follows no redirects."""
     from shroff.adapters.http_calls import Calls, reason, target_of
 
     calls = Calls.of({**options, "timeout": options.get("timeout", FETCH_TIMEOUT)})
