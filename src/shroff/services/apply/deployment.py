@@ -1,4 +1,4 @@
-"""Making the project's files the active version, also in a process that runs: what differs, and the step itself."""
+"""Deployment of the project's files as the active version: pending changes, and applying them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from shroff.services.rules.files import ChangedMeanwhileError
 from shroff.services.running import answer_of
 
 WAITS = "The files are unchanged; the process that writes the log makes them active"
-LINES_MAX = 200  # of one file's difference; --json has all of it
+LINES_MAX = 200  # per file in text output; --json has all
 TABLES = "tables/"
 OF_TWO = {"rules": "rules/", "models": "models/", "thresholds": "policy.yaml"}  # files by `second_person`
-RIGHTS = (  # which right a change needs, by the beginning of its name; else that to edit rules
+RIGHTS = (  # right for a change, by prefix of the file name; else EDIT_RULES
     ("policy.yaml", Right.SET_THRESHOLDS),
     ("lists/", Right.EDIT_LISTS),
     (TABLES, Right.EDIT_LISTS),
@@ -72,7 +72,6 @@ class AppliedChanges(OperationAnswer):
 
     @property
     def is_dry(self) -> bool:
-        """Whether nothing was tried."""
         return not self.applied and not self.why_not
 
     def text(self) -> str:
@@ -111,7 +110,6 @@ def _shown(change: FileChange) -> Iterator[str]:
 
 
 def file_changes(found: Sequence[FileDifference]) -> list[FileChange]:
-    """Changes as callers see them."""
     return [
         answer_of(FileChange, change, difference=_difference(change.file, change.before or "", change.after or ""))
         for change in found
@@ -125,11 +123,9 @@ def _difference(file: str, before: str, after: str) -> list[str]:
 
 
 def row_differences(old: tuple[str, str], new: tuple[str, str]) -> list[str]:
-    """The rows of a table that differ, how many first: a key that has gone and come again is a change.
+    """List the differing rows of a table, after a line with their counts. A key with a new row counts as changed.
 
-    Each version is a file's name and its text.
-
-    Rows have no order, so half a million of them are compared in a second.
+    Each version is a file's name and its text. Rows have no order, so half a million of them are compared in a second.
     """
     before, after = row_texts(*old), row_texts(*new)
     was, now = set(before), set(after)
@@ -140,12 +136,11 @@ def row_differences(old: tuple[str, str], new: tuple[str, str]) -> list[str]:
 
 
 def tag_of(found: Sequence[FileDifference]) -> str:
-    """Tag of changes: it differs with them."""
     return sha256(to_json(found)).hexdigest()[:32]
 
 
 def needed(found: Sequence[FileDifference]) -> frozenset[Right]:
-    """The rights that it takes to make these active."""
+    """Return the rights needed to activate these changes."""
     return frozenset(
         next((right for start, right in RIGHTS if change.file.startswith(start)), Right.EDIT_RULES) for change in found
     )
@@ -155,11 +150,10 @@ class FileDeployment(FileVersions):
     """Versions of the project's files, and the step from one to the other."""
 
     def apply(self, tag: str | None = None) -> AppliedChanges:
-        """Make the project's files the active version; the process that writes the log does it, or this one if there is
-        none.
+        """Make the project's files the active version, through the process that writes the log, or in this one.
 
-        Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet;
-            ChangedMeanwhileError where the changes are not those of the tag; NotAllowedError.
+        Raises: DefinitionError for errors in the files; UsageError if there is no log yet; ChangedMeanwhileError if the
+            changes do not match the tag; NotAllowedError.
         """
         requests, why_not = self._requests, ""
         requests.needs_log("so no version is active; the first event activates the files")
@@ -181,7 +175,7 @@ class FileDeployment(FileVersions):
         return AppliedChanges(changed=file_changes(found), seq=seq, applied=not why_not, why_not=why_not or None)
 
     def why_refused(self, found: Sequence[FileDifference]) -> str:
-        """Why the caller does not make these active; empty where it may."""
+        """Return why the caller may not activate these changes; empty if they may."""
         apart = self._systems.second_person if self._context.desk is not None else ()  # in a service
         for kind, start in OF_TWO.items():
             if kind in apart and any(change.file.startswith(start) for change in found):

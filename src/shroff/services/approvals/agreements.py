@@ -1,7 +1,7 @@
-"""Approvals by a second person, where shroff.yaml asks for two: changes of lists, rules back, silences.
+"""Approvals by a second person, where shroff.yaml requires two: changes of lists, rollbacks of rules, silences.
 
-Whoever else signs in and asks for the very same approves it. Until then it lies in a file beside the log, and nothing
-of it is active.
+Another signed-in user approves a change by requesting the same one. Until then it is stored in a file beside the log,
+and nothing of it is active.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 Kept = TypeVar("Kept")
 LEDGER = "asked.json"
-OWN = frozenset({"reason", "by", "password", "code"})  # what a second person need not repeat
-LASTS_MS = 7 * DAY_MS  # what nobody approved by then is to be asked for again
-KEPT = 100  # the newest but silences: each may be a whole list
-SHOWN_MAX = 50  # values of one change that its approvers and the audit log see whole
-_TOLD = ("says", "rows", "out", "more")  # of a request, in the audit log
-OF_SILENCE = "silence of "  # how the subject of a silence begins, as no other does
+OWN = frozenset({"reason", "by", "password", "code"})  # fields that may differ between the two requests
+LASTS_MS = 7 * DAY_MS  # then a request expires
+KEPT = 100  # newest requests, not counting silences; each may be a whole list
+SHOWN_MAX = 50  # values of one change shown to approvers and in the audit log
+_TOLD = ("says", "rows", "out", "more")  # fields of a request in the audit log
+OF_SILENCE = "silence of "  # prefix of the subject of silences alone
 
 UNKNOWN_MAKER = (
     "a second person approves this here, and no user of the service made this key, so nobody knows who wrote it; "
@@ -47,7 +47,7 @@ UNKNOWN_MAKER = (
 
 
 def read_kept(path: Path, kind: type[Kept], cure: str) -> Kept:
-    """What a JSON file beside the log keeps; empty where there is none. Raises: StorageError, with the cure."""
+    """Read a JSON file beside the log; empty if it is missing. Raises: StorageError, with the remedy."""
     try:
         return from_json(config.read_text(path), type=kind) if path.exists() else kind()
     except msgspec.MsgspecError:
@@ -55,7 +55,7 @@ def read_kept(path: Path, kind: type[Kept], cure: str) -> Kept:
 
 
 def keep(path: Path, kept: object) -> None:
-    """Put a value into such a file."""
+    """Write a value to such a file."""
     config.make_folder(path.parent)
     config.write_text(path, to_json(kept).decode())
 
@@ -67,13 +67,13 @@ class WaitsError(RefusalError):
 
 
 class Author(FrozenStruct):
-    """Somebody as the record of who did what knows them."""
+    """A user or key as in the audit log."""
 
     id: str
     name: str
 
     def is_among(self, authors: Iterable[Author]) -> bool:
-        """Whether one of them is this person, who may have another name now, or was removed and came back."""
+        """Return whether this person is among `authors`: the same id, or the same name after removal and return."""
         return any(self.id == author.id or self.name == author.name for author in authors)
 
 
@@ -96,10 +96,10 @@ class ChangeAsked(TypedDict):
 
 
 class PendingApproval(FrozenStruct):
-    """A change that waits for a second person. `subject` is what it changes, `authors` are the users who requested it.
+    """A change that waits for a second person. `subject` is its target, `authors` are the users who requested it.
 
-    `change` is how, as JSON; `says` the same in words; `ends_ms` is when a silence ends, and so its request. `out` are
-    the first values that leave a list, of `out_count`. `ended` is the reason of one that does not wait any more.
+    `change` is the change as JSON; `says` the same in words; `ends_ms` is when a silence ends, and so its request.
+    `out` are the first values removed from a list, of `out_count`. `ended` is the reason why a request no longer waits.
     """
 
     subject: str
@@ -118,7 +118,6 @@ class PendingApproval(FrozenStruct):
 
     @property
     def document(self) -> ChangeAsked:
-        """The request as callers see it."""
         put = self.change.get("put", [])
         rows = [Entry(value, note, self.by, expires_at) for value, note, expires_at in put[:SHOWN_MAX]]
         return {
@@ -135,7 +134,6 @@ class PendingApproval(FrozenStruct):
 
     @property
     def tag(self) -> str:
-        """Changes with what is asked for."""
         return tag_of(to_json([self.subject, self.change], order="sorted").decode())
 
 
@@ -149,10 +147,10 @@ class Agreements(ProjectPart):
     def agrees(
         self, subject: str, change: object, says: str, right: Right | None = None, out: Sequence[str] = ()
     ) -> bool:
-        """Check whether this call approves a requested change; otherwise record and store the request.
+        """Return whether this call approves a requested change; otherwise record and store the request.
 
-        It takes the right, where one is named. `out` leaves a list. A key approves nothing, and its creator counts as
-        an author, too. After the approved change is made, call `forget`. Raises: NotAllowedError for a key whose
+        It needs `right`, if given. `out` are values removed from a list. A key cannot approve, and its creator counts
+        as an author, too. After the approved change is made, call `forget`. Raises: NotAllowedError for a key whose
         creator is unknown.
         """
         authors = self.authors(of_two=True)
@@ -171,9 +169,9 @@ class Agreements(ProjectPart):
         return False
 
     def put(self, wanted: PendingApproval, known: PendingApproval | None = None) -> None:
-        """Store a request in place of the same one, waiting or ended, and of one that is known.
+        """Store a request, replacing the same one, waiting or ended, and `known`.
 
-        For who holds the lock of the project's files.
+        Call it with the project's files locked.
         """
         others = (approval for approval in self.all() if approval != known and approval.tag != wanted.tag)
         asked = [*others, wanted]
@@ -181,7 +179,7 @@ class Agreements(ProjectPart):
         keep(self._asked_file, [approval for approval in asked if approval not in gone])
 
     def second(self, authors: Iterable[Author], what: str) -> Author:
-        """The caller, who approves as the second person. Raises: NotAllowedError for a key, and for an author."""
+        """Return the caller as the approving second person. Raises: NotAllowedError for a key, and for an author."""
         who = self._context.who
         caller = Author(who.id, who.name)
         if who.kind != "user":
@@ -192,15 +190,15 @@ class Agreements(ProjectPart):
 
     @contextmanager
     def need(self, kind: str, subject: str, change: JsonMapping) -> Iterator[str]:
-        """Let the caller go on where somebody else requested the same change, and give their name; reasons may differ.
+        """Let the caller proceed if another user requested the same change, and yield their name; reasons may differ.
 
-        Raises: WaitsError where it is requested by this; NotAllowedError for commands and programs; as `approved`.
+        Raises: WaitsError if this call is the request; NotAllowedError for commands and programs; as `approved`.
         """
-        if self._context.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
+        if self._context.who.kind not in {"user", "key"}:  # local user names do not prove that two are different people
             words = f"a second person approves changes of {kind} here (shroff.yaml: second_person)"
             raise NotAllowedError(f"{words}, so this works only in the service")
         wanted = {name: value for name, value in change.items() if name not in OWN}
-        lines = {name: f"{value}".count("\n") for name, value in wanted.items()}  # a whole file is too long for words
+        lines = {name: f"{value}".count("\n") for name, value in wanted.items()}  # whole files are summarized
         said = {name: f"of {lines[name]} lines" if lines[name] else value for name, value in wanted.items()}
         says = ", ".join(f"{name} {value}" for name, value in said.items() if value)
         if not self.agrees(subject, wanted, says):
@@ -210,11 +208,11 @@ class Agreements(ProjectPart):
 
     @contextmanager
     def approved(self, subject: str, change: object) -> Iterator[PendingApproval]:
-        """Take out a request while its change is made; it waits again where that fails.
+        """Remove a request while its change is made; restore it if that fails.
 
-        Where it was for another version of what it changes, it cannot be made any more: it ends with that reason.
+        If it was for another version of its subject, it can no longer be made and ends with that reason.
 
-        Raises: ChangedMeanwhileError where another approved it at the same time.
+        Raises: ChangedMeanwhileError if another user approved it at the same time.
         """
         if not (asked := self.forget(subject, change)):
             raise ChangedMeanwhileError("another person approved or withdrew it")
@@ -227,10 +225,10 @@ class Agreements(ProjectPart):
             raise
 
     def authors(self, *, of_two: bool = False) -> list[Author]:
-        """The caller, and for a key also its creator, who counts as an author of what it writes.
+        """Return the caller, and for a key also its creator, who counts as an author of its changes.
 
-        Raises: NotAllowedError where it takes two people (`of_two`) and the creator of the key is unknown: they could
-            approve what it wrote.
+        Raises: NotAllowedError if two people are required (`of_two`) and the creator of the key is unknown: they could
+            approve the key's change.
         """
         who = self._context.who
         asks = Author(who.id, who.name)
@@ -245,7 +243,7 @@ class Agreements(ProjectPart):
         return [asks]
 
     def forget(self, subject: str, change: object | None = None) -> list[PendingApproval]:
-        """Delete requests about one subject, those of a completed change or all; gives them."""
+        """Delete the requests about one subject, or only those for a completed change; return them."""
         tag = None if change is None else PendingApproval(subject, change, "", [], 0).tag
         with config.editing(self._paths):
             known = self.all()

@@ -1,4 +1,4 @@
-"""Operations on changes that wait for a second person: list all of them, approve or withdraw one."""
+"""Operations on changes that wait for a second person: list, approve and withdraw."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def list_approvals(project: Project, who: Who, request: ShowApprovals) -> Approv
 
 
 def _act_of(change: PendingApproval) -> Operation[..., Any] | None:
-    """The operation that a change waits to be; None for one of a list, rule or silence."""
+    """Return the operation that a change waits for; None for a list, rule or silence."""
     return OPERATIONS.get(change.change.get("act", ""))
 
 

@@ -1,4 +1,4 @@
-"""Seeded attackers on an event type of a project: what each of them sends, modelled on events of its customers."""
+"""Seeded attackers on an event type: the payments of each, modelled on events of the project's customers."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 INVENTED_START_MS = 1_767_571_200_000  # 2026-01-05T00:00:00Z
 CUSTOMERS, SHOPS, INVENTED, INVENTED_DAYS = 60, 30, 900, 30
-HABITUAL = 3  # events of a customer who is worth robbing
-TRIES = 4  # after which an adaptive attacker gives a payment up
+HABITUAL = 3  # events after which a customer is a possible victim
+TRIES = 4  # after which an adaptive attacker drops a payment
 WAIT_MS = 4 * HOUR_MS
 
 
 class Attack(NamedTuple):
-    """A kind of attack; pairs are the least and the most.
+    """Parameters of a kind of attack; pairs are minimum and maximum.
 
     Args:
-        cards: Cards of each attacker; `payments` by each of them, with `gap_ms` between two.
-        factor: The amount by the customer's mean.
-        is_remote: It comes from a device and an address of the attacker's own.
+        cards: Cards of each attacker; `payments` for each card, with `gap_ms` between two.
+        factor: Amount, relative to the customer's mean.
+        is_remote: It comes from the attacker's own device and address.
         is_invented: The cards are new.
-        is_trying: The payments are tiny, and another one follows once the card is known to be alive.
+        is_trying: The payments are tiny, and a large one follows once the card is known to work.
     """
 
     attackers: int
@@ -59,7 +59,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
 
 
 class AttackPayment(Struct):
-    """A payment of an attacker, modelled on an event of a customer; `tries` were seen so far."""
+    """A payment of an attacker, modelled on a customer's event; `tries` counts its detections so far."""
 
     attacker: int
     model: Event
@@ -68,9 +68,9 @@ class AttackPayment(Struct):
 
 
 class AttackedType:
-    """The fields of an event type that attackers fill, by the names that proposals know.
+    """Fields of an event type that attackers fill, by the names that proposals know.
 
-    Raises: UsageError where it has no money or no customer.
+    Raises: UsageError if it has no money or no customer.
     """
 
     def __init__(self, definitions: Definitions, name: str) -> None:
@@ -98,7 +98,7 @@ class AttackedType:
         self._limits = {rule.id: self._limits_of(rule.when, definitions) for rule in definitions.rules}
 
     def _limits_of(self, when: Node, definitions: Definitions) -> tuple[list[int], list[int]]:
-        """Amounts in smallest units at which a condition is not true yet, and the lengths of its windows."""
+        """Return the amounts in minor units that just fail a condition, and the lengths of its windows."""
         parts = read_by([when], definitions.features.get).parts
         amounts = [
             limit.value * 10**self.places // 10**limit.type.places - (part.operator == sign + "=")
@@ -113,12 +113,12 @@ class AttackedType:
         return amounts, [part.over_ms for part in parts if isinstance(part, Aggregate) and part.over_ms]
 
     def _at(self, role: str) -> int | None:
-        """The place of the first text field of a role."""
+        """Return the index of the first text field of a role."""
         field = field_of(self.type.fields, role)
         return None if field is None else self.type.fields.index(field)
 
     def with_values(self, event: Event, id_: str, time_ms: int, changes: Mapping[int | None, Any]) -> Event:
-        """The same with another id and time and some other values; a field is only filled where the event has it."""
+        """Copy an event with another id, time and values; a field is changed only if the event has it."""
         type_, values = self.type, list(event.values)
         for at, value in changes.items():
             if at is not None and values[at] is not None:
@@ -130,7 +130,7 @@ class AttackedType:
         return Event(type_.name, id_, time_ms, tuple(values))
 
     def invented(self, chance: Random) -> list[Event]:
-        """Payments of made-up customers over 30 days, for a project whose log has none."""
+        """Generate payments of synthetic customers over 30 days, for a project with an empty log."""
         id_, time = self.type.id_field, self.type.time_field
         times = sorted(INVENTED_START_MS + chance.randrange(INVENTED_DAYS * DAY_MS) for _ in range(INVENTED))
         means = [int(10**self.places * chance.lognormvariate(3.2, 0.5)) + 1 for _ in range(CUSTOMERS)]
@@ -142,7 +142,7 @@ class AttackedType:
                 case "text" if any(is_named(field.name, role) for role in KEYS):
                     return f"{field.name}-{customer}"
                 case "text":
-                    return f"place-{customer % 3}"  # equal in all fields, as a home and a place of buying
+                    return f"place-{customer % 3}"  # equal in all fields, such as home and shop location
                 case "choice":
                     return str(chance.choice(field.type.choices))
                 case "money":
@@ -165,11 +165,11 @@ class AttackedType:
         return found
 
     def attack(self, kind: str, seen: Sequence[Event], start_ms: int, chance: Random) -> list[AttackPayment]:
-        """The payments of all attackers of a kind, each in the order of time.
+        """Generate the payments of all attackers of a kind, each attacker's in time order.
 
         Args:
-            seen: Events of customers; those who have some habit are robbed.
-            start_ms: The attackers begin within the two hours from then on.
+            seen: Events of customers; the victims are those with a few events.
+            start_ms: The attackers begin in the two hours after it.
         """
         how, by_card = ATTACKS[kind], defaultdict[object, list[Event]](list)
         for event in seen:
@@ -210,7 +210,7 @@ class AttackedType:
         return found
 
     def units(self, event: Event) -> int:
-        """The amount in smallest units; 0 where it is missing."""
+        """Return the amount in minor units; 0 if missing."""
         value = event.values[self.amount]
         return value if isinstance(value, int) else 0
 
@@ -219,12 +219,13 @@ class AttackedType:
         return not marks or any(event.values[at] is not None for at in marks)
 
     def softened(self, payments: Sequence[AttackPayment], alarms: Mapping[str, Sequence[str]]) -> list[AttackPayment]:
-        """The same attack after a probe: payments that raised an alarm come from the device of the model, at the next
-        amount that the rules behind it let pass, else at half, and after their windows, a longer one with each try.
-        They are given up after some tries; those behind them wait as long.
+        """Adapt an attack after a probe. A payment that raised an alarm moves to the model's device, to the next amount
+        that the alarming rules let pass, else to half, and after their windows, a longer one with each try.
+
+        It is dropped after some tries; the attacker's later payments are delayed equally.
 
         Args:
-            alarms: The rules behind the alarm of each event, by its id; those that no condition has are a score's.
+            alarms: The rules behind the alarm of each event, by its id; unknown rule ids stand for a score.
         """
         found, waited = list[AttackPayment](), defaultdict[int, int](int)
         for payment in payments:

@@ -1,4 +1,4 @@
-"""The operation that drills seeded attacks against a copy of the log."""
+"""Operation that drills seeded attacks against a copy of the log."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from shroff.services.attack.attackers import AttackPayment
     from shroff.services.project import Project
 
-LOOKED_BACK = 20_000  # places of the log whose customers are robbed
-BACKGROUND = 2_000  # genuine events of the last day that the attack hides among
+LOOKED_BACK = 20_000  # sequence numbers of the log with possible victims
+BACKGROUND = 2_000  # genuine events of the last day, as background
 GATES = {"loss": "money_lost", "seconds": "seconds_to_first_alarm", "false_alarms": "false_alarms"}
 Alarms = dict[str, list[str]]  # by event id: the rules behind it, or `score`
 
@@ -148,7 +148,7 @@ def drill_attacks(project: Project, progress: ProgressSteps, request: DrillAttac
 
 
 class _Drill:
-    """The genuine events that attackers hide among, and what is decided of them without an attack."""
+    """Genuine background events, and their decisions without an attack."""
 
     def __init__(self, project: Project, request: DrillAttacks) -> None:
         from shroff.services.attack.attackers import AttackedType
@@ -214,7 +214,7 @@ class _Drill:
             ]
 
     def _alarms(self, payments: Sequence[AttackPayment]) -> Alarms:
-        """The events of a stream that are not approved, in a copy of the log."""
+        """Decide the events in a copy of the log; return those not approved."""
         events: list[Event] = [*self._genuine, *(payment.event for payment in payments)]
         events.sort(key=lambda event: event.time_ms)
         rows = [Submission("attack", event.id, bytes, event.type, event) for event in events]
@@ -236,7 +236,7 @@ def _gate(text: str) -> tuple[str, float]:
 
 
 def _judged(name: str, limit: float, kinds: Sequence[DrilledKind]) -> AttackGate:
-    """The gate by the worst of the kinds; a kind that nobody noticed has no seconds, and is the worst."""
+    """Judge a gate by the worst kind; a kind without any alarm has no seconds and is the worst."""
     found = {kind.kind: getattr(kind, GATES[name]) for kind in kinds}
     value, kind = max((inf if value is None else float(value), kind) for kind, value in found.items())
     return AttackGate(name, kind, None if value == inf else value, limit, passed=value <= limit)

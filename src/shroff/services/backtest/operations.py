@@ -1,4 +1,4 @@
-"""Backtests of an opened project: which files make a draft, and the draft compared with the project without it."""
+"""Backtests of an opened project: load a draft, and compare it with the project without it."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
 
 OVER = ("features.yaml", "policy.yaml")
-DECLARED = ("events.yaml", "features.yaml")  # what the values of fields and features stand in
+DECLARED = ("events.yaml", "features.yaml")  # files that define the values of fields and features
 COUNTED_MS = 30 * DAY_MS
 COUNT_KEPT_MS = 10 * 60 * 1000
-COUNTED_FIRST, COUNTED_MORE = 1 << 16, 4  # places of the stretch that is counted first; and each has so many times more
+COUNTED_FIRST, COUNTED_MORE = 1 << 16, 4  # sequence numbers in the first stretch; growth factor of the next
 AMOUNT = "amount"
-PARTS = ("values", "valid")  # of a column
+PARTS = ("values", "valid")  # arrays of a column
 NO_DRAFTS = ("shroff.yaml", "events.yaml", "model.yaml")
 
 
 class _CountedStretch(Struct):
-    """Places (after, upto] of a log: the events of one type, and columns of what conditions read of them."""
+    """Sequence numbers (after, upto] of a log: the events of one type, and the columns that conditions read."""
 
     after: int
     upto: int
@@ -65,17 +65,19 @@ class _CountedStretch(Struct):
 
 
 class _CountedEvents(Struct):
-    """The events of one type in the last days of a log, newest stretch first, as far as they were asked for."""
+    """Cached events of one type in the last days of a log, newest stretch first."""
 
     as_of_ms: int = 0
     stretches: list[_CountedStretch] = []
-    look_ups: dict[frozenset[str], Sequence[LookUpsThen]] = {}  # of 30 days, by the lists and tables that are read
+    look_ups: dict[
+        frozenset[str], Sequence[LookUpsThen]
+    ] = {}  # for 30 days, by the lists and tables that conditions read
 
 
 class HitCount(NamedTuple):
-    """Hits of a draft: the events from `since_ms` to `as_of_ms` are counted; amounts in minor units.
+    """Hits of a draft in the events from `since_ms` to `as_of_ms`; amounts in minor units.
 
-    Until it is complete, further counts of the same go back further.
+    Until it is complete, further calls count further back.
     """
 
     as_of_ms: int
@@ -88,12 +90,12 @@ class HitCount(NamedTuple):
 
 @lru_cache(2)
 def _counted(folder: Path, event: str, declared: str, turn: int) -> _CountedEvents:
-    """The events of one type, kept while its declarations stay, for a turn of 10 minutes."""
+    """Return the cache of one event type, valid while its declarations stay, for one `turn` of 10 minutes."""
     return _CountedEvents()
 
 
 def _leaves(node: Node, by: str) -> Iterator[tuple[str, Node]]:
-    """What a condition reads, by names that tell apart what two entities aggregate."""
+    """Yield the parts that a condition reads, under names that distinguish aggregates of two entities."""
     if isinstance(node, Aggregate | FeatureValue | ThisField):
         yield f"{by if isinstance(node, Aggregate) else ''} {text_of(node)}", node
     else:
@@ -106,7 +108,9 @@ def _column_of(columns: Mapping[str, Column], node: Node) -> Column:
 
 
 def _hit_rows(rule: Rule, stretch: _CountedStretch, references: Sequence[tuple[int, Reference]]) -> Ints:
-    """The rows of a stretch at which a rule hits, with lists and tables as of each: up to a place, in order."""
+    """Return the rows of a stretch at which a rule hits; each of `references` holds up to its sequence number, in
+    order.
+    """
     import numpy as np
 
     from shroff.language.columns import ColumnSource, evaluate_columns
@@ -162,10 +166,10 @@ class LogBacktests(ProjectPart):
             end: The backtest ends before the first event at or after this time.
             as_of: Use the labels known at this time; by default the time of the log's last record.
             files: Judge the events of these files instead, as if the log had them alone.
-            labels: Rows of labels of their events, as `ingest` takes them.
+            labels: A file of labels of their events, as for `ingest`.
             order: `time` sorts the files first, as `ingest` does.
-            as_type: The event type of every line of the files, as `ingest` takes it.
-            rows: How many changed events are shown.
+            as_type: The event type of every line of the files, as for `ingest`.
+            rows: Number of changed events to show.
         """
         from shroff.backtest.run import DraftComparison, JudgedPeriod, backtest, changed
         from shroff.log.later_labels import last_moment
@@ -176,7 +180,7 @@ class LogBacktests(ProjectPart):
         definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
         without = self._draft()[0] if names else None
         own_models = () if model is None else (self._registry.load(model).event,)
-        # Who tries a rule beside the model in force asks what the rule is worth, not the model.
+        # A draft rule with the active model tests the rule, not the model.
         judges_models = model is not None or not names or "policy.yaml" in files_laid or definitions.reads_score()
         start_ms, end_ms = moment_ms(start, "start"), moment_ms(end, "end")
         with ExitStack() as opened:
@@ -200,16 +204,18 @@ class LogBacktests(ProjectPart):
         return report
 
     def count_hits(self, rules: Sequence[Rule], definitions: Definitions) -> HitCount:
-        """Count the hits of a draft's rules in the last 30 days: first in the newest events, at the next call in more.
+        """Count the hits of a draft's rules in the last 30 days: first in the newest events, in more with each call.
 
-        The time is at most 10 minutes ago. Columns that were read are kept until then.
+        The end time is at most 10 minutes ago. Columns are cached until then.
 
         Args:
-            rules: They are of one event type and one entity.
+            rules: Rules of one event type and one entity.
 
-        Raises: UsageError for a rule that reads the score, or looks `since flag`.
-        Cost: what the batch engine takes for the newest 65,536 places, then four times as many at each call, and for
-            what their windows look back at; nothing for what was read before.
+        Raises: UsageError for a rule that reads the score or `since flag`.
+
+        Cost: the batch engine over the newest 65,536 sequence numbers, then four times as many at each call, and over
+        the
+            events in their windows; nothing for cached columns.
         """
         nodes, first = [rule.when for rule in rules], rules[0]
         if any(rule.computed.looks_since_flag or isinstance(node, Score) for rule in rules for node in walk(rule.when)):
@@ -249,7 +255,7 @@ class LogBacktests(ProjectPart):
         return HitCount(kept.as_of_ms, kept.as_of_ms - COUNTED_MS, events, hits, amount, is_complete=True)
 
     def _begin(self, kept: _CountedEvents, definitions: Definitions, log: Log) -> None:
-        """Set the moment of the count, and cut the places of its days into stretches."""
+        """Set the end time of the count, and split the log's last 30 days into stretches."""
         from shroff.log.later_labels import last_moment, place_before
         from shroff.log.state.fold import lateness_of
 
@@ -269,7 +275,7 @@ class LogBacktests(ProjectPart):
         log: Log,
         behind_ms: int,
     ) -> None:
-        """Compute columns of a stretch that are not there yet, of its events behind a time."""
+        """Compute missing columns of a stretch, for its events after `behind_ms`."""
         import numpy as np
 
         from shroff.language.columns import Column
@@ -313,7 +319,7 @@ class LogBacktests(ProjectPart):
         stretch.seqs = seqs[rows]
         for name, columns in answers.items():
             values, valid = times, is_behind
-            if columns:  # the last ones are those of this stretch
+            if columns:  # the last rows belong to this stretch
                 values, valid = (np.concatenate([getattr(column, part) for column in columns]) for part in PARTS)
             column = Column(values[rows - len(times)], valid[rows - len(times)])
             if name == AMOUNT:
@@ -324,9 +330,9 @@ class LogBacktests(ProjectPart):
     def _draft(
         self, *, rules: str | Path | None = None, policy: str | Path | None = None, model: str | None = None
     ) -> tuple[Definitions, frozenset[str]]:
-        """The project with a draft laid over it, and over which of its files that is.
+        """Return the project with a draft applied, and the names of the files that it overrides.
 
-        Raises: DefinitionError with every mistake; UsageError.
+        Raises: DefinitionError with all errors; UsageError.
         """
         problems: list[Problem] = []
         files = config.read_files(self._paths.folder, problems)
@@ -347,7 +353,7 @@ class LogBacktests(ProjectPart):
 
 
 def _files_of(folder: Path) -> list[DraftFile]:
-    """The files of a draft. Raises: UsageError where there are none, or one that no draft may have."""
+    """Read the files of a draft. Raises: UsageError if there are none, or one that a draft must not have."""
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}. A draft is a folder with rule files, like rules/.")
     paths = sorted([*folder.glob("*.yaml"), *folder.glob("rules/*.yaml")])
@@ -434,7 +440,7 @@ def run_backtest(backtests: LogBacktests, progress: ProgressSteps, request: RunB
 
 
 def _again(request: RunBacktest) -> str:
-    """The command that writes this report as a page."""
+    """Return the command that writes this report as a page."""
     names = {"--rules": "rules", "--policy": "policy", "--model": "model", "--from": "start", "--to": "end"}
     names |= {"--as-of": "as_of", "--as": "as_type", "--labels": "labels"}
     given = [

@@ -1,4 +1,4 @@
-"""Operations on rules that close cases: what each shows of past cases, its approval, and its end."""
+"""Operations on rules that close cases: effect on past cases, approval, and end."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def show_close_rules(desk: CaseService, log: Log, request: ShowCloseRules) -> Cl
 
 
 def closing_ms(rule: CloseRule, alerts: Sequence[Alert], marks: Mapping[tuple[int, str], str]) -> int:
-    """When a rule closes an untouched case with these alerts, by the marks of its alerts; never is a far moment."""
+    """Return when a rule closes an untouched case with these alerts, by their marks; NEVER_MS if never."""
     end_ms = NEVER_MS
     for alert in alerts:
         if alert.time_ms > end_ms:
@@ -154,7 +154,7 @@ def _known(cases: int, known: int, frauds: int) -> KnownCases:
 
 
 def _said(alerts: Sequence[Alert]) -> str:
-    """What people or labels say of a case: fraud, genuine, or nothing yet."""
+    """Return the verdict of people or labels on a case; empty if there is none yet."""
     said = {alert.label or (alert.verdict if alert.decided_by else "") for alert in alerts}
     return FRAUD if FRAUD in said else "genuine" if said == {"genuine"} else ""
 

@@ -1,4 +1,4 @@
-"""Questions to customers about the events of a case: when, whether the mail left, and the answer."""
+"""Questions to customers about the events of a case: times, delivery and answers."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Asked(FrozenStruct):
     """One question to a customer.
 
     Args:
-        event: What it is about, such as `payment/p-1`.
-        said: Their answer as a verdict; empty before there is one.
-        is_over: Nobody has answered within its time.
-        trouble: Why nobody knows whether they got the question; empty where they did, or it is on its way.
+        event: Its event, such as `payment/p-1`.
+        said: Their answer as a verdict; empty before the answer.
+        is_over: It expired without an answer.
+        trouble: Why its delivery is in doubt; empty if it was delivered or is on its way.
     """
 
     event: str
@@ -55,7 +55,6 @@ class Asked(FrozenStruct):
 
     @property
     def document(self) -> CaseQuestion:
-        """The question for programs."""
         answered = time_text(self.said_ms) if self.said else None
         return answer_of(
             CaseQuestion, self, until=time_text(self.ends_ms), verdict=self.said or None, answered=answered
@@ -63,7 +62,7 @@ class Asked(FrozenStruct):
 
 
 def asked_about(notices: NoticeStore, alerts: Iterable[Alert], now_ms: int) -> list[Asked]:
-    """The questions about the events of alerts, newest first."""
+    """List the questions about the events of alerts, newest first."""
     with notices.look() as look:
         about = look.questions_about({alert.named for alert in alerts})
         found = [question for question in about if question.answer or not question.is_why]
@@ -71,9 +70,9 @@ def asked_about(notices: NoticeStore, alerts: Iterable[Alert], now_ms: int) -> l
 
 
 def asked_in(notices: NoticeStore, alerts: Mapping[int, Sequence[Alert]], now_ms: int) -> dict[int, Asked]:
-    """For each of some cases, by its number, the foremost question about its newest alerts.
+    """Map case numbers to the foremost question about the case's newest alerts.
 
-    Cases of which nobody was asked are left out. Cost: a question to the store for all.
+    Cases without a question are left out. Cost: one query for all.
     """
     found = asked_about(notices, [alert for those in alerts.values() for alert in those], now_ms)
     events = {number: {alert.named for alert in those} for number, those in alerts.items()}
@@ -82,12 +81,12 @@ def asked_in(notices: NoticeStore, alerts: Mapping[int, Sequence[Alert]], now_ms
 
 
 def foremost(asked: Sequence[Asked]) -> Asked:
-    """Of questions, newest first, the one that says most: a "no" before any other answer, that before none."""
+    """Return the most telling question, newest first: one answered "no", else an answered one."""
     return max(asked, key=lambda question: (question.said == FRAUD, bool(question.said)))
 
 
 def _asked(look: NoticeLook, question: Question, now_ms: int) -> Asked:
-    letter = None if question.answer else look.letter(question.letter)  # who answered has got it
+    letter = None if question.answer else look.letter(question.letter)  # an answer proves delivery
     said = VERDICTS.get(question.answer, "")
     is_over = not said and now_ms >= question.ends_ms
     trouble = letter.reason or letter.state if letter is not None and letter.state in _UNASKED else ""

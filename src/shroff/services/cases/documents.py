@@ -1,4 +1,4 @@
-"""Documents about cases, which operations answer: the same structs over HTTP, from commands and in Python."""
+"""Documents about cases, as answers of operations: the same structs over HTTP, in commands and in Python."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ class CaseList(OperationAnswer, dict=True):
 
 
 def reading(answer: CaseBase | CaseList) -> Callable[[str, str], str]:
-    """What tells a rule's recorded reason as people read it: beside an answer that a command has asked for."""
+    """Return the answer's formatter for recorded reasons; without one they are shown as stored."""
     told: Callable[[str, str], str] = answer.__dict__.get("told", lambda _rule, reason: reason)
     return told
 
@@ -314,11 +314,10 @@ class CaseClaimed(OperationAnswer):
         return "There is no such case to claim." if self.case is None else self.case.text()
 
 
-# ---- made of what is stored
+# ---- built from stored values
 
 
 def money(desk: CaseService, units: int | None) -> Money | None:
-    """An amount with its currency; None where there is none."""
     return None if units is None else Money(show_decimal(units, desk.money_places), desk.currency)
 
 
@@ -327,7 +326,7 @@ def _score(millionths: int | None) -> float | None:
 
 
 def case_as(kind: type[AnyCase], desk: CaseService, case: StoredCase, **more: Any) -> AnyCase:
-    """A case as a document of this kind, which has `more` fields."""
+    """Build a document of type `kind` about a case, with `more` fields."""
     return answer_of(
         kind,
         case,
@@ -349,12 +348,11 @@ def case_as(kind: type[AnyCase], desk: CaseService, case: StoredCase, **more: An
 
 
 def case_of(desk: CaseService, stored: StoredCase) -> Case:
-    """One case as anybody may see it."""
+    """Build a case's document without details that need more rights."""
     return case_as(Case, desk, shown(stored))
 
 
 def cases_of(desk: CaseService, those: Iterable[StoredCase]) -> list[Case]:
-    """Cases as anybody may see them."""
     return [case_of(desk, case) for case in those]
 
 
@@ -365,18 +363,16 @@ def _alert(desk: CaseService, alert: Alert) -> CaseAlert:
 
 
 def _line(happened: Happened) -> CaseLine:
-    by = Person(happened.who, happened.name) if happened.who else None  # what nobody did has no name
+    by = Person(happened.who, happened.name) if happened.who else None  # automatic steps have no name
     return CaseLine(time_text(happened.at_ms), by, happened.what, happened.words, from_json(happened.more))
 
 
 def file_of(attached: Attached) -> CaseFile:
-    """A file of a case."""
     by = Person(attached.who, attached.who_name)
     return answer_of(CaseFile, attached, file=attached.number, bytes=attached.size, sha256=attached.sha256.hex(), by=by)
 
 
 def whole_of(desk: CaseService, found: Detail, questions: list[CaseQuestion]) -> CaseWhole:
-    """A case with all that belongs to it."""
     history = [_line(row) for row in found.history]
     return case_as(
         CaseWhole,

@@ -1,4 +1,4 @@
-"""Operations on cases: the queue, one case, and what is done with it."""
+"""Operations on cases: the queue, single cases, and actions on them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from shroff.services.cases.project_cases import ProjectCases
     from shroff.services.project import Project
 
-PAGE_MAX = 500  # cases of one page over HTTP
+PAGE_MAX = 500  # cases per page over HTTP
 BODY_BYTES_MAX = 64 * 1024
 CHANGES = (NoCaseError, CaseChangedError)
 WORK: Final[JsonObject] = {"right": "work:cases", "body_bytes_max": BODY_BYTES_MAX, "refusals": CHANGES}
@@ -362,13 +362,13 @@ def decide_case(desk: CaseService, project: Project, who: Who, request: DecideCa
 def decided(
     desk: CaseService, project: Project, acted: dispositions.CaseAction, changes: list[ListChange]
 ) -> CaseDecided:
-    """The answer for a decided case, whose labels are written now unless a service writes them."""
+    """Return the answer for a decided case; its labels are written now unless a service writes them."""
     answer = CaseDecided(case=case_of(desk, acted.cases[0]), lists=changes)
     if project.cases.are_carried_out:
         answer.undo, answer.undo_until = acted.undo, time_text(acted.until_ms)
         return answer
     project.cases.carry_out_now(desk, acted)
-    with suppress(LogBusyError), project.log.writing() as (writer, log):  # another writer does it anyhow
+    with suppress(LogBusyError), project.log.writing() as (writer, log):  # another writer does it
         project.inboxes.brief(writer, log).serve()
     return answer
 
@@ -490,7 +490,7 @@ def _undone(desk: CaseService, project: Project, who: Who, undo: int, case: int 
 
 
 def time_of(text: str, what: str) -> int:
-    """A time as milliseconds. Raises: InvalidRequestError."""
+    """Parse a time to milliseconds. Raises: InvalidRequestError."""
     try:
         found = parse_time(text)
     except ValueError as error:

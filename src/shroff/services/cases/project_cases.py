@@ -14,8 +14,8 @@ from shroff.project.settings.casework import CaseSettings, load_case_settings
 from shroff.runtime.values import replace
 from shroff.services.parts import ProjectPart
 
-RINGS = "rings"  # the table of rings, each called by its first key where `shroff rings build` writes it
-RING = "ring"  # its column of these names, and the entity of cases that are about rings
+RINGS = "rings"  # table of rings; `shroff rings build` names each by its first key
+RING = "ring"  # its column of ring names, and the entity of cases about rings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,12 +36,12 @@ class ProjectCases(ProjectPart):
 
     @property
     def settings(self) -> CaseSettings:
-        """The project's settings of cases. Mistakes in them are reported with the other files."""
+        """Settings of cases. Errors in them are reported with the other files."""
         text = config.read_files(self._paths.folder, [], (config.PROJECT_FILE,)).get(config.PROJECT_FILE, "")
         return load_case_settings(yamltext.read(text, config.PROJECT_FILE, []), [])
 
     def desk(self, people: Desk) -> CaseService:
-        """Get the store of cases with its functions, beside that of people."""
+        """Return the case service on the database connections of `people`."""
         from shroff.cases.case_service import CaseService
         from shroff.cases.sql import CaseStore
 
@@ -61,15 +61,15 @@ class ProjectCases(ProjectPart):
 
     @contextmanager
     def _escalations(self, people: Desk) -> Iterator[NotesEscalations | None]:
-        """What notifies the user to whom a case is escalated; its log is open meanwhile."""
+        """Yield the notifier for users to whom a case is escalated; the log stays open meanwhile."""
         with self._log.reading() as log:
             yield self._notice_files.case_notices(people.store, log)
 
     def join_rings(self, desk: CaseService | None = None) -> int | None:
-        """Bring the open cases of each ring of the active table `rings` together; gives how many closed for that,
-        and None where the files have another table than the active one.
+        """Join the open cases of each ring of the active table `rings`; return the number of cases closed by that, or
+        None if the table in the files is not the active one.
 
-        Cost: a look at each open case about a key of the table, which a follower pays once, where it has caught up.
+        Cost: reads each open case about a key of the table; a follower pays that once, after it has caught up.
         """
         from shroff.cases.case_actions import join
         from shroff.cases.case_service import CLOCK
@@ -99,7 +99,7 @@ class ProjectCases(ProjectPart):
 
     @contextmanager
     def open(self) -> Iterator[CaseService]:
-        """Open the cases, after raising new alerts of the log and running due tasks, as a service does all the time."""
+        """Open the cases after raising new alerts of the log and running due tasks, as a service does continuously."""
         from shroff.cases.timers import carry_out
 
         if self._context.case_service is not None:
@@ -113,11 +113,11 @@ class ProjectCases(ProjectPart):
 
     @property
     def are_carried_out(self) -> bool:
-        """Whether a service writes the labels of answers, once nobody undoes them any more."""
+        """Whether a service writes the labels of answers once they can no longer be undone."""
         return self._context.case_service is not None
 
     def carry_out_now(self, desk: CaseService, acted: CaseAction) -> None:
-        """Ask the log for the labels of an answer, which can no longer be undone then."""
+        """Request the labels of an answer from the log at once; it can no longer be undone then."""
         from shroff.cases.timers import carry_out
 
         with desk.store.change() as change:
@@ -127,7 +127,6 @@ class ProjectCases(ProjectPart):
         carry_out(desk)
 
     def notices(self, desk: CaseService) -> NoticeStore:
-        """The store of notices, with the database connections of cases."""
         return self._notice_files.store_beside(desk.people)
 
     def written_about(self, events: Sequence[str]) -> WrittenNotes:
@@ -138,14 +137,14 @@ class ProjectCases(ProjectPart):
             return written_about(self.desk(people), events)
 
     def forget_written(self, found: WrittenNotes, of: str) -> None:
-        """Remove notes and files. `of` is their entity key, for the audit log."""
+        """Delete notes and files. `of` is their entity key, for the audit log."""
         from shroff.cases.case_erasure import forget
 
         with self._people.open() as people:
             forget(self.desk(people), self._context.who, found, of)
 
     def follower(self, desk: CaseService, log: Log, recent: RecentDecisions | None = None) -> AlertConsumer:
-        """Get an object that raises alerts from a log opened for reading, whose newest decisions may be at hand."""
+        """Return a consumer that raises alerts from a log opened for reading; `recent` caches its newest decisions."""
         from shroff.cases.alert_consumer import AlertConsumer
 
         tells = self._notice_files.case_notices(desk.people, log)
@@ -161,7 +160,7 @@ class ProjectCases(ProjectPart):
             return backlog(desk)
 
     def worked_ms(self, start_ms: int, end_ms: int) -> int:
-        """Get the time from claim to decision of the cases decided in [start, end), at most a lock's each."""
+        """Sum the time from claim to decision of the cases decided in [start, end), each at most a lock's length."""
         with self._people.open() as people:
             desk = self._context.case_service or self.desk(people)
             with desk.store.look() as look:
@@ -169,7 +168,7 @@ class ProjectCases(ProjectPart):
 
     @contextmanager
     def _raised(self) -> Iterator[CaseService]:
-        """Cases, with all alerts of the log that may be written."""
+        """Open the cases after raising all alerts, as far as they may be written."""
         with self._people.open() as people:
             desk = self.desk(people)
             with self._log.reading() as log, self._as_far_as_written("alerts without a case yet are left out"):
@@ -178,7 +177,7 @@ class ProjectCases(ProjectPart):
 
     @contextmanager
     def _as_far_as_written(self, words: str) -> Iterator[None]:
-        """Go on with what others wrote where cases may only be read, and say what is left out."""
+        """Turn a read-only error into a warning that says what is left out."""
         try:
             yield
         except ReadOnlyError as error:

@@ -1,4 +1,4 @@
-"""What goes with an answer: entries of lists, such as a blocked card, and money returned to the customer."""
+"""Side effects of an answer: list entries, such as a blocked card, and refunds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CaseListEntry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def blocked(project: Project, desk: CaseService, blocks: Sequence[str], reason: str) -> list[CaseListEntry]:
-    """The entries that `--block LIST=VALUE` names, but for those that are there. Raises: UsageError."""
+    """Parse the entries of `--block LIST=VALUE`, without existing ones. Raises: UsageError."""
     pairs = [block.partition("=") for block in blocks]
     for block, (name, _, value) in zip(blocks, pairs, strict=True):
         if not (name and value):
@@ -47,7 +47,7 @@ def _is_in(project: Project, desk: CaseService, name: str, value: str) -> bool:
 def checked(
     project: Project, desk: CaseService, entries: Sequence[CaseListEntry], refund: str, reason: str = ""
 ) -> SideEffects:
-    """What goes with an answer. Raises: NotAllowedError; UsageError for what it cannot do."""
+    """Check and return the side effects of an answer. Raises: NotAllowedError; UsageError for invalid ones."""
     if entries:
         project.context.who.require(Right.EDIT_LISTS)
     for entry in entries:
@@ -68,15 +68,15 @@ def checked(
 
 @contextmanager
 def writing(project: Project, also: SideEffects) -> Iterator[list[ListChange]]:
-    """Write the entries of lists that go with an answer, before the answer that is given within.
+    """Write an answer's list entries before the answer, which is given in the body.
 
-    Where an entry or the answer is refused, the entries are taken out again. A kill between both leaves the entry and
-    an open case, which somebody answers: never an answer whose card nobody blocked.
+    If an entry or the answer fails, the entries are removed again. A kill in between leaves the entry and an open case,
+    which somebody will answer, never an answer whose card is not blocked.
     """
     changes: list[ListChange] = []
     try:
         for entry in also.listed:
-            changes.append(project.lists.add(entry.list, _entry(project, entry)))  # noqa: PERF401 - as far as it came
+            changes.append(project.lists.add(entry.list, _entry(project, entry)))  # noqa: PERF401 - keeps the partial list
         yield changes
     except Exception:
         take_out(project, also.listed[: len(changes)])
@@ -84,7 +84,7 @@ def writing(project: Project, also: SideEffects) -> Iterator[list[ListChange]]:
 
 
 def take_out(project: Project, entries: Sequence[ListAddition]) -> None:
-    """Take out the entries of an answer that was undone, and withdraw what was asked of a second person."""
+    """Remove the list entries of an undone answer, and withdraw requests to a second person."""
     for added in entries:
         subject, wanted = f"list {added.list}", project.lists.wanted(added.list, [_entry(project, added)])
         value = wanted["put"][0][0]

@@ -1,4 +1,4 @@
-"""Operations on saved views of the queue, and the capacity of the day. With it come all others on cases."""
+"""Operations on saved views of the queue, and the capacity of the day. Imports all other operations on cases."""
 
 from __future__ import annotations
 

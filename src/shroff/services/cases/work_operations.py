@@ -1,4 +1,4 @@
-"""Operations on what goes with a case: tags, its checklist, its queue, and macros that answer it in one step."""
+"""Operations on a case's tags, checklist and queue, and macros that answer it in one step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operation of `shroff check`: every mistake in the project's files, and the project read back in words."""
+"""Operation of `shroff check`: all errors in the project's files, and the rules in words."""
 
 from __future__ import annotations
 
@@ -124,9 +124,9 @@ def rows_of_file(
     format: str | None = None,
     shown: int = ROWS_SHOWN,
 ) -> Document:
-    """The first lines of a file as they would be ingested: counts, what stops it, so many rows, and all refusals.
+    """Preview the ingestion of a file's first lines: counts, obstacles, `shown` rows, and all refusals.
 
-    Raises: UsageError where the file cannot be read.
+    Raises: UsageError if the file cannot be read.
     """
     look = project.taking.look_at(file, as_type, labels, format)
     rows = [_row(row, answer, definitions) for row, answer in zip(look.rows, look.answers, strict=True)]
@@ -146,7 +146,7 @@ def rows_of_file(
 
 
 def _row(submission: Submission, answer: Answer, definitions: Definitions) -> Document:
-    """A line of a file as it was understood: its place, its type, and its fields or the reason why it is refused."""
+    """Describe a parsed line: its place, its type, and its fields or the reason for its refusal."""
     places, head = definitions.settings.money_places, {"place": submission.place, "type": submission.type}
     if answer.reason:
         return head | {"reason": answer.reason}

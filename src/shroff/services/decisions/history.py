@@ -1,4 +1,4 @@
-"""Decision history of an opened project: explanations, replays, verification of the log."""
+"""Decision history: explanations, replays, and verification of the log."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class DecisionHistory(ProjectPart):
     """Explanations, replays and verification of the log. Each call reads the current log."""
 
     def replay(self, reference: str, *, is_full: bool = False) -> Replayed:
-        """Replay a decision: the recorded one, and the same computed again from the log.
+        """Replay a decision: return the recorded one, and the one computed again from the log.
 
-        It reads the records that the decision can depend on. If these are unknown, if they do not give the recorded
-        bytes, or with `is_full`, it reads the whole log before the event.
+        It reads the records that the decision can depend on. If these are unknown, do not yield the recorded bytes, or
+        with `is_full`, it reads the whole log before the event.
         """
         from shroff.log.history import find
         from shroff.replay.decision_replay import Replayed, replay
@@ -54,10 +54,7 @@ class DecisionHistory(ProjectPart):
             return explain(log, row, progress, self._registry.load)
 
     def first_reason(self, event: str, id_: str) -> ModelReason | None:
-        """Get the first reason of a decision, as in `explain`; None if there is none.
-
-        Raises: as `explain`.
-        """
+        """Return the first reason of a decision; None if it has none. Raises: as `explain`."""
         from shroff.explain.explanation import first_reason
         from shroff.log.history import find
 
@@ -77,10 +74,10 @@ class DecisionHistory(ProjectPart):
         """Compute the log again through the engines and compare (see `replay.verification`).
 
         Args:
-            engines: Those of `known_engines`; by default all, and without `batch` where `last` is given.
-            last: Compare only so many of the last sequence numbers.
+            engines: Names among `known_engines`; by default all, but not `batch` if `last` is given.
+            last: Compare only this many of the last sequence numbers.
 
-        Raises: UsageError for an engine that is not known, or `batch` with `last`, since it computes the whole log.
+        Raises: UsageError for an unknown engine, or `batch` with `last`, since it computes the whole log.
         """
         from shroff.replay.verification import LONG, engines_for, verify
 
@@ -100,7 +97,7 @@ class DecisionHistory(ProjectPart):
         return looked_back(log, definitions, seq, most or MOST)
 
     def entities(self, log: Log) -> EntityLook:
-        """A look at keys of entities in an open log, for the active version."""
+        """Return a reader of entity keys in an open log, for the active version."""
         from shroff.explain.entities import EntityLook
 
         return EntityLook(log, self._definitions)
@@ -108,8 +105,8 @@ class DecisionHistory(ProjectPart):
     def cluster(
         self, backend: str, address: str | None = None, partitions: int | None = None
     ) -> AbstractContextManager[Cluster | None]:
-        """The backend on which the batch engine runs (see `replay.clusters.cluster_of`)."""
+        """Return the backend of the batch engine (see `replay.clusters.cluster_of`)."""
         from shroff.replay.clusters import LOCAL, cluster_of
 
-        found = {} if backend == LOCAL else entries()  # which looks through all installed packages
+        found = {} if backend == LOCAL else entries()  # searches all installed packages
         return cluster_of(backend, address, partitions, found)

@@ -1,4 +1,4 @@
-"""Operations on what was decided: one decision or the whole log computed again."""
+"""Operations on decisions: replay one, or verify the whole log."""
 
 from __future__ import annotations
 

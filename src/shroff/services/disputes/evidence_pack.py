@@ -1,4 +1,4 @@
-"""Evidence pack of a dispute: the payment, its decision, what identifies the buyer, prior payments; no card number."""
+"""Evidence pack of a dispute: payment, decision, buyer's elements and prior payments, without card numbers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from shroff.services.disputes.stages import DisputeStage
     from shroff.streams.log import Log, Record
 
-_NUMBER_MIN = 8  # characters: what is shorter is a token, and may stand in other texts by chance
-_AS_THEY_ARE = frozenset({"receipt", "versions", "device"})  # hashes and ids of devices, which look like numbers
+_NUMBER_MIN = 8  # characters; shorter card values are tokens, which may occur in other texts by chance
+_AS_THEY_ARE = frozenset({"receipt", "versions", "device"})  # hashes and device ids look like card numbers
 
 
 def evidence_pack(
@@ -32,7 +32,7 @@ def evidence_pack(
     stages: Sequence[DisputeStage],
     evidence: PriorEvidence,
 ) -> JsonObject:
-    """The pack as a JSON document. It has nothing of the clock, so that of the same log is the same.
+    """Build the pack as a JSON document. It does not depend on the clock: the same log yields the same pack.
 
     `named` is `evidence` of `cases` in shroff.yaml.
     """
@@ -60,7 +60,7 @@ def evidence_pack(
 
 
 def _masked(value: Any, card: str, kept: set[str]) -> Any:
-    """The same without the card, of which the last four characters stay, and without other card numbers."""
+    """Mask the card, except its last four characters, and other card numbers."""
     if isinstance(value, str):
         return without_cards(value.replace(card, f"···{card[-4:]}") if card else value)
     if isinstance(value, Mapping):
@@ -69,7 +69,7 @@ def _masked(value: Any, card: str, kept: set[str]) -> Any:
 
 
 def pack_html(pack: JsonMapping) -> str:
-    """The pack as one HTML file, without scripts and without anything from elsewhere."""
+    """Render the pack as one HTML file, without scripts or external resources."""
     heads = [name for name in pack["stages"][0] if any(stage[name] is not None for stage in pack["stages"])]
     return page(
         __package__, "evidence.html", {}, title=f"Evidence for {pack['event']}", project="", pack=pack, heads=heads

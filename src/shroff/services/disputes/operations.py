@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from shroff.services.project_log import ProjectLog
     from shroff.streams.log import Log, Record
 
-PACKS_MAX = 500  # of one answer
+PACKS_MAX = 500  # per answer
 _TIMES = ("known_at", "due")
-# A dispute in its order: whether it is closed, its due date, its event.
+# Sort key of a dispute (closed, due date, event), its record and stages.
 _Known: TypeAlias = "tuple[tuple[bool, str, str], Record, list[DisputeStage]]"
 
 group(
@@ -84,11 +84,9 @@ class DisputeRow(msgspec.Struct, kw_only=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether it can still be answered."""
         return self.stage in ANSWERABLE
 
     def html(self) -> str:
-        """Its evidence pack as one HTML file."""
         from shroff.services.disputes.evidence_pack import pack_html
 
         assert isinstance(self.pack, dict)
@@ -118,7 +116,6 @@ class DisputeList(OperationAnswer):
         return f"{head}\n{table(rows, heads)}" if rows else head
 
     def counted(self) -> str:
-        """How many there are."""
         return many(len(self.disputes), "dispute")
 
 
@@ -216,7 +213,7 @@ def import_disputes(
     if request.file and events.label.mappings and "stage" not in first:
         report = labelling.add_file(Path(request.file), progress.counting("reading, labels"))
     else:
-        deque(_labels(request, events), maxlen=0)  # a wrong line refuses the whole file
+        deque(_labels(request, events), maxlen=0)  # an invalid line rejects the whole file
         report = labelling.add_rows(_labels(request, events), Path(request.file).name or "disputes")
     disputes = []
     if log.exists():
@@ -235,7 +232,7 @@ def _labels(request: ImportDisputes, events: Events) -> Iterator[JsonObject]:
 
 
 def _rows(file: str, events: Events) -> Iterator[tuple[str, JsonMapping]]:
-    """Rows with their places, by the mapping of disputes; a time without an offset is in UTC, as in all files.
+    """Yield rows with their places, by the mapping of disputes; times without an offset are UTC, as in all files.
 
     A mapped row has a stage, though it may be empty.
     """
@@ -331,7 +328,7 @@ def list_disputes(
 
 
 def _known(log: Log, definitions: Definitions, stages: Mapping[str, list[DisputeStage]]) -> list[_Known]:
-    """The records of the events of disputes that are still there: those due first at the top, closed ones last."""
+    """Return the disputes whose events are still in the log, by due date, closed ones last."""
     ids: dict[str, list[str]] = {}
     for event in stages:
         type_, _, id_ = event.partition("/")
@@ -357,7 +354,7 @@ def _judged(
 
 
 def _last(stages: Sequence[DisputeStage], name: str) -> str | None:
-    """What the latest stage that says it says."""
+    """Return the latest value of a field among the stages."""
     return next((value for stage in reversed(stages) if (value := getattr(stage, name)) is not None), None)
 
 

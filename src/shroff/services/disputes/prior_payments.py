@@ -1,8 +1,8 @@
-"""Prior payments of a disputed one: what Visa's Compelling Evidence 3.0 asks for.
+"""Prior payments of a disputed one, for Visa's Compelling Evidence 3.0.
 
-Two earlier payments with the same card, 120 to 365 calendar days before the disputed one, neither disputed nor fraud,
-which share two elements with it and each other: the device or the IP address, and another one of device, IP address,
-parcel address and login.
+It needs two earlier payments with the same card, 120 to 365 calendar days before the disputed one, neither disputed nor
+fraud, that share two elements with it and each other: the device or the IP address, and another one of device, IP
+address, parcel address and login.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NETWORK = "visa"
 CODE = "10.4"
 MAIN = ("device", "ip")
 ELEMENTS = (*MAIN, "address", "login")
-_ROLES = {  # of the fields of a payment, the likeliest first
+_ROLES = {  # roles of the payment's fields, most likely first
     "card": ("card",),
     "device": ("device",),
     "ip": ("network",),
@@ -43,7 +43,7 @@ _ROLES = {  # of the fields of a payment, the likeliest first
 
 
 class PriorPayment(FrozenStruct, kw_only=True):
-    """An earlier payment: its fields, the days before the disputed one, and the elements that they share."""
+    """An earlier payment: its fields, its days before the disputed one, and their shared elements."""
 
     event: str
     time: TimeText
@@ -54,7 +54,7 @@ class PriorPayment(FrozenStruct, kw_only=True):
 
 
 class PriorEvidence(msgspec.Struct, kw_only=True, frozen=True):
-    """Whether a dispute meets Compelling Evidence 3.0, why not, and the two payments with the elements of all three."""
+    """Result for Compelling Evidence 3.0: eligible or not, why, the two payments, and the elements shared by all."""
 
     eligible: bool
     why: str
@@ -63,9 +63,9 @@ class PriorEvidence(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def element_fields(type_: EventType, named: TextMapping) -> TextDict:
-    """The field of an event type for the card and each element; those without one are left out.
+    """Map the card and each element to their field of an event type; elements without a field are left out.
 
-    It is the one that `evidence` of `cases` in shroff.yaml names, else one whose name says what it is.
+    `evidence` of `cases` in shroff.yaml names the field; otherwise its name decides.
     """
     found = {element: field.name for element, name in named.items() for field in type_.fields if field.name == name}
     for element, roles in _ROLES.items():
@@ -76,7 +76,7 @@ def element_fields(type_: EventType, named: TextMapping) -> TextDict:
 
 
 class PriorPayments:
-    """Finds prior payments in one log, for one version of a project, with labels known at a moment.
+    """Finds prior payments in one log, for one version of a project, with labels known at a given time.
 
     `named` is `evidence` of `cases` in shroff.yaml.
     """
@@ -88,9 +88,9 @@ class PriorPayments:
         self._lateness_ms = lateness_of(log, definitions)
 
     def of(self, record: Record, network: str | None, code: str | None) -> PriorEvidence:
-        """The evidence for a disputed payment. A network or code that is not known is taken to be Visa's 10.4.
+        """Return the evidence for a disputed payment. An unknown network or code counts as Visa's 10.4.
 
-        Cost: a query of the index for its card, and 50 µs for each event of it up to 365 days before.
+        Cost: one query of the card's index, and 50 µs for each of its events up to 365 days before.
         """
         if (network or NETWORK).lower() != NETWORK or (code or CODE) != CODE:
             return PriorEvidence(eligible=False, why="It is for disputes by Visa with reason code 10.4.")
@@ -138,7 +138,7 @@ class PriorPayments:
         return None
 
     def _undisputed(self, record: Record, entity: str, key: Key) -> Iterator[Record]:
-        """Payments of the card in the days, that were not declined, checks of the card, disputed or fraud."""
+        """Yield the card's payments in the period, without declined, disputed or fraudulent ones and card checks."""
         oldest_ms = record.time_ms - (DAYS.stop + 1) * DAY_MS - self._lateness_ms
         (found,) = self._events.index.places([(entity, key)], of_labels=True).values()
         places = found.tolist()
@@ -159,7 +159,7 @@ class PriorPayments:
                 return
 
     def _doubted(self, label: Record) -> Iterator[str]:
-        """The event of a label that was known at the moment and says that it is fraud or disputed."""
+        """Yield the event of a label known at the time that says fraud or dispute."""
         said = fields_of(label)
         if self._as_of_ms is not None and label.time_ms > self._as_of_ms:
             return
@@ -179,12 +179,12 @@ class PriorPayments:
 
 
 def _days(record: Record, past: Record) -> int:
-    """Calendar days between two events, in UTC."""
+    """Count the UTC calendar days between two events."""
     return record.time_ms // DAY_MS - past.time_ms // DAY_MS
 
 
 def _elements(record: Record, fields: TextMapping) -> TextDict:
-    """The values of the elements, however they are spelled."""
+    """Return the values of the elements, normalized for comparison."""
     values = fields_of(record)
     return {
         name: " ".join(str(values[fields[name]]).casefold().split())

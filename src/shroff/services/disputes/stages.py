@@ -1,7 +1,7 @@
-"""Disputes: stages of a chargeback, which the log keeps as labels of the source `chargeback`.
+"""Disputes: stages of a chargeback, stored as labels of the source `chargeback`.
 
-The reason of such a label is `dispute STAGE key=value …`, so files, webhooks and the API may write it by a mapping, and
-another stage is another label. Which of them is in force follows from the rules of labels: the latest.
+The reason of such a label is `dispute STAGE key=value …`, so that files, webhooks and the API can write it through a
+mapping; each stage is a label of its own. As for all labels, the latest is active.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ class _StageLabel(msgspec.Struct):
 
 
 def is_stage(reason: str | None) -> bool:
-    """Whether the reason of a label is a stage of a dispute."""
+    """Return whether a label's reason is a stage of a dispute."""
     words = (reason or "").split()
     return words[:1] == [_MARK] and len(words) > 1 and words[1] in STAGES
 
 
 def label_row(row: JsonMapping, place: str) -> JsonObject:
-    """The label of a row with the fields of a stage; what else it has, such as `event`, is kept.
+    """Build a label from a row with the fields of a stage; other fields, such as `event`, are kept.
 
-    Raises: UsageError for an unknown stage or a due date that is no time.
+    Raises: UsageError for an unknown stage or an invalid due date.
     """
     fields = {name: value for name, value in row.items() if value is not None and str(value).strip()}
     stage = str(fields.pop("stage", "")).strip().lower().replace(" ", "_")
@@ -87,11 +87,11 @@ def label_row(row: JsonMapping, place: str) -> JsonObject:
 def stages_of(
     log: LogReader, as_of_ms: int | None = None, events: Collection[str] | None = None, *, after: int = 0
 ) -> dict[str, list[DisputeStage]]:
-    """The stages that were known at a moment, the latest last, by event (`payment/p-1`).
+    """Return the stages known at a given time, latest last, by event (`payment/p-1`).
 
     Args:
-        events: Only of these.
-        after: Only stages behind this place.
+        events: Only stages of these events.
+        after: Only stages after this sequence number.
 
     Cost: a pass over the labels of the log, 1 µs for each that is no stage.
     """
@@ -112,7 +112,7 @@ def _stage(label: _StageLabel) -> DisputeStage:
     _, stage, *pairs = label.reason.split()
     details: JsonObject = {name: value for name, _, value in (pair.partition("=") for pair in pairs) if value}
     due = None
-    with suppress(UsageError):  # a mapping may write any text
+    with suppress(UsageError):  # a mapping may produce any text
         due = time_text(moment_ms(details["due"]) or 0) if "due" in details else None
     kept = {name: details.get(name) for name in DETAILS if name != "due"}
     return DisputeStage(

@@ -1,7 +1,7 @@
-"""Drafts of rules: one rule each, as a text in `drafts/`, on its way from a first thought to being in force.
+"""Drafts of rules: one rule each, as a text in `drafts/`, until it is active.
 
-A draft that changes a rule goes into shadow beside it, as a trial under an id of its own (`many_payments_try1`): an id
-is never used for two thoughts, and `since flag` is counted for each. A new rule is its own trial.
+A draft that changes a rule goes into shadow beside it, as a trial with an id of its own (`many_payments_try1`): an id
+is never reused for another rule text, and `since flag` is counted for each. A new rule is its own trial.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 DRAFTS = "drafts"
 LEDGER = "drafts.json"
 _ID = re.compile(r"[a-z][a-z0-9_]{0,180}")
-_NO_RULES = ("features", "policy")  # names of files beside drafts that hold no rule
+_NO_RULES = ("features", "policy")  # drafts of other files, not of a rule
 DRAFT_BYTES_MAX = 128 * 1024
 TOO_LONG = f"a draft has at most {DRAFT_BYTES_MAX:,} bytes"
 
 
 class Note(msgspec.Struct):
-    """Metadata of a draft beside its text. `authors` are all who worked on it since it was begun."""
+    """Metadata of a draft beside its text. `authors` are all who edited it since its creation."""
 
     authors: list[Author] = []
     saved_at_ms: int = 0
@@ -53,7 +53,7 @@ class Note(msgspec.Struct):
 
 
 class StoredDraft(FrozenStruct):
-    """A rule in the making. `is_approved` holds for this very text."""
+    """A draft of a rule. `is_approved` holds for this exact text only."""
 
     id: str
     text: str
@@ -61,7 +61,6 @@ class StoredDraft(FrozenStruct):
 
     @property
     def tag(self) -> str:
-        """Changes with the text."""
         return tag_of(self.text)
 
     @property
@@ -70,7 +69,7 @@ class StoredDraft(FrozenStruct):
 
 
 class Checked(FrozenStruct):
-    """Findings about a draft's text. `elsewhere` are mistakes of other files, which keep it from being typed."""
+    """Findings about a draft's text. `elsewhere` are errors in other files, which prevent its type check."""
 
     mistakes: Sequence[Problem]
     elsewhere: Sequence[Problem]
@@ -81,7 +80,7 @@ class Checked(FrozenStruct):
 
     @property
     def is_ok(self) -> bool:
-        """Whether it can come into force: it has no mistake, and its tests pass."""
+        """Whether it can be activated: no errors, and its tests pass."""
         return not self.mistakes and not self.elsewhere and all(test.problem is None for test in self.tests)
 
 
@@ -90,23 +89,21 @@ class RuleDraftFiles(ProjectPart):
 
     @property
     def need_second_person(self) -> bool:
-        """Whether a rule comes into force only when somebody who did not write it approves it."""
+        """Whether a rule must be approved by somebody who did not write it."""
         return RULES_APART in self._systems.second_person
 
     def refuse_rules_in(self, folder: Path) -> None:
-        """Raises: NotAllowedError for the folder of the project's rules, where a second person approves those."""
+        """Raises: NotAllowedError for the project's rules folder if a second person approves rules."""
         if self.need_second_person and folder.resolve() == (self._paths.folder / FOLDER).resolve():
             words = "a second person approves rules here (shroff.yaml: approve), so this works only in the service"
             raise NotAllowedError(f"{words}; name another folder, and make drafts of it on the page of rules")
 
     def has_drafts_in(self, folder: Path) -> bool:
-        """Check whether this is the project's folder of drafts, where each file has one rule."""
         return folder.resolve() == self._folder.resolve()
 
     # ---- drafts as texts
 
     def all(self) -> list[StoredDraft]:
-        """Get all drafts, by id."""
         notes = self._notes()
         found = sorted(path for path in self._folder.glob("*.yaml") if _can_be_id(path.stem))
         texts = {path.stem: config.read_text(own(self._paths.folder, f"{DRAFTS}/{path.name}")) for path in found}
@@ -121,11 +118,12 @@ class RuleDraftFiles(ProjectPart):
     ) -> StoredDraft:
         """Save a draft, even with errors, if its version is still `tag`; an empty tag is for a new draft.
 
-        The text that is saved already changes nothing: its time and authors stay, and `before` is not called.
-        Authors are recorded before the draft, so that nobody approves a draft of their own. If `before`
-        raises, which gets no file and the new tag, nothing is stored.
+        Saving the same text again changes nothing: time and authors stay, and `before` is not called.
 
-        Raises: ChangedMeanwhileError; UsageError for an id that cannot be one.
+        Authors are recorded before the draft, so that nobody approves a draft of their own. `before` is called with no
+        file and the new tag; if it raises, nothing is stored.
+
+        Raises: ChangedMeanwhileError; UsageError for an invalid id.
         """
         if not _can_be_id(id) or trial_of(id):
             raise UsageError(
@@ -206,12 +204,12 @@ class RuleDraftFiles(ProjectPart):
     # ---- in shadow, in force
 
     def shadow(self, id: str, tag: str, file: str, used: Sequence[str], before: Before = unrecorded) -> str:
-        """Put a draft in shadow in the project's files: recorded, without effect. Gives the file name.
+        """Put a draft in shadow in the project's files: recorded, without effect. Returns the file name.
 
-        A new rule is added to the end of `file`; an active one stays, and its draft is added beside it under
-        the next id of its trials. `used` are ids of all rules that were ever active.
+        A new rule is added to the end of `file`; an active one stays, and its draft is added beside it under the next
+        id of its trials. `used` are ids of all rules that were ever active.
 
-        Raises: ChangedMeanwhileError; DefinitionError for mistakes.
+        Raises: ChangedMeanwhileError; DefinitionError for errors in the draft.
         """
         with config.editing(self._paths):
             draft = self._there(id, tag)
@@ -228,9 +226,9 @@ class RuleDraftFiles(ProjectPart):
             return self._rules.put(name, texts.beside_rule(there, id, texts.renamed(text, trial)), before)
 
     def activate(self, id: str, tag: str, file: str, before: Before = unrecorded) -> str:
-        """Make a draft active: it replaces the rule and its trial, and is no longer a draft.
+        """Make a draft active: it replaces the rule and its trial, and the draft is deleted.
 
-        Raises: ChangedMeanwhileError; DefinitionError for mistakes; NotAllowedError where nobody did.
+        Raises: ChangedMeanwhileError; DefinitionError for errors; NotAllowedError without a required approval.
         """
         with config.editing(self._paths):
             draft = self._there(id, tag)
@@ -287,7 +285,7 @@ class RuleDraftFiles(ProjectPart):
 
 
 def is_short(text: str) -> bool:
-    """Whether a text is no longer than a draft may be."""
+    """Return whether a text fits into a draft."""
     return len(text.encode("utf-8", "surrogatepass")) <= DRAFT_BYTES_MAX
 
 

@@ -1,4 +1,4 @@
-"""Operations on drafts of rules: written, checked, and put in shadow and in force step by step."""
+"""Operations on drafts of rules: write, check, put in shadow, approve and activate."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from shroff.services.writer.requests import WriterRequests
 
 BODY_BYTES_MAX = 512 * 1024  # a draft's text as JSON, with its escapes
-SAID_MAX = 100  # mistakes, warnings and tests that are listed; of more there is the number
-LINES_READ = 2_000  # of a draft's text, to tell what changed
+SAID_MAX = 100  # mistakes, warnings and tests listed; the rest are counted
+LINES_READ = 2_000  # of a draft's text, compared to find changes
 LINES_KEPT = 20
 LINE_MAX = 200  # characters
 WRITTEN = "The file is written; it becomes active with the next command that writes."
@@ -147,7 +147,7 @@ class RuleDraftChecked(RuleDraftText, rename={"source": "text", "tag": "etag"}):
 
 
 def _shown(kind: type[AnyDraft], draft: StoredDraft, **more: Any) -> AnyDraft:
-    """A draft as an answer of this kind, which has `more` fields."""
+    """Build an answer of type `kind` about a draft, with `more` fields."""
     approved_by = draft.note.approved_by if draft.is_approved else None
     return answer_of(
         kind,
@@ -269,7 +269,7 @@ def count_draft(drafts: RuleDraftFiles, backtests: LogBacktests, request: CountD
 
 
 def check_of(checked: Checked, text: str) -> DraftCheck:
-    """Findings about a text; of very many mistakes and tests the first ones, and how many more there are."""
+    """Return the findings about a text: the first `SAID_MAX` of each kind, and the number of further ones."""
     from shroff.project.dependency_hash import teller_of
     from shroff.rules.rule_text import in_words
 
@@ -296,12 +296,12 @@ def check_of(checked: Checked, text: str) -> DraftCheck:
 
 
 def mistake(problem: Problem, lines: Sequence[str]) -> DraftMistake:
-    """A mistake at its place in these lines, and what the word there should be, where that is known."""
+    """Locate a mistake in these lines, with the suggested word if there is one."""
     line = lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""
     word = _WORD.match(line, max(0, problem.column - 1))
     near = _NEAR.search(problem.hint)
     instead = near[1] if near and word else None
-    if instead and word and "." in word[0] and "." not in instead:  # the field alone is told of `this.amuont`
+    if instead and word and "." in word[0] and "." not in instead:  # for `this.amuont` the hint has only the field
         instead = f"{word[0].rpartition('.')[0]}.{instead}"
     length = len(word[0]) if word else max(1, len(line) - problem.column + 1)
     return DraftMistake(problem.line, problem.column, length, problem.message, problem.hint, instead)
@@ -325,7 +325,7 @@ def write_draft(
     """Save the draft of a rule, even if it has errors. Nothing becomes active."""
     authors = agreements.authors(of_two=drafts.need_second_person)
     before = drafts.one(request.rule)
-    there = before or rules.standing(request.rule)  # the text that it goes on from
+    there = before or rules.standing(request.rule)  # the text that it replaces
     gone, new_lines = changed_lines("" if there is None else there.text, request.source)
 
     def recorded(_: str, new: str) -> None:
@@ -436,7 +436,7 @@ def activate_draft(project: Project, request: ActivateDraft) -> AdoptedFile:
 
 
 def _step(project: Project, request: DraftStep[AdoptedFile], action: str) -> tuple[str, Before]:
-    """The file for a draft, and what records the step to it, with the lines that change and the reason."""
+    """Return the file for a draft, and the function that records the step with changed lines and reason."""
     file = request.file or project.rule_looks.one(request.rule).home
     new_lines, gone = _of_draft(project.drafts, project.rules, request.rule)
     told: JsonObject = {"draft": request.etag, "lines": new_lines}
@@ -445,15 +445,15 @@ def _step(project: Project, request: DraftStep[AdoptedFile], action: str) -> tup
 
 
 def adopted(requests: WriterRequests, file: str) -> AdoptedFile:
-    """Make a written file active; says whether it is."""
+    """Make a written file active and report whether it is."""
     why_not = requests.put_in_force(WRITTEN, [f"{FOLDER}{file}"], rows_alone=False)
     return AdoptedFile(file=file, in_force=not why_not, why_not=why_not or None)
 
 
 def recorder(people: ProjectPeople, action: str, rule: str, after: JsonObject, before: object = None) -> Before:
-    """What records an action on a rule before it is done.
+    """Return a function that audits an action on a rule before it is done.
 
-    With it stands what stands for the text that its file will have: by that its version is found again.
+    The record has the tag of the file's new text, by which its version is found later.
     """
 
     def record(file: str, tag: str) -> None:
@@ -463,14 +463,14 @@ def recorder(people: ProjectPeople, action: str, rule: str, after: JsonObject, b
 
 
 def _of_draft(drafts: RuleDraftFiles, rules: Rules, id_: str) -> tuple[list[str], list[str]]:
-    """The lines that a draft adds to the rule of the files, and those that it takes away."""
+    """Return the lines that a draft adds to the current rule, and those that it removes."""
     draft, rule = drafts.one(id_), rules.standing(id_)
     gone, new = changed_lines("" if rule is None else rule.text, "" if draft is None else draft.text)
     return new, gone
 
 
 def changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
-    """The lines of two texts that the other one lacks, as the audit log keeps them: not all of long texts."""
+    """Return the lines removed and added, shortened for the audit log."""
     old, new = before.splitlines()[:LINES_READ], after.splitlines()[:LINES_READ]
     return _lacking(old, new), _lacking(new, old)
 

@@ -1,4 +1,4 @@
-"""The operation that measures drift of the champion's inputs, its score and the label delay."""
+"""Operation that measures drift of the champion's inputs, its score and the label delay."""
 
 from __future__ import annotations
 

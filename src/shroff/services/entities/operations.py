@@ -1,4 +1,4 @@
-"""The operation that lists keys of an entity: the newest, or those that begin with a text."""
+"""Operation that lists keys of an entity: the newest, or those with a prefix."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shroff.services.running import answer_of
 if TYPE_CHECKING:
     from shroff.services.project import Project
 
-FLAGS_MAX = 20  # of a key that are counted
+FLAGS_MAX = 20  # counted per key
 
 
 class ListKeys(OperationRequest["EntityKeys"]):

@@ -1,4 +1,4 @@
-"""Operations on experiments: read one out, keys of arm B against those of arm A in money; end one of policy.yaml."""
+"""Operations on experiments: compare arm B with arm A in money, and end an experiment of policy.yaml."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.services.thresholds.cutoffs import ScoreCutoffs
 
-OF_KEYS = 1_000  # to which money refers
+OF_KEYS = 1_000  # keys to which amounts refer
 SHOWN = "events challenged reviewed declined caught missed false_declines unlabeled_declines".split()
 
 
@@ -71,13 +71,11 @@ class Experiment(OperationAnswer):
 
     @property
     def verdict(self) -> str:
-        """Which arm is better, where the interval leaves 0 out."""
         arm = "B" if float(self.low) > 0 else "A" if float(self.high) < 0 else ""
         return f"Arm {arm} is better." if arm else "Neither arm is proven better yet."
 
 
 def arm_figures(arm: ExperimentArm) -> list[object]:
-    """Return the numbers of `SHOWN` for the table of an answer."""
     figures = {number: getattr(arm, number) for number in SHOWN}
     if arm.has_no_labeled_decline:
         figures["false_declines"] = NOT_KNOWN
@@ -160,13 +158,13 @@ def show_experiment(
         row = result_row(definitions, span, arm, tally, None, is_mature=True)
         arms.append(ExperimentArm(keys=keys, cost_per_1000=money(sums[-1].mean()), **asdict(row)))
     saved = sums[0].mean() - sums[1].mean()
-    half = TWO_SIDED * sum(part.var(ddof=1) / len(part) for part in sums) ** 0.5  # Welch's, of many keys
+    half = TWO_SIDED * sum(part.var(ddof=1) / len(part) for part in sums) ** 0.5  # Welch's interval, for many keys
     ends = {"saved": money(saved), "low": money(saved - half), "high": money(saved + half)}
     return Experiment(rule=id_, arms=arms, **ends, mature_from=day)
 
 
 def experiments_in(definitions: Definitions) -> list[str]:
-    """The rules that draw keys by their own id."""
+    """List the rules that assign keys to arms by their own id."""
     return [rule.id for rule in definitions.evaluated if rule.rollout < 1 and not rule.drawn_as]
 
 
@@ -209,7 +207,7 @@ def end_experiment(
         raise NoExperimentError(f"policy.yaml has no experiment {name[:100]!r}.")
     warning: str | UnsetType = UNSET
     if request.promote:
-        with suppress(ShroffError):  # too few labels yet, or a lake that is away: it warns, and refuses nothing
+        with suppress(ShroffError):  # too few labels yet, or the lake cannot be reached: only the warning is missing
             found = project.run(ShowExperiment(rule=name))
             if float(found.low) <= 0:
                 saved = f"Arm B saves {found.saved} ({found.low} to {found.high}) of {OF_KEYS:,} keys."

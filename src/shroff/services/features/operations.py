@@ -1,4 +1,4 @@
-"""The operation that profiles features: what each means and costs, what reads it, and the values that it has."""
+"""Operation that profiles features: meaning, cost, readers and values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 BINS = 12
-FREQUENT = 3  # values of a text that are named
+FREQUENT = 3  # most frequent texts listed
 _ORDERED = frozenset("integer number money real time duration".split())
 
 
@@ -144,7 +144,6 @@ def _typed(definitions: Definitions, event: str, text: str) -> Node:
 def _profile(
     definitions: Definitions, teller: ValueWording, seen: Sequence[PastDecision], node: Node, name: str
 ) -> FeatureProfile:
-    """Of one expression."""
     read, feature = reader_of(node, definitions.reference), definitions.features.get(name)
     meant = node if feature is None else feature.node
     values = [value for value in map(read, seen) if value is not None]
@@ -179,7 +178,7 @@ def _profile(
 
 
 def _bins(ordered: Sequence[Value], low: Value, high: Value) -> list[int]:
-    """Counts of values in equal steps from `low` to `high`, of integers none that holds no number."""
+    """Count values in equal steps from `low` to `high`; for integers, no step without one."""
     values = [float(value) for value in ordered]  # type: ignore[arg-type]  # numbers: see `_ORDERED`
     first, size = float(low), float(high) - float(low)  # type: ignore[arg-type]  # as above
     steps = min(BINS, int(size) + 1) if isinstance(low, int) else BINS if size else 1
@@ -189,7 +188,7 @@ def _bins(ordered: Sequence[Value], low: Value, high: Value) -> list[int]:
 
 
 def _readers(definitions: Definitions, name: str) -> Iterator[str]:
-    """Rules, models and other features that read a feature, directly or through others."""
+    """Yield rules, models and other features that read a feature, directly or through others."""
 
     def reads(*nodes: Node) -> bool:
         return name in read_by(nodes, definitions.features.get).features

@@ -1,4 +1,4 @@
-"""Capacity of a project: how large a machine its events need, from events that are decided here and now."""
+"""Capacity estimate: the machine that a project's events need, measured by deciding a sample of them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 SAMPLE = 20_000  # events
-LEAST = 1_000  # fewer say little: a file of SQLite grows by pages, a state by blocks
-BUSY = 0.6  # of what a process decides at most: beyond that events wait for each other
+LEAST = 1_000  # events; fewer give no estimate: a SQLite file grows by pages, a state by blocks
+BUSY = 0.6  # highest utilization of a process: beyond it events queue up
 PROCESS_BYTES = 400 << 20  # of a process without state (bench/results/ingest.md)
-CORES = 2  # of a process: one decides, the other reads, writes and answers
+CORES = 2  # per process: one decides, the other reads, writes and answers
 SNAPSHOTS = 3  # two are kept, and a third is being written
 SPARE = 1.25  # of disk and memory, for write-ahead log, indexes and the system
 
@@ -103,7 +103,6 @@ class CapacityEstimate(OperationAnswer):
 
     @classmethod
     def of(cls, measured: MeasuredEvents, rate: EventRate) -> CapacityEstimate:
-        """The machine for this rate of such events."""
         processes = math.ceil(rate.peak / (BUSY * measured.rate))
         held_days = rate.keep_days if measured.reach_days is None else min(measured.reach_days, rate.keep_days)
         state = measured.state_bytes * rate.per_day * held_days
@@ -115,7 +114,7 @@ class CapacityEstimate(OperationAnswer):
 def measure(context: ProjectContext, files: Files = (), as_type: str | None = None) -> MeasuredEvents:
     """Decide a sample of events in a scratch log: those of files, else the newest ones of the project's log.
 
-    Raises: UsageError for fewer than LEAST events; what `ingest` raises.
+    Raises: UsageError for fewer than LEAST events; as `ingest`.
     """
     from shroff.log.state.fold import fold, reach_ms
     from shroff.project.definitions import computed_of
@@ -151,13 +150,13 @@ def measure(context: ProjectContext, files: Files = (), as_type: str | None = No
 
     with ExitStack() as stack:
         given = named or [stack.enter_context(_newest(context))]
-        decided(given)  # loads what the second one shall find loaded
+        decided(given)  # warm-up: loads modules and compiles
         return decided(given)
 
 
 @contextmanager
 def _newest(context: ProjectContext) -> Iterator[Path]:
-    """The newest events of the log as a file, with hashes where they have them."""
+    """Write the newest events of the log to a file; hashed values stay hashes."""
     from shroff.replay.exports import kind_of
 
     line = kind_of("events").line

@@ -1,4 +1,4 @@
-"""`doctor` of an opened project: its files, its log, and each system that it names."""
+"""Checks of `doctor`: the project's files, its log, and each outside system."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.worker.outbox import Deliveries, SinkState
 
-LAKE_LATE_MS = HOUR_MS  # for which records may wait for the lake
+LAKE_LATE_MS = HOUR_MS  # longest normal delay of records before the lake
 NO_DRIFT = "Until then no drift is recorded."
 TARGET_GONE = "its table or collection does not exist"
 TARGET_COMES = "The next delivery makes it, and writes all rows of the log into it."
@@ -61,9 +61,9 @@ class HealthChecks(ProjectPart):
         """Get the state of all outgoing deliveries that can be read: sinks, notices and the lake, worst first.
 
         Args:
-            lake: State of the lake as read before; without it, the lake is asked.
+            lake: State of the lake as read before; without it, the lake is contacted.
 
-        Raises: UsageError where there is no log yet.
+        Raises: UsageError if there is no log yet.
         """
         from shroff.worker.outbox import leaving
 
@@ -82,7 +82,7 @@ class HealthChecks(ProjectPart):
         try:
             with self._lake.reader() as lake:
                 through, trouble = lake.last_seq, None
-        except NoLakeError:  # nothing was written to it yet; `doctor` says so if records have waited for long
+        except NoLakeError:  # nothing was written yet; `doctor` reports records that wait for long
             through, trouble = 0, None
         except ShroffError as error:
             through, trouble = 0, Trouble(str(error), self._now_ms())
@@ -90,7 +90,7 @@ class HealthChecks(ProjectPart):
         return [SinkState(LAKE, kind, "log", through, max(last - through, 0), trouble, 0)]
 
     def bug_report(self, findings: Findings, file: Path) -> list[str]:
-        """Write a bug report with these findings to a file; gives its parts. See `bug_report.write_bug_report`."""
+        """Write a bug report with these findings to a file; return its parts. See `bug_report.write_bug_report`."""
         from shroff.monitoring.bug_report import write_bug_report
 
         def log() -> AbstractContextManager[Log | None]:
@@ -132,7 +132,7 @@ class HealthChecks(ProjectPart):
             report = check(self._context, with_log=is_there)
             definitions, errors, warnings = report.definitions, report.errors, report.warnings
         except (StorageError, OSError) as error:
-            definitions, errors, warnings = None, (), ()  # lists of hashed values cannot be read without the key
+            definitions, errors, warnings = None, (), ()  # lists of hashed values are unreadable without the key
             unread = [] if lost else [Finding("project", WRONG, os_words(error))]
 
         project = ExaminedProject(
@@ -178,7 +178,7 @@ class HealthChecks(ProjectPart):
         can_read = True
         try:
             _ = self._definitions, self._notice_files.declared
-        except ShroffError:  # `check` says so; what needs no file of the project is checked
+        except ShroffError:  # `check` reports it; run the checks that need no project file
             can_read = False
         found = asked(self._tries(can_read=can_read, has_log=has_log), LIMIT_S)
         if has_log:
@@ -198,9 +198,9 @@ class HealthChecks(ProjectPart):
         return [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
 
     def _routed(self) -> dict[str, System]:
-        """The systems that decisions are delivered to; those of notices only if the project's files can be read."""
+        """Return the systems that receive decisions; those of notices only if the project's files can be read."""
         routed = sink_systems(self._systems)
-        with suppress(ShroffError):  # which is a finding of its own
+        with suppress(ShroffError):  # another check reports it
             routed |= notice_systems(self._notice_files.declared)
         return routed
 
@@ -279,7 +279,7 @@ class HealthChecks(ProjectPart):
             return Finding("registry", OK, f"{registry.address} answers")
 
     def _look_at_lake(self, *, has_log: bool) -> Finding:
-        """The lake, and whether it goes on: what the log has had for long should be in it."""
+        """Check that the lake can be read and receives the log's records in time."""
         from shroff.monitoring.doctor import NOTE, WRONG, Finding
 
         found = self._lake.look(self._lake.pruned() if has_log else 0)
@@ -363,9 +363,9 @@ class HealthChecks(ProjectPart):
             reference: `model` for the champion's training data, or the length of the period before the recent one,
                 such as `90d`.
             recent: The length of the recent period, up to `as_of`.
-            as_of: By default the time of the newest event of the type; labels may be known long after that.
+            as_of: By default the time of the newest event of the type; labels may become known long after.
 
-        Raises: UsageError where one of the stretches has no events.
+        Raises: UsageError if one of the periods has no events.
         """
         from shroff.monitoring.drift_record import keep_look
         from shroff.monitoring.drift_report import MODEL, ComparedPeriods, look_for_drift
@@ -399,7 +399,7 @@ class HealthChecks(ProjectPart):
 
 
 def _settings_findings(warnings: Sequence[Problem], files: TextMapping, systems: Systems) -> list[Finding]:
-    """Findings for warnings of `check` because of which something is never sent or reached."""
+    """Convert warnings of `check` about notices never sent or systems never reached into findings."""
     from shroff.monitoring.doctor import WRONG, Finding
     from shroff.monitoring.doctor_systems import unset_variables
 
@@ -413,7 +413,7 @@ def _settings_findings(warnings: Sequence[Problem], files: TextMapping, systems:
 
 
 def _joined(found: Sequence[Finding], tried: Sequence[Finding]) -> list[Finding]:
-    """Join findings by what is stored with those of the systems themselves; of two of a subject the worse one stays."""
+    """Merge findings from stored state with those of the systems themselves; for each subject the worse one stays."""
     from shroff.monitoring.doctor import OK, WRONG
 
     stored = {finding.subject: finding.state for finding in found}
@@ -427,7 +427,7 @@ def _joined(found: Sequence[Finding], tried: Sequence[Finding]) -> list[Finding]
 
 
 def _widest(systems: Systems) -> System | None:
-    """Of the sources that are read the one whose messages may overtake others by most."""
+    """Return the source whose messages may be out of order by most."""
     from shroff.monitoring.live_order import bound_ms
 
     return max((system for _, system in systems.all_read), key=bound_ms, default=None)

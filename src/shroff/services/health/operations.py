@@ -1,4 +1,4 @@
-"""The operation that examines a project: problems and their remedies."""
+"""Operation that checks a project for problems and suggests remedies."""
 
 from __future__ import annotations
 

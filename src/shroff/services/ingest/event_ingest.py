@@ -1,4 +1,4 @@
-"""Input of an opened project in bulk: files, streams of lines, and events of a program."""
+"""Bulk input: files, streams of lines, and events of a program."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+\d{2,}|\d{6,}\.0+")  # 3.52721E+11 and 40
 
 
 class IngestHooks(TypedDict, total=False):
-    """Keyword arguments of `EventIngest.ingest` on progress, reported while it runs.
+    """Keyword arguments of `EventIngest.ingest` for progress.
 
     Args:
-        progress: Called with how many lines were read.
-        sorting: Called with how many lines there are to be sorted.
-        meter: Knows which share of the files that is.
-        restoring: Called with how many events of the log were read.
-        on_batch: Is given the answers of each batch that is committed.
+        progress: Called with the number of lines read.
+        sorting: Called with the number of lines to sort.
+        meter: Tracks the share of the files that was read.
+        restoring: Called with the number of log events read.
+        on_batch: Called with the answers of each committed batch.
     """
 
     progress: Progress | None
@@ -64,7 +64,7 @@ class IngestHooks(TypedDict, total=False):
 
 
 class FileLook(NamedTuple):
-    """The first lines of a file, the answer that a log would give to each, and what stops an `ingest` of it.
+    """The first lines of a file, the answer to each, and the obstacles to ingesting it.
 
     `has_more` says whether the file may have more lines.
     """
@@ -76,7 +76,7 @@ class FileLook(NamedTuple):
 
 
 class EventIngest(ProjectPart):
-    """Input into the log of a project, for the one process that writes it."""
+    """Input into a project's log, in the one process that writes it."""
 
     def ingest(
         self,
@@ -92,17 +92,17 @@ class EventIngest(ProjectPart):
     ) -> IngestReport:
         """Append the events of files to the log and decide them.
 
-        All files are checked first. An unreadable file stops before anything is written, and so does one with too
-        many late lines, unless `order` allows it.
+        All files are checked first. An unreadable file stops before anything is written, and so does one with too many
+        late lines, unless `order` allows it.
 
         Args:
             files: One, or several in their order.
             as_type: The event type of every line; without it lines name their own.
-            labels: Rows of labels, merged in by when they were known; it may be one of the files.
+            labels: A file of labels, merged in by the time they became known; may be one of the files.
             order: `time` sorts by event time first. `file` accepts files that are out of order, with a warning; None
                 (default) stops before writing.
             is_hashed: Treat values that look like hashes as hashed already, as `shroff export` writes them.
-            hooks: `progress`, `sorting`, `meter`, `restoring` and `on_batch`, as `IngestHooks` has them.
+            hooks: `progress`, `sorting`, `meter`, `restoring` and `on_batch`, as in `IngestHooks`.
         """
         from shroff.events.formats.sorting import in_order_of_arrival
         from shroff.log.columns.file_runs import counted_in_runs, submissions_in_runs
@@ -129,7 +129,7 @@ class EventIngest(ProjectPart):
                 if type_name == "label" and path in paths(files):
                     intake.lay_out(lines, path.name, "label", beside=as_type)
                 if type_name is None and (only := self._only_type()) is not None:
-                    if lines.records is None and lines.columns is None:  # JSON may name its type, line by line
+                    if lines.records is None and lines.columns is None:  # JSON lines may name their type
                         found = intake.submissions(lines, path.name, only, is_default=True)
                         return in_order_of_arrival(found, intake.events, lines.format, only)
                     type_name = only
@@ -231,9 +231,9 @@ class EventIngest(ProjectPart):
         is_hashed: bool = False,
         restoring: Progress | None = None,
     ) -> list[tuple[str, Answer]]:
-        """Preview the answers to lines that arrive now, one after the other. Nothing is written.
+        """Preview the answers to lines as if they arrived now, one after the other. Nothing is written.
 
-        Works beside a process that writes. Each event counts for those after it. All answers are kept in memory.
+        Works while another process writes. Each event counts for those after it. All answers are kept in memory.
         """
         rows = list(self._submissions(lines, source, as_type, keeps_hashes=is_hashed))
         definitions = checked(self._context)
@@ -250,7 +250,7 @@ class EventIngest(ProjectPart):
         restoring: Progress | None = None,
         start: Callable[[], Folded] | None = None,
     ) -> Sequence[Answer]:
-        """Preview the answers to submissions, in order, from a state that `restored` gave. Nothing is written."""
+        """Preview the answers to submissions, in order, from a state of `restored`. Nothing is written."""
         from shroff.log.writer import Writer, unwritten
         from shroff.streams.snapshots import Snapshots
 
@@ -262,7 +262,7 @@ class EventIngest(ProjectPart):
         return answers
 
     def restored(self, definitions: Definitions) -> Callable[[], Folded]:
-        """Restore the state at the end of the log once; each call of what this gives makes a copy."""
+        """Restore the state at the end of the log once; return a function that copies it."""
         from shroff.log.state.snapshots import copies_of, restore
         from shroff.streams.snapshots import Snapshots
 
@@ -283,12 +283,12 @@ class EventIngest(ProjectPart):
     def look_at(
         self, file: Path, as_type: str | None, labels: Path | None = None, format: str | None = None
     ) -> FileLook:
-        """Preview the first 10,000 lines of a file as a first `ingest` would meet them. Nothing is written.
+        """Preview a first `ingest` of the first 10,000 lines of a file. Nothing is written.
 
         Args:
-            labels: A file of labels beside it, of which as many lines are read.
+            labels: A file of labels for it; the same number of its lines is read.
 
-        Raises: UsageError where one cannot be read, or lacks a column that its type needs.
+        Raises: UsageError if one cannot be read, or lacks a column that its type needs.
         """
         from shroff.events.formats.sorting import in_order_of_arrival
         from shroff.log.writer import LogEnd, foreseen, unknown
@@ -315,7 +315,7 @@ class EventIngest(ProjectPart):
 
     @contextmanager
     def log_or_empty(self) -> Iterator[Log]:
-        """The log to read; where there is none yet, one without records that is gone afterwards."""
+        """Open the log to read; without one, a temporary empty log."""
         with ExitStack() as stack:
             held = self._context
             if not held.log.exists():
@@ -326,23 +326,22 @@ class EventIngest(ProjectPart):
     def _submissions(
         self, lines: Lines, source: str, as_type: str | None, *, keeps_hashes: bool
     ) -> Iterator[Submission]:
-        """What lines are; those that do not name their type are of the only one, unless a `when` chooses lines."""
+        """Convert lines to submissions; those without a type get the only one, unless a `when` chooses lines."""
         intake, only = intake_of(self._context, keeps_hashes=keeps_hashes), None if as_type else self._only_type()
         return intake.submissions(lines, source, only or as_type, is_default=only is not None)
 
     def _only_type(self) -> str | None:
-        """The event type of lines that do not name theirs: the only one, unless a `when` chooses lines."""
+        """Return the event type of lines without one: the only type, unless a `when` chooses lines."""
         types = self._definitions.events.types
         has_when = any(mapping.when is not None for type_ in types.values() for mapping in type_.mappings.values())
         return None if len(types) != 1 or has_when else next(iter(types))
 
     def intake(self, *, keeps_hashes: bool) -> Intake:
-        """Validation of files and lines (see `project_files.intake_of`)."""
         return intake_of(self._context, keeps_hashes=keeps_hashes)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """Size and time of change of a file; None of what is no file, such as a pipe."""
+    """Return size and modification time of a file; None if it is no regular file, such as a pipe."""
     try:
         found = path.stat()
     except OSError:
@@ -361,11 +360,11 @@ def scratch_log(
     order: str | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[Log, IngestReport]]:
-    """A log that has these files alone, as `ingest` takes them, and what became of their lines.
+    """Ingest these files into a temporary log; yield it with the report.
 
-    Files in disorder are refused unless sorted, by `file` as by None: what came too late would be missing.
+    Files out of time order are rejected unless sorted, also with order `file`: late events would be missing.
 
-    Raises: what `ingest` raises. Cost: that of an ingest; the log is in the system's temporary folder.
+    Raises: as `ingest`. Cost: that of an ingest; the log is in the system's temporary folder.
     """
     with TemporaryDirectory(prefix="shroff-") as folder:
         held = context.at(ScratchPaths(context.paths.folder, Path(folder)))
@@ -378,7 +377,7 @@ def scratch_log(
 
 
 def _rounded_keys(context: ProjectContext, path: Path, as_type: str | None, format: str | None) -> list[str]:
-    """Remarks on keys of entities that look like numbers which a spreadsheet rounded, in the first lines of a file."""
+    """Warn of entity keys in the first lines of a file that look like numbers rounded by a spreadsheet."""
     events, found = context.definitions.events, dict[str, str]()
     types = [type_ for name, type_ in events.types.items() if as_type in {None, name}]
     with read_lines(path, format) as lines:

@@ -1,4 +1,4 @@
-"""Sending of a file's events to the live source of an opened project."""
+"""Sends a file's events to the project's live source."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 
 class SendingOptions(TypedDict, total=False):
-    """Keyword arguments of `Productions.produce` on how events are sent.
+    """Keyword arguments of `Productions.produce` for sending.
 
     Args:
         to: The address of a source, instead of the one in shroff.yaml.
         pace: When events are due; by default at once.
         key: The field for the partition; by default the first entity of each event type.
         first_row: The data line to begin with.
-        topic_by: An expression over the line of the file that gives the topic or stream of its event.
+        topic_by: Expression over a line of the file that returns the topic or stream of its event.
         partitions: Create missing topics with this many partitions.
-        done: Gets the progress.
-        watch: Entered before the first event with the sender and the progress of the file, and left after the last.
+        done: Updated with the progress.
+        watch: Context for the sending, called with the sender and the progress of the file.
     """
 
     to: str | None
@@ -55,8 +55,6 @@ class SendingOptions(TypedDict, total=False):
 
 
 class Productions(ProjectPart):
-    """Sending of events to the live source."""
-
     def produce(
         self,
         file: str | Path,
@@ -73,12 +71,11 @@ class Productions(ProjectPart):
         hashes them.
 
         Args:
-            labels: Rows of labels, merged in by when they were known; it may be the same file.
+            labels: A file of labels, merged in by the time they became known; may be the same file.
             order: `file`, or `time` to sort by event time first.
-            options: `to`, `pace`, `key`, `first_row`, `topic_by`, `partitions`, `done` and `watch`, as
-                `SendingOptions` has them.
+            options: `to`, `pace`, `key`, `first_row`, `topic_by`, `partitions`, `done`, `watch` (see `SendingOptions`).
 
-        Raises: UsageError; TransientError where nothing more can be sent.
+        Raises: UsageError; TransientError if sending fails.
         """
         from shroff.events.formats.sorting import in_order_of_time
         from shroff.worker.file_order import with_labels
@@ -126,7 +123,7 @@ class Productions(ProjectPart):
                 rows = opened.enter_context(read_lines(Path(labels), format))
                 read = self._intake().lay_out(rows, Path(labels).name, LABEL, beside=as_type if is_inside else None)
                 found = self._intake().submissions(read, Path(labels).name, LABEL)
-                if is_inside:  # what is no label is an event of the same file
+                if is_inside:  # rows that are no label are events of the same file
                     found = (
                         submission
                         for submission in found
@@ -138,7 +135,7 @@ class Productions(ProjectPart):
             wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}
             if topics is not None:
                 wanted = (set() if topics.is_for_all else wanted) | set(topics.names)
-            if partitions is not None:  # a worker needs all that the settings name
+            if partitions is not None:  # a worker needs all topics of the settings
                 wanted |= _read_by_a_worker(sender, events, system)
             done.made = sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), partitions)
             if "watch" in options:
@@ -153,12 +150,12 @@ class Productions(ProjectPart):
         return done
 
     def make_topics(self, partitions: int = 1) -> list[str]:
-        """Create the missing topics of shroff.yaml; gives their names.
+        """Create the missing topics of shroff.yaml; return their names.
 
         These are the topics of the sources (with this many partitions), of dead letters and of sinks. Redis streams
-        need no creation; subscriptions of Pub/Sub are made in Google Cloud.
+        need no creation; subscriptions of Pub/Sub are created in Google Cloud.
 
-        Raises: UsageError where one cannot be made; TransientError where nobody answers.
+        Raises: UsageError if one cannot be created; TransientError if the server does not answer.
         """
         made: list[str] = []
         events = self._definitions.events
@@ -179,11 +176,11 @@ class Productions(ProjectPart):
 
 
 def _read_by_a_worker(sender: Sender, events: Events, system: System) -> set[str]:
-    """The types whose topics a worker needs: all that the settings name."""
+    """Return the types whose topics a worker reads: all in the settings."""
     return targets(sender, events).keys() - ({LABEL} if "labels" not in system.options else set())
 
 
 def _from_row(lines: Lines, first_row: int) -> Lines:
-    """The lines from this one on; those before are read here."""
+    """Skip to this data line, counted from 1."""
     deque(islice(lines, first_row - 1), maxlen=0)
     return lines

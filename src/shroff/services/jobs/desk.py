@@ -1,4 +1,4 @@
-"""The desk of jobs: what may be done with them, each in one transaction over the project's database."""
+"""Job desk: the actions on jobs, each in one transaction of the project's database."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from shroff.services.jobs.kinds import kind_named
 if TYPE_CHECKING:
     from shroff.services.jobs.work import Seen
 
-AT_ONCE = 2  # jobs that run at a time, of all processes together
-SET_BACK_MS = 3_600_000  # a clock that was set back by more than this does not keep schedules from running
-OVERDUE_MS = 600_000  # after which a due time that no process has queued is told
-QUEUED_MAX = 100  # of one schedule
+AT_ONCE = 2  # running jobs, of all processes together
+SET_BACK_MS = 3_600_000  # a clock set back by more than this does not stop schedules
+OVERDUE_MS = 600_000  # age at which an unqueued due time is reported
+QUEUED_MAX = 100  # per schedule
 GONE = "its process ended without a message"
 
 
 class ScheduleState(FrozenStruct):
-    """A schedule, whether it is paused, when it is due next, and the last of its jobs."""
+    """A schedule, whether it is paused, its next due time, and its newest job."""
 
     schedule: Schedule
     is_paused: bool
@@ -55,13 +55,13 @@ class ScheduleState(FrozenStruct):
 
 
 class JobDesk(Struct, eq=False):
-    """Begins, lists, stops and plans jobs, for people and for what runs them. For any thread."""
+    """Starts, lists, cancels and plans jobs, for people and job workers. Thread-safe."""
 
     _store: SqlJobs
     _now_ms: Callable[[], int]
     schedules: Callable[[], Mapping[str, Schedule]]
 
-    # ---- for people
+    # ---- actions of people
 
     def failing(self) -> list[Job]:
         """Get the newest finished run of each schedule that failed in it. Raises: DefinitionError."""
@@ -71,10 +71,10 @@ class JobDesk(Struct, eq=False):
         return [job for name, job in sorted(newest.items()) if name in schedules and job.state != DONE]
 
     def begin(self, who: Who, kind: str, params: JsonMapping, *, timeout_ms: int = TIMEOUT_MS, retries: int = 0) -> Job:
-        """Queue a job; it is begun by whatever runs jobs of this project.
+        """Queue a job; a job worker of this project starts it.
 
-        Raises: UsageError for no such kind; ParamsError; JobBusyError where one of its kind waits or runs;
-            NotAllowedError.
+        Raises: UsageError for an unknown kind; ParamsError; JobBusyError if one of its kind waits or runs;
+        NotAllowedError.
         """
         who.require(Right.RUN_JOBS)
         for right in kind_named(kind).read(params).rights:
@@ -87,7 +87,7 @@ class JobDesk(Struct, eq=False):
         return self._added(who, job, "job.begin")
 
     def run_now(self, who: Who, name: str) -> Job:
-        """Run the job of a schedule now, beside its due times. Raises: as `begin`; NoJobError."""
+        """Queue the job of a schedule now, outside its due times. Raises: as `begin`; NoJobError."""
         who.require(Right.RUN_JOBS)
         schedule = self._schedule(name)
         return self._added(who, _job_of(schedule, 0), "schedule.run")
@@ -107,7 +107,7 @@ class JobDesk(Struct, eq=False):
         return job
 
     def cancel(self, who: Who, id: str) -> Job:
-        """Ask for the end of a job: one that waits ends at once. Raises: NoJobError; UsageError where it has ended."""
+        """Cancel a job; a waiting one ends at once. Raises: NoJobError; UsageError if it has ended."""
         who.require(Right.RUN_JOBS)
         with self._store.change() as change:
             job = _job(change, id)
@@ -119,7 +119,7 @@ class JobDesk(Struct, eq=False):
         return job
 
     def pause(self, who: Who, name: str, *, is_paused: bool) -> None:
-        """Keep a schedule from running by the clock, or let it again: from now on. Raises: NoJobError."""
+        """Pause or resume a schedule. Raises: NoJobError."""
         who.require(Right.RUN_JOBS)
         self._schedule(name)
         with self._store.change() as change:
@@ -128,17 +128,17 @@ class JobDesk(Struct, eq=False):
             change.people.audit(Act(who, f"schedule.{'pause' if is_paused else 'resume'}", name), now_ms)
 
     def job(self, id: str) -> Job:
-        """One job. Raises: NoJobError."""
+        """Raises: NoJobError."""
         with self._store.look() as look:
             return _job(look, id)
 
     def jobs(self, most: int, before: str = "") -> list[Job]:
-        """The newest jobs, newest first, without their logs and results."""
+        """List the newest jobs, newest first, without their logs and results."""
         with self._store.look() as look:
             return look.jobs(most, before)
 
     def states(self) -> list[ScheduleState]:
-        """All schedules, and how they are. Raises: DefinitionError for mistakes in schedules.yaml."""
+        """List the state of all schedules. Raises: DefinitionError for errors in schedules.yaml."""
         with self._store.look() as look:
             marks, newest = look.marks(), look.last_of_schedules()
         found, now_ms = [], self._now_ms()
@@ -149,9 +149,9 @@ class JobDesk(Struct, eq=False):
         return found
 
     def overdue(self) -> dict[str, int]:
-        """The first due time of each schedule that no process has queued for ten minutes.
+        """Map each schedule to its first due time that no process has queued for ten minutes.
 
-        A schedule is known from when the first process looks at it. Raises: DefinitionError as `states`.
+        Due times count from when a process first read the schedule. Raises: DefinitionError as `states`.
         """
         with self._store.look() as look:
             marks = look.marks()
@@ -172,10 +172,10 @@ class JobDesk(Struct, eq=False):
             raise NoJobError(f"there is no schedule {name!r}. {hint}")
         return found[name]
 
-    # ---- for what runs jobs
+    # ---- actions of job workers
 
     def tick(self) -> None:
-        """Queue what is due, and let jobs begin again whose process is gone; nothing is written where there is none."""
+        """Queue due jobs and requeue jobs whose process is gone. Writes nothing if there are none."""
         now_ms, schedules = self._now_ms(), self.schedules()
         with self._store.look() as look:
             marks = look.marks()
@@ -194,11 +194,11 @@ class JobDesk(Struct, eq=False):
         if not _is_due(schedule, mark, now_ms):
             return
         is_new = mark is None or mark.seen_ms > now_ms
-        if mark is None or is_new or mark.is_paused or schedule.is_paused:  # what was due before is not made up for
+        if mark is None or is_new or mark.is_paused or schedule.is_paused:  # earlier due times are not caught up
             change.mark(schedule.name, ScheduleMark(now_ms, mark is not None and mark.is_paused))
             return
         planned = plan(schedule, mark.seen_ms, now_ms)
-        # After the clock was set back, due times come again that have their job.
+        # After the clock was set back, due times repeat that already have a job.
         known = change.due_times_with_a_job(schedule.name, mark.seen_ms)
         there = change.open_jobs()
         waiting = sum(job.schedule == schedule.name for job in there)
@@ -218,10 +218,10 @@ class JobDesk(Struct, eq=False):
         change.mark(schedule.name, ScheduleMark(planned.seen_ms))
 
     def claim(self, only: str = "") -> Job | None:
-        """Take the oldest job that may begin: one at a time of each kind, two at a time of all; its lease begins.
+        """Claim the oldest job that may start, and begin its lease: one per kind at a time, two in total.
 
         Args:
-            only: Take no other than this one.
+            only: Id of the only job to claim.
         """
         now_ms = self._now_ms()
         with self._store.look() as look:
@@ -235,22 +235,22 @@ class JobDesk(Struct, eq=False):
             return job
 
     def running(self) -> list[Job]:
-        """Get the jobs that run, of all processes."""
+        """List the running jobs of all processes."""
         with self._store.look() as look:
             return [job for job in look.open_jobs() if job.state == RUNNING]
 
     def is_held(self, id: str, attempt: int) -> bool:
-        """Whether a job is still that of this attempt, and runs."""
+        """Return whether a job is running in this attempt."""
         with self._store.look() as look:
             job = look.job(id)
         return job is not None and _is_of(job, attempt)
 
     def renew(self, id: str, attempt: int, seen: Seen) -> Job | None:
-        """Keep how far a job is, and renew its lease; None where it is not this process's any more."""
+        """Store progress and renew the lease; None if this attempt has lost the job."""
         return self.end(id, attempt, lambda job, now_ms: renewed(job, now_ms, *seen))
 
     def end(self, id: str, attempt: int, end: Callable[[Job, int], Job]) -> Job | None:
-        """End an attempt; None, and nothing is done, where the job is not this process's any more."""
+        """End an attempt; None, without a change, if this attempt has lost the job."""
         with self._store.change() as change:
             job = change.job(id)
             if job is None or not _is_of(job, attempt):
@@ -288,7 +288,7 @@ def _job(look: JobLook, id: str) -> Job:
 
 
 def _job_of(schedule: Schedule, due_ms: int) -> Job:
-    """A job of a schedule, its parameters as its kind has them. Raises: UsageError for a kind that there is not."""
+    """Build the job of a schedule, with its parameters parsed by its kind. Raises: UsageError for an unknown kind."""
     params = kind_named(schedule.kind).read(from_json(schedule.params), is_text=True)
     text = to_json(params).decode()
     return Job(
@@ -308,5 +308,5 @@ def _leave_out(change: JobChange, schedule: Schedule, due_ms: int, now_ms: int, 
 
 
 def who_of(job: Job) -> Who | None:
-    """The user who requested a job; None for a schedule."""
+    """Return the user who requested a job; None for a schedule."""
     return from_json(job.who, type=Who) if job.who else None

@@ -1,9 +1,9 @@
-"""The kinds of jobs: what each takes, which rights it needs, and the function that does it.
+"""Kinds of jobs: the parameters, rights and function of each.
 
-To add one: a `JobParams` with its parameters, a function `run(project, params, run)` that calls what the command of
-that name calls and tells `run` (`JobRun` of `work`) how far it is, and a row in `KINDS`; in a package of your own
-an entry point of the group `shroff.jobs` that names the `JobKind`. The function is named by a text, so that listing
-kinds loads nothing.
+To add one: a `JobParams` with its parameters, a function `run(project, params, run)` that makes the same calls as the
+command of that name and reports its progress to `run` (`JobRun` of `work`), and a row in `KINDS`; in a package of your
+own an entry point of the group `shroff.jobs` that names the `JobKind`. The function is named by a text, so that listing
+kinds imports nothing.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-# A job may come from another machine, so its paths lead to few places: both checks of a path follow from its type.
-OUT = "out"  # the folder of a project below which jobs write
+# A job may come from another machine, so its paths are restricted: their type implies both checks.
+OUT = "out"  # folder of a project in which jobs write
 PATH_MAX = 300
 OutPath = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX, extra={"below": OUT})]
 InPath = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX, extra={"below": ""})]
 
 
 class JobParams(FrozenStruct, forbid_unknown_fields=True):
-    """Parameters of a kind of job; an unknown key is refused."""
+    """Parameters of a kind of job; an unknown key is rejected."""
 
     @property
     def rights(self) -> tuple[Right, ...]:
-        """Which rights it takes beside `run:jobs`, by what was asked for."""
+        """Rights required beside `run:jobs` for these parameters."""
         return ()
 
 
@@ -74,12 +74,12 @@ Run = Callable[["Project", Any, "JobRun"], JsonMapping]
 
 
 class JobKind(FrozenStruct):
-    """One kind.
+    """One kind of job.
 
     Args:
-        params: The type of its parameters; its docstring says what it does.
-        function: Module and name of the function that does it.
-        title: What the page of jobs calls it.
+        params: The type of its parameters; its docstring describes the job.
+        function: Module and name of the function.
+        title: Name on the page of jobs.
     """
 
     name: str
@@ -89,31 +89,27 @@ class JobKind(FrozenStruct):
 
     @property
     def meaning(self) -> str:
-        """Its purpose, in a sentence."""
         return " ".join((self.params.__doc__ or "").split())
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The names of what it takes."""
         return tuple(field.encode_name for field in msgspec.structs.fields(self.params))
 
     def schema(self) -> JsonObject:
-        """The JSON Schema of what it takes."""
         components = msgspec.json.schema_components([self.params])[1]
         found: JsonObject = components[self.params.__name__]
         return found
 
     def load(self) -> Run:
-        """The function that does it."""
         module, _, name = self.function.partition(":")
         found: Run = getattr(import_module(module), name)
         return found
 
     def read(self, given: JsonMapping, *, is_text: bool = False) -> JobParams:
-        """Its parameters. Raises: ParamsError with the path of what is wrong.
+        """Parse parameters. Raises: ParamsError with the path of the error.
 
         Args:
-            is_text: Numbers and booleans are texts, as YAML has them.
+            is_text: Numbers and booleans are texts, as in YAML.
         """
         for name in given:
             if name not in self.parameters:
@@ -141,12 +137,12 @@ KINDS: Final[Mapping[str, JobKind]] = {
 
 
 def all_kinds() -> Mapping[str, JobKind]:
-    """All kinds, with those of operations that may take long, and of entry points of the group `shroff.jobs`."""
-    return {**KINDS, **installed(JOBS), **_of_operations(), **KINDS}  # ours first, and none is replaced
+    """Return all kinds, including those of long operations, and of entry points of the group `shroff.jobs`."""
+    return {**KINDS, **installed(JOBS), **_of_operations(), **KINDS}  # our own first, and never replaced
 
 
 class OperationKind(JobKind, frozen=True):
-    """The kind of an operation that may take long: `lists compare` is `lists-compare`."""
+    """Kind of a long operation: `lists compare` is `lists-compare`."""
 
     declared: Any = None
 
@@ -174,7 +170,7 @@ def _of_operations() -> Mapping[str, JobKind]:
 
 
 def kind_named(name: str) -> JobKind:
-    """A kind. Raises: UsageError where there is none of this name."""
+    """Raises: UsageError if there is no kind of this name."""
     if (own := KINDS.get(name)) is not None:
         return own
     if name not in (known := all_kinds()):
@@ -184,7 +180,7 @@ def kind_named(name: str) -> JobKind:
 
 
 def schedule_problems(tree: Node | None, schedules: Mapping[str, Schedule]) -> list[Problem]:
-    """Mistakes in the kinds and parameters of schedules."""
+    """Return the errors in kinds and parameters of schedules."""
     problems = []
     for key, _ in tree.entries if isinstance(tree, YamlMapping) else ():
         if (schedule := schedules.get(key.text)) is not None:
@@ -196,7 +192,7 @@ def schedule_problems(tree: Node | None, schedules: Mapping[str, Schedule]) -> l
 
 
 def with_schedules(files: TextMapping, loaded: Loaded) -> Loaded:
-    """A loaded project with the mistakes in the jobs of its schedules."""
+    """Add errors about the jobs of schedules to a loaded project."""
     if loaded.definitions is None or FILE not in files:
         return loaded
     tree = yamltext.read(files[FILE], FILE, [])
@@ -209,7 +205,7 @@ def with_schedules(files: TextMapping, loaded: Loaded) -> Loaded:
 
 @cache
 def paths_of(params: type[msgspec.Struct]) -> TextDict:
-    """The parameters that are paths, each with the folder in the project that it is below."""
+    """Map path parameters to the project folder that must contain them."""
     found = {}
     for field in msgspec.structs.fields(params):
         type_ = msgspec.inspect.type_info(field.type)
@@ -220,7 +216,7 @@ def paths_of(params: type[msgspec.Struct]) -> TextDict:
 
 
 def path_mistakes(params: msgspec.Struct) -> Iterator[tuple[str, str]]:
-    """Parameters that are no path below their folder, by the text alone, with what to write instead."""
+    """Yield path parameters outside their folder, judged by the text alone, with a correction."""
     for name, below in paths_of(type(params)).items():
         if (text := getattr(params, name)) is None:
             continue

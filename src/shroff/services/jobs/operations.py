@@ -75,7 +75,7 @@ class JobDocument(OperationAnswer):
 
     @property
     def progress(self) -> str:
-        """How far it is, or why it ended so."""
+        """Progress, or the reason for its end."""
         if self.why or not self.step or self.state not in OPEN:
             return self.why or ""
         of = f" of {self.total:,}" if self.total else ""
@@ -91,7 +91,6 @@ class JobDocument(OperationAnswer):
 
 
 def document_of(job: Job) -> JobDocument:
-    """A job for programs."""
     return answer_of(
         JobDocument,
         job,

@@ -1,9 +1,9 @@
-"""The process of one job: it does the work, and renews its lease on a thread beside it.
+"""Process of one job: it does the work, and renews its lease on a second thread.
 
     python -m shroff.services.jobs.process FOLDER JOB ATTEMPT
 
-The process that does the work holds the lease, so a job goes on where what began it is gone, and is begun again where
-it is gone itself. To end it, it interrupts itself as Ctrl-C would.
+The process itself holds the lease: the job survives the worker that started it, and is started again if the process
+dies. To end the work, it interrupts itself as Ctrl-C would.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from shroff.services.jobs.desk import JobDesk
     from shroff.services.project import Project
 
-NICENESS = 5  # it gives way to what is decided
+NICENESS = 5  # lower priority than decisions
 LOOK_S = 0.5
-TELL_S = 1.0  # between two times that progress is kept
-GRACE_S = 10.0  # for the work to end once it was interrupted
-MARGIN_S = 4.0  # before the end of a lease that could not be renewed
+TELL_S = 1.0  # between two writes of progress
+GRACE_S = 10.0  # for the work to end after an interrupt
+MARGIN_S = 4.0  # before the end of a lease that cannot be renewed
 ENDED = "the process that ran it was stopped"
 End = Callable[[Job, int], Job]
 
@@ -58,7 +58,7 @@ class JobProcess:
         self._why: End | None = None  # why it was interrupted
 
     def work(self) -> None:
-        """Do the work, and keep what came of it."""
+        """Do the work and store its result."""
         beating = Thread(target=self._beat, name="lease", daemon=True)
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)}
         beating.start()
@@ -90,7 +90,7 @@ class JobProcess:
             return partial(failed, why=f"{failure('a job', error)}; please report that", may_help=True)
 
     def _allowed_caller(self) -> Who | None:
-        """Return who asked for the job, with the rights that they still have; None if nobody in particular did.
+        """Return who requested the job, with the rights that they still have; None for a schedule.
 
         Raises: NotAllowedError if these rights no longer allow the job.
         """
@@ -115,7 +115,7 @@ class JobProcess:
         return ""
 
     def _keep(self, end: End) -> None:
-        """Keep the end, for as long as the lease lasts."""
+        """Store the end, retrying while the lease lasts."""
         until_s = time.monotonic() + LEASE_MS / 1_000
         while True:
             try:
@@ -129,13 +129,13 @@ class JobProcess:
                 return
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        """In the main thread: end the work. SIGTERM is whatever runs jobs, that ends; the job begins again."""
+        """Interrupt the work, in the main thread. SIGTERM comes from a job worker that stops; the job starts again."""
         if self._why is None:
             self._why = partial(lost, why=ENDED)
         if not self._over.is_set():
             raise KeyboardInterrupt
 
-    # ---- on the thread beside the work
+    # ---- on the second thread
 
     def _beat(self) -> None:
         """Store progress, renew the lease, and end the work on request, at its time limit, or without its rights."""
@@ -153,8 +153,8 @@ class JobProcess:
             seen = self._run.seen()
             try:
                 job = self._desk.renew(self._job.id, self._job.attempt, seen)
-            except ShroffError:  # it is away for a moment
-                if now_s - renewed_s > LEASE_MS / 1_000 - MARGIN_S:  # another process may have the job soon
+            except ShroffError:  # the store cannot be reached for a moment
+                if now_s - renewed_s > LEASE_MS / 1_000 - MARGIN_S:  # another process may soon claim the job
                     self._leave(1)
                 continue
             if job is None:
@@ -178,7 +178,7 @@ class JobProcess:
             return False
 
     def _interrupt(self, why: End) -> None:
-        """Interrupt the work; where it does not end, the process does."""
+        """Interrupt the work; exit if it does not end in time."""
         self._why = why
         os.kill(os.getpid(), signal.SIGINT)
         until_s, renewed_s = time.monotonic() + GRACE_S, time.monotonic()
@@ -193,7 +193,6 @@ class JobProcess:
 
 
 def main() -> int:
-    """Do the job that the command line names."""
     assert current_thread() is main_thread()
     give_way(NICENESS)
     folder, id_, attempt = sys.argv[1:]

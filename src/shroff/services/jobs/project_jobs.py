@@ -1,4 +1,4 @@
-"""Jobs of an opened project: where they are kept, its schedules, and what runs them."""
+"""Jobs of an opened project: job desk and schedules."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class ProjectJobs(ProjectPart):
 
     @contextmanager
     def open(self) -> Iterator[JobDesk]:
-        """Open the job desk, with the service's database connections or with its own."""
+        """Open the job desk, on the service's database connections or its own."""
         with self._people.open() as people:
             yield self.desk(people.store)
 
     def desk(self, people: PeopleStore) -> JobDesk:
-        """Open the store of jobs with the database connections of people."""
+        """Return a job desk on the database connections of `people`."""
         from shroff.adapters.jobs.sql import SqlJobs
         from shroff.services.jobs.desk import JobDesk
 
@@ -58,9 +58,9 @@ class ProjectJobs(ProjectPart):
 
 
 def failing_schedules(context: ProjectContext) -> list[tuple[str, str]]:
-    """The schedules whose newest run failed, or that no process runs, with why.
+    """List the schedules whose newest run failed, or that no process runs, with the reason.
 
-    None where schedules.yaml or the jobs cannot be read.
+    Empty if schedules.yaml or the jobs cannot be read.
     """
     jobs, failed, overdue = ProjectJobs(context), list[Job](), dict[str, int]()
     with suppress(ShroffError):

@@ -33,10 +33,10 @@ UNKNOWN = 0
 
 
 class JobRun(ProgressSteps):
-    """One run of a job: by it the work tells how far it is. For any thread.
+    """Progress of one run of a job. Thread-safe.
 
     Args:
-        due_ms: For which moment it runs: a schedule's due time, also where it runs later; so a daily job knows its day.
+        due_ms: Time for which it runs: the schedule's due time, also if it starts later; so a daily job knows its day.
     """
 
     def __init__(self, due_ms: int, lines: tuple[str, ...] = ()) -> None:
@@ -45,19 +45,18 @@ class JobRun(ProgressSteps):
         self._seen: Seen = ("", 0, UNKNOWN, lines)
 
     def step(self, name: str, done: int = 0, total: int = UNKNOWN) -> None:
-        """Set the current step and its size; `total` 0 where it is unknown. A new step is a line of the log."""
+        """Set the current step and its size; `total` is 0 if unknown. A new step is a line of the log."""
         with self._lock:
             before, _, _, lines = self._seen
             self._seen = (name, done, total, lines if name == before else cut((*lines, name)))
 
     def count(self, number: int) -> None:
-        """So much more of the step is done."""
         with self._lock:
             name, done, total, lines = self._seen
             self._seen = (name, done + number, total, lines)
 
     def say(self, text: str) -> None:
-        """A line of the log."""
+        """Add a line to the log."""
         with self._lock:
             name, done, total, lines = self._seen
             self._seen = (name, done, total, cut((*lines, text)))
@@ -65,7 +64,7 @@ class JobRun(ProgressSteps):
     warn = say
 
     def counting(self, name: str, total: int = UNKNOWN) -> Callable[[int], None]:
-        """A callback that counts a step, which begins with its first call."""
+        """Return a callback that counts a step, which begins with its first call."""
 
         def count(number: int) -> None:
             if self._seen[0] != name:
@@ -75,18 +74,18 @@ class JobRun(ProgressSteps):
         return count
 
     def seen(self) -> Seen:
-        """The step, how much of it is done, of how much; and the log."""
         with self._lock:
             return self._seen
 
 
 def path_of(project: Project, params: msgspec.Struct, name: str, feeds: Collection[str] = ()) -> Path:
-    """Where a parameter leads, links followed, to be read or written now.
+    """Resolve a path parameter, following links, for reading or writing now.
 
     Args:
-        feeds: Sources of shroff.yaml that are meant to read what is written here.
+        feeds: Sources of shroff.yaml that are meant to read the output.
 
-    Raises: UsageError where a link leads out of its folder; for a secret; for an output where shroff.yaml has a place.
+    Raises: UsageError if a link leads out of its folder, for a secret, or for an output that shroff.yaml uses
+    otherwise.
     """
     text: str = getattr(params, name)
     below = paths_of(type(params))[name]
@@ -101,7 +100,7 @@ def path_of(project: Project, params: msgspec.Struct, name: str, feeds: Collecti
 
 
 def _named(home: Path, feeds: Collection[str]) -> Iterator[Path]:
-    """What shroff.yaml has for outside systems but `feeds`, each text as the path in the folder that it may be."""
+    """Yield the paths that texts of shroff.yaml may name, except in the sources `feeds`."""
     tree = yamltext.read(config.read_settings(home), config.PROJECT_FILE, [])
     top = tree.entries if isinstance(tree, yamltext.Mapping) else ()
     nodes = [value for key, value in top if key.text not in {*DECIDING_KEYS, SOURCES}]
@@ -117,7 +116,7 @@ def _named(home: Path, feeds: Collection[str]) -> Iterator[Path]:
 
 
 def operation(declared: Operation[..., Any], project: Project, params: JobParams, run: JobRun) -> JsonMapping:
-    """An operation that may take long; its brief answer is the job's result."""
+    """Run a long operation; its brief answer is the job's result."""
     given = msgspec.structs.asdict(params)
     given |= {name: str(path_of(project, params, name)) for name in paths_of(type(params)) if given[name] is not None}
     answer: OperationAnswer = project.run(declared.read(given), run)
@@ -125,7 +124,6 @@ def operation(declared: Operation[..., Any], project: Project, params: JobParams
 
 
 def features(project: Project, params: FeaturesParams, run: JobRun) -> Result:
-    """As `shroff features`."""
     from shroff.log.columns.tables import Way
 
     out = path_of(project, params, "out")
@@ -136,7 +134,7 @@ def features(project: Project, params: FeaturesParams, run: JobRun) -> Result:
 
 
 def report(project: Project, params: ReportParams, run: JobRun) -> Result:
-    """The report of a notice, counted here and sent by whatever tells notices, once for each day."""
+    """Compute the report of a notice; the writer of the log sends it, once for each day."""
     run.step("counting")
     day, is_new = project.notices.make_report(params.notice, params.day or "", run.due_ms)
     return {"notice": params.notice, "day": day.isoformat(), "made": is_new}

@@ -1,4 +1,4 @@
-"""Job worker: queues jobs that are due, and starts a process for each. Any number may work for one project."""
+"""Job worker: queues due jobs, and starts a process for each. Several may work for one project."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.5
 AFTER_FAILURE_S = 5.0
-GRACE_S = 20.0  # for a process whose job is not its own any more
+GRACE_S = 20.0  # for a process that lost its job
 END_S = 10.0  # for processes at the end
 Process = subprocess.Popen[bytes]
 
 
 def command_of(folder: str) -> Callable[[Job], Sequence[str]]:
-    """The command that starts the process of a job of the project in a folder."""
+    """Return a function that returns the command line of a job's process."""
     return lambda job: (sys.executable, "-P", "-m", "shroff.services.jobs.process", folder, job.id, str(job.attempt))
 
 
@@ -37,10 +37,10 @@ class JobWorker:
     """Runs the jobs of one project in processes of their own.
 
     Args:
-        command: What begins the process of a job.
-        tell: Told of what failed, once for each failure.
-        signs_in: Whether the user of a name may sign in where that is in another project: else no job of theirs begins,
-            and one that runs ends.
+        command: Returns the command line of a job's process.
+        tell: Called once for each failure.
+        signs_in: Whether this user may sign in, if users are in another project: otherwise their
+            jobs do not start, and a running one is ended.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class JobWorker:
         self._told = ""
 
     def begin(self) -> None:
-        """Begin to work, on a thread."""
+        """Start working on a thread."""
         self._thread.start()
 
     def end(self) -> None:
-        """End; jobs that run are ended too, and begin again where jobs are run next."""
+        """Stop, and end running jobs; they start again with the next job worker."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
         self.end_all()
 
     def run(self) -> None:
-        """Work until `end`, or until this thread is interrupted."""
+        """Work until `end` is called or this thread is interrupted."""
         try:
             pause_s = 0.0
             while not self._stop.wait(pause_s):
@@ -90,16 +90,16 @@ class JobWorker:
         return False
 
     def step(self, only: str = "") -> bool:
-        """Look after the processes, queue what is due, and begin what may begin; whether any process runs.
+        """Check the processes, queue due jobs, and start those that may; return whether any process runs.
 
         Args:
-            only: Begin no other than the job of this id.
+            only: Start no other job than this id.
         """
         self._look_after()
         if not only:
             try:
                 self._desk.tick()
-            except DefinitionError as error:  # of schedules.yaml: what is asked for runs all the same
+            except DefinitionError as error:  # errors in schedules.yaml do not stop requested jobs
                 self._failed(str(error))
         while (job := self._desk.claim(only)) is not None:
             try:
@@ -117,7 +117,7 @@ class JobWorker:
         )
 
     def _ends_with_its_user(self, job: Job) -> bool:
-        """End a job if its user may not sign in any more; return whether that was so."""
+        """End a job if its user may no longer sign in; return whether it did."""
         who = who_of(job)
         if who is None or who.kind != "user" or self._signs_in(who.name):
             return False
@@ -132,7 +132,7 @@ class JobWorker:
             for job in self._desk.running():
                 process = self._running.get((job.id, job.attempt))
                 if self._ends_with_its_user(job) and process is not None:
-                    process.terminate()  # that of another worker ends at its next renewal
+                    process.terminate()  # a process of another worker ends at its next renewal
         for (id_, attempt), process in list(self._running.items()):
             status = process.poll()
             if status is not None:
@@ -146,7 +146,7 @@ class JobWorker:
                 process.kill()
 
     def end_all(self) -> None:
-        """End all processes; their jobs begin again where jobs are run next."""
+        """End all processes; their jobs start again with the next job worker."""
         for process in self._running.values():
             process.terminate()
         until_s = time.monotonic() + END_S

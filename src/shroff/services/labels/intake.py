@@ -1,4 +1,4 @@
-"""Single labels of an opened project: into its log, or into its inbox while another process writes."""
+"""Records labels: in the log, or through its inbox while another process writes."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class LabelIntake(ProjectPart):
 
         Args:
             verdict: `fraud`, `genuine` or `unclear`.
-            source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
+            source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; by default `import`.
             known_at: When it became known, a `datetime` without a zone in UTC; by default now, or the time of its
                 event if that is later. The same label by the same source is then a duplicate.
 
-        Raises: UsageError where it is no label and there is no log yet, in whose quarantine it would stand.
+        Raises: UsageError for an invalid label if there is no log yet, and so no quarantine.
         """
         import msgspec
 
@@ -84,7 +84,7 @@ class LabelIntake(ProjectPart):
         return answers_of(self._requests.ask(LABELS, labels_request([submission], intake.money_places), action))[0]
 
     def _whole(self, event: str) -> str:
-        """The name of an event with its type, also where the log has it by an id that begins with its type."""
+        """Return the full name of an event, also if its id itself begins with the type."""
         type_, _, id_ = event.partition("/")
         if (type_,) != tuple(self._definitions.events.decided) or not self._log.exists():
             return event
@@ -101,7 +101,7 @@ class LabelIntake(ProjectPart):
             return is_said(log, label, self._definitions.settings.money_places)
 
     def add_file(self, file: Path, progress: Progress | None = None) -> IngestReport:
-        """Record the labels of a file, as `ingest` does; beside a writer, through the inbox in batches."""
+        """Record the labels of a file, as `ingest` does; while another process writes, through the inbox in batches."""
 
         def take() -> IngestReport:
             try:
@@ -112,7 +112,7 @@ class LabelIntake(ProjectPart):
         return self._audited(file.name, take)
 
     def add_rows(self, rows: Iterable[JsonMapping], source: str) -> IngestReport:
-        """Record labels that no mapping reads: their fields as they are, each by its place among the rows."""
+        """Record labels without a mapping: the fields as given, each placed by its row number."""
         intake = intake_of(self._context, keeps_hashes=True)
         labels = (
             intake.submit(
@@ -128,7 +128,7 @@ class LabelIntake(ProjectPart):
         return self._audited(source, lambda: self._recorded(labels))
 
     def _audited(self, name: str, take: Callable[[], IngestReport]) -> IngestReport:
-        """Take labels; the audit log has their counts then, unless none was taken; none where that failed midway."""
+        """Record labels, then audit their counts unless none was appended; without counts if it failed midway."""
         end, counts = self._requests.end_of_log(), None
         try:
             report = take()
@@ -148,7 +148,7 @@ class LabelIntake(ProjectPart):
         reason: str | None = None,
         amount: str | Decimal | None = None,
     ) -> IngestReport:
-        """Record labels of a program: `event` and the other fields of a label in each row, whatever mapping files have.
+        """Record labels of a program: `event` and the other fields of a label in each row; mappings do not apply.
 
         `verdict`, `source`, `known_at`, `reason` and `amount` are defaults for rows without a value. Without
         `known_at`, a label is known from now on.
@@ -169,7 +169,7 @@ class LabelIntake(ProjectPart):
             return self._recorded(counted(intake.submissions(lines, file.name, "label"), progress))
 
     def _recorded(self, labels: Iterable[Submission]) -> IngestReport:
-        """Record labels by requests of many; without a writer, they are carried out here."""
+        """Record labels through requests of many; without another writer, this process carries them out."""
         from shroff.log.writer import Prepared
         from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
         from shroff.worker.ingest import IngestReport, batches
@@ -181,10 +181,10 @@ class LabelIntake(ProjectPart):
         return report
 
     def hand(self, lines: HandedLines) -> Prepared | None:
-        """Let the process that writes the log take lines of a file; gives their results, or None if another process
-        has read on.
+        """Send lines of a file to the process that writes the log; return their results, or None if another process has
+        read further.
 
-        Raises: UsageError where too many of them are too late, and none was taken.
+        Raises: UsageError if too many of them are late; then none was appended.
         """
         import msgspec
 
@@ -194,5 +194,5 @@ class LabelIntake(ProjectPart):
 
 
 def _given(row: JsonMapping) -> JsonObject:
-    """The values of a row that are not missing; that of pandas is unlike itself."""
-    return {name: value for name, value in row.items() if value is not None and value == value}  # noqa: PLR0124 (that is how to know it)
+    """Return the values that are not missing; NaN, which pandas uses, differs from itself."""
+    return {name: value for name, value in row.items() if value is not None and value == value}  # noqa: PLR0124 (the test for NaN)

@@ -1,4 +1,4 @@
-"""Operations on labels: recording them, unmatched and conflicting ones, label delay, and statistics of all."""
+"""Operations on labels: record, list unmatched and conflicting ones, label delay, and statistics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shroff.services.labels.intake import LabelIntake
     from shroff.services.labels.reports import LabelReports
 
-FIELDS = ("source", "known_at", "reason", "amount")  # of one label
+FIELDS = ("source", "known_at", "reason", "amount")  # optional fields of a label
 LISTS = ("pending", "conflicts", "maturity")
 TABLE_DAYS = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
 Document = JsonObject
@@ -60,7 +60,6 @@ class RecordLabels(OperationRequest["LabelAnswer"]):
 
     @property
     def fields(self) -> TextDict:
-        """The fields of one label that are given."""
         return {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
 
     def __post_init__(self) -> None:
@@ -222,7 +221,7 @@ def _recorded(labelling: LabelIntake, reference: str, verdict: str, fields: Text
     from shroff.events.definitions import SOURCES, VERDICTS
     from shroff.log.writer import DUPLICATE, REFUSED, WAITING
 
-    # What is mistyped in one's own command is nothing to keep in quarantine.
+    # A typing error in a command does not belong in quarantine.
     for what, given, known in (("verdict", verdict, VERDICTS), ("source", fields.get("source", SOURCES[-1]), SOURCES)):
         if given not in known:
             words = nearest(given, known) or f"There are {', '.join(known[:-1])} and {known[-1]}."
@@ -245,7 +244,7 @@ def _recorded(labelling: LabelIntake, reference: str, verdict: str, fields: Text
 
 
 def _understood(reference: str, answer: Answer) -> str:
-    """The event that a label waits for, with its type where what was named is all of its id."""
+    """Return the event that a label waits for, with its type if only the id was given."""
     type_name = answer.id.partition("/")[0]
     return one_line(reference if reference.startswith(f"{type_name}/") else f"{type_name}/{reference}")
 

@@ -1,4 +1,4 @@
-"""Labels of an opened project: unmatched and conflicting ones, label delay, and statistics of all."""
+"""Reports on labels: unmatched and conflicting ones, label delay, and statistics."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
     from shroff.services.results.figures import DecidedEvents, ResultEvents
     from shroff.streams.log import Log
 
-LOOK_BACK = 500_000  # places that are counted: some 200 MB where each has a label, and 5 s for the first look
-DAYS_MAX = 3_650  # that are drawn
-KEPT_BACK = 2_000_000  # places up to which decided events are kept between two results: 120 MB
-CHOSEN_KEPT, CHOSEN_S = 4, 600  # lists of decisions of a longer log, kept for their next pages: 8 bytes a decision
-LISTED_MAX = 10_000  # waiting labels: of more the first are not looked for
+LOOK_BACK = 500_000  # sequence numbers: some 200 MB if each has a label; the first call takes 5 s
+DAYS_MAX = 3_650  # in the chart
+KEPT_BACK = 2_000_000  # sequence numbers; decided events of longer logs are not cached: 120 MB
+CHOSEN_KEPT, CHOSEN_S = 4, 600  # cached lists of decisions of a longer log, for further pages: 8 bytes per decision
+LISTED_MAX = 10_000  # waiting labels; if there are more, none are listed
 SHOWN = 25
-AGES = (0, 7, 30, 90)  # days: the least age of an event in each row of events without a label
+AGES = (0, 7, 30, 90)  # days: minimum age in each row of events without a label
 ASKED_MS = 7 * DAY_MS
 NOTHING = Maturity(0, 0, 0, 0, ())
 NO_TIMES = np.zeros(0, np.int64)
 
 
 class Together(FrozenStruct):
-    """Statistics of all counted labels. Conflicts are newest first; `came` is of all, by source."""
+    """Statistics of all counted labels. Conflicts are newest first; `came` counts all, by source."""
 
     events: int = 0
     in_force: Mapping[str, int] = {}
@@ -59,12 +59,12 @@ class Together(FrozenStruct):
 
 
 class LabelLook(FrozenStruct):
-    """All that the screen shows. Labels behind place `counted_after` are counted, up to `counted_to`.
+    """All statistics of the labels screen, for labels at sequence numbers in (`counted_after`, `counted_to`].
 
-    `came` is what came in the asked period up to the newest label; `by_day` counts labels and frauds of each of its
-    days, from `first_day` on. `without_label` counts those of the `decided` events that have none, by `AGES`. `asked`
-    is what came of the questions that were mailed in that period, else in seven days, by the clock; `answers` are the
-    labels of customers in it, by verdict, however they came. `waits` may be more than what is listed.
+    `came` counts labels of the period that ends with the newest label; `by_day` counts labels and frauds of each of its
+    days, from `first_day` on. `without_label` counts unlabeled events among the `decided` ones, by `AGES`. `asked`
+    counts the results of questions mailed in that period, by default seven days, by the clock; `answers` are customers'
+    labels in it, by verdict, from any channel. `waits` may exceed the number of listed labels.
     """
 
     counted_after: int = 0
@@ -83,7 +83,7 @@ class LabelLook(FrozenStruct):
 
 
 class LabelStatistics(Struct):
-    """The labels of a log, followed while somebody looks; what they say together is kept until more come."""
+    """Cache of a log's labels and their statistics, updated when a report is requested."""
 
     labels: LabelsInMemory | None = None
     every: LabelsInMemory = field(default_factory=LabelsInMemory)
@@ -114,10 +114,10 @@ class LabelReports(ProjectPart):
             return label_statistics.conflicts(log, self._definitions, moment_ms(as_of))
 
     def maturity(self, *, as_of: Moment | None = None, days: int | None = None) -> Maturity:
-        """Get the number of frauds known n days after their event (see `cases.labels.maturity_in`)."""
+        """Return the number of frauds known n days after their event (see `cases.labels.maturity_in`)."""
         as_of_ms, kept = moment_ms(as_of), self._kept
         with kept.lock, self._log.reading() as log:
-            labels, kept.every = kept.every, LabelsInMemory()  # what fails halfway would be read a second time
+            labels, kept.every = kept.every, LabelsInMemory()  # after a failure midway, labels would be counted twice
             labels.follow(log, self._definitions)
             kept.every = labels if labels.to <= KEPT_BACK else kept.every
             if as_of_ms is None:
@@ -125,11 +125,11 @@ class LabelReports(ProjectPart):
             return maturity_in(labels.histories, as_of_ms or 0, days, self._definitions.friendly_reasons)
 
     def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
-        """Get the share of frauds known after given numbers of days; ages beyond the curve are left out."""
+        """Return the share of frauds known after given numbers of days; ages beyond the curve are left out."""
         return {point.days: point.share for point in self.maturity().points if point.days in ages_days}
 
     def decided_events(self, by: str, as_of_ms: int, reading: Progress | None = None) -> DecidedEvents:
-        """Get all decided events as of a moment, with the values of a field (see `result_figures`)."""
+        """Return all decided events as of a time, with the values of a field (see `result_figures`)."""
         from shroff.services.results.figures import ResultEvents
 
         definitions = self._definitions
@@ -137,7 +137,7 @@ class LabelReports(ProjectPart):
             events = self._kept.events
             if events is None or events.definitions is not definitions:
                 events = ResultEvents(definitions)
-            self._kept.events = None  # what fails halfway would be read a second time
+            self._kept.events = None  # after a failure midway, events would be counted twice
             events.follow(log, by, reading)
             self._kept.events = events if events.to <= KEPT_BACK else None
             return events.as_of(as_of_ms, by)
@@ -151,12 +151,13 @@ class LabelReports(ProjectPart):
         field_value: tuple[str, str] | None,
         as_of: str | None,
     ) -> tuple[Ints, list[tuple[int, int]]]:
-        """Get the ascending sequence numbers of decisions, and count and money by outcome (see `DecidedEvents.having`).
+        """Return the ascending sequence numbers of decisions, and count and money by outcome (see
+        `DecidedEvents.having`).
 
         Args:
-            label: As known at a moment.
-            field_value: A field, and its value; empty where it is missing.
-            as_of: That moment. With one, the last lists of a long log are kept, so that their pages read it once.
+            label: As known at `as_of`.
+            field_value: A field, and its value; empty if missing.
+            as_of: Time of the labels. If given, the last lists of a long log are cached, so that paging reads it once.
         """
         from shroff.services.results.figures import tallies
 
@@ -177,7 +178,7 @@ class LabelReports(ProjectPart):
     # ---- statistics of all
 
     def look(self, period_ms: int | None = None) -> LabelLook:
-        """Label statistics of a period up to the newest label or of all; from any thread."""
+        """Return label statistics of a period up to the newest label, or of all time. Thread-safe."""
         now_ms = self._now_ms()
         asked_ms = now_ms - (ASKED_MS if period_ms is None else period_ms)
         with self._kept.lock:
@@ -189,7 +190,7 @@ class LabelReports(ProjectPart):
                     rows = log.waiting_all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
                 with self._notice_files.told() as store, store.look() as look:
                     asked = look.asked_between(asked_ms, now_ms + 1, now_ms)
-            except UsageError:  # there is no log yet
+            except UsageError:  # no log yet
                 return LabelLook()
             together = self._kept.together.get(labels.count, lambda: self._together(labels, as_of_ms))
             newest_ms = max((known_ms for known_ms in labels.known_at_ms() if known_ms <= as_of_ms), default=0)
@@ -233,7 +234,7 @@ class LabelReports(ProjectPart):
 
 
 def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int, zone: str) -> tuple[int, list[tuple[int, int]]]:
-    """The first day on which a label came after a moment, and how many came on it and each later one, with frauds."""
+    """Return the first day with a label in a period, and the labels and frauds of each day from then on."""
     every, frauds = Counter[int](), Counter[int]()
     for history in labels.histories.values():
         for said in history.said:
@@ -249,7 +250,7 @@ def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int, zone: str) -> t
 
 
 def _without_label(decided_ms: Ints, labeled_ms: Ints, as_of_ms: int) -> list[int]:
-    """Count decided events without a label by `AGES`; ages are exact, as where labels are waited for."""
+    """Count decided events without a label by `AGES`; ages are exact."""
 
     def by_age(times_ms: Ints) -> Ints:
         ages_ms = np.maximum(as_of_ms - times_ms, 0)

@@ -1,4 +1,4 @@
-"""Operations on the lake: written from the log, compacted, published, checked, listed, and decided again from it."""
+"""Operations on the lake: write, compact, publish, check, list, and decide it again."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def check_lake(lake: Lakes, progress: ProgressSteps, request: CheckLake) -> Lake
     """
     from shroff.lake.reader import shortage
 
-    pruned = lake.pruned() if request.to is None else 0  # before the lake: it has what is pruned from here on
+    pruned = lake.pruned() if request.to is None else 0  # read before the lake, which then has all that was pruned
     with lake.open(request.to) as opened:
         found = opened.check(progress.counting("checking, files"))
         if found.upto < pruned:

@@ -1,4 +1,4 @@
-"""The lake of an opened project: where it is, and what can be done with it."""
+"""Lake of an opened project: its location, and the actions on it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
 
 class Lake(FrozenStruct):
-    """A lake of a project. Commands and programs write, put together, check and read it by this.
+    """A lake: written, compacted, checked and read by commands and programs.
 
     `opened` opens its objects again, in any process. Each commit is published in the `formats`.
     """
@@ -60,18 +60,18 @@ class Lake(FrozenStruct):
 
     @property
     def state(self) -> LakeState:
-        """The lake's content, by its manifests."""
+        """Content of the lake, from its manifests."""
         from shroff.streams.lake_manifest import read_state
 
         return read_state(self.objects)
 
     def write(self, progress: Progress | None = None) -> LakeReport:
-        """Write what the log has and the lake has not (see `lake_writer`)."""
+        """Write the log's records that the lake lacks (see `lake_writer`)."""
         with self._writer() as writer:
             return writer.write(self.layout, progress)
 
     def compact(self, *, files_min: int | None = None, grace: str = "1d") -> Compaction:
-        """Put small files together, and remove those that were replaced longer ago than a duration."""
+        """Merge small files, and delete files that were replaced longer ago than `grace`."""
         from shroff.lake.compaction import FILES_MIN, TARGET_BYTES
 
         least = FILES_MIN if files_min is None else files_min
@@ -82,9 +82,10 @@ class Lake(FrozenStruct):
             return writer.compact(files_min=least, target_bytes=TARGET_BYTES, grace_ms=grace_ms)
 
     def publish(self) -> list[Published]:
-        """Bring its tables to its manifests, Delta's where no format is set; every table is looked at.
+        """Bring the published tables up to date with the manifests; Delta tables if no format is set. Checks every
+        table.
 
-        Raises: TablesAwayError where a catalog cannot be reached.
+        Raises: TablesAwayError if a catalog cannot be reached.
         """
         from shroff.lake.delta import DeltaTables
         from shroff.lake.publication import publish
@@ -95,11 +96,11 @@ class Lake(FrozenStruct):
 
     @contextmanager
     def _writer(self, *, needs_tables: bool = False) -> Iterator[LakeWriter]:
-        """What writes it; says as warnings which tables could not go on.
+        """Open a writer; adds warnings about tables that could not be published.
 
         Args:
-            needs_tables: Whether tables that cannot be reached stop it. Else they are tried again at the next run;
-                what removes files must not go on, since those tables still name them.
+            needs_tables: Stop if a table cannot be reached. Otherwise it is tried again at the next run; an action that
+                deletes files must stop, since those tables still name them.
         """
         from shroff.lake.publication import TablesAwayError, publish
         from shroff.lake.writer import LakeWriter
@@ -122,9 +123,9 @@ class Lake(FrozenStruct):
         self.project.warnings += problems
 
     def check(self, progress: Progress | None = None) -> LakeCheck:
-        """Fetch every file and document and look at it (see `lake_check`).
+        """Read and check every file and document (see `lake_check`).
 
-        Raises: StateError where documents are to be held against a log that is not the lake's.
+        Raises: StateError if documents need the log and it is not the lake's.
         """
         from shroff.lake.check import check
         from shroff.lake.writer import LakeWriter
@@ -137,7 +138,7 @@ class Lake(FrozenStruct):
             return check(self.objects, state, progress, log)
 
     def files(self, folder: str = "") -> list[File]:
-        """The files that count, in the order of their names; of a folder such as `events/type=payment`, those in it."""
+        """List the lake's current files by name; with a folder such as `events/type=payment`, only those in it."""
         inside = f"{folder.strip('/')}/" if folder else ""
         found = self.state.files
         return [found[path] for path in sorted(found) if path.startswith(inside)]
@@ -145,7 +146,7 @@ class Lake(FrozenStruct):
     def decide(
         self, out: Path, cluster: Cluster, *, places: int | None = None, progress: Progress | None = None
     ) -> ReplayRun:
-        """Decide its recorded log by a cluster, into a folder of files (see `spread_files`)."""
+        """Decide the lake's events on a cluster, into a folder of files (see `spread_files`)."""
         from shroff.lake.cluster_replay_files import decide_on_cluster
 
         models = self.project.paths.models
@@ -154,7 +155,6 @@ class Lake(FrozenStruct):
         )
 
     def reader(self) -> LakeReader:
-        """Its records, decisions, flags and hits, as the log gives them."""
         from shroff.lake.reader import LakeReader
 
         return LakeReader(self.objects)
@@ -170,7 +170,7 @@ class Lakes(ProjectPart):
         Args:
             to: A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
 
-        Raises: UsageError where no lake is named, or its address is none.
+        Raises: UsageError if no lake is named, or its address is invalid.
         """
         options: JsonObject = dict(self._systems.lake.options) if self._systems.lake is not None else {}
         if to is None and not options:
@@ -183,7 +183,7 @@ class Lakes(ProjectPart):
     def _formats(
         self, objects: RetriedObjects, options: JsonMapping, to: str | None = None
     ) -> Iterator[list[TableFormat]]:
-        """The formats in which a lake is published. The catalog has the tables of the lake that shroff.yaml names."""
+        """Open the formats in which a lake is published. The catalog has tables only for the lake of shroff.yaml."""
         from shroff.lake.delta import DeltaTables
 
         formats: list[TableFormat] = [DeltaTables(objects)] if options.get("delta") == "true" else []
@@ -194,7 +194,7 @@ class Lakes(ProjectPart):
 
     @contextmanager
     def _catalog(self, objects: RetriedObjects) -> Iterator[IcebergTables]:
-        """The tables of the lake of shroff.yaml in its Iceberg catalog, which is asked when they are used."""
+        """Open the Iceberg tables of shroff.yaml's lake; the catalog is contacted at first use."""
         from shroff.adapters.lake.iceberg import IcebergTables, location_of, settings_in
 
         assert self._systems.lake is not None
@@ -205,7 +205,7 @@ class Lakes(ProjectPart):
             yield tables
 
     def look(self, pruned: int) -> Finding:
-        """Check the lake of shroff.yaml, its tables and their catalog included."""
+        """Check the lake of shroff.yaml, including its tables and their catalog."""
         from shroff.monitoring.doctor_systems import look_at_lake
 
         assert self._systems.lake is not None
@@ -213,7 +213,7 @@ class Lakes(ProjectPart):
         return look_at_lake(self.reader, lambda objects: self._formats(objects, options), pruned)
 
     def pruned(self) -> int:
-        """The last sequence number that only the lake has; 0 where there is none, or no log that can be read."""
+        """Return the last sequence number that only the lake has; 0 if there is none, or no readable log."""
         with suppress(ShroffError), self._log.reading() as log:
             return log.pruned_to()
         return 0
@@ -229,9 +229,10 @@ class Lakes(ProjectPart):
 
     @contextmanager
     def objects_at(self, options: JsonMapping, to: str | None = None) -> Iterator[RetriedObjects]:
-        """A folder or bucket by its settings (`to`, `endpoint`, `region`, `account`), or at another address with those.
+        """Open a folder or bucket by its settings (`to`, `endpoint`, `region`, `account`), or at address `to` with the
+        others.
 
-        Raises: UsageError where its address is none.
+        Raises: UsageError for an invalid address.
         """
         objects = self._opening(options, to)()
         try:
@@ -240,7 +241,7 @@ class Lakes(ProjectPart):
             objects.close()
 
     def _opening(self, options: JsonMapping, to: str | None) -> Callable[[], Objects]:
-        """What opens it, in this process or, as it can be pickled, in another one."""
+        """Return a function that opens the object store; it can be pickled for other processes."""
         address = config.filled(str(options["to"]), "lake") if to is None else to
         kind, at = _adapter(address, Path.cwd() if to else self._paths.folder)
         adapter = load_entry(f"lake.{kind}")
@@ -256,7 +257,7 @@ class Lakes(ProjectPart):
 
     @property
     def folder(self) -> Path | None:
-        """The folder of the lake that shroff.yaml names; None where that is a bucket."""
+        """Return the folder of the lake in shroff.yaml; None if it is a bucket."""
         assert self._systems.lake is not None
         address = config.filled(str(self._systems.lake.options["to"]), "lake")
         kind, at = _adapter(address, self._paths.folder)
@@ -264,8 +265,8 @@ class Lakes(ProjectPart):
 
 
 def lake_mistake(options: JsonMapping) -> str:
-    """Why there can be no lake by these settings, in words; nothing where there can. An address that is a variable
-    is looked at when the lake is opened.
+    """Return the error in a lake's settings; empty if none. An address in a variable is checked when the lake is
+    opened.
     """
     address = str(options["to"])
     try:
@@ -278,7 +279,10 @@ def lake_mistake(options: JsonMapping) -> str:
 
 
 def _adapter(address: str, folder: Path) -> tuple[str, str]:
-    """The technology of an address, and the address as it takes it. Raises: UsageError where there is none."""
+    """Return the kind of an address, and the address in its adapter's form.
+
+    Raises: UsageError for an unknown scheme.
+    """
     scheme = _SCHEME.match(address)
     if scheme is None:
         return IN_FOLDER, str(folder / Path(address).expanduser())
@@ -288,7 +292,7 @@ def _adapter(address: str, folder: Path) -> tuple[str, str]:
 
 
 def _layout(options: JsonMapping) -> Layout:
-    """Layout of a lake by its options. Raises: UsageError for invalid options."""
+    """Raises: UsageError for invalid options."""
     from shroff.lake.documents import FOLDER, TAKEN
     from shroff.streams.lake_manifest import DocumentFolder, Layout
 

@@ -1,4 +1,4 @@
-"""Operations on links: the values by which a key is linked to others, and rings of linked keys as a table."""
+"""Operations on links: values that link a key to others, and rings of linked keys as a table."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
 
 
 def ring_of(definitions: Definitions, entity: str, key: str) -> Mapping[str, str | None]:
-    """The row of the table `rings` for a key of its entity, or for a ring itself; empty for what is in none."""
+    """Return the row of table `rings` for a key of its entity, or for a ring; empty if it is in none."""
     declared = linked_entity(definitions, RING)
     if declared == RING or entity not in {declared, RING}:
         return {}
@@ -234,7 +234,7 @@ def ring_of(definitions: Definitions, entity: str, key: str) -> Mapping[str, str
 
 
 def linked_entity(definitions: Definitions, entity: str) -> str:
-    """The entity whose keys are linked: of rings that of their keys."""
+    """Return the entity whose keys are linked; for rings, that of their keys."""
     return definitions.events.table_keys.get(RINGS, entity) if entity == RING else entity
 
 
@@ -248,7 +248,7 @@ def _csv(entity: str, rings: Sequence[Ring]) -> str:
 
 
 def _declared(definitions: Definitions, files: TextDict, entity: str, key: str) -> str:
-    """The text of events.yaml with the table declared. Raises: UsageError where another one has its name."""
+    """Return events.yaml with the table declared. Raises: UsageError if another table has its name."""
     text = files.get("events.yaml", "")
     columns = f"{{ {entity}: {key}, ring: text, cards: integer, frauds: integer, spent: money }}"
     table_ = definitions.events.tables.get(RINGS)
@@ -260,7 +260,7 @@ def _declared(definitions: Definitions, files: TextDict, entity: str, key: str) 
 
 
 def _first_linked(definitions: Definitions) -> str:
-    """The entity of the first aggregate that links keys; else the first entity of all."""
+    """Return the entity of the first aggregate that links keys, else the first entity."""
     nodes = [computed.node for computed in computed_of(definitions)]
     linked: list[Aggregate] = [
         aggregate for node in nodes for aggregate in aggregates(node) if aggregate.via is not None
@@ -269,7 +269,7 @@ def _first_linked(definitions: Definitions) -> str:
 
 
 def _key_type(definitions: Definitions, entity: str) -> str:
-    """The type of an entity's keys as a column of a table. Raises: UsageError for keys of several parts."""
+    """Return the column type for an entity's keys. Raises: UsageError for keys of several parts."""
     parts = next((parts for parts in definitions.events.entities[entity].keys.values() if parts), ())
     if len(parts) != 1 or parts[0].type.kind not in {"text", "choice", "integer"}:
         raise UsageError(f"rings are of entities whose key is one text or whole number, which that of {entity} is not.")

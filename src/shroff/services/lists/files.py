@@ -1,4 +1,4 @@
-"""Lists of an opened project: read and changed line by line, by commands, programs and people alike."""
+"""Lists of an opened project: read and changed row by row, by commands, programs and people."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from shroff.project.look_ups import LookUps
 
 FOLDER = "lists/"
-RULES_APART = "rules"  # of `second_person` in shroff.yaml
+RULES_APART = "rules"  # value of `second_person` in shroff.yaml
 LISTS = "lists"
 SILENCES = "silences"
 LIST_WAY = "ask for it on the page of the list, or by POST /api/v1/lists/{list}/entries"
@@ -58,7 +58,7 @@ class NotRequestedError(RefusalError):
 
 
 class WantedChange(msgspec.Struct):
-    """A change of a list as it waits for a second person; with an `etag`, of that version alone."""
+    """A list change that waits for a second person; with an `etag`, valid only for that version."""
 
     put: list[tuple[str, str, str]]
     out: list[str]
@@ -70,7 +70,6 @@ class ListFiles(ProjectPart):
     """Lists of a project, as files."""
 
     def all(self) -> list[lists.ListSummary]:
-        """List the project's lists and what reads them."""
         definitions = self._definitions
         texts = {lists.file_of(name): self._list_text(name) for name in definitions.reference.lists}
         return lists.summaries(definitions, texts)
@@ -84,7 +83,7 @@ class ListFiles(ProjectPart):
         return tag_of(self._list_text(lists.known_list(name, self._definitions)))
 
     def _checked_version(self, name: str, tags: str) -> str:
-        """Get the version of a list. Raises: ChangedMeanwhileError where that is none of these."""
+        """Return the version of a list. Raises: ChangedMeanwhileError if it is none of `tags`."""
         if not is_version(tags, there := self.tag(name)):
             raise ChangedMeanwhileError(f"the list {name} has changed since; reload it and ask again", there)
         return there
@@ -101,7 +100,7 @@ class ListFiles(ProjectPart):
     def make(self, name: str) -> lists.ListChange:
         """Create a list without entries.
 
-        Raises: UsageError where it is there, or the name cannot be one.
+        Raises: UsageError if the list exists, or its name is invalid.
         """
         if not _NAME.fullmatch(name):
             raise UsageError("a list's name begins with a small letter and has small letters, digits and _.")
@@ -120,7 +119,7 @@ class ListFiles(ProjectPart):
         return self.change(name, [entry])
 
     def remove(self, name: str, value: str, reason: str = "") -> lists.ListChange:
-        """Remove every line of a value from lists/NAME.csv, and make that active. Raises: as `change`."""
+        """Remove every row of a value from lists/NAME.csv, and make that active. Raises: as `change`."""
         return self.change(name, out=[value], reason=reason)
 
     def change(
@@ -134,18 +133,17 @@ class ListFiles(ProjectPart):
         reason: str = "",
         tag: str = "",
     ) -> lists.ListChange:
-        """Change the entries of a list, as `write`, and make that active; `reason` says why values leave it.
+        """Change the entries of a list, as `write`, and make that active; `reason` says why values are removed.
 
-        Where tags are given, with commas between them, only a list that still has one of them is changed.
+        With `tag`, versions separated by commas, the list is changed only if it still is one of them. Blanks around
+        values, which come from pasting, are removed.
 
-        Blanks around a value come of pasting, and are left out.
+        The audit log has the entries before and after, recorded before they are written. If a second person approves
+        list changes, the change waits until another user requests the same. A change with a tag, or of a whole list, is
+        then made only if the list is unchanged.
 
-        The audit log has the entries before and after, before they are written. Where a second person approves changes
-        of lists, the change waits until somebody else asks for the same. One with a tag, or of a whole list, is then
-        made only where the list is as it was.
-
-        Raises: as `write`; NotAllowedError for commands and programs where a second person approves; SecondPersonError
-            for a silence there; ChangedMeanwhileError by the tags; StorageError, TransientError where it cannot be
+        Raises: as `write`; NotAllowedError for commands and programs if a second person approves; SecondPersonError
+            for a silence then; ChangedMeanwhileError by the tags; StorageError, TransientError if it cannot be
             recorded, and nothing is changed.
         """
         if tag:
@@ -154,7 +152,7 @@ class ListFiles(ProjectPart):
         is_silence = rule_of(name) is not None
         if not ((SILENCES if is_silence else LISTS) in self._systems.second_person and (put or not is_silence)):
             return self._changed(name, put, out, is_whole=is_whole, makes=makes, reason=reason, tag=tag)
-        if self._context.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
+        if self._context.who.kind not in {"user", "key"}:  # local user names do not prove that two are different people
             what, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
             words = (
                 f"a second person approves {what} here (shroff.yaml: second_person), so this works only in the service"
@@ -166,9 +164,9 @@ class ListFiles(ProjectPart):
         return self._by_two(name, put, out, is_whole=is_whole, reason=reason, etag=etag)
 
     def approve(self, name: str, tag: str) -> lists.ListChange:
-        """Make a change of a list that somebody else requested.
+        """Make a list change that another user requested.
 
-        Raises: NotRequestedError; NotAllowedError; ChangedMeanwhileError where it was for another version of the list.
+        Raises: NotRequestedError; NotAllowedError; ChangedMeanwhileError if it was for another version of the list.
         """
         name, agreements = lists.known_list(name, self._definitions), self._agreements
         waiting = {request.tag: request for request in agreements.asked(f"list {name}")}
@@ -221,7 +219,7 @@ class ListFiles(ProjectPart):
     ) -> lists.ListChange:
         def recorded(edit: lists.Edited) -> None:
             if tag:
-                self._checked_version(name, tag)  # once more: now nobody else writes
+                self._checked_version(name, tag)  # again, now with the lock held
             after = _audited(edit.after) or ({"reason": reason} if reason else None)
             self._people.record("list.change", f"list {name}", _audited(edit.before), after)
 
@@ -259,15 +257,14 @@ class ListFiles(ProjectPart):
     ) -> tuple[lists.Edited, CheckedFiles | None]:
         """Change the entries of a list, as `lists.edited`; values compared with a hashed field are hashed.
 
-        It becomes active when the process that writes the log starts or is asked to check the files. `before` gets
-        what will be written; if it raises, nothing is written. Gives also what is known of the files then, where it
-        took no reading of all of them.
+        It becomes active when the process that writes the log starts or is asked to check the files. `before` is called
+        with the edit; if it raises, nothing is written. Also returns the cached check of the files if that was enough.
 
         Args:
             makes: Create the list if it does not exist.
 
-        Raises: UsageError where there is no such list, one to take out is not in it, or an entry cannot be one;
-            DefinitionError where the project would have mistakes.
+        Raises: UsageError if there is no such list, a value to remove is not in it, or an entry is invalid;
+            DefinitionError if the project would have errors.
         """
         for entry in put:
             _check(name, entry)
@@ -300,19 +297,19 @@ class ListFiles(ProjectPart):
                     known.keep(self._paths.checked)
         self._context.reload()
         if known is None:
-            with suppress(DefinitionError):  # whoever puts them in force tells of it
+            with suppress(DefinitionError):  # reported on activation
                 checked(self._context)
         return found, known
 
     def _known_files(self, name: str) -> CheckedFiles | None:
-        """Cached result of the last check, where it has all that a change of this list's rows needs."""
+        """Return the last check's cached result if it suffices for a change of this list's rows."""
         if self._paths.is_elsewhere:
             return None
         files, problems, _ = files_of(self._paths.folder, self._context.read_once.texts.text)
         top = yamltext.read(files.get(config.PROJECT_FILE, ""), config.PROJECT_FILE, problems)
         if lists.file_of(name) not in files or not isinstance(top, yamltext.Mapping):
             return None
-        load_systems(top, problems, [])  # variables of the environment may be set no more
+        load_systems(top, problems, [])  # environment variables may have been unset since
         hashing, read = self._requests.hashing(), self._context.read_once
         return None if problems else checked_files(self._paths.checked, files, hashing, read)
 
@@ -333,17 +330,19 @@ class ListFiles(ProjectPart):
         self._context.read_once.texts.wrote(str(path), text)
 
     def _stands_for(self, name: str, look_ups: LookUps) -> Callable[[str], str]:
-        """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
+        """Return the function that maps values to their stored form: hashes if the list is compared with a hashed
+        field.
+        """
         return self._requests.hashing() if name in look_ups.hashed else str
 
     @property
     def need_second_person(self) -> bool:
-        """Whether a list changes only when somebody approves it who did not ask for it."""
+        """Whether another user must approve each change of a list."""
         return LISTS in self._systems.second_person
 
 
 def _same(name: str, why_not: str) -> lists.ListChange:
-    """The answer where no entry of a list has changed."""
+    """Return the result for a list without changed entries."""
     return lists.ListChange(
         list=name, added=0, changed=0, removed=0, in_force=not why_not, why_not=why_not or None, what=lists.SAME
     )
@@ -361,7 +360,7 @@ def _check(name: str, entry: lists.Entry) -> None:
 
 
 def _audited(entries: Sequence[lists.Entry]) -> Any:
-    """Entries for the audit log."""
+    """Return entries for the audit log, or only their number if many."""
     if not entries:
         return None
     return [asdict(entry) for entry in entries] if len(entries) <= SHOWN_MAX else {"entries": len(entries)}

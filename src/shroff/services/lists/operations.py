@@ -1,4 +1,4 @@
-"""Operations on lists: what is in them, and changes, recorded with what was there before, and made active."""
+"""Operations on lists: show, and change with audit and immediate activation."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ def show_list(lists: ListFiles, agreements: Agreements, request: ShowList) -> Li
         shroff lists show blocked_cards
     """
     asked = [waiting.document for waiting in agreements.asked(f"list {request.name}")]
-    tag = lists.tag(request.name)  # before the entries: one that is too old is refused, never the other way round
+    # Read before the entries: an outdated tag is rejected later, while a tag too new would hide a change
+    tag = lists.tag(request.name)
     return ListEntries(name=request.name, tag=tag, entries=lists.entries(request.name), asked=asked)
 
 

@@ -1,4 +1,4 @@
-"""Operations on look-up tables: declare one, and find the row that a value gives, with the versions of the table."""
+"""Operations on look-up tables: declare one, change it, find a value's row, and list versions."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
 
 VERSIONS_MAX = 50
-APPLIED_WITHIN_MS = 600_000  # between the record of who applied files and the version that came of it
+APPLIED_WITHIN_MS = 600_000  # longest time from the audit entry of `apply` to its version
 EVENTS = "events.yaml"
 ROWS_BYTES_MAX = 8 * 1024 * 1024
 WRITTEN = "The table is written; it becomes active with the next command that writes."
 _COLUMN = re.compile(r"([a-z][a-z0-9_]*)\s*:\s*([a-z ]+(?:\([\w, .-]*\))?\??)\s*(?:,|$)")
-_KINDS: Final[Mapping[str, tuple[str, str, str]]] = {  # columns, header of the file, where such files are to be had
+_KINDS: Final[Mapping[str, tuple[str, str, str]]] = {  # columns, header of the file, providers of such files
     "ip": (
         "{ network: network, country: text from country.iso_code }",
         "network,country",
@@ -229,7 +229,7 @@ def put_table(project: Project, asked_by: AskedBy, request: PutTable) -> TableCh
 def write_checked(
     project: Project, changes: TextMapping, action: str, name: str, told: JsonMapping | None = None
 ) -> Definitions:
-    """Write files of a table, once they are checked and the act is in the audit log. Raises: DefinitionError."""
+    """Check and audit the changed files of a table, then write them. Raises: DefinitionError."""
     now = checked_with(project.context, changes)
     project.people.record(action, f"table {name}", None, told)
     for file, text in changes.items():
@@ -240,7 +240,7 @@ def write_checked(
 
 
 def _columns(request: PutTable, rows: str) -> str:
-    """The columns of a new table as events.yaml has them. Raises: UsageError."""
+    """Return the columns of a new table for events.yaml. Raises: UsageError."""
     from shroff.services.proposals.profile import FileColumn
 
     header, lines = csv_rows(table_file(request.name, ()), rows, [])
@@ -271,7 +271,7 @@ def _type_of(column: FileColumn) -> str:
 
 
 def with_table(text: str, name: str, columns: str) -> str:
-    """The text of events.yaml with one more table, above the others."""
+    """Add a table to the text of events.yaml, above the others."""
     top, lines = yamltext.read(text, EVENTS, []), text.split("\n")
     entries = top.entries if isinstance(top, yamltext.Mapping) else ()
     place = next(((key, value) for key, value in entries if key.text == "tables"), None)
@@ -424,7 +424,7 @@ def _summary(definitions: Definitions, name: str) -> TableSummary:
 
 
 def _readers(definitions: Definitions, name: str) -> Iterator[str]:
-    """Features, rules and mappings that read a table."""
+    """Yield features, rules and mappings that read a table."""
 
     def reads(*nodes: Node | str) -> bool:
         parts = (part for node in nodes if not isinstance(node, str) for part in walk(node))
@@ -439,7 +439,7 @@ def _readers(definitions: Definitions, name: str) -> Iterator[str]:
 
 
 def table_row(definitions: Definitions, name: str, text: str, at_ms: int) -> TableRow | None:
-    """The row that a value gives at a time."""
+    """Return the row that a value selects at a time, if any."""
     shape, rows = definitions.events.tables[name], definitions.reference.tables[name]
     places = definitions.settings.money_places
     try:
@@ -461,7 +461,7 @@ def table_row(definitions: Definitions, name: str, text: str, at_ms: int) -> Tab
 
 
 def _versions(project: Project, log: Log, name: str) -> list[LookUpVersion]:
-    """The newest versions of a table first, with who applied the files that made them active."""
+    """List the versions of a table, newest first, with the user who applied each."""
     with ProjectPeople(project.context).open() as desk, desk.store.look() as people:
         applied = people.record(AuditFilter(action="project.apply"), limit=1_000, is_newest_first=True)
 
@@ -481,7 +481,7 @@ def _versions(project: Project, log: Log, name: str) -> list[LookUpVersion]:
 
 
 def _difference(log: Log, name: str, seq: int) -> list[str]:
-    """The rows that one version of a table changed, how many first."""
+    """List the rows changed by one version of a table, after a line with their counts."""
     before, after = control_at(log, seq - 1).files, control_at(log, seq).files
     was, now = table_file(name, before), table_file(name, after)
     return row_differences((was, before.get(was, "")), (now, after.get(now, "")))

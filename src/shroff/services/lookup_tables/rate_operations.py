@@ -1,4 +1,4 @@
-"""Operation on the table of rates: files of the European Central Bank, or columns of date, currency and rate."""
+"""Operation on the table of rates: imports files of the European Central Bank, or of date, currency and rate."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from shroff.events.definitions import Events, Settings
     from shroff.services.project import Project
 
-_BANK = "EUR"  # of one unit of it the bank says the rates
-_DAYS = ("%Y-%m-%d", "%d %B %Y")  # of its history, and of its file of one day
-_NAMES = ("date", "currency", "rate")  # columns of a table with a rate in each line
+_BANK = "EUR"  # the bank's rates are per unit of it
+_DAYS = ("%Y-%m-%d", "%d %B %Y")  # in its history file, and in its daily file
+_NAMES = ("date", "currency", "rate")  # columns of a file with a rate per line
 _Row = tuple[str, str, str]  # currency, day, rate
 
 group(
@@ -131,7 +131,7 @@ def import_rates(project: Project, request: ImportRates) -> ImportedRates:
 
 
 def _declared(folder: Path) -> tuple[Settings, Events]:
-    """Settings and types of a project whose table of rates may not be there yet. Raises: UsageError."""
+    """Return settings and types of a project whose table of rates may be missing. Raises: UsageError."""
     files = config.read_files(folder, [])
     settings = load_settings(yamltext.read(files.get(config.PROJECT_FILE, ""), config.PROJECT_FILE, []), [])
     events = load_events(yamltext.read(files.get("events.yaml", ""), "events.yaml", []), frozenset(), 2, [])
@@ -145,7 +145,9 @@ def _declared(folder: Path) -> tuple[Settings, Events]:
 
 
 def _rates_of(path: Path, own: str, places: int, *, is_inverse: bool) -> Iterator[_Row]:
-    """What one unit of each currency is in the project's own, by day. Raises: UsageError for another file."""
+    """Yield the value of one unit of each currency in the project's currency, by day. Raises: UsageError for another
+    file.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = ([cell.strip() for cell in row] for row in csv.reader(file) if any(row))
@@ -187,7 +189,7 @@ def _row_rates(in_euro: Mapping[str, Fraction], own: str, day: str, places: int)
 def _day(text: str, path: Path, number: int) -> str:
     for form in _DAYS:
         try:
-            return datetime.strptime(text, form).date().isoformat()  # noqa: DTZ007 (a day has no zone)
+            return datetime.strptime(text, form).date().isoformat()  # noqa: DTZ007 (a day has no time zone)
         except ValueError:
             continue
     raise UsageError(f"{path.name}:{number}: {text!r} is not a day such as 2026-11-26 or 26 November 2026")

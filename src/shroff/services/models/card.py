@@ -1,4 +1,4 @@
-"""The card of a model: one page of what its folder says, with its roles by the control events of the log."""
+"""Model card: one page about a model, from its folder and the control events of the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def card_of(details: ModelDetails, now: InForce, controls: Sequence[Record], definitions: Definitions) -> str:
-    """The card, as one HTML page. `now` is by the file, which may be ahead of the log."""
+    """Render the card as one HTML page. `now` has the roles in the file, which may be ahead of the log."""
     stored, control = details.stored, Control()
     roles: list[tuple[Any, ...]] = []
     before: tuple[str, Promotion | None] = "", None
@@ -34,7 +34,7 @@ def card_of(details: ModelDetails, now: InForce, controls: Sequence[Record], def
             roles.append((*after, record and (time_text(record.time_ms), record.seq)))
         before = after
     facts: list[tuple[str, str]] = []
-    with suppress(KeyError):  # of a model that 'train' did not make less is known
+    with suppress(KeyError):  # an imported model has fewer facts
         facts = facts_of(stored.manifest)
     return card_page(
         f"Model card {stored.id}",

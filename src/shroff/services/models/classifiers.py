@@ -1,4 +1,4 @@
-"""A model of the registry as the tools of scikit-learn see a fitted classifier."""
+"""Models of the registry as fitted classifiers of scikit-learn."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        """A pickle names the model, which is read from its registry again: `n_jobs` works, and no code is stored."""
+        """Pickle the model's name: unpickling reads its registry again, so `n_jobs` works and no code is stored."""
         return Classifier, (type(self.registry)(self.registry.folder), self.id_)
 
     def fit(self, *_: object, **__: object) -> Classifier:
-        """Raises: UsageError: a model of the registry is fixed; `Project.train` makes another one."""
+        """Raises: UsageError, because a model of the registry is fixed; `Project.train` trains a new one."""
         raise UsageError(f"{self.model.id} is trained already; 'project.train' makes another model.")
 
     def predict_proba(self, frame: ArrowStream | Sequence[Sequence[float]]) -> Floats:
@@ -68,11 +68,11 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         return np.column_stack([1.0 - scores, scores])
 
     def predict(self, frame: ArrowStream | Sequence[Sequence[float]]) -> Ints:
-        """Say for each row whether its probability of fraud is at least 0.5; decisions use the policy's thresholds."""
+        """Return 1 for each row with a probability of fraud of at least 0.5; decisions use the policy's thresholds."""
         return (self.predict_proba(frame)[:, 1] >= 0.5).astype(np.int64)
 
     def _column(self, table: pa.Table, wanted: InputColumn) -> Any:
-        """The values of an input as the model reads them, NaN where one is missing."""
+        """Return the values of an input as the model reads them; NaN for missing."""
         if wanted.name not in table.column_names:
             hint = nearest(wanted.name, table.column_names) or f"It has {', '.join(table.column_names[:8])}."
             raise UsageError(f"the frame has no column {wanted.name!r}, which {self.model.id} reads. {hint}")
@@ -83,7 +83,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
                 column = pc.index_in(texts, value_set=pa.array(wanted.categories, pa.string()), skip_nulls=True)
             elif pa.types.is_timestamp(column.type):
                 column = pc.divide(pc.cast(pc.cast(column, pa.timestamp("ms", column.type.tz)), pa.int64()), 1_000.0)
-            elif pa.types.is_decimal(column.type):  # by way of text, which gives the nearest float
+            elif pa.types.is_decimal(column.type):  # through text, which yields the nearest float
                 column = pc.cast(column, pa.string())
             return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
         except pa.ArrowException as error:

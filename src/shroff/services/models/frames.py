@@ -1,4 +1,4 @@
-"""Models and training data in a notebook: lists as tables, labeled rows as frames of pandas, fitted models as files."""
+"""Models and training data in notebooks: lists as tables, labeled rows as pandas frames, fitted models as files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from shroff.runtime.texts import Printed, many, one_line, table
 if TYPE_CHECKING:
     from shroff.services.models.promotion import ListedModel
 
-CHECKED_ROWS = 1_000  # of a frame that a fitted model is checked on
-SINGLE_TOLERANCE = 1e-5  # of scores by ONNX, whose numbers are of single precision
+CHECKED_ROWS = 1_000  # rows on which a fitted model is checked
+SINGLE_TOLERANCE = 1e-5  # for scores of ONNX, which computes in single precision
 NO_PANDAS = "this needs pandas: pip install 'shroff[frames]'"
 CURE = "Pass the path of its file in XGBoost's, LightGBM's or ONNX format"
 
@@ -27,7 +27,7 @@ class ModelList(Printed, list["ListedModel"]):
 
 
 def table_of(models: Sequence[ListedModel]) -> str:
-    """Models as the rows of a table; when each was made, to the minute of UTC."""
+    """Format models as a table; times are UTC, to the minute."""
     rows = [
         (
             model.id,
@@ -71,12 +71,12 @@ class TrainingFrame(Printed):
 
     @property
     def train(self) -> TrainingFrame:
-        """The rows that train the model of the fold."""
+        """Rows that train the model of the fold."""
         return self._of("train")
 
     @property
     def test(self) -> TrainingFrame:
-        """The rows that test it, all later than those of `train`."""
+        """Rows that test it, all later than those of `train`."""
         return self._of("test")
 
     def _of(self, role: str) -> TrainingFrame:
@@ -90,7 +90,7 @@ class TrainingFrame(Printed):
 
     @classmethod
     def read(cls, folder: Path, inputs: Sequence[str], money_places: int) -> TrainingFrame:
-        """Read a training set that was written. Raises: UsageError if pandas is not installed."""
+        """Read a training set from its folder. Raises: UsageError if pandas is not installed."""
         try:
             import pandas as pd
         except ImportError:
@@ -108,9 +108,9 @@ class TrainingFrame(Printed):
 
 
 class WrittenModel(NamedTuple):
-    """A fitted model in files: the model, rows with its scores, its inputs, and the texts of categories.
+    """Files of a fitted model: the model, rows with its scores, its inputs, and the category texts.
 
-    `tolerance` is how far its scores may differ; None for the usual limit.
+    `tolerance` is the largest allowed difference of scores; None for the default.
     """
 
     model: Path
@@ -121,14 +121,14 @@ class WrittenModel(NamedTuple):
 
 
 def written_model(fitted: Any, check: Any, inputs: Sequence[str] | None, folder: Path) -> WrittenModel:
-    """Write a fitted model in its library's own format, with rows and the scores that it gives them.
+    """Write a fitted model in its library's own format, with rows and their scores.
 
     Args:
         fitted: A classifier of XGBoost or LightGBM, or one that skl2onnx converts.
-        check: A frame of pandas with a column for each input, which the model reads as it is.
-        inputs: What the columns are, in their order; by default their names say it.
+        check: A pandas frame with a column for each input, as the model reads it.
+        inputs: Expressions of the columns, in order; by default the column names.
 
-    Raises: UsageError for what no library writes without running code.
+    Raises: UsageError for a model that cannot be written without running code.
     """
     if not hasattr(check, "columns"):
         raise UsageError("a fitted model is checked on a data frame: check=X, with a column for each input.")
@@ -140,13 +140,13 @@ def written_model(fitted: Any, check: Any, inputs: Sequence[str] | None, folder:
     path, rows = _write(fitted, some, folder), folder / "rows.parquet"
     scores = fitted.predict_proba(check.head(CHECKED_ROWS))[:, 1].astype("float64")
     some.assign(score=scores).to_parquet(rows, index=False)
-    theirs = getattr(fitted, "feature_name_", None)  # LightGBM's, which has no spaces
+    theirs = getattr(fitted, "feature_name_", None)  # LightGBM replaces spaces in names
     mapped = names if theirs is None else dict(zip(theirs, names, strict=True))
     return WrittenModel(path, rows, mapped, categories, SINGLE_TOLERANCE if path.suffix == ".onnx" else None)
 
 
 def _write(fitted: Any, some: Any, folder: Path) -> Path:
-    """Write the model; gives its path, which is named after its class."""
+    """Write the model to a file named after its class; return the path."""
     name, library = type(fitted).__name__, type(fitted).__module__.partition(".")[0]
     if not hasattr(fitted, "predict_proba"):
         raise UsageError(f"{name} is no fitted classifier: it has no predict_proba. {CURE}.")
@@ -172,7 +172,7 @@ def _onnx_of(fitted: Any, some: Any) -> bytes:
     numbers = some.to_numpy("float32")
     try:
         made = to_onnx(fitted, numbers[:1], options={"zipmap": False})
-    except Exception as error:  # noqa: BLE001 - its errors have no common class
+    except Exception as error:  # noqa: BLE001 - skl2onnx's errors have no common class
         words = str(error).partition("\n")[0].rstrip(".")
         raise UsageError(f"skl2onnx cannot convert the {type(fitted).__name__}: {words}. {CURE}.") from None
     data: bytes = made.SerializeToString()

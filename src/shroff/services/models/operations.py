@@ -247,7 +247,6 @@ class ComparedModels(ReportAnswer["Comparison"]):
 
     @classmethod
     def measured(cls, report: Comparison) -> ComparedModels:
-        """The answer of a comparison."""
         from shroff.training.measured import plain, with_money
 
         document = dataclasses.asdict(report)

@@ -1,4 +1,4 @@
-"""Promoting models: models/in_force.json and the calls that change it; long because these are one act."""
+"""Promotions: models/in_force.json and the calls that change it. Long because these calls share one transaction."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ OUT_OF_SHADOW = "out of shadow"
 CHALLENGES = "challenges"
 NO_CHALLENGER = "no longer challenges"
 SAME = "same"
-INPUTS = "inputs"  # what fails where they mean something else now
+INPUTS = "inputs"  # fails if the definition of an input changed
 WRITTEN = f"{FILE} is written; it becomes active with the next command that writes."
 OVERTAKEN = "another command has changed the models since; 'shroff models list' shows the active ones"
 
@@ -134,9 +134,9 @@ class ListedModel(ModelSummary, frozen=True):
 
 
 class ModelDetails(FrozenStruct):
-    """Everything that is known of one model. `promotions` are those that in_force.json still has.
+    """All facts about one model. `promotions` are those still in in_force.json.
 
-    `redefined` names the inputs that mean something else now than when it was trained.
+    `redefined` names the inputs whose definition changed since training.
     """
 
     stored: Stored
@@ -146,8 +146,10 @@ class ModelDetails(FrozenStruct):
 
 
 def champion_then(stored: Stored) -> str | None:
-    """Id of the champion that a model was judged against in training, empty for none; None if it is not recorded."""
-    from shroff.models.evaluation.gates import COMPARED_WITH  # its libraries take time that lists of models need not
+    """Return the id of the champion that a model was judged against, empty for none; None if not recorded."""
+    from shroff.models.evaluation.gates import (
+        COMPARED_WITH,
+    )  # imported here: its libraries load slowly, and lists of models need none
 
     if COMPARED_WITH not in stored.manifest:
         return None
@@ -156,7 +158,7 @@ def champion_then(stored: Stored) -> str | None:
 
 
 def failure_of(failed: Sequence[GateResult]) -> str:
-    """Which gates a model failed, in words; empty for none."""
+    """Return a message with the failed gates; empty if none failed."""
     return f"it failed {', '.join(dict.fromkeys(gate.name for gate in failed))}" if failed else ""
 
 
@@ -184,13 +186,13 @@ class Promotions(Printed, ProjectPart):
         in_force = self.in_force()
         changed: dict[str, tuple[str, ...]] = {}
         unused: dict[str, Problem] = {}
-        with suppress(DefinitionError):  # models can be listed beside mistakes
+        with suppress(DefinitionError):  # models can be listed although definitions have errors
             unused = self._definitions.unused_scores()
             scorers = (scorer for scoring in self._definitions.scoring.values() for scorer in scoring.all)
             changed = {scorer.id: scorer.redefined for scorer in scorers}
         found = sorted(
             self._registry.summaries(), key=lambda summary: summary.made_at, reverse=True
-        )  # of equal ones by id
+        )  # equal times: by id
         return ModelList(
             ListedModel(
                 **asdict(model),
@@ -250,20 +252,20 @@ class Promotions(Printed, ProjectPart):
     ) -> Deployment:
         """Promote a model to champion of its event type, if its gates pass or are waived with reason and name.
 
-        Gates are checked again. These fail: a comparison with a former champion, new gates of model.yaml that the
-        model does not pass, and inputs whose definition has changed since training.
+        Gates are checked again. These fail: a comparison with a former champion, new gates of model.yaml that the model
+        does not pass, and inputs whose definition has changed since training.
 
         Args:
             waive: Gates that failed, each by metric and limit: `calibration_error at most 0.02`.
-            champion: Id of the champion that the model was judged against, empty for rules alone; without it, any
-                champion is replaced.
+            champion: Id of the champion that the model was judged against, empty for rules alone; None replaces any
+                champion.
 
         Raises: ChangedMeanwhileError if another champion is active than the one that it was judged against;
-            UsageError where there is no such model; RegistryError where it cannot be loaded; DefinitionError where
-            what it reads does not fit the project.
+            UsageError if there is no such model; RegistryError if it cannot be loaded; DefinitionError if its inputs do
+            not fit the project.
         """
         from shroff.models.evaluation.gates import (
-            beside_champion,  # its libraries take time that lists of models need not
+            beside_champion,  # imported here: its libraries load slowly, and lists of models need none
         )
 
         stored = self._loadable(id_)
@@ -293,9 +295,9 @@ class Promotions(Printed, ProjectPart):
         return done
 
     def card(self, id_: str) -> str:
-        """The card of a model as one HTML page, from its folder and the control events of the log.
+        """Render the card of a model as one HTML page, from its folder and the control events of the log.
 
-        Of the same log it is the same, byte by byte.
+        The same log yields the same bytes.
         """
         from shroff.services.models.card import card_of
 
@@ -353,8 +355,9 @@ class Promotions(Printed, ProjectPart):
             share: A number above 0 and at most 1: 0.1 is a tenth of the keys.
             entity: The entity of the keys.
 
-        Raises: UsageError where the share is no such number, where there is no champion, or its gates fail: it decides,
-            so it has to pass them.
+        Raises: UsageError for an invalid share, without a champion, or if a gate fails: a challenger makes decisions,
+        so it
+            must pass them.
         """
         if isinstance(share, bool) or not isinstance(share, int | float):
             raise UsageError(f"a share is a number above 0 and at most 1, such as 0.1 for 10 %, not {share!r}.")
@@ -386,7 +389,7 @@ class Promotions(Printed, ProjectPart):
         return stored
 
     def _asked_again(self, stored: Stored) -> list[GateResult]:
-        """The gates of a model as the project asks them today."""
+        """Evaluate a model's gates by the project's current settings."""
         from shroff.models.evaluation.gates import CURE, asked_again
 
         self._context.reload()
@@ -407,9 +410,9 @@ class Promotions(Printed, ProjectPart):
         return found
 
     def _logged(self) -> Everything | None:
-        """The models that the log has in force; None where there is no log, or none that can be read.
+        """Return the models that are active in the log; None without a readable log.
 
-        It may be behind the file: a process that was killed, or told to wait, changed that one alone.
+        The log may be behind the file: a process that was killed or must wait has changed only the file.
         """
         if not self._log.exists():
             return None
@@ -434,7 +437,7 @@ class Promotions(Printed, ProjectPart):
         raise UsageError(f"no model of {event!r} is active. {hint}")
 
     def _event_tried(self, id_: str) -> str:
-        """The event type of a model that has a role; its folder need not be there."""
+        """Return the event type of a model that has a role; its folder may be missing."""
         for known in (self.in_force(), self._logged() or {}):
             for event, force in known.items():
                 if role_of(force, id_):
@@ -444,14 +447,13 @@ class Promotions(Printed, ProjectPart):
     def _change(
         self, event: str, id_: str, what: str, change: Callable[[InForce, InForce], InForce], by: str = ""
     ) -> Deployment:
-        """Change the file as a whole or not at all, and have the process that writes the log adopt it.
+        """Change the file atomically, then have the process that writes the log adopt it.
 
-        The change stands in the record first, and is not made where that fails.
-
-        What the file has and the log has not, since a process was killed between the two, is put in force now.
+        The change is audited first, and not made if that fails. Changes that a killed process wrote only to the file
+        are activated now.
 
         Args:
-            change: What is to stand in the file, of what stands there and what the log has in force.
+            change: Returns the new roles, from those in the file and those active in the log.
         """
         with config.editing(self._paths):
             in_force, logged = self.in_force(), self._logged()
@@ -486,10 +488,10 @@ class Promotions(Printed, ProjectPart):
         folds of both.
 
         Args:
-            models: The champion and another, or only the other; none if one is tried beside the champion.
+            models: The champion and another, or only the other; none if exactly one is in shadow or a challenger.
             as_of: Use the labels known at this time; by default the time of the log's last record.
 
-        Raises: UsageError where it is not clear which are meant, or nothing was scored by both.
+        Raises: UsageError if the pair is not clear, or no event was scored by both.
         """
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def promoted(found: InForce, promotion: Promotion) -> InForce:
-    """With another champion; the one before it can be gone back to. A model has one role."""
+    """Set another champion; the old one can be restored by a rollback."""
     before = () if found.champion is None else (found.champion,)
     previous = (*found.previous, *before)[-PREVIOUS_MAX:]
     return _one_role(replace(found, champion=promotion, previous=previous))
 
 
 def is_rollback(then: InForce, now: InForce) -> bool:
-    """Whether a file says just what going back from what was in force `then` comes to."""
+    """Return whether `now` is exactly the rollback of `then`."""
     champion = then.previous[-1] if then.previous else None
     return then.champion is not None and (now.champion, now.previous) == (champion, then.previous[:-1])
 
 
 def rolled_back(found: InForce, event: str) -> InForce:
-    """With the champion before; where there was none, without, and without a challenger to it."""
+    """Restore the previous champion; without one, also remove the challenger."""
     if found.champion is None:
         raise UsageError(f"no model of {event} is active, so there is nothing to roll back.")
     champion = found.previous[-1] if found.previous else None
@@ -37,7 +37,7 @@ def rolled_back(found: InForce, event: str) -> InForce:
 
 
 def _one_role(found: InForce) -> InForce:
-    """Without the champion among those that are tried."""
+    """Remove the champion from the challenger and shadow roles."""
     id_ = "" if found.champion is None else found.champion.id
     challenger = found.challenger if found.challenger is None or found.challenger.id != id_ else None
     shadow = tuple(model for model in found.shadow if model.id != id_)
@@ -45,7 +45,6 @@ def _one_role(found: InForce) -> InForce:
 
 
 def shadowed(found: InForce, model: Named) -> InForce:
-    """With a model in shadow."""
     role = role_of(found, model.id)
     if role in {"champion", "challenger"}:
         raise UsageError(f"{model.id} is the {role} and its scores take effect, so it cannot be in shadow.")
@@ -54,14 +53,13 @@ def shadowed(found: InForce, model: Named) -> InForce:
 
 
 def unshadowed(found: InForce, id_: str) -> InForce:
-    """Without a model in shadow."""
     if id_ not in {shadowed_model.id for shadowed_model in found.shadow}:
         raise UsageError(f"{id_} is not in shadow.")
     return replace(found, shadow=tuple(model for model in found.shadow if model.id != id_))
 
 
 def challenged(found: InForce, challenger: Challenger) -> InForce:
-    """With a challenger in the place of any other, and not in shadow any more."""
+    """Set the challenger, replacing any other, and take it out of shadow."""
     if found.champion is None:
         raise UsageError("there is no champion to challenge; promote a model first.")
     if found.champion.id == challenger.id:
@@ -71,14 +69,13 @@ def challenged(found: InForce, challenger: Challenger) -> InForce:
 
 
 def unchallenged(found: InForce, id_: str) -> InForce:
-    """Without the challenger."""
     if found.challenger is None or found.challenger.id != id_:
         raise UsageError(f"{id_} is not the challenger.")
     return replace(found, challenger=None)
 
 
 def waivers_of(id_: str, failed: Sequence[GateResult], waived: Sequence[str], reason: str, by: str) -> list[Waiver]:
-    """The gates that somebody waives, each named by metric and limit: another limit is another gate.
+    """Return the waivers. Each names metric and limit, as another limit is another gate.
 
     Raises: UsageError without reason or name, and for a gate that did not fail.
     """
@@ -94,7 +91,7 @@ def waivers_of(id_: str, failed: Sequence[GateResult], waived: Sequence[str], re
 
 
 def _meant(words: str, failed: Sequence[GateResult]) -> str:
-    """What to write instead of what names no failed gate."""
+    """Suggest a correction for a text that names no failed gate."""
     if not failed:
         return "All its gates passed."
     limits = [gate.words for gate in failed if words and gate.name == words.split(maxsplit=1)[0]]

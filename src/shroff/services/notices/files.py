@@ -1,4 +1,4 @@
-"""Notices as a project declares them, their letters and mails, and the store of what was sent."""
+"""Declared notices of a project, their letters and mails, and the store of sent ones."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 FOLDER = "notices/"
 SENDER = "shroff@localhost"
-LETTERS_SHOWN = 999  # of the newest, that are looked at
-LINKS_MAX = 5  # to the reasons of one decision, that have not ended
-REASON_MAX = 300  # characters that are kept
+LETTERS_SHOWN = 999  # newest sent letters that `doctor` checks
+LINKS_MAX = 5  # open links to the reasons of one decision
+REASON_MAX = 300  # characters
 
 
 class NoticeFiles(ProjectPart):
@@ -43,7 +43,7 @@ class NoticeFiles(ProjectPart):
 
     @property
     def declared(self) -> dict[str, Notice]:
-        """The notices: in a process that writes the log those that are active, else those of the project's files.
+        """Notices by name: the active ones in a process that writes the log, else those of the project's files.
 
         Raises: DefinitionError.
         """
@@ -60,7 +60,7 @@ class NoticeFiles(ProjectPart):
         return config.read_files(self._paths.folder, [], (NOTICES,)) if active is None else active
 
     def tells_customers(self, event: str) -> bool:
-        """Whether a notice has texts that tell customers the reasons of decisions about events of this type."""
+        """Return whether a notice has texts that explain decisions on this event type to customers."""
         return any(notice.reasons and notice.event == event for notice in self.declared.values())
 
     def one(self, name: str) -> Notice:
@@ -73,12 +73,11 @@ class NoticeFiles(ProjectPart):
 
     @property
     def mail_folder(self) -> str | None:
-        """The folder of the built-in mailbox, in that of the project; None where a server takes the mails."""
+        """Folder of the built-in mailbox, relative to the project; None if a server sends the mails."""
         places = self._paths
         return str(places.mail).removeprefix(f"{places.folder}/") if self._systems.mails_are_files else None
 
     def open_store(self) -> NoticeStore:
-        """Open the store of notices; the caller closes it."""
         return self.store_beside(self._outside.open_people())
 
     def case_notices(self, people: PeopleStore, log: Log) -> CaseNotifications | None:
@@ -91,18 +90,17 @@ class NoticeFiles(ProjectPart):
         return CaseNotifications(found, self._definitions, self.store_beside(people), log, self._now_ms)
 
     def store_beside(self, people: PeopleStore) -> NoticeStore:
-        """Open the store of notices with the database connections of people; that store closes them."""
+        """Open the store of notices on the connections of `people`, which closes them."""
         from shroff.notices.sql import NoticeStore
 
         return NoticeStore(people)
 
     def tells(self) -> bool:
-        """Check whether there are notices, or rules that notify somebody."""
         return bool(self.declared) or any(rule.notify for rule in self._definitions.rules)
 
     @contextmanager
     def told(self) -> Iterator[NoticeStore]:
-        """Open the store of notifications: pending ones, messages, questions. Raises: UsageError without a log."""
+        """Open the store of notifications, messages and questions. Raises: UsageError without a log."""
         with closing(self.open_store()) as store:
             yield store
 
@@ -121,13 +119,11 @@ class SentLetters(ProjectPart):
         return own
 
     def mails(self, limit: int) -> list[StoredMail]:
-        """Get the newest mails of the built-in mailbox."""
         from shroff.notices.mailbox import kept_mails
 
         return kept_mails(self._paths.mail, limit)
 
     def mail(self, name: str) -> StoredMail | None:
-        """Get one of them; None if there is none of this name."""
         from shroff.notices.mailbox import kept_mail
 
         return kept_mail(self._paths.mail, name)
@@ -135,10 +131,10 @@ class SentLetters(ProjectPart):
     def page(
         self, states: str, before: tuple[int, str] | None, limit: int
     ) -> tuple[int, dict[str, int], list[OutgoingMessage], list[OutgoingMessage]]:
-        """Get notifications that are no letter yet, open and failed letters by state, a page of letters,
-        and the oldest letter of each notice that fails.
+        """Return the number of notifications not yet made into letters, letter counts by state (open and failed), a
+        page of letters, and the oldest letter of each failing notice.
 
-        `states` are names with commas; all if empty. Raises: BadQueryError for an unknown one.
+        `states` are names separated by commas; all if empty. Raises: BadQueryError for an unknown one.
         """
         from shroff.notices.store import FAILED, OPEN, STATES
         from shroff.operations.pagination import BadQueryError
@@ -180,7 +176,8 @@ class SentLetters(ProjectPart):
                 "no address that a customer can open: write web: { url: https://fraud.bank.example } into shroff.yaml."
             )
         now_ms = self._now_ms()
-        ids, nobody = token_bytes(ID_BYTES).hex(), token_bytes(32)  # erased with the person, which ends the link
+        # Erased with the person's data, which invalidates the link
+        ids, nobody = token_bytes(ID_BYTES).hex(), token_bytes(32)
         question = Question(ids, "", fits[0].name, name, told.receipt, nobody, now_ms, now_ms + fits[0].lasts_ms)
         with self._notice_files.told() as store, store.change() as change:
             about = change.questions_about([name])
@@ -201,9 +198,10 @@ class SentLetters(ProjectPart):
         return Finding("mail server", OK, f"{where} answers")
 
     def forget(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
-        """Delete stored mails about these events, and the records of all recipients.
+        """Delete stored mails about these events, and the records of all recipients, as `PrivacyErasure.erase`
+        requires.
 
-        As `PrivacyErasure.erase`. Test mails of notices are removed too, because they belong to no known event.
+        Test mails of notices are deleted too, because they belong to no known event.
         """
         from shroff.notices.mailbox import kept_of
         from shroff.notices.preview import preview_id
@@ -267,29 +265,30 @@ class SentLetters(ProjectPart):
         return Finding("mail", OK, f"{counts[SENT]:,} sent to {where}{waits}, none refused")
 
     def drop(self, id: str) -> OutgoingMessage:
-        """Drop a letter that some or all recipients did not get, or may not have. Raises: UsageError for any other."""
+        """Drop a letter that failed for some or all recipients, or may have. Raises: UsageError for any other."""
         from shroff.notices.preview import given_up
 
         with self._notice_files.told() as store:
             return given_up(store, id, self._now_ms())
 
     def retry(self, id: str) -> OutgoingMessage:
-        """Send a letter again to all its recipients, as `drop` takes them. Raises: UsageError for any other."""
+        """Send such a letter again to all its recipients. Raises: UsageError for any other."""
         from shroff.notices.preview import again
 
         with self._notice_files.told() as store:
             return again(store, id, self._now_ms())
 
     def send_once(self, call: str, to: Sequence[str], subject: str, text: str, key: str = "") -> list[str]:
-        """Send a mail now, once per key; gives the reasons of refused addresses, also from an earlier attempt.
+        """Send a mail now, once per key; return the reasons of refused addresses, also from an earlier attempt.
 
         Args:
             call: The name of the call, used instead of a notice.
             to: Plain addresses.
             key: The same key and mail again sends nothing; without a key each call sends.
 
-        Raises: UsageError for another mail with this key, and where nobody knows whether it was sent; TransientError
-            where nobody has it, so that the same key may be tried again.
+        Raises: UsageError for another mail with this key, and if an earlier attempt's delivery is unknown;
+        TransientError
+            if the mail was not sent, so that the same key may be tried again.
         """
         from shroff.notices.mailer import DoubtError
         from shroff.notices.store import DROPPED, PARTLY, REFUSED, SENT, UNKNOWN, OutgoingMessage
@@ -324,7 +323,7 @@ class SentLetters(ProjectPart):
 
 
 def _sent_before(before: OutgoingMessage, content: bytes, recipients: int) -> list[str]:
-    """Why addresses were refused the time before. Raises: UsageError."""
+    """Return the refusals of the earlier attempt. Raises: UsageError."""
     from shroff.notices.store import PARTLY, REFUSED, UNKNOWN
 
     if before.who != content:
@@ -341,7 +340,7 @@ def _many(count: int) -> str:
 
 
 def with_notices(files: TextMapping, loaded: Loaded) -> Loaded:
-    """A loaded project with the mistakes in its notices and their texts."""
+    """Add errors and warnings about notices and their texts to a loaded project."""
     if loaded.definitions is None:
         return loaded
     from shroff.notices.definitions import load_notices

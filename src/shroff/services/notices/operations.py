@@ -1,4 +1,4 @@
-"""Operations on notices: what is declared, previews, test mails, letters, the built-in mailbox, questions."""
+"""Operations on notices: declarations, previews, test mails, letters, the built-in mailbox, questions."""
 
 from __future__ import annotations
 
@@ -114,7 +114,6 @@ def list_notices(files: NoticeFiles, request: ListNotices) -> Notices:
 
 
 def _check_known(files: NoticeFiles, name: str) -> None:
-    """Raises: UnknownNoticeError."""
     try:
         files.one(name)
     except UsageError as error:

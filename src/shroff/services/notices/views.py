@@ -1,4 +1,4 @@
-"""Notices of an opened project: what is declared, what is sent beside the log, and what people may look at and try."""
+"""Notices of an opened project: services that send them, previews, tests, reports and their state."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from shroff.worker.outbox import SinkState
 
 URL = "http://localhost:8080"
-LAKE = "./lake"  # where documents go, where no lake is named
+LAKE = "./lake"  # documents go here without a lake
 KEY = "shroff question 1"  # the purpose of the key that signs links
 
 
@@ -45,9 +45,9 @@ class NoticeViews(ProjectPart):
     # ---- what telling takes
 
     def services(self) -> NoticeServices:
-        """Get the project's services for notices, by the active version or the files. Nothing is opened yet.
+        """Return the project's services for notices, by the active version or the files. Nothing is opened yet.
 
-        Raises: UsageError where shroff.yaml names a variable that is not set.
+        Raises: UsageError if shroff.yaml uses an environment variable that is not set.
         """
         from shroff.notices.services import NoticeServices
         from shroff.notices.texts.letters import LetterSender
@@ -101,12 +101,12 @@ class NoticeViews(ProjectPart):
         ]
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:
-        """What keeps messages of sources away, and files that are set aside or suspicious."""
+        """Yield problems that block messages of sources, and files that are set aside or suspicious."""
         yield from PushedSources(self._context).troubles()
         yield from PulledFiles(self._context).troubles()
 
     def _addresses_of(self, who: str) -> list[str]:
-        """The addresses of the users of a role, or of this id, that have one and may sign in."""
+        """Return the addresses of enabled users with this role or id."""
         from shroff.people.addresses import is_address
 
         with closing(self._outside.open_people()) as store, store.look() as look:
@@ -114,13 +114,13 @@ class NoticeViews(ProjectPart):
         return sorted({user.email for user in users if is_address(user.email)})
 
     def _hook(self, notice: Notice) -> Sink:
-        options = {"url": notice.url, "secret": notice.secret or notice.url}  # the URL of a chat is its secret
+        options = {"url": notice.url, "secret": notice.secret or notice.url}  # a chat's URL is a secret itself
         return self._outside.open_sink(f"{self._definitions.settings.name}-{notice.name}", System("webhook", options))
 
     # ---- telling
 
     def begin_telling(self, log: Log) -> None:
-        """Record in the log where notices begin, if it is not known yet. Raises: as the log's `append`."""
+        """Record in the log where notices begin, unless recorded. Raises: as the log's `append`."""
         if self._notice_files.tells():
             from shroff.notices.notification_worker import begun_at
 
@@ -137,7 +137,7 @@ class NoticeViews(ProjectPart):
         return telling(self.services(), log, others)
 
     def routes(self) -> list[SinkRoute]:
-        """Get the routes from decisions to notices; they begin with new decisions."""
+        """Return the routes from decisions to notices; they begin with new decisions."""
         from shroff.notices.triggers import DecisionsTold
         from shroff.streams.sink_cursor import SinkRoute
         from shroff.worker.outbox import OF_NOTICE
@@ -163,13 +163,13 @@ class NoticeViews(ProjectPart):
         return [notice for notice in self._notice_files.declared.values() if notice.on == "decision"]
 
     def confirming(self) -> CustomerConfirmation:
-        """Get the handler of customers' answers; the caller closes it. It opens nothing before its first use."""
+        """Return the handler of customers' answers; the caller closes it. It opens nothing before its first use."""
         from shroff.notices.customer_confirmation import CustomerConfirmation
 
         return CustomerConfirmation(self.services, self._label_request)
 
     def _label_request(self, label: bytes) -> tuple[str, bytes]:
-        """The kind and body of a request to the log to take a label, by its JSON; it is no older than its event."""
+        """Return kind and body of a request to append a label; the label is no older than its event."""
         from shroff.events.intake import undated
         from shroff.events.mapping import LABEL
         from shroff.worker.inbox import LABELS, labels_request
@@ -217,13 +217,13 @@ class NoticeViews(ProjectPart):
             return preview(self.services(), self._notice_files.one(name), log, event, day_named(day or None, "the day"))
 
     def make_report(self, name: str, day: str = "", at_ms: int | None = None) -> tuple[date, bool]:
-        """Compute the report of a day, and let the process that writes the log send it once; gives the day, and if it
-        is new.
+        """Compute the report of a day, and let the process that writes the log send it once; return the day, and
+        whether the report is new.
 
         Args:
             day: As `2026-03-01`; by default the day before `at_ms` (default: now).
 
-        Raises: UsageError where the notice is no report, or `day` is none.
+        Raises: UsageError if the notice is no report, or `day` is invalid.
         """
         from shroff.notices.preview import make_report
 
@@ -233,9 +233,9 @@ class NoticeViews(ProjectPart):
             return make_report(self.services(), notice, log, of, now_ms if at_ms is None else at_ms)
 
     def test(self, name: str, to: str, event: str = "", day: str = "") -> list[str]:
-        """Send the mail of `preview` to an address; gives the reason if it was refused.
+        """Send the mail of `preview` to an address; return the reason if it was refused.
 
-        Raises: UsageError, also for what is no address; TransientError where the server cannot be reached.
+        Raises: UsageError, also for an invalid address; TransientError if the server cannot be reached.
         """
         from shroff.notices.preview import addressed
 
@@ -245,7 +245,7 @@ class NoticeViews(ProjectPart):
 
 
 def notice_systems(declared: Mapping[str, Notice]) -> dict[str, System]:
-    """The channels of notices on decisions by the names of their routes."""
+    """Map route names to the channels of notices on decisions."""
     from shroff.worker.outbox import OF_NOTICE
 
     return {

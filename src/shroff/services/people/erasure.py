@@ -1,6 +1,6 @@
-"""Personal data of one entity's key: `shroff erase` takes away the values beside its events, `person export` shows all.
+"""Personal data of one entity key: `shroff erase` deletes its values stored beside events, `person export` shows all.
 
-No event, no decision and no receipt changes, since none of them ever had these values.
+No event, decision or receipt changes, since none of them contains these values.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 AT_ONCE = 1_000  # events in one request
-Named = tuple[str, str]  # an event's type and id
+Named = tuple[str, str]  # event type and id
 
 
 class Erased(FrozenStruct):
-    """Result of a search for a key: its events, late ones included, and how many had personal values.
+    """Result of a search for a key: its events, including late ones, and how many had personal values.
 
-    `quarantined` are the entries of quarantine in whose bytes the key stands, which nobody can tell from others that
-    only mention it: people look at them. `mails` are the mails about these events that lay as files, `letters` those
-    of whose recipients nothing is kept any more, sent by a server or not. `written` is what people wrote and attached
-    in cases about these events, which stays until somebody says so; `of` names the key in the record.
+    `quarantined` are quarantine entries whose bytes contain the key; people must check whether they are about it.
+    `mails` counts mail files about these events, `letters` the letters whose recipients were erased, sent by a server
+    or not. `written` are notes and attachments in cases about these events, which stay until a user erases them; `of`
+    names the key in the audit log.
     """
 
     events: int
@@ -68,8 +68,6 @@ class Erased(FrozenStruct):
 
 
 class PrivacyErasure(ProjectPart):
-    """Erasure of personal data in a project."""
-
     def erase(
         self, entity: str, key: str, *, is_dry: bool = False, progress: Callable[[int], None] | None = None
     ) -> Erased:
@@ -79,9 +77,11 @@ class PrivacyErasure(ProjectPart):
             key: The key as people write it; a hashed one in clear or as in the log; several parts as a JSON list.
             is_dry: Only count.
 
-        Raises: UsageError for an entity that there is not.
-        Cost: one pass over the log, by all versions of the event types. It works beside a writer, and where no field
-            is declared personal.
+        Raises: UsageError for an unknown entity.
+
+        Cost: one pass over the log, by all versions of the event types. It works while another process writes, and if
+        no
+            field is declared personal.
         """
         from shroff.worker.inbox import ERASE
 
@@ -100,7 +100,7 @@ class PrivacyErasure(ProjectPart):
                     self._requests.ask(ERASE, to_json(there), action)
                 names += (f"{type_}/{id_}" for type_, id_ in named)
             mentioned = _mentioned(log, key, wanted)
-        if names:  # no new mail finds an address by now
+        if names:  # from here on, new mails find no address
             mails, letters = self._letters.forget(names, None if is_dry else of)
         return Erased(
             events,
@@ -113,11 +113,11 @@ class PrivacyErasure(ProjectPart):
         )
 
     def pseudonym(self, entity: str, key: str) -> str:
-        """A key as the audit log has it, which is never erased: its keyed hash, without the last characters."""
+        """Return a key's form in the audit log, which is never erased: its keyed hash, without the last characters."""
         return f"{entity} {':'.join(self._log.hasher(key).split(':')[:2])}"
 
     def all_of(self, entity: str, key: str, progress: Callable[[int], None] | None = None) -> list[JsonObject]:
-        """Each event with this key, with its personal fields, decision and labels. Raises and costs as `erase`."""
+        """Return each event with this key, with its personal fields, decision and labels. Raises, costs: as `erase`."""
         found = dict[str, JsonObject]()
         with self._log.reading() as log:
             wanted = _sought(log, self._definitions, self._log.hasher, entity, key)
@@ -144,21 +144,21 @@ class PrivacyErasure(ProjectPart):
 
 
 class _Sought(NamedTuple):
-    """A key as one version of the event types has it."""
+    """A key in one version of the event types."""
 
     keyed: KeyFinder
     entity: str
     key: Key
 
 
-_SoughtByType = dict[str, dict[str, _Sought]]  # and, in each event type, by its fields and the parts of the key
+_SoughtByType = dict[str, dict[str, _Sought]]  # by event type, then by its fields and the parts of the key
 
 
 def _sought(log: Log, definitions: Definitions, hasher: Callable[[str], str], entity: str, text: str) -> _SoughtByType:
-    """The key in a text, by today's event types and by all that were active in the log. Raises: UsageError."""
+    """Parse a key by today's event types and by all that were active in the log. Raises: UsageError."""
     places, found = definitions.settings.money_places, _SoughtByType()
     for events in (definitions.events, *events_of(log, places)):
-        with suppress(UsageError):  # it had other parts, or there was no such entity
+        with suppress(UsageError):  # that version had other key parts, or no such entity
             key = stored_key(events, hasher, entity, key_of(events, entity, text))
             keyed = KeyFinder(replace(definitions, events=events), Records(events, places))
             for type_, parts in events.entities[entity].keys.items():
@@ -170,7 +170,7 @@ def _sought(log: Log, definitions: Definitions, hasher: Callable[[str], str], en
 
 
 def _events_of(log: Log, wanted: _SoughtByType, progress: Callable[[int], None] | None) -> Iterator[list[Named]]:
-    """The events with this key, kept late ones too, in lists of at most `AT_ONCE`."""
+    """Yield the events with this key, including late ones, in lists of at most `AT_ONCE`."""
     named: list[Named] = []
     for part in _all(log, progress):
         named += [(event.type, event.id) for event in part if _has(event, wanted.get(event.type, {}).values())]
@@ -182,7 +182,7 @@ def _events_of(log: Log, wanted: _SoughtByType, progress: Callable[[int], None] 
 
 
 def _has(record: LogRecord, wanted: Collection[_Sought]) -> bool:
-    """Whether a record has the key by any version. Raises: DefinitionError where no version can read it."""
+    """Return whether a record has the key in any version. Raises: DefinitionError if no version can read it."""
     unread: list[DefinitionError] = []
     for keyed, entity, key in wanted:
         try:
@@ -196,7 +196,7 @@ def _has(record: LogRecord, wanted: Collection[_Sought]) -> bool:
 
 
 def _with_personal(log: Log, named: Sequence[Named]) -> list[Named]:
-    """Those of these events beside which something lies."""
+    """Return the events that have personal values."""
     there: list[Named] = []
     for type_ in dict.fromkeys(type_ for type_, _ in named):
         there += [(type_, id_) for id_ in log.personal(type_, [id_ for of, id_ in named if of == type_])]

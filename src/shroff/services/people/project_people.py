@@ -1,4 +1,4 @@
-"""People of an opened project: who acts when it is called, and the record of who did what."""
+"""People of an opened project: users, sessions, keys and the audit log."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ProjectPeople(ProjectPart):
 
     @contextmanager
     def open(self) -> Iterator[Desk]:
-        """Open users, sessions, keys and the audit log, in the database of the log; it is created if necessary. It
-        can stay open as long as the process runs.
+        """Open users, sessions, keys and the audit log, in the database of the log; it is created if necessary. It may
+        stay open as long as the process runs.
         """
         if self._context.desk is not None:
             yield self._context.desk
@@ -36,7 +36,7 @@ class ProjectPeople(ProjectPart):
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, action: Action | None) -> int:
         """Put a request into the log's inbox, and its audit entry into the audit log, in one transaction.
 
-        Without an action nothing is recorded. Raises: StorageError if it cannot be recorded; then nothing is requested.
+        Without an action nothing is audited. Raises: StorageError if auditing fails; then nothing is requested.
         """
         if action is None:
             return log.ask(kind, body, at_ms)
@@ -47,7 +47,7 @@ class ProjectPeople(ProjectPart):
             return change.ask(kind, body, at_ms)
 
     def record(self, action: str, subject: str, before: Any = None, after: Any = None) -> None:
-        """Record an action of the current user in the audit log, as `Action` has it; nothing happens without a log."""
+        """Audit an action of the current user (see `Action`); does nothing without a log."""
         if self._log.exists():
             from shroff.people.audit import Act
 

@@ -1,4 +1,4 @@
-"""Quarantine of an opened project: retry rejected messages, or remove them.
+"""Quarantine of an opened project: list, retry and drop rejected messages.
 
 Messages enter it in `log.batch_classifier`, in the batch of the events around them.
 """
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log, LogReader, Record, Refused
     from shroff.worker.quarantine_retry import Retried
 
-TOGETHER = 500  # entries of quarantine whose values are looked for in one question to the log
+TOGETHER = 500  # entries per query of the log
 SAME_MIN = 2
-VALUES_MAX = 500  # of one input that are looked for
+VALUES_MAX = 500  # values per input that are compared
 
 
 def refused_parts(log: Log) -> Iterator[list[tuple[int, Refused]]]:
-    """Read all entries of a log, oldest first, some at a time: their bytes may not fit into memory together."""
+    """Yield all entries of a log in parts, oldest first: together they may exceed the memory."""
     numbers = log.refused_numbers()
     for at in range(0, len(numbers), TOGETHER):
         yield log.refused(numbers[at : at + TOGETHER])
@@ -46,7 +46,7 @@ class QuarantineEntries(ProjectPart):
     """Quarantine: refused input."""
 
     def newest(self, most: int, before: int | None = None) -> list[tuple[int, Refused, str | None]]:
-        """Get the newest entries, from before this number on, each with the event that fixed it, if any."""
+        """Return the newest entries before this number, each with the event that fixed it, if any."""
         if not self._log.exists():
             return []
         with self._log.reading() as log:
@@ -56,11 +56,11 @@ class QuarantineEntries(ProjectPart):
         return [(number, entry, fixed.get(number)) for number, entry in reversed(entries)]
 
     def retry(self, numbers: Sequence[int], files: Sequence[Path] = ()) -> list[Retried]:
-        """Retry quarantined entries, all of them without numbers; entries that are refused again stay.
+        """Retry quarantined entries, all of them without numbers; entries that are rejected again stay.
 
         `files` are those that CSV lines came from, or others with the same name and first line.
 
-        Raises: UsageError where there is no log yet.
+        Raises: UsageError if there is no log yet.
         """
         from shroff.worker.inbox import RETRY, retried_of, retry_request
 
@@ -71,7 +71,7 @@ class QuarantineEntries(ProjectPart):
         return retried_of(self._requests.ask(RETRY, body, action))
 
     def _check(self, numbers: Sequence[int]) -> None:
-        """Raises: UsageError for what is no entry, before anything is asked and recorded."""
+        """Raises: UsageError for an unknown entry, before anything is requested and audited."""
         from shroff.worker.quarantine_retry import known_numbers
 
         self._requests.needs_log("so nothing is in quarantine")
@@ -82,7 +82,7 @@ class QuarantineEntries(ProjectPart):
             known_numbers(log, numbers)
 
     def _header(self, path: Path) -> CsvHeader | None:
-        """The header of a file, None where it has none; where its ending says nothing, it is CSV."""
+        """Return the header of a file, None if it has none; a file name without a known format counts as CSV."""
         events = self._definitions.events
         found = [type_.mappings.get("csv") for type_ in (*events.types.values(), events.label)]
         layouts = {
@@ -94,12 +94,11 @@ class QuarantineEntries(ProjectPart):
             return lines.header
 
     def fixed(self, log: Log, entries: Sequence[tuple[int, Refused]]) -> dict[int, str]:
-        """Find which entries were corrected and sent again: the accepted event of each, such as payment/p-1, by number.
+        """Map entries that were corrected and sent again to the accepted event, such as payment/p-1.
 
-        That is an event of the entry's type with the id that the mapping reads in the refused input, accepted after
-        it was refused, with at least two more of its values (a file's name and line alone say little: files change).
-        A refused label is fixed by the event that it names, where that got such a label. Where the id cannot be read,
-        there is none.
+        That event has the entry's type and the id that the mapping reads in the rejected input, was accepted after it,
+        and has at least two more of its values (file name and line alone are not enough: files change). A rejected
+        label is fixed by a later label of the event that it names. Entries without a readable id are left out.
         """
         from shroff.worker.quarantine_retry import submissions
 
@@ -123,15 +122,15 @@ class QuarantineEntries(ProjectPart):
         return found
 
     def drop(self, numbers: Sequence[int]) -> int:
-        """Drop quarantined entries for good, all of them without numbers; gives their number.
+        """Drop quarantined entries permanently, all of them without numbers; return their number.
 
-        Raises: UsageError where there is no log yet.
+        Raises: UsageError if there is no log yet.
         """
         from shroff.worker.inbox import DROP, drop_request
 
         self._check(numbers)
         body = drop_request(numbers)
-        if not numbers:  # what comes in while the request waits stays
+        if not numbers:  # keep entries that arrive while the request waits
             with self._log.reading() as log:
                 body = drop_request(log.refused_numbers(), is_all=True)
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
@@ -139,7 +138,7 @@ class QuarantineEntries(ProjectPart):
 
 
 def _labels_since(log: LogReader, events: Collection[str], at_ms: int) -> dict[str, list[Record]]:
-    """The labels of events such as payment/p-1 that were ingested from this time on, by their events.
+    """Return labels ingested since this time, by event, such as payment/p-1.
 
     Cost: 3 µs for each label since then.
     """
@@ -156,7 +155,7 @@ def _ingested_ms(log: LogReader, seq: int) -> int:
 
 
 def _is_sent_again(log: LogReader, entry: Refused, record: Record, id_: str) -> bool:
-    # Records and refusals of one batch have the same time: a conflict came with the record, or after it.
+    # Records and refusals of one batch have the same time, so an equal time may be a conflict with this very record.
     if _ingested_ms(log, record.seq) <= entry.at_ms:
         return False
     same_values = _texts(entry.raw) & {str(value) for value in from_json(record.body).values()}
@@ -164,7 +163,7 @@ def _is_sent_again(log: LogReader, entry: Refused, record: Record, id_: str) -> 
 
 
 def _texts(raw: bytes) -> set[str]:
-    """The first values of an input: those of JSON, nested too, or the cells of a line of CSV."""
+    """Return the first values of an input: of JSON, also nested ones; or the cells of a CSV line."""
     text = raw.decode("utf-8", "replace").strip()
     try:
         value = from_json(text)
@@ -180,7 +179,7 @@ def _texts(raw: bytes) -> set[str]:
 
 
 def _scalars(value: object) -> Iterator[str | float]:
-    """The texts and numbers of a JSON value, also those of objects and lists inside, and of objects in a text."""
+    """Yield the texts and numbers of a JSON value, also nested ones, and those of JSON objects in a text."""
     waiting = [value]
     while waiting:
         item = waiting.pop()

@@ -1,4 +1,4 @@
-"""Operations on quarantine: input that was refused is listed, shown, retried and dropped."""
+"""Operations on quarantine: list, show, retry and drop rejected input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SHOWN_MAX = 50  # entries that a list shows to people; --json has all
 REASON_MAX = 140  # characters of a reason in a list; 'show' and --json have all of it
-WORD_MAX = 10  # characters of a word that are left out where the end of a reason would begin inside of it
+WORD_MAX = 10  # longest partial word dropped at the start of a reason's end
 RAW_SHOWN = 2_000  # bytes of an entry in a list
 NUMBERS_MAX = 10_000
 BODY_BYTES_MAX = 256 * 1024
@@ -68,7 +68,7 @@ class QuarantineEntry(OperationAnswer):
 
     @property
     def where(self) -> str:
-        """Source and line, with the number of the row where that is another."""
+        """Source and line, with the row number if it differs."""
         row = f" (row {self.row})" if self.place.isdecimal() and str(self.row) != self.place else ""
         return f"{self.source}:{self.place}{row}"
 
@@ -274,7 +274,7 @@ def retry_quarantined(quarantine: QuarantineEntries, who: Who, request: RetryQua
         shroff quarantine retry 3 4
         shroff quarantine retry --file march.csv
     """
-    if not request.numbers and who.kind in {"user", "key"}:  # by that only commands and programs mean all of them
+    if not request.numbers and who.kind in {"user", "key"}:  # only commands and programs may mean all entries by this
         raise UsageError(f"name 1 to {NUMBERS_MAX:,} entries of quarantine by their numbers.")
     tried = quarantine.retry(request.numbers, request.files)
     stays = sum(entry.stays for entry in tried)
@@ -323,7 +323,7 @@ def drop_quarantined(quarantine: QuarantineEntries, request: DropQuarantined) ->
 
 
 def _short(reason: str) -> str:
-    """A reason on one line; of a long one the beginning, which names the field, and the end, which has what to do.
+    """Shorten a reason to one line: its beginning, which names the field, and its end, which has the remedy.
 
     >>> _short(80 * "x " + "commas " + 66 * "y").partition("…")[2].rstrip("y")
     ' '

@@ -1,7 +1,8 @@
-"""Results: what fraud cost and what decisions did, by period or by field, with recent periods estimated to their end.
+"""Results: cost of fraud and rates of decisions, by period or by field, with estimates of final fraud in recent
+periods.
 
-Arithmetic over the log as of a moment: an event counts in the period in which it happened, with its recorded outcome
-and the label in force at that moment. Caught frauds are those that were not approved, as in the daily report.
+Computed over the log as of a given time: an event counts in the period in which it happened, with its recorded outcome
+and the label active at that time. Caught frauds are those that were not approved, as in the daily report.
 """
 
 from __future__ import annotations
@@ -48,21 +49,21 @@ from shroff.training.sets.labels import (
 )
 from shroff.training.sets.rows import exact_sums, minor_units
 
-LOW, HIGH = 0.05, 0.95  # of an estimate
-FRAUDS_MIN = 10  # known ones, below which nothing is estimated
+LOW, HIGH = 0.05, 0.95  # quantiles of an estimate
+FRAUDS_MIN = 10  # known frauds needed for an estimate
 TINY = 1e-9
-RATE_WEIGHT_MAX = 1e6  # frauds that the mean of all periods weighs at most beside those of one
+RATE_WEIGHT_MAX = 1e6  # largest weight of the overall mean, in frauds
 NO_WORDS: Final[Ints] = np.zeros(0, np.int64)
 DrawnFraud: TypeAlias = tuple[FraudShare, int]
 NO_CODES: Final[Codes] = np.zeros(0, np.int8)
 NO_LABELS = Labels(NO_WORDS, NO_CODES, NO_CODES, NO_WORDS, NO_WORDS)
-PIECES_MAX = 256  # of ids, before they are joined
-AT_ONCE = 1_000  # decisions that are asked for together
+PIECES_MAX = 256  # arrays of ids before they are concatenated
+AT_ONCE = 1_000  # decisions per query
 POLICY, UNCERTAIN = "policy.yaml", "uncertain_share"
 
 
 class _TypeEvents(Struct):
-    """The decided events of one type in log order, by columns, and their labels; `values` are by field."""
+    """Decided events of one type in log order, as columns, and their labels; `values` are by field."""
 
     labels: GatheredLabels
     friendly: Collection[str]
@@ -72,8 +73,8 @@ class _TypeEvents(Struct):
     found: tuple[int, Labels, Labels] = (-1, NO_LABELS, NO_LABELS)
 
     def labels_found(self) -> tuple[Labels, Labels]:
-        """Labels as they count, and as they were reported, whose reason says whether it is a stage of a dispute."""
-        if self.found[0] != (size := len(self.labels)):  # each is behind its event in the log
+        """Return labels as they count, and as reported, whose reason tells whether it is a stage of a dispute."""
+        if self.found[0] != (size := len(self.labels)):  # labels follow their events in the log
             reported = self.labels.of_rows(pa.chunked_array(self.ids, pa.string()), self.columns[1])
             said = [(text in self.friendly, text.split()[:2] == DISPUTE) for text in reported.reason_texts]
             is_friendly, is_dispute = np.array([*said, (False, False)])[reported.reasons].T
@@ -84,13 +85,13 @@ class _TypeEvents(Struct):
 
 
 class DecidedEvents(FrozenStruct):
-    """Decided events as of a moment, by columns: amounts in smallest units, outcomes and labels as numbers.
+    """Decided events as of a time, as columns: amounts in minor units, outcomes and labels as codes.
 
-    `values` are numbers of `names`, the values of the field by which is counted; -1 where it is missing. `hits` are
-    the places at which each rule hit, active or in shadow; `arms` those at which an experiment drew a key.
-    `propensities` are those of explored events, `sampled` those of approvals in the sample, `answered` the places of
-    events that an analyst gave an answer. `reports` are labels as they were reported, with the rows of their events;
-    the reason of one is 1 where it is a dispute. `costs` is what each event would cost as a fraud that is missed.
+    `values` are indices into `names`, the values of the field to group by; -1 for missing. `hits` are the sequence
+    numbers at which each rule hit, active or in shadow; `arms` those at which an experiment drew a key. `propensities`
+    are those of explored events, `sampled` those of sampled approvals, `answered` the sequence numbers of events
+    answered by an analyst. `reports` are labels as reported, with the rows of their events; the reason is 1 for a
+    dispute. `costs` is each event's cost as a missed fraud.
     """
 
     times_ms: Ints
@@ -109,7 +110,7 @@ class DecidedEvents(FrozenStruct):
     arms: Mapping[str, Sequence[int]] = {}
 
     def rows_at(self, places: Sequence[int]) -> Ints:
-        """The rows of these places, without those that are no row."""
+        """Return the rows of these sequence numbers; unknown ones are left out."""
         order, wanted = np.argsort(self.seqs, kind="stable"), np.array(places, np.int64)
         at = np.searchsorted(self.seqs, wanted, sorter=order)
         rows: Ints = order[at[at < len(order)]]
@@ -118,8 +119,8 @@ class DecidedEvents(FrozenStruct):
     def having(
         self, outcomes: Sequence[str], label: str, starts_ms: Sequence[int] | None, rule: str, value: str | None
     ) -> Bools:
-        """Whether each has one of these outcomes, and where that is asked for this label, a time within these, this
-        rule and this value, which is empty for a missing one.
+        """Return whether each event has one of these outcomes and, if given, this label, a time within the periods,
+        this rule, and this value (empty for a missing one).
         """
         are = np.isin(self.outcomes, [OUTCOMES.index(outcome) for outcome in outcomes])
         if label:
@@ -133,7 +134,7 @@ class DecidedEvents(FrozenStruct):
         return are
 
     def by_rule(self) -> DecidedEvents:
-        """The events of each rule, whose number is their value: an event of several rules stands in several rows."""
+        """Return the events of each rule, with the rule's index as value: one row for each rule that hit."""
         parts = [self.rows_at(places) for places in self.hits.values()]
         rows = np.concatenate([NO_WORDS, *parts])
         return DecidedEvents(
@@ -147,11 +148,10 @@ class DecidedEvents(FrozenStruct):
 
 
 class ResultEvents:
-    """The decided events of a log, followed: each look reads what came since the one before. For one thread at a time.
+    """Decided events of a log, read incrementally. Not thread-safe.
 
-    Memory: some 60 bytes an event, its id included, and 8 for each
-    field whose values were asked for. Cost: 1 µs an event, once, and 0.4 ms for each sampled approval if uncertain ones
-    have a share of their own.
+    Memory: some 60 bytes per event, including its id, and 8 for each field whose values were read. Cost: 1 µs per
+    event, once, and 0.4 ms for each sampled approval if uncertain ones have a share of their own.
     """
 
     def __init__(self, definitions: Definitions) -> None:
@@ -169,7 +169,7 @@ class ResultEvents:
         self._sampled: dict[int, float] = {}
 
     def follow(self, log: Log, by: str = "", reading: Progress | None = None) -> None:
-        """Read on to the end of the log, what was pruned from the lake.
+        """Read on to the end of the log; pruned records come from the lake.
 
         Args:
             by: A field whose values are read, too; empty for none.
@@ -214,7 +214,7 @@ class ResultEvents:
         self.to = last
 
     def _amounts(self, frame: Frame) -> list[Ints]:
-        """Amounts of events, and what each costs as a fraud that is missed."""
+        """Return the amounts of events, and their costs as missed frauds."""
         amount, places = frame.type.amount_field, self.definitions.settings.money_places
         named = None if amount is None else ThisField(amount.type, amount.name)
         return [
@@ -225,9 +225,10 @@ class ResultEvents:
         ]
 
     def _draws(self, log: Log, drawn: Sequence[int]) -> None:
-        """How probable draws of one kind were, by the decision of the first one under each policy.
+        """Read the propensities of one kind of draws, from the first decision under each policy.
 
-        The others under it were as probable, unless it samples uncertain approvals more: then each decision is read.
+        Other draws under that policy have the same one, unless it samples uncertain approvals more: then each decision
+        is read.
         """
         control, starts, alike = Control(), [0], [True]
         for record in log.controls():
@@ -253,7 +254,7 @@ class ResultEvents:
                     of_draw[seq] = propensity
 
     def _values(self, log: Log, by: str, last: int) -> None:
-        """Numbers for the values of a field, from where they were read before."""
+        """Read the values of a field as codes, from the last position on."""
         to, codes = self._fields.pop(by, (0, ValueCodes()))
         for piece in log_columns(log, self.definitions, last, after=to, reader=self._reader):
             for name, kept in self._types.items():
@@ -270,7 +271,7 @@ class ResultEvents:
         self._fields[by] = last, codes
 
     def as_of(self, moment_ms: int, by: str = "") -> DecidedEvents:
-        """The events that had happened by a moment, with what was known of them then."""
+        """Return the events up to a time, with the labels known then."""
         columns = [(NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_CODES, NO_WORDS, NO_WORDS)]
         answered, reports, before = [NO_WORDS], [NO_LABELS], 0
         for kept in self._types.values():
@@ -297,7 +298,7 @@ class ResultEvents:
 
 
 def _chosen(flags: Bools) -> Ints | slice:
-    """The rows with a flag; a slice, which copies nothing, where all have it."""
+    """Return the rows with a flag; if all have it, a slice, which copies nothing."""
     return slice(None) if flags.all() else np.flatnonzero(flags)
 
 
@@ -308,10 +309,10 @@ def _together(labels: Sequence[Labels]) -> Labels:
 
 
 def explored_declines(events: DecidedEvents, start_ms: int, end_ms: int) -> DrawnFraud | None:
-    """What explored events of a period say of the score's declines, and the money of frauds among these.
+    """Estimate the score's declines of a period from its explored events: fraud among them and its money.
 
-    The period ends where events are not mature: of its events those without a label are genuine, as in a back-test,
-    unless no event has one.
+    The period should end before events that are not mature: an event without a label counts as genuine, as in a
+    back-test, unless no event has a label.
     """
     rows, propensities = _drawn(events, events.propensities, start_ms, end_ms)
     known = (events.labels[rows] != UNCLEAR_LABEL) & (events.labels != NO_LABEL).any()
@@ -319,10 +320,10 @@ def explored_declines(events: DecidedEvents, start_ms: int, end_ms: int) -> Draw
 
 
 def missed_fraud(events: DecidedEvents, start_ms: int, end_ms: int) -> tuple[int, int, *DrawnFraud]:
-    """How many approvals of a period the sample has, how many of them are in strata without an answer, and what those
-    that analysts answered say of the other strata.
+    """Return the number of sampled approvals in a period, how many are in strata without an answer, and the estimate
+    from answers in the other strata.
 
-    In each stratum these stand for those without an answer too, so that answers that are late distort nothing.
+    In each stratum the answered ones also stand for the unanswered ones, so that late answers cause no bias.
     """
     rows, propensities = _drawn(events, events.sampled, start_ms, end_ms)
     known = np.isin(events.seqs[rows], events.answered) & (events.labels[rows] <= GENUINE_LABEL)
@@ -333,7 +334,7 @@ def missed_fraud(events: DecidedEvents, start_ms: int, end_ms: int) -> tuple[int
 
 
 def _drawn(events: DecidedEvents, drawn: Mapping[int, float], start_ms: int, end_ms: int) -> tuple[Ints, Floats]:
-    """The rows of drawn events in [start, end), and how probable each was."""
+    """Return the rows of drawn events in [start, end), with their propensities."""
     rows = events.rows_at(list(drawn))
     rows = rows[(events.times_ms[rows] >= start_ms) & (events.times_ms[rows] < end_ms)]
     return rows, np.array([drawn[seq] for seq in events.seqs[rows].tolist()])
@@ -345,33 +346,32 @@ def _drawn_fraud(events: DecidedEvents, rows: Ints, propensities: Floats) -> Dra
 
 
 class OutcomeTable(FrozenStruct):
-    """Counts and sums of amounts in smallest units, by outcome and label."""
+    """Counts and sums of amounts in minor units, by outcome and label."""
 
     counts: Ints
     money: Array  # Python's integers
 
     def of(self, outcomes: Sequence[str] = OUTCOMES, labels: Sequence[str] = LABELS) -> tuple[int, int]:
-        """How many events with one of these outcomes and labels, and their money."""
+        """Return the count and money of events with these outcomes and labels."""
         cells = [(OUTCOMES.index(outcome), LABELS.index(label)) for outcome in outcomes for label in labels]
         return sum(int(self.counts[cell]) for cell in cells), sum(int(self.money[cell]) for cell in cells)
 
     @staticmethod
     def sum(tables: Sequence[OutcomeTable]) -> OutcomeTable:
-        """That of all their events."""
         counts, money = zip(*((table.counts, table.money) for table in tables), strict=True)
         return OutcomeTable(np.sum(counts, 0), np.sum(money, 0))
 
 
 def period_codes(events: DecidedEvents, starts_ms: Sequence[int]) -> Ints:
-    """The period of each event, [start, next start); -1 for one before the first or behind the last."""
+    """Return the period of each event, [start, next start); -1 for one before the first or after the last."""
     codes = np.searchsorted(np.array(starts_ms, np.int64), events.times_ms, "right") - 1
     return np.where(codes < len(starts_ms) - 1, codes, -1)
 
 
 def value_codes(events: DecidedEvents, periods: Ints) -> tuple[Ints, list[str | None]]:
-    """The row of each event by its value; and the values of those in period 1, those with most events first.
+    """Return the row of each event by its value; and the values in period 1, most frequent first.
 
-    Events of period 0, the one before, have rows behind all of these, in the same order.
+    Events of period 0, the preceding one, have rows after all of these, in the same order.
     """
     names = [None, *(key_text(value) for value in events.names)]
     cells = (periods + 1) * len(names) + events.values + 1
@@ -383,7 +383,7 @@ def value_codes(events: DecidedEvents, periods: Ints) -> tuple[Ints, list[str | 
 
 
 def tallies(events: DecidedEvents, rows: Ints, count: int) -> list[OutcomeTable]:
-    """The table of each of `count` rows, given the row of each event; -1 for none."""
+    """Return the table of each of `count` rows, given the row of each event; -1 for none."""
     there, shape = _chosen(rows >= 0), (count, len(OUTCOMES), len(LABELS))
     codes = rows[there] * (len(OUTCOMES) * len(LABELS)) + (events.outcomes * len(LABELS) + events.labels)[there]
     size = int(np.prod(shape))
@@ -395,14 +395,14 @@ def tallies(events: DecidedEvents, rows: Ints, count: int) -> list[OutcomeTable]
 def final_fraud(
     events: DecidedEvents, rows: Ints, count: int, as_of_ms: int, known_shares: Sequence[tuple[float, float]]
 ) -> list[tuple[int, int] | None]:
-    """What the fraud of each row, and of all together, will have come to when all of it is known: 90 % intervals.
+    """Estimate the final fraud of each row, and of all together, once all is known: 90 % intervals in minor units.
 
-    The frauds of a row that are not known yet are a negative binomial number: its own rate of frauds, drawn towards the
-    mean of all rows as far as these differ by no more than chance (empirical Bayes with a gamma distribution), times
-    its events, each weighted by the share of frauds that becomes known only after its age. Amounts are those of known
-    frauds. Where frauds come in bursts, their number varies more from day to day than chance has it, known or not. The
-    interval is that of the gamma distribution with the mean and the variance of their sum, in smallest
-    units, from what is known where it may well be that nothing more comes.
+    The unknown frauds of a row follow a negative binomial distribution: its own fraud rate, shrunk towards the mean of
+    all rows unless they differ by more than chance (empirical Bayes with a gamma prior), times its events, each
+    weighted by the share of frauds that becomes known only after its age. Amounts are those of known frauds. If frauds
+    come in bursts, their daily number varies more than by chance, and so does the estimate. The interval is that of a
+    gamma distribution with the mean and variance of their sum; it starts at the known fraud if no further fraud is
+    plausible.
 
     Args:
         known_shares: The share of frauds that is known after 0, 1, 2, ... days, and its deviation; the last one holds
@@ -422,14 +422,15 @@ def final_fraud(
     rate, weight = _rates(frauds, seen)
     exposure = weight / rate + seen
     rates = (weight + frauds) / exposure
-    more = rates * unseen  # frauds that are expected
+    more = rates * unseen  # expected further frauds
     a_day = shares * (rates @ by_age)
     bursts = np.bincount(ages[events.labels[there] == FRAUD_LABEL], minlength=days) - a_day
-    burst = max(1.0, float(np.mean(np.square(bursts[a_day > 0]) / a_day[a_day > 0])))  # beside a Poisson number's 1
-    # Of number and amounts, and of the rate; then what all rows have in common: of the shares, and of the mean amount.
+    # Variance relative to a Poisson distribution
+    burst = max(1.0, float(np.mean(np.square(bursts[a_day > 0]) / a_day[a_day > 0])))
+    # Variance of number and amounts, and of the rate; then deviations common to all rows: shares, and mean amount.
     apart = burst * more * (np.square(amounts).mean() + unseen / exposure * amounts.mean() ** 2)
     common = [rates * doubt * amounts.mean(), more * amounts.std() / len(fraud) ** 0.5]
-    none = (weight + frauds) * np.log(exposure / (exposure + unseen))  # logarithm of the probability of no more
+    none = (weight + frauds) * np.log(exposure / (exposure + unseen))  # log probability of no further fraud
     known, more, apart, none, *common = (
         np.append(part, part.sum())
         for part in (
@@ -449,8 +450,8 @@ def final_fraud(
 
 
 def _rates(frauds: Array, seen: Array) -> tuple[float, float]:
-    """The rate of frauds over all rows, and how many frauds it weighs beside those of one row."""
+    """Return the fraud rate over all rows, and its weight in frauds against those of one row."""
     rate = float(frauds.sum() / seen.sum())
-    apart = np.square(frauds - rate * seen).sum() - rate * seen.sum()  # beyond what chance gives
+    apart = np.square(frauds - rate * seen).sum() - rate * seen.sum()  # variance beyond chance
     between = float(apart / np.square(seen).sum())
     return rate, RATE_WEIGHT_MAX if between <= 0 else min(RATE_WEIGHT_MAX, rate * rate / between)

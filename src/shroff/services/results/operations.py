@@ -1,4 +1,4 @@
-"""The operation that reports what fraud cost and what decisions did, by period or by the values of a field."""
+"""Operation that reports cost of fraud and rates of decisions, by period or by the values of a field."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 
 PERIODS = ("day", "week", "month")
 RULE = "rule"
-PACE_DAYS = 28  # whose pace says when a limit is reached
+PACE_DAYS = 28  # period whose pace predicts when a limit is reached
 ROWS_MAX = 1_000
 YEAR_DAYS = 365
-KNOWN_SHARE = 0.99  # of frauds, at the age from which on a row is mature
+KNOWN_SHARE = 0.99  # share of frauds known at the age of a mature row
 NOT_KNOWN = "not known"
 NOT_FRAUD = ("genuine", "unclear", "none")  # labels
 OUTCOME_COUNTS = ("approved", "challenged", "reviewed", "declined")  # as OUTCOMES
-NO_FIGURES = frozenset("from to value mature estimate change".split())  # of a row
-SHOWN = {  # the figures of the table for people, and their numbers
+NO_FIGURES = frozenset("from to value mature estimate change".split())  # fields of a row that are no figures
+SHOWN = {  # columns of the printed table, and their figures
     "events": "events",
     "volume": "volume",
     "approved": "approved",
@@ -131,7 +131,7 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
 
     @property
     def has_no_labeled_decline(self) -> bool:
-        """Whether events were declined and none of them has a label: false declines are not known then."""
+        """Whether events were declined but none has a label, so that false declines are not known."""
         return 0 < self.declined == self.unlabeled_declines
 
 
@@ -265,7 +265,7 @@ def show_results(
         priors = [*tables[count:]] if is_there else [None] * count
         codes = np.where(codes < count, codes, -1)
     finals = final_fraud(parts, codes, count, curve.as_of_ms, shares)
-    if by != "week":  # the total is that of its weeks, whatever the rows are
+    if by != "week":  # the total is always computed from weeks
         weeks_ms = [*(day_start_ms(start, zone) for start, _ in _spans(first, last, "week")), starts_ms[-1]]
         of_weeks = period_codes(events, weeks_ms), len(weeks_ms) - 1
         finals[-1:] = final_fraud(events, *of_weeks, curve.as_of_ms, shares)[-1:]
@@ -301,7 +301,7 @@ def show_results(
 
 
 def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone: str) -> list[SchemeRatio]:
-    """The shares of this month that have a limit, and how long it takes to reach each at the pace of some weeks."""
+    """Return this month's ratios that have a limit, with the days until each is reached at the recent pace."""
     import numpy as np
 
     from shroff.services.results.figures import period_codes, tallies
@@ -316,7 +316,7 @@ def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone:
     sales = tallies(events, period_codes(events, starts_ms), len(starts_ms) - 1)
 
     def since(start_ms: int, what: str, unit: str) -> tuple[int, int]:
-        """How much became known, and of how much."""
+        """Return what became known since `start_ms`, and the sales that it refers to."""
         rows = np.unique(events.reports.rows[(events.reports.reasons > 0) & (events.reports.known_at_ms >= start_ms)])
         if what == "fraud":
             now, then = (label_codes(events.reports, at_ms, len(events.labels)) for at_ms in (end_ms, start_ms - 1))
@@ -335,13 +335,12 @@ def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone:
 
 
 def result_fields(definitions: Definitions) -> list[str]:
-    """The fields of decided events that results can be reported by."""
     types, decided = definitions.events.types, definitions.events.decided
     return sorted({field for name in decided for field in types[name].countable})
 
 
 def _spans(first: date, last: date, by: str) -> list[Span]:
-    """The periods from one day to another, both included, cut at the ends; weeks begin on Monday."""
+    """Split a range of days, both ends included, into periods; weeks begin on Monday."""
     count = days_of(first, last)
     if by not in PERIODS:
         return [(first, last)]
@@ -357,7 +356,7 @@ def _end_ms(day: date, zone: str) -> int:
 
 
 def mature_after_ms(definitions: Definitions, shares: Sequence[tuple[float, float]]) -> int:
-    """The age from which on events are mature: the label delay, and at least 99 % of frauds known."""
+    """Return the age of mature events: the label delay, and at least 99 % of frauds known."""
     from shroff.models.loader import LABEL_DELAY_MS
 
     delay_ms = max((model.label_delay_ms for model in definitions.models.values()), default=LABEL_DELAY_MS)
@@ -427,13 +426,13 @@ def _false_positive_rate(tally: OutcomeTable) -> OutcomeRate | None:
 
 
 def _leave_out_false_positive_rate(row: ResultRow) -> None:
-    """Clear the rate of a rule: each hit of a rule that reviews or declines is held back, so it would be 100 %."""
+    """Clear the rate of a rule: all hits of a rule that reviews or declines are held back, so it would be 100 %."""
     row.false_positive_rate = None
     row.change = {name: share for name, share in row.change.items() if "false_positive_rate" not in name}
 
 
 def _cells(row: ResultRow) -> JsonObject:
-    """The values of a row, nested ones with their names joined by a dot."""
+    """Flatten a row; names of nested values are joined by a dot."""
     cells: JsonObject = {}
     for name, value in msgspec.to_builtins(row).items():
         if value is None and name in NESTED:
@@ -444,17 +443,17 @@ def _cells(row: ResultRow) -> JsonObject:
 
 
 def _figures(row: ResultRow) -> JsonObject:
-    """What can be compared with another row's."""
+    """Return the comparable figures of a row."""
     return {name: cell for name, cell in _cells(row).items() if name.partition(".")[0] not in NO_FIGURES}
 
 
 def changed(share: float | None) -> str:
-    """A change for people, such as +3.2 %; empty where none is known."""
+    """Format a relative change, such as +3.2 %; empty if not known."""
     return "" if share is None else percent(share, "+.1")
 
 
 def _shown(row: ResultRow) -> tuple[str, ...]:
-    """A row of the table for people."""
+    """Format a row of the printed table."""
     name = f"{row.start}" if isinstance(row.value, UnsetType) else "(missing)" if row.value is None else row.value
     ends, cells = "", {**_cells(row), "stopped": row.events - row.approved}
     if row.estimate is not None:
@@ -467,7 +466,7 @@ def _shown(row: ResultRow) -> tuple[str, ...]:
 
 
 def csv_lines(results: Results) -> Iterator[bytes]:
-    """The rows as CSV, nested values with their names joined by a dot."""
+    """Yield the rows as CSV; names of nested values are joined by a dot."""
     for number, row in enumerate(results.rows):
         cells = _cells(replace(row, change={name: row.change.get(name) for name in _figures(row)}))
         if not number:

@@ -1,4 +1,4 @@
-"""Figures of a row of results: fraud, money, and rates of recorded decisions with their intervals."""
+"""Figures of a result row: fraud, money, and rates of recorded decisions with their intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OutcomeRate(msgspec.Struct):
 
     @classmethod
     def of(cls, part: int, whole: int) -> OutcomeRate | None:
-        """The rate of a part of some events; None where there are none."""
+        """Return the rate of a part of some events; None if there are no events."""
         from shroff.models.evaluation.exploration import wilson
 
         return cls(part / whole, *wilson(part / whole, whole)) if whole else None

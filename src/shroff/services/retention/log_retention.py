@@ -1,8 +1,8 @@
-"""Old events leave the store once the lake has them: what may go, that the lake has it, and letting go of it.
+"""Retention: old events leave the store once the lake has them.
 
-The long part, writing the lake and holding it against the store, is done by whoever asks, beside a writer. The writer
-takes out few places at a time, between two batches. Each step may be the last one: what was taken out stands in the
-lake, to the byte, and the next time goes on from there (docs/decisions/0033).
+The slow steps, writing the lake and comparing it with the store, run in the calling process while another writes. The
+writer removes few sequence numbers at a time, between two batches. Any step may be interrupted: all that was removed is
+in the lake, byte for byte, and the next run continues from there (docs/decisions/0033).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from shroff.lake.reader import LakeReader
     from shroff.log.state.snapshots import Saved
 
-COMPARED = 32_768  # places that are held against the lake, and then taken out
+COMPARED = 32_768  # sequence numbers compared with the lake, then removed
 NO_KEEP = "shroff.yaml sets no retention period for the store. Write 'keep: 400d' into it, for 400 days."
 
 
 class PruningPlan(FrozenStruct):
-    """The places (pruned, upto] may go. `kept_by` says why those behind them stay."""
+    """The prunable sequence numbers (pruned, upto]. `kept_by` is the reason why later ones stay."""
 
     pruned: int
     upto: int
@@ -68,17 +68,19 @@ class Retention(ProjectPart):
     def prune(
         self, *, is_dry: bool = False, writing: Progress | None = None, pruning: Progress | None = None
     ) -> Pruned:
-        """Move events, labels and decisions older than `keep` from the store to the lake; also works beside a writer.
+        """Move events, labels and decisions older than `keep` from the store to the lake, also while another process
+        writes.
 
-        The lake is written first, and a snapshot if necessary. Each record and decision is read back from the lake
-        and compared before it leaves the store.
+        The lake is written first, and a snapshot if necessary. Each record and decision is read back from the lake and
+        compared before it leaves the store.
 
         Args:
             is_dry: Only report what would be moved.
-            writing: Called with sequence numbers written to the lake; `pruning` with those that left the store.
+            writing: Called with the number of records written to the lake; `pruning` with the number removed.
 
-        Raises: UsageError where the project has no log, no `keep` or no lake; StateError where the lake does not have
-            what the store has, which leaves the store as it is.
+        Raises: UsageError if the project has no log, no `keep` or no lake; StateError if the lake differs from the
+        store,
+            which leaves the store as it is.
         """
         self._requests.needs_log("so nothing is kept")
         keep_ms = self._systems.keep_ms
@@ -106,7 +108,7 @@ class Retention(ProjectPart):
                 progress(stop - after)
 
     def _prune_to(self, after: int, stop: int) -> None:
-        """Have the writer let go of places; a few at a time, since events wait meanwhile."""
+        """Have the writer remove sequence numbers, few at a time, since events wait meanwhile."""
         from shroff.worker.inbox import PRUNE
 
         try:
@@ -121,7 +123,7 @@ class Retention(ProjectPart):
     def snapshot(self, progress: Progress | None = None) -> Saved:
         """Save a snapshot of the state, so that the next start reads only later events; a running writer saves its own.
 
-        Raises: UsageError where there is no log yet; StorageError where it cannot be written.
+        Raises: UsageError if there is no log yet; StorageError if it cannot be written.
         """
         from shroff.worker.inbox import SNAPSHOT, saved_of
 
@@ -135,17 +137,16 @@ class Retention(ProjectPart):
 
 
 def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str], until_ms: int) -> PruningPlan:
-    """The prunable range: all up to the first event that is newer than this age, measured from the watermark.
+    """Return the prunable range: up to the first event younger than `keep_ms`, measured from the watermark.
 
-    A watermark beyond `until_ms`, the latest time that an event may have now, counts as that.
-
-    Labels go with the events among which they came, whenever they became known: a date that is wrong holds up nothing.
+    The watermark is limited to `until_ms`, the latest time that an event may have now. Labels are pruned with the
+    events around them, whenever they became known, so a wrong date delays nothing.
 
     Args:
-        upto: The last place that the lake has.
-        sinks: What reads the log in order, by name; nothing goes that one of them has still to read.
+        upto: The last sequence number in the lake.
+        sinks: Names of the readers of the log; nothing is pruned that one of them has still to read.
 
-    Cost: reads the records that may go.
+    Cost: reads the prunable records.
     """
     pruned, last, watermark_ms = log.pruned_to(), log.last_seq(), log.watermark_ms()
     end, kept_by = last - 1, "the last record always stays"
@@ -157,7 +158,7 @@ def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str], until_ms: i
             end, kept_by = through, f"the sink {name} is at sequence number {through:,}"
     if watermark_ms is None or end <= pruned:
         return PruningPlan(pruned, pruned, last, kept_by)
-    newest_ms = min(watermark_ms, until_ms)  # one wrong clock makes nothing old
+    newest_ms = min(watermark_ms, until_ms)  # so that one wrong clock makes no event old
     for records in log.read(pruned, end):
         for record in records:
             if record.kind == "event" and record.time_ms >= newest_ms - keep_ms:
@@ -171,7 +172,7 @@ def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str], until_ms: i
 
 
 def compare(log: Log, lake: LakeReader, after: int, upto: int) -> None:
-    """Hold the places (after, upto] of the lake against the store. Raises: StateError where they are not the same."""
+    """Compare the sequence numbers (after, upto] in lake and store. Raises: StateError at the first difference."""
     both: tuple[tuple[Iterator[list[Any]], Iterator[list[Any]]], ...] = (
         (log.read(after, upto), lake.records(after, upto)),
         (log.decisions_after(after, upto), lake.decisions(after, upto)),
@@ -189,13 +190,13 @@ def compare(log: Log, lake: LakeReader, after: int, upto: int) -> None:
 
 
 def _has_snapshot(snapshots: Snapshots, seq: int) -> bool:
-    """Whether a whole snapshot stands at a place or behind it."""
+    """Return whether an intact snapshot exists at or after a sequence number."""
     for file in snapshots.files():
         if int(file.stem) < seq:
             break
         try:
             if snapshots.check(file) is not None:
                 return True
-        except (StateError, OSError):  # the next start removes it, and says so
+        except (StateError, OSError):  # the next start removes it with a message
             continue
     return False

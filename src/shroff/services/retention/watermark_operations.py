@@ -1,4 +1,4 @@
-"""The watermark of a project's log: what holds it, and setting it back where one event leapt into the future."""
+"""Watermark of a project's log: show it, and set it back after an event from the future."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def set_watermark(project: Project, requests: WriterRequests, request: SetWaterm
     requests.needs_log("so it has no watermark")
     if request.to:
         return _set_back(requests, request)
-    now_ms = project.context.now_ms()  # looking takes a pass over the log where an event is beyond the clock
+    # One time for both: the search reads the whole log if an event is ahead of the clock
+    now_ms = project.context.now_ms()
     clock, until_ms = time_text(now_ms), latest_ms(project.definitions.settings, now_ms)
     with project.log.reading() as log:
         at_ms = log.watermark_ms()

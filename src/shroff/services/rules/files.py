@@ -1,4 +1,4 @@
-"""The project's rules as files that people edit one at a time: what is in them, and a new text for one of them."""
+"""Rule files of a project, edited one rule at a time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class NoRuleError(RefusalError):
 
 
 class RuleFile(FrozenStruct):
-    """One file of rules: its name in `rules/`, its text, and the rules that it declares, where it has no mistake."""
+    """One rule file: its name in `rules/`, its text, and its rules if the project has no errors."""
 
     name: str
     text: str
@@ -60,12 +60,11 @@ class RuleFile(FrozenStruct):
 
     @property
     def tag(self) -> str:
-        """Changes with the text."""
         return tag_of(self.text)
 
 
 class RuleLocation(FrozenStruct):
-    """Where a rule stands in the project's files: the file, its text there, and the trial that runs beside it."""
+    """Location of a rule in the project's files: the file, its text there, and its trial in shadow."""
 
     file: RuleFile
     text: str
@@ -74,20 +73,19 @@ class RuleLocation(FrozenStruct):
     trial_text: str = ""
 
 
-Before = Callable[[str, str], None]  # is told a file of rules and the tag of what it is about to have; "" where none
+Before = Callable[[str, str], None]  # called with a rule file and its future tag, before the write; "" for none
 
 
 def unrecorded(file: str, tag: str) -> None:
-    """Drop a message or a count."""
+    """Record nothing."""
 
 
 def is_version(tags: str, there: str) -> bool:
-    """Whether what is there is of one of these tags, with commas between; * is whatever is there, and none is new."""
+    """Return whether version `there` is one of `tags`, separated by commas; `*` is any version but a missing file."""
     return there in tags.split(",") or (tags == "*" and bool(there))
 
 
 def subject_of(rule: str) -> str:
-    """How the audit log calls a rule."""
     return f"rule {rule}"
 
 
@@ -124,8 +122,7 @@ class Rules(Printed, ProjectPart):
         It becomes active when the process that writes the log starts or is asked to check the files. If `before`
         raises, nothing is written.
 
-        Raises: ChangedMeanwhileError; UsageError for a name that cannot be; DefinitionError where the project would
-            have mistakes.
+        Raises: ChangedMeanwhileError; UsageError for an invalid name; DefinitionError if the project would have errors.
         """
         _require_name(name)
         with config.editing(self._paths):
@@ -138,7 +135,7 @@ class Rules(Printed, ProjectPart):
             self.write_held(name, text, before)
 
     def write_held(self, name: str, text: str, before: Before) -> None:
-        """As `write`, but with the files locked already and whatever the previous version."""
+        """Like `write`, but without locking the files or checking the version."""
         _require_name(name)
         if len(text.encode()) > TEXT_BYTES_MAX:
             raise UsageError(f"a file of rules has at most {TEXT_BYTES_MAX:,} bytes.")
@@ -167,8 +164,8 @@ class Rules(Printed, ProjectPart):
     def put_back(self, id: str, text: str, file: str, before: Before = unrecorded) -> str:
         """Restore an earlier text of a rule in the project's files; an empty text removes the rule.
 
-        It was active before, so no second approval is needed. Raises: DefinitionError for a text that does not fit the
-        project now.
+        It was active before, so no second approval is needed. Raises: DefinitionError if the text no longer fits the
+        project.
         """
         with config.editing(self._paths):
             standing = self.standing(id)
@@ -206,7 +203,7 @@ class Rules(Printed, ProjectPart):
 
         Args:
             file: A rule on each line.
-            event: The event type of the rules; may be left out where one type is decided.
+            event: The event type of the rules; optional if one type is decided.
             by: The entity to flag; by default the one whose features a rule reads, or the first of the event.
             mapping: A file that maps attributes, entities, lists and past charges to this project.
             shadow: The rules are evaluated and recorded, without effect.

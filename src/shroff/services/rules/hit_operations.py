@@ -1,4 +1,4 @@
-"""The operation that lists the newest events that a rule hit, page by page."""
+"""Operation that lists the newest events that a rule hit, page by page."""
 
 from __future__ import annotations
 

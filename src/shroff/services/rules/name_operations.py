@@ -1,4 +1,4 @@
-"""The operation that lists the names that a rule can use: features, fields, functions, lists and tables."""
+"""Operation that lists the names that a rule can use: features, fields, functions, lists and tables."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ _RULE = re.compile(r"^- id: ([a-z_]+) +# (.+)$", re.MULTILINE)
 
 
 class CookbookRecipe(NamedTuple):
-    """A file of the template `cookbook`: the id of its first rule, what that is against, and its text."""
+    """A file of the template `cookbook`: the id of its first rule, the fraud it detects, and its text."""
 
     id: str
     says: str
@@ -92,7 +92,7 @@ class CookbookRecipe(NamedTuple):
 
 @cache
 def cookbook() -> list[CookbookRecipe]:
-    """The rules of the template `cookbook`, and at the end its features."""
+    """Read the rules of the template `cookbook`, then its features."""
     folder, found = TEMPLATE_FOLDER / "cookbook", list[CookbookRecipe]()
     for path in sorted((folder / "rules").glob("*.yaml")):
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Operations on rules one by one: what each says, did and said before, and the way back."""
+"""Operations on single rules: show, history, restore, and rule files."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def show_rule(rule_looks: RuleLooks, agreements: Agreements, definitions: Defini
 
 
 def _state(kind: type[AnyState], look: RuleLook, definitions: Definitions, **more: Any) -> AnyState:
-    """A rule as an answer of this kind, which has `more` fields."""
+    """Build an answer of type `kind` about a rule, with `more` fields."""
     record, places = look.record, definitions.settings.money_places
     return answer_of(
         kind,
@@ -449,7 +449,7 @@ def write_rule_file(project: Project, request: WriteRuleFile) -> RuleFileWritten
 
 
 def _count_hits(project: Project) -> None:
-    with suppress(DefinitionError):  # a file can be read, and mended, whatever is wrong with it
+    with suppress(DefinitionError):  # a file with errors can still be read and repaired
         project.rule_looks.follow(is_whole=True)
 
 

@@ -36,7 +36,8 @@ ACTIVE = "active"
 SHADOW = "shadow"
 DRAFT = "draft"
 OFF = "off"
-SLICE_S = 0.02  # for which a page counts back at once; the rest is counted beside it, in slices as long
+# Time a page spends counting earlier hits; the rest is counted in the background, in slices of this length.
+SLICE_S = 0.02
 STATES = (ACTIVE, SHADOW, DRAFT, OFF)
 
 
@@ -47,14 +48,14 @@ class RuleStatistics(Struct):
     histories: Histories = field(default_factory=Histories)
     lock: Lock = field(default_factory=Lock)
     tests: dict[str, tuple[Definitions, Rule, Sequence[TestResult]]] = {}
-    counting: Future[bool] | None = None  # of a service: counts earlier hits beside all else
+    counting: Future[bool] | None = None  # in a service: background count of earlier hits
 
 
 class RuleLook(FrozenStruct):
-    """One rule. `rules` are it, or the rows of its table; none where the project's files do not have it, or mistakes.
+    """One rule. `rules` is the rule, or the rows of its table; empty if the project's files lack it or have errors.
 
-    `versions` are newest first; `is_in_force` says whether the log has what the file says; `says` is it read back;
-    `has_all_hits` whether they are counted as far back as they go.
+    `versions` are newest first; `is_in_force` says whether the log has the file's text; `says` is the rule in words;
+    `has_all_hits` says whether all earlier hits are counted.
     """
 
     id: str
@@ -68,13 +69,12 @@ class RuleLook(FrozenStruct):
 
     @property
     def rule(self) -> Rule | None:
-        """The rule, or the first row of its table."""
         return next(iter(self.rules), None)
 
     @property
     def state(self) -> str:
-        """Active, in shadow, a draft alone, or taken out."""
-        if self.standing is None and self.rule is not None:  # its file changed between two looks
+        """State: active, in shadow, a draft only, or off."""
+        if self.standing is None and self.rule is not None:  # its file changed between two reads
             return SHADOW if self.rule.is_shadow else ACTIVE
         if self.standing is None:
             return DRAFT if self.draft is not None else OFF
@@ -82,7 +82,7 @@ class RuleLook(FrozenStruct):
 
     @property
     def is_known(self) -> bool:
-        """Whether it is, was, or is being written."""
+        """Whether the rule exists, existed, or has a draft."""
         return bool(self.rule or self.standing or self.draft or self.versions)
 
     @property
@@ -94,12 +94,12 @@ class RuleLook(FrozenStruct):
 
     @property
     def of(self) -> str:
-        """The rule of which this is a trial; empty where it is none."""
+        """Rule of which this is a trial; empty if it is none."""
         return trial_of(self.id)
 
     @property
     def home(self) -> str:
-        """The file for it where none is named: where it is, or was, or a file of its own name."""
+        """Default file: its current or last one, or one named after the rule."""
         if self.standing is not None:
             return self.standing.file.name
         return self.versions[0].file if self.versions else f"{self.id}.yaml"
@@ -130,9 +130,9 @@ class RuleLooks(ProjectPart):
         return self.kept.records
 
     def follow(self, *, is_whole: bool) -> bool:
-        """Bring figures up to date with the log, where there is one; gives whether hits are counted as far as they go.
+        """Bring figures up to date with the log, if there is one; return whether all earlier hits are counted.
 
-        `is_whole`: however long that takes, unless the lake is away.
+        `is_whole`: count to the end, however long it takes, unless the lake cannot be reached.
         """
         try:
             with self._log.reading() as log:
@@ -143,20 +143,20 @@ class RuleLooks(ProjectPart):
                     self.records.follow(log, self._definitions, SLICE_S, self._now_ms())
                     if self.records.is_whole or self.records.is_away or not is_whole:
                         return self.records.is_whole
-        except UsageError:  # there is no log yet
+        except UsageError:  # no log yet
             return True
 
     def tests_of(self, rule: Rule) -> Sequence[TestResult]:
-        """The results of a rule's tests, which are the same as long as the definitions are. May take seconds."""
+        """Return the results of a rule's tests, cached while the definitions stay the same. May take seconds."""
         definitions, known = self._definitions, self.kept.tests.get(rule.id)
         if known is None or known[0] is not definitions or known[1] is not rule:
             known = self.kept.tests[rule.id] = (definitions, rule, run_tests_of(rule, definitions, self._log.hasher))
         return known[2]
 
     def all(self, *, is_whole: bool = False) -> list[RuleLook]:
-        """Every rule that there is, was, or is being written, by id; those that were taken out last. May wait.
+        """List every rule that exists, existed, or has a draft, by id, removed ones last. May wait.
 
-        `is_whole`: with hits counted as far back as they go; else each says whether they are.
+        With `is_whole`, all earlier hits are counted; else each says whether they are.
         """
         has_all = self.follow(is_whole=is_whole)
         drafts = {draft.id: draft for draft in RuleDraftFiles(self._context).all()}
@@ -171,7 +171,7 @@ class RuleLooks(ProjectPart):
         return sorted(found, key=lambda look: look.state == OFF)
 
     def one(self, id_: str, *, is_whole: bool = False) -> RuleLook:
-        """One rule, as `all` gives it. Raises: NoRuleError where nobody ever knew it."""
+        """Return one rule, as `all`. Raises: NoRuleError if there never was one."""
         found = self.any(id_, is_whole=is_whole)
         if not found.is_known:
             if self.is_experiment(id_):
@@ -180,7 +180,7 @@ class RuleLooks(ProjectPart):
         return found
 
     def is_experiment(self, id_: str) -> bool:
-        """Whether policy.yaml has or had an experiment of this name."""
+        """Return whether policy.yaml has or had an experiment of this name."""
         if any(experiment.id == id_ for experiment in self._definitions.experiments):
             return True
         if not self._log.exists():
@@ -189,7 +189,7 @@ class RuleLooks(ProjectPart):
             return id_ in RecordedRuleHits().others(log) - DRAWS
 
     def any(self, id_: str, *, is_whole: bool = False) -> RuleLook:
-        """The same, also of a rule that nobody knows yet."""
+        """Like `one`, but also for an unknown rule."""
         has_all = self.follow(is_whole=is_whole)
         return self._look(id_, RuleDraftFiles(self._context).one(id_), self._rules.standing(id_), has_all=has_all)
 
@@ -210,10 +210,11 @@ class RuleLooks(ProjectPart):
         return definitions.rules
 
     def who_changed(self, look: RuleLook) -> dict[int, AuditEntry]:
-        """User who made each version of a rule active, by its place, where the audit log has it. May wait.
+        """Map the sequence number of each version of a rule to the audit entry of its activation, if there is one. May
+        wait.
 
-        The same text may come into force twice, so each act stands for the newest version that has its text and no act
-        yet.
+        The same text may be activated twice, so each entry counts for the newest version with its text that has no
+        entry yet.
         """
         acts: defaultdict[str, list[AuditEntry]] = defaultdict(list)
         with self._people.open() as desk:
@@ -224,5 +225,5 @@ class RuleLooks(ProjectPart):
 
 
 def reason_of(row: AuditEntry | None) -> str:
-    """Why somebody changed a rule, as the audit log has it; empty where nothing was said."""
+    """Return the reason for a rule change in the audit log; empty if none was given."""
     return "" if row is None else str(from_json(row.after).get("reason", ""))

@@ -1,7 +1,7 @@
-"""Operations on silences from a case: a rule does not apply to the key of the case until a time, or does again.
+"""Operations on silences from a case: stop a rule for the key of the case until a time, or end that.
 
-The case and the record have it in one transaction before the file is written, so no rule is silent that nobody
-silenced. Where it is long in coming into force, the answer says so.
+Case and audit log record it in one transaction before the file is written, so every silence has a record. If its
+activation is delayed, the answer says so.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.services.silences.silences import Silence
 
-HAPPENED = {  # to the case, by the verb of the record
+HAPPENED = {  # action in the case, by the verb in the audit log
     "silence": case_actions.SILENCED,
     "silence_ask": case_actions.SILENCE_ASKED,
     "silence_end": case_actions.SILENCE_ENDED,
@@ -126,7 +126,9 @@ def end_silence_of_case(desk: CaseService, project: Project, request: SilenceEnd
 def _record(
     desk: CaseService, project: Project, case: Case, request: RuleOfCase, verb: str, more: JsonObject, why: str = ""
 ) -> Callable[..., None]:
-    """What writes the act down in the case, as it was read, and in the record: called before the file is written."""
+    """Return a function that records the change in the case version read and in the audit log; call it before the
+    write.
+    """
     told = {"entity": case.entity, "key": case.key, "case": case.number, **more}
     change = (told, None) if verb == "silence_end" else (None, told)
     act = Act(project.context.who, f"rule.{verb}", f"rule {request.rule}", *change)
@@ -145,13 +147,13 @@ def _answer(desk: CaseService, case: Case, why_not: str) -> CaseSilenced:
 
 
 def pending_silences(project: Project, case: Case) -> dict[str, PendingApproval]:
-    """Silences of a case's entity that wait for a second person: by the ids of the rules."""
+    """Map rule ids to silences of a case's key that wait for a second person."""
     requests = project.agreements.asked(f"{OF_SILENCE}{case.entity} {case.key}")
     return {request.change["rule"]: request for request in requests}
 
 
 def silences_of(project: Project, case: Case, now_ms: int) -> dict[str, Silence]:
-    """The rules that are silent now for whom a case is about, by their ids, with until when."""
+    """Map rule ids to the active silences of a case's key."""
     whose = (case.entity, case.key)
     found = [silence for silence in project.silences.all() if (silence.entity, silence.key) == whose]
     return {silence.rule: silence for silence in found if silence.holds(now_ms)}

@@ -1,4 +1,4 @@
-"""Rules that an analyst has silenced for a key, in lists of keys; and silences that wait for a second person."""
+"""Silences: rules that an analyst stopped for a key, stored in lists of keys; and those waiting for a second person."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shroff.project.lists import Edited, Entry, ListChange
     from shroff.rules.definitions import Rule
 
-DAYS_MAX = 366  # for which a rule may be silent at once
+DAYS_MAX = 366  # longest silence
 TEXT_MAX = 1_000  # characters of a key or a reason
 
 
@@ -40,11 +40,9 @@ class Silence(FrozenStruct):
 
     @property
     def until_ms(self) -> int | None:
-        """When it ends; None for never."""
         return parse_file_time(self.until) if self.until else None
 
     def holds(self, now_ms: int) -> bool:
-        """Whether it is not over yet."""
         return self.until_ms is None or now_ms < self.until_ms
 
 
@@ -64,8 +62,8 @@ class Silences(ProjectPart):
     def add(self, rule: str, key: str, until: str, *, note: str = "", by: str = "") -> ListChange:
         """Silence a rule for a key, for events before `until`; an earlier silence of the key is replaced.
 
-        Raises: UsageError where there is no such rule, its key has several parts or is no text, or `until` is no time
-            within a year from now; NotAllowedError where a second person approves silences.
+        Raises: UsageError if there is no such rule, its key has several parts or is no text, or `until` is not a time
+            within a year from now; NotAllowedError if a second person approves silences.
         """
         entry = self.entry(rule, key, until, note, by)
         return ListFiles(self._context).change(list_of(rule), [entry], makes=True)
@@ -76,17 +74,17 @@ class Silences(ProjectPart):
         return ListFiles(self._context).remove(list_of(rule), key)
 
     def write(self, rule: str, key: str, until: str, *, note: str, by: str, before: Callable[[Edited], None]) -> None:
-        """The same as `silence`, written alone: as `write_list`. Raises: as `silence`."""
+        """Like `add`, but only writes the file (see `ListFiles.write`). Raises: as `add`."""
         entry = self.entry(rule, key, until, note, by)
         ListFiles(self._context).write(list_of(rule), [entry], makes=True, before=before)
 
     def write_end(self, rule: str, key: str, before: Callable[[Edited], None]) -> None:
-        """The same as `end_silence`, written alone: as `write_list`. Raises: as `end_silence`."""
+        """Like `end`, but only writes the file (see `ListFiles.write`). Raises: as `end`."""
         self._known_silence(rule)
         ListFiles(self._context).write(list_of(rule), out=[key], before=before)
 
     def entry(self, rule: str, key: str, until: str, note: str, by: str) -> Entry:
-        """The line for it. Raises: as `silence`."""
+        """Return the list entry of a silence. Raises: as `add`."""
         from shroff.project.lists import Entry
 
         self._silenced(rule)
@@ -121,7 +119,7 @@ class Silences(ProjectPart):
 
     @property
     def need_second_person(self) -> bool:
-        """Whether a rule is silent only when somebody approves it who did not ask for it."""
+        """Whether another user must approve each silence."""
         return SILENCES in self._systems.second_person
 
 
@@ -131,7 +129,7 @@ class Silences(ProjectPart):
 class PendingSilences(ProjectPart):
     """Requested silences that wait for a second person.
 
-    The `change` of each has `rule`, `entity`, `key`, `until` and `note`; the first of its `authors` asked for it.
+    The `change` of each has `rule`, `entity`, `key`, `until` and `note`; the first of its `authors` requested it.
     """
 
     def all(self) -> list[PendingApproval]:
@@ -142,10 +140,7 @@ class PendingSilences(ProjectPart):
     def ask(
         self, rule: str, key: str, until: str, note: str, authors: Sequence[Author], before: Callable[[], None]
     ) -> PendingApproval:
-        """Request a silence; it replaces an earlier request for this rule and key.
-
-        Raises: as `silence`.
-        """
+        """Request a silence, replacing an earlier request for this rule and key. Raises: as `Silences.add`."""
         entry = Silences(self._context).entry(rule, key, until, note, authors[0].name)
         entity = next(declared.by for declared in self._definitions.rules if declared.id == rule)
         subject, until = f"{OF_SILENCE}{entity} {key}", entry.expires_at
@@ -160,16 +155,16 @@ class PendingSilences(ProjectPart):
         return request
 
     def approve(self, rule: str, key: str, tag: str, before: Callable[[], None]) -> None:
-        """Approve a silence that somebody else requested: as `write_silence`.
+        """Approve a silence that another user requested, and write it as `Silences.write`.
 
-        Raises: UsageError where nobody asked; ChangedMeanwhileError where something else is asked for now;
-            NotAllowedError for who had a hand in it, and for a key.
+        Raises: UsageError if there is no request; ChangedMeanwhileError if the request changed; NotAllowedError for its
+            authors, and for a key.
         """
         request = self._known_request(rule, key, tag)
         self._agreements.second(request.authors, "a silence")
 
         def still_asked(_: object) -> None:
-            self._known_request(rule, key, tag)  # nobody took it back meanwhile
+            self._known_request(rule, key, tag)  # check again that it was not withdrawn
             before()
 
         until, note = request.change["until"], request.change["note"]

@@ -1,4 +1,4 @@
-"""Sinks of an opened project: delivery beside the writer, delivery by hand, and rows that are stuck."""
+"""Sinks of an opened project: delivery by the writer or by hand, and stuck rows."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class SinkDelivery:
-    """Deliveries beside the log: sinks and notifications, by the active settings.
+    """Deliveries of the process that writes the log: sinks and notifications, by the active settings.
 
     Args:
-        couriers: Gives what carries to the sinks that are active now.
-        held: Holds what tells people; is closed at the end.
+        couriers: Returns the couriers of the active sinks.
+        held: Exit stack of the notification worker.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SinkDelivery:
         self._tell_people()
 
     def tend(self) -> None:
-        """For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`."""
+        """Run between two batches and while idle, on the log's thread. Raises: as the log's `append`."""
         if self._taken != self._context.taken.number:
             self._taken = self._context.taken.number
             self._delivery.change(self._couriers())
@@ -58,36 +58,36 @@ class SinkDelivery:
         self._delivery.tend()
         if self._telling is not None:
             self._telling.tend(self._log)
-        self._log.maintain()  # what cases, people and notices write needs it also while no event comes
+        self._log.maintain()  # cases, people and notices write even if no event arrives
 
     def finish_all(self) -> None:
-        """Have all that is due tried once before it ends."""
+        """Try all due notifications once before the end."""
         if self._telling is not None:
             self._telling.finish_all()
 
     def health(self, last_seq: int) -> list[DeliveryHealth]:
-        """How each is doing, where the log ends at this place."""
+        """Return the health of each delivery, for a log that ends at `last_seq`."""
         told = [] if self._telling is None else [self._telling.health()]
         return [*self._delivery.health(last_seq), *told]
 
     def _tell_people(self) -> None:
-        """Start sending notices where the active settings have some, and stop where they have none."""
+        """Start or stop the notification worker, as the active settings require."""
         if NoticeFiles(self._context).tells() != (self._telling is not None):
             if self._telling is not None:
-                self._telling.stop.set()  # decisions do not wait for its end: that of the lead does
+                self._telling.stop.set()  # only the end of leadership waits for its end, decisions do not
             NoticeViews(self._context).begin_telling(self._log)
             telling = NoticeViews(self._context).telling(self._log, lambda: self._delivery.health(0))
             self._telling = self._held.enter_context(telling)
 
 
-TRIES = 3  # of a delivery by hand, for each sink
+TRIES = 3  # per sink in a delivery by hand
 
 
 class Sinks(ProjectPart):
     """The sinks of a project."""
 
     def _alone(self) -> AbstractContextManager[None]:
-        """The right to deliver, for one process of this machine. Raises: LogBusyError where another one has it."""
+        """Take the machine-wide delivery lock. Raises: LogBusyError if another process holds it."""
         words = "another process, such as 'shroff run', already delivers to the sinks of this project"
         return config.alone(self._paths.state / "delivery.lock", words)
 
@@ -95,10 +95,10 @@ class Sinks(ProjectPart):
     def delivering(self, log: Log) -> Iterator[SinkDelivery]:
         """Deliver to the project's sinks and send notices, while this process writes the log.
 
-        The start of each is recorded first, even if another process delivers, so that the next deliverer continues
-        from there.
+        The start of each is recorded first, even if another process delivers, so that the next deliverer continues from
+        there.
 
-        Raises: LogBusyError where another process delivers on this machine; as `routes`.
+        Raises: LogBusyError if another process delivers on this machine; as `routes`.
         """
         from shroff.streams.sink_threads import begin, couriers_of, delivering
 
@@ -110,7 +110,7 @@ class Sinks(ProjectPart):
         self._notices.begin_telling(log)
         with (
             self._alone(),
-            ExitStack() as held,  # what tells people ends last: delivery brings notices on decisions
+            ExitStack() as held,  # the notification worker ends last: delivery creates notices on decisions
             delivering(routes, log, self._reader, self._now_ms) as delivery,
         ):
             yield SinkDelivery(self._context, log, delivery, couriers, held)
@@ -118,12 +118,12 @@ class Sinks(ProjectPart):
     def deliver(
         self, on_progress: Callable[[list[DeliveryHealth]], object] = lambda _states: None
     ) -> list[DeliveryHealth]:
-        """Deliver all pending and retried rows, as far as sinks accept them; gives the results.
+        """Deliver all pending and retried rows, as far as sinks accept them; return the results.
 
-        For projects without a worker, and beside a process that writes and does not deliver. A sink that fails three
-        times is skipped. `on_progress` is called several times a second.
+        For projects without a worker, or with a writer that does not deliver. A sink that fails three times is skipped.
+        `on_progress` is called several times a second.
 
-        Raises: UsageError where there is no log, or no sink; LogBusyError where another process delivers.
+        Raises: UsageError if there is no log, or no sink; LogBusyError if another process delivers.
         """
         from shroff.streams.sink_cursor import Courier
         from shroff.streams.sink_threads import Delivery
@@ -171,18 +171,18 @@ class Sinks(ProjectPart):
             return [row for rows in all_stuck(log, sink) for row in rows]
 
     def retry(self, keys: Sequence[StuckKey] = (), sink: str = "") -> int:
-        """Retry stuck rows, all of a sink or of all sinks without keys; gives their number.
+        """Retry stuck rows, without keys all of a sink or of all sinks; return their number.
 
-        They leave again with the next delivery. Raises: UsageError for a key under which nothing is stuck.
+        The next delivery sends them. Raises: UsageError for a key without a stuck row.
         """
         return self._move_stuck("retry", keys, sink)
 
     def drop(self, keys: Sequence[StuckKey] = (), sink: str = "") -> int:
-        """Drop stuck rows for good; as `retry`. They stay in the log."""
+        """Drop stuck rows permanently; as `retry`. They stay in the log."""
         return self._move_stuck("drop", keys, sink)
 
     def _move_stuck(self, what: Literal["retry", "drop"], keys: Sequence[StuckKey], sink: str) -> int:
-        """Have stuck rows retried or dropped, page by page, by the writer of the log or here; gives their number."""
+        """Retry or drop stuck rows page by page, through the process that writes the log; return their number."""
         import msgspec
 
         from shroff.worker.outbox import KEYS_MAX, outbox_request
@@ -199,7 +199,6 @@ class Sinks(ProjectPart):
         return moved
 
     def _ask_outbox(self, body: bytes) -> msgspec.Raw:
-        """Have a request about sinks carried out, by the process that writes the log, or here where none does."""
         from shroff.worker.outbox import OUTBOX
 
         return self._requests.ask(OUTBOX, body)

@@ -1,4 +1,4 @@
-"""Operations on outgoing deliveries: progress and errors of each sink, refused rows, online features."""
+"""Operations on outgoing deliveries: progress and errors of each sink, stuck rows, online features."""
 
 from __future__ import annotations
 
@@ -91,7 +91,6 @@ class StuckRowShown(OperationAnswer):
 
 
 def state_shown(state: SinkState) -> SinkShown:
-    """The state of a delivery, as commands and programs get it."""
     return answer_of(SinkShown, state, trouble=_trouble(state.trouble))
 
 
@@ -141,7 +140,7 @@ class OutgoingDeliveries(OperationAnswer):
             hints.append("shroff notices letters --state refused,partly")
         if self.stuck:
             hints += [f"shroff outbox show {self.stuck[0].row}", "shroff outbox retry"]
-        elif any(sink.lag for sink in self.sinks if sink.name != "notices"):  # those a service or worker sends
+        elif any(sink.lag for sink in self.sinks if sink.name != "notices"):  # a service or worker sends notices
             hints.append("shroff outbox deliver")
         return hints
 

@@ -1,4 +1,4 @@
-"""Routing of decisions to sinks, notices and online features, and reading of those features."""
+"""Routes from decisions to sinks, notices and online features, and a reader of those features."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ if TYPE_CHECKING:
     from shroff.streams.sink_cursor import SinkRoute
     from shroff.worker.online_features import EntityFeatures, OnlineSink, OnlineStore
 
-_UNSAID = re.compile(r"[^A-Za-z0-9_-]+")  # in a project's name, of names outside
+_UNSAID = re.compile(r"[^A-Za-z0-9_-]+")  # characters of a project's name that names in outside systems lack
 
 
 class OnlineReader(Struct, eq=False):
-    """Reads features of keys. For use in a `with`; several threads may share one."""
+    """Reader of online features. Use it as a context manager; several threads may share one."""
 
     _store: OnlineStore
     _definitions: Definitions
 
     def get(self, entity: str, key: Value | tuple[Value, ...]) -> EntityFeatures | None:
-        """The features of a key; None where nothing is kept of it.
+        """Return the features of a key; None if the store has none.
 
-        A key of several fields is a tuple of their values. Of a hashed field it is the hash, as flags show it.
-        Raises: UsageError where there is no such entity; TransientError where the server does not answer.
+        A key of several fields is a tuple of their values. For a hashed field, pass the hash, as in flags.
+
+        Raises: UsageError if there is no such entity; TransientError if the server does not answer.
         """
         return self.get_all(entity, [key])[0]
 
     def get_all(self, entity: str, keys: Sequence[Value | tuple[Value, ...]]) -> list[EntityFeatures | None]:
-        """The features of keys, in their order, asked for together."""
+        """Return the features of keys, in order, with one request."""
         from shroff.worker.online_features import read_features
 
         entities = self._definitions.events.entities
@@ -58,7 +59,6 @@ class OnlineReader(Struct, eq=False):
         return read_features(self._store, self._definitions, entity, [key_text(key) for key in keys])
 
     def close(self) -> None:
-        """Let go of the server."""
         self._store.close()
 
 
@@ -81,7 +81,7 @@ class OnlineFeatures(ProjectPart):
         """Write the features of all keys again from the whole log; return the last sequence number.
 
         For a server that lost some of its keys, such as by eviction. A worker can run meanwhile: older values never
-        replace newer ones. Features of keys whose last decision was pruned are not in the log, and stay as they are.
+        replace newer ones. Features of keys whose last decision was pruned stay as they are.
 
         Raises: UsageError if there is no log, or no online store; TransientError if the server does not answer.
         """
@@ -94,7 +94,7 @@ class OnlineFeatures(ProjectPart):
             for after in range(0, last, sink.places_max):
                 sink.send(with_fields(log, decisions(log, after, min(after + sink.places_max, last))))
             if origin := log.offsets(source_of(ONLINE)).get(ORIGIN):
-                sink.set_mark(f"{origin} {last}", sink.mark())  # a worker that has changed it meanwhile is right
+                sink.set_mark(f"{origin} {last}", sink.mark())  # keep the mark if a worker changed it meanwhile
         return last
 
     def look(self) -> Finding:
@@ -142,7 +142,7 @@ class OnlineFeatures(ProjectPart):
         return Finding("online", OK, f"{where} accepts connections")
 
     def _lost_words(self, sample: DeliveredSample) -> str:
-        """Return a message about decisions whose features are not there, without those that expired."""
+        """Return a message about decisions whose features are missing although they have not expired."""
         from shroff.monitoring.doctor_systems import DeliveredSample, lost_words
 
         assert self._systems.online is not None
@@ -175,18 +175,18 @@ class OnlineFeatures(ProjectPart):
 
 
 def sink_systems(systems: Systems) -> dict[str, System]:
-    """The systems that decisions are delivered to by the names of their routes: sinks and online features."""
+    """Map route names to the systems that receive decisions: sinks and online features."""
     from shroff.worker.outbox import ONLINE
 
     return {**systems.sinks, **({} if systems.online is None else {ONLINE: systems.online})}
 
 
 def sink_routes(context: ProjectContext) -> list[SinkRoute]:
-    """Routes to the sinks of shroff.yaml, each with its adapter and the records that it receives.
+    """Return the routes to the sinks of shroff.yaml, each with its adapter and the records that it receives.
 
     No outside system is contacted.
 
-    Raises: UsageError where the settings of a sink contradict each other, or a variable is not set.
+    Raises: UsageError if the settings of a sink contradict each other, or a variable is not set.
     """
     from shroff.streams.sink_cursor import SinkRoute
 
@@ -194,7 +194,7 @@ def sink_routes(context: ProjectContext) -> list[SinkRoute]:
     for name, system in context.systems.sinks.items():
         outside = _UNSAID.sub("-", f"{context.definitions.settings.name}-{name}")
         opened = partial(AdapterFactory(context).open_sink, outside, system)
-        opened().close()  # so that what can never be is told before anything runs
+        opened().close()  # report invalid settings before anything runs
         is_called = settings_of("sink", system.kind).is_called
         outcomes = frozenset(system.options.get("outcomes", ()))
         by = outside, system, context.systems.http if is_called else None

@@ -1,4 +1,4 @@
-"""The operation that suggests rules by labels, on top of the active policy, and rules to drop."""
+"""Operation that suggests rules from labels, on top of the active policy, and rules to drop."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from shroff.services.suggestions.search import MeasuredRule, Parts, RuleCosts
     from shroff.streams.log import Log
 
-LEARNED = 5 / 8  # of the time whose labels are there; the rest tests, behind the time that labels take
-CAPACITY_SHARE = 0.01  # of events that people review, where nothing says how many
-REVIEW_SHARE = 0.1  # of the mean amount that a review costs, where nothing says it
-TEXTS_MAX = 1_000  # different texts of a column, above which it is left out
-TEST_EVENTS = 60  # that a rule's test may take
-TEST_TRIES = 20  # hits, the newest first, of which one has so few
+LEARNED = 5 / 8  # share of the labeled period for learning; the rest, after the label delay, tests
+CAPACITY_SHARE = 0.01  # share of events that people review, by default
+REVIEW_SHARE = 0.1  # cost of a review as a share of the mean amount, by default
+TEXTS_MAX = 1_000  # columns with more distinct texts are left out
+TEST_EVENTS = 60  # per rule test
+TEST_TRIES = 20  # newest hits tried to find one with few enough events
 NUMBERS = frozenset("integer number money real duration boolean".split())
 TOO_FEW = (
     "There are too few events older than the time that labels take (label_delay in model.yaml) to learn rules from."
@@ -170,7 +170,7 @@ def suggest_rules(
 
 
 class _EventRules:
-    """The events of one type with what rules could read of them, and what the active policy does with them."""
+    """Events of one type, with the values that rules could read and the active policy's outcomes."""
 
     def __init__(self, definitions: Definitions, event: str, log: Log, as_of_ms: int, progress: ProgressSteps) -> None:
         from shroff.log.columns.tables import Way
@@ -218,7 +218,7 @@ class _EventRules:
             self.hits[rule.id] = np.flatnonzero(hit & (rows.times_ms < ends_ms))
 
     def outcomes(self, ids: Sequence[str]) -> Any:
-        """The outcome of each event by the policy with these rules, as numbers of OUTCOMES."""
+        """Return the outcome of each event by the policy with these rules, as indices of OUTCOMES."""
         from shroff.project.policy import outcome_codes
 
         rules = [rule for rule in self.rules if rule.id in ids]
@@ -228,7 +228,7 @@ class _EventRules:
         return outcome_codes(by_effect, self.rows.recorded.scores, self.definitions.policy(self.event))
 
     def costs(self, capacity: float | None, days: float) -> RuleCosts:
-        """What policy.yaml says, else shares of the mean amount and of the events; reviews are those of a day."""
+        """Return the costs of policy.yaml, else shares of the mean amount and of the events; reviews are per day."""
         from shroff.services.suggestions.search import RuleCosts
         from shroff.training.train import terms_of
 
@@ -241,7 +241,7 @@ class _EventRules:
         )
 
     def suggest(self, request: SuggestRules, drafts: RuleDraftFiles, answer: RuleSuggestions) -> None:
-        """Learn, test, and add to the answer."""
+        """Search, test, and add the results to the answer."""
         from shroff.models.sets import FRAUD
         from shroff.services.suggestions.search import RuleSearch, confirmed, rules_to_drop
 
@@ -259,7 +259,8 @@ class _EventRules:
 
         worth = {effect: costs.worth(effect, self.frauds, self.amounts) for effect in ("review", "decline")}
         challenged = np.where(self.frauds, self.amounts, 0.0)
-        declined = np.where(self.is_unknown, 0.0, worth["decline"])  # its customer has had nothing to dispute
+        # A declined payment leaves the customer nothing to dispute
+        declined = np.where(self.is_unknown, 0.0, worth["decline"])
 
         def value(outcomes: Any) -> Floats:
             return np.asarray(np.choose(outcomes, [0.0 * challenged, challenged, worth["review"], declined]))
@@ -316,7 +317,7 @@ class _EventRules:
             f"  reason: {_quoted(shown)}\n  effect: {effect}\n"
         )
         checked = drafts.check(id_, file)
-        if not checked.rules or checked.definitions is None:  # where no entity has a key of the event, say
+        if not checked.rules or checked.definitions is None:  # for example if no entity has a key in the event
             return None
         tested = file + self._test(checked.rules[0], checked.definitions, hits)
         costs = [self.definitions.features[name].cost for name in names if name in self.definitions.features]
@@ -342,7 +343,9 @@ class _EventRules:
         )
 
     def _test(self, rule: Rule, definitions: Definitions, hits: Ints) -> str:
-        """A test: a hit with the events that it looks back at, and an event without one; ids and keys are masked."""
+        """Write a rule test: a hit with the earlier events that it depends on, and an event without a hit; ids and keys
+        are masked.
+        """
         from shroff.explain.key_events import looked_back
         from shroff.features.naive import Naive
         from shroff.language.expression import InValues, ThisField, walk
@@ -377,7 +380,7 @@ class _EventRules:
         )
 
     def _text(self, part: Any) -> str:
-        """A part of a condition as a person writes it."""
+        """Write a part of a condition in the rule language."""
         name, kind = self.inputs[part.column].name, self.inputs[part.column].node.type.kind
         name = name if _NAME.fullmatch(name) else f"({name})"
         if part.codes:
@@ -400,7 +403,7 @@ class _EventRules:
 
 @dataclass
 class _MaskedEvents:
-    """Events as those of a rule's test, other texts in place of all but those of some fields (`TYPE.FIELD`)."""
+    """Events for a rule's test; texts are masked except in the fields `clear` (`TYPE.FIELD`)."""
 
     definitions: Definitions
     clear: frozenset[str]
@@ -428,7 +431,9 @@ class _MaskedEvents:
 
 
 def candidates(definitions: Definitions, event: str) -> Iterator[ModelInput]:
-    """What rules about an event could read: its fields and features, lists, and what the project already asks of it."""
+    """Yield the inputs that rules about an event could read: fields, features, lists, and look-ups that the project
+    uses.
+    """
     from shroff.language.expression import FeatureValue, InList, Lookup, Node, ThisField, walk
     from shroff.language.printer import text_of
     from shroff.language.types import BOOLEAN
@@ -461,5 +466,5 @@ def candidates(definitions: Definitions, event: str) -> Iterator[ModelInput]:
 
 
 def _quoted(text: str) -> str:
-    """A text in single quotes, as YAML and the language of conditions write it alike."""
+    """Put a text in single quotes, valid in YAML and in conditions."""
     return "'" + text.replace("'", "''") + "'"

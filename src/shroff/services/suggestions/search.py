@@ -1,7 +1,7 @@
-"""Search for rules that would have earned money on the past, tests of them on later events, and rules to drop.
+"""Searches for rules that would have earned money in the past, tests them on later events, and finds rules to drop.
 
-Shallow trees on the events that are still approved give conditions; the one that earns most is a rule, and the next is
-searched on what it leaves. Nothing is believed of that: each rule is tested once on later events, at a level for all.
+Shallow trees on the events that are still approved yield conditions; the one that earns most becomes a rule, and the
+next is searched in the remaining events. Each rule is then tested once on later events, at a common significance level.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from shroff.runtime.values import FrozenStruct, replace
 RULES_MAX = 5
 PARTS_MAX = 3
 TREES = 12
-GENUINE = 40_000  # that trees learn from; what they find is weighed by all events
-VALUES_MAX = 5  # of a text that a rule names
-FRAUDS_MIN = 10  # that a rule finds in the past
-WORTH = 1.1  # times what it earns without, so that one more part pays
-ROUNDED = 0.995  # of what it earns, so that a rounder number is as good
-PURE = 9.0  # times its amount that a declined genuine event weighs: 9 of 10 of the money must be fraud
-UNATTENDED = 2.0  # times what a decline earns, so that a review is better: it takes people's time
-LEVEL = 0.05  # of the tests of all rules together, and of a rule that costs more than it saves
+GENUINE = 40_000  # sampled for the trees; their conditions are evaluated on all events
+VALUES_MAX = 5  # texts in a rule
+FRAUDS_MIN = 10  # past frauds that a rule must hit
+WORTH = 1.1  # factor by which another part must raise the earnings
+ROUNDED = 0.995  # share of the earnings that a rounder number must keep
+PURE = 9.0  # weight of a declined genuine amount: 9/10 of the money must be fraud
+UNATTENDED = 2.0  # factor by which a review must earn more than a decline, since it takes people's time
+LEVEL = 0.05  # significance level of all rule tests together, and of a rule to drop
 UNITS_S = (DAY_MS // 1_000, HOUR_MS // 1_000, MINUTE_MS // 1_000, 1)
 REVIEW = OUTCOMES.index("review")
-_NONE = -1e30  # below all values: a missing one
+_NONE = -1e30  # missing: below all values
 
 
 class Part(FrozenStruct):
-    """A part of a condition: a column above a number, or up to it, or one of some texts."""
+    """Part of a condition: a column above a number, at most a number, or among some texts."""
 
     column: int
     is_above: bool
@@ -41,7 +41,7 @@ class Part(FrozenStruct):
     codes: tuple[int, ...] = ()
 
     def holds(self, values: Floats) -> Bools:
-        """At which values it is true; at missing ones it is not."""
+        """Evaluate the part; missing values yield False."""
         if self.codes:
             return np.isin(values, self.codes)
         return values > self.cut if self.is_above else values <= self.cut
@@ -51,24 +51,24 @@ Parts = tuple[Part, ...]
 
 
 class RuleCosts(FrozenStruct):
-    """RuleCosts in whole units of money, and the reviews that people have time for in the period that is searched."""
+    """Costs in whole units of money, and the review capacity of the searched period."""
 
     false_decline: float
     review: float
     reviews: float
 
     def worth(self, effect: str, frauds: Bools, amounts: Floats) -> Floats:
-        """What stopping each of some events earns."""
+        """Return the gain from stopping each event."""
         cost = self.review if effect == "review" else np.where(frauds, 0.0, self.false_decline)
         return np.asarray(np.where(frauds, amounts, 0.0) - cost)
 
 
 @dataclass
 class RuleSearch:
-    """Rules that earn most together on events that nothing stops yet, each on what those before it leave.
+    """Greedy search for rules on events that are not stopped yet; each rule earns most on those its predecessors leave.
 
     Args:
-        columns: Values by column, NaN where missing; of texts their codes.
+        columns: Values by column, NaN if missing; texts as codes.
         texts: Columns of texts.
         durations: Columns of seconds.
     """
@@ -79,10 +79,10 @@ class RuleSearch:
     frauds: Bools
     amounts: Floats
     costs: RuleCosts
-    _ranked: dict[int, list[int]] = field(default_factory=dict)  # codes of a text with most frauds, the best last
+    _ranked: dict[int, list[int]] = field(default_factory=dict)  # text codes with the highest fraud shares, ascending
 
     def rules(self) -> Iterator[tuple[Parts, str]]:
-        """Conditions with their effects, at most `RULES_MAX`."""
+        """Yield conditions with their effects, at most `RULES_MAX`."""
         left, reviews = np.ones(len(self.amounts), np.bool_), self.costs.reviews
         pure = np.maximum(self.costs.false_decline, PURE * self.amounts)
         weights = {
@@ -105,7 +105,7 @@ class RuleSearch:
             left &= ~hits
 
     def _numbers(self, column: int) -> Floats:
-        """A column as trees read it: texts by their share of frauds."""
+        """Return a column for the trees: texts ranked by their share of frauds."""
         values = self.columns[column]
         if column not in self.texts:
             return np.nan_to_num(values, nan=_NONE)
@@ -119,7 +119,7 @@ class RuleSearch:
         return np.asarray(ranks[codes])
 
     def _best(self, matrix: Floats, gains: Floats, left: Bools, room: float) -> tuple[Parts, float]:
-        """The condition that earns most at the events that are left, as short and round as it may be."""
+        """Return the condition that earns most on the remaining events, shortened and rounded."""
 
         def earned(parts: Parts) -> float:
             hits = left & holds(parts, self.columns)
@@ -150,14 +150,14 @@ class RuleSearch:
         return best, gain
 
     def _round(self, part: Part) -> Iterator[float]:
-        """Numbers near that of a part as a person would write them, the roundest first; of a duration whole units."""
+        """Yield rounded values of a threshold, roundest first; for durations, whole units."""
         if part.column in self.durations:
             yield from (round(part.cut / unit_s) * unit_s for unit_s in UNITS_S if part.cut >= unit_s)
         elif not part.codes:
             yield from (float(f"{part.cut:.{digits}g}") for digits in range(1, 16))
 
     def _conditions(self, matrix: Floats, is_gain: Bools, weights: Floats) -> Iterator[Parts]:
-        """The conditions of all nodes of some trees."""
+        """Fit the trees and yield the conditions of all nodes."""
         from sklearn.ensemble import RandomForestClassifier
 
         forest = RandomForestClassifier(TREES, max_depth=PARTS_MAX, max_features=0.5, bootstrap=False, random_state=0)
@@ -173,7 +173,7 @@ class RuleSearch:
                     waiting += [(int(tree.children_right[node]), (*parts, *high))]
 
     def _part(self, column: int, cut: float, *, is_above: bool) -> Parts:
-        """A side of a node, its number one that occurs; nothing of a text that is none of some."""
+        """Return one side of a node with a number that occurs in the data; empty for the complement of texts."""
         if column in self.texts:
             codes = sorted(self._ranked[column][max(0, int(cut)) :])
             return (Part(column, is_above, 0, tuple(codes)),) if is_above and codes else ()
@@ -182,7 +182,7 @@ class RuleSearch:
 
 
 def holds(parts: Parts, columns: Sequence[Floats]) -> Bools:
-    """At which rows a condition is true."""
+    """Evaluate a condition for each row."""
     return np.asarray(np.logical_and.reduce([part.holds(columns[part.column]) for part in parts]))
 
 
@@ -190,7 +190,7 @@ def holds(parts: Parts, columns: Sequence[Floats]) -> Bools:
 
 
 class MeasuredRule(FrozenStruct):
-    """What a rule came to on later events: hits, and precision and money with 95 % intervals."""
+    """Result of a rule on later events: hits, frauds, and precision and money with 95 % intervals."""
 
     hits: Bools
     frauds: int
@@ -206,15 +206,15 @@ def confirmed(
     times_ms: Ints,
     worth: Mapping[str, Floats],
 ) -> Iterator[tuple[Parts, str, MeasuredRule]]:
-    """Rules that later events confirm, each tested once at a level for all of them together.
+    """Yield the rules that later events confirm, each tested once at a common level.
 
-    The p-value is the larger one of two: that its daily earnings have a mean of at most 0 (Student's t), and that
-    its hits are frauds no more often than all events are (binomial). Precision is that of all of its hits, money and
-    doubt those of hits that nothing stops before it.
+    The p-value is the larger of two: for a mean of daily earnings of at most 0 (Student's t), and for hits being frauds
+    no more often than all events (binomial). Precision covers all hits of a rule; money and p-values only hits that
+    nothing stops before it.
 
     Args:
         is_new: Events that nothing stops yet.
-        worth: What stopping each event earns, by effect.
+        worth: Gain from stopping each event, by effect.
     """
     from scipy.stats import binomtest
 
@@ -234,7 +234,7 @@ def confirmed(
 
 
 def daily(money: Floats, times_ms: Ints, all_times_ms: Ints) -> tuple[float, float, float, float]:
-    """Money over days with a 95 % interval, and the p-value of that its daily mean is at most 0."""
+    """Return the sum of daily money with a 95 % interval, and the p-value for a daily mean of at most 0."""
     from scipy.stats import t
 
     first = int(all_times_ms.min()) // DAY_MS
@@ -250,7 +250,9 @@ def daily(money: Floats, times_ms: Ints, all_times_ms: Ints) -> tuple[float, flo
 def rules_to_drop(
     hits: dict[str, Ints], outcomes: Callable[[Sequence[str]], Ints8], value: Callable[[Ints8], Floats], times_ms: Ints
 ) -> Iterator[tuple[str, str, float, int]]:
-    """Rules without which decisions earn as much or more, each beside those that stay: why, money and reviews saved."""
+    """Yield rules without which decisions earn at least as much, given the remaining ones: reason, money, reviews
+    saved.
+    """
     kept = sorted(hits, key=lambda rule: len(hits[rule]))
     while kept:
         best: tuple[str, str, float, int] | None = None

@@ -1,4 +1,4 @@
-"""Thresholds of the score: the cheapest by the policy's costs, and writing them into policy.yaml."""
+"""Thresholds of the score: compute the cheapest by the policy's costs, and write them to policy.yaml."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Costs = TextMapping
 NO_COSTS: Final[Costs] = {}
-APPLY = "thresholds.apply"  # in the audit log
+APPLY = "thresholds.apply"  # action in the audit log
 CUTS = ("review_at", "decline_at")
 AMOUNTS = ("false_decline", "review", "reviews_a_day")
 WRITTEN = "The thresholds are written; they become active with the next command that writes."
@@ -54,7 +54,7 @@ class AppliedCutoffs(ReportAnswer[tuple[str, str]]):
 
 
 class EndedExperiment(NamedTuple):
-    """An experiment of policy.yaml that ends; with `is_promoted` the rules that it switches stay as in arm B."""
+    """An experiment of policy.yaml that ends; with `is_promoted` its rules stay as in arm B."""
 
     name: str
     is_promoted: bool
@@ -62,29 +62,27 @@ class EndedExperiment(NamedTuple):
 
 
 class CutoffsChange(FrozenStruct):
-    """A change of thresholds and costs as the audit log has it."""
+    """A change of thresholds and costs in the audit log."""
 
     before: TextMapping
     after: TextMapping
 
     @classmethod
     def of(cls, row: AuditEntry) -> CutoffsChange:
-        """As a row has it."""
         return cls(*(from_json(text or "{}", type=TextDict) for text in (row.before, row.after)))
 
     @staticmethod
     def cuts(side: TextMapping) -> Cuts:
-        """The thresholds of one side."""
         review_at, decline_at = (float(side[name]) if name in side else None for name in CUTS)
         return review_at, decline_at
 
     @staticmethod
     def costs(side: TextMapping) -> TextDict:
-        """The costs of one side that changed."""
+        """Return the changed costs of one side."""
         return {name: side[name] for name in ("missed_fraud", *AMOUNTS) if name in side}
 
     def can_be_undone(self, policy: Policy) -> bool:
-        """Whether its thresholds are active, and each of its costs stood there before."""
+        """Return whether its thresholds are active, and each of its costs had a value before."""
         is_active = self.cuts(self.after) == (policy.review_at, policy.decline_at)
         return is_active and self.costs(self.after).keys() == self.costs(self.before).keys()
 
@@ -102,8 +100,9 @@ class ScoreCutoffs(ProjectPart):
             model: A model of the registry instead.
             what_if: Other costs and review capacity, and thresholds to try.
 
-        Raises: ChangedMeanwhileError if the champion or policy.yaml changed in between; UsageError where there is no
-            model, no test rows or no costs.
+        Raises: ChangedMeanwhileError if the champion or policy.yaml changed in between; UsageError if there is no
+        model, no
+            test rows or no costs.
         """
         from shroff.training.cutoffs import WhatIf, cutoffs_of
 
@@ -121,7 +120,7 @@ class ScoreCutoffs(ProjectPart):
 
     @property
     def policy_tag(self) -> str:
-        """Changes with the text of policy.yaml."""
+        """Hash of policy.yaml."""
         return sha256(self._policy_text().encode()).hexdigest()[:32]
 
     def write(
@@ -137,18 +136,19 @@ class ScoreCutoffs(ProjectPart):
     ) -> AppliedCutoffs:
         """Write thresholds of an event type into policy.yaml and make them active.
 
-        They are recorded first, and not written if that fails.
+        They are audited first, and not written if that fails.
 
         Args:
             cuts: The thresholds for review and decline; None for no threshold.
             costs: Other costs to write with them, in the notation of policy.yaml.
             model: The model whose test rows they were chosen on, for the audit log.
-            tag: The `policy_tag` of the policy that they were chosen for, or several with commas between them; without
-                it, any current policy is overwritten.
-            ends: The experiment of the event type that goes with the same change.
+            tag: The `policy_tag` of the policy that they were chosen for, or several separated by commas; without it,
+                any current policy is overwritten.
+            ends: The experiment of the event type that ends with this change.
 
-        Raises: ChangedMeanwhileError; NotActiveError where an experiment ends and its policy or rules in the files are
-            not the active ones; UsageError where policy.yaml cannot be changed; DefinitionError where they fit nothing.
+        Raises: ChangedMeanwhileError; NotActiveError if an experiment ends and its policy or rules in the files are not
+        the
+            active ones; UsageError if policy.yaml cannot be changed; DefinitionError if the project would have errors.
         """
         from shroff.project.policy_text import POLICY, costs_of, without_experiment
 
@@ -172,7 +172,7 @@ class ScoreCutoffs(ProjectPart):
             told = (("model", model), ("reason", reason), ("rules", switched))
             more = {name: text for name, text in told if text}
             self._people.record(APPLY, f"policy of {event}", before, after | more)
-            for name, text in files.items():  # policy.yaml last: until then the experiment is there
+            for name, text in files.items():  # policy.yaml last, so that the experiment stays until then
                 config.write_text(own(self._paths.folder, name), text)
         self._context.reload()
         why_not = self._requests.put_in_force(WRITTEN, [*files])
@@ -184,28 +184,27 @@ class ScoreCutoffs(ProjectPart):
 
     @property
     def folder(self) -> Path:
-        """The project's."""
         return self._paths.folder
 
     @property
     def basis(self) -> tuple[str, ...]:
-        """Changes with the models in force, and with the costs and settings that were read."""
+        """Versions of the active models, costs and settings: equal as long as all of them are."""
         versions, models = self._definitions.versions, self._definitions.models
         return version_of(self._models.in_force()), versions.definitions, versions.policy, repr(models)
 
     def model_ids(self) -> list[str]:
-        """The models that can be named where none is active, the newest first."""
+        """List the models of the registry, newest first."""
         return [model.id for model in self._models.all()]
 
     def proposed(self, event: str, cuts: Cuts, costs: Costs = NO_COSTS) -> tuple[str, str]:
-        """The text of policy.yaml, and what `write` would make of it. Raises: UsageError as `write`."""
+        """Return the text of policy.yaml, and the text that `write` would write. Raises: UsageError as `write`."""
         from shroff.project.policy_text import with_costs, with_cutoffs
 
         text = self._policy_text()
         return text, with_costs(with_cutoffs(text, event, *cuts), event, costs)
 
     def costs(self, event: str, what_if: WhatIf) -> TextDict:
-        """The costs of a what-if that differ from policy.yaml, in its notation."""
+        """Return the costs of a what-if that differ from policy.yaml, in its notation."""
         from shroff.project.policy_text import costs_of
 
         there = costs_of(self._policy_text(), event)
@@ -217,11 +216,10 @@ class ScoreCutoffs(ProjectPart):
         return {name: text for name, text in found.items() if not _is_same(text, there.get(name, ""))}
 
     def _drawn(self, ends: EndedExperiment | None) -> list[Rule]:
-        """The rules that an experiment switches."""
         return [rule for rule in self._definitions.rules if ends and rule.drawn_as == ends.name]
 
     def _switched(self, rules: list[Rule]) -> TextDict:
-        """The files of rules in which each acts for all keys as it does in arm B, by their names."""
+        """Return the rule files, by name, in which each rule acts for all keys as in arm B."""
         from shroff.rules import texts
 
         files = config.read_files(self._paths.folder, [])

@@ -1,4 +1,4 @@
-"""Operations on thresholds of the score: the cheapest by costs, what others would cost, and changing them."""
+"""Operations on thresholds of the score: find the cheapest, compare others, and change them."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ LARGEST = {
     **dict.fromkeys(("false_decline", "review", "reviews_a_day"), COST_MAX),
     **dict.fromkeys(("review_at", "decline_at"), 1.0),
 }
-ROWS = 12  # of the curve that is printed
-TIMES_THE_BEST = 5  # what costs more is not shown: nobody wants it, and the rest would look alike
-BAR = 24  # characters of its longest bar
+ROWS = 12  # printed points of the curve
+TIMES_THE_BEST = 5  # costlier points are hidden: they would flatten the bars of the others
+BAR = 24  # characters of the longest bar
 CHOSEN_HERE = "They were chosen on these same events, so this estimate is optimistic."
 MONEY = ("cost", "missed_cost", "false_declines_cost", "reviews_cost", "low", "high")
-_KEPT = Fresh["CheapestThresholds"](32)  # each some kilobytes: a slider moves to and fro, a model takes seconds
+# Some kB each; sliders return to earlier values, and a computation takes seconds
+_KEPT = Fresh["CheapestThresholds"](32)
 Cut = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
 
 
@@ -163,7 +164,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
 
     @classmethod
     def measured(cls, report: Cutoffs, tag: str = "") -> CheapestThresholds:
-        """The answer of a report; `tag` stands for the text of policy.yaml."""
+        """Build the answer; `tag` is the hash of policy.yaml."""
         from shroff.training.measured import money_text
 
         costs, places = report.found, report.money_places
@@ -240,7 +241,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
         return f" {self.report.currency}" if self.report.currency else ""
 
     def _reviews(self) -> str:
-        """Reviews a day beside the capacity: a limit in the mean of days, so the busiest day stands beside."""
+        """Describe the reviews per day: the capacity limits their mean, so the busiest day is added."""
         text = f"{self.best.reviews:.1f} reviews a day on average"
         if self.reviews_a_day is None:
             return f"{text}, {self.reviews_busiest_day:,} on the busiest day"
@@ -248,7 +249,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
         return f"{text}; {many(self.days_over, 'day')} of {self.days:,} above that" if self.days_over else text
 
     def _notes(self) -> list[str]:
-        """Rules alone beyond the capacity; and what such thresholds cost where they were not chosen."""
+        """Describe reviews by rules beyond the capacity, and the out-of-fold cost."""
         lines = []
         if self.rules_beyond_people:
             limit = f"{self.reviews_a_day:,g} (costs.reviews_a_day of policy.yaml)"
@@ -270,7 +271,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
         return lines
 
     def _curve(self) -> str:
-        """A part of the curve, from high thresholds to low ones, each with a bar for its cost; the best is marked."""
+        """Format points of the curve, from high to low thresholds, with a bar for the cost; the best is marked."""
         best = self.report.found.best
         points = [point for point in self.report.found.curve if point.cost <= TIMES_THE_BEST * best.cost]
         shown = sorted({*points[:: max(1, len(points) // ROWS)], best}, key=lambda point: (-lower(point), point.cost))
@@ -293,7 +294,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
 
 
 def lower(point: Point, otherwise: float = 2.0) -> float:
-    """The lower threshold of a point: its place on the curve."""
+    """Return the lower threshold of a point, which orders the curve."""
     return min((cut for cut in (point.review_at, point.decline_at) if cut is not None), default=otherwise)
 
 
@@ -349,7 +350,7 @@ def _weighed(cutoffs: ScoreCutoffs, request: ShowThresholds) -> CheapestThreshol
 
 
 def what_if_of(costs: ShowThresholds | Costs, cuts: Cuts = (None, None)) -> WhatIf:
-    """Other costs and thresholds to try. Raises: UsageError for a number out of its bounds."""
+    """Return other costs and thresholds to try. Raises: UsageError for a number out of bounds."""
     from shroff.training.cutoffs import WhatIf
 
     for name, value in msgspec.structs.asdict(costs).items():

@@ -1,4 +1,4 @@
-"""The operation that trains: once on log or files, or again for each file that arrives."""
+"""Operation that trains: once on log or files, or again for each new file."""
 
 from __future__ import annotations
 
@@ -97,7 +97,6 @@ class TrainModel(OperationRequest[OperationAnswer]):
     partitions: int | None = None
 
     def on(self, history: DecisionHistory) -> AbstractContextManager[Cluster | None]:
-        """The cluster, for as long as the training lasts."""
         return history.cluster(self.backend, self.cluster, self.partitions)
 
 
@@ -129,7 +128,6 @@ class TrainedModel(ReportAnswer["TrainReport"]):
 
     @classmethod
     def measured(cls, report: TrainReport) -> TrainedModel:
-        """The answer of a report."""
         from shroff.training.measured import metrics_document, with_money
 
         return cls.of(
@@ -251,7 +249,7 @@ class TrainedFiles(ReportAnswer[tuple[int, str, str]]):
 def _watched(
     training: Training, progress: ProgressSteps, request: TrainModel, cluster: Cluster | None, *, is_table: bool
 ) -> TrainedFiles:
-    """Take files until somebody ends it, or with `once` until those that are there are taken."""
+    """Process files until the user stops it, or with `once` until all present files are done."""
     from shroff.runtime.process_wide import ended_cleanly
     from shroff.services.sources.pulled_files import ASIDE, CHANGING
     from shroff.services.training.retraining import POLL_S, Options
@@ -293,7 +291,7 @@ def _watched(
     text = f"{many(len(reports) - aside - changing, 'file')} ingested{skipped}. {end}"
     about = [number for number, report in enumerate(reports) if report.name == request.file]
     judged = reports
-    if is_table:  # it often has nothing new
+    if is_table:  # a table often has nothing new
         judged = [report for report in reports if report.model or report.state == ASIDE or _is_new(report)]
     status, hint = _status(judged[about[-1] :] if about else judged, is_of_file=bool(about))
     status = 0 if status == NO_MODEL and is_stopped else status
@@ -306,7 +304,7 @@ def _is_new(report: FileReport) -> bool:
 
 
 def _status(reports: Sequence[FileReport], *, is_of_file: bool) -> tuple[int, str]:
-    """Exit status and hint by what became of files; or of the first, and of the models that learned from it."""
+    """Return exit status and hint for the files; or for the first one, and the models trained on it."""
     from shroff.services.sources.pulled_files import ASIDE, CHANGING
 
     asked = reports[:1] if is_of_file else reports
@@ -315,7 +313,7 @@ def _status(reports: Sequence[FileReport], *, is_of_file: bool) -> tuple[int, st
     made = [report for report in reports if report.model]
     if any(report.state == ASIDE or _quarantined(report) for report in asked):
         return QUARANTINED, "shroff quarantine list"
-    # Whether a file brought labels and the log has the event of none of them: they name others than were meant
+    # A file with labels of which none matches an event probably uses wrong ids
     if any(
         report.appended is not None and 0 < report.appended.labels.read == report.appended.labels.pending
         for report in asked

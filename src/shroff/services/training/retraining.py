@@ -1,4 +1,4 @@
-"""Training again for each file that comes: looked into, appended, learned from, promoted or not, and recorded."""
+"""Retraining for each new file: check, append, train, promote if asked, record."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
 POLL_S = 5.0
 LABELS = re.compile(r"(?:^|[-_.])labels?(?:[-_.]|$)", re.IGNORECASE)
 
-_LINE = {("file",), ("number",)}  # of `row`: where a line stands
+_LINE = {("file",), ("number",)}  # parts of `row` with the position of a line
 
 
 class Options(FrozenStruct):
-    """How files are taken.
+    """Options of a watch.
 
     Args:
-        event: Of the model, and of lines that do not tell theirs; None where model.yaml has one.
-        decide: Whether events are decided on the way.
-        once: End when what is there is taken.
-        poll_s: How long to wait before looking again.
-        labels_inside: Each file also has labels of its events, as `from` of `label` in events.yaml reads them.
-        file: A file that is reported on at the end of `once` in any case: also where an earlier process took it.
+        event: Event type of the model, and of lines that do not name theirs; None if model.yaml has one.
+        decide: Decide the events.
+        once: End when all present files are done.
+        poll_s: Seconds between two scans.
+        labels_inside: Each file also has labels of its events, read by `label.from` in events.yaml.
+        file: A file to report at the end of `once` in any case, also if an earlier process ingested it.
         again: A file that was corrected after it was ingested, and is ingested again under its name.
         cluster: The cluster for features and trees; by default this process.
     """
@@ -72,15 +72,15 @@ class Options(FrozenStruct):
 
 
 class FileReport(FrozenStruct):
-    """Result of a file.
+    """Result of one file.
 
     Args:
-        state: DONE, ASIDE or CHANGING; `why` is the reason of one that is set aside, or that no model was made for.
-        lines: Of a file that is set aside, the lines that were ingested before.
-        appended: What was appended by this process; None where another one had done that.
-        trained: The model that was made now.
-        model: Its id, also where the process before this one had made it.
-        has_passed: Whether the model passed its gates.
+        state: DONE, ASIDE or CHANGING; `why` is the reason if it is set aside, or led to no model.
+        lines: For a file that is set aside, the lines that were ingested before.
+        appended: Rows appended by this process; None if another one appended them.
+        trained: The model trained now.
+        model: Its id, also if an earlier process trained it.
+        has_passed: The model passed its gates.
     """
 
     name: str
@@ -95,10 +95,10 @@ class FileReport(FrozenStruct):
 
 
 class Watch:
-    """One process that watches.
+    """Watch of one process.
 
     Args:
-        read: Reads the files of a source in shroff.yaml, such as the rows of a table; one that changed is taken again.
+        read: Reads the files of a source in shroff.yaml, such as the rows of a table; changed ones are ingested again.
     """
 
     def __init__(
@@ -114,14 +114,14 @@ class Watch:
         self._given, self._options, self._steps = given, options, steps
         self._event = settings_of(self._context.definitions, options.event).event
         self._is_named, self._took, self._waits_for = read is not None, False, ""
-        self._changing = ""  # the file that changed while it was read, until it was read to its end
+        self._changing = ""  # file that changed while it was read, until a read completes
         rules = TakingRules(takes_changed=self._is_named, labels_inside=options.labels_inside)
         self._files = FileTaking(self._context, given, read or self._submissions, say, rules, decide=options.decide)
 
     def reports(self) -> Iterator[FileReport]:
-        """Result of each file, as it comes.
+        """Yield the result of each file, in order.
 
-        Raises: TransientError where the file of the options does not come to its turn.
+        Raises: TransientError if `Options.file` is not reached.
         """
         waited, wanted = False, self._options.file
         if self._options.again:
@@ -137,7 +137,7 @@ class Watch:
                     raise
                 self._files.tell(f"{error}; trying again")
                 waits_for = ""
-            if self._is_named and self._took:  # a table gives its rows by the stretch
+            if self._is_named and self._took:  # a table returns its rows in chunks
                 continue
             if self._options.once and (not waits_for or waited):
                 break
@@ -151,7 +151,7 @@ class Watch:
             yield self._before(wanted)
 
     def _check_again(self, name: str) -> None:
-        """Raises: UsageError if the file to ingest again is not there, or has not changed since it was ingested."""
+        """Raises: UsageError if the file to ingest again is missing, or has not changed since it was ingested."""
         names = self._given.names()
         if name not in names:
             raise UsageError(f"--again: there is no file {name!r} to ingest again. {nearest(name, names)}".rstrip())
@@ -160,7 +160,7 @@ class Watch:
             raise UsageError(f"--again: {name} has not changed since it was ingested. Correct it first.")
 
     def _before(self, name: str) -> FileReport:
-        """What became of a file that an earlier process took, as it is now."""
+        """Return the current result of a file that an earlier process ingested."""
         known = self._files.progress(name)
         if name not in self._given.names():
             return FileReport(name, ASIDE, "there is no such file of a kind that can be read")
@@ -173,7 +173,7 @@ class Watch:
         return self._of_model(name, known.model)
 
     def _round(self) -> Iterator[FileReport]:
-        """Take what is complete; then `_waits_for` names a file that is not, and for which those behind it wait."""
+        """Process complete files in order; stop at an incomplete one, named by `_waits_for`."""
         self._took, self._waits_for, names = False, "", self._given.names()
         known = self._files.known()
         wanted = [name for name in names if self._is_wanted(name, known.get(name))]
@@ -194,7 +194,7 @@ class Watch:
                 yield report
 
     def _is_wanted(self, name: str, progress: Progress | None) -> bool:
-        """Whether something is left to do for a file; for a corrected one, if it is to be ingested again."""
+        """Return whether a file needs more work, or is a corrected one to ingest again."""
         if progress is None:
             return True
         if name == self._options.again and progress.state == DONE and self._files.has_changed(name, progress):
@@ -204,7 +204,7 @@ class Watch:
     # ---- one file
 
     def _take(self, name: str, before: Progress | None) -> FileReport | None:
-        """What becomes of a file that is complete; None where it changed, or went away, meanwhile."""
+        """Process a complete file; None if it changed or was removed meanwhile."""
         if before is not None and before.state == APPENDED:
             return self._learn(name, before, None)
         taken = self._files.take(name, before)
@@ -219,7 +219,7 @@ class Watch:
 
     @contextmanager
     def _submissions(self, name: str, path: Path, *, is_look: bool = False) -> Iterator[Iterator[Submission]]:
-        """The lines of a file as events, or as labels where its name says that; as both where they are asked for."""
+        """Read the lines of a file as events, as labels if its name says so, or as both with `labels_inside`."""
         are_labels = LABELS.search(path.name)
         intake = intake_of(self._context, keeps_hashes=False)
         with ExitStack() as opened:
@@ -236,7 +236,7 @@ class Watch:
     # ---- learning
 
     def _learn(self, name: str, progress: Progress, appended: IngestReport | None) -> FileReport:
-        """A model of all that the log has now, if the file brought anything."""
+        """Train on the log if the file added anything."""
         if progress.state == DONE:
             return FileReport(name, DONE, progress.why, appended)
         brought_by = {"source": self._given.source, "file": name, "sha256": progress.sha256}
@@ -265,7 +265,7 @@ class Watch:
         return FileReport(name, DONE, why, appended, found, found.stored.id, found.promoted, found.passed)
 
     def _hint(self, name: str) -> str:
-        """Return advice for a file of events that was read without labels, so that no model was made of it."""
+        """Return advice for a file of events that was read without labels, so that no model was trained."""
         events = self._context.definitions.events
         if self._options.labels_inside or self._is_named or LABELS.search(name):
             return ""
@@ -282,7 +282,7 @@ class Watch:
         )
 
     def _made_before(self, name: str, brought_by: TextDict) -> FileReport | None:
-        """The model that a process made for this file before it was killed; promoted now if it did not come to that."""
+        """Return the model that a killed process trained for this file, promoting it if that was still due."""
         context = self._context
         for summary in context.registry.summaries():
             if summary.problem:
@@ -295,7 +295,7 @@ class Watch:
         return self._of_model(name, stored.id, promotes=self._options.promote)
 
     def _of_model(self, name: str, id_: str, *, promotes: bool = False) -> FileReport:
-        """The same, by its id."""
+        """Report a file by the id of its model."""
         stored, models = self._context.registry.read(id_), Promotions(self._context)
         deployed: Deployment | None = None
         overtaken = ""

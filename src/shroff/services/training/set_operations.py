@@ -1,4 +1,4 @@
-"""The operation that writes training sets as Parquet, and builds them again."""
+"""Operation that writes training sets as Parquet, and rebuilds them."""
 
 from __future__ import annotations
 

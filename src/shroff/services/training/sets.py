@@ -1,4 +1,4 @@
-"""Training sets of an opened project as files, for learning outside shroff; and the same set built again."""
+"""Training sets as files, for training outside shroff; and rebuilds of a set."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class SetReport(Printed, FrozenStruct):
 
 
 class SetAgain(FrozenStruct):
-    """A training set that was made again.
+    """A rebuilt training set.
 
     Args:
-        is_equal: Whether rows and labels have the same bytes.
-        differing: The files that have not.
-        why: What changed of that which it is made of, in sentences.
+        is_equal: Rows and labels have the same bytes.
+        differing: Files that differ.
+        why: Changes of its inputs, in sentences.
     """
 
     report: SetReport
@@ -66,7 +66,7 @@ class SetAgain(FrozenStruct):
 
 
 class SetInputs(NamedTuple):
-    """The events and labels that a training set is made of, and what of the files is none of them."""
+    """Events and labels for a training set, and the counts of lines left out."""
 
     history: HistorySource
     left: LeftOut
@@ -92,12 +92,12 @@ class TrainingSets(ProjectPart):
 
         Args:
             out: A new or empty folder: `rows.parquet`, `labels.parquet` and `manifest.json`.
-            event: The event type; may be left out where model.yaml has one.
-            as_of: Events that happened and labels that were known by then; by default all that the log or files have.
-            fold: The fold of model.yaml's split that `role`, `label` and `weight` are of, from 1 for the oldest, by
-                default the newest; or `final`, the window that trains the model of the registry.
-            files: Files to make it of instead of the log, in their order.
-            labels: Rows of labels of their events, merged in by when they were known.
+            event: The event type; optional if model.yaml has one.
+            as_of: Events that happened and labels that were known by then; by default all in the log or files.
+            fold: The fold of model.yaml's split for `role`, `label` and `weight`, from 1 for the oldest, by default the
+                newest; or `final`, the window that trains the model of the registry.
+            files: Files to use instead of the log, in their order.
+            labels: Labels of their events, merged in by the time they became known.
             order: `file`, or `time` to sort the files by event time first.
 
         Raises: UsageError if there are no events, or `out` is not empty; StorageError.
@@ -154,7 +154,7 @@ class TrainingSets(ProjectPart):
             files: The files that it was built from, if any; `labels` likewise.
             out: The folder to write; by default the set is compared and discarded.
 
-        Raises: UsageError where it was made of files and none are given, or of a log that has not come as far.
+        Raises: UsageError if it was built from files and none are given, or from a log longer than this one.
         """
         from shroff.training.sets.manifest import differences, read_manifest
         from shroff.training.sets.wanted import settings_of
@@ -190,7 +190,7 @@ class TrainingSets(ProjectPart):
         try:
             manifest = write_set(out, self._definitions, settings, found.history, as_of_ms, way, fold)
         except BaseException:
-            if is_new:  # what was begun is no set
+            if is_new:  # remove the incomplete set
                 shutil.rmtree(out, ignore_errors=True)
             raise
         return SetReport(out, manifest, time.monotonic() - started, found.left, found.remarks)
@@ -199,7 +199,9 @@ class TrainingSets(ProjectPart):
     def _source(
         self, settings: ModelSettings, given: InputFiles, then: SetManifest | None = None
     ) -> Iterator[SetInputs]:
-        """The log, or files: by columns, or by a log of their own where labels have to stand among the events."""
+        """Open the log or the files: by columns, or through a log of their own if labels must be placed among the
+        events.
+        """
         from shroff.log.state.feature_events import LeftOut
         from shroff.training.sets.sources import file_source, log_source, reads_labels
 
@@ -227,7 +229,7 @@ class TrainingSets(ProjectPart):
 
 
 def _check_new(out: Path) -> None:
-    """Raises: UsageError where something stands at this name."""
+    """Raises: UsageError unless `out` is missing or an empty folder."""
     from shroff.training.sets.manifest import MANIFEST
 
     if out.is_file():
@@ -241,7 +243,7 @@ def _check_new(out: Path) -> None:
 
 
 def _check_given(manifest: Path, then: SetManifest, given: InputFiles) -> None:
-    """Raises: UsageError where a set was made of files and these are not given, or of the log and some are."""
+    """Raises: UsageError if a set was built from files and these are missing, or from the log and files are given."""
     if then.source.log_seq is not None:
         if given.paths or given.labels is not None:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Training of an opened project: a model from its log or from files."""
+"""Training of models from a project's log or from files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,6 @@ class Training(ProjectPart):
 
     @property
     def context(self) -> ProjectContext:
-        """The project that is trained for."""
         return self._context
 
     def train(
@@ -69,18 +68,18 @@ class Training(ProjectPart):
         """Train a model with the labels known at `as_of`, evaluate it, and store it in the registry.
 
         Args:
-            event: The event type; may be left out where model.yaml has one.
-            as_of: By default the time of the last record of the log or of the files: of an event when it happened, of
-                a label when it became known. Labels that become known in the future are ignored.
+            event: The event type; optional if model.yaml has one.
+            as_of: By default the time of the last record in the log or files: of an event when it happened, of a label
+                when it became known. Labels that become known in the future are ignored.
             files: Files to train on instead of the log, in their order.
-            labels: Rows of labels of their events, merged in by when they were known.
+            labels: Labels of their events, merged in by the time they became known.
             order: `file`, or `time` to sort the files by event time first.
             promote: Promote it if its gates passed.
             brought_by: The cause of the training for the manifest, such as a file.
             cluster: The cluster for features and trees; by default this process.
 
-        Raises: UsageError if there is no training data, naming what is missing, and where a cluster has nothing
-            for the learner.
+        Raises: UsageError if there is no training data, naming what is missing, or the cluster does not support the
+            learner.
         """
         from shroff.log.columns.tables import Way
         from shroff.log.later_labels import CORRECT, LaterLabels, last_moment, now_of
@@ -111,7 +110,7 @@ class Training(ProjectPart):
             else:
                 log = opened.enter_context(self._log.reading())
             source = log_source(log, self._definitions, settings.event)
-            source = replace(source, log=None) if files else source  # nothing of the files was decided
+            source = replace(source, log=None) if files else source  # the files' events have no decisions
             as_of_ms = moment_ms(as_of)
             told: list[str] = []
             if as_of_ms is None:
@@ -138,12 +137,12 @@ class Training(ProjectPart):
         return TrainingRun(registry, now_ms, threads(), steps or Steps(), way, growing)
 
     def _spill_folder(self) -> Path:
-        """Where what memory does not hold lies: beside the log, where the room is, and not on a small disk."""
+        """Return the folder for data that exceeds memory: beside the log, rather than on a small temporary disk."""
         config.make_folder(self._paths.state)
         return self._paths.state
 
     def _promoted(self, report: TrainReport, by: str) -> TrainReport:
-        """Promote a model if its gates passed and the champion is still the one that it was judged against."""
+        """Promote a model if its gates passed and the champion that it was judged against is still active."""
         try:
             deployed = self._models.promote(report.stored.id, by=by, champion=champion_then(report.stored))
         except ChangedMeanwhileError as error:
@@ -176,22 +175,22 @@ class Training(ProjectPart):
         Args:
             file: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX. Or a fitted classifier of XGBoost, LightGBM or
                 scikit-learn, which is written in such a format.
-            event: The event type; may be left out where model.yaml has one.
+            event: The event type; optional if model.yaml has one.
             check: Rows (CSV, JSON lines, Parquet) with the inputs' values and the model's own `score` or `margin`. For
                 a fitted classifier the frame that it scores, with the inputs as its columns.
             as_of: Use the labels known at this time; by default the time of the log's last record.
             promote: Promote it if its gates passed.
-            inputs: What it reads, in the order of its features: expressions, one text with commas between them, or the
+            inputs: Its inputs, in the order of its features: expressions, one text with commas between them, or the
                 names of its features with an expression each; or a YAML file of these. By default the inputs of
                 model.yaml in their order.
-            categories: Texts in the order of their codes, by input, where the file does not say them.
+            categories: Category texts in the order of their codes, by input, if the file lacks them.
             trained_until: End of its training data; folds whose test begins earlier are left out.
             calibrate: Fit a calibration on labeled events, as `train` does.
             rounds: Number of boosting rounds to use; by default as in the file.
             tolerance: Maximum difference of a row; by default 1e-6 for scores and a relative 1e-5 for margins.
 
-        Raises: UsageError for a file that cannot be brought in, for rows that it does not reproduce, and where there
-            are no labeled events to judge it on.
+        Raises: UsageError for a file that cannot be imported, for rows that it does not reproduce, and if there are no
+            labeled events to evaluate it on.
         """
         from shroff.log.columns.tables import Way
         from shroff.log.later_labels import last_moment
@@ -262,7 +261,7 @@ class Training(ProjectPart):
         return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
 
     def _event_of(self, event: str | None) -> str:
-        """The event type that is meant."""
+        """Resolve the event type of a model."""
         definitions = self._definitions
         decided = list(definitions.events.decided)
         if event is None and len(definitions.models) == 1:
@@ -278,7 +277,7 @@ class Training(ProjectPart):
     def watch(
         self, place: str | Path, options: Options | None = None, *, say: Tell = unheard, steps: Steps | None = None
     ) -> Iterator[FileReport]:
-        """Take each complete new file of a folder or list once, in order, and train again for each.
+        """Ingest each complete new file of a folder or list once, in order, and train again for each.
 
         Without the option `once`, it continues until the iteration is left. Files are checked before a line is
         ingested. A broken, empty or truncated file is skipped, and checked again when it has changed.
@@ -286,11 +285,12 @@ class Training(ProjectPart):
         Args:
             place: A folder, s3://, gs:// or az:// with bucket and prefix, the URL of a text that lists files, or the
                 name of a pulled source in shroff.yaml, such as a table.
-            say: Called with what is waited for.
+            say: Called with messages, such as a file that it waits for.
 
-        Raises: UsageError at once where there is nothing to watch. While it goes on: LogBusyError where another process
-            watches for this project, or, with `once`, the one that writes its log takes nothing up for a minute;
-            TransientError, with `once`, where what is watched cannot be reached.
+        Raises: UsageError at once if there is nothing to watch. During iteration: LogBusyError while another process
+        watches
+            for this project, or, with `once`, if the log's writer does not respond for a minute; TransientError, with
+            `once`, if the location cannot be reached.
         """
         from shroff.replay.clusters import growing_on
         from shroff.services.sources.pulled import PulledSources, SourceReader
@@ -298,7 +298,7 @@ class Training(ProjectPart):
         from shroff.training.sets.wanted import settings_of
 
         options = options or Options()
-        if options.cluster is not None:  # a learner that it has nothing for is told before a file is taken
+        if options.cluster is not None:  # fail before ingesting if the cluster does not support the learner
             growing_on(options.cluster, settings_of(self._definitions, options.event).learner, self._paths.state)
         sources, name = PulledSources(self._context), str(place)
         if name in self._systems.pulled:
@@ -314,24 +314,24 @@ class Training(ProjectPart):
         return self._watching(given, Watch(self, given, options, say, steps))
 
     def _watching(self, given: PulledSource, watch: Watch) -> Iterator[FileReport]:
-        """The reports of one process that watches for this project, while it goes on."""
+        """Yield the reports while holding the project's watch lock."""
         words = "another 'shroff train --watch' runs for this project; stop it first"
         with config.alone(self._paths.state / "watch.lock", words), closing(given):
             yield from watch.reports()
 
 
 def _check_readable(path: Path) -> None:
-    """Raises: UsageError for a folder, and where a file's name does not say how it is to be read."""
+    """Raises: UsageError for a folder, and for a file name without a known format."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name its files, or take each as it comes with --watch {path}.")
     file_format(path)
 
 
 def left_out(taken: IngestReport, log: Log) -> list[str]:
-    """Columns of files that a model cannot have been trained on, in sentences.
+    """Describe the rows of files that were left out of a training.
 
     Args:
-        log: What they were taken into.
+        log: The log into which the files were read.
     """
     found = []
     if refused := taken.events.quarantined + taken.labels.quarantined + taken.untaken:

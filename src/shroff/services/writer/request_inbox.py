@@ -1,4 +1,4 @@
-"""Inboxes of the process that writes the log: requests of others, and taking up changed files."""
+"""Inboxes of the process that writes the log: requests of other processes, and activation of changed files."""
 
 from __future__ import annotations
 
@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 
 
 class Inboxes(ProjectPart):
-    """The inbox of the log, for the process that writes it."""
-
     def brief(self, writer: Writer, log: Log) -> InboxServer:
-        """The inbox of a log that this process writes, for as long as a call lasts."""
+        """Return an inbox for the duration of a call."""
         return self._inbox(writer, log, is_running=False)
 
     def running(self, writer: Writer, log: Log) -> InboxServer:
-        """The same for a worker or a service, which keeps what it can only take up with a restart."""
+        """Return the inbox of a worker or service, which keeps the settings that only a restart can change."""
         return self._inbox(writer, log, is_running=True)
 
     def _inbox(self, writer: Writer, log: Log, *, is_running: bool) -> InboxServer:
@@ -45,7 +43,7 @@ class Inboxes(ProjectPart):
         def load(names: list[str] | None) -> Definitions:
             fresh = self._context.afresh()
             if names is not None:
-                if not names:  # a retry, of input that may be read in another way only after a restart
+                if not names:  # a retry: a changed reading of input needs a restart
                     check_inputs_unchanged(writer.definitions, fresh.definitions)
                 loaded[:] = [_Afresh(as_active(fresh, writer.definitions.files, names), None)]
                 return loaded[0].project.definitions
@@ -69,19 +67,19 @@ class Inboxes(ProjectPart):
         )
 
     def begin_active(self, log: Log) -> None:
-        """Note in the log what this process begins with: what it takes up is as in the files, which others may have
-        had applied since it was started. Raises: as the log's `append`.
+        """Adopt the current files at the start and record them in the log; others may have applied changes since this
+        process was started. Raises: as the log's `append`.
         """
-        with suppress(UsageError, DefinitionError):  # it goes on with what it has, and says so by what it notes
+        with suppress(UsageError, DefinitionError):  # keeps its settings; the offsets recorded below show that
             self._take_over(self._renewed(self._context.afresh(), log).project.systems)
         offsets = taken_up(log, FileVersions(self._context).beside(), is_running=False)
         if offsets:
             log.append(Batch(offsets=offsets))
 
     def follow_active(self, log: Log) -> str:
-        """Take up what the process that writes the log has made active, once the files are as they were then.
+        """Adopt what the log's writer has made active, once the files are the same as there.
 
-        Gives why it cannot, empty where it can. Cost: one query; reading the files where something else is active.
+        Returns why that failed, else "". Cost: one query; reads the files if something else is active.
         """
         active = log.offsets(ACTIVE)
         if not active or active == self._context.taken.followed:
@@ -98,9 +96,9 @@ class Inboxes(ProjectPart):
         return ""
 
     def _renewed(self, fresh: ProjectContext, log: Log) -> _Afresh:
-        """The project with its files read anew, by the settings that this process has once it took those up.
+        """Return the project with its files read again, and the settings that this process would then have.
 
-        Raises: UsageError where something of it cannot be opened by them, such as a variable that is not set here.
+        Raises: UsageError if something cannot be opened with them, such as a variable that is not set here.
         """
         now = FileVersions(fresh).beside()
         systems = renewed(self._systems, fresh.systems, log.offsets(ACTIVE), now)
@@ -113,7 +111,7 @@ class Inboxes(ProjectPart):
         return _Afresh(fresh, now)
 
     def _take_over(self, systems: Systems) -> None:
-        """Work with these settings from now on, and with the notices that the files have."""
+        """Use these settings and the current notices from now on."""
         files = notice_files(config.read_files(self._paths.folder, [], (NOTICES,)))
         if (systems, files) != (self._systems, self._context.taken.files):
             self._context.systems_read.put(systems)
@@ -121,7 +119,7 @@ class Inboxes(ProjectPart):
             self._context.taken.number += 1
 
     def _took_up(self, found: _Afresh, log: Log, *, is_running: bool) -> list[Offset]:
-        """Work with what the files have now; gives what the log is to keep of that."""
+        """Adopt the current files; return the offsets to record in the log."""
         offsets = [] if found.beside is None else taken_up(log, found.beside, is_running=is_running)
         self._context.files_read.put(found.project.loaded)
         if offsets and is_running:
@@ -130,7 +128,7 @@ class Inboxes(ProjectPart):
 
 
 class _Afresh(FrozenStruct):
-    """A project whose files were read anew, and what they have beside versions; None where that is not taken up."""
+    """A project with its files read again, and their content beside versions; None if that is not adopted."""
 
     project: ProjectContext
     beside: TextMapping | None

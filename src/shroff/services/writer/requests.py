@@ -1,4 +1,4 @@
-"""Requests: what an opened project asks of the process that writes its log."""
+"""Requests of an opened project to the process that writes its log."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ class WriterRequests(ProjectPart):
     """Requests to the process that writes the log, or carried out here where none does."""
 
     def needs_log(self, why: str) -> None:
-        """Raises: UsageError where there is no log yet; what can be about nothing makes none."""
+        """Raises: UsageError if there is no log yet; such requests do not create one."""
         if not self._log.exists():
             raise UsageError(ended(f"this project has no log yet, {why}"))
 
     def ask(self, kind: str, body: bytes, action: Action | None = None) -> msgspec.Raw:
-        """Result of a request, carried out by the process that writes the log, or by this one if there is none.
+        """Return the result of a request, carried out by the process that writes the log, or by this one if there is
+        none.
 
-        For a request that needs the log alone no writer is made here: it would restore state, and make the project's
-        files active, which may have mistakes.
+        If the request needs only the log, no writer is created here: it would restore state, and activate the project's
+        files, which may have errors.
         """
         from shroff.worker.inbox import BY_THE_LOG, ask, carry_out, staying
 
@@ -69,7 +70,7 @@ class WriterRequests(ProjectPart):
 
     @contextmanager
     def beside(self) -> Iterator[Log]:
-        """The log, to read, where another process writes it: one that has just begun may still have to make it."""
+        """Open the log to read while another process writes it; waits for a new writer to create it."""
         deadline = time.monotonic() + MADE_WITHIN_S
         while not self._log.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -77,7 +78,7 @@ class WriterRequests(ProjectPart):
             yield log
 
     def files_in_force(self) -> TextMapping:
-        """The project's files as the log has them in force; none where there is no log, or none that can be read."""
+        """Return the active files in the log; empty if there is no readable log."""
         from shroff.log.history import control_at
 
         with suppress(ShroffError), self._log.reading() as log:
@@ -85,13 +86,13 @@ class WriterRequests(ProjectPart):
         return {}
 
     def end_of_log(self) -> int:
-        """The last place of the log; 0 where there is none, or none that can be read."""
+        """Return the last sequence number; 0 if there is no readable log."""
         with suppress(ShroffError), self._log.reading() as log:
             return log.last_seq()
         return 0
 
     def changed_behind(self, seq: int) -> set[str]:
-        """The files of the project that came into force with another text behind a place of the log, or went."""
+        """Return the names of files that were activated with another text, or removed, after a sequence number."""
         from shroff.log.history import changed_by
 
         with suppress(ShroffError), self._log.reading() as log:
@@ -101,18 +102,19 @@ class WriterRequests(ProjectPart):
     def put_in_force(
         self, written: str, files: list[str] | None, *, rows_alone: bool = True, known: CheckedFiles | None = None
     ) -> str:
-        """Have files that were written put in force; gives why they are not, empty where they are.
+        """Activate written files; return why that failed, empty if they are active.
 
         `files` is None for all files as they are now.
 
-        The file is written by now, as `written` says, and was recorded before, so whatever goes wrong says that it
-        waits, and never that nothing was done.
+        The file is written already, as the message `written` says, and audited, so every failure reports that
+        activation is pending, never that nothing was done.
 
-        A command puts all in force. In a service somebody may not apply other files, and a second person may have to.
+        A command activates all files. In a service the caller may lack the right to apply other files, or a second
+        person must approve them.
 
         Args:
-            rows_alone: Nothing but rows of lists may have changed.
-            known: What is known of the files, where they need not be read for it.
+            rows_alone: Only rows of lists may have changed.
+            known: Cached check of the files, if they need not be read.
         """
         from shroff.worker.inbox import ADOPT
 
@@ -124,16 +126,16 @@ class WriterRequests(ProjectPart):
         try:
             if not (rows_alone and self._rows_in_force(known)):
                 self.ask(ADOPT, to_json(files if self._context.asked_by else None))
-        except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
+        except DefinitionError as error:  # valid files that do not fit the log: the file was checked before
             return f"the project's files cannot become active: {error.problems[0]}"
         except ShroffError as error:
             return str(error)
         return ""
 
     def _rows_in_force(self, known: CheckedFiles | None) -> bool:
-        """Put rows of lists in force that no state is made of, where nobody writes the log; False where it takes more.
+        """Activate list rows that no state depends on, if no process writes the log; False if that is not enough.
 
-        The log is not folded for it, and no rule is compiled: the next writer's state is what it would be anyhow.
+        The log is not folded for it, and no rule is compiled: the next writer's state is the same either way.
         """
         from shroff.log.active_files import followed
         from shroff.log.history import control_of
@@ -155,9 +157,9 @@ class WriterRequests(ProjectPart):
             return False
 
     def hashing(self) -> Callable[[str], str]:
-        """Gives what stands for a value of a list that is compared with a hashed field; each is hashed once."""
+        """Return a cached function from list values to their hashes."""
         hasher = self._log.hasher
         return cache(lambda value: value if HASHED.fullmatch(value) else hasher(value))
 
 
-MADE_WITHIN_S = 2.0  # from a new writer's lock to its log it was seen to take milliseconds
+MADE_WITHIN_S = 2.0  # a new writer creates its log milliseconds after its lock

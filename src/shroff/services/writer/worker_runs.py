@@ -1,4 +1,4 @@
-"""The work of an opened project on live input: where it comes from, and the worker that takes it in."""
+"""Live input of an opened project: its sources, and the workers that read them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ NO_SOURCE = (
 
 
 class EndOptions(TypedDict, total=False):
-    """Keyword arguments of `WorkerRuns.worker` on its end.
+    """Keyword arguments of `WorkerRuns.worker` that end it.
 
     Args:
         until_idle_s: End after this many seconds without a message.
@@ -68,8 +68,6 @@ class EndOptions(TypedDict, total=False):
 
 
 class WorkerRuns(ProjectPart):
-    """Live input of a project."""
-
     @contextmanager
     def worker(
         self,
@@ -90,14 +88,14 @@ class WorkerRuns(ProjectPart):
             stands_by: Run as standby: follow the log while another process writes it, and take over when that one is
                 gone.
             tell: Called with messages for people, such as what the worker waits for.
-            ends: `until_idle_s`, `limit` and `stop`, as `EndOptions` has them.
+            ends: `until_idle_s`, `limit` and `stop`, as in `EndOptions`.
 
-        Raises: UsageError where there is no such source.
+        Raises: UsageError if there is no such source.
         """
         from shroff.worker.serving.background_tasks import BackgroundTasks
         from shroff.worker.serving.worker import Worker
 
-        definitions = checked(self._context)  # a project with mistakes does not ask anybody outside
+        definitions = checked(self._context)  # check first: a project with errors contacts no server
         files, system = self._chosen(sources, as_type, format)
         several = self._systems.named_read if system is not None and not sources else {}
         _tell_remarks(definitions, several.values() or [system], tell)
@@ -140,7 +138,7 @@ class WorkerRuns(ProjectPart):
         Args: as `worker.request_loop.RequestLeader` and its `ServiceHooks`.
             reads_source: Whether to read the live source.
 
-        Raises: UsageError for a source or a sink that cannot be as it is set.
+        Raises: UsageError for wrong settings of a source or sink.
         """
         from shroff.worker.request_loop import RequestLeader, ServiceHooks
         from shroff.worker.serving.background_tasks import BackgroundTasks
@@ -157,7 +155,7 @@ class WorkerRuns(ProjectPart):
             yield answerer
 
     def _feed(self, place: _Workplace, held: ExitStack, tell: Tell) -> SourceFeed | None:
-        """The live sources of shroff.yaml, opened for as long as `held` is; None where there is none."""
+        """Open the live sources of shroff.yaml until `held` closes; None if there are none."""
         from shroff.worker.serving.live_feed import SourceFeed
         from shroff.worker.serving.message_decoder import MessageDecoder
 
@@ -174,7 +172,9 @@ class WorkerRuns(ProjectPart):
     def _opened(
         self, system: System, several: Mapping[str, System], tell: Tell
     ) -> tuple[Source, bool | frozenset[str]]:
-        """A live source, or the several that are read at once, and whether late events are kept, or of which."""
+        """Open one live source, or several read together; also return whether late events are kept, or for which
+        sources.
+        """
         if not several:
             return self._outside.open_source(system), system.text("late") == "keep"
         late = frozenset(f"{READ}/{name}" for name, system in several.items() if system.text("late") == "keep")
@@ -188,14 +188,14 @@ class WorkerRuns(ProjectPart):
         until_idle_s: float | None = None,
         limit: int | None = None,
     ) -> WorkerCounts:
-        """Read live input into the log, as `worker`, until it ends; gives what was done."""
+        """Read live input into the log, as `worker`, until it ends; return the counts."""
         with self.worker(sources, as_type=as_type, until_idle_s=until_idle_s, limit=limit) as worker:
             return worker.run()
 
     def _chosen(
         self, sources: Sequence[str | Path], as_type: str | None, format: str | None
     ) -> tuple[list[Path], System | None]:
-        """The files that are named, or else the live source, its lines of this type where one is given."""
+        """Return the files named by `sources`, or else the live source."""
         live = [source for source in sources if isinstance(source, str) and "://" in source]
         if sources and not live:
             return [Path(source) for source in sources], None
@@ -231,7 +231,7 @@ class WorkerRuns(ProjectPart):
         )
 
     def _chores(self, snapshots: Snapshots, leader: Leader) -> list[BackgroundTask]:
-        """What goes on beside the work."""
+        """Return the background tasks of a worker."""
         from shroff.worker.serving.background_tasks import PRUNE_EVERY_S, PRUNE_FIRST_S, BesideCommand, Copying
         from shroff.worker.serving.counts import LEADING
 
@@ -256,7 +256,7 @@ class WorkerRuns(ProjectPart):
         return found
 
     def _copies(self, held: ExitStack) -> SnapshotCopies | None:
-        """Where copies of snapshots are, as long as `held` is; None where the log has no first record yet."""
+        """Open the store of snapshot copies until `held` closes; None if the log has no record yet."""
         from shroff.log.state.snapshots import mark
         from shroff.streams.snapshot_copies import SnapshotCopies
 
@@ -271,9 +271,9 @@ class WorkerRuns(ProjectPart):
         return SnapshotCopies(objects, first, kept=int(self._systems.snapshots.text("kept", str(KEPT))))
 
     def _prepared(self, tell: Tell) -> Snapshots:
-        """Check sinks, before anything is taken; gives the snapshots, with the newest copy if that is newer than all.
+        """Check sinks before input is read; return the snapshots, with the newest copy if it is newer than all.
 
-        Without that copy, a start reads more.
+        Without that copy, the start reads more of the log.
         """
         sink_routes(self._context)
         self._outside.prepare_state()
@@ -289,7 +289,7 @@ class WorkerRuns(ProjectPart):
 
 
 class _Workplace(FrozenStruct):
-    """An opened project as a worker sees it (see `worker.serving.worker.Workplace`)."""
+    """Project as a worker needs it (see `worker.serving.worker.Workplace`)."""
 
     project: ProjectContext
     snapshots: Snapshots
@@ -319,13 +319,13 @@ class _Workplace(FrozenStruct):
 
 
 def _tell_remarks(definitions: Definitions, systems: Iterable[System | None], tell: Tell) -> None:
-    """Tell what is remarked of sources, once each."""
+    """Report remarks about sources, once each."""
     for words in dict.fromkeys(chain.from_iterable(remarks(definitions, system) for system in systems)):
         tell(words)
 
 
 def _at_address(url: str, as_type: str | None) -> System:
-    """The live source at an address, as shroff.yaml would have it; of one type of events. Raises: UsageError."""
+    """Return the live source at an address, with an optional event type. Raises: UsageError."""
     if not kind_at("source", urlsplit(url).scheme):
         forms = " or ".join(settings.form for _, settings in each_settings("source") if settings.form)
         raise UsageError(f"--from: the address of a live source is {forms}.")
