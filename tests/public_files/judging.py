@@ -31,6 +31,7 @@ FIT: Final = {  # the types that fit what a column means
     "flag": {"boolean", "choice", "text", "integer"},
     "category": {"choice", "text", "integer"},
     "text": {"text", "choice"},
+    "month": {"text", "choice", "time"},
     "personal": {"text"},
 }
 UNSAID: Final = {"nothing", "part", "leak"}  # need no field
@@ -118,7 +119,7 @@ class Judged:
     def __init__(self, made: Made, outcome: Outcome) -> None:
         self.made, self.kind, self.outcome = made, made.kind, outcome
         self.findings: list[Finding] = []
-        self.reading = [text for text in outcome.said if not text.endswith(": the amount")]  # how values are read
+        self.reading = {name for name, _, rest in (text.partition(": ") for text in outcome.said) if _of_reading(rest)}
         self.wrong: list[Finding] = []  # columns whose type does not fit, none of them critical
         self.asked = 0
         if not outcome.is_made:
@@ -146,7 +147,7 @@ class Judged:
 
     def find(self, check: str, column: str, said: object, right: object, *names: str) -> None:
         if check == "value":
-            is_said = any(f"{name}: " in text for text in self.reading for name in names)
+            is_said = not self.reading.isdisjoint(names)
         else:
             is_said = self.is_said(*names)
         if is_said:
@@ -328,6 +329,12 @@ class Judged:
                     self.wrong.append(Finding("column", name, "no field", column.role))
 
 
+def _of_reading(guess: str) -> bool:
+    """Whether a guess about a field says how its values are read, beside which column it is."""
+    alone = re.sub(r"(^|; )it could also be [^%]*$", "", guess)
+    return bool(alone) and alone != "the amount" and "no column is called" not in alone
+
+
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
@@ -346,7 +353,7 @@ def _is_same(value: Any, type_: str, name: str, column: Column, row: Row) -> boo
         return isinstance(meant, datetime) and abs(_time(value) - meant) < timedelta(milliseconds=1)
     if type_.startswith(("money", "number", "integer", "real")):
         exact = meant if isinstance(meant, Decimal) else f"{raw}"
-        if type(raw) is int and column.role == "money" and not type_.startswith("money") and not column.is_main:
+        if column.role == "money" and not type_.startswith("money") and re.fullmatch(r"-?\d+", f"{raw}"):
             exact = f"{raw}"  # no money, so the number that stands there
         if type(raw) is str and column.role in {"ref", "key", "id", "category"} and re.match(r"0\d", raw):
             return False

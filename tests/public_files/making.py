@@ -221,6 +221,11 @@ def sometimes(column: Column, share: float = 0.7, missing: Any = None) -> Column
     return Column(column.role, make, column.is_main)
 
 
+def month(written: str, year: int, number: int) -> Column:
+    """A month, which is a text or the time of its beginning."""
+    return Column("month", lambda _: (written, datetime(year, number, 1, tzinfo=UTC)))
+
+
 def number(low: float, high: float, places: int = 0, role: str = "number", as_text: bool = False) -> Column:
     def make(row: Row) -> tuple[Any, Any]:
         value = Decimal(f"{row.rng.uniform(low, high):.{places}f}")

@@ -697,7 +697,7 @@ _CAMT = {
     "ValDt.Dt": times("%Y-%m-%d"),
     "AcctSvcrRef": ident("r", 16),
     "BkTxCd.Prtry.Cd": category("NTRF+166 NMSC+201"),
-    _TX + "Refs.EndToEndId": ref("E"),
+    _TX + "Refs.EndToEndId": sometimes(ref("E"), 0.7, "NOTPROVIDED"),
     _TX + "RltdPties.Dbtr.Nm": person("text"),
     _TX + "RltdPties.DbtrAcct.Id.IBAN": key("DE8937040044", 30, 10),
     _TX + "RltdAgts.DbtrAgt.FinInstnId.ClrSysMmbId.MmbId": digits(8, 9),
