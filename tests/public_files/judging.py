@@ -173,7 +173,7 @@ class Judged:
             yield name, type_, [column for column in columns if column]
 
     def _declared(self, path: str) -> str:
-        plain = re.sub("[@#]", "", path)
+        plain = re.sub("[@#]", "", path.removeprefix(self.kind.prefix))
         return next((name for name in self.kind.columns if re.sub("[@#]", "", name) == plain), "")
 
     def _whole(self) -> None:
@@ -330,9 +330,8 @@ class Judged:
 
 
 def _of_reading(guess: str) -> bool:
-    """Whether a guess about a field says how its values are read, beside which column it is."""
-    alone = re.sub(r"(^|; )it could also be [^%]*$", "", guess)
-    return bool(alone) and alone != "the amount" and "no column is called" not in alone
+    """Whether a guess about a field says that its values may be read otherwise."""
+    return re.search(r"could also be [^;]*%|else read|are they|rounded|units|months only|days only", guess) is not None
 
 
 def _time(text: str) -> datetime:

@@ -74,6 +74,7 @@ class Kind:
     wrap: Callable[[list[Any]], Any] | None = None
     names: Mapping[str, str] = field(default_factory=dict)  # header names that stand for others
     extension: str = ""
+    prefix: str = ""  # of every path, of a document that is read item by item
 
     @property
     def file_name(self) -> str:

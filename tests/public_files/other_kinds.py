@@ -728,7 +728,16 @@ def _camt_xml(rows: list[dict[str, Any]]) -> str:
     return "".join([*parts, "</Stmt></BkToCstmrStmt></Document>\n"])
 
 
-CAMT_XML = Kind("camt053_xml", "text", _CAMT, currency="EUR", wrap=_camt_xml, step_s=20_000, extension="xml")
+CAMT_XML = Kind(
+    "camt053_xml",
+    "text",
+    _CAMT,
+    currency="EUR",
+    wrap=_camt_xml,
+    step_s=20_000,
+    extension="xml",
+    prefix="Document.BkToCstmrStmt.Stmt.Ntry.",
+)
 
 
 def _mt940(rows: list[dict[str, Any]]) -> str:

@@ -225,7 +225,8 @@ def _is_zoned(draft: Draft, time: ProposedField) -> bool:
             text, form, rest = is_read.groups()
         parts = text[len("join(") : -1] if text.startswith("join(") else text
         expression = f"time(join({parts}, ' ', {column.row}), '{form} {'%z' if is_offset else '%Z'}'){rest}"
-        time.expression, time.guess = expression, f"in the zone that {column.path[-1]} names"
+        time.expression = expression
+        time.guess = "; ".join(filter(None, [f"in the zone that {column.path[-1]} names", time.guess]))
         return True
     return False
 
