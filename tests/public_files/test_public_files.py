@@ -1,6 +1,7 @@
 """A project proposed from a public form of file takes all of it, and gets each column right or asks about it.
 
-A kind with entries in KNOWN is not right yet: exactly these findings must come, so a mend is noticed, too.
+A kind with entries in KNOWN is not right yet: no other finding may come, and in `make test-long` exactly these must,
+so that a mend is noticed, too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 from tests.public_files import other_kinds, payment_kinds
 from tests.public_files.judging import judged
 from tests.public_files.making import made
-from tests.support.effort import long_but
+from tests.support.effort import IS_LONG, long_but
 
 pytestmark = pytest.mark.slow
 KINDS: Final = [*payment_kinds.KINDS, *other_kinds.KINDS]
@@ -38,7 +39,7 @@ USUAL: Final = (  # one of each way to say time, money, id and order; all others
     other_kinds.GITHUB_AUDIT,
     other_kinds.ETHERSCAN,
     other_kinds.ISO8583,
-    other_kinds.CAMT_XML,
+    other_kinds.CAMT_JSON,
     other_kinds.MT940,
 )
 KNOWN: Final[dict[str, set[str]]] = {
@@ -110,6 +111,7 @@ def test_a_file_of_a_public_form_is_taken_whole_and_means_what_its_columns_say(t
     result = judged(made(kind), tmp_path)
 
     assert len({finding.column for finding in result.wrong}) <= WRONG_COLUMNS.get(kind.name, 0), result.wrong
-    assert {finding.key for finding in result.findings} == KNOWN.get(kind.name, set()), result.findings
+    found, known = {finding.key for finding in result.findings}, KNOWN.get(kind.name, set())
+    assert found == known if IS_LONG else found <= known, result.findings
     if result.findings:
         pytest.xfail("; ".join(f"{finding.key}: {finding.said}" for finding in result.findings))
