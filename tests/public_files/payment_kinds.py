@@ -254,7 +254,7 @@ SQUARE = Kind(
     {
         "id": ident("", 22),
         "created_at": iso(main=True, places=3),
-        "updated_at": iso(later_s=3_600, places=3),
+        "updated_at": iso(later_s=3_600, places=3, role="leak"),
         "amount_money.amount": cents(1, 200),
         "amount_money.currency": always("USD", "text"),
         **_twice({"total_money.amount": ("amount_money.amount", "money")}),
@@ -584,7 +584,7 @@ REVOLUT = Kind(
         "Type": category("Card Payment|Topup|Transfer"),
         "Product": always("Current"),
         "Started Date": times("%Y-%m-%d %H:%M:%S", main=True),
-        "Completed Date": times("%Y-%m-%d %H:%M:%S", later_s=40_000),
+        "Completed Date": times("%Y-%m-%d %H:%M:%S", later_s=40_000, role="leak"),
         "Description": category("Tesco|Payment from Ada|Bolt.eu"),
         "Amount": amount(1, 400, main=True, write=plain, negative=0.8),
         "Fee": always("0.00", "money"),
