@@ -1,9 +1,8 @@
 """Exchange files between coordinator and workers: rows of one aggregate group by partition, and answers.
 
-The rows of a key are all in one partition, in log order, so a partition can be answered
-alone. A row whose event enters with one key and which asks about another one stands in the
-partitions of both. Numbers travel as the 64 bits that kernels read and write: nothing is
-converted, so nothing can change.
+All rows of a key are in one partition, in log order, so each partition can be answered alone. A row whose event enters
+with one key and asks about another is in the partitions of both. Numbers are stored as the 64 bits that kernels read
+and write, without conversion.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-ROWS = 1 << 17  # that are gathered before they are parted and written
-ANSWER_ROWS = 1 << 14  # that are read at a time, of each partition
+ROWS = 1 << 17  # collected before they are partitioned and written
+ANSWER_ROWS = 1 << 14  # read at a time from each partition
 HEAD = ("row", "time", "insert", "ask")
 
 
@@ -46,13 +45,13 @@ class Rows(FrozenStruct):
         return len(self.rows)
 
     def take(self, at: Any) -> Rows:
-        """The rows at these positions."""
+        """Return the rows at these indexes."""
         heads = self.rows[at], self.times[at], self.inserts[at], self.asks[at]
         return Rows(*heads, self.values[:, at], self.kept[:, at])
 
 
 def fed_rows(first: int, times: Ints, fed: Feed) -> Rows:
-    """The rows of a batch that concern a group; `first` is the position of the batch."""
+    """Return the rows of a batch that concern a group; `first` is the position of the batch."""
     own = np.flatnonzero((fed.inserts >= 0) | (fed.asks >= 0))
     kept = fed.kept.astype(np.uint8, copy=False)
     return Rows(first + own, times[own], fed.inserts[own], fed.asks[own], fed.values[:, own], kept[:, own])
@@ -71,7 +70,7 @@ def joined_rows(parts: Sequence[Rows]) -> Rows:
 
 
 def parted(rows: Rows, partitions: int) -> list[Rows]:
-    """The rows of each partition; a key's code goes round them, and counts on within its own."""
+    """Return the rows of each partition; key codes are dealt round robin, and renumbered within a partition."""
     of_inserts = _partition(rows.inserts, partitions)
     of_asks = _partition(rows.asks, partitions)
     entering = np.flatnonzero(of_inserts >= 0)
@@ -100,7 +99,7 @@ def _partition(codes: Ints, partitions: int) -> Ints32:
 
 
 class RowsWriter:
-    """Writes the rows of a group into one file, each partition's together, some at a time.
+    """Writes the rows of a group into one file, those of a partition together, some at a time.
 
     Memory: `ROWS` rows. Disk: before compression 32 bytes a row, and 9 for each of its values.
     """
@@ -111,7 +110,7 @@ class RowsWriter:
         self._writer: Any = None
 
     def add(self, rows: Rows) -> None:
-        """Take the next rows, in log order."""
+        """Add the next rows, in log order."""
         if len(rows):
             self._waiting.append(rows)
         if sum(map(len, self._waiting)) >= ROWS:
@@ -134,7 +133,7 @@ class RowsWriter:
 
 
 def read_rows(path: Path, part: int, partitions: int) -> Iterator[Rows]:
-    """The rows of a partition, in log order, some at a time."""
+    """Yield the rows of a partition in log order, some at a time."""
     import pyarrow as pa
 
     with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as file:
@@ -152,14 +151,14 @@ class PartitionAnswers(FrozenStruct):
     valid: Bytes
 
     def take(self, at: slice) -> PartitionAnswers:
-        """Those of these rows."""
+        """Return the answers of some rows."""
         return PartitionAnswers(self.rows[at], self.out[:, at], self.valid[:, at])
 
 
 def write_answers(path: Path, width: int, answers: Iterator[PartitionAnswers]) -> int:
-    """Write the answers of a partition, whole under their name or not there; gives how many rows have one.
+    """Write the answers of a partition completely or not at all; return the number of rows.
 
-    A cluster may compute a partition twice: both write the same, and one of the files stays.
+    A cluster may compute a partition twice: both files have the same content, and one remains.
     """
     unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
     schema = _schema(("row",), width)
@@ -181,7 +180,7 @@ class JoinedAnswers:
         self._next = [next(part, None) for part in self._parts]
 
     def take(self, begin: int, end: int) -> Iterator[PartitionAnswers]:
-        """The answers at the rows [begin, end), each once; pieces follow each other."""
+        """Yield the answers at the rows [begin, end), each once; calls must follow each other."""
         for at, part in enumerate(self._parts):
             while (waiting := self._next[at]) is not None:
                 count = int(np.searchsorted(waiting.rows, end))
@@ -193,7 +192,7 @@ class JoinedAnswers:
                 self._next[at] = next(part, None)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for part in self._parts:
             part.close()
 
@@ -242,7 +241,7 @@ def _numbers(array: Any) -> Array:
 
 
 def _matrices(columns: Sequence[Any], rows: int) -> tuple[Ints, Bytes]:
-    """Values and whether they are there, one row a column."""
+    """Return values and whether they are present, one row for each column."""
     width = len(columns) // 2
     out = np.empty((width, rows), np.int64)
     valid = np.empty((width, rows), np.uint8)

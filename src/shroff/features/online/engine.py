@@ -1,9 +1,8 @@
 """The online engine: features and conditions of each event from running state, batch by batch.
 
-State is a fold over the log: the same events give the same values in batches of any size.
-What does not stand on `since flag` is computed by columns, stage by stage; a rule that
-looks `since flag` goes row by row, since each hit changes what the next row sees. Few events
-are computed one by one, with the same values (`features.online.row_engine`).
+State is a fold over the log: the same events give the same values in batches of any size. What does not depend on
+`since flag` is computed by columns, stage by stage; a rule with `since flag` goes row by row, since each hit changes
+what the next row reads. Few events are computed one by one, with the same values (`features.online.row_engine`).
 """
 
 from __future__ import annotations
@@ -31,22 +30,22 @@ from shroff.features.online.value_codec import pack, unpack
 from shroff.features.plan import Plan, kept_of, make_plan, with_rules
 from shroff.language.row import Reference
 
-# Idle keys looked at between batches: more than a batch can bring, so that the walk keeps up with new ones.
+# Idle keys examined between batches: more than a batch can add, so that the walk reaches new ones too.
 SWEEP_A_ROW = 2
 SWEEP_A_BATCH = 4
-FEW = 24  # events that are computed one by one sooner than by columns: see bench/few.py
+FEW = 24  # up to so many events are faster one by one than by columns: see bench/few.py
 
 
 def is_ready_to_foresee() -> bool:
-    """Whether `Online.foresee` needs no compiler; if it does, a second process begins to compile."""
+    """Return whether `Online.foresee` needs no compilation; if it does, start a second process that compiles."""
     return is_ready()
 
 
 class Lateness(int):
-    """How late the events of a log may be, in ms: a number that is enough for every engine.
+    """How late the events of a log may be, in ms, sufficient for every engine.
 
-    Where the watermark of the log was set back, that is as much more as it leapt. An engine whose state stays would
-    hold so much for ever, so it takes `usual_ms`, and lets no event of a time in `leaps` move what it lets go of.
+    If the watermark of the log was set back, it includes that leap. An engine with permanent state would then keep so
+    much for ever, so it uses `usual_ms`, and events with times in `leaps` do not move what it releases.
     """
 
     usual_ms: int
@@ -67,7 +66,7 @@ class Online:
         computed: What to compute, each after the features that it reads.
         reference: Lists and tables.
         lateness_ms: How far an event may be behind the watermark.
-        plan: The part of their plan that is wanted here; by default all of it.
+        plan: The part of their plan to compute here; by default all.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Online:
         self._keys = codes.keys
         self._texts = codes.texts
         self._trial = codes.trial
-        self.remarks = Remarks()  # on the batch that was taken last
+        self.remarks = Remarks()  # on the last batch
         self.groups = [
             GroupState(group, late.usual_ms, codes, events, reference, remarks=self.remarks)
             for group in self._plan.groups
@@ -113,18 +112,17 @@ class Online:
         self.watermark_ms: int | None = None
 
     def compute(self, batch: Sequence[LogEvent], hits: Sequence[Hits | None] | None = None) -> dict[str, Frame]:
-        """Process a batch of events in log order; gives them by type, with the computed columns.
+        """Process a batch of events in log order; return them by type, with the computed columns.
 
-        `hits` says for an event which rules hit it, and with which key, when it was decided:
-        replaying the past follows what was, and asks no condition and no model. None for an
-        event: it is decided now.
+        `hits` has for a recorded event the rules that hit it when it was decided, with its keys: replay repeats these,
+        and evaluates no condition and no model. It is None for an event that is decided now.
         """
         frames = frames_of(batch, self._events, self._reference)
         self.take(frames, len(batch), hits)
         return frames
 
     def compute_columns(self, make: Callable[[Events, Reference], dict[str, Frame]], size: int) -> dict[str, Frame]:
-        """As `compute`, for so many events that are decided now and came as columns, of which `make` makes frames."""
+        """Process events that are decided now and came as columns, from which `make` makes frames; see `compute`."""
         frames = make(self._events, self._reference)
         self.take(frames, size, None)
         return frames
@@ -143,14 +141,14 @@ class Online:
                     compute(wanted, scored if wanted.is_score else frames)
         for rule in self.rules:
             rule.run(times, frames, self.watermark_ms, hits)
-            for wanted in self._after.get(rule.wanted.rule or "", ()):  # another rule may ask the same since its own
+            for wanted in self._after.get(rule.wanted.rule or "", ()):  # before another rule replaces the aggregates
                 compute(wanted, frames)
         self._advance(frames)
 
     def pass_over(self, frames: Frames, size: int, hits: Sequence[Hits]) -> None:
-        """Add past events to the state without computing anything; columns that state does not need are skipped.
+        """Add recorded events to the state without computing anything that state does not need.
 
-        What comes after is what it would be behind `take`. Whoever passes over columns calls `passed` behind the last.
+        The state is then as after `take`. If events came as columns, call `passed` after the last.
         """
         times = times_of(frames, size)
         kept = self._kept
@@ -166,17 +164,17 @@ class Online:
         self._advance(frames)
 
     def passed(self) -> None:
-        """Let go of the columns that were passed over."""
+        """Release the columns of `pass_over`."""
         for codes in (self._texts, *self._keys.values()):
             codes.forget_columns()
 
     def take_rules(self, rules: Mapping[str, Sequence[Computed] | None]) -> bool:
-        """Compute other rules from the next batch on, beside the same features and state.
+        """Compute other rules from the next batch on, with the same features and state.
 
-        False, and nothing is changed, where they need other state. Cost: of the rules that are others.
+        Return False, and change nothing, if they need other state. Cost: that of the changed rules.
 
         Args:
-            rules: As `plan.with_rules` takes them.
+            rules: As for `plan.with_rules`.
         """
         plan = with_rules(self._plan, rules)
         if plan is not None:
@@ -185,13 +183,13 @@ class Online:
         return plan is not None
 
     def takes_rows(self, batch: Sequence[LogEvent]) -> bool:
-        """Whether `few` should process a batch that is decided now."""
+        """Return whether `few` should process a batch that is decided now."""
         return len(batch) <= FEW and self._rows.takes(batch)
 
     def few(self, batch: Sequence[LogEvent]) -> list[Row]:
-        """Process a few events in log order, one by one; gives a row for each, in the layout of `reads`.
+        """Process a few events in log order, one by one; return a row for each, in the layout of `reads`.
 
-        Values and state are those that `compute` gives for the same events.
+        Values and state equal those of `compute` for the same events.
         """
         self.remarks.clear()
         found, self.watermark_ms = self._rows.take(batch, self.watermark_ms, self._leaps)
@@ -199,9 +197,9 @@ class Online:
         return found
 
     def foresee(self, event: LogEvent) -> Row:
-        """Return the row that `few` would give for this event now, and leave the state as it is.
+        """Return the row that `few` would give for this event now, and leave the state unchanged.
 
-        Only events of which `takes_rows` is true. Cost: that of `few`, and a quarter more.
+        Only for events that `takes_rows` accepts. Cost: that of `few`, and a quarter more.
         """
         self.remarks.clear()
         self._trial.begin((self._texts, *self._keys.values()))
@@ -213,17 +211,17 @@ class Online:
         return row
 
     def reads(self, event: str) -> RowReads:
-        """Row layout of `few` for events of a type; call it before they are processed."""
+        """Return the row layout of `few` for events of a type; call it before they are processed."""
         return self._rows.reads(event)
 
     def _scored(self, frames: Frames, hits: Sequence[Hits | None] | None) -> Frames:
-        """The frames with an event that is decided now."""
+        """Return the frames with an event that is decided now."""
         if hits is None or not self._has_scores:
             return frames
         return {name: frame for name, frame in frames.items() if any(hits[row] is None for row in frame.rows.tolist())}
 
     def _advance(self, frames: Frames) -> None:
-        """Labels do not move the watermark."""
+        """Advance the watermark by the events of a batch; labels do not move it."""
         times = [frame.times for name, frame in frames.items() if name != "label"]
         for low, high in self._leaps:
             times = [time[(time < low) | (time > high)] for time in times]
@@ -240,15 +238,15 @@ class Online:
     # ---- snapshots
 
     def layout(self) -> str:
-        """Hash of the state layout. State moves only between engines of equal layout."""
+        """Return a hash of the state layout; state can be moved only between engines of equal layout."""
         late = repr((self._lateness_ms, self._leaps) if self._leaps else self._lateness_ms)
         groups = [repr((group.key, group.group.aggregates, sorted(group.group.asked_at))) for group in self.groups]
         return sha256("\n".join([sys.byteorder, repr(VERSION), late, *groups]).encode()).hexdigest()
 
     def state(self) -> Iterator[bytes | memoryview]:
-        """All running state in parts, for `restore`. Use them before the next batch.
+        """Yield all running state in parts, for `restore`. Use them before the next batch.
 
-        Cost: a copy of one part at a time, so a large state is never there twice.
+        Cost: a copy of one part at a time, so a large state is never in memory twice.
         """
         yield pack([self.watermark_ms, len(self._keys)])
         for codes in (self._texts, *self._keys.values()):
@@ -259,7 +257,7 @@ class Online:
     def restore(self, parts: Iterator[bytes | memoryview]) -> None:
         """Continue from the state of an engine with the same layout.
 
-        Raises: StateError if it does not fit; this engine is of no use then.
+        Raises: StateError if it does not fit; this engine is then unusable.
         """
         try:
             self.watermark_ms, spaces = unpack(next(parts))
@@ -269,17 +267,17 @@ class Online:
                 codes.restore(unpack(next(parts)))
             for group in self.groups:
                 group.restore(next(parts))
-        except (StopIteration, ValueError, IndexError) as error:  # msgspec's errors are of ValueError
+        except (StopIteration, ValueError, IndexError) as error:  # includes msgspec's errors
             raise StateError(f"the state cannot be read: {str(error) or 'a part is missing'}") from None
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the histories' cells and heads."""
+        """Return the bytes of the histories' cells and heads."""
         return sum(group.memory_bytes for group in self.groups)
 
 
 def compute(wanted: Computed, frames: Frames) -> None:
-    """Put a column into the frames of its event types, whose aggregates and features that it reads are there."""
+    """Compute a value for the frames of its event types, which have the aggregates and features that it reads."""
     for event in wanted.events & frames.keys():
         frame = frames[event]
         column = frame.evaluate(wanted.node)

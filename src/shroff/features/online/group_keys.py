@@ -23,7 +23,7 @@ from shroff.runtime.values import FrozenStruct
 
 
 class SharedCodes(FrozenStruct):
-    """Codes that the groups of an engine share: of keys, by entity and names of a pair, and of texts; and its trial."""
+    """Shared by the groups of an engine: codes of keys, by entity and pair, codes of texts, and the trial."""
 
     keys: dict[Any, Codes] = field(default_factory=dict[Any, Codes])
     texts: Codes = field(default_factory=Codes)
@@ -31,7 +31,7 @@ class SharedCodes(FrozenStruct):
 
 
 class GroupKeys:
-    """Codes of the keys of a group's events; `entity_codes` and `links` are there where a rule's hits clear keys."""
+    """Codes of the keys of a group's events; `entity_codes` and `links` exist if hits of a rule clear keys."""
 
     def __init__(self, group: Group, shared: SharedCodes, events: Events, reference: Reference) -> None:
         self.key = group.key
@@ -48,7 +48,7 @@ class GroupKeys:
             self.links = Links(self.codes, self.entity_codes) if group.key.pairs else None
 
     def inserts(self, frames: Frames, size: int) -> Ints:
-        """Key codes of the events that enter the history; -1 for all others."""
+        """Return the key codes of the events that enter the history; -1 for all others."""
         codes = np.full(size, -1, np.int64)
         frame = frames.get(self.key.event)
         if frame is None:
@@ -61,7 +61,7 @@ class GroupKeys:
         return codes
 
     def asks(self, frames: Frames, size: int) -> Ints:
-        """Key codes of the events that ask; -1 where nobody asks or the key is missing."""
+        """Return the key codes of the asking events; -1 for others and without a key."""
         codes = np.full(size, -1, np.int64)
         for event in self._asked_at & frames.keys():
             frame = frames[event]
@@ -88,9 +88,9 @@ class GroupKeys:
 
 
 def _asked(this: Node, frame: Frame) -> list[Any]:
-    """The asking side of a pair key at each event: missing where a field that it reads is.
+    """Return the asking side of a pair key for each event: missing if a field that it reads is.
 
-    Where it is missing all the same, no event is its equal: () is the value of none.
+    If only its result is missing, no event equals it: (), which no value equals.
     """
     column = frame.evaluate(this)
     values = values_of(column)
@@ -105,9 +105,9 @@ _FIRST_ROOM = 64
 
 
 class Links(Struct):
-    """Chains of pair codes: `last` has the newest pair of each key, `before` the one before each pair; -1: none.
+    """Chains of pair codes: `last` has the newest pair of each key, `before` the one before each pair; -1 for none.
 
-    All of it follows from the dictionary of pairs, so a snapshot need not have it.
+    They follow from the dictionary of pairs, so snapshots do not contain them.
     """
 
     pairs: Codes
@@ -115,10 +115,10 @@ class Links(Struct):
     last: Ints = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
     before: Ints = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
     _linked: int = 0
-    _values: list[Any] | None = None  # the dictionary's values that are linked: others after a restore
+    _values: list[Any] | None = None  # the dictionary's linked values: another list after a restore
 
     def extend(self) -> None:
-        """Link the pairs that came since."""
+        """Link the new pairs."""
         values = self.pairs.values
         if values is not self._values:
             self._values = values
@@ -132,7 +132,7 @@ class Links(Struct):
         self._linked = len(values)
 
     def of(self, key: int) -> Iterator[int]:
-        """The pairs of a key."""
+        """Yield the pairs of a key."""
         pair = int(self.last[key]) if key < len(self.last) else -1
         while pair >= 0:
             yield pair

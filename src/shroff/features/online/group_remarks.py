@@ -1,4 +1,4 @@
-"""Remarks of one group of aggregates: values that it leaves out, and sums that are missing for their size."""
+"""Warnings of one group of aggregates: values that it ignores, and sums that are missing because of their size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shroff.runtime.values import replace
 
 
 class GroupRemarks:
-    """Notes for the features and rules of a group; `sums` are those of its aggregates that are totals."""
+    """Records warnings for the features and rules of a group; `sums` are the indexes of its totals."""
 
     def __init__(self, group: Group, remarks: Remarks | None) -> None:
         self._group = group
@@ -26,7 +26,7 @@ class GroupRemarks:
         self._sum_rows = np.array(self.sums, np.int64)
 
     def note_left_out(self, key: SeriesKey, frame: Frame, inserts: Ints, left_out: Bools) -> None:
-        """Note values of a series that do not fit, of events that come into the history."""
+        """Record values of a series that do not fit, for events that enter the history."""
         left_out = left_out & (inserts[frame.places] >= 0)
         if self._remarks is None or not left_out.any():
             return
@@ -37,15 +37,15 @@ class GroupRemarks:
             if series.where == key.where:
                 self._remarks.leave_out(askers, frame.rows[left_out])
             elif self._group.key.is_look and series.where is not None:
-                # what else its condition asks, each look will know
+                # each look checks the rest of its condition
                 taken = frame.evaluate(series.where).values.astype(np.bool_)
                 self._remarks.leave_out(askers, frame.rows[left_out & taken])
 
     def note_sums(self, valid: Bytes, asks: Ints, frames: Frames) -> None:
-        """Note sums that were asked for with a key and are missing all the same: they are outside 64 bits.
+        """Record sums that are missing although the key is present: they are outside 64 bits.
 
         Args:
-            valid: Which answers are there, a row for each aggregate of the group.
+            valid: Which answers are present, a row for each aggregate of the group.
         """
         if self._remarks is None or not self.sums or valid.take(self._sum_rows, 0).all():
             return
@@ -60,13 +60,13 @@ class GroupRemarks:
                 self._remarks.miss_sums(self._group.askers[aggregate], frame, outside)
 
     def note_missing(self, answers: Sequence[Sequence[Value]], asks: list[int], frames: Frames) -> None:
-        """The same for answers that are values, a list for each row of the batch."""
+        """Record missing sums for answers given as values, a list for each row of the batch."""
         if self.sums and answers:
             valid = np.array([[value is not None for value in values] for values in answers], np.uint8)
             self.note_sums(valid.T, np.array(asks, np.int64), frames)
 
     def note_operand(self, node: Node, frame: Frame, left_out: Bools) -> None:
-        """Note values of an operand that do not fit."""
+        """Record values of an operand that do not fit."""
         if self._remarks is not None:
             for aggregate, askers in self._group.askers.items():
                 if node in walk(aggregate):
@@ -74,6 +74,6 @@ class GroupRemarks:
 
 
 def this_fields(aggregate: Aggregate) -> list[ThisField]:
-    """The fields of `this` that an aggregate's condition reads: where one is missing, so is the aggregate."""
+    """Return the fields of `this` that an aggregate's condition reads; if one is missing, so is the aggregate."""
     found = walk(aggregate.condition) if aggregate.condition is not None else ()
     return list(dict.fromkeys(node for node in found if isinstance(node, ThisField)))

@@ -1,6 +1,6 @@
-"""Link state: events by link value, for aggregates over what shares one with the events of a key (`via`).
+"""Link state: events by link value, for aggregates over events that share one with the events of a key (`via`).
 
-The cells are those of a `ScanState` with link values in place of keys; `owned` has the same cells by key.
+The cells are those of a `ScanState` with link values as keys; `owned` has the same cells by key.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from shroff.features.plan import GroupKey
 from shroff.language.row import Reference
 from shroff.language.values import Value
 
-# What a cell has beside the fields that aggregates read; no field has such a name.
+# Names of cell values besides the fields that aggregates read; no field can have such a name.
 LINK = " link"  # the code of its link value
-IS_SEEN = " is seen"  # whether aggregates are over it; else it only links
-_KEY = " key"  # the code of its key; -1 where it has none
-_NUMBER = " number"  # by order of arrival
+IS_SEEN = " is seen"  # whether aggregates read it; otherwise it only links
+_KEY = " key"  # the code of its key; -1 without a key
+_NUMBER = " number"  # its number in order of arrival
 _NO_KEY = -1
 
 
 class LinkState(ScanState):
-    """The events by link value and by key, for aggregates with one `via`."""
+    """Events by link value and by key, for aggregates with one `via`."""
 
     owned: dict[int, list[Cell]] = field(default_factory=dict)
     _number: int = 0
@@ -39,9 +39,9 @@ class LinkState(ScanState):
         self._up_to = max(aggregate.via.up_to for aggregate in self.aggregates if aggregate.via is not None)
 
     def row(self, time_ms: int, insert: Keyed | None, asked: Keyed | None) -> list[Value]:
-        """Process one event in log order: the code of its key with its cell, and the query with the fields of `this`.
+        """Process one event in log order: its key code with its cell, and the query with the fields of `this`.
 
-        An event that is inserted has a link value, with a key or without.
+        An inserted event has a link value, and possibly a key.
         """
         answers: list[Value] = [None] * len(self._looks)
         own: int | None = None
@@ -64,7 +64,7 @@ class LinkState(ScanState):
         return answers
 
     def take_back(self, inserted: Keyed, time_ms: int) -> None:
-        """Take out the event that `row` took in last."""
+        """Remove the event that `row` inserted last."""
         key, fields = inserted
         self._number -= 1
         remove_newest(self.cells, int(fields[LINK] or 0), time_ms)
@@ -72,9 +72,9 @@ class LinkState(ScanState):
             remove_newest(self.owned, key, time_ms)
 
     def _linked(self, key: int, window: tuple[int, int], own: int | None) -> list[Cell]:
-        """The aggregated events that share a link value with one of the key, all of them in a window (after, upto].
+        """Return the aggregated events that share a link value with one of the key, all within a window (after, upto].
 
-        `own` is the link value of the event that asks, where it counts itself, inside the window or after it.
+        `own` is the link value of the asking event, if that counts itself, in the window or after it.
         """
         links = {fields[LINK] for _, fields in _within(self.owned.get(key, []), window)} | ({own} - {None})
         found: list[Cell] = []
@@ -103,7 +103,9 @@ class LinkState(ScanState):
 def linked_codes(
     key: GroupKey, codes: tuple[Codes, Codes], events: Events, reference: Reference, frames: Frames, size: int
 ) -> tuple[Ints, Ints]:
-    """Codes of key and link value of each row, -1: none. A label has the link value of its event, and no key."""
+    """Return the codes of key and link value of each row, -1 for none. A label has its event's link value, and no
+    key.
+    """
     assert key.via is not None
     keys, links = np.full((2, size), -1, np.int64)
     linking = frames.get(key.via.event)
@@ -122,5 +124,5 @@ def linked_codes(
 
 
 def _within(cells: list[Cell], window: tuple[int, int]) -> list[Cell]:
-    """The cells of a window (after, upto]."""
+    """Return the cells of a window (after, upto]."""
     return cells[bisect_right(cells, window[0], key=TIME) : bisect_right(cells, window[1], key=TIME)]

@@ -1,8 +1,8 @@
-"""The online engine for a few events: one by one, by functions that are made once for each event type.
+"""The online engine for a few events: one by one, by functions made once for each event type.
 
-A column costs the same few microseconds whether it has one value or a hundred, and a project has a hundred of them. So
-few events are computed as rows: the same state, the same kernels and the evaluator for one row, which a law holds to
-that of columns. What the past has decided, and labels, go by columns.
+A column costs the same few microseconds with one value or a hundred, and a project has a hundred columns. So few events
+are computed as rows: with the same state and kernels, and an evaluator for one row, which a law test compares with that
+of columns. Recorded events and labels are computed by columns.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from shroff.language.row import Evaluate, Reference
 
 
 class RowEngine:
-    """An engine for single events; its groups and rules have the state.
+    """An engine for single events; the state is in its groups and rules.
 
     Args:
-        after: What the reasons of a rule that looks `since flag` show, by rule.
+        after: For each rule with `since flag`, the values that its reason shows.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RowEngine:
         self._reads: dict[str, RowReads] = {}
 
     def take_plan(self, plan: Plan) -> None:
-        """Compute by another plan over the same groups, beside which only values of rules differ."""
+        """Compute by another plan over the same groups that differs only in values of rules."""
         before, now = ({feature.name: feature for _, feature in each.computed} for each in (self._plan, plan))
         gone = [name for name, feature in before.items() if now.get(name) is not feature]
         new = [text for name, text in now.items() if before.get(name) is not text]
@@ -65,11 +65,11 @@ class RowEngine:
                     _add_computed(reads, wanted)
 
     def takes(self, batch: Sequence[LogEvent]) -> bool:
-        """Whether it can compute these."""
+        """Return whether it can compute these events."""
         return all(isinstance(event, Event) for event in batch)
 
     def reads(self, event: str) -> RowReads:
-        """Row layout for events of a type; call it before the first is processed."""
+        """Return the row layout for events of a type; call it before the first is processed."""
         if event not in self._reads:
             self._reads[event] = self._made(event)
         return self._reads[event]
@@ -77,7 +77,7 @@ class RowEngine:
     def take(
         self, batch: Iterable[LogEvent], watermark_ms: int | None, leaps: Sequence[tuple[int, int]] = ()
     ) -> tuple[list[Row], int | None]:
-        """Take events in log order; gives their rows, and the watermark behind them: no time in `leaps` moves it."""
+        """Process events in log order; return their rows, and the new watermark, which times in `leaps` do not move."""
         now = self._now
         found = list[Row]()
         for number, event in enumerate(batch):
@@ -93,7 +93,7 @@ class RowEngine:
                 watermark_ms = event.time_ms
         return found, watermark_ms
 
-    # ---- what is done with an event of a type, in the order of `Online.take`
+    # ---- steps for an event of a type, in the order of `Online.take`
 
     def _made(self, event: str) -> RowReads:
         reads = RowReads(self._events.types[event], self._events, self._reference)
@@ -112,7 +112,7 @@ class RowEngine:
         return reads
 
     def _add_rule(self, reads: RowReads, rule: SinceFlag) -> None:
-        """A rule that looks `since flag`: its histories answer, its condition is asked, and a hit empties them."""
+        """Add a rule with `since flag`: its histories answer, its condition is evaluated, and a hit empties them."""
         groups = [group for group in self._groups if group.group in rule.groups]
         for row_group in groups:
             _add(reads, row_group.step(reads))
@@ -146,7 +146,7 @@ def _add(reads: RowReads, step: Step | None) -> None:
 
 
 def _add_computed(reads: RowReads, wanted: Computed) -> None:
-    """Features computed alone: see `online.engine.compute`."""
+    """Add the computation of one value; see `online.engine.compute`."""
     is_masked = wanted.needs_key and not (isinstance(wanted.node, Aggregate) and wanted.node.entity == wanted.entity)
     stands_at = reads.place_of(wanted.node) if isinstance(wanted.node, Aggregate) else None
     if stands_at is not None and not is_masked and wanted.expires_ms is None:

@@ -1,7 +1,7 @@
-"""Access to the values of one event that is computed alone: functions compiled once per event type.
+"""Access to the values of one event computed alone, by functions compiled once for each event type.
 
-A row is a list: the fields of the event, its time, its place in the batch, and behind them whatever is computed, each
-at a place of its own. So computing one event asks no dictionary and hashes no expression.
+A row is a list: the fields of the event, its time, its number in the batch, and then each computed value in a slot of
+its own. So the computation of one event needs no dictionary and hashes no expression.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Step: TypeAlias = Callable[[Row], None]
 
 
 def missing(row: Row) -> None:
-    """The value of a field that a row does not have."""
+    """Return None, for a field that a row does not have."""
 
 
 class RowReads:
     """Layout of one event type's rows; `steps` compute the values after the event, in order.
 
-    Only what has a place already can be read: a step is made after those that it stands on.
+    Only values with a slot can be read: create a step after those that it depends on.
     """
 
     def __init__(self, type_: EventType, events: Events, reference: Reference) -> None:
@@ -37,16 +37,16 @@ class RowReads:
         self.steps: list[Step] = []
         self._fields = {name: at for at, name in enumerate(type_.field_names)}
         self.time_at = len(self._fields)
-        self.number_at = self.time_at + 1  # which event of the batch it is
+        self.number_at = self.time_at + 1  # number of the event in the batch
         self.time: Evaluate = itemgetter(self.time_at)
         self._places: dict[Aggregate | str, int] = {}
         self._keys: dict[str, int] = {}
         self._behind: list[None] = []
-        self._given: dict[str, Step] = {}  # the step that gives a named value
-        self._free: list[int] = []  # slots of values that are computed no more
+        self._given: dict[str, Step] = {}  # the step that computes a named value
+        self._free: list[int] = []  # slots of values that are not computed any more
 
     def row(self, event: Event, number: int) -> Row:
-        """The row of an event, all that is computed still missing."""
+        """Return the row of an event, with all computed values missing."""
         return [*event.values, event.time_ms, number, *self._behind]
 
     def place(self, named: Aggregate | str) -> int:
@@ -55,39 +55,39 @@ class RowReads:
         return at
 
     def give(self, name: str, step: Step) -> None:
-        """Have a step give the value with this name, behind all that came so far."""
+        """Add the step that computes the value with this name, after all steps so far."""
         self._given[name] = step
         self.steps.append(step)
 
     def drop(self, names: Iterable[str]) -> None:
-        """Compute the values with these names no more; their readers are of no use, as others get their slots."""
+        """Stop computing the values with these names; their readers become invalid, as others get their slots."""
         gone = set[Step]()
         for name in names:
             at = self._places.pop(name, None)
-            if at is not None and name in self._given:  # else the slot belongs to what the name was an alias of
+            if at is not None and name in self._given:  # an alias has no slot of its own
                 self._free.append(at)
                 gone.add(self._given.pop(name))
         self.steps = [step for step in self.steps if step not in gone]
 
     def alias(self, name: str, at: int) -> None:
-        """Give a name to a value that is in the row already."""
+        """Give another name to a value in the row."""
         self._places[name] = at
 
     def place_of(self, named: Aggregate | str) -> int | None:
-        """Slot of a value; None if this type does not have it."""
+        """Return the slot of a value; None if this type does not have it."""
         return self._places.get(named)
 
     def evaluate(self, node: Node) -> Evaluate:
-        """The function of a row that gives the value of an expression over `this`, or over the event as an item."""
+        """Return a function from a row to the value of an expression over `this`, or over the event as an item."""
         return compile_row(node, self._leaf, self._reference, time=self.time)
 
     def read(self, name: str) -> Evaluate:
-        """Reader of the value with this name."""
+        """Return a reader of the value with this name."""
         at = self._places.get(name)
         return missing if at is None else itemgetter(at)
 
     def read_all(self, names: Sequence[str]) -> Callable[[Row], Sequence[Any]]:
-        """Reader of the values with these names, in order."""
+        """Return a reader of the values with these names, in order."""
         places = [at for name in names if (at := self._places.get(name)) is not None]
         if len(places) == len(names) > 1:
             return itemgetter(*places)
@@ -95,11 +95,11 @@ class RowReads:
         return lambda row: [read(row) for read in reads]
 
     def field_at(self, name: str) -> int | None:
-        """Slot of a field; None if the type does not have it."""
+        """Return the slot of a field; None if the type does not have it."""
         return self._fields.get(name)
 
     def key(self, entity: str) -> Evaluate:
-        """The function that gives the entity's key: the part itself, or a tuple of parts; None where one is missing."""
+        """Return a reader of the entity's key: its part, or a tuple of its parts; None if one is missing."""
         if entity not in self._keys:
             at = self._keys[entity] = self._new()
             parts = [self.evaluate(part) for part in self._events.entities[entity].keys.get(self.type.name, ())]
@@ -128,7 +128,7 @@ class RowReads:
 
 
 def joined(parts: list[Evaluate]) -> Evaluate:
-    """The function that gives the one part, or all of them as a tuple: None where one is missing."""
+    """Return a reader of one part, or of several as a tuple; None if one is missing."""
     if len(parts) == 1:
         return parts[0]
 

@@ -1,8 +1,7 @@
 """Rules with `since flag`, row by row, because each hit changes what the next row reads.
 
-Where the condition has a program, a kernel takes all rows of a batch at once. Where it has
-none, each row is asked in Python. Both begin with what is known of the rows before, and end
-with whether the rule hit each.
+If the condition has a program, a kernel processes all rows of a batch; otherwise each row is evaluated in Python. Both
+start from the earlier hits of recorded rows, and tell for each row whether the rule hits.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ from shroff.language.columns import Column
 
 
 class SinceFlag:
-    """A rule that looks `since flag`, with its histories, which a hit empties for a key."""
+    """A rule with `since flag` and its histories, which a hit empties for a key."""
 
     def __init__(self, wanted: Computed, groups: list[GroupState], entity: Entity, *, is_told: bool) -> None:
         self.wanted = wanted
         self.groups = groups
         self._entity = entity
-        self._is_told = is_told  # the histories' answers too, for the reason of the rule
+        self._is_told = is_told  # deliver the histories' answers too, for the rule's reason
         self.keys = groups[0].keys.entity_codes
         program = rule_program(wanted, groups)
         self.rule = RuleByRows(wanted, groups) if program is None else RuleByKernel(wanted, groups, *program)
 
     def run(self, times: Ints, frames: Frames, watermark_ms: int | None, hits: Sequence[Hits | None] | None) -> None:
-        """Take a batch, and put into its frames whether the rule hits; missing where nobody asks it."""
+        """Process a batch, and put into its frames whether the rule hits; missing for rows at which it is not asked."""
         size = len(times)
         keys = np.full(size, -1, np.int64)
         answers = np.full(size, NO_HIT, np.uint8)
@@ -65,7 +64,7 @@ class SinceFlag:
             frames[event].computed[self.wanted.name] = Column((answers[rows] == HIT) & known, known)
 
     def _follow(self, hits: Sequence[Hits | None], keys: Ints, answers: Bytes) -> None:
-        """What the rule hit in the past, it hits again, with the key of then: a version may have had another."""
+        """Repeat the rule's hits of the past, with the keys of that time: a version may have had others."""
         rule = self.wanted.rule
         assert rule is not None
         for row, past in enumerate(hits):

@@ -1,4 +1,4 @@
-"""A rule that looks `since flag`, asked row by row in Python: for conditions that have no program."""
+"""A rule with `since flag`, evaluated row by row in Python: for conditions without a program."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Values = dict[Aggregate, Value]
 
 
 class RuleByRows(FrozenStruct):
-    """The rule with its histories, of which any may be in Python."""
+    """The rule with its histories, some of which may be in Python."""
 
     wanted: Computed
     groups: Sequence[GroupState]
@@ -70,7 +70,7 @@ class RuleByRows(FrozenStruct):
 
 
 def condition(wanted: Computed, frames: Frames, now: Values) -> Callable[[int], int]:
-    """Evaluate the condition of one row, with the running aggregates in `now`."""
+    """Return a function that evaluates the condition of one row, with the current aggregates in `now`."""
     asked: dict[int, tuple[Evaluate, int]] = {}
     for event in wanted.events & frames.keys():
         frame = frames[event]
@@ -89,7 +89,7 @@ def condition(wanted: Computed, frames: Frames, now: Values) -> Callable[[int], 
 def _step(
     group: GroupState, fed: Feed | None, looked: LookRows | None, times: Ints, watermark_ms: int | None, now: Values
 ) -> Callable[[int], None]:
-    """The function that takes one row through a history and leaves the aggregates' values in `now`."""
+    """Return a function that processes one row in a history and stores the aggregates' values in `now`."""
     if looked is not None:
 
         def look(row: int) -> None:
@@ -125,7 +125,7 @@ def _answers(group: GroupState, seen: Sequence[Values]) -> list[list[Value]]:
 
 
 def values_at(group: GroupState, out: Ints, valid: Bytes, row: int) -> Values:
-    """Answers of a kernel at a row, as values."""
+    """Convert the answers of a kernel at a row to values."""
     found: Values = {}
     for query, aggregate in enumerate(group.group.aggregates):
         there = valid[query, row : row + 1].astype(np.bool_)
@@ -134,7 +134,7 @@ def values_at(group: GroupState, out: Ints, valid: Bytes, row: int) -> Values:
 
 
 def _row_leaf(frame: Frame, now: Values) -> Callable[[Node], Evaluate]:
-    """Leaves of a condition that is evaluated row by row: running aggregates from `now`, all else from columns."""
+    """Return readers for a condition evaluated row by row: current aggregates from `now`, all else from columns."""
 
     def leaf(node: Node) -> Evaluate:
         if isinstance(node, Aggregate) and node.since_flag:

@@ -1,7 +1,7 @@
-"""Trial of an event: window state moves as it would for the event, and is put back as it was.
+"""Trial of an event: window state changes as it would for the event, and is then restored.
 
-A trial takes the row path of the engine, so a score has the values of a decision. Histories note in a journal which
-words of their heaps they overwrite (`undo_kernel`). Histories in Python and dictionaries of codes take back what they
+A trial uses the row path of the engine, so a score has the values of a decision. Histories record in a journal which
+words of their heaps they overwrite (`undo_kernel`). Histories in Python and dictionaries of codes remove what they
 added last.
 """
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from shroff.features.online.window_state import Answers, WindowState
 
 JOURNAL_WORDS_MIN = 1 << 20
-WORDS_FOR_EACH = 256  # of a journal, for each word of a heap: one row overwrites a word a few dozen times at most
-JOURNAL_BYTES_MAX = 1 << 44  # of address space; memory is used only as far as something was noted
-ENTRIES = 3  # where the entries of a journal begin, as in `undo_kernel`, which takes a while to be imported
-RELEASED_WORDS = 1 << 18  # a longer journal gives its memory back
+WORDS_FOR_EACH = 256  # of a journal, for each word of a heap; one row overwrites a word a few dozen times at most
+JOURNAL_BYTES_MAX = 1 << 44  # of address space; memory is used only for what was recorded
+ENTRIES = 3  # start of a journal's entries, as in `undo_kernel`, whose import is slow
+RELEASED_WORDS = 1 << 18  # a longer journal releases its memory
 
-Row: TypeAlias = tuple[Ints, Ints, Ints, Ints, Bytes, int]  # what `WindowState.run` takes of one row
+Row: TypeAlias = tuple[Ints, Ints, Ints, Ints, Bytes, int]  # arguments of `WindowState.run` for one row
 
 _COMPILING = Lock()
 _compilers: list[Thread] = []
@@ -39,7 +39,7 @@ _seen_ready = Event()
 
 
 class Journal:
-    """Words that a trial overwrote, in address space that takes memory only as far as it was used."""
+    """Words that a trial overwrote, in address space that uses memory only as far as it is filled."""
 
     def __init__(self) -> None:
         self._memory: mmap.mmap | None = None
@@ -47,13 +47,13 @@ class Journal:
 
     @property
     def next(self) -> int:
-        """Where the next entry goes."""
+        """Return the place of the next entry."""
         return int(self.words[0])
 
     def fit(self, heap_words: int) -> None:
-        """Have room for all that one row may overwrite in a heap of this size.
+        """Make room for all that one row can overwrite in a heap of this size.
 
-        Raises: StorageError if the system gives no address space.
+        Raises: StorageError if the system provides no address space.
         """
         size = min(max(heap_words * WORDS_FOR_EACH, JOURNAL_WORDS_MIN), JOURNAL_BYTES_MAX // 8)
         if size <= len(self.words):
@@ -68,7 +68,7 @@ class Journal:
         self.words[: len(before)] = before
 
     def clear(self) -> None:
-        """Begin again; a long journal gives its memory back."""
+        """Start again; a long journal releases its memory."""
         used = self.next
         self.words[0] = ENTRIES
         if used > RELEASED_WORDS and self._memory is not None:
@@ -78,23 +78,23 @@ class Journal:
 
 
 class EventTrial:
-    """The trial of an engine: what it moved, to be undone. One at a time, on the thread of the engine."""
+    """The trial of an engine and what it has to undo. One at a time, on the thread of the engine."""
 
     def __init__(self) -> None:
         self.is_on = False
         self._journal = Journal()
         self._moved: list[tuple[WindowState, int]] = []  # with their first entries in the journal
-        self._looked: list[tuple[ScanState, int, Keyed, int]] = []  # with how many events each had taken
+        self._looked: list[tuple[ScanState, int, Keyed, int]] = []  # with the number of events that each had inserted
         self._coded: list[tuple[Codes, int]] = []
 
     def begin(self, codes: Iterable[Codes]) -> None:
-        """Begin a trial; codes that are added from now on are forgotten at its end."""
+        """Begin a trial; codes added from now on are removed at its end."""
         self._journal.clear()
         self._coded = [(each, len(each.values)) for each in codes]
         self.is_on = True
 
     def run(self, history: WindowState, row: Row, into: Answers) -> Answers:
-        """As `WindowState.run` for one row, to be undone."""
+        """Run `WindowState.run` for one row, to be undone."""
         from shroff.features.online import undo_kernel
 
         journal = self._journal
@@ -107,11 +107,11 @@ class EventTrial:
         return into
 
     def note_look(self, look: ScanState, inserted: Keyed, time_ms: int) -> None:
-        """Note the event that a history in Python is about to take in."""
+        """Record the event that a history in Python is about to insert."""
         self._looked.append((look, look.taken, inserted, time_ms))
 
     def end(self) -> None:
-        """Put everything back as it was."""
+        """Restore all state."""
         from shroff.features.online import undo_kernel
 
         self.is_on = False
@@ -120,17 +120,17 @@ class EventTrial:
             undo_kernel.undo(history.heap, self._journal.words, first)
         while self._looked:
             look, before, inserted, time_ms = self._looked.pop()
-            if look.taken > before:  # unless it failed before
+            if look.taken > before:  # unless it failed before inserting
                 look.take_back(inserted, time_ms)
         for codes, count in self._coded:
             codes.forget_from(count)
 
 
 def is_ready() -> bool:
-    """Whether a trial needs no compiler; if it does, a second process begins to compile.
+    """Return whether a trial needs no compilation; if it does, start a second process that compiles.
 
-    Compiling takes some 20 s of processor time. It would hold up all decisions. Looking for the code on disk takes
-    0.15 ms, so nobody looks again once it was there.
+    Compilation takes some 20 s of processor time, which would delay all decisions. Looking for the code on disk takes
+    0.15 ms, so a positive result is remembered.
     """
     if _seen_ready.is_set():
         return True
