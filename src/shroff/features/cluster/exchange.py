@@ -83,15 +83,15 @@ def parted(rows: Rows, partitions: int) -> list[Rows]:
         parts = parts[in_order]
     by_part = np.argsort(parts, kind="stable")
     ends = np.searchsorted(parts[by_part], np.arange(partitions), side="right").tolist()
-    found = []
+    partitioned = []
     for part, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
-        mine = rows.take(at[by_part[begin:end]])
+        part_rows = rows.take(at[by_part[begin:end]])
         inserts, asks = (
             np.where(_partition(codes, partitions) == part, codes // partitions, -1)
-            for codes in (mine.inserts, mine.asks)
+            for codes in (part_rows.inserts, part_rows.asks)
         )
-        found.append(Rows(mine.rows, mine.times, inserts, asks, mine.values, mine.kept))
-    return found
+        partitioned.append(Rows(part_rows.rows, part_rows.times, inserts, asks, part_rows.values, part_rows.kept))
+    return partitioned
 
 
 def _partition(codes: Ints, partitions: int) -> Ints32:

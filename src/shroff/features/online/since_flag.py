@@ -55,13 +55,13 @@ class SinceFlag:
         if hits is not None:
             self._follow(hits, keys, answers)
         is_asked = answers == ASKED
-        told = self.rule.run(times, frames, feeds, watermark_ms, keys, answers)
+        deliver = self.rule.run(times, frames, feeds, watermark_ms, keys, answers)
         if self._is_told:
-            told(frames)
+            deliver(frames)
         for event in self.wanted.events & frames.keys():
             rows = frames[event].rows
-            known = is_asked[rows] & (answers[rows] != UNKNOWN)
-            frames[event].computed[self.wanted.name] = Column((answers[rows] == HIT) & known, known)
+            is_answered = is_asked[rows] & (answers[rows] != UNKNOWN)
+            frames[event].computed[self.wanted.name] = Column((answers[rows] == HIT) & is_answered, is_answered)
 
     def _follow(self, hits: Sequence[Hits | None], keys: Ints, answers: Bytes) -> None:
         """Repeat the rule's hits of the past, with the keys of that time: a version may have had others."""
