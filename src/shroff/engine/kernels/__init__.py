@@ -1,1 +1,1 @@
-"""Kernels that write the text of decisions and hash it, for whole batches."""
+"""Kernels that write the text of decisions, for whole batches."""

@@ -1,4 +1,4 @@
-"""Floats as JSON in a kernel: the shortest digits that give a float back, written as RFC 8785 has them.
+"""Floats as JSON in a kernel: the shortest digits that read back as the same float, formatted as in RFC 8785.
 
 The digits are found by the method of R. Giulietti, "The Schubfach way to render doubles" (2020): one product of 128
 bits for the float and one for each end of the interval that rounds to it.
@@ -16,7 +16,7 @@ from shroff.features.kernels.numbers import Word, compiled, high_product
 _POWER_MIN, _POWER_MAX = -292, 324
 _FRACTION_BITS = 52
 _BIAS = 1_075
-_PLAIN_MAX = 21  # so many digits before the point, and so many zeros behind it, show no exponent
+_PLAIN_MAX = 21  # up to this many digits before the point, or `_ZEROS_MAX` zeros after it, have no exponent
 _ZEROS_MAX = 6
 _MINUS = 0x2D
 _POINT = 0x2E
@@ -27,7 +27,7 @@ _PLUS = 0x2B
 
 
 def _powers() -> Hashes:
-    """The upper 128 bits of the powers of ten, as two words each, rounded up."""
+    """Return the upper 128 bits of the powers of ten, as two words each, rounded up."""
     found = []
     for power in range(_POWER_MIN, _POWER_MAX + 1):
         shift = 127 - (power * 1_741_647 >> 19)
@@ -44,7 +44,7 @@ _PAIRS = np.frombuffer(b"".join(b"%02d" % pair for pair in range(100)), np.uint8
 
 @compiled
 def length_of(value: Word) -> Word:
-    """Number of digits of an unsigned number."""
+    """Return the number of digits of an unsigned number."""
     length = 1
     while length < len(_TENS) and value >= _TENS[length]:
         length += 1
@@ -53,7 +53,7 @@ def length_of(value: Word) -> Word:
 
 @compiled
 def write_digits(out: Any, at: Word, value: Word, length: Word) -> Word:
-    """Write exactly so many digits of an unsigned number, zeros before it; gives where they end."""
+    """Write exactly `length` digits of an unsigned number, with leading zeros; return the end."""
     place = at + length
     hundred = np.uint64(100)
     while place > at + 1:
@@ -70,7 +70,7 @@ def write_digits(out: Any, at: Word, value: Word, length: Word) -> Word:
 
 @compiled
 def _odd_product(high: Word, low: Word, value: Word) -> Word:
-    """The upper 64 bits of a product with 128 bits, the last of them set where anything was cut off."""
+    """Return the upper 64 bits of a product with 128 bits, the last one set if anything was cut off."""
     carried = high * value
     middle = carried + high_product(low, value)
     top = high_product(high, value) + np.uint64(middle < carried)
@@ -79,7 +79,7 @@ def _odd_product(high: Word, low: Word, value: Word) -> Word:
 
 @compiled
 def _shortest(bits: Word) -> tuple[Word, Word]:
-    """Digits and power of ten of a positive float: the shortest that are read as it, of these the nearest."""
+    """Return digits and power of ten of a positive float: the shortest that read back as it, of these the nearest."""
     one, two, four, ten = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(10)
     fraction = bits & np.uint64((1 << _FRACTION_BITS) - 1)
     exponent: Word = np.int64(bits >> np.uint64(_FRACTION_BITS))
@@ -121,7 +121,7 @@ def _shortest(bits: Word) -> tuple[Word, Word]:
 
 @compiled
 def write_real(out: Any, at: Word, bits: Word) -> Word:
-    """Write the float of these 64 bits; gives the end. -0.0 is written as 0, non-finite values as `null`."""
+    """Write the float of these 64 bits; return the end. -0.0 is written as 0, non-finite values as `null`."""
     bits = np.uint64(bits)
     sizes = bits & np.uint64(0x7FFF_FFFF_FFFF_FFFF)
     if sizes >= np.uint64(0x7FF0_0000_0000_0000):

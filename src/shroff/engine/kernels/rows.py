@@ -1,7 +1,7 @@
-"""The kernels that write texts row by row: from columns of numbers, and from slices of other texts.
+"""Kernels that write texts row by row: from columns of numbers, and from slices of other texts.
 
-Only what stands here at the end is an entry point. Nothing allocates: the caller gives room for the longest text that
-there can be, and `SLACK_BYTES` more behind every array, since texts are copied by whole vectors.
+Only the functions at the end are entry points. Nothing allocates: the caller provides room for the longest possible
+text, and `SLACK_BYTES` more after every array, since texts are copied by whole vectors.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from shroff.features.kernels.native import entry_point
 INTEGER = 0
 BOOLEAN = 1
 MONEY = 2
-TEXT = 3  # JSON that was written beforehand: `words` and `stops` say where in `out` it stands
+TEXT = 3  # JSON written beforehand: `words` and `stops` are its start and end in `out`
 REAL = 4  # the bits of a finite float
 NUMBER_BYTES = 40  # of the longest number in quotes, with sign, point and zeros
-_SAFE_MAX = 2**53  # as `events.event.SAFE_INTEGER_MAX`: beyond it an integer is a text
+_SAFE_MAX = 2**53  # as `events.event.SAFE_INTEGER_MAX`: a larger integer is a text
 
 _WORDS = np.frombuffer(b"null".ljust(SLACK_BYTES) + b"true".ljust(SLACK_BYTES) + b"false".ljust(64), np.uint8)
 _TRUE_AT = SLACK_BYTES
@@ -36,12 +36,12 @@ def write_rows(
     out: Bytes, at: int, ends: Ints, between: Any, between_ends: Ints, kinds: Ints, words: Ints, stops: Ints,
     valid: Bytes,
 ) -> int:  # fmt: skip
-    """Write the values of each row from `at` on, one row behind the other, and where each ends.
+    """Write the values of each row from `at` on, one row after the other, and the end of each row.
 
     Args:
-        between: What stands before each value, such as `,"card.spent_1h":`, and behind the last, one after the other.
-        kinds: A row for each column: its kind and the places of money.
-        stops: As `words`, for columns of texts: where their JSON ends in `out`.
+        between: Texts before each value, such as `,"card.spent_1h":`, and after the last, concatenated.
+        kinds: A row for each column: its kind and the decimals of money.
+        stops: Like `words`; for columns of texts the end of their JSON in `out`.
     """
     columns = len(kinds)
     for row in range(len(ends)):

@@ -1,6 +1,6 @@
-"""How kernels write a text and a number into an array of bytes; no entry point, so that nothing is loaded with it.
+"""Writes a text or a number into an array of bytes; without entry points, so that importing it loads nothing.
 
-Texts are copied by whole vectors: every array needs `SLACK_BYTES` more behind it.
+Texts are copied by whole vectors: every array needs `SLACK_BYTES` more after its end.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _copy_32 = intrinsic_of(_copy_vector)
 
 @compiled
 def copy_text(out: Any, at: Word, source: Any, start: Word, stop: Word) -> Word:
-    """Copy a text, and whatever stands in the vector behind it; gives where the text ends."""
+    """Copy a text, and whatever follows it within the vector; return the end of the text."""
     while start < stop:
         _copy_32(out, at, source, start)
         at += SLACK_BYTES
@@ -53,7 +53,7 @@ def copy_text(out: Any, at: Word, source: Any, start: Word, stop: Word) -> Word:
 
 @compiled
 def write_number(out: Any, at: Word, value: Word, places: Word, is_quoted: Word) -> Word:
-    """Write a number with a point before so many last digits."""
+    """Write a number with a point before its last `places` digits."""
     if is_quoted:
         out[at] = _QUOTE
         at += 1

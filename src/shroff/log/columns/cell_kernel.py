@@ -1,7 +1,7 @@
-"""Lines of CSV as lines of JSON, which `line_kernel` reads: without a Python object for each; compiled.
+"""Kernel that converts CSV lines to JSON lines for `line_kernel`, without a Python object for each.
 
-A line is written here where csv.reader makes one record of it, with as many cells as the header, and its cells mean
-the same as the values of the line that is written. Of every other line what is written is empty.
+A line is converted if csv.reader makes one record of it, with as many cells as the header, and its cells mean the same
+as the values of the JSON line. The result of every other line is empty.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from shroff.log.columns.kernel import (
 )
 from shroff.log.columns.line_kernel import FALSE, TRUE, is_same
 
-QUOTED = 0  # kinds of cells: a text in quotation marks
-WHOLE = 1  # a whole number as JSON has it, else a text
+QUOTED = 0  # kinds of cells: written as a text
+WHOLE = 1  # an integer as JSON has it, else a text
 TRUTH = 2  # true or false, else a text
 UNREAD = 3
-TIME = 4  # a text; a time without an offset is one of UTC
+TIME = 4  # a text; a time without an offset is UTC
 
-RECORD = 0  # states of lines: a record by itself
+RECORD = 0  # states of lines: a complete record
 BLANK = 1
-OPEN_ENDED = 2  # it has a quotation mark that csv.reader has to look at: its record may go on
+OPEN_ENDED = 2  # it has a quotation mark that csv.reader must interpret: its record may continue
 
 CELL_BYTES_MAX = 131_072  # csv.field_size_limit()
-MARKS = 4  # bytes of a cell beside its name and its text: quotation marks, a comma, and the Z of a time
+MARKS = 4  # bytes of a cell beside its name and text: quotation marks, a comma, and the Z of a time
 _SECONDS = 19  # characters of a time up to its seconds
 _RETURN = 13
 
@@ -58,7 +58,7 @@ def _is_whole(data: Any, first: Word, last: Word) -> Word:
 
 @compiled
 def _write_cell(out: Any, to: Word, data: Any, first: Word, last: Word, kind: Word) -> Word:
-    """Write a cell that is not empty as a value of JSON, and a comma; -1 where it would need an escape."""
+    """Write a cell that is not empty as a JSON value, and a comma; return the end, -1 if it would need an escape."""
     for k in range(first, last):
         if data[k] == BACKSLASH:
             return -1
@@ -90,7 +90,7 @@ def _write_cell(out: Any, to: Word, data: Any, first: Word, last: Word, kind: Wo
 def _write_line(
     data: Any, at: Word, end: Word, separator: Word, kinds: Any, names: Any, name_ends: Any, out: Any, to: Word
 ) -> Any:
-    """Write a line that is not blank; gives where it ends, -1 where it is not to be read so, and its state."""
+    """Write a line that is not blank; return its end, -1 if it cannot be converted, and its state."""
     column, plain = 0, True
     out[to] = OPEN
     to += 1
@@ -133,12 +133,12 @@ def write_cells(
     data: Any, ends: Any, separator: Word, kinds: Any, names: Any, name_ends: Any, out: Any, line_ends: Any,
     states: Any,
 ) -> Word:  # fmt: skip
-    """Write lines that lie one behind the other as lines of JSON, and where each ends; gives where the last does.
+    """Write concatenated lines as JSON lines, and the end of each; return the end of the last.
 
     Args:
-        kinds: What the cells of each column of the header are.
-        names: Those of the columns' fields as they stand in a line, `"card":`, one behind the other.
-        states: Of each line whether it is a record by itself, a blank, or may be a part of a record.
+        kinds: Kind of the cells of each column.
+        names: Field names of the columns as in a JSON line, `"card":`, concatenated.
+        states: Set for each line: a record, a blank, or possibly a part of a record.
     """
     begin, to = 0, 0
     for row in range(len(ends)):

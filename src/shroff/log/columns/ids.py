@@ -1,8 +1,7 @@
-"""Selection of new events in files, and numbers for their texts, without a Python object each; compiled.
+"""Kernels that select new events in files, and number their texts, without a Python object for each.
 
-Texts are known by hashes of 128 bits under a key that each process draws for itself
-(SipHash-1-3), so nobody can make two of them meet: among 10 million the chance that any
-two do is 1 in 10^24.
+Texts are identified by hashes of 128 bits under a random key of the process (SipHash-1-3), so nobody can construct a
+collision: among 10 million texts the probability of any collision is 1 in 10^24.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ U0, U1, U8, U13, U16, U17, U21, U32, U56, U64, U255 = (
 MIX0, MIX1 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)  # of MurmurHash3, which mixes all bits
 UEE = np.uint64(0xEE)
 UDD = np.uint64(0xDD)
-WATERMARK = 0  # words of the state of `take_events`
+WATERMARK = 0  # indices into the state of `take_events`
 IS_THERE = 1
 COUNT = 2
-DOUBLED = 0  # what becomes of an event
+DOUBLED = 0  # results for an event
 TAKEN = 1
 TOO_LATE = 2
 
@@ -90,7 +89,7 @@ def hash_texts(data: Any, begins: Any, ends: Any, key0: Word, key1: Word, hashes
 
 @compiled
 def find(slots: Any, first: Word, two: Word) -> Word:
-    """The slot of a hash, or the free one where it belongs."""
+    """Return the slot of a hash, or the free slot where it belongs."""
     mask = np.uint64(len(slots) - 1)
     at = first & mask
     while slots[at, 1] != U0 and (slots[at, 0] != first or slots[at, 1] != two):
@@ -100,10 +99,10 @@ def find(slots: Any, first: Word, two: Word) -> Word:
 
 @native("void(uint64[:, ::1], int64[::1], uint64[:, ::1], int64[::1], int64, uint8[::1])")
 def take_events(hashes: Any, times: Any, slots: Any, state: Any, lateness_ms: Word, taken: Any) -> None:
-    """Say of each event whether it is taken, which it is where its id is new and it is not too late.
+    """Decide for each event whether it is accepted: its id is new and it is not too late.
 
-    One that is not taken moves no watermark, and its id stays new. `slots` has room for all.
-    It is the rule of `feature_events.file_batches` once more, as compiled code has no set of ids; a law compares them.
+    A rejected event moves no watermark, and its id stays new. `slots` must have room for all. This repeats the rule of
+    `feature_events.file_batches`, as compiled code has no set of ids; a law test compares them.
     """
     for i in range(len(times)):
         at = find(slots, hashes[i, 0], hashes[i, 1])
@@ -124,7 +123,7 @@ def take_events(hashes: Any, times: Any, slots: Any, state: Any, lateness_ms: Wo
 
 @native("void(int64[::1], int64[::1], int64, uint8[::1])")
 def take_times(times: Any, state: Any, lateness_ms: Word, taken: Any) -> None:
-    """The same for events whose ids are all new, which are in no table."""
+    """Like `take_events`, for events whose ids are all new and in no table."""
     for i in range(len(times)):
         taken[i] = TOO_LATE
         if state[IS_THERE] == 0 or state[WATERMARK] - times[i] <= lateness_ms:
@@ -137,7 +136,7 @@ def take_times(times: Any, state: Any, lateness_ms: Word, taken: Any) -> None:
 
 @native("int64(Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1])")
 def ascend(data: Any, begins: Any, ends: Any) -> Word:
-    """Whether each text comes after the one before it, in the order of lengths first, of bytes then: 1 or 0."""
+    """Return 1 if each text comes after the one before it, ordered by length, then by bytes; else 0."""
     for i in range(1, len(ends)):
         at = begins[i]
         other = begins[i - 1]
@@ -153,7 +152,7 @@ def ascend(data: Any, begins: Any, ends: Any) -> Word:
 
 @native("int64(uint64[:, ::1], uint64[:, ::1], int32[::1], int64, int32[::1], uint8[::1])")
 def code_texts(hashes: Any, slots: Any, numbers: Any, count: Word, codes: Any, is_new: Any) -> Word:
-    """Give each text its number; a new one gets the next from `count` on. Returns how many there are then."""
+    """Give each text its number; a new one gets the next from `count` on. Return the new count."""
     for i in range(len(hashes)):
         at = find(slots, hashes[i, 0], hashes[i, 1])
         is_new[i] = 0
@@ -169,9 +168,9 @@ def code_texts(hashes: Any, slots: Any, numbers: Any, count: Word, codes: Any, i
 
 @native("int64(Array(int64, 1, 'C', readonly=True), uint64, int64[:, ::1], int32[::1], int64[::1])")
 def code_integers(integers: Any, key: Word, slots: Any, codes: Any, new: Any) -> Word:
-    """Give each integer the code that its slot has, which is above 0; a new one gets -1, the next new one -2, ...
+    """Set the code of each integer from its slot, above 0; new integers get -1, -2, ...
 
-    Returns how many are new; `new` has their slots. `slots` has room for all.
+    Return the number of new integers; `new` has their slots. `slots` must have room for all.
     """
     count = np.int64(0)
     mask = np.uint64(len(slots) - 1)

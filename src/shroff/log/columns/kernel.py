@@ -1,4 +1,4 @@
-"""Lines of a log by type, times and outcomes as numbers, and the letters that readers of lines look for; compiled."""
+"""Kernels that read types, times and outcomes of a log's lines as numbers, and the characters that they look for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, compiled
 
-THERE = 1  # a state of a value
+THERE = 1  # state of a value that is present
 NEWLINE = 10
 SPACE = 32
 QUOTE = 34
@@ -22,14 +22,14 @@ OPEN = 123
 CLOSE = 125
 LETTER_T_UPPER = 84
 LETTER_Z = 90
-DIGITS_MAX = 18  # that always fit 64 bits
+DIGITS_MAX = 18  # always fit 64 bits
 UNITS_MAX = 10**15
 DAY_MS = 86_400_000
 
 
 @compiled
 def number_of(data: Any, begin: Word, first: Word, last: Word, names: Any, name_ends: Any) -> Word:
-    """The number of a kind and type among `names`; how many there are where it is none of them."""
+    """Return the index of a kind and type among `names`; their number if there is no match."""
     for number in range(len(name_ends) - 1):
         start = name_ends[number] + 1
         if names[start - 1] != data[begin] or name_ends[number + 1] - start != last - first:
@@ -49,9 +49,9 @@ def number_of(data: Any, begin: Word, first: Word, last: Word, names: Any, name_
     "int64[::1])"
 )
 def sort_out(data: Any, ends: Any, names: Any, name_ends: Any, types: Any, bodies: Any) -> None:
-    """For each line: the number of its kind and type in `names`, and its body's start.
+    """Set for each line the index of its kind and type in `names`, and the start of its body.
 
-    A name is the letter of the kind and the type: `epayment`. What is none of them has the number behind the last.
+    A name is the letter of the kind and the type: `epayment`. A line without a match gets the number of names.
     """
     begin = 0
     for i in range(len(ends)):
@@ -65,7 +65,7 @@ def sort_out(data: Any, ends: Any, names: Any, name_ends: Any, types: Any, bodie
 
 @compiled
 def whole_number(data: Any, first: Word, last: Word) -> Any:
-    """Digits as a number, and whether they are at most 18 and nothing else."""
+    """Return digits as a number, and whether they are 1 to 18 digits and nothing else."""
     number = 0
     if last <= first or last - first > DIGITS_MAX:
         return number, False
@@ -78,7 +78,7 @@ def whole_number(data: Any, first: Word, last: Word) -> Any:
 
 @compiled
 def days_from_civil(year: Word, month: Word, day: Word) -> Word:
-    """Days since 1970-01-01 of a date from the year 1000 on (Howard Hinnant's algorithm `days_from_civil`)."""
+    """Return days since 1970-01-01 for a date from the year 1000 on (Howard Hinnant's algorithm `days_from_civil`)."""
     if month <= 2:
         year -= 1
     era = year // 400
@@ -96,7 +96,7 @@ def days_in(year: Word, month: Word) -> Word:
 
 @compiled
 def time_of(data: Any, first: Word, last: Word) -> Any:
-    """`2026-03-01T10:00:00Z`, or with milliseconds, in milliseconds, and whether it is one."""
+    """Return `2026-03-01T10:00:00Z`, with or without milliseconds, in milliseconds, and whether it is valid."""
     length = last - first
     if not (length == 20 or (length == 24 and data[first + 19] == POINT)):
         return 0, False
@@ -120,9 +120,9 @@ def time_of(data: Any, first: Word, last: Word) -> Any:
 
 @native("int64(uint8[::1], uint8[::1], int64[::1], int8[::1])")
 def read_outcomes(data: Any, letters: Any, places: Any, outcomes: Any) -> Word:
-    """Lines such as `17 approve` as places and numbers of outcomes by their first `letters`; gives how many there are.
+    """Read lines such as `17 approve` as sequence numbers and indices of outcomes by first letter; return their number.
 
-    An outcome that is none of them has the number -1.
+    The index of an unknown outcome is -1.
     """
     count, at = 0, 0
     while at < len(data):

@@ -1,8 +1,8 @@
-"""JSON lines of one event type as columns and canonical bodies, without a Python object for each; compiled.
+"""Kernels that read JSON lines of one event type as columns and canonical bodies, without a Python object for each.
 
-A line is read here where no other reading of it is possible: a flat object of the type's fields, none twice and none
+A line is read here only if no other reading of it is possible: a flat object of the type's fields, none repeated or
 unknown, texts without escapes, decimals with no more digits than fit, times in UTC or in milliseconds. Every other line
-is odd, and goes through validation, which has the last word on it.
+is odd, and goes through validation, which has the last word.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ REAL = 7
 DURATION = 8
 
 KIND = 0  # columns of a plan, which has a row for each field
-SIZE = 1  # the most bytes of a text, the places of a decimal
-IS_OPTIONAL = 2  # 1; or `MAY_LACK` where a value may lack, but not be null or empty
-LEAST = 3  # and `MOST`: the bounds of a value, or which choices of all are the field's, [LEAST, MOST)
+SIZE = 1  # the most bytes of a text, the decimals of a number
+IS_OPTIONAL = 2  # 1; or `MAY_LACK` if a value may be absent, but not null or empty
+LEAST = 3  # and `MOST`: the bounds of a value, or the range [LEAST, MOST) of the field's choices among all
 MOST = 4
 PLAN_COLUMNS = 5
 MAY_LACK = 2
 
-UNSEEN = 0  # and `THERE`: states of a value
+UNSEEN = 0  # states of a value, beside `THERE`
 NOTHING = 2  # null, or an empty text
 ODD = 3
-NUMBER_BYTES = 40  # of the longest value that is no text
+NUMBER_BYTES = 40  # size of the longest value that is not a text
 _TAB = 9
 _RETURN = 13
-_FIRST_LETTER = 32  # what is below must not stand in a text
+_FIRST_LETTER = 32  # smaller bytes must not occur in a text
 _SAFE_MAX = 2**53
 _SECONDS = 19  # characters of a time up to its seconds; milliseconds that are a time have fewer digits
 _NULL = np.frombuffer(b"null", np.uint8)
@@ -94,8 +94,8 @@ def _count_same(typing_context: Any, data: Any, at: Any, others: Any, other: Any
     return types.int64(data, types.int64, others, types.int64), generate
 
 
-# How many of so many bytes stand before the first that a text without escapes does not have; and before the first that
-# differs at two places.
+# Number of bytes before the first one that a text without escapes cannot contain; and before the first one that
+# differs between two positions.
 _letters, _same = intrinsic_of(_count_letters), intrinsic_of(_count_same)
 
 
@@ -108,7 +108,7 @@ def _behind_blanks(data: Any, at: Word, end: Word) -> Word:
 
 @compiled
 def _end_of_letters(data: Any, at: Word) -> Word:
-    """Where a text without escapes ends; there stands no quotation mark where it is no such text."""
+    """Return the end of a text without escapes; if the text has one, no quotation mark is there."""
     count = VECTOR_BYTES
     while count == VECTOR_BYTES and at + VECTOR_BYTES <= len(data):
         count = _letters(data, at)
@@ -120,7 +120,7 @@ def _end_of_letters(data: Any, at: Word) -> Word:
 
 @compiled
 def is_same(data: Any, first: Word, last: Word, others: Any, begin: Word, end: Word) -> Word:
-    """Whether letters are those of another text."""
+    """Return whether two ranges of bytes are equal."""
     if last - first != end - begin:
         return False
     same = True
@@ -131,7 +131,7 @@ def is_same(data: Any, first: Word, last: Word, others: Any, begin: Word, end: W
 
 @compiled
 def _field_of(data: Any, first: Word, last: Word, names: Any, name_ends: Any, expected: Word) -> Word:
-    """The number of the field of a name, looked for from the expected one on; -1 where there is none."""
+    """Return the index of the field with a name, searched from the expected one on; -1 if there is none."""
     count = len(name_ends) - 1
     number = expected
     for _ in range(count):
@@ -145,7 +145,7 @@ def _field_of(data: Any, first: Word, last: Word, names: Any, name_ends: Any, ex
 
 @compiled
 def _exact_decimal(data: Any, first: Word, last: Word) -> Any:
-    """A number as JSON has it, without exponent: its digits with their sign, its places, and whether it is one."""
+    """Read a JSON number without exponent: its digits as a signed number, its decimals, and whether it is valid."""
     negative = data[first] == MINUS
     at = first + 1 if negative else first
     number, point, begin = 0, -1, at
@@ -166,7 +166,7 @@ def _exact_decimal(data: Any, first: Word, last: Word) -> Any:
 
 @compiled
 def _value_of(data: Any, first: Word, last: Word, is_text: Word, field: Any, choices: Any, choice_ends: Any) -> Any:
-    """The value of a token, 0 of a text, and its state."""
+    """Return the value of a token, 0 for a text, and its state."""
     kind = field[KIND]
     if first == last if is_text else is_same(data, first, last, _NULL, 0, len(_NULL)):
         return 0, NOTHING if field[IS_OPTIONAL] == 1 else ODD
@@ -205,7 +205,7 @@ def _is_plain_line(
     data: Any, at: Word, end: Word, row: Word, names: Any, name_ends: Any, plan: Any, choices: Any, choice_ends: Any,
     follows: Any, passes: Word, firsts: Any, lasts: Any, values: Any, states: Any,
 ) -> Word:  # fmt: skip
-    """Read a line into its row; gives whether it is one that is read here."""
+    """Read a line into its row; return whether it could be read."""
     expected = follows[-1]
     at = _behind_blanks(data, at, end)
     if at >= end or data[at] != OPEN:
@@ -278,15 +278,15 @@ def scan_lines(
     data: Any, begins: Any, ends: Any, names: Any, name_ends: Any, plan: Any, choices: Any, choice_ends: Any,
     follows: Any, passes: Word, firsts: Any, lasts: Any, values: Any, states: Any, odd: Any,
 ) -> None:  # fmt: skip
-    """Read lines, with a zero or the end of a line behind the last, into a row each.
+    """Read lines into a row each; a zero or a line end must follow the last.
 
     Args:
-        follows: Which field is expected behind each, and as the first; they may come in any order.
-        passes: Whether a field of another name is passed over.
-        names: Those of the fields as they stand in a body, `"card":`, one behind the other.
-        firsts: A row for each field: where its values stand in `data`, up to `lasts`; both 0 where it is missing.
-        states: As `values`; all `UNSEEN` before.
-        odd: Which lines are not read here; what stands in their rows means nothing.
+        follows: The field expected after each, and the first one; fields may come in any order.
+        passes: Whether fields with other names are skipped.
+        names: Field names as in a body, `"card":`, concatenated.
+        firsts: A row for each field: start of its values in `data`, with ends in `lasts`; both 0 for a missing value.
+        states: Like `values`; all `UNSEEN` before the call.
+        odd: Set for lines that are not read here; their rows are meaningless.
     """
     for row in range(len(ends)):
         odd[row] = not _is_plain_line(
@@ -303,7 +303,7 @@ def write_bodies(
     data: Any, names: Any, name_ends: Any, plan: Any, order: Any, firsts: Any, lasts: Any, values: Any, states: Any,
     odd: Any, out: Any, ends: Any,
 ) -> Word:  # fmt: skip
-    """Write the canonical body of each line that is not odd, fields in their `order`, and where each ends."""
+    """Write the canonical body of each line that is not odd, fields in `order`, and the end of each body."""
     at = 0
     for row in range(len(ends)):
         if not odd[row]:

@@ -1,7 +1,7 @@
-"""Records of Avro as lines of JSON, which `line_kernel` reads: without a Python object for each; compiled.
+"""Kernels that convert Avro records to JSON lines for `line_kernel`, without a Python object for each.
 
-A record is written here where its line means the same: plain values, each of which may be null, texts that need no
-escape, numbers that fit a word. Of every other record, of a damaged one too, the line is empty.
+A record is converted if its line means the same: plain values, each of which may be null, texts without escapes, and
+numbers that fit a word. The line of every other record, including a damaged one, is empty.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from shroff.log.columns.kernel import (
     SPACE,
 )
 
-UNREAD = 0  # kinds of values; `UNREAD` only has to be passed over
+UNREAD = 0  # kinds of values; an `UNREAD` one is only skipped
 TEXT = 1
 SYMBOL = 2
 TRUTH = 3
@@ -40,32 +40,32 @@ TIME = 5
 DECIMAL = 6
 DOUBLE = 7
 CENTS = 8  # of a 32-bit float
-BOUNDED = 9  # a number that nobody reads, and that must be within [FIRST, STOP)
+BOUNDED = 9  # a number that no field reads, and that must be within [FIRST, STOP)
 
 KIND = 0  # columns of a plan, which has a row for each field of the record
-BYTES = 1  # how many a value takes, `BY_LENGTH` or `VARYING`
+BYTES = 1  # size of a value, `BY_LENGTH` or `VARYING`
 BRANCHES = 2  # of its union, 0 without one
-NULL_AT = 3  # which of the branches is null; -1 where none is
-FIELD = 4  # the number of the type's field that it is, -1 of a value that nobody reads
-FIRST = 5  # of an enum's symbols, a timestamp's units in a millisecond, a decimal's places, a number's least
-STOP = 6  # behind the last symbol, the places of the field, or above the number's most
+NULL_AT = 3  # index of the null branch; -1 if there is none
+FIELD = 4  # index of the type's field; -1 for a value that no field reads
+FIRST = 5  # of an enum's symbols; a timestamp's units in a millisecond; a decimal's scale; a number's minimum
+STOP = 6  # after the last symbol; the decimals of the field; above the number's maximum
 PLAN_COLUMNS = 7
 
-VALUE_BYTES = 40  # of the longest value that is no text
-BY_LENGTH = -1  # the length stands before the value
+VALUE_BYTES = 40  # size of the longest value that is not a text
+BY_LENGTH = -1  # the length precedes the value
 VARYING = -2  # the value is a number of variable length
 _LONG_BITS = 63
 _WORD_BYTES = 8
 _ASCII_MAX = 127
 _INFINITE = 0x7FF
-_CENTS_BELOW = 131_072.0  # below it 32-bit floats lie closer than cents, so each cent has its own
+_CENTS_BELOW = 131_072.0  # below it 32-bit floats are closer than cents, so each amount in cents has its own float
 _TRUE = np.frombuffer(b"true".ljust(32), np.uint8)
 _FALSE = np.frombuffer(b"false".ljust(32), np.uint8)
 
 
 @compiled
 def _long_of(data: Any, at: Word, end: Word) -> Any:
-    """A number of variable length, by zig-zag, and where it ends; -1 where it does not, or has more than 63 bits."""
+    """Return a zig-zag number of variable length, and its end; -1 if it has no end, or more than 63 bits."""
     number: Word = 0
     shift = 0
     while at < end and shift < _LONG_BITS:
@@ -80,7 +80,7 @@ def _long_of(data: Any, at: Word, end: Word) -> Any:
 
 @compiled
 def _word_of(data: Any, first: Word, last: Word) -> Word:
-    """At most eight bytes as a number, the lowest first."""
+    """Return at most eight bytes as a little-endian number."""
     word: Word = 0
     for k in range(last - first):
         word |= np.int64(data[first + k]) << (8 * k)
@@ -89,7 +89,7 @@ def _word_of(data: Any, first: Word, last: Word) -> Word:
 
 @compiled
 def _units_of(data: Any, first: Word, last: Word) -> Any:
-    """The digits of a decimal, the highest byte first, and whether they fit a word."""
+    """Return the digits of a decimal, big-endian, and whether they fit a word."""
     units: Word = -1 if first < last and data[first] > _ASCII_MAX else 0
     sign = units & 0xFF
     fits = True
@@ -103,9 +103,9 @@ def _units_of(data: Any, first: Word, last: Word) -> Any:
 
 @compiled
 def _cents_of(bits: Word) -> Any:
-    """The cents of a 32-bit float by its bits, and whether it is the nearest to them.
+    """Return the cents of a 32-bit float by its bits, and whether the float is the nearest to them.
 
-    Zero and what is no normal number, in a power of ten that cents have not, is not looked at here.
+    Zero and floats that are not normal count as no fit.
     """
     exponent = (bits >> 23) & 0xFF
     if not 0 < exponent < 0xFF:
@@ -119,7 +119,7 @@ def _cents_of(bits: Word) -> Any:
 
 @compiled
 def write_time(out: Any, at: Word, time_ms: Word) -> Word:
-    """Write a time of a year of four digits, with milliseconds where they are not 0.
+    """Write a time with a year of four digits, with milliseconds unless they are 0.
 
     By Howard Hinnant's algorithm `civil_from_days`.
     """
@@ -164,9 +164,9 @@ def _write_quoted(out: Any, at: Word, source: Any, first: Word, last: Word) -> W
 def _write_value(
     out: Any, at: Word, data: Any, first: Word, last: Word, value: Word, step: Any, symbols: Any, symbol_ends: Any
 ) -> Word:
-    """Write a value that stands in [first, last), or is a number; gives where it ends, -1 where it cannot be written.
+    """Write a value in [first, last), or a number; return its end, -1 if it cannot be written.
 
-    One that nobody reads is only looked at as a reader would, whether it is of its type: there is no room for it.
+    A value that no field reads is only checked, since there is no room for it.
     """
     kind = step[KIND]
     if kind == TEXT:
@@ -215,7 +215,7 @@ def _write_line(
     data: Any, at: Word, end: Word, plan: Any, first_step: Word, stop: Word, names: Any, name_ends: Any,
     symbols: Any, symbol_ends: Any, out: Any, to: Word,
 ) -> Word:  # fmt: skip
-    """Write the line of a record; gives where it ends, -1 where it cannot be written."""
+    """Write the line of a record; return its end, -1 if it cannot be written."""
     out[to] = OPEN
     to += 1
     for number in range(first_step, stop):
@@ -259,13 +259,13 @@ def write_records(
     data: Any, ends: Any, head: Word, forms: Any, plan: Any, plan_ends: Any, names: Any, name_ends: Any,
     symbols: Any, symbol_ends: Any, out: Any, line_ends: Any,
 ) -> Word:  # fmt: skip
-    """Write the lines of messages that lie one behind the other, and where each ends; gives where the last does.
+    """Write the lines of concatenated messages, and the end of each; return the end of the last.
 
     Args:
-        head: How many bytes stand before the record of each message.
-        forms: By which of the plans each message is read, -1 by none.
-        plan: The rows of all plans, each of which ends as `plan_ends` says, behind a 0.
-        names: Those of the fields as they stand in a line, `"card":`, one behind the other.
+        head: Bytes before the record of each message.
+        forms: Index of the plan of each message, or -1.
+        plan: The rows of all plans; `plan_ends` has a 0 and the end of each plan.
+        names: Field names as in a line, `"card":`, concatenated.
     """
     begin, to = 0, 0
     for row in range(len(ends)):
