@@ -7,7 +7,9 @@ from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from zlib import crc32
 
+import pyarrow as pa
 import pytest
 
 import shroff
@@ -203,10 +205,24 @@ def test_what_is_no_avro_file_says_so(tmp_path, content, words):
 
 def test_a_compression_that_is_not_read_names_those_that_are(tmp_path):
     path = numbers(tmp_path / "a.avro", 1)
-    path.write_bytes(path.read_bytes().replace(b"\x14avro.codec\x08null", b"\x14avro.codec\x0csnappy"))
+    path.write_bytes(path.read_bytes().replace(b"\x14avro.codec\x08null", b"\x14avro.codec\x0clzfast"))
 
-    with pytest.raises(UsageError, match="compressed by snappy; write it with one of null, deflate, bzip2, xz"):
+    with pytest.raises(UsageError, match="compressed by lzfast; write it with one of null, deflate, bzip2, xz, snappy"):
         read_lines(path)
+
+
+def test_blocks_by_snappy_and_zstandard_are_read(tmp_path, monkeypatch):
+    path = avro_file(tmp_path / "a.avro", NUMBERS, [{"n": n, "text": "x" * 50} for n in range(2_000)], "zstandard")
+    content, unsnapped = b"abc" * 1_000, avro_files._CODECS["snappy"]
+    packed = pa.compress(content, codec="snappy", asbytes=True)
+    assert [line.columns["n"] for line in read_lines(path)] == list(range(2_000))
+    assert unsnapped(packed + crc32(content).to_bytes(4)) == content
+    with pytest.raises(ValueError, match="checksum"):
+        unsnapped(packed + b"0000")
+    monkeypatch.setattr(avro_files, "BLOCK_BYTES_MAX", 50)
+
+    with pytest.raises(ValueError, match="too large"):
+        unsnapped(packed + crc32(content).to_bytes(4))
 
 
 def test_a_small_block_cannot_fill_the_memory(tmp_path, monkeypatch):

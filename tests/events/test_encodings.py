@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import re
 from datetime import date
 from decimal import Decimal
@@ -12,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from shroff.errors import UsageError
 from shroff.events.formats import csv_records, encodings
@@ -395,7 +398,7 @@ def test_what_is_no_file_to_read_is_said_before_the_first_line(tmp_path):
         ("broken.parquet", "cannot be read as Parquet"),
         ("wide.csv", "is UTF-16; save it as UTF-8"),
         ("double.csv", "has the column 'a' twice"),
-        ("packed.csv", r"packed\.csv is compressed by gzip; give it a name that ends in \.gz"),
+        ("packed.csv", r"packed\.csv is compressed; give it a name that ends in \.gz"),
         (
             "classic.csv",
             r"header of classic\.csv cannot be read: a line ends in CR alone; save the file with LF or CR LF",
@@ -403,6 +406,26 @@ def test_what_is_no_file_to_read_is_said_before_the_first_line(tmp_path):
     ]:
         with pytest.raises(UsageError, match=words), read_lines(tmp_path / name) as lines:
             assert lines.columns is None
+
+
+@pytest.mark.parametrize(
+    ("ending", "pack"),
+    [("bz2", bz2.compress), ("xz", lzma.compress), ("zst", zstandard.compress), ("gz", gzip.compress)],
+)
+def test_each_compression_is_read(tmp_path, ending, pack):
+    content = b"id,at\n" + b"".join(b"%d,x\n" % number for number in range(30_000))
+    path = tmp_path / f"a.csv.{ending}"
+    path.write_bytes(pack(content))
+    (tmp_path / "a.txt").write_bytes(pack(b"id;at\n1;2\n"))
+    with read_lines(path) as lines:
+        assert [line.columns["id"] for line in lines] == [str(number) for number in range(30_000)]
+        assert lines.extent.read_bytes() == lines.extent.size_bytes == path.stat().st_size
+    path.write_bytes(pack(content)[:-20])
+
+    with pytest.raises(UsageError, match="is not whole"), read_lines(path) as lines:
+        list(lines)
+    with pytest.raises(UsageError, match=rf"is compressed; give it a name that ends in \.{ending}"):
+        list(read_lines(tmp_path / "a.txt"))
 
 
 TYPED = b'{"id":"1"}\n'
@@ -436,7 +459,7 @@ def test_a_file_whose_name_does_not_say_its_format_is_read_by_its_content(tmp_pa
         ("a.xls", b"\xd0\xcf\x11\xe0", "is a spreadsheet; save the sheet as CSV"),
         ("a.csv", b"PK\x03\x04more", "is a spreadsheet; save the sheet as CSV"),
         ("a.zip", b"PK\x03\x04", "is an archive; unpack it, and name the files in it"),
-        ("a.csv.bz2", b"BZh9", "is compressed; unpack it, or compress it by gzip"),
+        ("a.csv.lz4", b"", "is compressed; unpack it, or compress it by gzip"),
         ("a.bin", b"a,b\n1,2\n", "its content does not show what it is; name it so. The commands ingest"),
         ("a.txt", b"", "its content does not show"),
         ("a.txt", b"\0\1", "its content does not show"),

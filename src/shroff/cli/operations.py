@@ -36,7 +36,7 @@ from shroff.operations.declaration import (
 
 Asked = TypeVar("Asked", bound=OperationRequest[Any])
 FORMAT = Param(
-    "csv, jsonl, parquet or avro.  [default: by the file's extension, else by its content]",
+    "csv, jsonl, parquet, avro or xml.  [default: by the file's extension, else by its content]",
     metavar="FORMAT",
     complete="formats",
 )
@@ -234,7 +234,6 @@ def _meant(asks: str, context: click.Context, _option: click.Parameter, is_sure:
 
 
 def _kind(field: RequestField) -> tuple[click.ParamType[Any], bool]:
-    """How click reads a field, and whether it may be repeated."""
     type_, is_many = _bare(field.type), False
     if get_origin(type_) in {list, tuple}:
         type_, is_many = _bare(get_args(type_)[0]), True

@@ -46,7 +46,7 @@ UNSENT_MAX = 10_000  # of which the number is told
     "--format",
     metavar="FORMAT",
     shell_complete=completion.words("csv", "jsonl", "parquet", "avro"),
-    help="csv, jsonl, parquet or avro.  [default: by the file's extension]",
+    help="csv, jsonl, parquet, avro or xml.  [default: by the file's extension]",
 )
 @click.option(
     "--standby",

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from msgspec.json import decode as from_json
+
 from shroff.errors import Problem
 from shroff.json_types import TextDict
 from shroff.language.expression import aggregates
@@ -13,6 +15,7 @@ from shroff.language.values import show_duration
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.system import System
+from shroff.project.unreadable_keys import key_reader
 from shroff.runtime.texts import many, percent
 from shroff.streams.log import LogReader
 
@@ -65,6 +68,22 @@ def remarks(definitions: Definitions, source: System | None) -> list[str]:
 def warnings_of(definitions: Definitions, source: System | None) -> list[Problem]:
     """Return the same warnings for `shroff check`."""
     return [Problem("shroff.yaml", 0, 0, "source", f"{words}.") for words in remarks(definitions, source)]
+
+
+def look_at_keys(log: LogReader, definitions: Definitions) -> Iterator[Finding]:
+    """Texts of the newest events that look-ups cannot read."""
+    from shroff.monitoring.doctor import NOTE, OK, Finding
+
+    read = key_reader(definitions)
+    if read is None:
+        return
+    records = chain.from_iterable(log.read(max(log.last_seq() - LOOKED_AT, log.pruned_to(), 0)))
+    found = read((record.type, from_json(record.body)) for record in records if record.kind == "event")
+    if not found:
+        yield Finding("look-ups", OK, f"they can read the values of the last {LOOKED_AT:,} records")
+    for words in found:
+        cure = "Correct the mapping in events.yaml, or look up the field that has the value."
+        yield Finding("look-ups", NOTE, f"of the last {LOOKED_AT:,} records, {words}", cure)
 
 
 def look_at_order(log: LogReader, definitions: Definitions, source: System | None) -> Iterator[Finding]:

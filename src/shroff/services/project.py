@@ -458,7 +458,7 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
     Raises: UsageError if the file cannot be read or the folder is not empty; StorageError if it cannot be written.
     """
     from shroff.services.proposals.project_text import propose, refusal_guess
-    from shroff.worker.file_disorder import runs_backwards
+    from shroff.worker.file_disorder import remarks_on, runs_backwards
 
     text = _yaml_text(name or folder.resolve().name or "proposal")
     proposal, tries, is_backwards = propose(file, text), 0, False
@@ -483,6 +483,7 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
         lateness = f"{days}d" if days else ""
         proposal = propose(file, text, lateness, ahead_off=is_ahead, is_descending=is_backwards)
         tries = 1
+    proposal.guesses.extend([] if days else remarks_on(look.rows, file.name, tried.definitions))
     if refused := [answer.reason or "" for answer in look.answers if answer.kind == "refused"]:
         proposal.guesses.append(refusal_guess(refused, len(look.answers)))
     return *write_project(folder, files), proposal.guesses

@@ -19,9 +19,13 @@ from shroff.events.validation import latest_ms
 from shroff.language.values import show_duration
 from shroff.log.columns.lines import RUN, InRuns, in_runs
 from shroff.log.writer import LogEnd
+from shroff.project.definitions import Definitions
+from shroff.project.unreadable_keys import key_reader
 
 PROBED_LINES = 10_000
 LATE_SHARE_MAX = 0.01
+_UNSORTED_MIN = 2  # lines before the line above them
+_UNSORTED_SHARE = 0.1  # of the lines; live sources overtake in fewer
 LATE_SHARE_SURE = 0.1  # for a file of a source, which a few late lines do not stop
 SECONDS = range(10**8, 10**11)  # as seconds since 1970: years 1973 to 5138; as milliseconds: 1970 to 1973
 
@@ -167,6 +171,22 @@ def runs_backwards(times: Sequence[int], steps_min: int = 2) -> bool:
     steps = np.diff(np.array(times, np.int64))
     back, ahead = np.count_nonzero(steps < 0), np.count_nonzero(steps > 0)
     return bool(back >= max(steps_min, 2) and 20 * ahead <= back)
+
+
+def remarks_on(first: Sequence[Submission], source: str, definitions: Definitions) -> list[str]:
+    """Sentences on the first lines of a file that is ingested: no order of time, texts that look-ups cannot read."""
+    events = [item.event for item in first if item.event is not None]
+    steps = np.diff(np.array([event.time_ms for event in events], np.int64))
+    back = np.count_nonzero(steps < 0)
+    found = list[str]()
+    if back >= _UNSORTED_MIN and back > _UNSORTED_SHARE * len(steps) and not definitions.events.has_arrivals:
+        words = f"{back:,} of the first {len(first):,} lines happened before the line above them"
+        found.append(f"{source}: {words}. If they did not arrive in this order, add --order time to sort them.")
+    if (read := key_reader(definitions)) is not None:
+        names = {name: type_.field_names for name, type_ in definitions.events.types.items()}
+        values = ((event.type, dict(zip(names[event.type], event.values, strict=True))) for event in events)
+        found += [f"{source}: of the first {len(first):,} lines, {words}." for words in read(values)]
+    return found
 
 
 def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], InRuns[Submission]]:

@@ -17,7 +17,7 @@ from shroff.log.implausible_times import refuse_implausible
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.runtime.progress import unheard
 from shroff.streams.merge import EARLIEST
-from shroff.worker.file_disorder import PROBED_LINES, FirstLook, Obstacle, looked_into, runs_backwards
+from shroff.worker.file_disorder import PROBED_LINES, FirstLook, Obstacle, looked_into, remarks_on, runs_backwards
 
 __all__ = [
     "LATE_LINES_MIN",
@@ -28,6 +28,7 @@ __all__ = [
     "Overlaps",
     "arranged",
     "refuse_implausible",
+    "remarks_on",
     "with_labels",
 ]
 
@@ -100,7 +101,7 @@ def arranged(
 
     Args:
         order: `time` merges. `file` states that the order is intended: disorder is no error, no time is implausible.
-        warn: Called with a file in disorder if that is no error.
+        warn: Called with a file in disorder if that is no error, and with texts that look-ups cannot read.
         overlaps: Counts events of files whose times overlap.
         late_min: As for `file_disorder.FirstLook`.
 
@@ -126,6 +127,8 @@ def arranged(
             if order != "file" or not obstacle.is_order:
                 raise UsageError(f"{obstacle.words}{obstacle.so}. No event was written. {obstacle.cure}")
             warn(f"{obstacle.words}{obstacle.taken}.")
+        for words in remarks_on(first, source, end.definitions):
+            warn(words)
         arranged_files.append(submissions if overlaps is None else overlaps.begun(source, submissions))
     return InRuns(chain.from_iterable(submissions.runs for submissions in arranged_files))
 

@@ -1,7 +1,7 @@
 """Reading Avro files: blocks of records behind a header that has their schema.
 
 A block that is damaged ends where the next one begins, by the marker between them: what could not be read of it is one
-line with an error, and the others go on. Compressed by deflate, bzip2 or xz, as Python reads them, or not.
+line with an error, and the others go on. Compressed by deflate, bzip2, xz, snappy or Zstandard, or not.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final
 from shroff.errors import UsageError
 from shroff.events.avro.schema import as_tree, bare
 from shroff.events.avro.values import DAMAGED, AvroLine, Shape
+from shroff.events.formats.compression import BROKEN, zstd
 from shroff.events.formats.lines import FileExtent, Line, Lines
 
 MAGIC = b"Obj\x01"
@@ -24,6 +25,7 @@ MARKER_BYTES = 16
 BLOCK_BYTES_MAX = 256 * 1024 * 1024  # uncompressed; writers make blocks of some 64 KiB
 PIECE_BYTES = 1024 * 1024  # read at a time where the next block is looked for
 _LONG_BYTES_MAX = 10
+_CHECK_BYTES = 4
 _HEADER = {"type": "record", "name": "header", "fields": [{"name": "meta", "type": {"type": "map", "values": "bytes"}}]}
 
 
@@ -133,7 +135,7 @@ class _Blocks:
         shape, at = self.shape, 0
         try:
             stream = BytesIO(self._unpack(packed))
-        except (*DAMAGED, zlib.error, OSError, lzma.LZMAError):
+        except (*DAMAGED, *BROKEN, OSError):
             yield Line(number + 1, packed, None, f"a block of {count:,} records cannot be uncompressed")
             return
         for done in range(count):
@@ -163,6 +165,25 @@ def _long(stream: BinaryIO) -> int | None:
     return -1
 
 
+def _unsnapped(packed: bytes) -> bytes:
+    """Content of a block by snappy, which its CRC-32 follows. Raises: ValueError, OSError."""
+    import pyarrow as pa
+
+    content, check = packed[:-_CHECK_BYTES], packed[-_CHECK_BYTES:]
+    size = shift = 0
+    for byte in content[:_LONG_BYTES_MAX]:  # its length stands first
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+    if not 0 < size <= BLOCK_BYTES_MAX:
+        raise ValueError("it is empty, or too large")
+    found: bytes = pa.decompress(content, decompressed_size=size, codec="snappy", asbytes=True)
+    if zlib.crc32(found) != int.from_bytes(check):
+        raise ValueError("its checksum is wrong")
+    return found
+
+
 def _limited(decompressor: Any, packed: bytes) -> bytes:
     """Content of a block, unless it is more than fits into memory. Raises: ValueError."""
     found: bytes = decompressor.decompress(packed, BLOCK_BYTES_MAX)
@@ -176,4 +197,6 @@ _CODECS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "deflate": lambda packed: _limited(zlib.decompressobj(-zlib.MAX_WBITS), packed),
     "bzip2": lambda packed: _limited(bz2.BZ2Decompressor(), packed),
     "xz": lambda packed: _limited(lzma.LZMADecompressor(), packed),
+    "snappy": _unsnapped,
+    "zstandard": lambda packed: _limited(zstd.ZstdDecompressor(), packed),
 }

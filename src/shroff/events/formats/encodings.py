@@ -1,4 +1,4 @@
-"""Reading files line by line: CSV, JSON lines, Parquet and Avro, the first two compressed by gzip or not.
+"""Reading files line by line: CSV, JSON lines, Parquet and Avro, the first two compressed or not (`compression`).
 
 A line that cannot be read is a line with an error; the others go on. Whatever keeps a
 file from being read at all is a `UsageError` before the first line, or, where a
@@ -12,13 +12,10 @@ has shown to be UTF-8, a later line that is not is an error of that line.
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -27,12 +24,13 @@ import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError, decode_words, nearest, os_words
+from shroff.events.formats.compression import BROKEN, MARK_BYTES, MARKS, bare_name, mark_in, open_file, unpacked
 from shroff.events.formats.csv_records import CsvRecords
 from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines, Read
 from shroff.events.raw_values import DEPTH_MAX, Number, canonical_json, is_deep, shown
 from shroff.runtime.progress import Tell, unheard
 
-FORMATS = ("csv", "jsonl", "parquet", "avro")
+FORMATS = ("csv", "jsonl", "parquet", "avro", "xml")
 SNIFFED = 4_096  # bytes of a file whose name does not say its format
 DOCUMENT_BYTES_MAX = 64 * 1024 * 1024  # of a list or an object over several lines, which is read as a whole
 _SUFFIXES = {
@@ -43,6 +41,7 @@ _SUFFIXES = {
     ".json": "jsonl",
     ".parquet": "parquet",
     ".avro": "avro",
+    ".xml": "xml",
 }
 _DATA = frozenset({".txt", ".dat", ".tab", ".psv"})
 _TEXTS = _DATA | {"", ".log"}  # whose content says what they are
@@ -50,9 +49,9 @@ _SHEET = "a spreadsheet; save the sheet as CSV (File, Save as, CSV UTF-8)"
 _UNREAD = {  # endings of what people have and nothing here reads: what it is, and what to do
     **dict.fromkeys(".xlsx .xls .xlsm .xlsb .ods .numbers".split(), _SHEET),
     **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".tgz"), "an archive; unpack it, and name the files in it"),
-    **dict.fromkeys(".bz2 .xz .zst .lz4 .br .z".split(), "compressed; unpack it, or compress it by gzip"),
+    **dict.fromkeys(".lz4 .br .z".split(), "compressed; unpack it, or compress it by gzip"),
     **dict.fromkeys(
-        ".orc .feather .arrow .pkl .sas7bdat .dta .xml".split(),
+        ".orc .feather .arrow .pkl .sas7bdat .dta".split(),
         "of no format that is read; write it as CSV, JSON lines or Parquet",
     ),
 }
@@ -63,13 +62,11 @@ _OPEN_LIST = (
 )
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_GZIP_MARK = b"\x1f\x8b"
 _ZIP_MARKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # of Excel's files, new and old, and of archives
 _BINARY_MARKS = {b"PAR1": "parquet", b"Obj\x01": "avro"}
 _BLANKS = b" \t\r\n"
 _END_OF_KEY = b'":'
 _decode = msgspec.json.Decoder(float_hook=Number).decode
-_BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 def file_format(path: Path, format: str | None = None) -> str:
@@ -93,8 +90,9 @@ def file_format(path: Path, format: str | None = None) -> str:
         found = _format_by_content(path, is_text=suffix in _TEXTS) if path.is_file() else None
     if found is None:
         raise UsageError(
-            f"{path} does not end in {', '.join(_SUFFIXES)}, with or without .gz, and its content does not show what "
-            "it is; name it so. The commands ingest, produce, check, score and features also take --format."
+            f"{path} does not end in {', '.join(_SUFFIXES)}, with or without {', '.join(MARKS.values())}, and its "
+            "content does not show what it is; name it so. The commands ingest, produce, check, score and features "
+            "also take --format."
         )
     return found
 
@@ -103,10 +101,10 @@ def _format_by_content(path: Path, *, is_text: bool) -> str | None:
     """What the first bytes of a file show: JSON, Parquet or Avro; any other text is CSV where its name is a text's."""
     try:
         with path.open("rb") as stored:
-            is_packed = stored.read(2) == _GZIP_MARK
+            packed_as = mark_in(stored.read(MARK_BYTES))
             stored.seek(0)
-            first = gzip.GzipFile(fileobj=stored).read(SNIFFED) if is_packed else stored.read(SNIFFED)
-    except (OSError, *_BROKEN_GZIP):
+            first = (unpacked(stored, packed_as) if packed_as else stored).read(SNIFFED)
+    except (OSError, *BROKEN):
         return "csv" if is_text and path.suffix else None  # what is wrong with it is said where it is read
     if first[:4] in _BINARY_MARKS:
         return _BINARY_MARKS[first[:4]]
@@ -117,11 +115,11 @@ def _format_by_content(path: Path, *, is_text: bool) -> str | None:
 
 
 def _ending(name: str) -> str:
-    return Path(name.lower().removesuffix(".gz")).suffix
+    return Path(bare_name(name)).suffix
 
 
 def format_by_name(name: str) -> str | None:
-    """The format that a file's name ends in, `.gz` aside; None where it ends in no format's.
+    """The format that a file's name ends in, `.gz` and the like aside; None where it ends in no format's.
 
     >>> format_by_name("march.CSV.gz"), format_by_name("march.txt")
     ('csv', None)
@@ -170,10 +168,14 @@ def _lines_of(path: Path, wanted: str, tell: Tell) -> Lines:
 
         return read_avro(path)
     try:
+        if wanted == "xml":
+            from shroff.events.formats.xml import read_xml
+
+            return read_xml(path)
         stream, extent = _open(path)
     except OSError as error:
         raise UsageError(f"{os_words(error, path, ' cannot be read')}.") from None
-    if wanted == "jsonl" and not path.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")):
+    if wanted == "jsonl" and not bare_name(path.name).endswith((".jsonl", ".ndjson")):
         physical = _physical_lines(stream, path.name, DOCUMENT_BYTES_MAX)
         lines = Lines("jsonl", None, _document_lines(physical), stream.close)
     else:
@@ -189,12 +191,8 @@ def _open(path: Path) -> tuple[BinaryIO, FileExtent]:
     def read_bytes() -> int:
         return size_bytes if stored.closed else stored.tell()
 
-    if not path.name.lower().endswith(".gz"):
-        stored = path.open("rb")
-        return stored, FileExtent(size_bytes, read_bytes)
-    compressed = gzip.GzipFile(path)
-    stored = cast("BufferedReader", compressed.fileobj)
-    return cast("BinaryIO", compressed), FileExtent(size_bytes, read_bytes)
+    stream, stored = open_file(path)
+    return stream, FileExtent(size_bytes, read_bytes)
 
 
 def read_stream(
@@ -209,7 +207,7 @@ def read_stream(
 
     Raises: UsageError for a format that cannot be read so.
     """
-    if format in {"parquet", "avro"}:
+    if format in {"parquet", "avro", "xml"}:
         raise UsageError(f"{format.capitalize()} cannot be read from a stream; write it into a file first.")
     if format not in FORMATS:
         raise UsageError(f"{format!r} is no format. {nearest(format, FORMATS) or _formats()}")
@@ -234,8 +232,8 @@ def _physical_lines(stream: BinaryIO, name: str, bytes_max: int) -> Iterator[byt
             line = read()
             if line.startswith(_UTF16_MARKS):
                 raise UsageError(f"{name} is UTF-16; save it as UTF-8.")
-            if line.startswith(_GZIP_MARK):
-                raise UsageError(f"{name} is compressed by gzip; give it a name that ends in .gz.")
+            if ending := mark_in(line):
+                raise UsageError(f"{name} is compressed; give it a name that ends in {ending}.")
             if line.startswith(_ZIP_MARKS):
                 raise UsageError(f"{name} is {_SHEET}. If it is an archive, unpack it first.")
             line = line.removeprefix(_UTF8_MARK)
@@ -245,7 +243,7 @@ def _physical_lines(stream: BinaryIO, name: str, bytes_max: int) -> Iterator[byt
                     while (rest := read()) and not rest.endswith(b"\n"):
                         pass
                 line = read()
-        except _BROKEN_GZIP:
+        except BROKEN:
             raise UsageError(f"{name} is not whole: its compressed part ends too early or is damaged.") from None
         except OSError as error:
             raise UsageError(f"{os_words(error, name, ' cannot be read')}.") from None
@@ -381,7 +379,6 @@ def doubled_key(raw: bytes) -> str | None:
 
 
 def _keys_in(value: object) -> int:
-    """How many keys all objects of a decoded value have together."""
     count, ahead = 0, [value]
     while ahead:
         item = ahead.pop()

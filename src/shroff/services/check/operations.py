@@ -36,7 +36,7 @@ class CheckProject(OperationRequest["ProjectChecked"]):
         file (FILE): Also read the first 10,000 lines of FILE; show three as events, and all that would go wrong with
             'ingest'.
         labels (FILE): Labels of these events, as for 'shroff ingest'.
-        format (FORMAT): csv, jsonl, parquet or avro.  [default: by the file's extension, else by its content]
+        format (FORMAT): csv, jsonl, parquet, avro or xml.  [default: by the file's extension, else by its content]
     """
 
     file: Annotated[Path | None, Param(flags="--with", complete="files")] = None

@@ -119,7 +119,7 @@ class HealthChecks(ProjectPart):
             within,
         )
         from shroff.monitoring.drift_record import findings
-        from shroff.monitoring.live_order import look_at_order
+        from shroff.monitoring.live_order import look_at_keys, look_at_order
 
         systems, is_there, away, lost = self._systems, False, "", ""
         try:
@@ -156,6 +156,7 @@ class HealthChecks(ProjectPart):
             if states.get("log") != WRONG:
                 with self._log.reading() as log:
                     found += look_at_order(log, definitions, _widest(systems))
+                    found += look_at_keys(log, definitions)
         found += told("write-ahead", lambda: look_at_write_ahead(self._paths.log))
         if systems.backup is not None:
             found += told("backup", lambda: [finding(self._context)])
@@ -205,7 +206,6 @@ class HealthChecks(ProjectPart):
         return routed
 
     def _look_at_sign_in(self) -> Finding:
-        """Check that the OpenID provider answers. Nobody signs in."""
         from shroff.monitoring.doctor import OK, Finding
 
         provider = self._outside.open_provider()

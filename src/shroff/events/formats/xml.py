@@ -1,0 +1,155 @@
+"""XML files: a line for each record, as an object of JSON, read in the memory of one record.
+
+An element is the text in it; one with attributes or elements is an object of these, its attributes with `@` before
+their names and its text as `#text`. Elements of one name are a list. Prefixes of namespaces fall away. A record stands
+in the elements around it, with what stood in those before it, such as the header of a statement:
+`row.Document.BkToCstmrStmt.Stmt.Ntry.Amt['#text']`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+from xml.parsers import expat  # it opens nothing, and entities are refused
+
+from shroff.errors import UsageError
+from shroff.events.formats.compression import BROKEN, open_file
+from shroff.events.formats.lines import LINE_BYTES_MAX, Line, Lines
+from shroff.events.raw_values import DEPTH_MAX
+
+RECORDS: Final = frozenset(["Ntry", "CdtTrfTxInf", "DrctDbtTxInf", "TxInf"])  # of messages of ISO 20022
+TEXT: Final = "#text"
+_SNIFFED: Final = 1 << 20  # bytes that tell which element is a record
+_PIECE: Final = 1 << 16
+_SEPARATOR: Final = " "  # between a namespace and a name
+_INSTANCE: Final = "http://www.w3.org/2001/XMLSchema-instance"  # of attributes that say where the schema is
+Names = tuple[str, ...]
+
+
+def read_xml(path: Path) -> Lines:
+    """Read an XML file.
+
+    Raises: UsageError if it does not begin as XML; while lines are read, from where it is damaged. OSError.
+    """
+    search = _Reader(path.name, None)
+    with closing(open_file(path)[0]) as stream:
+        search.feed(_piece(stream, path.name, _SNIFFED))
+    stream, _ = open_file(path)
+    return Lines("jsonl", None, _lines(stream, _Reader(path.name, search.record())), stream.close)
+
+
+def _piece(stream: BinaryIO, name: str, size: int) -> bytes:
+    try:
+        return stream.read(size)
+    except BROKEN:
+        raise UsageError(f"{name} is not whole: its compressed part ends too early or is damaged.") from None
+
+
+def _lines(stream: BinaryIO, reader: _Reader) -> Iterator[Line]:
+    number = 0
+    with stream:
+        while True:
+            piece = _piece(stream, reader.name, _PIECE)
+            reader.feed(piece, is_last=not piece)
+            for line, columns in reader.found:
+                number += 1
+                yield Line(number, None, columns, None, None, line)
+            reader.found.clear()
+            if not piece:
+                return
+
+
+class _Reader:
+    """Collects the records of an XML document. `record` is the path of their element; None only counts elements."""
+
+    def __init__(self, name: str, record: Names | None) -> None:
+        self.name = name
+        self._record = record or ()
+        self._is_counting = record is None
+        self._has_begun = False
+        self._names: list[str] = []
+        self._open: list[dict[str, Any]] = []
+        self._texts: list[list[str]] = []
+        self._since = (0, 0)  # line and byte where the record begins that is read
+        self.found: list[tuple[int, dict[str, Any]]] = []
+        self._counts = Counter[Names]()
+        self._parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._text
+        self._parser.EntityDeclHandler = self._refuse_entity
+
+    def feed(self, piece: bytes, *, is_last: bool = False) -> None:
+        try:
+            self._parser.Parse(piece, is_last)
+        except expat.ExpatError as error:
+            raise UsageError(f"{self.name} is not XML: {error}.") from None
+        if self._parser.CurrentByteIndex - self._since[1] > LINE_BYTES_MAX and not self._is_counting:
+            raise UsageError(f"{self.name}: the record of line {self._since[0]:,} is too long.")
+
+    def record(self) -> Names:
+        """The path of the element that is a record: one of ISO 20022, else the outermost that is repeated."""
+        named = [path for path in self._counts if path[-1] in RECORDS]
+        repeated = [path for path, count in self._counts.items() if count > 1]
+        return min(named or repeated, key=lambda path: (len(path), -self._counts[path]), default=())
+
+    def _refuse_entity(self, *_: object) -> None:
+        raise UsageError(f"{self.name} declares entities, which are not read; write their texts in their places.")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._names.append(name.rpartition(_SEPARATOR)[2])
+        if len(self._names) > DEPTH_MAX:
+            raise UsageError(f"{self.name} is nested too deep, in line {self._parser.CurrentLineNumber:,}.")
+        if len(self._names) <= max(len(self._record), 1):
+            self._since = (self._parser.CurrentLineNumber, self._parser.CurrentByteIndex)
+        own = {key: value for key, value in attributes.items() if not key.startswith(_INSTANCE)}
+        self._open.append({f"@{key.rpartition(_SEPARATOR)[2]}": value for key, value in own.items()})
+        self._texts.append([])
+
+    def _text(self, text: str) -> None:
+        self._texts[-1].append(text)
+
+    def _end(self, _: str) -> None:
+        path = tuple(self._names)
+        name = self._names.pop()
+        columns, text = self._open.pop(), "".join(self._texts.pop()).strip()
+        if text and columns:
+            columns[TEXT] = text
+        value = columns or text
+        if self._is_counting:
+            self._counts[path] += bool(columns)
+            if self._open:
+                self._open[-1][name] = True  # so that it has an element
+        elif self._is_record(path, has_columns=bool(columns)):
+            self._has_begun = True
+            self.found.append((self._since[0], self._around(name, value)))
+        elif path != self._record[: len(path)]:
+            _add(self._open[-1], name, value)
+
+    def _is_record(self, path: Names, *, has_columns: bool) -> bool:
+        """Whether an element is a record: all behind the first one are that stand beside it, but in ISO 20022."""
+        if path == self._record or not (self._record or self._open):
+            return True
+        is_beside = self._has_begun and path[:-1] == self._record[:-1]
+        return is_beside and has_columns and self._record[-1] not in RECORDS
+
+    def _around(self, name: str, value: object) -> dict[str, Any]:
+        found: dict[str, Any] = {name: value}
+        for outer, own in zip(reversed(self._names), reversed(self._open), strict=True):
+            found = {outer: {**own, **found}}
+        return found
+
+
+def _add(element: dict[str, Any], name: str, value: object) -> None:
+    if value == "":
+        return
+    if name not in element:
+        element[name] = value
+    elif isinstance(element[name], list):
+        element[name].append(value)
+    else:
+        element[name] = [element[name], value]

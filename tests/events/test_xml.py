@@ -1,0 +1,104 @@
+"""XML is read record by record, as objects of JSON; entities are refused."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+
+import pytest
+
+from shroff.errors import UsageError
+from shroff.events.formats.encodings import read_lines
+from shroff.services import project as app
+
+ENTRY = (
+    '<Ntry><NtryRef>{n}</NtryRef><Amt Ccy="EUR">{n}.50</Amt><CdtDbtInd>DBIT</CdtDbtInd><BookgDt><Dt>2026-03-01</Dt>'
+    "</BookgDt><NtryDtls><TxDtls><RmtInf><Ustrd>a</Ustrd><Ustrd>b</Ustrd></RmtInf></TxDtls></NtryDtls></Ntry>\n"
+)
+CAMT = (
+    '<?xml version="1.0"?><Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.02" '
+    'xmlns:x="http://www.w3.org/2001/XMLSchema-instance" x:schemaLocation="a b"><BkToCstmrStmt>'
+    "<GrpHdr><MsgId>m1</MsgId></GrpHdr><Stmt><Id>s1</Id><Bal><Cd>OPBD</Cd></Bal><Bal><Cd>CLBD</Cd></Bal>\n"
+    "{}</Stmt></BkToCstmrStmt></Document>"
+)
+PAIN = (
+    "<Document><CstmrCdtTrfInitn><PmtInf><Dbtr>d1</Dbtr><CdtTrfTxInf><Id>1</Id></CdtTrfTxInf></PmtInf>"
+    "<PmtInf><Dbtr>d2</Dbtr><CdtTrfTxInf><Id>2</Id></CdtTrfTxInf><CdtTrfTxInf><Id>3</Id></CdtTrfTxInf></PmtInf>"
+    "</CstmrCdtTrfInitn></Document>"
+)
+
+
+def read(tmp_path, text, name="a.xml"):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    with read_lines(path) as lines:
+        return list(lines)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_entry_of_a_statement_is_a_line_with_what_stood_before_it(tmp_path, count):
+    lines = read(tmp_path, CAMT.format("".join(ENTRY.format(n=n) for n in range(count))), "a.xml.gz")
+    statement = lines[-1].columns["Document"]["BkToCstmrStmt"]
+
+    assert [line.number for line in lines] == list(range(1, count + 1))
+    assert lines[0].line == 2
+    assert statement["GrpHdr"] == {"MsgId": "m1"}
+    assert statement["Stmt"]["Bal"] == [{"Cd": "OPBD"}, {"Cd": "CLBD"}]
+    assert statement["Stmt"]["Ntry"]["Amt"] == {"@Ccy": "EUR", "#text": f"{count - 1}.50"}
+    assert statement["Stmt"]["Ntry"]["NtryDtls"]["TxDtls"]["RmtInf"]["Ustrd"] == ["a", "b"]
+    assert set(lines[0].columns["Document"]) == {"BkToCstmrStmt"}
+
+
+def test_a_payment_stands_in_its_own_group(tmp_path):
+    groups = [line.columns["Document"]["CstmrCdtTrfInitn"]["PmtInf"] for line in read(tmp_path, PAIN)]
+
+    assert [(group["Dbtr"], group["CdtTrfTxInf"]["Id"]) for group in groups] == [("d1", "1"), ("d2", "2"), ("d2", "3")]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("<a><h>x</h><r><i>1</i></r><r><i>2</i></r></a>", [{"h": "x", "r": {"i": "1"}}, {"h": "x", "r": {"i": "2"}}]),
+        ("<a><r i='1'/><s i='2'/><r i='3'/></a>", [{"r": {"@i": "1"}}, {"s": {"@i": "2"}}, {"r": {"@i": "3"}}]),
+        ("<a><i>1</i><b>&lt;x&gt; <![CDATA[&y]]></b><c/></a>", [{"i": "1", "b": "<x> &y"}]),
+    ],
+)
+def test_plain_xml_is_a_line_for_each_repeated_element(tmp_path, text, columns):
+    assert [line.columns["a"] for line in read(tmp_path, text)] == columns
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>', "declares entities"),
+        ('<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>', "declares entities"),
+        ("<a><b></a>", "is not XML: mismatched tag"),
+        ("id,at", "is not XML"),
+        ("<a>" * 1_000, "nested too deep"),
+    ],
+)
+def test_what_is_refused(tmp_path, text, words):
+    with pytest.raises(UsageError, match=words):
+        read(tmp_path, text)
+
+
+def test_the_memory_is_that_of_a_record(tmp_path):
+    path = tmp_path / "a.xml"
+    path.write_text(CAMT.format("".join(ENTRY.format(n=n) for n in range(20_000))))  # 5 MB
+    tracemalloc.start()
+    with read_lines(path) as lines:
+        assert sum(1 for _ in lines) == 20_000
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 3 << 20
+
+
+def test_a_statement_is_proposed_and_taken_by_the_mapping_of_json(tmp_path):
+    path = tmp_path / "march.xml"
+    path.write_text(CAMT.format("".join(ENTRY.format(n=n) for n in range(1, 6))))
+    project, _, _ = app.propose_project(tmp_path / "p", path)
+    report = project.ingest([path])
+
+    assert (report.events.appended, report.events.quarantined) == (5, 0)
+    assert [str(amount) for amount in project.events("payment")["amt"].to_pylist()] == [f"{n}.50" for n in range(1, 6)]
