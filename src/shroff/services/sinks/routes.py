@@ -131,7 +131,7 @@ class OnlineFeatures(ProjectPart):
             f"{where} removes keys when its memory is full: set 'maxmemory-policy noeviction', or give it more memory"
         )
         removed = f"{where} has removed {many(evicted, 'key')} since it started"
-        words = self._lost_words(sample)
+        words = self._lost_words(sample) if any(sample) else ""
         if words:
             words = f"{words}; {removed}" if evicted else words
             again = "'shroff online write' writes them again."
@@ -142,7 +142,7 @@ class OnlineFeatures(ProjectPart):
         return Finding("online", OK, f"{where} accepts connections")
 
     def _lost_words(self, sample: DeliveredSample) -> str:
-        """Return a message about decisions whose features are missing although they have not expired."""
+        """Return a message about unexpired decisions without features."""
         from shroff.monitoring.doctor_systems import DeliveredSample, lost_words
 
         assert self._systems.online is not None
