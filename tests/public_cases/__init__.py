@@ -30,11 +30,11 @@ def proposed(file: Path, folder: Path, *, is_ingested: bool = True) -> tuple[Pro
     """The project that is proposed for a file, which was ingested into it, and its guesses, one on each line."""
     from shroff.services.project import propose_project
 
-    project, _, guesses = propose_project(folder, file)
+    project, _, proposal = propose_project(folder, file)
     if is_ingested:
         report = project.ingest([file])
         assert report.events.quarantined == 0
-    return project, "\n".join(guesses)
+    return project, "\n".join(proposal.guesses)
 
 
 def mapping_of(project: Project) -> str:

@@ -38,7 +38,7 @@ def test_an_index_reads_one_item_and_each_makes_all_of_them_events(tmp_path, eve
 
 def test_a_proposed_project_takes_each_item(tmp_path):
     file = project_of(CASE, tmp_path) / FILE
-    project, _, guesses = app.propose_project(tmp_path / "proposed", file)
+    project, _, proposal = app.propose_project(tmp_path / "proposed", file)
 
     assert project.ingest([file]).events.appended == 2
-    assert "the events are the items of an array" in guesses
+    assert "the events are the items of an array" in proposal.guesses

@@ -104,7 +104,8 @@ FILES = {
 
 def tried(folder, file):
     """The project proposed for a file, its guesses, and the counts of events and of labels when it is ingested."""
-    project, _, guesses = app.propose_project(folder, file)
+    project, _, proposal = app.propose_project(folder, file)
+    guesses = proposal.guesses
     labels = file if "\nlabel:" in (folder / "events.yaml").read_text() else None
     report = project.check()
     assert (report.errors, report.warnings, report.tests) == ((), (), 1)
@@ -165,12 +166,13 @@ def test_a_few_late_lines_get_a_lateness_and_the_most_frequent_refusal_is_the_on
         for n in range(400)
     ]
     (file := tmp_path / "late.csv").write_text("\n".join(["id,at,card,amount", *lines]) + "\n")
-    project, _, guesses = app.propose_project(tmp_path / "p", file)
+    project, _, proposal = app.propose_project(tmp_path / "p", file)
+    guesses = proposal.guesses
     report = project.ingest(file)
 
     assert project.definitions.settings.lateness_ms == 5 * 86_400_000
     assert (report.events.appended, report.events.quarantined) == (397, 3)
-    assert "3 lines of the first 400 would be refused, 2 of them with the most frequent reason: amount: " in guesses[-1]
+    assert "3 of 400 lines would be refused, 2 of them with the most frequent reason: amount: " in guesses[-1]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -244,7 +246,7 @@ def test_columns_with_types_keep_them(tmp_path):
         "tx_datetime": "time",
         "tx_amount": "money",
         "customer_id": "text",
-        "booked": "text",
+        "booked": "time",
         "online": "boolean",
         "session": "duration",
     }
@@ -281,7 +283,8 @@ def test_times_of_several_forms_are_said_to_be_why_lines_are_counted(tmp_path):
     path = tmp_path / "forms.csv"
     path.write_text("id,time,amount\n" + "".join(f"{n},{time},1.00\n" for n, time in enumerate(forms)))
 
-    _, _, guesses = app.propose_project(tmp_path / "p", path)
+    _, _, proposal = app.propose_project(tmp_path / "p", path)
+    guesses = proposal.guesses
 
     assert any("time has no form of times that most lines share, so" in guess for guess in guesses)
 
@@ -300,9 +303,10 @@ def test_a_line_that_is_too_long_is_counted_as_refused_and_hides_none_of_the_oth
     path = tmp_path / "notes.csv"
     path.write_text(f"id,at,amount,note\n{rows}", encoding="utf-8")
 
-    project, _, guesses = app.propose_project(tmp_path / "bank", path)
+    project, _, proposal = app.propose_project(tmp_path / "bank", path)
+    guesses = proposal.guesses
 
-    assert "1 line of the first 20 would be refused" in guesses[-1]
+    assert "1 of 20 lines would be refused" in guesses[-1]
     assert project.ingest(path).events.appended == 19
 
 

@@ -30,9 +30,9 @@ def line(number: int, amount: object, currency: str) -> dict[str, Any]:
 
 def proposed(folder: Path, file: Path) -> tuple[app.Project, list[str]]:
     """The project that is proposed from a file, which it has taken whole."""
-    project, _, guesses = app.propose_project(folder / "bank", file, None)
+    project, _, proposal = app.propose_project(folder / "bank", file, None)
     project.ingest([file])
-    return project, guesses
+    return project, proposal.guesses
 
 
 def taken(project: app.Project, name: str) -> list[str]:
@@ -49,7 +49,8 @@ def taken(project: app.Project, name: str) -> list[str]:
     ],
 )
 def test_amounts_of_providers_are_taken_in_units_and_the_guess_is_told(tmp_path, name, field, first):
-    project, _, guesses = app.propose_project(tmp_path / "bank", PROVIDERS / name, None)
+    project, _, proposal = app.propose_project(tmp_path / "bank", PROVIDERS / name, None)
+    guesses = proposal.guesses
     project.ingest([PROVIDERS / name])
 
     assert taken(project, field)[:3] == first
@@ -95,7 +96,8 @@ def test_whole_numbers_of_a_csv_are_taken_as_units_and_asked_about(tmp_path):
         "payment_id,paid_at,card,amount,currency\n"
         + "".join(f"p{n},2026-01-05T09:0{n}:00Z,c{n % 2},{n}2599,EUR\n" for n in range(1, 6))
     )
-    project, _, guesses = app.propose_project(tmp_path / "bank", file, None)
+    project, _, proposal = app.propose_project(tmp_path / "bank", file, None)
+    guesses = proposal.guesses
     project.ingest([file])
 
     assert taken(project, "amount")[0] == "12599.00"

@@ -12,23 +12,27 @@ from shroff.events.definitions import Field
 _WORDS = dict(
     line.split(" ", 1)
     for line in r"""
-event (^|_)(transaction|trans|trx|txn|tx|payment|pay|order|event|purchase|sale|transfer|insert|psp)
+event (^|_)(transaction|trans|trx|txn|tx|payment|pay|order|event|purchase|sale|transfer|insert|psp|incident|accident|claim|issued?(_|$))
 id (id|uuid|guid)$|^((tx|txn|trans|transaction)_?)?hash$|(^|_)(ref|reference|number|num|no|nr|key|psp)(_|$)
 time time|date|(^|_)(at|on|ts|dt|when|created|epoch)(_|$)|(^|_)(date|time|datum|wann|zeit|fecha)
-other_time birth|dob|expir|update|modif|settle|due|until|valid|since|regist|receiv|upload|process|end(_|$)
+other_time birth|dob|bind|sign_?up|join|earliest|enrol|expir|update|modif|settle|due|until|valid|since|regist|receiv|upload|process|end(_|$)
 zone (^|_)(time_?zone|tz|zone|utc_?offset)(_|$)
 counted (^|_)(time|step|day|hour|minute|week|month|seconds?)$|dt$|elapsed
 type (^|_)(type|event|kind|action|activity)(_(name|type))?$
-amount amount|amt(_|$)|betrag|importe|montant|valor(_|$)
+amount amount|am(n|oun)?t(_|$)|betrag|importe|montant|valor(_|$)
 money (^|_)(euros?|total|value|price|sum|paid|gross|cost|spent|money|balance|fee|tax|charge|limit|income)|balance
 not_amount old|new|before|after|avg|mean|limit|fee|tax|count|ratio|balance|rate|score|lat(_|$)|lon
-no_money (^|_)((v|pca?|feature)_?\d+|lat|latitude|lon|long|lng|longitude|age|score|rate|ratio|percent|pct)(_|$)
+afterwards refund|recover(y|ies|ed)|repaid|pymnt|charged_?off|settlement
+no_money (^|_)(quantity|qty|counts?|items|(v|pca?|feature)_?\d+|lat|latitude|lon|long|lng|longitude|age|score|rate|ratio|percent|pct)(_|$)
 currency (^|_)(currency|curr?|ccy)(_|$)|currency
 label fraud|betrug|chargeback|(^|_)(label|target|class|is_bad|verdict|laundering|suspicious)(_|$)
 known fraud|betrug|chargeback|dispute|laundering
+label_time fraud|chargeback|dispute|label|verdict|report|notif|confirm|detect|investig|resol
+due due|expir|valid|until|plan|sched|promis|check_?(in|out)|depart|arriv|birth|dob|since|(^|_)(start|end)(_|$)
+phone (^|_)(phone|mobile|contact|msisdn|tel|telephone|cell|fax)(_?(no|nr|num|number))?$
 card (^|_)(card|karte|carte|tarjeta|cc|pan)(_|$)|card_?(no|num|id|hash)
 account account|acct|iban|(^|_)(acc|konto|cuenta|compte)(_|$)|name_orig
-customer customer|client|kunde|cust(_|$)|user|member|payer|sender|holder_id|(^|_)(nid|party)(_|$)
+customer customer|client|kunde|cust(_|$)|user|member|payer|sender|shopper|buyer|actor|principal|caller|holder_id|(^|_)(entity_id|upi|vpa)(_|$)|(^|_)(nid|party)(_|$)
 merchant merchant|shop|store|vendor|seller|terminal|haendler|(^|_)handler(_|$)|payee|receiver|recipient|beneficiary|name_dest
 device device|fingerprint|imei
 network (^|_)(ip|ip_?address|ip_?addr)(_|$)
@@ -36,7 +40,7 @@ mail (^|_)e?_?mail(_|$)
 parcel ^(?!.*(method|fee|cost|time|date|_at$|_on$)).*(parcel|ship|deliver)
 address ^(?!.*(mail|billing)).*address
 login login
-no_key type|group|categ|country|city|zip|gender|code|status|channel|kind|bin(_|$)|brand|balance|network(_|$)|present|entry|job|lang|version|model|currency|year|latitude|longitude|(^|_)population|(^|_)(age|counts?|lat|long?|lng|modes?|os|pop|state)(_|$)
+no_key ^(months?|days?|years?|weeks?|hours?|minutes?)_|(^|_)(is|has)_|agent|distinct|similar|velocity|number_of|type|group|categ|country|city|zip|gender|code|status|channel|kind|bin(_|$)|brand|balance|network(_|$)|present|entry|job|lang|version|model|currency|year|latitude|longitude|(^|_)population|(^|_)(age|counts?|lat|long?|lng|modes?|os|pop|state)(_|$)
 digits (^|_)(bin|iin|blz|plz|zip|zip_?code|post_?code|postal_?code|sort_?code|mcc)(_|$)
 business merchant|shop|store|vendor|seller|terminal
 written message|memo|comment|descri|subject|plate|passport|(^|_)(notes?|text|tax)(_|$)

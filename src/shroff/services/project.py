@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from itertools import accumulate
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from shroff import config
 from shroff.engine.decision import Decision, Reason, Refusal, Undecided
 from shroff.errors import DefinitionError, ShroffError, UsageError
-from shroff.language.values import DAY_MS
 from shroff.log.ruletests import counts_of
 from shroff.operations.declaration import OperationRequest, Outcome, ProgressSteps, request_of
 from shroff.runtime import atomic_files
@@ -45,6 +43,7 @@ if TYPE_CHECKING:
     from shroff.replay.notebook import AnswerList, Moment
     from shroff.services.arrow_tables import Files
     from shroff.services.drift.operations import DriftAnswer
+    from shroff.services.proposals.proposing import ProposedProject
     from shroff.services.results.operations import Results
     from shroff.training.train import Steps, TrainReport
     from shroff.worker.answers import Events
@@ -60,7 +59,6 @@ SHOWN_PARTS = (
 TUTORIAL = "tutorial"  # the folder of its files
 _NAME_LINE = re.compile("^name: .*$", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
-_FEW_LATE_MS = 90 * DAY_MS  # longest delay that a proposed `lateness` covers
 __all__ = [
     "Decision",
     "Project",
@@ -449,44 +447,28 @@ def write_project(folder: Path, files: Mapping[str, bytes]) -> tuple[Project, li
     return _made(folder, atomic_files.write_folder(folder, files))
 
 
-def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[Project, list[str], list[str]]:
-    """Write a project for a file's lines into a new or empty folder; return it, its file names, and the guesses made.
+def propose_project(
+    folder: Path,
+    file: Path,
+    name: str | None = None,
+    *,
+    roles: Mapping[str, str] = MappingProxyType({}),
+    ignored: Sequence[str] = (),
+) -> tuple[Project, list[str], ProposedProject]:
+    """Write a project for the lines of a file into a new or empty folder; returns it, its files and the proposal.
 
-    The proposal is tried on the first 10,000 lines. `lateness` is raised to cover lines out of time order, or, if only
-    a few are late, those up to 90 days late.
+    Args:
+        roles: Columns by role (`id`, `time`, `money`, `currency`, `label`, `label_time`, `entity`); others are guessed.
+        ignored: Columns that become no fields.
 
-    Raises: UsageError if the file cannot be read or the folder is not empty; StorageError if it cannot be written.
+    Raises: UsageError if the file cannot be read, the folder holds something, or a role or column does not fit;
+        StorageError if the project cannot be written.
     """
-    from shroff.services.proposals.project_text import propose, refusal_guess
-    from shroff.worker.file_disorder import remarks_on, runs_backwards
+    from shroff.services.proposals.proposing import propose_for
 
     text = _yaml_text(name or folder.resolve().name or "proposal")
-    proposal, tries, is_backwards = propose(file, text), 0, False
-    while True:
-        files = {path: content.encode() for path, content in proposal.files.items()}
-        with TemporaryDirectory(prefix="shroff-") as scratch:
-            tried, _ = write_project(Path(scratch), files)
-            look, now_ms = tried.taking.look_at(file, None), tried.context.now_ms()
-        given = [row.event.time_ms for row in look.rows if row.event is not None]
-        if not is_backwards and runs_backwards(given):
-            proposal, is_backwards = propose(file, text, is_descending=True), True
-            continue
-        times = sorted(given)
-        is_ahead = bool(times) and times[len(times) // 2] > now_ms
-        behind = [newest - time_ms for newest, time_ms in zip(accumulate(given, max), given, strict=True)]
-        late_ms = max((each for each in behind if each <= _FEW_LATE_MS), default=0)
-        days = late_ms // DAY_MS + 1 if late_ms > tried.definitions.settings.lateness_ms else 0
-        if not is_ahead and any(item.is_order for item in look.obstacles):
-            days = 2 * ((times[-1] - times[0]) // DAY_MS + 1)
-        if tries or not (is_ahead or days):
-            break
-        lateness = f"{days}d" if days else ""
-        proposal = propose(file, text, lateness, ahead_off=is_ahead, is_descending=is_backwards)
-        tries = 1
-    proposal.guesses.extend([] if days else remarks_on(look.rows, file.name, tried.definitions))
-    if refused := [answer.reason or "" for answer in look.answers if answer.kind == "refused"]:
-        proposal.guesses.append(refusal_guess(refused, len(look.answers)))
-    return *write_project(folder, files), proposal.guesses
+    proposal = propose_for(file, text, write_project, roles, ignored)
+    return *write_project(folder, proposal.files), proposal
 
 
 def _yaml_text(text: str) -> str:

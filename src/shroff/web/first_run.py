@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from shroff.errors import Problem
+    from shroff.services.proposals.proposing import ProposedProject
     from shroff.worker.ingest import IngestReport
 
 ROWS_SHOWN = 10
@@ -89,7 +90,7 @@ class FirstRun:
     server: uvicorn.Server | None = None
     file: Path | None = None
     files: TextDict = field(default_factory=dict)  # of the proposed project
-    guesses: list[str] = field(default_factory=list)
+    proposal: ProposedProject | None = None
     mistake: str = ""
     work: Thread | None = None
     read: int = 0
@@ -164,7 +165,7 @@ class FirstRun:
     def _propose(self, path: Path) -> None:
         with TemporaryDirectory(dir=self.scratch) as folder:
             made = Path(folder) / "project"
-            project, names, self.guesses = app.propose_project(made, path, self.folder.name)
+            project, names, self.proposal = app.propose_project(made, path, self.folder.name)
             key = project.context.paths.hash_key
             self.files = {name: (made / name).read_text("utf-8") for name in names if made / name != key}
         self.file = path
@@ -175,7 +176,7 @@ class FirstRun:
     def _forget(self) -> None:
         if self.file is not None:
             self.file.unlink(missing_ok=True)
-        self.file, self.files, self.guesses, self.mistake = None, {}, [], ""
+        self.file, self.files, self.proposal, self.mistake = None, {}, None, ""
 
     async def _go_on(self, form: TextMapping) -> None:
         """Take corrections, begin, or begin anew with another file."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import mode
-from typing import Any
+from typing import Any, TypeVar
 
 from shroff.errors import UsageError
 from shroff.events.definitions import CsvLayout
 from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.lines import Line
 from shroff.events.keys import SEPARATORS
 from shroff.events.raw_values import Instant, RawDuration, text_of
 from shroff.json_types import JsonMapping
@@ -25,30 +26,36 @@ from shroff.language.expression import ITEM, RowValue
 from shroff.language.expression import Path as ColumnPath
 from shroff.language.printer import text_of as expression_text
 from shroff.language.types import TEXT
-from shroff.language.values import is_naive, parse_decimal, parse_time, with_point
+from shroff.language.values import is_naive, parse_decimal, parse_time, quoted, with_point
 
 TEXT_OF_ELEMENT = "#text"  # beside the attributes of an element of XML
-SAMPLED_LINES = 20_000
+FIRST_LINES = 10_000  # all of which are sampled
+LATER_LINES = 10_000  # sampled at equal distances behind them
+READ_LINES_MAX = 2_000_000  # of the file, for the sample; about 6 s of processor
 COLUMNS_MAX = 500
+Item = TypeVar("Item")
 MISSING = r"NULL null NaN nan N/A n/a NA None \N - -- ? #N/A".split()
-_FIRST_LINES = 60  # among which the header is
+_HEADER_LINES = 60  # among which the header is
 _TRIED = 300  # different values of a column that tell its kind
 _SOME = 0.6  # share of a column's values that tell how decimals are written
 _SURE = 0.9  # share of a column's values that must be of a kind; the others are mistakes
 _SELDOM = 0.001  # share of the lines that may lack the id, or have a wrong code of a currency
 _WHOLE = re.compile(r"\s*-?(0|[1-9]\d{0,17})\s*", re.ASCII)
+_SIGNED = re.compile(r"[+-]?\d+(\.\d*)?", re.ASCII)  # milliseconds since 1970 for `parse_time`, but more often numbers
+_ABROAD = re.compile(r"\s*\+[1-9]\d[\d ()/-]{5,18}\s*", re.ASCII)  # a phone number with the code of its country
 _CLOCK = re.compile(r"\s*\d{1,2}:\d\d(:\d\d)?\s*", re.ASCII)
 _DATED = re.compile(r"(?=.*\d).*[-/.: ].*|\d{8}(\d{6})?|\d{1,2}[A-Za-z]{3}\d{2,4}.*", re.DOTALL)
 _DAYS = (
     "%Y-%m-%d|%Y/%m/%d|%Y.%m.%d|%d.%m.%Y|%d/%m/%Y|%m/%d/%Y|%d-%m-%Y|%m-%d-%Y|%d.%m.%y|%d/%m/%y|%m/%d/%y|"
-    "%d-%b-%y|%d-%b-%Y|%d %b %Y|%d %B %Y|%b %d, %Y|%B %d, %Y|%b %d %Y|%d%b%Y|%d%b%y|%Y%m%d"
+    "%d-%b-%y|%d-%b-%Y|%d %b %Y|%d %B %Y|%b %d, %Y|%B %d, %Y|%b %d %Y|%d%b%Y|%d%b%y|%Y%m%d|"
+    "%b-%Y|%b-%y|%b %Y|%B %Y|%Y-%m|%Y/%m|%m/%Y"
 ).split("|")
 _CLOCKS = (
     "| %H:%M:%S| %H:%M| %I:%M:%S %p| %I:%M %p| %H:%M:%S.%f| %H:%M:%S UTC| %H:%M:%S.%f UTC| %H:%M:%S %z| %H:%M:%S %Z|"
     " %H:%M:%S.%f %z|T%H:%M|, %H:%M:%S|, %H:%M|, %I:%M %p|:%H:%M:%S|%H%M%S"
 ).split("|")
 TIME_FORMS = (
-    *(f"{day}{clock}" for clock in _CLOCKS for day in _DAYS),
+    *(f"{day}{clock}" for clock in _CLOCKS for day in _DAYS if "%d" in day or not clock),
     "%a %b %d %H:%M:%S %Z %Y",
     "%a, %d %b %Y %H:%M:%S %z",
     "%a, %d %b %Y %H:%M:%S %Z",
@@ -82,10 +89,21 @@ class FileColumn:
     is_clock: bool = False
     is_number: bool = False
     is_whole: bool = False
+    is_percent: bool = False
+    is_phone: bool = False
     is_boolean: bool = False
     codes: frozenset[str] = frozenset()  # the values in upper case, where they are few; without those of few lines
     places: int = 0
     most: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Its path in a line with dots."""
+        return ".".join(filter(None, self.path))
+
+    @property
+    def example(self) -> str:
+        return quoted(next(iter(self.distinct), ""))
 
     def measure(self, mark: str) -> None:
         """Tell what the values are, by the decimal mark of the file, where it has one."""
@@ -94,12 +112,16 @@ class FileColumn:
         self.is_full = len(self.values) == len(self.texts)
         if not self.values:
             return
-        tried = [text.strip() for text in self.distinct[:_TRIED]]
-        read = [text for text in tried if not text.isdigit() and _is_read(partial(parse_time, zone="UTC"), text)]
-        self.is_time = self.is_instant or len(read) >= _SURE * len(tried)
+        tried = [text.strip() for text in spread(self.distinct, _TRIED)]
+        times = [
+            text for text in tried if not _SIGNED.fullmatch(text) and _is_read(partial(parse_time, zone="UTC"), text)
+        ]
+        self.is_time = self.is_instant or len(times) >= _SURE * len(tried)
+        self.is_phone = sum(map(bool, map(_ABROAD.fullmatch, tried))) > len(tried) / 2
+        self.is_percent = all(text.endswith("%") for text in tried)
         codes = Counter(text.strip().upper() for text in self.values if len(self.distinct) < _TRIED)
         self.codes = frozenset(text for text, count in codes.items() if count >= _SELDOM * len(self.values))
-        self.has_naive = any(map(is_naive, read))
+        self.has_naive = any(map(is_naive, times))
         self.is_clock = all(map(_CLOCK.fullmatch, self.distinct))
         self.is_boolean = {text.lower() for text in tried} <= {"true", "false"}
         written = partial(with_point, mark=mark) if mark else str
@@ -108,18 +130,20 @@ class FileColumn:
         self.numbers = numbers
         for text in self.distinct:
             with suppress(ValueError):
-                numbers.append(parse_decimal(written(text)))
+                numbers.append(parse_decimal(written(text.strip().removesuffix("%") if self.is_percent else text)))
         mistakes = len(self.distinct) - len(self.numbers)
         is_code = not self.is_float and any(re.fullmatch(r"0\d+", text) for text in self.distinct)
         few = mistakes <= max(1, len(self.distinct) // 10) and 2 * mistakes <= len(self.numbers)
-        self.is_number = few and not is_code and not self.is_duration and bool(self.numbers)
+        self.is_number = few and not is_code and not self.is_duration and not self.is_phone and bool(self.numbers)
         self.is_whole = whole and not is_code
         self.most = max((abs(digits) / 10**places for digits, places in self.numbers), default=0.0)
         ended = ((places, str(digits)) for digits, places in self.numbers)
         self.places = max((places - len(text) + len(text.rstrip("0")) for places, text in ended), default=0)
         if self.is_time or not any(map(_DATED.fullmatch, tried[:3])) or (whole and len(tried[0]) not in {8, 14}):
             return
-        forms = [form for form in TIME_FORMS if any(_is_read(formatted_time, text, form, "UTC") for text in tried[:3])]
+        forms = [
+            form for form in TIME_FORMS if any(_is_read(formatted_time, text, form, "UTC") for text in spread(tried, 3))
+        ]
         counts = {form: sum(_is_read(formatted_time, text, form, "UTC") for text in tried) for form in forms}
         most = max(counts.values(), default=0)
         self.forms = [form for form in forms if counts[form] == most >= _SURE * len(tried)]
@@ -141,17 +165,17 @@ class FileProfile:
 
 
 def profile_of(path: Path) -> FileProfile:
-    """Profile a file by its first 20,000 lines.
+    """Profile a file by its first 10,000 lines and as many from the rest of its first two million.
 
-    Raises: UsageError where it cannot be read, or has no lines.
+    Raises: UsageError if it cannot be read, or has no lines.
     """
     layout, beginning = CsvLayout(), ""
     with read_lines(path) as lines:
         if lines.records is not None:
-            layout, beginning = _beginning(path, lines.records.first_lines(_FIRST_LINES))
+            layout, beginning = _beginning(path, lines.records.first_lines(_HEADER_LINES))
             lines.lay_out(layout)
             lines.columns  # noqa: B018 (it is read)
-        rows = [line.columns for line in islice(lines, SAMPLED_LINES) if line.columns is not None]
+        rows = _sampled(lines)
     each = _array_of(rows)
     events = [event for row in rows for event in _events(row, each)]
     places = dict.fromkeys(place for event in events for place, value in event.items() if not isinstance(value, list))
@@ -164,7 +188,9 @@ def profile_of(path: Path) -> FileProfile:
         words = {word for column in named for word in set(column.texts).intersection(MISSING)}
         for column in named:
             column.texts = ["" if text.strip() in words else text for text in column.texts]
-            tried = list(dict.fromkeys(filter(None, column.texts)))[:_TRIED]
+            tried = spread(list(dict.fromkeys(filter(None, column.texts))), _TRIED)
+            if sum(_is_read(partial(parse_time, zone="UTC"), text) for text in tried) > len(tried) / 2:
+                continue  # with three places of a second, a time could be a number in groups
             if not all(_is_read(parse_decimal, text) for text in tried):
                 read = {mark: sum(_is_read(partial(with_point, mark=mark), text) for text in tried) for mark in marks}
                 for mark in marks:
@@ -179,6 +205,34 @@ def profile_of(path: Path) -> FileProfile:
         layout = CsvLayout(layout.separator, layout.columns, layout.skip, frozenset(words))
     array = expression_text(RowValue(TEXT, each)) if each else ""
     return FileProfile(lines.format, named, layout, mark, beginning, array)
+
+
+def _sampled(lines: Iterable[Line]) -> list[JsonMapping]:
+    """The columns of the first lines, and of lines at equal distances behind them, in the order of the file."""
+    numbered = zip(range(READ_LINES_MAX), lines, strict=False)
+    first = [line.columns for _, line in islice(numbered, FIRST_LINES) if line.columns is not None]
+    later: list[tuple[int, JsonMapping]] = []
+    distance = 1
+    for number, line in numbered:
+        if number % distance or line.columns is None:
+            continue
+        later.append((number, line.columns))
+        if len(later) == LATER_LINES:
+            distance *= 2
+            later = [(number, columns) for number, columns in later if not number % distance]
+    return [*first, *(columns for _, columns in later)]
+
+
+def spread(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """So many items at equal distances, the first and the last among them; all if there are no more.
+
+    >>> spread("abcdefg", 3), spread("ab", 3)
+    (['a', 'd', 'g'], 'ab')
+    """
+    if len(items) <= count:
+        return items
+    last = len(items) - 1
+    return [items[index * last // (count - 1)] for index in range(count)]
 
 
 def _column(place: ColumnPath, values: Sequence[object]) -> FileColumn:
@@ -206,7 +260,7 @@ def _array_of(rows: Sequence[JsonMapping]) -> ColumnPath:
         own = dict(_leaves(row))
         for place, value in own.items():
             items = [dict(_leaves(item)) for item in value] if isinstance(value, list) else []
-            has_times = any(_is_dated(value) for item in items[:_FIRST_LINES] for value in item.values())
+            has_times = any(_is_dated(value) for item in items[:_HEADER_LINES] for value in item.values())
             is_wide = bool(items) and len(items[0]) >= len(own)
             is_only = len(rows) == 1 and has_times and len(items) > 1
             if is_wide or is_only or place in found:

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
-from pathlib import Path
+from math import inf
 from typing import NamedTuple
 
-from shroff.events.field_roles import KEYS
+from shroff.errors import UsageError, nearest
+from shroff.events.field_roles import KEYS, is_named
 from shroff.events.keys import SEPARATORS
 from shroff.events.mapping import MAPPING_OF
 from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.types import NUMBER_PLACES, UNITS_MAX, places_of
-from shroff.runtime.texts import many
+from shroff.runtime.values import FrozenStruct
 from shroff.services.proposals.fallbacks import OPPOSITES
-from shroff.services.proposals.profile import FileColumn, profile_of
+from shroff.services.proposals.later_columns import leave_out_later
+from shroff.services.proposals.profile import FileColumn, FileProfile
 from shroff.services.proposals.roles import (
     FRAUD,
     GENUINE,
@@ -32,17 +33,22 @@ from shroff.services.proposals.roles import (
     has,
     id_of,
     label_of,
+    label_time_of,
     money_of,
     new_name,
     slug,
     time_of,
     types_of,
 )
+from shroff.services.proposals.times import TimeReading, time_reading
 
 ENTITIES_MAX = 4
 CHOICES_MAX = 8
+_NAMES_SHOWN = 20
+_KEY_ORDER = "card account customer mail device network merchant".split()
+_PROVING_LINES = 50  # which show whether the values of a key return
+_FEW_KEYS = 3
 KINDS_MAX = 50  # different values of a column that says what a line is
-_VALUES = re.compile(r"""'[^']*'|"[^"]*"|\S*\d\S*""")  # in the words of a refusal
 _NO_PAYMENT = re.compile(r"refund|revers|charge.?back|dispute|conversion|\bfee\b|void|payout|adjustment", re.IGNORECASE)
 _SELDOM = 0.9  # different values by all, of a column whose values return
 TEMPLATES = {  # of the files, in the order in which they are written
@@ -53,37 +59,78 @@ TEMPLATES = {  # of the files, in the order in which they are written
 }
 
 
+class ColumnPlan(NamedTuple):
+    """What becomes of a column: its field, if any, its role or the reason why it is left out, and its type."""
+
+    column: str
+    field: str
+    role: str
+    type: str
+    also: Sequence[str]
+    reason: str
+
+
 class Proposal(NamedTuple):
-    """The files of a project by their names, and what in them was guessed."""
+    """The files of a project by their names, what in them was guessed, and what each column became."""
 
     files: TextDict
     guesses: list[str]
+    columns: list[ColumnPlan]
+    questions: list[JsonObject]
 
 
-def propose(
-    file: Path, name: str, lateness: str = "", *, ahead_off: bool = False, is_descending: bool = False
-) -> Proposal:
-    """Propose a project by the first 20,000 lines of a file.
+class Wishes(FrozenStruct):
+    """What the user, or a trial of an earlier proposal, has said of columns.
+
+    Args:
+        roles: Names of columns by role.
+        ignored: Columns that are no fields.
+        as_text: Columns whose values no other type takes.
+        no_ids: Columns that do not name each event.
+        may_lack_money: Whether some lines have no amount.
+        has_label_time: Whether a column may be the time at which verdicts were known.
+        lateness: How far behind its newest event a line may be, if the file is not in the order of time.
+        ahead_off: Whether its events lie in the future.
+        is_descending: Whether the newest line of the file stands first.
+    """
+
+    roles: Mapping[str, str] = {}
+    ignored: frozenset[str] = frozenset()
+    as_text: frozenset[str] = frozenset()
+    no_ids: frozenset[str] = frozenset()
+    may_lack_money: bool = False
+    has_label_time: bool = True
+    lateness: str = ""
+    ahead_off: bool = False
+    is_descending: bool = False
+
+
+def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
+    """Propose a project for a file.
 
     Args:
         name: Text of the project's name, as it stands in shroff.yaml.
-        lateness: Where the file is not in the order of time, how far behind its newest event a line may be.
-        ahead_off: Whether its events lie in the future.
-        is_descending: Whether its newest line stands first.
 
-    Raises: UsageError where the file cannot be read or has no lines.
+    Raises: UsageError if a wish names no column, or one that cannot have the role.
     """
-    draft = Draft(profile_of(file))
+    by_role = {role: column_named(profile, wished) for role, wished in wishes.roles.items()}
+    draft = Draft(profile, by_role, no_ids=wishes.no_ids)
+    for column in [column_named(profile, wished) for wished in sorted(wishes.ignored)]:
+        draft.leave_out(column, "ignored")
     label = label_of(draft)
     time = time_of(draft)
+    label_time = label_time_of(draft) if wishes.has_label_time else None
     id_ = id_of(draft)
     amount, currency = money_of(draft)
     kind, others = types_of(draft, amount)
+    if amount is not None and wishes.may_lack_money and "?" not in amount.type:
+        amount.type += "?"
     draft.currencies = currency
     draft.currency, told = currency_of(draft, amount, currency)
     fields = [id_, time, *([amount] if amount else [])]
     names = {field.name for field in fields}
-    rest = [_field(draft, column, names) for column in draft.free()]
+    leave_out_later(draft)
+    rest = [_field(draft, column, names, wishes.as_text) for column in draft.free()]
     fields += [field for field in rest if field is not None]
     code = next((field for field in fields if field.column is currency), None) if currency is not None else None
     if code is not None and currency is not None:
@@ -103,9 +150,9 @@ def propose(
         "name": name,
         "money": _money(draft, amount),
         "money_told": told,
-        "lateness": lateness,
-        "ahead_off": ahead_off,
-        "is_descending": is_descending,
+        "lateness": wishes.lateness,
+        "ahead_off": wishes.ahead_off,
+        "is_descending": wishes.is_descending,
         "form": MAPPING_OF[draft.profile.format],
         "separator": next((repr(sign) for sign, text in SEPARATORS.items() if text == separator), ""),
         "fields": fields,
@@ -115,6 +162,8 @@ def propose(
         "code": code,
         "label": label,
         "verdict": "" if label is None else _verdict(label),
+        "known_at": _known_at(time, label_time),
+        "known_guess": _known_guess(label_time),
         "label_fields": _label_fields(draft, amount),
         "entities": entities,
         "kind": kind,
@@ -124,17 +173,92 @@ def propose(
     files = {path: _rendered(template, shown) for path, template in TEMPLATES.items()}
     if code is not None:
         files["tables/fx.csv"] = "currency,valid_from,rate\n"
-    return Proposal(files, draft.guesses)
+    code_column = draft.settled.get("currency") or currency
+    plans = _plans(draft, fields, code_column, entities)
+    return Proposal(files, draft.guesses, plans, _questions(draft, plans, amount))
 
 
-def refusal_guess(reasons: Sequence[str], lines: int) -> str:
-    """What is guessed of lines that would be refused for these reasons, among so many lines."""
-    ((kind, count),) = Counter(_VALUES.sub("", reason) for reason in reasons).most_common(1)
-    example = next(reason for reason in reasons if _VALUES.sub("", reason) == kind)
-    return (
-        f"{many(len(reasons), 'line')} of the first {lines:,} would be refused, {count:,} of them with "
-        f"the most frequent reason: {example}"
-    )
+def column_named(profile: FileProfile, wished: str) -> FileColumn:
+    """The column of a name, as the file writes it or as its field is called.
+
+    Raises: UsageError if the file has none or several.
+    """
+    for name_of in (_own_name, _field_name, _last_name):
+        found = [column for column in profile.columns if name_of(column) == wished]
+        if len(found) == 1:
+            return found[0]
+    names = [column.name for column in profile.columns]
+    hint = nearest(wished, names) or f"Its columns are {', '.join(names[:_NAMES_SHOWN])}."
+    raise UsageError(f"The file has no column {wished!r}. {hint}")
+
+
+def _own_name(column: FileColumn) -> str:
+    return column.name
+
+
+def _field_name(column: FileColumn) -> str:
+    return slug(column.path)
+
+
+def _last_name(column: FileColumn) -> str:
+    return slug(column.path[-1:])
+
+
+def _known_at(time: ProposedField, label_time: TimeReading | None) -> str:
+    """The expression of the time at which a verdict was known."""
+    happened = time.expression or f"row.{time.name}"
+    happened = happened if "(" in happened else f"time({happened})"
+    if label_time is None:
+        return f"{happened} + 7d"
+    known = label_time.expression or f"time({label_time.column.row})"
+    known = f"{known} + 1d" if label_time.fineness == 1 else known  # a day begins before the events of it
+    return known if label_time.column.is_full else f"({known}) else {happened} + 7d"
+
+
+def _known_guess(label_time: TimeReading | None) -> str:
+    if label_time is None:
+        return "verdicts are known a week after the event"
+    return f"verdicts are known at {label_time.column.name}"
+
+
+def _questions(draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField | None) -> list[JsonObject]:
+    """Choices that a person should look at: another column is nearly as likely, or amounts may be smallest units."""
+    questions: list[JsonObject] = []
+    for plan in plans:
+        if plan.role in draft.close and plan.also:
+            choices = [plan.column, *plan.also]
+            reason = f"{' and '.join(choices[:2])} look alike; --role {plan.role}={choices[1]} takes the other"
+            questions.append({"role": plan.role, "choices": choices, "why": reason})
+    if amount is not None and "smallest units" in amount.guess:
+        choices = ["smallest units", "units"] if draft.smallest else ["units", "smallest units"]
+        questions.append({"role": "money", "choices": choices, "why": amount.guess})
+    return questions
+
+
+def _plans(
+    draft: Draft,
+    fields: Sequence[ProposedField],
+    currency: FileColumn | None,
+    entities: Mapping[str, tuple[str, ProposedField | None]],
+) -> list[ColumnPlan]:
+    """What became of each column, in the order of the file."""
+    keys = [field.column for _, field in entities.values() if field is not None]
+    roles = {id(column): "entity" for column in keys if column is not None}
+    if currency is not None:
+        roles[id(currency)] = "currency"
+    roles |= draft.roles
+    by_column = {id(field.column): field for field in fields if field.column is not None}
+    reasons = {id(column): reason for column, reason in draft.left_out}
+    plans: list[ColumnPlan] = []
+    for column in draft.profile.columns:
+        role = roles.get(id(column), "")
+        field = by_column.get(id(column))
+        reason = reasons.get(id(column), "" if column.values else "no line has it")
+        if field is None:
+            plans.append(ColumnPlan(column.name, "", role, "", (), reason))
+        else:
+            plans.append(ColumnPlan(column.name, field.name, role, field.type, draft.also.get(role, ()), field.guess))
+    return plans
 
 
 def _money(draft: Draft, amount: ProposedField | None) -> str:
@@ -209,7 +333,7 @@ def _yaml(text: str) -> str:
     return text if is_plain else json.dumps(text, ensure_ascii=not text.isprintable())
 
 
-def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField | None:
+def _field(draft: Draft, column: FileColumn, names: set[str], as_text: Collection[str]) -> ProposedField | None:
     """The field of any other column; None where nothing can be said of it."""
     if not column.values:
         return None
@@ -218,13 +342,19 @@ def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField |
     found = ProposedField(
         name, "text?", "" if column.path == (name,) and not column.has_other else column.row, "", column
     )
+    if column.name in as_text:
+        found.guess = "text, since some lines have values of no other kind"
+        return found
     is_small = len(column.distinct) <= CHOICES_MAX < len(column.values)
-    is_key = any(has(column, key) for key in KEYS) and not has(column, "no_key")
+    is_key = any(has(column, key) for key in KEYS) and not has(column, "no_key") and not column.places
+    is_code = re.search("(^|_)(id|uuid|guid|ref|reference|no|nr|number)$", name) is not None and not column.places
     is_money = (has(column, "money") or has(column, "amount")) and not has(column, "no_money")
     is_long = all(re.fullmatch(r"\d{12,19}|(\d{4}[ -]){3}\d{4}", text) for text in column.distinct)
     if (is_long and has(column, "card")) or "iban" in name:
         found.type, found.guess = "text? hashed", "card or account numbers are kept as keyed hashes"
-    elif has(column, "personal") and not column.is_number and not is_key:
+    elif column.is_phone or (has(column, "phone") and not column.is_boolean):
+        found.type, found.guess = "text? personal", "a phone number, kept beside the log, where it can be erased"
+    elif _is_personal(column, name, is_key=is_key):
         found.type, found.guess = "text? personal", "kept beside the log, where it can be erased"
     elif column.is_duration:
         found.type = "duration?"
@@ -232,12 +362,15 @@ def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField |
         found.type = "boolean?"
         if not {"true", "false"}.issuperset(column.distinct):
             found.expression = f"lower({column.row})"
-    elif column.is_time:
-        found.type = "time?"
-    elif column.is_number and not is_key and not has(column, "digits"):
+    elif reading := time_reading(column, slug(column.path[-1:])):
+        found.type, found.expression = "time?", reading.expression or found.expression
+        found.guess = reading.guess if "could also" in reading.guess else ""
+    elif column.is_percent and column.is_number:
+        found.type, found.expression = "number?", f"number(replace({column.row}, '%', ''))"
+    elif column.is_number and not (is_key or is_code or (has(column, "digits") and not has(column, "no_money"))):
         places = 2 if column.is_float and is_money else column.places
         if column.most * 10 ** max(places, 2) > UNITS_MAX or places > NUMBER_PLACES:
-            found.type = "real?"
+            found.type = "text?" if column.is_whole else "real?"  # so long a whole number is a code
         elif is_money and places <= 2 and draft.currencies is None:
             found.type = "money?"
             if draft.smallest and column.is_whole:
@@ -255,25 +388,39 @@ def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField |
     return found
 
 
+def _is_personal(column: FileColumn, name: str, *, is_key: bool) -> bool:
+    """Whether a column has a person's name, address or birthday, by its name and the look of its values."""
+    if column.is_number:
+        return False
+    if re.search("birth|dob", name) or (has(column, "personal") and not (is_key or column.is_time or column.forms)):
+        return True
+    is_name = re.search("name$|holder$", name) is not None and not has(column, "merchant")
+    full_names = sum(re.fullmatch(r"[^\d@/][^@/]* [^@/]+", text) is not None for text in column.distinct)
+    return is_name and len(column.distinct) > CHOICES_MAX and full_names > _SELDOM * len(column.distinct)
+
+
 def _entities(
     draft: Draft, fields: Sequence[ProposedField], amount: ProposedField | None
 ) -> dict[str, tuple[str, ProposedField | None]]:
     """Entities by name: the expression of the key, and its field; the first is the field that features are about."""
+    settled = draft.settled.get("entity")
+    columns = [(field, field.column) for field in fields[1:] if field.column is not None]
+    ranked: list[tuple[float, ProposedField]] = []
+    for field, column in columns:
+        if column is settled:
+            if not _can_be_key(field):
+                field.type = "text?" if field.type.endswith("?") else "text"
+                field.expression = column.row
+            ranked.append((inf, field))
+        elif _can_be_key(field):
+            score = _key_score(column)
+            ranked += [(score, field)] if score > 0 else []
     found: dict[str, tuple[str, ProposedField | None]] = {}
-    candidates = [
-        (field, field.column)
-        for field in fields[1:]
-        if field.column is not None and field.type.startswith(("text", "choice")) and "personal" not in field.type
-    ]
-    for word in KEYS:
-        for field, column in candidates:
-            is_new = all(field is not other for _, other in found.values())
-            if has(column, word) and not has(column, "no_key") and is_new and len(found) < ENTITIES_MAX:
-                name = re.sub(r"_(id|no|num|number|key|hash|ref)$", "", field.name)
-                name = name if name not in {*found, *TAKEN} else f"{field.name}_key"
-                found[name] = field.name, field
+    for _, field in sorted(ranked, key=lambda item: -item[0])[:ENTITIES_MAX]:
+        found[_entity_name(field, found)] = field.name, field
     if found:
         return found
+    candidates = [(field, column) for field, column in columns if _can_be_key(field)]
     repeated = [item for item in candidates if 1 < len(item[1].distinct) < _SELDOM * len(item[1].values)]
     if candidates:
         field, _ = max(repeated, key=lambda item: len(item[1].distinct), default=candidates[0])
@@ -284,3 +431,36 @@ def _entities(
         ("same_amount", f"text({TYPE}.{amount.name})") if amount else ("day", f"text(day({TYPE}.{fields[1].name}))")
     )
     return {name: (key, None)}
+
+
+def _key_score(column: FileColumn) -> float:
+    """How much speaks for a column as the key of an entity; 0 or less if it is none.
+
+    Its values return, but not the same two or three in all lines, and look like no sentences. Names of cards, accounts
+    and customers come before those of merchants, devices and addresses.
+    """
+    name = slug(column.path[-2:])
+    last = slug(column.path[-1:])
+    rank = next((rank for rank, word in enumerate(_KEY_ORDER) if is_named(last, word)), None)
+    if rank is None:
+        rank = next((rank for rank, word in enumerate(_KEY_ORDER) if is_named(name, word)), None)
+    if rank is None or is_named(last, "no_key"):
+        return 0
+    score = 10 - rank
+    lines = len(column.values)
+    is_code = column.is_whole or all(re.search(r"\d|@", text) for text in column.distinct[:100])
+    has_words = sum(" " in text.strip() or "/" in text for text in column.distinct) > len(column.distinct) / 2
+    if lines >= _PROVING_LINES:
+        score -= 20 * (len(column.distinct) <= _FEW_KEYS)
+        score -= 8 * (len(column.distinct) > _SELDOM * lines)
+    is_part = _KEY_ORDER[rank] == "card" and all(re.fullmatch(r"\d{1,4}|\d{6}", text) for text in column.distinct)
+    return max(score + is_code - 5 * has_words - 6 * is_part, 0.1)
+
+
+def _can_be_key(field: ProposedField) -> bool:
+    return field.type.startswith(("text", "choice")) and "personal" not in field.type
+
+
+def _entity_name(field: ProposedField, taken: Collection[str]) -> str:
+    name = re.sub(r"_(id|no|num|number|key|hash|ref)$", "", field.name)
+    return name if name not in {*taken, *TAKEN} else f"{field.name}_key"

@@ -8,17 +8,21 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, compress, count, pairwise
+from typing import NamedTuple
 
+from shroff.errors import UsageError
 from shroff.events.field_roles import KEYS, is_named
 from shroff.events.keys import RESERVED
 from shroff.language.calls import formatted_time
 from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX, places_of
+from shroff.language.values import parse_decimal, with_point
 from shroff.language.zone_words import is_zone_word
-from shroff.services.proposals.profile import FileColumn, FileProfile
+from shroff.services.proposals.profile import FileColumn, FileProfile, spread
+from shroff.services.proposals.times import TimeReading, clock_form, gaps_of, time_reading, time_scores
 
 TYPE = "payment"
 TYPES_MAX = 8
@@ -35,13 +39,15 @@ GENUINE = (
 _OFFSET = re.compile(r"[+-]\d\d:?\d\d")
 _BY_FORM = re.compile(r"time\((.*), '([^']*)'\)(.*)")
 _NAIVE_FORMS = tuple(f"%Y-%m-%d{sign}%H:%M:%S{part}" for sign in " T" for part in ("", ".%f"))
+_PLAIN_VERDICTS = {"fraud", "fraudulent", "genuine", "legit", "legitimate", "not fraud", "non-fraud", "nonfraud"}
 _UNITS = {"hour": "1h", "step": "1h", "minute": "1m", "day": "1d", "week": "7d", "month": "30d"}
-_EPOCHS = (  # how many numbers since 1970 are taken, by their size
-    (range(10**8, 10**10), "time(text(integer({}) * 1000))", "seconds since 1970"),
-    (range(10**11, 10**13), "time(text(integer({})))", ""),
-    (range(10**14, 10**16), "time(left({}, 13))", "microseconds since 1970"),
-    (range(10**17, 10**19), "time(left({}, 13))", "nanoseconds since 1970"),
-)
+_ALIKE = 2.0  # of two scores: another column is so far below the best one that the user is asked
+_ALSO_MAX = 3
+_ZEROS = 0.3  # share of zeros, of an amount that most events do not have
+_SAME = 0.95  # of the lines
+_UNNAMED_LINES = 20  # which prove an id that no name tells
+ROLES = ("id", "time", "money", "currency", "label", "label_time", "entity")
+_KINDS = {"time": "a time", "money": "an amount", "currency": "codes of currencies", "label": "a verdict of two values"}
 
 
 @dataclass(eq=False)
@@ -55,18 +61,66 @@ class ProposedField:
     column: FileColumn | None = None
 
 
+class Candidate(NamedTuple):
+    """A column, maybe with others, in one role of the event: how much speaks for it, and how it is read."""
+
+    score: float
+    field: ProposedField
+    columns: Sequence[FileColumn]
+
+
 @dataclass(eq=False)
 class Draft:
-    """What is known of the proposal so far. `used` are columns that are something already."""
+    """What is known of the proposal so far. `used` are columns that are something already.
+
+    `settled` are roles that the user has given to columns; `also` are other columns that a role could be, best first.
+    """
 
     profile: FileProfile
+    settled: Mapping[str, FileColumn] = field(default_factory=dict)
     guesses: list[str] = field(default_factory=list)
     used: list[FileColumn] = field(default_factory=list)
+    also: dict[str, list[str]] = field(default_factory=dict)
+    roles: dict[int, str] = field(default_factory=dict)  # by the identity of a column
+    left_out: list[tuple[FileColumn, str]] = field(default_factory=list)  # with the reason
+    close: set[str] = field(default_factory=set)  # roles for which another column is nearly as likely
+    no_ids: frozenset[str] = frozenset()
     zone_guessed: bool = False
     currencies: FileColumn | None = None  # the column of the currency, where there are several
     currency: str = ""  # of the project
     smallest: str = ""  # how whole numbers of smallest units are read, with `{}` for the column
     entity_guess: str = ""
+    time: TimeReading | None = None
+    label: FileColumn | None = None
+
+    def choose(self, role: str, candidates: Iterable[Candidate]) -> Candidate | None:
+        """Return the candidate of the column that the user gave the role, else the best one.
+
+        Raises: UsageError if the user's column cannot have the role.
+        """
+        ranked = sorted(candidates, key=lambda candidate: -candidate.score)
+        settled = self.settled.get(role)
+        if settled is not None:
+            ranked.sort(key=lambda candidate: candidate.columns[0] is not settled)
+            if not ranked or ranked[0].columns[0] is not settled:
+                raise UsageError(
+                    f"--role {role}={settled.name}: its values, such as {settled.example}, cannot be read as "
+                    f"{_KINDS.get(role, role)}. Name another column."
+                )
+        if not ranked:
+            return None
+        best = ranked[0]
+        names = dict.fromkeys(other.columns[0].name for other in ranked[1:])
+        self.also[role] = [name for name in names if name != best.columns[0].name][:_ALSO_MAX]
+        self.used += best.columns
+        self.roles |= {id(column): role for column in best.columns}
+        if self.also[role] and settled is None and best.score - ranked[1].score < _ALIKE:
+            self.close.add(role)
+        return best
+
+    def leave_out(self, column: FileColumn, reason: str) -> None:
+        self.used.append(column)
+        self.left_out.append((column, reason))
 
     def guess(self, words: str, of: str = "") -> str:
         """A guess as a comment at the end of a line, which says what it is `of`; nothing for no words."""
@@ -108,104 +162,55 @@ def has(column: FileColumn, word: str) -> bool:
 
 
 def label_of(draft: Draft) -> FileColumn | None:
-    """The column that says which lines are fraud; this and others that nobody knows yet are no fields."""
-    found = []
-    for column in draft.free("label"):
-        words = {text.strip().lower() for text in column.distinct}
-        if words and words <= {*FRAUD, *GENUINE} and len(words) <= 2:
-            found.append((has(column, "known"), "flag" not in slug(column.path), column))
-    draft.used += draft.free("known")
-    best = max(found, key=lambda item: item[:2], default=None)
-    if best is not None and best[2] not in draft.used:
-        draft.used.append(best[2])
-    return best[2] if best else None
+    """The column that says which lines are fraud. Others that nobody knows yet are no fields."""
+    candidates: list[Candidate] = []
+    for column in draft.free():
+        values = {text.strip().lower() for text in column.distinct}
+        is_settled = column is draft.settled.get("label")
+        says_fraud = not values.isdisjoint(_PLAIN_VERDICTS)
+        if not values or len(values) > 2 or not values <= {*FRAUD, *GENUINE}:
+            continue
+        if has(column, "label") or says_fraud or is_settled:
+            score = 2 * has(column, "known") + says_fraud + ("flag" not in slug(column.path))
+            candidates.append(Candidate(score, ProposedField("", ""), [column]))
+    best = draft.choose("label", candidates)
+    draft.label = best.columns[0] if best else None
+    settled = draft.settled.values()
+    for column in draft.free("known"):
+        is_score = re.search("fraud.*(score|risk|prob|check|status|level)", slug(column.path[-1:]))  # of a provider
+        if not is_score and all(column is not other for other in settled):
+            draft.leave_out(column, "nobody knows it when the event happens")
+    return draft.label
 
 
 def time_of(draft: Draft) -> ProposedField:
     """The field of the event's time, from what can be read as one; else times counted by the lines."""
-    found: list[tuple[float, ProposedField, list[FileColumn]]] = []
-
-    def add(
-        column: FileColumn, fineness: float, expression: str, guess: str = "", more: Iterable[FileColumn] = ()
-    ) -> None:
-        names = 2 * has(column, "time") + 3 * has(column, "event") - 6 * has(column, "other_time")
-        score = fineness + names - 4 * (not column.is_full) + len(column.distinct) / (len(column.texts) + 1)
-        name = slug(column.path[-1:])
-        name = "paid_at" if name in TAKEN or name.startswith(("c_", "column")) else name
-        expression = expression or ("" if column.path == (name,) else column.row)
-        found.append((score, ProposedField(name, "time", expression, guess, column), [column, *more]))
-
     columns = draft.free()
-    clock = next((column for column in columns if column.is_clock and column.is_full), None)
-    hour = next(
-        (other for other in columns if re.search("hour|time", slug(other.path)) and other.is_whole and other.most < 24),
-        None,
-    )
-    for column in columns:
-        if column.is_time:
-            add(column, 3, "")
-        elif column.forms:
-            form, guess = _form(column)
-            if "%H" in form or "%I" in form:
-                add(column, 3, f"time({column.row}, '{form}')", guess)
-            elif clock is not None:
-                clock_form = "%H:%M:%S" if clock.distinct[0].count(":") == 2 else "%H:%M"
-                joined = f"join({column.row}, ' ', {clock.row})"
-                add(column, 3, f"time({joined}, '{form} {clock_form}')", guess, [clock])
-            elif hour is not None:
-                add(column, 2, f"time({column.row}, '{form}') + integer({hour.row}) * 1h", guess, [hour])
-            elif not column.is_whole or has(column, "time"):
-                add(
-                    column,
-                    1,
-                    f"time({column.row}, '{form}')",
-                    guess or "the file has days only, so order within a day is that of the lines",
-                )
-        elif column.is_number and has(column, "time"):
-            for sizes, expression, guess in _EPOCHS:
-                if all(int(digits / 10**places) in sizes for digits, places in column.numbers):
-                    read = column.row if not column.places else f"part({column.row}, '.', 1)"
-                    add(
-                        column,
-                        3,
-                        expression.format(read) if guess or column.is_float or not column.is_whole else "",
-                        guess,
-                    )
-    parts = {slug(column.path): column for column in columns if column.is_whole}
-    if clock is not None and {"year", "month", "day"} <= parts.keys():
-        year, month, day = (parts[part] for part in ("year", "month", "day"))
-        joined = f"join({year.row}, '-', {month.row}, '-', {day.row}, ' ', {clock.row})"
-        form = "%Y-%m-%d %H:%M:%S" if clock.distinct[0].count(":") == 2 else "%Y-%m-%d %H:%M"
-        add(clock, 4, f"time({joined}, '{form}')", more=[year, month, day])
-    if not found:
-        for column in draft.free("counted"):
-            if (
-                column.is_number
-                and column.is_full
-                and column.numbers
-                and min(digits for digits, _ in column.numbers) >= 0
-            ):
-                unit = next((unit for word, unit in _UNITS.items() if word in slug(column.path)), "1s")
-                unit = unit if column.most * int(unit[:-1]) * (30 if unit[-1] == "d" else 1) < 10**8 else "1s"
-                add(column, 1, f"{_START} + integer({column.row}) * {unit}", f"units of {unit} since a day to be named")
-    if not found:
+    names = [slug(column.path[-1:]) for column in columns]
+    readings = [time_reading(column, name, columns) for column, name in zip(columns, names, strict=True)]
+    found = [(reading, name) for reading, name in zip(readings, names, strict=True) if reading is not None]
+    scores = time_scores([reading for reading, _ in found], [name for _, name in found])
+    candidates = [
+        Candidate(score, _time_field(reading, name), [reading.column, *reading.more])
+        for score, (reading, name) in zip(scores, found, strict=True)
+    ]
+    candidates += _of_parts(columns)
+    if not candidates or "time" in draft.settled:
+        candidates += _counted(draft)
+    best = draft.choose("time", candidates)
+    if best is None:
         named = [f"{column.path[-1]} has no form of times that most lines share" for column in draft.free("time")]
         guess = f"{named[0] if named else 'no column has the time'}, so each line is a second after the one before"
         # at most 10,000 items of a message are events
         since = "row.number * 3h + row.item * 1s" if draft.profile.each else "row.number * 1s"
         return ProposedField("paid_at", "time", f"{_START} + {since}", guess)
-    _, best, columns_of_it = max(found, key=lambda item: item[0])
-    assert best.column is not None
-    draft.used += columns_of_it
-    is_naive = best.column.has_naive or (
-        "row" in best.expression
-        and "%" in best.expression
-        and "%z" not in best.expression
-        and "%Z" not in best.expression
-        and "UTC" not in best.expression
-    )
-    draft.zone_guessed = is_naive and _START not in best.expression and not _is_zoned(draft, best)
-    return best
+    draft.time = next((reading for reading, _ in found if reading.column is best.columns[0]), None)
+    draft.zone_guessed = draft.time.is_zoneless if draft.time else "%" in best.field.expression
+    draft.zone_guessed = draft.zone_guessed and _START not in best.field.expression
+    draft.zone_guessed = draft.zone_guessed and not _is_zoned(draft, best.field)
+    if draft.also["time"]:
+        best.field.guess = _joined(best.field.guess, f"it could also be {' or '.join(draft.also['time'])}")
+    return best.field
 
 
 def _is_zoned(draft: Draft, time: ProposedField) -> bool:
@@ -215,7 +220,7 @@ def _is_zoned(draft: Draft, time: ProposedField) -> bool:
         if not column.is_full or not (is_offset or all(map(is_zone_word, map(str.strip, column.distinct)))):
             continue
         assert time.column is not None
-        expression, is_read = time.expression, _BY_FORM.fullmatch(time.expression)
+        is_read = _BY_FORM.fullmatch(time.expression)
         if is_read is None:
             forms = [form for form in _NAIVE_FORMS if all(_has_form(text, form) for text in time.column.distinct)]
             if not forms:
@@ -224,9 +229,8 @@ def _is_zoned(draft: Draft, time: ProposedField) -> bool:
         else:
             text, form, rest = is_read.groups()
         parts = text[len("join(") : -1] if text.startswith("join(") else text
-        expression = f"time(join({parts}, ' ', {column.row}), '{form} {'%z' if is_offset else '%Z'}'){rest}"
-        time.expression = expression
-        time.guess = "; ".join(filter(None, [f"in the zone that {column.path[-1]} names", time.guess]))
+        time.expression = f"time(join({parts}, ' ', {column.row}), '{form} {'%z' if is_offset else '%Z'}'){rest}"
+        time.guess = f"in the zone that {column.path[-1]} names"
         return True
     return False
 
@@ -238,67 +242,137 @@ def _has_form(text: str, form: str) -> bool:
     return False
 
 
-def _form(column: FileColumn) -> tuple[str, str]:
-    """The form of a column's times; where days and months could change places, the one in better order."""
-    disorder: dict[str, tuple[bool, int, bool]] = {}
-    for form in column.forms:
-        times: list[int] = []
-        with suppress(ValueError):  # one of them is no time
-            times += [formatted_time(text.strip(), form, "UTC") for text in column.distinct[:300]]
-        steps_back = sum(later < earlier for earlier, later in pairwise(times))
-        steps_ahead = sum(earlier < later for earlier, later in pairwise(times))
-        turns = min(steps_back, steps_ahead)  # the newest line may stand first
-        disorder[form] = (not times, turns, "%p" in form and form.startswith("%d"))
-    best = min(disorder, key=lambda form: disorder[form])
-    others = [form for form in column.forms if form[:2] != best[:2]]
-    return best, f"it could also be {others[0]}" if others else ""
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
+def _time_field(reading: TimeReading, name: str) -> ProposedField:
+    column = reading.column
+    name = "paid_at" if name in TAKEN or name.startswith(("c_", "column")) else name
+    expression = reading.expression or ("" if column.path == (name,) else column.row)
+    return ProposedField(name, "time", expression, reading.guess, column)
+
+
+def _of_parts(columns: Sequence[FileColumn]) -> list[Candidate]:
+    """The time of columns for year, month, day, and maybe a clock."""
+    parts = {slug(column.path): column for column in columns if column.is_whole}
+    if not {"year", "month", "day"} <= parts.keys():
+        return []
+    year, month, day = (parts[part] for part in ("year", "month", "day"))
+    joined = f"{year.row}, '-', {month.row}, '-', {day.row}"
+    clock = next((column for column in columns if column.is_clock and column.is_full), None)
+    if clock is None:
+        return [Candidate(3, ProposedField("paid_at", "time", f"time(join({joined}), '%Y-%m-%d')"), [day, year, month])]
+    text = f"time(join({joined}, ' ', {clock.row}), '%Y-%m-%d {clock_form(clock)}')"
+    name = slug(clock.path[-1:])
+    name = "paid_at" if name in TAKEN else name
+    return [Candidate(8, ProposedField(name, "time", text, "", clock), [clock, year, month, day])]
+
+
+def _counted(draft: Draft) -> list[Candidate]:
+    """Times of numbers that count steps, hours or seconds from a day that the file does not name."""
+    candidates: list[Candidate] = []
+    for column in draft.free():
+        is_possible = has(column, "counted") or column is draft.settled.get("time")
+        if not is_possible or not (column.is_number and column.is_full) or column.is_percent:
+            continue
+        if min(digits for digits, _ in column.numbers) < 0:
+            continue
+        unit = next((unit for word, unit in _UNITS.items() if word in slug(column.path)), "1s")
+        unit = unit if column.most * int(unit[:-1]) * (30 if unit[-1] == "d" else 1) < 10**8 else "1s"
+        name = slug(column.path[-1:])
+        name = "paid_at" if name in TAKEN or name.startswith(("c_", "column")) else name
+        guess = f"units of {unit} since a day to be named"
+        read = ProposedField(name, "time", f"{_START} + integer({column.row}) * {unit}", guess, column)
+        candidates.append(Candidate(len(column.distinct) / len(column.texts), read, [column]))
+    return candidates
+
+
+def label_time_of(draft: Draft) -> TimeReading | None:
+    """When the verdicts were known: a time that is never before the event's, and names a report or a dispute."""
+    if draft.label is None or draft.time is None:
+        return None
+    dropped = [column for column, _ in draft.left_out]
+    candidates: list[Candidate] = []
+    readings: list[TimeReading] = []
+    for column in [*draft.free(), *dropped]:
+        is_settled = column is draft.settled.get("label_time")
+        reading = time_reading(column, slug(column.path[-1:]))
+        if reading is None or not (is_settled or has(column, "label_time")):
+            continue
+        gaps = gaps_of(draft.time, reading)
+        if is_settled or (gaps and sum(gap >= 0 for gap in gaps) >= _SAME * len(gaps)):
+            readings.append(reading)
+            candidates.append(Candidate(has(column, "known"), ProposedField("", ""), [column]))
+    best = draft.choose("label_time", candidates)
+    if best is None:
+        return None
+    draft.left_out = [(column, reason) for column, reason in draft.left_out if column is not best.columns[0]]
+    return next(reading for reading in readings if reading.column is best.columns[0])
 
 
 def id_of(draft: Draft) -> ProposedField:
     """The field of the event's id: a column whose values are all different, else file and line."""
-    found = []
-    for column in draft.free("id"):
-        is_other = any(has(column, key) for key in KEYS) and not has(column, "event")
-        if (
-            column.is_unique
-            and not is_other
-            and max(map(len, column.distinct)) <= 200
-            and (column.is_whole or not column.is_number)
-        ):
-            exact = re.fullmatch("id|uuid|guid", slug(column.path[-1:])) is not None
-            found.append((2 * has(column, "event") + exact, -len(column.path), column))
-    if not found:
+    best = draft.choose("id", [candidate for column in draft.free() if (candidate := _id_candidate(draft, column))])
+    if best is None:
         why = "no column names each event, so its file and line do; the same file must keep its name"
         return ProposedField("payment_id", "text", _ITEM_ID if draft.profile.each else _LINE_ID, why)
-    best = max(found, key=lambda item: item[:2])[2]
-    draft.used.append(best)
-    name = slug(best.path[-1:])
+    if draft.also["id"]:
+        best.field.guess = _joined(best.field.guess, f"it could also be {' or '.join(draft.also['id'])}")
+    return best.field
+
+
+def _id_candidate(draft: Draft, column: FileColumn) -> Candidate | None:
+    name = slug(column.path[-1:])
+    is_settled = column is draft.settled.get("id")
+    is_event = has(column, "event")
+    is_key = any(has(column, key) for key in KEYS) and not is_event
+    longest = max(map(len, column.distinct), default=0)
+    can_be = (
+        column.is_unique
+        and column.name not in draft.no_ids
+        and not is_key
+        and longest <= 200
+        and (column.is_whole or not column.is_number)
+    )
+    if not (can_be or is_settled):
+        return None
+    is_exact = re.fullmatch("id|uuid|guid", name) is not None
+    score = 2.0 * is_event + 2.5 * is_exact - 0.1 * len(column.path)
+    if is_exact and _is_counter(column):  # such as the index of a data frame
+        score -= 1
+    guess = ""
+    if not has(column, "id") and not is_settled:
+        is_written = (
+            column.is_number or column.is_time or column.forms or has(column, "personal") or has(column, "mail")
+        )
+        is_code = all(re.fullmatch(r"(?=.*\d)\S{4,64}", text) for text in column.distinct)
+        if is_written or not is_code or len(column.values) < _UNNAMED_LINES:
+            return None
+        score -= 3
+        guess = "no column is called an id, and its values are all different"
     name = f"{name}_" if name in TAKEN else name
-    return ProposedField(name, "text", "" if best.path == (name,) and not best.has_other else best.row, column=best)
+    expression = "" if column.path == (name,) and not column.has_other else column.row
+    return Candidate(score, ProposedField(name, "text", expression, guess, column), [column])
+
+
+def _is_counter(column: FileColumn) -> bool:
+    return column.is_whole and all(int(two) - int(one) == 1 for one, two in pairwise(column.values[:100]))
 
 
 def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
     """The field of the event's amount, and the column with its currency where there are several."""
-    numbers = [column for column in draft.free() if column.is_number and not has(column, "no_money")]
-    named = [column for column in numbers if has(column, "amount")]
-    named = named or [column for column in numbers if has(column, "money")]
-    named = [column for column in named if not has(column, "not_amount")] or named
-    named = named or [
-        column for column in numbers if not column.is_whole and column.places <= 3 and len(column.distinct) > 1
-    ]
-    if not named:
-        return None, None
-    best = named[0]
-    draft.used.append(best)
-    name = slug(best.path[-1:])
-    name = "amount" if name.startswith(("column", "c_")) or name in TAKEN else name
-    guess = "" if has(best, "amount") or has(best, "money") else "the amount"
     codes = [column for column in draft.free() if column.codes and column.codes <= CODES]
-    code = next((column for column in codes if has(column, "currency")), None)
+    code = draft.settled.get("currency") or next((column for column in codes if has(column, "currency")), None)
+    if code is not None and code not in codes:
+        draft.choose("currency", [])
+    candidates = [candidate for column in draft.free() if (candidate := _money_candidate(draft, column, code))]
+    chosen = draft.choose("money", _with_total(draft, candidates))
+    if chosen is None:
+        return None, None
+    found = chosen.field
+    best = chosen.columns[0]
     several = code if code is not None and len(code.codes) > 1 else None
-    found = ProposedField(
-        name, "money" if best.is_full else "money?", "" if best.path == (name,) else best.row, guess, best
-    )
     draft.smallest = _smallest_units(draft, best, code)
     if draft.smallest:
         assert code is not None
@@ -316,7 +390,75 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
         found.expression, found.guess = f"money(text(round(number({best.row}), 2)))", "rounded to 2 places"
     elif best.most * 10 ** (2 if best.is_float else max(best.places, 2)) > UNITS_MAX:
         found.type = found.type.replace("money", "real")
+    if draft.also["money"]:
+        found.guess = _joined(found.guess, f"it could also be {' or '.join(draft.also['money'])}")
     return found, several
+
+
+def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) -> Candidate | None:
+    """A column as the amount, by how its values look, and then by its name."""
+    name = slug(column.path[-1:])
+    is_settled = column is draft.settled.get("money")
+    is_amount = has(column, "amount")
+    is_money = has(column, "money")
+    has_sign = any(sign in text for sign in _SIGNS for text in column.distinct[:300])
+    is_key = any(has(column, key) for key in KEYS) and not has(column, "no_key")
+    is_other = is_key or has(column, "id") or has(column, "no_money") or has(column, "digits") or has(column, "phone")
+    if not column.is_number or column.is_percent or ((is_other and not is_amount) and not (has_sign or is_settled)):
+        return None
+    is_unnamed = not (is_amount or is_money or has_sign or is_settled)
+    if is_unnamed and (column.is_whole or column.places > 3 or len(column.distinct) < 2):
+        return None
+    filled = len(column.values) / len(column.texts)
+    is_seldom = sum(not text.strip("0.,-+ ") for text in column.values) > _ZEROS * len(column.values)
+    is_constant = len(column.distinct) < 3 < len(column.values)
+    score = 3.0 * is_amount + 1.5 * is_money + 2.0 * has_sign - 3 * is_unnamed
+    score += re.fullmatch("amount|total|price|value", name) is not None
+    score -= 3 * has(column, "afterwards") + 2 * has(column, "not_amount")
+    score -= 3 * (1 - filled) + 2 * is_seldom + 2 * is_constant
+    score += 0.5 * (not column.is_whole and column.places <= 2)
+    if code is not None:
+        score += 1.0 * (code.path[:-1] == column.path[:-1] and len(column.path) > 1)
+        score += 0.5 * _are_together(column, code)
+    shown = "amount" if name.startswith(("column", "c_")) or name in TAKEN else name
+    type_ = "money" if column.is_full else "money?"
+    guess = "" if is_amount or is_money else "the amount"
+    expression = "" if column.path == (shown,) else column.row
+    return Candidate(score, ProposedField(shown, type_, expression, guess, column), [column])
+
+
+def _are_together(one: FileColumn, two: FileColumn) -> bool:
+    """Whether two columns have values in the same lines."""
+    same = sum(bool(first) == bool(second) for first, second in zip(one.texts, two.texts, strict=True))
+    return same >= _SAME * len(one.texts)
+
+
+def _with_total(draft: Draft, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates; one named a total that is never below the others of its line gains on its parts."""
+    found = (candidate for candidate in candidates if re.search("(^|_)total(_|$)", candidate.field.name))
+    total = next((candidate for candidate in found if not has(candidate.columns[0], "afterwards")), None)
+    if total is None or len(candidates) < 2:
+        return list(candidates)
+    sums = _amounts(draft, total.columns[0])
+    for other in candidates:
+        pairs = [
+            (part, whole) for part, whole in zip(_amounts(draft, other.columns[0]), sums, strict=True) if part and whole
+        ]
+        if sum(part <= whole for part, whole in pairs) < _SAME * len(pairs):
+            return list(candidates)
+    return [found._replace(score=found.score + 2) if found is total else found for found in candidates]
+
+
+def _amounts(draft: Draft, column: FileColumn) -> list[float]:
+    """Amounts of lines at equal distances, 0 if there is none."""
+    amounts: list[float] = []
+    for text in spread(column.texts, 200):
+        amount = 0.0
+        with suppress(ValueError):
+            digits, places = parse_decimal(with_point(text, draft.profile.mark) if draft.profile.mark else text)
+            amount = digits / 10**places
+        amounts.append(amount)
+    return amounts
 
 
 def _smallest_units(draft: Draft, amount: FileColumn, code: FileColumn | None) -> str:
@@ -353,6 +495,7 @@ def types_of(draft: Draft, amount: ProposedField | None) -> tuple[FileColumn | N
             is_clear = column.is_full and others.isdisjoint(compress(column.texts, amounts))
             if others and is_clear and len(column.distinct) <= TYPES_MAX:
                 draft.used.append(column)
+                draft.roles[id(column)] = "type"
                 amount.type = amount.type.replace("?", "", 1)
                 return column, others
     return None, set()
@@ -365,14 +508,9 @@ def currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn 
         codes = [code for text in several.values if (code := text.strip().upper()) in several.codes]
         most = max(dict.fromkeys(codes), key=codes.count)
         return most, f"the most frequent of {len(set(codes))} currencies; fill tables/fx.csv with rates"
-    alone = next(
-        (
-            column
-            for column in draft.profile.columns
-            if has(column, "currency") and column.codes and column.codes <= CODES
-        ),
-        None,
-    )
+    named = (found for found in draft.profile.columns if has(found, "currency") and found.codes)
+    coded = (found for found in named if found.codes <= CODES and (column is None or _are_together(found, column)))
+    alone = draft.settled.get("currency") or next(coded, None)
     if alone is not None:
         return next(iter(alone.codes)), ""
     if column is not None:

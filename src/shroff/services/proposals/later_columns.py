@@ -1,0 +1,62 @@
+"""Columns that nobody knows when the event happens, by their values: a model that reads them is useless live."""
+
+from __future__ import annotations
+
+from itertools import compress
+
+from shroff.language.values import DAY_MS, MINUTE_MS, show_duration
+from shroff.services.proposals.profile import FileColumn
+from shroff.services.proposals.roles import FRAUD, Draft, has, slug
+from shroff.services.proposals.times import gaps_of, time_reading
+
+_LINES_MIN = 20  # which prove that a column follows the label
+_PURE = 0.98  # share of frauds among the lines that have a value
+_USUAL = 0.3  # share of the frauds that have one
+_LATER = 0.95  # share of the lines whose time is after the event's
+_NOTHING = {"", "0", "0.0", "0.00", "false", "f", "no", "n", "none"}
+
+
+def leave_out_later(draft: Draft) -> None:
+    """Leave out columns that are set only for frauds, and times after the event.
+
+    Times that are known beforehand, such as a due date, stay; their names tell.
+    """
+    for column in draft.free():
+        reason = _follows_label(draft, column) or _is_after(draft, column)
+        if has(column, "afterwards"):
+            reason = reason or "known only afterwards, by its name"
+        if reason and all(column is not other for other in draft.settled.values()):
+            draft.leave_out(column, reason)
+
+
+def _follows_label(draft: Draft, column: FileColumn) -> str:
+    """Why a column's values come after the label; empty if they do not."""
+    if draft.label is None or len(column.distinct) == len(column.values) == len(column.texts):
+        return ""
+    is_fraud = [text.strip().lower() in FRAUD for text in draft.label.texts]
+    is_set = [text.strip().lower() not in _NOTHING for text in column.texts]
+    frauds = sum(is_fraud)
+    count = sum(is_set)
+    with_both = sum(compress(is_fraud, is_set))
+    is_enough = count >= _LINES_MIN and 2 * frauds < len(is_fraud)
+    if not is_enough or with_both < _PURE * count or with_both < _USUAL * frauds:
+        return ""
+    return f"known only afterwards: {with_both:,} of the {count:,} lines that have it are frauds"
+
+
+def _is_after(draft: Draft, column: FileColumn) -> str:
+    name = slug(column.path[-1:])
+    if draft.time is None or has(column, "due"):
+        return ""
+    reading = time_reading(column, name)
+    if reading is None:
+        return ""
+    gaps = gaps_of(draft.time, reading)
+    later = sorted(gap for gap in gaps if gap > 0)
+    if len(gaps) < _LINES_MIN or len(later) < _LATER * len(gaps):
+        return ""
+    usual_ms = int(later[len(later) // 2] * 1_000)
+    if usual_ms < MINUTE_MS:
+        return ""
+    usual_ms -= usual_ms % DAY_MS if usual_ms > DAY_MS else usual_ms % 1_000
+    return f"known only afterwards: usually {show_duration(usual_ms)} after the event"

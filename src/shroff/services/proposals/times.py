@@ -1,0 +1,193 @@
+"""Times of a file's columns: how each column could be read as a time, and what speaks for it as the event's time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise, permutations
+from statistics import median
+
+from shroff.events.field_roles import is_named
+from shroff.language.calls import formatted_time
+from shroff.language.values import parse_decimal, parse_time
+from shroff.services.proposals.profile import FileColumn, spread
+
+DAY_S = 86_400
+_COMPARED_LINES = 400
+_NEARLY_ALL = 0.95  # of the compared lines
+_LONG_BEFORE_S = 45 * DAY_S
+_ALWAYS_BEFORE_S = 180 * DAY_S  # longer than a payment takes to be settled or disputed
+_OF_ANY_EVENT = {"date", "time", "hour", "clock", "day", "of", "the", "at", "on", "local", "utc"}
+_EPOCHS = (  # numbers since 1970 by their size: divisor to seconds, expression, unit
+    (range(10**8, 10**10), 1, "time(text(integer({}) * 1000))", "seconds since 1970"),
+    (range(10**11, 10**13), 10**3, "time(left({}, 13))", ""),
+    (range(10**14, 10**16), 10**6, "time(left({}, 13))", "microseconds since 1970"),
+    (range(10**17, 10**19), 10**9, "time(left({}, 13))", "nanoseconds since 1970"),
+)
+
+
+@dataclass(eq=False)
+class TimeReading:
+    """How a column, maybe with others, is read as a time.
+
+    `fineness` is 3 if it has a clock, 2 with hours from another column, 1 for days. `moments` are seconds since 1970 of
+    lines at equal distances, None if missing: the same lines for each column of a file.
+    """
+
+    column: FileColumn
+    fineness: int
+    expression: str = ""  # empty: as it stands
+    guess: str = ""
+    more: Sequence[FileColumn] = ()
+    moments: Sequence[float | None] = ()
+
+    @property
+    def is_zoneless(self) -> bool:
+        """Whether its values have no offset."""
+        is_by_form = "%" in self.expression and not re.search("%z|%Z|UTC", self.expression)
+        return self.column.has_naive or is_by_form
+
+    @property
+    def dated(self) -> list[float]:
+        return [moment for moment in self.moments if moment is not None]
+
+
+def time_reading(column: FileColumn, name: str, others: Iterable[FileColumn] = ()) -> TimeReading | None:
+    """Read a column as a time, by its values; numbers only if its name is that of a time.
+
+    Args:
+        others: Columns that may have the hours or the clock of its days.
+    """
+    if column.is_time:
+        return TimeReading(column, 3, moments=_moments(column, ""))
+    if column.forms:
+        return _by_form(column, name, list(others))
+    if not column.is_number or column.is_percent or not (is_named(name, "time") or is_named(name, "label_time")):
+        return None
+    for sizes, divisor, expression, guess in _EPOCHS:
+        if all(int(digits / 10**places) in sizes for digits, places in column.numbers):
+            row = f"part({column.row}, '.', 1)" if column.places else column.row
+            is_plain = not guess and not column.is_float and column.is_whole
+            text = "" if is_plain else expression.format(row)
+            return TimeReading(column, 3, text, guess, moments=_moments(column, "", divisor))
+    return None
+
+
+def _by_form(column: FileColumn, name: str, others: Sequence[FileColumn]) -> TimeReading | None:
+    form, guess = _best_form(column)
+    moments = _moments(column, form)
+    if "%H" in form or "%I" in form:
+        return TimeReading(column, 3, f"time({column.row}, '{form}')", guess, moments=moments)
+    clock = _companion(name, [other for other in others if other.is_clock and other.is_full])
+    if clock is not None:
+        joined = f"join({column.row}, ' ', {clock.row})"
+        return TimeReading(column, 3, f"time({joined}, '{form} {clock_form(clock)}')", guess, [clock], moments)
+    hour = _companion(name, [other for other in others if _is_hour(other)])
+    if hour is not None:
+        text = f"time({column.row}, '{form}') + integer({hour.row}) * 1h"
+        return TimeReading(column, 2, text, guess, [hour], moments)
+    if column.is_whole and not is_named(name, "time"):
+        return None
+    unit = "days" if "%d" in form else "months"
+    guess = guess or f"the file has {unit} only, so order within a {unit[:-1]} is that of the lines"
+    return TimeReading(column, 1, f"time({column.row}, '{form}')", guess, moments=moments)
+
+
+def clock_form(clock: FileColumn) -> str:
+    return "%H:%M:%S" if clock.distinct[0].count(":") == 2 else "%H:%M"
+
+
+def _is_hour(column: FileColumn) -> bool:
+    is_named_so = re.search("hour|time", column.path[-1].lower()) is not None
+    return is_named_so and column.is_whole and 0 <= column.most < 24
+
+
+def _companion(name: str, columns: Sequence[FileColumn]) -> FileColumn | None:
+    """The column with the hours of a date: of the same thing by its name, or of no thing in particular."""
+    of_date = set(re.split(r"[\W_]+", name)) - _OF_ANY_EVENT
+    for column in columns:
+        of_clock = set(re.split(r"[\W_]+", column.path[-1].lower())) - _OF_ANY_EVENT
+        if not of_clock or of_clock & of_date:
+            return column
+    return None
+
+
+def _best_form(column: FileColumn) -> tuple[str, str]:
+    """The form of a column's times. If days and months could change places, the one in better order; and the other."""
+    disorder: dict[str, tuple[bool, int, bool]] = {}
+    for form in column.forms:
+        times: list[int] = []
+        with suppress(ValueError):  # one of them is no time
+            times += [formatted_time(text.strip(), form, "UTC") for text in column.distinct[:300]]
+        steps_back = sum(later < earlier for earlier, later in pairwise(times))
+        steps_ahead = sum(earlier < later for earlier, later in pairwise(times))
+        turns = min(steps_back, steps_ahead)  # the newest line may stand first
+        disorder[form] = (not times, turns, "%p" in form and form.startswith("%d"))
+    best = min(disorder, key=lambda form: disorder[form])
+    others = [form for form in column.forms if form[:2] != best[:2]]
+    return best, f"it could also be {others[0]}" if others else ""
+
+
+def _moments(column: FileColumn, form: str, divisor: int = 0) -> list[float | None]:
+    return [_moment(text.strip(), form, divisor) for text in spread(column.texts, _COMPARED_LINES)]
+
+
+def _moment(text: str, form: str, divisor: int) -> float | None:
+    with suppress(ValueError, OverflowError):
+        if form:
+            return formatted_time(text, form, "UTC") / 1_000
+        if divisor:
+            digits, places = parse_decimal(text)
+            return float(digits / 10**places / divisor)
+        if text:
+            return parse_time(text, zone="UTC") / 1_000
+    return None
+
+
+def time_scores(readings: Sequence[TimeReading], names: Sequence[str]) -> list[float]:
+    """How much speaks for each reading as the event's time: first its values, then its name.
+
+    Values: whether all lines have it, how fine it is, whether the lines are in its order, how many of it differ, and
+    how it compares with the other times. A time long before another is that of a birth or a contract; one that is
+    never earlier than another is of what came later.
+    """
+    scores = [_own_score(reading, name) for reading, name in zip(readings, names, strict=True)]
+    for one, two in permutations(range(len(readings)), 2):
+        gaps = gaps_of(readings[one], readings[two])
+        if not gaps or sum(gap >= 0 for gap in gaps) < _NEARLY_ALL * len(gaps):
+            continue
+        usual = median(gaps)
+        is_wider = _width(readings[one]) > 3 * _width(readings[two])
+        if usual > _ALWAYS_BEFORE_S or (usual > _LONG_BEFORE_S and (is_wider or is_named(names[one], "other_time"))):
+            scores[one] -= 6
+        elif usual > 0:
+            scores[two] -= 2
+    return scores
+
+
+def gaps_of(early: TimeReading, late: TimeReading) -> list[float]:
+    """Seconds from one time to another, of the compared lines that have both."""
+    pairs = zip(early.moments, late.moments, strict=True)
+    return [second - first for first, second in pairs if first is not None and second is not None]
+
+
+def _own_score(reading: TimeReading, name: str) -> float:
+    dated = reading.dated
+    score = float(reading.fineness)
+    steps = [later - earlier for earlier, later in pairwise(dated) if later != earlier]
+    if steps:
+        forward = sum(step > 0 for step in steps) / len(steps)
+        score += 3 * abs(2 * forward - 1)
+        score += len(set(dated)) / len(dated)
+    missing = 1 - len(dated) / max(len(reading.moments), 1)
+    score -= 6 * missing + (not reading.column.is_full)
+    if dated and median(dated) > datetime.now(UTC).timestamp() + 30 * DAY_S:
+        score -= 3
+    return score + is_named(name, "time") + 2 * is_named(name, "event") - 4 * is_named(name, "other_time")
+
+
+def _width(reading: TimeReading) -> float:
+    return max(reading.dated) - min(reading.dated)
