@@ -146,7 +146,6 @@ def share_credentials() -> None:
 
 
 def _variable(name: str) -> str | None:
-    """A variable of the environment, or what the file of `NAME_FILE` has now, as containers are given secrets."""
     file = os.environ.get(f"{name}_FILE")
     if file is None:
         return os.environ.get(name)
@@ -238,7 +237,6 @@ def files_of(folder: Path) -> list[str]:
 
 
 def _names(folder: Path, only: tuple[str, ...] = ("",)) -> list[str]:
-    """The project files that are there, by their names inside the folder; folders that have none of `only` left out."""
     found = [name for name in files_of(folder) if name.startswith(only) and foreign(folder, folder / name) is None]
     for name, suffix in _FOLDERS:
         if any(f"{name}/".startswith(folder_name) or folder_name.startswith(f"{name}/") for folder_name in only):
@@ -296,7 +294,6 @@ def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
 
 
 def _there(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[os.DirEntry[str]]:
-    """What of a folder is wanted, by name. Entries know most answers: of a thousand files each question counts."""
     try:
         with os.scandir(folder) as entries:
             return sorted(filter(is_wanted, entries), key=attrgetter("name"))
@@ -309,13 +306,11 @@ def _is_file(suffix: str, entry: os.DirEntry[str]) -> bool:
 
 
 def _ending(path: Path) -> str:
-    """The ending of a file's name, as it should be written."""
     ending = path.suffix.lower()
     return ".yaml" if ending == ".yml" else ending
 
 
 def _meant(name: str, known: Collection[str]) -> str:
-    """The known name that is this one but for its ending or its case; nothing where there is none."""
     path = Path(name)
     return next((kind for kind in known if kind == path.stem.lower() + _ending(path)), "")
 

@@ -235,7 +235,6 @@ def _proxy_at(address: str) -> SplitResult:
 
 
 def _by_environment(scheme: str, host: str) -> str:
-    """The proxy that the environment names for calls to a host, as Python's own client reads it; empty without one."""
     from urllib.request import getproxies_environment
     from urllib.request import proxy_bypass_environment as bypassed  # type: ignore[attr-defined]  # typeshed lacks it
 

@@ -222,7 +222,6 @@ def learn_from_past(
 
 
 def _counted(project: Project, truth: Any, progress: DemoProgress) -> tuple[Tally, Callable[[Sequence[Answer]], None]]:
-    """Figures, and what adds a batch to them."""
     from shroff.examples.demo import Tally
 
     tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules})
@@ -237,7 +236,6 @@ def _counted(project: Project, truth: Any, progress: DemoProgress) -> tuple[Tall
 def _decide(
     project: Project, events: int, seed: int, stretch: BankPeriod, progress: DemoProgress, *, is_served: bool
 ) -> tuple[Sequence[IngestReport], Tally, Iterator[Payment | BankLabel], int]:
-    """Decide the stream; gives its reports and figures, what follows later, and how many customers are asked."""
     from shroff.cli import demo_served
     from shroff.examples.bank import bank_from, known_at_the_end, with_labels
     from shroff.examples.demo import Truth, named, stream, submitted
@@ -284,7 +282,6 @@ def _load_kernels(progress: DemoProgress) -> None:
 
 @contextmanager
 def _project_folder(*, keep: bool) -> Iterator[Path]:
-    """A temporary folder; it stays only if asked for, and if the demo came to its end."""
     parent = Path(tempfile.mkdtemp(prefix="shroff-demo-"))
     try:
         yield parent / "bank"

@@ -134,7 +134,6 @@ def _caught(frauds: Caught, before: str = "") -> JsonObject:
 
 
 def _figures(figures: DemoFigures, policy: Policy) -> JsonObject:
-    """What one way to decide came to; `money_left` is what was saved less what stopping cost."""
     caught = _caught(figures.frauds, "fraud_")
     del caught["money_lost"]
     return {
@@ -148,7 +147,6 @@ def _figures(figures: DemoFigures, policy: Policy) -> JsonObject:
 
 
 def _model(summary: DemoSummary) -> JsonObject:
-    """The model, where it comes from, and what it added to the rules: in money saved, and in that less costs."""
     learnt, ours, rules = summary.learnt, summary.tally.all, summary.tally.rules_alone
     report, policy = learnt.report, summary.policy
     return {
@@ -215,7 +213,6 @@ def text_of(summary: DemoSummary) -> str:
 
 
 def _reasons(explained: Explained) -> str:
-    """Reasons of rules by their effects, and of the model by what each added."""
     reasons = [(effect, text) for _, effect, text in explained.rule_reasons]
     reasons += [(f"{reason.contribution:+.2f}", reason.text) for reason in explained.reasons[:REASONS_SHOWN]]
     return "\n".join(
@@ -225,7 +222,6 @@ def _reasons(explained: Explained) -> str:
 
 
 def _added(summary: DemoSummary) -> str:
-    """What the model added to the rules, in payments and in money."""
     rules, ours, policy = summary.tally.rules_alone, summary.tally.all, summary.policy
     currency, count = summary.definitions.settings.currency, "{:,}".format
     measures: Sequence[tuple[str, Callable[[DemoFigures], int], Callable[[int], str]]] = (
@@ -257,7 +253,6 @@ def _frauds(summary: DemoSummary) -> str:
 
 
 def _rules(tally: Tally) -> str:
-    """Rules by how many frauds they hit; last a row for what all of them came to."""
     ordered = sorted(tally.rules.items(), key=lambda item: (-item[1].frauds, -item[1].hits, item[0]))
     rows = [
         (id_, rule.effect, rule.hits, rule.frauds, _percent(rule.precision), _percent(tally.recall_of(id_)))

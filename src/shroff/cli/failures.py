@@ -154,6 +154,5 @@ def _detail(error: BaseException, session: Session) -> str:
 
 
 def _leave_quietly() -> int:
-    """Nobody reads on, as in `shroff export decisions | head`: no words, and none from Python at its end either."""
     give_up(sys.stdout)
     return BROKEN_PIPE

@@ -80,7 +80,6 @@ def features(session: Session, asked: FeaturesArguments) -> int:
 
 
 def _left_out(left: LeftOut) -> str:
-    """What files have that gave no row."""
     if not left.count:
         return ""
     counts = f"{left.refused:,} refused, {left.too_late:,} too late, {left.doubled:,} duplicates"

@@ -119,7 +119,6 @@ def _by_role(roles: Iterable[str]) -> dict[str, str]:
 
 
 def _rank(column: JsonObject) -> int:
-    """Columns with a role first, in the order of roles; those that are left out last."""
     from shroff.services.proposals.roles import ROLES
 
     if column["role"] in ROLES:
@@ -128,7 +127,6 @@ def _rank(column: JsonObject) -> int:
 
 
 def _proposal_lines(proposal: ProposedProject) -> list[str]:
-    """What each column became, what the trial took, and what was guessed."""
     rows = [
         [
             column["column"],

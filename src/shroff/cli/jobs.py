@@ -81,7 +81,6 @@ BY_HAND = (run, work)
 
 
 def _waited(session: Session, desk: JobDesk, id: str) -> Job:
-    """The job at its end; run here where nobody else begins it."""
     from shroff.services.jobs.worker import JobWorker, command_of
 
     worker = JobWorker(desk, command_of(str(session.project.context.paths.folder)), session.say)

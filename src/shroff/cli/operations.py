@@ -209,7 +209,6 @@ def _parameter(field: RequestField) -> click.Parameter:
 
 
 def _secret(field: RequestField, context: click.Context, parameter: click.Parameter, is_given: bool) -> str:
-    """The first line of standard input where the flag is given; what a terminal asks for where it is required."""
     if context.resilient_parsing or not (is_given or field.is_required):
         return ""
     if is_given:

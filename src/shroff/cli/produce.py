@@ -170,7 +170,6 @@ def _tell(done: Production, session: Session) -> None:
 
 
 def _went_on(done: Production, asked: ProduceArguments) -> str:
-    """Messages sent so far, and how to resume."""
     if not done.sent and not done.labels:
         return "Nothing was sent."
     named = f" --as {asked.as_type}" if asked.as_type else ""

@@ -185,7 +185,6 @@ def _documents(sinks: list[SinkState] | None) -> list[JsonObject] | None:
 
 
 def _held_back(sinks: list[SinkState] | None) -> list[str]:
-    """What sinks do not have, in words, a line each; nothing of those that have all."""
     from shroff.events.event import time_text
 
     lines = []

@@ -169,14 +169,12 @@ def _types(session: Session) -> dict[str, EventType]:
 
 
 def _subjects(session: Session, given: tuple[str, ...]) -> TextDict:
-    """The subject of each event type that has a topic: of the source, or given in its place."""
     from shroff.events.avro.subjects import subjects_of
 
     return subjects_of(_topics(session, given), session.project.definitions.settings)
 
 
 def _topics(session: Session, given: tuple[str, ...]) -> TextDict:
-    """The topic of each event type: those of the source, and over them those that were given."""
     source = session.project.context.systems.source
     found: TextDict = {}
     if source is not None:
@@ -198,7 +196,6 @@ def _topics(session: Session, given: tuple[str, ...]) -> TextDict:
 
 
 def _wanted(types: Mapping[str, EventType], event: str | None, subjects: TextMapping) -> list[EventType]:
-    """The one type that was asked for, or all that have a topic."""
     if event is not None:
         if event not in types:
             raise _no_type(event, types)
@@ -221,7 +218,6 @@ def _registry(session: Session, address: str | None) -> SchemaRegistry:
 
 
 def _looked(session: Session, asked: ComparedSchemas) -> Iterator[tuple[JsonObject, SchemaComparison | None]]:
-    """Each type with the schema that stands for it: what to tell of both."""
     types = _types(session)
     if (file := asked.file) is not None:
         yield _document(session, _of_file(types, asked.event), str(file), _schema_of_file(file))
@@ -242,7 +238,6 @@ def _subject(event_type: EventType, subjects: TextMapping) -> str:
 
 
 def _of_file(types: Mapping[str, EventType], event: str | None) -> EventType:
-    """The type that a single schema is compared with."""
     own = [name for name in types if name != _LABEL]
     if event is None and len(own) != 1:
         raise UsageError(f"name the event type to compare with: add --as {' or --as '.join(own)}.")
@@ -250,7 +245,6 @@ def _of_file(types: Mapping[str, EventType], event: str | None) -> EventType:
 
 
 def _schema_of_file(file: Path) -> str:
-    """The schema that a file is, or that stands in its header."""
     from shroff.events.avro.files import MAGIC, schema_text_of
 
     try:

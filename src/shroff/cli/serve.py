@@ -147,5 +147,4 @@ def serve(
 
 
 def _shown(host: str) -> str:
-    """A host as addresses have it."""
     return f"[{host}]" if ":" in host else host

@@ -162,7 +162,6 @@ class Session(Struct):
             self.say("Next: " + "   or: ".join(one_line(self._of_this_project(words)) for words in commands))
 
     def _of_this_project(self, command: str) -> str:
-        """A command with the project that was named, if one was."""
         if not command.startswith("shroff "):
             return command
         words = [] if self.folder is None or command.startswith("shroff -C ") else ["-C", argument(self.folder)]

@@ -75,7 +75,6 @@ def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | No
 
 
 def _document(found: StoreLook, hour: LiveFigures | None) -> JsonObject:
-    """The same for programs, under the names of the metrics."""
     from shroff.events.event import time_text
 
     return {

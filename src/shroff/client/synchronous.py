@@ -159,7 +159,6 @@ class Client:
         return asyncio.run_coroutine_threadsafe(call, self._loop)
 
     def _given(self, call: Coroutine[Any, Any, _Given]) -> _Given:
-        """What a call gives. Who stops waiting for it, by Ctrl-C, ends it."""
         begun = self._begun(call)
         try:
             return begun.result()

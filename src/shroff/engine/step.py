@@ -203,7 +203,6 @@ class Engine:
     def _decide(
         self, name: str, frame: Frame, placed: Sequence[SequencedEvent], effects: Effects
     ) -> DecisionColumns | None:
-        """Decide events of a type; their documents are valid until the next call for this type."""
         columns = placed if isinstance(placed, SequencedBatch) else None
         rows: Sequence[int] = range(len(frame))
         if columns is None:

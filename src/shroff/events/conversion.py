@@ -187,7 +187,6 @@ def _is_above_zero(rate: str) -> bool:
 
 
 def _row_words(code: str, rate: str, own: str) -> str:
-    """Why a row is no rate; nothing where it is one. That a rate is a number is seen where it is read."""
     if code not in CODES:
         return f"{code!r} is not a currency of ISO 4217. {nearest(code, CODES)}".rstrip()
     if code == own:

@@ -165,7 +165,6 @@ class EventType:
 
 
 def _sent(field: Field, fields: MappingOf[str, Field]) -> Field:
-    """A field as it is sent, which of `money in` is the original amount."""
     if not field.shape.currency:
         return field
     original = fields[f"{field.name}.{ORIGINAL_AMOUNT}"]

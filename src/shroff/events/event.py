@@ -211,7 +211,6 @@ def by_canonical_key(event_type: EventType) -> list[int]:
 
 @lru_cache(maxsize=256)  # making one takes longer than reading a hundred bodies by it
 def _stored_shape(*named: tuple[str, str]) -> type[msgspec.Struct]:
-    """The shape of a body for the decoder; names that Python would not take stand behind plain ones."""
     fields = [(f"f{at}", _STORED_TYPES[kind], None) for at, (_, kind) in enumerate(named)]
     names = {f"f{at}": name for at, (name, _) in enumerate(named)}
     return msgspec.defstruct("StoredEvent", fields, rename=names)
@@ -239,7 +238,6 @@ def value_writer(type_: Type) -> Callable[[Any], Any] | None:
 
 
 def _money_writer(places: int) -> Callable[[int], str]:
-    """`show_decimal` with the places known beforehand; amounts are what nearly every event carries."""
     unit = 10**places
 
     def write(units: int) -> str:

@@ -238,7 +238,6 @@ class Intake:
         *,
         is_default: bool = False,
     ) -> tuple[str | None, LineReading]:
-        """The reader of a source's lines, and which type it has them be."""
         self.lay_out(lines, source, as_type)
         source = source_name(source)
         own = self._own_types.get(_owner(source))
@@ -384,7 +383,6 @@ class Intake:
     def _taker(
         self, type_name: str, reading: LineReading
     ) -> Callable[[Line, MappedRow, Mapping[str, object] | None], Submission]:
-        """What makes a submission of a line of one type; with fields where the line names its type itself."""
         validator = self._validator.of_csv() if reading.format == "csv" else self._validator
         source, keeper, seals = reading.source, reading.keeper, reading.seals
         header = reading.header
@@ -422,7 +420,6 @@ class Intake:
         return take
 
     def _kept_fields(self, raw: bytes, type_name: str) -> bytes:
-        """Raw input of an event that came as an object by itself."""
         if self._hasher is None:
             return raw
         try:
@@ -437,7 +434,6 @@ class Intake:
         return keeper.line(line, row, type_name, named if isinstance(named, dict) else None)
 
     def _keeper_of_objects(self, mapped: EventType | None = None) -> LineRedactor:
-        """What keeps objects that came by themselves: read by no mapping, but for those of `mapped`."""
         assert self._hasher is not None
         types = {**self.events.types, LABEL: self.events.label_input}
         plain = {name: replace(type_, mappings={}) for name, type_ in types.items()}
@@ -458,7 +454,6 @@ def _event_of(error: InputError) -> Event | None:
 
 
 def _id_in(validator: EventValidator, type_: EventType | None, fields: Mapping[str, object]) -> str:
-    """The id among the fields of a refused event, the event of a label; nothing where it cannot be read."""
     try:
         if type_ is None:
             return "/".join(validator.named_event(str(fields.get("event") or "")))
@@ -477,12 +472,10 @@ def source_name(name: str) -> str:
 
 
 def _owner(source: str) -> str:
-    """The source that a file of one belongs to."""
     return "/".join(source.split("/", 2)[:2])
 
 
 def _untaken(line: Line, row: MappedRow, reading: LineReading, as_type: str | None) -> Submission:
-    """A line that no type takes; one that is left out of the given type alone is another one's, and is not kept."""
     is_kept = reading.keeps_untaken and as_type != LABEL and (as_type is None or not reading.dispatcher.takes(row))
     refusal = "no event type matches: the condition 'when' of none is true" if is_kept else None
     kept, type_ = _untaken_bytes(line, row, reading), "" if is_kept or as_type in {None, LABEL} else as_type

@@ -256,7 +256,6 @@ def _check_lines(lines: Lines, as_type: str | None, reading: LineReading) -> Non
 
 
 def _searches(lines: Lines, as_type: str | None, reading: LineReading) -> dict[str, _LineSearch]:
-    """The types for which a file is searched: those that a mapping makes of its lines."""
     conditioned = reading.dispatcher.conditioned if as_type is None or reading.is_default else frozenset[str]()
     found = {}
     for name, mapper in reading.mappers.items():
@@ -287,7 +286,6 @@ def _is_verdict(value: object) -> bool:
 
 
 def _beginning(mapper: Mapper, lines: Lines, as_type: str) -> str:
-    """What to set where the first line of a CSV file is not its header: a later one is, or it has values."""
     if lines.records is None or mapper.layout.columns is not None:
         return ""
     where = f"{as_type}.from.csv in events.yaml"
@@ -305,7 +303,6 @@ def _beginning(mapper: Mapper, lines: Lines, as_type: str) -> str:
 
 
 def _is_value(cell: str) -> bool:
-    """Whether a cell is a number or a time, and so no name of a column."""
     try:
         with_point(cell, ".")
     except ValueError:

@@ -97,7 +97,6 @@ def _fields(node: Node | None, places: int, problems: list[Problem], event: str)
 
 
 def _with_originals(fields: list[Field], of: Mapping, places: int, problems: list[Problem]) -> tuple[Field, ...]:
-    """The fields of an event type, behind them those that say how its amounts in other currencies came."""
     own, more = list[Field](), list[Field]()
     kinds = {field.name: field.shape for field in fields}
     written = {key.text: key for key, _ in entries.entries} if isinstance(entries := of.get("fields"), Mapping) else {}
@@ -213,7 +212,6 @@ def _file_mapping(
 
 
 def _arrival(node: Node | None, scope: Scope, problems: list[Problem]) -> Expression | None:
-    """Arrival of a line: a time, or a column that holds one."""
     found = None if node is None else loader.expression(node, scope, problems)
     if node is None or found is None or found.type.kind in {"time", "missing"}:
         return found
@@ -225,7 +223,6 @@ def _arrival(node: Node | None, scope: Scope, problems: list[Problem]) -> Expres
 
 
 def _array(node: Node | None, scope: Scope, problems: list[Problem]) -> Path | None:
-    """The path of the array that `each` names."""
     if node is None:
         return None
     if isinstance(node, Scalar) and not node.text.startswith("row"):
@@ -252,7 +249,6 @@ def _zone(node: Node | None, problems: list[Problem]) -> str | None:
 
 
 def _words(node: Node | None, problems: list[Problem], what: str) -> tuple[str, ...] | None:
-    """The texts of a list, without the blanks around them."""
     found = loader.sequence(node, problems, what)
     if found is None:
         return None
@@ -273,7 +269,6 @@ def _skip(node: Node | None, problems: list[Problem]) -> int | None:
 def _label_mappings(
     node: Node | None, naming: Iterable[str], scope: Scope, problems: list[Problem]
 ) -> tuple[dict[str, FileMapping], dict[str, FileMapping]]:
-    """Mappings of labels and of disputes."""
     found = loader.mapping(node, problems, "label")
     if found is None:
         return {}, {}
@@ -313,7 +308,6 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
 
 
 def _since(node: Node, place: int, problems: list[Problem], what: str) -> tuple[Node, str]:
-    """The columns of a table without `from: valid_from`, and the column that this names."""
     if not isinstance(node, Mapping) or (found := node.get(FROM_COLUMN)) is None:
         return node, ""
     if [key.text for key, _ in node.entries].index(FROM_COLUMN) != place:
@@ -324,7 +318,6 @@ def _since(node: Node, place: int, problems: list[Problem], what: str) -> tuple[
 
 
 def _paths(node: Node) -> tuple[Node, TextDict]:
-    """The columns of a table without `from country.iso_code`, and these paths in a MaxMind database."""
     if not isinstance(node, Mapping):
         return node, {}
     paths, entries = dict[str, str](), []
@@ -380,7 +373,6 @@ def _entities(
 
 
 def _key_part(node: Node, event: str, names: DeclaredNames, problems: list[Problem]) -> Expression | None:
-    """A field's name, or an expression over the event."""
     fields = names.events.get(event, {})
     if isinstance(node, Scalar) and node.text in fields:
         return ThisField(fields[node.text], node.text)

@@ -71,6 +71,5 @@ def made(evaluate: Read, form: Callable[[Any], object] | None, *, is_secret: boo
 
 
 def _reason(error: Exception) -> str:
-    """The words of a failed conversion; one that repeats a long text is cut."""
     words = str(error)
     return words if len(words) <= 300 else f"found {shown(words)}"

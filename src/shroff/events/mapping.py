@@ -343,8 +343,6 @@ def verdict_values(mapper: Mapper, row: MappedRow) -> str:
 
 
 def _verdict_reader(mapper: Mapper, read: Read) -> Read:
-    """The reader of a mapped verdict; a line with none of its values is refused with the value that it has."""
-
     def read_verdict(row: MappedRow) -> object:
         verdict = read(row)
         if verdict is not None:
@@ -380,7 +378,6 @@ def overlap(path: Path, two: Path) -> bool:
 
 
 def _values(when: Node, row: MappedRow, secret: Collection[Path]) -> Iterator[str]:
-    """What a `when` reads in a line, each with its path."""
     for path in dict.fromkeys(_paths_of(when)):
         yield f"{_path_text(path)} {_value_text(path, row, secret)}"
 
@@ -397,7 +394,6 @@ def _value_text(path: Path, row: MappedRow, secret: Collection[Path]) -> str:
 
 
 def _condition(event_type: EventType, format: str) -> Read | None:
-    """The `when` of a mapping; a conversion in it that fails is missing, which is not true."""
     mapping = event_type.mappings.get(format, _NO_MAPPING)
     if mapping.when is None:
         return None
@@ -436,7 +432,6 @@ def _paths_of(node: Node) -> Iterator[Path]:
 
 
 def _column(name: str, each: Path | None = None) -> Read:
-    """A column by its name: of an item, else of the whole line."""
     if each is None:
         return lambda row: row.columns.get(name)
     of_item = value_at((*each, ITEM, name))

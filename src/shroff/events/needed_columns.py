@@ -123,7 +123,6 @@ def _lacking(node: Node, columns: frozenset[str], *, is_verdict: bool = False) -
 
 
 def _lacking_in_choice(choices: list[Node], columns: frozenset[str], *, is_verdict: bool = False) -> list[str]:
-    """Columns that are lacking for one of several values; for a verdict, for all values with a condition."""
     given = [choice for choice in choices if not isinstance(choice, Literal)] or choices
     lacking = [_lacking(choice, columns) for choice in given]
     everything = [name for names in lacking for name in names]
@@ -138,7 +137,6 @@ def _lacking_in_choice(choices: list[Node], columns: frozenset[str], *, is_verdi
 
 
 def _alternatives(node: Node) -> Iterator[Node]:
-    """The values of a chain of `else`."""
     if isinstance(node, Else):
         yield from _alternatives(node.left)
         yield from _alternatives(node.right)

@@ -200,7 +200,6 @@ def _money_reader(places: int, currency: str, *, may_have_more: bool) -> Callabl
     unit = 10**places
 
     def _cure(digits: int, found: int) -> str:
-        """The setting that takes so many places."""
         while digits % 10 == 0:
             digits, found = digits // 10, found - 1
         cure = f"; if {currency} has them, write `money: {{ currency: {currency}, places: {found} }}` in shroff.yaml"
@@ -300,7 +299,6 @@ def _read_span(value: object) -> int:
 
 
 def _decimal(value: object) -> tuple[int, int]:
-    """The digits and places of a number in any of its forms."""
     if type(value) is Exact:
         return value.units, value.places
     if type(value) is int:
@@ -325,7 +323,6 @@ def _fitting(units: int, value: object) -> int:
 
 
 def _wrong(value: object, error: ValueError | None = None) -> ValueError:
-    """The value, and a parser's reason: that its day does not exist; a note says how decimal commas are read."""
     if isinstance(value, RefusedValue):
         return noted(value.words, value.cure)
     hint = _HINT.match(str(error))

@@ -137,7 +137,6 @@ class LineRedactor:
         return self._written(self._covered(sealed, self._any), seals)
 
     def _covered(self, columns: Mapping[str, object], declared: Iterable[Path]) -> dict[str, object]:
-        """The columns, with what stands at none of the declared paths replaced: texts and numbers by their hashes."""
         found: dict[str, object] = {}
         for name, value in columns.items():
             inner = [path[1:] for path in declared if path[0] == name]
@@ -170,7 +169,6 @@ class LineRedactor:
                 return self._hash(value)
 
     def _name(self, name: str) -> str:
-        """A name that nothing declares, its long numbers and mail addresses hashed."""
         return masked(name.encode("utf-8", "replace"), self._hasher).decode()
 
     def _sealed(
@@ -190,14 +188,12 @@ class LineRedactor:
         return text if HASHED.fullmatch(text) else self._hasher(text)
 
     def _event_hash(self, value: object) -> str:
-        """What a label names, its id hashed and its type left readable."""
         try:
             return self._validator.hashed(LABEL, "event", value) or ""
         except (ValueError, InputError):
             return self._hash(value)
 
     def _seals(self, types: Iterable[str], row: MappedRow, sealed: Mapping[str, object]) -> dict[str, RedactedValue]:
-        """The marks of the hashed fields that cannot be read again from the sealed columns."""
         found: dict[str, RedactedValue] = {}
         for type_name in types:
             mapper = self._mappers[type_name]
@@ -313,12 +309,10 @@ def is_redacted(columns: Mapping[str, object], path: Path) -> bool:
 
 
 def _is_hash(value: object) -> bool:
-    """Whether a text is a hash, or a label's TYPE/ID whose id is one."""
     return isinstance(value, str) and bool(HASHED.fullmatch(value) or HASHED.fullmatch(value.partition("/")[2]))
 
 
 def _replaced(value: object, path: Path, change: Callable[[object], str]) -> object:
-    """The value with what stands at the path changed; where the way stops at something else, all of that is."""
     if value is None or value == "":
         return value
     if not path:
@@ -347,5 +341,4 @@ def _of_type(mapper: Mapper, every: frozenset[Path]) -> frozenset[Path]:
 
 
 def _shortest_first(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """A whole column before its parts: its hash is that of the text as it came."""
     return tuple(sorted(paths, key=lambda path: (len(path), str(path))))

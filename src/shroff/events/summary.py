@@ -134,7 +134,6 @@ def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: s
 
 
 def _original(money: Field | None, fields: MappingOf[str, Any], currency: str) -> str:
-    """An amount as it was sent, with all places of its currency; empty where that is the project's."""
     sent = None if money is None else fields.get(f"{money.name}.{ORIGINAL_AMOUNT}")
     code = None if money is None else fields.get(money.shape.currency)
     if sent is None or code is None or code == currency:
@@ -202,7 +201,6 @@ def usual(fields: Sequence[Field]) -> tuple[str, ...]:
 
 
 def _kind(field: str, words: Sequence[str] = USUAL) -> str:
-    """What a field is named like, the last of these words where it has several: `merchant_city` is a city."""
     return next((word for word in reversed(words) if word in field), "")
 
 

@@ -399,7 +399,6 @@ def _hashing(read: Callable[[Any], str], hasher: Callable[[str], str]) -> Callab
 
 
 def _beyond(plan: _ReadPlan, values: Sequence[Any], hidden: frozenset[str]) -> list[tuple[str, str]]:
-    """The mistakes of values that are of their types and outside of the bounds."""
     found = []
     for at, bounds, type_ in plan.bounded:
         value, step = values[at], plan.steps[at]

@@ -92,7 +92,6 @@ def _of_call(node: typed.Call, leaf: BoundsOf) -> Bounds | None:
 
 
 def _any_of(nodes: Iterable[Node], leaf: BoundsOf) -> Bounds | None:
-    """Bounds of a value that is any of these."""
     found = [bounds_of(node, leaf) for node in nodes]
     known = [feature for feature in found if feature is not None]
     if len(known) < len(found):

@@ -207,7 +207,6 @@ _ABOVE_CHAMPION = Key(
 
 
 def _limits(what: str, value: Shape, at_most: str, at_least: str = "") -> MappingShape:
-    """The limits of one kind of metric, with examples; without one for `at_least`, where less is better."""
     most = Key("at_most", _AT_MOST, value, examples=(at_most,))
     if not at_least:
         return MappingShape(what, (most,))

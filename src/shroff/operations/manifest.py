@@ -20,7 +20,6 @@ from shroff.runtime.entry_points import OPERATIONS, installed
 
 @cache
 def _own() -> Mapping[str, tuple[str, str]]:
-    """The words of shroff, with their modules and help: the lines of commands.txt."""
     lines = Path(__file__).with_name("commands.txt").read_text("utf-8").splitlines()
     return {word: (f"shroff.{module}", words) for word, module, words in (re.split("  +", line) for line in lines)}
 

@@ -170,7 +170,6 @@ class Definitions:
         return self.policy(event).has_score or self.reads_score(event)
 
     def _answers_score(self, event: str) -> bool:
-        """Whether a file that a plug-in reads, such as calls.yaml, answers with the score of a type."""
         kinds = added_files(map("{}.yaml".format, self.added)).values()
         nodes = [node for kind in kinds for node in kind.nodes(self.added[kind.kind], event)]
         return read_by(nodes, self.features.get).reads_score
@@ -395,7 +394,6 @@ def is_list(name: str) -> bool:
 
 
 def _notices(files: Iterable[str]) -> list[str]:
-    """Names of the notices among a project's files."""
     start, end = "notices/", ".yaml"
     return sorted(name[len(start) : -len(end)] for name in files if name.startswith(start) and name.endswith(end))
 
@@ -411,20 +409,17 @@ def _place(problem: Problem) -> tuple[str, int, int]:
 
 
 def _deciding(top: yamltext.Node | None) -> yamltext.Node | None:
-    """What of shroff.yaml decides."""
     if not isinstance(top, YamlMapping):
         return top
     return replace(top, entries=tuple(entry for entry in top.entries if entry[0].text in DECIDING_KEYS))
 
 
 def _carried(name: str, text: str, trees: Mapping[str, yamltext.Node | None]) -> str:
-    """The text of a file as a control event carries it."""
     tree = trees.get(name)
     return without_systems(text, tree) if name == "shroff.yaml" and isinstance(tree, YamlMapping) else text
 
 
 def _warn_of_names(events: Events, warnings: list[Problem]) -> None:
-    """Warn of fields that look like they identify an event in a label file but cannot."""
     for name in events.not_naming:
         words = f"'{name}' cannot name an event in a label file, since labels or several event types have that field."
         warnings.append(Problem("events.yaml", 0, 0, name, words))
@@ -442,7 +437,6 @@ def _version(trees: Iterable[yamltext.Node | None]) -> str:
 
 
 def _rules_version(trees: Mapping[str, yamltext.Node | None], read: ReadOnce) -> str:
-    """The version of rule files; the tests inside rules are no part of it."""
     plain = [read.of("plain", name, tree, partial(_plain_rules, tree)) for name, tree in trees.items()]
     return _hash(b"[" + b",".join(filter(None, plain)) + b"]") if any(plain) else ""
 
@@ -454,7 +448,6 @@ def _plain_rules(tree: yamltext.Node | None) -> bytes:
 
 
 def _plain(node: yamltext.Node, without: Collection[str] = ()) -> object:
-    """A node as lists of texts, a mapping without some of its own keys."""
     if isinstance(node, Scalar):
         return node.text
     if isinstance(node, YamlMapping):

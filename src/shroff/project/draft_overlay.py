@@ -49,7 +49,6 @@ def laid_over(
 
 
 def _features(old: Node, new: Node) -> Node:
-    """The features of one entity."""
     return _merged(old, new, lambda _, feature: feature) or new
 
 

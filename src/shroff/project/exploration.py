@@ -169,7 +169,6 @@ def _draw(
 
 
 def _seed(of: Mapping, problems: list[Problem]) -> str | None:
-    """The seed; no message shows it."""
     found = loader.scalar(of.get("seed"), problems, "seed")
     if found is None:
         return None

@@ -127,7 +127,6 @@ def summaries(definitions: Definitions, texts: TextMapping) -> list[ListSummary]
 
 
 def _asked(node: Node) -> list[str]:
-    """The lists that an expression asks, each once."""
     return sorted({part.list for part in walk(node) if isinstance(part, InList)})
 
 

@@ -97,7 +97,6 @@ def _kept(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]
 
 
 def _asked(node: InList | Lookup) -> tuple[str, str]:
-    """The list or table that a part of an expression asks."""
     return ("list", node.list) if isinstance(node, InList) else ("table", node.table)
 
 
@@ -124,7 +123,6 @@ def lookup_warnings(
 
 
 def _mismatch(key: Node, kind: str) -> tuple[str, str]:
-    """Why a key can match no row of a table of this kind, and what to write; empty texts if it can."""
     written = text_of(key)
     while isinstance(key, Call) and key.function in _SAME_VALUE:
         key = key.arguments[0]
@@ -154,5 +152,4 @@ def differs_in_rows(versions: TextMapping, files: TextMapping, now: Definitions 
 
 
 def _lists(files: TextMapping) -> TextDict:
-    """The texts of lists, by their names."""
     return {PurePath(name).stem: text for name, text in files.items() if name.startswith("lists/")}

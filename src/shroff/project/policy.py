@@ -279,7 +279,6 @@ def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None
 def _costs(
     node: YamlNode | None, scope: Scope, problems: list[Problem]
 ) -> tuple[Node | None, int | None, int | None, int | None]:
-    """`missed_fraud`, `false_decline`, `review` and `reviews_a_day`."""
     top = loader.mapping(node, problems, "costs", COSTS)
     if top is None:
         return None, None, None, None

@@ -163,7 +163,6 @@ class _Written:
 
 
 def _edits(written: _Written, node: Node | None, event: str, cuts: MappingOf[str, str]) -> list[_Replacement]:
-    """What changes, each stretch apart from the others."""
     score = f"{SCORE}: {_flow(cuts)}"
     if node is None:
         return [_appended(written, 0, event, score)] if cuts else []
@@ -191,7 +190,6 @@ def _changed_score(written: _Written, score: Mapping, cuts: MappingOf[str, str])
 
 
 def _in_front(written: _Written, mapping: Mapping, entry: str) -> _Replacement:
-    """A new first entry of a mapping."""
     start = written.start(mapping)
     if not mapping.source:
         return _Replacement(start, start, f"{entry}{written.line_end}{' ' * (mapping.column - 1)}")
@@ -202,7 +200,6 @@ def _in_front(written: _Written, mapping: Mapping, entry: str) -> _Replacement:
 
 
 def _new_policy(written: _Written, top: Mapping, event: str, score: str) -> _Replacement:
-    """A policy of a type that has none."""
     if top.source:
         return _in_front(written, top, f"{event}: {{ {score} }}")
     if _DOCUMENT_END.search(written.text):  # what stood behind it would be another document
@@ -212,7 +209,6 @@ def _new_policy(written: _Written, top: Mapping, event: str, score: str) -> _Rep
 
 
 def _appended(written: _Written, indent: int, event: str, score: str) -> _Replacement:
-    """A policy at the end of the file."""
     end, outer = written.line_end, " " * indent
     is_apart = written.starts[-1] == len(written.text)
     text = f"{'' if is_apart else end}{outer}{event}:{end}{outer}{INDENT}{score}{end}"
@@ -245,7 +241,6 @@ def _mapping(node: Node | None, what: str) -> Mapping:
 
 
 def _wanted(meaning: Any, event: str, cuts: MappingOf[str, str]) -> Any:
-    """What the file is to say: all that it said, with other thresholds of this type."""
     if not cuts and event not in meaning:
         return meaning
     policy = {name: value for name, value in meaning.get(event, {}).items() if name != SCORE}

@@ -94,7 +94,6 @@ def _keys(shape: MappingShape) -> JsonObject:
 
 
 def _names(shape: MappingShape) -> str:
-    """The pattern of the user's own names: not a fixed key, nor a reserved word."""
     not_these = sorted({*shape.names, *shape.reserved})
     return shape.pattern.replace("^", f"^(?!({'|'.join(not_these)})$)", 1) if not_these else shape.pattern
 

@@ -220,7 +220,6 @@ def _cell(value: object) -> str:
 
 
 def _mmdb(file: str, path: Path, shape: TableShape | None, key: str, problems: list[Problem]) -> _Rows:
-    """The networks of a MaxMind database, and of each the columns by their paths; without a shape all as JSON."""
     try:
         import maxminddb
     except ImportError:
@@ -318,7 +317,6 @@ class _ParsedCells:
 def _table(
     file: str, digest: str, shape: TableShape, key: str, read: _Rows, money_places: int, problems: list[Problem]
 ) -> LookUpTable:
-    """A table, read row by row in little memory."""
     columns = {
         name: _ParsedCells(partial(parse_cell, type_=type_, money_places=money_places))
         for name, type_ in shape.columns.items()
@@ -392,7 +390,6 @@ def _start_ms(text: str) -> int:
 
 
 def _twice(file: str, shape: TableShape, keys: RowKeys, first: int, row: int) -> Problem:
-    """The problem of a row whose key an earlier one has."""
     line, other = int(keys.lines[row]), int(keys.lines[first])
     if shape.kind:
         words = f"line {other} has a key that stands for the same values."

@@ -219,7 +219,6 @@ class FirstRun:
         self.read += read
 
     def _page(self) -> Response:
-        """The page of now."""
         shown: JsonObject = {"run": self, "templates": [name for name in config.TEMPLATES if name != BLANK]}
         if self.report is not None or (self.link is not None and (self.mistake or not self.files)):
             response = alone("first_run.html", stage="end", **shown)
@@ -232,7 +231,6 @@ class FirstRun:
         return alone("first_run.html", stage="look", **shown, **self._look(self.file))
 
     def _look(self, file: Path) -> JsonObject:
-        """What the files of the project make of the first lines, or the mistakes in them."""
         errors: Sequence[Problem] = ()
         rows = labels = None
         with TemporaryDirectory(dir=self.scratch) as folder:

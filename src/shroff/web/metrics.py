@@ -154,7 +154,6 @@ def _of_source(work: WorkerCounts) -> Iterator[Family]:
 
 
 def _of_batches(tally: BatchTally) -> Iterator[Family]:
-    """Counters of committed batches."""
     hits = {(rule, "shadow" if is_shadow else "active"): n for (rule, is_shadow), n in tally.all_hits().items()}
     yield counters("shroff_rule_hits_total", "Rule hits, by rule and mode.", ("rule", "mode"), hits)
     scores = {(event,): score for event, score in tally.scores.copy().items()}

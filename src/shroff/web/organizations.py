@@ -68,7 +68,6 @@ def projects_in(folder: Path, home: Path) -> dict[str, Path]:
 
 
 def _at(scope: Scope, path: bytes) -> Scope:
-    """The request for another path."""
     return {**scope, "path": path.decode("latin-1"), "raw_path": path}
 
 

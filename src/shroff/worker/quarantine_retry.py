@@ -208,8 +208,6 @@ def _read(entry: Refused, header: CsvHeader | None) -> tuple[Lines, RedactedValu
 
 
 def _only(entry: Refused, format: str, lines: Lines) -> Lines:
-    """Number the lines of an entry as in the file that they came from."""
-
     def numbered() -> Iterator[Line]:
         for line in lines:
             line.number = line_and_row(entry.place)[1] or line.number

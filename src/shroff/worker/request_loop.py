@@ -112,10 +112,6 @@ class RequestLoop:
                 self._writer.give_up_snapshot()
 
     def _turn(self, *, is_ending: bool) -> bool:
-        """Decide queued requests, then messages of the source; return whether there were any.
-
-        The last turn takes only requests: unread messages stay in the source.
-        """
         feeding = self._feeding
         if feeding is None:
             return self._decides(IDLE_S)
@@ -123,7 +119,6 @@ class RequestLoop:
         return is_busy if is_ending else feeding.turn() or is_busy
 
     def _decides(self, wait_s: float) -> bool:
-        """Decide, commit and answer queued requests; return whether there were any."""
         parts = self._queue.take(self._poison.size, wait_s)
         if not parts:
             return False

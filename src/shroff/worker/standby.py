@@ -97,7 +97,6 @@ class Standby(Struct, eq=False):
             self._tell(words)
 
     def _follow(self, until_s: float) -> None:
-        """Fold new records until it is time to try for the lead."""
         try:
             if self._log is not None and (words := self._place.follow(self._log)):
                 self._tell(words)
@@ -110,7 +109,6 @@ class Standby(Struct, eq=False):
             self._stop.wait(max(0.0, until_s - time.monotonic()))
 
     def _folds_some(self) -> bool:
-        """Fold the next records; return whether there were any."""
         if self._log is None:
             self._log = self._place.open_log(read_only=True)
         if self._start is None:

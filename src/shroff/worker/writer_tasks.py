@@ -136,7 +136,6 @@ class ScoreQueue:
                 self.line.answer(parts, answers)
 
     def _answer_alone(self, writer: Writer, part: Part) -> None:
-        """Answer one request, or fail it with its own error."""
         try:
             answers = _scored(writer, [part])
         except ShroffError as error:

@@ -82,7 +82,6 @@ def check_removable(place: str, found: Iterable[str], what: str, *, is_left: boo
 
 @cache
 def _tables_of_ours() -> frozenset[str]:
-    """The tables of a log, and of people beside it, as this package's scripts make them."""
     folder = resources.files("shroff.adapters")
     scripts = [file for path in folder.iterdir() for file in (path.iterdir() if path.is_dir() else [path])]
     texts = (file.read_text(encoding="utf-8") for file in scripts if file.name.endswith(".sql"))

@@ -50,7 +50,6 @@ def postgres_error(error: psycopg.Error, place: str, user: str) -> ShroffError:
 
 
 def _unreached(whole: str, place: str, who: str, told: str) -> ShroffError:
-    """What the client library says of a server that did not answer, or not any more."""
     if any(words in whole for words in _REFUSALS):
         return StorageError(f"{place}: {_WORDS['28'].format(user=who)}")
     if any(words in whole for words in _UNTRUSTED) and "closed" not in whole:

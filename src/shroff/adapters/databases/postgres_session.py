@@ -71,7 +71,6 @@ def _about(columns: str, table: str, column: str, more: str = "", kind: str = "t
 
 
 def _frames_at(columns: str, table: str) -> About:
-    """A question about the frames that places are in, each once."""
     end = f"SELECT min(seq) FROM {table} WHERE seq >= place"
     ends = f"SELECT DISTINCT ({end}) AS wanted FROM unnest(?) AS places (place)"
     found = f"SELECT * FROM {table} WHERE seq = wanted.wanted OFFSET 0"
@@ -262,7 +261,6 @@ def parameters(url: ServerUrl) -> JsonObject:
 
 @cache
 def _query(sql: str) -> Any:
-    """A statement of ours: psycopg asks that nobody puts values into it, and nobody does."""
     return sql.replace("?", "%s")
 
 
@@ -291,7 +289,6 @@ def _put_sql(table: RowTable, newest_wins: tuple[str, ...], adds: str) -> str:
 
 
 def _unescaped_rows(rows: list[Any], shape: str) -> list[Any]:
-    """The rows with their texts as they were given; mostly these are the rows themselves."""
     texts = [place for place, kind in enumerate(shape) if kind in "tT"]
     if not any(ESCAPE in row[place] for place in texts for row in rows if row[place]):
         return rows

@@ -78,7 +78,6 @@ class _SqliteMoment(TypeDecorator[datetime]):
 
 
 def _name_of(length: int) -> Any:
-    """A text that a key may hold, of so many characters in MariaDB."""
     return Text().with_variant(mysql.VARCHAR(length, **_BYTEWISE), "mysql")
 
 
@@ -154,7 +153,6 @@ def _sqlite(url: str) -> Callable[[], _Opened]:
 
 
 def _file_of(url: str) -> str:
-    """`sqlite:///decisions.db` is from the project's folder, `sqlite:////var/decisions.db` from /."""
     path = unquote(urlsplit(url).path).removeprefix("/")
     if not path:
         raise UsageError("an address of SQLite names a file, as in sqlite:///decisions.db.")
@@ -273,7 +271,6 @@ class SqlDatabase:
             opened.deadline.close()
 
     def _driver(self) -> Any:
-        """The connection that SQLAlchemy speaks through."""
         assert self._opened is not None
         return self._opened.driver
 

@@ -105,7 +105,6 @@ class Checkpoints:
                 self._ask("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _checkpoint_beside(self) -> None:
-        """It leaves what is committed meanwhile. Where it fails the one that has to follow fails too, and says so."""
         with suppress(ShroffError, sqlite3.Error), closing(connect_beside(self._path, self._version)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 

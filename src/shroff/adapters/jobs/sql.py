@@ -47,7 +47,6 @@ class SqlJobs:
 
     @contextmanager
     def look(self) -> Iterator[JobLook]:
-        """Jobs as they are now."""
         with self._people.look_beside(PART) as connection:
             yield JobLook(connection)
 
@@ -66,7 +65,6 @@ class JobLook:
         self._connection, self._jobs, self._marks = connection, found["jobs"], found["job_schedules"]
 
     def job(self, id: str) -> Job | None:
-        """One job, with its log and result."""
         row = self._connection.execute(select(self._jobs).filter_by(id=id)).mappings().fetchone()
         return None if row is None else _job(row)
 
@@ -91,7 +89,6 @@ class JobLook:
         return {int(row[0]) for row in self._connection.execute(asked)}
 
     def marks(self) -> dict[str, ScheduleMark]:
-        """How far each schedule is."""
         return {row[0]: ScheduleMark(*row[1:]) for row in self._connection.execute(select(self._marks))}
 
     def _light(self) -> list[Column[Any]]:
@@ -117,11 +114,9 @@ class JobChange(JobLook):
             self._connection.execute(delete(self._jobs).where(self._jobs.c.id.in_(old)))
 
     def put(self, job: Job) -> None:
-        """Keep a job as it is now."""
         self._connection.execute(update(self._jobs).filter_by(id=job.id).values(_values(job)))
 
     def mark(self, name: str, mark: ScheduleMark) -> None:
-        """Keep how far a schedule is."""
         values = {"seen_ms": mark.seen_ms, "is_paused": mark.is_paused}
         changed = self._connection.execute(update(self._marks).filter_by(name=name).values(values))
         if changed.rowcount == 0 and name not in self.marks():

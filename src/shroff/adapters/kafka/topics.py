@@ -63,7 +63,6 @@ def prepared(
 
 
 def _make(cluster: KafkaCluster, admin: Any, name: str, partitions: int) -> bool:
-    """Whether it was made: somebody else may have made it, so lately that not all brokers know of it."""
     from confluent_kafka.cimpl import NewTopic
 
     future = admin.create_topics([NewTopic(name, partitions)])[name]

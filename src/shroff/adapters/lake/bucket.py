@@ -234,7 +234,6 @@ class BucketObjects:
             raise self._told(str(error), name) from None
 
     def _told(self, words: str, name: str) -> ShroffError:
-        """The library's error in our words: its own may show requests with their headers and signatures."""
         status, code = _STATUS.search(words), _CODE.search(words)
         number = int(status[1]) if status else 0
         is_final = 400 <= number < 500 and number not in {408, 409, 429}
@@ -265,7 +264,6 @@ class BucketObjects:
         return TransientError(f"{self.address} cannot be reached for {name}{why and f': {why}'}; try again.")
 
     def _unmade(self, words: str, ca: str) -> ShroffError:
-        """Why there can be no store by these settings."""
         if "MissingAccount" in words:
             return UsageError(
                 f"{self.address} needs the name of its storage account: set 'account' beside 'to', or "

@@ -122,7 +122,6 @@ class FolderObjects:
         self._on_step("done")
 
     def _begun(self, part: Path) -> BinaryIO:
-        """A new file in the folder of unfinished ones, which another writer may remove at its end."""
         for _ in range(OPENED_MAX):
             try:
                 if not self._is_ready:

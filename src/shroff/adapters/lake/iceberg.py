@@ -191,7 +191,6 @@ class IcebergTables:
         return int(after.metadata.last_sequence_number)
 
     def _created(self, table: str, columns: pa.Schema) -> Transaction:
-        """What makes a table with its first snapshot, both or none."""
         from pyiceberg.transforms import DayTransform
 
         self._catalog.create_namespace_if_not_exists(self._settings.namespace)
@@ -231,7 +230,6 @@ class IcebergTables:
             raise TableStoppedError(f"{table}: {self._named(table)} lacks {min(wanted)}, which a compaction replaced")
 
     def _data_file(self, file: File, spec: int, seq: int) -> DataFile:
-        """A file as Iceberg describes it, by its manifest; `seq` is the id of that column."""
         from pyiceberg.conversions import to_bytes
         from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
         from pyiceberg.typedef import Record
@@ -266,7 +264,6 @@ class IcebergTables:
             ) from error
 
     def _words(self, error: Exception) -> str:
-        """An error in one line, without what the settings say."""
         first, _, _ = str(error).strip().partition("\n")
         found = f"{type(error).__name__}: {first}"
         told = [value for name, value in self._settings.properties.items() if name != "type"]
@@ -290,7 +287,6 @@ def location_of(address: str, account: str) -> str:
 
 
 def _password(address: str) -> str:
-    """The password of an address; empty where it has none, or is none."""
     try:
         return unquote(urlsplit(address).password or "")
     except ValueError:

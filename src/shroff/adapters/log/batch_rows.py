@@ -61,7 +61,6 @@ class BatchRows(RowFraming):
         """Answer requests by their numbers; gives how many of them waited."""
 
     def outbox_done(self, keys: Iterable[str]) -> None:
-        """Take delivered rows out of the outbox."""
         rows = [(int(seq), int(number)) for seq, _, number in (key.partition("-") for key in keys)]
         self._transact(lambda: self._take_out(DONE, rows))  # failed, they leave again
 

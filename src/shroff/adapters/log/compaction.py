@@ -96,7 +96,6 @@ class RowFraming(IdChecks):
             self._event_rows -= moved or self._event_rows
 
     def _row_count(self, table: str) -> int:
-        """How many are rows, of very many not all."""
         ((count,),) = self._ask(self.wording.some_rows[table], (self.pruned_to(), _COUNTED_MAX + 1), "i")
         return int(count)
 

@@ -173,7 +173,6 @@ def _apart_at(count: int) -> int:
 
 
 def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFrame]:
-    """Frames, each ending where the next one begins."""
     kinds = list[Kind]()  # all are events
     if isinstance(records, RecordColumns):
         ids, times, first_seq = JoinedTexts.written(records.ids), records.times, records.first

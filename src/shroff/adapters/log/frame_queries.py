@@ -51,7 +51,6 @@ class IdQuestions(LogQuestions):
     _is_counted = True  # the ids that the runs have; a writer does it before it looks for one
 
     def damage(self, within_s: float) -> str:
-        """Lost or changed runs of ids, or changed rows beside the records, in words."""
         try:
             self._check_size()
             return super().damage(within_s)
@@ -78,7 +77,6 @@ class IdQuestions(LogQuestions):
             raise self._damaged_ids(f"of {framed:,} ids of records in frames the index of ids has {indexed:,}")
 
     def _framed_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        """Where in frames the records of one type with these ids stand."""
         if not self._is_counted:
             self._check_size()
             self._is_counted = True
@@ -112,7 +110,6 @@ class FrameQuestions(IdQuestions):
             after += len(found)
 
     def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
-        """The control events, in order."""
         end = NUMBER_MAX if upto is None else upto
         rows = self._ask(self.wording.controls, (after, end), EVENT_SHAPE)
         frames = self._frames_with(self.wording.frames_with_controls, after, end)
@@ -165,7 +162,6 @@ class FrameQuestions(IdQuestions):
             yield b"".join(parts)
 
     def _lines(self, after: int, upto: int) -> tuple[int, list[bytes]]:
-        """The next lines behind a place, all of rows or all of frames, and up to which place they go."""
         stretch, stop, texts = (self.wording.event_frames, after, upto, FRAMES_AT_ONCE), after, list[bytes]()
         frames = self._frames_with(*stretch)
         for frame in frames:
@@ -237,7 +233,6 @@ class FrameQuestions(IdQuestions):
         return end, False
 
     def _frames_with(self, sql: str, after: int, upto: int, limit: int = NUMBER_MAX) -> list[EventFrame]:
-        """The frames that a question finds among those with records in (after, upto]."""
         rows = self._ask(sql, (*overlapping(after, upto), limit), EVENT_FRAMES.kinds)
         return [EventFrame(*row) for row in rows]
 
@@ -252,7 +247,6 @@ class FrameQuestions(IdQuestions):
     def _together(
         self, kind: Kind, rows: Iterable[Any], frames: Iterable[EventFrame], after: int, upto: int
     ) -> list[Record]:
-        """The records in (after, upto] of rows and frames, in order."""
         framed = (record for frame in frames for record in self._records(frame, None, kind))
         found = {row.seq: row for row in chain(framed, map(self._record, rows)) if after < row.seq <= upto}
         return [found[seq] for seq in sorted(found)]
@@ -263,7 +257,6 @@ class FrameQuestions(IdQuestions):
         )
 
     def _leaving(self, pruned: int, stop: int) -> Leaving:
-        """What pruning of the places (pruned, stop] writes."""
         cut, found = self._frames_with(self.wording.event_frames, pruned, stop), list[Record]()
         for frame in cut:
             found += self._records(frame)

@@ -104,7 +104,6 @@ def pack(rows: Sequence[DecisionRow]) -> DecisionFrame:
 
 
 def _packed(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[DecisionFrame]:
-    """Frames of decisions, of which each ends where the next one begins."""
     if isinstance(rows, DecisionColumns):
         seqs, outcomes, documents = rows.seqs, rows.outcomes, rows.documents
         receipts = JoinedTexts(rows.receipts.ravel(), np.arange(1, len(rows) + 1) * rows.receipts.shape[1])
@@ -135,7 +134,6 @@ def _packed(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[DecisionFr
 
 
 def _head(patterns: Patterns, first: int, last: int) -> bytes:
-    """Some patterns as text: how many they are, their fixed texts, the sizes of these, and these."""
     texts = JoinedTexts(patterns.fixed, patterns.ends)[patterns.firsts[first] : patterns.firsts[last]]
     numbers = np.concatenate(
         [[last - first], np.diff(patterns.firsts[first : last + 1]), np.diff(texts.ends, prepend=0)]
@@ -263,7 +261,6 @@ def unpack(blocks: Iterable[Block]) -> Iterator[tuple[int, str, bytes, bytes]]:
 
 
 def _lines(outcomes: bytes, places: Sequence[int] | None) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers; with places, those at one of them."""
     if places is None:
         return enumerate(outcomes.decode().split("\n")[:-1])
     text = b"\n" + outcomes
@@ -272,7 +269,6 @@ def _lines(outcomes: bytes, places: Sequence[int] | None) -> Iterator[tuple[int,
 
 
 def within(places: Sequence[int], first: int, last: int) -> Sequence[int]:
-    """Those of places in order that are from the first to the last."""
     return places[bisect_left(places, first) : bisect_right(places, last)]
 
 

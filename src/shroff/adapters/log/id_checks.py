@@ -53,7 +53,6 @@ class IdChecks(LossChecks):
                             )
 
     def _ids_of_frames(self, after: int, upto: int) -> Iterator[tuple[Mapping[str, Sequence[str]], Any]]:
-        """Ids and places of the records in (after, upto] of some frames at a time, by their types."""
         while frames := self._frames_with(self.wording.event_frames, after, upto, FRAMES_AT_ONCE):
             records = chain.from_iterable(map(self._records, frames))
             if found := [record for record in records if after < record.seq <= upto]:

@@ -56,7 +56,6 @@ class KeyParts:
             self._cut(entries)
 
     def is_due(self) -> bool:
-        """Whether the rows of batches are to be put together."""
         if self._rows < ROWS_MAX and self._bytes < BYTES_MAX:
             return False
         ((self._rows, size),) = self._ask(self._wording.key_rows, (1 << BUCKET_BITS,), "iI")

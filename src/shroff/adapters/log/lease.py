@@ -64,7 +64,6 @@ class Lease(FrozenStruct):
         return int(epoch) + 1
 
     def renew(self, session: PostgresSession, epoch: int) -> bool:
-        """Hold it for longer; gives whether it was still ours."""
         return session.changed(_RENEW, (self.length_ms, epoch)) == 1
 
     def move(self, session: PostgresSession, epoch: int) -> None:
@@ -96,7 +95,6 @@ class Heart:
         self._thread.start()
 
     def stop(self) -> None:
-        """Renew no more, and end the session."""
         self._stopped.set()
         self._thread.join()
 

@@ -26,7 +26,6 @@ class LossChecks(FrameQuestions):
     _deciding: tuple[tuple[int, Collection[str]], ...] = ()  # the types that are decided behind each place
 
     def damage(self, within_s: float) -> str:
-        """Records that are missing, or lost or changed runs of ids, in words."""
         try:
             self._check_ends(is_writer=True)
             self._check_whole(self.pruned_to(), self.last_seq())
@@ -77,7 +76,6 @@ class LossChecks(FrameQuestions):
                 raise self._damaged(f"the decision at sequence number {record.seq} is missing")
 
     def _decided(self, after: int, upto: int) -> set[int]:
-        """The places in (after, upto] of the events that were decided."""
         self._types_at(upto)
         found, starts = set[int](), [seq for seq, _ in self._deciding if after < seq < upto]
         for start, stop in pairwise([after, *starts, upto]):
@@ -92,7 +90,6 @@ class LossChecks(FrameQuestions):
         return found
 
     def _types_at(self, seq: int) -> Collection[str]:
-        """The types that the version in force at a place decides."""
         if seq - 1 > self._controlled:
             control = self._control = self._control or Control()
             for record in self.controls(self._controlled, seq - 1):

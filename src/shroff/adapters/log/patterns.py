@@ -100,7 +100,6 @@ def digits_behind(texts: Bytes, ends: Ints, digests: Bytes, digest_ends: Ints) -
 
 @native(f"void({_GIVEN}, int64[::1], int64[::1], int64[::1], uint8[::1], int64[::1])")
 def count_pieces(given: Any, ends: Any, cuts: Any, sizes: Any, rows: Any, pieces: Any) -> None:
-    """Write the texts without their cuts to `rows`, and how many pieces each has."""
     at, to = np.uint64(0), np.uint64(0)
     for row in range(len(ends)):
         count = 1
@@ -115,7 +114,6 @@ def count_pieces(given: Any, ends: Any, cuts: Any, sizes: Any, rows: Any, pieces
 
 
 def _ends_among(builder: Any, read: Any) -> Any:
-    """A bit for each byte of a vector, set where a piece ends."""
     from llvmlite import ir
 
     letters = [ir.Constant(read.type, [int(letter)] * VECTOR_BYTES) for letter in (_COMMA, _COLON)]
@@ -159,7 +157,6 @@ _compare = intrinsic_of(_compare_vectors)
 
 @compiled
 def _behind_piece(rows: Any, at: Any, end: Any, unused: Any) -> Any:
-    """Where the piece of a text that ends there ends."""
     found = VECTOR_BYTES
     while found == VECTOR_BYTES and at < end:
         found = _copy_piece(unused, 0, rows, at)
@@ -202,7 +199,6 @@ def compare_pieces(
 
 @native(f"void({_GIVEN}, int64[::1], int64[::1], {_GIVEN}, uint8[::1], int64[::1])")
 def take_fixed(rows: Any, ends: Any, models: Any, differs: Any, fixed: Any, fixed_ends: Any) -> None:
-    """Write what the texts of each pattern have in common."""
     to, text, piece = 0, 0, 0
     for model in models:
         at, is_last = ends[model - 1] if model > 0 else 0, False
@@ -295,7 +291,6 @@ def put_together(parts: Any, rows: Any, fixed_ends: Any, texts: Any, found: Any)
 
 @native(f"void({_GIVEN}, int64[::1], {_GIVEN}, int64[::1], uint8[::1])")
 def write_lines(bodies: Any, ends: Any, heads: Any, head_ends: Any, lines: Any) -> None:
-    """Write each body with its head before it and a newline behind it."""
     at, to = np.uint64(0), np.uint64(0)
     for row in range(len(ends)):
         for i in range(head_ends[row], head_ends[row + 1]):
@@ -312,7 +307,6 @@ def write_lines(bodies: Any, ends: Any, heads: Any, head_ends: Any, lines: Any) 
 
 @native(f"void({_GIVEN}, int64[::1], {_GIVEN}, int64[::1], int64[::1])")
 def find_each(texts: Any, ends: Any, others: Any, other_ends: Any, places: Any) -> None:
-    """Find each other text in its text, from the front."""
     at, first = 0, 0
     for row in range(len(ends)):
         size, place = other_ends[row] - first, -1
@@ -329,7 +323,6 @@ def find_each(texts: Any, ends: Any, others: Any, other_ends: Any, places: Any) 
 
 @native(f"void({_GIVEN}, int64[::1], {_GIVEN}, int64[::1], {_GIVEN}, int64[::1])")
 def find_digits(texts: Any, ends: Any, digests: Any, digest_ends: Any, digits: Any, found: Any) -> None:
-    """Find the digits of each digest in its text, from the back."""
     at, first = 0, 0
     for row in range(len(ends)):
         size, behind = 2 * (digest_ends[row] - first), 0

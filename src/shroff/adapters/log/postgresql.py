@@ -168,7 +168,6 @@ class PostgresLog(BatchRows):
     # Size and end
 
     def size_bytes(self) -> int:
-        """Bytes of the log's tables and indexes on the server."""
         return self._connection.use(size_bytes)
 
     def close(self) -> None:

@@ -93,11 +93,9 @@ class LogQuestions(ABC):
         """The records at these places; places that are not there, or were pruned, are left out."""
 
     def _one(self, sql: str) -> Any:
-        """The only row of a question that gives one integer, or nothing in its place."""
         return self._ask(sql, shape="I")[0]
 
     def _end_at(self, upto: int | None) -> int:
-        """A place, or the last one."""
         return self.last_seq() if upto is None else min(upto, self.last_seq())
 
     def last_seq(self) -> int:
@@ -161,7 +159,6 @@ class LogQuestions(ABC):
     def decisions_after(
         self, after: int = 0, upto: int | None = None, size: int = 4_096
     ) -> Iterator[list[DecisionRow]]:
-        """Decisions in log order, in lists."""
         end = self.last_seq() if upto is None else upto
         while after < end:
             stop, limit = min(after + _SPAN, end), max(1, size // FRAME_ROWS)
@@ -192,7 +189,6 @@ class LogQuestions(ABC):
             yield found
 
     def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
-        """Flags in log order, in lists."""
         for rows in self._numbered_slices(self.wording.flags, FLAG_SHAPE, after, upto, size):
             yield [self._flag(row[:-1]) for row in rows]
 
@@ -203,7 +199,6 @@ class LogQuestions(ABC):
         return list(map(self._flag, rows))
 
     def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
-        """Hits in log order, in lists."""
         for rows in self._numbered_slices(self.wording.hits, HIT_SHAPE, after, upto, size):
             yield [self._hit(row[:-1]) for row in rows]
 
@@ -212,11 +207,9 @@ class LogQuestions(ABC):
         return _in_order_of_arrival(self._with_ids(self.wording.waiting_for, WAITING_SHAPE, ids, type, field))
 
     def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
-        """Waiting labels with these label ids, in the order of their arrival."""
         return _in_order_of_arrival(self._with_ids(self.wording.waiting_with, WAITING_SHAPE, ids))
 
     def waiting_all(self) -> list[WaitingLabel]:
-        """All waiting labels, in the order of their arrival."""
         return _in_order_of_arrival(self._ask(self.wording.waiting_all, shape=WAITING_SHAPE))
 
     def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
@@ -243,7 +236,6 @@ class LogQuestions(ABC):
         return Counts(*self._ask(self.wording.counts, shape="iiiii")[0])
 
     def remarks(self) -> list[Remark]:
-        """Warnings, added up; in the order of `what` and `asker`."""
         return [Remark(*row) for row in self._ask(self.wording.remarks, shape=REMARK_SHAPE)]
 
     def asked(self, limit: int = 1_000) -> list[InboxRequest]:
@@ -256,12 +248,10 @@ class LogQuestions(ABC):
         return bytes(rows[0][0]) if rows else None
 
     def offset(self, source: str, part: str) -> str | None:
-        """How far this part of the source was read."""
         rows = self._ask(self.wording.offset, (source, part), "t")
         return str(rows[0][0]) if rows else None
 
     def offsets(self, source: str) -> TextDict:
-        """How far each part of the source was read."""
         return dict(self._ask(self.wording.offsets, (source,), "tt"))
 
     def outbox(self, limit: int = 100) -> list[OutboxRow]:
@@ -287,7 +277,6 @@ class LogQuestions(ABC):
         return {row[1]: LateEvent(*row) for row in self._with_ids(self.wording.late, LATE_SHAPE, ids, type)}
 
     def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
-        """The kept late events behind this one, in the order of type and id."""
         return [LateEvent(*row) for row in self._ask(self.wording.late_after, (type, id, limit), LATE_SHAPE)]
 
     def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
@@ -330,12 +319,10 @@ class LogQuestions(ABC):
     # Below: frames of decisions, which are asked for behind the rows: these may move there, and never back
 
     def _frames(self, after: int, upto: int, limit: int = NUMBER_MAX) -> list[DecisionFrame]:
-        """The first frames with decisions in (after, upto]."""
         rows = self._ask(self.wording.frames, (*overlapping(after, upto), limit), FRAMES.kinds)
         return [DecisionFrame(*row) for row in rows]
 
     def _rows_at(self, question: Any, shape: str, places: Sequence[int]) -> Iterator[list[Any]]:
-        """The rows of the frames that have some of these places, which are in order, some at a time."""
         at = 0
         while rows := {row[0]: row for row in self._with_ids(question, shape, places[at : at + _PLACES_AT_ONCE])}:
             at = bisect_right(places, max(rows))
@@ -356,7 +343,6 @@ class LogQuestions(ABC):
         return list(unpack(blocks))
 
     def _places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        """Where the records of one type with these ids stand; ids that are not there are left out."""
         return dict(self._with_ids(self.wording.find_places, "ti", ids, type))
 
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
@@ -366,7 +352,6 @@ class LogQuestions(ABC):
     def _named(
         self, frames: Sequence[DecisionFrame], names: Mapping[int, tuple[str, str]], after: int, upto: int
     ) -> Iterator[DecisionRow]:
-        """The decisions in (after, upto] of frames, with the type and the id of their events."""
         for frame in frames:
             for seq, outcome, receipt, document in self._unpacked([frame]):
                 if after < seq <= upto:
@@ -389,7 +374,6 @@ class LogQuestions(ABC):
         """See that none of these records, which have no decision, was decided. Raises: StorageError."""
 
     def _with_framed_outcomes(self, lines: bytes, after: int, upto: int) -> bytes:
-        """Outcomes in (after, upto] as lines, those of frames among those of rows."""
         rows = self._ask(self.wording.frame_outcomes, overlapping(after, upto), OUTCOMES_SHAPE)
         if not rows:
             return lines
@@ -405,7 +389,6 @@ class LogQuestions(ABC):
         return b"".join([found[seq] for seq in sorted(found) if after < seq <= upto])
 
     def _shrunk(self, frames: Sequence[DecisionFrame], stop: int) -> list[DecisionFrame]:
-        """Frames that remain after pruning up to `stop`."""
         found = [[row for row in self._unpacked([frame]) if row[0] > stop] for frame in frames]
         return [pack([DecisionRow(row[0], "", "", *row[1:]) for row in rows]) for rows in found if rows]
 

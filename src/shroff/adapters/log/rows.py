@@ -31,24 +31,20 @@ _of_hit = attrgetter(*_HIT)
 
 
 def _of_record(record: Record) -> tuple[Any, ...]:
-    """The row of a record, its sum last."""
     row = astuple(record)
     return *row, record_sum(*row)
 
 
 def _of_decision(row: DecisionRow) -> tuple[Any, ...]:
-    """The row of a decision, its sum last."""
     seq, event, id_, outcome, receipt, document = astuple(row)
     return seq, outcome, receipt, document, decision_sum(seq, event, id_, outcome, receipt, document)
 
 
 def _of_flag_row(row: tuple[FlagRow, int]) -> tuple[Any, ...]:
-    """The row of a flag and of its number in the batch."""
     return (*_of_flag(row[0]), flag_sum(row[0]), row[1])
 
 
 def _of_hit_row(row: tuple[HitRow, int]) -> tuple[Any, ...]:
-    """The row of a hit and of its number in the batch."""
     return (*_of_hit(row[0]), hit_sum(row[0]), row[1])
 
 
@@ -57,7 +53,6 @@ _SEAL_LENGTH = sum(map(len, _SEAL)) + 8
 
 
 def _of_refused(row: Refused) -> tuple[Any, ...]:
-    """The row of an entry in quarantine, with its digest: each reading of a line is one."""
     return (row.source, row.place, row.type, row.reason, row.raw, row.at_ms, refused_digest(row), _sealed(row.header))
 
 
@@ -77,7 +72,6 @@ def refused_of(row: Sequence[Any]) -> tuple[int, Refused] | None:
 
 
 def _sealed(header: str) -> str:
-    """A header of CSV, by which a refused line is read again, with its checksum."""
     return f"{header}{_SEAL[0]}{_SEAL[1]}{crc32(header.encode()):08x}" if header else ""
 
 
@@ -95,14 +89,12 @@ def id_digest(type_: str, id_: str) -> bytes:
 
 
 def ids_by_type(records: Collection[Record]) -> Mapping[str, Sequence[str]]:
-    """The ids of records, by their types."""
     if isinstance(records, RecordColumns):
         return {**by_type(records.types, records.ids), **ids_by_type(records.others.values())}
     return by_type([record.type for record in records], [record.id for record in records])
 
 
 def places_by_type(records: Collection[Record]) -> Mapping[str, Sequence[int]]:
-    """The places of the same records, in the same order."""
     if isinstance(records, RecordColumns):
         return {**by_type(records.types, records.seqs), **places_by_type(records.others.values())}
     return by_type([record.type for record in records], [record.seq for record in records])
@@ -121,12 +113,10 @@ def digest(*parts: bytes) -> bytes:
 
 
 def last_of_each(rows: Iterable[_Row], *names: str) -> list[_Row]:
-    """The last row of each key."""
     return list({attrgetter(*names)(row): row for row in rows}.values())
 
 
 def added_up(remarks: Iterable[Remark]) -> list[Remark]:
-    """Remarks of the same about the same as one."""
     found: dict[Hashable, Remark] = {}
     for remark in remarks:
         key = remark.what, remark.asker
@@ -155,7 +145,6 @@ class RowTable:
     digest_of: Callable[[Any], bytes] | None = None
 
     def by_digest(self) -> RowTable:
-        """The table as it is on a server."""
         make, of = self.digest_of, self.of
         if make is None:
             return self
@@ -164,12 +153,10 @@ class RowTable:
 
 
 def _fields(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> RowTable:
-    """A table whose columns are the fields of its rows."""
     return RowTable(name, columns, kinds, attrgetter(*columns), **options)
 
 
 def _kept(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> RowTable:
-    """A table like `_fields`, and the sum of each row, by which `doctor` finds that it has changed."""
     values_of, sum_of = attrgetter(*columns), summing(name, kinds)
 
     def of(row: Any) -> tuple[Any, ...]:
@@ -234,5 +221,4 @@ ERASED = RowTable("personal", ("type", "id"), "tt", tuple)
 
 
 def numbered(rows: Sequence[_Row]) -> list[tuple[_Row, int]]:
-    """Rows with their order within the batch."""
     return [(row, number) for number, row in enumerate(rows)]

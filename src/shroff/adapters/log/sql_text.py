@@ -15,7 +15,6 @@ _REFUSED = "number, digest, header, source, place, type, reason, raw, at_ms"
 
 
 def overlapping(after: int, upto: int) -> tuple[int, ...]:
-    """What a question about frames with records in (after, upto] is asked with."""
     return after, upto, upto, upto
 
 

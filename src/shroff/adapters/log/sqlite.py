@@ -100,7 +100,6 @@ class SqliteLog(SqliteQuestions):
 
     @staticmethod
     def is_there(path: Path) -> bool:
-        """Whether there is a log to read at this place."""
         return path.exists()
 
     # Writing
@@ -197,7 +196,6 @@ class SqliteLog(SqliteQuestions):
     # Size and end
 
     def size_bytes(self) -> int:
-        """Bytes on disk, the write-ahead log included."""
         files = (self.path, file_beside(self.path))
         return sum(file.stat().st_size for file in files if file.exists())
 
@@ -268,7 +266,6 @@ class SqliteLog(SqliteQuestions):
         check_epoch(self.epoch, self._epoch(), self.place)
 
     def _undo(self) -> None:
-        """Roll back what is open; a log that cannot even do that answers nothing more."""
         self._end = None
         self._ids.forget()
         try:
@@ -284,6 +281,5 @@ class SqliteLog(SqliteQuestions):
 
 
 def _is_in_doubt(error: sqlite3.Error) -> bool:
-    """Whether a failed commit may still have reached the disk: a failed write has not, a failed flush may have."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR)
     return code & 0xFF == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_WRITE

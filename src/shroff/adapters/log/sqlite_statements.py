@@ -32,7 +32,6 @@ class Statement(FrozenStruct):
 
 @cache
 def put(table: RowTable, newest_wins: tuple[str, ...] = (), adds: str = "") -> Statement:
-    """What writes rows into a table; see `SqliteLog._put`."""
     names = ", ".join(f'"{name}"' for name in table.columns)
     marks = ", ".join("CAST(? AS TEXT)" if kind == "j" else "?" for kind in table.kinds)
     changes = [f'"{name}" = excluded."{name}"' for name in newest_wins]
@@ -43,7 +42,6 @@ def put(table: RowTable, newest_wins: tuple[str, ...] = (), adds: str = "") -> S
 
 @cache
 def take_out(table: RowTable) -> Statement:
-    """What removes the rows of a table that have these keys."""
     columns, marks = ", ".join(table.columns), ", ".join("?" for _ in table.columns)
     return Statement(f"DELETE FROM {table.name} WHERE ({columns}) IN (VALUES ", f"({marks})", ")")
 
@@ -61,7 +59,6 @@ def _about(columns: str, table: str, column: str, more: str = "", kind: str = "t
 
 
 def _frames_at(columns: str, table: str) -> Statement:
-    """A question about the frames that places are in."""
     ends = f"SELECT (SELECT min(seq) FROM {table} WHERE seq >= wanted_seq) FROM wanted"
     tail = f") SELECT {columns} FROM {table} WHERE seq IN ({ends})"
     return Statement("WITH wanted (wanted_seq) AS (VALUES ", "(?)", tail)
@@ -103,12 +100,10 @@ def _is_utf8(data: bytes) -> bool:
 
 @cache
 def text(statement: Statement, count: int) -> str:
-    """The SQL for so many rows; few lengths occur, so SQLite finds each prepared."""
     return statement.head + ", ".join([statement.marks] * count) + statement.tail
 
 
 def parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
-    """The rows in pieces of the lengths that statements are prepared for."""
     start = 0
     while left := len(rows) - start:
         length = min(_AT_ONCE, 1 << left.bit_length() - 1)

@@ -30,13 +30,11 @@ def decision_sum(seq: int, event: str, id_: str, outcome: str, receipt: bytes, d
 
 
 def flag_sum(flag: FlagRow) -> int:
-    """The sum of a flag."""
     named = f"{flag.seq}\n{flag.rule}\n{flag.entity}\n{flag.key}\n{flag.event}\n{flag.reason}"
     return _sum(f"{named}\n{flag.time_ms}\n{flag.accuracy}")
 
 
 def hit_sum(hit: HitRow) -> int:
-    """The sum of a hit."""
     return _sum(f"{hit.seq}\n{hit.rule}\n{hit.key}\n{hit.shadow:d}")
 
 
@@ -60,13 +58,11 @@ def summing(table: str, kinds: str) -> Callable[[Sequence[Any]], int]:
 
 
 def line_of(record: Record) -> bytes:
-    """The line of a record, as `Log.lines` gives it."""
     return b"%s%s\n" % (head_of(record.kind, record.type, record.decided), record.body)
 
 
 @cache
 def head_of(kind: str, type_: str, decided: int) -> bytes:
-    """Head of a record's line, before the body."""
     return b"%s%d%s " % (kind[:1].encode(), decided, type_.encode())
 
 

@@ -144,7 +144,6 @@ class SmtpMailer:
     # Below: the connection
 
     def _connected(self) -> smtplib.SMTP:
-        """The connection, a new one where there is none or it no longer answers."""
         if self._connection is not None:
             if time.monotonic() - self._used_s < IDLE_S:
                 return self._connection
@@ -213,7 +212,6 @@ def _handed(connection: smtplib.SMTP, mail: Mail) -> tuple[int, bytes | str]:
 
 
 def _words(said: object) -> str:
-    """What a server or the system says, on one line."""
     if isinstance(said, bytes):
         text = said.decode("utf-8", "replace")
     elif isinstance(said, OSError):

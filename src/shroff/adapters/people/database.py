@@ -96,7 +96,6 @@ class Database(ABC):
             yield connection
 
     def is_made(self) -> bool:
-        """Whether people's tables are there; asking makes none."""
         with self._begun(is_change=False) as connection:
             return version(connection) > 0
 
@@ -113,7 +112,6 @@ class Database(ABC):
             raise StorageError(f"{self.place}: {type(error).__name__}. No stored data is lost") from None
 
     def close(self) -> None:
-        """Let go of all connections."""
         with suppress(SQLAlchemyError):
             self.engine.dispose()
 
@@ -160,7 +158,6 @@ class Database(ABC):
 
     @contextmanager
     def _in_time(self, connection: Connection) -> Iterator[None]:
-        """Within the time that a server has for its answers, and in the turn to write a file."""
         yield
 
 
@@ -186,7 +183,6 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def _making(self) -> Iterator[Connection]:
-        """From now on the file has hashes of passwords: others than owner and group need not read it."""
         with suppress(OSError):  # somebody else's file; who may write to it may still make tables
             for path in self._path.parent.glob(f"{self._path.name}*"):
                 path.chmod(path.stat().st_mode & 0o770)
@@ -195,7 +191,6 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def _in_time(self, connection: Connection) -> Iterator[None]:
-        """In this process's turn to write the file, where something is to be written."""
         with self._turn if connection.get_execution_options().get(_IS_CHANGE) else nullcontext():
             yield
         check_unchanged(_driver_of(connection))

@@ -132,7 +132,6 @@ class OidcProvider:
         return found
 
     def _checked(self, token: Any, nonce: str) -> JsonObject:
-        """The claims of an ID token whose signature, issuer, audience, times and nonce are right."""
         if not isinstance(token, str):
             raise SignInError(_NOT_FOR_US.format(why="there is no id_token"))
         claims = self._signed(token)
@@ -158,7 +157,6 @@ class OidcProvider:
         return claims
 
     def _signed(self, token: str) -> JsonObject:
-        """The claims of a token with a right signature; keys are read anew where its key is not known."""
         for is_again in (False, True):
             try:
                 keys = self._keys.get("", self._read_keys, KEYS_EVERY_S if is_again else KEPT_S)
@@ -176,7 +174,6 @@ class OidcProvider:
             raise TransientError(f"{self.issuer} returned no keys (status {status}). Try again") from None
 
     def _user(self, access_token: str, subject: str) -> JsonObject:
-        """What the provider tells beside the ID token; nothing where it tells of somebody else, or not at all."""
         if not self._about().get("userinfo_endpoint"):
             return {}
         headers = {"Authorization": f"Bearer {access_token}"}
@@ -239,7 +236,6 @@ def provider_of(system: System) -> OidcProvider:
 
 
 def _text(value: Any) -> str:
-    """A claim that is a text on one line; nothing where it is something else."""
     return value[:200] if isinstance(value, str) and value.isprintable() else ""
 
 

@@ -36,7 +36,6 @@ class SqlPeople:
 
     @property
     def place(self) -> str:
-        """Where it is, for messages."""
         return self._database.place
 
     def is_made(self) -> bool:

@@ -10,7 +10,6 @@ from shroff.streams.settings import BUCKET, CALLS, AdapterSettings
 
 
 def _placed(options: JsonMapping, folder: Path) -> JsonMapping:
-    """A folder is from the project's on."""
     place = str(options["from"])
     return options if "://" in place else {**options, "from": str(folder / place)}
 

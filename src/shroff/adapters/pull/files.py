@@ -71,7 +71,6 @@ class Folder(PulledSource):
         return sorted(found.keys() - away)
 
     def _is_away(self, path: Path) -> bool:
-        """Whether a file is a link out of the folder, by which a sender could have any file of this machine read."""
         return path.is_symlink() and leads_out(self._path, path)
 
     def is_complete(self, name: str) -> bool:
@@ -250,11 +249,9 @@ def files_at(options: JsonMapping, place: PullPlace) -> PulledSource:
 
 
 def _named(url: str) -> str:
-    """A name or URL of a list as the log has it: with a short hash in place of what may be its signature."""
     shown = covered(url)
     return url if shown == url else f"{shown}#{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
 def _last(name: str) -> str:
-    """The file's own name, of a name or URL of a list."""
     return PurePosixPath(unquote(urlsplit(name).path)).name

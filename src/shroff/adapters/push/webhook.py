@@ -107,7 +107,6 @@ class WebhookSource(PushSource):
 
 
 def _id_of(body: bytes) -> str:
-    """The `id` of a JSON object; empty where it has none."""
     try:
         found = from_json(body, type=_Identified).id
     except (ValueError, RecursionError):

@@ -113,7 +113,6 @@ class KafkaSender:
 
 
 def _targets(system: System, project: str) -> dict[str, Target]:
-    """The topic of each type; of several the first."""
     found = {}
     for type_name, topics in system.options["topics"].items():
         name = topics if isinstance(topics, str) else topics[0]

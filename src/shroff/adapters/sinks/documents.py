@@ -27,7 +27,6 @@ def document_readers(document: TextMapping) -> dict[str, Read]:
 
 
 def document_mistake(options: JsonMapping) -> str:
-    """Mistake in a document of `options`, in words; empty where there is none."""
     try:
         document_readers(options.get("document", {}))
     except UsageError as error:

@@ -113,13 +113,11 @@ class KafkaSink:
         return found.metadata or ""
 
     def prepare(self, partitions: int | None) -> list[str]:
-        """See that its topics are there, or make them (see `streams.sink.PreparedSink`)."""
         if partitions is None:
             return prepared(self._cluster, self._topics, None, within_s=ASKED_S, is_patient=False)
         return prepared(self._cluster, self._topics, partitions)
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        """Deliver rows with the mark left as it is."""
         return self.send_marked(rows, "")
 
     def send_marked(self, rows: Sequence[Outgoing], mark: str) -> list[Undelivered]:
@@ -255,7 +253,6 @@ class KafkaSink:
                 self._lacking.add(message.topic())
 
     def _told(self, raised: KafkaException) -> ShroffError:
-        """What went wrong, in words; in each case another sink has to be opened."""
         self._has_begun = False
         error = raised.args[0]
         if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):  # noqa: SLF001 - public
@@ -315,6 +312,5 @@ def _within(seconds: float, call: Callable[[], object]) -> None:
 
 
 def _words(error: object) -> str:
-    """What the client library says, without its own addresses of functions."""
     inner = error.args[0] if isinstance(error, KafkaException) else error
     return str(inner.str()).rstrip(".") if isinstance(inner, KafkaError) else str(inner).rstrip(".")

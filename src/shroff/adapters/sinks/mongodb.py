@@ -101,7 +101,6 @@ class MongoSink:
         return [row for row in rows if row.name not in stored]
 
     def close(self) -> None:
-        """Let go of the server. Closing twice does nothing."""
         self._client.close()
 
     def _written(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
@@ -164,7 +163,6 @@ def _nested(features: JsonMapping) -> JsonObject:
 
 
 def _mongo_error(error: PyMongoError) -> ShroffError:
-    """What went wrong, in words that hold no address."""
     if isinstance(error, ConfigurationError):
         return UsageError("the address of the sink is not valid for MongoDB.")
     if isinstance(error, BulkWriteError):

@@ -133,7 +133,6 @@ def _flag_row(row: Outgoing) -> JsonObject:
 
 
 def _chosen_values(row: Outgoing, columns: TextMapping) -> JsonObject:
-    """The values of columns that somebody chose: `fields.amount` is one value as text."""
     parts = {
         "fields": row.fields or b"{}",
         "features": bytes(_features.decode(row.body).features) if row.kind == "decision" else b"{}",
@@ -228,7 +227,6 @@ class SqlSink:
         return []
 
     def close(self) -> None:
-        """Let go of the connection. Closing twice does nothing."""
         self._database.close()
 
     # Below: one transaction, and how it fails

@@ -79,7 +79,6 @@ class WebhookSink:
         return refused
 
     def close(self) -> None:
-        """Let go of the connection. Closing twice does nothing."""
         self._client.close()
 
     # Below: one call

@@ -152,7 +152,6 @@ class _File:
 
     @property
     def is_at_begin(self) -> bool:
-        """Whether no line was read yet, at any time."""
         return not self._reached.lines
 
     def reader(self, opened: Callable[[Path], Lines]) -> Lines:
@@ -173,7 +172,6 @@ class _File:
         return self._reader
 
     def read(self, lines: Sequence[Line]) -> str:
-        """Note that these lines more were read; gives the offset."""
         before, last, reader = self._reached.lines, lines[-1], self._reader
         assert reader is not None
         if reader.format == "csv" and not last.raw.endswith(b"\n"):
@@ -206,14 +204,12 @@ def _head(path: Path, count: int) -> str:
 
 
 def _may_begin_more(line: Line, format: str) -> bool:
-    """Whether a record or a document of more lines may begin at a line, or it is an element of one already."""
     if line.error is None or not line.line:
         return not line.line
     return format == "csv" or line.raw.lstrip().startswith((b"[", b"{"))
 
 
 def _line_hash(line: Line) -> str:
-    """A hash of a line as it was read, and where: an element of a document is another one than a line of its text."""
     return _hash(b"%d %d %s" % (line.number, line.line, line.raw.rstrip()))
 
 

@@ -68,13 +68,11 @@ class Epochs:
         self._changes: list[tuple[int, int]] = []  # the first offset of each epoch
 
     def came(self, offset: int, epoch: int | None) -> None:
-        """Take note of the next message."""
         now = NO_EPOCH if epoch is None else epoch
         if not self._changes or self._changes[-1][1] != now:
             self._changes.append((offset, now))
 
     def of(self, offset: int) -> int:
-        """The epoch of a message that came; what is before it is forgotten."""
         while len(self._changes) > 1 and self._changes[1][0] <= offset:
             del self._changes[0]
         return self._changes[0][1] if self._changes and self._changes[0][0] <= offset else NO_EPOCH

@@ -71,7 +71,6 @@ class KafkaPartition:
         return self._partition_class(self.topic, self.partition, self.next, leader_epoch=self.start_epoch)
 
     def at(self, offset: int) -> Any:
-        """The partition with an offset, for the library."""
         return self._partition_class(self.topic, self.partition, offset)
 
     def stored(self, offset: int, last: int | None = None, before: str = "") -> str:
@@ -84,11 +83,9 @@ class KafkaPartition:
 
     @property
     def is_at_end(self) -> bool:
-        """Whether all that there was has come."""
         return 0 <= self.end <= self.next
 
     def came(self) -> None:
-        """Take note that it gave something."""
         self._silent_s, self.trouble = None, ""
 
     def ends_at(self, offset: int, *, is_read: bool = True) -> None:
@@ -125,7 +122,6 @@ class KafkaPartition:
             self.is_held = False
 
     def lag(self, consumer: Any, merge: Merge) -> int:
-        """How many messages were not given on yet, by what the library knows."""
         waiting = merge.lines(self.name)
         if self.is_at_end:
             return waiting

@@ -206,7 +206,6 @@ class Partitions:
         return found
 
     def lost(self, consumer: Any, part: KafkaPartition) -> ShroffError:
-        """The error for messages of a part that are gone while it is read."""
         key = part.topic, part.partition
         begin, end = self._bounds(consumer, [key], is_needed=False).get(key, (part.next, part.next))
         error = gone(part, begin, end)
@@ -256,7 +255,6 @@ class Partitions:
         return {key: (begins[key], ends[key]) for key in begins if key in ends}
 
     def _offsets(self, consumer: Any, keys: Sequence[Key], moment: int, within_s: float) -> dict[Key, int]:
-        """Where partitions begin or end, of those that have a leader and of which the brokers say so."""
         confluent = library("source")
         asked = [confluent.TopicPartition(*key, moment) for key in keys if key not in self._leaderless]
         answers = consumer.offsets_for_times(asked, timeout=within_s)
@@ -276,7 +274,6 @@ class Partitions:
 
 
 def anew(name: str, read: PartitionOffset) -> StateError:
-    """The error for a partition whose topic is another one than was read."""
     return StateError(
         f"{name} is not the partition that was read up to offset {read.offset}: its topic was deleted and "
         f"recreated. Add the missing messages with 'shroff ingest'. {AGAIN.format(name)}"

@@ -131,7 +131,6 @@ def _misfit(field: Field, mapper: Mapper, schema: Avro, lacking: frozenset[str])
 
 
 def _unlike(field: Field, found: Avro, ours: str) -> Misfit | None:
-    """A field and type that do not match."""
     both = alike(found)
     if both is not None:
         words = f"is {both[0]} or {both[1]} there, which their bytes do not tell apart; send one of them"
@@ -149,7 +148,6 @@ def _unlike(field: Field, found: Avro, ours: str) -> Misfit | None:
 
 
 def _remarks(field: Field, mapper: Mapper, schema: Avro) -> Iterator[str]:
-    """What gets lost though the field can be read."""
     for path in sorted(mapper.paths(field.name), key=str):
         found, name = found_at(schema, path), ".".join(map(str, path))
         if found is None:

@@ -197,7 +197,6 @@ class _SchemaReader:
 
 
 def _field_type(found: JsonMapping) -> Any:
-    """The type of a field; a logical type that stands beside it, where many write it, counts."""
     beside = {name: found[name] for name in ("logicalType", "precision", "scale") if name in found}
     type_ = found["type"]
     return {"type": type_, **beside} if beside and isinstance(type_, str) and type_ in PRIMITIVES else type_
@@ -216,7 +215,6 @@ def _with_logical(inner: Avro, found: JsonMapping) -> Avro:
 
 
 def _takes_bytes(schema: Avro) -> bool:
-    """Whether each value of it takes at least a byte."""
     match schema.kind:
         case "null":
             return False

@@ -171,7 +171,6 @@ _LOGICAL: Final[Mapping[str, Callable[[Avro], Convert]]] = {
 
 
 def _or_none(schema: Avro) -> Convert | None:
-    """The same for values that may be null."""
     convert = conversion(schema)
     return None if convert is None else lambda value: None if value is None else convert(value)
 
@@ -191,7 +190,6 @@ def _of_record(schema: Avro) -> Convert | None:
 
 
 def _of_union(schema: Avro) -> Convert | None:
-    """By the value's own type, where several branches are there; `alike` says where that does not tell them apart."""
     branches = schema.values
     if len(branches) == 1:
         return conversion(branches[0])

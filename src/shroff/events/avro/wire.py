@@ -81,7 +81,6 @@ class AvroDecoder:
         self._registry.close()
 
     def _asked(self, id_: int) -> _Known | str:
-        """What reads the records of a schema, or why none does, from the registry."""
         words = f"unknown schema id {id_}: the registry at {self._registry.address} has none of this id"
         if self._clock() < self._unknown.get(id_, 0.0):
             return words
@@ -171,7 +170,6 @@ def _decimal_bytes(units: int) -> bytes:
 
 
 def _columns_of(shape: Shape, id_: int, message: bytes) -> tuple[dict[str, object] | None, str | None]:
-    """The columns of a message's record, or why it has none."""
     try:
         record = shape.record(message, FRAME_BYTES)
     except DAMAGED as error:

@@ -111,7 +111,6 @@ def _text_reader(found: Any, type_: Type, *, is_id: bool) -> ColumnReader | None
 
 
 def _digits(column: Any) -> Read:
-    """Integers, which stay such: what numbers them writes each different one once."""
     return Read(column, _there(column), None)
 
 
@@ -221,7 +220,6 @@ def divided(digits: Ints, divisor: int | Ints) -> tuple[Ints, Bools]:
 
 
 def _decimal_as_float(column: Any, scale: int) -> Read:
-    """One division of two whole numbers that floats hold exactly is the float nearest to the decimal."""
     digits, fits = _unscaled(column)
     whole = _FLOAT_WHOLE_MAX["double"]
     return Read(digits / np.float64(10**scale), _there(column), fits & _between(digits, -whole, whole))
@@ -271,7 +269,6 @@ def _from_float(column: Any, places: int, error: float) -> Read:
 
 
 def _by_value(column: Any, wanted: WantedField) -> Read:
-    """Each different value once by the reader of rows; one that it refuses is not sure."""
     try:
         coded = column.dictionary_encode()
     except pa.ArrowNotImplementedError:  # lists and objects
@@ -280,12 +277,10 @@ def _by_value(column: Any, wanted: WantedField) -> Read:
 
 
 def _with_missing(coded: Any) -> Any:
-    """The dictionary of a coded column and a null behind it."""
     return pa.concat_arrays([coded.dictionary, pa.nulls(1, coded.dictionary.type)])
 
 
 def _places(coded: Any) -> Ints:
-    """Where the values of a coded column stand in what `_with_missing` gives."""
     return _filled(coded.indices.cast(pa.int64()), fill=len(coded.dictionary))
 
 
@@ -335,6 +330,5 @@ def _within(values: Ints, column: Any, low: int, high: int) -> Read:
 
 
 def _scaled(values: Ints, factor: int, limit: int, there: Bools | None, sure: Bools | None) -> Read:
-    """Values times a factor, sure where they are within the limit."""
     fits = _between(values, -limit, limit)
     return Read(np.where(fits, values, 0) * factor, there, fits if sure is None else fits & sure)

@@ -105,7 +105,6 @@ class ColumnValidator:
         return self._with_rows(batch, before, kept, np.flatnonzero(unsure))
 
     def _with_rows(self, batch: Any, before: int, kept: Mapping[str, Read], rows: Ints) -> Admitted:
-        """The columns, with what row validation makes of these rows in their places."""
         events, refused = self._by_rows(batch.take(pa.array(rows)), before, rows)
         is_there = np.ones(batch.num_rows, np.bool_)
         is_there[[at for at, _ in refused]] = False
@@ -114,7 +113,6 @@ class ColumnValidator:
         return Admitted(there, columns, refused)
 
     def _by_rows(self, batch: Any, before: int, rows: Ints) -> tuple[dict[int, Event], tuple[tuple[int, str], ...]]:
-        """The events of rows by their places in the batch, and what was refused."""
         events: dict[int, Event] = {}
         refused: list[tuple[int, str]] = []
         for at, submission in zip(rows.tolist(), self._submissions(_lines(batch, rows + before + 1)), strict=True):
@@ -138,7 +136,6 @@ def admitted(events: Mapping[int, Event], type_: EventType, refused: tuple[tuple
 
 
 def _lines(batch: Any, numbers: Ints) -> Iterator[Line]:
-    """The rows of a batch as lines, a few of them at a time."""
     for first in range(0, batch.num_rows, LINES):
         yield from lines_of(batch.slice(first, LINES), numbers[first : first + LINES].tolist())
 
@@ -155,7 +152,6 @@ def _path(mapper: Mapper, name: str) -> Path:
 
 
 def _nothing(field: Field, count: int) -> Read:
-    """The column of a field that the file does not have."""
     if field.type.is_text:
         return Read(pa.nulls(count, pa.string()), np.zeros(count, np.bool_), None)
     made = column_of([None] * count, field.type)
@@ -174,7 +170,6 @@ def _mark(unsure: Bools, read: Read, field: Field) -> None:
 
 
 def _column(read: Read) -> Any:
-    """A column as it is given out."""
     if isinstance(read.values, np.ndarray):
         valid = np.ones(len(read.values), np.bool_) if read.there is None else read.there
         return Column(
@@ -194,7 +189,6 @@ def _as_column(values: list[Any], field: Field) -> Any:
 
 
 def _put(column: Any, places: Ints, extra: Any, rows: Ints) -> Any:
-    """These rows of a column, with other values in some places."""
     if isinstance(column, Column):
         values, valid = column.values.copy(), column.valid.copy()
         values[places], valid[places] = extra.values, extra.valid

@@ -63,7 +63,6 @@ def moment_reader(events: Events, settings: Settings, type_name: str | None, for
 
 
 def _plain(name: str) -> Moment:
-    """The short way for lines that have their fields as columns of their names: only one of them is looked at."""
     shape = msgspec.defstruct("Moment", [("at", str | int | None, None)], rename={"at": name}, gc=False)
     decode, read_time = msgspec.json.Decoder(shape).decode, as_of_label(reader(TIME, currency=""), "known_at")
 

@@ -155,7 +155,6 @@ def plain_column(column: Any) -> Any:
 
 
 def _rebuilt(type_: Any, leaf: Callable[[Any], Any]) -> Any:
-    """A type with another one in place of each that is not made of others."""
     if pa.types.is_dictionary(type_):
         return pa.dictionary(type_.index_type, _rebuilt(type_.value_type, leaf), type_.ordered)
     if pa.types.is_struct(type_):

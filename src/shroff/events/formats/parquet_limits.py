@@ -87,7 +87,6 @@ def rows_at_once(path: Path, file: Any, rows: int, names: Collection[str] | None
 
 
 def _is_of(path: str, names: Collection[str]) -> bool:
-    """Whether a leaf is of one of these columns, whose names may have dots, too."""
     parts = path.split(".")
     return any(".".join(parts[: count + 1]) in names for count in range(len(parts)))
 

@@ -92,7 +92,6 @@ class JsonEncoder:
 
 
 def _unread(event_type: EventType) -> str:
-    """Why messages of a type by the names of its fields could not be read here; nothing where they can."""
     lacking = Mapper(event_type, "jsonl").missing_columns([field.name for field in event_type.declared])
     if not lacking:
         return ""

@@ -123,20 +123,17 @@ class Backfill:
 
     @property
     def _needs_history(self) -> bool:
-        """Whether keys with late rows go through histories."""
         return bool(len(self._tables.sets) or len(self._tables.ranks))
 
     def _sorted(self, run: Run, keys: Ints, limit: int, first_row: int) -> Order:
         return sort_by_key(run, keys, limit, first_row=first_row, parts=self._threads, ranges=self._ranges)
 
     def _times_of(self, run: Run, order: Order, times: Ints) -> Ints:
-        """The times of rows in their slots, and room for looking a little beyond the last."""
         placed = np.zeros(len(order.rows) + 4, np.int64)
         put_by_slot(run, order, times, placed, self._threads)
         return placed
 
     def _answer_in_order(self, run: Run, rows: Span, shift: int, out: Ints, valid: Bytes) -> None:
-        """Answer a few rows, at `shift` in the results; rows of late keys get arbitrary values."""
         from shroff.features.batch.backfill_answers import STRIDE, answer_rows
 
         (begin, end) = rows
@@ -160,7 +157,6 @@ class Backfill:
         run(answer, [(first,) for first in range(0, end - begin, ROWS_PER_TASK)])
 
     def _asked(self, run: Run, begin: int, end: int) -> tuple[Ints, AskedRows]:
-        """The rows [begin, end) by key, and which keys these are; its cost does not grow with those of other rows."""
         from shroff.features.batch.backfill_kernels import find_keys, number_keys
 
         asks = self._asks[begin:end]
@@ -203,7 +199,6 @@ class Backfill:
             self._take_late_records(keys, asked, room, records)
 
     def _take_late_records(self, keys: Span, asked: AskedRows, room: tuple[Any, ...], records: Ints) -> None:
-        """The same for its keys with late rows, whose cells are put in the order of time on the way."""
         from shroff.features.batch.backfill_places import STACK_WORDS
         from shroff.features.batch.backfill_runs import take_late_records
 

@@ -235,7 +235,6 @@ def choose_words(
 
 
 def _link(made: KeptSeries, number: int, keys: Span, order: Order, late: Bytes) -> None:
-    """Link or rank the equal values of a range of keys, where a query needs it."""
     from shroff.features.batch.backfill_values import link_values, rank_values
 
     first, last = keys

@@ -125,7 +125,6 @@ def tables_of(plan: HistoryPlan, series: Table) -> Tables:
 
 
 def _window(query: Query, column_of: dict[int, int]) -> Lane:
-    """(left, last n, end): equal for queries that see the same events."""
     end = AFTER if query.including else NOW
     if query.delay_ms:
         end = column_of[query.delay_ms]

@@ -83,7 +83,6 @@ class BatchEngine(Rounds[GroupFeed]):
             feed.end(times, is_held=True)
 
     def _one_of_times(self) -> Ints:
-        """All times as one array that the pieces share."""
         assert isinstance(self._chunks, deque)
         times = np.concatenate([NO_INTS, *(chunk.times for chunk in self._chunks)])
         ends = np.cumsum([chunk.size for chunk in self._chunks]).tolist()

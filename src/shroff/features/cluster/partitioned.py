@@ -278,7 +278,6 @@ def _answer_group(path: Path, work: Work, part: GroupPartition) -> int:
 
 
 def _answered(work: Work, given: Iterable[Rows]) -> Iterator[PartitionAnswers]:
-    """The answers at the rows that ask; all at once where no event is looked at, else one after the other."""
     if work.plan.looks:
         history = WindowState(work.plan, lateness_ms=work.lateness_ms)
         for rows, watermark_ms in _with_watermarks(given):
@@ -307,7 +306,6 @@ def _asked(rows: Rows, out: Ints, valid: Bytes) -> PartitionAnswers:
 
 
 def _with_watermarks(given: Iterable[Rows]) -> Iterator[tuple[Rows, int | None]]:
-    """Rows, and the greatest time of those before them that ask: labels may be ahead of all events, and ask nothing."""
     watermark_ms: int | None = None
     for rows in given:
         yield rows, watermark_ms

@@ -227,7 +227,6 @@ class Native:
         return symbol, machine.emit_object(module)
 
     def _made_by_numba(self) -> Any:
-        """What numba compiles it to, just for its address."""
         return _njit(self._signature, **OPTIONS | {"no_cpython_wrapper": True})(settle(self.function))
 
 
@@ -280,7 +279,6 @@ class EntryPoint(Native):
         self._made_by_numba()
 
     def _is_kept(self) -> bool:
-        """Whether numba has it on disk, or has no folder to keep it in."""
         with _LOADING:
             try:
                 folder = Path(checked_cache(self._named()).cache_path)
@@ -304,7 +302,6 @@ class EntryPoint(Native):
         return function
 
     def _made_by_numba(self) -> Any:
-        """What numba compiles it to, or has kept on disk."""
         function = self._named()
         file, name = Path(function.__code__.co_filename), self.__name__
         kept = _njit(**OPTIONS)(function)
@@ -397,7 +394,6 @@ def processor() -> tuple[str, str]:
 
 
 def _machine() -> Any:
-    """That processor, as LLVM makes code for it."""
     import llvmlite.binding as llvm
 
     cpu, features = processor()
@@ -423,7 +419,6 @@ def _njit(*how: Any, **options: Any) -> Any:
 
 @cache
 def _made_for() -> str:
-    """What code is made for: another system or processor makes its own."""
     import llvmlite.binding as llvm
 
     system = re.sub(r"(darwin|macosx?)[\d.]+", r"\1", llvm.get_process_triple())  # of any release of macOS
@@ -431,7 +426,6 @@ def _made_for() -> str:
 
 
 def _made_from(file: Path) -> str:
-    """Sources of the code: all kernels, and its own file."""
     return _digest(kernel_numbers.digest_of_kernels().encode() + file.read_bytes())
 
 

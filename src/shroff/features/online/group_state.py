@@ -246,7 +246,6 @@ class GroupState:
         return inserts, asks, items, this
 
     def _look_items(self, frames: Frames, size: int) -> tuple[list[int], ByRow]:
-        """Of each row the key code that comes in, and what is read of the event by those who look at it later."""
         if self.key.via is not None:
             return self._link_items(self.key.via, frames, size)
         inserts = self.keys.inserts(frames, size)
@@ -258,7 +257,6 @@ class GroupState:
         return inserts.tolist(), _rows(frame, leaves_of_item(self.group.aggregates))
 
     def _link_items(self, via: Via, frames: Frames, size: int) -> tuple[list[int], ByRow]:
-        """The same for links: each event that has a link value is kept. A label has that of its event, and no key."""
         keys, links = self.keys.linked(frames, size)
         linking = frames.get(via.event)
         seen = frames.get(self.key.event)
@@ -284,7 +282,6 @@ class GroupState:
 
 
 def _masked(aggregate: Aggregate, column: Column, frame: Frame, fields: Sequence[ThisField]) -> Column:
-    """Missing where a field of `this` that the condition reads is missing."""
     for node in fields:
         column = masked(column, frame.field(node.name, node.type).valid, aggregate.type)
     return column
@@ -317,7 +314,6 @@ def leaf_name(node: Node) -> str:
 
 
 def _rows(frame: Frame, leaves: Sequence[Node]) -> ByRow:
-    """Values of some operands by name, for each row of the batch."""
     columns: dict[str, list[Value]] = {}
     for node in leaves:
         name = leaf_name(node)

@@ -34,7 +34,6 @@ def rule_program(wanted: Computed, groups: Sequence[GroupState]) -> tuple[Progra
 
 
 def _is_operand(node: Node) -> bool:
-    """Whether a node's value is known before the rows are processed, or comes from the histories."""
     if isinstance(node, Aggregate):
         return True
     is_running = any(aggregate.since_flag for aggregate in aggregates(node))
@@ -42,7 +41,6 @@ def _is_operand(node: Node) -> bool:
 
 
 def _missing_without_this(node: Node) -> Node:
-    """The node with each running aggregate missing where a field of `this` that its condition reads is."""
     held = dict[Node, Node]()
     for aggregate in aggregates(node):
         there: list[Node] = [Not(BOOLEAN, IsMissing(BOOLEAN, field)) for field in this_fields(aggregate)]
@@ -149,7 +147,6 @@ class RuleByKernel:
         )
 
     def _operands(self, frames: Frames, size: int, *, is_asked: bool) -> tuple[Ints, Bytes]:
-        """Operands of the program besides the histories' answers; not computed for past rows."""
         operands = np.zeros((len(self._columns), size), np.int64)
         there = np.zeros((len(self._columns), size), np.uint8)
         for event in self.wanted.events & frames.keys() if is_asked else ():
@@ -163,7 +160,6 @@ class RuleByKernel:
             group.deliver(out, valid, frames)
 
     def _answered(self, batch: _Batch) -> Iterator[tuple[GroupState, Ints, Bytes]]:
-        """Each group with its answers, in the first of these rows."""
         for group, first in zip(self.groups, self._groups[:, layout.FIRST_OUT].tolist(), strict=True):
             yield group, batch.out[first:], batch.valid[first:]
 

@@ -387,7 +387,6 @@ class _PlanWriter:
         return [of_counts, of_sum, of_squares, of_value, int(series.real), of_fold, series.scale, 0]
 
     def _window(self, query: Query) -> tuple[int, int, int, int]:
-        """(including, left, right, n): equal for queries that see the same events."""
         right = self.edges.index(query.delay_ms) if query.delay_ms else layout.RIGHT_NOW
         if query.last_n is not None:
             return int(query.including), layout.LEFT_LAST_N, right, query.last_n
@@ -395,7 +394,6 @@ class _PlanWriter:
         return int(query.including), left, right, 0
 
     def _many(self, window: tuple[int, int, int, int]) -> int:
-        """From how many link values on a key has an account for a window: all looks at it add up, for whoever asks."""
         looks = [look for look in self.plan.looks if self._window(look.query) == window]
         ordered = {"squares", "ends", "ranks", "looks"}
         is_added = all(look.query.state not in ordered and min(look.sources, default=0) >= 0 for look in looks)
@@ -437,7 +435,6 @@ class _PlanWriter:
         return {key: address + i * layout.SET_WORDS for i, key in enumerate(keys)}
 
     def _part(self, query: Query) -> tuple[int, ...]:
-        """What makes queries share a track or a set; `including` does not part them, as they only move on."""
         _, left, right, last_n = self._window(query)
         if query.state == "values":
             return layout.DISTINCT, query.series, right, left, last_n

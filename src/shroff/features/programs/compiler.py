@@ -69,7 +69,6 @@ def look_program(aggregate: Aggregate, bounds: Mapping[str, Bounds | None]) -> t
 
 
 def _is_operand(node: Node) -> bool:
-    """Whether a part can be known before the window is looked at; numbers that are written out are in the program."""
     is_number = isinstance(node, typed.Literal) and not node.type.is_text
     return not (reads_item(node) and reads_this(node)) and not is_number
 

@@ -41,7 +41,6 @@ _rounded = compiled(kernel_score.rounded)
 
 @compiled
 def _compare(nodes: Ints, sets: Ints, row: Floats, base: Word, at: Word) -> Word:
-    """The next node in a forest without sets; a leaf stays where it is."""
     link = nodes[at, 1]
     is_left = row[base + ((link >> 1) & SLOT_MASK)] <= float_of(nodes[at, 0])
     return (link >> LINK_SHIFT) + (0 if is_left else 1)
@@ -49,7 +48,6 @@ def _compare(nodes: Ints, sets: Ints, row: Floats, base: Word, at: Word) -> Word
 
 @compiled
 def _decide(nodes: Ints, sets: Ints, row: Floats, base: Word, at: Word) -> Word:
-    """The next node in any forest."""
     link = nodes[at, 1]
     value = row[base + ((link >> 1) & SLOT_MASK)]
     if link & LOOKS_UP == 0:
@@ -132,7 +130,6 @@ _eight_decided = _eight(_decide)
 
 @compiled
 def _staged(value: Word, way: Word, count: Word) -> Word:
-    """What a slot holds for a value."""
     is_absent = np.isnan(value)
     if way == CATEGORY:
         return value if 0.0 <= value < count else np.nan

@@ -403,7 +403,6 @@ def _reader(node: Node, events: Events, event: str) -> Evaluate:
 def _route_mistakes(
     what: str, routes: Mapping[str, JsonMapping], names: DeclaredNames, rules: Collection[str]
 ) -> Iterator[str]:
-    """Mistakes in the conditions and rules of routes, as sentences."""
     for name, route in routes.items():
         for rule in route.get("rules", ()):
             if rule not in rules:

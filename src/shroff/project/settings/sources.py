@@ -89,7 +89,6 @@ def _named(top: YamlMapping, problems: list[Problem]) -> dict[str, NamedSource]:
 
 
 def _source(name: str, options: JsonMapping, node: Node, problems: list[Problem]) -> NamedSource | None:
-    """A source with its settings, by the name of its kind where it has none."""
     kind, *more = [key for key in options if key not in _BESIDE] or [""]
     if options and (more or not kind):
         words = " and ".join([kind, *more]) or "none"

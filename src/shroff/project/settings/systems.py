@@ -323,7 +323,6 @@ def _store(top: YamlMapping, problems: list[Problem]) -> System | None:
 
 
 def _place(name: str, shape: Callable[[str | None], Any], top: YamlMapping, problems: list[Problem]) -> System | None:
-    """A folder or bucket."""
     options, _ = _read_addressed(top, name, ("lake", "to"), shape, problems)
     if options is None:
         return None
@@ -378,7 +377,6 @@ def _sinks(top: YamlMapping, problems: list[Problem]) -> dict[str, System]:
 
 
 def _warn_of_passwords(node: Node | None, warnings: list[Problem]) -> None:
-    """Warn of passwords written into addresses."""
     if isinstance(node, Scalar) and _PASSWORD.search(node.text):
         hint = "Write ${NAME} instead, and set that environment variable where shroff runs."
         node.report(warnings, "this file contains a password.", hint)

@@ -329,7 +329,6 @@ DEFAULT_MAILER = "folder"  # which nobody names
 
 
 def _with(shape: Shape, before: tuple[Key, ...] = (), behind: tuple[Key, ...] = ()) -> Shape:
-    """A mapping with further keys, as far as it has none of these names itself."""
     if not isinstance(shape, MappingShape):
         return shape
     own = set(shape.names)
@@ -400,7 +399,6 @@ def sources(named: frozenset[str] | None = None) -> MappingShape:
 
 
 def _addressed(common: MappingShape, contract: str, kind: str | None) -> Shape:
-    """Settings with an address, which says of which technology they are; without it those of all."""
     declared = [settings for _, settings in each_settings(contract)] if kind is None else [settings_of(contract, kind)]
     own = {key.name: key for settings in declared for key in settings.keys}
     return _with(common, behind=tuple(own.values()))

@@ -310,7 +310,6 @@ def _response(found: Sequence[tuple[int, bytes]], asked: _Body) -> Response:
 
 
 async def _explained(service: Service, response: Response) -> Response:
-    """The same answer with its explanations."""
     document = from_json(response.body)
     if "outcome" not in document:
         return response

@@ -151,7 +151,6 @@ class HealthBoard:
 
 
 def _worst_first(finding: Finding) -> tuple[int, int]:
-    """Problems first; of these the log, then what leaves and comes, and last what waits for input."""
     kind = finding.subject.partition(" ")[0]
     return _ORDER.get(finding.state, 2), 0 if kind in _HARM_FIRST else 2 if kind in _HARM_LAST else 1
 

@@ -174,7 +174,6 @@ async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
 
 
 def _counted(counts: SourceCounts, submission: Submission, answer: Answer) -> ReceivedEvent:
-    """The result of one event of a message, which is counted."""
     if answer.kind == REFUSED:
         counts.quarantined += 1
         return {"state": QUARANTINED}

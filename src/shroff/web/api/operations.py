@@ -111,7 +111,6 @@ def _in_path(declared: Operation[..., Any], request: Request, field: RequestFiel
 
 
 def _over_http(declared: Operation[..., Any], words: str) -> str:
-    """A message with the names of fields in JSON and queries in the place of their options."""
     wire = {field.about.flags or f"--{field.name.replace('_', '-')}": field.wire for field in declared.fields}
     return _OPTION.sub(lambda match: wire.get(match[0], match[0]), words)
 

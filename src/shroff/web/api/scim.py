@@ -33,7 +33,6 @@ ABOUT = """/ServiceProviderConfig /ResourceTypes /ResourceTypes/User /ResourceTy
 
 @cache
 def _about() -> Any:
-    """What a provider may ask of this service itself."""
     return from_json(resources.files("shroff.web.api").joinpath("scim.json").read_bytes())
 
 
@@ -60,7 +59,6 @@ async def resource(service: Service, request: Request) -> Response:
 
 
 def _read(desk: Desk, place: str, kind: str, id_: str, query: TextMapping) -> JsonObject:
-    """One, or a page of those that fit the filter."""
     dropped = query.get("excludedAttributes", "").lower().replace(" ", "").split(",")
     with desk.store.look() as look:
         if id_:

@@ -53,7 +53,6 @@ class Address(FrozenStruct):
             raise ProblemError(403, "no-csrf", "The form was not sent from this service", words)
 
     def _origins(self, request: Request) -> set[str]:
-        """What browsers may call this service: as they write it, with small letters and without a usual port."""
         if self.public:
             return {origin_of(self.public)}
         host = request.headers.get("host", "")

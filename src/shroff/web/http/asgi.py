@@ -167,7 +167,6 @@ class Application:
             del self._under_way[sender]
 
     def _refused(self, request: Request, error: ProblemError) -> Response:
-        """A problem, as a page for browsers, and in SCIM's form for identity providers."""
         if request.path.startswith(scim.PATH):
             return scim.refused(error)
         if request.signed_in is not None and request.wants_page:
@@ -235,7 +234,6 @@ class Application:
         return signed_in.who
 
     async def _looked_up(self, request: Request, look: Callable[[str], One], shown: str) -> One:
-        """What the gate says of a key or token, one question of a network at a time."""
         SENDER.set(network_of(request.address))
         return await self.service.known(look, shown)
 
@@ -260,7 +258,6 @@ class Resource:
 
 
 async def _csrf(request: Request) -> str:
-    """The token that a page sends along: in a header, or in a field of a form."""
     sent = request.headers.get(CSRF, "")
     if sent or request.media_type != FORM:
         return sent
@@ -289,7 +286,6 @@ def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> Prob
 
 
 def _is_sent_whole(response: Response, request: Request, seconds: float) -> bool:
-    """Have the server write a plain response at once; False if it must be sent by messages."""
     if not isinstance(response, WrittenJson) or not response.is_plain or len(response.body) > PART_BYTES:
         return False
     send_whole = request.scope.get("state", {}).get(WHOLE)
@@ -374,7 +370,6 @@ def _plain(scope: Scope) -> str:
 
 
 def _missing(here: Mapping[str, Route]) -> ProblemError:
-    """The problem of a request for what is not there, or not by its method."""
     if not here:
         words = "this address does not exist; /api/docs lists the addresses of the API"
         return ProblemError(404, "not-found", "Page not found", words)

@@ -129,6 +129,5 @@ def too_many(words: str) -> ProblemError:
 
 
 def _looked_at(task: asyncio.Task[One]) -> None:
-    """Whoever waited for it may be gone: what failed there is nobody's then."""
     if not task.cancelled():
         task.exception()

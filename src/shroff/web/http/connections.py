@@ -144,7 +144,6 @@ class Connection(HttpToolsProtocol):
             self._head_timer = None
 
     def _refuse_framing(self) -> None:
-        """Answer a request whose body is framing for the most part; its handler sees a client that is gone."""
         if self.pipeline or self.cycle.response_started:
             self.transport.abort()
             return
@@ -154,7 +153,6 @@ class Connection(HttpToolsProtocol):
         self._refuse(ProblemError(413, "too-much-framing", "The body has too much framing", words))
 
     def _refuse(self, error: ProblemError) -> None:
-        """Answer a request that is not complete, and close; what still arrives is discarded for a while."""
         self._stop_head_timer()
         self._is_refused = True
         is_answering = bool(self.cycle) and not (self.cycle.response_complete or self.cycle.disconnected)

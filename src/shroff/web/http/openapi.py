@@ -114,7 +114,6 @@ def kind_of(schema: JsonMapping, link: Callable[[str], str]) -> str:
 
 
 def _types(routes: Sequence[Route]) -> Iterator[Any]:
-    """The types of all bodies and answers, unions by their members."""
     yield Problem
     for route in routes:
         if (told := route.told) is not None:
@@ -129,7 +128,6 @@ def _members(type_: Any) -> tuple[Any, ...]:
 
 @cache
 def _components(types: tuple[Any, ...]) -> JsonObject:
-    """The schemas of types and of all that they are made of, by name."""
     found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")[1]
     return {name: {**schema, "description": cleandoc(schema.get("description", ""))} for name, schema in found.items()}
 
@@ -222,7 +220,6 @@ def _id_of(route: Route, event: str) -> str:
 
 
 def _refs(content: JsonMapping) -> list[str]:
-    """The names of the shapes that a content has."""
     return [name.decode() for name in dict.fromkeys(_REF.findall(to_json(content)))]
 
 

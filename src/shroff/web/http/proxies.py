@@ -75,12 +75,10 @@ class Proxies:
         return any(address in network for network in self._networks)
 
     def _hops(self, headers: Sequence[tuple[bytes, bytes]]) -> Iterator[str]:
-        """What the head says from whom each proxy had it, the last one first."""
         for part in self._parts(headers):
             yield part if self._header == FORWARDED_FOR else _named("for", part)
 
     def _parts(self, headers: Sequence[tuple[bytes, bytes]]) -> Iterator[str]:
-        """What each proxy wrote, the last one first."""
         values = [value.decode("latin-1") for name, value in headers if name == self._header]
         if self._header == FORWARDED and sum(map(len, values)) > READ_MAX:
             return  # cut in two it could mean something else, and quotes that do not close are searched for many times
@@ -97,7 +95,6 @@ def proxies_of(web: System) -> Proxies:
 
 
 def _named(name: str, part: str) -> str:
-    """What one proxy wrote of something into the standard header: by the name of a pair, never within a text."""
     return next((match[2] or match[3] for match in _PAIR.finditer(part) if match[1].lower() == name), "")
 
 

@@ -152,7 +152,6 @@ def field_schema(field: Field, type_: EventType) -> JsonObject:
 
 
 def _limits(bounds: Bounds, field: Field, words: str) -> Schema:
-    """What a number keeps to; of a text, as money may be sent, the words say it."""
     told = str(bounds)
     found: JsonObject = {"description": f"{words} {told[:1].upper()}{told[1:]}.".lstrip()}
     for end in bounds.ends if field.type.kind not in {"time", "duration"} else ():

@@ -87,7 +87,6 @@ class Stream(StreamingResponse):
 
 
 async def _readable(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """All parts, up to where the log cannot be read."""
     with suppress(ShroffError):
         async for part in parts:
             yield part
@@ -119,7 +118,6 @@ async def updates(
 
 
 async def _is_still_allowed(service: Service, request: Request) -> bool:
-    """Whether the browser's session, rights and network are those with which the stream began."""
     if not service.is_allowed(request):
         return False
     token = request.cookies.get(COOKIE, "")

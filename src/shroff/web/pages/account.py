@@ -26,7 +26,6 @@ PASSWORDS = ("password", "new", "again")
 
 
 async def first(_: Service, request: Request) -> Response:
-    """Go on where the work of their role is."""
     return see_other(START.get(request.who.role, ME))
 
 
@@ -47,7 +46,6 @@ async def change_password(service: Service, request: Request) -> Response:
 
 
 async def set_display(service: Service, request: Request) -> Response:
-    """One's own time zone and theme."""
     form = await request.form()
     zone, theme = form["zone"].strip(), form["theme"]
     try:
@@ -58,7 +56,6 @@ async def set_display(service: Service, request: Request) -> Response:
 
 
 async def end_sessions(service: Service, request: Request) -> Response:
-    """End one of one's own sessions, or all but this one."""
     signed_in, id_ = request.signed_in, (await request.form())["id"]
     assert signed_in is not None
     if id_:
@@ -71,7 +68,6 @@ async def end_sessions(service: Service, request: Request) -> Response:
 async def me(
     service: Service, request: Request, mistake: str = "", status: int = 422, zone: str | None = None
 ) -> Response:
-    """The user's own page: name, rights, and the way out."""
     signed_in = request.signed_in
     assert signed_in is not None
     shown = {

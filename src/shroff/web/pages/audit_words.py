@@ -79,7 +79,6 @@ def _name(name: str) -> str:
 
 
 def _text(value: Any, names: TextMapping, of: str = "") -> str:
-    """A value in words: times in UTC, durations with their unit, users by their names; empty parts are left out."""
     match value:
         case None:
             return ""

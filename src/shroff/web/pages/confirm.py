@@ -51,7 +51,6 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def answer(service: Service, request: Request) -> Response:
-    """Answer by a link, once."""
     if is_too_much(service, request):
         return _busy(request, 429)
     said, words = _answer(await request.body(BODY_BYTES_MAX))
@@ -69,14 +68,12 @@ async def answer(service: Service, request: Request) -> Response:
 
 
 def _away(service: Service, request: Request, error: ShroffError) -> Response:
-    """Later. The operator is notified of what is wrong with the project, not its customers."""
     if not isinstance(error, TransientError):
         service.tell(f"customers cannot answer: {error}")
     return _busy(request, 503)
 
 
 def _answer(body: bytes) -> tuple[str, str]:
-    """The answer and the words with it; nothing for any other answer, or for more words than fit."""
     try:
         given = dict(parse_qsl(body.decode("ascii"), max_num_fields=4))
     except ValueError:
@@ -86,7 +83,6 @@ def _answer(body: bytes) -> tuple[str, str]:
 
 
 def _language(request: Request) -> str:
-    """The language that the page was asked for in; nothing where none was chosen."""
     found = request.query_params.get("language", "")
     return found if found in LANGUAGES else ""
 
@@ -96,7 +92,6 @@ def is_too_much(service: Service, request: Request) -> bool:
 
 
 def _busy(request: Request, status: int) -> Response:
-    """To be tried again: too many came from there, or what is kept cannot be reached. Nothing was changed."""
     language = _language(request) or LANGUAGES[0]
     values: JsonObject = {"words": WORDS[language], "language": language, "sender": "", "others": []}
     return _rendered("busy", values, status, HEADERS | {"retry-after": "60"})
@@ -110,7 +105,6 @@ def _page(page: Page, request: Request, status: int = 0) -> Response:
 
 
 def _as_asked(request: Request, values: JsonObject) -> JsonObject:
-    """Language of the browser, where no notice says another."""
     wanted = request.headers.get("accept-language", "")[:2].lower()
     if wanted not in LANGUAGES or wanted == values["language"]:
         return {}

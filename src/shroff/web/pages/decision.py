@@ -82,7 +82,6 @@ class Looked(FrozenStruct):
 
     @property
     def rules(self) -> list[RuleLine]:
-        """The rules that checked the event."""
         return self.explained.explanation.rules
 
     @property
@@ -144,17 +143,14 @@ def decision_path(event: str, id_: str) -> str:
 
 
 def experiment_path(name: str) -> str:
-    """The address of the page of an experiment."""
     return f"/experiments?{urlencode({'rule': name})}"
 
 
 def rule_path(id_: str) -> str:
-    """Return the URL path of the page of a rule."""
     return f"/rules/{path_segment(id_)}"
 
 
 def _whys(explained: Explained) -> list[Why]:
-    """Rules first, then what the model saw, the strongest first."""
     found = [Why(text, code, "", None, effect, "rule") for code, effect, text in explained.rule_reasons]
     for reason in explained.reasons:
         strip = None if reason.held is None else strip_between(*reason.held)

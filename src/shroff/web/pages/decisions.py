@@ -113,7 +113,6 @@ class DecisionsWanted(FrozenStruct):
     arm: str = ""
 
     def of_decision(self, row: DecisionRow) -> bool:
-        """Whether a decision is wanted, as far as it says that itself."""
         wants_all = self.which == "all" or (self.which == NOT_APPROVED and row.outcome != "approve")
         if not (wants_all or row.outcome == self.which) or (self.event and row.event != self.event):
             return False
@@ -126,7 +125,6 @@ class DecisionsWanted(FrozenStruct):
         return self.min_score is None or (decided.score is not None and decided.score >= self.min_score)
 
     def of_event(self, at_ms: int, amount: Decimal | None, body: bytes) -> bool:
-        """Whether a decision is wanted, as far as its event says that."""
         if self.starts_ms is not None and not self.starts_ms[0] <= at_ms < self.starts_ms[-1]:
             return False
         if self.text and self.text not in body.decode().casefold():
@@ -386,7 +384,6 @@ def _read(
 
 
 def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[DecisionLine]:
-    """Decisions with their events, in their order."""
     records = log.records_at([row.seq for row in rows])
     told, found = reasons_of(project.definitions), list[DecisionLine]()
     for row in rows:

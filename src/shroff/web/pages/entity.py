@@ -61,7 +61,6 @@ class EventLine(FrozenStruct):
 
     @property
     def rest(self) -> Sequence[str]:
-        """The summary's parts beside the counterparty."""
         rest = self.summary.rest
         return rest if self.summary.payee else [says for says in rest if says != self.who]
 
@@ -79,7 +78,6 @@ class _Found(FrozenStruct):
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page of a key."""
     name, project = request.path_params["entity"], service.project
     key = await service.in_thread(known_key, project, name, request.path_params["key"])
     limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
@@ -130,7 +128,6 @@ async def show(service: Service, request: Request) -> Response:
 
 
 def _looked(project: Project, name: str, key: str, before: int | None, limit: int, may_see: bool) -> _Found:  # noqa: FBT001 - run in a thread
-    """What the log has of a key; flags, links and totals with the first part only."""
     with project.log.reading() as log:
         look = project.history.entities(log)
         timeline = look.timeline(name, key, before=before, limit=limit)
@@ -153,7 +150,6 @@ def _looked(project: Project, name: str, key: str, before: int | None, limit: in
 
 
 def _counted(definitions: Definitions, log: Log, name: str, key: str) -> Sequence[KeyLink]:
-    """The links that features of the entity count; none where no feature has `via`."""
     if not has_via(definitions, name):
         return ()
     return newest_links(log, definitions, name, linked_key(definitions, name, key)).links
@@ -218,7 +214,6 @@ def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts
 
 
 def _named(found: _Found) -> list[str]:
-    """The events whose verdicts the page shows."""
     records = [*found.totals.records, *(event.record for event in found.timeline.events)]
     records += [neighbour.newest.record for neighbour in found.links.neighbours]
     return sorted({f"{record.type}/{record.id}" for record in records} | {row.event for row in found.flags})
@@ -295,7 +290,6 @@ def _graph(own: str, links: Sequence[JsonMapping]) -> LinkGraph | None:
 
 
 async def listed(service: Service, request: Request) -> Response:
-    """A page of keys."""
     query, entities = request.query_params, service.project.definitions.events.entities
     name, prefix = query.get("entity") or next(iter(entities), ""), query.get("prefix", "").strip()
     found: EntityKeys | None = None

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The features of an event type."""
     query, mistake = request.query_params, ""
     decided = service.project.definitions.events.decided
     event, tried = query.get("event") or next(iter(decided), None), query.get("try", "").strip()

@@ -24,7 +24,6 @@ ENTRIES_SHOWN = 20
 
 
 async def again(service: Service, request: Request) -> Response:
-    """Look now."""
     await service.health.known(service.in_thread, is_now=True)
     return see_other("/checks")
 
@@ -46,7 +45,6 @@ async def mend(service: Service, request: Request) -> Response:
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
-    """The page."""
     known = await service.health.known(service.in_thread)
     newest = ShowNewestQuarantined(limit=ENTRIES_SHOWN)
     kept = (await service.run(request, newest)).entries if request.who.may(Right.MEND_INPUT) else []

@@ -37,7 +37,6 @@ KIND_WORDS = {
 
 
 async def listed(service: Service, request: Request, mistake: str = "") -> Response:
-    """Schedules, jobs, and a form to begin one."""
     found = await service.in_thread(service.jobs.jobs, SHOWN)
     states: list[ScheduleState] = []
     try:
@@ -58,7 +57,6 @@ async def listed(service: Service, request: Request, mistake: str = "") -> Respo
 
 
 async def begin(service: Service, request: Request) -> Response:
-    """Queue a job, and go on to where it is watched."""
     form = await request.form()
     text = form["params"].strip() or "{}"
     try:
@@ -86,7 +84,6 @@ async def _begun(service: Service, request: Request, kind: str, params: JsonObje
 
 
 async def show(service: Service, request: Request) -> Response:
-    """One job."""
     found = await service.in_thread(service.jobs.job, request.path_params["id"])
     return await page(
         service,
@@ -99,14 +96,12 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def cancel(service: Service, request: Request) -> Response:
-    """End a job that waits or runs."""
     id_ = request.path_params["id"]
     await service.run(request, CancelJob(id=id_))
     return see_other(f"/jobs/{id_}")
 
 
 async def scheduled(service: Service, request: Request) -> Response:
-    """Run a schedule's job now; pause the schedule, or let it run again."""
     form = await request.form()
     name, do = form["schedule"], form["do"]
     try:

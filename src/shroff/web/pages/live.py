@@ -41,24 +41,20 @@ class LiveRuleLine(FrozenStruct):
 
     @property
     def is_usual(self) -> bool:
-        """Whether it hits as often as in the hours before."""
         return self.strip is not None and not self.strip.is_far
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page, whole without a script."""
     found = await look(service, period_of(request.query_params))
     shown = await service.in_thread(screen_of, service, found, *_seen_by(found, request.who))
     return await page(service, request, "live.html", live=shown, periods=PERIODS.values())
 
 
 def _seen_by(found: LiveLook, who: Who) -> tuple[CasesOpen, bool]:
-    """What differs between users: their queue, and whether they may open the page of checks."""
     return cases_of(found, who), who.may(Right.READ_METRICS)
 
 
 def screen_of(service: Service, found: LiveLook, cases: CasesOpen, may_check: bool) -> JsonObject:  # noqa: FBT001 - run in a thread
-    """Template values of the screen Live."""
     figures = found.figures
     names = [(row.event, row.id) for row in figures.newest]
     lines = [LiveRuleLine(rule, strip_of(rule.hits, rule.usual)) for rule in figures.rules]
@@ -109,7 +105,6 @@ def _bars(values: Sequence[float]) -> list[tuple[float, float, float, float]]:
 
 
 async def stream(service: Service, request: Request) -> Response:
-    """The parts of the page as they change, as server-sent events."""
     period, shown = period_of(request.query_params), dict[str, str]()
     zone = times_zone(service, request)
 
@@ -127,7 +122,6 @@ async def stream(service: Service, request: Request) -> Response:
 
 @lru_cache(maxsize=4 * len(PERIODS))
 def _rendered(found: LiveLook, service: Service, cases: CasesOpen, may_check: bool) -> TextMapping:  # noqa: FBT001 - a key
-    """The parts of the page, made once for all who are shown the same."""
     screen = screen_of(service, found, cases, may_check)
     module = environment().get_template("live_parts.html").module
     return {name: str(getattr(module, name)(screen)) for name in PARTS}

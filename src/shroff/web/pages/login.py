@@ -56,7 +56,6 @@ def _page_of_form(service: Service, request: Request) -> str:
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page to sign in by."""
     back = oidc.back_of(request.query_params.get("back", ""))
     return _login(service, back, is_unsaved="unsaved" in request.query_params)
 
@@ -78,7 +77,6 @@ async def show_session(service: Service, request: Request) -> Json[FormSession]:
 
 
 async def sign_in(service: Service, request: Request) -> Response:
-    """Sign in by name and password."""
     service.address.check_origin(request)
     form = await request.form()
     name, back = form["name"], oidc.back_of(form["back"])
@@ -105,7 +103,6 @@ async def show_factor(
 
 
 async def use_factor(service: Service, request: Request) -> Response:
-    """Take the code."""
     service.address.check_origin(request)
     form, token = await request.form(), request.cookies.get(COOKIE, "")
     code, do, password = (form[name] for name in ("code", "do", "password"))
@@ -146,7 +143,6 @@ def _status(error: Exception) -> int:
 
 
 async def sign_out(service: Service, request: Request) -> Response:
-    """End the session of a browser, which shows that it means it."""
     token, form = request.cookies.get(COOKIE, ""), await request.form()
     found = await service.known(service.gate.signed_in, token) if token else None
     if found is not None:
@@ -194,7 +190,6 @@ async def show_once(service: Service, request: Request) -> Response:
 
 
 async def use_once(service: Service, request: Request) -> Response:
-    """Use that link up, and begin where work is."""
     service.address.check_origin(request)
     token, before = request.path_params["token"], request.cookies.get(COOKIE, "")
     try:
@@ -219,7 +214,6 @@ def _used(desk: Desk, token: str, form: Form, address: str, before: str) -> Sign
 
 
 async def begin_visit(service: Service, request: Request) -> Response:
-    """Go to the OpenID provider."""
     _refuse_flood(service, request)
     provider = _provider(service)
     back = request.query_params.get("back", FIRST)
@@ -231,7 +225,6 @@ async def begin_visit(service: Service, request: Request) -> Response:
 
 
 async def end_visit(service: Service, request: Request) -> Response:
-    """Come back from the OpenID provider."""
     provider, query = _provider(service), request.query_params
     if "error" in query:
         return _login(service, FIRST, mistake="Sign-in with the provider failed. Try again.", status=403)
@@ -278,7 +271,6 @@ def _login(
 
 
 def let_in(service: Service, request: Request, found: SignedIn, back: str) -> Response:
-    """Go on as somebody who is signed in from now on."""
     seconds = service.desk.settings.lasts_ms // 1_000
     there = f"{FACTOR}?back={quote(back, safe='')}" if found.is_half else back
     return _with_cookie(service, request, see_other(there), COOKIE, found.token, seconds)
@@ -287,7 +279,6 @@ def let_in(service: Service, request: Request, found: SignedIn, back: str) -> Re
 def _with_cookie(
     service: Service, request: Request, response: Response, name: str, value: str, seconds: int
 ) -> Response:
-    """A response with a cookie that no script reads, and that comes along from other sites with links only."""
     secure = "; Secure" if service.address.is_encrypted(request) else ""
     text = f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
     response.headers.append("set-cookie", text)

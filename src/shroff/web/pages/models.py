@@ -63,7 +63,6 @@ class Measured(FrozenStruct):
 
 
 async def show(service: Service, request: Request) -> Response:
-    """All models."""
     found = await service.in_thread(service.project.models.all)
     versions = await service.in_thread(_versions, service, found)
     jobs = await service.in_thread(service.jobs.jobs, JOBS_LOOKED_AT)
@@ -110,7 +109,6 @@ def _versions(service: Service, found: Sequence[ListedModel]) -> list[JsonObject
 
 
 def _facts(manifest: JsonMapping) -> Facts:
-    """Training data of a model."""
     data, train = manifest.get("data", {}), manifest.get("train", {})
     return {
         "start": data.get("from", ""),
@@ -149,25 +147,21 @@ def _strips(of: Sequence[Measured | None]) -> list[Strip | None]:
 
 
 def _charts(stored: Stored) -> list[tuple[str, Markup]]:
-    """The charts of report.html, by their headings; none where it has no report."""
     report = stored.files.get(REPORT, b"").decode()
     return [(title, Markup(charts)) for title, charts in _CHARTS.findall(report)]  # noqa: S704 - ours, hash checked
 
 
 def _champion(service: Service, stored: Stored) -> str:
-    """Id of the champion of a model's event type; empty for rules alone."""
     champion = service.project.models.in_force().get(stored.event, InForce()).champion
     return "" if champion is None else champion.id
 
 
 def _back_to(service: Service, stored: Stored) -> str:
-    """To which model the champion can be rolled back; empty for rules alone."""
     previous = service.project.models.in_force().get(stored.event, InForce()).previous
     return previous[-1].id if previous else ""
 
 
 async def change(service: Service, request: Request) -> Response:
-    """Another role for a model."""
     form = await request.form()
     waive = tuple(text for name, text in form.items() if name.startswith("waive_"))
     try:
@@ -186,7 +180,6 @@ async def change(service: Service, request: Request) -> Response:
 
 
 async def show_one(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
-    """One model."""
     from shroff.models.evaluation.gates import value_text  # their libraries take time that lists of models need not
     from shroff.training.measured import slices_told
 
@@ -214,14 +207,12 @@ async def show_one(service: Service, request: Request, mistake: str = "", form: 
 
 
 async def card(service: Service, request: Request) -> Response:
-    """The card of a model, as an HTML file."""
     id_ = request.path_params["id"]
     text = await service.in_thread(service.project.models.card, id_)
     return Response(text, 200, {"content-disposition": f'attachment; filename="{id_}-card.html"'}, HTML)
 
 
 def _measured(metrics: JsonMapping) -> list[Measured]:
-    """The metrics of the model itself that have a value."""
     found = metrics.get("metrics", {})
     return [
         Measured(name, figure["mean"], figure.get("low"), figure.get("high"))
@@ -231,7 +222,6 @@ def _measured(metrics: JsonMapping) -> list[Measured]:
 
 
 async def drift(service: Service, request: Request, mistake: str = "") -> Response:
-    """The last measurement of each event type, what moved most first."""
     record, definitions = DriftRecord(), service.project.definitions
     try:
         record = await service.in_thread(read_record, service.project.context.paths)
@@ -252,7 +242,6 @@ async def drift(service: Service, request: Request, mistake: str = "") -> Respon
 
 
 async def measure(service: Service, request: Request) -> Response:
-    """Queue a measurement."""
     form = await request.form()
     try:
         await service.run(

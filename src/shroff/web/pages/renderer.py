@@ -86,7 +86,6 @@ class Seen(FrozenStruct):
 
 
 def tabs(routes: Iterable[Route]) -> list[Tab]:
-    """The screens of these routes by group, from left to right."""
     return sorted(
         Tab((GROUPS.index(s.group) + 1, s.group), s.at, s.name, route.path, route.right, s.below)
         for route in routes
@@ -101,12 +100,10 @@ def times_zone(service: Service, request: Request) -> str:
 
 
 def days_zone(service: Service, request: Request) -> str:
-    """Like `times_zone`, but never empty: days are counted here."""
     return times_zone(service, request) or service.project.context.systems.time_zone
 
 
 def screens_of(service: Service, who: Who) -> list[Tab]:
-    """The screens that somebody may see."""
     return [tab for tab in tabs(service.routes) if tab.right is not None and who.may(tab.right)]
 
 
@@ -157,7 +154,6 @@ async def open_cases(service: Service, who: Who) -> int | None:
 
 
 def open_cases_html(count: int | None) -> str:
-    """That number as it stands in the top bar."""
     return str(environment().get_template("parts.html").module.open_cases(count))  # type: ignore[attr-defined]  # a macro
 
 
@@ -226,7 +222,6 @@ def _page(
 
 
 def alone(template: str, status: int = 200, /, **shown: Any) -> Response:
-    """A page for anybody, which shows nothing of the project."""
     html = times_marked(environment().get_template(template).render(shown))
     zone = shown["seen"].zone if "seen" in shown else ""
     return HTMLResponse(in_zone(html, zone), status, STANDING)
@@ -255,7 +250,6 @@ async def csv_file(service: Service, name: str, lines: Callable[[], Iterable[byt
 
 
 def see_other(path: str) -> Response:
-    """Go on with this page."""
     return RedirectResponse(path, 303, {"content-type": HTML})
 
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page."""
     found, mistake = None, ""
     try:
         question = _question(service, request)
@@ -60,7 +59,6 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def download(service: Service, request: Request) -> Response:
-    """The same as CSV."""
     found = await service.run(request, _question(service, request))
     return await csv_file(service, "results", lambda: csv_lines(found))
 
@@ -78,7 +76,6 @@ def _question(service: Service, request: Request) -> ShowResults:
 
 
 def _chart(rows: Sequence[ResultRow], *, is_money: bool) -> Bars | None:
-    """Known fraud by period; lighter where not all labels are there."""
     if not rows or rows[0].value is not UNSET or not any(row.fraud.count for row in rows):
         return None
     values = [Decimal(row.fraud.money) if is_money else Decimal(row.fraud.count) for row in rows]

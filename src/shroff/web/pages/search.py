@@ -74,7 +74,6 @@ async def find(service: Service, request: Request) -> Response:
 
 
 def _found(service: Service, who: Who, text: str, before: int | None) -> SearchResults:
-    """Whole ids first, wherever they are; where there is none, parts of ids, names and amounts."""
     named = _CASE.fullmatch(text)
     if named is not None:
         return SearchResults(list(_cases(service, who, int(named[1]))), is_whole=True)
@@ -96,7 +95,6 @@ def _found(service: Service, who: Who, text: str, before: int | None) -> SearchR
 
 
 def _whole(service: Service, log: Log, text: str, *, is_key: bool) -> list[SearchHit]:
-    """The decisions of this id, with or without its type; else, if asked, the keys of this text."""
     definitions = service.project.definitions
     type_, _, id_ = text.partition("/")
     wanted = [(event, text) for event in definitions.events.decided]
@@ -147,7 +145,6 @@ def _cases(service: Service, who: Who, number: int) -> Iterator[SearchHit]:
 
 
 def _about(service: Service, case: Case) -> str:
-    """Whom a case is about, by its name where events have one."""
     try:
         with service.project.log.reading() as log:
             return f"{case.entity} {name_of(service, service.project.history.entities(log), case.entity, case.key)}"
@@ -156,7 +153,6 @@ def _about(service: Service, case: Case) -> str:
 
 
 def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator[SearchHit]:
-    """Rules, experiments and lists that are called so, or whose name has the text in it."""
     if not who.may(Right.READ_DEFINITIONS):
         return
     definitions, text = service.project.definitions, text.casefold()

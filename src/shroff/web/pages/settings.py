@@ -46,7 +46,6 @@ OF_USER = ("name", "role", "display_name", "email")  # fields of the form
 
 
 async def first(_service: Service, _request: Request) -> Response:
-    """Go on to the audit log."""
     return see_other(AUDIT)
 
 
@@ -54,7 +53,6 @@ async def first(_service: Service, _request: Request) -> Response:
 
 
 async def audit(service: Service, request: Request, verified: AuditCheck | None = None) -> Response:
-    """Page of the audit log."""
     wanted = audit_query(request, ROWS_SHOWN)
     try:
         answer = await service.run(request, wanted)
@@ -78,7 +76,6 @@ async def audit(service: Service, request: Request, verified: AuditCheck | None 
 
 
 async def verify(service: Service, request: Request) -> Response:
-    """Verify the audit log, and show its page with the result."""
     return await audit(service, request, await service.run(request, VerifyAudit()))
 
 
@@ -94,7 +91,6 @@ async def show_users(
     link: str | None = None,
     of: str = "",
 ) -> Response:
-    """Page of the users and their sessions."""
     users = (await service.run(request, ShowUsers())).users
     return await page(
         service,
@@ -116,7 +112,6 @@ async def show_users(
 
 
 async def add_user(service: Service, request: Request) -> Response:
-    """Add a user; shows the link to set the password, this one time."""
     form = await request.form()
     try:
         made = await service.run(request, AddUser(**{name: form[name].strip() for name in OF_USER}))
@@ -144,7 +139,6 @@ async def change_user(service: Service, request: Request) -> Response:
 
 
 async def end_session(service: Service, request: Request) -> Response:
-    """End a session."""
     return await _act(service, request, EndSession(id=request.path_params["id"]))
 
 
@@ -164,7 +158,6 @@ async def _act(service: Service, request: Request, act: OperationRequest[Any]) -
 async def show_keys(
     service: Service, request: Request, *, mistake: str = "", form: Form = NOTHING, made: str = "", text: str = ""
 ) -> Response:
-    """Page of the API keys of programs."""
     keys = (await service.run(request, ShowKeys())).keys[::-1]
     now_ms = service.desk.now_ms()
     return await page(
@@ -181,7 +174,6 @@ async def show_keys(
 
 
 async def create_key(service: Service, request: Request) -> Response:
-    """Create a key; shows its text, this one time."""
     form = await request.form()
     name, role, scopes, expires = (form[key] for key in ("name", "role", "scopes", "expires"))
     wanted = tuple(scopes.replace(",", " ").split())
@@ -193,7 +185,6 @@ async def create_key(service: Service, request: Request) -> Response:
 
 
 async def revoke_key(service: Service, request: Request) -> Response:
-    """Revoke a key."""
     try:
         await service.run(request, RevokeKey(key=request.path_params["id"]))
     except UsageError as error:

@@ -34,7 +34,6 @@ QUOTED = re.compile(  # values, as `events.raw_values.shown` names them
 
 
 async def confirm(service: Service, request: Request) -> Response:
-    """Tell a sender that the messages of a topic are wanted."""
     form = await request.form()
     name, topic = form["source"], form["topic"]
     if name not in service.project.context.systems.sources:
@@ -47,7 +46,6 @@ async def confirm(service: Service, request: Request) -> Response:
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
-    """The page."""
     await service.in_thread(service.pushed.save)
     sources = (await service.run(request, ListSources())).sources
     pushed = [source for source in sources if source.path]
@@ -93,7 +91,6 @@ def _counted(alike: Mapping[str, Sequence[str]], *, has_values: bool) -> list[tu
 
 
 def _why_unopened(service: Service, name: str) -> str:
-    """Why a source takes no messages; empty where it does."""
     try:
         service.pushed.of(name)
     except UsageError as error:

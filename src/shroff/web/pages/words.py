@@ -149,7 +149,6 @@ def in_two_lines(name: str) -> Markup:
 
 
 def sentence_case(words: str) -> str:
-    """Words with a capital at their beginning."""
     return f"{words[:1].upper()}{words[1:]}"
 
 
@@ -210,13 +209,11 @@ def rough(value: float) -> str:
 
 
 def initials(name: str) -> str:
-    """Such as MK, of Mira Kahn."""
     parts = name.replace(".", " ").replace("-", " ").split()
     return "".join(part[0] for part in (parts[:1] + parts[-1:] if len(parts) > 1 else parts)).upper() or "?"
 
 
 def value(found: object) -> Markup:
-    """A value of a feature or field, as decisions have it in JSON."""
     if found is None:
         return Markup('<span class="third">missing</span>')
     if isinstance(found, bool):

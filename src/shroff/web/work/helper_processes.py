@@ -73,7 +73,6 @@ class CaseKeeper:
         self._let_go()
 
     def _steps(self) -> bool:
-        """Whether there is more to read."""
         if carry_out(self._desk):
             self._asked()
         if self._taken != self._project.context.taken.number:

@@ -85,12 +85,10 @@ def _look(service: Service) -> LiveLook:
 
 
 def _newest(service: Service) -> list[Named]:
-    """The decisions that Live lists."""
     return [(row.event, row.id) for row in _look(service).figures.newest]
 
 
 def _of_the_queue(service: Service) -> list[Named]:
-    """The events that the first rows of the queue are about; the first one is explained, too, for the panel."""
     desk, who = service.cases, service.project.context.who
     wanted = queue_of({}, who, desk)
     cases = case_queries.listed(desk, who, wanted, ORDER, limit=SHOWN).cases
@@ -102,7 +100,6 @@ def _of_the_queue(service: Service) -> list[Named]:
 
 
 async def _came(service: Service, within_s: float) -> int:
-    """How many events come within a time."""
     before = service.work.counts.events.appended
     await asyncio.sleep(within_s)
     return service.work.counts.events.appended - before

@@ -135,7 +135,6 @@ class SourceLoop:
         return not are_new and not self._source.health().lag
 
     def _turn(self) -> None:
-        """Poll once, then do what is possible now: messages that are there never wait for more to come."""
         gathered = self._polled(SourceBatch(), 0.0 if self._committer.prepared is not None else IDLE_S)
         if gathered or self._committer.is_done:
             self._finish()
@@ -202,7 +201,6 @@ class SourceLoop:
     # ---- deciding and committing
 
     def _decide(self, gathered: SourceBatch) -> None:
-        """Decide a batch in parallel with the commit of the one before, and leave it to be committed."""
         committer = self._committer
         writer = self._writer
         if not writer.looks_ahead:
@@ -244,7 +242,6 @@ class SourceLoop:
     # ---- between batches
 
     def _attend(self) -> None:
-        """Do what is due between commits: requests, delivery, dead letters, a snapshot."""
         now_s = time.monotonic()
         self._reading.attend(now_s)
         if now_s - self._looked_s >= IDLE_S:

@@ -21,35 +21,29 @@ _PACKED = np.dtype(  # `end` has two bytes of the digest and the sequence number
 
 
 def digests_of(type: str, ids: Iterable[str]) -> list[bytes]:
-    """What `rows.id_digest` gives of each."""
     encoded = type.encode()
     head = b"%d:%s" % (len(encoded), encoded)
     return [blake2b(head + id_.encode(), digest_size=16).digest() for id_ in ids]
 
 
 def halves_of(digests: Iterable[bytes]) -> Numbers:
-    """Both halves of each digest, as numbers."""
     return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64).reshape(-1, 2)
 
 
 def entries_of(seqs: Mapping[bytes, int]) -> Numbers:
-    """The entries of digests with their sequence numbers."""
     return np.column_stack((halves_of(seqs), np.fromiter(seqs.values(), np.uint64, len(seqs))))
 
 
 def seqs_of(entries: Numbers) -> dict[bytes, int]:
-    """The sequence numbers of entries by their digests."""
     digests = np.frombuffer(entries[:, :2].astype(">u8").tobytes(), "V16").tolist()
     return dict(zip(digests, entries[:, 2].tolist(), strict=True))
 
 
 def bits_of(size: int) -> int:
-    """By how many bits of its digests a run of this size is cut."""
     return max((size // _PART).bit_length() - 1, 0)
 
 
 def part_with(digest: bytes, run: int, bits: int) -> int:
-    """The part of a run that a digest is in."""
     return (run << 32) + (int.from_bytes(digest[:4], "big") >> 32 - bits)
 
 
@@ -75,7 +69,6 @@ def found_in(part: bytes, digests: Iterable[bytes]) -> Iterator[tuple[bytes, int
 
 
 def unpacked(parts: Sequence[bytes]) -> Numbers:
-    """The entries of parts."""
     found = np.frombuffer(b"".join(parts), _PACKED)
     return np.column_stack((found["head"], found["tail"], found["end"] >> np.uint64(16)))
 
@@ -107,12 +100,10 @@ class PlaceSums:
         self.count += len(entries)
 
     def take(self, others: Iterable[PlaceSums]) -> None:
-        """Add what others have of the same places."""
         for sums in others:
             self.sums += sums.sums
             self.count += sums.count
 
     def unlike(self, other: PlaceSums) -> list[tuple[int, int]]:
-        """The places (after, upto] of each sum that is another one there."""
         first = (np.flatnonzero(self.sums != other.sums) << self._BITS) + self.after - 1
         return [(max(number, self.after), min(number + (1 << self._BITS), self.end)) for number in first.tolist()]

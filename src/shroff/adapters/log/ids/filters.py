@@ -67,7 +67,6 @@ class Filters(Struct):
 
 
 def filter_of(digests: Numbers) -> Numbers:
-    """A filter that has these digests."""
     found = np.zeros(FILTER_WORDS, np.uint64)
     for half in (1, 0):
         words, mask = _in_filter(digests[:, half])
@@ -76,6 +75,5 @@ def filter_of(digests: Numbers) -> Numbers:
 
 
 def _in_filter(halves: Numbers) -> tuple[Numbers, Numbers]:
-    """For each digest, by one of its halves, a word of a filter and the four bits of it that it sets."""
     bits = np.uint64(1) << (halves >> _SHIFTS & np.uint64(63))
     return halves % np.uint64(FILTER_WORDS), np.bitwise_or.reduce(bits, axis=0)

@@ -54,7 +54,6 @@ class IdRun(NamedTuple):
     filter_crc: int
 
     def crc(self, run: int) -> int:
-        """The sum of all of it and its number."""
         return crc32(b"%d %d %d %d %d" % (run, *self))
 
 
@@ -105,7 +104,6 @@ class IdIndex:
         return {id_: found[key] for id_, key in zip(ids, digests, strict=True) if key in found} if found else {}
 
     def note(self, records: Collection[Record]) -> None:
-        """Remember the places of these records, as somebody may ask for their decisions next."""
         self._noted = {(record.type, record.id): record.seq for record in records}
 
     def size(self) -> int:
@@ -145,7 +143,6 @@ class IdIndex:
         return whole
 
     def seqs(self, ids: Mapping[str, Sequence[str]], seqs: Mapping[str, Sequence[int]]) -> dict[bytes, int]:
-        """The sequence numbers of ids, both by their types, by the digests."""
         found = dict[bytes, int]()
         for type_, of_type in ids.items():
             found.update(zip(self._digests(type_, tuple(of_type)), seqs[type_], strict=True))
@@ -207,7 +204,6 @@ class IdIndex:
             count = more
 
     def prune(self, upto: int) -> None:
-        """Drop the runs of which nothing is left."""
         gone = {run: entry for run, entry in self._current().items() if entry.last_seq <= upto}
         for run in gone:
             self._drop(run, run + 1)
@@ -215,7 +211,6 @@ class IdIndex:
             self.forget()  # their digests with them
 
     def clear(self) -> None:
-        """Drop all runs, whatever is wrong with them."""
         self.forget()
         for sql in self._wording.clear_ids:
             self._do(sql, ())
@@ -251,7 +246,6 @@ class IdIndex:
         return self._runs
 
     def _read(self, digests: Sequence[bytes]) -> dict[bytes, int]:
-        """Which of these the sealed runs have, or all runs for a reader, with their sequence numbers."""
         while runs := self._current():
             missing, found = 0, dict[bytes, int]()
             if self._is_writer and not self._filters.runs:  # none is sealed
@@ -278,7 +272,6 @@ class IdIndex:
         return {}
 
     def _keys(self, digests: Sequence[bytes], runs: Mapping[int, IdRun]) -> dict[int, list[bytes]]:
-        """The parts that may have one of these digests, with those."""
         pairs: Iterable[tuple[bytes, int]] = product(digests, runs)
         if self._is_writer:
             pairs = [(digests[row], run) for row, run in self._filters.naming(halves_of(digests))]
@@ -312,7 +305,6 @@ def _level(size: int) -> int:
 
 
 def _by_level(runs: Mapping[int, IdRun]) -> list[dict[int, IdRun]]:
-    """The runs of each level, those with the most ids first: one of them has what is asked for."""
     descending = sorted(runs, key=lambda run: -runs[run].size)
     levels = groupby(descending, lambda run: _level(runs[run].size))
     return [{run: runs[run] for run in of_level} for _, of_level in levels]

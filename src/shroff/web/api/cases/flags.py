@@ -180,8 +180,6 @@ async def judge(service: Service, request: Request) -> Json[FlagShown]:
 
 
 async def _judged(service: Service, row: FlagRow) -> FlagShown:
-    """A flag as its event's label has it now."""
-
     def read() -> list[Flagged]:
         with service.project.log.reading() as log:
             return with_fields(log, [row])
@@ -278,7 +276,6 @@ def _flag(project: Project, id_: str) -> FlagRow:
 
 
 def _said_last(project: Project, row: FlagRow) -> Said | None:
-    """What an analyst said last of a flag's event, but for its amount."""
     with project.log.reading() as log:
         last = said_last(log, row.event, row.seq, ANALYST)
     return None if last is None else replace(last, amount=None)

@@ -37,7 +37,6 @@ async def keep_applied(service: Service, every_s: float = WATCH_S) -> None:
 
 
 async def _apply_now(service: Service) -> tuple[str, bool]:
-    """What somebody should know of changed files, empty where nothing of them matters; whether they are active."""
     try:
         found = await service.in_thread(service.project.versions.unapplied)
         if not any(change.takes == "now" for change in found):

@@ -62,7 +62,6 @@ SHADOW = "hit in shadow"
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page of a case."""
     return await _page(service, request, where_of(request.query_params))
 
 
@@ -133,7 +132,6 @@ def _rules(service: Service, found: CaseWithEvents) -> list[JsonObject]:
 
 
 def _people(service: Service) -> list[tuple[str, str]]:
-    """Name and shown name of those who may work on cases."""
     with service.desk.store.look() as look:
         users = look.users()
     return [
@@ -166,7 +164,6 @@ SILENCING: Final[Acts] = {  # a rule for whom the case is about: silent for a wh
 
 
 async def _run(service: Service, request: Request, acts: Mapping[str, type[OperationRequest[Outcome]]]) -> Outcome:
-    """Do the act of an address, with its fields as the form has them; `for` becomes the moment of its end."""
     form, act = await request.form(), acts[request.path.rpartition("/")[2]]
     given: JsonObject = {name: form[name] for name in act.__struct_fields__} | {"number": number_of(request)}
     if "until" in given:

@@ -51,7 +51,6 @@ class InCase(FrozenStruct):
 
     @property
     def is_free(self) -> bool:
-        """Whether who looks can answer the event."""
         line = self.line
         return line.case.is_open and not self.alert.verdict and not line.is_held and not line.is_own_look
 
@@ -120,7 +119,6 @@ def _case_of(service: Service, who: Who, event: str, id_: str) -> InCase | None:
 
 
 def _refunded(service: Service, in_case: InCase | None, event: str, id_: str) -> str:
-    """Outcome returned to the customer: with answers to its case, or to the event alone; empty for none."""
     if in_case is not None:
         if in_case.line.case.look == SECOND:
             return ""
@@ -187,7 +185,6 @@ async def answer(service: Service, request: Request) -> Response:
 
 
 async def why(service: Service, request: Request) -> Response:
-    """Its first reason, to be put into a list of decisions."""
     row = await row_asked(service, request)
     found = await service.in_thread(service.reasons.of, [(row.event, row.id)], None)
     document = from_json(row.document)

@@ -24,7 +24,6 @@ SHOWN = 200  # rows
 
 
 async def show(service: Service, request: Request) -> Response:
-    """Disputes by stage and due date."""
     stage, due = request.query_params.get("stage", OPEN), request.query_params.get("due", "")
     cursor, found = request.query_params.get("cursor", ""), DisputePage(disputes=[], count=0, late=0, next=None)
     if service.project.log.exists():
@@ -59,7 +58,6 @@ def _cases(service: Service, who: Who, events: list[tuple[str, str]]) -> dict[tu
 
 
 async def download(service: Service, request: Request) -> Response:
-    """The evidence pack of one dispute, as an HTML file."""
     event = f"{request.path_params['event']}/{request.path_params['id']}"
     (row,) = (await service.run(request, PackDisputes(event=event))).disputes
     name = quote(event.replace("/", "-", 1), safe="")

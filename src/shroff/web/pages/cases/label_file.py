@@ -89,7 +89,6 @@ def _rows(service: Service, text: str) -> list[Submission]:
 
 
 def _there(service: Service, labels: Sequence[Submission]) -> set[str]:
-    """The places of the labels whose events are in the log."""
     named: dict[tuple[str, str], dict[str, list[str]]] = {}  # by type and unique field, empty for the id: values
     for label in labels:
         type_, field, value = _name(label.label)

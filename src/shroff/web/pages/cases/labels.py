@@ -39,7 +39,6 @@ LINES = dict(zip(SOURCES, ("warn-line", "ref", "ref dash", "now dash"), strict=T
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page."""
     code = request.query_params.get("period", FIRST)
     if code not in PERIODS:
         raise BadQueryError(f"period: one of {', '.join(PERIODS)}")
@@ -113,7 +112,6 @@ def _curve(found: Maturity, delay_ms: int) -> JsonObject | None:
 
 
 def _row(found: Conflict) -> JsonObject:
-    """A conflict: the first of its words, the last that contradicts, and why which of them holds."""
     won = next(label for label in found.labels if label.in_force)
     first = found.labels[0]
     against = [label for label in found.labels if label.verdict != first.verdict]

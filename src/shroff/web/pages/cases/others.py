@@ -42,12 +42,10 @@ class OtherEvent(FrozenStruct):
 
     @property
     def named(self) -> str:
-        """Its type and id, as labels have them."""
         return f"{self.found.record.type}/{self.found.record.id}"
 
     @property
     def waits(self) -> bool:
-        """Whether it wants an answer, in another case."""
         return self.case is not None and self.case.is_open and not self.verdict
 
 

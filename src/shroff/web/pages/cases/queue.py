@@ -60,7 +60,6 @@ ORDER = "urgent"  # of a queue that nobody has ordered
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page of the queue."""
     return await _page(
         service, request, where_of(request.query_params), cursor_of(request.query_params, tuple[int, int])
     )
@@ -159,7 +158,6 @@ async def stream(service: Service, request: Request) -> Response:
 
 
 async def peek(service: Service, request: Request) -> Response:
-    """Preview of one case, shown beside the queue."""
     where, number = where_of(request.query_params), number_of(request)
     found = await service.in_thread(opened, service, request.who, number)
     return await part(service, request, "peek.html", found=found, where=where)
@@ -183,7 +181,6 @@ async def claim_next(service: Service, request: Request) -> Response:
 
 
 async def bulk(service: Service, request: Request) -> Response:
-    """Do the same with all selected cases; the failed ones are listed."""
     form = await request.form()
     where, action, verdict = where_from(form), form["action"], None
     if action in {"fraud", "genuine", "unclear"}:
@@ -198,20 +195,17 @@ async def bulk(service: Service, request: Request) -> Response:
 
 
 def _picked(form: Form) -> dict[int, str]:
-    """The numbers of cases that were selected, with the tags that they were seen with."""
     names = {name.removeprefix(PICKED): tag for name, tag in form.items() if name.startswith(PICKED)}
     return {number: tag for name, tag in names.items() if (number := whole(name)) is not None}
 
 
 async def undo(service: Service, request: Request) -> Response:
-    """Take back what was done a moment ago, and go on where one is."""
     form = await request.form()
     await service.run(request, UndoAction(undo=whole(form["undo"]) or 0))
     return see_other(where_from(form).queue)
 
 
 async def keep_view(service: Service, request: Request) -> Response:
-    """Keep the filter under a name."""
     form = await request.form()
     where = where_from(form)
     is_shared = form["shared"] == "on"
@@ -220,7 +214,6 @@ async def keep_view(service: Service, request: Request) -> Response:
 
 
 async def drop_view(service: Service, request: Request) -> Response:
-    """Let go of a view of one's own."""
     form = await request.form()
     await service.run(request, RemoveView(name=form["name"]))
     return see_other("/queue")

@@ -29,7 +29,6 @@ DUE = (("late for more than a day", -DAY_MS), ("late for up to a day", 0), ("due
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page."""
     chosen = request.query_params.get("period", "7d")
     days = PERIODS.get(chosen, PERIODS["7d"])
     past_days = DAYS if "past" in request.query_params else 0
@@ -47,7 +46,6 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def change_rule(service: Service, request: Request) -> Response:
-    """Approve a rule that closes cases, or stop it."""
     form, rule = await request.form(), request.path_params["rule"]
     await service.run(request, StopCloseRule(rule=rule) if form["do"] == "stop" else ApproveCloseRule(rule=rule))
     return see_other("/team")

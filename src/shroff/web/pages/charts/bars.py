@@ -59,12 +59,10 @@ class Bars(FrozenStruct):
 
     @property
     def open(self) -> ChartBar | None:
-        """The column whose time is not over."""
         return next((bar for bar in self.bars if bar.is_open), None)
 
     @property
     def open_says(self) -> str:
-        """Why a column is lighter, or not there yet."""
         if self.open is None:
             return ""
         is_over = f"{self.each} {'are' if self.each.endswith('days') else 'is'} not over. {self.open.says}."

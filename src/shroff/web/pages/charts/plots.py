@@ -22,7 +22,6 @@ class Axis(FrozenStruct):
     high: float
 
     def at(self, value: float) -> float:
-        """Where a value lies, in per cent from the low end."""
         return 50.0 if self.high <= self.low else 100 * (value - self.low) / (self.high - self.low)
 
 

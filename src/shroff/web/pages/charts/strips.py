@@ -34,7 +34,6 @@ def strip_of(value: object, usual: Usual | None) -> Strip | None:
 
 
 def strip_between(now: float, low: float, high: float) -> Strip:
-    """The strip of a number beside the ends of what is normal."""
     least, most = min(0.0, now, low), max(now, high, 1e-12)
     scale = (100.0 - 2 * _EDGE) / (most - least)
 

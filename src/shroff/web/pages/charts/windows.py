@@ -68,7 +68,6 @@ class Windows(FrozenStruct):
 
     @property
     def rest(self) -> Sequence[Window]:
-        """All other charts, in the order of the features."""
         return [chart for chart in self.charts if chart not in self.first]
 
     @property

@@ -59,7 +59,6 @@ def approvers(users: Iterable[User], right: Right, authors: Iterable[str]) -> li
 
 
 def right_of(change: Mapping[str, object]) -> Right:
-    """Return the right that approving a change takes."""
     says = str(change["says"])
     operation = OPERATIONS.get(says.partition(", ")[0].removeprefix("act "))
     if operation is not None:
@@ -70,7 +69,6 @@ def right_of(change: Mapping[str, object]) -> Right:
 
 
 async def show(service: Service, request: Request, mistake: str = "", done: str = "") -> Response:
-    """Page of the changes that wait for a second person."""
     shown = await service.run(request, ShowApprovals())
     users = await service.in_thread(all_users, service.desk)
     drafts = await service.in_thread(service.project.drafts.all)
@@ -114,7 +112,6 @@ def _review(service: Service, request: Request, draft: StoredDraft) -> DraftRevi
 
 
 async def answer(service: Service, request: Request) -> Response:
-    """Approve or withdraw one."""
     form, etag = await request.form(), request.path_params["etag"]
     try:
         answer = await service.run(request, AnswerApproval(etag=etag, approve=bool(form["do"]), note=form["note"]))

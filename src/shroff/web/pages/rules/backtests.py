@@ -60,7 +60,6 @@ def _advised(says: str, kind: str = "good", advice: str = "") -> TextDict:
 
 
 async def listed(service: Service, request: Request) -> Response:
-    """All backtests, and a form to begin one."""
     found = await service.in_thread(service.backtests.listed)
     drafts = await service.in_thread(service.project.drafts.all)
     return await page(
@@ -75,7 +74,6 @@ async def listed(service: Service, request: Request) -> Response:
 
 
 async def begin(service: Service, request: Request) -> Response:
-    """Begin one, and go on to where it is watched."""
     form, run = await request.form(), new_run(service, request.who)
     rules = await _rules(service, form.get("of", AS_IT_IS), run, form["again"])
     start, end, as_of = (_day(form, name) for name in ("from", "to", "as_of"))
@@ -85,7 +83,6 @@ async def begin(service: Service, request: Request) -> Response:
 
 
 async def show(service: Service, request: Request) -> Response:
-    """How far one is; and what came of it, once it is done."""
     kept = await service.in_thread(service.backtests.kept, request.path_params["id"])
     run, report = kept.run, kept.run.report
     if report is None:
@@ -186,7 +183,6 @@ def examples(rows: Sequence[Any]) -> list[Any]:
 
 
 def _shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
-    """Where each part of a stacked bar begins, and how wide it is, in per cent."""
     total, at, found = sum(counts.values()), 0.0, []
     for name, count in counts.items():
         width = 100 * count / total if total else 0.0
@@ -197,7 +193,6 @@ def _shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
 
 
 def _sum(report: BacktestReport) -> list[tuple[Decimal | None, str, str]]:
-    """The answer as a sum: fraud stopped, reviews, false declines, and what that comes to."""
     balance, costs = report.balance, report.costs
     old, new = balance.old, balance.new
     if balance.net is None:

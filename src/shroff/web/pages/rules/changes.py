@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
-    """The changes, file by file."""
     return await page(
         service, request, "changes.html", mistake=mistake, **await service.in_thread(_found, service, request.who)
     )
@@ -43,7 +42,6 @@ def _found(service: Service, who: Who) -> JsonObject:
 
 
 async def apply(service: Service, request: Request) -> Response:
-    """Make active what was shown."""
     done = await service.run(request, ChangesStep(tag=(await request.form())["etag"]))
     return await show(service, request, done.why_not) if done.why_not else see_other("/changes")
 

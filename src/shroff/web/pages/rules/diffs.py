@@ -96,7 +96,6 @@ def _between(ours: Sequence[str], theirs: Sequence[str]) -> list[Step]:
 
 
 def _alike(ours: Sequence[str], theirs: Sequence[str]) -> int:
-    """How many they begin with alike."""
     pairs = zip(ours, theirs, strict=False)
     return next((place for place, (own, other) in enumerate(pairs) if own != other), min(len(ours), len(theirs)))
 

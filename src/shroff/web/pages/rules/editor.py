@@ -76,7 +76,6 @@ class Typed(FrozenStruct):
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The editor."""
     id_ = request.path_params["rule"]
     look = await service.in_thread(service.project.rule_looks.any, id_)
     if trial_of(id_):
@@ -90,7 +89,6 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def keep(service: Service, request: Request) -> Response:
-    """Save the draft."""
     form, id_ = await request.form(), request.path_params["rule"]
     text, tag = form["text"].replace("\r\n", "\n"), form["tag"]
     try:
@@ -137,7 +135,6 @@ def _step(operation: Callable[..., OperationRequest[Any]], *names: str, end: str
 
 
 def _prevented(error: ShroffError) -> tuple[str, int]:
-    """What prevents a step, and the status of the page that says so."""
     if isinstance(error, ChangedMeanwhileError):
         return "The draft was changed meanwhile. Review it before you continue.", 412
     if isinstance(error, DefinitionError):
@@ -208,7 +205,6 @@ def _approvers(service: Service, draft: StoredDraft | None) -> list[str]:
 
 
 def _start(project: Project, id_: str) -> str:
-    """What a new rule begins with: something of this project that can be mended into what is meant."""
     events = project.definitions.events
     event = next(iter(events.decided), "payment")
     entity = next((name for name, text in events.entities.items() if event in text.keys), "card")
@@ -216,7 +212,6 @@ def _start(project: Project, id_: str) -> str:
 
 
 def _with_effect(text: str) -> str:
-    """A rule's text without its line of shadow, where it has one of its own."""
     try:
         return in_shadow(text, shadow=False)
     except UsageError:  # it is not one rule yet
@@ -224,14 +219,12 @@ def _with_effect(text: str) -> str:
 
 
 def _activated(look: RuleLook, against: str, text: str) -> Sequence[DiffLine]:
-    """What activating a text changes: of a rule that is in shadow its line of that, too."""
     if look.standing is not None and look.standing.is_shadow:
         return diff(against, _with_effect(text))
     return diff(_with_effect(against), text)
 
 
 def _is_shadowed(look: RuleLook, typed: Typed) -> bool:
-    """Whether this very text is in shadow."""
     standing = look.standing
     if standing is None or not typed.is_kept:
         return False
@@ -247,7 +240,6 @@ def _is_shadowed(look: RuleLook, typed: Typed) -> bool:
 def _steps(
     project: Project, typed: Typed, said: DraftCheck, judged: BacktestRun | None, *, is_shadowed: bool
 ) -> Sequence[tuple[str, str, str]]:
-    """The way from a draft to being in force, and how far this draft is: words, state and address of each step."""
     mistakes = len(said.mistakes) + len(said.elsewhere) + said.more["mistakes"] + said.more["elsewhere"]
     tests = len(said.tests) + said.more["tests"]
     failed = sum(not test.passed for test in said.tests) or int(not said.ok)  # that one is not among the first

@@ -21,7 +21,6 @@ PATH = "/experiments"
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
-    """One experiment, by default the first."""
     given, definitions, found, why_not = request.query_params, service.project.definitions, None, ""
     try:
         wanted = ShowExperiment(rule=given.get("rule", ""), as_of=given.get("as_of") or None)
@@ -43,7 +42,6 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
 
 
 async def end(service: Service, request: Request) -> Response:
-    """Stop an experiment on the policy, or promote its arm B."""
     form = await request.form()
     rule, reason = form.get("rule", ""), form.get("reason", "")
     try:

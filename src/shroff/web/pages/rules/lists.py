@@ -48,7 +48,6 @@ Reader: TypeAlias = "Callable[[Service, Request, Form], OperationRequest[ListCha
 
 
 async def download(service: Service, request: Request) -> Response:
-    """A list as CSV, of which no cell is a formula."""
     name = known_list(request.path_params["list"], service.project.definitions)
     return await csv_file(service, name, lambda: [list_csv.written(service.project.lists.entries(name)).encode()])
 
@@ -57,7 +56,6 @@ async def download(service: Service, request: Request) -> Response:
 
 
 async def make_list(service: Service, request: Request) -> Response:
-    """A new list."""
     name = (await request.form())["name"].strip()
     try:
         await service.run(request, MakeList(name=name))
@@ -67,8 +65,6 @@ async def make_list(service: Service, request: Request) -> Response:
 
 
 def _changes(operation: Reader, *, to_form: bool = True) -> Handle:
-    """A form whose operation changes a list; with `to_form` it may stand on another page, which its `back` names."""
-
     async def handle(service: Service, request: Request) -> Response:
         form = await request.form()
         try:
@@ -91,7 +87,6 @@ def _added(service: Service, request: Request, form: Form) -> AddListEntry:
 
 
 def _removed(service: Service, request: Request, form: Form) -> RemoveListEntry:
-    """A value to remove, with the reason; without one to undo that it was added."""
     reason = form["note"].strip()
     if not reason and not form.get("undo"):
         raise UsageError("Give a reason for removing it.")
@@ -99,7 +94,6 @@ def _removed(service: Service, request: Request, form: Form) -> RemoveListEntry:
 
 
 def _restored(service: Service, request: Request, form: Form) -> AddListEntry:
-    """A value that was removed, to stand again as it did."""
     name = request.path_params["list"]
     entry = _removed_before(service, name, form["value"])
     if entry is None:
@@ -178,14 +172,12 @@ def _words(error: UsageError | DefinitionError) -> str:
 
 
 async def show(service: Service, request: Request, mistake: str = "", name: str = "") -> Response:
-    """All lists."""
     found = await service.in_thread(service.project.lists.all)
     shown = {"lists": found, "mistake": mistake, "name": name}
     return await page(service, request, "lists.html", **shown)
 
 
 async def show_one(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
-    """One list."""
     name, text = request.path_params["list"], request.query_params.get("q", "").strip()
     return await page(
         service,
@@ -259,13 +251,11 @@ def lists_of(definitions: Definitions, entity: str) -> list[str]:
 
 
 def _fields_of(entity: Entity) -> set[str]:
-    """Fields that are the whole key of an entity in some event type."""
     alone = [key[0] for key in entity.keys.values() if len(key) == 1]
     return {node.name for node in alone if isinstance(node, ThisField | ItemField)}
 
 
 def _entity_of(definitions: Definitions, name: str) -> str:
-    """The entity whose keys a list holds; empty where it is none or several."""
     found = [entity for entity in definitions.events.entities if name in lists_of(definitions, entity)]
     return found[0] if len(found) == 1 else ""
 

@@ -22,13 +22,11 @@ DIFFERENCE_MAX = 500  # rows of a version that a page shows
 
 
 async def show(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
-    """All tables, and a form for a new one."""
     found = await service.run(request, ShowTables())
     return await page(service, request, "tables.html", tables=found.tables, mistake=mistake, form=form)
 
 
 async def put(service: Service, request: Request) -> Response:
-    """Create a table, or replace the rows of the one that the address names."""
     form = await request.form()
     name = request.path_params.get("table", "")
     fields = {field: form[field].strip() for field in ("key", "key_type", "columns") if form[field].strip()}

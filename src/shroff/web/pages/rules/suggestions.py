@@ -45,7 +45,6 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
 
 
 async def search(service: Service, request: Request) -> Response:
-    """Queue a search."""
     try:
         await service.run(request, NewJob(kind=KIND))
     except UsageError as error:
@@ -54,7 +53,6 @@ async def search(service: Service, request: Request) -> Response:
 
 
 async def shadow(service: Service, request: Request) -> Response:
-    """Make a suggested rule a draft, and put it in shadow."""
     id_ = (await request.form())["rule"]
     *_, found = await service.in_thread(_newest, service)
     file = next((rule.file for rule in found.rules if rule.id == id_), None) if found else None

@@ -49,7 +49,6 @@ _SHADOW = re.compile(r"(?m)^\s*shadow:\s*true\b")
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The table."""
     which = request.query_params.get("state", EVERY)
     if which not in {EVERY, *STATES}:
         raise BadQueryError(f"state: one of {', '.join((EVERY, *STATES))}")
@@ -96,7 +95,6 @@ async def begin(service: Service, request: Request) -> Response:
 
 
 async def rule_page(service: Service, request: Request, mistake: str = "", status: int = 200) -> Response:
-    """The page of a rule, with a mistake that was made on it."""
     id_, _, row = request.path_params["rule"].partition(".")
     if row:  # of a table, which has the page
         return see_other(rule_path(id_))
@@ -131,14 +129,12 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
 
 
 def may_approve(who: Who, draft: StoredDraft | None) -> bool:
-    """Whether a user can approve a draft as its second person."""
     if draft is None or not who.may(Right.APPROVE_RULES):
         return False
     return who.id not in {author.id for author in draft.note.authors}
 
 
 async def hits(service: Service, request: Request) -> Response:
-    """The events at which a rule hit."""
     id_, before = request.path_params["rule"], cursor_of(request.query_params, int)
     if await service.in_thread(service.project.rule_looks.is_experiment, id_):
         return see_other(experiment_path(id_))
@@ -184,7 +180,6 @@ def _key_columns(
 
 
 async def back(service: Service, request: Request) -> Response:
-    """Put a rule back to an earlier version, or take it out."""
     form, id_ = await request.form(), request.path_params["rule"]
     seq = whole(form["seq"])
     try:
@@ -208,7 +203,6 @@ async def common(service: Service, *, has_all_hits: bool) -> JsonObject:
 
 
 def count_hits(service: Service) -> None:
-    """Count the earlier hits of rules beside all else, as far as they go."""
     looks = service.project.rule_looks
     if looks.kept.counting is None or looks.kept.counting.done():
         with suppress(Exception):  # what failed there fails for whoever looks as well, and is told them

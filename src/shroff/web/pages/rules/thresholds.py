@@ -59,12 +59,10 @@ Shown = JsonObject
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page: recommended thresholds for the costs that the query names."""
     return await _page(service, request, request.query_params)
 
 
 async def apply(service: Service, request: Request) -> Response:
-    """Make thresholds active, or undo the last change."""
     form = await request.form()
     event, tag = form["event"], form["tag"]
     which = {name: form[name] for name in WHICH if form.get(name)}
@@ -148,7 +146,6 @@ def _proposal(service: Service, shown: Shown) -> JsonObject:
 
 
 def _amount(service: Service) -> Callable[..., str]:
-    """How a mean of money is written: with the places of the project's money."""
     settings = service.project.definitions.settings
 
     def amount(value: float, *, is_named: bool = False) -> str:
@@ -158,7 +155,6 @@ def _amount(service: Service) -> Callable[..., str]:
 
 
 def _scored(service: Service) -> list[str]:
-    """The event types that have a model in force."""
     return sorted({model.event for model in service.project.models.all() if model.role == "champion"})
 
 
@@ -186,7 +182,6 @@ def _applied(service: Service, shown: Shown) -> list[JsonObject]:
 
 
 def _use_path(query: Mapping[str, object], cuts: Cuts) -> str:
-    """Where some thresholds can be seen as a change, and then applied."""
     named = {name: short(cut) for name, cut in zip(CUTS, cuts, strict=True) if cut is not None}
     return f"/thresholds?{urlencode({**query, **named, 'use': 1})}#apply"
 
@@ -249,7 +244,6 @@ def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: TextMapp
 
 
 def _is_written(point: Point, declared: Terms) -> bool:
-    """Whether policy.yaml has these thresholds, as people read and apply them."""
     pairs = (point.review_at, declared.review_at), (point.decline_at, declared.decline_at)
     return all(own == other or (own and other and short(own) == short(other)) for own, other in pairs)
 
@@ -302,7 +296,6 @@ def _slider(
 
 
 def _round_steps(end: float, least: float) -> list[float]:
-    """Steps of a slider, from a two-hundredth of it down."""
     found, size = list[float](), nice(end / _STEPS)
     while size > least:
         found.append(size)
@@ -315,7 +308,6 @@ def _is_whole(value: float) -> bool:
 
 
 def _near(found: Cutoffs) -> list[Point]:
-    """The part of the curve that anybody would choose from, from low thresholds to high ones."""
     best = found.found.best
     points = {point for point in found.found.curve if point.cost <= TIMES_THE_BEST * best.cost} | {best}
     return sorted(points, key=lambda point: (place_of(point), -point.cost))
@@ -360,7 +352,6 @@ def _charts(found: Cutoffs, points: Sequence[Point], *, is_calibrated: bool) -> 
 
 
 def _marked(named: Iterable[tuple[str, str, Point | None]]) -> list[tuple[str, str, Point]]:
-    """Points marked on the curve; those at one position share one dot with all their texts."""
     found: dict[tuple[float, float], tuple[str, str, Point]] = {}
     for kind, says, point in named:
         if point is not None:
@@ -371,12 +362,10 @@ def _marked(named: Iterable[tuple[str, str, Point | None]]) -> list[tuple[str, s
 
 
 def _along(score: float) -> float:
-    """Where a score stands on the axis: equal factors are equally far apart."""
     return log10(max(score, LEAST_SCORE))
 
 
 def _marks(low: float, high: float) -> list[float]:
-    """The scores that are written below the axis: its ends, and round ones that leave them room."""
     room = (_along(high) - _along(low)) / 6
     tens = range(int(log10(LEAST_SCORE)), 1)
     scales = (1,) if high > 100 * max(low, LEAST_SCORE) else SCALES
