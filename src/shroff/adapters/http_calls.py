@@ -140,7 +140,6 @@ class HttpClient:
                 return found
 
     def close(self) -> None:
-        """Let go of the connection. Closing twice does nothing."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None

@@ -235,7 +235,6 @@ def hidden(desk: CaseService, events: Collection[str]) -> set[str]:
 
 
 def _blind(found: Detail) -> Detail:
-    """Hide the first answer, and entries that could reveal it: earlier macros with their notes, and tags."""
     kinds = [row.what for row in found.history]
     second_look_start = max((at for at, what in enumerate(kinds) if what == SECOND_LOOK), default=0)
     macros = [at for at, what in enumerate(kinds[:second_look_start]) if what == "macro"]

@@ -127,7 +127,6 @@ def settle_again(desk: CaseService, hand: CaseTransaction, case: Case) -> Case:
 
 
 def _is_held(case: Case, now_ms: int, closed: Collection[str]) -> bool:
-    """Whether an unexpired claim or a closed queue keeps an analyst's label from settling the case."""
     return case.queue in closed or case.is_held_by_another("", now_ms)
 
 

@@ -128,11 +128,6 @@ def _label(event: str, id_: str, body: Body, pending: Pending) -> Submission:
 
 
 def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> None:
-    """Reopen a share of the closed cases for a second analyst, and disagreeing second looks for a third.
-
-    Nothing is drawn if any drawn case has no other analyst. A case whose events two people answered needs no second
-    look.
-    """
     closed = [
         case
         for undoable in body.cases

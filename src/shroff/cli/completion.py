@@ -53,6 +53,7 @@ def complete(program: click.Command, instruction: str) -> int:
 
 
 def _project(context: click.Context) -> config.ProjectPaths | None:
+    """Where the project is that the line means."""
     named: Path | None = context.find_root().params.get("folder")
     try:
         return config.find_project(named or Path())
@@ -61,6 +62,7 @@ def _project(context: click.Context) -> config.ProjectPaths | None:
 
 
 def _types(context: click.Context) -> dict[str, bool]:
+    """Offers event types: those that events.yaml has now, each with whether it is decided; none without a project."""
     from shroff.events.keys import EVENTS
     from shroff.language.yaml import text as yamltext
 

@@ -174,7 +174,6 @@ def figure_text(value: float) -> str:
 
 
 def metric_words(name: str) -> str:
-    """A metric's name as people are shown it."""
     return _IN_WORDS.get(name, name.replace("_", " ").replace("f1 at", "F1 at"))
 
 
@@ -188,7 +187,6 @@ def at_cut_off(name: str, at: float) -> str:
 
 
 def metric_of(name: str) -> Metric | None:
-    """The metric that is measured under a name, at a threshold too."""
     base = name.partition("_at_")[0]
     own = METRICS_BY_NAME.get(name) or (METRICS_BY_NAME[base] if base in AT_CUT_OFF else None)
     return own or installed(METRIC_ENTRIES).get(name)
@@ -348,7 +346,6 @@ PARAMETERS = (
 
 
 def parameters_of(learner: str) -> dict[str, LearnerParameter]:
-    """Parameters of a learner, by name; one of another package takes any."""
     return {
         parameter.name: parameter
         for parameter in PARAMETERS

@@ -87,10 +87,6 @@ class ReadOnce:
     def _gone_on(
         self, name: str, given: Given, go_on: Callable[[Given, Value], Value | None], make: Callable[[], Value]
     ) -> Value:
-        """Parsed list, built from its earlier value, which it replaces.
-
-        Of a list with hashed values there are two: the project's file, and what the log has in force.
-        """
         kept: tuple[tuple[Given, Value], ...] = self._lists.get(name, ())
         for was, made in kept:
             if was is given or (isinstance(given, str) and was == given):

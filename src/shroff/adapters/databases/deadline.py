@@ -44,7 +44,6 @@ class Deadline:
             self._due_s = math.inf
 
     def look(self, now_s: float) -> None:
-        """End the connection if it is time to: its user then finds it closed."""
         if now_s >= self._due_s:
             with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as found:
                 found.shutdown(socket.SHUT_RDWR)

@@ -19,7 +19,6 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3), ("T
 
 
 def connection(url: ServerUrl) -> Any:
-    """A connection by a socket that notices a vanished peer."""
     wire = socket.create_connection((url.host, url.port), _CONNECT_S)
     try:
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

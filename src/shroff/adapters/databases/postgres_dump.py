@@ -132,7 +132,6 @@ class PostgresDump:
                 return int(connection.execute(f"{hold} WHERE state = %s", holds).rowcount)
 
     def versions(self, tables: Sequence[str]) -> dict[str, int]:
-        """The greatest `number` in each of these tables that is there."""
         found = dict[str, int]()
         with self._connected() as connection, self._failing():
             for table in tables:

@@ -59,10 +59,6 @@ class About(NamedTuple):
 
 
 def _about(columns: str, table: str, column: str, more: str = "", kind: str = "t") -> About:
-    """Whatever the planner takes the table for, each id is looked for by the index.
-
-    `id = ANY (...) AND type = ...` was seen to read all events of a type, and look for each among the ids.
-    """
     return About(
         f"SELECT {columns} FROM unnest(?) AS wanted (wanted) CROSS JOIN LATERAL "
         f"(SELECT * FROM {table} WHERE {column} = wanted.wanted{more} OFFSET 0) AS found",
@@ -109,11 +105,9 @@ class PostgresSession:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the connection is closed or broken."""
         return bool(self._connection.closed)
 
     def ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
-        """All rows of a question, or of a statement that gives some."""
         self.flush()
         with self._failing():
             cursor = self._connection.cursor(binary=True)
@@ -129,7 +123,6 @@ class PostgresSession:
             self._connection.execute(_query(sql), [escaped(value) if type(value) is str else value for value in values])
 
     def changed(self, sql: str, values: Sequence[object] = ()) -> int:
-        """Carry out a statement at once; gives how many rows it found."""
         self.flush()
         with self._failing():
             return int(self._connection.execute(_query(sql), values).rowcount)
@@ -149,7 +142,6 @@ class PostgresSession:
         return rows
 
     def put(self, table: RowTable, rows: Iterable[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
-        """Write rows, as `RowFraming._put` says."""
         table = by_digest(table)
         found = list(map(table.of, rows))
         self._written += len(found)
@@ -165,7 +157,6 @@ class PostgresSession:
             self.do(sql, values)
 
     def flush(self) -> None:
-        """Send what is written, and see that it was taken."""
         pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:
             with self._failing():
@@ -186,17 +177,14 @@ class PostgresSession:
             self._connection.execute("ROLLBACK", prepare=False)
 
     def name(self) -> str:
-        """A name by which another session can end this one."""
         ((name,),) = self.ask(f"SELECT {_NAME} FROM pg_stat_activity WHERE pid = pg_backend_pid()")
         return str(name)
 
     def end(self, name: str) -> None:
-        """End another session of this user by its name, where there still is one."""
         sql = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_NAME} = ? AND pid <> pg_backend_pid()"
         self.ask(sql, (name,))
 
     def close(self) -> None:
-        """End the connection; what is not committed is undone. Closing twice does nothing."""
         self._deadline.close()
         self._connection.close()
         pipeline, self._pipeline = self._pipeline, None
@@ -217,7 +205,6 @@ class PostgresSession:
             self.do(sql, [column(kind, cells) for kind, cells in zip(kinds, columns, strict=True)])
 
     def run(self, script: str) -> None:
-        """Run a script, which has no values."""
         with self._failing():
             self._connection.execute(_query(script), prepare=False)
 
@@ -238,7 +225,6 @@ _NAME = "(pid || ' ' || extract(epoch FROM backend_start))"
 
 
 def parameters(url: ServerUrl) -> JsonObject:
-    """Connection parameters of psycopg: TLS, and detection of a peer that has vanished."""
     files: TextDict = {key: url.options[key] for key in ("sslrootcert", "sslcert", "sslkey") if key in url.options}
     if url.ssl_mode == VERIFIED and "sslrootcert" not in files:
         files["sslrootcert"] = "system"  # the certificates that this machine trusts
@@ -266,7 +252,6 @@ def _query(sql: str) -> Any:
 
 @cache
 def by_digest(table: RowTable) -> RowTable:
-    """A table with the digests by which its rows are found."""
     return table.by_digest()
 
 

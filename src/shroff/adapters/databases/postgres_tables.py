@@ -16,7 +16,6 @@ MIGRATIONS = FOLDER.joinpath("migrations_postgres")  # from version 1 on, as 000
 
 
 def there_is_a_log(url: ServerUrl) -> bool:
-    """Whether there are tables of ours."""
     with closing(PostgresSession(url)) as session:
         return version_of(session) is not None
 
@@ -95,7 +94,6 @@ def check_durable(session: PostgresSession) -> None:
 
 
 def size_bytes(session: PostgresSession) -> int:
-    """Bytes of the tables and their indexes."""
     sql = (
         "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c "
         "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ? AND c.relkind = 'r'"

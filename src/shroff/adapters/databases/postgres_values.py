@@ -55,13 +55,11 @@ class _WholeDumper(_TextDumper):
 
 
 def register(connection: Connection[Any]) -> None:
-    """Let a connection take columns as values."""
     for of, dumper in ((TextColumn, _TextDumper), (BytesColumn, _BytesDumper), (WholeColumn, _WholeDumper)):
         connection.adapters.register_dumper(of, dumper)
 
 
 def column(kind: str, values: Sequence[Any]) -> ArrayColumn:
-    """The values of one column; `kind` as `log_questions` has them."""
     return _MAKERS[kind](values)
 
 

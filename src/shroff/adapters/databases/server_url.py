@@ -37,7 +37,6 @@ class ServerUrl:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether nothing leaves this machine."""
         return is_loopback(self.host)
 
     @property

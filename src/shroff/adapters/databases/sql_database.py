@@ -232,7 +232,6 @@ class SqlDatabase:
 
     @property
     def dialect(self) -> str:
-        """SQLAlchemy's name of the kind: postgresql, mysql or sqlite."""
         return self._engine.dialect.name
 
     def is_there(self) -> bool:
@@ -263,7 +262,6 @@ class SqlDatabase:
             return make_missing(connection, table)
 
     def close(self) -> None:
-        """Let go of the connection. Closing twice does nothing."""
         opened, self._opened = self._opened, None
         with suppress(Exception):  # what is broken may not close either
             self._engine.dispose()

@@ -68,7 +68,6 @@ class WriterLock:
         self._write(f"{os.getpid()}\n")
 
     def release(self) -> None:
-        """Let the next writer in. Releasing twice does nothing."""
         if not self._file.closed:
             self._write("")
             self._file.close()
@@ -168,7 +167,6 @@ _turns_lock = Lock()
 
 
 def turn_of(path: Path) -> Turn:
-    """The one turn of this file, for as long as anybody has it."""
     whole = path.absolute()
     with _turns_lock:
         turn = _turns.get(whole) or Turn(whole)
@@ -273,7 +271,6 @@ def _open(path: Path, how: str) -> sqlite3.Connection:
 
 
 def damaged(path: Path, what: str) -> StorageError:
-    """The error for a file whose rows are not as they were written."""
     return StorageError(f"{path}: {_WORDS[sqlite3.SQLITE_CORRUPT].format(error=what)}")
 
 

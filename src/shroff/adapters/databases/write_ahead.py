@@ -31,7 +31,6 @@ _HEADER, _FRAME_HEADER, _SALT, _SALT_BYTES = 32, 24, 16, 8  # where frames begin
 
 
 def file_beside(path: Path) -> Path:
-    """The write-ahead log of a file."""
     return path.with_name(f"{path.name}-wal")
 
 

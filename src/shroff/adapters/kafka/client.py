@@ -98,7 +98,6 @@ class KafkaCluster:
         return f"<Kafka {self.brokers}>"
 
     def consumer(self, **settings: Any) -> Any:
-        """A consumer with these settings beside those of the project."""
         return self._made("Consumer", settings)
 
     def producer(self, **settings: Any) -> Any:
@@ -106,7 +105,6 @@ class KafkaCluster:
         return self._made("Producer", {"acks": "all", "enable.idempotence": "true"} | settings)
 
     def admin(self) -> Any:
-        """The admin client, which makes topics."""
         from confluent_kafka import admin
 
         return self._made("AdminClient", {}, admin)
@@ -134,7 +132,6 @@ class KafkaCluster:
         return (*loose, *lately)
 
     def failed(self, error: KafkaError) -> None:
-        """Take note of an error of the library."""
         self.errors += 1
         if error.name() != "_ALL_BROKERS_DOWN" or self._are_all(error.str()):
             self.tell(self.words_of(error))
@@ -147,11 +144,9 @@ class KafkaCluster:
         return found is None or int(found[1]) >= len(self.brokers.split(","))
 
     def tell(self, words: str) -> None:
-        """Keep words for `words`."""
         self._told.append((time.monotonic(), words))
 
     def words_of(self, error: KafkaError) -> str:
-        """An error of the library in words, without a secret."""
         said = self.harmless(error.str())
         match = _OF_ONE.fullmatch(said)
         match error.name():
@@ -192,7 +187,6 @@ class KafkaCluster:
         return kind(f"{self._what}: {doing}: {words}")
 
     def let_in(self) -> None:
-        """Take note that the brokers answered."""
         self._refusal, self._was_let_in = "", True
 
 

@@ -66,7 +66,6 @@ class KafkaDeadLetters:
         return failed
 
     def close(self) -> None:
-        """Let go. Closing twice does nothing."""
         self._producer = None
 
 

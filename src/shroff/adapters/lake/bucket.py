@@ -182,8 +182,6 @@ class BucketObjects:
         return iter(sorted(self._asked(folder or "the bucket", read, nothing), key=lambda entry: entry.name))
 
     def entries(self) -> tuple[BucketEntry, ...]:
-        """The objects that others put here, whatever their names."""
-
         def read() -> tuple[BucketEntry, ...]:
             pages = self._obstore.list(self._store, chunk_size=PAGE)
             return tuple(

@@ -135,7 +135,6 @@ class SmtpMailer:
         return self._where
 
     def close(self) -> None:
-        """Let go of the connection. Closing twice does nothing."""
         connection, self._connection, self._sent = self._connection, None, 0
         if connection is not None:
             with suppress(OSError, smtplib.SMTPException):

@@ -252,12 +252,6 @@ def _whole_floats(column: Any, most: int) -> Read:
 
 
 def _from_float(column: Any, places: int, error: float) -> Read:
-    """The shortest decimals of floats in smallest units, rounded half-even.
-
-    The shortest decimal of a float lies within half a step of it, and the product below
-    within half a step of the product's own; together less than `error` of it. Where that
-    much to either side holds no tie, the nearest unit of both is one.
-    """
     with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is not sure
         units = _filled(column, fill=0.0).astype(np.float64) * np.float64(10**places)
         nearest = np.rint(units)

@@ -291,11 +291,6 @@ class EntryPoint(Native):
             return False
 
     def _named(self) -> Any:
-        """The function under the name that numba keeps it by.
-
-        The compiler itself looks only at the file that the function stands in; so the digest of all kernels is part of
-        the name.
-        """
         _set_processor()  # before numba makes what the function names
         function: Any = settle(self.function)
         function.__qualname__ = f"{self.__name__}_{kernel_numbers.digest_of_kernels()}"

@@ -109,7 +109,6 @@ class Application:
         return resource
 
     async def answer(self, here: Mapping[str, Route], request: Request, send: Send) -> None:
-        """Answer a request by the routes that are at its path, by their methods."""
         began_s = time.perf_counter()
         name, base = "none", self.service.options.base
         try:
@@ -318,7 +317,6 @@ async def _in_parts(send: Send, message: Message) -> None:
 
 
 def with_standing(response: Response, seconds: float) -> Response:
-    """The answer with the headers that all have, and how long it took."""
     timing = (b"server-timing", b"total;dur=%.3f" % (1_000 * seconds))
     own = {name for name, _ in response.raw_headers}
     response.raw_headers += [line for line in STANDING if line[0] not in own]
@@ -349,7 +347,6 @@ FOR_ALL = ("/health/", "/confirm/", "/hooks/", "/static/")  # also outside of th
 
 
 def is_open(path: str) -> bool:
-    """Whether anybody may ask for what is there."""
     return f"{path}/".startswith(_OPEN)
 
 
@@ -378,7 +375,6 @@ def _missing(here: Mapping[str, Route]) -> ProblemError:
 
 
 def unknown(detail: str) -> ProblemError:
-    """The problem of a request of which nobody knows whose it is."""
     headers = {"www-authenticate": 'Bearer realm="shroff"'}
     return ProblemError(401, "who-asks", "Sign in, or send a key", detail, headers)
 

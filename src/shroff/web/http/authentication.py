@@ -28,7 +28,6 @@ class Gate:
         self.at_hand, self.who = ring.at_hand, ring.who
 
     def user(self, name: str) -> User | None:
-        """The user of this name who may sign in. May wait for a store."""
         with self._desk.store.look() as look:
             found = look.user_named(name)
         return None if found is None or found.is_disabled else found
@@ -43,7 +42,6 @@ class Gate:
 
 @contextmanager
 def gate_of(desk: Desk) -> Iterator[Gate]:
-    """The gate to a project, for as long as it is served."""
     with closing(KeyRing(desk)) as ring:
         yield Gate(desk, ring)
 

@@ -114,17 +114,14 @@ class Turns:
                 del self._turns[sender]
 
     def end(self) -> None:
-        """Begin nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def beside(work: Coroutine[Any, Any, One]) -> asyncio.Task[One]:
-    """A task of no sender, for a result that several requests wait for."""
     return asyncio.get_running_loop().create_task(work, context=Context())
 
 
 def too_many(words: str) -> ProblemError:
-    """The problem of a request of whom too many are not answered yet."""
     return ProblemError(429, "too-many", "Too many requests at once", words, RETRY_AFTER)
 
 

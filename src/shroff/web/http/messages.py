@@ -77,7 +77,6 @@ class Head(Headers):
         return self._table[key.lower()]
 
     def get(self, key: str, default: str = "") -> str:  # type: ignore[override]  # a text, as it is read everywhere
-        """Return the value of a line, or `default` if there is none."""
         return self._table.get(key.lower(), default)
 
     def __contains__(self, key: object) -> bool:
@@ -127,7 +126,6 @@ class Request(requests.Request):
 
     @property
     def path(self) -> str:
-        """The path as it was sent, with its escapes."""
         raw: bytes = self.scope.get("raw_path") or self.scope["path"].encode()
         return raw.partition(b"?")[0].decode("latin-1")
 
@@ -146,17 +144,14 @@ class Request(requests.Request):
 
     @property
     def wants_page(self) -> bool:
-        """Whether a person would read the answer."""
         return "text/html" in self.headers.get("accept", "")
 
     @property
     def media_type(self) -> str:
-        """Media type of the body, without its parameters, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def path_params(self) -> TextDict:
-        """Values of the address for the names in braces of its route: texts alone."""
         return super().path_params
 
     @property
@@ -291,7 +286,6 @@ class WrittenJson(Response):
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
-        """The header lines."""
         if self._lines is None:
             self.init_headers()
         assert self._lines is not None
@@ -303,12 +297,10 @@ class WrittenJson(Response):
 
     @property
     def content_type(self) -> bytes:
-        """The value of its line."""
         return (self.media_type or JSON).encode()
 
     @property
     def is_plain(self) -> bool:
-        """Whether it has no header line but its type and length."""
         return self._lines is None
 
 
@@ -326,7 +318,6 @@ class Json(WrittenJson, Generic[Document]):
 
 
 def refused(error: ProblemError) -> Response:
-    """Response to a `ProblemError`."""
     document = problem(error.status, error.code, error.title, error.detail, **error.more)
     return Json(document, error.status, error.headers, PROBLEM)
 

@@ -46,12 +46,10 @@ _REF = re.compile(rb'"#/components/schemas/([^"]+)"')
 
 
 async def document(service: Service, request: Request) -> Response:
-    """The document itself."""
     return Json(await service.in_thread(openapi, service.routes, service.project.definitions.events))
 
 
 async def page(service: Service, request: Request) -> Response:
-    """The document as a page, for people: no script, nothing from anywhere else."""
     found = await service.in_thread(openapi, service.routes, service.project.definitions.events)
 
     def kind(schema: JsonMapping) -> Markup:
@@ -62,7 +60,6 @@ async def page(service: Service, request: Request) -> Response:
 
 
 def openapi(routes: Sequence[Route], events: Events) -> JsonObject:
-    """The document of these routes, for a project with these events."""
     paths: dict[str, JsonObject] = {}
     for route in routes:
         if route.told is None:
@@ -91,7 +88,6 @@ def openapi(routes: Sequence[Route], events: Events) -> JsonObject:
 
 
 def shapes(routes: Sequence[Route]) -> JsonObject:
-    """The schemas of what these routes take and answer, by name."""
     return _components(tuple(dict.fromkeys(_types(routes))))
 
 

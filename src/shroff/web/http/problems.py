@@ -83,7 +83,6 @@ class ProblemError(Exception):
 
 
 def problem(status: int, code: str, title: str, detail: str, **more: Unpack[ProblemMore]) -> Problem:
-    """A problem document. `code` is its type: stable, for programs."""
     return {"type": code, "title": title, "status": status, "detail": detail, **more}
 
 

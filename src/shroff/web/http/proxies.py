@@ -67,7 +67,6 @@ class Proxies:
         return _named("proto", next(self._parts(headers), "")).lower() == "https"
 
     def has(self, peer: str) -> bool:
-        """Whether this is one of them."""
         found = _address(peer) if self._networks else None
         return found is not None and self._has(found)
 
@@ -90,7 +89,6 @@ class Proxies:
 
 
 def proxies_of(web: System) -> Proxies:
-    """The proxies that shroff.yaml names."""
     return Proxies(web.options.get("proxies", ()), web.text("proxy_header", FORWARDED_FOR.decode()).encode())
 
 

@@ -208,5 +208,4 @@ def by_path(routes: Iterable[Route]) -> dict[str, dict[str, Route]]:
 
 
 def pattern(path: str) -> str:
-    """The path of a route as Starlette writes it."""
     return _PARAMETER.sub(r"{\1:text}", path)

@@ -113,12 +113,10 @@ class Label(TypedDict):
 
 
 def ref(name: str) -> TextDict:
-    """A schema that the document has under this name."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def event_schema(type_: EventType) -> JsonObject:
-    """The JSON Schema of the events of a type, as they are posted."""
     required = [field.name for field in type_.declared if not field.shape.is_optional]
     return {
         "type": "object",

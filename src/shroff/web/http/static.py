@@ -40,7 +40,6 @@ class StaticFile(FrozenStruct):
 
 @cache
 def static_files() -> dict[str, StaticFile]:
-    """All files by their names."""
     found: dict[str, StaticFile] = {}
     for path in sorted(FOLDER.iterdir()):
         media_type = TYPES.get(path.suffix)
@@ -61,7 +60,6 @@ def version() -> str:
 
 
 def static(name: str) -> str:
-    """The address of a file of this name."""
     assert name in static_files(), name
     return f"/static/{version()}/{name}"
 

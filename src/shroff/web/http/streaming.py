@@ -48,14 +48,12 @@ class Streams:
         self._open[token] += 1
 
     def let_go(self, token: str) -> None:
-        """One less."""
         self._open[token] -= 1
         if not self._open[token]:
             del self._open[token]
 
     @property
     def count(self) -> int:
-        """How many there are."""
         return self._open.total()
 
 
@@ -126,5 +124,4 @@ async def _is_still_allowed(service: Service, request: Request) -> bool:
 
 
 def told(name: str, content: object) -> bytes:
-    """A part of a stream: an event of this name with JSON."""
     return b"event: %s\ndata: %s\n\n" % (name.encode(), to_json(content))

@@ -290,9 +290,6 @@ def _totals(
     lines: Sequence[DecisionLine],
     chosen: ChosenDecisions | None,
 ) -> OutcomeTotals:
-    """How many decisions are wanted, and their money, by outcome: of all that are chosen, or of a whole day where one
-    is chosen that can be read at once, else of the lines of this page.
-    """
     found, amount_of = OutcomeTally(), amount_reader(definitions)
     others = wanted.event, wanted.text, wanted.arm, wanted.min_score, wanted.min_amount, wanted.max_amount
     is_whole = chosen is not None and not any(other not in ("", None) for other in others)

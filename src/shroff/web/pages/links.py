@@ -191,7 +191,6 @@ def _found(
 
 
 def _path(request: Request, name: str, key: str, changed: Mapping[str, str | int]) -> str:
-    """The page with other steps, or with a value hidden or pinned; where it is so already, no longer."""
     kept = {"hide", "pin", "by", "days"}
     pairs = dict.fromkeys(pair for pair in request.query_params.multi_items() if pair[0] in kept)
     for what in {"hide", "pin"} & changed.keys():
@@ -205,7 +204,6 @@ def _path(request: Request, name: str, key: str, changed: Mapping[str, str | int
 
 
 def _ring(definitions: Definitions, name: str, found: Neighbourhood) -> str:
-    """The ring in words, where `via` links; else how many keys share values. Empty for a key that is linked to none."""
     values = Counter[str]()
     for via, count in found.over.items():
         values[_field(via)] += count
@@ -216,12 +214,10 @@ def _ring(definitions: Definitions, name: str, found: Neighbourhood) -> str:
 
 
 def _entity(via: str) -> str:
-    """What a value is a key of, where its field is named after an entity."""
     return via.rpartition(".")[2].strip(")")
 
 
 def _field(via: str) -> str:
-    """What a value is, for people: the field's name."""
     return _entity(via).replace("_", " ")
 
 
@@ -242,7 +238,6 @@ def _names(service: Service, keys: Sequence[tuple[str, str]]) -> Title:
 
 
 def _graph(name: str, found: Neighbourhood, title: Title, pinned: Sequence[str], currency: str) -> LinkGraph:
-    """The nearest keys, those of the same values side by side; the first values are pinned."""
     links, first = found.links, sum(f"{link.via}={link.value}" in pinned for link in found.links)
 
     def drawn(member: LinkedKey, through: list[int]) -> GraphKey:

@@ -228,13 +228,11 @@ def _own_address(request: Request) -> str:
 
 
 def _framing(found: Response) -> Response:
-    """The same page, which may show another page of this service in a frame."""
     found.headers["content-security-policy"] = _FRAMING
     return found
 
 
 def _in_frame(html: str) -> Response:
-    """The HTML of a mail: its links open beside, and nothing of it runs or loads."""
     head, found, rest = html.partition("<head>")
     text = f'{head}{found}<base target="_blank">{rest}' if found else html
     return HTMLResponse(text, headers={"content-security-policy": IN_FRAME})

@@ -100,6 +100,7 @@ def times_zone(service: Service, request: Request) -> str:
 
 
 def days_zone(service: Service, request: Request) -> str:
+    """Like `times_zone`, but never empty: days are counted here."""
     return times_zone(service, request) or service.project.context.systems.time_zone
 
 
@@ -250,6 +251,7 @@ async def csv_file(service: Service, name: str, lines: Callable[[], Iterable[byt
 
 
 def see_other(path: str) -> Response:
+    """Go on with this page."""
     return RedirectResponse(path, 303, {"content-type": HTML})
 
 

@@ -70,10 +70,6 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
 
 
 def _reasons(kept: Iterable[tuple[int, Refused, str | None]], *, has_values: bool) -> dict[str, list[tuple[str, int]]]:
-    """Why rows are in quarantine, by the name of their source: the most frequent reasons with their counts, and others.
-
-    Reasons that differ by the values that they quote are one reason. A value is shown where all of them quote it.
-    """
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for _, entry, fixed_by in kept:
         way, _, rest = entry.source.partition("/")

@@ -36,11 +36,9 @@ class ExperimentArms:
         self._policies = set[bytes]()
 
     def are_known(self, documents: Iterable[bytes]) -> bool:
-        """Whether `read` has read the names that these decisions may have."""
         return all(_policy(document) in self._policies for document in documents)
 
     def read(self, documents: Iterable[bytes]) -> None:
-        """Read the names of experiments that these decisions may have. Waits for the log."""
         with self._lock, self._project.log.reading() as log:
             self.names = self._rule_hits.others(log) - DRAWS
         self._policies.update(map(_policy, documents))

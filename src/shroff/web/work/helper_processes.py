@@ -49,11 +49,9 @@ class CaseKeeper:
         self._thread = Thread(target=self._run, name="cases", daemon=True)
 
     def begin(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def end(self) -> None:
-        """End when the step that is under way is done."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -96,7 +96,6 @@ class OperationProcess:
         return self._process.wait()
 
     def kill(self) -> None:
-        """End it at once, and with it what is under way."""
         self._process.kill()
 
 
@@ -130,7 +129,6 @@ class DraftCheckers:
         return found
 
     def close(self) -> None:
-        """End all processes, and with them the checks that are under way."""
         while self._all:
             process = self._all.pop()
             process.kill()

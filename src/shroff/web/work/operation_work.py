@@ -70,13 +70,11 @@ class Teller(ProgressSteps):
             say(SaidLine(done=min(self._done, self._steps * self._size), total=self._steps * self._size))
 
     def end(self) -> None:
-        """Tell that all is done: a step may have read less than there is."""
         if self._steps:
             say(SaidLine(done=self._steps * self._size, total=self._steps * self._size))
 
 
 def main() -> int:
-    """Run operations until nobody asks any more."""
     give_way(NICENESS)
     if memory_max := int(sys.argv[2]):
         with suppress(ValueError, OSError):  # a system without it, or one that allows less
@@ -118,7 +116,6 @@ def _write(line: str) -> None:
 
 
 def say(said: SaidLine) -> None:
-    """One line."""
     sys.stdout.buffer.write(to_json(said) + b"\n")
     sys.stdout.buffer.flush()
 

@@ -92,7 +92,6 @@ class FirstReasons:
         return {named: found[named] for named in names if named in found}
 
     def end(self) -> None:
-        """Tell nothing more."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, names: Iterable[Named]) -> dict[Named, Future[FirstReason | None]]:

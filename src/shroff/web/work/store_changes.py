@@ -32,7 +32,6 @@ class StoreChanges:
         self._making: asyncio.Future[None] | None = None
 
     async def record(self, act: Act) -> None:
-        """Put an act into the audit log, durable on return."""
         await self.make(lambda change, now_ms: change.audit(act, now_ms))
 
     async def make(self, step: Step) -> None:

@@ -43,7 +43,6 @@ Step = Callable[[], object]
 
 
 async def keep_warm(service: Service) -> None:
-    """Do all that, and make reasons ahead until it is canceled."""
     await asyncio.sleep(BEGIN_S)
     for step in steps(service):
         if service.is_ending:
@@ -57,7 +56,6 @@ async def keep_warm(service: Service) -> None:
 
 
 def steps(service: Service) -> Iterator[Step]:
-    """Warm-up steps, in the order in which the first user needs them."""
     templates = environment().list_templates(["html"])
     yield static_files
     yield from (partial(environment().get_template, name) for name in FIRST_TEMPLATES)

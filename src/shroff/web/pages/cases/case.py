@@ -105,10 +105,6 @@ async def _page(
 
 
 def _rules(service: Service, found: CaseWithEvents) -> list[JsonObject]:
-    """The rules that raised it, those that did most often first, then the others that hit its most important event.
-
-    Each with where it is silent for whom the case is about, or where a second person has yet to approve that.
-    """
     case, definitions = found.line.case, service.project.definitions
     raised = Counter(name for event in found.events for name in event.alert.rules)
     hits = [] if found.looked is None else [hit.id for hit in found.looked.hits if hit.result != SHADOW]

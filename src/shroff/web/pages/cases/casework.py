@@ -269,7 +269,6 @@ def opened(service: Service, who: Who, number: int) -> CaseWithEvents:
 
 
 def _whole(desk: CaseService, case: Case) -> Case:
-    """The case with who answered it first, which a detail does not show."""
     with desk.store.look() as look:
         return look.case(case.number) or case
 

@@ -92,11 +92,6 @@ def plot_of(
 
 
 def _in_valley(spots: Sequence[Spot]) -> list[Spot]:
-    """Dots on a line that has its least value at the lowest of them, with words that do not touch the line.
-
-    The words of that one stand below. Those of others stand above and toward the lowest, where the line falls away
-    from them, unless they would leave the chart there.
-    """
     lowest = max(spots, key=lambda spot: spot.y)
     return [
         replace(spot, is_below=spot.y == lowest.y, is_left=spot.x > RIGHT or (spot.x > LEFT and spot.x > lowest.x))
