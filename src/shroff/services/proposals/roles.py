@@ -230,7 +230,7 @@ def _is_zoned(draft: Draft, time: ProposedField) -> bool:
             text, form, rest = is_read.groups()
         parts = text[len("join(") : -1] if text.startswith("join(") else text
         time.expression = f"time(join({parts}, ' ', {column.row}), '{form} {'%z' if is_offset else '%Z'}'){rest}"
-        time.guess = f"in the zone that {column.path[-1]} names"
+        time.guess = _joined(f"in the zone that {column.path[-1]} names", time.guess)
         return True
     return False
 
