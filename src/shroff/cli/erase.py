@@ -73,7 +73,6 @@ def _notes_text(written: WrittenNotes) -> str:
 
 
 def _is_wanted(session: Session, written: WrittenNotes) -> bool:
-    """Ask for confirmation at a terminal."""
     return (
         not session.is_json and sys.stdin.isatty() and click.confirm(f"{_notes_text(written)}. Remove them?", err=True)
     )

@@ -248,7 +248,6 @@ def _kind(field: RequestField) -> tuple[click.ParamType[Any], bool]:
 
 
 def _bare(type_: Any) -> Any:
-    """A type without bounds and None."""
     if get_origin(type_) is Annotated:
         return _bare(get_args(type_)[0])
     if get_origin(type_) in {Union, UnionType}:
@@ -257,7 +256,6 @@ def _bare(type_: Any) -> Any:
 
 
 def _bounds(type_: Any) -> msgspec.Meta | None:
-    """The bounds of a number; None where it has none."""
     if get_origin(type_) in {Union, UnionType}:
         return next((found for part in get_args(type_) if (found := _bounds(part)) is not None), None)
     return next((extra for extra in getattr(type_, "__metadata__", ()) if isinstance(extra, msgspec.Meta)), None)

@@ -116,7 +116,6 @@ def produce(session: Session, asked: ProduceArguments) -> int:
 
 
 def _made(session: Session, partitions: int, *, is_asked: bool) -> int:
-    """Make topics and send nothing."""
     if not is_asked:
         raise UsageError("name the FILE to send; or --create-topics alone, to make the topics that shroff.yaml names.")
     made = session.project.production.make_topics(partitions)
@@ -180,7 +179,6 @@ def _went_on(done: Production, asked: ProduceArguments) -> str:
 
 
 def _drawn(done: Production, sender: Sender, meter: Meter) -> AbstractContextManager[None]:
-    """Tell on a terminal how far it is, as long as this lasts."""
     sent, at_s = done.sent, time.monotonic()
 
     def words() -> str:

@@ -63,7 +63,6 @@ def status(session: Session, watch: str | None) -> None:
 
 
 def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | None:
-    """Figures of the last hour; None before the first event."""
     if not project.log.exists():
         return None
     pulse = pulse or Pulse()

@@ -312,11 +312,9 @@ class _Sheet:
             start = reader.line_num
 
     def entry(self, row: Sequence[str]) -> Entry:
-        """The entry of a row, as it is read to decide."""
         return Entry(*(lines_ended(row[at]) if at is not None and at < len(row) else "" for at in self._at))
 
     def line(self, entry: Entry, ending: str) -> str:
-        """The line of an entry."""
         out = io.StringIO(newline="")
         csv.writer(out, lineterminator=ending).writerow([getattr(entry, name) for name in self.header])
         return out.getvalue()

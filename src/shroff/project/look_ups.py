@@ -53,7 +53,6 @@ class LookUps(FrozenStruct):
         return [Problem(f"lists/{name}.csv", 0, 0, "", words, hint) for name in sorted(self.hashed & self.clear)]
 
     def __or__(self, other: LookUps) -> LookUps:
-        """Union of both."""
         return LookUps(self.hashed | other.hashed, self.kept | other.kept, self.clear | other.clear)
 
 

@@ -249,7 +249,6 @@ def load_policy(
 
 
 def _check_explore(of: YamlMapping, type_: EventType, decline_at: float | None, problems: list[Problem]) -> None:
-    """Check the requirements of `explore`: a threshold that declines, and an amount to limit."""
     costs, node = of.get("costs"), of.get("explore")
     says_amount = isinstance(costs, YamlMapping) and costs.get("missed_fraud") is not None
     if node is None:

@@ -179,7 +179,6 @@ class FirstRun:
         self.file, self.files, self.proposal, self.mistake = None, {}, None, ""
 
     async def _go_on(self, form: TextMapping) -> None:
-        """Take corrections, begin, or begin anew with another file."""
         if self.work is not None:
             return
         self.mistake, do = "", form.get("do", "")

@@ -170,7 +170,6 @@ def _ended(end: Callable[[], None]) -> Callable[[], Any]:
 
 
 def _allow_many_files() -> None:
-    """Let this process have as many files and connections open as the system allows it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -125,7 +125,6 @@ class BigQuery:
         self._client.close()
 
     def _config(self, file: LoadFile, id_: str) -> bytes:
-        """Return the configuration of a job."""
         load: JsonObject = {
             "destinationTable": {"projectId": self._project, "datasetId": self._dataset, "tableId": file.table},
             "sourceFormat": _FORMATS[file.format],

@@ -206,7 +206,6 @@ class _CheckedQuestion:
         return files_of(self._history[1] if self._begin.after else None, self._types, self._times)
 
     def counted(self) -> Tally:
-        """Count the events of each day, type and value."""
         found: Tally = Counter()
         if self._is_read:
             self._count(found)
@@ -219,7 +218,6 @@ class _CheckedQuestion:
         return found
 
     def _count(self, found: Tally) -> None:
-        """Read the events of the days and count them."""
         sources = sources_of(self._history[0]) if self._has_sources else None
         codes = Codes()
         needs = {name: {self._read, *self._where} - {""} for name in self._types}
@@ -251,7 +249,6 @@ class _CheckedQuestion:
             )
 
     def rows(self, found: Tally) -> CountRows:
-        """Return the answer."""
         if self._zeros:
             kinds = {(name, value) for _, name, value in found}
             kinds |= {(name, None) for name in self._types if not self._field}
@@ -276,7 +273,6 @@ class _CheckedQuestion:
 
 
 def _has_value(codes: Ints, known: Codes, value: str) -> Bools:
-    """Return whether each event has this value of a field, given the codes of their values."""
     is_value = [shown_value(known_value) == value for known_value in known.values]
     return np.array([*is_value, False])[codes]  # code -1, for a missing value, selects the last
 

@@ -220,7 +220,6 @@ class _Probe:
         return values
 
     def _counted(self, name: str) -> Iterator[str]:
-        """Yield the event types that a feature's own aggregates read, and those of the features it reads."""
         for node in walk(self.definitions.features[name].node):
             if isinstance(node, Aggregate):
                 yield node.event

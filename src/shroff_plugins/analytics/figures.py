@@ -101,7 +101,6 @@ def _fact(figure: Figure, fact: FactOf, at_ms: int) -> FigureValues:
 
 
 def _value(figure: Figure, found: Mapping[str, FigureValues]) -> FigureValues:
-    """Evaluate an expression over earlier figures, for each day."""
     lacking = [name for name in figure.reads if found[name].why]
     if lacking:
         return FigureValues((), f"it needs {lacking[0]}, which is not available.")
@@ -144,7 +143,6 @@ def _counted_or_why(
 def _counted(
     question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, history: History
 ) -> dict[str, tuple[Value, ...]]:
-    """Return the counts and sums of each figure, for each shown day."""
     days = SHOWN - 1 + max(figure.days for figure in figures)
     starts_ms = day_starts_ms(question.day - timedelta(days - 1), days, question.zone)
     codes: defaultdict[str, Codes] = defaultdict(Codes)  # codes of users, by entity or field
@@ -180,12 +178,10 @@ class _DayCounts:
         self._days = [0] * days
 
     def needs(self) -> Iterator[tuple[str, set[str]]]:
-        """Yield each type with its fields to read."""
         for name in self._of.events:
             yield name, _fields(self._of.where) | _fields(self.figure.sum)
 
     def add(self, frame: Frame, at: Ints, inside: Bools) -> None:
-        """Add the events of a frame, each on its day."""
         kept = _kept(self._of, frame, inside)
         if kept is None:
             return
@@ -249,7 +245,6 @@ def _fields(node: Node | None) -> set[str]:
 
 
 def _kept(of: CountedEvents, frame: Frame, inside: Bools) -> Bools | None:
-    """Return which events of a frame count; None if its type does not."""
     if frame.type.name not in of.events:
         return None
     if of.where is None:

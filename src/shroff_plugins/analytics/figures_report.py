@@ -82,7 +82,6 @@ def _values(counted: bytes, settings: Settings, language: str, zone: str, start_
 
 
 def _sample(*, is_there: bool) -> JsonObject:
-    """Return a sample report with one figure that is available or not."""
     why = "" if is_there else "the lake does not answer"
     figure = {"name": "users", "label": "Users", "value": "12", "is_there": is_there, "why": why}
     step = {"step": "opened", "count": "9", "mean": "7.3", "change": "+23 %", "marks": "####"}

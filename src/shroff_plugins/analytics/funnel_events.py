@@ -132,7 +132,6 @@ class _StepEvents:
         self.needs = {name: self._needed(name) for name in funnel.events}
 
     def _needed(self, name: str) -> set[str]:
-        """Return the fields of a type to read."""
         fields = {name for name in (self._split, self._funnel.merged) if name}
         for step in self._funnel.steps:
             if name in step.events and step.where is not None:
@@ -140,7 +139,6 @@ class _StepEvents:
         return fields | user_fields(self._events, self._funnel.user, name)
 
     def add(self, frame: Frame, seqs: Ints) -> None:
-        """Add the events of a frame that are steps."""
         times = self._times
         kept = frame.times < times.end_ms
         if times.earliest_ms is not None:
@@ -240,7 +238,6 @@ class _Stored:
         )
 
     def frames(self) -> Iterator[tuple[Frame, Ints]]:
-        """Yield the events with their sequence numbers."""
         count = self._source.num_row_groups
         for begin in range(0, count, GROUPS):
             groups = list(range(begin, min(begin + GROUPS, count)))

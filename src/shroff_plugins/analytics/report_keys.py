@@ -287,7 +287,6 @@ class _FigureLoader:
 
 
 def _misfits(tree: YamlMapping) -> list[str]:
-    """Return the contradictions among the keys of a figure."""
     kinds = [name for name in ("event", "fact", "value") if tree.get(name) is not None]
     if len(kinds) != 1:
         return ["a figure has one of 'event', 'fact' and 'value'."]
@@ -307,7 +306,6 @@ _BELONGS = {"where": "event", "distinct": "event", "sum": "event", "days": "even
 
 
 def _shown(tree: YamlMapping) -> JsonObject:
-    """Return the display format of a figure."""
     return {"label": _text(tree, "label"), "form": _text(tree, "as"), "is_hidden": _text(tree, "hidden") == "true"}
 
 

@@ -93,13 +93,11 @@ def counted_values(found: CountedReport, settings: Settings, language: str, zone
 
 
 def _back(start_ms: int, days: int, zone: str) -> int:
-    """Return the start of the day some days earlier."""
     at = datetime.fromtimestamp(start_ms / 1_000, ZoneInfo(zone)) - timedelta(days)
     return round(at.timestamp() * 1_000)
 
 
 def _note(found: CountedReport, start_ms: int, day: str, zone: str, language: str) -> str:
-    """Return a note if events of the day may be missing."""
     if found.newest_ms is None:
         return WORDS[language]["no_events"]
     if found.newest_ms >= _back(start_ms, -1, zone) - SILENT_MS:
@@ -151,7 +149,6 @@ def _text(settings: Settings, form: str, value: Plain, language: str) -> str:
 
 
 def _decimal(value: float, language: str, places: int = 2) -> str:
-    """Format a number with some decimal places, in the signs of a language."""
     thousands, point = POINTS[language]
     text = f"{abs(value):,.{places}f}".replace(",", "\0").replace(".", point).replace("\0", thousands)
     return f"{MINUS if value < 0 else ''}{text}"

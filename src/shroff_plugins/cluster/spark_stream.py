@@ -180,8 +180,6 @@ def slices(after: int, upto: int) -> Iterator[tuple[int, int]]:
 
 
 def _folding(replay: ReplayPlan) -> Callable[[Any, Iterator[Any], Any], Iterator[Any]]:
-    """What a partition of a stage does with the rows of a micro-batch."""
-
     def fold(key: Any, frames: Iterator[Any], state: Any) -> Iterator[Any]:
         import pandas as pd
 
@@ -209,8 +207,6 @@ def _folding(replay: ReplayPlan) -> Callable[[Any, Iterator[Any], Any], Iterator
 
 
 def _deciding(replay: ReplayPlan, write: Callable[[int, int, Any], None]) -> Callable[[Any], Any]:
-    """What a slice does with the answers of all stages."""
-
     def decide(frame: Any) -> Any:
         import pandas as pd
 

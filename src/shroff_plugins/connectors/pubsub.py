@@ -105,7 +105,6 @@ class Publisher:
 
 
 def _sized(messages: Sequence[Any]) -> list[list[Any]]:
-    """Messages in parts that a request takes."""
     parts: list[list[Any]] = [[]]
     size = 0
     for message in messages:

@@ -74,7 +74,6 @@ class _Subscription:
         self.trouble = ""
 
     def ack(self, upto: int) -> None:
-        """Acknowledge what was given up to this number."""
         for _ in range(min(upto, self.given) - self.acked):
             self.held.popleft().ack()
             self.acked += 1

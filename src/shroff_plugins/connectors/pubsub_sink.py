@@ -84,7 +84,6 @@ class PubsubSink:
         self._publisher.close()
 
     def _message(self, row: Outgoing) -> tuple[Any, str]:
-        """A row as a message, or why it can be none."""
         said = {"key": row.key, "seq": str(row.seq), "kind": row.kind, "event": row.event, "id": row.id}
         said |= {"outcome": row.outcome} if row.outcome else {}
         if len(row.id.encode()) > VALUE_BYTES_MAX:

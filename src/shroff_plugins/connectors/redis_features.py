@@ -99,7 +99,6 @@ class RedisFeatures:
         return f"{self._prefix}:{entity}:{key}"
 
     def _call(self, rows: Sequence[EntityRow]) -> Words:
-        """The keys and words of one call of the script."""
         names: dict[tuple[str, ...], int] = {}
         packed = [
             [

@@ -67,7 +67,6 @@ class _RedisStream(Struct):
     entry_bytes: int = 1
 
     def wants(self, merge: Merge, limit: int) -> bool:
-        """Whether more of it is to be read, by how many of its lines wait here already."""
         waiting = merge.lines(self.stream)
         return merge.needs(self.stream) or (waiting < limit and waiting * self.entry_bytes < READ_BYTES)
 
@@ -322,7 +321,6 @@ def _asked(stream: str, at: str, count: int) -> list[Words]:
 
 
 def _lag(stream: str, at: Position, read: Any, summary: PendingSummary | None, *, is_there: bool) -> PartLag:
-    """How a stream stands, by the answers to `_asked`."""
     if isinstance(read, Exception):
         raise read
     came = entries(read).get(stream, [])

@@ -115,7 +115,6 @@ class TableRows(PulledSource):
             raise UsageError(f"the table {self._name} cannot be read by {self._by}: {error}.") from None
 
     def _known(self, connection: Connection) -> Table:
-        """The table as the database has it."""
         if self._table is None:
             schema, _, name = self._name.rpartition(".")
             try:
@@ -137,7 +136,6 @@ class TableRows(PulledSource):
         return self._table
 
     def _next(self, table: Table, lower: Bound) -> Select[Any]:
-        """The upper end of the stretch behind `lower`."""
         column = table.c[self._by]
         first = select(column.label("at")).where(column.is_not(None) if lower is None else column > lower)
         if isinstance(column.type, DateTime) and self._database.dialect == "postgresql":

@@ -289,7 +289,6 @@ class _CallLoader:
         return answer
 
     def _features(self, item: YamlNode) -> list[str]:
-        """The features that one entry of a list names; a problem where there is none."""
         found = loader.scalar(item, self._problems, "a feature of the answer")
         if found is None:
             return []

@@ -95,7 +95,6 @@ class QuestionReader:
         return text.encode("utf-8", "replace")
 
     def _mistake(self, words: str) -> tuple[str, str]:
-        """A mistake of the question at its place in the request."""
         lacks, at = _LACKS.search(words), _AT.search(words)
         if lacks is not None:
             return _place(self.call.ask.get(lacks[1], ())), f"the request has no value for {lacks[1]!r}"

@@ -262,7 +262,6 @@ def _route_doc(reader: QuestionReader) -> RouteDoc:
 
 
 def _shape(part: Part) -> JsonObject:
-    """The schema of an answer: objects by their names, all else whatever it is."""
     if not isinstance(part, Mapping):
         return {}
     properties = {name: _shape(member) for name, member in part.items()}

@@ -100,7 +100,6 @@ def call_routes(definitions: Definitions | None) -> Iterator[Route]:
 
 
 def _handle(path: str) -> Handle:
-    """What answers the call at a path, by the definitions that events are read by."""
     made: list[tuple[RequestReader, CallReader]] = []
 
     async def handle(service: Service, request: Request) -> Response:

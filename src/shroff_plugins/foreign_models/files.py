@@ -167,7 +167,6 @@ def _own_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _learner_of(data: bytes) -> JsonMapping:
-    """The part of the document that all is in."""
     try:
         document = json.loads(data)
     except RecursionError:
@@ -322,12 +321,10 @@ def _lightgbm(data: bytes, rounds: int | None) -> Foreign:
 
 
 def _values_of(part: str) -> TextDict:
-    """The lines `name=value` of a part of the file."""
     return dict(line.partition("=")[::2] for line in part.splitlines())
 
 
 def _pairs(tree: str, *names: str) -> Iterator[tuple[str, str]]:
-    """Two lists of a tree, side by side."""
     lines = _values_of(tree)
     first, second = (lines.get(name, "").split() for name in names)
     return zip(first, second, strict=False)

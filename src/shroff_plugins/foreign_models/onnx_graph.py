@@ -195,7 +195,6 @@ class _GraphWalk:
         return self._constants.get(name)
 
     def ways(self, name: str, depth: int = 0) -> list[GraphPath]:
-        """The columns of a tensor."""
         if name in self.widths:
             first = 0
             for other, width in self.widths.items():

@@ -93,7 +93,6 @@ def _parsed(data: bytes) -> ModelProto:
 
 
 def _width_of(node: NodeProto, told: JsonMapping) -> int:
-    """Minimum number of columns that the model reads."""
     if node.op_type in LINEAR:
         rows = max(len(told.get("intercepts", ())), int(told.get("targets", 1)), 1)
         return len(told.get("coefficients", ())) // rows

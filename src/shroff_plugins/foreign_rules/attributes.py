@@ -249,7 +249,6 @@ class Attributes:
         return self._of_field(self._money(attribute, parts[1]), NUMBER)
 
     def _money(self, attribute: Attribute, currency: str) -> Field:
-        """The amount of the event, which must be in this currency."""
         own = self.target.currency
         if currency.upper() != own:
             hint = f"Use amount_in_{own.lower()}, {_AS_MAPPED}: 'this.amount * 1.08'."

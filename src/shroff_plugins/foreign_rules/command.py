@@ -91,7 +91,6 @@ def _write(found: Imported, out: Path) -> list[Path]:
 
 
 def _named(written: list[Path]) -> str:
-    """The files, or of many their folder."""
     if len(written) <= NAMED_MAX:
         return ", ".join(str(path) for path in written)
     return f"{len(written)} files in {written[0].parent}"

@@ -96,7 +96,6 @@ def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -
 
 
 def _read(text: str, file: str) -> _Export:
-    """The documents of a file, one behind the other, as one."""
     found: dict[str, object] = {}
     decoder, at, text = json.JSONDecoder(), 0, text.strip().removeprefix("\ufeff")
     try:
@@ -284,7 +283,6 @@ def _matched(value: str, pattern: str) -> str:
 
 
 def _form(part: re.Match[str]) -> str:
-    """A part of a pattern as `matches` has it."""
     any_, any_sign, digit, times, escaped, sign = part.groups(default="")
     if any_ or any_sign:
         return "*" if any_ else "?"

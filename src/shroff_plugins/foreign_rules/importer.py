@@ -117,7 +117,6 @@ def _rule(rule: Carried, event: str, *, is_shadow: bool) -> str:
 
 
 def _features(outcome: Outcome) -> str:
-    """The features that the rules need, under their entities."""
     lines = ["# What the rules beside this file count, and the project did not have yet."]
     for entity in dict.fromkeys(attribute.entity for attribute in outcome.added):
         own = [attribute for attribute in outcome.added if attribute.entity == entity]

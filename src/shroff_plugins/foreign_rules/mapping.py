@@ -59,7 +59,6 @@ def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
 
 
 def _named(top: YamlMapping, name: str, problems: list[Problem]) -> TextDict:
-    """The texts under one key, by their names."""
     found = mapping(top.get(name), problems, name)
     texts = {}
     for key, value in found.entries if found else ():

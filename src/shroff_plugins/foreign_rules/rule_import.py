@@ -168,7 +168,6 @@ class RuleCarrier:
         return found
 
     def _id(self, rule: RadarRule) -> str:
-        """A unique name: its own, or made of the attributes that the rule reads."""
         words = [slug(attribute.name) for attribute in attributes_of(rule.condition)]
         action = "challenge" if rule.action == "3ds" else rule.action
         own = re.sub(r"\W+", "_", rule.name) or "_".join([action, *dict.fromkeys(words)])
@@ -241,7 +240,6 @@ class RuleCarrier:
             raise RadarError(f"{attribute.shown} is a text, which takes = and != only.", attribute.place)
 
     def _literal(self, attribute: Attribute, meaning: Meaning, value: Text | RadarNumber) -> str:
-        """A value as a literal beside an attribute."""
         kind = meaning.type.kind
         if not meaning.type.is_text:
             if isinstance(value, Text):
@@ -262,7 +260,6 @@ class RuleCarrier:
         return quoted(_fold(meaning, value.value))
 
     def _choice(self, attribute: Attribute, meaning: Meaning, value: Text) -> str:
-        """The text of a choice that is meant, whatever its case."""
         is_exact = meaning.kind == EXACT
         for choice in meaning.type.choices:
             if choice == value.value or (not is_exact and choice.lower() == value.value.lower()):
@@ -311,12 +308,10 @@ class RuleCarrier:
 
 
 def _is_closed(meaning: Meaning) -> bool:
-    """Whether it is a choice without other values."""
     return meaning.type.kind == "choice" and not meaning.type.is_open
 
 
 def _operand(meaning: Meaning) -> str:
-    """An attribute as an operand beside a value."""
     is_folded = meaning.type.is_text and not _is_closed(meaning)
     return meaning.in_case(meaning.case) if is_folded else meaning.text
 

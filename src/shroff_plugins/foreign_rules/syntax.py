@@ -194,7 +194,6 @@ def _stretches(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _shown(written: str) -> str:
-    """A rule on one line, its remarks left out."""
     parts = [" " if match.lastgroup == "space" else match[0] for match in _TOKEN.finditer(written)]
     return re.sub(r" +", " ", "".join(parts) if "#" in written else re.sub(r"\s+", " ", written)).strip()
 
@@ -242,7 +241,6 @@ class TokenReader:
             self._fail(f"the condition is over before {token.text!r}.", token.at, "Join conditions by and, or.")
 
     def _listed(self, part: Callable[[], _Part], close: str) -> list[_Part]:
-        """Parts with commas up to a sign."""
         found = [part()]
         while self._takes(","):
             found.append(part())

@@ -85,7 +85,6 @@ class PostgresSession:
     """
 
     def __init__(self, url: ServerUrl) -> None:
-        """Raises: as every method."""
         self._url, self.place, self.schema = url, url.place, url.name("schema", "shroff")
         self._pipeline: psycopg.Pipeline | None = None
         self._written, self._planned_for = 0, 100  # rows, and at how many of them statements were planned
@@ -195,7 +194,6 @@ class PostgresSession:
     # Below: how statements are made, and how they fail
 
     def _put(self, sql: str, kinds: str, columns: Sequence[Sequence[Any]]) -> None:
-        """Write rows, in several statements where they are large."""
         count = len(columns[0])
         weight = sum(sum(map(len, cells)) for kind, cells in zip(kinds, columns, strict=True) if kind in "jb")
         if weight > _PIECE_BYTES and count > 1:

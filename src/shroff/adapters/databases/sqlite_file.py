@@ -373,7 +373,6 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
 
 
 def _at_once(connection: sqlite3.Connection, script: str) -> None:
-    """Run a script as one transaction."""
     try:
         connection.executescript(f"BEGIN IMMEDIATE; {script}\nCOMMIT;")
     except BaseException:

@@ -108,7 +108,6 @@ class Checkpoints:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _waits(self, pages: int) -> bool:
-        """Whether so many frames came since the last checkpoint."""
         header = self._read(0, _HEADER)
         salt, page_bytes = header[_SALT : _SALT + _SALT_BYTES], int.from_bytes(header[8:12], "big")
         before = pages - 1 + (self._known if salt == self._salt else 0)

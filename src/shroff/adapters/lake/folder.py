@@ -163,7 +163,6 @@ def _unlisted(error: OSError) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what killed writers have left."""
     for path in folder.iterdir():
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > UNFINISHED_S:

@@ -55,7 +55,6 @@ class RowFraming(IdChecks):
         return int(self._transact(self._index_again)) if self.ids_lost(0) else 0
 
     def _count_rows(self, batch: Batch) -> None:
-        """Note what of a batch that was stored is rows."""
         self._rows += len(batch.decisions) if len(batch.decisions) < FRAME_ROWS else 0
         self._event_rows += len(batch.records) if len(batch.records) < FRAME_ROWS else 0
 
@@ -152,6 +151,5 @@ class RowFraming(IdChecks):
             self._ids.add(ids_by_type(records), places_by_type(records))
 
     def _swap(self, table: str, first: int, last: int, put: Callable[[], None]) -> None:
-        """Remove rows, and put in their frame."""
         self._do(self.wording.framed_rows[table], (first, last))
         put()

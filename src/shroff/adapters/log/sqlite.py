@@ -229,12 +229,10 @@ class SqliteLog(SqliteQuestions):
         return self._connection.executemany(statements.REPLY, answers).rowcount
 
     def _run(self, statement: statements.Statement, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Run a statement over all rows."""
         for part in statements.parts(rows) if rows else ():
             self._connection.execute(statements.text(statement, len(part)), list(chain.from_iterable(part)))
 
     def _transact(self, write: Callable[[], _Given]) -> _Given:
-        """Write something in a transaction of its own."""
         sql = self._writable()
         with self._turn:
             try:

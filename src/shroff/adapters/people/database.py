@@ -128,7 +128,6 @@ class Database(ABC):
                 self._run(connection, part, version(connection, part.name))
 
     def _run(self, connection: Connection, part: SchemaPart, found: int, table: str = "CREATE TABLE") -> None:
-        """Make a part's tables behind a version, in these words."""
         for sql in part.statements(self.kind, found):
             connection.exec_driver_sql(sql.replace("CREATE TABLE", table, 1))
         if found < 1:

@@ -65,7 +65,6 @@ class SqlPeople:
         self._database.close()
 
     def _first(self, connection: Connection) -> None:
-        """Write the head of an empty record."""
         if self._database.is_stood_in and self.seal is self._given:
             self.seal = sealing(secrets.token_bytes(32))  # nothing is kept of it, and the project's key may be unmade
         values = {"one": 1, "number": 0, "hash": FIRST, "seal": self.seal(0, FIRST)}

@@ -195,7 +195,6 @@ class _File:
 
 
 def _head(path: Path, count: int) -> str:
-    """A hash of the first bytes of a file."""
     try:
         with path.open("rb") as file:
             return _hash(file.read(count))

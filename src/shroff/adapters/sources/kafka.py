@@ -130,7 +130,6 @@ class KafkaSource(MergingSource):
             )
 
     def _take_on(self, parts: Iterable[KafkaPartition]) -> None:
-        """Read these parts from now on."""
         for part in parts:
             self._parts[part.topic, part.partition] = part
             self.merge.open(part.name, part.type, part.before)
@@ -151,7 +150,6 @@ class KafkaSource(MergingSource):
         return []
 
     def _fetch(self, limit: int) -> None:
-        """Take over what the library has, where more is wanted here."""
         if self._pending:
             self._take_in(self._pending)
         elif self.merge.count < limit or self.merge.waits_for:

@@ -210,7 +210,6 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
 
 
 def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
-    """Load the settings of all mails, and the mailer."""
     node = top.get("mail")
     if node is None:
         return System("mail", {}), System(DEFAULT_MAILER, {})

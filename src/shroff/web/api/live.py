@@ -145,7 +145,6 @@ class Board:
             self._pulse.follow(log, self._project.definitions)
 
     def _follow(self, now_s: float) -> float:
-        """Read the log on; gives the moment."""
         with suppress(UsageError):  # there is no log yet
             with self._project.log.reading() as log:
                 self._pulse.follow(log, self._project.definitions)

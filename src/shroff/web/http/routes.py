@@ -173,7 +173,6 @@ api = _documented(RouteDoc)
 
 @cache
 def _returned(handle: Handle) -> Any:
-    """The type of the JSON that a handler returns, by its annotation; None where it returns something else."""
     returned = SimpleNamespace(__annotations__={"return": handle.__annotations__["return"]})
     (hint,) = get_type_hints(returned, handle.__globals__, include_extras=True).values()
     return get_args(hint)[0] if get_origin(hint) is Json else None

@@ -105,7 +105,6 @@ def looked(project: Project, event: str, id_: str, reasons: FirstReasons | None 
 
 
 def _bar(explained: Explained) -> ScoreBar | None:
-    """The score with its thresholds; None where no model scored the event."""
     score, part = explained.document["score"], explained.explanation.model
     if score is None or part is None:
         return None

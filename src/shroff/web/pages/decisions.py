@@ -219,7 +219,6 @@ def _cells(line: DecisionLine) -> list[str]:
 
 
 def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, TextDict]:
-    """Which decisions are asked for, and by which filters. Raises: ProblemError."""
     given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
     given["zone"] = (given["zone"] or days_zone(service, request)) if given["day"] else ""
     if given["field"] not in ("", *(fields := result_fields(service.project.definitions))):
@@ -229,7 +228,6 @@ def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, TextDic
 
 
 def _wanted(which: str, given: TextMapping, places: int) -> DecisionsWanted:
-    """Which decisions are asked for. Raises: ProblemError."""
     if which not in WHICH or given["label"] not in ("", *LABELS):
         raise BadQueryError(f"outcome: one of {', '.join(WHICH)}; label: one of {', '.join(LABELS)}")
     try:
@@ -255,7 +253,6 @@ def _wanted(which: str, given: TextMapping, places: int) -> DecisionsWanted:
 
 
 def _chosen(project: Project, wanted: DecisionsWanted) -> ChosenDecisions | None:
-    """The decisions that are asked for by what is not in a decision; None where nothing of that is asked for."""
     if not (wanted.label or wanted.field or wanted.as_of):
         return None
     outcomes = {NOT_APPROVED: OUTCOMES[1:], "all": OUTCOMES}.get(wanted.which, (wanted.which,))

@@ -229,7 +229,6 @@ class _KeyTexts:
             self._note(event.record)
 
     def title(self, entity: str, key: str) -> str:
-        """The name of a key for people; the key itself where no event names it."""
         return self._names.get((entity, key), key)
 
     def summary(self, record: Record) -> EventSummary:
@@ -267,7 +266,6 @@ class _KeyTexts:
         return sorted(found, key=lambda link: link["newest"].verdict != FRAUD)
 
     def _note(self, record: Record) -> None:
-        """Keep the names that an event has for its keys."""
         names = self.summary(record).names
         for entity, key in keys_of(self._definitions, record).items():
             if entity in names:

@@ -157,7 +157,6 @@ def _scope(service: Service, name: str, query: QueryParams) -> LinkChoice:
 
 
 def _read(service: Service, name: str, read: Callable[[EntityLinks, int], Result]) -> Result:
-    """Return what `read` makes of the links of an entity at the newest event."""
     project = service.project
     with project.log.reading() as log:
         return read(newest_events(log, project.definitions, name), log.watermark_ms() or 0)

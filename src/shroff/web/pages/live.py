@@ -81,7 +81,6 @@ def screen_of(service: Service, found: LiveLook, cases: CasesOpen, may_check: bo
 
 
 def _line(values: Sequence[int]) -> Plot:
-    """The line of these counts, from 0, each in the middle of its step."""
     places = [(number + 0.5, float(value)) for number, value in enumerate(values)]
     y = Axis(0.0, nice(max(4, *values, 4)))
     return plot_of(
@@ -94,7 +93,6 @@ def _line(values: Sequence[int]) -> Plot:
 
 
 def _bars(values: Sequence[float]) -> list[tuple[float, float, float, float]]:
-    """A bar for each value, from 0; none for 0."""
     most, width = max(1.0, *values, 1.0), 100 / max(1, len(values))
     heights = [round(100 * value / most, 2) for value in values]
     return [

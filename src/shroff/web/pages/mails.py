@@ -211,7 +211,6 @@ async def _previewed(service: Service, request: Request, of: PreviewOf) -> MailP
 
 
 async def _declared(service: Service, request: Request) -> Notice:
-    """The notice of a path. Raises: UnknownNoticeError."""
     name = request.path_params["name"]
     found = (await service.in_thread(lambda: service.project.notice_files.declared)).get(name)
     if found is None:

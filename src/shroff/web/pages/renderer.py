@@ -204,7 +204,6 @@ def _page(
     names: TextDict = {}
 
     def person(name: str) -> str:
-        """Return the display name of a user; other names, such as those of keys, stay."""
         if not names:
             names.update({user.name: user.display_name for user in all_users(service.desk)})
         return names.get(name, name)

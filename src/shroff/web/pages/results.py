@@ -64,7 +64,6 @@ async def download(service: Service, request: Request) -> Response:
 
 
 def _question(service: Service, request: Request) -> ShowResults:
-    """Raises: UsageError."""
     given = request.query_params
     return ShowResults(
         start=day_named(given.get("from") or None, "the first day"),

@@ -184,7 +184,6 @@ class WriterClient:
             return [change.ask(kind, body, now_ms) for body in bodies]
 
     def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw] | None:
-        """Replies to all of them; None while one waits."""
         with self._project.log.reading() as log:
             found = [log.reply_to(number) for number in numbers]
         there = [reply for reply in found if reply is not None]

@@ -252,7 +252,6 @@ class _Build:
 
 
 def _made(model: MartModel) -> str:
-    """Return the SQL that precedes a model's SELECT."""
     kind = "OR REPLACE TEMP VIEW" if model.kind == "view" else "TABLE"
     return f"CREATE {kind} {identifier(model.name)} AS "
 

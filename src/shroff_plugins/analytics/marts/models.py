@@ -100,7 +100,6 @@ def load_models(files: TextMapping, views: Collection[str]) -> list[MartModel]:
 
 
 def _stray(files: Collection[str]) -> Iterator[Problem]:
-    """Yield a problem for each file that is not read."""
     for file in files:
         if file.endswith(".yml"):
             yield Problem(file, 0, 0, "", "this file is not read.", "Rename it to .yaml.")
@@ -122,7 +121,6 @@ def _model(file: str, sql: str, tests: str | None, problems: list[Problem]) -> M
 
 
 def _with_yaml(model: MartModel, text: str, problems: list[Problem]) -> MartModel:
-    """Return the model with its tests, day and chart."""
     node = read(text, model.file.removesuffix(".sql") + ".yaml", problems)
     if node is None or read_shape(node, CHECKS, problems, "the file") is None:
         return model
@@ -217,7 +215,6 @@ def _described(sql: str) -> tuple[str, TextDict]:
 
 
 def _unreadable(model: MartModel, found: Mapping[str, MartModel], views: Collection[str]) -> Iterator[Problem]:
-    """Yield a problem for each table that a model cannot read."""
     known = [*found, *views]
     for source in model.reads:
         if source.name not in known:

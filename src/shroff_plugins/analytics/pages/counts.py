@@ -179,7 +179,6 @@ def _is_open(project: Project, question: CountQuestion) -> Callable[[date], bool
 
 
 def _chart(found: Sequence[CountRow], by: str, is_open: Callable[[date], bool] | None) -> Bars | None:
-    """Return a chart of all counts, by day or week."""
     days: Counter[date] = Counter()
     for count_row in found:
         days[count_row.day] += count_row.count

@@ -105,7 +105,6 @@ def _question(service: Service, request: Request, name: str) -> FunnelDays:
 
 
 def _chart(rows: Sequence[DropOffRow], funnel: Funnel | None) -> Bars | None:
-    """Return a chart of the users out at the first step at the end of each day."""
     days: dict[str, int] = {}
     for row in rows:
         if funnel is not None and row.step == funnel.steps[0].name:

@@ -231,7 +231,6 @@ def _together(placed: Iterable[PlacedWindow]) -> Iterator[list[PlacedWindow]]:
 
 
 def _places_with(log: LogReader, after: int, upto: int, outcomes: Sequence[str]) -> set[int]:
-    """Return the places whose decision has one of the outcomes."""
     wanted = {outcome.encode() for outcome in outcomes}
     flagged: set[int] = set()
     for lines in log.outcome_lines(after, upto):

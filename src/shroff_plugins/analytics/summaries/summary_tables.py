@@ -274,7 +274,6 @@ class SqlSummaries:
         return len(changed)
 
     def _values(self, window: WindowSummary, number: int) -> JsonObject:
-        """Return the columns of a row after its window."""
         summary: SummaryRow = window.fraud if number else window.all
         counts = {name: json.dumps(count, ensure_ascii=False) for name, count in summary.counts.items()}
         return {
@@ -288,7 +287,6 @@ class SqlSummaries:
         }
 
     def _definition(self) -> str:
-        """Return the settings that rows depend on."""
         settings = self._settings
         definition = {
             "event": settings.event,
@@ -352,7 +350,6 @@ def _known_ms(found: Any) -> int:
 
 
 def _is_same(found: Any, value: Any) -> bool:
-    """Return whether a value from the database is the one to write."""
     if isinstance(value, str) and not isinstance(found, str):
         return bool(found == json.loads(value))  # PostgreSQL returns JSON parsed
     if isinstance(value, Decimal):

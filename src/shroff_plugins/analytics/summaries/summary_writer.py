@@ -162,7 +162,6 @@ class SummaryWriter:
         return rows_there
 
     def _follow(self, log: LogReader, after: int) -> None:
-        """Note what the log has now."""
         self._position = log.last_seq()
         self._touched |= self._places.follow(log, self._position, after)
 

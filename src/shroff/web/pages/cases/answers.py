@@ -48,6 +48,5 @@ def also_from(service: Service, request: Request, form: Form) -> tuple[CaseListE
 
 
 def _picked(form: Form) -> list[tuple[str, str]]:
-    """The keys to block, each with its list."""
     sent = [text.partition(":") for name, text in form.items() if name.startswith(BLOCK)]
     return [(name, value) for name, _, value in sent]

@@ -49,7 +49,6 @@ async def show(service: Service, request: Request) -> Response:
 
 
 def _cases(service: Service, who: Who, events: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """The newest case of each event that is in one, for who may see cases."""
     if not who.may(Right.READ_CASES):
         return {}
     with service.cases.store.look() as look:

@@ -272,7 +272,6 @@ async def show_cookbook(service: Service, request: Request) -> Response:
 
 
 def _missing(project: Project, text: str) -> list[str]:
-    """Return the event type and the entity that a recipe reads and this project does not declare."""
     events = project.definitions.events
     declared = {"on": ("event", events.types), "by": ("entity", events.entities)}
     found = []

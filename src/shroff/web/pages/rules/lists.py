@@ -102,7 +102,6 @@ def _restored(service: Service, request: Request, form: Form) -> AddListEntry:
 
 
 def _removed_before(service: Service, name: str, value: str) -> Entry | None:
-    """The entry of a value that was removed from a list last, by the audit log; None where it has none."""
     with service.desk.store.look() as people:
         rows = people.record(AuditFilter(action="list.change", subject=f"list {name}"), is_newest_first=True)
     for row in rows:
@@ -228,7 +227,6 @@ def standings(project: Project, entity: str, key: str) -> list[JsonObject]:
 
 
 def _does(definitions: Definitions, name: str) -> str:
-    """Block for a list whose rules stop events, Allow for one whose rules let them pass, else Add."""
     effects = {
         rule.effect
         for rule in definitions.rules

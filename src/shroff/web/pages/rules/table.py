@@ -144,7 +144,6 @@ async def hits(service: Service, request: Request) -> Response:
 
 
 async def _newest(service: Service, look: RuleLook, before: int | None, limit: int) -> JsonObject:
-    """The newest hits of a rule, as pages show them."""
     records, definitions = service.project.rule_looks.records, service.project.definitions
     found, last = parted(records.newest(look.id, before, limit + 1), limit)
     events = [(hit.event, hit.id) for hit in found]

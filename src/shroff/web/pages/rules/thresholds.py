@@ -91,7 +91,6 @@ async def apply(service: Service, request: Request) -> Response:
 
 
 def _wanted(query: TextMapping) -> ShowThresholds:
-    """What a query asks for. Raises: UsageError."""
     given = {field.name: query[field.wire] for field in show_thresholds.fields_in("query") if query.get(field.wire)}
     for name in CUTS:
         if " in " in given.get(name, ""):
