@@ -55,7 +55,6 @@ class Calls:
 
     @classmethod
     def of(cls, options: JsonMapping) -> Calls:
-        """By the settings of a system. Raises: UsageError."""
         names = {name: str(options[name]) for name in ("proxy", "ca", "cert", "key") if name in options}
         return cls(**names, timeout_s=parse_duration(str(options.get("timeout", TIMEOUT))) / 1_000)
 
@@ -247,7 +246,6 @@ def basic(user: str, password: str) -> str:
 
 
 def target_of(parts: SplitResult) -> str:
-    """Request target of an address: its path and query."""
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 

@@ -98,15 +98,12 @@ def counter(name: str, meaning: str, value: float) -> Family:
 
 
 def gauges(name: str, meaning: str, labels: Sequence[str], samples: Samples) -> Family:
-    """A value for each set of labels."""
     return Family(name, "gauge", meaning, labels, samples)
 
 
 def counters(name: str, meaning: str, labels: Sequence[str], samples: Samples) -> Family:
-    """A count for each set of labels."""
     return Family(name.removesuffix("_total"), "counter", meaning, labels, samples)
 
 
 def histograms(name: str, meaning: str, labels: Sequence[str], found: Mapping[Any, Latencies | Buckets]) -> Family:
-    """A histogram for each set of labels."""
     return Family(name, "histogram", meaning, labels, found)

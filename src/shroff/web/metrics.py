@@ -234,14 +234,12 @@ def of_process(project: Project, work: Callable[[], WorkerCounts], is_ready: Cal
 
 
 def of_service(service: Service) -> list[Collector]:
-    """The same of a service, with its requests."""
     every = of_process(service.project, lambda: service.work, lambda: service.is_ready)
     found: list[Collector] = [service.requests, QueueMetrics(service), *every]
     return [OfOrganization(service.options.base, found)] if service.options.base else found
 
 
 def tally_of(project: Project) -> BatchTally:
-    """What counts batches for these metrics."""
     options = project.context.systems.metrics.options.get("earlier_names") or {}
     fields = [str(options[name]) for name in ("transaction_type", "country") if name in options]
     return BatchTally(fields, options.get("fraud") or FRAUD_OUTCOMES)

@@ -170,12 +170,10 @@ class Organizations:
 
     @property
     def services(self) -> Sequence[Service]:
-        """All that run."""
         return [application.service for application in self.running.values()]
 
     @property
     def home(self) -> Service:
-        """That of the sign-in."""
         return self.running[HOME].service
 
     def of(self, name: str) -> list[tuple[str, str]]:

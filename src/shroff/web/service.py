@@ -178,7 +178,6 @@ class Service:
 
     @property
     def address(self) -> Address:
-        """Where browsers reach this service."""
         return self.settings.address
 
     def is_allowed(self, request: Request) -> bool:
@@ -285,19 +284,16 @@ class Service:
 
     @property
     def state(self) -> str:
-        """State of the service: leading, standing by, restoring."""
         return RESTORING if self._error is not None else self.work.state
 
     @property
     def is_ready(self) -> bool:
-        """Whether posts are taken now."""
         is_leading = self.work.state == LEADING and self.writer.queue.is_open
         return is_leading and not self.is_ending and self._error is None
 
     # ---- for routes
 
     async def run(self, request: Request, asked: OperationRequest[Outcome]) -> Outcome:
-        """Answer of an operation for the caller of a request. Raises: what the operation raises."""
         return await self.operations.run(request.who, asked, self.address.of(request))
 
     async def known(self, look: Callable[..., One], *arguments: object) -> One:

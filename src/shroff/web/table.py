@@ -31,6 +31,5 @@ PAGES = (*static.ROUTES, *gathered(pages))
 
 
 def table(definitions: Definitions | None = None) -> list[Route]:
-    """All routes, with those of plug-ins, such as the calls that a project declares."""
     added = (route for routes_of in installed(ADDED).values() for route in routes_of(definitions))
     return [*operations.routes(), *BY_HAND, *PAGES, *added]

@@ -127,7 +127,6 @@ class PostgresSession:
             return int(self._connection.execute(_query(sql), values).rowcount)
 
     def begin(self, sql: str) -> list[Any]:
-        """Begin a transaction, with its first question."""
         with self._failing():
             if self._written >= self._planned_for * _PLANNED_AGAIN:
                 self._planned_for = self._written
@@ -162,14 +161,12 @@ class PostgresSession:
                 pipeline.__exit__(None, None, None)
 
     def commit(self) -> None:
-        """End the transaction."""
         self.flush()
         with self._failing():
             if self._connection.execute("COMMIT", prepare=False).statusmessage != "COMMIT":
                 raise StorageError(f"{self._url.place}: PostgreSQL rolled back the transaction instead of a commit")
 
     def rollback(self) -> None:
-        """Undo the transaction."""
         with suppress(ShroffError):
             self.flush()
         with self._failing():

@@ -82,13 +82,11 @@ class Checkpoints:
         self._again_s = time.monotonic() + _AGAIN_S
 
     def end(self) -> None:
-        """Wait for the one on its own thread, if one was begun."""
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
             under_way.result()
 
     def close(self) -> None:
-        """Wait for it, and let go of its thread and the file. Closing twice does nothing."""
         self._thread.shutdown()
         if self._file >= 0:
             os.close(self._file)

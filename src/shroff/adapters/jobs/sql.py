@@ -52,7 +52,6 @@ class SqlJobs:
 
     @contextmanager
     def change(self) -> Iterator[JobChange]:
-        """One transaction that changes jobs."""
         with self._people.change(PART) as people:
             yield JobChange(people)
 

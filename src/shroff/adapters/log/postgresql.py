@@ -171,7 +171,6 @@ class PostgresLog(BatchRows):
         return self._connection.use(size_bytes)
 
     def close(self) -> None:
-        """Let go of the connection and of the writer's place. Closing twice does nothing."""
         self._connection.close()
 
     def _damaged(self, what: str) -> StorageError:

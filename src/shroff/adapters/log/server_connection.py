@@ -38,7 +38,6 @@ class ServerConnection:
         return self.epoch
 
     def close(self) -> None:
-        """Let go of the connection and of the writer's place. Closing twice does nothing."""
         self.ended = self.ended or StorageError(f"{self.place}: this log was closed. Open it again")
         session, self.session = self.session, None
         if self._heart is not None:

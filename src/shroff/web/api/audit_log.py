@@ -23,13 +23,11 @@ FILTERS = {
 
 
 async def list_audit(service: Service, request: Request) -> Json[AuditRows]:
-    """A page of the audit log."""
     wanted = audit_query(request, limit_of(request.query_params))
     return Json(await service.run(request, wanted))
 
 
 def audit_query(request: Request, limit: int) -> ListAudit:
-    """The filters in a request's query."""
     given = [request.query_params.get(name, "").strip() for name in (*FILTERS, "cursor")]
     who, action, subject, start, end, cursor = given
     return ListAudit(who=who, action=action, subject=subject, start=start, end=end, limit=limit, cursor=cursor)

@@ -41,14 +41,12 @@ async def decision(service: Service, request: Request) -> Json[Decision]:
 
 
 async def explain(service: Service, request: Request) -> Json[Decision]:
-    """A decision with its explanation."""
     row = await row_asked(service, request)
     found = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
     return Json(msgspec.Raw(await service.in_thread(override.told, service, row.event, row.id, found.json())))
 
 
 async def replay(service: Service, request: Request) -> Json[Replay]:
-    """The same decision computed again from the log."""
     row = await row_asked(service, request)
     return Json((await service.in_thread(service.project.replay, f"{row.event}/{row.id}")).document())
 

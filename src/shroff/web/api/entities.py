@@ -65,7 +65,6 @@ class EntityView(EntityKey):
 
 
 async def entity(service: Service, request: Request) -> Json[EntityView]:
-    """Timeline, features as of the last decision, flags and neighbors of one key."""
     name = request.path_params["entity"]
     key = await service.in_thread(known_key, service.project, name, request.path_params["key"])
     limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
@@ -94,7 +93,6 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
 
 
 def event_shown(event: KeyEvent) -> EntityEvent:
-    """An event of a key, as the caller may see it."""
     return {
         "event": event.record.type,
         "id": event.record.id,

@@ -79,7 +79,6 @@ class Labelled(TypedDict):
 
 
 async def post_events(service: Service, request: Request) -> Response:
-    """One event, a list or JSON lines: decided, durable, answered."""
     reader = service.writer.reader_now()
     type_name = _type_name(reader, request)
     answered = request.headers.get(ANSWERED, "")
@@ -143,7 +142,6 @@ def _labelled(label: LabelInput) -> str:
 
 
 async def score(service: Service, request: Request) -> Response:
-    """Preview the decision of one event or of each of a list, if it came alone now."""
     reader = service.writer.reader_now()
     type_name = _type_name(reader, request)
     if is_explanation_asked(request):

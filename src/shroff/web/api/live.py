@@ -261,7 +261,6 @@ class Live(msgspec.Struct, rename={"start": "from", "end": "to"}):
 
 
 async def live(service: Service, request: Request) -> Json[Live]:
-    """The same figures as the screen has them."""
     found, who = await look(service, period_of(request.query_params)), request.who
     answer = document(found)
     if who.may(Right.READ_CASES):

@@ -44,8 +44,6 @@ _OPTION = re.compile(r"--[a-z-]+")
 
 
 def route_of(declared: Operation[..., Any]) -> Route:
-    """The route of an operation."""
-
     async def handle(service: Service, request: Request) -> Json[Any]:
         asked = await read(service, declared, request)
         try:
@@ -116,7 +114,6 @@ def _over_http(declared: Operation[..., Any], words: str) -> str:
 
 
 def routes() -> list[Route]:
-    """The routes of all operations that have one, by their paths."""
     manifest.load_all()
     declared = [operation for operation in OPERATIONS.values() if operation.http]
     return [

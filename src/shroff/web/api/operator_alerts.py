@@ -98,7 +98,6 @@ def _firing(alert: PostedAlert, now_ms: int) -> FiringAlert:
 
 
 async def receive(service: Service, request: Request) -> Json[AlertCount]:
-    """Take a webhook of Alertmanager."""
     posted = decoded(await request.body(BODY_BYTES_MAX), PostedAlerts)
     now_ms = service.project.context.now_ms()
     service.operator_alerts.take(posted.alerts, now_ms)

@@ -37,12 +37,10 @@ def _about() -> Any:
 
 
 async def about(_: Service, request: Request) -> Response:
-    """The configuration, the types of resources, and their schemas."""
     return Json(_about()[request.scope["path"]], media_type=MEDIA_TYPE)
 
 
 async def resource(service: Service, request: Request) -> Response:
-    """Users or groups: one, or a page of them, read or changed."""
     desk, who, method = service.desk, request.who, request.method
     if who.rights != {Right.PROVISION_USERS} or not desk.settings.group_roles:
         words = f"this needs sign_in.scim in shroff.yaml, and a key with the scope {Right.PROVISION_USERS} alone"
@@ -109,7 +107,6 @@ def _without(document: JsonObject, dropped: Collection[str]) -> JsonObject:
 
 
 def refused(error: ProblemError) -> Response:
-    """A problem in SCIM's form."""
     found = {"schemas": [f"{_MESSAGES}Error"], "status": str(error.status), "detail": error.detail}
     if "-" not in error.code:
         found["scimType"] = error.code

@@ -341,5 +341,4 @@ def precondition(request: Request, about: Param) -> str:
 
 
 def tagged(tag: str) -> TextDict:
-    """The header that names the version of what is shown, if it has one: a change sends it back in If-Match."""
     return {"etag": f'"{tag}"'} if tag else {}

@@ -129,7 +129,6 @@ def _components(types: tuple[Any, ...]) -> JsonObject:
 
 
 def schema_of(type_: Any) -> JsonMapping:
-    """The schema of a body or an answer by its type, made of names of `shapes`; a schema is one already."""
     if isinstance(type_, Mapping):
         return type_
     found = [ref(member.__name__) for member in _members(type_)]

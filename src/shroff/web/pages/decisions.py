@@ -159,7 +159,6 @@ class OutcomeTotals(NamedTuple):
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The newest decisions, by outcome."""
     wanted, given = _asked(service, request)
     before = cursor_of(request.query_params, int)
     part, totals = await service.in_thread(_part, service, wanted, before)

@@ -29,7 +29,6 @@ async def again(service: Service, request: Request) -> Response:
 
 
 async def mend(service: Service, request: Request) -> Response:
-    """Bring an entry of quarantine back in, or all that are shown; or drop one for ever."""
     form = await request.form()
     numbers = [number for text in form["numbers"].split() if (number := whole(text)) is not None]
     try:

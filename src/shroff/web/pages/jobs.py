@@ -69,7 +69,6 @@ async def begin(service: Service, request: Request) -> Response:
 
 
 async def again(service: Service, request: Request) -> Response:
-    """Queue a job as one that has ended: of the same kind, parameters, timeout and retries."""
     old = await service.in_thread(service.jobs.job, request.path_params["id"])
     how = {"timeout_s": old.timeout_ms // 1_000, "retries": old.retries}
     return await _begun(service, request, old.kind, old.arguments, **how)

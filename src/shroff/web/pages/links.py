@@ -68,7 +68,6 @@ class LinkChoice(FrozenStruct):
 
     @property
     def links(self) -> LinkScope:
-        """The same for the search of links."""
         return LinkScope(self.days * DAY_MS, frozenset(self.names) - self.used)
 
 
@@ -78,7 +77,6 @@ Title = Callable[[str, str], str]  # of an entity or what links by it, and a key
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The links of a key; without one, the question for it."""
     query, definitions = request.query_params, service.project.definitions
     entities = definitions.events.entities
     name, key, number = (
@@ -131,7 +129,6 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def ring(service: Service, request: Request) -> Response:
-    """The ring of a key in one line, for the page of a case."""
     name, key = (request.query_params.get(field, "") for field in ("entity", "key"))
     found = await service.in_thread(_found, service, name, key, STEPS_MAX, [])
     shown = _ring(service.project.definitions, name, found)

@@ -93,7 +93,6 @@ async def sign_in(service: Service, request: Request) -> Response:
 async def show_factor(
     service: Service, request: Request, form: Form = NOTHING, mistake: str = "", status: int = 200
 ) -> Response:
-    """Page that asks for a code: to go on signing in, to set the second factor up, or to turn it off."""
     token, back = request.cookies.get(COOKIE, ""), form.get("back") or request.query_params.get("back", "")
     try:
         found = await service.in_thread(factors.asked, service.desk, token)
@@ -179,7 +178,6 @@ async def use_link(service: Service, request: Request) -> Response:
 
 
 async def show_once(service: Service, request: Request) -> Response:
-    """Sign in by a link that works once; sessions that it opened before go on."""
     try:
         user = await service.in_thread(links.asks_for, service.desk, request.path_params["token"], links.ONCE)
     except SignInError as error:

@@ -60,7 +60,6 @@ class PreviewOf(NamedTuple):
 
 
 async def mailbox(service: Service, request: Request) -> Response:
-    """The mails that lie as files, the newest first."""
     project = service.project
     mails, last = parted(await service.in_thread(project.letters.mails, SHOWN + 1), SHOWN)
     asked = await service.in_thread(_asked, service, mails)
@@ -108,7 +107,6 @@ def _said(state: str, alert: Alert | None) -> str:
 
 
 async def mail_html(service: Service, request: Request) -> Response:
-    """Its HTML, for the frame of that page."""
     return _in_frame((await _kept(service, request)).html)
 
 
@@ -123,7 +121,6 @@ async def _kept(service: Service, request: Request) -> StoredMail:
 
 
 async def letters(service: Service, request: Request) -> Response:
-    """Letters that were sent, wait or were refused, the newest first."""
     state = request.query_params.get("state", "")
     before = cursor_of(request.query_params, tuple[int, str])
     waiting, counts, letters, _ = await service.in_thread(service.project.letters.page, state, before, SHOWN + 1)
@@ -146,7 +143,6 @@ async def letters(service: Service, request: Request) -> Response:
 
 
 async def retry(service: Service, request: Request) -> Response:
-    """Have a letter leave again."""
     await service.run(request, RetryLetter(id=request.path_params["id"]))
     return see_other("/mails/letters")
 
@@ -155,23 +151,19 @@ async def retry(service: Service, request: Request) -> Response:
 
 
 async def notices(service: Service, request: Request) -> Response:
-    """Notices with their recipients."""
     found = await service.run(request, ListNotices())
     return await page(service, request, "notices.html", notices=found.notices)
 
 
 async def notice(service: Service, request: Request) -> Response:
-    """The mail that a notice would send."""
     return await _notice(service, request, _of(request.query_params))
 
 
 async def notice_html(service: Service, request: Request) -> Response:
-    """Its HTML, for the frame of that page."""
     return _in_frame((await _previewed(service, request, _of(request.query_params))).html)
 
 
 async def test(service: Service, request: Request) -> Response:
-    """Send that mail to an address, now."""
     form = await request.form()
     to, of = form["to"].strip(), _of(form)
     test = NoticeTest(name=request.path_params["name"], to=to, event=of.event, day=of.day)

@@ -63,7 +63,6 @@ class SearchResults(FrozenStruct):
 
 
 async def find(service: Service, request: Request) -> Response:
-    """Results of a search: the one thing that is called so, or all matches to choose from."""
     text, before = request.query_params.get("q", "").strip()[:TEXT_MAX], cursor_of(request.query_params, int)
     found = await service.in_thread(_found, service, request.who, text, before) if text else SearchResults([])
     if len(found.hits) == 1 and found.is_whole:

@@ -121,7 +121,6 @@ async def add_user(service: Service, request: Request) -> Response:
 
 
 async def change_user(service: Service, request: Request) -> Response:
-    """Action of a button beside a user: change the role, disable, enable, new link, delete."""
     form, name = await request.form(), request.path_params["name"]
     acts: dict[str, OperationRequest[Any]] = {
         "role": ChangeUser(name=name, role=form["role"]),

@@ -43,7 +43,6 @@ async def file(service: Service, request: Request) -> Response:
 
 
 async def attach(service: Service, request: Request) -> Json[CaseFile]:
-    """Add a file: its bytes as they are, its kind in Content-Type, its name in the query."""
     kind = request.headers.get("content-type", "")
     content, name = await request.body(SIZE_MAX + 1), request.query_params.get("name", "")
     given = service.cases, request.who, number_of(request), name, kind, content

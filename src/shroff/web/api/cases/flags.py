@@ -247,7 +247,6 @@ def _page(project: Project, entity: str, key: str, before: tuple[int, str] | Non
 
 
 def with_fields(log: Log, rows: Sequence[FlagRow]) -> list[Flagged]:
-    """Flags with what the log has of their events."""
     records = log.records_at({row.seq for row in rows})
     every = {
         seq: [row.rule for rows in log.flags_after(seq - 1, seq) for row in rows] for seq in {row.seq for row in rows}

@@ -273,7 +273,6 @@ def _read(path: Path) -> KeptBacktest | None:
 
 
 async def backtest(service: Service, request: Request) -> Json[BacktestReport] | Json[BacktestRun]:
-    """Back-test a draft in a process of its own."""
     asked = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), BacktestRequest)
     run = new_run(service, request.who)
     if asked.rule is not None:
@@ -311,12 +310,10 @@ def _check(asked: BacktestRequest) -> None:
 
 
 async def backtests(service: Service, request: Request) -> Json[BacktestRuns]:
-    """All that were begun without waiting for them, the newest first."""
     return Json(BacktestRuns(await service.in_thread(service.backtests.listed)))
 
 
 async def one_backtest(service: Service, request: Request) -> Json[BacktestRun]:
-    """How far one is, and its report once it is done."""
     return Json((await service.in_thread(service.backtests.kept, request.path_params["id"])).run)
 
 

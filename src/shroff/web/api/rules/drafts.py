@@ -38,7 +38,6 @@ class FormBody(DraftBody):
 
 
 async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked]:
-    """Keep a text as a draft, mistakes and all; says what they are."""
     id_, tag = request.path_params["rule"], precondition(request, Param(may_be_new=True))
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
     found = await service.run(request, WriteDraft(rule=id_, source=given.text, etag=tag))
@@ -47,7 +46,6 @@ async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked
 
 
 async def check(service: Service, request: Request) -> Json[DraftCheck]:
-    """Findings about a text that is not saved yet, from a process of its own."""
     given = decoded(await request.body(BODY_BYTES_MAX), FormBody)
     rule = request.path_params["rule"]
     asked = CheckDraft(rule=rule, source=given.text, form=given.form)
@@ -55,7 +53,6 @@ async def check(service: Service, request: Request) -> Json[DraftCheck]:
 
 
 async def count(service: Service, request: Request) -> Json[DraftCount]:
-    """Hits of a text that is not saved yet, counted in the process that checks drafts."""
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
     asked = CountDraft(rule=request.path_params["rule"], source=given.text)
     return Json(await service.in_thread(service.of_draft, asked))

@@ -188,7 +188,6 @@ async def change(service: Service, request: Request) -> Response:
 
 
 async def silence(service: Service, request: Request) -> Response:
-    """The case again; with the words for it where what was written is not in force yet."""
     where, why_not = where_from(await request.form()), (await _run(service, request, SILENCING)).why_not
     is_shown = not why_not or why_not == WAITS  # what waits for a second person stands beside its rule
     return (

@@ -41,7 +41,6 @@ class Where(FrozenStruct):
 
     @property
     def query(self) -> str:
-        """Both, to go on with."""
         return "&".join([*([self.filter] if self.filter else []), *([f"row={self.row}"] if self.row else [])])
 
     @property
@@ -50,7 +49,6 @@ class Where(FrozenStruct):
         return f"/queue?{self.query}" if self.query else "/queue"
 
     def at(self, row: int) -> Where:
-        """The same with another row."""
         return Where(self.filter, row)
 
     def case(self, number: int) -> str:
@@ -65,12 +63,10 @@ def newest_alerts(desk: CaseService, cases: Sequence[Case]) -> dict[int, Sequenc
 
 
 def where_of(given: TextMapping) -> Where:
-    """Where somebody is, by the query of a page. Raises: UsageError."""
     return Where(query_text(urlencode([(name, given[name]) for name in KEYS if given.get(name)])), _row(given))
 
 
 def where_from(form: Form) -> Where:
-    """Where somebody was who sent a form. Raises: UsageError."""
     return Where(query_text(form["filter"]), _row(form))
 
 
@@ -249,12 +245,10 @@ class CaseWithEvents(FrozenStruct):
 
     @property
     def summary(self) -> EventSummary:
-        """Summary of its most important event."""
         return NOTHING if self.top is None else self.top.summary
 
 
 def opened(service: Service, who: Who, number: int) -> CaseWithEvents:
-    """A case for who looks into it. Raises: NoCaseError."""
     desk = service.cases
     detail = case_queries.detail(desk, who, number)
     newest_first = sorted(detail.alerts, key=lambda alert: alert.time_ms)[::-1]

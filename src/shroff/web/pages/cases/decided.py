@@ -91,7 +91,6 @@ async def show(
 
 
 async def tell(service: Service, request: Request) -> Response:
-    """Make a link for the customer to the reasons of a decision, and show it."""
     row = await row_asked(service, request)
     try:
         link = await service.run(request, LinkReasons(event=f"{row.event}/{row.id}"))

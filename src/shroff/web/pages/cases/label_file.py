@@ -43,7 +43,6 @@ async def look(service: Service, request: Request) -> Response:
 
 
 async def record(service: Service, request: Request) -> Response:
-    """Record the labels of a file that was looked at; refused lines are left out."""
     text = (await request.form())["csv"]
     rows = await service.in_thread(_rows, service, text)
     answers = await taken_labels(service, request.who, [row for row in rows if row.label is not None])

@@ -164,7 +164,6 @@ async def peek(service: Service, request: Request) -> Response:
 
 
 async def why(service: Service, request: Request) -> Response:
-    """Why the event of a case that counts most was decided so, to be put into its row."""
     number = number_of(request)
     detail = await service.in_thread(case_queries.detail, service.cases, request.who, number)
     top = top_of(detail.alerts[-EVENTS_MAX:])
@@ -173,7 +172,6 @@ async def why(service: Service, request: Request) -> Response:
 
 
 async def claim_next(service: Service, request: Request) -> Response:
-    """Claim the first in the order of the page of what the filter finds, and open it."""
     where = where_from(await request.form())
     asked = ClaimNext(filter=where.filter, order=order_of(query_of(where.filter), ORDER))
     found = (await service.run(request, asked)).case

@@ -25,7 +25,6 @@ class Strip(FrozenStruct):
 
 
 def strip_of(value: object, usual: Usual | None) -> Strip | None:
-    """The strip of a value; None where it is no number or too little is known."""
     if usual is None or usual.count < TYPICAL_MIN:
         return None
     found = [number_of(number) for number in (value, usual.lowest, usual.highest)]

@@ -49,7 +49,6 @@ async def put(service: Service, request: Request) -> Response:
 
 
 async def show_one(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
-    """A table, with the row that a value gives and the rows that a version changed."""
     query, name = request.query_params, request.path_params["table"]
     value, at, seq = query.get("q", "").strip(), query.get("at", "").strip(), query.get("seq", "")
     number = int(seq) if seq.isascii() and seq.isdecimal() and len(seq) < 19 else 0

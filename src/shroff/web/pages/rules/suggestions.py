@@ -26,7 +26,6 @@ LOOKED_THROUGH = 1_000  # jobs, the newest first
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
-    """What the newest search gave, and how far the one is that runs."""
     newest, done, found = await service.in_thread(_newest, service)
     if found is not None:
         found.rules.sort(key=lambda rule: -float(rule.money))
