@@ -121,7 +121,6 @@ class Analysts:
 
 
 def raise_cases(project: Project) -> int:
-    """Raise the cases of the log; gives how many are open."""
     with project.people.open() as people, project.log.reading() as log:
         desk = project.cases.desk(people)
         project.cases.follower(desk, log).follow()

@@ -71,7 +71,6 @@ KINDS: Final[tuple[tuple[type[BaseException], str, str, int], ...]] = (
 
 
 def report(error: BaseException, session: Session) -> int:
-    """Tell what went wrong; gives the exit code."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):

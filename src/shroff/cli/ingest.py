@@ -98,7 +98,6 @@ def ingest(session: Session, asked: IngestArguments) -> int:
 
 
 def text_of(report: IngestReport) -> str:
-    """The counts of an ingest for people."""
     events = report.events
     pace = f", {events.read / report.seconds:,.0f} a second" if report.seconds > 0 and events.read else ""
     lines = [f"{many(events.read, 'event')} read in {report.seconds:.1f} s{pace}: {events.words}."]
@@ -114,7 +113,6 @@ def text_of(report: IngestReport) -> str:
 
 
 def next_steps(refused: int, report: IngestReport) -> list[str]:
-    """Next commands after an ingest that left something out."""
     return [*(["shroff quarantine list"] if refused else []), *(["shroff check"] if report.unmatched else [])]
 
 

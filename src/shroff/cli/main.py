@@ -128,7 +128,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; gives its exit code."""
     session = Session(is_json="--json" in arguments)
     listener = CompileNote(session.say)
     compile_listeners.append(listener)

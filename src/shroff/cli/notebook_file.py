@@ -141,7 +141,6 @@ def notebook_of(definitions: Definitions, folder: str, event: str | None = None)
 
 
 def cells_of(definitions: Definitions, folder: str, event: str) -> Iterator[Cell]:
-    """The cells in their order."""
     yield Cell(
         TEXT, f"# {definitions.settings.name}\n\nYou can run each cell again. No cell changes how events are decided."
     )

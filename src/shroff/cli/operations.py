@@ -80,8 +80,6 @@ def _command(declared: Operation[..., Any]) -> ExampleCommand:
 
 
 def options_of(request: type[OperationRequest[Any]]) -> Callable[[Function], Function]:
-    """Add the arguments and options of a request to a command."""
-
     def add(function: Function) -> Function:
         for field in reversed(fields_of(request)):
             if not field.about.is_remote:
@@ -151,7 +149,6 @@ class DrawnSteps(ProgressSteps):
         self._stages.begin(name)
 
     def count(self, number: int) -> None:
-        """Count so much more of the step."""
         if self._stages is not None:
             self._stages.count(number)
 

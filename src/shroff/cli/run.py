@@ -104,7 +104,6 @@ def run(
 
 
 def work_document(work: WorkerCounts) -> JsonObject:
-    """Work of a worker, as JSON."""
     from shroff.streams.source import shown
 
     counts = work.counts.document()

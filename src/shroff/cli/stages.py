@@ -21,12 +21,10 @@ class Stages:
         self._what, self._count = "", 0
 
     def begin(self, what: str) -> None:
-        """Something else is done from now on."""
         with self._lock:
             self._what, self._count = what, 0
 
     def count(self, number: int) -> None:
-        """So much more of it is done."""
         with self._lock:
             self._count += number
 

@@ -122,7 +122,6 @@ class Definitions:
 
     @property
     def names(self) -> DeclaredNames:
-        """What expressions may name."""
         return self.events.names(frozenset(self.reference.lists), self.settings.money_places)
 
     def policy(self, event: str) -> Policy:
@@ -181,7 +180,6 @@ class Definitions:
         return {scored[event]: unused_score(scored[event], event) for event in unused}
 
     def remarks(self) -> list[str]:
-        """Warnings for users of these definitions, in sentences."""
         scorers = [scorer for scoring in self.scoring.values() for scorer in scoring.all if scorer.redefined]
         return [f"{redefined_words(scorer)}; 'shroff check' shows what to do." for scorer in scorers]
 
@@ -389,7 +387,6 @@ def _declared(files: TextMapping, list_names: frozenset[str], read: ReadOnce, dr
 
 
 def is_list(name: str) -> bool:
-    """Whether a project file is a list."""
     return name[:6] == "lists/" and name.endswith(".csv")  # asked of each of thousands of files
 
 

@@ -44,7 +44,6 @@ class Entry(FrozenStruct):
         return parse_file_time(self.expires_at) if self.expires_at else None
 
     def is_over(self, now_ms: int) -> bool:
-        """Whether it holds for no event any more."""
         return self.expires_ms is not None and self.expires_ms <= now_ms
 
 
@@ -100,7 +99,6 @@ class UnknownListError(RefusalError):
 
 
 def file_of(name: str) -> str:
-    """The file of a list inside its project."""
     return f"lists/{name}.csv"
 
 
@@ -150,7 +148,6 @@ def entries(text: str) -> list[Entry]:
 
 
 def count(text: str) -> int:
-    """Number of entries of a list."""
     return sum(1 for _ in _Sheet(text).rows())
 
 

@@ -46,7 +46,6 @@ class MadeOnce(Struct, Generic[Value], eq=False):
             return made
 
     def put(self, value: Value) -> None:
-        """Have this value from now on."""
         with self._state:
             self._value = value
             self._turn += 1
@@ -59,7 +58,6 @@ class MadeOnce(Struct, Generic[Value], eq=False):
 
 
 def files_of(folder: Path, text: config.TextReader) -> tuple[TextMapping, list[Problem], list[Problem]]:
-    """The files of a project; errors and warnings."""
     unreadable: list[Problem] = []
     files = config.read_files(folder, unreadable, text=text)
     mistakes, warnings = config.look_alikes(folder)

@@ -47,11 +47,9 @@ class ReadOnce:
         self._kept: dict[tuple[str, str], tuple[object, Any, tuple[Problem, ...]]] = {}
 
     def tree(self, name: str, text: str, problems: list[Problem]) -> yamltext.Node | None:
-        """A file as YAML."""
         return self._of("tree", name, text, lambda problem: yamltext.read(text, name, problem), problems)
 
     def list_file(self, name: str, text: str, problems: list[Problem]) -> ListFile:
-        """A file as a list."""
         found: list[Problem] = []
 
         def gone_on(_: str, made: tuple[ListFile, list[Problem]]) -> tuple[ListFile, list[Problem]] | None:

@@ -96,7 +96,6 @@ def without_experiment(text: str, event: str) -> str:
 
 
 def costs_of(text: str, event: str) -> TextDict:
-    """Costs of an event type in policy.yaml, as written."""
     costs = plain_of(_costs(_node(text), event))
     return {name: str(value) for name, value in costs.items()}
 

@@ -109,7 +109,6 @@ class EditedEntries(Mapping[str, int | None]):
 
 
 def answer_of(entries: Mapping[str, int | None], value: str) -> Answer:
-    """The answer of a list for a value."""
     return value in entries, entries.get(value)
 
 

@@ -39,7 +39,6 @@ def project_files() -> tuple[ProjectFile, ...]:
 
 
 def schema_of(file: ProjectFile) -> JsonObject:
-    """The schema of one kind of file, as a JSON document."""
     return {"$schema": DRAFT, "title": f"shroff: {file.place}", "description": file.meaning, **_shape(file.shape)}
 
 

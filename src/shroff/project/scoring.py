@@ -117,7 +117,6 @@ class Scoring(FrozenStruct):
 
     @property
     def inputs(self) -> list[Node]:
-        """What these read."""
         return [node for scorer in self.deciding for node in scorer.inputs]
 
     @property
@@ -126,7 +125,6 @@ class Scoring(FrozenStruct):
 
 
 def unavailable(scorer: Scorer) -> StateError:
-    """The error for an active model that cannot be loaded."""
     return StateError(f"the active model {scorer.id} cannot be loaded, so nothing is decided: {scorer.failure}")
 
 
@@ -280,11 +278,9 @@ class Scored(FrozenStruct):
 
     @property
     def models(self) -> list[str]:
-        """The id of the model of each."""
         return [self.ids[scorer_number] for scorer_number in self.model_of.tolist()]
 
     def shown(self) -> list[bytes]:
-        """Scores as decisions show them."""
         return [canonical_real(value).encode() for value in self.values.tolist()]
 
 
@@ -346,7 +342,6 @@ def _no_number(model: str) -> StateError:
 
 
 def unused_score(model: str, event: str) -> Problem:
-    """The problem that nothing reads the score of a champion."""
     words = f"{model} is the champion of {event}, but no policy or rule uses its score."
     cure = (
         f"Add a line under {event}: in policy.yaml, score: {{ review_at: 0.60, decline_at: 0.92 }}, with thresholds "

@@ -66,7 +66,6 @@ _FROM_CONTENT = ContextVar("tables are read from their contents", default=False)
 
 
 def is_table(name: str) -> bool:
-    """Whether a project file is one of a table."""
     return name.startswith(FOLDER) and name.endswith(config.TABLE_ENDINGS)
 
 

@@ -77,7 +77,6 @@ def export_dashboards(project: Project, request: ExportDashboards) -> DashboardF
 
 
 def dashboard_of(text: str, project: str, summaries: SummarySettings | None) -> str:
-    """Return a dashboard under a project's name, reading its own tables."""
     if summaries is not None:
         for table, own in (("fraud_summaries", summaries.fraud_table), ("transaction_summaries", summaries.table)):
             text = text.replace(f" {table}", f" {own}")

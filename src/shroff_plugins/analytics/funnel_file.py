@@ -95,7 +95,6 @@ class Funnel(FrozenStruct):
 
     @property
     def events(self) -> tuple[str, ...]:
-        """Return the event types of all steps."""
         return tuple(dict.fromkeys(name for step in self.steps for name in step.events))
 
 

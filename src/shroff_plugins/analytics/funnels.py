@@ -135,7 +135,6 @@ def _value(value: str | UnsetType | None) -> tuple[str, ...]:
 
 
 def document_of(questions: Sequence[FunnelQuestion], answers: Sequence[FunnelAnswer]) -> FunnelDocument:
-    """Combine answers for the same days into one document."""
     first = questions[0]
     return FunnelDocument(
         first=first.first.isoformat(),
@@ -198,7 +197,6 @@ class FunnelAnswer:
                 yield from self._rows_of(step, day, off)
 
     def steps(self) -> Iterator[StepRow]:
-        """Yield for each step the number of users who reached it, and how long they took."""
         by_step = self._all_reached()
         value_of = np.full(len(self._events.keys), -1, np.int64)
         value_of[by_step[0].users] = by_step[0].splits  # a user counts for the value of their first step

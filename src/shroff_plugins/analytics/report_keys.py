@@ -149,17 +149,14 @@ class Figure(FrozenStruct):
 
     @property
     def events(self) -> tuple[str, ...]:
-        """Return the event types read for it."""
         return tuple(name for figure in (self.of, self.also) if figure is not None for name in figure.events)
 
 
 def figure_of(name: str) -> str:
-    """Return the name of a figure in an expression."""
     return f"{_SCOPE}.{name}"
 
 
 def why_not(error: Exception) -> str:
-    """Return why a figure is not available, for people."""
     return str(error) if isinstance(error, ShroffError) else f"a mistake in the program ({type(error).__name__})."
 
 

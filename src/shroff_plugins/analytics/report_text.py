@@ -73,7 +73,6 @@ class CountedReport(FrozenStruct):
 
 
 def counted_values(found: CountedReport, settings: Settings, language: str, zone: str, start_ms: int) -> JsonObject:
-    """Return the values for the text of a report."""
     words = WORDS[language]
     project = plain(settings.name)
     day = day_text(start_ms, zone, language)

@@ -39,7 +39,6 @@ def page_routes(definitions: Definitions | None) -> Sequence[Route]:
 
 
 async def show(service: Service, request: Request, sentence: str = "", mistake: str = "") -> Response:
-    """A form for the sentence, and the mistake of the last one."""
     template = "shroff_plugins.assistant:assistant.html"
     return await page(service, request, template, sentence=sentence, mistake=mistake, longest=SENTENCE_MAX, path=PATH)
 
@@ -58,7 +57,6 @@ async def draft(service: Service, request: Request) -> Response:
 
 
 async def sum_up(service: Service, request: Request) -> Response:
-    """The case again with its summary in the panel, or the reason that there is none."""
     number = number_of(request)
     try:
         found = await service.run(request, SumUpCase(number))

@@ -98,7 +98,6 @@ class Publisher:
             raise told(error, self._topic) from None
 
     def close(self) -> None:
-        """Let go. Closing twice does nothing."""
         client, self._client = self._client, None
         if client is not None:
             client.transport.close()

@@ -80,7 +80,6 @@ class PubsubSink:
         return sorted(refused, key=lambda undelivered: (undelivered.row.seq, undelivered.row.number))
 
     def close(self) -> None:
-        """Let go of Pub/Sub. Closing twice does nothing."""
         self._publisher.close()
 
     def _message(self, row: Outgoing) -> tuple[Any, str]:

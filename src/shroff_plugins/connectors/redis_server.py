@@ -68,7 +68,6 @@ class RedisServer:
         return f"<Redis at {self.address}>"
 
     def ask(self, *words: str | bytes | int) -> Any:
-        """The reply to one command."""
         try:
             return self._client.execute_command(*words)
         except self._failures as error:
@@ -159,5 +158,4 @@ def failed(error: Exception, address: str, what: str) -> ShroffError:
 
 
 def pairs(reply: Any) -> JsonObject:
-    """A reply of names and values in turn."""
     return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}

@@ -60,14 +60,12 @@ def _pubsub_at(parts: SplitResult) -> JsonObject:
 
 
 def pubsub_mistake(options: JsonMapping) -> str:
-    """Mistake in the subscriptions of a source, in words; empty where there is none."""
     named = [*options.get("subscriptions", {}).values(), *([options["labels"]] if "labels" in options else [])]
     is_twice = len(set(named)) < len(named)
     return "a subscription has one type of events. Name it once, under 'any' if it has several." if is_twice else ""
 
 
 def outcomes_mistake(options: JsonMapping) -> str:
-    """Mistake in the outcomes of a Pub/Sub sink, in words; empty where there is none."""
     take = options.get("take", "decisions")
     if take != "decisions" and ("outcomes" in options or options.get("ordering_key") == "outcome"):
         return f"{take} have no outcome. Name a field of the event, or take decisions."

@@ -155,7 +155,6 @@ class CallReader:
     # ---- what goes out
 
     def answer(self, event: Event, document: bytes) -> bytes:
-        """The answer that this event's decision gives, as JSON."""
         decision = from_json(document, type=dict[str, Raw])
         found = _AnswerParts(event, decision, from_json(decision["features"], type=dict[str, Raw]))
         return b"{" + b",".join([name + b":" + part(found) for name, part in self._answer]) + b"}"

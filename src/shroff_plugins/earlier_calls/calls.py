@@ -120,7 +120,6 @@ _ASKING = {
 
 
 def load_calls(node: YamlNode | None, context: FileContext, problems: list[Problem]) -> dict[str, Call]:
-    """Read calls.yaml: each call by its path."""
     top = loader.mapping(node, problems, FILE)
     calls: dict[str, Call] = {}
     for key, value in top.entries if top else ():
@@ -144,7 +143,6 @@ def load_calls(node: YamlNode | None, context: FileContext, problems: list[Probl
 
 
 def answered(calls: Mapping[str, Call], event: str) -> Iterator[Node]:
-    """The expressions of the answers about an event type."""
     for call in calls.values():
         if isinstance(call, MappedCall) and call.event == event:
             yield from (node for node in call.answer.values() if not isinstance(node, tuple))

@@ -80,7 +80,6 @@ def other_path(path: str) -> str:
 
 
 async def body_of_call(request: Request, size_max: int) -> bytes:
-    """The JSON that was sent. Raises: ProblemError."""
     if request.media_type not in JSON_TYPES:
         accepted = {"accept-post": JSON}
         words = "send one JSON object as application/json"

@@ -267,7 +267,6 @@ class AskingCall(FrozenStruct):
 
 
 def load_question(path: str, found: YamlMapping, context: FileContext, problems: list[Problem]) -> AskingCall | None:
-    """Load a call that queries data; None if it has errors."""
     what = f"the call {path}"
     loading.check_keys(found, QUESTION, problems, what)
     reads = loading.one_of(found.get("reads"), READS, problems, "reads")
@@ -299,7 +298,6 @@ def load_question(path: str, found: YamlMapping, context: FileContext, problems:
 
 
 def load_sending(path: str, found: YamlMapping, context: FileContext, problems: list[Problem]) -> AskingCall | None:
-    """Load a call that sends; None if it has errors."""
     loading.check_keys(found, SENDING, problems, f"the call {path}")
     sends = loading.one_of(found.get("sends"), SENDS, problems, "sends")
     if sends is None:

@@ -116,7 +116,6 @@ class Around(FrozenStruct):
 
 
 def model_of(graph: GraphProto) -> NodeProto:
-    """The one node that is a model."""
     found = [node for node in graph.node if node.op_type in {*TREES, *LINEAR}]
     if len(found) == 1:
         return found[0]

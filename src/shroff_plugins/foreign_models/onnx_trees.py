@@ -47,7 +47,6 @@ class OnnxTree(FrozenStruct):
         return self.true[node] if is_true else self.false[node]
 
     def members(self, node: int) -> tuple[int, ...]:
-        """The codes that a node asks for."""
         value = self.values[node]
         found = value if isinstance(value, tuple) else (value,)
         if any(not (0 <= number < 2**31 and float(number).is_integer()) for number in found):

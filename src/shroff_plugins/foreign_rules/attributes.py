@@ -132,7 +132,6 @@ class Meaning(FrozenStruct):
         return _CASES.get(self.kind, self.own_case)
 
     def in_case(self, case: str) -> str:
-        """The expression with its values in this case."""
         return f"{case}({self.text})" if case not in {"", self.own_case} else self.text
 
 
@@ -167,14 +166,12 @@ class Attributes:
         self._entities = [name for name, entity in target.events.entities.items() if target.event in entity.keys]
 
     def type_of(self, name: str) -> Type | None:
-        """The type of a feature, declared or added."""
         if name in self.added:
             return self.added[name].type
         found = self.target.features.get(name)
         return None if found is None else found.type
 
     def names(self) -> list[str]:
-        """Names of all features, declared or added."""
         return [*self.target.features, *self.added]
 
     def meaning(self, attribute: Attribute) -> Meaning:
@@ -215,7 +212,6 @@ class Attributes:
             raise RadarError(f"{text!r}: {error.message}", place, error.hint) from None
 
     def scope(self, what: str) -> Scope:
-        """What an expression over the event may read."""
         return Scope(
             self.target.names,
             what=what,

@@ -96,7 +96,6 @@ class RadarOptions(FrozenStruct):
 
 
 def carry_over(rules: Sequence[RadarRule], target: RadarTarget, options: RadarOptions) -> Outcome:
-    """Translate each rule, or give the reason why not."""
     carrier = RuleCarrier(target, options, Attributes(target))
     allowed = [radar_rule for radar_rule in rules if radar_rule.action == "allow"]
     for rule in allowed:
@@ -180,7 +179,6 @@ class RuleCarrier:
 
     @property
     def notes(self) -> list[str]:
-        """Notes on features that the rules need."""
         return self._attributes.notes
 
     # ---- conditions

@@ -54,7 +54,6 @@ class Attribute(FrozenStruct):
 
     @property
     def shown(self) -> str:
-        """As it is written."""
         return self.name if self.is_metadata else f":{self.name}:"
 
 

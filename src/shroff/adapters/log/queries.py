@@ -99,12 +99,10 @@ class LogQuestions(ABC):
         return self.last_seq() if upto is None else min(upto, self.last_seq())
 
     def last_seq(self) -> int:
-        """The last place, 0 where the log is empty."""
         (seq,) = self._one(self.wording.last_seq)
         return seq or 0
 
     def watermark_ms(self) -> int | None:
-        """The greatest time of the records of kind `event`; None where there is none."""
         (time_ms,) = self._one(self.wording.watermark)
         return None if time_ms is None else int(time_ms)
 
@@ -120,10 +118,6 @@ class LogQuestions(ABC):
         return self._at(self._places(type, ids))
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
-        """The records of one type that a unique field's values name, by the texts of those; others are left out.
-
-        Cost: as `find`.
-        """
         return self._at(self.unique_places(type, field, values))
 
     def _at(self, places: Mapping[str, int]) -> dict[str, Record]:
@@ -135,7 +129,6 @@ class LogQuestions(ABC):
         return {name: found[seq] for name, seq in places.items() if seq in found}
 
     def indexed(self) -> list[Indexed]:
-        """The unique fields whose values the log knows, of all its events, in the order of type and field."""
         return [Indexed(*row) for row in self._ask(self.wording.indexed, shape="ttt")]
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
@@ -203,7 +196,6 @@ class LogQuestions(ABC):
             yield [self._hit(row[:-1]) for row in rows]
 
     def waiting_for(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
-        """Labels that wait for these events, in the order of their arrival; with a field, for its values."""
         return _in_order_of_arrival(self._with_ids(self.wording.waiting_for, WAITING_SHAPE, ids, type, field))
 
     def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
@@ -213,10 +205,6 @@ class LogQuestions(ABC):
         return _in_order_of_arrival(self._ask(self.wording.waiting_all, shape=WAITING_SHAPE))
 
     def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
-        """The entries of these numbers, oldest first; numbers that are not there are left out.
-
-        Raises: StorageError if one is not as it was written.
-        """
         entries: list[tuple[int, Refused]] = []
         for row in sorted(self._with_ids(self.wording.refused_with, REFUSED_SHAPE, numbers)):
             entry = refused_of(row)
@@ -243,7 +231,6 @@ class LogQuestions(ABC):
         return [InboxRequest(*row) for row in self._ask(self.wording.asked, (limit,), REQUEST_SHAPE)]
 
     def reply_to(self, number: int) -> bytes | None:
-        """The reply to a request; None while it waits, and for a number that never was or is long gone."""
         rows = self._ask(self.wording.reply_to, (number,), "j")
         return bytes(rows[0][0]) if rows else None
 
@@ -255,32 +242,27 @@ class LogQuestions(ABC):
         return dict(self._ask(self.wording.offsets, (source,), "tt"))
 
     def outbox(self, limit: int = 100) -> list[OutboxRow]:
-        """Outgoing rows, oldest first."""
         return [OutboxRow(*row) for row in self._ask(self.wording.outbox, (limit,), OUTBOX_SHAPE)]
 
     def stuck(
         self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
     ) -> list[StuckRow]:
-        """Stuck rows behind a key, in the order of keys: of one sink, or of all."""
         rows = self._ask(self.wording.stuck, (*after, sink, sink, int(is_due), limit), STUCK_SHAPE)
         return [StuckRow(*(*row[:-1], bool(row[-1]))) for row in rows]
 
     def personal(self, type: str, ids: Sequence[str]) -> dict[str, TextDict]:
-        """Personal values of the events of one type with these ids, by id and field."""
         found: dict[str, TextDict] = {}
         for id_, name, value in self._with_ids(self.wording.personal, "ttt", ids, type):
             found.setdefault(id_, {})[name] = value
         return found
 
     def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
-        """The events of one type with these ids that came too late and are kept."""
         return {row[1]: LateEvent(*row) for row in self._with_ids(self.wording.late, LATE_SHAPE, ids, type)}
 
     def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
         return [LateEvent(*row) for row in self._ask(self.wording.late_after, (type, id, limit), LATE_SHAPE)]
 
     def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
-        """The first place and the ingest time of each batch that has records in (after, upto], in order."""
         end = self.last_seq() if upto is None else upto
         return self._ask(self.wording.ingested, (after + 1, end), "iI") if end > after else []
 
@@ -302,7 +284,6 @@ class LogQuestions(ABC):
         return ""
 
     def pruned_to(self) -> int:
-        """The last place that was pruned, 0 where none was."""
         (seq,) = self._one(self.wording.pruned)
         return int(seq)
 
@@ -313,7 +294,6 @@ class LogQuestions(ABC):
         return {asked[bytes(key)]: seq for key, seq in rows}
 
     def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
-        """The places of the events that a unique field's values name, pruned or not, by the texts of those."""
         return dict(self._with_ids(self.wording.unique_places, "ti", values, type, field))
 
     # Below: frames of decisions, which are asked for behind the rows: these may move there, and never back

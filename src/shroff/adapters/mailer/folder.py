@@ -24,7 +24,6 @@ class FolderMailer:
         self._folder = folder
 
     def send(self, mail: Mail) -> Sequence[Unmailed]:
-        """Write the mail. Raises: AwayError."""
         target = self._folder / file_name(mail.id)
         try:
             config.make_folder(self._folder)

@@ -84,7 +84,6 @@ class MongoSink:
         return refused
 
     def is_missing(self) -> bool:
-        """Whether the collection does not exist, as after it was dropped. Raises: as `send`."""
         try:
             database = self._collection.database
             return not database.list_collection_names(filter={"name": self._collection.name})
@@ -92,7 +91,6 @@ class MongoSink:
             raise _mongo_error(error) from None
 
     def missing(self, rows: Sequence[Outgoing]) -> list[Outgoing]:
-        """Return the rows whose document is not in the collection. Raises: as `send`."""
         asked = {"_id": {"$in": [row.name for row in rows]}}
         try:
             stored = {document["_id"] for document in self._collection.find(asked, {"_id": 1})}

@@ -201,14 +201,12 @@ class SqlSink:
         return refused_by_halves(rows, lambda part: self._write([self._values(row) for row in part]))
 
     def is_missing(self) -> bool:
-        """Whether the table does not exist. Raises: as `send`."""
         if not self._database.is_there():
             return True
         with self._database.begun() as connection:
             return not inspect(connection).has_table(self._table.name)
 
     def missing(self, rows: Sequence[Outgoing]) -> list[Outgoing]:
-        """Return the rows whose key is not in the table. Raises: as `send`."""
         if not rows or self.is_missing():
             return [*rows]
         with self._database.begun() as connection:

@@ -368,7 +368,6 @@ def matchers(routes: Mapping[str, JsonMapping], events: Events, money_places: in
 
 
 def first_match(found: Mapping[str, Matcher], event: Event, score: float | None, rules: Collection[str]) -> str:
-    """The name of the first route that takes an event; empty where none does."""
     return next((name for name, takes in found.items() if takes(event, score, rules)), "")
 
 

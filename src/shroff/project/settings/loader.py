@@ -19,7 +19,6 @@ NOT_THERE_YET = frozenset(key.name for key in SETTINGS.keys if key.shape is None
 
 
 def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
-    """Read shroff.yaml."""
     top = loader.mapping(node, problems, "shroff.yaml", settings_shape(added_keys(node)))
     if top is None:
         if not problems:

@@ -30,7 +30,6 @@ class System(FrozenStruct):
         return f"<{self.kind}>"
 
     def text(self, name: str, default: str = "") -> str:
-        """A setting that is one text."""
         found = self.options.get(name, default)
         assert isinstance(found, str)
         return found
@@ -66,7 +65,6 @@ class System(FrozenStruct):
         return found
 
     def duration_ms(self, name: str, default: str) -> int:
-        """A setting that is a duration, in milliseconds."""
         return parse_duration(self.text(name, default))
 
 

@@ -90,7 +90,6 @@ class Systems(FrozenStruct):
 
     @property
     def time_zone(self) -> str:
-        """The time zone of the project's days."""
         return self.zone or "UTC"
 
     def settled(self, contract: str, system: System, folder: Path) -> JsonMapping:
@@ -157,7 +156,6 @@ class Systems(FrozenStruct):
 
     @property
     def mails_kept_ms(self) -> int:
-        """Retention of mails in files."""
         return self.mail.duration_ms("keep", MAILS_KEPT)
 
     @property

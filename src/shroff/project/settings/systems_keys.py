@@ -371,19 +371,16 @@ def _late(contract: str, kind: str) -> Key:
 
 @cache
 def sinks(named: frozenset[str] | None = None) -> MappingShape:
-    """Shape of `sinks`."""
     return own_names("where decisions and flags go, by names of your own", one_kind("sink", named))
 
 
 @cache
 def source(named: frozenset[str] | None = None) -> Shape:
-    """Shape of `source`."""
     return Either((URL, MappingShape("one kind of source", (*one_kind("source", named).keys, *NAMED_SOURCE_KEYS))))
 
 
 @cache
 def sources(named: frozenset[str] | None = None) -> MappingShape:
-    """Shape of `sources`."""
     contracts = ("push", "pull", "source")
     ours = {kind: contract for contract in contracts for kind in own_settings(contract)}
     keys = [
@@ -412,25 +409,21 @@ def store(kind: str | None = None) -> Shape:
 
 @cache
 def lake(kind: str | None = None) -> Shape:
-    """Shape of `lake`."""
     return Either((LAKE_PLACE, _addressed(LAKE, "lake", kind)))
 
 
 @cache
 def online(kind: str | None = None) -> Shape:
-    """Shape of `online`."""
     return Either((ADDRESS, _addressed(ONLINE, "features", kind)))
 
 
 @cache
 def snapshots(kind: str | None = None) -> Shape:
-    """Shape of `snapshots`."""
     return _addressed(SNAPSHOTS, "lake", kind)
 
 
 @cache
 def backup(kind: str | None = None) -> Shape:
-    """Shape of `backup`."""
     return Either((LAKE_PLACE, _addressed(BACKUP, "lake", kind)))
 
 

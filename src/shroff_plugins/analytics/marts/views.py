@@ -61,7 +61,6 @@ def view_name(folder: str) -> str:
 
 
 def day_of(name: str) -> str:
-    """Return the day of a file."""
     return name.rpartition("/date=")[2].partition("/")[0]
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 
 def page_routes(definitions: Definitions | None) -> Sequence[Route]:
-    """Return the routes of the pages, which do not depend on the project."""
     from shroff_plugins.analytics.pages import counts, funnels, marts
 
     return (*counts.ROUTES, *funnels.ROUTES, *marts.ROUTES)

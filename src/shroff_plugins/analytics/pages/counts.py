@@ -70,7 +70,6 @@ class EventsWanted(FrozenStruct):
 
     @property
     def query(self) -> str:
-        """Return these events as the query of an address."""
         found = {"type": self.type, "from": self.first, "to": self.last, "zone": self.zone}
         found |= {name: text for name, text in (("field", self.field), ("source", self.source)) if text}
         return urlencode(found | ({"value": self.value} if self.field and self.value is not None else {}))
@@ -85,7 +84,6 @@ class CountedEvent(FrozenStruct):
 
 
 async def show(service: Service, request: Request) -> Response:
-    """Show the page of counts."""
     found = list[CountRow]()
     mistake = ""
     question = CountQuestion(zone=days_zone(service, request))
@@ -210,7 +208,6 @@ def rows_path(row: CountRow, question: CountQuestion) -> str:
 
 
 async def show_events(service: Service, request: Request) -> Response:
-    """Show the page of events."""
     given = request.query_params
     try:
         first, last = (date.fromisoformat(given.get(name, "")) for name in ("from", "to"))

@@ -43,7 +43,6 @@ _NOTHING = FunnelDocument(first="", last="", zone="UTC", rows=[], steps=[], tren
 
 
 async def show(service: Service, request: Request) -> Response:
-    """Show one funnel, by default the first."""
     funnels = dict[str, Funnel]()
     document = _NOTHING
     mistake = ""

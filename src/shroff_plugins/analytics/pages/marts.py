@@ -24,7 +24,6 @@ LONG = 1e15  # larger reals are shown with a power of ten
 
 
 async def show(service: Service, request: Request) -> Response:
-    """Show all marts, or how to build them."""
     found: BuiltMarts | None = None
     with suppress(UsageError):  # nothing is built yet
         found = await service.in_thread(Marts(service.project.context).built)
@@ -33,7 +32,6 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def show_one(service: Service, request: Request) -> Response:
-    """Show one mart."""
     marts = Marts(service.project.context)
     name = request.path_params["name"]
     try:

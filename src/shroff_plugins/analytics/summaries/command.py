@@ -83,7 +83,6 @@ def run(session: Session, first: str | None, last: str | None) -> None:
 
 
 def document_of(built: Built) -> dict[str, int]:
-    """Return the windows and rows written, as JSON."""
     return built._asdict()
 
 

@@ -41,7 +41,6 @@ class Summaries:
 
     @property
     def declared(self) -> SummarySettings | None:
-        """The project's settings of summaries; None if there are none."""
         definitions = self._context.definitions  # reports their mistakes
         text = read_files(self._context.paths.folder, [], (PROJECT_FILE,)).get(PROJECT_FILE, "")
         found: SummarySettings | None = SUMMARIES_KEY.content(text, definitions)
@@ -111,14 +110,12 @@ class Summaries:
                 wait(max(due_ms - self._context.now_ms(), 0) / 1_000)
 
     def tries(self) -> Iterator[Try]:
-        """Yield the checks for `doctor`."""
         from shroff.plugins.project import Try
 
         if self.declared is not None:
             yield Try("summaries", self.finding)
 
     def values(self) -> Mapping[str, float | None]:
-        """Return values of metrics."""
         return {"shroff_unreconciled_summary_events": self.unreconciled()}
 
     def finding(self) -> Finding:
@@ -208,7 +205,6 @@ class SummariesParams(JobParams, frozen=True, rename={"start": "from", "end": "t
 
 
 def run_summary_job(project: Project, params: SummariesParams, run: JobRun) -> JsonMapping:
-    """Run `shroff summaries build` as a job."""
     progress = run.counting("summarizing windows")
     return Summaries(project.context).build(params.start, params.end, progress)._asdict()
 

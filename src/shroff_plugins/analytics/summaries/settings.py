@@ -96,7 +96,6 @@ class SummarySettings(FrozenStruct):
 def load_summary_settings(
     node: YamlNode | None, context: FileContext, problems: list[Problem]
 ) -> SummarySettings | None:
-    """Load the key `summaries` of shroff.yaml; None if it is missing or has mistakes."""
     if not isinstance(node, YamlMapping):
         if node is not None:
             node.report(problems, f"summaries is {_SHAPE.what}.", "Write 'summaries: { url: ... }'.")

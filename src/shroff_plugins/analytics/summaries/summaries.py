@@ -74,7 +74,6 @@ _fields = msgspec.json.Decoder(JsonObject)
 
 
 def window_of(at_ms: int, every_ms: int) -> int:
-    """Return the start of the window of a moment."""
     return at_ms - at_ms % every_ms
 
 

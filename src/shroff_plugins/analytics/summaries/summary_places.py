@@ -30,7 +30,6 @@ class Ranges(ABC):
         self._followed = after
 
     def first_start(self) -> int | None:
-        """Return the earliest window with an event; None without events."""
         return min(self._runs, default=None)
 
     def follow(self, log: LogReader, upto: int, after: int = 0) -> set[int]:

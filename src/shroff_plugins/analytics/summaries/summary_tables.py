@@ -231,7 +231,6 @@ class SqlSummaries:
         return counts
 
     def close(self) -> None:
-        """Close the connection. Closing twice does nothing."""
         self._database.close()
 
     @contextmanager

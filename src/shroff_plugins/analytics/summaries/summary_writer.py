@@ -51,7 +51,6 @@ class Built(NamedTuple):
     changed: int
 
     def plus(self, other: Built) -> Built:
-        """Return the sums of two results."""
         return Built(*map(sum, zip(self, other, strict=True)))
 
 
