@@ -78,7 +78,7 @@ class Calls:
     def client(
         self, scheme: str, host: str, port: int | None, *, answer_bytes_max: int, wants_body: bool = True
     ) -> HttpClient:
-        """A client of one server. Where it wants no body, a status is an answer however the body goes on."""
+        """Return a client of one server. Without `wants_body`, a status suffices as an answer."""
         made = partial(self.connection, scheme, host, port)
         return HttpClient(made, self.timeout_s, answer_bytes_max=answer_bytes_max, wants_body=wants_body)
 
@@ -158,7 +158,7 @@ class HttpClient:
         return HttpAnswer(answer.status, answer.headers, data)
 
     def _read_away(self, answer: HTTPResponse) -> bytes:
-        """Read the body so that the connection can be used again; what ends it anyway is not waited for."""
+        """Read the body so that the connection can be reused, unless the server closes it."""
         with suppress(OSError, HTTPException):  # the status is known
             if not answer.will_close:
                 answer.read(self._answer_bytes_max)

@@ -173,7 +173,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def meant_by(error: BaseException) -> BaseException:
-    """The error that was meant: numpy's import, interrupted, fails with an ImportError that says nothing of it."""
+    """Return KeyboardInterrupt for an ImportError that Ctrl-C caused while numpy was imported."""
     return KeyboardInterrupt() if _interrupts and isinstance(error, ImportError) else error
 
 

@@ -82,7 +82,7 @@ class Session(Struct):
 
     @property
     def opened(self) -> Project | None:
-        """The project, if the command came as far as to open it."""
+        """The project, if the command has opened it."""
         return self._project
 
     def answer(self, document: Mapping[str, object], text: str) -> None:
@@ -142,11 +142,11 @@ class Session(Struct):
             sys.stderr.flush()
 
     def waits(self, words: str) -> None:
-        """Keep what holds if the wait for another process is ended by Ctrl-C."""
+        """Keep the message for a wait that Ctrl-C ends."""
         self.stopped = words
 
     def lasts(self, words: str) -> None:
-        """Say once for whom the command waits, however many requests it has."""
+        """Say what the command waits for, once."""
         if not self.has_said_for_whom:
             self.has_said_for_whom = True
             self.say(f"shroff: {words}")

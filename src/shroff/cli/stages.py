@@ -29,7 +29,7 @@ class Stages:
             self._count += number
 
     def words(self) -> str:
-        """The current stage, and how much of it is done where that is counted."""
+        """Return the current stage, and its count if there is one."""
         with self._lock:
             return f"{self._what}: {self._count:,}" if self._count else self._what
 

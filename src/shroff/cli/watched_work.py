@@ -31,7 +31,7 @@ class WorkFigures:
         self._taken, self._latencies, self._at_s = work.taken, work.latencies.copy(), time.monotonic()
 
     def words(self) -> str:
-        """How it is doing, on one line."""
+        """Return the progress of the worker on one line."""
         work, now_s = self._work, time.monotonic()
         taken, latencies = work.taken, work.latencies.copy()
         recent, rate = latencies.since(self._latencies), (taken - self._taken) / max(now_s - self._at_s, 1e-3)

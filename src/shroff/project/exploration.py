@@ -123,7 +123,7 @@ class Explore:
 
 
 def load_explore(node: Node | None, places: int, problems: list[Problem]) -> Explore | None:
-    """Read `explore` of a policy; None where it is left out, or wrong, which is then a problem."""
+    """Read `explore` of a policy; None if it is missing or wrong."""
     before = len(problems)
     found, share, seed = _draw(node, EXPLORE, "explore", problems)
     if found is None:
@@ -140,7 +140,7 @@ def load_explore(node: Node | None, places: int, problems: list[Problem]) -> Exp
 
 
 def load_sample(node: Node | None, problems: list[Problem]) -> Sample | None:
-    """Read `sample` of a policy; None where it is left out, or wrong, which is then a problem."""
+    """Read `sample` of a policy; None if it is missing or wrong."""
     before = len(problems)
     found, share, seed = _draw(node, SAMPLE, "sample", problems)
     if found is None:

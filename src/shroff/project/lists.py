@@ -129,7 +129,7 @@ def _asked(node: Node) -> list[str]:
 
 
 def padded_values(files: TextMapping) -> Iterator[Problem]:
-    """A warning for each list with blanks around a value: what is compared with that value is another one."""
+    """Yield a warning for each list with blanks around a value: they are part of the value."""
     for file, text in files.items():
         if file.startswith("lists/"):
             sheet = _Sheet(text)

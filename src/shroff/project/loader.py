@@ -72,6 +72,6 @@ def systems_of(folder: Path) -> Systems:
 
 
 def line_of(folder: Path, problem: Problem) -> str:
-    """The line that a problem is on, as it is written; nothing where it is on none."""
+    """Return the line of a problem as written; empty if it has none."""
     lines = config.read_files(folder, []).get(problem.file, "").splitlines()
     return lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""

@@ -45,7 +45,7 @@ class LookUps(FrozenStruct):
     clear: frozenset[str] = frozenset()
 
     def problems(self) -> list[Problem]:
-        """Lists that are asked about both, of which one is never in them."""
+        """Return a problem for each list that is asked for hashed and clear values; only the former match."""
         words = (
             "a hashed text and one in clear are looked for here; the values are hashed, so the other is never found."
         )

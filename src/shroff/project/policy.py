@@ -148,7 +148,7 @@ class Policy(FrozenStruct):
         return sorted(cut for cut in cuts if cut is not None)
 
     def of(self, effects: Collection[str]) -> Policy:
-        """The policy of an event with these effects: that of arm B where an experiment has drawn its key."""
+        """Return the policy for these effects: that of arm B if the experiment has drawn the key."""
         return self.arm_b if self.arm_b and EXPERIMENT in effects else self
 
     @property

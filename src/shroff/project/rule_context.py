@@ -89,7 +89,7 @@ def _tables(files: TextMapping, events: Events, settings: Settings, problems: li
 
 
 def causes(problems: Sequence[Problem]) -> list[Problem]:
-    """Problems but those that name a field whose type cannot be read: they end with it."""
+    """Leave out problems that only follow from a field whose type cannot be read."""
     fields = [_FIELD.fullmatch(f"{problem.file} {problem.path} {problem.message}") for problem in problems]
     unread = {field[1] for field in fields if field}
     return [

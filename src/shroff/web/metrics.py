@@ -50,7 +50,7 @@ class Requests:
         self._timed: dict[str, Buckets] = defaultdict(lambda: Buckets(SECONDS))
 
     def add(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one that is answered. Methods that nobody defined are counted together."""
+        """Count an answered request. Unknown methods are counted together."""
         method = method if method in METHODS else "other"
         self.counts[method, route, status] += 1
         if LOG.isEnabledFor(DEBUG):

@@ -92,7 +92,7 @@ class FileSource:
             self._waiting.append(_File(part, path, offsets.get(part), self._tell))
 
     def look(self, offsets: TextMapping) -> list[PartLag]:
-        """Nobody is to be asked: what waits in a file is known when it was read."""
+        """Return an empty list: the lag of a file is known only once it is read."""
         return []
 
     def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:

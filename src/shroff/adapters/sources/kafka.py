@@ -211,7 +211,7 @@ class KafkaSource(MergingSource):
     # ---- giving on
 
     def find_out(self) -> bool:
-        """Whether all that others wait for can be passed by: they have nothing more, or gave nothing for too long."""
+        """Pass by the partitions that are at their end or silent for too long; return whether that is all."""
         if not self._has_fetched:
             self._has_fetched = True
             self._fetch(0)  # it may be here already

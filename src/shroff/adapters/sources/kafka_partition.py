@@ -89,7 +89,7 @@ class KafkaPartition:
         self._silent_s, self.trouble = None, ""
 
     def ends_at(self, offset: int, *, is_read: bool = True) -> None:
-        """Take note of where it ends; with `is_read`, everything before came, or was nothing to come."""
+        """Note its end; with `is_read`, nothing before the end is still to come."""
         self.end, self.certain_s = offset, time.monotonic()
         if is_read:
             self.next = max(self.next, offset)
@@ -97,7 +97,7 @@ class KafkaPartition:
             self.came()
 
     def is_left(self, now_s: float, patience_s: float) -> bool:
-        """Whether it is waited for, and was for so long in vain that it is not any more."""
+        """Whether the others have waited longer than `patience_s` for it; begins that wait."""
         if self._silent_s is None:
             self._silent_s = now_s
         if now_s - self._silent_s < patience_s:

@@ -189,7 +189,7 @@ class Partitions:
         return topic_ids(self._cluster, self._admin, {topic for topic, _ in found}, within_s)
 
     def replaced(self, ids: TextMapping) -> StateError | None:
-        """The error for a topic that was made anew while it is read, by the ids that topics have now."""
+        """Return the error for a topic that was created anew during reading, by the current topic ids."""
         for part in self.by_name.values():
             read = PartitionOffset(part.next, part.topic_id)
             if not read.is_of(ids.get(part.topic, "")):
@@ -214,7 +214,7 @@ class Partitions:
         return self.stopped(error)
 
     def stopped(self, error: StateError) -> ShroffError:
-        """The same, so that it ends reading; or so that it begins again, where what is gone is to be skipped."""
+        """Return the error that ends reading; a TransientError if lost messages are to be skipped."""
         return TransientError(str(error)) if self.skips else error
 
     def have_checked(self, consumer: Any, parts: Iterable[KafkaPartition]) -> None:

@@ -47,7 +47,7 @@ class NamedSource(FrozenStruct):
 
     @property
     def has_own_types(self) -> bool:
-        """Whether its settings say which event types it brings, and not its topics alone."""
+        """Whether its settings, and not only its topics, name the event types."""
         return bool(self.events) or self.others != SKIP or self.contract != "source"
 
 

@@ -250,7 +250,7 @@ def check_rate(service: Service, request: Request, events: int) -> None:
 
 
 def check_rate_of(service: Service, sender: str, events: int) -> None:
-    """The same of a sender by any name."""
+    """Like `check_rate`, for a sender by name."""
     wait_s = service.pace.wait_s_of(sender, events)
     if wait_s > 0:
         headers = {"retry-after": str(max(1, round(wait_s + 0.5)))}

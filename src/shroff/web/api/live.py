@@ -140,7 +140,7 @@ class Board:
             )
 
     def read_on(self) -> None:
-        """Count one more part of the log, so that a look need not."""
+        """Count one more part of the log ahead of the next `look`."""
         with self._lock, suppress(UsageError), self._project.log.reading() as log:
             self._pulse.follow(log, self._project.definitions)
 
@@ -193,7 +193,7 @@ async def look(service: Service, period: Period) -> LiveLook:
 
 
 def look_now(service: Service, period: Period) -> LiveLook:
-    """The same, on the thread that asks."""
+    """Like `look`, on the calling thread."""
 
     def leaving() -> Deliveries:
         return service.health.leaving(service.work.sinks)

@@ -43,7 +43,7 @@ async def kept(service: Service, who: Who, document: bytes, answered: str) -> by
 
 
 def told(service: Service, event: str, id_: str, document: bytes) -> bytes:
-    """A decision with its experiments, and its override if there is one. May wait for the log and the store."""
+    """Return a decision with its experiments and its override. May wait for the log and the store."""
     if not service.arms.are_known([document]):
         service.arms.read([document])
     document, answered = service.arms.beside(document), answer(service, event, id_)

@@ -173,7 +173,7 @@ class Application:
         return refused(error)
 
     async def _allowed(self, here: Mapping[str, Route], request: Request) -> Route:
-        """The route to take, for somebody who may. Raises: ProblemError, 401 before anything else is looked at."""
+        """Return the route if the caller may use it. Raises: ProblemError, 401 before any other."""
         route = here.get("GET" if request.method == "HEAD" else request.method)
         path = request.scope["path"]
         if not (f"{path}/".startswith(FOR_ALL) or self.service.is_allowed(request)):
@@ -380,7 +380,7 @@ def unknown(detail: str) -> ProblemError:
 
 
 def turned_away(error: TurnedAwayError) -> ProblemError:
-    """The problem of a post that was not taken: nothing of it was written, and it may come again."""
+    """Return the problem of a refused post: nothing was written, and the client may retry."""
     headers = {"retry-after": str(RETRY_S)}
     title = "The service is overloaded" if error.is_overload else "This service makes no decisions now"
     return ProblemError(503, "overload" if error.is_overload else "not-ready", title, str(error), headers)

@@ -33,7 +33,7 @@ class ConcurrencyLimits:
         self._shares: WeakValueDictionary[str, _Share] = WeakValueDictionary()
 
     async def run(self, function: Callable[..., One], *arguments: object) -> One:
-        """What a function gives, on one of the threads."""
+        """Run a function on one of the threads, within the share of `SENDER`."""
         loop, sender = asyncio.get_running_loop(), SENDER.get()
         if not sender:
             return await loop.run_in_executor(self._threads, function, *arguments)
@@ -48,7 +48,7 @@ class ConcurrencyLimits:
             share.count -= 1
 
     def count(self) -> int:
-        """How many requests of `SENDER` have a thread or wait for one."""
+        """Return the number of requests of `SENDER` that have a thread or wait for one."""
         share = self._shares.get(SENDER.get())
         return 0 if share is None else share.count
 

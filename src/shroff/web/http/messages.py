@@ -196,7 +196,7 @@ class Request(requests.Request):
 
     @property
     def leaves_body(self) -> bool:
-        """Whether there is more of a body, and nobody reads it: then no further request is waited for behind it."""
+        """Whether an unread rest of the body prevents another request on this connection."""
         if self._is_read or self._is_given_up:
             return self._is_given_up
         announced = self.headers.get("content-length", "")
@@ -244,7 +244,7 @@ class Request(requests.Request):
 
 
 def whole(text: str) -> int | None:
-    """A number as addresses and forms have it, of at most 18 digits; None for what is none."""
+    """Parse a number of at most 18 digits; None for any other text."""
     return int(text) if text.isdecimal() and text.isascii() and len(text) <= 18 else None
 
 

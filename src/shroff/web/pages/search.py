@@ -116,7 +116,7 @@ def _key(entity: str, key: str, name: str) -> SearchHit:
 
 
 def name_of(service: Service, look: EntityLook, entity: str, key: str) -> str:
-    """The name that the newest event of a key has for it, such as `•••• 4821`; the key where it has none."""
+    """Return the name of a key in its newest event, such as `•••• 4821`; the key itself without one."""
     events = look.timeline(entity, key, limit=1).events
     return summary_in(service.project.definitions, events[0].record).name_of(entity, key) if events else key
 

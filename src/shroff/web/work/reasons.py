@@ -95,7 +95,7 @@ class FirstReasons:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, names: Iterable[Named]) -> dict[Named, Future[FirstReason | None]]:
-        """Have reasons told on the thread, except where too many wait there already."""
+        """Queue the computation of reasons on the thread; leave out events beyond `WAITING_MAX`."""
         with self._lock:
             for named in names:
                 if named not in self._asked and len(self._asked) < WAITING_MAX:

@@ -189,7 +189,7 @@ async def _judged(service: Service, row: FlagRow) -> FlagShown:
 
 
 async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, VerdictInForce]:
-    """The verdicts in force, without those of analysts that a second look must not see."""
+    """Return the verdicts in force, without those of analysts that a second review must not see."""
     found = await in_force(service, events)
     unseen = await service.in_thread(hidden, service.cases, [name for name in found if found[name].source == ANALYST])
     return {name: verdict for name, verdict in found.items() if name not in unseen}

@@ -45,19 +45,19 @@ class Where(FrozenStruct):
 
     @property
     def queue(self) -> str:
-        """The address of the queue there."""
+        """URL path of the queue with this filter and row."""
         return f"/queue?{self.query}" if self.query else "/queue"
 
     def at(self, row: int) -> Where:
         return Where(self.filter, row)
 
     def case(self, number: int) -> str:
-        """The address of a case, from which one comes back here."""
+        """Return the URL path of a case that leads back to this queue."""
         return f"/cases/{number}?{self.query}" if self.query else f"/cases/{number}"
 
 
 def newest_alerts(desk: CaseService, cases: Sequence[Case]) -> dict[int, Sequence[Alert]]:
-    """The newest alerts of each of these cases, by its number. Cost: a question to the store for each."""
+    """Return the newest alerts of each case by its number. Cost: one query of the store per case."""
     with desk.store.look() as looks:
         return {case.number: looks.alerts(case.number, EVENTS_MAX) for case in cases}
 
@@ -105,7 +105,7 @@ class QueueLine(FrozenStruct):
 
     @property
     def score(self) -> float | None:
-        """The greatest among its alerts, by which the queue is ordered."""
+        """Greatest score of its alerts, which sorts the queue."""
         return None if self.case.score is None else self.case.score / SCORE_PARTS
 
     @property
@@ -115,12 +115,12 @@ class QueueLine(FrozenStruct):
 
     @property
     def about(self) -> str:
-        """The address of whom it is about."""
+        """URL path of the page of the case's key."""
         return entity_path(self.case.entity, self.case.key)
 
     @property
     def name(self) -> str:
-        """The name of whom it is about, such as `•••• 4821`; the key where its event has none."""
+        """Display name of the case's key, such as `•••• 4821`; the key itself if its event has no name."""
         summary = NOTHING if self.top is None else self.top.summary
         return summary.name_of(self.case.entity, self.case.key)
 
@@ -197,7 +197,7 @@ def events_of(service: Service, alerts: Sequence[Alert], within_s: float | None 
 
 
 def top_of(alerts: Sequence[Alert]) -> Alert | None:
-    """The alert that counts most of those that want an answer; where none does, of all."""
+    """Return the most important unanswered alert; the most important of all if every one is answered."""
     return max(
         [alert for alert in alerts if not alert.verdict] or alerts,
         key=lambda alert: (strength(alert.outcome), least(alert.score), least(alert.stake), alert.seq),
@@ -220,7 +220,7 @@ class CaseWithEvents(FrozenStruct):
 
     @property
     def waiting(self) -> int:
-        """How many of its events want an answer."""
+        """Number of unanswered events."""
         return sum(not event.alert.verdict for event in self.events)
 
     @property

@@ -148,7 +148,7 @@ def instant(text: str, zone: str) -> str:
 
 
 def _back(form: Form, told: ListChange, gone: str) -> Response:
-    """Go on where the form was, which then says what was done, and can put back the value that has `gone`."""
+    """Return to the page of the form, with the result and a way to restore the removed value `gone`."""
     counts = {word: str(count) for word in COUNTED if (count := getattr(told, word))}
     is_asked = told.why_not == WAITS
     said = {"said": "done" if told.in_force else "asked" if is_asked else "waits", **counts}
@@ -215,7 +215,7 @@ def undone_by(request: Request) -> tuple[str, str]:
 
 
 def standings(project: Project, entity: str, key: str) -> list[JsonObject]:
-    """The lists that keys of an entity are looked for in, each with the entry of this one that has not ended."""
+    """Return the lists that rules check for keys of an entity, each with this key's active entry."""
     names = [name for name in lists_of(project.definitions, entity) if rule_of(name) is None]
     now_ms = project.context.now_ms()
     there = {
@@ -236,7 +236,7 @@ def _does(definitions: Definitions, name: str) -> str:
 
 
 def lists_of(definitions: Definitions, entity: str) -> list[str]:
-    """The lists that are asked about what makes the key of an entity: a field of its own."""
+    """Return the lists that rules check for the fields of an entity's key, sorted."""
     fields = _fields_of(definitions.events.entities[entity])
     nodes = [feature.node for feature in definitions.features.values()]
     for rule in definitions.rules:
