@@ -93,7 +93,7 @@ class Analysts:
         self._now = ""
 
     def see(self, answers: Iterable[Answer]) -> None:
-        """Some decisions were made: those that need review wait from now on."""
+        """Let the decisions that need review wait."""
         self._wait(answer.id for answer in answers if answer.outcome == REVIEW)
 
     def beside(self, items: Iterable[Payment | BankLabel]) -> Iterator[Payment | BankLabel]:
@@ -107,7 +107,7 @@ class Analysts:
             yield from self.answers()
 
     def answers(self) -> Iterator[BankLabel]:
-        """Labels of what waits, but for the newest."""
+        """Yield labels of all waiting payments but the newest `CASES`."""
         while len(self._waiting) > CASES:
             id_ = next(iter(self._waiting))
             del self._waiting[id_]
@@ -188,7 +188,7 @@ class _Sender:
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def send(self, item: Payment | BankLabel) -> bool:
-        """Whether it was taken, or will never be."""
+        """Return False if the item must be sent again."""
         path = f"{API}/events/payment" if isinstance(item, Payment) else f"{API}/labels"
         connection = http.client.HTTPConnection(self._host, self._port, timeout=PATIENCE_S)
         try:

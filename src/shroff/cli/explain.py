@@ -121,7 +121,7 @@ def _feature(line: FeatureLine, is_duration: bool) -> tuple[object, ...]:
 
 
 def _length(value: object) -> str:
-    """A duration as people write it; decisions have its seconds."""
+    """Format a duration in seconds."""
     if value is None:
         return shown(value)
     seconds = float(str(value))

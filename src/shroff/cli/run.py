@@ -142,7 +142,7 @@ def _text(work: WorkerCounts) -> str:
 
 
 def _sinks(session: Session) -> list[SinkState] | None:
-    """Where the store has the sinks at the end; None where it cannot be asked any more, which ends no work badly."""
+    """Return the states of the sinks; None, with a message, if the store cannot be read."""
     project = session.project
     if not project.context.systems.sinks and project.context.systems.online is None:
         return []
@@ -154,7 +154,7 @@ def _sinks(session: Session) -> list[SinkState] | None:
 
 
 def _unsent(session: Session) -> tuple[int, str | None]:
-    """How many messages of notices have not left, and why the newest that was tried did not."""
+    """Return the number of unsent messages of notices, and the reason of the newest failure."""
     from shroff.notices.store import OPEN
 
     project = session.project

@@ -65,12 +65,12 @@ class ReadOnce:
         return next((made[0] for given, made in self._lists.get(file, ()) if given == text and not made[1]), None)
 
     def plain_rows(self, file: str, text: str) -> int | None:
-        """How many entries the list has that `keep_plain` had last; None of any other text."""
+        """Return the number of rows of the last `keep_plain`; None for any other text."""
         kept: tuple[str, str, int] = self.last(_PLAIN) or ("", "", 0)
         return kept[2] if kept[0] == file and kept[1] == text else None
 
     def keep_plain(self, file: str, text: str, rows: int) -> None:
-        """Keep that an edit left so many rows in a list, all of them plain."""
+        """Remember that an edit left a list with this many rows, all plain."""
         self.keep(_PLAIN, (file, text, rows))
 
     def mapped(self, found: ListFile, change: Callable[[str], str]) -> ListFile:
@@ -115,7 +115,7 @@ class ReadOnce:
         return value
 
     def of(self, kind: str, name: str, given: object, make: Callable[[], Value]) -> Value:
-        """The newest result of a function for a name, where it is given the same thing, and not only an equal one."""
+        """Return the newest result for a name if it was made of the same object; equality is not enough."""
         return self._of(kind, name, given, lambda _: make(), [])
 
     def of_same(self, kind: str, given: tuple[object, ...], make: Callable[[], Value]) -> Value:

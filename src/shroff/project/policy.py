@@ -143,7 +143,7 @@ class Policy(FrozenStruct):
 
     @property
     def cuts(self) -> list[float]:
-        """All thresholds, rising, those of an experiment too."""
+        """All thresholds, ascending, including those of an experiment."""
         cuts = {self.review_at, self.decline_at, *(self.arm_b.cuts if self.arm_b else ())}
         return sorted(cut for cut in cuts if cut is not None)
 
@@ -166,7 +166,7 @@ class Policy(FrozenStruct):
 
     @property
     def has_score(self) -> bool:
-        """Whether a threshold is set, an experiment's too; asked for each decision."""
+        """Whether a threshold is set, also by an experiment; read for each decision."""
         is_set = self.review_at is not None or self.decline_at is not None
         return is_set or (self.arm_b is not None and self.arm_b.has_score)
 

@@ -212,7 +212,7 @@ class _ScoringLoader(FrozenStruct):
         return scorer
 
     def input(self, event: str, place: str, id_: str, column: InputColumn) -> Node | None:
-        """An input of a model, typed as the project is now."""
+        """Type an input of a model against the current project."""
         scope = Scope(
             self.names,
             what=f"the model {id_}",

@@ -273,7 +273,7 @@ class Service:
             raise self._error
 
     def _begun(self, writer: Writer) -> RequestReader:
-        """On the thread of the log: this process leads. What was read before counts where events are read as then."""
+        """Begin to lead, on the log's thread. An earlier reader stays unless events or settings have changed."""
         sync_roles(self.desk, self.tell)
         now, before = writer.definitions, self.writer.reader
         if before is None or (before.definitions.events, before.definitions.settings) != (now.events, now.settings):

@@ -125,7 +125,7 @@ class DaskBackend:
 
 @contextmanager
 def _variables_put_back(names: Iterable[str]) -> Iterator[None]:
-    """Leave these variables as they were: Dask sets them in this process for those it starts, and never back."""
+    """Restore these variables, which Dask sets for its processes and leaves set."""
     before = {name: os.environ.get(name) for name in names}
     try:
         yield
@@ -150,7 +150,7 @@ def _array(files: TrainingFiles, columns: Sequence[str]) -> Any:
 
 
 def _hushed() -> None:
-    """Let a process say nothing where this command prints: XGBoost greets from each, and errors come as results."""
+    """Silence the output of a process: XGBoost prints a greeting, and errors come as results."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)

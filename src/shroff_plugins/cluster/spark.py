@@ -133,7 +133,7 @@ class SparkBackend:
 
 
 def _caught(function: Callable[[One], Two]) -> Callable[[One], tuple[list[Two], Exception | None]]:
-    """The same, giving what it raises as a value: through the virtual machine an error would lose its type."""
+    """Return an exception as a value, because it would lose its type in the virtual machine."""
 
     def call(item: One) -> tuple[list[Two], Exception | None]:
         try:
@@ -149,7 +149,7 @@ def _first_line(error: Any) -> str:
 
 
 def _hushed(settings: Any) -> Any:
-    """The virtual machine of this process, which says nothing where this command prints; errors come as such."""
+    """Return the process's virtual machine with standard error silenced; errors come as exceptions."""
     from pyspark import SparkContext
     from pyspark.java_gateway import launch_gateway
 

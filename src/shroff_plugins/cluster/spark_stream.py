@@ -114,7 +114,7 @@ def run_to_end(start: Callable[[], Any]) -> None:
 
 
 def _cause(words: str) -> str:
-    """The last error of Python in a text of Spark's, which has the whole way to it."""
+    """Return the last error of ours in a traceback of Spark; else its first line."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     ours = [line for line in lines if line.startswith("shroff.errors.")]
     return ours[-1].partition(": ")[2] if ours else lines[0]

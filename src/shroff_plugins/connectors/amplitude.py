@@ -107,7 +107,7 @@ class AmplitudeExport(PulledSource):
 
     @contextmanager
     def _written(self, name: str) -> Iterator[Path]:
-        """Where the lines of a day are written to; nothing of it stays, archives included."""
+        """Return the path for the lines of a day; at the end remove it and all archives of the day."""
         make_folder(self._place.folder)
         path = self._place.folder / f"{name}.jsonl"
         try:
@@ -119,7 +119,7 @@ class AmplitudeExport(PulledSource):
     # ---- asking
 
     def _fetched(self, day: str, hours: Sequence[int]) -> Iterator[Path]:
-        """The archives of some hours: one, or several where one would be too large or takes too long."""
+        """Yield the archives of some hours; halve a range that is too large or too slow."""
         try:
             found = self._fetch(day, hours)
         except _RangeError as error:

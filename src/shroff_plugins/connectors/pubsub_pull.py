@@ -79,13 +79,13 @@ class _Subscription:
             self.acked += 1
 
     def restart(self, number: int) -> None:
-        """Give again all that is not acknowledged, the first of it under the number behind this one."""
+        """Return unacknowledged messages again, the first as `number + 1`."""
         self.came.extendleft(reversed(self.held))
         self.held.clear()
         self.acked = self.given = number
 
     def end(self, timeout_s: float) -> list[str]:
-        """Pull no more; gives the ids of what is here and not acknowledged."""
+        """Stop pulling; return the ack ids of all unacknowledged messages."""
         pulling, self.pulling = self.pulling, None
         if pulling is not None:
             pulling.cancel()
@@ -194,7 +194,7 @@ class PubsubPullSource(MergingSource):
         self._letters.close()
 
     def _send_again(self, name: str, ids: Sequence[str]) -> None:
-        """Give messages back: Pub/Sub sends them again at once, to another worker if there is one."""
+        """Have Pub/Sub deliver messages again at once, to any worker."""
         for at in range(0, len(ids), AT_ONCE):
             self._client.modify_ack_deadline(subscription=name, ack_ids=ids[at : at + AT_ONCE], ack_deadline_seconds=0)
 
@@ -222,7 +222,7 @@ class PubsubPullSource(MergingSource):
         return self._client
 
     def _probe(self) -> None:
-        """On a thread of its own: ask whether Pub/Sub is there, since the library tries again in silence."""
+        """Check on a thread of its own that Pub/Sub answers, since the library retries silently."""
         try:
             self._look()
         except TransientError as error:
@@ -245,7 +245,7 @@ class PubsubPullSource(MergingSource):
         part.pulling = self._opened().subscribe(part.name, arrived, flow_control=self._flow, scheduler=scheduler)
 
     def _mend(self) -> None:
-        """Open streams again that ended, where the library does not; in silence ask whether Pub/Sub is there."""
+        """Open ended streams again; after `PROBE_S` of silence, probe Pub/Sub."""
         now_s, came_s = time.monotonic(), max(part.came_s for part in self._parts.values())
         if now_s - max(came_s, self._probed_s) >= PROBE_S:
             self._probed_s = now_s
@@ -276,7 +276,7 @@ class PubsubPullSource(MergingSource):
         return [self._taken(*run) for run in runs]
 
     def _take_in(self, part: _Subscription) -> None:
-        """Messages as lines that wait for their turn, up to the first whose schema is away."""
+        """Decode messages into waiting lines, up to the first without an available schema."""
         lines: list[Line] = []
         for message in list(part.came):
             try:
@@ -318,7 +318,7 @@ def _extending_once(extend: Callable[..., None]) -> Callable[..., None]:
 
 
 def _number_of(offset: str) -> tuple[int, str]:
-    """How many messages were given by an offset, and by which run. Raises: StateError where it is none."""
+    """Parse an offset: the number of messages, and the run. Raises: StateError if it is invalid."""
     number, _, token = offset.partition("@")
     if not number.isdecimal():
         raise StateError(f"{offset!r} is not an offset in a subscription of Pub/Sub, as 1200@5f3a09c1 would be")

@@ -95,7 +95,7 @@ class RedisFeatures:
         self._server.close()
 
     def _key(self, entity: str, key: str) -> str:
-        """An entity's name has no colon in it, so whatever key comes behind it: no two have the same."""
+        """Return a unique key: names of entities have no colon."""
         return f"{self._prefix}:{entity}:{key}"
 
     def _call(self, rows: Sequence[EntityRow]) -> Words:

@@ -134,7 +134,7 @@ class RedisSender:
                 self._changed.notify_all()
 
     def _next(self) -> list[_RedisMessage]:
-        """The next messages, once there are some; none where the sender is closed."""
+        """Wait for messages and return a batch; an empty one only if the sender is closed."""
         batch: list[_RedisMessage] = []
         size = 0
         with self._changed:
@@ -147,7 +147,7 @@ class RedisSender:
         return batch
 
     def _deliver(self, number: int, batch: Sequence[_RedisMessage]) -> None:
-        """Add a batch, again and again until it is there; one that the server refuses has failed."""
+        """Add a batch, with retries until it is stored or the server refuses it."""
         streams = {name: at for at, name in enumerate(dict.fromkeys(message.stream for message in batch), 2)}
         words: list[str | bytes | int] = [number, self._field]
         for message in batch:

@@ -71,7 +71,7 @@ class _RedisStream(Struct):
         return merge.needs(self.stream) or (waiting < limit and waiting * self.entry_bytes < READ_BYTES)
 
     def learn(self, came: Sequence[StreamEntry]) -> None:
-        """Make the next read a good size: more where entries are small, few where they are not."""
+        """Adapt the size of the next read to the size of entries."""
         self.entry_bytes = sum(len(field) for entry in came for field in entry.fields) // len(came) or 1
         most = max(READ_BYTES // self.entry_bytes, 1)
         self.count = min(self.count * 2 if len(came) == self.count else self.count, most, COUNT_MAX)
@@ -292,7 +292,7 @@ class RedisSource(MergingSource):
     # ---- the lease
 
     def _leads(self) -> bool:
-        """Whether these streams are ours to read: the lease is held, and is made longer in time."""
+        """Whether this process holds the lease of the streams; takes or renews it if due."""
         now_s = time.monotonic()
         if now_s < self._leads_until_s - LEASE_MS * 2 / 3_000:
             return True
@@ -312,7 +312,7 @@ class RedisSource(MergingSource):
 
 
 def _asked(stream: str, at: str, count: int) -> list[Words]:
-    """What is asked of a stream in one moment: entries behind an id, what it says of itself, and the one of that id."""
+    """Return the atomic commands for a stream: entries after an id, its summary, and the entry of that id."""
     return [
         ("XREAD", "COUNT", max(count, 1), "STREAMS", stream, at),
         ("XINFO", "STREAM", stream),

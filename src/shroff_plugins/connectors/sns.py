@@ -148,7 +148,7 @@ class SnsSource:
 
 
 def _in_folder(folder: Path, url: str) -> bytes:
-    """A certificate that lies in a folder, by the last part of its address, which has no slash and no dots."""
+    """Read a certificate from a folder, by the last part of its URL, which has no slash and no dots."""
     try:
         return (folder / url.rpartition("/")[2]).read_bytes()
     except OSError:
@@ -193,7 +193,7 @@ def _certificate_of(found: _Envelope) -> str:
 
 
 def _host_of(topic: str) -> str:
-    """The beginning of addresses of SNS in the region of a topic, as an expression."""
+    """Return a regular expression for the base URL of SNS in a topic's region."""
     suffix = r"\.cn" if topic.startswith("arn:aws-cn:") else ""
     region = re.escape(topic.split(":")[3])  # configured topics have this form
     return rf"https://sns\.{region}\.amazonaws\.com{suffix}"

@@ -104,7 +104,7 @@ class Certificates:
 
 
 def _put(known: dict[str, One], url: str, found: One) -> None:
-    """Remember what is at an address in place of the oldest."""
+    """Remember an entry, and forget the oldest beyond `KNOWN_MAX`."""
     while len(known) >= KNOWN_MAX:
         del known[next(iter(known))]
     known[url] = found
@@ -132,7 +132,7 @@ def certificate_of(pem: bytes) -> Certificate:
 
 
 def _names(found: x509.Certificate) -> list[str]:
-    """Whom a certificate was issued for."""
+    """Return the names that a certificate was issued for."""
     named = [str(attribute.value) for attribute in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
         more = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

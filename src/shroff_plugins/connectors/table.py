@@ -149,7 +149,7 @@ class TableRows(PulledSource):
         return found if lower is None else found.where(column > self._before(lower))
 
     def _before(self, lower: int | datetime) -> int | datetime:
-        """Where a stretch begins, so that rows that came late are in it."""
+        """Subtract the overlap, so that the range has rows that came late. Raises: UsageError."""
         is_time = isinstance(lower, datetime)
         text = self._overlap or (OVERLAP_TIME if is_time else OVERLAP)
         if text.isdigit() == is_time:
@@ -171,7 +171,7 @@ class TableRows(PulledSource):
 
 
 def _readers(connection: Connection, table: Table) -> dict[str, Callable[[Any], Any] | None]:
-    """What reads the values of each column in SQLite, whose columns hold any value whatever their type is."""
+    """Return converters by column for SQLite, whose columns accept values of any type."""
     dialect = connection.dialect
     if dialect.name != "sqlite":
         return {}
@@ -179,7 +179,7 @@ def _readers(connection: Connection, table: Table) -> dict[str, Callable[[Any], 
 
 
 def _read(read: Callable[[Any], Any] | None, value: Any) -> Any:
-    """A value as its column's type has it; one that is not of that type as it is, for validation to refuse."""
+    """Convert a value to its column's type; leave an invalid one to validation."""
     if read is None or value is None:
         return value
     try:

@@ -102,7 +102,7 @@ class QuestionReader:
 
 
 def _place(part: Part) -> str:
-    """Where in the request stands what a part of the question is made of: the object around it where that is more."""
+    """Return the common path in the request of all values that a part of the question reads."""
     same = takewhile(lambda names: len(set(names)) == 1, zip(*paths_of(part), strict=False))
     return ".".join(names[0] for names in same)
 

@@ -257,7 +257,7 @@ class _GraphWalk:
 
 
 def _behind(graph: GraphProto, model: NodeProto, reading: _GraphWalk) -> tuple[bool, bool]:
-    """Whether a sigmoid, and whether a normalization stands behind the model."""
+    """Return whether a sigmoid and whether a normalization follows the model."""
     reached, has_sigmoid, is_normalized = set(model.output), False, False
     for node in graph.node:
         if node is model or not reached & set(node.input):

@@ -262,7 +262,7 @@ class Attributes:
         return self._feature(attribute, per, name, f"count({event}{self._where(attribute, which)})", window)
 
     def _where(self, attribute: Attribute, which: str) -> str:
-        """The condition of past charges that were authorized, declined or blocked, as it stands behind them."""
+        """Return the ` where` clause for charges with this result. Raises: RadarError."""
         event, condition = self.target.event, self.target.mapped.charges.get(which)
         if which != "total" and condition is None:
             words = f"nothing in the log says which {event} was {which}, as {attribute.shown} asks."

@@ -133,7 +133,7 @@ def _refused(refused: RefusedRule) -> JsonObject:
 
 
 def _missing(found: Imported) -> list[tuple[str, int]]:
-    """What rules were refused for, what most need first."""
+    """Return the attributes that refused rules lack, most frequent first."""
     return Counter(rule.attribute for rule in found.outcome.refused if rule.attribute).most_common()
 
 

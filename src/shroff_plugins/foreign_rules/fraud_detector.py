@@ -73,7 +73,7 @@ def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -
     newest, wanted = dict[str, _Rule](), {(rule.rule_id, rule.rule_version) for rule in export.rules}
 
     def rank(rule: _Rule) -> tuple[bool, int, str]:
-        """Versions that the detector uses come last, before them the latest."""
+        """Sort versions in use last, else by version."""
         return (rule.rule_id, rule.rule_version) in wanted, len(rule.rule_version), rule.rule_version
 
     for rule in sorted(export.rule_details, key=rank):

@@ -131,7 +131,7 @@ class RuleCarrier:
             self.refuse(rule, error)
 
     def refuse(self, rule: RadarRule, error: RadarError) -> None:
-        """Keep a rule with the reason why it is not carried over; one of a named rule stands where that begins."""
+        """Note a rule with its error, at the rule's place if it has a name."""
         place = rule.place if rule.name else error.place
         problem = Problem(self._options.file, place.line, place.column, "", error.message, error.hint)
         self.outcome.refused.append(RefusedRule(rule.text, self._now, problem))

@@ -114,7 +114,7 @@ def tools_of(document: JsonMapping) -> Iterator[tuple[str, JsonObject]]:
 
 
 def _closed(schema: JsonObject, schemas: JsonMapping) -> JsonObject:
-    """A schema with the definitions that it names, and those that they name."""
+    """Add to a schema all definitions that it references, directly or not."""
     pending = list(dict.fromkeys(_REF.findall(to_json(schema).decode())))
     for name in pending:
         more = dict.fromkeys(_REF.findall(to_json(schemas[name]).decode()))

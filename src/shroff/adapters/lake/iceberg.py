@@ -153,7 +153,7 @@ class IcebergTables:
         )
 
     def _told(self, table: str, found: Table) -> TextMapping:
-        """The properties of the newest snapshot. Raises: TableStoppedError where it is of another lake or program."""
+        """Return the properties of the newest snapshot. Raises: TableStoppedError for a foreign table."""
         named = self._named(table)
         name, cure = f"{table}: the Iceberg table {named}", self._cure(named)
         lake = found.properties.get(LAKE)
@@ -208,7 +208,7 @@ class IcebergTables:
         return made
 
     def _begun(self, table: str) -> Transaction:
-        """A transaction behind the head that was read. The library's own retry would add files that are there."""
+        """Begin a transaction on the head that was read, without retries, which would add files twice."""
         found = self._tables[table]
         found.metadata.properties["commit.retry.num-retries"] = "0"  # of this object: the catalog never sees it
         begun: Transaction = found.transaction()

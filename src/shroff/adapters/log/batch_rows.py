@@ -117,7 +117,7 @@ class BatchRows(RowFraming):
         self._on_step("replies")
 
     def _insert_events(self, records: Sequence[Record]) -> None:
-        """Write the records, and see that none has an id that another has: rows and frames know of their own only."""
+        """Write records; check that no id is taken, since a unique index covers rows only, not frames."""
         frames, few = event_frames.framed(records)
         elsewhere, names = self._places if frames else self._framed_places, ids_by_type(records)
         for type_, ids in names.items():
@@ -127,7 +127,7 @@ class BatchRows(RowFraming):
         self._insert_frames(frames, records if frames else ())
 
     def _reply(self, replies: Sequence[Reply]) -> None:
-        """Answer requests inside the open transaction, and let old replies go."""
+        """Answer requests and remove old replies inside the open transaction."""
         if self._answer(replies) != len(replies):
             raise no_request(replies, self.asked(limit=NUMBER_MAX))
         self._do(self.wording.forget_replies, (max(reply.number for reply in replies) - REPLIES_KEPT,))

@@ -78,11 +78,11 @@ class RowFraming(IdChecks):
                 return
 
     def _forget_moving(self) -> None:
-        """Drop frames that are being made, since their rows go, and count rows anew."""
+        """Drop unfinished frames, since their rows go, and count rows anew."""
         self._moving, self._has_earlier_rows = None, False
 
     def _move_rows(self) -> Iterator[int]:
-        """Put the oldest rows into frames, step by step: no row changes, and but for this they go by `prune` alone."""
+        """Move the oldest rows into frames, step by step. Only this and `prune` remove rows; none changes."""
         if self._rows >= ROWS_KEPT + FRAME_ROWS:
             moved = 0
             for moved in self._move_decisions():

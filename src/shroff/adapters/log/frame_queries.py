@@ -226,7 +226,7 @@ class FrameQuestions(IdQuestions):
         return found
 
     def _stretch(self, after: int, end: int) -> tuple[int, bool]:
-        """Up to which place, `end` at most, records behind `after` are in one frame or all rows; and which."""
+        """Return the end, at most `end`, of the records after `after` in one frame (True) or all in rows."""
         frames = self._ask(self.wording.next_event_frame, (after,), "ii")
         for first, seq in frames:
             return (min(seq, end), True) if first <= after + 1 else (min(first - 1, end), False)

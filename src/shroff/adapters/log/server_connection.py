@@ -48,7 +48,7 @@ class ServerConnection:
             session.close()
 
     def use(self, use: Callable[[PostgresSession], _Given]) -> _Given:
-        """Ask, and once more where the connection was lost, as an idle one is, unless a transaction was open on it."""
+        """Call `use`; once more after a lost connection, unless a transaction was open on it."""
         self.check_usable()
         session = self.connected()
         try:
@@ -59,7 +59,7 @@ class ServerConnection:
         return use(self.connected())
 
     def connected(self) -> PostgresSession:
-        """The session: that of the open transaction, else a new one where it is lost."""
+        """Return the session of the open transaction, else the last one; connect again if it is lost."""
         if self._writing is not None:
             return self._writing
         if self.session is None or self.session.is_lost:
@@ -120,7 +120,7 @@ class ServerConnection:
 
 
 def _roll_back(session: PostgresSession) -> None:
-    """Undo what is open; the server undoes that of a session which cannot, as it is closed."""
+    """Roll back, or close the session, so that the server does."""
     try:
         session.rollback()
     except ShroffError:

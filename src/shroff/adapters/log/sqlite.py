@@ -260,7 +260,7 @@ class SqliteLog(SqliteQuestions):
         return self._epoch()
 
     def _check_lead(self) -> None:
-        """Refuse to write where the lock beside the file was removed, and another process opened the log."""
+        """Raise if another process opened the log, after the lock file was removed."""
         check_epoch(self.epoch, self._epoch(), self.place)
 
     def _undo(self) -> None:

@@ -203,7 +203,7 @@ class SmtpMailer:
 
 
 def _handed(connection: smtplib.SMTP, mail: Mail) -> tuple[int, bytes | str]:
-    """Hand the mail's bytes over; gives what the server answers, whatever it is."""
+    """Send the bytes of a mail; return the server's answer, also a refusal."""
     try:
         return connection.data(mail.data)
     except smtplib.SMTPDataError as error:  # it did not want them

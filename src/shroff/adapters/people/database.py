@@ -118,7 +118,7 @@ class Database(ABC):
     # Below: how tables are made
 
     def _prepare_part(self, part: SchemaPart) -> None:
-        """Run all scripts that are missing; where several processes do, one after the other does."""
+        """Run the missing scripts; concurrent processes do so one after the other."""
         with self._begun(is_change=False) as connection:
             found = version(connection, part.name)
         if found > part.version:

@@ -110,7 +110,7 @@ class OidcProvider:
     # Below: what the provider answers
 
     def _tokens(self, code: str, redirect_uri: str, verifier: str) -> JsonObject:
-        """What the provider gives for a code. Raises: SignInError where it takes the code for none."""
+        """Exchange a code for tokens. Raises: SignInError if the provider does not accept it."""
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -181,7 +181,7 @@ class OidcProvider:
         return found if status == 200 and found.get("sub") == subject else {}
 
     def _about(self) -> JsonObject:
-        """What the provider says of itself. Raises: TransientError, UsageError where it is another one."""
+        """Return the provider's metadata. Raises: TransientError; UsageError for another provider."""
         return self._metadata.get("", self._read_metadata, KEPT_S)
 
     def _read_metadata(self) -> JsonObject:

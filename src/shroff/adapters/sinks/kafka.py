@@ -211,7 +211,7 @@ class KafkaSink:
                     raise
 
     def _flush(self) -> None:
-        """Wait until all rows arrived or failed. Raises: KafkaException where they did neither."""
+        """Wait until each row has arrived or failed. Raises: KafkaException if that takes too long."""
         try:
             left = self._producer.flush(COMMIT_S)
         except SystemError:  # the client stumbles over a fatal error in the middle of our callbacks
@@ -241,7 +241,7 @@ class KafkaSink:
         return refused
 
     def _keep(self, mark: str, place: int) -> None:
-        """Put the mark into the open transaction: as the metadata of an offset, which is a place of the log."""
+        """Put the mark into the open transaction, as metadata of an offset, which is a sequence number."""
         offset = TopicPartition(self._home, 0, place, metadata=mark)
         group, send = self._group.consumer_group_metadata(), self._producer.send_offsets_to_transaction
         _within(MARK_S, lambda: send([offset], group, MARK_S))

@@ -115,7 +115,7 @@ class WebhookSink:
         return Undelivered(row, words, may_pass=status in _SERVER_FAILS)
 
     def _seconds(self, retry_after: str) -> float:
-        """How long the receiver asks to be left alone: seconds, or a date."""
+        """Return the seconds of a Retry-After header, which may be a date; 0 if it is neither."""
         text = retry_after.strip()
         if text.isascii() and text.isdigit():
             return float(text[:9])

@@ -155,7 +155,7 @@ class _File:
         return not self._reached.lines
 
     def reader(self, opened: Callable[[Path], Lines]) -> Lines:
-        """Reader of the lines that were not read yet, or went on since."""
+        """Return a reader behind the last line read, or at an earlier one if that line has changed."""
         if self._reader is None:
             self._reader, reached = opened(self._path), self._reached
             first = list(islice(self._reader, min(reached.lines, 1)))

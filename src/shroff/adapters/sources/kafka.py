@@ -166,7 +166,7 @@ class KafkaSource(MergingSource):
             self._take_in([message])
 
     def _take_in(self, messages: Sequence[Any]) -> None:
-        """Make lines of messages, and let them wait for their turn; stop at the first whose schema is away."""
+        """Decode messages into waiting lines, up to the first without an available schema."""
         made: dict[KafkaPartition, tuple[list[Line], list[int]]] = {}
         parts, line_of = self._parts, self._decoder.line
         self._pending = ()
@@ -195,7 +195,7 @@ class KafkaSource(MergingSource):
             part.hold(self._consumer, self.merge, len(self._parts))
 
     def _take_error(self, message: Any) -> None:
-        """What the library says of a partition in place of a message. Raises: `Partitions.lost`."""
+        """Handle an error message of a partition. Raises: as `Partitions.lost`."""
         error = message.error()
         part = self._parts.get((message.topic(), message.partition()))
         if part is None:

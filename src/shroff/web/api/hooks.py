@@ -128,7 +128,7 @@ def _place(service: Service, request: Request) -> Iterator[None]:
 
 
 async def _fetched(service: Service, request: Request, named: NamedSource, source: PushSource, url: str) -> None:
-    """Get what verifies a request, once for all that wait for it. Raises: TransientError where that cannot be now."""
+    """Fetch the keys for a request, once for all that wait. Raises: TransientError if that is impossible now."""
     fetches, key = service.pushed.fetches, (named.name, url)
     if key not in fetches:
         if len(fetches) >= FETCHES_MAX or service.fetches.wait_s_of(network_of(request.address), 1):
@@ -188,7 +188,7 @@ def _counted(counts: SourceCounts, submission: Submission, answer: Answer) -> Re
 
 
 def _save_soon(service: Service, name: str) -> None:
-    """Keep what was counted, once for all of a second. What a service that ends leaves is kept by its end."""
+    """Save the counts within `SAVE_S`, at most once in that time. The end of the service saves the rest."""
     service.pushed.counts(name)  # again: they may have been saved before all was counted
     if not service.pushed.is_saving:
         service.pushed.is_saving = True

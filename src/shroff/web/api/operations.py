@@ -99,7 +99,7 @@ async def read(service: Service, declared: Operation[..., Any], request: Request
 
 
 def _in_path(declared: Operation[..., Any], request: Request, field: RequestField) -> Any:
-    """The value of a field in the path. Raises: the refusal for what is not there, where it cannot be such a value."""
+    """Parse a field of the path. Raises: the operation's refusal with status 404 for an invalid value."""
     text = request.path_params[field.wire]
     try:
         return msgspec.convert(text, field.type, strict=False)

@@ -312,7 +312,7 @@ def _add_day(
     amount_of: Callable[[Record], int | None],
     found: OutcomeTally,
 ) -> bool:
-    """Count the decisions of a day; whether there are few enough for that."""
+    """Count the decisions of a day; return False, without counting, for too many."""
     assert wanted.starts_ms is not None
     places = definitions.settings.money_places
     after, upto = places_between(log, wanted.starts_ms[0], wanted.starts_ms[-1])

@@ -156,7 +156,7 @@ def _counted(definitions: Definitions, log: Log, name: str, key: str) -> Sequenc
 
 
 def _by_rule(flags: Sequence[FlagRow]) -> Iterable[Sequence[FlagRow]]:
-    """Flags of each rule, the newest first, and by the newest of each."""
+    """Group flags by rule; keep the order in each group, and sort the groups by their first flag."""
     found: dict[str, list[FlagRow]] = defaultdict(list)
     for row in flags:
         found[row.rule].append(row)

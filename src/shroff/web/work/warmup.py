@@ -104,7 +104,7 @@ async def _came(service: Service, within_s: float) -> int:
 
 
 async def _done(service: Service, step: Step) -> None:
-    """Do a step on a thread of its own, which no end waits for. The page shows what fails."""
+    """Run a step on a daemon thread, so that no end waits for it. The page shows an error."""
     done: Future[object] = Future()
     done.set_running_or_notify_cancel()
 

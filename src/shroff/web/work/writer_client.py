@@ -190,7 +190,7 @@ class WriterClient:
         return None if len(there) < len(found) else [result_of(reply) for reply in there]
 
     def _answered(self, requests: list[PendingRequest]) -> None:
-        """On the thread of the log: one call tells the loop of all posts of a batch."""
+        """Wake all posts of a batch by one call to the loop. On the log's thread."""
         assert self.loop is not None
         try:
             self.loop.call_soon_threadsafe(lambda: [post.told() for post in requests])

@@ -122,7 +122,7 @@ def _newest(service: Service, case: Case) -> list[OtherEvent]:
 
 
 def _amounts(opened: CaseWithEvents, events: Sequence[OtherEvent]) -> AmountChart | None:
-    """The chart of its most important event, with the amounts that came since."""
+    """Return the chart of the most important event, with later amounts in order of time."""
     top, chart = opened.top, None if opened.looked is None else opened.looked.amounts
     if top is None or opened.looked is None or chart is None or chart.entity != opened.line.case.entity:
         return chart

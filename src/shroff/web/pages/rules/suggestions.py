@@ -66,7 +66,7 @@ async def shadow(service: Service, request: Request) -> Response:
 
 
 def _newest(service: Service) -> tuple[Job | None, Job | None, RuleSuggestions | None]:
-    """The newest search, the newest one that is done, and what that gave."""
+    """Return the newest search, the newest finished one, and its result."""
     jobs = [job for job in service.jobs.jobs(LOOKED_THROUGH) if job.kind == KIND]
     done = next((service.jobs.job(job.id) for job in jobs if job.state == "done"), None)
     found = from_json(done.result, type=RuleSuggestions) if done and done.result else None

@@ -216,7 +216,7 @@ def _days(look: RuleLook, today: int) -> Bars | None:
 
 
 def _changed(service: Service) -> int:
-    """How many files differ from the active version; 0 where they have mistakes, which that page names."""
+    """Return the number of files that differ from the active version; 0 if they have mistakes."""
     with suppress(ShroffError):
         return len(service.project.versions.unapplied())
     return 0
