@@ -208,7 +208,7 @@ class CallDeadline:
     def _end(self) -> None:
         self.is_over = True
         with suppress(OSError):
-            self._socket.shutdown(2)  # both ways: a thread that reads is woken
+            self._socket.shutdown(2)  # both directions, to wake a reading thread
 
 
 def reason(error: Exception) -> str:

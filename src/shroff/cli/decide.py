@@ -132,7 +132,7 @@ class ArrivingLines(io.RawIOBase):
 
     def _read(self) -> bytes:
         while self._descriptor not in (ready := select.select([self._descriptor, self._signalled], [], [])[0]):
-            os.read(ready[0], CHUNK_BYTES)  # the signal's handler ran before this line, or runs behind it
+            os.read(ready[0], CHUNK_BYTES)  # the signal's handler ran before this line or runs after it
         return os.read(self._descriptor, CHUNK_BYTES)
 
     def _drop(self) -> int:

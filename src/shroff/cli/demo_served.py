@@ -41,7 +41,7 @@ QUESTIONS = "notice:customer"  # in the log's outbox
 OUTBOX_MAX = 1_000_000
 QUESTIONS_FILE = "notices/customer.yaml"
 WITHIN = "within: 90d                         # a small bank has few new devices, so old ones are news\n"
-AGAIN_S = 1.0  # after which what was not taken is sent again
+AGAIN_S = 1.0  # until a refused item is sent again
 PATIENCE_S = 30.0
 API = "/api/v1"
 
@@ -89,7 +89,7 @@ class Analysts:
 
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
-        self._waiting: dict[str, None] = {}  # payments, those that wait longest first
+        self._waiting: dict[str, None] = {}  # payments, longest waiting first
         self._now = ""
 
     def see(self, answers: Iterable[Answer]) -> None:

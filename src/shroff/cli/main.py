@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-STARTING = (100_000, 20, 50)  # what is imported makes many objects, and hardly any that the collector could free
+STARTING = (100_000, 20, 50)  # imports create many objects, few of which the collector could free
 EXIT_STATUS = (
     ("0", "done"),
     ("1", "done, with a negative result such as a failed check"),
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OSError:
         give_up(sys.stderr)
     if "duckdb" not in sys.modules:  # which tells of each object that a process leaves behind
-        gc.freeze()  # nothing is collected once more, module by module, from a process that ends
+        gc.freeze()  # no collection, module by module, at the end of the process
     sys.exit(code)
 
 

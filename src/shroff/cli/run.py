@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shroff.worker.serving.counts import WorkerCounts
 
 PARTS_SHOWN = 8
-UNSENT_MAX = 10_000  # of which the number is told
+UNSENT_MAX = 10_000  # counted
 
 
 @command("run")

@@ -44,7 +44,7 @@ class Session(Struct):
     has_written: bool = False
     has_said_for_whom: bool = False
     stopped: str = ""  # what Ctrl-C leaves behind, in words
-    mistake: Told | None = None  # of the program, which ends this call
+    mistake: Told | None = None  # an internal error, which ends this call
     _project: Project | None = None
 
     @property

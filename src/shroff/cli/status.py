@@ -59,7 +59,7 @@ def status(session: Session, watch: str | None) -> None:
         session.flush()
         time.sleep(every_s)
         if sys.stdout.isatty():
-            sys.stdout.buffer.write(CLEAR)  # goes out with the next picture, as it lies before it
+            sys.stdout.buffer.write(CLEAR)  # written together with the next picture
 
 
 def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | None:

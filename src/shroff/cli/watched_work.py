@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DRAWN_S = 0.5
 SAID_S = 30.0
-SILENCE_MAX = 120  # characters of why a sink takes nothing: the line is to stay one
+SILENCE_MAX = 120  # characters of a sink's error, which must fit on one line
 
 
 class WorkFigures:

@@ -50,7 +50,7 @@ ROWS_SHOWN = 10
 FILE_BYTES_MAX = 2 * 1024**3
 NAME_MAX = 100  # characters of a file's name
 NAME_BYTES_MAX = 255  # of it, on usual file systems
-LEFT_S = 20.0  # for which the last page waits for its reader
+LEFT_S = 20.0  # wait for the browser to show the last page
 BLANK = "blank"
 
 
@@ -70,7 +70,7 @@ def first_run(folder: Path, listening: socket.socket, where: str, say: Callable[
         options: JsonObject = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
         options |= {"ws": "none", "proxy_headers": False, "timeout_graceful_shutdown": 1, "http": limited(Proxies)}
         run.server = uvicorn.Server(uvicorn.Config(run, **options))
-        listening.listen()  # whoever is told of it finds it
+        listening.listen()  # before the address is printed
         say(f"{one_line(run.folder)} has no project yet. Open this link to make one from a file:\n{where}{run.path}")
         with listening.dup() as socket_of_run:
             run.server.run(sockets=[socket_of_run])

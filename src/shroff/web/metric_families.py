@@ -16,7 +16,7 @@ from prometheus_client.utils import floatToGoString
 from shroff.runtime.values import FrozenStruct
 from shroff.worker.serving.counts import Buckets, Latencies
 
-SERIES_MAX = 500  # of one family: rules, models and sinks beyond are left out
+SERIES_MAX = 500  # per family; further rules, models and sinks are left out
 Samples = Mapping[Any, float]  # by the values of their labels
 _number: Final[Callable[[float], str]] = floatToGoString
 Exemplar = tuple[str, float, float]  # id of a trace, its value, its moment in seconds since 1970

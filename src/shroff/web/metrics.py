@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.web.service import Service
 
-CHECKED_S = 60.0  # for which a check of systems outside serves every scrape
+CHECKED_S = 60.0  # lifetime of a check of external systems
 METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shroff.web.metric_families import Collector
     from shroff.web.service import Service
 
-PATIENCE_S = 5.0  # for which a client may be silent
+PATIENCE_S = 5.0  # of silence of a client
 HOST = "127.0.0.1"
 JSON = "application/json"
 Answer = tuple[int, str, bytes]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.worker.outbox import SinkState
 
-FRESH_S = 15.0  # for which what was read from the store is served again
+FRESH_S = 15.0  # lifetime of what was read from the store
 PLAIN = dict(  # each one value
     line.split(" ", 1)
     for line in """\

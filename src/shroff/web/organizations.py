@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 HOME = ""  # what stands for the name of the project of the sign-in
 BELOW = "/o"  # the organizations, each at its name
-AGAIN_S = 5.0  # after which one that failed is opened again
+AGAIN_S = 5.0  # between tries to open a failed project
 LOOKS_S = 5.0  # between looks for new folders
 AT_HOME = ("/login/", "/me/")  # beginnings of paths that only the project of the sign-in has
 OF_SERVICE = b"/health/", b"/static/"  # the same below each name, so that nobody learns which organizations exist

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 __all__ = ["At", "Limits", "ServiceOptions", "bound", "first_run", "gate_of", "projects_in", "serve"]
-KEPT_S = 75.0  # for which a connection may be idle between two requests
-END_S = 20.0  # for which answers are waited for at the end
+KEPT_S = 75.0  # idle time of a connection between requests
+END_S = 20.0  # wait for answers at the end
 HAND_OVER_S = 2.0  # after which the log is let go of, though somebody may still be sending or listening
-STALLED_S = 30.0  # for which a client may take nothing of an answer that waits for it
+STALLED_S = 30.0  # for which a client may read nothing of its answer
 BACKLOG = 4_096
 
 
@@ -105,7 +105,7 @@ async def _serve(
     if options.projects:
         options = replace(options, organizations=organizations)
     _allow_many_files()
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # its messages contain bytes of requests
     config = uvicorn.Config(
         organizations,
         http=limited(lambda: organizations.home.settings.proxies),
@@ -139,7 +139,7 @@ async def _serve(
     async with working(project, gate, desk, options, tell=tell, ended=end) as home:
         organizations.running[HOME], service = home, home.service
         if service.work.has_begun and not server.should_exit:
-            listening.listen(BACKLOG)  # whoever is told of it finds it
+            listening.listen(BACKLOG)  # before the address is printed
             begun()
         others = asyncio.create_task(organizations.run())
         try:

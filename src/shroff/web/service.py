@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from shroff.web.organizations import Organizations
     from shroff.worker.request_loop import RequestLeader
 
-THREADS = 16  # they mostly wait: for disks, databases, servers of mail
+THREADS = 16  # mostly waiting for disks, databases, mail servers
 THREADS_OF_SENDER_MAX = 8
-READ_THREADS = 2  # each holds Python's lock: more of them would be no faster, and hold up all others
+READ_THREADS = 2  # more would be no faster: each holds Python's lock
 READS_OF_SENDER_MAX = 32  # long bodies, the one that is read with those that wait for it
 IDENTITY_THREADS = 4
 CHECK_THREADS = 2
@@ -58,7 +58,7 @@ CHECKS_OF_SENDER_MAX = 4  # the one under way and those that wait for it
 SIGN_IN_THREADS = 2  # as many as hash passwords at once
 SIGN_IN_S_MAX = 15.0
 SIGN_INS_OF_SENDER_MAX = 20  # of one address: an office has one
-LOOK_S = 0.005  # between two looks for whether it serves
+LOOK_S = 0.005  # between checks whether it serves
 UNKNOWN_RATE = 100.0  # requests a second of one network that show no key or session; those beyond wait,
 UNKNOWN_S_MAX = 60.0  # one behind the other, up to this
 FETCH_RATE = 1.0  # a second that requests of one network cause, of what verifies requests
@@ -194,7 +194,7 @@ class Service:
                 is_same = (systems.sign_in, systems.http) == (known.systems.sign_in, known.systems.http)
                 provider = known.provider if is_same else self.project.outside.open_provider()
                 self.by_settings = ActiveSettings.of(systems, provider, self.options.public, self.options.base)
-            except ShroffError as error:  # it was well when it was applied: a file of certificates went meanwhile
+            except ShroffError as error:  # such as a missing file of certificates
                 self.tell(f"active settings of the service are not applied: {error}")
                 self.by_settings = replace(known, systems=systems)
             if self.work.state == LEADING:  # else roles come from the files of the process that leads

@@ -28,7 +28,7 @@ class Deadline:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = os.dup(descriptor)
-        self.close = finalize(self, os.close, self._descriptor)  # also where nobody does: a lost session is let go
+        self.close = finalize(self, os.close, self._descriptor)  # also called if the session is never closed
         self._depth, self._due_s = 0, math.inf
         _WATCH.add(self)
 

@@ -261,7 +261,7 @@ class SqlDatabase:
 
     def close(self) -> None:
         opened, self._opened = self._opened, None
-        with suppress(Exception):  # what is broken may not close either
+        with suppress(Exception):  # a broken connection may not close either
             self._engine.dispose()
         if opened is not None and isinstance(opened.deadline, Deadline):
             opened.deadline.close()

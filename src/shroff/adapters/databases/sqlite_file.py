@@ -25,10 +25,10 @@ from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError
 # Beside SQLite's 4 KiB a million events with documents of 1.4 kB take 18 % less of the disk and 8 % less processor
 # time; a single commit takes the same 0.13 ms.
 PAGE_BYTES = 8_192
-APPLICATION_ID = 0x7368726F  # "shro", so that another program's database is never taken for ours
+APPLICATION_ID = 0x7368726F  # "shro", to recognize another program's database
 MIGRATIONS = resources.files("shroff.adapters").joinpath("migrations")  # from version 1 on, as 0002_*.sql
 NO_UTF8 = "a text is not UTF-8"  # also what SQLite says of damage, where it quotes the damaged bytes
-MADE_WITHIN_S = 2.0  # how long a reader waits for the tables of a new file, which take milliseconds
+MADE_WITHIN_S = 2.0  # for which a reader waits for the tables of a new file; they take milliseconds
 BUSY_S = 5.0  # how long a statement waits for another program's transaction on the same file
 
 

@@ -24,7 +24,7 @@ _CHECKPOINT_PAGES = 2_000  # 16 MB
 # Where batches are small, most of it is done beside the writer, who waits for a rest of it: see docs/decisions/0040.
 _BESIDE_PAGES = 1_000
 _WAITING_PAGES = 8_000  # while that is under way
-_SHORT_BYTES = 128 * 1024 * 1024  # a longer file is cut off, once whoever read for long has ended
+_SHORT_BYTES = 128 * 1024 * 1024  # a longer file is truncated once long readers have ended
 _AGAIN_S = 1.0
 _LOOK_S = 0.1  # between two looks at the file: 50 to 90 µs of a batch of one event, and 0.1 s writes some 5 MB at most
 _HEADER, _FRAME_HEADER, _SALT, _SALT_BYTES = 32, 24, 16, 8  # where frames begin, how long their header is, the salt
@@ -98,7 +98,7 @@ class Checkpoints:
         self._known, self._salt = max(frames, 0), self._read(_SALT, _SALT_BYTES)
         self._again_s = time.monotonic() + _AGAIN_S
         if self._is_long() and not is_busy and frames == moved:
-            with turn_of(self._path):  # whoever else writes or reads right now keeps it: then it is tried again
+            with turn_of(self._path):  # another process may hold it: then `tend` tries again
                 self._ask("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _checkpoint_beside(self) -> None:

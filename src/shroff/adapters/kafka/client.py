@@ -17,13 +17,13 @@ from shroff.project.settings.system import System
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
-ANSWER_S = 10.0  # so long we wait for an answer of the cluster
-NEW_S = 3.0  # so long a topic that was just made may be unknown to a broker
+ANSWER_S = 10.0  # wait for an answer of the cluster
+NEW_S = 3.0  # for which a broker may not know a new topic
 ASKED_AGAIN_S = 0.2
-HEARD_S = 0.1  # in which the library says what it has kept back
-CLOSED_S = 5.0  # in which a consumer whose brokers are there has left them
+HEARD_S = 0.1  # for the library to report pending errors
+CLOSED_S = 5.0  # for a consumer to leave available brokers
 _OF_ONE = re.compile(r"(?:\w+://)?([^/\s]+:\d+)/\w+: (.*)", re.DOTALL)  # how the library tells of one broker
-TOLD_S = 60.0  # an error counts as what is wrong now for so long
+TOLD_S = 60.0  # for which an error counts as current
 _SECRET = re.compile(r"password|secret|token|jaas|credential|oauthbearer\.config|\.pem$|^ssl\.key")
 _UNVERIFIED = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
 _ONLY_STORE = "shroff manages the offsets itself"

@@ -144,7 +144,7 @@ class BucketObjects:
                 self._bucket,
                 prefix=self._prefix or None,
                 client_options=client,
-                retry_config={"max_retries": 0},  # who repeats must know what an answer that was lost may have been
+                retry_config={"max_retries": 0},  # a retry must know what a lost answer may have been
                 **told,
             )
         except Exception as error:  # noqa: BLE001 - the library has many, with the settings in their words

@@ -95,7 +95,7 @@ class IcebergTables:
                 columns = [pa.schema([field.with_nullable(nullable=True) for field in schema]) for _, schema in new]
                 version = self._commit(table, head, change, columns, told | {NOTE: to_json(note).decode()})
             except (CommitFailedException, TableAlreadyExistsError) as error:
-                if self._lost.get(table) == head.version:  # nobody was quicker: the catalog does not want it
+                if self._lost.get(table) == head.version:  # no other publisher was faster: the catalog refuses it
                     raise TablesAwayError(f"{table}: {self.title} refuses a commit: {self._words(error)}") from None
                 self._lost[table] = head.version
                 return None

@@ -25,12 +25,12 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Kind, Record
 
 FRAMES_AT_ONCE = 16
-_FEW_PLACES = 16  # that may all be rows, as the newest are
+_FEW_PLACES = 16  # places; the newest may all be rows
 _LINES_AT_ONCE = 4_096  # of rows
 _ROWS_COUNTED = 65_536  # records that are rows; they take 20 ms
 
 
-@lru_cache(maxsize=16)  # a replay asks for them again and again, and no other records of these frames
+@lru_cache(maxsize=16)  # a replay reads the same records again and again
 def _controls_in(frame: EventFrame) -> list[Record]:
     return list(unpack(frame, kind="control"))
 
@@ -136,7 +136,7 @@ class FrameQuestions(IdQuestions):
         Cost: 3 µs a record, and 50 µs for each frame of 512.
         """
         found: dict[int, Record] = {}
-        if len(places) > _FEW_PLACES:  # most are in frames, and looking for them among rows takes longer
+        if len(places) > _FEW_PLACES:  # most are in frames; a search among rows takes longer
             found = self._framed_at(places)
             places = set(places) - found.keys()
         found |= {row[0]: self._record(row) for row in self._with_ids(self.wording.records_at, EVENT_SHAPE, places)}
@@ -186,7 +186,7 @@ class FrameQuestions(IdQuestions):
 
     def _row_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         if len(ids) >= FRAME_ROWS and not self._ask(self.wording.any_row, (type,), "i"):
-            return {}  # as in most logs that large batches are put into
+            return {}  # as in most logs of large batches
         return super()._places(type, ids)
 
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:

@@ -106,7 +106,7 @@ class Heart:
                 session = session if session is not None and not session.is_lost else self._connect()
                 is_ours = self._lease.renew(session, self._epoch)
             except ShroffError:
-                continue  # the server may be back at the next beat; until then others may take the lead
+                continue  # try again at the next beat; until then others may lead
         if session is not None:
             session.close()
 

@@ -96,7 +96,7 @@ class PostgresLog(BatchRows):
                 if not version:
                     make_tables(session)
                 self.epoch = self._connection.lead()
-                if version and version != VERSION:  # nobody of an older version writes them meanwhile
+                if version and version != VERSION:  # no older version writes them meanwhile
                     make_tables(session)
                 self._pruned = self.pruned_to()
             self._check_ends(is_writer=not read_only)
@@ -145,7 +145,7 @@ class PostgresLog(BatchRows):
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
         """Put a request into the inbox, durable on return; gives its number. Readers may, from any machine."""
-        self._ask("SELECT 1")  # an idle connection may be lost, and a request is not put twice to find that out
+        self._ask("SELECT 1")  # finds a lost idle connection: the request itself must not be repeated
         return int(self._connection.connected().ask(_REQUEST, (kind, body.decode(), at_ms))[0][0])
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:

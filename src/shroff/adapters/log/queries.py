@@ -50,7 +50,7 @@ from shroff.streams.log import (
 
 NUMBER_MAX = 2**62
 MISSING = "the record at sequence number {} is missing"
-_PLACES_AT_ONCE = 64  # whose frames, of up to 50 KB, are held together
+_PLACES_AT_ONCE = 64  # whose frames, of up to 50 KB, are in memory together
 _KEPT_AT_ONCE = 10_000  # rows whose sums are checked together; 10 ms
 _SPAN = 65_536  # places in which decisions are looked for at once
 

@@ -119,7 +119,7 @@ class SqliteLog(SqliteQuestions):
         sql = self._writable()
         committing = False
         if batch.erased:
-            self._ask("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only let go
+            self._ask("PRAGMA secure_delete = ON")  # overwrites what is erased
         with self._turn:
             try:
                 begin_between(sql)
@@ -145,7 +145,7 @@ class SqliteLog(SqliteQuestions):
         self._count_rows(batch)
         if batch.erased:
             self._ask("PRAGMA secure_delete = OFF")
-            self._ask(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # it waits for whoever reads these pages
+            self._ask(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # waits for readers of these pages
             self._checkpoints.cut()  # older pages in the write-ahead log have it still
             self._ask("PRAGMA busy_timeout = 0")
         self._on_step("after commit")
@@ -206,7 +206,7 @@ class SqliteLog(SqliteQuestions):
         """
         self._unusable = self._unusable or f"{self.path}: this log was closed. Open it again"
         self._checkpoints.close()
-        with self._asking:  # what reads ahead in another thread may be in the middle of a question
+        with self._asking:  # another thread may be in the middle of a query
             self._connection.close()
         if self._lock is not None:
             self._lock.release()

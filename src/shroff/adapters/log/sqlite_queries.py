@@ -67,7 +67,7 @@ class SqliteQuestions(BatchRows):
             columns, caller = ", ".join(table.columns), own()
             assert caller is not None, "only its queries call this"
             cursor = caller.cursor()
-            cursor.row_factory = None  # which people may have set
+            cursor.row_factory = None  # a user may have set one
             (row,) = cursor.execute(f"SELECT {columns} FROM {table.name} WHERE seq = ?", (seq,))  # noqa: S608 (own names)
             return row
 
@@ -130,7 +130,7 @@ class SqliteQuestions(BatchRows):
         Raises: StorageError where the file fails, or a row is not as it was written.
         """
         try:
-            with self._asking:  # a connection that is closed in the middle of a question ends the process
+            with self._asking:  # closing a connection during a query crashes the process
                 rows = self._usable().execute(sql, values).fetchall()
         except UnicodeDecodeError:
             raise damaged(self.path, NO_UTF8) from None

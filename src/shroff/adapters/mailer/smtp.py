@@ -17,7 +17,7 @@ from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.streams.sink import AwayError
 
 MAILS_MAX = 100  # over one connection: servers end longer ones
-IDLE_S = 1.0  # after which a connection is asked whether it is still there
+IDLE_S = 1.0  # of idleness before a connection is checked
 _TAKEN = 250
 _RECIPIENT_TAKEN = (250, 251)
 _CLOSING = 421
@@ -68,7 +68,7 @@ class SmtpMailer:
         connection = self._connected()
         try:
             refused = self._announced(connection, mail)
-        except (OSError, smtplib.SMTPException) as error:  # nothing of the mail was said yet
+        except (OSError, smtplib.SMTPException) as error:  # before anything of the mail was sent
             self.close()
             raise AwayError(f"{self._where}: {_words(error)}") from None
         if len(refused) == len(mail.recipients):
@@ -206,7 +206,7 @@ def _handed(connection: smtplib.SMTP, mail: Mail) -> tuple[int, bytes | str]:
     """Send the bytes of a mail; return the server's answer, also a refusal."""
     try:
         return connection.data(mail.data)
-    except smtplib.SMTPDataError as error:  # it did not want them
+    except smtplib.SMTPDataError as error:  # the server refuses them
         return error.smtp_code, error.smtp_error
 
 

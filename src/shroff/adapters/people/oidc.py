@@ -27,8 +27,8 @@ except ModuleNotFoundError:
 
 ANSWER_BYTES_MAX = 1024 * 1024
 SKEW_S = 60  # by which clocks may differ
-KEPT_S = 3_600.0  # how long what the provider said of itself is believed
-KEYS_EVERY_S = 10.0  # how often at most its keys are read anew for a key that is not among them
+KEPT_S = 3_600.0  # lifetime of the provider's metadata
+KEYS_EVERY_S = 10.0  # between reads of the keys for an unknown key
 # Signatures by public keys only: by a shared secret, or none at all, whoever knows the client could make them.
 ALGORITHMS = "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA".split()
 _TOO_MANY = 429

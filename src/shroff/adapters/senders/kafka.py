@@ -16,13 +16,13 @@ from shroff.streams.sender import Target
 
 LABEL = "label"
 ANY = "any"
-SERVED_EVERY = 1_000  # messages, between two looks at what came back
+SERVED_EVERY = 1_000  # messages between checks of deliveries
 FULL_S = 0.05  # the wait for room
 FLUSHED_S = 0.2  # the longest wait in the library, where Ctrl-C is not heard
 _SETTINGS: Final[JsonObject] = {
     "linger__ms": "10",
     "partitioner": "murmur2_random",  # as Java's producers have it, so that a key is in one partition whoever sends
-    "message__timeout__ms": "0",  # whoever sends a file waits for brokers that are away
+    "message__timeout__ms": "0",  # a sender waits for unavailable brokers
     "delivery__report__only__error": True,
     "queue__buffering__max__messages": "200000",
     "queue__buffering__max__kbytes": str(64 * 1024),

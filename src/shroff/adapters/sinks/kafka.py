@@ -29,10 +29,10 @@ except ImportError:
     raise UsageError("Kafka needs the extra 'kafka': pip install 'shroff[kafka]'.") from None
 
 COMMIT_S = 60.0
-ASKED_S = 3.0  # for an answer where somebody only asks whether it can be had
+ASKED_S = 3.0  # for an answer to a check
 MARK_S = 5.0  # a mark takes some milliseconds
 END_S = 1.0
-BROKEN_MAX = 5  # transactions in a row that are given up for no fault of a row
+BROKEN_MAX = 5  # consecutive transactions that fail without a faulty row
 ELSE = "else"
 OUTCOME = "outcome"
 # What the broker says of a message that it will not have, whenever it comes.
@@ -47,7 +47,7 @@ _FOR_GOOD = frozenset(
 )
 _PURGED = frozenset([KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT])  # noqa: SLF001 - public
 _NO_TOPIC = frozenset([KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC])  # noqa: SLF001 - public
-NEW_TOPIC_MS = 5_000  # how long a topic that was just made may be unknown; 30 s by default, for which nobody waits
+NEW_TOPIC_MS = 5_000  # for which a new topic may be unknown; 30 s by default
 _CLIENT: Final[JsonObject] = {
     "linger__ms": 5,
     "compression__type": "lz4",
@@ -83,7 +83,7 @@ class KafkaSink:
         """
         self._topic, topics, self.wants_fields = _routing(options)
         self._topics, self._home = sorted(topics), min(topics)  # the mark stands under the home
-        self._at_once = self.places_max  # rows that may share a batch, which the topic takes or refuses as a whole
+        self._at_once = self.places_max  # rows of a batch, which the topic accepts or refuses as a whole
         self._failed: list[Any] = []  # errors of messages since the transaction began
         self._lacking: set[str] = set()  # topics that are not there
         self._cluster = KafkaCluster(System("kafka", options), f"sink {name}")
@@ -214,7 +214,7 @@ class KafkaSink:
         """Wait until each row has arrived or failed. Raises: KafkaException if that takes too long."""
         try:
             left = self._producer.flush(COMMIT_S)
-        except SystemError:  # the client stumbles over a fatal error in the middle of our callbacks
+        except SystemError:  # the client fails if a fatal error occurs during our callbacks
             self._producer.abort_transaction(COMMIT_S)  # which says what it was
             raise KafkaException(KafkaError(KafkaError._FATAL)) from None  # noqa: SLF001 - public in all but its name
         if left:

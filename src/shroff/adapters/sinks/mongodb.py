@@ -63,7 +63,7 @@ class MongoSink:
             self._collection = self._client[str(options["database"])].get_collection(
                 str(options["collection"]), write_concern=WriteConcern(w="majority", wtimeout=ANSWER_MS)
             )
-        except (PyMongoError, ValueError):  # whose words may hold the address
+        except (PyMongoError, ValueError):  # its message may contain the address
             raise UsageError("the address of the sink, or a name in it, is not valid for MongoDB.") from None
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:

@@ -21,7 +21,7 @@ from shroff.errors import UsageError
 from shroff.json_types import JsonMapping
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
 
-READ_MAX = 65_536  # of an answer, which nobody looks at
+READ_MAX = 65_536  # bytes of an answer; it is not used
 LATER = frozenset([408, 425, 429, 502, 503, 504])  # the receiver is away or busy, whatever the row
 _REDIRECTS = range(300, 400)
 _SERVER_FAILS = range(500, 600)
@@ -37,7 +37,7 @@ class WebhookSink:
     """
 
     wants_fields = False
-    places_max = 1  # so that what was taken does not come again for what was not
+    places_max = 1  # a failed row must not send delivered ones again
 
     def __init__(self, name: str, options: JsonMapping, now_s: Callable[[], float] = time.time) -> None:
         """Prepare to call; nobody is called yet.

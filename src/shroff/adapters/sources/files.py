@@ -21,7 +21,7 @@ from shroff.runtime.progress import unheard
 from shroff.streams.log import Refused, kept_offset
 from shroff.streams.source import Health, PartLag, PolledMessages
 
-HEAD_BYTES = 65_536  # of a file tell it from another of its name, however much longer it gets
+HEAD_BYTES = 65_536  # whose hash identifies a file, however long it grows
 
 
 class _Reached(NamedTuple):
@@ -75,7 +75,7 @@ class FileSource:
         self._format, self._lay_out, self._tell = format, lay_out, tell
         self._waiting: deque[_File] = deque()
         self._error: UsageError | None = None
-        for path in paths:  # that none of them can be read is told before anything is taken
+        for path in paths:  # report an unreadable file before reading any
             with self._opened(path) as lines:
                 lines.columns  # noqa: B018 (they are read)
 

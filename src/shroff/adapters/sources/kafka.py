@@ -26,12 +26,12 @@ from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import CERTAIN_S, Health, PartLag, PolledMessages
 
-FETCHED = 4_096  # messages that are taken over from the library at once
+FETCHED = 4_096  # messages taken from the library at once
 WAIT_S = 0.1  # the longest single wait for a message
 LOOK_S = 30.0  # between two looks for new partitions
-AWAY_S = 5.0  # so long brokers are not asked for that which did not answer
+AWAY_S = 5.0  # between queries to brokers that did not answer
 NEVER_S = float("-inf")
-PATIENCE_S = 30.0  # so long the others wait for a partition that has messages and gives none
+PATIENCE_S = 30.0  # for which the others wait for a partition that has messages and returns none
 AGAIN_S = 0.2
 TOMBSTONE = "the message has no value: it is a tombstone, which has no effect here"
 _GONE = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"}
@@ -63,7 +63,7 @@ class KafkaSource(MergingSource):
         self._pending: Sequence[Any] = ()  # messages whose schemas could not be had yet
         self._rebalances, self._has_fetched = 0, False  # `_has_fetched`: since the merge was filled last
         self._looked_s = 0.0
-        self._vain_s = NEVER_S  # when brokers were asked last and did not answer
+        self._vain_s = NEVER_S  # last query that brokers did not answer
         self._commits = OffsetCommits(self._cluster, self._partitions.position)
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from shroff.adapters.sources.kafka_offsets import NO_EPOCH, Epochs, PartitionOff
 from shroff.streams.merge import Merge
 
 UNKNOWN = -1
-LINES_MAX = 200_000  # that wait here for their turn, of all parts together
+LINES_MAX = 200_000  # waiting lines of all partitions together
 BYTES_MAX = 64 * 1024 * 1024
 PART_LINES_MIN = 1_000
 PART_BYTES_MIN = 1024 * 1024

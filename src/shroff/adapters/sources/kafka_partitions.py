@@ -25,11 +25,11 @@ AGAIN = (
     "anew: duplicates change nothing"
 )
 NOT_THERE = "{} was read, but its topic no longer has this partition: the topic was recreated"
-LOOKED_S = 3.0  # so long an answer may take that somebody asks for who is there
-ASSIGNED_WITHIN_S = 5.0  # the library has begun to read what it was told to
+LOOKED_S = 3.0  # for an answer that a user waits for
+ASSIGNED_WITHIN_S = 5.0  # for the library to begin reading its assignment
 ASSIGNED_LOOK_S = 0.005
-NEEDED_S = 10.0  # so long brokers may take to say where partitions begin and end
-AT_ONCE_S = 1.0  # where nothing hangs on it
+NEEDED_S = 10.0  # for brokers to return where partitions begin and end
+AT_ONCE_S = 1.0  # likewise, if nothing depends on it
 _END = -1
 
 

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from shroff.streams.sink_cursor import DeliveryHealth
     from shroff.web.service import Service
 
-FRESH_S = 60.0  # for which a look serves everybody: one costs about a second, and asks systems outside
+FRESH_S = 60.0  # lifetime of a look, which takes a second and asks external systems
 FIXED_LOOKED = 500  # entries of quarantine
 FIXED_FRESH_S = 10.0
-AGAIN_S = 5.0  # and at least, for who wants another one now
-OLD_S = 600.0  # from when on a look says nothing of now
-PATIENCE_S = 0.05  # for which a page waits for a new look before it shows what is known
+AGAIN_S = 5.0  # lifetime of a look for a caller who wants a new one
+OLD_S = 600.0  # after which a look is too old to show
+PATIENCE_S = 0.05  # wait of a page for a new look
 InThread: TypeAlias = "Callable[[Callable[[], HealthLook]], Coroutine[Any, Any, HealthLook]]"
-LEAVING_S = 2.0  # for which the state of deliveries serves everybody
+LEAVING_S = 2.0  # lifetime of the state of deliveries
 _ORDER = {WRONG: 0, NOTE: 1}
 _HARM_FIRST = frozenset("log rows project folder hash write-ahead store".split())
 _HARM_LAST = frozenset("labels input active schedule values litter exploration".split())
@@ -93,7 +93,7 @@ class HealthBoard:
         Raises: what a look raised.
         """
         task = self._beside
-        if task is None or (task.done() and task.exception() is None):  # one that failed is told once
+        if task is None or (task.done() and task.exception() is None):  # a failure is reported once
             task = self._beside = beside(in_thread(lambda: self.look(is_now=is_now)))
         if (await asyncio.wait({task}, timeout=PATIENCE_S))[0]:
             self._beside = None if self._beside is task else self._beside

@@ -31,7 +31,7 @@ BODY_BYTES_MAX = 1024 * 1024  # SNS has 256 KiB at most, and JSON writes some si
 LONG_BYTES = 64 * 1024  # of bodies above this, and of those that do not say how long they are,
 LONG_MAX = 32  # so many are held at once before it is known who sent them
 FETCHES_MAX = 4  # at once, of what verifies requests
-SAVE_S = 1.0  # from a message to its count in the file
+SAVE_S = 1.0  # until a count is saved
 SKIPPED, QUARANTINED, APPENDED = "skipped", "quarantined", "appended"
 
 
@@ -71,7 +71,7 @@ async def receive(service: Service, request: Request) -> Response:
     named, source = known
     with _place(service, request):
         push = await _verified(service, request, named, source)
-    if isinstance(push, ProblemError):  # its body is gone, and its place is another's
+    if isinstance(push, ProblemError):  # its body and place are free again
         await asyncio.sleep(service.unknown.wait_s_of(network_of(request.address), 1))
         raise push
     service.pushed.counts(name).received_ms = service.project.context.now_ms()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.web.service import Service
 
-FRESH_S = 0.9  # for which what was counted serves everybody
+FRESH_S = 0.9  # lifetime of counted figures
 SAMPLE_S = 10.0
 SAMPLED_S = 300.0
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}

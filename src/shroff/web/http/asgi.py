@@ -36,7 +36,7 @@ from shroff.worker.request_queue import RETRY_S, TurnedAwayError
 One = TypeVar("One")
 PATH_LENGTH_MAX = 8_192
 PART_BYTES = 256 * 1024  # of an answer, sent at once
-OF_SENDER_MAX = 1_000  # requests at once, also of clients that are gone: they are answered all the same
+OF_SENDER_MAX = 1_000  # requests at once, including those of clients that are gone
 OF_ALL_MAX = 12_000
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LAST = re.compile(r"([^{}]*)/{(\w+)}")
@@ -68,7 +68,7 @@ class Application:
 
     def __init__(self, service: Service, routes: Iterable[Route], tell: Callable[[str], None]) -> None:
         self.service, self.tell = service, tell
-        self._under_way: dict[str, int] = {}  # requests that are not answered yet, by their senders
+        self._under_way: dict[str, int] = {}  # open requests by sender
         self._count = 0  # of all
         resources = {path: Resource(self, here) for path, here in by_path(routes).items()}
         self._literal = {path: resource for path, resource in resources.items() if "{" not in path}

@@ -13,7 +13,7 @@ from shroff.people.sessions import SignedIn, signed_in
 from shroff.people.store import Desk, User
 
 COOKIE = "shroff_session"
-SENDERS_MAX = 10_000  # whose pace is remembered
+SENDERS_MAX = 10_000  # with a remembered rate
 
 
 class Gate:
@@ -72,7 +72,7 @@ class Pace:
         bucket = self._buckets.pop(sender, None) or _Bucket(full, now_s)
         if len(self._buckets) >= SENDERS_MAX:
             del self._buckets[next(iter(self._buckets))]
-        self._buckets[sender] = bucket  # behind all others: the first is the one that sent nothing for longest
+        self._buckets[sender] = bucket  # last: the first has been silent for longest
         bucket.left = min(full, bucket.left + (now_s - bucket.at_s) * self._rate)
         bucket.at_s = now_s
         wait_s = max(0.0, min(events, full) - bucket.left) / self._rate

@@ -18,7 +18,7 @@ OF_ALL_MAX = 64
 One = TypeVar("One")
 
 
-SENDER: Final[ContextVar[str]] = ContextVar("sender", default="")  # whose request this is; nobody's in what runs beside
+SENDER: Final[ContextVar[str]] = ContextVar("sender", default="")  # of the request; empty in background tasks
 
 
 class ConcurrencyLimits:

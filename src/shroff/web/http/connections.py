@@ -20,7 +20,7 @@ from shroff.web.http.problems import ProblemError, problem
 from shroff.web.http.proxies import Proxies
 
 OF_ADDRESS_MAX = 2_000  # connections at once
-FIRST_S = 10.0  # for which a new connection may send nothing
+FIRST_S = 10.0  # for which a new connection may be silent
 HEAD_S = 10.0  # from the first byte of a request's head to its last
 FRAMING_BYTES_MAX = 64 * 1024  # chunk sizes, chunk extensions and trailers of a body,
 FRAMING_RATIO = 16  # beside so many bytes for each byte of the body: a chunk of one byte takes six
@@ -156,7 +156,7 @@ class Connection(HttpToolsProtocol):
         self._stop_head_timer()
         self._is_refused = True
         is_answering = bool(self.cycle) and not (self.cycle.response_complete or self.cycle.disconnected)
-        if is_answering or self.transport.is_closing():  # nothing may stand in the answer to an earlier request
+        if is_answering or self.transport.is_closing():  # the problem would be inside an earlier answer
             self.transport.abort()
             return
         body = to_json(problem(error.status, error.code, error.title, error.detail))

@@ -17,8 +17,8 @@ IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 FORWARDED = b"forwarded"
 FORWARDED_FOR = b"x-forwarded-for"
 FORWARDED_PROTO = b"x-forwarded-proto"
-READ_MAX = 1_024  # characters of a Forwarded header that is read: some 20 proxies
-HOPS_MAX = 50  # of an X-Forwarded-For header that are looked at, the last ones
+READ_MAX = 1_024  # characters of a Forwarded header: some 20 proxies
+HOPS_MAX = 50  # last entries read of an X-Forwarded-For header
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _PAIR = re.compile(rf'(?:^|;)\s*(\w+)\s*=\s*(?:{_QUOTED}|([^;",\s]*))')
 _PART = re.compile(rf"(?:{_QUOTED}|[^,])+")  # up to a comma outside of what stands in quotation marks

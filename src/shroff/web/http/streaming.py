@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 EVENTS = "text/event-stream"
 OF_SESSION_MAX = 4  # browsers open six connections to a host at most, and pages need some
 OF_ALL_MAX = 500
-STILL_HERE_S = 15.0  # a word in between, so that nothing on the way takes the connection for a dead one
-CHECKED_EVERY_S = 3.0  # between two checks of the rights of who listens
+STILL_HERE_S = 15.0  # between keep-alives, for proxies
+CHECKED_EVERY_S = 3.0  # between checks of the listener's rights
 LASTS_S = 3_600.0
-STUCK_S = 30.0  # for which one who listens may take nothing
+STUCK_S = 30.0  # for which a listener may read nothing
 
 
 class Streams:

@@ -73,7 +73,7 @@ class DecisionLine(FrozenStruct):
     summary: EventSummary
     reason: str  # that of its first rule, empty without one
     why: FirstReason | None = None
-    is_told: bool = True  # whether `why` was looked for, and not left out for want of time
+    is_told: bool = True  # False if there was no time to look for `why`
 
     @property
     def at_ms(self) -> int:

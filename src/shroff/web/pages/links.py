@@ -90,7 +90,7 @@ async def show(service: Service, request: Request) -> Response:
     found = overview = title = graph = None
     if key:
         found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide"), scope)
-        if not found.links and not query.getlist("by"):  # what too many share is better than nothing
+        if not found.links and not query.getlist("by"):  # a value that too many share is better than none
             scope = replace(scope, used=frozenset(scope.names))
             found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide"), scope)
     elif scope.names:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CHECK_S_MAX = 15.0
 COUNT_S_MAX = 120.0  # of hits: a window without an end needs the whole log
 MEMORY_MAX = 2 * 1024 * 1024 * 1024  # bytes of a process that checks drafts, the project among them
-Told = Callable[[int, int], None]  # is told how much is done, of how much
+Told = Callable[[int, int], None]  # (done, total)
 
 
 class ProcessEndedError(Exception):

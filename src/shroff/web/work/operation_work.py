@@ -26,9 +26,9 @@ from shroff.runtime.values import showing
 from shroff.services import project as app
 from shroff.web.http.problems import ProblemMore, of_error
 
-NICENESS = 5  # it gives way to what is decided, and somebody waits for it
+NICENESS = 5  # behind decisions, but a user waits for it
 TELL_S = 0.2
-TOO_MUCH = 2  # exit status where its memory is not enough
+TOO_MUCH = 2  # exit status if memory runs out
 BROKEN = 1
 
 

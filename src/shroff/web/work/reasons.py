@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from shroff.explain.explanation import Explained
     from shroff.services.project import Project
 
-KEPT = 5_000  # a few hundred bytes each
-EXPLAINED_KEPT = 64  # some ten thousand bytes each
+KEPT = 5_000  # entries; a few hundred bytes each
+EXPLAINED_KEPT = 64  # entries; about 10 kB each
 EXPLAINED_FRESH_S = 60.0  # a model may come back, and the index reaches further
-WITHIN_S = 0.1  # for which a page waits for reasons that nobody asked for before
+WITHIN_S = 0.1  # wait of a page for reasons that are not computed yet
 WAITING_MAX = 200
-AFTER_FAILURE_S = 60.0  # what could not be told is not tried again before: a model's file may be gone for days
+AFTER_FAILURE_S = 60.0  # between tries after a failure: a model's file may be gone for days
 
 Named = tuple[str, str]  # the type and id of an event
 

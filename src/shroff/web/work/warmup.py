@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 BEGIN_S = 0.2  # after the service is ready
 PAUSE_S = 0.02  # before each step
-FEW = 2  # events that may come meanwhile
-EVERY_S = 2.0  # between two looks for decisions that wait for their reasons
+FEW = 2  # events that may arrive meanwhile
+EVERY_S = 2.0  # between looks for decisions without reasons
 FEW_IN_A_LOOK = 100  # events: of more nobody reads each one, and a page fills in what it lacks
 HEAVY_MAX = 200_000  # events of a log: of a longer one Labels may take seconds and a hundred megabytes at first
 FIRST_TEMPLATES = "login.html queue.html live.html peek.html case.html decision.html".split()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.005  # between two looks for a reply, longer each time,
 LOOK_S_MAX = 0.1  # up to this
-COMPILING_LOOKS = 600  # for a minute a score waits in a fresh clone, whose code is compiled first
+COMPILING_LOOKS = 600  # a minute: a fresh clone compiles its code first
 
 One = TypeVar("One")
 
@@ -161,7 +161,7 @@ class WriterClient:
         while (replies := await self._service.in_thread(self._replies, numbers)) is None:
             if time.monotonic() > end_s:
                 raise TransientError(f"the active writer has not run this request yet. {LEFT}")
-            await asyncio.sleep(wait_s)  # and not in a thread: others need those
+            await asyncio.sleep(wait_s)  # not in a thread: others need those
             wait_s = min(wait_s * 1.5, LOOK_S_MAX)
         return replies
 

@@ -83,7 +83,7 @@ class IdIndex:
         # Gives a reader another number where somebody has changed the log since; None where nobody can tell.
         self.version: Callable[[], int | None] = lambda: None
         self._noted = dict[tuple[str, str], int]()
-        self._digests = lru_cache(_KEPT)(digests_of)  # a batch is looked for before it is written
+        self._digests = lru_cache(_KEPT)(digests_of)  # each batch is searched for before it is written
         self._absent: deque[list[bytes]] = deque(maxlen=_KEPT)  # digests that no sealed run has
         self.forget()
 

@@ -45,7 +45,7 @@ BODY_BYTES_MAX = 2 * 1024 * 1024
 KEPT = 200  # results; the oldest go
 ROWS = 200  # changed events that are kept to look at
 WAITING_MAX = 8
-WAITS_S = 5.0  # for another backtest, of which there is one at a time
+WAITS_S = 5.0  # for the running backtest
 FAILED = "failed"
 DONE = "done"
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # of a draft, which is written as a file
@@ -177,7 +177,7 @@ class Backtests(Struct):
                 run.state, run.why_not = "failed", "the service stopped meanwhile"
             try:
                 await asyncio.to_thread(self._keep, self.going[run.id])
-            except (ShroffError, OSError) as error:  # the result is lost, and holds no place
+            except (ShroffError, OSError) as error:  # the result is lost
                 service.tell(failure("a backtest is not kept", error))
             finally:
                 self.going.pop(run.id, None)

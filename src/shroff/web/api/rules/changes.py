@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shroff.log.active_files import FileDifference
     from shroff.web.service import Service
 
-WATCH_S = 1.0  # between two looks at the files; what is the same at two of them is complete
+WATCH_S = 1.0  # between looks at the files; a file unchanged since the last look is complete
 
 
 async def keep_applied(service: Service, every_s: float = WATCH_S) -> None:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 SHOWN = 25
-EVERY_S = 2.0  # between two looks for new cases
+EVERY_S = 2.0  # between looks for new cases
 PICKED = "case-"  # what the fields of cases that were selected begin with
 SNOOZED_MS = DAY_MS  # many at once
 ORDER = "urgent"  # of a queue that nobody has ordered
@@ -99,7 +99,7 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
     """What of the queue the page shows; `late` is of the whole queue, 0 under a filter."""
     desk, query, who = service.cases, query_of(where.filter), signed_in.who
     wanted = queue_of(query, who, desk)
-    newest = case_queries.newest(desk, who)  # first: what opens meanwhile is told as new once too often, not never
+    newest = case_queries.newest(desk, who)  # first, so that a case opened meanwhile counts twice rather than never
     listed = case_queries.listed(desk, who, wanted, order_of(query, ORDER), cursor, SHOWN)
     totals = case_queries.totals(desk, who, wanted)
     alerts = newest_alerts(desk, listed.cases)
@@ -143,7 +143,7 @@ async def stream(service: Service, request: Request) -> Response:
     """How many cases opened since the page was made that its filter finds, and how many are open, as they change."""
     where, after = where_of(request.query_params), whole(request.query_params.get("after", "")) or 0
     query, desk, said = query_of(where.filter), service.cases, [(0, "")]
-    queue_of(query, request.who, desk)  # what is no filter is refused before all
+    queue_of(query, request.who, desk)  # refuses an invalid filter first
 
     def count() -> int:
         wanted = queue_of(query, request.who, desk)

@@ -13,7 +13,7 @@ from shroff.runtime.values import FrozenStruct
 
 AROUND = 2  # lines that are shown beside what differs
 LINES_MAX = 300  # that are shown, or up to twice as many
-PAIRS_MAX = 40_000  # equal lines or words that are held against each other; the time grows faster than they do
+PAIRS_MAX = 40_000  # equal lines or words compared; the time grows faster than linearly
 _WORDS = re.compile(r"\s+|[\w.']+|.")
 
 Part = tuple[str, bool]  # a piece of a line, and whether it differs

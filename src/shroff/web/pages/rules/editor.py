@@ -242,7 +242,7 @@ def _steps(
 ) -> Sequence[tuple[str, str, str]]:
     mistakes = len(said.mistakes) + len(said.elsewhere) + said.more["mistakes"] + said.more["elsewhere"]
     tests = len(said.tests) + said.more["tests"]
-    failed = sum(not test.passed for test in said.tests) or int(not said.ok)  # that one is not among the first
+    failed = sum(not test.passed for test in said.tests) or int(not said.ok)  # the failed one is not among the first
     told = f"Draft, {mistakes} mistake{'' if mistakes == 1 else 's'}" if mistakes else "Draft"
     found = [(told, STOP if mistakes else DONE_STEP if typed.is_kept else NOW, "")]
     passing = f"{tests} test{' passes' if tests == 1 else 's pass'}" if tests else "No tests"

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 220
 REVIEWS_HEIGHT = 80
-TIMES_THE_BEST = 3  # what costs more would make the rest of the curve look flat
+TIMES_THE_BEST = 3  # higher costs would flatten the rest of the curve
 LEAST_SCORE = 1e-4  # on the axis, which goes by factors: most scores are small
 LEAST_SHORT = 1e-3
 CHANGES_SHOWN = 6
