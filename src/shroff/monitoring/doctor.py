@@ -21,7 +21,6 @@ from shroff.errors import DefinitionError, Problem, ShroffError, StateError, cov
 from shroff.events.event import time_text
 from shroff.events.hash_keys import read_key
 from shroff.events.validation import latest_ms
-from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, UNRATED
 from shroff.language.values import DAY_MS, HOUR_MS, show_duration
 from shroff.log.active_files import NOW, RESTART, FileDifference, names_of
 from shroff.log.history import waiting_row
@@ -31,6 +30,7 @@ from shroff.log.state.snapshots import EVERY
 from shroff.log.unmatched_files import unmatched_of
 from shroff.models.registry import Registry
 from shroff.monitoring.doctor_clock import ClockSteps, clock_words
+from shroff.monitoring.doctor_remarks import remark_words
 from shroff.monitoring.doctor_rows import WITHIN_S, log_damage, read_rows, table_damage
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
@@ -39,7 +39,7 @@ from shroff.rules.definitions import expiring
 from shroff.runtime.atomic_files import UNFINISHED_S, unfinished_files
 from shroff.runtime.texts import Printed, bytes_text, many, one_line, table
 from shroff.runtime.values import FrozenStruct, frozen
-from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader, Remark
+from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.outbox import OF_NOTICE, ONLINE, sink_states
 
@@ -49,21 +49,6 @@ WRONG = "wrong"
 FREE_BYTES_MIN = 256 * 1024 * 1024  # below this a day's events of a small bank may not fit
 UNFINISHED_SHOWN = 3  # names in a line
 LABEL_WAITS_MS = HOUR_MS  # after its arrival a label's missing event is reported
-_REMARKED = {
-    LEFT_OUT: "{} had a value that is too large and was ignored,",
-    SUM_OUTSIDE: "at {} its sum exceeded 64 bits and was missing,",
-}
-_CURES = {
-    LEFT_OUT: (
-        "'sum', 'mean' and 'std' take values up to 10^15 of their smallest unit, other aggregates up to 64 bits. "
-        "Declare the fields with fewer places, such as number(2), or use larger units."
-    ),
-    SUM_OUTSIDE: (
-        "Use a shorter window, or declare the fields with fewer places, such as number(2), or bring them in larger "
-        "units."
-    ),
-    UNRATED: "Those are missing. Add rates to the table that money in shroff.yaml names: shroff rates import FILE",
-}
 RESTORE_ROWS = (
     "Stop the service or worker, copy the log away, and restore the last backup; then ingest the sources again."
 )
@@ -296,7 +281,11 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
     if later.count:
         yield Finding("labels", NOTE, later.words, CORRECT)
     yield look_at_inbox(log.asked(limit=2**31), now_ms)
-    yield from look_at_remarks(log.remarks())
+    remarks = log.remarks()
+    if not remarks:
+        yield Finding("values", OK, "no sum or value was too large")
+    for words, cure in remark_words(remarks):
+        yield Finding("values", NOTE, words, cure)
     if counts.outbox:
         cure = "'shroff serve' and 'shroff run' send them while they run; 'shroff notices letters' shows sent messages."
         yield Finding("outbox", NOTE, f"{many(counts.outbox, 'notice')} not sent yet", cure)
@@ -371,18 +360,6 @@ def look_at_inbox(requests: Sequence[InboxRequest], now_ms: int) -> Finding:
         "runs them. Do not repeat them."
     )
     return Finding("inbox", NOTE, words, cure)
-
-
-def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
-    """Report the engine's remarks on values that are too large."""
-    if not remarks:
-        yield Finding("values", OK, "no sum or value was too large")
-    for remark in remarks:
-        since = f"since sequence number {remark.first_seq:,} ({time_text(remark.first_ms)})"
-        if remark.count > 1:
-            since += f", last at sequence number {remark.last_seq:,} ({time_text(remark.last_ms)})"
-        remarked = _REMARKED.get(remark.what, f"{remark.what} at {{}}").format(many(remark.count, "event"))
-        yield Finding("values", NOTE, f"{remark.asker}: {remarked} {since}", _CURES.get(remark.what, ""))
 
 
 def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from shroff.events.mapping import MAPPING_OF
 from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.types import NUMBER_PLACES, UNITS_MAX, places_of
 from shroff.runtime.values import FrozenStruct
+from shroff.services.proposals.amounts import currency_of, money_of, types_of
 from shroff.services.proposals.fallbacks import OPPOSITES
 from shroff.services.proposals.later_columns import leave_out_later
 from shroff.services.proposals.profile import FileColumn, FileProfile
@@ -29,16 +30,13 @@ from shroff.services.proposals.roles import (
     TYPE,
     Draft,
     ProposedField,
-    currency_of,
     has,
     id_of,
     label_of,
     label_time_of,
-    money_of,
     new_name,
     slug,
     time_of,
-    types_of,
 )
 from shroff.services.proposals.times import TimeReading, time_reading
 

@@ -73,7 +73,7 @@ def propose_for(
     proposal, trial, settings = attempt.proposal, attempt.trial, attempt.settings
     return ProposedProject(
         {path: text.encode() for path, text in proposal.files.items()},
-        [*proposal.guesses, *_refusals(trial)],
+        [*proposal.guesses, *([] if wishes.lateness else trial.remarks), *_refusals(trial)],
         [_column_document(plan, trial) for plan in proposal.columns],
         _tried(trial, settings.money_places),
         proposal.questions,

@@ -21,7 +21,7 @@ from shroff.events.validation import latest_ms
 from shroff.language.types import ORIGINAL_PLACES, places_of
 from shroff.language.values import rescale_half_even, show, show_decimal
 from shroff.log.implausible_times import refuse_implausible
-from shroff.worker.file_disorder import PROBED_LINES
+from shroff.worker.file_disorder import PROBED_LINES, remarks_on
 
 if TYPE_CHECKING:
     from shroff.events.event import Event
@@ -72,6 +72,7 @@ class Trial:
     turns: list[tuple[int, int]] = field(default_factory=list)  # from which line on every how many lines one was tried
     first_times_ms: list[int] = field(default_factory=list)  # of the file's first lines, late or not
     times_ms: array[int] = field(default_factory=lambda: array("q"))  # of each line that was tried; -1 if not taken
+    remarks: list[str] = field(default_factory=list)  # as `ingest` makes them on the first lines
     stop: str = ""  # why `ingest` would refuse the file as a whole
 
     def refuse(self, reason: str) -> None:
@@ -115,6 +116,7 @@ def _take_events(trial: Trial, project: Project, file: Path, amount: str, limit_
     contents: dict[int, int] = {}  # by id; both as hashes, which takes 100 MB for a million lines
     count = 0  # of ids
     newest_ms: int | None = None
+    first_lines: list[Submission] = []
     submissions = _submissions(project, file, _only_type(project), _by_clock(trial, limit_s))
     for submission in refuse_implausible(submissions, definitions, now_ms):
         event = submission.event
@@ -127,6 +129,7 @@ def _take_events(trial: Trial, project: Project, file: Path, amount: str, limit_
             continue
         if len(trial.times_ms) <= PROBED_LINES:
             trial.first_times_ms.append(event.time_ms)
+            first_lines.append(submission)
         key = hash((event.type, event.id))
         content = hash(event.values)
         known = contents.setdefault(key, content)
@@ -158,6 +161,7 @@ def _take_events(trial: Trial, project: Project, file: Path, amount: str, limit_
             _note_examples(trial, project, submission, event)
     trial.refused = sum(trial.reasons.values())
     trial.to_ms = newest_ms
+    trial.remarks = remarks_on(first_lines, file.name, definitions)
 
 
 def _only_type(project: Project) -> str | None:

@@ -1,0 +1,181 @@
+"""Amount and currency of a proposed project, by the values and names of a file's columns."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import compress
+
+from shroff.events.field_roles import KEYS
+from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX, places_of
+from shroff.language.values import parse_decimal, with_point
+from shroff.services.proposals.profile import FileColumn, spread
+from shroff.services.proposals.roles import SAME, TAKEN, Candidate, Draft, ProposedField, has, joined, slug
+
+TYPES_MAX = 8
+_SIGNS = {"£": "GBP", "€": "EUR", "¥": "JPY", "₹": "INR", "₩": "KRW", "₺": "TRY", "₦": "NGN", "$": "USD"}
+_ZEROS = 0.3  # share of zeros, of an amount that most events do not have
+
+
+def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
+    """The field of the event's amount, and the column with its currency where there are several."""
+    codes = [column for column in draft.free() if column.codes and column.codes <= CODES]
+    code = draft.settled.get("currency") or next((column for column in codes if has(column, "currency")), None)
+    if code is not None and code not in codes:
+        draft.choose("currency", [])
+    candidates = [candidate for column in draft.free() if (candidate := _money_candidate(draft, column, code))]
+    chosen = draft.choose("money", _with_total(draft, candidates))
+    if chosen is None:
+        return None, None
+    found = chosen.field
+    best = chosen.columns[0]
+    several = code if code is not None and len(code.codes) > 1 else None
+    draft.smallest = _smallest_units(draft, best, code)
+    if draft.smallest:
+        assert code is not None
+        found.expression = draft.smallest.replace("{}", best.row)
+        found.guess = (
+            f"whole numbers beside {code.path[-1]} are smallest units, so {best.most:.0f} is "
+            f"{best.most * _unit_of(code.codes):.2f}; else read {best.row} as it is"
+        )
+    elif best.is_whole and code is not None and best.most >= 100 and any(map(places_of, code.codes)):
+        found.guess = (
+            f"all are whole numbers; are they smallest units? Then read money(integer({best.row}) * "
+            f"{_unit_of(code.codes):g}), and {best.most:.0f} is {best.most * _unit_of(code.codes):.2f}"
+        )
+    elif best.places > max(ORIGINAL_PLACES, 2) and not best.is_float:
+        found.expression, found.guess = f"money(text(round(number({best.row}), 2)))", "rounded to 2 places"
+    elif best.most * 10 ** (2 if best.is_float else max(best.places, 2)) > UNITS_MAX:
+        found.type = found.type.replace("money", "real")
+    if draft.also["money"]:
+        found.guess = joined(found.guess, f"it could also be {' or '.join(draft.also['money'])}")
+    return found, several
+
+
+def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) -> Candidate | None:
+    """A column as the amount, by how its values look, and then by its name."""
+    name = slug(column.path[-1:])
+    is_settled = column is draft.settled.get("money")
+    is_amount = has(column, "amount")
+    is_money = has(column, "money")
+    has_sign = any(sign in text for sign in _SIGNS for text in column.distinct[:300])
+    is_key = any(has(column, key) for key in KEYS) and not has(column, "no_key")
+    is_other = is_key or has(column, "id") or has(column, "no_money") or has(column, "digits") or has(column, "phone")
+    if not column.is_number or column.is_percent or ((is_other and not is_amount) and not (has_sign or is_settled)):
+        return None
+    is_unnamed = not (is_amount or is_money or has_sign or is_settled)
+    if is_unnamed and (column.is_whole or column.places > 3 or len(column.distinct) < 2):
+        return None
+    filled = len(column.values) / len(column.texts)
+    is_seldom = sum(not text.strip("0.,-+ ") for text in column.values) > _ZEROS * len(column.values)
+    is_constant = len(column.distinct) < 3 < len(column.values)
+    score = 3.0 * is_amount + 1.5 * is_money + 2.0 * has_sign - 3 * is_unnamed
+    score += re.fullmatch("amount|total|price|value", name) is not None
+    score -= 3 * has(column, "afterwards") + 2 * has(column, "not_amount")
+    score -= 3 * (1 - filled) + 2 * is_seldom + 2 * is_constant
+    score += 0.5 * (not column.is_whole and column.places <= 2)
+    if code is not None:
+        score += 1.0 * (code.path[:-1] == column.path[:-1] and len(column.path) > 1)
+        score += 0.5 * _are_together(column, code)
+    shown = "amount" if name.startswith(("column", "c_")) or name in TAKEN else name
+    type_ = "money" if column.is_full else "money?"
+    guess = "" if is_amount or is_money else "the amount"
+    expression = "" if column.path == (shown,) else column.row
+    return Candidate(score, ProposedField(shown, type_, expression, guess, column), [column])
+
+
+def _are_together(one: FileColumn, two: FileColumn) -> bool:
+    """Whether two columns have values in the same lines."""
+    same = sum(bool(first) == bool(second) for first, second in zip(one.texts, two.texts, strict=True))
+    return same >= SAME * len(one.texts)
+
+
+def _with_total(draft: Draft, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates; one named a total that is never below the others of its line gains on its parts."""
+    found = (candidate for candidate in candidates if re.search("(^|_)total(_|$)", candidate.field.name))
+    total = next((candidate for candidate in found if not has(candidate.columns[0], "afterwards")), None)
+    if total is None or len(candidates) < 2:
+        return list(candidates)
+    sums = _amounts(draft, total.columns[0])
+    for other in candidates:
+        pairs = [
+            (part, whole) for part, whole in zip(_amounts(draft, other.columns[0]), sums, strict=True) if part and whole
+        ]
+        if sum(part <= whole for part, whole in pairs) < SAME * len(pairs):
+            return list(candidates)
+    return [found._replace(score=found.score + 2) if found is total else found for found in candidates]
+
+
+def _amounts(draft: Draft, column: FileColumn) -> list[float]:
+    """Amounts of lines at equal distances, 0 if there is none."""
+    amounts: list[float] = []
+    for text in spread(column.texts, 200):
+        amount = 0.0
+        with suppress(ValueError):
+            digits, places = parse_decimal(with_point(text, draft.profile.mark) if draft.profile.mark else text)
+            amount = digits / 10**places
+        amounts.append(amount)
+    return amounts
+
+
+def _smallest_units(draft: Draft, amount: FileColumn, code: FileColumn | None) -> str:
+    """How amounts are read that a provider's JSON has as whole numbers of cents, with `{}` for the column; else ''.
+
+    A currency beside whole numbers that are no texts says so, or one in small letters, or the name `value`. Where no
+    currency of the file has places, its smallest unit is the unit.
+    """
+    if not amount.is_whole or code is None or draft.profile.format != "jsonl":
+        return ""
+    is_told = amount.has_other or code.codes.isdisjoint(code.distinct) or amount.path[-1] == "value"
+    if not is_told or not any(map(places_of, code.codes)):
+        return ""
+    usual = _unit_of(code.codes)
+    parts = [
+        f"money(integer({{}}) * {10.0**-places:.{places}f}) when upper({code.row}) in {sorted(others)}"
+        for places in range(ORIGINAL_PLACES + 1)
+        if 10.0**-places != usual and (others := [currency for currency in code.codes if places_of(currency) == places])
+    ]
+    return " else ".join([*parts, f"money(integer({{}}) * {usual:g})"])
+
+
+def _unit_of(codes: Iterable[str]) -> float:
+    """The smallest unit of most of these currencies, in units."""
+    return 10.0 ** -Counter(map(places_of, codes)).most_common(1)[0][0]
+
+
+def types_of(draft: Draft, amount: ProposedField | None) -> tuple[FileColumn | None, set[str]]:
+    """The column that names the type of each line, if lines of some types never have an amount; those types."""
+    if amount is not None and amount.column is not None:
+        amounts = amount.column.texts
+        for column in draft.free("type"):
+            others = {kind for kind, text in zip(column.texts, amounts, strict=True) if not text}
+            is_clear = column.is_full and others.isdisjoint(compress(column.texts, amounts))
+            if others and is_clear and len(column.distinct) <= TYPES_MAX:
+                draft.used.append(column)
+                draft.roles[id(column)] = "type"
+                amount.type = amount.type.replace("?", "", 1)
+                return column, others
+    return None, set()
+
+
+def currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn | None) -> tuple[str, str]:
+    """The project's currency, and what was guessed of it."""
+    column = amount.column if amount else None
+    if several is not None:
+        codes = [code for text in several.values if (code := text.strip().upper()) in several.codes]
+        most = max(dict.fromkeys(codes), key=codes.count)
+        return most, f"the most frequent of {len(set(codes))} currencies; fill tables/fx.csv with rates"
+    named = (found for found in draft.profile.columns if has(found, "currency") and found.codes)
+    coded = (found for found in named if found.codes <= CODES and (column is None or _are_together(found, column)))
+    alone = draft.settled.get("currency") or next(coded, None)
+    if alone is not None:
+        return next(iter(alone.codes)), ""
+    if column is not None:
+        words = [part.upper() for part in slug(column.path).split("_")]
+        signs = [code for sign, code in _SIGNS.items() if any(sign in text for text in column.distinct[:300])]
+        said = [*signs, *(word for word in words if word in CODES and word not in {"ALL", "TOP", "TRY"})]
+        if said:
+            return said[0], f"the currency by the sign or name of {column.path[-1]}"
+    return "EUR", f"EUR as the currency, since the file {'names none' if amount else 'has no amounts'}"
