@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 WriteProject = Callable[[Path, Mapping[str, bytes]], "tuple[Project, list[str]]"]
-_LIMITS_S = (2.0, 12.0, 6.0)  # of processor for each trial; a small file is whole in the first
+_LIMITS_S = (2.0, 7.5, 4.0)  # of processor for each trial; a small file is whole in the first
 _FEW = 0.001  # share of the lines that may be refused without a correction
 _FEW_LATE_MS = 90 * DAY_MS  # so far behind `lateness` lets a few lines be
 _LATE_MAX = 0.01  # share of late lines with which `ingest` stops
@@ -47,7 +47,7 @@ class ProposedProject(NamedTuple):
 def propose_for(
     file: Path, name: str, write: WriteProject, roles: Mapping[str, str], ignored: Sequence[str]
 ) -> ProposedProject:
-    """Propose a project for a file and try it, up to three times; 20 s of processor at most.
+    """Propose a project for a file and try it, up to three times. A million lines take up to 20 s of processor.
 
     Args:
         name: Text of the project's name, as it stands in shroff.yaml.

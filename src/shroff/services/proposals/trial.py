@@ -199,7 +199,7 @@ def _by_clock(trial: Trial, limit_s: float) -> _Choose:
             if number % _STEP:
                 continue
             now = process_time()
-            if now > due and now < end:
+            if now > due and now < end and distance < _STEP:
                 distance *= 2
                 due = now + (end - now) / 3
                 trial.turns.append((number + 1, distance))
