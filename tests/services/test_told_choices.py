@@ -1,0 +1,115 @@
+"""What `init --from` chooses is told, can be settled, and was tried with the whole file before it is written."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from shroff.cli.main import run
+from shroff.errors import UsageError
+from shroff.services import project as app
+from shroff.services.proposals import trial as trial_module
+from shroff.services.proposals.proposing import ProposedProject
+
+pytestmark = pytest.mark.slow
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+FRAUD_EVERY = 10
+
+
+def payments(path: Path, lines: int = 60) -> Path:
+    """Payments with a policy's start years before, and a column that is set only for frauds."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["ref", "booked_at", "policy_start", "card", "amount", "fee", "blocked_by", "is_fraud"])
+        for number in range(lines):
+            at = BEGIN + timedelta(minutes=number)
+            is_fraud = number % FRAUD_EVERY == 0
+            start = at - timedelta(days=700 + 13 * (number % 40))
+            writer.writerow(
+                [
+                    f"r{number}",
+                    f"{at:%Y-%m-%dT%H:%M:%SZ}",
+                    f"{start:%Y-%m-%d}",
+                    f"c{number % 7}",
+                    f"{10 + number % 50}.25",
+                    "0.35",
+                    f"analyst {number}" if is_fraud else "",
+                    int(is_fraud),
+                ]
+            )
+    return path
+
+
+def by_column(proposal: ProposedProject) -> dict[str, dict[str, object]]:
+    return {str(document["column"]): document for document in proposal.columns}
+
+
+def test_each_column_is_told_with_its_role_and_with_values_as_they_are_read(tmp_path):
+    _, _, proposal = app.propose_project(tmp_path / "bank", payments(tmp_path / "march.csv"), None)
+    columns = by_column(proposal)
+
+    assert {name: document["role"] for name, document in columns.items() if document["role"]} == {
+        "ref": "id",
+        "booked_at": "time",
+        "amount": "money",
+        "card": "entity",
+        "is_fraud": "label",
+    }
+    assert columns["booked_at"]["also"] == ["policy_start"]
+    assert str(columns["booked_at"]["example"]).startswith("1 January 2026, 00:00:00 UTC")
+    assert str(columns["amount"]["example"]).startswith("10.25 EUR")
+    assert proposal.tried["lines"] == proposal.tried["taken"] == proposal.tried["labels"] == 60
+    assert proposal.tried["frauds"] == 6
+    assert proposal.tried["money"] == {"min": "10.25", "median": "29.75", "max": "59.25"}
+
+
+def test_a_role_and_a_column_to_ignore_are_settled_on_the_command_line(tmp_path, capsys):
+    file = payments(tmp_path / "march.csv")
+    settled = ["--role", "money=fee", "--ignore", "card"]
+
+    assert run(["init", str(tmp_path / "bank"), "--from", str(file), *settled, "--json"]) == 0
+    columns = {column["column"]: column for column in json.loads(capsys.readouterr().out)["columns"]}
+    assert columns["fee"]["role"] == "money"
+    assert columns.get("card", {"field": None})["field"] is None
+    project = app.open_exactly(tmp_path / "bank")
+    project.ingest([file])
+    assert [str(fee) for fee in project.events("payment")["fee"].to_pylist()][:2] == ["0.35", "0.35"]
+
+
+@pytest.mark.parametrize(
+    ("settled", "words"), [({"time": "booked"}, "booked_at"), ({"time": "card"}, "cannot be read as a time")]
+)
+def test_a_role_that_does_not_fit_is_refused_and_nothing_is_written(tmp_path, settled, words):
+    file = payments(tmp_path / "march.csv")
+
+    with pytest.raises(UsageError, match=words):
+        app.propose_project(tmp_path / "bank", file, None, roles=settled)
+    assert not (tmp_path / "bank").exists()
+
+
+def test_a_column_that_is_set_only_for_frauds_is_left_out_with_the_reason(tmp_path):
+    _, _, proposal = app.propose_project(tmp_path / "bank", payments(tmp_path / "march.csv", 300), None)
+    column = by_column(proposal)["blocked_by"]
+
+    assert column["field"] is None
+    assert column["reason"] == "known only afterwards: 30 of the 30 lines that have it are frauds"
+    assert "blocked_by" not in (tmp_path / "bank/events.yaml").read_text()
+
+
+def test_a_trial_without_time_for_all_lines_reaches_the_end_of_the_file(tmp_path, monkeypatch):
+    lines = 30_000
+    file = payments(tmp_path / "march.csv", lines)
+    project, _, _ = app.propose_project(tmp_path / "bank", file, None)
+    clock = count()
+    monkeypatch.setattr(trial_module, "process_time", lambda: next(clock) / 100)
+    trial = trial_module.try_project(project, file, "amount", limit_s=1.0)
+
+    assert trial.tried < trial.lines == lines
+    assert trial.to_ms is not None
+    behind_end = BEGIN + timedelta(minutes=lines) - datetime.fromtimestamp(trial.to_ms / 1_000, UTC)
+    assert behind_end <= timedelta(minutes=512)
