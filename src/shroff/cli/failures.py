@@ -153,5 +153,6 @@ def _detail(error: BaseException, session: Session) -> str:
 
 
 def _leave_quietly() -> int:
+    """Exit quietly after a closed pipe, as in `shroff export decisions | head`."""
     give_up(sys.stdout)
     return BROKEN_PIPE

@@ -434,6 +434,7 @@ def _version(trees: Iterable[yamltext.Node | None]) -> str:
 
 
 def _rules_version(trees: Mapping[str, yamltext.Node | None], read: ReadOnce) -> str:
+    """Hash the rule files without the tests inside them."""
     plain = [read.of("plain", name, tree, partial(_plain_rules, tree)) for name, tree in trees.items()]
     return _hash(b"[" + b",".join(filter(None, plain)) + b"]") if any(plain) else ""
 

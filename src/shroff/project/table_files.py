@@ -316,6 +316,7 @@ class _ParsedCells:
 def _table(
     file: str, digest: str, shape: TableShape, key: str, read: _Rows, money_places: int, problems: list[Problem]
 ) -> LookUpTable:
+    """Read a table row by row, in little memory."""
     columns = {
         name: _ParsedCells(partial(parse_cell, type_=type_, money_places=money_places))
         for name, type_ in shape.columns.items()

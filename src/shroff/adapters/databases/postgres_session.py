@@ -242,6 +242,7 @@ def parameters(url: ServerUrl) -> JsonObject:
 
 @cache
 def _query(sql: str) -> Any:
+    """Return a literal statement for psycopg, whose type forbids texts that are put together."""
     return sql.replace("?", "%s")
 
 

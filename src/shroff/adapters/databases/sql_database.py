@@ -151,6 +151,7 @@ def _sqlite(url: str) -> Callable[[], _Opened]:
 
 
 def _file_of(url: str) -> str:
+    """Resolve a SQLite address: `sqlite:///a.db` is from the project's folder, `sqlite:////var/a.db` from /."""
     path = unquote(urlsplit(url).path).removeprefix("/")
     if not path:
         raise UsageError("an address of SQLite names a file, as in sqlite:///decisions.db.")

@@ -232,6 +232,7 @@ class BucketObjects:
             raise self._told(str(error), name) from None
 
     def _told(self, words: str, name: str) -> ShroffError:
+        """Word an error of the library ourselves: its own text may show headers and signatures of requests."""
         status, code = _STATUS.search(words), _CODE.search(words)
         number = int(status[1]) if status else 0
         is_final = 400 <= number < 500 and number not in {408, 409, 429}

@@ -191,6 +191,7 @@ class IcebergTables:
         return int(after.metadata.last_sequence_number)
 
     def _created(self, table: str, columns: pa.Schema) -> Transaction:
+        """Return the updates that create a table with its first snapshot, both or none."""
         from pyiceberg.transforms import DayTransform
 
         self._catalog.create_namespace_if_not_exists(self._settings.namespace)

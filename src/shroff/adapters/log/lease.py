@@ -64,6 +64,7 @@ class Lease(FrozenStruct):
         return int(epoch) + 1
 
     def renew(self, session: PostgresSession, epoch: int) -> bool:
+        """Extend the lease; return whether it was still ours."""
         return session.changed(_RENEW, (self.length_ms, epoch)) == 1
 
     def move(self, session: PostgresSession, epoch: int) -> None:

@@ -199,6 +199,7 @@ class LogQuestions(ABC):
         return _in_order_of_arrival(self._with_ids(self.wording.waiting_for, WAITING_SHAPE, ids, type, field))
 
     def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
+        """Return waiting labels with these label ids, in the order of their arrival."""
         return _in_order_of_arrival(self._with_ids(self.wording.waiting_with, WAITING_SHAPE, ids))
 
     def waiting_all(self) -> list[WaitingLabel]:

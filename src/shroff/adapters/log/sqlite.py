@@ -279,5 +279,6 @@ class SqliteLog(SqliteQuestions):
 
 
 def _is_in_doubt(error: sqlite3.Error) -> bool:
+    """Return whether a failed commit may be on the disk: after a failed flush it may, after a failed write not."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR)
     return code & 0xFF == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_WRITE

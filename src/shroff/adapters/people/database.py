@@ -182,6 +182,7 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def _making(self) -> Iterator[Connection]:
+        """Restrict the file to owner and group, since it holds hashes of passwords."""
         with suppress(OSError):  # somebody else's file; who may write to it may still make tables
             for path in self._path.parent.glob(f"{self._path.name}*"):
                 path.chmod(path.stat().st_mode & 0o770)

@@ -132,6 +132,7 @@ class OidcProvider:
         return found
 
     def _checked(self, token: Any, nonce: str) -> JsonObject:
+        """Return the claims of an ID token after checking signature, issuer, audience, times and nonce."""
         if not isinstance(token, str):
             raise SignInError(_NOT_FOR_US.format(why="there is no id_token"))
         claims = self._signed(token)
@@ -157,6 +158,7 @@ class OidcProvider:
         return claims
 
     def _signed(self, token: str) -> JsonObject:
+        """Return the claims of a token with a valid signature; fetch the keys again if its key is unknown."""
         for is_again in (False, True):
             try:
                 keys = self._keys.get("", self._read_keys, KEYS_EVERY_S if is_again else KEPT_S)

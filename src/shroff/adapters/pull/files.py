@@ -71,6 +71,7 @@ class Folder(PulledSource):
         return sorted(found.keys() - away)
 
     def _is_away(self, path: Path) -> bool:
+        """Return whether a file is a link out of the folder: a sender could have any file of this machine read."""
         return path.is_symlink() and leads_out(self._path, path)
 
     def is_complete(self, name: str) -> bool:
@@ -249,6 +250,7 @@ def files_at(options: JsonMapping, place: PullPlace) -> PulledSource:
 
 
 def _named(url: str) -> str:
+    """Return a name or URL for the log, with a short hash in place of a possible signature."""
     shown = covered(url)
     return url if shown == url else f"{shown}#{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 

@@ -134,6 +134,7 @@ class Backfill:
         return placed
 
     def _answer_in_order(self, run: Run, rows: Span, shift: int, out: Ints, valid: Bytes) -> None:
+        """Answer a few rows, at `shift` in the results; rows of late keys get arbitrary values."""
         from shroff.features.batch.backfill_answers import STRIDE, answer_rows
 
         (begin, end) = rows
@@ -157,6 +158,7 @@ class Backfill:
         run(answer, [(first,) for first in range(0, end - begin, ROWS_PER_TASK)])
 
     def _asked(self, run: Run, begin: int, end: int) -> tuple[Ints, AskedRows]:
+        """Return the rows [begin, end) by key, and their keys; the cost depends on these rows alone."""
         from shroff.features.batch.backfill_kernels import find_keys, number_keys
 
         asks = self._asks[begin:end]

@@ -151,6 +151,7 @@ class HealthBoard:
 
 
 def _worst_first(finding: Finding) -> tuple[int, int]:
+    """Sort problems first: the log, then deliveries and sources, then pending input."""
     kind = finding.subject.partition(" ")[0]
     return _ORDER.get(finding.state, 2), 0 if kind in _HARM_FIRST else 2 if kind in _HARM_LAST else 1
 

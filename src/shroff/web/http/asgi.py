@@ -257,6 +257,7 @@ class Resource:
 
 
 async def _csrf(request: Request) -> str:
+    """Return the token of a page's request, from a header or a form field."""
     sent = request.headers.get(CSRF, "")
     if sent or request.media_type != FORM:
         return sent

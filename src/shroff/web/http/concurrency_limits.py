@@ -126,5 +126,6 @@ def too_many(words: str) -> ProblemError:
 
 
 def _looked_at(task: asyncio.Task[One]) -> None:
+    """Drop the error of a call whose caller is gone."""
     if not task.cancelled():
         task.exception()

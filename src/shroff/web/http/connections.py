@@ -144,6 +144,7 @@ class Connection(HttpToolsProtocol):
             self._head_timer = None
 
     def _refuse_framing(self) -> None:
+        """Answer a request whose body is mostly framing; its handler sees a disconnected client."""
         if self.pipeline or self.cycle.response_started:
             self.transport.abort()
             return
@@ -153,6 +154,7 @@ class Connection(HttpToolsProtocol):
         self._refuse(ProblemError(413, "too-much-framing", "The body has too much framing", words))
 
     def _refuse(self, error: ProblemError) -> None:
+        """Answer an incomplete request and close; discard what still arrives for a while."""
         self._stop_head_timer()
         self._is_refused = True
         is_answering = bool(self.cycle) and not (self.cycle.response_complete or self.cycle.disconnected)

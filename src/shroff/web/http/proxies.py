@@ -93,6 +93,7 @@ def proxies_of(web: System) -> Proxies:
 
 
 def _named(name: str, part: str) -> str:
+    """Return a proxy's value of a pair of the standard header, never a part of a quoted text."""
     return next((match[2] or match[3] for match in _PAIR.finditer(part) if match[1].lower() == name), "")
 
 

@@ -116,6 +116,7 @@ async def updates(
 
 
 async def _is_still_allowed(service: Service, request: Request) -> bool:
+    """Return whether session, rights and network are those with which the stream began."""
     if not service.is_allowed(request):
         return False
     token = request.cookies.get(COOKIE, "")
