@@ -31,7 +31,7 @@ from shroff.runtime.values import FrozenStruct, replace
 if TYPE_CHECKING:
     from shroff.project.lists import Edited
 
-FORM = 3  # another one where what is kept, or what a check finds, is another
+FORM = 3  # to be raised if the content or the checks change
 
 
 class _CheckedFile(FrozenStruct):
@@ -168,7 +168,7 @@ def checked_files(path: Path, files: TextMapping, stands_for: Changes, read: Rea
 def _write(path: Path, kept: _CheckedFile) -> None:
     text = to_json(kept, order="deterministic").decode()
     text = f"{sha256(text.encode()).hexdigest()}\n{text}"
-    with suppress(StorageError, UsageError, OSError):  # it spares time, and no more
+    with suppress(StorageError, UsageError, OSError):  # it only saves time
         if path.parent.is_dir() and not (path.exists() and config.read_text(path) == text):
             config.write_text(path, text, is_durable=False)
 

@@ -28,7 +28,7 @@ from shroff.language.yaml.text import Mapping, Node
 from shroff.runtime.values import frozen
 
 INSTEAD = ("approve", "challenge", "review")
-SEED_LENGTH_MIN = 16  # letters; what is shorter could be found out by trying, from whom was let through
+SEED_LENGTH_MIN = 16  # letters; a shorter seed could be guessed from approved events
 _NEW_SEED = "Make one with: python3 -c 'import secrets; print(secrets.token_hex(16))'"
 SEED = Key(
     "seed",

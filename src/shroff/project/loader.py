@@ -27,7 +27,7 @@ class MadeOnce(Struct, Generic[Value], eq=False):
     _value: Value | None = None
     _turn: int = 0
     _state: Lock = field(default_factory=Lock)
-    _making: RLock = field(default_factory=RLock)  # making one part of a project may ask for another
+    _making: RLock = field(default_factory=RLock)  # making one part of a project may need another
 
     def get(self, make: Callable[[], Value]) -> Value:
         """The cached value. Raises: what `make` raises; the next call tries again."""

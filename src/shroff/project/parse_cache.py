@@ -197,7 +197,7 @@ class KeptTexts(Struct, eq=False):
         data = config.bytes_of(path)
         text = config.text_of(data, name, problems)
         if kept is not None and kept[1] == text:
-            text = kept[1]  # one and the same, so that nobody compares it again
+            text = kept[1]  # the same object, so that comparisons are fast
         if len(problems) == before and max(stamp[2:]) < now_ns - SETTLED_NS:
             self._kept[path] = stamp, text, b"\r" not in data
         return text

@@ -191,7 +191,7 @@ def reread(known: ListFile, text: str) -> ListFile | None:
     problems: list[Problem] = []
     gone, new = (load_list("lists/.csv", text[:header] + part, problems) for part in (edit.gone, edit.text))
     if problems or not new.is_plain or (gone.entries and known.rows != len(known.entries)):
-        return None  # mistakes are to be named with their lines, and a value that went may stand in another line too
+        return None  # mistakes need their lines, and a removed value may stand in another line too
     entries = EditedEntries.of(known.entries, gone.entries, new.entries)
     return ListFile(known.name, text, entries, known.rows - gone.rows + new.rows, is_plain=True)
 

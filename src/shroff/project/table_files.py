@@ -51,7 +51,7 @@ _TOO_LARGE = f"it holds more than {UNPACKED_MAX >> 20} MiB."
 _NODE_OF_28_BITS = 7
 _PATHS_OF_NODE = 16  # several forms of an IPv6 address lead to the nodes of IPv4
 _MISTAKES_MAX = 1_000  # of one table
-_PACKED_S = 7 * 86_400.0  # after which a packed table that nobody uses is made again when it is
+_PACKED_S = 7 * 86_400.0  # after which an unused packed table is removed
 
 
 class _Rows(NamedTuple):
@@ -115,7 +115,7 @@ def load_table(
         return NO_ROWS
     table = _table(file, digest, shape, key, _Rows(header, rows), money_places, problems)
     if path is not None and len(problems) == given:
-        with suppress(OSError, ValueError):  # it spares time, and memory
+        with suppress(OSError, ValueError):  # it only saves time and memory
             _pack(table, path)
             return _mapped(path, digest)
     return table

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SLICE = 8_192  # places that one task reads, and that one task decides
 WHOLE = -1  # stands where a stage's number does, in the row that says which places a slice has
 PYSPARK_LEAST = (4, 2)  # its sources are told where a micro-batch starts and how large it may be
-STARTS_MAX = 6  # a minute of waiting for workers, of a machine that is busy
+STARTS_MAX = 6  # a minute of waiting for workers on a busy machine
 NOT_CONNECTED = "Python worker failed to connect back"  # within 10 s, which no setting of Spark 4.2 changes
 STATE_STORE = {
     "providerClass": "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",

@@ -12,10 +12,10 @@ from typing import Any
 
 from shroff.errors import ShroffError, TransientError, UsageError
 
-ANSWER_S = 5.0  # so long we wait for an answer before Pub/Sub counts as away
+ANSWER_S = 5.0  # for an answer before Pub/Sub counts as unavailable
 AT_ONCE = 1_000  # messages of a request, as many as Pub/Sub takes
 REQUEST_BYTES_MAX = 9_000_000  # of messages in one request, which may have 10 MB
-MESSAGE_BYTES_MAX = 9_900_000  # of one, which may have 10 MB with all that is said of it
+MESSAGE_BYTES_MAX = 9_900_000  # of one message, which may have 10 MB with its attributes
 VALUE_BYTES_MAX = 1_024  # of an attribute, and of an ordering key
 WORDS_MAX = 300
 NEEDS = "Pub/Sub needs the extra 'pubsub': pip install 'shroff[pubsub]'."
@@ -25,7 +25,7 @@ NO_CREDENTIALS = (
     "PUBSUB_EMULATOR_HOST."
 )
 
-for _name in ("google", "grpc"):  # what they say of a server that is away we say ourselves
+for _name in ("google", "grpc"):  # our own messages report an unavailable server
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
@@ -93,7 +93,7 @@ class Publisher:
         try:
             self.open().get_topic(topic=self._topic, retry=None, timeout=ANSWER_S)
         except (api.Forbidden, api.MethodNotImplemented):
-            return  # a publisher may publish, and look at nothing
+            return  # a publisher may only publish
         except api.GoogleAPICallError as error:
             raise told(error, self._topic) from None
 

@@ -50,9 +50,9 @@ try:
 except ImportError:
     raise UsageError(NEEDS) from None
 
-QUIET_S = 0.05  # without a message, and other subscriptions do not wait for this one
-AGAIN_S = 2.0  # between two tries to open a stream, and until one that is open counts as sound
-PROBE_S = 10.0  # of silence, until Pub/Sub is asked whether it is there
+QUIET_S = 0.05  # of silence, after which other subscriptions do not wait for this one
+AGAIN_S = 2.0  # between tries to open a stream, and until an open one counts as sound
+PROBE_S = 10.0  # of silence before Pub/Sub is probed
 LEASE_S = 7 * 86_400.0  # for which deadlines are extended: as long as Pub/Sub keeps a message by default
 CLOSE_S = 5.0
 
@@ -148,7 +148,7 @@ class PubsubPullSource(MergingSource):
         for name, part in self._parts.items():
             number, token = read[name]
             if token == self._token:
-                part.ack(number)  # it was committed, though nobody could say so at the time
+                part.ack(number)  # it was committed, without confirmation
             with self._arrival:
                 part.restart(number)
             self.merge.open(name, part.type, stored[name][1])
@@ -176,7 +176,7 @@ class PubsubPullSource(MergingSource):
     def health(self) -> Health:
         here = sum(len(part.came) for part in self._parts.values()) + self.merge.count
         words = [self._away, self._trouble, *(part.trouble for part in self._parts.values())]
-        merge = self.merge  # Pub/Sub does not say how much waits there: what is here is the least
+        merge = self.merge  # a lower bound: Pub/Sub does not tell its backlog
         return Health(
             here or None, self._errors, 0, [word for word in words if word], merge.overtaken, merge.overtaken_ms
         )
@@ -206,7 +206,7 @@ class PubsubPullSource(MergingSource):
             try:
                 found = self._opened().get_subscription(subscription=name, retry=None, timeout=ANSWER_S)
             except api.Forbidden:
-                continue  # a subscriber may pull, and look at nothing
+                continue  # a subscriber may only pull
             except api.GoogleAPICallError as error:
                 raise told(error, name) from None
             if found.push_config.push_endpoint:

@@ -31,9 +31,9 @@ KEYS_URL = "https://www.googleapis.com/oauth2/v3/certs"
 ALGORITHMS = ("RS256",)
 SKEW_S = 60  # between Google's clock and ours
 LASTS_S_MAX = 2 * 3_600  # of a token; Google's last an hour
-KEYS_AGAIN_S = 60.0  # between two looks for keys: anybody may name a key that does not exist
-FAILED_AGAIN_S = 5.0  # between two tries where the keys cannot be had
-TOKENS_MAX = 100  # that were verified, and come again until they end
+KEYS_AGAIN_S = 60.0  # between fetches of keys: anybody may name an unknown key
+FAILED_AGAIN_S = 5.0  # between tries to fetch unavailable keys
+TOKENS_MAX = 100  # verified tokens, which are used again until they expire
 _NO_MESSAGE = "this is not a message of Pub/Sub"
 _NO_SUBSCRIPTION = "the subscription is not one of this source"
 _SCHEME = "bearer "
@@ -94,7 +94,7 @@ class PubsubSource(PushSource):
     def fetch(self, url: str) -> None:
         with self._lock:
             if self._clock_s() - self._fetched_s < KEYS_AGAIN_S:
-                return  # another thread was first, or nobody has this key
+                return  # another thread was first, or the key does not exist
             if self._clock_s() - self._failed_s < FAILED_AGAIN_S:
                 raise TransientError("Google's keys could not be fetched a moment ago")
             self._failed_s = self._clock_s()  # until they are here

@@ -21,7 +21,7 @@ BATCH_BYTES = 4 * 1024 * 1024
 WAITING_MAX = 50_000
 WAITING_BYTES = 64 * 1024 * 1024
 AGAIN_S = 0.5
-KEPT_S = 86_400  # so long the number of the last batch is known, should its sender be cut off for that long
+KEPT_S = 86_400  # lifetime of the number of the last batch, for a sender that is cut off
 # One batch is on its way at a time. If its number is there already, it arrived, though nobody heard of that.
 _ADD = f"""
 if redis.call('GET', KEYS[1]) == ARGV[1] then

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.json_types import JsonObject
 
-ANSWER_S = 5.0  # so long we wait for an answer, and for a connection, before the server counts as away
+ANSWER_S = 5.0  # for an answer or a connection, before the server counts as unavailable
 SCHEMES = ("redis", "rediss", "unix")
 Words = Sequence[str | bytes | int]
 # What a server says, and which errors of the client say the same, while it starts, is a replica, has no room, or waits
@@ -59,7 +59,7 @@ class RedisServer:
             )
             pool = self._client.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and reads all of the address
-        except (ValueError, TypeError):  # whose words may repeat the address
+        except (ValueError, TypeError):  # its message may repeat the address
             raise UsageError(f"{what}: {self.address} cannot be read as an address of Redis.") from None
         self._client.response_callbacks.clear()
         self._failures = (redis.RedisError, OSError)
@@ -131,7 +131,7 @@ def address_of(url: str) -> str:
     """
     try:
         parts = urlsplit(url)
-    except ValueError:  # an address that is none may have its password anywhere
+    except ValueError:  # an invalid address may have its password anywhere
         return f"{url.partition(':')[0]}://..."
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 

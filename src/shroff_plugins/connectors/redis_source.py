@@ -46,10 +46,10 @@ from shroff_plugins.connectors.redis_reader import (
 from shroff_plugins.connectors.redis_server import RedisServer, Words
 
 LEASE_MS = 5_000
-WAIT_MS = 1_000  # the longest single wait in the server, well below the time after which it counts as away
-AGAIN_S = 0.2  # between two tries where there is nothing to wait on
-FIRST_COUNT = 256  # entries of a first read, whose size nobody knows
-READ_BYTES = 32 * 1024 * 1024  # of a read are aimed at
+WAIT_MS = 1_000  # longest wait in the server, well below `redis_server.ANSWER_S`
+AGAIN_S = 0.2  # between tries if nothing can be waited for
+FIRST_COUNT = 256  # entries of a first read, whose size is unknown
+READ_BYTES = 32 * 1024 * 1024  # target size of a read
 COUNT_MAX = 4_096  # entries of a read
 SEND_AT_ONCE = 500
 _RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
@@ -61,7 +61,7 @@ class _RedisStream(Struct):
 
     stream: str
     type: str | None
-    at: Position = field(default_factory=Position)  # what is behind it is not here yet
+    at: Position = field(default_factory=Position)  # entries after it are not here yet
     added: int | None = None  # to the stream, when it was last seen
     count: int = FIRST_COUNT  # entries of the next read, by their size so far
     entry_bytes: int = 1

@@ -25,9 +25,9 @@ except ModuleNotFoundError:
 
 One = TypeVar("One")
 KNOWN_MAX = 100  # certificates, and as many addresses of refused ones
-FETCHES_A_MINUTE = 20  # of addresses that nobody fetched before: anybody may name one in a message
+FETCHES_A_MINUTE = 20  # of new addresses: anybody may name one in a message
 REFUSED_S = 600.0  # for which a refused certificate is not fetched again
-MISSING_S = 60.0  # the same where there is none: it may be a new one that is not everywhere yet
+MISSING_S = 60.0  # likewise for a missing one, which may be new and not everywhere yet
 BITS_MIN = 2_048  # of a key
 _ONE_PEM = re.compile(rb"\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*")
 _SIGNER = re.compile(r"sns(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")

@@ -50,7 +50,7 @@ def import_rules(
     """
     target, text = _target(definitions, event, by, mapping), _text(file)
     options = RadarOptions(file.name, by, frozenset(rule.id for rule in definitions.rules))
-    # Whether a file is what Amazon's command line prints, and not Radar's lines
+    # Whether a file is output of Amazon's command line, not Radar's lines
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
         outcome = carry_over_detector(text, target, options)
     else:

@@ -90,7 +90,7 @@ def look_for_mistakes(contract: str, system: System, node: Node, problems: list[
     """Add the contradictions that the adapter finds in its settings."""
     try:
         mistake = settings_of(contract, system.kind).mistake(system.options)
-    except UsageError:  # which was told where the settings were read
+    except UsageError:  # reported when the settings were read
         return
     if mistake:
         node.report(problems, mistake)

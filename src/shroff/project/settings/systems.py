@@ -45,7 +45,7 @@ from shroff.project.settings.systems_keys import (
 from shroff.runtime.values import FrozenStruct, replace
 
 DECIDING_KEYS = frozenset(["shroff", "name", "money", "lateness", "ahead", "untaken"])
-TOLD_KEPT_MS = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
+TOLD_KEPT_MS = 90 * DAY_MS  # retention of sent messages, and so of the event of a mail
 ONLINE_KIND = "redis"  # where the environment has the whole address
 SESSION_MS_MIN, SESSION_MS_MAX = 60_000, 30 * DAY_MS
 _NO_LAKE = "events older than keep move to the lake, but this file has no 'lake:'."
@@ -335,7 +335,7 @@ def _online(top: YamlMapping, problems: list[Problem]) -> System | None:
     if kind == "":
         node.report(problems, online_mistake(str(options.get("url", "")).partition(":")[0]))
         return None
-    return System(kind or ONLINE_KIND, options)  # what a variable holds is seen when it is opened
+    return System(kind or ONLINE_KIND, options)  # a variable is read when it is opened
 
 
 def _sign_in(top: YamlMapping, problems: list[Problem]) -> System | None:
