@@ -246,6 +246,7 @@ def basic(user: str, password: str) -> str:
 
 
 def target_of(parts: SplitResult) -> str:
+    """Request target of an address: its path and query."""
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 

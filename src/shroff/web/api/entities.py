@@ -93,6 +93,7 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
 
 
 def event_shown(event: KeyEvent) -> EntityEvent:
+    """An event of a key, as the caller may see it."""
     return {
         "event": event.record.type,
         "id": event.record.id,

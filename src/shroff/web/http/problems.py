@@ -87,6 +87,7 @@ def problem(status: int, code: str, title: str, detail: str, **more: Unpack[Prob
 
 
 def at_paths(mistakes: Iterable[Path]) -> list[Mistake]:
+    """Mistakes with the path of each, as problem documents have them."""
     return [{"path": path, "detail": words} for path, words in mistakes]
 
 

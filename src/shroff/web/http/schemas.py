@@ -127,6 +127,7 @@ def event_schema(type_: EventType) -> JsonObject:
 
 
 def field_schema(field: Field, type_: EventType) -> JsonObject:
+    """The schema of the values of a field, as they are posted."""
     found = dict(_value_schema(field))
     if field.name == type_.id_field:
         found |= {

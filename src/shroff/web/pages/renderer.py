@@ -174,6 +174,7 @@ async def page(service: Service, request: Request, template: str, status: int = 
 
 
 async def with_panel(service: Service, request: Request, path: str, /, **told: str) -> Response:
+    """A page by the path of its route, with values for the templates of its panels."""
     request.told = Form(told)
     (shown,) = (route for route in service.routes if (route.method, route.path) == ("GET", path))
     return await shown.handle(service, request)
@@ -249,6 +250,7 @@ async def csv_file(service: Service, name: str, lines: Callable[[], Iterable[byt
 
 
 def see_other(path: str) -> Response:
+    """Go on with this page."""
     return RedirectResponse(path, 303, {"content-type": HTML})
 
 
