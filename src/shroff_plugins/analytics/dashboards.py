@@ -1,4 +1,4 @@
-"""Operations of dashboards: those of a project's metrics, for Grafana."""
+"""The operation that exports Grafana dashboards of a project's metrics."""
 
 from __future__ import annotations
 

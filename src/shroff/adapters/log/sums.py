@@ -1,7 +1,7 @@
 """Sums of rows, by which a log in a database finds that one has changed under it: a bit of a disk that flipped.
 
-A CRC of 32 bits finds every change of up to 32 bits in a row, and one of 4,294,967,296 others. It keeps nobody from
-changing a log on purpose.
+A CRC of 32 bits detects every change within 32 adjacent bits, and misses one of 4,294,967,296 others. It does not
+protect a log from a change on purpose.
 """
 
 from __future__ import annotations

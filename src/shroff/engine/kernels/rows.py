@@ -1,7 +1,7 @@
 """Kernels that write texts row by row: from columns of numbers, and from slices of other texts.
 
-Only the functions at the end are entry points. Nothing allocates: the caller provides room for the longest possible
-text, and `SLACK_BYTES` more after every array, since texts are copied by whole vectors.
+Nothing allocates: the caller provides room for the longest possible text, and `SLACK_BYTES` more after every array,
+since texts are copied by whole vectors.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def write_rows(
     Args:
         between: Texts before each value, such as `,"card.spent_1h":`, and after the last, concatenated.
         kinds: A row for each column: its kind and the decimals of money.
-        stops: Like `words`; for columns of texts the end of their JSON in `out`.
+        words: A row for each column: the value of each event, a number by its kind, or where its JSON begins in `out`.
+        stops: A row for each column; for columns of texts the end of their JSON in `out`.
     """
     columns = len(kinds)
     for row in range(len(ends)):

@@ -1,7 +1,7 @@
 """Validation by columns: record batches of a Parquet file become typed columns, as `events.validation` makes events.
 
-Rows that `columnar_reads` is not sure of, and all rows of a file whose mapping computes a
-field, go through row validation one by one; so both admit the same events.
+Rows that a column reader (`column_readers`) leaves open, and all rows of a file whose mapping computes a field, go
+through row validation one by one, so both ways accept the same events.
 """
 
 from __future__ import annotations

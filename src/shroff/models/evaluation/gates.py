@@ -1,7 +1,7 @@
 """Gates: the conditions of model.yaml for a promotion, checked against measurements.
 
 A gate without a measured value fails: it is unproven. Without a champion, a model is compared with what is active
-instead: rules alone, which approve every event if there are none. Only the slice gate passes without a champion.
+instead: rules alone, which approve every event if there are none.
 
 Gates are checked when a model is trained, and again when it is promoted: by then there may be another champion, and
 model.yaml may require more.

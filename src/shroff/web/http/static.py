@@ -31,7 +31,7 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class StaticFile(FrozenStruct):
-    """A file as it is sent; `packed` by gzip, where that makes it smaller."""
+    """Content of a file. `packed` is compressed by gzip, and empty for media that are compressed already."""
 
     raw: bytes
     packed: bytes
@@ -52,7 +52,7 @@ def static_files() -> dict[str, StaticFile]:
 
 @cache
 def version() -> str:
-    """Version in the address of every file, which changes with any of them: so browsers may keep them."""
+    """Hash of all files. It is a part of each file's address, so browsers may cache files forever."""
     whole = hashlib.sha256()
     for name, static_file in static_files().items():
         whole.update(name.encode() + b"\0" + hashlib.sha256(static_file.raw).digest())
@@ -65,7 +65,7 @@ def static(name: str) -> str:
 
 
 async def file(service: Service, request: Request) -> Response:
-    """One file. Of another version it is not kept, as that may be one of a service that is being replaced."""
+    """Send a file. Browsers must not cache it for another version, which a service that is being replaced may have."""
     found = static_files().get(request.path_params["name"])
     if found is None:
         raise ProblemError(404, "not-found", "Page not found", "this file does not exist")

@@ -1,4 +1,4 @@
-"""Filters of sealed runs: which of them may have a digest. They may name too many runs, never too few."""
+"""Bloom filters of sealed runs: which runs may have a digest. They may name too many runs, never too few."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Filters(Struct):
             self.runs[self.runs.index(run)] = 0
 
     def naming(self, digests: Numbers) -> list[tuple[int, int]]:
-        """Which digests a run may have, and the run: of 10,000 that it does not have, about one.
+        """Return pairs of a digest's row and a run that may have it.
+
+        A run is named for about one of 10,000 digests that it does not have.
 
         Cost: 0.1 to 0.2 µs a digest for each group.
         """
