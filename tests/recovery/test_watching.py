@@ -25,7 +25,7 @@ from shroff.services.training import trainings
 from shroff.services.training.retraining import Options
 from shroff.streams.pull import PullPlace
 from shroff.worker import ingest
-from tests.app import test_amplitude
+from tests.services import test_amplitude
 from tests.support.effort import long_after, long_but
 from tests.support.kill import KillSwitch
 from tests.support.learnable import FILES, make_project, write_days

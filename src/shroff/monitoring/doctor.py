@@ -39,7 +39,7 @@ from shroff.rules.definitions import expiring
 from shroff.runtime.atomic_files import UNFINISHED_S, unfinished_files
 from shroff.runtime.texts import Printed, bytes_text, many, one_line, table
 from shroff.runtime.values import FrozenStruct, frozen
-from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader
+from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader, Remark
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.outbox import OF_NOTICE, ONLINE, sink_states
 
@@ -281,11 +281,7 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
     if later.count:
         yield Finding("labels", NOTE, later.words, CORRECT)
     yield look_at_inbox(log.asked(limit=2**31), now_ms)
-    remarks = log.remarks()
-    if not remarks:
-        yield Finding("values", OK, "no sum or value was too large")
-    for words, cure in remark_words(remarks):
-        yield Finding("values", NOTE, words, cure)
+    yield from look_at_remarks(log.remarks())
     if counts.outbox:
         cure = "'shroff serve' and 'shroff run' send them while they run; 'shroff notices letters' shows sent messages."
         yield Finding("outbox", NOTE, f"{many(counts.outbox, 'notice')} not sent yet", cure)
@@ -360,6 +356,14 @@ def look_at_inbox(requests: Sequence[InboxRequest], now_ms: int) -> Finding:
         "runs them. Do not repeat them."
     )
     return Finding("inbox", NOTE, words, cure)
+
+
+def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
+    """Report the engine's remarks on values that are too large."""
+    if not remarks:
+        yield Finding("values", OK, "no sum or value was too large")
+    for words, cure in remark_words(remarks):
+        yield Finding("values", NOTE, words, cure)
 
 
 def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -> Iterator[Finding]:

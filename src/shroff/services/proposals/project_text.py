@@ -131,13 +131,8 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     rest = [_field(draft, column, names, wishes.as_text) for column in draft.free()]
     fields += [field for field in rest if field is not None]
     code = next((field for field in fields if field.column is currency), None) if currency is not None else None
-    if code is not None and currency is not None:
-        code.type = "text" if currency.is_full else "text?"
-        code.expression = code.expression or (
-            "" if currency.codes.issuperset(currency.distinct) else f"upper({currency.row})"
-        )
-        assert amount is not None
-        amount.type = f"{amount.type} in {code.name}"
+    if code is not None and currency is not None and amount is not None:
+        _read_codes(code, currency, amount)
     types = {} if kind is None else {value: _fields_of(kind, [value], fields) for value in others}
     if kind is not None:
         fields = _fields_of(kind, others.symmetric_difference(kind.distinct), fields)
@@ -174,6 +169,15 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     code_column = draft.settled.get("currency") or currency
     plans = _plans(draft, fields, code_column, entities)
     return Proposal(files, draft.guesses, plans, _questions(draft, plans, amount))
+
+
+def _read_codes(code: ProposedField, currency: FileColumn, amount: ProposedField) -> None:
+    """Read the codes of a column of several currencies, in which the amount is given."""
+    code.type = "text" if currency.is_full else "text?"
+    is_upper = currency.codes.issuperset(currency.distinct)
+    if not code.expression and not is_upper:
+        code.expression = f"upper({currency.row})"
+    amount.type = f"{amount.type} in {code.name}"
 
 
 def column_named(profile: FileProfile, wished: str) -> FileColumn:
