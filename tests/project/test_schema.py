@@ -194,29 +194,31 @@ payment:
     arrived: row.loaded_at
     csv:
       { id: row.Nr, arrived: row.loaded, when: row.kind == 'p', decimal: ',', separator: ';', zone: UTC,
-        columns: [Nr, at], skip: 2, missing: ['', '-'] }
-    json: { each: row.items, arrived: row.loaded, amount: money(item.price), when: row.kind == 'p', zone: UTC }
-    parquet: { id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC }
-    avro: { id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC }
+        columns: [Nr, at], order: descending, skip: 2, missing: ['', '-'] }
+    json:
+      { each: row.items, arrived: row.loaded, amount: money(item.price), when: row.kind == 'p', zone: UTC,
+        order: descending }
+    parquet: { id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC, order: descending }
+    avro: { id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC, order: descending }
 label:
   from:
     zone: Europe/Berlin
     arrived: row.loaded_at
     csv:
       { arrived: row.loaded, verdict: "'fraud'", when: row.nr is missing, decimal: ',', separator: tab, zone: UTC,
-        columns: [Nr, at], skip: 2, missing: ['', '-'] }
-    json: { each: row.labels, arrived: row.loaded, when: row.label is missing, zone: UTC }
-    parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC }
-    avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC }
+        columns: [Nr, at], order: descending, skip: 2, missing: ['', '-'] }
+    json: { each: row.labels, arrived: row.loaded, when: row.label is missing, zone: UTC, order: descending }
+    parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
+    avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
   disputes:
     zone: Europe/Berlin
     arrived: row.loaded_at
     csv:
       { arrived: row.loaded, stage: "'won'", when: row.nr is missing, decimal: ',', separator: tab, zone: UTC,
-        columns: [Nr, at], skip: 2, missing: ['', '-'] }
-    json: { each: row.disputes, arrived: row.loaded, when: row.stage is missing, zone: UTC }
-    parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC }
-    avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC }
+        columns: [Nr, at], order: descending, skip: 2, missing: ['', '-'] }
+    json: { each: row.disputes, arrived: row.loaded, when: row.stage is missing, zone: UTC, order: descending }
+    parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
+    avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
 entities:
   card: { payment: card }
   pair: { payment: [card, domain(payment.kind)] }
@@ -647,7 +649,7 @@ WRONG = [
     ("events.yaml", "decide: true", "decide: yes"),
     ("events.yaml", "amount: money", "amount: mony"),
     ("events.yaml", "  card: { payment: card }", "  this: { payment: card }"),
-    ("events.yaml", "{ id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC }", "row.nr"),
+    ("events.yaml", "{ id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC, order: descending }", "row.nr"),
     ("features.yaml", "spent:", "Spent:"),
     ("features.yaml", "sum(payment.amount) over 1d", "[1]"),
     ("rules/one.yaml", "- id: large", "- id: Large"),

@@ -96,7 +96,7 @@ def test_shuffled_files_are_trained_on_in_order_of_time(tmp_path: Path, days: Pa
     project, labels = bank(tmp_path, days), tmp_path / "label.jsonl"
     plain = project.train(files=tmp_path / "payment.jsonl", labels=labels)
 
-    with pytest.raises(UsageError, match="Add --order time"):
+    with pytest.raises(UsageError, match="add --order time"):
         project.train(files=tmp_path / "shuffled.jsonl", labels=labels)
     sorted_ = project.train(files=tmp_path / "shuffled.jsonl", labels=labels, order="time")
     assert sorted_.evaluation.metrics["auc_roc"] == plain.evaluation.metrics["auc_roc"]

@@ -46,7 +46,7 @@ def in_order_of_arrival(
 
 def is_descending(events: Events, format: str, as_type: str | None) -> bool:
     types = {**events.types, LABEL: events.label}
-    read = types.values() if as_type is None else [types[as_type]]
+    read = types.values() if as_type is None else [types[as_type]] if as_type in types else []
     mappings = (type_.mappings.get(MAPPING_OF[format]) for type_ in read)
     return any(mapping is not None and mapping.is_descending for mapping in mappings)
 

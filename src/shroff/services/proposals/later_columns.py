@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import compress
 
 from shroff.language.values import DAY_MS, MINUTE_MS, show_duration
+from shroff.runtime.texts import many
 from shroff.services.proposals.profile import FileColumn
 from shroff.services.proposals.roles import FRAUD, Draft, has, slug
 from shroff.services.proposals.times import gaps_of, time_reading
@@ -41,7 +42,7 @@ def _follows_label(draft: Draft, column: FileColumn) -> str:
     is_enough = count >= _LINES_MIN and 2 * frauds < len(is_fraud)
     if not is_enough or with_both < _PURE * count or with_both < _USUAL * frauds:
         return ""
-    return f"known only afterwards: {with_both:,} of the {count:,} lines that have it are frauds"
+    return f"known only afterwards: set in {many(count, 'line')}, {with_both:,} of them frauds"
 
 
 def _is_after(draft: Draft, column: FileColumn) -> str:
