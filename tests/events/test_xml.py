@@ -72,6 +72,11 @@ def test_plain_xml_is_a_line_for_each_repeated_element(tmp_path, text, columns):
     [
         ('<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>', "declares entities"),
         ('<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>', "declares entities"),
+        ('<!DOCTYPE a [<!ATTLIST b c CDATA "many">]><a><b/><b/></a>', "declares entities or attributes"),
+        ('<!DOCTYPE a SYSTEM "a.dtd"><a><b>M&uuml;ller</b></a>', "declares entities"),
+        ('<?xml version="1.0" encoding="Shift_JIS"?><a><b>1</b></a>', "is not XML"),
+        (f'<a><b c="1"/><b c="2"/>{" " * 1_100_000}<b c="{"x" * 17_000_000}"/></a>', "too long"),
+        (f'<a><b c="1"/><b c="2"/>{" " * 1_100_000}{"<n>x</n>" * 2_000}<b c="3"/></a>', "too much around"),
         ("<a><b></a>", "is not XML: mismatched tag"),
         ("id,at", "is not XML"),
         ("<a>" * 1_000, "nested too deep"),
@@ -80,6 +85,12 @@ def test_plain_xml_is_a_line_for_each_repeated_element(tmp_path, text, columns):
 def test_what_is_refused(tmp_path, text, words):
     with pytest.raises(UsageError, match=words):
         read(tmp_path, text)
+
+
+def test_what_stands_behind_a_record_is_not_in_it(tmp_path):
+    text = '<d><n>a</n><n>b</n><r i="1"/><r i="2"/><n>c</n><r i="3"/></d>'
+
+    assert [line.columns["d"]["n"] for line in read(tmp_path, text)] == [["a", "b"], ["a", "b"], ["a", "b", "c"]]
 
 
 def test_the_memory_is_that_of_a_record(tmp_path):

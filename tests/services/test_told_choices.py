@@ -97,7 +97,7 @@ def test_a_column_that_is_set_only_for_frauds_is_left_out_with_the_reason(tmp_pa
     column = by_column(proposal)["blocked_by"]
 
     assert column["field"] is None
-    assert column["reason"] == "known only afterwards: 30 of the 30 lines that have it are frauds"
+    assert column["reason"] == "known only afterwards: set in 30 lines, 30 of them frauds"
     assert "blocked_by" not in (tmp_path / "bank/events.yaml").read_text()
 
 
@@ -114,3 +114,29 @@ def test_a_trial_without_time_for_all_lines_reaches_the_end_of_the_file(tmp_path
     assert trial.to_ms is not None
     behind_end = BEGIN + timedelta(minutes=lines) - datetime.fromtimestamp(trial.to_ms / 1_000, UTC)
     assert behind_end <= timedelta(minutes=8)
+
+
+def test_items_of_an_array_are_counted_one_by_one_and_what_is_no_array_has_none(tmp_path):
+    file = tmp_path / "orders.jsonl"
+    orders = [
+        {
+            "batch": f"b{number}",
+            "items": [
+                {
+                    "ref": f"r{number}-{item}",
+                    "at": f"2026-01-0{number}T0{item}:00:00Z",
+                    "card": f"c{item}",
+                    "total": 5.25,
+                }
+                for item in range(1, 6)
+            ],
+        }
+        for number in range(1, 9)
+    ]
+    lines = [*orders, {"batch": "b9", "items": 5}, {"batch": "b10", "items": "none"}]
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    _, _, proposal = app.propose_project(tmp_path / "bank", file, None)
+
+    assert proposal.tried["lines"] == 10
+    assert proposal.tried["taken"] == 40
+    assert proposal.summary.startswith("40 of 4"), proposal.summary

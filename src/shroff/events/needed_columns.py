@@ -36,7 +36,7 @@ class ColumnNeeds:
         namers = ["event", *(name for name in self._event_type.field_names if name not in LABEL_NAMES)]
         if self._is_label and all(self._lacking(name, columns) for name in namers):
             lacking.append("event" if each is None else f"{ITEM_COLUMN}event")
-        has_items = any(map(_is_of_item, columns))
+        has_items = each is None or any(map(_is_of_item, columns))
         return [name for name in dict.fromkeys(lacking) if has_items or not _is_of_item(name)]
 
     @property

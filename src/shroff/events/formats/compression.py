@@ -1,10 +1,9 @@
-"""Compressed files, known by the endings of their names: gzip, bzip2, xz and Zstandard."""
+"""Compressed files, known by the endings of their names: gzip, bzip2 and Zstandard."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
-import lzma
 import sys
 import zlib
 from collections.abc import Callable
@@ -17,13 +16,12 @@ else:
     from backports import zstd
 
 __all__ = ["BROKEN", "MARKS", "MARK_BYTES", "bare_name", "mark_in", "open_file", "unpacked", "zstd"]
-BROKEN: Final = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstd.ZstdError)
-MARKS: Final = {b"\x1f\x8b": ".gz", b"BZh91AY&SY": ".bz2", b"\xfd7zXZ\0": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
+BROKEN: Final = (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError)
+MARKS: Final = {b"\x1f\x8b": ".gz", b"BZh91AY&SY": ".bz2", b"\x28\xb5\x2f\xfd": ".zst"}
 MARK_BYTES: Final = max(map(len, MARKS))
 _READERS: Final[dict[str, Callable[[BinaryIO], Any]]] = {
     ".gz": lambda stored: gzip.GzipFile(fileobj=stored),
     ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
     ".zst": zstd.ZstdFile,
 }
 

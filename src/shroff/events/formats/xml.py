@@ -24,6 +24,8 @@ RECORDS: Final = frozenset(["Ntry", "CdtTrfTxInf", "DrctDbtTxInf", "TxInf"])  # 
 TEXT: Final = "#text"
 _SNIFFED: Final = 1 << 20  # bytes that tell which element is a record
 _PIECE: Final = 1 << 16
+_AROUND_MAX: Final = 1 << 20  # bytes kept of the elements around a record; an element counts as 1,000 at least
+_ELEMENT_BYTES: Final = 1_000
 _SEPARATOR: Final = " "  # between a namespace and a name
 _INSTANCE: Final = "http://www.w3.org/2001/XMLSchema-instance"  # of attributes that say where the schema is
 Names = tuple[str, ...]
@@ -44,7 +46,9 @@ def read_xml(path: Path) -> Lines:
 def _piece(stream: BinaryIO, name: str, size: int) -> bytes:
     try:
         return stream.read(size)
-    except BROKEN:
+    except (*BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise UsageError(f"{name} is not whole: its compressed part ends too early or is damaged.") from None
 
 
@@ -73,6 +77,9 @@ class _Reader:
         self._names: list[str] = []
         self._open: list[dict[str, Any]] = []
         self._texts: list[list[str]] = []
+        self._begins: list[int] = []  # byte of each open element
+        self._kept: list[int] = []  # bytes kept in each open element
+        self._fed = 0  # bytes; the parser's own index stays at the start of a token that is not whole
         self._since = (0, 0)  # line and byte where the record begins that is read
         self.found: list[tuple[int, dict[str, Any]]] = []
         self._counts = Counter[Names]()
@@ -81,14 +88,18 @@ class _Reader:
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._text
-        self._parser.EntityDeclHandler = self._refuse_entity
+        self._parser.EntityDeclHandler = self._refuse_declared
+        self._parser.AttlistDeclHandler = self._refuse_declared
+        self._parser.SkippedEntityHandler = self._refuse_declared
+        self._parser.StartDoctypeDeclHandler = self._doctype
 
     def feed(self, piece: bytes, *, is_last: bool = False) -> None:
+        self._fed += len(piece)
         try:
             self._parser.Parse(piece, is_last)
-        except expat.ExpatError as error:
+        except (expat.ExpatError, ValueError, LookupError) as error:  # the last two: an encoding that is not known
             raise UsageError(f"{self.name} is not XML: {error}.") from None
-        if self._parser.CurrentByteIndex - self._since[1] > LINE_BYTES_MAX and not self._is_counting:
+        if self._fed - self._since[1] > LINE_BYTES_MAX + _PIECE and not self._is_counting:
             raise UsageError(f"{self.name}: the record of line {self._since[0]:,} is too long.")
 
     def record(self) -> Names:
@@ -97,8 +108,14 @@ class _Reader:
         repeated = [path for path, count in self._counts.items() if count > 1]
         return min(named or repeated, key=lambda path: (len(path), -self._counts[path]), default=())
 
-    def _refuse_entity(self, *_: object) -> None:
-        raise UsageError(f"{self.name} declares entities, which are not read; write their texts in their places.")
+    def _refuse_declared(self, *_: object) -> None:
+        raise UsageError(
+            f"{self.name} declares entities or attributes, which are not read; write their texts in their places."
+        )
+
+    def _doctype(self, _: str, system_id: str | None, *__: object) -> None:
+        if system_id is not None:
+            self._refuse_declared()
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._names.append(name.rpartition(_SEPARATOR)[2])
@@ -109,6 +126,8 @@ class _Reader:
         own = {key: value for key, value in attributes.items() if not key.startswith(_INSTANCE)}
         self._open.append({f"@{key.rpartition(_SEPARATOR)[2]}": value for key, value in own.items()})
         self._texts.append([])
+        self._begins.append(self._parser.CurrentByteIndex)
+        self._kept.append(0)
 
     def _text(self, text: str) -> None:
         self._texts[-1].append(text)
@@ -117,6 +136,8 @@ class _Reader:
         path = tuple(self._names)
         name = self._names.pop()
         columns, text = self._open.pop(), "".join(self._texts.pop()).strip()
+        begin = self._begins.pop()
+        self._kept.pop()
         if text and columns:
             columns[TEXT] = text
         value = columns or text
@@ -129,6 +150,16 @@ class _Reader:
             self.found.append((self._since[0], self._around(name, value)))
         elif path != self._record[: len(path)]:
             _add(self._open[-1], name, value)
+            if len(path) <= len(self._record):
+                self._keep(self._parser.CurrentByteIndex - begin)
+
+    def _keep(self, size: int) -> None:
+        """Count an element around the records. Raises: UsageError if there is too much of it."""
+        self._kept[-1] += max(size, _ELEMENT_BYTES)
+        if sum(self._kept) > _AROUND_MAX:
+            raise UsageError(
+                f"{self.name} has too much around its records, in line {self._parser.CurrentLineNumber:,}."
+            )
 
     def _is_record(self, path: Names, *, has_columns: bool) -> bool:
         """Whether an element is a record: all behind the first one are that stand beside it, but in ISO 20022."""
@@ -140,7 +171,8 @@ class _Reader:
     def _around(self, name: str, value: object) -> dict[str, Any]:
         found: dict[str, Any] = {name: value}
         for outer, own in zip(reversed(self._names), reversed(self._open), strict=True):
-            found = {outer: {**own, **found}}
+            before = {key: list(value) if isinstance(value, list) else value for key, value in own.items()}
+            found = {outer: {**before, **found}}
         return found
 
 

@@ -283,7 +283,8 @@ def _is_dated(value: object) -> bool:
 def _events(row: JsonMapping, each: ColumnPath) -> Iterator[dict[ColumnPath, Any]]:
     """The columns of a line, or of each item of its array with those of the line."""
     own = dict(_leaves(row))
-    for item in (own.pop(each, None) or []) if each else [{}]:
+    items = own.pop(each, None) if each else [{}]
+    for item in items if isinstance(items, list) else []:
         yield {**dict(_leaves(item, (*each, ITEM))), **own}
 
 

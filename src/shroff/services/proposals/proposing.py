@@ -27,6 +27,7 @@ WriteProject = Callable[[Path, Mapping[str, bytes]], "tuple[Project, list[str]]"
 _LIMITS_S = (2.0, 7.5, 4.0)  # of processor for each trial; a small file is whole in the first
 _FEW = 0.001  # share of the lines that may be refused without a correction
 _FEW_LATE_MS = 90 * DAY_MS  # so far behind `lateness` lets a few lines be
+BY_TIME = "--order time"  # in a remark of `ingest`; a proposed lateness answers it
 _LATE_MAX = 0.01  # share of late lines with which `ingest` stops
 
 
@@ -71,9 +72,10 @@ def propose_for(
         wishes = corrected
         attempt = _attempt(profile, name, wishes, file, write, limit_s)
     proposal, trial, settings = attempt.proposal, attempt.trial, attempt.settings
+    remarks = [words for words in trial.remarks if not (wishes.lateness and BY_TIME in words)]
     return ProposedProject(
         {path: text.encode() for path, text in proposal.files.items()},
-        [*proposal.guesses, *([] if wishes.lateness else trial.remarks), *_refusals(trial)],
+        [*proposal.guesses, *remarks, *_refusals(trial)],
         [_column_document(plan, trial) for plan in proposal.columns],
         _tried(trial, settings.money_places),
         proposal.questions,
@@ -100,7 +102,7 @@ def _attempt(
 
 def _corrected(wishes: Wishes, proposal: Proposal, trial: Trial) -> Wishes:
     """What a better proposal takes into account, by the refusals of a trial."""
-    few = _FEW * trial.tried
+    few = _FEW * trial.items
     by_role = {plan.role: plan for plan in proposal.columns if plan.role}
     rest = [plan for plan in proposal.columns if plan.field and plan.role not in {"id", "time", "money", "currency"}]
     as_text = {plan.column for plan in rest if trial.by_field[plan.field] > few}
@@ -114,7 +116,7 @@ def _corrected(wishes: Wishes, proposal: Proposal, trial: Trial) -> Wishes:
         wishes = replace(wishes, may_lack_money=True)
     if trial.known_before > few and "label_time" in by_role and "label_time" not in wishes.roles:
         wishes = replace(wishes, has_label_time=False)
-    if trial.ahead and 2 * trial.ahead >= trial.tried:
+    if trial.ahead and 2 * trial.ahead >= trial.items:
         wishes = replace(wishes, ahead_off=True)
     days = _lateness_days(trial)
     if days:
@@ -127,7 +129,7 @@ def _lateness_days(trial: Trial) -> int:
     late_ms = trial.late_ms
     if not late_ms:
         return 0
-    is_in_disorder = len(late_ms) > _LATE_MAX * trial.tried or trial.late_at_first > _LATE_MAX * trial.probed
+    is_in_disorder = len(late_ms) > _LATE_MAX * trial.items or trial.late_at_first > _LATE_MAX * trial.probed
     if is_in_disorder:
         return 2 * (max(late_ms) // DAY_MS + 1)
     return max((each for each in late_ms if each <= _FEW_LATE_MS), default=-DAY_MS) // DAY_MS + 1
@@ -138,7 +140,7 @@ def _refusals(trial: Trial) -> list[str]:
     told: list[str] = [trial.stop] if trial.stop else []
     if trial.refused:
         (kind, count), *_ = trial.reasons.most_common(1)
-        lines = f"{trial.refused:,} of {many(trial.tried, 'line')}"
+        lines = f"{trial.refused:,} of {_events(trial)}"
         of_them = f"{count:,} of them with the most frequent reason" if trial.refused > 1 else "the reason is"
         told.append(f"{lines} would be refused, {of_them}: {trial.first[kind]}")
     if trial.labels_refused:
@@ -184,9 +186,13 @@ def _amounts(trial: Trial, places: int) -> list[str]:
     return [show_decimal(round(amount * 10**places), places) for amount in found]
 
 
+def _events(trial: Trial) -> str:
+    return many(trial.items, "line" if trial.items == trial.tried else "item")
+
+
 def _summary(trial: Trial, currency: str, places: int) -> str:
     """What the trial showed, in one line."""
-    parts = [f"{trial.taken:,} of {many(trial.tried, 'line')} taken"]
+    parts = [f"{trial.taken:,} of {_events(trial)} taken"]
     if not trial.is_whole:
         parts[0] += f", which are spread over the {trial.lines:,} of the file"
     if trial.duplicates:

@@ -18,6 +18,7 @@ from shroff.events.field_roles import KEYS, is_named
 from shroff.events.keys import RESERVED
 from shroff.language.calls import formatted_time
 from shroff.language.zone_words import is_zone_word
+from shroff.runtime.texts import one_line
 from shroff.services.proposals.profile import FileColumn, FileProfile
 from shroff.services.proposals.times import TimeReading, clock_form, gaps_of, time_reading, time_scores
 
@@ -121,7 +122,7 @@ class Draft:
         if not words:
             return ""
         self.guesses.append(f"{of}: {words}" if of else words)
-        return f"  # guess: {words}"
+        return f"  # guess: {one_line(words)}"
 
     def free(self, *words: str) -> list[FileColumn]:
         """Columns that are nothing yet and whose names have one of these words."""

@@ -24,8 +24,8 @@ _OF_ANY_EVENT = {"date", "time", "hour", "clock", "day", "of", "the", "at", "on"
 _EPOCHS = (  # numbers since 1970 by their size: divisor to seconds, expression, unit
     (range(10**8, 10**10), 1, "time(text(integer({}) * 1000))", "seconds since 1970"),
     (range(10**11, 10**13), 10**3, "time(left({}, 13))", ""),
-    (range(10**14, 10**16), 10**6, "time(left({}, 13))", "microseconds since 1970"),
-    (range(10**17, 10**19), 10**9, "time(left({}, 13))", "nanoseconds since 1970"),
+    (range(10**15, 10**16), 10**6, "time(left({}, 13))", "microseconds since 1970"),
+    (range(10**18, 10**19), 10**9, "time(left({}, 13))", "nanoseconds since 1970"),
 )
 
 

@@ -82,8 +82,13 @@ class Trial:
         self.by_field.update(set(_NAMED.findall(reason)))
 
     @property
+    def items(self) -> int:
+        """Lines that were tried, or with `each` the items in them."""
+        return len(self.times_ms)
+
+    @property
     def probed(self) -> int:
-        return min(self.tried, PROBED_LINES)
+        return min(self.items, PROBED_LINES)
 
     @property
     def is_whole(self) -> bool:
@@ -105,6 +110,7 @@ def try_project(project: Project, file: Path, amount: str, limit_s: float) -> Tr
             _take_labels(trial, project, file)
     except UsageError as error:
         trial.stop = str(error)
+    trial.refused = sum(trial.reasons.values())
     return trial
 
 
@@ -152,15 +158,13 @@ def _take_events(trial: Trial, project: Project, file: Path, amount: str, limit_
             trial.late_at_first += len(trial.times_ms) <= PROBED_LINES
             trial.refuse("too late: the time lies too far before that of an earlier line")
             continue
-        newest_ms = max(newest_ms or event.time_ms, event.time_ms)
+        newest_ms = trial.to_ms = max(newest_ms or event.time_ms, event.time_ms)
         trial.taken += 1
         trial.times_ms[-1] = event.time_ms
         trial.from_ms = min(trial.from_ms or event.time_ms, event.time_ms)
         _note_amount(trial, project, event, amount)
         if trial.taken <= _EXAMPLE_LINES:
             _note_examples(trial, project, submission, event)
-    trial.refused = sum(trial.reasons.values())
-    trial.to_ms = newest_ms
     trial.remarks = remarks_on(first_lines, file.name, definitions)
 
 

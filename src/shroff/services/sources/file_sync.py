@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff.errors import LogBusyError, NotThereYetError, UsageError
+from shroff.events.formats.compression import ending_of
 from shroff.events.formats.encodings import format_by_name, is_text_name
 from shroff.runtime.values import replace
 from shroff.services.labels.intake import LabelIntake
@@ -242,7 +243,8 @@ class FileTaking(Struct, eq=False):
                 self.record(name, _with(before, size=progress.size, changed_ns=progress.changed_ns), before)
                 return TakenFile(before, None)
             is_text = format_by_name(path.name) in {"csv", "jsonl"} or is_text_name(path.name)
-            is_text = is_text and not path.name.lower().endswith((".json", ".gz"))  # should end a line
+            has_lines = not ending_of(path.name) and not path.name.lower().endswith(".json")
+            is_text = is_text and has_lines  # should end a line
             is_ended = is_text and _ends_a_line(path)
             try:
                 if self._rules.then == APPENDED and not self._rules.takes_changed:
