@@ -150,6 +150,7 @@ class FirstRun:
                 async for part in upload.stream():
                     size += len(part)
                     if size > FILE_BYTES_MAX:
+                        path.unlink()
                         return PlainTextResponse(
                             f"A file has at most {FILE_BYTES_MAX:,} bytes here. Use 'shroff init' and 'shroff ingest'.",
                             413,

@@ -229,8 +229,8 @@ class _VersionDecisions(Struct, eq=False):
             part = decisions[bisect_right(seqs, version.start) : bisect_right(seqs, until)]
             if part:
                 if self._keys is None or self._start != version.start:
+                    self._keys = _Keys(version.definitions, self._wanted)  # may raise
                     self._start = version.start
-                    self._keys = _Keys(version.definitions, self._wanted)
                 yield self._keys, part
 
 

@@ -317,7 +317,7 @@ class HealthChecks(ProjectPart):
                 has_rows = bool(through_of(name, offsets))
                 if system.text("rows") == CONSUMED:
                     why_not = f"its receiver removes rows (rows: {CONSUMED})"
-                elif system.starts_now and BEGAN not in offsets:
+                elif system.starts_now and has_rows and BEGAN not in offsets:
                     why_not = "it began with new rows (start: now), and an earlier version did not record where"
                 else:
                     take, outcomes = system.text("take", "decisions"), system.options.get("outcomes", ())

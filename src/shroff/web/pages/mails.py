@@ -103,7 +103,7 @@ def _said(state: str, alert: Alert | None) -> str:
     """The customer's answer, or the state of the link without one; the answer may have come as a label."""
     if alert is None or not alert.customer or state in ANSWERS:
         return state
-    return "no" if alert.customer == FRAUD else "yes"
+    return {FRAUD: "no", "genuine": "yes"}.get(alert.customer, state)
 
 
 async def mail_html(service: Service, request: Request) -> Response:

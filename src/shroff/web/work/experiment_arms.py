@@ -14,7 +14,7 @@ from shroff.log.rule_history import RecordedRuleHits
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from shroff.services.project import Project
 
@@ -35,13 +35,16 @@ class ExperimentArms:
         self.names = frozenset[str]()
         self._policies = set[bytes]()
 
-    def are_known(self, documents: Iterable[bytes]) -> bool:
+    def are_known(self, documents: Sequence[bytes]) -> bool:
         return all(_policy(document) in self._policies for document in documents)
 
-    def read(self, documents: Iterable[bytes]) -> None:
-        with self._lock, self._project.log.reading() as log:
-            self.names = self._rule_hits.others(log) - DRAWS
-        self._policies.update(map(_policy, documents))
+    def read(self, documents: Sequence[bytes]) -> None:
+        with self._lock:
+            if self.are_known(documents):  # read meanwhile, for another request
+                return
+            with self._project.log.reading() as log:
+                self.names = self._rule_hits.others(log) - DRAWS
+            self._policies.update(map(_policy, documents))
 
     def beside(self, document: bytes) -> bytes:
         """A decision with the arm of its key in each experiment that decided about it."""

@@ -113,7 +113,10 @@ class WriterClient:
         arms = self._service.arms
         documents = [answer.document for answer in answers if answer.document is not None]
         if not arms.are_known(documents):
-            await self._service.in_thread(arms.read, documents)
+            try:
+                await self._service.in_thread(arms.read, documents)
+            except ShroffError:
+                return answers  # the events are decided; the next answer tries again
         if not arms.names:
             return answers
         return [
