@@ -116,6 +116,21 @@ def test_a_trial_without_time_for_all_lines_reaches_the_end_of_the_file(tmp_path
     assert behind_end <= timedelta(minutes=8)
 
 
+def test_a_file_that_takes_far_too_long_is_left_and_the_trial_says_so(tmp_path, monkeypatch):
+    lines = 3_000
+    file = payments(tmp_path / "march.csv", lines)
+    project, _, _ = app.propose_project(tmp_path / "bank", file, None)
+    clock = count()
+    monkeypatch.setattr(trial_module, "process_time", lambda: next(clock) / 1_000)
+    monkeypatch.setattr(trial_module, "_STEP", 8)
+    trial = trial_module.try_project(project, file, "amount", limit_s=0.05)
+
+    assert trial.is_cut
+    assert not trial.is_whole
+    assert 1_000 < trial.lines < lines
+    assert trial.labels == trial.taken
+
+
 def test_items_of_an_array_are_counted_one_by_one_and_what_is_no_array_has_none(tmp_path):
     file = tmp_path / "orders.jsonl"
     orders = [

@@ -8,9 +8,12 @@ from shroff.log.history import Control
 from shroff.log.later_labels import last_before
 from shroff.project.definitions import Definitions, is_list, load_definitions
 from shroff.project.look_ups import reference_as_of
+from shroff.project.parse_cache import ReadOnce
 from shroff.project.table_files import is_table
 from shroff.runtime.values import replace
 from shroff.streams.log import LogReader
+
+_READ = ReadOnce()  # parts of versions already parsed; each request parses only what differs
 
 
 def with_past_look_ups(
@@ -35,7 +38,9 @@ def with_past_look_ups(
     if not then or _look_ups(then) == _look_ups(control.files):
         return definitions
     with telling_damage():
-        return replace(definitions, reference=reference_as_of(definitions, load_definitions(then).or_raise()))
+        return replace(
+            definitions, reference=reference_as_of(definitions, load_definitions(then, read=_READ).or_raise())
+        )
 
 
 def _look_ups(files: TextDict) -> TextDict:

@@ -152,7 +152,8 @@ def types_of(draft: Draft, amount: ProposedField | None) -> tuple[FileColumn | N
         for column in draft.free("type"):
             others = {kind for kind, text in zip(column.texts, amounts, strict=True) if not text}
             is_clear = column.is_full and others.isdisjoint(compress(column.texts, amounts))
-            if others and is_clear and len(column.distinct) <= TYPES_MAX:
+            are_names = len({slug([kind]) for kind in others}) == len(others)
+            if others and is_clear and are_names and len(column.distinct) <= TYPES_MAX:
                 draft.used.append(column)
                 draft.roles[id(column)] = "type"
                 amount.type = amount.type.replace("?", "", 1)

@@ -194,7 +194,8 @@ def _summary(trial: Trial, currency: str, places: int) -> str:
     """What the trial showed, in one line."""
     parts = [f"{trial.taken:,} of {_events(trial)} taken"]
     if not trial.is_whole:
-        parts[0] += f", which are spread over the {trial.lines:,} of the file"
+        part = "first " if trial.is_cut else ""
+        parts[0] += f", which are spread over the {part}{trial.lines:,} of the file"
     if trial.duplicates:
         parts.append(f"{many(trial.duplicates, 'line')} repeated")
     if trial.labels:

@@ -35,6 +35,7 @@ _EXAMPLE_LENGTH = 40  # characters
 _REFUSED = -1
 _Choose = Callable[[Lines], Iterator[Line]]
 _STEP = 512  # lines between two looks at the clock
+_READ_AT_MOST = 4  # times the seconds of a trial; a file that unpacks to more is left there
 _NAMED = re.compile(r"(?:^|; )([a-z_][a-z0-9_]*): ")  # fields in the words of a refusal
 _VALUES = re.compile(r"""'[^']*'|"[^"]*"|\S*\d\S*""")  # in the words of a refusal
 _MONTHS = "January February March April May June July August September October November December".split()
@@ -72,6 +73,7 @@ class Trial:
     turns: list[tuple[int, int]] = field(default_factory=list)  # from which line on every how many lines one was tried
     first_times_ms: list[int] = field(default_factory=list)  # of the file's first lines, late or not
     times_ms: array[int] = field(default_factory=lambda: array("q"))  # of each line that was tried; -1 if not taken
+    is_cut: bool = False  # the rest of the file was not read
     remarks: list[str] = field(default_factory=list)  # as `ingest` makes them on the first lines
     stop: str = ""  # why `ingest` would refuse the file as a whole
 
@@ -92,7 +94,7 @@ class Trial:
 
     @property
     def is_whole(self) -> bool:
-        return self.tried == self.lines
+        return self.tried == self.lines and not self.is_cut
 
 
 def try_project(project: Project, file: Path, amount: str, limit_s: float) -> Trial:
@@ -188,11 +190,15 @@ def _submissions(project: Project, file: Path, type_name: str | None, choose: _C
 
 
 def _by_clock(trial: Trial, limit_s: float) -> _Choose:
-    """Lines by the time: all, then every second, every fourth and so on; a turn is noted in the trial."""
+    """Lines by the time: all, then every second, every fourth and so on; a turn is noted in the trial.
+
+    A file that is not read by then is left, and the trial says so.
+    """
 
     def choose(lines: Lines) -> Iterator[Line]:
         due = process_time() + min(_ALL_LINES_S, limit_s / 4)
         end = process_time() + limit_s / 2
+        last = process_time() + _READ_AT_MOST * limit_s
         distance = 1
         trial.turns.append((0, 1))
         for number, line in enumerate(lines):
@@ -203,6 +209,9 @@ def _by_clock(trial: Trial, limit_s: float) -> _Choose:
             if number % _STEP:
                 continue
             now = process_time()
+            if now > last:
+                trial.is_cut = True
+                return
             if now > due and now < end and distance < _STEP:
                 distance *= 2
                 due = now + (end - now) / 3
@@ -223,6 +232,8 @@ def _take_labels(trial: Trial, project: Project, file: Path) -> None:
         _, distance = turns[0]
         following = next(remaining, None)
         for number, line in enumerate(lines):
+            if number >= trial.lines:
+                return
             if following is not None and number >= following[0]:
                 distance = following[1]
                 following = next(remaining, None)
