@@ -25,7 +25,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -140,6 +140,9 @@ class Service:
         self._pid, self._port, self._key, self._counts = pid, port, key, counts
         self._connection = socket.socket()
 
+    def close(self) -> None:
+        self._connection.close()
+
     def connect(self) -> None:
         """Open a connection anew: the service closes one that was idle."""
         self._connection.close()
@@ -226,7 +229,8 @@ def served(tree: Tree, *, is_counted: bool) -> Iterator[Service]:
             if found := _ADDRESS.search(line):
                 service = Service(process.pid, int(found[1]), key["key"], counts)
                 service.wait()
-                yield service
+                with closing(service):
+                    yield service
                 return
         raise RuntimeError(f"the service of {tree.folder} did not start: {said}")
     finally:
