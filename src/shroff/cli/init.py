@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     "file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Propose the project from FILE (CSV, JSON lines or Parquet, also .gz): fields, id, time, money, labels, "
-    "entities, features and a rule. It is tried with the whole file first. Guesses are comments in its files.",
+    help="Propose the project from FILE (CSV, JSON lines, XML or Parquet, also compressed): fields, id, time, money, "
+    "labels, entities, features and a rule. It is tried with the whole file first. Guesses are comments in its files.",
 )
 @click.option(
     "--role",

@@ -65,22 +65,22 @@ class Coded(FrozenStruct):
 
 
 class Translation:
-    """A number for each text of dictionaries, computed once per dictionary; `missing` for a missing text."""
+    """A cached number for each text of each dictionary; `missing` for a missing text."""
 
     __slots__ = ("_made", "_missing")
 
     def __init__(self, missing: np.integer[Any]) -> None:
         self._missing = missing
-        self._made = WeakKeyDictionary[Dictionary, tuple[Array, int]]()  # with room, how many of it
+        self._made = WeakKeyDictionary[Dictionary, tuple[Array, int]]()  # an array with spare room, and its length
 
     def of(self, coded: Coded, numbers: Callable[[list[Any]], Sequence[int] | Array]) -> Array:
-        """The number of each value of a column, by what gives those of texts. Cost: that of the texts that are new."""
+        """Return the number of each value; `numbers` computes those of texts that were not seen before."""
         texts = coded.dictionary.values
         count = len(texts)
         missing = self._missing
         made, filled = self._made.get(coded.dictionary, (np.full(1, missing), 0))
         if filled < count:
-            if count >= len(made):  # that of a missing one stays at its end
+            if count >= len(made):  # the number of a missing text stays last
                 made = np.append(made[:filled], np.full(max(count, 2 * filled) - filled + 1, missing))
             made[filled:count] = numbers(texts[filled:count])
             self._made[coded.dictionary] = made, count
@@ -112,7 +112,7 @@ class LazyColumns(Mapping[str, Column | Coded], ABC):
 
 
 class _ValueCodes(dict[Any, int]):
-    """Codes by value, as `values` has them; a new value gets the next one. Missing is -1."""
+    """Code of each value, its index in `values`; a new value is appended. None is -1."""
 
     def __init__(self, values: list[Any]) -> None:
         super().__init__(zip(values, range(len(values)), strict=True))
@@ -151,7 +151,7 @@ class Codes:
         return self._translated.of(coded, self._of_different)
 
     def _of_different(self, values: list[Any]) -> Ints:
-        """The codes of values that differ from each other: in one go where none is known, as is usual of keys."""
+        """Return the codes of distinct values, in one step if all are new, as keys usually are."""
         if not self.known.keys().isdisjoint(values):
             return self.of(values)
         codes = range(len(self.values), len(self.values) + len(values))
@@ -203,7 +203,7 @@ class Frame:
         return slice(0, size) if size and self.rows[-1] == size - 1 else self.rows
 
     def field(self, name: str, type_: Type) -> Column:
-        """A field's column; all missing where the type does not have the field."""
+        """Return a field's column; all values are missing if the type has no such field."""
         if name not in self._fields:
             self._fields[name] = column_of(self._raw(name), type_)
         return self._fields[name]
@@ -291,7 +291,7 @@ class Frame:
         return None
 
     def _texts(self, node: Node) -> Coded | None:
-        """An expression's values, where it is a field that came coded, or a look-up by one."""
+        """Return the coded values of a coded field, or of a look-up by one; else None."""
         if isinstance(node, ThisField | ItemField):
             return self.coded(node.name)
         if not isinstance(node, Lookup) or (key := self._texts(node.key)) is None:

@@ -45,7 +45,7 @@ from shroff.runtime.atomic_files import whole_file
 
 FOLDER = "tables/"
 PATH_STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")  # of `country.iso_code` and `subdivisions[0].iso_code`
-_FORM = 4  # of what is packed: another one where it is made otherwise
+_FORM = 4  # version of the packed form
 UNPACKED_MAX = 1 << 30
 _TOO_LARGE = f"it holds more than {UNPACKED_MAX >> 20} MiB."
 _NODE_OF_28_BITS = 7
@@ -55,7 +55,7 @@ _PACKED_S = 7 * 86_400.0  # after which an unused packed table is removed
 
 
 class _Rows(NamedTuple):
-    """The columns of a file, and its rows, each with its line; of a file without lines with its number."""
+    """Columns and rows of a file, each row with its line, or with its number if the file has no lines."""
 
     header: Sequence[str]
     rows: Iterable[tuple[int, Sequence[str]]]
@@ -70,23 +70,23 @@ def is_table(name: str) -> bool:
 
 
 def table_name(file: str) -> str:
-    """The table that a file is of: `ip` of `tables/ip.csv.gz`."""
+    """Return the name of a file's table: `ip` for `tables/ip.csv.gz`."""
     return file.removeprefix(FOLDER).partition(".")[0]
 
 
 def table_file(name: str, files: Iterable[str]) -> str:
-    """The file of a table among a project's; `tables/NAME.csv` where it has none."""
+    """Return the file of a table, `tables/NAME.csv` if the project has none."""
     return next((file for file in files if is_table(file) and table_name(file) == name), f"{FOLDER}{name}.csv")
 
 
 def cells_of(file: str, text: str) -> Iterator[tuple[int, TextMapping]]:
-    """The rows of a table as they are written, each with its line. A file with mistakes may give fewer."""
+    """Return the rows of a table as text, each with its line. Rows with mistakes may be missing."""
     header, rows = _rows_of(file, text, None, "", [])
     return ((number, dict(zip(header, row, strict=False))) for number, row in rows)
 
 
 def row_texts(file: str, text: str) -> list[str]:
-    """The rows of a table as lines of CSV, for people who compare versions. Raises: StorageError."""
+    """Return the rows of a table as lines of CSV, to compare versions. Raises: StorageError."""
     return [",".join(row) for _, row in _rows_of(file, text, None, "", [])[1]] if text else []
 
 
@@ -143,7 +143,7 @@ def _mapped(path: Path, digest: str) -> LookUpTable:
 
 
 def _pack(table: LookUpTable, path: Path) -> None:
-    """Keep a table beside its content; those that nobody used for a week go. Raises: OSError."""
+    """Write the packed table beside its content; delete packed tables unused for a week. Raises: OSError."""
     config.make_folder(path.parent)
     with whole_file(path) as file:
         os.fchmod(file.fileno(), config.FILE_MODE)
@@ -155,7 +155,7 @@ def _pack(table: LookUpTable, path: Path) -> None:
 
 
 def _rows_of(file: str, text: str, shape: TableShape | None, key: str, problems: list[Problem]) -> _Rows:
-    """The rows of a file by its ending. Raises: StorageError where its content is missing or damaged."""
+    """Read the rows of a file by its ending. Raises: StorageError if its content is missing or damaged."""
     if not contents.is_stored(text):
         return _Rows(*csv_rows(file, text.removeprefix("\ufeff"), problems))
     if file.endswith(".csv"):
@@ -292,14 +292,14 @@ def _at(value: Any, steps: Sequence[str | int]) -> Any:
 
 
 class _ParsedCells:
-    """A column while it is read: cells that are equal are parsed once."""
+    """Column under construction; equal cells are parsed once."""
 
     def __init__(self, parse: Callable[[str], Value]) -> None:
         self.values, self.codes = list[Value](), array("i")
         self._parse, self._known = parse, dict[str, int]()
 
     def add(self, cell: str) -> None:
-        """Add a cell. Raises: ValueError where it cannot be parsed, the first time."""
+        """Add a cell. Raises: ValueError if it cannot be parsed; for an equal cell only once."""
         code = self._known.setdefault(cell, len(self._known))
         if code == len(self.values):
             self.values.append(None)
@@ -370,7 +370,7 @@ def _table(
 
 
 def _key(shape: TableShape, text: str, high: str, money_places: int) -> tuple[Interval | Value, Value]:
-    """The key of a row, and what the table keeps of it. Raises: ValueError."""
+    """Return the key of a row, and its text for people. Raises: ValueError."""
     if shape.high:
         low, high = text.strip(), high.strip()
         return range_interval(shape.kind, low, high), f"{low}-{high}"
@@ -383,7 +383,7 @@ def _key(shape: TableShape, text: str, high: str, money_places: int) -> tuple[In
 
 
 def _start_ms(text: str) -> int:
-    """The time from which on a row is valid. Raises: ValueError."""
+    """Parse the time at which a row becomes valid. Raises: ValueError."""
     if not text:
         raise ValueError("the cell is empty")
     return parse_file_time(text)
