@@ -107,21 +107,29 @@ class DemoProgress:
 
         self._console = Console(stderr=True, highlight=False)
         self.status = self._console.status("")
-        self._words, self._events, self._began_s, self._said_s = "", 0, 0.0, 0.0
+        self._words = ""
+        self._events = 0
+        self._began_s = 0.0
+        self._said_s = 0.0
 
     def phase(self, words: str, events: int = 0) -> None:
         """Say what is being done; where payments are decided, of how many."""
         if words != self._words:
             self._show(words)
-        self._words, self._events, self._began_s = words, events, time.monotonic()
+        self._words = words
+        self._events = events
+        self._began_s = time.monotonic()
         self._said_s = self._began_s
 
     def decided(self, tally: Tally) -> None:
         """Say how far the stream is; cheap enough for every batch."""
-        now_s, counts, frauds = time.monotonic(), tally.by_outcome, tally.frauds
+        now_s = time.monotonic()
+        counts = tally.by_outcome
+        frauds = tally.frauds
         if not self._console.is_terminal and now_s - self._said_s < LINE_EVERY_S:
             return
-        self._said_s, pace = now_s, tally.decisions / max(now_s - self._began_s, 0.001)
+        self._said_s = now_s
+        pace = tally.decisions / max(now_s - self._began_s, 0.001)
         self._show(
             f"{tally.decisions:,} of {self._events:,} payments, {pace:,.0f} a second: "
             f"{counts['decline']:,} declined, {counts['review']:,} to review, {counts['challenge']:,} challenged, "
@@ -243,7 +251,8 @@ def _decide(
 
     truth = Truth()
     tally, count = _counted(project, truth, progress)
-    intake, analysts = project.taking.intake(keeps_hashes=False), demo_served.Analysts(truth)
+    intake = project.taking.intake(keeps_hashes=False)
+    analysts = demo_served.Analysts(truth)
 
     def on_batch(answers: Sequence[Answer]) -> None:
         count(answers)

@@ -147,8 +147,11 @@ def _figures(figures: DemoFigures, policy: Policy) -> JsonObject:
 
 
 def _model(summary: DemoSummary) -> JsonObject:
-    learnt, ours, rules = summary.learnt, summary.tally.all, summary.tally.rules_alone
-    report, policy = learnt.report, summary.policy
+    learnt = summary.learnt
+    ours = summary.tally.all
+    rules = summary.tally.rules_alone
+    report = learnt.report
+    policy = summary.policy
     return {
         "id": learnt.model,
         "in_force": report.promoted,
@@ -181,7 +184,9 @@ def text_of(summary: DemoSummary) -> str:
     """The summary for people, by `templates/demo.txt.jinja`: paragraphs are wrapped, links and commands are not."""
     from jinja2 import Environment, PackageLoader
 
-    tally, learnt, explained = summary.tally, summary.learnt, summary.explained
+    tally = summary.tally
+    learnt = summary.learnt
+    explained = summary.explained
     cuts = ("review", learnt.review_at), ("decline", learnt.decline_at)
     ids = [f"explain {argument(explained.row.id)}"] if explained else []
     program = f"{program_word()} -C {argument(summary.folder or '')}"
@@ -222,8 +227,11 @@ def _reasons(explained: Explained) -> str:
 
 
 def _added(summary: DemoSummary) -> str:
-    rules, ours, policy = summary.tally.rules_alone, summary.tally.all, summary.policy
-    currency, count = summary.definitions.settings.currency, "{:,}".format
+    rules = summary.tally.rules_alone
+    ours = summary.tally.all
+    policy = summary.policy
+    currency = summary.definitions.settings.currency
+    count = "{:,}".format
     measures: Sequence[tuple[str, Callable[[DemoFigures], int], Callable[[int], str]]] = (
         ("frauds caught", lambda way: way.frauds.caught.payments, count),
         ("payments to review", lambda way: way.by_outcome[REVIEW], count),
@@ -237,7 +245,8 @@ def _added(summary: DemoSummary) -> str:
 
 
 def _frauds(summary: DemoSummary) -> str:
-    tally, currency = summary.tally, summary.definitions.settings.currency
+    tally = summary.tally
+    currency = summary.definitions.settings.currency
     rows = [
         (
             name.replace("_", " "),
@@ -258,7 +267,8 @@ def _rules(tally: Tally) -> str:
         (id_, rule.effect, rule.hits, rule.frauds, _percent(rule.precision), _percent(tally.recall_of(id_)))
         for id_, rule in ordered
     ]
-    caught, shares = tally.frauds.caught.payments, (_percent(tally.precision), _percent(tally.recall))
+    caught = tally.frauds.caught.payments
+    shares = (_percent(tally.precision), _percent(tally.recall))
     rows.append(("all, with the model", "", tally.stopped, caught, *shares))
     return table(rows, ("Rule", "effect", "hits", "frauds", "precision", "recall"), "")
 

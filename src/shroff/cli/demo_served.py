@@ -184,7 +184,8 @@ class _Sender:
     """Sends one payment or label at a time."""
 
     def __init__(self, host: str, port: int, key: str) -> None:
-        self._host, self._port = host, port
+        self._host = host
+        self._port = port
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def send(self, item: Payment | BankLabel) -> bool:

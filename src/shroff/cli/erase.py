@@ -47,7 +47,8 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
     if not found.events:
         text = f"No event has this {entity}: check the key. Nothing to erase."
     if found.mails or found.letters:
-        gone, told = "would be removed" if is_dry else "removed", many(found.letters, "letter")
+        gone = "would be removed" if is_dry else "removed"
+        told = many(found.letters, "letter")
         text += f"\n{many(found.mails, 'mail')} in the mailbox and the recipients of {told}: {gone}."
     hint = "shroff verify"
     if found.quarantined:

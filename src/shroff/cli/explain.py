@@ -48,7 +48,8 @@ def explain(session: Session, reference: str) -> None:
 
 
 def _text(found: Explained, durations: Collection[str]) -> str:
-    row, document = found.row, found.document
+    row = found.row
+    document = found.document
     parts = [f"{row.event} {one_line(row.id)}, sequence number {row.seq:,}: {row.outcome}"]
     if document.get("rate") or document.get("remark"):
         rate = f" at {document['rate']}" if document["rate"] else ""
@@ -110,7 +111,8 @@ def _filled(text: str, indent: str = "  ") -> str:
 
 
 def _feature(line: FeatureLine, is_duration: bool) -> tuple[object, ...]:
-    usual, show = line.earlier, _length if is_duration else shown
+    usual = line.earlier
+    show = _length if is_duration else shown
     past = (
         ("", "", "", "")
         if usual is None

@@ -95,7 +95,8 @@ def export(
     format_ = (format_ or "jsonl") if out is None else out_format(out, format_, exports.FORMATS)
     if format_ == "parquet" and out is None:
         raise UsageError("a Parquet file needs a name: add --out FILE.")
-    rows, began_s = 0, time.perf_counter()
+    rows = 0
+    began_s = time.perf_counter()
     with session.project.log.reading() as log:
         if out is None:
             for batch in exports.lines(log, kind, format_):

@@ -101,7 +101,8 @@ class CommandGroup(click.Group):
 @click.pass_obj
 def program(session: Session, folder: Path | None, traceback: bool) -> None:
     """Detect fraud in payments and other money events, and give the reasons of every decision."""
-    session.folder, session.shows_traceback = folder, traceback
+    session.folder = folder
+    session.shows_traceback = traceback
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

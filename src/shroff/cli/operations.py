@@ -60,7 +60,8 @@ def command_of(word: str) -> click.Command:
         first = next((operation for operation in declared if operation.name == word), None)
         return _run(first, context.obj, {}) if first is not None and context.invoked_subcommand is None else None
 
-    made.help, made.examples = about.words, about.examples
+    made.help = about.words
+    made.examples = about.examples
     for operation in declared:
         if operation.name != word:
             made.add_command(_command(operation))
@@ -128,7 +129,8 @@ class DrawnSteps(ProgressSteps):
     """Progress of an operation: bars on a terminal, or stages; `held` closes at the end of the operation."""
 
     def __init__(self, session: Session, held: ExitStack) -> None:
-        self._session, self._held = session, held
+        self._session = session
+        self._held = held
         self._bars: ProgressBars | None = None
         self._stages: Stages | None = None
 
@@ -167,7 +169,8 @@ class DrawnSteps(ProgressSteps):
 
 
 def _parameter(field: RequestField) -> click.Parameter:
-    about, (kind, is_many) = field.about, _kind(field)
+    about = field.about
+    (kind, is_many) = _kind(field)
     if about.is_secret:
         secret = partial(_secret, field)
         return click.Option([about.flags, field.name], is_flag=True, callback=secret, help=about.help)
@@ -230,9 +233,11 @@ def _meant(asks: str, context: click.Context, _option: click.Parameter, is_sure:
 
 
 def _kind(field: RequestField) -> tuple[click.ParamType[Any], bool]:
-    type_, is_many = _bare(field.type), False
+    type_ = _bare(field.type)
+    is_many = False
     if get_origin(type_) in {list, tuple}:
-        type_, is_many = _bare(get_args(type_)[0]), True
+        type_ = _bare(get_args(type_)[0])
+        is_many = True
     if field.about.is_file:
         return _TextFile(), is_many
     if get_origin(type_) is Literal:

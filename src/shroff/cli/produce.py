@@ -86,7 +86,8 @@ def produce(session: Session, asked: ProduceArguments) -> int:
     if asked.file is None:
         return _made(session, asked.partitions or 1, is_asked=asked.makes_topics and asked.to is None)
     first_row = asked.row or 1
-    done, began_s = Production(next_row=first_row), time.monotonic()
+    done = Production(next_row=first_row)
+    began_s = time.monotonic()
     session.stopped = "Nothing was sent yet."
     try:
         session.project.production.produce(
@@ -179,12 +180,15 @@ def _went_on(done: Production, asked: ProduceArguments) -> str:
 
 
 def _drawn(done: Production, sender: Sender, meter: Meter) -> AbstractContextManager[None]:
-    sent, at_s = done.sent, time.monotonic()
+    sent = done.sent
+    at_s = time.monotonic()
 
     def words() -> str:
         nonlocal sent, at_s
         now_s = time.monotonic()
-        rate, sent, at_s = (done.sent - sent) / max(now_s - at_s, 1e-3), done.sent, now_s
+        rate = (done.sent - sent) / max(now_s - at_s, 1e-3)
+        sent = done.sent
+        at_s = now_s
         return _progress(done, sender, meter, rate)
 
     return beside(redrawn(words, DRAWN_S), "watch") if sys.stderr.isatty() else nullcontext()

@@ -37,7 +37,9 @@ class ProgressBars:
         what, share = phase
         if what != self.what:
             self.stop()
-            self.what, self.count, self.began = what, 0, time.monotonic()
+            self.what = what
+            self.count = 0
+            self.began = time.monotonic()
         self.count += count
         part = share()
         if self.shown is None and time.monotonic() - self.began > QUIET_S:
@@ -77,7 +79,8 @@ class CompileNote:
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self._say, self._count = say, 0
+        self._say = say
+        self._count = 0
 
     @contextmanager
     def __call__(self, kernel: str) -> Iterator[None]:

@@ -94,7 +94,8 @@ def run(
         if measured:
             session.say(f"shroff: metrics at {measured}")
         work = worker.run()
-    sinks, unsent = _sinks(session), _unsent(session)
+    sinks = _sinks(session)
+    unsent = _unsent(session)
     document = work_document(work) | {"sinks": _documents(sinks), "unsent": {"count": unsent[0], "reason": unsent[1]}}
     session.answer(document, "\n".join([_text(work), *_held_back(sinks), *_unsent_text(*unsent)]))
     hints = [*next_steps(work.quarantined, work.counts), *(["shroff outbox list"] if _held_back(sinks) else [])]

@@ -130,7 +130,8 @@ def register(session: Session, asked: RegisteredSchemas) -> int:
     """
     from shroff.events.avro.subjects import REFUSED, settle
 
-    types, subjects = _types(session), _subjects(session, asked.topics)
+    types = _types(session)
+    subjects = _subjects(session, asked.topics)
     settings = session.project.definitions.settings
     wanted = [(type_, _subject(type_, subjects)) for type_ in _wanted(types, asked.event, subjects)]
     with closing(_registry(session, asked.registry)) as schemas:
@@ -261,7 +262,8 @@ def _of_subject(
 ) -> tuple[JsonObject, SchemaComparison | None]:
     if (latest := schemas.latest(subject)) is None:
         return _document(session, event_type, subject, None)
-    versions, level = schemas.versions(subject), schemas.level(subject)
+    versions = schemas.versions(subject)
+    level = schemas.level(subject)
     registered = {"version": latest.version, "versions": versions, "id": latest.id, "level": level}
     return _document(session, event_type, subject, latest.schema, registered)
 

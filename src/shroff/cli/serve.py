@@ -125,7 +125,8 @@ def serve(
         chosen = ServiceOptions(Limits(rate=rate), projects=others, **how)
         with traces.exporting(__version__), kernels_beside(listed=LIVE, gives_way=True):
             service = serve(project, gate, desk, listening, chosen, tell=logs.tell, begun=begun)
-    work, organizations = service.work, service.options.organizations
+    work = service.work
+    organizations = service.options.organizations
     totals = work.totals + Counter(requests=service.requests.counts.total())
     if organizations is not None:
         totals.update(organizations.totals)

@@ -55,7 +55,9 @@ class Session(Struct):
 
             self._project = app.open() if self.folder is None else app.open_exactly(self.folder)
             context = self._project.context
-            context.waiting, context.waits, context.via = self.lasts, self.waits, "command"
+            context.waiting = self.lasts
+            context.waits = self.waits
+            context.via = "command"
             logs.keep_errors_in(self._project.context.paths.state)
         return self._project
 

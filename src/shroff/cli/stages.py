@@ -18,11 +18,13 @@ class Stages:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._what, self._count = "", 0
+        self._what = ""
+        self._count = 0
 
     def begin(self, what: str) -> None:
         with self._lock:
-            self._what, self._count = what, 0
+            self._what = what
+            self._count = 0
 
     def count(self, number: int) -> None:
         with self._lock:
@@ -44,13 +46,15 @@ def stages() -> Iterator[Stages]:
     found = Stages()
 
     def write(done: Event) -> None:
-        said, next_s = "", time.monotonic() + QUIET_S
+        said = ""
+        next_s = time.monotonic() + QUIET_S
         while not done.wait(LOOK_S):
             words = found.words()
             if words != said and time.monotonic() >= next_s:
                 sys.stderr.write(f"{words}\n")
                 sys.stderr.flush()
-                said, next_s = words, time.monotonic() + LINE_EVERY_S
+                said = words
+                next_s = time.monotonic() + LINE_EVERY_S
 
     def draw(done: Event) -> None:
         if not done.wait(QUIET_S):

@@ -43,7 +43,8 @@ def status(session: Session, watch: str | None) -> None:
     from shroff.web.metrics_store import look_at_store
 
     if watch is None:
-        found, hour = look_at_store(session.project, is_quick=True), _last_hour(session.project)
+        found = look_at_store(session.project, is_quick=True)
+        hour = _last_hour(session.project)
         session.answer(_document(found, hour), _text(session.project, found, hour))
         session.next("shroff doctor")
         return
@@ -52,7 +53,8 @@ def status(session: Session, watch: str | None) -> None:
     every_s = named_duration("--watch", watch) / 1_000
     if every_s < 1:
         raise UsageError("--watch: one second is the least.")
-    project, pulse = session.project, Pulse()
+    project = session.project
+    pulse = Pulse()
     while True:
         text = _text(project, look_at_store(project, is_quick=True), _last_hour(project, pulse))
         session.show(text)
@@ -129,7 +131,8 @@ def _cases(found: StoreLook) -> list[Row]:
     count = found.values.get("shroff_cases_open")
     if count is None:
         return []
-    overdue, due_s = int(found.values["shroff_cases_overdue"] or 0), found.values["shroff_case_due_seconds"]
+    overdue = int(found.values["shroff_cases_overdue"] or 0)
+    due_s = found.values["shroff_case_due_seconds"]
     parts = [f"{overdue:,} overdue"] if overdue else []
     parts += [f"next due in {_span(due_s)}"] if due_s is not None and due_s > 0 else []
     return [_row("cases", f"{int(count):,} open", ", ".join(parts), is_bad=bool(overdue))]
@@ -142,7 +145,8 @@ def _deliveries(found: StoreLook) -> list[Row]:
         notes += [delivery.trouble.words] if delivery.trouble is not None else []
         rows.append(_row(delivery.name, f"{delivery.lag:,} behind", ", ".join(notes), is_bad=bool(notes)))
     for name, (age_s, skipped) in found.files.items():
-        when, note = "nothing yet" if age_s is None else f"{_span(age_s)} ago", f"{skipped:,} skipped" * bool(skipped)
+        when = "nothing yet" if age_s is None else f"{_span(age_s)} ago"
+        note = f"{skipped:,} skipped" * bool(skipped)
         rows.append(_row(name, when, note, is_bad=bool(skipped)))
     return rows + [("! file", one_line(place), one_line(message)) for place, message, _ in found.file_troubles]
 
@@ -159,15 +163,18 @@ def _models(found: StoreLook) -> list[Row]:
 def _machine(found: StoreLook) -> list[Row]:
     from shroff.runtime.texts import bytes_text
 
-    rows, values = [], found.values
+    rows = []
+    values = found.values
     if (size := values.get("shroff_log_size_bytes")) is not None:
         rows.append(("log", bytes_text(int(size)), ""))
     for name in ("snapshot", "backup"):
         age_s = values.get(f"shroff_{name}_age_seconds")
         rows.append((name, "none" if age_s is None else f"{_span(age_s)} ago", ""))
-    free, size = values.get("shroff_disk_free_bytes"), values.get("shroff_disk_size_bytes")
+    free = values.get("shroff_disk_free_bytes")
+    size = values.get("shroff_disk_size_bytes")
     if free is not None and size:
-        note, is_little = f"of {bytes_text(int(size))}", free < LITTLE_DISK * size
+        note = f"of {bytes_text(int(size))}"
+        is_little = free < LITTLE_DISK * size
         rows.append(_row("disk", f"{bytes_text(int(free))} free", note, is_bad=is_little))
     return rows
 

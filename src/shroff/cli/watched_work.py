@@ -28,14 +28,21 @@ class WorkFigures:
 
     def __init__(self, work: WorkerCounts) -> None:
         self._work = work
-        self._taken, self._latencies, self._at_s = work.taken, work.latencies.copy(), time.monotonic()
+        self._taken = work.taken
+        self._latencies = work.latencies.copy()
+        self._at_s = time.monotonic()
 
     def words(self) -> str:
         """Return the progress of the worker on one line."""
-        work, now_s = self._work, time.monotonic()
-        taken, latencies = work.taken, work.latencies.copy()
-        recent, rate = latencies.since(self._latencies), (taken - self._taken) / max(now_s - self._at_s, 1e-3)
-        self._taken, self._latencies, self._at_s = taken, latencies, now_s
+        work = self._work
+        now_s = time.monotonic()
+        taken = work.taken
+        latencies = work.latencies.copy()
+        recent = latencies.since(self._latencies)
+        rate = (taken - self._taken) / max(now_s - self._at_s, 1e-3)
+        self._taken = taken
+        self._latencies = latencies
+        self._at_s = now_s
         if work.state == RESTORING:
             return f"restoring state, events: {work.read_back:,}"
         if work.state == STANDING_BY:
@@ -43,7 +50,8 @@ class WorkFigures:
         parts = [f"{taken:,} done, {rate:,.0f} a second"]
         if work.health.lag is not None:
             parts.append(f"{work.health.lag:,} waiting")
-        p50, p99 = recent.quantile_ms(0.5), recent.quantile_ms(0.99)
+        p50 = recent.quantile_ms(0.5)
+        p99 = recent.quantile_ms(0.99)
         if p50 is not None and p99 is not None:
             parts.append(f"p50 {p50:.1f} ms, p99 {p99:.1f} ms")
         if work.quarantined:

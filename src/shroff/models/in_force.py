@@ -121,7 +121,8 @@ def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
         words = str(error)
         at = _AT_BYTE.search(words)
         before = text.encode()[: int(at[1])].decode(errors="replace") if at else ""
-        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        line = before.count("\n") + 1
+        column = len(before) - (before.rfind("\n") + 1) + 1
         problems.append(Problem(FILE, line, column, "", f"this is not JSON: {_AT_BYTE.sub('', words)}.", _CURE))
         return {}
     if doubled is not None:

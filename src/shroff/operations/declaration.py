@@ -401,7 +401,9 @@ def fields_of(request: type[OperationRequest[Any]]) -> Sequence[RequestField]:
 class InvalidRequestError(RefusalError):
     """The request cannot be parsed or validated."""
 
-    status, code, title = 422, "bad-body", "The request cannot be read"
+    status = 422
+    code = "bad-body"
+    title = "The request cannot be read"
 
 
 def _parts(hint: Any, metavar: str = "", words: str = "") -> tuple[Any, Param]:

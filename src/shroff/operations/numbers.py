@@ -13,7 +13,10 @@ from msgspec import field
 
 from shroff.runtime.values import FrozenStruct
 
-COUNT, MONEY, SHARE, RANGE = "events", "money", "share", "range"
+COUNT = "events"
+MONEY = "money"
+SHARE = "share"
+RANGE = "range"
 DECIDED = "decided events of the period"
 HITS = "hits: events at which the rule was true, in shadow too"
 OLDER_HITS = "hits older than the label delay"

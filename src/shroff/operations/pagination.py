@@ -24,7 +24,9 @@ One = TypeVar("One")
 class BadQueryError(RefusalError):
     """The query cannot be parsed or validated."""
 
-    status, code, title = 400, "bad-query", "The query cannot be read"
+    status = 400
+    code = "bad-query"
+    title = "The query cannot be read"
 
 
 def limit_of(query: TextMapping) -> int:

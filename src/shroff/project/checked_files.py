@@ -132,8 +132,10 @@ def keep_checked(
         definitions: What came of the files.
         asked: What rule tests asked each list, with its answers.
     """
-    hashed, kept = sorted(definitions.look_ups.hashed), sorted(definitions.look_ups.kept)
-    answers, contents = {name: dict(row) for name, row in asked.items() if row}, contents_of(files, read)
+    hashed = sorted(definitions.look_ups.hashed)
+    kept = sorted(definitions.look_ups.kept)
+    answers = {name: dict(row) for name, row in asked.items() if row}
+    contents = contents_of(files, read)
     _write(path, _CheckedFile(contents.of, dict(contents.lists), asdict(definitions.versions), hashed, kept, answers))
 
 

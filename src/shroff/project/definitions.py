@@ -138,7 +138,8 @@ class Definitions:
 
     def missed_fraud(self, event: str) -> Node | None:
         """Cost of a missed fraud: as the policy says, else the amount; of no summary where `explore` decides by it."""
-        policy, type_ = self.policy(event), self.events.types[event]
+        policy = self.policy(event)
+        type_ = self.events.types[event]
         if policy.missed_fraud is not None:
             return policy.missed_fraud
         amount = (replace(type_, summary=()) if policy.explore else type_).amount_field
@@ -264,7 +265,8 @@ def load_definitions(
     beside = {name: text for name, text in files.items() if name not in lists}
     make = partial(_declared, beside, list_names, read, draft)
     declared = make() if draft else read.once("declared", (beside, list_names), make)
-    problems, warnings = [*found, *declared.problems], [*declared.warnings]
+    problems = [*found, *declared.problems]
+    warnings = [*declared.warnings]
     if isinstance(declared.top, YamlMapping):  # for their mistakes: where things are decides nothing
         load_systems(declared.top, problems, warnings)
     names = {rule.id for rule in (*declared.rules, *declared.experiments)}
@@ -337,7 +339,11 @@ def _declared(files: TextMapping, list_names: frozenset[str], read: ReadOnce, dr
     top, types_tree, features_tree = (trees.get(f"{name}.yaml") for name in ("shroff", "events", "features"))
     given = top, types_tree, features_tree, list_names, tuple(tables.items())
     typed = read.of_same("typed", given, partial(RuleContext.read, top, types_tree, features_tree, list_names, tables))
-    settings, events, names, features, types = typed.settings, typed.events, typed.names, typed.features, typed.types
+    settings = typed.settings
+    events = typed.events
+    names = typed.names
+    features = typed.features
+    types = typed.types
     problems += typed.problems
     loader = RuleLoader(events, names, types, problems, warnings, notices, typed.rule_files)
     loaded = {name: loader.load(trees[name]) for name in rule_files}
@@ -391,7 +397,8 @@ def is_list(name: str) -> bool:
 
 
 def _notices(files: Iterable[str]) -> list[str]:
-    start, end = "notices/", ".yaml"
+    start = "notices/"
+    end = ".yaml"
     return sorted(name[len(start) : -len(end)] for name in files if name.startswith(start) and name.endswith(end))
 
 

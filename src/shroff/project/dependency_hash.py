@@ -37,7 +37,8 @@ FindFeature = Callable[[str], Feature | None]
 
 def teller_of(definitions: Definitions) -> ValueWording:
     """What shows values of a project to people."""
-    features, settings = definitions.features, definitions.settings
+    features = definitions.features
+    settings = definitions.settings
     sizes: dict[str, int] = {}
 
     def size_of(name: str) -> int:
@@ -58,7 +59,8 @@ def teller_of(definitions: Definitions) -> ValueWording:
 
 def reasons_of(definitions: Definitions) -> Callable[[str, str], str]:
     """What tells the recorded reason of a rule, by its id, as people read it."""
-    rules, teller = {rule.id: rule for rule in definitions.rules}, teller_of(definitions)
+    rules = {rule.id: rule for rule in definitions.rules}
+    teller = teller_of(definitions)
     return lambda id_, stored: reason_words(rules[id_], stored, teller) if id_ in rules else stored
 
 

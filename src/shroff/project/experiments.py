@@ -43,10 +43,8 @@ def load_experiment(
     node: YamlMapping, event: str, entities: Collection[str], rules: dict[str, Rule], problems: list[Problem]
 ) -> None:
     """Add the rule that an experiment is, and draw those that it switches with its keys; a mistake is a problem."""
-    written, share = (
-        loader.scalar(node.get("name"), problems, "name"),
-        loader.percent(node.get("share"), problems, "share"),
-    )
+    written = loader.scalar(node.get("name"), problems, "name")
+    share = loader.percent(node.get("share"), problems, "share")
     name = loader.name(written, problems, "an experiment") if written else None
     by = loader.one_of(node.get("by"), entities, problems, "an entity")
     named = loader.mapping(node.get("rules"), problems, "rules")
@@ -57,7 +55,8 @@ def load_experiment(
         return
     drawn = Rule(name, event, by, Literal(BOOLEAN, value=True), EXPERIMENT, rollout=share)
     for key, value in named.entries if named else ():
-        id_, is_b = key.text, loader.boolean(value, problems, key.text)
+        id_ = key.text
+        is_b = loader.boolean(value, problems, key.text)
         rule = rules.get(id_)
         if rule and (rule.on, rule.by, rule.rollout, rule.is_shadow) == (event, by, 1.0, is_b):
             rules[id_] = replace(rule, rollout=share, drawn_as=drawn.id, is_shadow=False, is_drawn_out=not is_b)

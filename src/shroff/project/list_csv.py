@@ -42,14 +42,16 @@ def read(text: str, added_by: str) -> list[Entry]:
     try:
         header = [name.strip() for name in next(rows, [])]
         if "value" not in header or set(header) - set(LIST_COLUMNS):
-            named, columns = ", ".join(header) or "nothing", ", ".join(LIST_COLUMNS)
+            named = ", ".join(header) or "nothing"
+            columns = ", ".join(LIST_COLUMNS)
             raise UsageError(f"line 1 names {named}; a list has the columns {columns}, and value is required.")
         for row in rows:
             if len(row) > len(header):
                 raise UsageError(f"line {rows.line_num}: it has more cells than the first line.")
             cells = dict(zip(header, map(_received, row), strict=False))
             if cells.get("value"):
-                note, expires_at = cells.get("note", ""), cells.get("expires_at", "")
+                note = cells.get("note", "")
+                expires_at = cells.get("expires_at", "")
                 found.append(Entry(cells["value"], note, added_by, expires_at))
             if len(found) > LINES_MAX:
                 raise UsageError(f"a list is sent with {LINES_MAX:,} lines at most; send it in parts.")

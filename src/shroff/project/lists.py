@@ -95,7 +95,9 @@ class ListChange(OperationAnswer):
 class UnknownListError(RefusalError):
     """There is no list of this name."""
 
-    status, code, title = 404, "no-list", "There is no such list"
+    status = 404
+    code = "no-list"
+    title = "There is no such list"
 
 
 def file_of(name: str) -> str:
@@ -135,7 +137,8 @@ def padded_values(files: TextMapping) -> Iterator[Problem]:
             sheet = _Sheet(text)
             padded = [(start + 1, value) for value, _, (start, _) in sheet.rows() if value != value.strip()]
             if padded:
-                (line, value), more = padded[0], len(padded) - 1
+                line, value = padded[0]
+                more = len(padded) - 1
                 others = f", and {many(more, 'other value')} of this list, too" if more else ""
                 words = f"{value!r} has blanks around it and is another value than {value.strip()!r}{others}."
                 yield Problem(file, line, 1, "", words, "Remove the blanks.")
@@ -205,9 +208,13 @@ def edited(
     filled = {name for entry in wanted.values() for name in _FILLED if getattr(entry, name)}
     if lacking := [name for name in LIST_COLUMNS if name in filled - set(sheet.header)]:
         raise UsageError(f"the first line of the list lacks the column {', '.join(lacking)}; add it there first.")
-    gone, lines, total = {stands_for(value) for value in out}, sheet.lines, 0
+    gone = {stands_for(value) for value in out}
+    lines = sheet.lines
+    total = 0
     ending = lines[0][len(lines[0].rstrip("\r\n")) :] or "\n" if lines else "\n"
-    before, after, counts = list[Entry](), list[Entry](), {ADDED: 0, CHANGED: 0, REMOVED: 0}
+    before = list[Entry]()
+    after = list[Entry]()
+    counts = {ADDED: 0, CHANGED: 0, REMOVED: 0}
     edits: list[tuple[tuple[int, int], list[str]]] = []
     for value, row, span in sheet.rows():
         total += 1
@@ -264,7 +271,8 @@ def _of_one_value(
     total = known.rows if known is not None else rows if rows is not None else text.count("\n") - 1
     if value == stored and stands_for is not str and len(_HASHED_LINE.findall(text)) < total:
         return None  # a row that was written in clear may have this hash
-    sheet, spans = _Sheet(EMPTY), list[tuple[int, int]]()
+    sheet = _Sheet(EMPTY)
+    spans = list[tuple[int, int]]()
     there = spelled if known is None else spelled & known.entries.keys()
     for line in (f"\n{word}" for word in there):
         at = len(EMPTY) - 1
@@ -276,14 +284,16 @@ def _of_one_value(
     if put and len(spans) > 1:
         return None
     was = [sheet.entry(text[start : end - 1].split(",")) for start, end in spans]
-    now, counts = tuple(replace(entry, value=stored) for entry in put), {ADDED: 0, CHANGED: 0, REMOVED: 0}
+    now = tuple(replace(entry, value=stored) for entry in put)
+    counts = {ADDED: 0, CHANGED: 0, REMOVED: 0}
     counts[ADDED if not was else CHANGED if put else REMOVED] = len(was or put)
     if put and was and (put[0].note, put[0].expires_at) == (was[0].note, was[0].expires_at):
         return Edited(text, (), (), dict.fromkeys(counts, 0), total, is_plain=True)
     line = sheet.line(now[0], "\n") if now else ""
     for start, end in reversed(spans):
         text = text[:start] + line + text[end:]
-    text, total = text if was else grown(text, line), total + len(now) - len(was)
+    text = text if was else grown(text, line)
+    total = total + len(now) - len(was)
     return Edited(text, tuple(was), now, counts, total, not any(sign in line for sign in _SIGNS))
 
 
@@ -300,7 +310,8 @@ class _Sheet:
 
     def rows(self) -> Iterator[tuple[str, list[str], tuple[int, int]]]:
         """Each entry: its value, its cells, its first line and the line after its last."""
-        at, reader = self._at[0], self._reader
+        at = self._at[0]
+        reader = self._reader
         start = reader.line_num
         for row in reader:
             if at is not None and len(row) > at and row[at]:

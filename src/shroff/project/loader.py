@@ -36,7 +36,8 @@ class MadeOnce(Struct, Generic[Value], eq=False):
             return found
         with self._making:
             with self._state:
-                found, turn = self._value, self._turn
+                found = self._value
+                turn = self._turn
             if found is not None:
                 return found
             made = make()

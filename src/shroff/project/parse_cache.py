@@ -170,7 +170,8 @@ class KeptTexts(Struct, eq=False):
 
     def written(self, path: str) -> str | None:
         """The text of a file that this process wrote a moment ago or has read, to the byte; None of any other."""
-        found, kept = self._written.get(path), self._kept.get(path)
+        found = self._written.get(path)
+        kept = self._kept.get(path)
         with suppress(OSError):
             stamp = _stamp(path) if found is not None or kept is not None else ()
             if found is not None and found[0] == stamp and time.time_ns() - max(stamp[2:]) < SETTLED_NS:
@@ -193,7 +194,8 @@ class KeptTexts(Struct, eq=False):
         kept = self._kept.get(path)
         if kept is not None and kept[0] == stamp:
             return kept[1]
-        before, now_ns = len(problems), time.time_ns()
+        before = len(problems)
+        now_ns = time.time_ns()
         data = config.bytes_of(path)
         text = config.text_of(data, name, problems)
         if kept is not None and kept[1] == text:
@@ -220,7 +222,9 @@ class TextsVersion(Struct, eq=False):
     def of(self, texts: TextMapping) -> str:
         """The version of these. Cost: 1.5 ms a megabyte of what is not as before."""
         made: list[tuple[str, str, list[_Hash]]] = []
-        kept, state, is_same = self._kept, hashlib.sha256(b"["), True
+        kept = self._kept
+        state = hashlib.sha256(b"[")
+        is_same = True
         for at, (name, text) in enumerate(sorted(texts.items())):
             known = kept[at] if is_same and at < len(kept) and kept[at][0] == name else None
             is_same = known is not None and known[1] == text

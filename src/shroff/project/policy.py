@@ -249,7 +249,8 @@ def load_policy(
 
 
 def _check_explore(of: YamlMapping, type_: EventType, decline_at: float | None, problems: list[Problem]) -> None:
-    costs, node = of.get("costs"), of.get("explore")
+    costs = of.get("costs")
+    node = of.get("explore")
     says_amount = isinstance(costs, YamlMapping) and costs.get("missed_fraud") is not None
     if node is None:
         return

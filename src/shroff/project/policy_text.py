@@ -112,7 +112,8 @@ def _changed(
     text: str, edits: Callable[[_Written, Node | None], list[_Replacement]], wanted: Callable[[Any], Any], cure: str
 ) -> str:
     """Apply edits, if the result has exactly the wanted meaning."""
-    node, changed = _node(text), text
+    node = _node(text)
+    changed = text
     for edit in sorted(edits(_Written(text), node), key=lambda edit: edit.start, reverse=True):
         changed = changed[: edit.start] + edit.text + changed[edit.end :]
     problems: list[Problem] = []
@@ -208,7 +209,8 @@ def _new_policy(written: _Written, top: Mapping, event: str, score: str) -> _Rep
 
 
 def _appended(written: _Written, indent: int, event: str, score: str) -> _Replacement:
-    end, outer = written.line_end, " " * indent
+    end = written.line_end
+    outer = " " * indent
     is_apart = written.starts[-1] == len(written.text)
     text = f"{'' if is_apart else end}{outer}{event}:{end}{outer}{INDENT}{score}{end}"
     return _Replacement(len(written.text), len(written.text), text)
@@ -218,11 +220,13 @@ def _without(written: _Written, policy: Mapping, key: str) -> _Replacement:
     """Remove a key from a policy, with its lines if it has its own."""
     place = policy.keys().index(key)
     name, value = policy.entries[place]
-    start, end = written.start(name), written.end(value)
+    start = written.start(name)
+    end = written.end(value)
     if len(policy.entries) == 1:
         return _Replacement(written.start(policy), written.end(policy), "{}")
     if not policy.source:
-        first, behind = written.line_of(name)[0], written.line_of(value)[1]
+        first = written.line_of(name)[0]
+        behind = written.line_of(value)[1]
         return _Replacement(first, behind, "")
     comma = _COMMA.match(written.text, end)
     if comma is not None:

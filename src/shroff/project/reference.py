@@ -69,7 +69,9 @@ class EditedEntries(Mapping[str, int | None]):
     __slots__ = ("_size", "gone", "new", "rest")
 
     def __init__(self, rest: Mapping[str, int | None], new: dict[str, int | None], gone: frozenset[str]) -> None:
-        self.rest, self.new, self.gone = rest, new, gone
+        self.rest = rest
+        self.new = new
+        self.gone = gone
         self._size = len(rest) - len(gone) + sum(value not in rest or value in gone for value in new)
 
     @classmethod
@@ -78,7 +80,8 @@ class EditedEntries(Mapping[str, int | None]):
     ) -> Mapping[str, int | None]:
         """The entries without those that are gone, all of which are there, and then with the new ones."""
         was = before if isinstance(before, EditedEntries) else cls(before, {}, frozenset())
-        rest, changed = was.rest, {value: expires for value, expires in was.new.items() if value not in gone}
+        rest = was.rest
+        changed = {value: expires for value, expires in was.new.items() if value not in gone}
         missing = was.gone | {value for value in gone if value in rest}
         there = {value: rest[value] for value in new if value in rest and value not in missing}
         merged = _merged(there | changed, new.items())
@@ -128,7 +131,8 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
     if "value" not in header:
         problems.append(Problem(file, 1, 1, "", f"a list begins with the line {','.join(LIST_COLUMNS)}"))
         return ListFile(name, text, entries)
-    at, expires_at = header.index("value"), header.index("expires_at") if "expires_at" in header else len(header)
+    at = header.index("value")
+    expires_at = header.index("expires_at") if "expires_at" in header else len(header)
     empty = 0
     for number, row in rows:
         value = row[at] if len(row) > at else ""
@@ -201,7 +205,8 @@ def remapped(before: str, mapped: str, text: str, change: Callable[[str], str]) 
 
     Rows may have gone, and others come in their place or at the end. Cost: 2 ms a megabyte.
     """
-    header, head = before.find("\n") + 1, mapped.find("\n") + 1
+    header = before.find("\n") + 1
+    head = mapped.find("\n") + 1
     if text[:header] != before[:header]:
         return None
     edit = line_edit_of(before, text)
@@ -212,7 +217,8 @@ def remapped(before: str, mapped: str, text: str, change: Callable[[str], str]) 
     is_inside = edit.at + len(edit.gone) < len(before)
     if (new.rows and is_inside and not gone.rows) or gone.rows != len(gone.entries):
         return None  # rows keep their order
-    ending, places = "," if "," in mapped[:head] else "\n", list[int]()
+    ending = "," if "," in mapped[:head] else "\n"
+    places = list[int]()
     for value in gone.entries:
         line = f"\n{change(value)}{ending}"
         at = mapped.find(line) + 1
@@ -232,7 +238,8 @@ def csv_rows(file: str, text: str, problems: list[Problem]) -> tuple[list[str], 
     """
     if _is_plain(text):  # as most: its lines are its rows
         lines = text.split("\n")
-        header, most = lines[0].split(","), lines[0].count(",")
+        header = lines[0].split(",")
+        most = lines[0].count(",")
         if lines[0] and all(line.count(",") <= most for line in lines) and max(map(len, lines)) <= _CELL_MAX:
             plain = ((number, line.split(",")) for number, line in enumerate(lines[1:], 2) if line)
             return header, ((number, row) for number, row in plain if any(row))
@@ -247,7 +254,8 @@ def csv_rows(file: str, text: str, problems: list[Problem]) -> tuple[list[str], 
         end = reader.line_num
         try:
             for row in reader:
-                number, end = end + 1, reader.line_num
+                number = end + 1
+                end = reader.line_num
                 if len(row) > len(header):
                     words = f"the line has {len(row)} cells, the header has {len(header)}."
                     problems.append(Problem(file, number, 1, "", words))

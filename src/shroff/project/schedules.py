@@ -36,7 +36,10 @@ RETRIES_MAX = 10
 TIMEOUT_MS = 3_600_000
 TIMEOUT_MS_MIN = 1_000
 TIMEOUT_MS_MAX = 7 * 86_400_000
-SKIP, LAST, ALL, QUEUE = "skip", "last", "all", "queue"
+SKIP = "skip"
+LAST = "last"
+ALL = "all"
+QUEUE = "queue"
 NO_LIBRARY = "schedules need the extra 'jobs': pip install 'shroff[jobs]'."
 
 
@@ -108,7 +111,8 @@ def load_schedules(node: Node | None, problems: list[Problem]) -> dict[str, Sche
 
 
 def _schedule(name: str, found: Mapping, problems: list[Problem]) -> Schedule:
-    kind, params = loader.scalar(found.get("kind"), problems, "kind"), found.get("params")
+    kind = loader.scalar(found.get("kind"), problems, "kind")
+    params = found.get("params")
     zone = loader.zone(found.get("zone"), problems) or "UTC"
     plain = {} if params is None or loader.mapping(params, problems, "params") is None else plain_of(params)
     return Schedule(

@@ -77,7 +77,8 @@ class Scorer:
         """The scores for the columns of its inputs. Raises: StateError where it cannot be loaded."""
         if self.model is None:
             raise unavailable(self)
-        types, categories = [node.type for node in self.inputs], [shape.categories for shape in self.model.inputs]
+        types = [node.type for node in self.inputs]
+        categories = [shape.categories for shape in self.model.inputs]
         scores = self.model.scores(cast("Sequence[Floats]", model_rows(columns, types, categories)))
         there = np.isfinite(scores)
         return Column(scores if there.all() else np.where(there, scores, 0.0), there)
@@ -138,7 +139,8 @@ def problems_of(unloaded: Sequence[Scorer]) -> list[Problem]:
 
 def redefined_words(scorer: Scorer) -> str:
     """Message that inputs of an active model have changed definitions."""
-    names, is_single = ", ".join(scorer.redefined), len(scorer.redefined) == 1
+    names = ", ".join(scorer.redefined)
+    is_single = len(scorer.redefined) == 1
     means = "means something else" if is_single else "mean something else"
     return f"the active model {scorer.id} reads {names}, which {means} now than when it was trained"
 
@@ -189,7 +191,8 @@ class _ScoringLoader(FrozenStruct):
         return Scoring(event, champion, challenger, active.challenger.share, by, shadow)
 
     def scorer(self, event: str, place: str, named: Promotion | Challenger | Named) -> Scorer:
-        id_, digest = named.id, named.digest
+        id_ = named.id
+        digest = named.digest
         if self.load is None:
             return Scorer(id_, digest, failure=NO_REGISTRY)
         try:
@@ -229,7 +232,8 @@ class _ScoringLoader(FrozenStruct):
         except SpoiledError:
             return None
         except ExpressionError as error:
-            words, hint = error.message, error.hint
+            words = error.message
+            hint = error.hint
         words = f"the model {id_} reads {column.name!r}, which no longer fits the project: {words.rstrip('.')}."
         self.problems.append(Problem(FILE, 0, 0, f"{event}.{place}", words, hint or _AS_IT_WAS))
         return None
@@ -304,8 +308,10 @@ class RowScoring:
     """
 
     def __init__(self, scoring: Scoring, read: Callable[[str], Evaluate]) -> None:
-        self._champion, self._other = scoring.champion, scoring.challenger or scoring.champion
-        self._score, self._is_other = read(score_name(scoring.event)), read(_share_name(scoring.event))
+        self._champion = scoring.champion
+        self._other = scoring.challenger or scoring.champion
+        self._score = read(score_name(scoring.event))
+        self._is_other = read(_share_name(scoring.event))
 
     def of(self, row: Any) -> tuple[float | None, str]:
         """The score of an event and the id of the model that gave it; without a model None and nothing.

@@ -268,8 +268,10 @@ def _check_tree(path: Path, about: Any) -> None:
     halves = [data[:, : width // 2], data[:, -(width // 2) :]]
     left, right = (sum(half[:, at] << 8 * (width // 2 - 1 - at) for at in range(width // 2)) for half in halves)
     if width == _NODE_OF_28_BITS:
-        left, right = left | (data[:, 3] >> 4) << 24, right | (data[:, 3] & 15) << 24
-    nodes, paths = np.zeros(1, np.uint32), 0
+        left = left | (data[:, 3] >> 4) << 24
+        right = right | (data[:, 3] & 15) << 24
+    nodes = np.zeros(1, np.uint32)
+    paths = 0
     for _ in range(128 if about.ip_version == 6 else 32):
         children = np.concatenate((left[nodes], right[nodes]))
         nodes = children[children < about.node_count]
@@ -295,8 +297,10 @@ class _ParsedCells:
     """Column under construction; equal cells are parsed once."""
 
     def __init__(self, parse: Callable[[str], Value]) -> None:
-        self.values, self.codes = list[Value](), array("i")
-        self._parse, self._known = parse, dict[str, int]()
+        self.values = list[Value]()
+        self.codes = array("i")
+        self._parse = parse
+        self._known = dict[str, int]()
 
     def add(self, cell: str) -> None:
         """Add a cell. Raises: ValueError if it cannot be parsed; for an equal cell only once."""
@@ -324,10 +328,15 @@ def _table(
     times = _ParsedCells(_start_ms)
     places = [(name, read.header.index(name), columns[name]) for name in shape.columns]
     places += [(shape.since, read.header.index(shape.since), times)] if shape.since else []
-    key_at, keys, given = read.header.index(key), KeyColumn(), len(problems)
+    key_at = read.header.index(key)
+    keys = KeyColumn()
+    given = len(problems)
     high_at = read.header.index(shape.high) if shape.high else -1
-    lines, of_row, numbers = array("I"), array("q"), dict[Interval | Value, int]()
-    texts, ends = bytearray(), array("q", [0])
+    lines = array("I")
+    of_row = array("q")
+    numbers = dict[Interval | Value, int]()
+    texts = bytearray()
+    ends = array("q", [0])
     for line, row in read.rows:
         text, high = (row[at] if -1 < at < len(row) else "" for at in (key_at, high_at))
         shown: Value = text
@@ -351,7 +360,8 @@ def _table(
         texts += to_json(shown) + b"\n"
         ends.append(len(texts))
     if len(problems) > given:
-        keys, of_row = KeyColumn(), array("q")
+        keys = KeyColumn()
+        of_row = array("q")
     index, overlaps = IntervalIndex.of(shape.kind, keys)
     first = {number: row for row, number in reversed(list(enumerate(of_row)))} if shape.since and overlaps else {}
     pairs = [(first.get(key, key), first.get(other, other)) for key, other in overlaps]
@@ -372,7 +382,8 @@ def _table(
 def _key(shape: TableShape, text: str, high: str, money_places: int) -> tuple[Interval | Value, Value]:
     """Return the key of a row, and its text for people. Raises: ValueError."""
     if shape.high:
-        low, high = text.strip(), high.strip()
+        low = text.strip()
+        high = high.strip()
         return range_interval(shape.kind, low, high), f"{low}-{high}"
     if shape.kind:
         return key_interval(shape.kind, text), text
@@ -390,7 +401,8 @@ def _start_ms(text: str) -> int:
 
 
 def _twice(file: str, shape: TableShape, keys: RowKeys, first: int, row: int) -> Problem:
-    line, other = int(keys.lines[row]), int(keys.lines[first])
+    line = int(keys.lines[row])
+    other = int(keys.lines[first])
     if shape.kind:
         words = f"line {other} has a key that stands for the same values."
         return Problem(file, line, 1, "", words, "Leave one of the two out, or cut its range.")

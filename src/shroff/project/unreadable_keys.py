@@ -38,7 +38,8 @@ def key_reader(definitions: Definitions) -> KeyReader | None:
         return None
 
     def sentences(events: Iterable[tuple[str, Mapping[str, object]]]) -> list[str]:
-        seen, unread = Counter[tuple[str, str, str]](), Counter[tuple[str, str, str]]()
+        seen = Counter[tuple[str, str, str]]()
+        unread = Counter[tuple[str, str, str]]()
         examples: dict[tuple[str, str, str], str] = {}
         for type_name, fields in events:
             for name, kind in asked.get(type_name, ()):
@@ -74,11 +75,14 @@ def _asked(definitions: Definitions) -> dict[str, set[tuple[str, str]]]:
 
 def _keys(node: Node, definitions: Definitions) -> Iterator[tuple[ThisField | ItemField, str]]:
     for part in walk(node):
-        kind, key = "", part
+        kind = ""
+        key = part
         if isinstance(part, Lookup):
-            kind, key = _kind(part.table, definitions), part.key
+            kind = _kind(part.table, definitions)
+            key = part.key
         elif isinstance(part, Call) and part.function in {"subnet", "domain"}:
-            kind, key = ("network" if part.function == "subnet" else "mail"), part.arguments[0]
+            kind = "network" if part.function == "subnet" else "mail"
+            key = part.arguments[0]
         while isinstance(key, Call) and key.function in _SAME_VALUE:
             key = key.arguments[0]
         if kind and isinstance(key, ThisField | ItemField):

@@ -144,7 +144,8 @@ class FirstRun:
         name = Path(name).name[-NAME_MAX:] or "events.csv"
         if name in DOT_SEGMENTS or not name.isprintable() or len(name.encode("utf-8", "replace")) > NAME_BYTES_MAX:
             return PlainTextResponse("No file can have this name. Rename it, and try again.", 422)
-        path, size = self.scratch / name, 0
+        path = self.scratch / name
+        size = 0
         try:
             with path.open("wb") as out:
                 async for part in upload.stream():
@@ -177,12 +178,16 @@ class FirstRun:
     def _forget(self) -> None:
         if self.file is not None:
             self.file.unlink(missing_ok=True)
-        self.file, self.files, self.proposal, self.mistake = None, {}, None, ""
+        self.file = None
+        self.files = {}
+        self.proposal = None
+        self.mistake = ""
 
     async def _go_on(self, form: TextMapping) -> None:
         if self.work is not None:
             return
-        self.mistake, do = "", form.get("do", "")
+        self.mistake = ""
+        do = form.get("do", "")
         if do == "again":
             self._forget()
         for name in self.files.keys() & form.keys():

@@ -89,7 +89,8 @@ class WorkMetrics:
     """
 
     def __init__(self, work: Callable[[], WorkerCounts], is_ready: Callable[[], bool]) -> None:
-        self._work, self._is_ready = work, is_ready
+        self._work = work
+        self._is_ready = is_ready
 
     def collect(self) -> Iterator[Family]:
         work = self._work()
@@ -129,7 +130,8 @@ class WorkMetrics:
             "shroff_taken_total", "Received events and labels, by kind and result.", ("kind", "became"), taken
         )
         yield counter("shroff_unmatched_total", "Input that no event type accepts.", work.counts.untaken)
-        words, found = "Time from the arrival of an event to its commit.", work.latencies
+        words = "Time from the arrival of an event to its commit."
+        found = work.latencies
         timed = histograms("shroff_decision_seconds", words, (), {(): found})
         yield replace(timed, exemplars=found.exemplars.copy())
         yield gauge("shroff_log_place", "The last sequence number of the log that this process wrote.", work.seq)
@@ -178,8 +180,10 @@ class EarlierMetrics:
         self._work = work
 
     def collect(self) -> Iterator[Family]:
-        tally, labels = self._work().counts.tally or BatchTally(), ("transaction_type", "country")
-        found, frauds = tally.earlier.copy(), Counter[tuple[str]]()
+        tally = self._work().counts.tally or BatchTally()
+        labels = ("transaction_type", "country")
+        found = tally.earlier.copy()
+        frauds = Counter[tuple[str]]()
         for (_, country), figures in found.items():
             frauds[(country,)] += figures.decided_as_fraud
         decided = {key: float(sum(figures.counts)) for key, figures in found.items()}
@@ -208,7 +212,8 @@ class OfOrganization:
     """
 
     def __init__(self, base: str, collectors: Sequence[Collector]) -> None:
-        self._name, self._collectors = base.rpartition("/")[2], collectors
+        self._name = base.rpartition("/")[2]
+        self._collectors = collectors
 
     def collect(self) -> Iterator[Family]:
         for family in (family for collector in self._collectors for family in collector.collect()):
@@ -221,7 +226,8 @@ class OfOrganization:
 
 def of_process(project: Project, work: Callable[[], WorkerCounts], is_ready: Callable[[], bool]) -> list[Collector]:
     """Collectors that every process has: its work, the store, the build; and the earlier names where they are set."""
-    fresh, seen = Fresh[Mapping[str, bool]](), EarlierFindings()
+    fresh = Fresh[Mapping[str, bool]]()
+    seen = EarlierFindings()
 
     def checks() -> Mapping[str, bool]:
         return fresh.get("", lambda: project.health.failing_checks(seen), CHECKED_S)

@@ -89,7 +89,8 @@ class StoreMetrics:
     """
 
     def __init__(self, look: Callable[[], StoreLook]) -> None:
-        self._look, self._kept = look, Fresh[StoreLook]()
+        self._look = look
+        self._kept = Fresh[StoreLook]()
         self._reading: Thread | None = None
 
     def begin(self) -> None:
@@ -159,7 +160,9 @@ def look_at_store(
         checks: Checks systems; without it none is asked.
         is_quick: Events are not counted, and alerts without a case raise one first.
     """
-    found, now_ms, has_log = StoreLook(), project.context.now_ms(), False
+    found = StoreLook()
+    now_ms = project.context.now_ms()
+    has_log = False
 
     def check(project: Project, found: StoreLook, now_ms: int) -> None:
         found.checks = {} if checks is None else checks()
@@ -187,7 +190,8 @@ def look_at_store(
 
 def _log(project: Project, found: StoreLook, now_ms: int) -> None:
     with project.log.reading() as log:
-        counts, newest_ms = log.counts(), log.watermark_ms()
+        counts = log.counts()
+        newest_ms = log.watermark_ms()
         # Seconds that the watermark lies after the latest time that an event may have now; 0 where it does not
         until_ms = latest_ms(project.definitions.settings, now_ms)
         found.values |= {

@@ -81,7 +81,8 @@ class OrganizationGate(Gate):
 
     def __init__(self, desk: Desk, ring: KeyRing, name: str, home: Gate) -> None:
         super().__init__(desk, ring)
-        self._name, self._home = name, home
+        self._name = name
+        self._home = home
 
     def user(self, name: str) -> User | None:
         """The user of this name here who may sign in at home. May wait for both stores."""
@@ -143,7 +144,9 @@ class Organizations:
     """
 
     def __init__(self, options: ServiceOptions, tell: Callable[[str], None]) -> None:
-        self._look, self._options, self._tell = options.projects, options, tell
+        self._look = options.projects
+        self._options = options
+        self._tell = tell
         self.running: dict[str, Application] = {}
         self.totals = Counter[str]()  # of the organizations whose work has ended
 
@@ -153,7 +156,8 @@ class Organizations:
         if match is None:
             await home(scope, receive, send)
             return
-        name, path = (match[1] or b"").decode(), match[2] or b"/"
+        name = (match[1] or b"").decode()
+        path = match[2] or b"/"
         if not name or path.startswith(b"/login"):  # such as the link of a new user, who has a password at home
             await RedirectResponse("/login" if name else "/", 303)(scope, receive, send)
         elif path.startswith(OF_SERVICE):
@@ -190,13 +194,16 @@ class Organizations:
 
     async def run(self) -> None:
         """Keep all of them at work until this is canceled, also those whose folders come later."""
-        kept, told = dict[str, asyncio.Task[None]](), ""
+        kept = dict[str, asyncio.Task[None]]()
+        told = ""
         try:
             while True:
                 try:
-                    found, words = await asyncio.to_thread(self._look) if self._look else {}, ""
+                    found = await asyncio.to_thread(self._look) if self._look else {}
+                    words = ""
                 except (UsageError, OSError) as error:
-                    found, words = {}, str(error)
+                    found = {}
+                    words = str(error)
                 if words and words != told:
                     self._tell(words)
                 told = words
@@ -212,7 +219,8 @@ class Organizations:
         """Keep one at work: a failure is logged, and the project is opened again."""
 
         def tell(words: str) -> None:
-            level, fields = getattr(words, "level", WARNING), getattr(words, "fields", {})
+            level = getattr(words, "level", WARNING)
+            fields = getattr(words, "fields", {})
             self._tell(Told(f"{name}: {words}", level, {**fields, "organization": name}))
 
         while True:
@@ -228,7 +236,8 @@ class Organizations:
         self.totals.update(service.work.totals, requests=service.requests.counts.total())
 
     async def _work(self, name: str, folder: Path, tell: Callable[[str], None]) -> None:
-        base, home = f"{BELOW}/{name}", self.home
+        base = f"{BELOW}/{name}"
+        home = self.home
         public = home.project.context.systems.public_url
         where = (public or home.project.context.served_at) + base
         options = replace(self._options, base=base, public=public and where, organizations=self)

@@ -120,7 +120,8 @@ async def _serve(
         timeout_graceful_shutdown=round(END_S),
         backlog=BACKLOG,
     )
-    server, loop = _Server(config), asyncio.get_running_loop()
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
 
     def end() -> None:
         for service in organizations.services:
@@ -137,7 +138,8 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _ended(end))
     async with working(project, gate, desk, options, tell=tell, ended=end) as home:
-        organizations.running[HOME], service = home, home.service
+        organizations.running[HOME] = home
+        service = home.service
         if service.work.has_begun and not server.should_exit:
             listening.listen(BACKLOG)  # before the address is printed
             begun()

@@ -137,32 +137,44 @@ class Service:
     ) -> None:
         self.options = options = options or ServiceOptions()
         self.of_draft = options.check or project.run
-        self.project, self.gate, self.desk = project, gate, desk
-        self.cases, self.notices = project.cases.desk(desk), project.notice_files.store_beside(desk.store)
-        systems, provider = project.context.systems, project.outside.open_provider()
+        self.project = project
+        self.gate = gate
+        self.desk = desk
+        self.cases = project.cases.desk(desk)
+        self.notices = project.notice_files.store_beside(desk.store)
+        systems = project.context.systems
+        provider = project.outside.open_provider()
         self.by_settings = ActiveSettings.of(systems, provider, options.public, options.base)
         self._threads = ConcurrencyLimits(threads, THREADS_OF_SENDER_MAX)
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="body")
-        self._long, self.limits = ConcurrencyLimits(self._readers, 1), options.limits
+        self._long = ConcurrencyLimits(self._readers, 1)
+        self.limits = options.limits
         self._askers = ThreadPoolExecutor(IDENTITY_THREADS, thread_name_prefix="who")
         self.operations = OperationThreads(self)
         self._identities = ConcurrencyLimits(self._askers, 1)
         self.checks = Turns("a check of rules", CHECK_THREADS, CHECK_S_MAX, CHECKS_OF_SENDER_MAX)
         self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
-        self.tell, self.routes = tell, routes
+        self.tell = tell
+        self.routes = routes
         self.confirming = project.notices.confirming()
-        self.strangers, self.unknown = Pace(STRANGERS_RATE), Pace(UNKNOWN_RATE, waits_s_max=UNKNOWN_S_MAX)
+        self.strangers = Pace(STRANGERS_RATE)
+        self.unknown = Pace(UNKNOWN_RATE, waits_s_max=UNKNOWN_S_MAX)
         self.fetches = Pace(FETCH_RATE)
-        self.pace, self.requests = Pace(self.limits.rate), Requests()
+        self.pace = Pace(self.limits.rate)
+        self.requests = Requests()
         self.writer = WriterClient(self)
         if options.stands_by:
             self.writer.queue.close("this service is on standby; send the request to the active one")
         self.work = WorkerCounts()
         self.measured = of_service(self)
-        self.streams, self.verdicts, self.operator_alerts = Streams(), VerdictsInForce(), OperatorAlerts()
-        self.health, self.reasons = HealthBoard(project), FirstReasons(project)
+        self.streams = Streams()
+        self.verdicts = VerdictsInForce()
+        self.operator_alerts = OperatorAlerts()
+        self.health = HealthBoard(project)
+        self.reasons = FirstReasons(project)
         self.arms = ExperimentArms(project)
-        self.board, self.queue_count = Board(project, lambda: self.work, self.cases), QueueCount(self.cases)
+        self.board = Board(project, lambda: self.work, self.cases)
+        self.queue_count = QueueCount(self.cases)
         self.is_ending = False
         self.jobs = project.jobs.desk(desk.store)
         self.backtests = Backtests(project.context.paths.state)
@@ -188,7 +200,8 @@ class Service:
     @property
     def settings(self) -> ActiveSettings:
         """Settings of the active version: its address, proxies, networks, and the provider of sign-ins."""
-        systems, known = self.project.context.systems, self.by_settings
+        systems = self.project.context.systems
+        known = self.by_settings
         if systems is not known.systems:
             try:
                 is_same = (systems.sign_in, systems.http) == (known.systems.sign_in, known.systems.http)
@@ -223,7 +236,8 @@ class Service:
             )
         )
         self.work = answerer.work
-        self.work.counts.tally, self.work.counts.told = tally_of(self.project), self._keeper.recent.take
+        self.work.counts.tally = tally_of(self.project)
+        self.work.counts.told = self._keeper.recent.take
 
         def lead() -> None:
             try:
@@ -275,7 +289,8 @@ class Service:
     def _begun(self, writer: Writer) -> RequestReader:
         """Begin to lead, on the log's thread. An earlier reader stays unless events or settings have changed."""
         sync_roles(self.desk, self.tell)
-        now, before = writer.definitions, self.writer.reader
+        now = writer.definitions
+        before = self.writer.reader
         if before is None or (before.definitions.events, before.definitions.settings) != (now.events, now.settings):
             intake = self.project.taking.intake(keeps_hashes=False)
             before = self.writer.reader = RequestReader(now, intake, self.project.context.now_ms, self.tell)

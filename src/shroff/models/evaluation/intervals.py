@@ -17,7 +17,9 @@ TIMES = 200  # lets the ends of a 95 % interval settle to about a tenth of its l
 # Limit of rows weighted in all resamples; above it there are fewer resamples, down to TIMES_MIN
 ROWS_A_RUN = 100_000_000
 TIMES_MIN = 50
-LOW, HIGH = 2.5, 97.5  # percent: the ends of a 95 % interval
+# Percent: the ends of a 95 % interval
+LOW = 2.5
+HIGH = 97.5
 BLOCKS_MIN = 8  # fewer blocks say nothing about their spread
 DEFINED_MIN = 0.9  # share of resamples in which a metric must be defined
 

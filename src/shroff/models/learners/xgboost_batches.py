@@ -31,7 +31,10 @@ class Batches(xgboost.DataIter):
         kinds: Sequence[str],
         weights: Floats | None = None,
     ) -> None:
-        self._matrix, self._first, self._frauds, self._kinds = matrix, part.start, frauds[part], list(kinds)
+        self._matrix = matrix
+        self._first = part.start
+        self._frauds = frauds[part]
+        self._kinds = list(kinds)
         self._weights = None if weights is None else weights[part]
         self._parts: Iterator[slice] = iter(())
         super().__init__()

@@ -50,7 +50,9 @@ RAISING = ("challenge", "review", "decline")
 LOCK_MS = 15 * 60_000
 SECOND_LOOK = 0.05
 Matcher = Callable[["Event", float | None, Collection[str]], bool]  # of an event, its score, and the rules that hit it
-DEFAULT, MINE = "default", "mine"  # names of no queue: cases that no queue takes, and all but those of other teams
+# No queue may have these names: they select the cases that no queue takes, and all but those of other teams
+DEFAULT = "default"
+MINE = "mine"
 NEXT = ("verdict", "escalate", "snooze")  # what a macro may do with a case
 TAG = One("a tag", "^[a-z0-9][a-z0-9_.:-]{0,39}$")
 
@@ -372,7 +374,8 @@ def first_match(found: Mapping[str, Matcher], event: Event, score: float | None,
 
 
 def _matcher(route: JsonMapping, events: Events, names: DeclaredNames) -> Matcher:
-    wanted, reads = frozenset(route.get("rules", ())), dict[str, Evaluate]()
+    wanted = frozenset(route.get("rules", ()))
+    reads = dict[str, Evaluate]()
     if "when" in route:
         try:
             nodes = _conditions(route["when"], names)

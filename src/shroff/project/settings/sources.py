@@ -56,9 +56,11 @@ def read_sources(top: YamlMapping, problems: list[Problem]) -> tuple[System | No
 
     `source` is named by its kind where it says which event types it brings.
     """
-    single, named = _single(top, problems), _named(top, problems)
+    single = _single(top, problems)
+    named = _named(top, problems)
     read = {name: source for name, source in named.items() if source.contract == "source"}
-    node, systems = top.get("sources"), [source.system for source in ([single] if single else []) + [*read.values()]]
+    node = top.get("sources")
+    systems = [source.system for source in ([single] if single else []) + [*read.values()]]
     if node is not None and single is not None and single.name in read:
         node.report(problems, f"'source:' has the name {single.name} beside others. Give this one another.")
     if single is not None and single.has_own_types:

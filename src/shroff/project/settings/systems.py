@@ -47,7 +47,8 @@ from shroff.runtime.values import FrozenStruct, replace
 DECIDING_KEYS = frozenset(["shroff", "name", "money", "lateness", "ahead", "untaken"])
 TOLD_KEPT_MS = 90 * DAY_MS  # retention of sent messages, and so of the event of a mail
 ONLINE_KIND = "redis"  # where the environment has the whole address
-SESSION_MS_MIN, SESSION_MS_MAX = 60_000, 30 * DAY_MS
+SESSION_MS_MIN = 60_000
+SESSION_MS_MAX = 30 * DAY_MS
 _NO_LAKE = "events older than keep move to the lake, but this file has no 'lake:'."
 _NO_ROWS = "events older than keep move to the lake, which then needs layout parquet or both."
 _PASSWORD = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
@@ -229,7 +230,8 @@ def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
 
 
 def _web(top: YamlMapping, problems: list[Problem]) -> System:
-    found, node = dict(mapping_of(_read(top, "web", problems))), top.get("web")
+    found = dict(mapping_of(_read(top, "web", problems)))
+    node = top.get("web")
     for name, text in [(key, text) for key in ("proxies", "networks") for text in found.get(key, ())]:
         try:
             is_everybody = ip_network(text, strict=False).prefixlen == 0 and name == "proxies"
@@ -252,7 +254,8 @@ def _snapshots(top: YamlMapping, problems: list[Problem]) -> JsonMapping:
 
 
 def _read(top: YamlMapping, name: str, problems: list[Problem]) -> Plain | None:
-    node, shape = top.get(name), next(key.shape for key in SYSTEMS if key.name == name)
+    node = top.get(name)
+    shape = next(key.shape for key in SYSTEMS if key.name == name)
     return None if node is None or shape is None else read_shape(node, shape, problems, name)
 
 
@@ -264,7 +267,8 @@ def _read_addressed(
     None where a variable of the environment says which; empty where no adapter has such addresses. `place` is the
     contract, and the key of the address where that does not stand alone.
     """
-    node, (contract, key) = top.get(name), place
+    node = top.get(name)
+    (contract, key) = place
     if node is None:
         return None, None
     at = node.get(key) if isinstance(node, YamlMapping) else node
@@ -344,7 +348,8 @@ def _sign_in(top: YamlMapping, problems: list[Problem]) -> System | None:
 
 
 def _sessions(top: YamlMapping, problems: list[Problem]) -> SignInSettings:
-    node, usual = top.get("sessions"), SignInSettings()
+    node = top.get("sessions")
+    usual = SignInSettings()
     found = load_shape(node, SESSIONS, SignInSettings, problems, "sessions") or usual
     ways = mapping_of(_read(top, "sign_in", []))
     has_passwords = ways.get("passwords") != "false"

@@ -67,7 +67,8 @@ class EntityView(EntityKey):
 async def entity(service: Service, request: Request) -> Json[EntityView]:
     name = request.path_params["entity"]
     key = await service.in_thread(known_key, service.project, name, request.path_params["key"])
-    limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
+    limit = limit_of(request.query_params)
+    before = cursor_of(request.query_params, int)
     timeline, flags, links = await service.in_thread(looked, service.project, name, key, before, limit)
     return Json(
         {

@@ -110,7 +110,8 @@ async def post_labels(service: Service, request: Request) -> Response:
     said = request.headers.get(KNOWN_AT, "")
     if said not in {"", SENT}:
         raise ProblemError(400, "bad-header", "A header cannot be read", f"Shroff-Known-At: {SENT}")
-    reader, is_as_sent = service.writer.label_reader(), said == SENT
+    reader = service.writer.label_reader()
+    is_as_sent = said == SENT
     body = await _body(request)
     submissions, mistakes = await _read(service, reader, LABEL, body, request.who.id)
     check_rate(service, request, len(submissions))
@@ -311,7 +312,8 @@ async def _explained(service: Service, response: Response) -> Response:
     document = from_json(response.body)
     if "outcome" not in document:
         return response
-    event, id_ = document["event"], document["id"]
+    event = document["event"]
+    id_ = document["id"]
     found = await service.in_thread(service.project.explain, f"{event}/{id_}")
     return Response(await service.in_thread(override.told, service, event, id_, found.json()), media_type=JSON)
 

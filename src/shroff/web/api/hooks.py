@@ -32,7 +32,9 @@ LONG_BYTES = 64 * 1024  # of bodies above this, and of those that do not say how
 LONG_MAX = 32  # so many are held at once before it is known who sent them
 FETCHES_MAX = 4  # at once, of what verifies requests
 SAVE_S = 1.0  # until a count is saved
-SKIPPED, QUARANTINED, APPENDED = "skipped", "quarantined", "appended"
+SKIPPED = "skipped"
+QUARANTINED = "quarantined"
+APPENDED = "appended"
 
 
 class ReceivedEvent(TypedDict):
@@ -90,7 +92,8 @@ async def _verified(service: Service, request: Request, named: NamedSource, sour
     Raises: ProblemError where the sender has done nothing wrong yet.
     """
     body = await request.body(BODY_BYTES_MAX)
-    headers, now_ms = dict(request.headers), service.project.context.now_ms()
+    headers = dict(request.headers)
+    now_ms = service.project.context.now_ms()
     try:
         try:
             return source.verified(headers, body, now_ms)
@@ -129,7 +132,8 @@ def _place(service: Service, request: Request) -> Iterator[None]:
 
 async def _fetched(service: Service, request: Request, named: NamedSource, source: PushSource, url: str) -> None:
     """Fetch the keys for a request, once for all that wait. Raises: TransientError if that is impossible now."""
-    fetches, key = service.pushed.fetches, (named.name, url)
+    fetches = service.pushed.fetches
+    key = (named.name, url)
     if key not in fetches:
         if len(fetches) >= FETCHES_MAX or service.fetches.wait_s_of(network_of(request.address), 1):
             raise TransientError("too many requests to verify at once; send it again")

@@ -107,8 +107,11 @@ class Board:
     """Counts for everybody who looks, once a second at most; nothing while nobody does."""
 
     def __init__(self, project: Project, work: Callable[[], WorkerCounts], cases: CaseService) -> None:
-        self._project, self._work, self._desk = project, work, cases
-        self._pulse, self._lock = Pulse(), Lock()
+        self._project = project
+        self._work = work
+        self._desk = cases
+        self._pulse = Pulse()
+        self._lock = Lock()
         self._samples: deque[_Sample] = deque()
         self._counts = Counts(0, 0, 0)
         self._cases = NO_CASES
@@ -161,7 +164,8 @@ class Board:
         while now_s - self._samples[0].at_s > SAMPLED_S and len(self._samples) > 1:
             self._samples.popleft()
         first = self._samples[0]
-        lately, since_s = work.latencies.since(first.latencies), now_s - first.at_s
+        lately = work.latencies.since(first.latencies)
+        since_s = now_s - first.at_s
         rate = (taken - first.taken) / since_s if since_s > 0 else 0.0
         return Answers(_quantiles(lately), _quantiles(work.latencies), max(rate, 0.0), since_s)
 
@@ -170,7 +174,8 @@ def _open_cases(desk: CaseService) -> CasesOpen:
     wanted = CaseFilter(states=QUEUE)
     with desk.store.look() as look:
         snoozed = look.count(CaseFilter(states=(SNOOZED,)))
-        totals, first = look.totals(wanted), look.queue(wanted, limit=1)
+        totals = look.totals(wanted)
+        first = look.queue(wanted, limit=1)
     stake = None if totals.stake is None else show_decimal(totals.stake, desk.money_places)
     return CasesOpen(totals.count, snoozed, stake, time_text(first[0].due_ms) if first else None)
 
@@ -261,7 +266,8 @@ class Live(msgspec.Struct, rename={"start": "from", "end": "to"}):
 
 
 async def live(service: Service, request: Request) -> Json[Live]:
-    found, who = await look(service, period_of(request.query_params)), request.who
+    found = await look(service, period_of(request.query_params))
+    who = request.who
     answer = document(found)
     if who.may(Right.READ_CASES):
         answer.cases = found.cases
@@ -275,7 +281,9 @@ def cases_of(found: LiveLook, who: Who) -> CasesOpen:
 
 def document(found: LiveLook) -> Live:
     """The figures for programs."""
-    figures, answers, counts = found.figures, found.answers, found.counts
+    figures = found.figures
+    answers = found.answers
+    counts = found.counts
     return showing(
         Live,
         figures,

@@ -135,7 +135,8 @@ class OperationThreads:
 
     async def run(self, who: Who, request: OperationRequest[Outcome], asked_at: str = "") -> Outcome:
         """Run an operation for a caller, who reaches the service at this address. Raises: what the operation raises."""
-        loop, declared = asyncio.get_running_loop(), operation_of(request)
+        loop = asyncio.get_running_loop()
+        declared = operation_of(request)
 
         def run() -> Outcome:
             try:
@@ -159,7 +160,8 @@ class OperationThreads:
             assert loop is not None
             return asyncio.run_coroutine_threadsafe(self._service.writer.adopted(files), loop).result()
 
-        service, wait = self._service, adopt if loop is not None else None
+        service = self._service
+        wait = adopt if loop is not None else None
         return service.project.acting_as(who, service.desk, wait, service.cases, asked_at)
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:

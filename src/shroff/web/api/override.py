@@ -25,7 +25,8 @@ async def kept(service: Service, who: Who, document: bytes, answered: str) -> by
     decision = from_json(document)
     if "outcome" not in decision:
         return document
-    event, id_ = decision["event"], decision["id"]
+    event = decision["event"]
+    id_ = decision["id"]
     found = [answered]
 
     def keep(change: Change, now_ms: int) -> None:
@@ -46,7 +47,8 @@ def told(service: Service, event: str, id_: str, document: bytes) -> bytes:
     """Return a decision with its experiments and its override. May wait for the log and the store."""
     if not service.arms.are_known([document]):
         service.arms.read([document])
-    document, answered = service.arms.beside(document), answer(service, event, id_)
+    document = service.arms.beside(document)
+    answered = answer(service, event, id_)
     return document if answered is None else _beside(document, answered)
 
 

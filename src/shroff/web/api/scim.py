@@ -41,11 +41,14 @@ async def about(_: Service, request: Request) -> Response:
 
 
 async def resource(service: Service, request: Request) -> Response:
-    desk, who, method = service.desk, request.who, request.method
+    desk = service.desk
+    who = request.who
+    method = request.method
     if who.rights != {Right.PROVISION_USERS} or not desk.settings.group_roles:
         words = f"this needs sign_in.scim in shroff.yaml, and a key with the scope {Right.PROVISION_USERS} alone"
         raise ProblemError(403, "not-allowed", "You do not have permission", words)
-    kind, id_ = request.scope["path"].split("/")[3], request.path_params.get("id", "")
+    kind = request.scope["path"].split("/")[3]
+    id_ = request.path_params.get("id", "")
     place = f"{service.address.of(request)}{PATH}/{kind}/"
     if method in {"GET", "HEAD"}:
         return Json(await service.in_thread(_read, desk, place, kind, id_, request.query_params), media_type=MEDIA_TYPE)

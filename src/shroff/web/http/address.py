@@ -46,7 +46,8 @@ class Address(FrozenStruct):
 
     def check_origin(self, request: Request) -> None:
         """Refuse a form that another site sent: browsers say from where. Raises: ProblemError."""
-        site, origin = request.headers.get("sec-fetch-site", ""), request.headers.get("origin", "")
+        site = request.headers.get("sec-fetch-site", "")
+        origin = request.headers.get("origin", "")
         is_own = site == "same-origin" or (site in {"", "none"} and (not origin or origin in self._origins(request)))
         if not is_own:
             words = f"sign in at {self.public}/login" if self.public else "sign in at its own page"

@@ -67,7 +67,8 @@ class Application:
     """
 
     def __init__(self, service: Service, routes: Iterable[Route], tell: Callable[[str], None]) -> None:
-        self.service, self.tell = service, tell
+        self.service = service
+        self.tell = tell
         self._under_way: dict[str, int] = {}  # open requests by sender
         self._count = 0  # of all
         resources = {path: Resource(self, here) for path, here in by_path(routes).items()}
@@ -110,7 +111,8 @@ class Application:
 
     async def answer(self, here: Mapping[str, Route], request: Request, send: Send) -> None:
         began_s = time.perf_counter()
-        name, base = "none", self.service.options.base
+        name = "none"
+        base = self.service.options.base
         try:
             request.check_head()
             if "x-request-id" in request.headers or traces.HEADER in request.headers:
@@ -218,7 +220,8 @@ class Application:
             except SignInError as error:
                 raise unknown(str(error)) from None
         token = request.cookies.get(COOKIE, "")
-        is_token, is_use = len(token) == TOKEN_LENGTH, request.headers.get("accept") != EVENTS
+        is_token = len(token) == TOKEN_LENGTH
+        is_use = request.headers.get("accept") != EVENTS
         look = partial(service.gate.signed_in, is_use=is_use, device=request.headers.get("user-agent", ""))
         signed_in = await self._looked_up(request, look, token) if is_token else None
         if signed_in is None and "outside" in request.scope:
@@ -249,7 +252,8 @@ class Resource:
     """
 
     def __init__(self, application: Application, here: Mapping[str, Route]) -> None:
-        self._application, self._here = application, here
+        self._application = application
+        self._here = here
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         request = Request(scope, receive, self._application.service.settings.proxies)

@@ -25,7 +25,8 @@ class Gate:
 
     def __init__(self, desk: Desk, ring: KeyRing) -> None:
         self._desk = desk
-        self.at_hand, self.who = ring.at_hand, ring.who
+        self.at_hand = ring.at_hand
+        self.who = ring.who
 
     def user(self, name: str) -> User | None:
         with self._desk.store.look() as look:
@@ -63,12 +64,15 @@ class Pace:
     """
 
     def __init__(self, rate: float, clock_s: Callable[[], float] = time.monotonic, *, waits_s_max: float = 0.0) -> None:
-        self._rate, self._clock_s, self._waits_s_max = rate, clock_s, waits_s_max
+        self._rate = rate
+        self._clock_s = clock_s
+        self._waits_s_max = waits_s_max
         self._buckets: dict[str, _Bucket] = {}
 
     def wait_s_of(self, sender: str, events: int) -> float:
         """Take so many events from what a sender may send; gives for how long they wait, 0 for not."""
-        now_s, full = self._clock_s(), 2 * self._rate
+        now_s = self._clock_s()
+        full = 2 * self._rate
         bucket = self._buckets.pop(sender, None) or _Bucket(full, now_s)
         if len(self._buckets) >= SENDERS_MAX:
             del self._buckets[next(iter(self._buckets))]

@@ -29,12 +29,14 @@ class ConcurrencyLimits:
     """
 
     def __init__(self, threads: Executor, of_sender_max: int) -> None:
-        self._threads, self._of_sender_max = threads, of_sender_max
+        self._threads = threads
+        self._of_sender_max = of_sender_max
         self._shares: WeakValueDictionary[str, _Share] = WeakValueDictionary()
 
     async def run(self, function: Callable[..., One], *arguments: object) -> One:
         """Run a function on one of the threads, within the share of `SENDER`."""
-        loop, sender = asyncio.get_running_loop(), SENDER.get()
+        loop = asyncio.get_running_loop()
+        sender = SENDER.get()
         if not sender:
             return await loop.run_in_executor(self._threads, function, *arguments)
         share = self._shares.get(sender)
@@ -78,7 +80,9 @@ class Turns:
     """
 
     def __init__(self, what: str, threads: int, seconds_max: float, of_sender_max: int) -> None:
-        self._what, self._seconds_max, self._of_sender_max = what, seconds_max, of_sender_max
+        self._what = what
+        self._seconds_max = seconds_max
+        self._of_sender_max = of_sender_max
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="turn")
         self._turns: dict[str, _Turn] = {}
 

@@ -117,7 +117,8 @@ class Request(requests.Request):
         if address > URL_BYTES_MAX:
             words = f"an address has at most {URL_BYTES_MAX:,} bytes"
             raise ProblemError(414, "address-too-long", "The address is too long", words)
-        headers, size = self.scope["headers"], address
+        headers = self.scope["headers"]
+        size = address
         for name, value in headers:
             size += len(name) + len(value)
         if len(headers) > HEADERS_MAX or size > HEAD_BYTES_MAX:

@@ -78,8 +78,12 @@ class ProblemError(Exception):
         **more: Unpack[ProblemMore],
     ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.title, self.detail = status, code, title, detail
-        self.headers, self.more = headers, more
+        self.status = status
+        self.code = code
+        self.title = title
+        self.detail = detail
+        self.headers = headers
+        self.more = more
 
 
 def problem(status: int, code: str, title: str, detail: str, **more: Unpack[ProblemMore]) -> Problem:

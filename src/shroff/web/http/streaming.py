@@ -66,7 +66,8 @@ class Stream(StreamingResponse):
 
     def __init__(self, service: Service, request: Request, parts: AsyncIterator[bytes]) -> None:
         super().__init__(_readable(parts), headers={"content-type": EVENTS, "x-accel-buffering": "no"})
-        self._streams, self._token = service.streams, request.cookies.get(COOKIE, "")
+        self._streams = service.streams
+        self._token = request.cookies.get(COOKIE, "")
         self._streams.take(self._token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +102,8 @@ async def updates(
     said_s = checked_s = began_s = time.monotonic()
     yield b"retry: 3000\n\n"
     while not service.is_ending and time.monotonic() - began_s < LASTS_S:
-        part, now_s = await changed(), time.monotonic()
+        part = await changed()
+        now_s = time.monotonic()
         if now_s - checked_s >= CHECKED_EVERY_S:
             checked_s = now_s
             if not await _is_still_allowed(service, request):

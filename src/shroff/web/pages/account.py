@@ -31,7 +31,8 @@ async def first(_: Service, request: Request) -> Response:
 
 async def change_password(service: Service, request: Request) -> Response:
     """Another password of one's own: all one's sessions end, and this browser goes on with a new one."""
-    form, signed_in = await request.form(), request.signed_in
+    form = await request.form()
+    signed_in = request.signed_in
     assert signed_in is not None
     now, new, again = (form[name] for name in PASSWORDS)
     if new != again:
@@ -47,7 +48,8 @@ async def change_password(service: Service, request: Request) -> Response:
 
 async def set_display(service: Service, request: Request) -> Response:
     form = await request.form()
-    zone, theme = form["zone"].strip(), form["theme"]
+    zone = form["zone"].strip()
+    theme = form["theme"]
     try:
         await service.in_thread(users.set_screen, service.desk, request.who, zone, theme)
     except UsageError as error:
@@ -56,7 +58,8 @@ async def set_display(service: Service, request: Request) -> Response:
 
 
 async def end_sessions(service: Service, request: Request) -> Response:
-    signed_in, id_ = request.signed_in, (await request.form())["id"]
+    signed_in = request.signed_in
+    id_ = (await request.form())["id"]
     assert signed_in is not None
     if id_:
         await service.in_thread(sessions.end_named, service.desk, request.who, id_)

@@ -54,7 +54,8 @@ async def answer(service: Service, request: Request) -> Response:
     if is_too_much(service, request):
         return _busy(request, 429)
     said, words = _answer(await request.body(BODY_BYTES_MAX))
-    token, language = request.path_params["token"], _language(request)
+    token = request.path_params["token"]
+    language = _language(request)
     try:
         if said:
             page = await service.in_thread(service.confirming.answer, token, said, language, words)
@@ -78,7 +79,8 @@ def _answer(body: bytes) -> tuple[str, str]:
         given = dict(parse_qsl(body.decode("ascii"), max_num_fields=4))
     except ValueError:
         return "", ""
-    found, words = given.get("answer", ""), one_line(" ".join(given.get("words", "").split()))
+    found = given.get("answer", "")
+    words = one_line(" ".join(given.get("words", "").split()))
     return (found, words) if found in ANSWERS and len(words) <= WORDS_MAX else ("", "")
 
 

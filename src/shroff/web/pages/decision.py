@@ -105,7 +105,8 @@ def looked(project: Project, event: str, id_: str, reasons: FirstReasons | None 
 
 
 def _bar(explained: Explained) -> ScoreBar | None:
-    score, part = explained.document["score"], explained.explanation.model
+    score = explained.document["score"]
+    part = explained.explanation.model
     if score is None or part is None:
         return None
     cuts = [None if at is None else (_along(at), at) for at in (part.policy.review_at, part.policy.decline_at)]

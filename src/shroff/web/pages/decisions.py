@@ -202,7 +202,8 @@ def _for_csv(service: Service, wanted: DecisionsWanted) -> Sequence[DecisionLine
 
 
 def _cells(line: DecisionLine) -> list[str]:
-    document, summary = line.document, line.summary
+    document = line.document
+    summary = line.summary
     score = "" if document["score"] is None else str(document["score"])
     details = "; ".join(part.says for part in summary.parts)
     named = [
@@ -222,7 +223,8 @@ def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, TextDic
     given["zone"] = (given["zone"] or days_zone(service, request)) if given["day"] else ""
     if given["field"] not in ("", *(fields := result_fields(service.project.definitions))):
         raise BadQueryError(f"field: one of {', '.join(fields)}")
-    which, places = request.query_params.get("outcome", NOT_APPROVED), service.project.definitions.settings.money_places
+    which = request.query_params.get("outcome", NOT_APPROVED)
+    places = service.project.definitions.settings.money_places
     return _wanted(which, given, places), given
 
 
@@ -286,7 +288,8 @@ def _totals(
     lines: Sequence[DecisionLine],
     chosen: ChosenDecisions | None,
 ) -> OutcomeTotals:
-    found, amount_of = OutcomeTally(), amount_reader(definitions)
+    found = OutcomeTally()
+    amount_of = amount_reader(definitions)
     others = wanted.event, wanted.text, wanted.arm, wanted.min_score, wanted.min_amount, wanted.max_amount
     is_whole = chosen is not None and not any(other not in ("", None) for other in others)
     if chosen is None:
@@ -341,7 +344,8 @@ def _read(
     looked_at: int = LOOKED_AT,
 ) -> DecisionsPart:
     lines: list[DecisionLine] = []
-    first, end = 0, upto
+    first = 0
+    end = upto
     if wanted.starts_ms is not None:
         first, last = places_between(log, wanted.starts_ms[0], wanted.starts_ms[-1])
         end = min(upto, last)
@@ -378,7 +382,8 @@ def _read(
 
 def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[DecisionLine]:
     records = log.records_at([row.seq for row in rows])
-    told, found = reasons_of(project.definitions), list[DecisionLine]()
+    told = reasons_of(project.definitions)
+    found = list[DecisionLine]()
     for row in rows:
         record = records[row.seq]
         summary = summary_in(project.definitions, record)

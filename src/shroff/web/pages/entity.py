@@ -78,9 +78,11 @@ class _Found(FrozenStruct):
 
 
 async def show(service: Service, request: Request) -> Response:
-    name, project = request.path_params["entity"], service.project
+    name = request.path_params["entity"]
+    project = service.project
     key = await service.in_thread(known_key, project, name, request.path_params["key"])
-    limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
+    limit = limit_of(request.query_params)
+    before = cursor_of(request.query_params, int)
     found = await service.in_thread(_looked, project, name, key, before, limit, request.who.may(Right.READ_PERSONAL))
     standings = await verdicts(service, _named(found))
     texts = _KeyTexts(project.definitions, standings, found)
@@ -223,7 +225,9 @@ class _KeyTexts:
     """Events and keys as people read them."""
 
     def __init__(self, definitions: Definitions, standings: Mapping[str, VerdictInForce], found: _Found) -> None:
-        self._definitions, self._standings, self._found = definitions, standings, found
+        self._definitions = definitions
+        self._standings = standings
+        self._found = found
         self._names: dict[tuple[str, str], str] = {}
         for event in (*found.timeline.events, *(neighbour.newest for neighbour in found.links.neighbours)):
             self._note(event.record)
@@ -239,7 +243,8 @@ class _KeyTexts:
         return "" if found is None else found.verdict
 
     def line(self, event: KeyEvent, name: str) -> EventLine:
-        summary, keys = self.summary(event.record), keys_of(self._definitions, event.record)
+        summary = self.summary(event.record)
+        keys = keys_of(self._definitions, event.record)
         own = keys.pop(name, "")
         payee = summary.payee if summary.payee not in {own, self.title(name, own)} else ""
         others = {entity: key for entity, key in keys.items() if not payee or payee in {key, self.title(entity, key)}}
@@ -288,8 +293,10 @@ def _graph(own: str, links: Sequence[JsonMapping]) -> LinkGraph | None:
 
 
 async def listed(service: Service, request: Request) -> Response:
-    query, entities = request.query_params, service.project.definitions.events.entities
-    name, prefix = query.get("entity") or next(iter(entities), ""), query.get("prefix", "").strip()
+    query = request.query_params
+    entities = service.project.definitions.events.entities
+    name = query.get("entity") or next(iter(entities), "")
+    prefix = query.get("prefix", "").strip()
     found: EntityKeys | None = None
     if name and service.project.log.exists():
         found = await service.run(request, ListKeys(entity=name, prefix=prefix, cursor=query.get("cursor", "")))

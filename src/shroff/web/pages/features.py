@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 
 async def show(service: Service, request: Request) -> Response:
-    query, mistake = request.query_params, ""
+    query = request.query_params
+    mistake = ""
     decided = service.project.definitions.events.decided
-    event, tried = query.get("event") or next(iter(decided), None), query.get("try", "").strip()
+    event = query.get("event") or next(iter(decided), None)
+    tried = query.get("try", "").strip()
     found = None
     if event in decided:
         try:

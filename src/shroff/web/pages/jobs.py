@@ -102,7 +102,8 @@ async def cancel(service: Service, request: Request) -> Response:
 
 async def scheduled(service: Service, request: Request) -> Response:
     form = await request.form()
-    name, do = form["schedule"], form["do"]
+    name = form["schedule"]
+    do = form["do"]
     try:
         if do == "run":
             job = await service.run(request, RunSchedule(name=name))

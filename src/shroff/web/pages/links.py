@@ -77,13 +77,12 @@ Title = Callable[[str, str], str]  # of an entity or what links by it, and a key
 
 
 async def show(service: Service, request: Request) -> Response:
-    query, definitions = request.query_params, service.project.definitions
+    query = request.query_params
+    definitions = service.project.definitions
     entities = definitions.events.entities
-    name, key, number = (
-        query.get("entity") or next(iter(entities), ""),
-        query.get("key", "").strip(),
-        query.get("steps"),
-    )
+    name = query.get("entity") or next(iter(entities), "")
+    key = query.get("key", "").strip()
+    number = query.get("steps")
     steps = min(int(number), STEPS_MAX) if number and number.isascii() and number.isdecimal() else 1
     pinned = query.getlist("pin")
     scope = await service.in_thread(_scope, service, name, query)

@@ -93,7 +93,8 @@ def _line(values: Sequence[int]) -> Plot:
 
 
 def _bars(values: Sequence[float]) -> list[tuple[float, float, float, float]]:
-    most, width = max(1.0, *values, 1.0), 100 / max(1, len(values))
+    most = max(1.0, *values, 1.0)
+    width = 100 / max(1, len(values))
     heights = [round(100 * value / most, 2) for value in values]
     return [
         (round(width * (number + 0.15), 2), round(100 - height, 2), round(width * 0.7, 2), height)
@@ -103,7 +104,8 @@ def _bars(values: Sequence[float]) -> list[tuple[float, float, float, float]]:
 
 
 async def stream(service: Service, request: Request) -> Response:
-    period, shown = period_of(request.query_params), dict[str, str]()
+    period = period_of(request.query_params)
+    shown = dict[str, str]()
     zone = times_zone(service, request)
 
     async def changed() -> bytes | None:

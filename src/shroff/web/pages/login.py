@@ -79,8 +79,10 @@ async def show_session(service: Service, request: Request) -> Json[FormSession]:
 async def sign_in(service: Service, request: Request) -> Response:
     service.address.check_origin(request)
     form = await request.form()
-    name, back = form["name"], oidc.back_of(form["back"])
-    password, before = form["password"], request.cookies.get(COOKIE, "")
+    name = form["name"]
+    back = oidc.back_of(form["back"])
+    password = form["password"]
+    before = request.cookies.get(COOKIE, "")
     try:
         found = await service.signing.run(
             network_of(request.address), sessions.sign_in, service.desk, name, password, request.address, before
@@ -93,7 +95,8 @@ async def sign_in(service: Service, request: Request) -> Response:
 async def show_factor(
     service: Service, request: Request, form: Form = NOTHING, mistake: str = "", status: int = 200
 ) -> Response:
-    token, back = request.cookies.get(COOKIE, ""), form.get("back") or request.query_params.get("back", "")
+    token = request.cookies.get(COOKIE, "")
+    back = form.get("back") or request.query_params.get("back", "")
     try:
         found = await service.in_thread(factors.asked, service.desk, token)
     except SignInError:
@@ -103,7 +106,8 @@ async def show_factor(
 
 async def use_factor(service: Service, request: Request) -> Response:
     service.address.check_origin(request)
-    form, token = await request.form(), request.cookies.get(COOKIE, "")
+    form = await request.form()
+    token = request.cookies.get(COOKIE, "")
     code, do, password = (form[name] for name in ("code", "do", "password"))
     try:
         found, codes = await service.signing.run(
@@ -123,8 +127,11 @@ async def use_factor(service: Service, request: Request) -> Response:
 async def use_passkey(service: Service, request: Request) -> Response:
     """Begin with a passkey, and take what the browser made of it: to sign in; signed in, to add or remove one."""
     service.address.check_origin(request)
-    form, desk, sender = await request.form(), service.desk, request.address
-    back, origin = oidc.back_of(form["back"]), origin_of(service.address.of(request))
+    form = await request.form()
+    desk = service.desk
+    sender = request.address
+    back = oidc.back_of(form["back"])
+    origin = origin_of(service.address.of(request))
     tokens = [request.cookies.get(name, "") for name in (COOKIE, VISIT)]
     try:
         _refuse_flood(service, request)
@@ -142,7 +149,8 @@ def _status(error: Exception) -> int:
 
 
 async def sign_out(service: Service, request: Request) -> Response:
-    token, form = request.cookies.get(COOKIE, ""), await request.form()
+    token = request.cookies.get(COOKIE, "")
+    form = await request.form()
     found = await service.known(service.gate.signed_in, token) if token else None
     if found is not None:
         if not found.is_own(form["csrf"]):
@@ -164,7 +172,9 @@ async def show_link(service: Service, request: Request, form: Form = NOTHING, mi
 async def use_link(service: Service, request: Request) -> Response:
     """Use a link up: it makes the first admin, who begins where work is, or sets a password."""
     service.address.check_origin(request)
-    form, token, before = await request.form(), request.path_params["token"], request.cookies.get(COOKIE, "")
+    form = await request.form()
+    token = request.path_params["token"]
+    before = request.cookies.get(COOKIE, "")
     try:
         is_first = await service.in_thread(links.asks_for, service.desk, token) is None
         found = await service.signing.run(
@@ -189,7 +199,8 @@ async def show_once(service: Service, request: Request) -> Response:
 
 async def use_once(service: Service, request: Request) -> Response:
     service.address.check_origin(request)
-    token, before = request.path_params["token"], request.cookies.get(COOKIE, "")
+    token = request.path_params["token"]
+    before = request.cookies.get(COOKIE, "")
     try:
         found = await service.in_thread(links.sign_in, service.desk, token, request.address, before)
     except SignInError as error:
@@ -205,7 +216,8 @@ def _link_gone(error: SignInError) -> Response:
 def _used(desk: Desk, token: str, form: Form, address: str, before: str) -> SignedIn:
     if form["password"] != form["again"]:
         raise UsageError("the two passwords differ")
-    name, shown = form["name"], form["display_name"]
+    name = form["name"]
+    shown = form["display_name"]
     return links.use(
         desk, token, form["password"], name=name, display_name=shown or name, address=address, before=before
     )
@@ -223,7 +235,8 @@ async def begin_visit(service: Service, request: Request) -> Response:
 
 
 async def end_visit(service: Service, request: Request) -> Response:
-    provider, query = _provider(service), request.query_params
+    provider = _provider(service)
+    query = request.query_params
     if "error" in query:
         return _login(service, FIRST, mistake="Sign-in with the provider failed. Try again.", status=403)
     answer = oidc.ProviderAnswer(query.get("state", ""), query.get("code", ""), query.get("iss", ""))

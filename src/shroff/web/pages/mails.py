@@ -165,7 +165,8 @@ async def notice_html(service: Service, request: Request) -> Response:
 
 async def test(service: Service, request: Request) -> Response:
     form = await request.form()
-    to, of = form["to"].strip(), _of(form)
+    to = form["to"].strip()
+    of = _of(form)
     test = NoticeTest(name=request.path_params["name"], to=to, event=of.event, day=of.day)
     try:
         refused = (await service.run(request, test)).refused

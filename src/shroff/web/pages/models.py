@@ -109,7 +109,8 @@ def _versions(service: Service, found: Sequence[ListedModel]) -> list[JsonObject
 
 
 def _facts(manifest: JsonMapping) -> Facts:
-    data, train = manifest.get("data", {}), manifest.get("train", {})
+    data = manifest.get("data", {})
+    train = manifest.get("train", {})
     return {
         "start": data.get("from", ""),
         "end": data.get("to", ""),
@@ -222,7 +223,8 @@ def _measured(metrics: JsonMapping) -> list[Measured]:
 
 
 async def drift(service: Service, request: Request, mistake: str = "") -> Response:
-    record, definitions = DriftRecord(), service.project.definitions
+    record = DriftRecord()
+    definitions = service.project.definitions
     try:
         record = await service.in_thread(read_record, service.project.context.paths)
     except StorageError as error:

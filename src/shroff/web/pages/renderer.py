@@ -166,10 +166,12 @@ async def page(service: Service, request: Request, template: str, status: int = 
     name what was done just now.
     """
     assert request.signed_in is not None
-    who, served = request.signed_in.who, service.options.organizations
+    who = request.signed_in.who
+    served = service.options.organizations
     if served is not None:
         shown = {"organizations": await service.in_thread(served.of, who.name), **shown}
-    count, shown = await open_cases(service, who), {"query_params": request.query_params, **shown}
+    count = await open_cases(service, who)
+    shown = {"query_params": request.query_params, **shown}
     return await service.in_thread(_page, service, request, template, status, count, shown)
 
 
@@ -194,8 +196,10 @@ def _page(
     within = [screen for screen in screens if request.path.startswith((screen.path, *screen.below))]
     here = max(within, key=lambda screen: len(screen.path), default=None)
     place = service.work.seq if service.is_ready and screens else None
-    user, name = signed_in.user, service.options.base.rpartition("/")[2]
-    zone, is_calibrated = times_zone(service, request), service.project.definitions.is_calibrated
+    user = signed_in.user
+    name = service.options.base.rpartition("/")[2]
+    zone = times_zone(service, request)
+    is_calibrated = service.project.definitions.is_calibrated
     seen = Seen(
         user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name, user.name
     )

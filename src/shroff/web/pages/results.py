@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 
 async def show(service: Service, request: Request) -> Response:
-    found, mistake = None, ""
+    found = None
+    mistake = ""
     try:
         question = _question(service, request)
         if service.project.log.exists():

@@ -63,7 +63,8 @@ class SearchResults(FrozenStruct):
 
 
 async def find(service: Service, request: Request) -> Response:
-    text, before = request.query_params.get("q", "").strip()[:TEXT_MAX], cursor_of(request.query_params, int)
+    text = request.query_params.get("q", "").strip()[:TEXT_MAX]
+    before = cursor_of(request.query_params, int)
     found = await service.in_thread(_found, service, request.who, text, before) if text else SearchResults([])
     if len(found.hits) == 1 and found.is_whole:
         return see_other(found.hits[0].path)
@@ -154,7 +155,8 @@ def _about(service: Service, case: Case) -> str:
 def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator[SearchHit]:
     if not who.may(Right.READ_DEFINITIONS):
         return
-    definitions, text = service.project.definitions, text.casefold()
+    definitions = service.project.definitions
+    text = text.casefold()
     named = [("rule", rule.id, f"/rules/{rule.id}") for rule in definitions.rules]
     named += [("experiment", each.id, experiment_path(each.id)) for each in definitions.experiments]
     named += [("list", name, f"/lists/{name}") for name in sorted(definitions.reference.lists)]

@@ -121,7 +121,8 @@ async def add_user(service: Service, request: Request) -> Response:
 
 
 async def change_user(service: Service, request: Request) -> Response:
-    form, name = await request.form(), request.path_params["name"]
+    form = await request.form()
+    name = request.path_params["name"]
     acts: dict[str, OperationRequest[Any]] = {
         "role": ChangeUser(name=name, role=form["role"]),
         "disable": ChangeUser(name=name, disabled=True),

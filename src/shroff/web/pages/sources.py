@@ -35,7 +35,8 @@ QUOTED = re.compile(  # values, as `events.raw_values.shown` names them
 
 async def confirm(service: Service, request: Request) -> Response:
     form = await request.form()
-    name, topic = form["source"], form["topic"]
+    name = form["source"]
+    topic = form["topic"]
     if name not in service.project.context.systems.sources:
         raise ProblemError(404, "no-source", "There is no such source", "shroff.yaml has no source of this name")
     try:

@@ -86,7 +86,8 @@ def lasting(seconds: float | None) -> str:
         return f"{1_000 * seconds:.3g}{SPACE}ms"
     whole = round(seconds)
     first = next((at for at, (size, _) in enumerate(_STEPS) if whole >= size), len(_STEPS) - 1)
-    parts, left = list[str](), whole
+    parts = list[str]()
+    left = whole
     for size, unit in _STEPS[first : first + 2]:
         if left >= size or not whole:
             parts.append(f"{left // size}{SPACE}{unit}")

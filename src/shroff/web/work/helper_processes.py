@@ -39,12 +39,16 @@ class CaseKeeper:
     def __init__(
         self, project: Project, desk: CaseService, asked: Callable[[], None], tell: Callable[[str], None]
     ) -> None:
-        self._project, self._desk, self._asked, self._tell = project, desk, asked, tell
+        self._project = project
+        self._desk = desk
+        self._asked = asked
+        self._tell = tell
         self._stop = Event()
         self.recent = RecentDecisions(desk.settings.outcomes)
         self._log: Log | None = None
         self._follower: AlertConsumer | None = None
-        self._told, self._taken = "", 0
+        self._told = ""
+        self._taken = 0
         self._joined: Definitions | None = None
         self._thread = Thread(target=self._run, name="cases", daemon=True)
 
@@ -95,7 +99,9 @@ class CaseKeeper:
             self._tell(f"cases wait: {words}" if unexpected is None else failure("cases wait", unexpected))
 
     def _let_go(self) -> None:
-        log, self._log, self._follower = self._log, None, None
+        log = self._log
+        self._log = None
+        self._follower = None
         if log is not None:
             with suppress(ShroffError, OSError):
                 log.close()

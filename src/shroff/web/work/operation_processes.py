@@ -68,7 +68,8 @@ class OperationProcess:
 
         Raises: ProblemError for what the operation raises; ProcessEndedError.
         """
-        process, declared = self._process, operation_of(request)
+        process = self._process
+        declared = operation_of(request)
         assert process.stdin is not None
         assert process.stdout is not None
         late = Timer(seconds_max, process.kill)

@@ -56,7 +56,10 @@ class Teller(ProgressSteps):
     """Tells the progress of all steps together, at most some times a second; each step may read the whole log."""
 
     def __init__(self, size: int) -> None:
-        self._size, self._steps, self._done, self._said_s = size, 0, 0, 0.0
+        self._size = size
+        self._steps = 0
+        self._done = 0
+        self._said_s = 0.0
 
     def counting(self, name: str, total: int = 0) -> Callable[[int], None]:
         self._steps += 1

@@ -27,7 +27,9 @@ class StoreChanges:
     def __init__(
         self, project: Project, store: PeopleStore, in_thread: Callable[..., Coroutine[Any, Any, None]]
     ) -> None:
-        self._project, self._store, self._in_thread = project, store, in_thread
+        self._project = project
+        self._store = store
+        self._in_thread = in_thread
         self._steps: list[tuple[Step, asyncio.Future[None]]] = []
         self._making: asyncio.Future[None] | None = None
 
@@ -47,7 +49,8 @@ class StoreChanges:
 
     async def _make_all(self) -> None:
         while self._steps:
-            now, self._steps = self._steps, []
+            now = self._steps
+            self._steps = []
             failure = None
             try:
                 await self._in_thread(self._take_steps, [step for step, _ in now])

@@ -87,7 +87,8 @@ def _newest(service: Service) -> list[Named]:
 
 
 def _of_the_queue(service: Service) -> list[Named]:
-    desk, who = service.cases, service.project.context.who
+    desk = service.cases
+    who = service.project.context.who
     wanted = queue_of({}, who, desk)
     cases = case_queries.listed(desk, who, wanted, ORDER, limit=SHOWN).cases
     tops = [top_of(alerts) for alerts in newest_alerts(desk, cases).values()]

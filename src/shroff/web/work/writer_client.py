@@ -42,7 +42,9 @@ class WriterClient:
     """
 
     def __init__(self, service: Service) -> None:
-        limits, self._service, self._project = service.options.limits, service, service.project
+        limits = service.options.limits
+        self._service = service
+        self._project = service.project
         self.queue = RequestQueue(self._answered, waiting_max=limits.waiting_max, age_s_max=limits.age_s_max)
         self.tasks = WriterTasks()
         told = self._answered, self.queue.wake, service.tell, self._project.log.reading
@@ -160,7 +162,8 @@ class WriterClient:
         """
         numbers = await self._service.in_thread(self._put, act, kind, bodies)
         self.queue.wake()
-        end_s, wait_s = time.monotonic() + PATIENCE_S, LOOK_S
+        end_s = time.monotonic() + PATIENCE_S
+        wait_s = LOOK_S
         while (replies := await self._service.in_thread(self._replies, numbers)) is None:
             if time.monotonic() > end_s:
                 raise TransientError(f"the active writer has not run this request yet. {LEFT}")

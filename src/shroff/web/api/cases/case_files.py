@@ -29,7 +29,8 @@ def number_of(request: Request) -> int:
 
 async def file(service: Service, request: Request) -> Response:
     """A file of a case, to be saved: no browser shows it as a page."""
-    number, text = number_of(request), request.path_params["file"]
+    number = number_of(request)
+    text = request.path_params["file"]
     if (wanted := whole(text)) is None:
         raise NoFileError(f"case {number} has no file {text[:40]!r}")
     found, content = await service.in_thread(case_actions.file_of, service.cases, request.who, number, wanted)
@@ -44,7 +45,8 @@ async def file(service: Service, request: Request) -> Response:
 
 async def attach(service: Service, request: Request) -> Json[CaseFile]:
     kind = request.headers.get("content-type", "")
-    content, name = await request.body(SIZE_MAX + 1), request.query_params.get("name", "")
+    content = await request.body(SIZE_MAX + 1)
+    name = request.query_params.get("name", "")
     given = service.cases, request.who, number_of(request), name, kind, content
     return Json(file_of(await service.in_thread(case_actions.attach, *given)))
 

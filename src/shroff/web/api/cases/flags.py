@@ -80,10 +80,12 @@ class Flagged(NamedTuple):
 async def flags(service: Service, request: Request) -> Json[Flags]:
     """Flags of one key of an entity, newest first; with `field` and `value`, those whose event has this value."""
     query = request.query_params
-    entity, key = query.get("entity", ""), query.get("key", "")
+    entity = query.get("entity", "")
+    key = query.get("key", "")
     if not entity or not key:
         raise ProblemError(400, "bad-query", "The entity is missing", "write ?entity=card&key=c-1")
-    limit, before = limit_of(query), cursor_of(query, tuple[int, str])
+    limit = limit_of(query)
+    before = cursor_of(query, tuple[int, str])
     if ("field" in query) != ("value" in query):
         raise ProblemError(400, "bad-query", "Half of the filter is missing", "write &field=account&value=a-1")
     wanted = {query["field"]: query["value"]} if "field" in query else {}
@@ -120,7 +122,8 @@ def flagged(
     A key or value in clear is hashed where the log has it hashed. Raises: UnknownEntityError; BadQueryError where no
     event type has a field.
     """
-    types, hasher = project.definitions.events.types, project.log.hasher
+    types = project.definitions.events.types
+    hasher = project.log.hasher
     fields = {field.name: field.shape.is_hashed for type_ in types.values() for field in type_.fields}
     for name in wanted.keys() - fields.keys():
         raise BadQueryError(f"no event type has a field {name!r}. {nearest(name, fields)}".rstrip())
@@ -131,7 +134,8 @@ def flagged(
     texts = {name: _text(value) for name, value in wanted.items()}
     given = {name: {text, hasher(text)} if fields[name] else {text} for name, text in texts.items()}
     found: list[Flagged] = []
-    key, size = known_key(project, entity, key), max(limit, LIMIT_MAX) if wanted else limit
+    key = known_key(project, entity, key)
+    size = max(limit, LIMIT_MAX) if wanted else limit
     while len(found) < limit and (page := _page(project, entity, key, before, size)):
         found += [flagged_row for flagged_row in page if not wanted or is_wanted(flagged_row.fields)]
         before = (page[-1].row.seq, page[-1].row.rule)
@@ -200,7 +204,8 @@ async def in_force(service: Service, events: Sequence[str]) -> Mapping[str, Verd
 
     Where one of them becomes known only later, a pass over all labels finds what it hides until then.
     """
-    wanted, now_ms = frozenset(events), service.project.context.now_ms()
+    wanted = frozenset(events)
+    now_ms = service.project.context.now_ms()
 
     def only(known: Mapping[str, VerdictInForce]) -> dict[str, VerdictInForce]:
         return {name: known[name] for name in wanted if name in known}

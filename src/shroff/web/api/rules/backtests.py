@@ -148,7 +148,9 @@ class Backtests(Struct):
         """Begin one, once it stands in the record; it goes on by itself. Raises: ProblemError where too many wait."""
         if len(self.going) >= WAITING_MAX:
             raise ProblemError(503, "busy", "Too many backtests wait", "try again when one is done", BUSY)
-        run.start, run.end, run.as_of = draft.start, draft.end, draft.as_of
+        run.start = draft.start
+        run.end = draft.end
+        run.as_of = draft.as_of
         self.going[run.id] = KeptBacktest(run, draft.rules)
         try:
             await service.changes.record(act_of(who, run, draft))
@@ -169,12 +171,15 @@ class Backtests(Struct):
                 run.outcome = outcome(run.report)
             run.state = "done"
         except ProblemError as error:
-            run.state, run.why_not = "failed", error.detail
+            run.state = "failed"
+            run.why_not = error.detail
         except (ShroffError, OSError) as error:
-            run.state, run.why_not = "failed", str(error)
+            run.state = "failed"
+            run.why_not = str(error)
         finally:
             if run.state in {"waiting", "running"}:
-                run.state, run.why_not = "failed", "the service stopped meanwhile"
+                run.state = "failed"
+                run.why_not = "the service stopped meanwhile"
             try:
                 await asyncio.to_thread(self._keep, self.going[run.id])
             except (ShroffError, OSError) as error:  # the result is lost
@@ -221,7 +226,8 @@ async def computed(service: Service, draft: BacktestRequest, run: BacktestRun) -
     """The report of a process of its own. Raises: ProblemError."""
 
     def told(done: int, total: int) -> None:
-        run.done, run.total = done, total
+        run.done = done
+        run.total = total
 
     process = await asyncio.to_thread(OperationProcess, service.project.context.paths.folder)
     try:
@@ -242,7 +248,8 @@ async def computed(service: Service, draft: BacktestRequest, run: BacktestRun) -
 
 def _report(process: OperationProcess, draft: BacktestRequest, told: Told) -> BacktestReport:
     with tempfile.TemporaryDirectory(prefix="shroff-backtest-") as folder:
-        rules, policy = Path(folder) / "rules", Path(folder) / "policy.yaml"
+        rules = Path(folder) / "rules"
+        policy = Path(folder) / "policy.yaml"
         rules.mkdir()
         for name, text in draft.rules.items():
             (rules / name).write_text(text, encoding="utf-8")
@@ -279,7 +286,9 @@ async def backtest(service: Service, request: Request) -> Json[BacktestReport] |
         found = await service.in_thread(service.project.drafts.one, asked.rule)
         if found is None:
             raise ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {asked.rule!r}")
-        asked.rules, run.rule, run.etag = {**asked.rules, f"{asked.rule}.yaml": found.text}, asked.rule, found.tag
+        asked.rules = {**asked.rules, f"{asked.rule}.yaml": found.text}
+        run.rule = asked.rule
+        run.etag = found.tag
     _check(asked)
     run.name = " ".join(asked.rules) or asked.model or "the project as it is"
     if not asked.wait:

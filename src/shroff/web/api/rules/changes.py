@@ -26,7 +26,8 @@ async def keep_applied(service: Service, every_s: float = WATCH_S) -> None:
     told = ""
     while True:
         await asyncio.sleep(every_s)
-        before, stamp = stamp, await service.in_thread(stamps)
+        before = stamp
+        stamp = await service.in_thread(stamps)
         if stamp != before or stamp == done or not service.is_ready:
             continue
         done = stamp

@@ -38,7 +38,8 @@ class FormBody(DraftBody):
 
 
 async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked]:
-    id_, tag = request.path_params["rule"], precondition(request, Param(may_be_new=True))
+    id_ = request.path_params["rule"]
+    tag = precondition(request, Param(may_be_new=True))
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
     found = await service.run(request, WriteDraft(rule=id_, source=given.text, etag=tag))
     said = await service.checked(request.who, service.of_draft, CheckDraft(rule=id_, source=found.source))

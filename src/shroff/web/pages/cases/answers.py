@@ -21,7 +21,8 @@ BLOCK = "block-"  # what the fields of the keys to block begin with
 
 def offer(service: Service, request: Request, about: Iterable[tuple[str, str]], form: Form) -> JsonObject:
     """What an answer about these keys of entities can do, as it was filled in before a mistake. Reads lists of each."""
-    project, picked = service.project, _picked(form)
+    project = service.project
+    picked = _picked(form)
     found = [
         {"list": standing["name"], "entity": entity, "key": key, "is_picked": (standing["name"], key) in picked}
         for entity, key in dict.fromkeys(about)

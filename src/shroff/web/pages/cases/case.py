@@ -68,7 +68,8 @@ async def show(service: Service, request: Request) -> Response:
 async def _page(
     service: Service, request: Request, where: Where, changed: Case | None = None, why_not: str = "", mistake: str = ""
 ) -> Response:
-    number, definitions = number_of(request), service.project.definitions
+    number = number_of(request)
+    definitions = service.project.definitions
     found = await service.in_thread(opened, service, request.who, number)
     others, seen_with, amounts = await service.in_thread(others_of, service, found)
     form = await request.form() if mistake else NOTHING
@@ -105,12 +106,14 @@ async def _page(
 
 
 def _rules(service: Service, found: CaseWithEvents) -> list[JsonObject]:
-    case, definitions = found.line.case, service.project.definitions
+    case = found.line.case
+    definitions = service.project.definitions
     raised = Counter(name for event in found.events for name in event.alert.rules)
     hits = [] if found.looked is None else [hit.id for hit in found.looked.hits if hit.result != SHADOW]
     silent = silences_of(service.project, case, service.cases.now_ms())
     pending = pending_silences(service.project, case)
-    known, teller = {rule.id: rule for rule in definitions.rules}, teller_of(definitions)
+    known = {rule.id: rule for rule in definitions.rules}
+    teller = teller_of(definitions)
     return [
         {
             "id": name,
@@ -160,7 +163,8 @@ SILENCING: Final[Acts] = {  # a rule for whom the case is about: silent for a wh
 
 
 async def _run(service: Service, request: Request, acts: Mapping[str, type[OperationRequest[Outcome]]]) -> Outcome:
-    form, act = await request.form(), acts[request.path.rpartition("/")[2]]
+    form = await request.form()
+    act = acts[request.path.rpartition("/")[2]]
     given: JsonObject = {name: form[name] for name in act.__struct_fields__} | {"number": number_of(request)}
     if "until" in given:
         until_ms = service.cases.now_ms() + named_duration("for", form["for"])
@@ -188,7 +192,8 @@ async def change(service: Service, request: Request) -> Response:
 
 
 async def silence(service: Service, request: Request) -> Response:
-    where, why_not = where_from(await request.form()), (await _run(service, request, SILENCING)).why_not
+    where = where_from(await request.form())
+    why_not = (await _run(service, request, SILENCING)).why_not
     is_shown = not why_not or why_not == WAITS  # what waits for a second person stands beside its rule
     return (
         see_other(where.case(number_of(request))) if is_shown else await _page(service, request, where, why_not=why_not)

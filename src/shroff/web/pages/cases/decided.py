@@ -175,7 +175,8 @@ async def answer(service: Service, request: Request) -> Response:
         if in_case is None:
             await service.run(request, AnswerEvent(event=row.event, id=row.id, **more))
         else:
-            number, event = in_case.line.case.number, in_case.alert.named
+            number = in_case.line.case.number
+            event = in_case.alert.named
             asked = DecideCase(number=number, tag=form["tag"], event=event, **more)
             await service.run(request, asked)
     except CaseChangedError as error:

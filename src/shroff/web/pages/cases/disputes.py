@@ -24,8 +24,10 @@ SHOWN = 200  # rows
 
 
 async def show(service: Service, request: Request) -> Response:
-    stage, due = request.query_params.get("stage", OPEN), request.query_params.get("due", "")
-    cursor, found = request.query_params.get("cursor", ""), DisputePage(disputes=[], count=0, late=0, next=None)
+    stage = request.query_params.get("stage", OPEN)
+    due = request.query_params.get("due", "")
+    cursor = request.query_params.get("cursor", "")
+    found = DisputePage(disputes=[], count=0, late=0, next=None)
     if service.project.log.exists():
         of_stage = "" if stage == OPEN else stage
         wanted = ListDisputes(is_open=stage == OPEN, stage=of_stage, due_within=due, limit=SHOWN, cursor=cursor)

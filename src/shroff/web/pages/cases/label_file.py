@@ -55,9 +55,11 @@ async def record(service: Service, request: Request) -> Response:
 
 def _looked_at(service: Service, text: str) -> JsonObject:
     try:
-        rows, mistake = _rows(service, text), ""
+        rows = _rows(service, text)
+        mistake = ""
     except UsageError as error:
-        rows, mistake = [], sentence(str(error))
+        rows = []
+        mistake = sentence(str(error))
     labels = [row for row in rows if row.label is not None]
     there = _there(service, labels)
     return {

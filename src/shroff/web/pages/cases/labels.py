@@ -91,7 +91,8 @@ def _curve(found: Maturity, delay_ms: int) -> JsonObject | None:
         return None
     last = points[-1]
     told = [source for source in SOURCES if last.by_source.get(source)]
-    x, y = Axis(0, last.days), Axis(0, 100)
+    x = Axis(0, last.days)
+    y = Axis(0, 100)
     lines = {"now": [(float(point.days), 100 * point.share) for point in points]}
     if len(told) > 1:
         for source in told:

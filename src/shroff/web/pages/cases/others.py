@@ -69,7 +69,8 @@ def others_of(service: Service, opened: CaseWithEvents) -> tuple[list[OtherEvent
     """
     events = _newest(service, opened.line.case)
     own = {alert.named for alert in opened.detail.alerts}
-    left, shown = SHOWN, list[OtherEvent]()
+    left = SHOWN
+    shown = list[OtherEvent]()
     for event in events:
         if event.named not in own and (event.case is not None or left):
             shown.append(event)
@@ -110,7 +111,8 @@ def _newest(service: Service, case: Case) -> list[OtherEvent]:
         cases = looks.cases({alert.case for alert in alerts.values()})
     found = list[OtherEvent]()
     for event in events:
-        type_, id_ = event.record.type, event.record.id
+        type_ = event.record.type
+        id_ = event.record.id
         alert = alerts.get(f"{type_}/{id_}")
         other = None if alert is None else cases.get(alert.case)
         is_hidden = alert is None or (other is not None and other.look == SECOND)  # somebody else is to say it anew
@@ -123,7 +125,8 @@ def _newest(service: Service, case: Case) -> list[OtherEvent]:
 
 def _amounts(opened: CaseWithEvents, events: Sequence[OtherEvent]) -> AmountChart | None:
     """Return the chart of the most important event, with later amounts in order of time."""
-    top, chart = opened.top, None if opened.looked is None else opened.looked.amounts
+    top = opened.top
+    chart = None if opened.looked is None else opened.looked.amounts
     if top is None or opened.looked is None or chart is None or chart.entity != opened.line.case.entity:
         return chart
     later = [

@@ -97,13 +97,16 @@ async def _page(
 
 def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> JsonObject:
     """What of the queue the page shows; `late` is of the whole queue, 0 under a filter."""
-    desk, query, who = service.cases, query_of(where.filter), signed_in.who
+    desk = service.cases
+    query = query_of(where.filter)
+    who = signed_in.who
     wanted = queue_of(query, who, desk)
     newest = case_queries.newest(desk, who)  # first, so that a case opened meanwhile counts twice rather than never
     listed = case_queries.listed(desk, who, wanted, order_of(query, ORDER), cursor, SHOWN)
     totals = case_queries.totals(desk, who, wanted)
     alerts = newest_alerts(desk, listed.cases)
-    asked, tops = asked_in(service.notices, alerts, desk.now_ms()), tops_of(service, alerts)
+    asked = asked_in(service.notices, alerts, desk.now_ms())
+    tops = tops_of(service, alerts)
     with desk.store.look() as look:
         tags = sorted({tag for tag, _ in look.tagged()} | ({query["tag"]} if "tag" in query else set()))
     histories = case_queries.histories(desk, who, [case.number for case in listed.cases if case.state == ESCALATED])
@@ -141,8 +144,11 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
 
 async def stream(service: Service, request: Request) -> Response:
     """How many cases opened since the page was made that its filter finds, and how many are open, as they change."""
-    where, after = where_of(request.query_params), whole(request.query_params.get("after", "")) or 0
-    query, desk, said = query_of(where.filter), service.cases, [(0, "")]
+    where = where_of(request.query_params)
+    after = whole(request.query_params.get("after", "")) or 0
+    query = query_of(where.filter)
+    desk = service.cases
+    said = [(0, "")]
     queue_of(query, request.who, desk)  # refuses an invalid filter first
 
     def count() -> int:
@@ -151,14 +157,16 @@ async def stream(service: Service, request: Request) -> Response:
 
     async def changed() -> bytes | None:
         now = await service.in_thread(count), open_cases_html(await open_cases(service, request.who))
-        is_same, said[0] = now == said[0], now
+        is_same = now == said[0]
+        said[0] = now
         return None if is_same else told("cases", dict(zip(("new", "open"), now, strict=True)))
 
     return Stream(service, request, updates(service, request, changed, EVERY_S))
 
 
 async def peek(service: Service, request: Request) -> Response:
-    where, number = where_of(request.query_params), number_of(request)
+    where = where_of(request.query_params)
+    number = number_of(request)
     found = await service.in_thread(opened, service, request.who, number)
     return await part(service, request, "peek.html", found=found, where=where)
 
@@ -180,7 +188,9 @@ async def claim_next(service: Service, request: Request) -> Response:
 
 async def bulk(service: Service, request: Request) -> Response:
     form = await request.form()
-    where, action, verdict = where_from(form), form["action"], None
+    where = where_from(form)
+    action = form["action"]
+    verdict = None
     if action in {"fraud", "genuine", "unclear"}:
         action, verdict = "decide", cast("Answer", action)
     picked = [CaseTag(number, tag) for number, tag in _picked(form).items()]

@@ -46,7 +46,8 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def change_rule(service: Service, request: Request) -> Response:
-    form, rule = await request.form(), request.path_params["rule"]
+    form = await request.form()
+    rule = request.path_params["rule"]
     await service.run(request, StopCloseRule(rule=rule) if form["do"] == "stop" else ApproveCloseRule(rule=rule))
     return see_other("/team")
 
@@ -55,7 +56,8 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
     desk = service.cases
     now_ms = desk.now_ms()
     start_ms = desk.today_ms() if days == 1 else now_ms - days * DAY_MS
-    waiting, before = list[tuple[str, int, str | None]](), Totals(0, 0)
+    waiting = list[tuple[str, int, str | None]]()
+    before = Totals(0, 0)
     for says, until_ms in (*((says, now_ms + more_ms) for says, more_ms in DUE), ("all open cases", None)):
         upto = case_queries.totals(desk, who, CaseFilter(states=QUEUE, due_before_ms=until_ms))
         more = upto if until_ms is None else Totals(upto.count - before.count, (upto.stake or 0) - (before.stake or 0))

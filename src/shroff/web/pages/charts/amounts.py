@@ -56,7 +56,8 @@ def amount_chart(
     before = [payment for payment in found.earlier if payment.time_ms <= edge_ms]
     recent = [payment for payment in found.earlier if payment.time_ms > edge_ms]
     start_ms = found.earlier[0].time_ms if found.is_cut else own.time_ms - REACH_MS
-    left, right = Axis(min(start_ms, edge_ms - 1), edge_ms), Axis(edge_ms, own.time_ms)
+    left = Axis(min(start_ms, edge_ms - 1), edge_ms)
+    right = Axis(edge_ms, own.time_ms)
     until_ms, end = (later[-1].time_ms, SINCE) if later else (own.time_ms, END)
     after = Axis(own.time_ms, max(until_ms, own.time_ms + 1))
     values = [float(amount.value) for amount in (*found.earlier, own, *later)] + (

@@ -95,14 +95,16 @@ def signed_bars(
     """Values above and below zero, each with its label, and how many of each are marked; None for no values."""
     if not values:
         return None
-    reach, has_below = max(abs(amount) for amount in values), any(amount < 0 for amount in values)
+    reach = max(abs(amount) for amount in values)
+    has_below = any(amount < 0 for amount in values)
     # The least of 1, 2, 3, 4, 6, 8, 10, 20 and so on, or of 0.1, 0.2 and so on, that is not below a value; 1 for 0.
     scale = Decimal(10) ** reach.adjusted() if reach else Decimal(1)
     most = next(step * scale for step in (*_STEPS, 10) if step * scale >= reach)
     high = most if reach == 0 or any(amount > 0 for amount in values) else Decimal(0)
     low = most if has_below else Decimal(0)
     span = high + low
-    zero, place = float(100 * high / span), 100 / len(values)
+    zero = float(100 * high / span)
+    place = 100 / len(values)
     width = min(place * (1 - _GAP), _WIDTH_MAX)
     bars = []
     for number, (label, value) in enumerate(zip(labels, values, strict=True)):

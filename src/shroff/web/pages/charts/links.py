@@ -10,7 +10,11 @@ from shroff.runtime.values import FrozenStruct
 DRAWN_MAX = 6  # keys, and shared values
 TITLE_MAX = 17  # letters of a title that a box has room for
 ROW = 52  # pixels from one box to the next
-_LEFT, _MIDDLE, _RIGHT, _WIDTH = 0, 36, 72, 28  # per cent of the width
+# Per cent of the width
+_LEFT = 0
+_MIDDLE = 36
+_RIGHT = 72
+_WIDTH = 28
 
 
 class GraphBox(FrozenStruct):
@@ -48,18 +52,22 @@ def link_graph(own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX,
     shared = list(dict.fromkeys(value for other in shown for value in other.through))[:most]
     counts = Counter(value for other in others for value in set(other.through))
     shown = [other for other in shown if any(value in shared for value in other.through)]
-    height, box = row * max(len(shared), len(shown), 2), row * 4 // 5
+    height = row * max(len(shared), len(shown), 2)
+    box = row * 4 // 5
 
     def y(at: int) -> float:
         """The upper edge of a box: each column begins at the top, where the key is."""
         return round(row * (at + 0.5) - box / 2, 1)
 
     def curve(x: int, start: float, to_x: int, end: float) -> str:
-        begin, middle = 10 * (x + _WIDTH), 5 * (x + _WIDTH + to_x)
-        start, end = round(start + box / 2, 1), round(end + box / 2, 1)
+        begin = 10 * (x + _WIDTH)
+        middle = 5 * (x + _WIDTH + to_x)
+        start = round(start + box / 2, 1)
+        end = round(end + box / 2, 1)
         return f"M{begin} {start}C{middle} {start} {middle} {end} {10 * to_x} {end}"
 
-    boxes, curves = [GraphBox(_LEFT, y(0), _cut(own.title), own.says, is_own=True)], list[str]()
+    boxes = [GraphBox(_LEFT, y(0), _cut(own.title), own.says, is_own=True)]
+    curves = list[str]()
     for at, value in enumerate(shared):
         count = counts[value]
         place = y(at)

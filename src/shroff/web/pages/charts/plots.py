@@ -8,7 +8,9 @@ from shroff.runtime.values import FrozenStruct, replace
 
 WIDTH = 1_000  # of the box, whatever the screen has
 LINES = 4  # across, at most
-LEFT, RIGHT = 20, 60  # per cent: words of dots before the first stand right of them, of those behind the second left
+# Per cent of the width: left of LEFT a dot has its label on the right, right of RIGHT on the left
+LEFT = 20
+RIGHT = 60
 _STEPS = (1, 2, 2.5, 5)
 SCALES = (1, 2, 5)
 

@@ -33,7 +33,8 @@ def strip_of(value: object, usual: Usual | None) -> Strip | None:
 
 
 def strip_between(now: float, low: float, high: float) -> Strip:
-    least, most = min(0.0, now, low), max(now, high, 1e-12)
+    least = min(0.0, now, low)
+    most = max(now, high, 1e-12)
     scale = (100.0 - 2 * _EDGE) / (most - least)
 
     def at(number: float) -> float:

@@ -80,9 +80,11 @@ class FeatureTexts:
     """Names and values of features, as people read them."""
 
     def __init__(self, definitions: Definitions) -> None:
-        features, settings = definitions.features, definitions.settings
+        features = definitions.features
+        settings = definitions.settings
         self._nodes = {name: feature.node for name, feature in features.items()}
-        self._currency, self._places = settings.currency, settings.money_places
+        self._currency = settings.currency
+        self._places = settings.money_places
         self._teller = ValueWording(self._nodes.get, settings.currency, settings.money_places)
 
     def title(self, feature: str) -> str:
@@ -97,7 +99,8 @@ class FeatureTexts:
 
     def value(self, feature: str, found: Any) -> str:
         """A value as decisions have it: money with its currency, shares in percent, other reals in three digits."""
-        number, node = number_of(found), self._nodes.get(feature)
+        number = number_of(found)
+        node = self._nodes.get(feature)
         if number is None or node is None:
             return str(value(found).striptags())
         wording = self._teller.wording(node)
@@ -122,9 +125,12 @@ def windows_of(events: Sequence[KeyEvent], earlier: Sequence[JsonMapping]) -> Wi
     if not decided:
         return None
     ordered = sorted(decided, key=lambda event: (event.record.time_ms, event.record.seq))
-    start_ms, end_ms = ordered[0].record.time_ms, ordered[-1].record.time_ms
+    start_ms = ordered[0].record.time_ms
+    end_ms = ordered[-1].record.time_ms
     x = Axis(start_ms, end_ms)
-    newest, charts, others = decided[0].features, list[Window](), JsonObject()
+    newest = decided[0].features
+    charts = list[Window]()
+    others = JsonObject()
     for name, now in newest.items():
         places = [
             (float(event.record.time_ms), value)
@@ -143,7 +149,8 @@ def _window(
     name: str, places: Sequence[tuple[float, float]], now: Any, x: Axis, band: tuple[float, float] | None
 ) -> Window:
     values = [value for _, value in places]
-    low, high = min(0.0, *values, *(band or ())), max(0.0, *values, *(band or ()))
+    low = min(0.0, *values, *(band or ()))
+    high = max(0.0, *values, *(band or ()))
     y = Axis(low, high if high > low else 1.0)
     newest = number_of(now) or 0.0
     is_far = band is not None and not band[0] <= newest <= band[1]

@@ -112,7 +112,8 @@ def _review(service: Service, request: Request, draft: StoredDraft) -> DraftRevi
 
 
 async def answer(service: Service, request: Request) -> Response:
-    form, etag = await request.form(), request.path_params["etag"]
+    form = await request.form()
+    etag = request.path_params["etag"]
     try:
         answer = await service.run(request, AnswerApproval(etag=etag, approve=bool(form["do"]), note=form["note"]))
     except UsageError as error:

@@ -39,7 +39,8 @@ def worth(report: BacktestReport | None) -> TextDict | None:
     """What a backtest says of its draft, where that can be activated; None while it runs."""
     if report is None:
         return None
-    says, balance = sentence(report), report.balance
+    says = sentence(report)
+    balance = report.balance
     if not report.changed:
         return _advised(says, "warn", "The draft changes nothing.")
     if balance.net is None:
@@ -74,7 +75,8 @@ async def listed(service: Service, request: Request) -> Response:
 
 
 async def begin(service: Service, request: Request) -> Response:
-    form, run = await request.form(), new_run(service, request.who)
+    form = await request.form()
+    run = new_run(service, request.who)
     rules = await _rules(service, form.get("of", AS_IT_IS), run, form["again"])
     start, end, as_of = (_day(form, name) for name in ("from", "to", "as_of"))
     draft = BacktestRequest(rules=rules, start=start, end=end, as_of=as_of)
@@ -153,11 +155,13 @@ async def _rules(service: Service, of: str, run: BacktestRun, again: str) -> Tex
         look = await service.in_thread(project.rule_looks.one, id_)
         for version in look.versions:
             if str(version.seq) == place and version.text:
-                run.name, run.rule = f"{id_} as of sequence number {version.seq:,}", id_
+                run.name = f"{id_} as of sequence number {version.seq:,}"
+                run.rule = id_
                 return {f"{id_}.yaml": version.text}
     if again:
         earlier = await service.in_thread(service.backtests.kept, again)
-        run.name, run.rule = earlier.run.name, earlier.run.rule
+        run.name = earlier.run.name
+        run.rule = earlier.run.rule
         return earlier.rules
     raise ProblemError(422, "bad-form", "This draft does not exist", f"nobody has {of!r} any more")
 
@@ -183,7 +187,9 @@ def examples(rows: Sequence[Any]) -> list[Any]:
 
 
 def _shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
-    total, at, found = sum(counts.values()), 0.0, []
+    total = sum(counts.values())
+    at = 0.0
+    found = []
     for name, count in counts.items():
         width = 100 * count / total if total else 0.0
         if count:
@@ -193,8 +199,10 @@ def _shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
 
 
 def _sum(report: BacktestReport) -> list[tuple[Decimal | None, str, str]]:
-    balance, costs = report.balance, report.costs
-    old, new = balance.old, balance.new
+    balance = report.balance
+    costs = report.costs
+    old = balance.old
+    new = balance.new
     if balance.net is None:
         return []
     stopped = Decimal(new.fraud_money_stopped) - Decimal(old.fraud_money_stopped)

@@ -26,7 +26,8 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
 
 
 def _found(service: Service, who: Who) -> JsonObject:
-    mistakes, found = [], []
+    mistakes = []
+    found = []
     try:
         found = service.project.versions.unapplied()
     except DefinitionError as error:

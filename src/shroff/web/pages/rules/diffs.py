@@ -33,14 +33,17 @@ def diff(before: str, after: str) -> list[DiffLine]:
     Where too much is alike in two texts, or in two lines of them, to be distinguished in good time, all that lies
     between what they begin with and what they end with is gone and new.
     """
-    old, new, more = before.splitlines(), after.splitlines(), 0
+    old = before.splitlines()
+    new = after.splitlines()
+    more = 0
     found: list[DiffLine] = []
     for number, group in enumerate(_Bounded(old, new).get_grouped_opcodes(AROUND)):
         if not more and (number or group[0][1]):
             found.append(DiffLine("skip"))
         for kind, start, end, new_start, new_end in group:
             room = max(0, LINES_MAX - len(found))
-            gone, come = old[start:end], [] if kind == "equal" else new[new_start:new_end]
+            gone = old[start:end]
+            come = [] if kind == "equal" else new[new_start:new_end]
             more += len(gone[room:]) + len(come[room:])
             if kind == "equal":
                 found += [DiffLine("same", [(line, False)]) for line in gone[:room]]
@@ -58,8 +61,10 @@ def _changed(old: Sequence[str], new: Sequence[str]) -> Iterator[DiffLine]:
 
 
 def _words(old: str, new: str) -> tuple[list[Part], list[Part]]:
-    ours, theirs = _WORDS.findall(old), _WORDS.findall(new)
-    gone, come = list[Part](), list[Part]()
+    ours = _WORDS.findall(old)
+    theirs = _WORDS.findall(new)
+    gone = list[Part]()
+    come = list[Part]()
     for kind, start, end, new_start, new_end in _Bounded(ours, theirs).get_opcodes():
         differs = kind != "equal"
         gone += [("".join(ours[start:end]), differs)] if end > start else []
@@ -72,14 +77,17 @@ class _Bounded(SequenceMatcher[str]):
 
     def __init__(self, ours: Sequence[str], theirs: Sequence[str]) -> None:
         super().__init__(None, ours, theirs, autojunk=False)
-        self._ours, self._theirs = ours, theirs
+        self._ours = ours
+        self._theirs = theirs
 
     def get_opcodes(self) -> list[Step]:
         """The steps from one text to the other. What both begin and end with is not looked at twice."""
-        ours, theirs = self._ours, self._theirs
+        ours = self._ours
+        theirs = self._theirs
         begins = _alike(ours, theirs)
         ends = _alike(ours[begins:][::-1], theirs[begins:][::-1])
-        mine, other = ours[begins : len(ours) - ends], theirs[begins : len(theirs) - ends]
+        mine = ours[begins : len(ours) - ends]
+        other = theirs[begins : len(theirs) - ends]
         steps = [_moved(step, begins) for step in _between(mine, other)]
         if begins:
             steps.insert(0, ("equal", 0, begins, 0, begins))

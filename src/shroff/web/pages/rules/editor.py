@@ -89,8 +89,10 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def keep(service: Service, request: Request) -> Response:
-    form, id_ = await request.form(), request.path_params["rule"]
-    text, tag = form["text"].replace("\r\n", "\n"), form["tag"]
+    form = await request.form()
+    id_ = request.path_params["rule"]
+    text = form["text"].replace("\r\n", "\n")
+    tag = form["tag"]
     try:
         await service.run(request, WriteDraft(rule=id_, source=text, etag=tag))
     except UsageError as error:
@@ -115,7 +117,8 @@ def _step(operation: Callable[..., OperationRequest[Any]], *names: str, end: str
     """
 
     async def handle(service: Service, request: Request) -> Response:
-        form, id_ = await request.form(), request.path_params["rule"]
+        form = await request.form()
+        id_ = request.path_params["rule"]
         given = {name: form[name] for name in names}
         try:
             if "reason" in given:
@@ -145,7 +148,8 @@ def _prevented(error: ShroffError) -> tuple[str, int]:
 async def _editor(
     service: Service, request: Request, look: RuleLook, typed: Typed, mistake: str = "", status: int = 200
 ) -> Response:
-    draft, project = typed.kept, service.project
+    draft = typed.kept
+    project = service.project
     judged = await service.in_thread(service.backtests.last_of, look.id, typed.tag) if typed.tag else None
     against = look.standing.text if look.standing is not None else next((v.text for v in look.versions if v.text), "")
     theirs = draft.text if draft is not None and not typed.is_kept else ""
@@ -155,10 +159,8 @@ async def _editor(
     def looked_at() -> JsonObject:
         """Findings about the text, computed on a thread: each of these reads it as YAML."""
         text = "" if is_long else typed.text
-        said, shadowed = (
-            service.of_draft(CheckDraft(rule=look.id, source=text)),
-            not is_long and _is_shadowed(look, typed),
-        )
+        said = service.of_draft(CheckDraft(rule=look.id, source=text))
+        shadowed = not is_long and _is_shadowed(look, typed)
         return {
             "said": said,
             "is_shadowed": shadowed,

@@ -21,7 +21,10 @@ PATH = "/experiments"
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
-    given, definitions, found, why_not = request.query_params, service.project.definitions, None, ""
+    given = request.query_params
+    definitions = service.project.definitions
+    found = None
+    why_not = ""
     try:
         wanted = ShowExperiment(rule=given.get("rule", ""), as_of=given.get("as_of") or None)
         found = await service.operations.run(request.who, wanted)
@@ -43,7 +46,8 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
 
 async def end(service: Service, request: Request) -> Response:
     form = await request.form()
-    rule, reason = form.get("rule", ""), form.get("reason", "")
+    rule = form.get("rule", "")
+    reason = form.get("reason", "")
     try:
         wanted = EndExperiment(rule=rule, reason=reason, promote=bool(form.get("promote")))
         await service.operations.run(request.who, wanted)

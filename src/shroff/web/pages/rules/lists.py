@@ -113,7 +113,8 @@ def _removed_before(service: Service, name: str, value: str) -> Entry | None:
 
 
 def _imported(service: Service, request: Request, form: Form) -> ImportList:
-    name, is_whole = request.path_params["list"], form.get("is_whole") == "yes"
+    name = request.path_params["list"]
+    is_whole = form.get("is_whole") == "yes"
     return ImportList(name=name, csv=form["csv"], is_whole=is_whole)
 
 
@@ -124,7 +125,8 @@ def _approved(service: Service, request: Request, form: Form) -> ApproveListChan
 def entry_of(service: Service, request: Request, form: Form) -> Entry:
     """An entry of a form. The page of a key says how long it lasts, and asks why. Raises: UsageError."""
     expires_at = instant(form["expires_at"], form.get("zone", "UTC"))
-    note, lasts = form["note"].strip(), form.get("lasts")
+    note = form["note"].strip()
+    lasts = form.get("lasts")
     if lasts is not None and not note:
         raise UsageError("An entry needs a reason.")
     if lasts:
@@ -177,7 +179,8 @@ async def show(service: Service, request: Request, mistake: str = "", name: str 
 
 
 async def show_one(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
-    name, text = request.path_params["list"], request.query_params.get("q", "").strip()
+    name = request.path_params["list"]
+    text = request.query_params.get("q", "").strip()
     return await page(
         service,
         request,
@@ -195,7 +198,9 @@ async def show_one(service: Service, request: Request, mistake: str = "", form: 
 
 def _look(project: Project, name: str, text: str) -> JsonObject:
     """The newest entries of a list, of those that a text is in: `matching`, of `count` that it has. Reads all of it."""
-    entity, now_ms, text = _entity_of(project.definitions, name), project.context.now_ms(), text.lower()
+    entity = _entity_of(project.definitions, name)
+    now_ms = project.context.now_ms()
+    text = text.lower()
     found = project.lists.entries(name)
     wanted = [entry for entry in found if text in f"{entry.value}\n{entry.note}\n{entry.added_by}".lower()]
     lines = [

@@ -49,8 +49,11 @@ async def put(service: Service, request: Request) -> Response:
 
 
 async def show_one(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
-    query, name = request.query_params, request.path_params["table"]
-    value, at, seq = query.get("q", "").strip(), query.get("at", "").strip(), query.get("seq", "")
+    query = request.query_params
+    name = request.path_params["table"]
+    value = query.get("q", "").strip()
+    at = query.get("at", "").strip()
+    seq = query.get("seq", "")
     number = int(seq) if seq.isascii() and seq.isdecimal() and len(seq) < 19 else 0
     try:
         view = await service.run(request, ShowTable(name=name, value=value, at=at, seq=number))

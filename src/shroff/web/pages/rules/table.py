@@ -105,7 +105,8 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
     tests = await service.checked(request.who, lambda: [test for rule in look.rules for test in looks.tests_of(rule)])
     earlier = await service.in_thread(_earlier, service, look)
     records = service.project.rule_looks.records
-    definitions, now_ms = service.project.definitions, service.project.context.now_ms()
+    definitions = service.project.definitions
+    now_ms = service.project.context.now_ms()
     silences = [silence for silence in await service.in_thread(service.project.silences.all) if silence.rule == id_]
     return await page(
         service,
@@ -135,7 +136,8 @@ def may_approve(who: Who, draft: StoredDraft | None) -> bool:
 
 
 async def hits(service: Service, request: Request) -> Response:
-    id_, before = request.path_params["rule"], cursor_of(request.query_params, int)
+    id_ = request.path_params["rule"]
+    before = cursor_of(request.query_params, int)
     if await service.in_thread(service.project.rule_looks.is_experiment, id_):
         return see_other(experiment_path(id_))
     look = await service.in_thread(service.project.rule_looks.one, id_)
@@ -144,7 +146,8 @@ async def hits(service: Service, request: Request) -> Response:
 
 
 async def _newest(service: Service, look: RuleLook, before: int | None, limit: int) -> JsonObject:
-    records, definitions = service.project.rule_looks.records, service.project.definitions
+    records = service.project.rule_looks.records
+    definitions = service.project.definitions
     found, last = parted(records.newest(look.id, before, limit + 1), limit)
     events = [(hit.event, hit.id) for hit in found]
     summaries = await service.in_thread(summaries_of, service.project, events)
@@ -179,7 +182,8 @@ def _key_columns(
 
 
 async def back(service: Service, request: Request) -> Response:
-    form, id_ = await request.form(), request.path_params["rule"]
+    form = await request.form()
+    id_ = request.path_params["rule"]
     seq = whole(form["seq"])
     try:
         restored = RestoreRule(rule=id_, seq=-1 if seq is None else seq, reason=form["reason"])
@@ -191,7 +195,8 @@ async def back(service: Service, request: Request) -> Response:
 
 async def common(service: Service, *, has_all_hits: bool) -> JsonObject:
     """Shared values of these pages: since when hits are counted, whether that goes on, and how money is written."""
-    settings, looks = service.project.definitions.settings, service.project.rule_looks
+    settings = service.project.definitions.settings
+    looks = service.project.rule_looks
     if not has_all_hits:
         count_hits(service)
     return {
@@ -223,7 +228,8 @@ def _changed(service: Service) -> int:
 
 
 def _earlier(service: Service, look: RuleLook) -> list[JsonObject]:
-    who, found = service.project.rule_looks.who_changed(look), []
+    who = service.project.rule_looks.who_changed(look)
+    found = []
     for version, before in islice(zip_longest(look.versions, look.versions[1:]), VERSIONS_SHOWN):
         row = who.get(version.seq)
         found.append(

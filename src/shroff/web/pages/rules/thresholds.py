@@ -64,7 +64,8 @@ async def show(service: Service, request: Request) -> Response:
 
 async def apply(service: Service, request: Request) -> Response:
     form = await request.form()
-    event, tag = form["event"], form["tag"]
+    event = form["event"]
+    tag = form["tag"]
     which = {name: form[name] for name in WHICH if form.get(name)}
     costs = {name: form[name] for name in COSTS if form.get(name)}
     wanted: OperationRequest[AppliedCutoffs]
@@ -74,7 +75,8 @@ async def apply(service: Service, request: Request) -> Response:
         else:
             cuts = {name: _cut(form, name) for name in CUTS}
             more = Costs(**{name: float(text) for name, text in costs.items()}) if form.get("costs") else None
-            reason, model = form["reason"], form["model"]
+            reason = form["reason"]
+            model = form["model"]
             wanted = SetThresholds(event=event, reason=reason, costs=more, model=model, tag=tag, **cuts)
         done = await service.run(request, wanted)
     except UndecidedEventError:
@@ -104,8 +106,13 @@ def _wanted(query: TextMapping) -> ShowThresholds:
 async def _page(
     service: Service, request: Request, query: TextMapping, mistake: str = "", typed: TextMapping = NOTHING
 ) -> Response:
-    why_not, shown, others, proposal = "", None, list[str](), None
-    event, cutoffs, wanted = query.get("event", ""), service.project.cutoffs, _wanted(query)
+    why_not = ""
+    shown = None
+    others = list[str]()
+    proposal = None
+    event = query.get("event", "")
+    cutoffs = service.project.cutoffs
+    wanted = _wanted(query)
     try:
         answer = await service.run(request, wanted)
         which = {name: query[name] for name in WHICH if query.get(name)}
@@ -133,7 +140,9 @@ async def _page(
 
 def _proposal(service: Service, shown: Shown) -> JsonObject:
     """The thresholds that somebody wants to use: what they make of policy.yaml, and warnings. Raises: UsageError."""
-    cutoffs, tried, event = service.project.cutoffs, shown["found"].tried, shown["found"].event
+    cutoffs = service.project.cutoffs
+    tried = shown["found"].tried
+    event = shown["found"].event
     cuts = (tried.review_at, tried.decline_at) if tried is not None else (None, None)
     costs = cutoffs.costs(event, what_if_of(Costs(**shown["moved"])))
     warnings = [
@@ -162,14 +171,16 @@ def _applied(service: Service, shown: Shown) -> list[JsonObject]:
 
     The rows are kept for a minute of the same policy.yaml: the audit log is asked by an act, and so read as a whole.
     """
-    event, store = shown["found"].event, service.desk.store
+    event = shown["found"].event
+    store = service.desk.store
 
     def recorded() -> Sequence[AuditEntry]:
         wanted = AuditFilter(action=APPLY, subject=f"policy of {event}")
         with store.look() as look:
             return look.record(wanted, before=None, limit=CHANGES_SHOWN, is_newest_first=True)
 
-    found, policy = list[JsonObject](), service.project.definitions.policy(event)
+    found = list[JsonObject]()
+    policy = service.project.definitions.policy(event)
     for row in _CHANGES.get((service.project.cutoffs.folder, event, shown["tag"]), recorded, CHANGES_FRESH_S):
         change = CutoffsChange.of(row)
         cuts = change.cuts(change.after)
@@ -215,10 +226,14 @@ def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: TextMapp
     """
     found = answer.report
     missed = 100.0 if wanted.missed is None else wanted.missed
-    best, now, tried, declared = found.found.best, in_force(found), found.tried, _declared(found)
+    best = found.found.best
+    now = in_force(found)
+    tried = found.tried
+    declared = _declared(found)
     sliders = sliders_of(found, declared, found.terms, missed)
     rows = [("rules alone", found.found.without) if now is None else ("active", now), ("recommended", best)]
-    points, chosen = _near(found), tried or best
+    points = _near(found)
+    chosen = tried or best
     moved = {slider["name"]: slider["value"] for slider in sliders if slider["value"] != slider["declared"]}
     costs, reviews = _charts(found, points, is_calibrated=is_calibrated)
     return {
@@ -249,7 +264,8 @@ def _is_written(point: Point, declared: Terms) -> bool:
 
 def in_force(found: Cutoffs) -> Point | None:
     """Totals of policy.yaml's thresholds, as they are written there: the next scores at or above are used."""
-    now, declared = found.found.now, _declared(found)
+    now = found.found.now
+    declared = _declared(found)
     return None if now is None else replace(now, review_at=declared.review_at, decline_at=declared.decline_at)
 
 
@@ -259,7 +275,8 @@ def _declared(found: Cutoffs) -> Terms:
 
 def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed: float) -> list[JsonObject]:
     """One for each cost, and for people's time; where policy.yaml sets no limit, its end is as much as can come."""
-    places, currency = found.money_places, found.currency
+    places = found.money_places
+    currency = found.currency
     all_a_day = max(1.0, found.events / found.share / max(1, found.found.days))
     limit = declared.reviews_a_day
     most = all_a_day if limit is None else 0.0
@@ -295,7 +312,8 @@ def _slider(
 
 
 def _round_steps(end: float, least: float) -> list[float]:
-    found, size = list[float](), nice(end / _STEPS)
+    found = list[float]()
+    size = nice(end / _STEPS)
     while size > least:
         found.append(size)
         size = nice(size / 2.5)
@@ -322,7 +340,9 @@ def _charts(found: Cutoffs, points: Sequence[Point], *, is_calibrated: bool) -> 
 
     The axis below has calibrated scores as odds, such as 1 in 50.
     """
-    best, now, tried = found.found.best, in_force(found), found.tried
+    best = found.found.best
+    now = in_force(found)
+    tried = found.tried
     marked = _marked([("dot-ref", "active", now), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)])
     every = [*points, *(point for _, _, point in marked)]
     ends = min(map(place_of, every)), max(map(place_of, every))
