@@ -9,7 +9,7 @@ import pytest
 from shroff.errors import DefinitionError
 from shroff.language.values import HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Quiet
-from shroff.notices.notification_routes import PART, quiet_end_ms
+from shroff.notices.notification_routes import DUES_PER_TRANSACTION, quiet_end_ms
 from shroff.notices.outgoing_mail import AWAY_MS_MAX, MailSender
 from shroff.notices.store import OPEN, SENT
 from shroff.services.project_files import checked
@@ -91,7 +91,7 @@ def test_a_letter_that_was_put_off_does_not_leave_in_quiet_hours(tmp_path):
 @pytest.mark.slow
 def test_a_digest_is_one_mail_however_much_it_tells(tmp_path):
     bank = Bank(tmp_path, notice(f"{TEAM}digest: 15m\n"))
-    many = PART + 10
+    many = DUES_PER_TRANSACTION + 10
     bank.pay(*(payment(f"p-{number}", card=f"c-{number}") for number in range(many)))
     bank.tell()
     bank.tell(later_ms=15 * MINUTE_MS)

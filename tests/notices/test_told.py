@@ -664,8 +664,8 @@ def test_a_receipt_of_ordinary_payments_comes_for_each_or_once_a_day_and_not_to_
 
 
 def test_a_digest_of_a_day_is_one_mail_for_each_customer_who_still_wants_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(notification_routes, "AT_ONCE", 3)  # of what staff get in one mail
-    monkeypatch.setattr(notification_routes, "TOGETHER", 2)
+    monkeypatch.setattr(notification_routes, "DIGEST_SIZE_MAX", 3)  # of what staff get in one mail
+    monkeypatch.setattr(notification_routes, "LETTERS_PER_TRANSACTION", 2)
     lists = {"lists/no_receipts.csv": "value\nc-9\n", "notices/customer.yaml": None}
     bank = Bank(tmp_path, notice(RECEIPT + "digest: 1d\n", "receipt") | lists)
     sink = DecisionsTold(bank.services, bank.services.notices["receipt"])
@@ -689,8 +689,8 @@ def test_a_digest_of_a_day_is_one_mail_for_each_customer_who_still_wants_it(tmp_
 def test_a_digest_that_the_store_cuts_off_goes_on_with_the_rest_and_nobody_gets_two_mails(
     tmp_path, monkeypatch, failing
 ):
-    monkeypatch.setattr(notification_routes, "TOGETHER", 2)
-    monkeypatch.setattr(notification_routes, "PART", 2)
+    monkeypatch.setattr(notification_routes, "LETTERS_PER_TRANSACTION", 2)
+    monkeypatch.setattr(notification_routes, "DUES_PER_TRANSACTION", 2)
     bank = Bank(tmp_path, notice(RECEIPT + "digest: 1d\n", "receipt") | {"notices/customer.yaml": None})
     names = ("ann", "ben", "cyd")
 

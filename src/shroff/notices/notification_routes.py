@@ -1,4 +1,7 @@
-"""Notification routing: recipients, digests, delays, and questions that are asked once."""
+"""Make letters of due notifications: choose recipients, form digests, defer, and ask each customer only once.
+
+The notification worker calls `plan` in a loop; a mail is sent later, from the stored letter.
+"""
 
 from __future__ import annotations
 
@@ -26,74 +29,93 @@ if TYPE_CHECKING:
 
 NOBODY = "no recipient is named"
 NO_ADDRESS = "the recipient is not one plain mail address, or contains a card number"
-AT_ONCE = 10_000  # notifications of one notice that become letters at once; also the limit of a digest
-# Limit of a digest to recipients from events: enough for a day, or some would get two mails
-OF_CUSTOMERS_AT_ONCE = 200_000
-PART = 500  # notifications read, held or passed at once
-_made = count()
-# Letters made in one transaction, during which nothing is appended to the log
-TOGETHER = 100
+DIGEST_SIZE_MAX = 10_000  # notifications of one notice that become letters in one call of `plan`
+# Limit of a digest whose recipients come from events. With fewer than a day has, some customers would get two mails.
+CUSTOMER_DIGEST_SIZE_MAX = 200_000
+DUES_PER_TRANSACTION = 500  # notifications read, deferred or assigned in one transaction
+LETTERS_PER_TRANSACTION = 100  # few, as nothing is appended to the log meanwhile
+_letter_numbers = count()
 
 
 class _Addressed(FrozenStruct):
-    """A due notification with its recipients, and its event if that names them."""
+    """A due notification with its recipients.
+
+    Args:
+        event: The event, for a notice that asks its customer; else None.
+        reason: Why there is no recipient, if `addresses` is empty.
+        is_wanted: False if the customer opted out of receipts.
+    """
 
     due: Due
-    told: NoticeEvent | None
+    event: NoticeEvent | None
     addresses: tuple[str, ...]
-    why_nobody: str = NOBODY
+    reason: str = NOBODY
     is_wanted: bool = True
 
 
 def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, now_ms: int) -> int:
-    """Make letters of due notifications; return their number. Each letter is made in one transaction."""
-    by_notice: dict[str, list[Due]] = {}
+    """Make letters of the notifications due at `now_ms`, and return the number of letters.
+
+    Notices with a digest come last, so that a large digest delays no other notice. Notifications in quiet hours are
+    deferred to their end. Notifications of a notice that was removed are marked as passed.
+
+    Raises: StorageError if the log or the store cannot be read or written. Letters stored before are kept.
+    """
+    dues_by_notice: dict[str, list[Due]] = {}
     with store.look() as look:
         for due in look.dues(now_ms):
-            by_notice.setdefault(due.notice, []).append(due)
+            dues_by_notice.setdefault(due.notice, []).append(due)
     digests = {name for name, notice in services.notices.items() if notice.digest_ms}
-    made = 0
-    for name in sorted(by_notice, key=lambda name: name in digests):  # a large digest delays no other notice
+    letter_count = 0
+    for name in sorted(dues_by_notice, key=lambda name: name in digests):
         notice = services.notices.get(name)
-        dues = by_notice[name]
+        dues = dues_by_notice[name]
         if notice is None:
             _take(store, dues, PASSED)
-        elif (end_ms := None if notice.quiet is None else quiet_end_ms(notice.quiet, now_ms)) is not None:
+            continue
+        end_ms = None if notice.quiet is None else quiet_end_ms(notice.quiet, now_ms)
+        if end_ms is not None:
             _hold(store, dues, end_ms)
-        else:
-            with store.look() as look:
-                dues = _together(notice, look, dues, now_ms)
-            recipients_of_dues = [
-                addressed for part in _parts(dues) for addressed in _addressed(services, facts, notice, part, log)
-            ]
-            made += _letters(services, notice, store, recipients_of_dues, now_ms)
-    return made
+            continue
+        with store.look() as look:
+            dues = _together(notice, look, dues, now_ms)
+        addressed_dues = list[_Addressed]()
+        for part in _parts(dues):
+            addressed_dues += _addressed(services, facts, notice, part, log)
+        letter_count += _letters(services, notice, store, addressed_dues, now_ms)
+    return letter_count
 
 
 def _together(notice: Notice, look: NoticeLook, dues: list[Due], now_ms: int) -> list[Due]:
-    """Return the notifications that leave together: of a digest all that wait, unless an interrupted digest is
-    continued.
+    """Return the notifications to send now.
+
+    These are `dues`; if one of them was deferred, all due notifications of the notice. A digest takes all waiting ones,
+    due or not. A digest for customers that a crash interrupted continues with the due ones.
     """
     if not notice.digest_ms and not any(due.is_held for due in dues):
         return dues
-    is_of_customers = bool(notice.digest_ms) and notice.to.of_event is not None
-    waiting = look.waiting(notice.name, OF_CUSTOMERS_AT_ONCE if is_of_customers else AT_ONCE)
-    is_begun = is_of_customers and max(due.due_ms for due in dues) <= look.last_made_ms(notice.name)
-    return [due for due in waiting if due.due_ms <= now_ms] if is_begun or not notice.digest_ms else waiting
+    is_for_customers = bool(notice.digest_ms) and notice.to.of_event is not None
+    waiting = look.waiting(notice.name, CUSTOMER_DIGEST_SIZE_MAX if is_for_customers else DIGEST_SIZE_MAX)
+    was_interrupted = is_for_customers and max(due.due_ms for due in dues) <= look.last_made_ms(notice.name)
+    if was_interrupted or not notice.digest_ms:
+        return [due for due in waiting if due.due_ms <= now_ms]
+    return waiting
 
 
 def _letters(
-    services: NoticeServices, notice: Notice, store: NoticeStore, found: Sequence[_Addressed], now_ms: int
+    services: NoticeServices, notice: Notice, store: NoticeStore, addressed_dues: Sequence[_Addressed], now_ms: int
 ) -> int:
-    _take(store, [addressed.due for addressed in found if not addressed.is_wanted], PASSED)
-    groups = _groups(notice, [addressed for addressed in found if addressed.is_wanted])
-    # Stored before the first mail, so that after a kill the rest of the digest is known
-    if len(groups) > TOGETHER:
-        _hold(store, [addressed.due for addressed in found if addressed.due.due_ms > now_ms], now_ms)
+    """Store the letters of these notifications, and return the number of letters to send."""
+    _take(store, [addressed.due for addressed in addressed_dues if not addressed.is_wanted], PASSED)
+    groups = _groups(notice, [addressed for addressed in addressed_dues if addressed.is_wanted])
+    # A digest of several transactions marks all its notifications as due first, so that a restart can continue it.
+    if len(groups) > LETTERS_PER_TRANSACTION:
+        _hold(store, [addressed.due for addressed in addressed_dues if addressed.due.due_ms > now_ms], now_ms)
     letter_count = 0
-    for at in range(0, len(groups), TOGETHER):
+    for start in range(0, len(groups), LETTERS_PER_TRANSACTION):
         with store.change() as change:
-            letter_count += _NoticeLetters(services, notice, change, now_ms).letters(groups[at : at + TOGETHER])
+            letters = _NoticeLetters(services, notice, change, now_ms)
+            letter_count += letters.letters(groups[start : start + LETTERS_PER_TRANSACTION])
     return letter_count
 
 
@@ -110,52 +132,59 @@ def _hold(store: NoticeStore, dues: Sequence[Due], due_ms: int) -> None:
 
 
 def _parts(dues: Sequence[Due]) -> Iterator[Sequence[Due]]:
-    return (dues[at : at + PART] for at in range(0, len(dues), PART))
+    return (dues[start : start + DUES_PER_TRANSACTION] for start in range(0, len(dues), DUES_PER_TRANSACTION))
 
 
 def _addressed(
     services: NoticeServices, facts: Facts, notice: Notice, dues: Sequence[Due], log: Log
 ) -> Iterator[_Addressed]:
-    is_read = notice.asks or notice.to.of_event is not None
-    events = facts.told_all(log, [due.event for due in dues]) if is_read else {}
+    needs_events = notice.asks or notice.to.of_event is not None
+    events = facts.told_all(log, [due.event for due in dues]) if needs_events else {}
     for due in dues:
-        event_facts = events.get(due.event)
-        is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, event_facts))
-        addresses = addresses_of(services, facts, notice, event_facts, due)
-        why = NO_ADDRESS if is_said else NOBODY
-        # Without those who opted out
-        is_wanted = event_facts is None or notice.text_kind != RECEIPT or facts.holds(notice, event_facts)
-        yield _Addressed(due, event_facts if notice.asks else None, addresses, why, is_wanted)
+        event = events.get(due.event)
+        has_recipient = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, event))
+        addresses = addresses_of(services, facts, notice, event, due)
+        reason = NO_ADDRESS if has_recipient else NOBODY
+        is_wanted = event is None or notice.text_kind != RECEIPT or facts.holds(notice, event)
+        yield _Addressed(due, event if notice.asks else None, addresses, reason, is_wanted)
 
 
 def addresses_of(
-    services: NoticeServices, facts: Facts, notice: Notice, told: NoticeEvent | None, due: Due | None = None
+    services: NoticeServices, facts: Facts, notice: Notice, event: NoticeEvent | None, due: Due | None = None
 ) -> tuple[str, ...]:
-    """Return the recipients of a notice about an event; for an escalation, the user to whom the case went."""
+    """Return the mail addresses of a notice's recipients; none if its channel is not mail.
+
+    A notification about a case that went to a user is for that user. Without a `role`, recipients come from the event
+    or are the fixed addresses of the notice.
+    """
     if notice.channel != "mail":
         return ()
-    if due is not None and due.kind == "case" and (user := from_json(due.told).get("user")):
+    user = from_json(due.told).get("user") if due is not None and due.kind == "case" else None
+    if user:
         return tuple(services.users(user))
     if notice.to.role:
         return tuple(services.users(notice.to.role))
     if notice.to.of_event is not None:
-        address = facts.address(notice, told)
+        address = facts.address(notice, event)
         return (address,) if address else ()
     return notice.to.addresses
 
 
-def _groups(notice: Notice, found: Iterable[_Addressed]) -> list[list[_Addressed]]:
-    """Group notifications into letters: a digest by recipient; deferred ones by recipient and rule; otherwise each
-    alone.
+def _groups(notice: Notice, addressed_dues: Iterable[_Addressed]) -> list[list[_Addressed]]:
+    """Group notifications into letters.
+
+    A digest has one letter for each recipient, and deferred notifications one for each recipient and rule. Each other
+    notification, question, call or document is a letter of its own.
     """
     groups: dict[tuple[object, ...], list[_Addressed]] = {}
-    for addressed in found:
+    for addressed in addressed_dues:
+        key: tuple[object, ...] = (addressed.due.key,)
         if notice.asks or notice.channel != "mail":
-            key: tuple[object, ...] = (addressed.due.key,)
+            pass
         elif notice.digest_ms:
             key = (addressed.addresses,)
-        else:
-            key = (addressed.addresses, addressed.due.rule) if addressed.due.is_held else (addressed.due.key,)
+        elif addressed.due.is_held:
+            key = (addressed.addresses, addressed.due.rule)
         groups.setdefault(key, []).append(addressed)
     return list(groups.values())
 
@@ -168,17 +197,23 @@ class _NoticeLetters:
         self._notice = notice
         self._change = change
         self._now_ms = now_ms
-        self._made: list[tuple[OutgoingMessage, Sequence[str]]] = []  # not in the store yet
+        # Letters that are not stored yet, with the keys of their notifications
+        self._unstored: list[tuple[OutgoingMessage, Sequence[str]]] = []
 
     def letters(self, groups: Sequence[Sequence[_Addressed]]) -> int:
+        """Make a letter of each group's notifications that still wait; return the number of letters to send."""
         current = self._change.dues_of([addressed.due.key for group in groups for addressed in group])
         waiting = {key for key, due in current.items() if due.letter == WAITING}
-        pending_groups = [[addressed for addressed in group if addressed.due.key in waiting] for group in groups]
-        letter_count = sum(self._letter(group) for group in pending_groups if group)
+        letter_count = 0
+        for group in groups:
+            pending = [addressed for addressed in group if addressed.due.key in waiting]
+            if pending:
+                letter_count += self._letter(pending)
         self._store()
         return letter_count
 
     def _letter(self, group: Sequence[_Addressed]) -> int:
+        """Make one letter; return 1, or 0 if the letter is dropped or its notifications are deferred."""
         notice = self._notice
         now_ms = self._now_ms
         first = group[0]
@@ -187,82 +222,92 @@ class _NoticeLetters:
         is_mail = notice.channel == "mail"
         who = who_of(self._services.key, first.addresses) if is_mail else NO_ONE
         shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.recipient
-        due_ms = min(first.due.due_ms, now_ms)  # letters of one batch leave in the order of their dues
-        # Ids of one process ascend in the order in which letters are made, and letters leave in that order
         letter = OutgoingMessage(
-            f"{now_ms:012x}{next(_made) & 0xFFFFFF:06x}{secrets.token_hex(3)}",
+            # Letters that are due at one moment leave in the order of their ids, which ascend within a process
+            f"{now_ms:012x}{next(_letter_numbers) & 0xFFFFFF:06x}{secrets.token_hex(3)}",
             notice.name,
             rule,
             who,
             now_ms,
-            due_ms,
+            min(first.due.due_ms, now_ms),
             to_json(keys).decode(),
             shown=shown,
         )
         if is_mail and not first.addresses:
-            return self._drop(letter, keys, first.why_nobody)
+            return self._drop(letter, keys, first.reason)
         if notice.asks and self._is_asked(first.due.event):
             return self._drop(letter, keys, f"{first.due.event}: the customer was asked about it already")
         free_ms = self._free_ms(rule, who)
         if free_ms > now_ms and notice.asks:
-            words = f"{first.due.event}: the limit of this notice was reached, so nobody was asked"
-            return self._drop(letter, keys, words)
+            reason = f"{first.due.event}: the limit of this notice was reached, so nobody was asked"
+            return self._drop(letter, keys, reason)
         if free_ms > now_ms:
             self._change.hold(keys, free_ms)
             return 0
-        self._made.append((letter, keys))
-        if notice.asks and first.told is not None:
+        self._unstored.append((letter, keys))
+        event = first.event
+        if notice.asks and event is not None:
             id_ = secrets.token_hex(ID_BYTES)
             ends_ms = now_ms + notice.lasts_ms
-            told = first.told
-            question = Question(id_, letter.id, notice.name, told.name, told.receipt, who, now_ms, ends_ms)
+            question = Question(id_, letter.id, notice.name, event.name, event.receipt, who, now_ms, ends_ms)
             self._change.put_question(question)
         return 1
 
     def _drop(self, letter: OutgoingMessage, keys: Sequence[str], reason: str) -> int:
-        """Store a letter that nobody gets, with the reason; return 0, the number of letters to send."""
-        self._made.append((replace(letter, state=DROPPED, done_ms=self._now_ms, reason=reason), keys))
+        """Store a letter as dropped, with the reason; return 0, the number of letters to send."""
+        self._unstored.append((replace(letter, state=DROPPED, done_ms=self._now_ms, reason=reason), keys))
         return 0
 
     def _is_asked(self, event: str) -> bool:
-        """Whether a customer has a link about an event, or will get one: a second link would allow a second answer."""
+        """Whether a customer has a link about this event, or will get one. A second link would allow a second
+        answer.
+        """
         self._store()
         letters = (self._change.letter(question.letter) for question in self._change.questions_about([event]))
         return any(letter is None or letter.state not in (DROPPED, REFUSED) for letter in letters)
 
     def _store(self) -> None:
-        """Store the letters made so far, before they are queried."""
-        if self._made:
-            self._change.put_letters([letter for letter, _ in self._made])
-            self._change.take_each([(key, letter.id) for letter, keys in self._made for key in keys])
-            self._made = []
+        """Store the letters made so far; called before each query, so that the query counts them."""
+        if self._unstored:
+            self._change.put_letters([letter for letter, _ in self._unstored])
+            self._change.take_each([(key, letter.id) for letter, keys in self._unstored for key in keys])
+            self._unstored = []
 
     def _free_ms(self, rule: str, who: bytes) -> int:
-        """Return the time from which the recipients may be notified of this rule again; 0 for now."""
+        """Return the time in ms from which the limit allows another letter to these recipients; 0 if it does now."""
         limit = self._notice.limit
         if limit is None:
             return 0
         self._store()
         sent = self._change.sent_since(self._notice.name, rule, who, self._now_ms - limit.per_ms)
-        return sent[len(sent) - limit.count] + limit.per_ms if len(sent) >= limit.count else 0
+        if len(sent) < limit.count:
+            return 0
+        return sent[len(sent) - limit.count] + limit.per_ms
 
 
 def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
-    """Return the end of the quiet hours that include `now_ms`, else None. Whole minutes, by the clock of their time
-    zone.
+    """Return the end of the quiet hours that include `now_ms`; None outside quiet hours.
+
+    Quiet hours are [start, end) in minutes of the day in their time zone. An end at or before the start is on the next
+    day.
     """
     zone = ZoneInfo(quiet.zone)
     now = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone)
     minute = now.hour * 60 + now.minute
     is_over_midnight = quiet.end <= quiet.start
-    is_in = minute >= quiet.start or minute < quiet.end if is_over_midnight else quiet.start <= minute < quiet.end
-    if not is_in:
+    if is_over_midnight:
+        is_quiet = minute >= quiet.start or minute < quiet.end
+    else:
+        is_quiet = quiet.start <= minute < quiet.end
+    if not is_quiet:
         return None
     day = now.date() + timedelta(days=1 if is_over_midnight and minute >= quiet.start else 0)
     end = datetime(day.year, day.month, day.day, quiet.end // 60, quiet.end % 60, tzinfo=zone)
     end_ms = round(end.timestamp() * 1_000)
-    # When clocks are set back, the end occurs twice
-    return end_ms if end_ms > now_ms else round(end.replace(fold=1).timestamp() * 1_000)
+    if end_ms > now_ms:
+        return end_ms
+    # The clock is set back in this night, so the end occurs twice, and the first time has passed.
+    return round(end.replace(fold=1).timestamp() * 1_000)
 
 
 def keys_of(letter: OutgoingMessage) -> list[str]:
