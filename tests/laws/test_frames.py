@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.adapters.log import event_frames, frames
-from shroff.adapters.log.patterns import digits_behind, places_in
+from shroff.adapters.log.patterns import digit_distances, first_positions
 from shroff.adapters.log.sums import line_of
 from shroff.streams.log import DecisionRow, Record
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts, RecordColumns
@@ -266,8 +266,10 @@ def test_texts_are_found_and_replaced_as_python_does(given_, place):
     behind = [len(text) - text.rfind(digit) if digit else 0 for text, digit in zip(held, digits, strict=True)]
     replaced = {place: b"other", 0: b""} if place < len(held) else {}
 
-    assert digits_behind(inside.data, inside.ends, digests.data, digests.ends).tolist() == behind
-    assert places_in(inside.data, inside.ends, others.data, others.ends).tolist() == [item.find(b":") for item in held]
+    assert digit_distances(inside.data, inside.ends, digests.data, digests.ends).tolist() == behind
+    assert first_positions(inside.data, inside.ends, others.data, others.ends).tolist() == [
+        item.find(b":") for item in held
+    ]
     assert list(inside.but(replaced)) == [replaced.get(at, text) for at, text in enumerate(held)]
     assert [text.encode() for text in ("é", "", "a")] == list(JoinedTexts.written(["é", "", "a"]))
     assert list(JoinedTexts.written(["é", "", "a"], "'é", "'")) == ["'éé'".encode(), "'é'".encode(), "'éa'".encode()]

@@ -20,7 +20,7 @@ from zlib import crc32
 import numpy as np
 
 from shroff.adapters.log.frames import BLOCK_ROWS, FRAME_ROWS, in_parts, parts_of, planes
-from shroff.adapters.log.patterns import as_lines, places_in
+from shroff.adapters.log.patterns import as_lines, first_positions
 from shroff.adapters.log.sums import head_of, line_of
 from shroff.streams.log import Kind, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
@@ -193,7 +193,7 @@ def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFra
         ids, first_seq = JoinedTexts.written([record.id for record in records]), records[0].seq
         times, kinds = np.array([record.time_ms for record in records], np.int64), [record.kind for record in records]
         lines = JoinedTexts.of(list(map(line_of, records)))
-    found, sizes = places_in(lines.data, lines.ends, ids.data, ids.ends), np.diff(ids.ends, prepend=0)
+    found, sizes = first_positions(lines.data, lines.ends, ids.data, ids.ends), np.diff(ids.ends, prepend=0)
     line_sizes, is_apart = np.diff(lines.ends, prepend=0), found < 0
     columns = line_sizes, np.where(is_apart, 0, line_sizes - found), sizes
     passed, blocks = np.diff(times, prepend=0), [range(*span, BLOCK_ROWS) for span in pairwise(ends)]

@@ -19,7 +19,7 @@ from zlib import crc32
 
 import numpy as np
 
-from shroff.adapters.log.patterns import Patterns, by_patterns, by_texts, digits_behind
+from shroff.adapters.log.patterns import Patterns, digit_distances, join_documents, split_by_pattern
 from shroff.arrays import Array, Bytes
 from shroff.streams.log import DecisionRow
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts
@@ -111,11 +111,13 @@ def _packed(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[DecisionFr
         seqs, outcomes = [row.seq for row in rows], [row.outcome for row in rows]
         documents = JoinedTexts.of([row.document for row in rows])
         receipts = JoinedTexts.of([row.receipt for row in rows])
-    behind = digits_behind(documents.data, documents.ends, receipts.data, receipts.ends)
+    behind = digit_distances(documents.data, documents.ends, receipts.data, receipts.ends)
     receipt_sizes = np.diff(receipts.ends, prepend=0)
     cuts, counts = np.where(behind, 2 * receipt_sizes, 0), np.diff(ends)
     group = np.repeat(np.arange(len(counts)), counts)
-    own, own_ends, of_rows, patterns = by_patterns(documents.data, documents.ends, documents.ends - behind, cuts, group)
+    own, own_ends, of_rows, patterns = split_by_pattern(
+        documents.data, documents.ends, documents.ends - behind, cuts, group
+    )
     texts, firsts = JoinedTexts(own, own_ends), np.minimum.reduceat(of_rows, ends[:-1])
     columns = np.diff(own_ends, prepend=0), of_rows - np.repeat(firsts, counts), behind, receipt_sizes
     numbers = planes(*(column.astype(_NUMBERS) for column in columns))
@@ -248,7 +250,7 @@ def unpack(blocks: Iterable[Block]) -> Iterator[tuple[int, str, bytes, bytes]]:
         text_at = at + len(block.patterns)
         rows += [(at, text_at, block.size, row) for row, _ in block.lines]
         at, room = text_at + len(block.text), room + len(block.patterns) * len(block.lines)
-    texts, found = by_texts(b"".join([text for block in blocks for text in block[:2]]), rows, at + room)
+    texts, found = join_documents(b"".join([text for block in blocks for text in block[:2]]), rows, at + room)
     lines, start = ((block.receipts, line) for block in blocks for _, line in block.lines), 0
     for (receipts, line), (end, behind, receipt_start, receipt_end) in zip(lines, found, strict=True):
         seq, _, outcome = line.partition(" ")
