@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 from shroff.adapters.databases.sqlite_file import PAGE_BYTES
 from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.ids import id_index
-from shroff.adapters.log.ids.entries import bits_of, digests_of, entries_of, found_in, halves_of, part_with, parts_of
+from shroff.adapters.log.ids.entries import (
+    bits_of,
+    digests_of,
+    entries_in,
+    entries_of,
+    halves_of,
+    part_number,
+    parts_of,
+)
 from shroff.adapters.log.ids.filters import FINAL, Filters, filter_of
 from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.rows import RowTable, id_digest, ids_by_type, places_by_type
@@ -92,9 +100,9 @@ def test_a_part_has_the_digests_of_its_entries_and_none_that_begins_inside_one()
     inside = [part[at : at + 16] for at in range(1, len(part) - 16) if at % 22]
 
     assert key == 3 << 32
-    assert sorted(found_in(part, [other, lacking, twice, digest])) == sorted([*seqs.items(), (twice, 5)])
-    assert [*found_in(part, [packed[7::-1] + packed[:7:-1] for packed in inside])] == []
-    assert {part_with(digest, 3, bits) & 0xFFFFFFFF for bits in (0, 1, 8)} == {0, digest[0] >> 7, digest[0]}
+    assert sorted(entries_in(part, [other, lacking, twice, digest])) == sorted([*seqs.items(), (twice, 5)])
+    assert [*entries_in(part, [packed[7::-1] + packed[:7:-1] for packed in inside])] == []
+    assert {part_number(digest, 3, bits) & 0xFFFFFFFF for bits in (0, 1, 8)} == {0, digest[0] >> 7, digest[0]}
 
 
 @settings(max_examples=examples(200))
@@ -201,7 +209,7 @@ def test_what_a_pruning_that_was_undone_had_dropped_is_found(fails):
 @pytest.mark.parametrize("what", ["sealed", "pruned"])
 def test_a_reader_whose_runs_are_replaced_or_pruned_while_it_asks_finds_what_is_there(what):
     with small_runs(**SMALL), closing((runs := Runs()).shell):
-        names, keys, is_late = add(runs.writer, 1, 40), runs.reader._keys, False
+        names, keys, is_late = add(runs.writer, 1, 40), runs.reader._parts, False
 
         def late(*given: Any) -> list[int]:
             nonlocal is_late
@@ -214,7 +222,7 @@ def test_a_reader_whose_runs_are_replaced_or_pruned_while_it_asks_finds_what_is_
                     add(runs.writer, 71, 40)
             return found
 
-        with patch.object(runs.reader, "_keys", late):
+        with patch.object(runs.reader, "_parts", late):
             found = runs.reader.places("payment", names)
         assert found == ({} if what == "pruned" else {name: seq for seq, name in enumerate(names, 1)})
 
@@ -222,7 +230,7 @@ def test_a_reader_whose_runs_are_replaced_or_pruned_while_it_asks_finds_what_is_
 def test_a_reader_looks_in_the_largest_runs_first_and_in_no_other_once_it_has_found_all():
     with small_runs(**SMALL), closing((runs := Runs()).shell):
         first, last = add(runs.writer, 1, 70)[:3], add(runs.writer, 71, 20)[-3:]
-        with patch.object(runs.reader, "_keys", wraps=runs.reader._keys) as asked:
+        with patch.object(runs.reader, "_parts", wraps=runs.reader._parts) as asked:
             for ids, times in ((first, 1), (last, 2), ([*first, *last], 2)):
                 asked.reset_mock()
                 assert list(runs.reader.places("payment", ids)) == ids
@@ -247,7 +255,7 @@ def test_each_of_many_filters_names_its_run():
             filters.drop(run)
         filters.add(14, filter_of(digests[14:]))
         left = [run for run in range(1, 15) if run not in {3, 9, 12}]
-        assert sorted(filters.naming(digests)) == [(run, run) for run in left]
+        assert sorted(filters.candidates(digests)) == [(run, run) for run in left]
         assert all((filters._of(run) == filter_of(digests[run : run + 1])).all() for run in left)
 
 

@@ -1,4 +1,8 @@
-"""Entries of runs: digests of ids with sequence numbers, and the parts that a run of them is cut into."""
+"""Entries of the index of ids: digests of ids with sequence numbers, and the parts into which a run is cut.
+
+An array of entries has three columns of unsigned numbers: the first and the second half of the digest, and the sequence
+number.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,11 @@ import numpy as np
 from shroff.adapters.log.ids.filters import Numbers
 
 SEQS_END = 1 << 48
-_PART = 512  # ids in a part at least, on average: 24 bytes each on pages of 8 KiB, where 256 take 32
-_ENTRY = 22  # bytes: two halves of the digest and the first six bytes of a sequence number, the smallest first
-_PACKED = np.dtype(  # `end` has two bytes of the digest and the sequence number
+# Average number of ids in a part, at least. With 512, an id takes 24 bytes on pages of 8 KiB; with 256, 32 bytes.
+_PART = 512
+_ENTRY = 22  # bytes of a stored entry: two halves of the digest and six bytes of the sequence number, lowest byte first
+# The field `end` overlaps `tail` by two bytes, as the sequence number alone has six bytes.
+_PACKED = np.dtype(
     {"names": ["head", "tail", "end"], "formats": ["<u8"] * 3, "offsets": [0, 8, 14], "itemsize": _ENTRY}
 )
 
@@ -43,67 +49,76 @@ def bits_of(size: int) -> int:
     return max((size // _PART).bit_length() - 1, 0)
 
 
-def part_with(digest: bytes, run: int, bits: int) -> int:
+def part_number(digest: bytes, run: int, bits: int) -> int:
+    """Return the number of the part of a run that may have this digest, by the first `bits` bits of it."""
     return (run << 32) + (int.from_bytes(digest[:4], "big") >> 32 - bits)
 
 
 def parts_of(run: int, bits: int, entries: Numbers) -> list[tuple[int, bytes, int]]:
-    """The parts of a run that has these entries, which are in order, with their sums."""
-    every = np.arange((1 << bits) + 1)
-    parts = entries[:, 0] >> np.uint64(32) >> np.uint64(32 - bits)
-    edges = np.searchsorted(parts, every.astype(np.uint64)) * _ENTRY
+    """Cut a run with these entries, ascending by digest, into parts: number, data and checksum of each."""
+    indexes = np.arange((1 << bits) + 1)
+    part_of_entry = entries[:, 0] >> np.uint64(32) >> np.uint64(32 - bits)
+    edges = np.searchsorted(part_of_entry, indexes.astype(np.uint64)) * _ENTRY
     data = entries.astype("<u8").view(np.uint8).reshape(-1, 24)[:, :_ENTRY].tobytes()
-    found = zip((every + (run << 32)).tolist(), pairwise(edges.tolist()), strict=False)
-    return [(key, part := data[start:stop], part_sum(key, part)) for key, (start, stop) in found]
+    numbers = (indexes[:-1] + (run << 32)).tolist()
+    parts = list[tuple[int, bytes, int]]()
+    for number, (start, stop) in zip(numbers, pairwise(edges.tolist()), strict=True):
+        part = data[start:stop]
+        parts.append((number, part, part_sum(number, part)))
+    return parts
 
 
-def found_in(part: bytes, digests: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Those of digests that a part has, with their sequence numbers. Cost: 1 µs each."""
+def entries_in(part: bytes, digests: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Yield the digests that a part has, with their sequence numbers. Cost: 1 µs a digest."""
     for digest in digests:
         packed = digest[7::-1] + digest[:7:-1]
-        at = part.find(packed)
-        while at >= 0:
-            if at % _ENTRY == 0:
-                yield digest, int.from_bytes(part[at + len(packed) : at + _ENTRY], "little")
-            at = part.find(packed, at + 1)
+        start = part.find(packed)
+        while start >= 0:
+            if start % _ENTRY == 0:  # else the bytes belong to two neighboring entries
+                yield digest, int.from_bytes(part[start + len(packed) : start + _ENTRY], "little")
+            start = part.find(packed, start + 1)
 
 
 def unpacked(parts: Sequence[bytes]) -> Numbers:
-    found = np.frombuffer(b"".join(parts), _PACKED)
-    return np.column_stack((found["head"], found["tail"], found["end"] >> np.uint64(16)))
+    """Return the entries of parts."""
+    packed = np.frombuffer(b"".join(parts), _PACKED)
+    return np.column_stack((packed["head"], packed["tail"], packed["end"] >> np.uint64(16)))
 
 
-def part_sum(key: int, data: bytes) -> int:
-    """The sum of a row. Cost: 0.1 µs, and 0.3 ms a megabyte."""
-    return crc32(data, crc32(b"%d" % key))
+def part_sum(number: int, data: bytes) -> int:
+    """Return the checksum of a part. Cost: 0.1 µs, and 0.3 ms a megabyte."""
+    return crc32(data, crc32(b"%d" % number))
 
 
-class PlaceSums:
-    """Sums of the entries at places in (after, end], some thousand places each: to compare an index with its log.
+class SeqSums:
+    """Sums over the entries with sequence numbers in (after, end], by which an index is compared with its log.
 
-    Two that were given the same entries, in any order, are the same.
+    A sum covers 4,096 sequence numbers and depends on the entries, not on their order.
     """
 
-    _BITS: Final = 12  # of the places of one sum
+    _BITS: Final = 12
 
     def __init__(self, after: int, end: int) -> None:
-        self.after, self.end, self.count = after, end, 0
+        self.after = after
+        self.end = end
+        self.count = 0
         self.sums: Numbers = np.zeros((end - after >> self._BITS) + 1, np.uint64)
 
     def add(self, entries: Numbers) -> None:
-        """Cost: 0.03 µs an entry."""
+        """Add those of the entries that lie in (after, end]. Cost: 0.03 µs an entry."""
         seqs = entries[:, 2]
         entries = entries[(seqs > self.after) & (seqs <= self.end)]
         heads, tails, seqs = entries.T
-        at = (seqs - np.uint64(self.after) >> np.uint64(self._BITS)).astype(np.intp)
-        np.add.at(self.sums, at, (heads ^ tails << np.uint64(1)) * (seqs << np.uint64(1) | np.uint64(1)))
+        indexes = (seqs - np.uint64(self.after) >> np.uint64(self._BITS)).astype(np.intp)
+        np.add.at(self.sums, indexes, (heads ^ tails << np.uint64(1)) * (seqs << np.uint64(1) | np.uint64(1)))
         self.count += len(entries)
 
-    def take(self, others: Iterable[PlaceSums]) -> None:
+    def take(self, others: Iterable[SeqSums]) -> None:
         for sums in others:
             self.sums += sums.sums
             self.count += sums.count
 
-    def unlike(self, other: PlaceSums) -> list[tuple[int, int]]:
-        first = (np.flatnonzero(self.sums != other.sums) << self._BITS) + self.after - 1
-        return [(max(number, self.after), min(number + (1 << self._BITS), self.end)) for number in first.tolist()]
+    def differing_from(self, other: SeqSums) -> list[tuple[int, int]]:
+        """Return the intervals (start, stop] of sequence numbers whose sums differ, ascending."""
+        starts = (np.flatnonzero(self.sums != other.sums) << self._BITS) + self.after - 1
+        return [(max(start, self.after), min(start + (1 << self._BITS), self.end)) for start in starts.tolist()]

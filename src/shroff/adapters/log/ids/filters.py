@@ -1,4 +1,8 @@
-"""Bloom filters of sealed runs: which runs may have a digest. They may name too many runs, never too few."""
+"""Bloom filters of sealed id runs: they name the runs that may have a digest, sometimes too many, never too few.
+
+`IdIndex` of the writer keeps them in memory, 3 bytes an id, and reads a row of a sealed run only if its filter names
+it.
+"""
 
 from __future__ import annotations
 
@@ -9,73 +13,85 @@ from shroff.arrays import Hashes
 
 Numbers = Hashes
 
-FINAL = 1 << 18  # ids of a run that is sealed
-FILTER_WORDS = 3 * FINAL >> 3  # three bytes an id
+FINAL = 1 << 18  # ids; a run with as many is sealed
+FILTER_WORDS = 3 * FINAL >> 3  # 64-bit words of one filter: three bytes an id
+# Each half of a digest selects one word of the filter, and four bits of that word by six bits of the half each.
 _SHIFTS = np.arange(40, 64, 6, dtype=np.uint64)[:, None]
-# Filters side by side: their words for one digest are 64 bytes, which a processor reads at once, or a few times that
-# once there are many.
-_BESIDE = 8
-_BESIDE_MAX = 32
+# Filters of a group lie side by side: the words of eight filters for one digest are 64 bytes, which a processor reads
+# at once. Later groups have more filters, as each group costs a look-up.
+_GROUP_SIZE = 8
+_GROUP_SIZE_MAX = 32
 
 
 class Filters(Struct):
-    """Filters of runs, in groups of `_BESIDE` and more side by side."""
+    """Filters of runs, in groups of `_GROUP_SIZE` to `_GROUP_SIZE_MAX`.
 
-    runs: list[int] = []  # 0 where none is
-    words: list[Numbers] = []
+    Args:
+        runs: Run of each column of all groups; 0 for an empty column.
+        groups: One array for each group, with a row for each word and a column for each run.
+    """
+
+    runs: list[int] = []
+    groups: list[Numbers] = []
 
     def add(self, run: int, filter: Numbers) -> None:
         if 0 not in self.runs:
-            beside = min(max(len(self.runs), _BESIDE), _BESIDE_MAX)
-            self.words.append(np.zeros((FILTER_WORDS, beside), np.uint64))
-            self.runs += [0] * beside
+            size = min(max(len(self.runs), _GROUP_SIZE), _GROUP_SIZE_MAX)
+            self.groups.append(np.zeros((FILTER_WORDS, size), np.uint64))
+            self.runs += [0] * size
         self._of(0)[:] = filter
         self.runs[self.runs.index(0)] = run
 
     def drop(self, run: int) -> None:
+        """Remove the filter of a run, if it has one."""
         if run in self.runs:
             self._of(run)[:] = 0
             self.runs[self.runs.index(run)] = 0
 
-    def naming(self, digests: Numbers) -> list[tuple[int, int]]:
-        """Return pairs of a digest's row and a run that may have it.
+    def candidates(self, digests: Numbers) -> list[tuple[int, int]]:
+        """Return pairs of a row of `digests` and a run that may have this digest.
 
-        A run is named for about one of 10,000 digests that it does not have.
+        A run is returned for about one of 10,000 digests that it does not have.
 
         Cost: 0.1 to 0.2 µs a digest for each group.
         """
-        found, start = list[tuple[int, int]](), 0
-        at, mask = _in_filter(digests[:, 1])
-        order = np.argsort(at)  # so that each page of memory is read once
-        at, mask = at[order], mask[order, None]
-        for words in self.words:
-            if len(near := np.flatnonzero(words[at] & mask == mask)):
-                rows, columns = np.divmod(near, words.shape[1])
+        pairs = list[tuple[int, int]]()
+        words, masks = _in_filter(digests[:, 1])
+        order = np.argsort(words)  # so that each page of memory is read once
+        words = words[order]
+        masks = masks[order, None]
+        first_column = 0
+        for group in self.groups:
+            matches = np.flatnonzero(group[words] & masks == masks)
+            if len(matches):
+                rows, columns = np.divmod(matches, group.shape[1])
                 rows = order[rows]
-                at_too, mask_too = _in_filter(digests[rows, 0])
-                has_both = words[at_too, columns] & mask_too == mask_too
-                runs = map(self.runs.__getitem__, (columns[has_both] + start).tolist())
-                found += zip(rows[has_both].tolist(), runs, strict=True)
-            start += words.shape[1]
-        return found
+                other_words, other_masks = _in_filter(digests[rows, 0])
+                has_both = group[other_words, columns] & other_masks == other_masks
+                runs = [self.runs[column] for column in (columns[has_both] + first_column).tolist()]
+                pairs += zip(rows[has_both].tolist(), runs, strict=True)
+            first_column += group.shape[1]
+        return pairs
 
     def _of(self, run: int) -> Numbers:
-        at = self.runs.index(run)
-        for words in self.words:
-            if at < words.shape[1]:
+        """Return the column of a run, a view; 0 for the first empty column."""
+        column = self.runs.index(run)
+        for group in self.groups:
+            if column < group.shape[1]:
                 break
-            at -= words.shape[1]
-        return words[:, at]
+            column -= group.shape[1]
+        return group[:, column]
 
 
 def filter_of(digests: Numbers) -> Numbers:
-    found = np.zeros(FILTER_WORDS, np.uint64)
+    filter_words = np.zeros(FILTER_WORDS, np.uint64)
     for half in (1, 0):
-        words, mask = _in_filter(digests[:, half])
-        np.bitwise_or.at(found, words, mask)
-    return found
+        words, masks = _in_filter(digests[:, half])
+        np.bitwise_or.at(filter_words, words, masks)
+    return filter_words
 
 
 def _in_filter(halves: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the index of the filter word of each half, and the bits to set in that word."""
     bits = np.uint64(1) << (halves >> _SHIFTS & np.uint64(63))
     return halves % np.uint64(FILTER_WORDS), np.bitwise_or.reduce(bits, axis=0)

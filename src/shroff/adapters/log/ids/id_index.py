@@ -1,12 +1,13 @@
-"""Ids of framed records: sorted runs of digests, never written at random places.
+"""Index of the ids of framed records: find the sequence number of an id, in sorted runs that are only appended.
 
-A batch writes its ids as a run, cut into parts by the first bits of their digests, so that one id is looked for in one
-small row of each run. Sixteen small runs of a size become one in the transaction of the last, and all that are not
-sealed become one as soon as they have `FINAL` ids: it is sealed with a filter and not written again.
+A batch writes its ids as a run of digests, cut into parts by the first bits of the digest. A look-up reads one part, a
+small row, of each run. Sixteen small runs of about the same size are merged in the transaction of the last one. As soon
+as the unsealed runs have `FINAL` ids together, they are merged into one sealed run, which gets a Bloom filter and is
+not written again.
 
-The writer keeps in memory the digests of what is not sealed, 31 MB at most, and the filters of sealed runs, 3 bytes an
-id: it reads a row of a sealed run where its filter names an id. Readers remember which runs there are, and look in the
-largest first, which have most ids.
+The writer keeps the digests of unsealed runs in memory, at most 31 MB, and the filters of sealed runs, 3 bytes an id.
+It reads a part of a sealed run only if its filter names the id. A reader keeps the list of runs only, and searches the
+largest runs first, as they have most ids.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ import numpy as np
 
 from shroff.adapters.log.ids.entries import (
     SEQS_END,
-    PlaceSums,
+    SeqSums,
     bits_of,
     digests_of,
+    entries_in,
     entries_of,
-    found_in,
     halves_of,
+    part_number,
     part_sum,
-    part_with,
     parts_of,
     seqs_of,
     unpacked,
@@ -40,13 +41,21 @@ from shroff.adapters.log.sql_text import SqlWording
 from shroff.errors import StorageError
 from shroff.streams.log import Record
 
-LEVEL_BITS = 4  # a run of 16 times the size is of the next level
-_AT_ONCE = 1_024  # parts of one question
-_KEPT = 16  # questions whose digests are remembered: three of a batch with labels, and those of the next
+LEVEL_BITS = 4  # a level has runs of up to 16 times the size of the level below
+_PARTS_AT_ONCE = 1_024  # parts read by one query
+# Look-ups whose digests are cached. A batch with labels makes three, and those of the next batch may overlap.
+_LOOKUPS_CACHED = 16
 
 
 class IdRun(NamedTuple):
-    """A run: by how many bits of its digests it is cut, how many it has, and the last of their sequence numbers."""
+    """A run of the index.
+
+    Args:
+        bits: The run is cut into `2 ** bits` parts, by the first bits of the digests.
+        size: Number of ids.
+        last_seq: Highest sequence number.
+        filter_crc: Checksum of its filter; that of no bytes for an unsealed run.
+    """
 
     bits: int
     size: int
@@ -61,10 +70,12 @@ class IdIndex:
     """The ids of one log's framed records.
 
     Args:
-        ask: Asks the log's connection a question; `with_ids` one about a list of numbers.
-        put: Writes rows into a table within the open transaction; `do` carries out a statement there.
+        ask: Runs a query on the log's connection.
+        with_ids: Runs a query about a list of part numbers.
+        put: Writes rows into a table within the open transaction.
+        do: Executes a statement within the open transaction.
         damaged: Makes the error for damaged tables.
-        is_writer: Whether nobody else changes the runs, so that what they hold may be remembered.
+        is_writer: Whether this process alone changes the runs, so that their content may be cached.
     """
 
     def __init__(
@@ -78,97 +89,113 @@ class IdIndex:
         *,
         is_writer: bool,
     ) -> None:
-        self._wording, self._ask, self._with_ids, self._put, self._do = wording, ask, with_ids, put, do
-        self._damaged, self._is_writer = damaged, is_writer
-        # Gives a reader another number where somebody has changed the log since; None where nobody can tell.
+        self._wording = wording
+        self._ask = ask
+        self._with_ids = with_ids
+        self._put = put
+        self._do = do
+        self._damaged = damaged
+        self._is_writer = is_writer
+        # Set by a reader's log: a number that changes whenever another process changes the log; None if unknown.
         self.version: Callable[[], int | None] = lambda: None
         self._noted = dict[tuple[str, str], int]()
-        self._digests = lru_cache(_KEPT)(digests_of)  # each batch is searched for before it is written
-        self._absent: deque[list[bytes]] = deque(maxlen=_KEPT)  # digests that no sealed run has
+        self._digests = lru_cache(_LOOKUPS_CACHED)(digests_of)  # a batch is looked up before it is written
+        self._absent: deque[list[bytes]] = deque(maxlen=_LOOKUPS_CACHED)  # digests that no sealed run has
         self.forget()
 
     def places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        """Where the records of one type with these ids stand; some may be pruned by now.
+        """Return the sequence numbers of the records of one type with these ids. Some records may be pruned by now.
 
-        Cost: of the writer 1 µs an id that is not there and 6 one that is; of a reader 20 µs for each run.
+        Cost: for the writer 1 µs for an id that is absent and 6 µs for one that is present; for a reader 20 µs a run.
+
+        Raises: StorageError if a part, a run or a filter is missing or has changed since it was written.
         """
         if self._noted and all((type, id_) in self._noted for id_ in ids):
             return {id_: self._noted[type, id_] for id_ in ids}
-        digests, found = self._digests(type, tuple(ids)), dict[bytes, int]()
+        digests = self._digests(type, tuple(ids))
+        seqs = dict[bytes, int]()
         if digests not in self._absent:
-            found = self._read(digests)
-            if self._is_writer and not found:
+            seqs = self._read(digests)
+            if self._is_writer and not seqs:
                 self._absent.append(digests)
         if not self._recent.keys().isdisjoint(digests):
-            found |= {digest: self._recent[digest] for digest in digests if digest in self._recent}
-        return {id_: found[key] for id_, key in zip(ids, digests, strict=True) if key in found} if found else {}
+            seqs |= {digest: self._recent[digest] for digest in digests if digest in self._recent}
+        if not seqs:
+            return {}
+        return {id_: seqs[digest] for id_, digest in zip(ids, digests, strict=True) if digest in seqs}
 
     def note(self, records: Collection[Record]) -> None:
+        """Cache the ids of these records in place of those noted before."""
         self._noted = {(record.type, record.id): record.seq for record in records}
 
     def size(self) -> int:
-        """How many ids the runs have, those of pruned records included.
+        """Return the number of ids in all runs, including those of pruned records.
 
-        Raises: StorageError where the row of one is not as it was written, or missing.
+        Raises: StorageError if the row of a run is missing or has changed since it was written.
         """
         self.forget()
         return sum(run.size for run in self._current().values())
 
-    def sum_up(self, after: int, end: int) -> PlaceSums:
-        """Read all runs, and add up what they have of places in (after, end].
+    def sum_up(self, after: int, end: int) -> SeqSums:
+        """Read all runs, and sum up their entries with sequence numbers in (after, end]. Cost: 0.1 µs an id.
 
-        Where runs are replaced meanwhile, the run that they became is read. Cost: 0.1 µs an id.
+        If the writer merges runs meanwhile, the merged run is read instead.
 
-        Raises: StorageError where a part or a filter is not as it was written, or missing.
+        Raises: StorageError if a part or a filter is missing or has changed since it was written.
         """
         self.forget()
-        found = dict[int, PlaceSums]()
+        sums_by_run = dict[int, SeqSums]()
         while True:
             runs = self._current()
-            found = {run: found[run] for run in found if run in runs}
-            new = [run for run in runs if run not in found]
-            if not new:
+            sums_by_run = {run: sums for run, sums in sums_by_run.items() if run in runs}
+            new_runs = [run for run in runs if run not in sums_by_run]
+            if not new_runs:
                 break
-            for run in new:
-                found[run] = PlaceSums(after, end)
+            for run in new_runs:
+                sums_by_run[run] = SeqSums(after, end)
                 try:
                     self._filter(run, runs[run])
-                    found[run].add(self._entries_of(run, runs[run]))
+                    sums_by_run[run].add(self._entries_of(run, runs[run]))
                 except StorageError:
                     self.forget()
                     if run in self._current():
                         raise
-        whole = PlaceSums(after, end)
-        whole.take(found.values())
-        return whole
+        total = SeqSums(after, end)
+        total.take(sums_by_run.values())
+        return total
 
     def seqs(self, ids: Mapping[str, Sequence[str]], seqs: Mapping[str, Sequence[int]]) -> dict[bytes, int]:
-        found = dict[bytes, int]()
-        for type_, of_type in ids.items():
-            found.update(zip(self._digests(type_, tuple(of_type)), seqs[type_], strict=True))
-        return found
+        """Return the sequence number of each digest, from ids and sequence numbers by type."""
+        seq_by_digest = dict[bytes, int]()
+        for type_, ids_of_type in ids.items():
+            seq_by_digest.update(zip(self._digests(type_, tuple(ids_of_type)), seqs[type_], strict=True))
+        return seq_by_digest
 
     def forget(self) -> None:
-        """Remember nothing: what was written since the last commit may be undone."""
+        """Clear all caches; called after a rollback, which may undo what was written since the last commit."""
         self._runs: dict[int, IdRun] | None = None
-        self._known: int | None = None  # the version that has these runs
+        self._runs_version: int | None = None
         self.note(())
-        self._recent, self._filters = dict[bytes, int](), Filters()
+        self._recent = dict[bytes, int]()  # of unsealed runs
+        self._filters = Filters()
         self._absent.clear()
 
-    # How runs are written
+    # Writing runs
 
     def add(self, ids: Mapping[str, Sequence[str]], seqs: Mapping[str, Sequence[int]]) -> None:
-        """Write a run of ids with their sequence numbers, by their types, or one of them and of runs that it replaces.
+        """Write a run of ids with their sequence numbers, by type, merged with the runs that it replaces.
 
-        Cost: 0.4 µs an id; 20 ms more once in 65,536 ids, and 60 to 100 where a run is sealed.
+        Cost: 0.4 µs an id; 20 ms more once in 65,536 ids, and 60 to 100 ms if a run is sealed.
+
+        Raises: StorageError if a sequence number is too large for the index, or a replaced run is damaged.
         """
-        new, runs = self.seqs(ids, seqs), self._current()
+        new = self.seqs(ids, seqs)
+        runs = self._current()
         self.note(())
         if max(new.values()) >= SEQS_END:
             raise StorageError(f"The index of ids takes sequence numbers below {SEQS_END}")
         self._recent |= new
-        number = max(runs, default=0) + 1  # of none that is replaced, which a reader may still ask for
+        number = max(runs, default=0) + 1  # never the number of a replaced run, which a reader may still query
         replaced = self._replaced(len(new))
         entries = np.concatenate([entries_of(new), *(self._entries_of(run, runs[run]) for run in replaced)])
         entries = entries.take(np.argsort(entries[:, 0]), axis=0)
@@ -178,7 +205,8 @@ class IdIndex:
         if len(entries) >= FINAL:
             words = filter_of(entries)
             self._filters.add(number, words)
-            self._recent, filter_ = {}, words.astype("<u8").tobytes()
+            self._recent = {}
+            filter_ = words.astype("<u8").tobytes()
             self._absent.clear()
         run = IdRun(bits_of(len(entries)), len(entries), int(entries[:, 2].max()), crc32(filter_))
         self._put(ID_RUNS, [(number, run.crc(number), *run, filter_)])
@@ -186,29 +214,33 @@ class IdIndex:
         runs[number] = run
 
     def _replaced(self, size: int) -> list[int]:
-        """The newest runs that one is to be made of with a batch of this size.
+        """Return the newest runs to merge with a batch of this size.
 
-        All that are not sealed, if that makes `FINAL` ids; else those of each level that are `2 ** LEVEL_BITS` with it.
+        These are all unsealed runs, if they have `FINAL` ids with the batch. Otherwise a level is merged as soon as it
+        has `2 ** LEVEL_BITS` runs with the batch, and then the next level likewise.
         """
         runs = self._current()
         recent = [run for run in reversed(runs) if runs[run].size < FINAL]
         if size + sum(runs[run].size for run in recent) >= FINAL:
             return recent
-        levels, count, more = [_level(runs[run].size) for run in recent], 0, 0
+        levels = [_level(runs[run].size) for run in recent]
+        count = 0
+        level_end = 0
         while True:
-            while more < len(recent) and levels[more] <= _level(size):
-                more += 1
-            if more - count + 1 < 1 << LEVEL_BITS:
+            while level_end < len(recent) and levels[level_end] <= _level(size):
+                level_end += 1
+            if level_end - count + 1 < 1 << LEVEL_BITS:
                 return recent[:count]
-            size += sum(runs[run].size for run in recent[count:more])
-            count = more
+            size += sum(runs[run].size for run in recent[count:level_end])
+            count = level_end
 
     def prune(self, upto: int) -> None:
-        gone = {run: entry for run, entry in self._current().items() if entry.last_seq <= upto}
-        for run in gone:
+        """Remove the runs whose sequence numbers are all at most `upto`."""
+        pruned = {run: entry for run, entry in self._current().items() if entry.last_seq <= upto}
+        for run in pruned:
             self._drop(run, run + 1)
-        if any(entry.size < FINAL for entry in gone.values()):
-            self.forget()  # their digests with them
+        if any(entry.size < FINAL for entry in pruned.values()):
+            self.forget()  # `_recent` has digests of unsealed runs that were removed
 
     def clear(self) -> None:
         self.forget()
@@ -223,67 +255,80 @@ class IdIndex:
             del runs[run]
             self._filters.drop(run)
 
-    # What is in the tables
+    # Reading the tables
 
     def _current(self) -> dict[int, IdRun]:
-        version = None if self._is_writer else self.version()  # before the runs, which may change meanwhile
-        is_known = self._is_writer or (version is not None and version == self._known)
-        if self._runs is None or not is_known:
-            runs = dict[int, IdRun]()
-            for run, crc, *row in self._ask(self._wording.id_runs, shape="iiiiii"):
-                runs[run] = IdRun(*row)
-                if crc != runs[run].crc(run):
-                    raise self._damaged(f"run {run} of the index of ids has changed since it was written")
-            for (run,) in self._ask(self._wording.id_runs_missing, shape="i"):
-                raise self._damaged(f"run {run} of the index of ids is missing")
-            recent, filters = dict[bytes, int](), Filters()
-            for run, entry in runs.items() if self._is_writer else ():
-                if entry.size >= FINAL:
-                    filters.add(run, np.frombuffer(self._filter(run, entry), "<u8"))
-                else:
-                    recent |= seqs_of(self._entries_of(run, entry))
-            self._runs, self._recent, self._filters, self._known = runs, recent, filters, version
-        return self._runs
+        """Return the runs in order, read again if another process may have changed them.
+
+        Raises: StorageError if a run, or what the writer caches of it, is missing or has changed.
+        """
+        version = None if self._is_writer else self.version()  # read before the runs, which may change meanwhile
+        is_current = self._is_writer or (version is not None and version == self._runs_version)
+        if self._runs is not None and is_current:
+            return self._runs
+        runs = dict[int, IdRun]()
+        for run, crc, *row in self._ask(self._wording.id_runs, shape="iiiiii"):
+            runs[run] = IdRun(*row)
+            if crc != runs[run].crc(run):
+                raise self._damaged(f"run {run} of the index of ids has changed since it was written")
+        for (run,) in self._ask(self._wording.id_runs_missing, shape="i"):
+            raise self._damaged(f"run {run} of the index of ids is missing")
+        recent = dict[bytes, int]()
+        filters = Filters()
+        for run, entry in runs.items() if self._is_writer else ():
+            if entry.size >= FINAL:
+                filters.add(run, np.frombuffer(self._filter(run, entry), "<u8"))
+            else:
+                recent |= seqs_of(self._entries_of(run, entry))
+        self._runs = runs
+        self._recent = recent
+        self._filters = filters
+        self._runs_version = version
+        return runs
 
     def _read(self, digests: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the sequence numbers of digests: for a reader from all runs, for the writer from sealed runs only."""
         while runs := self._current():
-            missing, found = 0, dict[bytes, int]()
-            if self._is_writer and not self._filters.runs:  # none is sealed
+            missing = 0
+            seqs = dict[bytes, int]()
+            if self._is_writer and not self._filters.runs:  # no run is sealed
                 break
-            for some in [runs] if self._is_writer else _by_level(runs):
-                if len(found) == len(digests):
+            for level in [runs] if self._is_writer else _by_level(runs):
+                if len(seqs) == len(digests):
                     break
-                lacking = [digest for digest in digests if digest not in found] if found else digests
-                wanted = self._keys(lacking, some)
-                keys = sorted(wanted)
-                for start in range(0, len(keys), _AT_ONCE):
-                    asked = keys[start : start + _AT_ONCE]
-                    rows = list(self._with_ids(self._wording.id_parts, "ibi", asked))
+                remaining = [digest for digest in digests if digest not in seqs] if seqs else digests
+                digests_by_part = self._parts(remaining, level)
+                numbers = sorted(digests_by_part)
+                for start in range(0, len(numbers), _PARTS_AT_ONCE):
+                    some_numbers = numbers[start : start + _PARTS_AT_ONCE]
+                    rows = list(self._with_ids(self._wording.id_parts, "ibi", some_numbers))
                     self._check(rows)
-                    for key, part, _ in rows:
-                        for digest, seq in found_in(part, wanted[key]):
-                            found[digest] = max(seq, found.get(digest, 0))
-                    missing += len(asked) - len(rows)
+                    for number, part, _ in rows:
+                        for digest, seq in entries_in(part, digests_by_part[number]):
+                            seqs[digest] = max(seq, seqs.get(digest, 0))
+                    missing += len(some_numbers) - len(rows)
             if not missing:
-                return found
+                return seqs
             self.forget()
-            if self._current() == runs:  # not replaced meanwhile
+            if self._current() == runs:  # else the writer has merged runs meanwhile
                 raise self._damaged(f"{missing} parts of the index of ids are missing")
         return {}
 
-    def _keys(self, digests: Sequence[bytes], runs: Mapping[int, IdRun]) -> dict[int, list[bytes]]:
+    def _parts(self, digests: Sequence[bytes], runs: Mapping[int, IdRun]) -> dict[int, list[bytes]]:
+        """Return the numbers of the parts to read, with the digests to look for in each."""
         pairs: Iterable[tuple[bytes, int]] = product(digests, runs)
         if self._is_writer:
-            pairs = [(digests[row], run) for row, run in self._filters.naming(halves_of(digests))]
-        wanted = defaultdict[int, list[bytes]](list)
+            pairs = [(digests[row], run) for row, run in self._filters.candidates(halves_of(digests))]
+        digests_by_part = defaultdict[int, list[bytes]](list)
         for digest, run in pairs:
-            wanted[part_with(digest, run, runs[run].bits)].append(digest)
-        return wanted
+            digests_by_part[part_number(digest, run, runs[run].bits)].append(digest)
+        return digests_by_part
 
     def _check(self, rows: Sequence[tuple[int, bytes, int]]) -> None:
-        for key, data, crc in rows:
-            if crc != part_sum(key, data):
-                raise self._damaged(f"part {key} of the index of ids has changed since it was written")
+        """Raises: StorageError if a part has changed since it was written."""
+        for number, data, crc in rows:
+            if crc != part_sum(number, data):
+                raise self._damaged(f"part {number} of the index of ids has changed since it was written")
 
     def _entries_of(self, run: int, entry: IdRun) -> Numbers:
         rows = self._ask(self._wording.id_parts_between, (run << 32, run + 1 << 32), "ibi")
@@ -294,10 +339,10 @@ class IdIndex:
         return entries
 
     def _filter(self, run: int, entry: IdRun) -> bytes:
-        kept = b"".join([kept for (kept,) in self._ask(self._wording.id_filter, (run,), "b")])
-        if entry.filter_crc != crc32(kept):
+        filter_ = b"".join([row[0] for row in self._ask(self._wording.id_filter, (run,), "b")])
+        if entry.filter_crc != crc32(filter_):
             raise self._damaged(f"the filter of run {run} of the index of ids has changed since it was written")
-        return kept
+        return filter_
 
 
 def _level(size: int) -> int:
