@@ -1,8 +1,8 @@
-"""Families of metrics, and their text for Prometheus.
+"""Metric families and their text in Prometheus' formats.
 
-prometheus-client makes two objects for each sample; near the limits of labels these are 26,000, which the garbage
-collector walks in every third page. Here a sample is only a line. Tests compare the text with what prometheus-client
-writes (docs/decisions/0035-service.md).
+prometheus-client makes two objects for each sample: up to 26,000 objects, which the garbage collector would walk on
+every third page. Here a sample is only a line. Tests compare the text with the output of prometheus-client
+(docs/decisions/0035-service.md).
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from shroff.runtime.values import FrozenStruct
 from shroff.worker.serving.counts import Buckets, Latencies
 
 SERIES_MAX = 500  # per family; further rules, models and sinks are left out
-Samples = Mapping[Any, float]  # by the values of their labels
+Samples = Mapping[Any, float]  # value by the tuple of its label values
 _number: Final[Callable[[float], str]] = floatToGoString
-Exemplar = tuple[str, float, float]  # id of a trace, its value, its moment in seconds since 1970
+Exemplar = tuple[str, float, float]  # trace id, value, time in seconds since 1970
 
 
 class Collector(Protocol):
     """A source of metrics."""
 
     def collect(self) -> Iterator[Family]:
-        """They as they are now; called from any thread."""
+        """Yield the current families. Called from any thread."""
 
 
 class Family(FrozenStruct):
-    """A metric with a sample for each set of labels: a number, or counts up to each bound.
+    """A metric with one sample for each combination of label values: a number, or a histogram.
 
     Args:
         type: `gauge`, `counter` or `histogram`.
-        samples: By the values of their labels.
-        exemplars: Of a histogram, by bound.
+        samples: By the tuple of label values.
+        exemplars: Examples of a histogram's buckets, by upper bound.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Family(FrozenStruct):
     exemplars: Mapping[str, Exemplar] = field(default_factory=dict)
 
     def text(self, *, is_open: bool) -> str:
-        """Its lines, in OpenMetrics or in the older format."""
+        """Return the lines of at most `SERIES_MAX` samples in OpenMetrics, or in the older text format."""
         name = f"{self.name}_total" if self.type == "counter" else self.name
-        shown = self.name if is_open else name
-        words = (_escaped if is_open else _on_one_line)(self.documentation)
-        lines = [f"# HELP {shown} {words}", f"# TYPE {shown} {self.type}"]
+        header = self.name if is_open else name
+        meaning = (_escaped if is_open else _on_one_line)(self.documentation)
+        lines = [f"# HELP {header} {meaning}", f"# TYPE {header} {self.type}"]
         for values, sample in sorted(self.samples.items(), key=lambda sample: sample[0])[:SERIES_MAX]:
             labels = sorted(f'{label}="{_escaped(value)}"' for label, value in zip(self.labels, values, strict=True))
             if self.type == "histogram":
@@ -60,19 +60,19 @@ class Family(FrozenStruct):
         return "\n".join([*lines, ""])
 
     def _of_histogram(
-        self, labels: Sequence[str], found: Latencies | Buckets, exemplars: Mapping[str, Exemplar]
+        self, labels: Sequence[str], buckets: Latencies | Buckets, exemplars: Mapping[str, Exemplar]
     ) -> Iterator[str]:
         before = "".join(f"{label}," for label in labels if label < "le=")
-        behind = "".join(f",{label}" for label in labels if label > "le=")
+        after = "".join(f",{label}" for label in labels if label > "le=")
         count: float = 0
-        for bound, count in found.shown():
-            line = f'{self.name}_bucket{{{before}le="{bound}"{behind}}} {_number(count)}'
+        for bound, count in buckets.shown():
+            line = f'{self.name}_bucket{{{before}le="{bound}"{after}}} {_number(count)}'
             if bound in exemplars:
                 trace_id, value, at_s = exemplars[bound]
                 line += f' # {{trace_id="{trace_id}"}} {_number(value)} {at_s}'
             yield line
         yield f"{self.name}_count{_braced(labels)} {_number(count)}"
-        yield f"{self.name}_sum{_braced(labels)} {_number(found.sum)}"
+        yield f"{self.name}_sum{_braced(labels)} {_number(buckets.sum)}"
 
 
 def _braced(labels: Sequence[str]) -> str:
@@ -88,12 +88,11 @@ def _on_one_line(text: str) -> str:
 
 
 def gauge(name: str, meaning: str, value: float | None) -> Family:
-    """One value; none where it is not known."""
+    """Return a metric without labels; it has no sample if `value` is None."""
     return Family(name, "gauge", meaning, samples={} if value is None else {(): value})
 
 
 def counter(name: str, meaning: str, value: float) -> Family:
-    """One count since the start."""
     return counters(name, meaning, (), {(): value})
 
 
@@ -105,5 +104,5 @@ def counters(name: str, meaning: str, labels: Sequence[str], samples: Samples) -
     return Family(name.removesuffix("_total"), "counter", meaning, labels, samples)
 
 
-def histograms(name: str, meaning: str, labels: Sequence[str], found: Mapping[Any, Latencies | Buckets]) -> Family:
-    return Family(name, "histogram", meaning, labels, found)
+def histograms(name: str, meaning: str, labels: Sequence[str], buckets: Mapping[Any, Latencies | Buckets]) -> Family:
+    return Family(name, "histogram", meaning, labels, buckets)

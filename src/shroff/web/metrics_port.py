@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shroff.web.metric_families import Collector
     from shroff.web.service import Service
 
-PATIENCE_S = 5.0  # of silence of a client
+PATIENCE_S = 5.0  # for which a client may be silent
 HOST = "127.0.0.1"
 JSON = "application/json"
 Answer = tuple[int, str, bytes]
@@ -30,13 +30,16 @@ Answer = tuple[int, str, bytes]
 
 @contextmanager
 def worker_port(project: Project, work: WorkerCounts, port: int | None = None) -> Iterator[str]:
-    """Serve the metrics of a worker while this lasts, where a port is given or set in shroff.yaml; gives the address.
+    """Serve a worker's metrics while the context is open; yield their address, empty if no port is configured.
 
-    Empty where there is none; port 0 is any that is free. To be entered before the worker runs.
+    Enter before the worker runs: this sets the tally of `work`.
 
-    Raises: UsageError where the port is not available.
+    Args:
+        port: Overrides the port of shroff.yaml; 0 is any free port.
+
+    Raises: UsageError if the port is not available.
     """
-    at = _place(project, port)
+    at = _host_and_port(project, port)
     if at is None:
         yield ""
         return
@@ -51,8 +54,11 @@ def worker_port(project: Project, work: WorkerCounts, port: int | None = None) -
 
 @contextmanager
 def service_port(service: Service) -> Iterator[None]:
-    """Serve the metrics of a service at the port that shroff.yaml names, if it names one. Raises: as `worker_port`."""
-    at = _place(service.project, None)
+    """Serve a service's metrics while the context is open, if shroff.yaml names a port.
+
+    Raises: UsageError if the port is not available.
+    """
+    at = _host_and_port(service.project, None)
     if at is None:
         yield
         return
@@ -60,7 +66,7 @@ def service_port(service: Service) -> Iterator[None]:
         yield
 
 
-def _place(project: Project, port: int | None) -> tuple[str, int] | None:
+def _host_and_port(project: Project, port: int | None) -> tuple[str, int] | None:
     settings = project.context.systems.metrics
     if port is None:
         if not settings.text("port"):
@@ -71,7 +77,10 @@ def _place(project: Project, port: int | None) -> tuple[str, int] | None:
 
 @contextmanager
 def listening(host: str, port: int, collectors: Sequence[Collector], is_ready: Callable[[], bool]) -> Iterator[str]:
-    """Answer on this port while this lasts; gives the address. Raises: UsageError where it is not available."""
+    """Answer on this port while the context is open; yield the address of `/metrics`.
+
+    Raises: UsageError if the port is not available.
+    """
 
     def answer(path: str, accept: str) -> Answer:
         if path == "/metrics":
@@ -95,17 +104,17 @@ def listening(host: str, port: int, collectors: Sequence[Collector], is_ready: C
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing of a request."""
+            """Log no request."""
 
     try:
         server = ThreadingHTTPServer((host, port), _MetricsHandler)
     except (OSError, OverflowError) as error:
-        words = f"port {port} for metrics on {host} is not available: {getattr(error, 'strerror', None) or error}."
-        raise UsageError(f"{words} Choose another with --metrics-port, or 'metrics: port' in shroff.yaml.") from None
+        reason = f"port {port} for metrics on {host} is not available: {getattr(error, 'strerror', None) or error}."
+        raise UsageError(f"{reason} Choose another with --metrics-port, or 'metrics: port' in shroff.yaml.") from None
     server.daemon_threads = True
     for collector in collectors:
         if isinstance(collector, StoreMetrics):
-            collector.begin()  # so that no scrape waits for it
+            collector.begin()  # so that the first scrape need not wait for the store
     thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:

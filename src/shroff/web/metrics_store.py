@@ -1,4 +1,4 @@
-"""Metrics of what the store, the project's files and this machine hold."""
+"""Metrics of the store, the project's files and this machine; read at most every 15 seconds."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.worker.outbox import SinkState
 
-FRESH_S = 15.0  # lifetime of what was read from the store
-PLAIN = dict(  # each one value
+FRESH_S = 15.0  # age at which values from the store are read again
+PLAIN = dict(  # meanings by name, of metrics without labels
     line.split(" ", 1)
     for line in """\
 shroff_quarantine_entries Entries in quarantine.
@@ -60,12 +60,13 @@ shroff_case_due_seconds Time until the next open case is due; below 0 when it is
 
 
 class StoreLook(Struct):
-    """What the store, the project's files and this machine said: values by metric (`PLAIN`), and those with labels.
+    """Values read at one time from the store, the project's files and this machine.
 
-    `failed` says of each part if it could not be read; its values are missing then. `files` has, of each pulled source
-    and watched folder, the time since it brought something and how many of its files are skipped; `file_troubles` the
-    place, message and time of each; `gates` how many the newest model failed; `checks` whether each check of systems
-    fails.
+    `values` are those of `PLAIN`. `failed` tells of each part whether reading it failed, so that its values are
+    missing. `files` has the seconds since each pulled source received something and the count of its skipped files
+    (watched folders: only the count). `file_troubles` has source, message and time of each skipped file. `models`,
+    `gates` and `drift` hold the age of each champion in seconds, the count of failed gates of the newest model, and per
+    event type the largest PSI, the count of drifted inputs and the check's age in seconds. `checks` tells which fail.
     """
 
     values: dict[str, float | None] = {}
@@ -81,11 +82,11 @@ class StoreLook(Struct):
 
 
 class StoreMetrics:
-    """State of the log, deliveries, sources of files, cases, models and drift.
+    """Collector of log, deliveries, file sources, cases, models and drift.
 
-    Only a first scrape waits for the store, unless `begin` had it read before. Later ones show what is known, and have
-    what is older than 15 seconds read again on a thread of its own: a slow store delays no scrape, and the age of what
-    is shown is a metric.
+    Only the first scrape waits for the store, unless `begin` was called before. A later scrape returns the cached
+    values, and if these are older than 15 seconds, starts a thread that reads them again: a slow store delays no
+    scrape. A metric tells the age of the values.
     """
 
     def __init__(self, look: Callable[[], StoreLook]) -> None:
@@ -94,57 +95,57 @@ class StoreMetrics:
         self._reading: Thread | None = None
 
     def begin(self) -> None:
-        """Read the store, on a thread of its own, if none reads it now."""
+        """Start a thread that reads the store, unless one is reading it."""
         if self._reading is None or not self._reading.is_alive():
             self._reading = Thread(target=self._kept.get, args=("", self._look, FRESH_S), name="metrics", daemon=True)
             self._reading.start()
 
-    def _found(self) -> StoreLook:
-        found = self._kept.peek("", math.inf)
-        if found is None:
+    def _latest(self) -> StoreLook:
+        look = self._kept.peek("", math.inf)
+        if look is None:
             return self._kept.get("", self._look)
         if self._kept.peek("", FRESH_S) is None:
             self.begin()
-        return found
+        return look
 
     def collect(self) -> Iterator[Family]:
-        found = self._found()
-        words = "Time since the store was read for these metrics."
-        yield gauge("shroff_store_read_age_seconds", words, time.monotonic() - found.at_s)
-        failed = {(part,): float(is_failed) for part, is_failed in found.failed.items()}
+        look = self._latest()
+        meaning = "Time since the store was read for these metrics."
+        yield gauge("shroff_store_read_age_seconds", meaning, time.monotonic() - look.at_s)
+        failed = {(part,): float(is_failed) for part, is_failed in look.failed.items()}
         yield gauges(
             "shroff_store_read_failed", "1 if a part of these metrics cannot be read now, by part.", ("part",), failed
         )
-        for name, words in PLAIN.items():
-            yield gauge(name, words, found.values.get(name))
-        words = "1 if `shroff doctor` finds something wrong with this system, variable, schedule or clock, by check."
-        failing = {(name,): float(is_failing) for name, is_failing in found.checks.items()}
-        yield gauges("shroff_check_failing", words, ("check",), failing)
-        yield from _of_deliveries(found.deliveries)
-        words = "Time since a pulled source last brought events, by source."
-        ages = {(name,): age_s for name, (age_s, _) in found.files.items() if age_s is not None}
-        yield gauges("shroff_pull_age_seconds", words, ("source",), ages)
-        words = "Files of a pulled source or a watched folder that are skipped, by source or folder."
-        skipped = {(name,): float(count) for name, (_, count) in found.files.items()}
-        yield gauges("shroff_pull_skipped_files", words, ("source",), skipped)
-        words = "Time since the promotion of the champion, by event type and model."
-        yield gauges("shroff_model_age_seconds", words, ("event", "model"), found.models)
-        words = "Gates that the newest model failed and no promotion of it waived, by event type and model."
-        yield gauges("shroff_model_failed_gates", words, ("event", "model"), found.gates)
+        for name, meaning in PLAIN.items():
+            yield gauge(name, meaning, look.values.get(name))
+        meaning = "1 if `shroff doctor` finds something wrong with this system, variable, schedule or clock, by check."
+        failing = {(name,): float(is_failing) for name, is_failing in look.checks.items()}
+        yield gauges("shroff_check_failing", meaning, ("check",), failing)
+        yield from _of_deliveries(look.deliveries)
+        meaning = "Time since a pulled source last brought events, by source."
+        ages = {(name,): age_s for name, (age_s, _) in look.files.items() if age_s is not None}
+        yield gauges("shroff_pull_age_seconds", meaning, ("source",), ages)
+        meaning = "Files of a pulled source or a watched folder that are skipped, by source or folder."
+        skipped = {(name,): float(count) for name, (_, count) in look.files.items()}
+        yield gauges("shroff_pull_skipped_files", meaning, ("source",), skipped)
+        meaning = "Time since the promotion of the champion, by event type and model."
+        yield gauges("shroff_model_age_seconds", meaning, ("event", "model"), look.models)
+        meaning = "Gates that the newest model failed and no promotion of it waived, by event type and model."
+        yield gauges("shroff_model_failed_gates", meaning, ("event", "model"), look.gates)
         names = ("shroff_drift_psi_max", "shroff_drift_inputs", "shroff_drift_check_age_seconds")
         meanings = (
             "Largest population stability index (PSI) at the last drift check, by event type.",
             "Inputs, score and label delay that drifted at the last check, by event type.",
             "Time since the last drift check, by event type.",
         )
-        for at, (name, words) in enumerate(zip(names, meanings, strict=True)):
-            yield gauges(name, words, ("event",), {(event,): row[at] for event, row in found.drift.items()})
+        for column, (name, meaning) in enumerate(zip(names, meanings, strict=True)):
+            yield gauges(name, meaning, ("event",), {(event,): row[column] for event, row in look.drift.items()})
 
 
 def _of_deliveries(deliveries: Sequence[SinkState]) -> Iterator[Family]:
     lag = {(delivery.name,): float(delivery.lag) for delivery in deliveries}
-    words = "Records that a sink is behind the log, by sink; for notices: messages that wait."
-    yield gauges("shroff_delivery_lag", words, ("sink",), lag)
+    meaning = "Records that a sink is behind the log, by sink; for notices: messages that wait."
+    yield gauges("shroff_delivery_lag", meaning, ("sink",), lag)
     stuck = {(delivery.name,): float(delivery.stuck) for delivery in deliveries}
     yield gauges("shroff_delivery_stuck", "Rows that a sink rejected, by sink.", ("sink",), stuck)
     failing = {(delivery.name,): float(delivery.trouble is not None) for delivery in deliveries}
@@ -154,18 +155,18 @@ def _of_deliveries(deliveries: Sequence[SinkState]) -> Iterator[Family]:
 def look_at_store(
     project: Project, *, is_quick: bool = False, checks: Callable[[], Mapping[str, bool]] | None = None
 ) -> StoreLook:
-    """Read the state of a project's store; a part that cannot be read is missing, and named.
+    """Read all metrics of a project's store. A part that cannot be read is marked in `failed`; nothing is raised.
 
     Args:
-        checks: Checks systems; without it none is asked.
-        is_quick: Events are not counted, and alerts without a case raise one first.
+        is_quick: Skip the summaries, which count events, and first open cases for alerts that have none.
+        checks: Returns whether each check of external systems fails; None skips these checks.
     """
-    found = StoreLook()
+    look = StoreLook()
     now_ms = project.context.now_ms()
     has_log = False
 
-    def check(project: Project, found: StoreLook, now_ms: int) -> None:
-        found.checks = {} if checks is None else checks()
+    def check(project: Project, look: StoreLook, now_ms: int) -> None:
+        look.checks = {} if checks is None else checks()
 
     parts = {"host": _host, "backup": _backup, "models": _models, "drift": _drift, "store": _log}
     with suppress(ShroffError, OSError):
@@ -181,20 +182,19 @@ def look_at_store(
         parts["checks"] = check
     for name, read in parts.items():
         try:
-            read(project, found, now_ms)
-            found.failed[name] = False
+            read(project, look, now_ms)
+            look.failed[name] = False
         except (ShroffError, OSError):
-            found.failed[name] = True
-    return found
+            look.failed[name] = True
+    return look
 
 
-def _log(project: Project, found: StoreLook, now_ms: int) -> None:
+def _log(project: Project, look: StoreLook, now_ms: int) -> None:
     with project.log.reading() as log:
         counts = log.counts()
         newest_ms = log.watermark_ms()
-        # Seconds that the watermark lies after the latest time that an event may have now; 0 where it does not
         until_ms = latest_ms(project.definitions.settings, now_ms)
-        found.values |= {
+        look.values |= {
             "shroff_quarantine_entries": counts.refused,
             "shroff_labels_waiting": counts.waiting,
             "shroff_outbox_rows": counts.outbox,
@@ -207,51 +207,52 @@ def _log(project: Project, found: StoreLook, now_ms: int) -> None:
         }
 
 
-def _host(project: Project, found: StoreLook, now_ms: int) -> None:
-    places = project.context.paths
-    disk = shutil.disk_usage(places.state if places.state.exists() else places.folder)
-    found.values |= {"shroff_disk_free_bytes": disk.free, "shroff_disk_size_bytes": disk.total}
-    found.values["shroff_log_write_ahead_bytes"] = write_ahead_bytes(places.log)
-    saved_s = [path.stat().st_mtime for path in places.snapshots.glob("*.snapshot")]
-    found.values["shroff_snapshot_age_seconds"] = now_ms / 1_000 - max(saved_s) if saved_s else None
+def _host(project: Project, look: StoreLook, now_ms: int) -> None:
+    paths = project.context.paths
+    disk = shutil.disk_usage(paths.state if paths.state.exists() else paths.folder)
+    look.values |= {"shroff_disk_free_bytes": disk.free, "shroff_disk_size_bytes": disk.total}
+    look.values["shroff_log_write_ahead_bytes"] = write_ahead_bytes(paths.log)
+    saved_s = [path.stat().st_mtime for path in paths.snapshots.glob("*.snapshot")]
+    look.values["shroff_snapshot_age_seconds"] = now_ms / 1_000 - max(saved_s) if saved_s else None
 
 
-def _backup(project: Project, found: StoreLook, now_ms: int) -> None:
+def _backup(project: Project, look: StoreLook, now_ms: int) -> None:
     context = project.context
     note = read_note(context.paths.folder / STATE_FOLDER)
     if note is not None and note.at_ms:
-        found.values["shroff_backup_age_seconds"] = (now_ms - note.at_ms) / 1_000
+        look.values["shroff_backup_age_seconds"] = (now_ms - note.at_ms) / 1_000
     elif context.systems.store is None and context.log.exists():
         with context.log.reading() as log:
             for _, began_ms in log.ingested(0, 1):
                 missing_s = None if began_ms is None else (now_ms - began_ms) / 1_000
-                found.values["shroff_backup_missing_seconds"] = missing_s
+                look.values["shroff_backup_missing_seconds"] = missing_s
 
 
-def _added(project: Project, found: StoreLook, now_ms: int) -> None:
+def _added(project: Project, look: StoreLook, now_ms: int) -> None:
     for checks in project.checks:
-        found.values |= checks.values()
+        look.values |= checks.values()
 
 
-def _deliveries(project: Project, found: StoreLook, now_ms: int) -> None:
-    found.deliveries += project.health.leaving().states
+def _deliveries(project: Project, look: StoreLook, now_ms: int) -> None:
+    look.deliveries += project.health.leaving().states
 
 
-def _files(project: Project, found: StoreLook, now_ms: int) -> None:
+def _files(project: Project, look: StoreLook, now_ms: int) -> None:
     for pulled in project.pulled.all():
-        came_ms = pulled.counts.received_ms
-        found.files[pulled.source.name] = None if came_ms is None else (now_ms - came_ms) / 1_000, len(pulled.aside)
-    found.file_troubles += project.pulled.troubles()
-    watched = Counter(place for place, _, _ in project.pulled.watched_files())
-    found.files |= {place: (None, count) for place, count in watched.items()}
+        received_ms = pulled.counts.received_ms
+        age_s = None if received_ms is None else (now_ms - received_ms) / 1_000
+        look.files[pulled.source.name] = age_s, len(pulled.aside)
+    look.file_troubles += project.pulled.troubles()
+    watched = Counter(folder for folder, _, _ in project.pulled.watched_files())
+    look.files |= {folder: (None, count) for folder, count in watched.items()}
 
 
-def _cases(project: Project, found: StoreLook, now_ms: int) -> None:
+def _cases(project: Project, look: StoreLook, now_ms: int) -> None:
     from shroff.cases.case_queries import backlog
 
     with project.people.open() as people:
         waiting = backlog(project.cases.desk(people))
-    found.values |= {
+    look.values |= {
         "shroff_cases_open": waiting.open,
         "shroff_cases_overdue": waiting.late,
         "shroff_cases_escalated": waiting.escalated,
@@ -260,21 +261,22 @@ def _cases(project: Project, found: StoreLook, now_ms: int) -> None:
     }
 
 
-def _models(project: Project, found: StoreLook, now_ms: int) -> None:
+def _models(project: Project, look: StoreLook, now_ms: int) -> None:
     in_force = read_in_force(project.definitions.files.get(FILE), [])
     for event, active in in_force.items():
         if active.champion is not None and active.champion.at:
-            found.models[event, active.champion.id] = (now_ms - parse_time(active.champion.at)) / 1_000
+            look.models[event, active.champion.id] = (now_ms - parse_time(active.champion.at)) / 1_000
     registry = project.context.registry
-    if ids := registry.ids():
+    ids = registry.ids()
+    if ids:
         newest = registry.read(max(ids, key=lambda id_: (registry.folder / id_).stat().st_mtime))
         failed = [gate.name for gate in newest.failed]
         left = in_force.get(newest.event, InForce()).unwaived(newest.id, failed)
-        found.gates[newest.event, newest.id] = len(left)
+        look.gates[newest.event, newest.id] = len(left)
 
 
-def _drift(project: Project, found: StoreLook, now_ms: int) -> None:
-    for event, look in read_record(project.context.paths).looks.items():
-        worst = max((figure.psi for figure in look.figures), default=0.0)
-        moved = sum(figure.has_moved for figure in look.figures)
-        found.drift[event] = worst, moved, (now_ms - parse_time(look.looked_at)) / 1_000
+def _drift(project: Project, look: StoreLook, now_ms: int) -> None:
+    for event, check in read_record(project.context.paths).looks.items():
+        largest_psi = max((figure.psi for figure in check.figures), default=0.0)
+        drifted = sum(figure.has_moved for figure in check.figures)
+        look.drift[event] = largest_psi, drifted, (now_ms - parse_time(check.looked_at)) / 1_000

@@ -1,4 +1,7 @@
-"""Several projects in one service: each at its own path with its own log, writer, limits and keys; one sign-in."""
+"""Several projects in one service, with one sign-in: each organization has its own path, log, writer, limits and keys.
+
+The home project, at `/`, has the users' passwords and sessions. The other organizations are below `/o/NAME`.
+"""
 
 from __future__ import annotations
 
@@ -40,43 +43,43 @@ from shroff.web.work.warmup import keep_warm
 if TYPE_CHECKING:
     from shroff.services.project import Project
 
-HOME = ""  # what stands for the name of the project of the sign-in
-BELOW = "/o"  # the organizations, each at its name
-AGAIN_S = 5.0  # between tries to open a failed project
-LOOKS_S = 5.0  # between looks for new folders
-AT_HOME = ("/login/", "/me/")  # beginnings of paths that only the project of the sign-in has
-OF_SERVICE = b"/health/", b"/static/"  # the same below each name, so that nobody learns which organizations exist
-NO_HOOK = b"/hooks/-"  # no source has this name
+HOME = ""  # key of the home project, which handles the sign-in
+BELOW = "/o"  # path prefix of organizations
+AGAIN_S = 5.0  # wait before a failed project is opened again
+LOOKS_S = 5.0  # between scans for new folders
+AT_HOME = ("/login/", "/me/")  # path prefixes that only the home project serves
+OF_SERVICE = b"/health/", b"/static/"  # answered below every name, so that nobody learns which organizations exist
+NO_HOOK = b"/hooks/-"  # path of a webhook that cannot exist
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _PATH = re.compile(rb"/o(?:/([a-z0-9_-]*)(/[^?]*)?)?(?=\?|$)")
 
 
 def projects_in(folder: Path, home: Path) -> dict[str, Path]:
-    """The projects in a folder by their organizations' names, which are those of their folders.
+    """Return the project folders in `folder` by organization, without `home`. A folder's name names its organization.
 
-    Raises: UsageError where there is none, or a name is none.
+    Raises: UsageError if there is no project, or if a folder's name is not allowed.
     """
-    found = {path.parent.name: path.parent.resolve() for path in sorted(folder.glob(f"*/{PROJECT_FILE}"))}
-    found = {name: path for name, path in found.items() if path != home}
-    if not found:
+    folders = {path.parent.name: path.parent.resolve() for path in sorted(folder.glob(f"*/{PROJECT_FILE}"))}
+    folders = {name: path for name, path in folders.items() if path != home}
+    if not folders:
         raise UsageError(f"{folder} holds no project. Make one: shroff init {folder}/NAME --template payments")
-    for name in found:
+    for name in folders:
         if not _NAME.fullmatch(name):
-            words = "a name has small letters, digits, '_' and '-', 40 at most; rename the folder"
-            raise UsageError(f"{found[name]} is no organization: {words}.")
-    return found
+            rule = "a name has small letters, digits, '_' and '-', 40 at most; rename the folder"
+            raise UsageError(f"{folders[name]} is no organization: {rule}.")
+    return folders
 
 
-def _at(scope: Scope, path: bytes) -> Scope:
+def _with_path(scope: Scope, path: bytes) -> Scope:
     return {**scope, "path": path.decode("latin-1"), "raw_path": path}
 
 
 class OrganizationGate(Gate):
-    """The gate of an organization: its own keys, and people of the sign-in who are users here, by their names.
+    """The gate of an organization: it has its own API keys and users, but takes sessions from the home project.
 
     Args:
-        name: The organization; CSRF tokens are different in each.
-        home: Knows the sessions.
+        name: Name of the organization. Each organization has its own CSRF tokens.
+        home: Gate of the home project, which has the sessions.
     """
 
     def __init__(self, desk: Desk, ring: KeyRing, name: str, home: Gate) -> None:
@@ -85,19 +88,22 @@ class OrganizationGate(Gate):
         self._home = home
 
     def user(self, name: str) -> User | None:
-        """The user of this name here who may sign in at home. May wait for both stores."""
+        """Return the user of this name if the home project has one too. May wait for both stores."""
         return super().user(name) if self._home.user(name) is not None else None
 
     def signed_in(self, token: str, *, is_use: bool = True, device: str = "") -> SignedIn | None:
-        """The user of this session here; None also where the person has no role here, or lacks the second factor."""
-        found = self._home.signed_in(token, is_use=is_use, device=device)
-        user = None if found is None else super().user(found.user.name)
+        """Return the organization's user of a session of the home project.
+
+        Returns None if the session is not valid, the person is no user here, or lacks a required second factor.
+        """
+        session = self._home.signed_in(token, is_use=is_use, device=device)
+        user = None if session is None else super().user(session.user.name)
         needs_factor = user is not None and user.role in self._desk.settings.second_factor
-        if found is None or user is None or (needs_factor and not found.user.has_second_factor):
+        if session is None or user is None or (needs_factor and not session.user.has_second_factor):
             return None
-        user = replace(user, zone=found.user.zone, theme=found.user.theme)
-        own = hashlib.sha256(f"{self._name} {token}".encode()).hexdigest()
-        return SignedIn(as_who(user), user, own, found.ends_at_ms)
+        user = replace(user, zone=session.user.zone, theme=session.user.theme)
+        csrf_token = hashlib.sha256(f"{self._name} {token}".encode()).hexdigest()
+        return SignedIn(as_who(user), user, csrf_token, session.ends_at_ms)
 
 
 @asynccontextmanager
@@ -110,9 +116,11 @@ async def working(
     tell: Callable[[str], None],
     ended: Callable[[], None],
 ) -> AsyncIterator[Application]:
-    """Run the service of one project; `ended` is called when the project has stopped working.
+    """Run the service of one project, with its job worker, while the context is open; yield its ASGI application.
 
-    Raises: whatever ended the work by itself, at the end.
+    `ended` is called when the thread that leads the log has ended.
+
+    Raises: on exit, the error that ended the thread.
     """
     with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads, closing(DraftCheckers(project)) as checkers:
         hidden = AT_HOME if options.base else ()
@@ -121,26 +129,26 @@ async def working(
         service.begin(ended)
         command = command_of(str(project.context.paths.folder))
         worker = JobWorker(service.jobs, command, tell, lambda name: gate.user(name) is not None)
-        chores: list[asyncio.Task[None]] = []
+        tasks: list[asyncio.Task[None]] = []
         try:
             await service.has_begun()
             worker.begin()
-            chores += [asyncio.create_task(keep_warm(service))]
-            chores += [asyncio.create_task(keep_applied(service))] if options.watches else []
+            tasks += [asyncio.create_task(keep_warm(service))]
+            tasks += [asyncio.create_task(keep_applied(service))] if options.watches else []
             with service_port(service):
                 yield Application(service, routes, tell)
         finally:
-            for chore in chores:
-                chore.cancel()
+            for task in tasks:
+                task.cancel()
             await asyncio.to_thread(worker.end)
             await asyncio.to_thread(service.end)
 
 
 class Organizations:
-    """The ASGI application of a service: the project of the sign-in, and beside it all organizations that run.
+    """The ASGI application of a service: it passes each request to the home project or to an organization.
 
     Args:
-        options: With the folders of their projects.
+        options: `projects` finds the folders of organizations.
     """
 
     def __init__(self, options: ServiceOptions, tell: Callable[[str], None]) -> None:
@@ -148,7 +156,7 @@ class Organizations:
         self._options = options
         self._tell = tell
         self.running: dict[str, Application] = {}
-        self.totals = Counter[str]()  # of the organizations whose work has ended
+        self.totals = Counter[str]()  # counts of organizations that have stopped
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         home = self.running[HOME]
@@ -158,17 +166,18 @@ class Organizations:
             return
         name = (match[1] or b"").decode()
         path = match[2] or b"/"
-        if not name or path.startswith(b"/login"):  # such as the link of a new user, who has a password at home
+        # Passwords are those of the home project, also for a new user's link
+        if not name or path.startswith(b"/login"):
             await RedirectResponse("/login" if name else "/", 303)(scope, receive, send)
         elif path.startswith(OF_SERVICE):
-            await home(_at(scope, path), receive, send)
+            await home(_with_path(scope, path), receive, send)
         elif name in self.running:
             more = {"path": path.decode("latin-1"), "raw_path": path, "outside": (home, scope)}
             await self.running[name]({**scope, **more}, receive, send)
         elif path.startswith(b"/hooks/"):
-            await home(_at(scope, NO_HOOK if path.count(b"/") == 2 else path), receive, send)
+            await home(_with_path(scope, NO_HOOK if path.count(b"/") == 2 else path), receive, send)
         elif path.startswith(b"/confirm/"):
-            await home(_at(scope, path), receive, send)
+            await home(_with_path(scope, path), receive, send)
         else:
             await home(scope, receive, send)
 
@@ -181,54 +190,57 @@ class Organizations:
         return self.running[HOME].service
 
     def of(self, name: str) -> list[tuple[str, str]]:
-        """Names and paths of the organizations in which a person has a role. May wait for their stores."""
-        found: list[tuple[str, str]] = []
+        """Return name and path of each project whose decisions this person may read. May wait for their stores.
+
+        A project whose store cannot be read is left out.
+        """
+        readable: list[tuple[str, str]] = []
         for organization, application in sorted(self.running.items()):
             service = application.service
-            with suppress(ShroffError):  # one that cannot be read hides no other
+            with suppress(ShroffError):
                 user = service.gate.user(name)
                 if user is not None and as_who(user).may(Right.READ_DECISIONS):
                     path = f"{service.options.base or BELOW}/"
-                    found.append((organization or service.project.context.paths.folder.name, path))
-        return found
+                    readable.append((organization or service.project.context.paths.folder.name, path))
+        return readable
 
     async def run(self) -> None:
-        """Keep all of them at work until this is canceled, also those whose folders come later."""
-        kept = dict[str, asyncio.Task[None]]()
-        told = ""
+        """Run every organization until canceled, and look for new folders every `LOOKS_S` seconds."""
+        task_by_name = dict[str, asyncio.Task[None]]()
+        last_warning = ""
         try:
             while True:
                 try:
-                    found = await asyncio.to_thread(self._look) if self._look else {}
-                    words = ""
+                    folders = await asyncio.to_thread(self._look) if self._look else {}
+                    warning = ""
                 except (UsageError, OSError) as error:
-                    found = {}
-                    words = str(error)
-                if words and words != told:
-                    self._tell(words)
-                told = words
-                for name in found.keys() - kept.keys():
-                    kept[name] = asyncio.create_task(self._keep(name, found[name]))
+                    folders = {}
+                    warning = str(error)
+                if warning and warning != last_warning:
+                    self._tell(warning)
+                last_warning = warning
+                for name in folders.keys() - task_by_name.keys():
+                    task_by_name[name] = asyncio.create_task(self._keep(name, folders[name]))
                 await asyncio.sleep(LOOKS_S)
         finally:
-            for task in kept.values():
+            for task in task_by_name.values():
                 task.cancel()
-            await asyncio.gather(*kept.values(), return_exceptions=True)
+            await asyncio.gather(*task_by_name.values(), return_exceptions=True)
 
     async def _keep(self, name: str, folder: Path) -> None:
-        """Keep one at work: a failure is logged, and the project is opened again."""
+        """Run one organization until canceled: log a failure, and open the project again."""
 
-        def tell(words: str) -> None:
-            level = getattr(words, "level", WARNING)
-            fields = getattr(words, "fields", {})
-            self._tell(Told(f"{name}: {words}", level, {**fields, "organization": name}))
+        def tell(message: str) -> None:
+            level = getattr(message, "level", WARNING)
+            fields = getattr(message, "fields", {})
+            self._tell(Told(f"{name}: {message}", level, {**fields, "organization": name}))
 
         while True:
             try:
                 await self._work(name, folder, tell)
             except ShroffError as error:
                 tell(str(error))
-            except Exception as error:  # noqa: BLE001 - the outermost of an organization: the others go on
+            except Exception as error:  # noqa: BLE001 - one organization must not stop the others
                 tell(failure("the organization failed", error))
             await asyncio.sleep(AGAIN_S)
 
@@ -239,24 +251,24 @@ class Organizations:
         base = f"{BELOW}/{name}"
         home = self.home
         public = home.project.context.systems.public_url
-        where = (public or home.project.context.served_at) + base
-        options = replace(self._options, base=base, public=public and where, organizations=self)
+        address = (public or home.project.context.served_at) + base
+        options = replace(self._options, base=base, public=public and address, organizations=self)
         ended = asyncio.Event()
-        with ExitStack() as opened:
+        with ExitStack() as resources:
 
             def open_() -> tuple[Project, Desk, OrganizationGate]:
                 project = app.open_exactly(folder)
-                project.context.served_at = where
+                project.context.served_at = address
                 checked(project.context)
-                desk = opened.enter_context(project.people.open())
-                ring = opened.enter_context(closing(KeyRing(desk)))
+                desk = resources.enter_context(project.people.open())
+                ring = resources.enter_context(closing(KeyRing(desk)))
                 return project, desk, OrganizationGate(desk, ring, name, home.gate)
 
             project, desk, gate = await asyncio.to_thread(open_)
             async with working(project, gate, desk, options, tell=tell, ended=ended.set) as application:
                 self.running[name] = application
-                opened.callback(self._count, application.service)
-                tell(Told(f"served at {where}", INFO))
+                resources.callback(self._count, application.service)
+                tell(Told(f"served at {address}", INFO))
                 try:
                     await ended.wait()
                 finally:

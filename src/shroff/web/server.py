@@ -1,4 +1,4 @@
-"""The process: a socket, the event loop and the service, from the start to a clean end."""
+"""Run the service in this process: open the socket, run the event loop, and end cleanly on a signal."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 __all__ = ["At", "Limits", "ServiceOptions", "bound", "first_run", "gate_of", "projects_in", "serve"]
-KEPT_S = 75.0  # idle time of a connection between requests
-END_S = 20.0  # wait for answers at the end
-HAND_OVER_S = 2.0  # after which the log is let go of, though somebody may still be sending or listening
-STALLED_S = 30.0  # for which a client may read nothing of its answer
+KEPT_S = 75.0  # for which a connection may be idle between requests
+END_S = 20.0  # for which the end of the service waits for open responses
+HAND_OVER_S = 2.0  # after a signal the log is released, though responses may still be open
+STALLED_S = 30.0  # for which a client may read nothing of its response
 BACKLOG = 4_096
 
 
 class At(FrozenStruct):
-    """Where the service listens; port 0: any that is free."""
+    """Address on which the service listens; port 0 is any free port."""
 
     host: str = "127.0.0.1"
     port: int = 8080
 
 
 class _Server(uvicorn.Server):
-    """A server whose signals are ours."""
+    """A server that leaves signals to `_serve`."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -55,19 +55,19 @@ class _Server(uvicorn.Server):
 
 
 def bound(at: At) -> socket.socket:
-    """The socket, which listens as soon as the server takes it. Raises: UsageError where it cannot be had."""
+    """Return a socket that is bound but does not listen yet. Raises: UsageError if the address is not available."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family, kind, protocol)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if sys.platform == "linux":  # accepted connections have the same options
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1_000 * STALLED_S))
-        found.bind(address)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1_000 * STALLED_S))
+        listener.bind(address)
     except OSError as error:
         raise UsageError(
             f"{at.host} port {at.port} is not available: {error.strerror or error}. Choose another with --port."
         ) from None
-    return found
+    return listener
 
 
 def serve(
@@ -80,12 +80,13 @@ def serve(
     tell: Callable[[str], None],
     begun: Callable[[], None],
 ) -> Service:
-    """Serve until somebody ends it by Ctrl-C or SIGTERM; what was taken is answered first. Gives what was done.
+    """Serve until Ctrl-C or SIGTERM, or until the log fails; accepted requests are answered first.
 
     Args:
-        begun: Told when requests are answered; not where the log cannot be had, which ends this.
+        begun: Called when the socket listens; never if the log cannot be opened.
 
-    Raises: whatever ended the work by itself.
+    Returns: The ended service, with its counts.
+    Raises: the error that ended the thread of the log.
     """
     with short_turns(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(project, gate, desk, listening, options or ServiceOptions(), tell=tell, begun=begun))
@@ -105,7 +106,7 @@ async def _serve(
     if options.projects:
         options = replace(options, organizations=organizations)
     _allow_many_files()
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # its messages contain bytes of requests
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # other messages contain bytes of requests
     config = uvicorn.Config(
         organizations,
         http=limited(lambda: organizations.home.settings.proxies),
@@ -130,11 +131,11 @@ async def _serve(
             service.is_ending = True
         server.should_exit = True
 
-    def told(_: asyncio.AbstractEventLoop, context: JsonObject) -> None:
+    def report(_: asyncio.AbstractEventLoop, context: JsonObject) -> None:
         error = context.get("exception")
         tell(context["message"] if error is None else failure(context["message"], error))
 
-    loop.set_exception_handler(told)
+    loop.set_exception_handler(report)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _ended(end))
     async with working(project, gate, desk, options, tell=tell, ended=end) as home:
@@ -153,25 +154,26 @@ async def _serve(
 
 
 def _ended(end: Callable[[], None]) -> Callable[[], Any]:
-    """The first signal ends cleanly, the second at once: what was answered is stored, as after a kill.
+    """Return a signal handler: the first signal calls `end`, the second exits at once.
 
-    A thread that compiles kernels or reads the log cannot be told to end.
+    A thread that compiles kernels or reads the log cannot be interrupted. Exiting loses no answered event, as after a
+    kill.
     """
-    came = list[bool]()
+    signals = list[bool]()
 
     def handle() -> None:
-        if came:
+        if signals:
             for stream in (sys.stdout, sys.stderr):
                 with suppress(OSError, ValueError):
                     stream.flush()
             os._exit(128 + signal.SIGINT)
-        came.append(True)
+        signals.append(True)
         end()
 
     return handle
 
 
 def _allow_many_files() -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))

@@ -1,4 +1,4 @@
-"""A service at work: the thread that leads the log, the posts between it and the event loop, and what both count."""
+"""The running service of one project: the thread that leads the log, the thread pools, and the state of all routes."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ if TYPE_CHECKING:
     from shroff.web.organizations import Organizations
     from shroff.worker.request_loop import RequestLeader
 
-THREADS = 16  # mostly waiting for disks, databases, mail servers
+THREADS = 16  # they mostly wait for disks, databases and mail servers
 THREADS_OF_SENDER_MAX = 8
-READ_THREADS = 2  # more would be no faster: each holds Python's lock
-READS_OF_SENDER_MAX = 32  # long bodies, the one that is read with those that wait for it
+READ_THREADS = 2  # more would be no faster, as each holds Python's lock
+READS_OF_SENDER_MAX = 32  # long bodies of one sender that are read or wait
 IDENTITY_THREADS = 4
 CHECK_THREADS = 2
-CHECKS_OF_SENDER_MAX = 4  # the one under way and those that wait for it
-SIGN_IN_THREADS = 2  # as many as hash passwords at once
+CHECKS_OF_SENDER_MAX = 4  # running or waiting
+SIGN_IN_THREADS = 2  # passwords that are hashed at once
 SIGN_IN_S_MAX = 15.0
-SIGN_INS_OF_SENDER_MAX = 20  # of one address: an office has one
-LOOK_S = 0.005  # between checks whether it serves
-UNKNOWN_RATE = 100.0  # requests a second of one network that show no key or session; those beyond wait,
-UNKNOWN_S_MAX = 60.0  # one behind the other, up to this
-FETCH_RATE = 1.0  # a second that requests of one network cause, of what verifies requests
-STRANGERS_RATE = 20.0  # pages a second of one address without a key; those of two seconds may come at once
+SIGN_INS_OF_SENDER_MAX = 20  # for one address, which a whole office may share
+LOOK_S = 0.005  # between checks whether the service has begun
+UNKNOWN_RATE = 100.0  # requests a second of one network without a key or session; further ones wait in turn
+UNKNOWN_S_MAX = 60.0  # longest such wait
+FETCH_RATE = 1.0  # fetches a second of verification keys, caused by one network
+STRANGERS_RATE = 20.0  # pages a second of one address without a key; bursts of two seconds are allowed
 RATE = 50_000.0  # events a second of one key
 
 One = TypeVar("One")
@@ -74,8 +74,8 @@ class Limits(FrozenStruct):
 
     Args:
         rate: Events a second of one key.
-        waiting_max: Events that may wait to be decided; what comes beyond is turned away.
-        age_s_max: For how long the first of them may have waited.
+        waiting_max: Events that may wait to be decided; further ones are turned away.
+        age_s_max: Seconds that the oldest waiting event may have waited before further ones are turned away.
         scores_waiting_max: Events that may wait to be scored.
     """
 
@@ -89,14 +89,14 @@ class ServiceOptions(FrozenStruct):
     """How a service runs.
 
     Args:
-        stands_by: It waits while another process leads the log.
-        reads_source: It reads the project's live source between posts.
-        watches: It applies changes of the project's files by itself.
-        check: What runs checks and counts of drafts; left out, this process does.
-        base: The path of an organization, below which it is served; empty for the project of the sign-in.
-        public: Its address, where shroff.yaml names none.
-        projects: Finds the folders of the organizations that are served beside the project, by their names.
-        organizations: All that are served.
+        stands_by: Wait while another process leads the log.
+        reads_source: Read the project's live source between requests.
+        watches: Apply changes of the project's files automatically.
+        check: Runs checks and counts of drafts; None runs them in this process.
+        base: Path prefix of an organization; empty for the home project.
+        public: Public address, if shroff.yaml names none.
+        projects: Returns the folders of the further organizations by name.
+        organizations: The application that serves them.
     """
 
     limits: Limits = Limits()
@@ -111,17 +111,14 @@ class ServiceOptions(FrozenStruct):
 
 
 class Service:
-    """The service that routes work with.
+    """The service of one project, as its routes use it. Call `begin` in the event loop, and `end` after it.
 
     Args:
-        project: An opened project.
-        gate: Knows who asks.
-        desk: Where what they do is recorded.
-        routes: What can be asked for, for the document that tells it.
-        provider: By which people may sign in, where one is set, until other settings are active.
-        reads_source: Whether the project's live source, where it has one, is read between posts.
-        check: Checks drafts, on a thread for checks; in this process where nothing else is given.
-        threads: Where reading from the log, and whatever else waits, is done.
+        gate: Identifies callers.
+        desk: Records the acts of people.
+        threads: Runs functions that wait for the log, a disk or a network.
+        routes: Routes for the OpenAPI document.
+        tell: Called with messages for the service's log.
     """
 
     def __init__(
@@ -186,40 +183,43 @@ class Service:
         self._error: Exception | None = None
         self._held = ExitStack()
 
-    # ---- what the settings say that are active
+    # ---- active settings
 
     @property
     def address(self) -> Address:
         return self.settings.address
 
     def is_allowed(self, request: Request) -> bool:
-        """Whether the networks that are set have the address of a request; any where none is set."""
+        """Return whether the request's address is in an allowed network; always true if none is configured."""
         networks = self.settings.networks
         return networks is None or networks.has(request.address)
 
     @property
     def settings(self) -> ActiveSettings:
-        """Settings of the active version: its address, proxies, networks, and the provider of sign-ins."""
+        """Settings of the active version: address, proxies, networks and identity provider."""
         systems = self.project.context.systems
-        known = self.by_settings
-        if systems is not known.systems:
+        current = self.by_settings
+        if systems is not current.systems:
             try:
-                is_same = (systems.sign_in, systems.http) == (known.systems.sign_in, known.systems.http)
-                provider = known.provider if is_same else self.project.outside.open_provider()
+                is_same = (systems.sign_in, systems.http) == (current.systems.sign_in, current.systems.http)
+                provider = current.provider if is_same else self.project.outside.open_provider()
                 self.by_settings = ActiveSettings.of(systems, provider, self.options.public, self.options.base)
             except ShroffError as error:  # such as a missing file of certificates
                 self.tell(f"active settings of the service are not applied: {error}")
-                self.by_settings = replace(known, systems=systems)
-            if self.work.state == LEADING:  # else roles come from the files of the process that leads
+                self.by_settings = replace(current, systems=systems)
+            if self.work.state == LEADING:  # on standby, the leading process sets the roles
                 self._askers.submit(sync_roles, self.desk, self.tell)
         return self.by_settings
 
-    # ---- beginning and ending
+    # ---- begin and end
 
     def begin(self, ended: Callable[[], None]) -> None:
-        """Begin to lead the log, or to stand by; in the event loop's thread. `ended` is called when that is over.
+        """Start the thread that leads the log or stands by. Call in the event loop's thread.
 
-        Raises: UsageError for a sink that cannot be as it is set.
+        Args:
+            ended: Called in the event loop when that thread has ended.
+
+        Raises: UsageError for a sink with invalid settings.
         """
         self.writer.loop = loop = asyncio.get_running_loop()
         self.pushed.open()
@@ -250,7 +250,7 @@ class Service:
         self._keeper.begin()
 
     async def has_begun(self) -> bool:
-        """Whether it comes to serve, as soon as that is known: a log that another process writes ends it instead."""
+        """Wait until the work has begun and return True; return False if the thread ends first, as on a locked log."""
         while self._thread is not None and self._thread.is_alive() and not self.is_ending:
             if self.work.has_begun:
                 return True
@@ -260,7 +260,7 @@ class Service:
     def _lead(self, answerer: RequestLeader) -> None:
         try:
             answerer.run()
-        except Exception as error:  # noqa: BLE001 - it ends the service, which raises it
+        except Exception as error:  # noqa: BLE001 - `end` raises it
             self._error = error
         self.writer.queue.end("the service is stopping" if self._error is None else "the service has failed")
 
@@ -270,7 +270,7 @@ class Service:
         self.writer.queue.wake()
 
     def end(self) -> None:
-        """Decide what is in line, and let go of the log and all else. Raises: what ended the work before."""
+        """Decide the queued events and release everything. Raises: the error that ended the thread of the log."""
         self.hand_over()
         if self._thread is not None:
             self._thread.join()
@@ -287,15 +287,18 @@ class Service:
             raise self._error
 
     def _begun(self, writer: Writer) -> RequestReader:
-        """Begin to lead, on the log's thread. An earlier reader stays unless events or settings have changed."""
+        """Return the reader of requests, a new one if events or settings changed. On the log's thread."""
         sync_roles(self.desk, self.tell)
-        now = writer.definitions
-        before = self.writer.reader
-        if before is None or (before.definitions.events, before.definitions.settings) != (now.events, now.settings):
+        definitions = writer.definitions
+        reader = self.writer.reader
+        if reader is None or (reader.definitions.events, reader.definitions.settings) != (
+            definitions.events,
+            definitions.settings,
+        ):
             intake = self.project.taking.intake(keeps_hashes=False)
-            before = self.writer.reader = RequestReader(now, intake, self.project.context.now_ms, self.tell)
-        self.writer.begun(before)
-        return before
+            reader = self.writer.reader = RequestReader(definitions, intake, self.project.context.now_ms, self.tell)
+        self.writer.begun(reader)
+        return reader
 
     @property
     def state(self) -> str:
@@ -312,31 +315,31 @@ class Service:
         return await self.operations.run(request.who, asked, self.address.of(request))
 
     async def known(self, look: Callable[..., One], *arguments: object) -> One:
-        """The caller by the gate, on threads that nothing else can take."""
+        """Identify a caller on threads reserved for that."""
         return await self._identities.run(look, *arguments)
 
     async def checked(self, who: Who, function: Callable[..., One], *arguments: object) -> One:
-        """Result of a function that types drafts or runs their tests, one at a time for each caller."""
+        """Run a function that checks drafts or runs their tests, one at a time for each caller."""
         return await self.checks.run(who.id, self._done, function, *arguments)
 
     async def in_thread(self, function: Callable[..., One], *arguments: object) -> One:
-        """Result of a function that waits for the log or computes for long."""
+        """Run a function that waits for the log or computes for long."""
         return await self._threads.run(self._done, function, *arguments)
 
     async def read(self, function: Callable[..., One], *arguments: object) -> One:
-        """Result of a function that reads a long body. Raises: ProblemError with 429 where its sender has too many."""
+        """Run a function that reads a long body. Raises: ProblemError with 429 if its sender has too many waiting."""
         if self._long.count() >= READS_OF_SENDER_MAX:
             raise too_many(f"{READS_OF_SENDER_MAX} long requests from you are still being read")
         return await self._long.run(function, *arguments)
 
     async def written(self, function: Callable[..., One], *arguments: object) -> One:
-        """Result of a function that writes a long response, to a request that was read."""
+        """Run a function that writes a long response."""
         return await self._long.run(function, *arguments)
 
     def _done(self, function: Callable[..., One], *arguments: object) -> One:
         try:
             return function(*arguments)
         finally:
-            # Where it changed files of the project, they are read here, and not when the event loop asks for them.
+            # The function may have changed files of the project. Read them here rather than later in the event loop.
             with suppress(ShroffError):
                 _ = self.project.context.loaded

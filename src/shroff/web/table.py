@@ -1,4 +1,4 @@
-"""Every route of the service: of the declared operations, and the `ROUTES` of `web.api` and `web.pages`."""
+"""The table of all routes: declared operations, `ROUTES` of `web.api` and `web.pages`, and routes of plug-ins."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def gathered(package: ModuleType) -> Iterator[Route]:
-    """The routes of all modules of a package, by the names of the modules."""
-    for name in sorted(walk_package.name for walk_package in walk_packages(package.__path__, f"{package.__name__}.")):
+    """Import all modules of a package, sorted by name, and yield their routes."""
+    for name in sorted(module.name for module in walk_packages(package.__path__, f"{package.__name__}.")):
         yield from getattr(import_module(name), "ROUTES", ())
 
 

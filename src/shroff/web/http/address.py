@@ -1,4 +1,4 @@
-"""The address at which browsers reach this service: the one that shroff.yaml names, or else the one they asked."""
+"""The service's address as browsers see it: from shroff.yaml, or else from the request's Host header."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 class Address(FrozenStruct):
-    """Where this service is.
+    """The address of this service.
 
-    What a request says of it is what a browser, or whatever stands before the service, wrote into its head. So where an
-    address is set, nothing of a request counts: neither its host nor what a proxy says of TLS.
+    A client can forge the headers of a request. If an address is configured, neither the Host header nor a proxy's
+    header about TLS is used.
 
     Args:
-        public: As `Systems.public_url`; empty where none is set.
-        base: The path below which an organization is served.
+        public: `Systems.public_url`; empty if none is configured.
+        base: Path prefix of an organization.
     """
 
     public: str = ""
     base: str = ""
 
     def of(self, request: Request) -> str:
-        """The address, without a slash behind. Raises: ProblemError for a host that is none."""
+        """Return the address without a trailing slash. Raises: ProblemError for an invalid Host header."""
         if self.public:
             return self.public
         address = f"{'https' if request.is_encrypted else 'http'}://{request.headers.get('host', '')}"
@@ -41,17 +41,17 @@ class Address(FrozenStruct):
         return address + self.base
 
     def is_encrypted(self, request: Request) -> bool:
-        """Whether browsers speak TLS, so that a cookie is for TLS only."""
+        """Return whether browsers use TLS; cookies are then restricted to TLS."""
         return self.public.startswith("https:") if self.public else request.is_encrypted
 
     def check_origin(self, request: Request) -> None:
-        """Refuse a form that another site sent: browsers say from where. Raises: ProblemError."""
+        """Check a form's origin, which browsers send. Raises: ProblemError with 403 if it is another site."""
         site = request.headers.get("sec-fetch-site", "")
         origin = request.headers.get("origin", "")
         is_own = site == "same-origin" or (site in {"", "none"} and (not origin or origin in self._origins(request)))
         if not is_own:
-            words = f"sign in at {self.public}/login" if self.public else "sign in at its own page"
-            raise ProblemError(403, "no-csrf", "The form was not sent from this service", words)
+            remedy = f"sign in at {self.public}/login" if self.public else "sign in at its own page"
+            raise ProblemError(403, "no-csrf", "The form was not sent from this service", remedy)
 
     def _origins(self, request: Request) -> set[str]:
         if self.public:
@@ -61,7 +61,7 @@ class Address(FrozenStruct):
 
 
 class ActiveSettings(FrozenStruct):
-    """Objects derived from the settings of shroff.yaml; rebuilt when others become active."""
+    """Objects derived from the settings of shroff.yaml; built again when other settings become active."""
 
     systems: Systems
     address: Address
@@ -71,19 +71,20 @@ class ActiveSettings(FrozenStruct):
 
     @classmethod
     def of(cls, systems: Systems, provider: Provider | None, public: str, base: str) -> Self:
-        """What these settings say; `public` is used if they name no address. Raises: UsageError for a wrong address."""
-        networks = Proxies(given) if (given := systems.web.options.get("networks")) else None
+        """Derive the objects; `public` is used if no address is set. Raises: UsageError for an invalid address."""
+        names = systems.web.options.get("networks")
+        networks = Proxies(names) if names else None
         address = Address(systems.public_url or public, base)
         return cls(systems, address, proxies_of(systems.web), networks, provider)
 
 
 def origin_of(url: str) -> str:
-    """The origin of an address, as browsers say it.
+    """Return the origin of an http or https URL as browsers send it.
 
     >>> origin_of("https://Fraud.Bank.example:443/x")
     'https://fraud.bank.example'
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2].lower()
-    usual = {"http": ":80", "https": ":443"}[parts.scheme]
-    return f"{parts.scheme}://{host.removesuffix(usual)}"
+    default_port = {"http": ":80", "https": ":443"}[parts.scheme]
+    return f"{parts.scheme}://{host.removesuffix(default_port)}"

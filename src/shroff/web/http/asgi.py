@@ -35,15 +35,15 @@ from shroff.worker.request_queue import RETRY_S, TurnedAwayError
 
 One = TypeVar("One")
 PATH_LENGTH_MAX = 8_192
-PART_BYTES = 256 * 1024  # of an answer, sent at once
-OF_SENDER_MAX = 1_000  # requests at once, including those of clients that are gone
+PART_BYTES = 256 * 1024  # of a response, sent at once
+OF_SENDER_MAX = 1_000  # open requests, including those of disconnected clients
 OF_ALL_MAX = 12_000
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LAST = re.compile(r"([^{}]*)/{(\w+)}")
 CSRF = "x-csrf-token"
 SIGN_IN = Route("GET", "/login", None, login.ask)
 _OPEN = tuple(f"/{folder}/" for folder in OPEN_BELOW)
-_UNQUOTED = "!$&'()*+,;=:@"  # what a segment may hold as it is, beside letters, digits and -._~
+_UNQUOTED = "!$&'()*+,;=:@"  # allowed unquoted in a path segment, like letters, digits and -._~
 STANDING = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -60,22 +60,24 @@ _WHOLE_LINES = b"".join(
 
 
 class Application:
-    """Answers requests over ASGI: Starlette's router, with a resource at each path.
+    """The ASGI application of one project: it finds the route, checks the caller, and runs the handler.
 
     Args:
-        tell: Told of what failed without being meant to; nothing of a request stands in it.
+        tell: Called with the message of an unexpected failure, which contains no data of the request.
     """
 
     def __init__(self, service: Service, routes: Iterable[Route], tell: Callable[[str], None]) -> None:
         self.service = service
         self.tell = tell
         self._under_way: dict[str, int] = {}  # open requests by sender
-        self._count = 0  # of all
-        resources = {path: Resource(self, here) for path, here in by_path(routes).items()}
+        self._count = 0  # open requests of all senders
+        resources = {path: Resource(self, by_method) for path, by_method in by_path(routes).items()}
         self._literal = {path: resource for path, resource in resources.items() if "{" not in path}
-        self._last_parameter = {
-            match[1]: (match[2], resource) for path, resource in resources.items() if (match := _LAST.fullmatch(path))
-        }
+        self._last_parameter: dict[str, tuple[str, Resource]] = {}
+        for path, resource in resources.items():
+            match = _LAST.fullmatch(path)
+            if match is not None:
+                self._last_parameter[match[1]] = (match[2], resource)
         self._router = routing.Router(
             [routing.Route(pattern(path), resource) for path, resource in resources.items()],
             redirect_slashes=False,
@@ -109,7 +111,7 @@ class Application:
         scope["path_params"] = {name: unquote(last) if "%" in last else last}
         return resource
 
-    async def answer(self, here: Mapping[str, Route], request: Request, send: Send) -> None:
+    async def answer(self, by_method: Mapping[str, Route], request: Request, send: Send) -> None:
         began_s = time.perf_counter()
         name = "none"
         base = self.service.options.base
@@ -119,12 +121,11 @@ class Application:
                 IDS.set(ids_of(request.headers))  # of this task, which answers one request
             if traces.is_on():
                 traces.PARENT.set(request.headers.get(traces.HEADER, ""))
-            route = await self._allowed(here, request)
+            route = await self._allowed(by_method, request)
             name = route.path
             if request.scope["query_string"] and (request.method not in SAFE or route.is_strict):
-                route.check_query(
-                    [name for name, _ in request.query_params.multi_items()]
-                )  # refused before anything is taken
+                # Check the query before the handler writes anything
+                route.check_query([name for name, _ in request.query_params.multi_items()])
             sender = SENDER.get()
             self._take(sender)
             try:
@@ -137,7 +138,7 @@ class Application:
             home, scope = request.scope["outside"]
             await home(scope, request.receive, send)
             return
-        except Exception as error:  # noqa: BLE001 - the outermost of a request: the service goes on
+        except Exception as error:  # noqa: BLE001 - a failed request must not end the service
             response = self._refused(request, problem_of(error, name, self.tell))
         if base:
             put_below(response, base)
@@ -149,13 +150,13 @@ class Application:
             await _sent(with_standing(response, seconds), request, send)
 
     def _take(self, sender: str) -> None:
-        """Count a request that begins. Raises: ProblemError, 429 if its sender has too many, 503 if all have."""
+        """Count a new request. Raises: ProblemError with 429 if its sender has too many open, 503 if all have."""
         of_sender = self._under_way.get(sender, 0)
         if of_sender >= OF_SENDER_MAX:
             raise too_many(f"{OF_SENDER_MAX:,} requests of yours are not answered yet")
         if self._count >= OF_ALL_MAX:
-            words = f"{OF_ALL_MAX:,} requests are not answered yet"
-            raise ProblemError(503, "overload", "Too many requests at once", words, RETRY_AFTER)
+            reason = f"{OF_ALL_MAX:,} requests are not answered yet"
+            raise ProblemError(503, "overload", "Too many requests at once", reason, RETRY_AFTER)
         self._under_way[sender] = of_sender + 1
         self._count += 1
 
@@ -174,36 +175,39 @@ class Application:
             return problem_page(self.service, request, error)
         return refused(error)
 
-    async def _allowed(self, here: Mapping[str, Route], request: Request) -> Route:
-        """Return the route if the caller may use it. Raises: ProblemError, 401 before any other."""
-        route = here.get("GET" if request.method == "HEAD" else request.method)
+    async def _allowed(self, by_method: Mapping[str, Route], request: Request) -> Route:
+        """Return the route if the caller may use it, and set `request.who` and the sender.
+
+        A browser without a session gets the sign-in page. Raises: ProblemError; the caller is identified first, so
+        that only known callers learn which addresses exist.
+        """
+        route = by_method.get("GET" if request.method == "HEAD" else request.method)
         path = request.scope["path"]
         if not (f"{path}/".startswith(FOR_ALL) or self.service.is_allowed(request)):
-            words = "ask an admin to add your network to web.networks in shroff.yaml"
-            raise ProblemError(403, "outside-networks", "This address is not allowed", words)
+            remedy = "ask an admin to add your network to web.networks in shroff.yaml"
+            raise ProblemError(403, "outside-networks", "This address is not allowed", remedy)
+        # The API document of an organization is only for its own callers
         is_for_all = is_open(path) and not (self.service.options.base and path.startswith("/api/"))
-        if not is_for_all:  # what an organization's API is like is for its own people and programs
+        if not is_for_all:
             try:
                 request.who = await self._who(request)
             except ProblemError as error:
+                if error.status != 401:
+                    raise
+                await asyncio.sleep(self.service.unknown.wait_s_of(network_of(request.address), 1))
                 has_key = bool(request.headers.get("authorization"))
-                if error.status == 401:
-                    await asyncio.sleep(self.service.unknown.wait_s_of(network_of(request.address), 1))
-                if (
-                    error.status == 401
-                    and not has_key
-                    and (route.is_page if route else not here and request.wants_page)
-                ):
+                is_for_page = route.is_page if route else not by_method and request.wants_page
+                if is_for_page and not has_key:
                     return SIGN_IN
                 raise
         if route is None:
-            raise _missing(here)
+            raise _missing(by_method)
         SENDER.set(network_of(request.address) if route.right is None else request.who.id)
         if route.right is not None:
             request.who.require(route.right)
         if route.is_page and request.signed_in is None and not is_for_all:
-            words = "use an API key only for addresses below /api"
-            raise ProblemError(403, "not-a-person", "API keys cannot open pages", words)
+            remedy = "use an API key only for addresses below /api"
+            raise ProblemError(403, "not-a-person", "API keys cannot open pages", remedy)
         return route
 
     async def _who(self, request: Request) -> Who:
@@ -222,22 +226,22 @@ class Application:
         token = request.cookies.get(COOKIE, "")
         is_token = len(token) == TOKEN_LENGTH
         is_use = request.headers.get("accept") != EVENTS
-        look = partial(service.gate.signed_in, is_use=is_use, device=request.headers.get("user-agent", ""))
-        signed_in = await self._looked_up(request, look, token) if is_token else None
+        identify = partial(service.gate.signed_in, is_use=is_use, device=request.headers.get("user-agent", ""))
+        signed_in = await self._looked_up(request, identify, token) if is_token else None
         if signed_in is None and "outside" in request.scope:
             raise _OutsiderError
         if signed_in is None:
             raise unknown("send a key as 'Authorization: Bearer KEY', or sign in")
         request.form_bytes_max = FORM_BYTES_MAX
         if request.method not in SAFE and not signed_in.is_own(await _csrf(request)):
-            words = "a session's request that changes something needs the token of its page in X-CSRF-Token"
-            raise ProblemError(403, "no-csrf", "The form was not sent from this service", words)
+            remedy = "a session's request that changes something needs the token of its page in X-CSRF-Token"
+            raise ProblemError(403, "no-csrf", "The form was not sent from this service", remedy)
         request.signed_in = signed_in
         return signed_in.who
 
-    async def _looked_up(self, request: Request, look: Callable[[str], One], shown: str) -> One:
+    async def _looked_up(self, request: Request, identify: Callable[[str], One], secret: str) -> One:
         SENDER.set(network_of(request.address))
-        return await self.service.known(look, shown)
+        return await self.service.known(identify, secret)
 
 
 class _OutsiderError(Exception):
@@ -248,16 +252,16 @@ class Resource:
     """Endpoint of a path, for Starlette's router.
 
     Args:
-        here: The routes there by their methods; none where nothing is.
+        by_method: The path's routes; empty for an unknown path.
     """
 
-    def __init__(self, application: Application, here: Mapping[str, Route]) -> None:
+    def __init__(self, application: Application, by_method: Mapping[str, Route]) -> None:
         self._application = application
-        self._here = here
+        self._by_method = by_method
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         request = Request(scope, receive, self._application.service.settings.proxies)
-        return self._application.answer(self._here, request, send)
+        return self._application.answer(self._by_method, request, send)
 
 
 async def _csrf(request: Request) -> str:
@@ -269,7 +273,7 @@ async def _csrf(request: Request) -> str:
 
 
 def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> ProblemError:
-    """Response to a request on a route that ended in an error; unexpected errors are logged."""
+    """Return the problem for an error of route `name`. An unexpected error is logged with the id that it shows."""
     match error:
         case ProblemError():
             return error
@@ -279,14 +283,14 @@ def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> Prob
             problem = of_error(error)
             if problem.status != 500:
                 return problem
-            words = str(error)
+            detail = str(error)
         case _:
-            words = "an internal error occurred"
-    told = failure(f"{name}: {error}" if isinstance(error, ShroffError) else name, error)
-    tell(told)
-    id_ = told.fields["error_id"]
-    words = f"{words.rstrip('.')}; its log has more under error {id_}"
-    return ProblemError(500, "broken", "The service failed", words, instance=f"urn:shroff:error:{id_}")
+            detail = "an internal error occurred"
+    message = failure(f"{name}: {error}" if isinstance(error, ShroffError) else name, error)
+    tell(message)
+    id_ = message.fields["error_id"]
+    detail = f"{detail.rstrip('.')}; its log has more under error {id_}"
+    return ProblemError(500, "broken", "The service failed", detail, instance=f"urn:shroff:error:{id_}")
 
 
 def _is_sent_whole(response: Response, request: Request, seconds: float) -> bool:
@@ -300,9 +304,9 @@ def _is_sent_whole(response: Response, request: Request, seconds: float) -> bool
 
 
 async def _sent(response: Response, request: Request, send: Send) -> None:
-    """Send an answer; where more of the request comes and nobody reads it, end the connection behind both."""
+    """Send a response. If a part of the request's body is unread, discard it and close the connection."""
     if not request.leaves_body:
-        body = getattr(response, "body", None)  # what streams has none
+        body = getattr(response, "body", None)  # a stream has none
         in_parts = body is None or len(body) > PART_BYTES
         await response(request.scope, request.receive, partial(_in_parts, send) if in_parts else send)
         return
@@ -313,10 +317,12 @@ async def _sent(response: Response, request: Request, send: Send) -> None:
 
 
 async def _in_parts(send: Send, message: Message) -> None:
-    """Send a long body by and by, each part once the connection takes more: 10 MB at once hold up all others."""
-    while len(body := message.get("body", b"")) > PART_BYTES:
+    """Send a long body in parts, each when the connection is ready: 10 MB at once delay all other requests."""
+    body = message.get("body", b"")
+    while len(body) > PART_BYTES:
         await send({**message, "body": body[:PART_BYTES], "more_body": True})
-        message = {**message, "body": memoryview(body)[PART_BYTES:]}
+        body = memoryview(body)[PART_BYTES:]
+        message = {**message, "body": body}
         await asyncio.sleep(0)
     await send(message)
 
@@ -330,7 +336,7 @@ def with_standing(response: Response, seconds: float) -> Response:
 
 
 def put_below(response: Response, base: str) -> None:
-    """Put the addresses of an answer below the path of its organization, on pages and in live updates of these."""
+    """Prefix the addresses of a response with the path of its organization, in pages and in their live updates."""
     linked = rb"\g<0>" + base.encode()
     if "location" in response.headers:
         response.headers["location"] = _HERE.sub(base, response.headers["location"])
@@ -344,11 +350,11 @@ def put_below(response: Response, base: str) -> None:
         response.headers["content-length"] = str(len(response.body))
 
 
-_ELSEWHERE = r"/|(?:static|login|me|o)(?:[/?#\"\\]|$)"  # addresses of no organization
+_ELSEWHERE = r"/|(?:static|login|me|o)(?:[/?#\"\\]|$)"  # addresses that get no prefix
 _HERE = re.compile(rf"^(?=/(?!{_ELSEWHERE}))")
-_PLACES = "check|count|names|news|peek|progress|updates|why"  # data of pages that hold an address
-_LINKED = re.compile(rf' (?:href|src|action|data-(?:{_PLACES}))=\\?"(?=/(?!{_ELSEWHERE}))'.encode())
-FOR_ALL = ("/health/", "/confirm/", "/hooks/", "/static/")  # also outside of the networks that are set
+_DATA = "check|count|names|news|peek|progress|updates|why"  # data attributes that hold an address
+_LINKED = re.compile(rf' (?:href|src|action|data-(?:{_DATA}))=\\?"(?=/(?!{_ELSEWHERE}))'.encode())
+FOR_ALL = ("/health/", "/confirm/", "/hooks/", "/static/")  # also for callers outside the allowed networks
 
 
 def is_open(path: str) -> bool:
@@ -356,9 +362,9 @@ def is_open(path: str) -> bool:
 
 
 def _plain(scope: Scope) -> str:
-    """The path as routes are written, for the router; empty, which is no path of ours, where it cannot be decoded.
+    """Return the path in the quoting that routes use, for the router; empty if it is too long or cannot be decoded.
 
-    Each segment is decoded by itself and written anew: an id may hold a slash, written %2F.
+    Segments are decoded and quoted one by one: an id may contain a slash, written %2F.
     """
     raw: str = (scope.get("raw_path") or scope["path"].encode()).partition(b"?")[0].decode("latin-1")
     if len(raw) > PATH_LENGTH_MAX:
@@ -371,11 +377,11 @@ def _plain(scope: Scope) -> str:
         return ""
 
 
-def _missing(here: Mapping[str, Route]) -> ProblemError:
-    if not here:
-        words = "this address does not exist; /api/docs lists the addresses of the API"
-        return ProblemError(404, "not-found", "Page not found", words)
-    allowed = ", ".join(sorted({*here, *(["HEAD"] if "GET" in here else [])}))
+def _missing(by_method: Mapping[str, Route]) -> ProblemError:
+    if not by_method:
+        detail = "this address does not exist; /api/docs lists the addresses of the API"
+        return ProblemError(404, "not-found", "Page not found", detail)
+    allowed = ", ".join(sorted({*by_method, *(["HEAD"] if "GET" in by_method else [])}))
     return ProblemError(405, "wrong-method", "Method not allowed", f"there is {allowed}", {"allow": allowed})
 
 
@@ -385,7 +391,7 @@ def unknown(detail: str) -> ProblemError:
 
 
 def turned_away(error: TurnedAwayError) -> ProblemError:
-    """Return the problem of a refused post: nothing was written, and the client may retry."""
+    """Return the problem of a rejected post: nothing was written, and the client may retry."""
     headers = {"retry-after": str(RETRY_S)}
     title = "The service is overloaded" if error.is_overload else "This service makes no decisions now"
     return ProblemError(503, "overload" if error.is_overload else "not-ready", title, str(error), headers)

@@ -1,4 +1,4 @@
-"""Authentication: by a key in the header, or by a session's cookie. All other callers are refused."""
+"""Authentication by an API key or a session's cookie, and rate limits per sender."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SENDERS_MAX = 10_000  # with a remembered rate
 
 
 class Gate:
-    """The gate of a project: knows its keys and sessions.
+    """The keys and sessions of a project.
 
-    `at_hand` gives the caller of a key if known without a query, for the event loop; `who` may wait for a store. Both
-    raise SignInError for an unknown key, and `who` what the store raises.
+    `at_hand` returns the caller of a key from memory, else None, and may run in the event loop. `who` may wait for the
+    store, and raises its errors. Both raise SignInError for an unknown key.
     """
 
     def __init__(self, desk: Desk, ring: KeyRing) -> None:
@@ -29,14 +29,14 @@ class Gate:
         self.who = ring.who
 
     def user(self, name: str) -> User | None:
-        with self._desk.store.look() as look:
-            found = look.user_named(name)
-        return None if found is None or found.is_disabled else found
+        with self._desk.store.look() as reader:
+            user = reader.user_named(name)
+        return None if user is None or user.is_disabled else user
 
     def signed_in(self, token: str, *, is_use: bool = True, device: str = "") -> SignedIn | None:
-        """User of this token; None where it has expired. May wait for a store.
+        """Return the user of this session token; None if it has expired. May wait for the store.
 
-        What a page asks for by itself is no use: a session that nobody uses ends, though a page of it stays open.
+        `is_use` prolongs the session. Requests that an open page sends automatically must not set it.
         """
         return signed_in(self._desk, token, is_use=is_use, device=device)
 
@@ -55,12 +55,12 @@ class _Bucket(Struct):
 
 
 class Pace:
-    """How much each sender may still send. For one thread.
+    """Rate limit per sender, as a token bucket of two seconds. For one thread.
 
     Args:
-        rate: Events a second, of which those of two seconds may come at once; a request that is larger passes where
-            nothing was sent for so long.
-        waits_s_max: Whoever has to wait for no longer is taken to send then, and the next one waits behind.
+        rate: Events a second. A request with more events than two seconds allow passes if the bucket is full.
+        waits_s_max: A request that has to wait no longer than this is counted at once, so that the next one waits
+            longer. A request that would wait longer is not counted.
     """
 
     def __init__(self, rate: float, clock_s: Callable[[], float] = time.monotonic, *, waits_s_max: float = 0.0) -> None:
@@ -70,13 +70,13 @@ class Pace:
         self._buckets: dict[str, _Bucket] = {}
 
     def wait_s_of(self, sender: str, events: int) -> float:
-        """Take so many events from what a sender may send; gives for how long they wait, 0 for not."""
+        """Count the events of a request; return the seconds it has to wait, 0 for none."""
         now_s = self._clock_s()
         full = 2 * self._rate
         bucket = self._buckets.pop(sender, None) or _Bucket(full, now_s)
         if len(self._buckets) >= SENDERS_MAX:
             del self._buckets[next(iter(self._buckets))]
-        self._buckets[sender] = bucket  # last: the first has been silent for longest
+        self._buckets[sender] = bucket  # moved to the end, so the first bucket is unused for longest
         bucket.left = min(full, bucket.left + (now_s - bucket.at_s) * self._rate)
         bucket.at_s = now_s
         wait_s = max(0.0, min(events, full) - bucket.left) / self._rate

@@ -1,4 +1,4 @@
-"""Worker threads with fair shares: a client with many requests waits, and other clients do not."""
+"""Thread pools with fair shares, so that a sender with many requests delays only its own."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ OF_ALL_MAX = 64
 One = TypeVar("One")
 
 
-SENDER: Final[ContextVar[str]] = ContextVar("sender", default="")  # of the request; empty in background tasks
+SENDER: Final[ContextVar[str]] = ContextVar("sender", default="")  # caller or network; empty in background tasks
 
 
 class ConcurrencyLimits:
-    """Threads that all share, of which one sender has some at a time. For one event loop.
+    """A thread pool with a limit per sender. For one event loop.
 
     Args:
-        of_sender_max: How many `SENDER` has; what is nobody's request waits for none.
+        of_sender_max: Threads that one `SENDER` may use at a time; background tasks have no limit.
     """
 
     def __init__(self, threads: Executor, of_sender_max: int) -> None:
@@ -41,7 +41,8 @@ class ConcurrencyLimits:
             return await loop.run_in_executor(self._threads, function, *arguments)
         share = self._shares.get(sender)
         if share is None:
-            share = self._shares[sender] = _Share(self._of_sender_max)
+            share = _Share(self._of_sender_max)
+            self._shares[sender] = share
         share.count += 1
         try:
             async with share:
@@ -56,7 +57,7 @@ class ConcurrencyLimits:
 
 
 class _Share(asyncio.Semaphore):
-    """The threads of one sender, and how many requests have one or wait."""
+    """The threads of one sender, and the count of its requests that have one or wait."""
 
     count = 0
 
@@ -69,14 +70,14 @@ class _Turn(Struct):
 
 
 class Turns:
-    """Gives each sender a turn after the other. For one event loop.
+    """A thread pool that runs one request per sender at a time. For one event loop.
 
     Args:
-        what: What is done, for whoever has to wait: `a check of a draft`.
-        threads: How many senders have their turn at once.
-        seconds_max: For which anybody waits, their turn included. What is under way then goes on, and its sender has
-            no further turn before it ends.
-        of_sender_max: How many one sender may have, the one under way with those that wait for it.
+        what: The work, for error messages: `a check of a draft`.
+        threads: Senders whose requests run at once.
+        seconds_max: Time limit of a caller, including its wait. Work that is running then continues, and blocks
+            further work of its sender until it ends.
+        of_sender_max: Requests of one sender that run or wait.
     """
 
     def __init__(self, what: str, threads: int, seconds_max: float, of_sender_max: int) -> None:
@@ -87,26 +88,29 @@ class Turns:
         self._turns: dict[str, _Turn] = {}
 
     async def run(self, sender: str, function: Callable[..., One], *arguments: object, wait_s: float = 0.0) -> One:
-        """What a function gives, which may wait for others so long beside its work.
+        """Run a function in its sender's turn, and return its result.
 
-        Raises: ProblemError with 429 or 503 where there is too much, or it takes too long.
+        Args:
+            wait_s: Added to the time limit, for a function that waits for something else.
+
+        Raises: ProblemError with 429 if the sender has too many requests, with 503 if all have, or after the limit.
         """
         turn = self._turns.setdefault(sender, _Turn())
         if turn.count >= self._of_sender_max:
-            words = f"{self._what} runs one at a time for each sender, and {turn.count} of yours are not done yet"
-            raise too_many(words)
-        if sum(turn.count for turn in self._turns.values()) >= OF_ALL_MAX:
-            words = f"too many requests for {self._what} now; try again"
-            raise ProblemError(503, "overload", "Too many requests at once", words, RETRY_AFTER)
+            detail = f"{self._what} runs one at a time for each sender, and {turn.count} of yours are not done yet"
+            raise too_many(detail)
+        if sum(other.count for other in self._turns.values()) >= OF_ALL_MAX:
+            detail = f"too many requests for {self._what} now; try again"
+            raise ProblemError(503, "overload", "Too many requests at once", detail, RETRY_AFTER)
         turn.count += 1
         task = asyncio.ensure_future(self._run(sender, turn, function, arguments))
-        task.add_done_callback(_looked_at)
+        task.add_done_callback(_drop_error)
         try:
             async with asyncio.timeout(self._seconds_max + wait_s):
                 return await asyncio.shield(task)
         except TimeoutError:
-            words = f"{self._what} took more than {self._seconds_max:g} s; try again with less"
-            raise ProblemError(503, "too-slow", "This takes too long", words, RETRY_AFTER) from None
+            detail = f"{self._what} took more than {self._seconds_max:g} s; try again with less"
+            raise ProblemError(503, "too-slow", "This takes too long", detail, RETRY_AFTER) from None
 
     async def _run(self, sender: str, turn: _Turn, function: Callable[..., One], arguments: tuple[object, ...]) -> One:
         try:
@@ -122,6 +126,7 @@ class Turns:
 
 
 def beside(work: Coroutine[Any, Any, One]) -> asyncio.Task[One]:
+    """Start a task in an empty context, so that it belongs to no sender."""
     return asyncio.get_running_loop().create_task(work, context=Context())
 
 
@@ -129,7 +134,6 @@ def too_many(words: str) -> ProblemError:
     return ProblemError(429, "too-many", "Too many requests at once", words, RETRY_AFTER)
 
 
-def _looked_at(task: asyncio.Task[One]) -> None:
-    """Drop the error of a call whose caller is gone."""
+def _drop_error(task: asyncio.Task[One]) -> None:
     if not task.cancelled():
-        task.exception()
+        task.exception()  # reading the error keeps asyncio from logging it if the caller is gone

@@ -22,23 +22,25 @@ from shroff.web.http.proxies import Proxies
 OF_ADDRESS_MAX = 2_000  # connections at once
 FIRST_S = 10.0  # for which a new connection may be silent
 HEAD_S = 10.0  # from the first byte of a request's head to its last
-FRAMING_BYTES_MAX = 64 * 1024  # chunk sizes, chunk extensions and trailers of a body,
-FRAMING_RATIO = 16  # beside so many bytes for each byte of the body: a chunk of one byte takes six
-LINGER_S = 2.0  # for which a refused client may still send, so that it reads its answer,
-LINGER_BYTES_MAX = 1024 * 1024  # and how much
-WHOLE = "send_whole"  # in the state of a request: what writes its response at once
+# A body may take FRAMING_RATIO bytes on the wire for each of its own (a chunk of one byte takes six), and beyond these
+# FRAMING_BYTES_MAX for chunk sizes, chunk extensions and trailers.
+FRAMING_BYTES_MAX = 64 * 1024
+FRAMING_RATIO = 16
+# A refused client may send for so long and so much before the connection closes, so that it reads its response.
+LINGER_S = 2.0
+LINGER_BYTES_MAX = 1024 * 1024
+WHOLE = "send_whole"  # key in the state of a request: the function that writes a whole response
 
 
 class Connection(HttpToolsProtocol):
-    """A connection of uvicorn with limits, one of a limited number of its network.
+    """A connection of uvicorn with limits; each network may have `OF_ADDRESS_MAX` of them.
 
-    A head that is too long is answered by 431, one that arrives too slowly by 408; both count while it arrives, up to
-    one read beyond the limit. Trailers are ignored: by a trailer, a client could name another address behind the one
-    that a proxy wrote.
+    A head that is too long is answered with 431 and one that arrives too slowly with 408, at the latest one read beyond
+    the limit. Trailers are ignored: with a trailer, a client could override the address that a proxy wrote.
 
     Args:
-        proxies: Returns the trusted proxies of now; they limit the connections behind them themselves.
-        open_connections: Connections of each network, of all connections of a server.
+        proxies: Returns the currently trusted proxies. They may open any number of connections.
+        open_connections: Count of the server's open connections by network.
     """
 
     def __init__(
@@ -51,8 +53,8 @@ class Connection(HttpToolsProtocol):
         self._is_head_open = False
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
-        self._wire_bytes = 0  # of the body under way, as it was sent
-        self._body_bytes = 0  # without its framing
+        self._wire_bytes = 0  # of the current body, with its framing
+        self._body_bytes = 0  # of the current body, without its framing
         self._is_refused = False
         self._discarded_bytes = 0
 
@@ -107,10 +109,10 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def _send_whole(self, cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) -> bool:
-        """Write a response at once: its status, its header lines with the empty one behind them, and its body.
+        """Write a response at once: status, header lines with their final empty line, and body.
 
-        Returns: False if nothing was written and the response must be sent by ASGI's messages: to a connection that
-            ends with it, or to a client that is not reading.
+        Returns: False if nothing was written and the response must be sent as ASGI messages, because the connection
+            closes after it or the client is not reading.
         """
         if self.flow.write_paused or not cycle.keep_alive or cycle.response_started:
             return False
@@ -125,18 +127,18 @@ class Connection(HttpToolsProtocol):
         return True
 
     def _check_head(self) -> None:
-        """Refuse a head that is too long; let it arrive for `HEAD_S` otherwise."""
+        """Refuse a head that is too long; otherwise start the timer that ends a slow head."""
         if self.transport.is_closing():
             return
         if self._head_bytes > HEAD_BYTES_MAX:
-            words = f"the head of a request has at most {HEAD_BYTES_MAX:,} bytes"
-            self._refuse(ProblemError(431, "head-too-long", "The head of the request is too long", words))
+            detail = f"the head of a request has at most {HEAD_BYTES_MAX:,} bytes"
+            self._refuse(ProblemError(431, "head-too-long", "The head of the request is too long", detail))
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_S, self._end_slow_head)
 
     def _end_slow_head(self) -> None:
-        words = f"the head of the request did not arrive within {HEAD_S:g} s"
-        self._refuse(ProblemError(408, "too-slow", "The request came too slowly", words))
+        detail = f"the head of the request did not arrive within {HEAD_S:g} s"
+        self._refuse(ProblemError(408, "too-slow", "The request came too slowly", detail))
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -150,15 +152,15 @@ class Connection(HttpToolsProtocol):
             return
         self.cycle.disconnected = True
         self.cycle.message_event.set()
-        words = f"chunk sizes, chunk extensions and trailers have at most {FRAMING_BYTES_MAX:,} bytes"
-        self._refuse(ProblemError(413, "too-much-framing", "The body has too much framing", words))
+        detail = f"chunk sizes, chunk extensions and trailers have at most {FRAMING_BYTES_MAX:,} bytes"
+        self._refuse(ProblemError(413, "too-much-framing", "The body has too much framing", detail))
 
     def _refuse(self, error: ProblemError) -> None:
-        """Answer an incomplete request and close; discard what still arrives for a while."""
+        """Answer an incomplete request and close; discard data that still arrives until `LINGER_S`."""
         self._stop_head_timer()
         self._is_refused = True
         is_answering = bool(self.cycle) and not (self.cycle.response_complete or self.cycle.disconnected)
-        if is_answering or self.transport.is_closing():  # the problem would be inside an earlier answer
+        if is_answering or self.transport.is_closing():  # the problem would be written into an earlier response
             self.transport.abort()
             return
         body = to_json(problem(error.status, error.code, error.title, error.detail))
@@ -174,5 +176,5 @@ class Connection(HttpToolsProtocol):
 
 
 def limited(proxies: Callable[[], Proxies]) -> type[asyncio.Protocol]:
-    """Return the factory of the connections of one server, for uvicorn, which calls it as a class."""
+    """Return the connection factory of one server, for uvicorn's option `http`."""
     return cast("type[asyncio.Protocol]", partial(Connection, proxies=proxies, open_connections=Counter()))

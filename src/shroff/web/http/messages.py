@@ -1,4 +1,4 @@
-"""Requests and answers: those of Starlette, with limits on what a request holds, and JSON by msgspec."""
+"""Starlette's requests with limits on their size and time, and JSON responses written by msgspec."""
 
 from __future__ import annotations
 
@@ -34,27 +34,29 @@ Document = TypeVar("Document")
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 LINES = "application/x-ndjson"
-HEAD_BYTES_MAX = 64 * 1024  # the address, and the names and values of all header lines
+HEAD_BYTES_MAX = 64 * 1024  # address, and names and values of all header lines
 HEADERS_MAX = 100
 URL_BYTES_MAX = 16 * 1024
 BODY_BYTES_MAX = 16 * 1024 * 1024
 BODY_S_MAX = 30.0  # for a body to arrive
-UNREAD_BYTES_MAX = 64 * 1024  # of an unread body before the next request of a connection
-DISCARDED_S = 10.0  # for which the rest of a refused body is read, so that the client reads its answer,
-DISCARDED_BYTES_MAX = 64 * 1024 * 1024  # and how much of it,
-DISCARDED_PAUSE_S = 0.02  # with a pause after each piece: others have their turn
+UNREAD_BYTES_MAX = 64 * 1024  # of an unread body; with more, the connection serves no further request
+# The rest of a refused body is read for so long and so far, so that the client reads its response. A pause after each
+# part lets other requests run.
+DISCARDED_S = 10.0
+DISCARDED_BYTES_MAX = 64 * 1024 * 1024
+DISCARDED_PAUSE_S = 0.02
 QUERY_FIELDS_MAX = 100
 FORM = "application/x-www-form-urlencoded"
-FORM_BYTES_MAX = 1024 * 1024  # of somebody who is signed in
+FORM_BYTES_MAX = 1024 * 1024  # of a signed-in user
 STRANGERS_FORM_BYTES_MAX = 16 * 1024  # of anybody else
-COOKIES_MAX = 50  # of one request that are looked at
+COOKIES_MAX = 50  # read of one request
 FORM_FIELDS_MAX = 1_000
 NO_PROXIES = Proxies()
 NO_QUERY = QueryParams()
 
 
 class Form(TextDict):
-    """The fields of a form; one that was not sent is empty."""
+    """The fields of a form; a missing field is an empty text."""
 
     def __missing__(self, name: str) -> str:
         return ""
@@ -64,9 +66,9 @@ NOTHING = Form()  # of a form that was not sent
 
 
 class Head(Headers):
-    """The header lines of a request in a dictionary; of lines with one name the first counts.
+    """The headers of a request as a dictionary; of repeated headers the first counts.
 
-    Starlette's own class searches all lines at each look.
+    Starlette's class searches all lines at each access.
     """
 
     def __init__(self, lines: list[tuple[bytes, bytes]]) -> None:
@@ -87,14 +89,14 @@ NO_HEAD = Head([])
 
 
 class Request(requests.Request):
-    """Starlette's request. What reads a query, cookies, a form or a body is ours: it has limits, and refuses damage.
+    """Starlette's request, whose query, cookies, form and body have limits and raise ProblemError if malformed.
 
-    `who` asks: set before any route sees it, but for routes that anybody may ask, which have none. `signed_in` is
-    whoever has a session in a browser; None for a program with a key. `told` is what the panels of its page show.
+    `who` is the caller, set before a handler runs, except on routes that need no right. `signed_in` is the session of a
+    browser; None for a program with a key. `told` holds the result that the panels of the page show.
     """
 
     who: Who
-    # Properties of Starlette's, which cost a call at each of some fifteen looks at one post.
+    # Plain attributes rather than Starlette's properties: a posted event reads them some fifteen times.
     headers: Head = NO_HEAD
     method: str = ""
 
@@ -107,23 +109,23 @@ class Request(requests.Request):
         self.told = NOTHING
         self.form_bytes_max = STRANGERS_FORM_BYTES_MAX
         self._fields: Form | None = None
-        self._size = 0  # of the body, as far as it is read
-        self._is_read = False  # up to its end
+        self._size = 0  # bytes of the body read so far
+        self._is_read = False  # whether all of the body is read
         self._is_given_up = False
 
     def check_head(self) -> None:
-        """Raises: ProblemError with 414 or 431 where the address or the headers are too long or too many."""
+        """Check the size of address and headers. Raises: ProblemError with 414 or 431."""
         address = len(self.scope.get("raw_path") or b"") + len(self.scope["query_string"])
         if address > URL_BYTES_MAX:
-            words = f"an address has at most {URL_BYTES_MAX:,} bytes"
-            raise ProblemError(414, "address-too-long", "The address is too long", words)
+            detail = f"an address has at most {URL_BYTES_MAX:,} bytes"
+            raise ProblemError(414, "address-too-long", "The address is too long", detail)
         headers = self.scope["headers"]
         size = address
         for name, value in headers:
             size += len(name) + len(value)
         if len(headers) > HEADERS_MAX or size > HEAD_BYTES_MAX:
-            words = f"the head of a request has at most {HEADERS_MAX} lines and {HEAD_BYTES_MAX:,} bytes"
-            raise ProblemError(431, "head-too-long", "The head of the request is too long", words)
+            detail = f"the head of a request has at most {HEADERS_MAX} lines and {HEAD_BYTES_MAX:,} bytes"
+            raise ProblemError(431, "head-too-long", "The head of the request is too long", detail)
 
     @property
     def path(self) -> str:
@@ -132,13 +134,13 @@ class Request(requests.Request):
 
     @property
     def address(self) -> str:
-        """From where it comes, for pauses and the record: a proxy that is named is passed over."""
+        """Address of the client, for rate limits and the audit log; trusted proxies are skipped."""
         client = self.scope.get("client")
         return "" if client is None else self.proxies.sender(client[0], self.headers.raw)
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the browser speaks TLS, with this service or with what stands before it, as a named proxy says."""
+        """Whether the browser uses TLS, with this service or with a trusted proxy before it."""
         if self.scope.get("scheme") == "https":
             return True
         return self.client is not None and self.proxies.is_encrypted(self.client.host, self.headers.raw)
@@ -157,7 +159,7 @@ class Request(requests.Request):
 
     @property
     def query_params(self) -> QueryParams:
-        """The query by names, of those that come twice the last. Raises: ProblemError where it is none."""
+        """Query by name; of a repeated name the last value counts. Raises: ProblemError if it cannot be read."""
         if not self.scope["query_string"]:
             return NO_QUERY
         if hasattr(self, "_query_params"):
@@ -172,18 +174,18 @@ class Request(requests.Request):
 
     @property
     def cookies(self) -> TextDict:
-        """Cookies by name, of those that come twice the first. Quotes around a value are part of it: ours have none.
+        """Cookies by name; of a repeated name the first counts. Quotes stay part of a value.
 
-        Starlette takes quotes off by the standard library: with Python 3.11.7, 9 s for one header of 64 KB.
+        Starlette strips quotes by the standard library, which took 9 s for a header of 64 KB in Python 3.11.7.
         """
         pairs = (word.partition("=") for word in self.headers.get("cookie", "").split(";", COOKIES_MAX))
-        found: TextDict = {}
+        value_by_name: TextDict = {}
         for name, _, value in pairs:
-            found.setdefault(name.strip(), value.strip())
-        return found
+            value_by_name.setdefault(name.strip(), value.strip())
+        return value_by_name
 
-    async def form(self) -> Form:  # type: ignore[override]  # of texts alone: nothing is uploaded by a form
-        """The fields of a form, of those that come twice the last. Raises: ProblemError where it is none."""
+    async def form(self) -> Form:  # type: ignore[override]  # only texts: forms upload no files
+        """Read the form; of a repeated field the last value counts. Raises: ProblemError if it cannot be read."""
         if self._fields is None:
             if self.media_type != FORM:
                 raise ProblemError(415, "not-a-form", "This is not a form", f"send it as {FORM}")
@@ -197,21 +199,21 @@ class Request(requests.Request):
 
     @property
     def leaves_body(self) -> bool:
-        """Whether an unread rest of the body prevents another request on this connection."""
+        """Whether the unread rest of the body is too long for another request on this connection."""
         if self._is_read or self._is_given_up:
             return self._is_given_up
         announced = self.headers.get("content-length", "")
         return "transfer-encoding" in self.headers or (announced.isdecimal() and int(announced) > UNREAD_BYTES_MAX)
 
     async def body(self, size_max: int = BODY_BYTES_MAX) -> bytes:
-        """All of the body. Raises: ProblemError where it is encoded, too long or slow; ClientDisconnect."""
+        """Read the whole body. Raises: ProblemError if it is encoded, too long or too slow; ClientDisconnect."""
         encoding = self.headers.get("content-encoding", "").strip().lower()
         if encoding not in {"", "identity"}:
             raise ProblemError(415, "wrong-encoding", "This body is encoded", f"send it without {encoding[:40]}")
         announced = self.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > size_max:
             raise _too_long(size_max)
-        parts = [await self._part(size_max)]  # mostly all of it: a limit of time takes 15 µs
+        parts = [await self._part(size_max)]  # mostly the whole body; a time limit would cost 15 µs
         try:
             if not self._is_read:
                 async with asyncio.timeout(BODY_S_MAX):
@@ -219,12 +221,12 @@ class Request(requests.Request):
                         parts.append(await self._part(size_max))
         except TimeoutError:
             self._is_given_up = True
-            words = f"the body did not arrive within {BODY_S_MAX:g} s"
-            raise ProblemError(408, "too-slow", "The request came too slowly", words) from None
+            detail = f"the body did not arrive within {BODY_S_MAX:g} s"
+            raise ProblemError(408, "too-slow", "The request came too slowly", detail) from None
         return b"".join(parts)
 
     async def discard(self) -> None:
-        """Read the rest of the body, or some of it: a socket that is closed with something unread loses its answer."""
+        """Read the rest of the body up to the limits: if a socket is closed with unread data, the response is lost."""
         size_max = self._size + DISCARDED_BYTES_MAX
         with suppress(ProblemError, requests.ClientDisconnect, TimeoutError):
             async with asyncio.timeout(DISCARDED_S):
@@ -255,7 +257,7 @@ def _fields(raw: bytes) -> Form:
 
 
 def decoded(raw: bytes, type_: type[Document]) -> Document:
-    """A JSON body as one of a type. Raises: ProblemError with 422."""
+    """Parse a JSON body. Raises: ProblemError with 422 if it does not fit the type."""
     try:
         return from_json(raw, type=type_)
     except (ValueError, RecursionError) as error:
@@ -263,15 +265,15 @@ def decoded(raw: bytes, type_: type[Document]) -> Document:
 
 
 def _too_long(size_max: int) -> ProblemError:
-    words = f"a body has at most {size_max:,} bytes here; send it in parts"
-    return ProblemError(413, "too-long", "The body is too long", words)
+    detail = f"a body has at most {size_max:,} bytes here; send it in parts"
+    return ProblemError(413, "too-long", "The body is too long", detail)
 
 
 class WrittenJson(Response):
-    """A response whose body is JSON already.
+    """A response whose body is JSON text.
 
-    Its header lines are made when they are first read: a server that writes the whole response at once
-    (`connections.WHOLE`) needs none.
+    Its header lines are built when they are first read; a response that is written at once (`connections.WHOLE`) does
+    not need them.
     """
 
     def __init__(
@@ -324,20 +326,21 @@ def refused(error: ProblemError) -> Response:
 
 
 def precondition(request: Request, about: Param) -> str:
-    """The versions that a change is for: tags of If-Match with commas between; none for what is new.
+    """Return the tags of If-Match, joined by commas: the versions to which a change applies.
 
-    Tags are bare, as many as there are: weak ones count as strong, and quotes may be left out.
+    Quotes and the mark of weak tags are removed. The text is empty for a new object (`If-None-Match: *`), and if the
+    header is optional and missing.
 
-    Raises: ProblemError with 428 where none is sent.
+    Raises: ProblemError with 428 if a required header is missing.
     """
     if about.may_be_new and request.headers.get("if-none-match", "").strip() == ANY:
         return ""
     tags = [quoted or plain for quoted, plain in _TAG.findall(request.headers.get("if-match", ""))]
     if not (tags or about.is_optional):
-        words = (
+        remedy = (
             "send the ETag of what you read as If-Match" + ", or If-None-Match: * for what is new" * about.may_be_new
         )
-        raise ProblemError(428, "no-precondition", "If-Match is missing", words)
+        raise ProblemError(428, "no-precondition", "If-Match is missing", remedy)
     return ",".join(tags)
 
 

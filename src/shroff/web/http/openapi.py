@@ -1,4 +1,4 @@
-"""The OpenAPI document: made from the table of routes, and from the event types of the project that is served."""
+"""The OpenAPI document and its page, generated from the table of routes and the project's event types."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ COMMON = {
     500: "The service failed, or stored data is damaged.",
     503: "Unavailable now; nothing was done unless the problem says otherwise. Retry-After says when to retry.",
 }
-OF_ALL = frozenset({400, 401, 403, 500, 503})  # of routes that take a right
+OF_ALL = frozenset({400, 401, 403, 500, 503})  # statuses of every route that needs a right
 WITH_BODY = frozenset({408, 413, 422})
-_LINKED = re.compile("\0([^\0]+)\0")  # names of shapes in the words of a schema
+_LINKED = re.compile("\0([^\0]+)\0")  # names of schemas in the text of `kind_of`
 _REF = re.compile(rb'"#/components/schemas/([^"]+)"')
 
 
@@ -50,13 +50,13 @@ async def document(service: Service, request: Request) -> Response:
 
 
 async def page(service: Service, request: Request) -> Response:
-    found = await service.in_thread(openapi, service.routes, service.project.definitions.events)
+    api = await service.in_thread(openapi, service.routes, service.project.definitions.events)
 
     def kind(schema: JsonMapping) -> Markup:
-        words = escape(kind_of(schema, "\0{}\0".format))
-        return Markup(_LINKED.sub(r'<a href="#\1">\1</a>', words))  # noqa: S704 - it was escaped before
+        text = escape(kind_of(schema, "\0{}\0".format))
+        return Markup(_LINKED.sub(r'<a href="#\1">\1</a>', text))  # noqa: S704 - the text is escaped
 
-    return alone("api.html", api=found, refs=_refs, kind=kind)
+    return alone("api.html", api=api, refs=_refs, kind=kind)
 
 
 def openapi(routes: Sequence[Route], events: Events) -> JsonObject:
@@ -66,8 +66,8 @@ def openapi(routes: Sequence[Route], events: Events) -> JsonObject:
             continue
         if route.told.is_by_event:
             for name in events.types:
-                own = paths.setdefault(route.path.replace("{event}", name), {})
-                own[route.method.lower()] = _operation(route, name)
+                by_method = paths.setdefault(route.path.replace("{event}", name), {})
+                by_method[route.method.lower()] = _operation(route, name)
         else:
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     schemas = {**shapes(routes), **{f"event.{name}": event_schema(type_) for name, type_ in events.types.items()}}
@@ -92,7 +92,7 @@ def shapes(routes: Sequence[Route]) -> JsonObject:
 
 
 def kind_of(schema: JsonMapping, link: Callable[[str], str]) -> str:
-    """The JSON that a schema means, in words; `link` writes the names of shapes.
+    """Describe in words the JSON that a schema allows; `link` formats the names of schemas.
 
     >>> kind_of({"anyOf": [{"type": "array", "items": ref("Case")}, {"type": "null"}]}, str.lower)
     'list of case or null'
@@ -112,10 +112,11 @@ def kind_of(schema: JsonMapping, link: Callable[[str], str]) -> str:
 def _types(routes: Sequence[Route]) -> Iterator[Any]:
     yield Problem
     for route in routes:
-        if (told := route.told) is not None:
-            for type_ in (told.body, route.answer, *(type_ for _, type_ in told.others.values())):
-                if type_ is not None and not isinstance(type_, Mapping):
-                    yield from _members(type_)
+        if route.told is None:
+            continue
+        for type_ in (route.told.body, route.answer, *(type_ for _, type_ in route.told.others.values())):
+            if type_ is not None and not isinstance(type_, Mapping):
+                yield from _members(type_)
 
 
 def _members(type_: Any) -> tuple[Any, ...]:
@@ -124,77 +125,79 @@ def _members(type_: Any) -> tuple[Any, ...]:
 
 @cache
 def _components(types: tuple[Any, ...]) -> JsonObject:
-    found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")[1]
-    return {name: {**schema, "description": cleandoc(schema.get("description", ""))} for name, schema in found.items()}
+    schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")[1]
+    return {
+        name: {**schema, "description": cleandoc(schema.get("description", ""))} for name, schema in schemas.items()
+    }
 
 
 def schema_of(type_: Any) -> JsonMapping:
     if isinstance(type_, Mapping):
         return type_
-    found = [ref(member.__name__) for member in _members(type_)]
-    return found[0] if len(found) == 1 else {"anyOf": found}
+    refs = [ref(member.__name__) for member in _members(type_)]
+    return refs[0] if len(refs) == 1 else {"anyOf": refs}
 
 
 def _operation(route: Route, event: str = "") -> JsonObject:
-    told = route.told
-    assert told is not None
+    doc = route.told
+    assert doc is not None
     names = [
         segment[1:-1] for segment in route.segments if segment.startswith("{") and not (event and segment == "{event}")
     ]
-    statuses = {told.status, *told.problems, *told.others}
+    statuses = {doc.status, *doc.problems, *doc.others}
     if route.right is not None:
         statuses |= OF_ALL
-    if told.body is not None:
+    if doc.body is not None:
         statuses |= WITH_BODY
-    found: JsonObject = {
+    operation: JsonObject = {
         "operationId": _id_of(route, event),
-        "summary": told.summary,
+        "summary": doc.summary,
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names),
             *(
-                _parameter(name, "query", words, is_required=name in told.required)
-                for name, words in told.query.items()
+                _parameter(name, "query", meaning, is_required=name in doc.required)
+                for name, meaning in doc.query.items()
             ),
-            *(_parameter(name, "header", words) for name, words in told.headers.items()),
+            *(_parameter(name, "header", meaning) for name, meaning in doc.headers.items()),
         ],
         "responses": {str(status): _answer(status, route, event) for status in sorted(statuses)},
     }
     if route.right is None:
-        found["security"] = []
+        operation["security"] = []
     else:
-        found["description"] = f"Needs the permission `{route.right.value}`."
-        found["security"] = [{"key": [route.right.value]}]
-    if told.body is not None:
-        body = schema_of(told.body)
-        content = {kind: {"schema": body} for kind in told.body_types}
-        found["requestBody"] = {
-            "required": not told.may_lack_body,
-            "content": content or _content(body, event, is_many=told.is_many),
+        operation["description"] = f"Needs the permission `{route.right.value}`."
+        operation["security"] = [{"key": [route.right.value]}]
+    if doc.body is not None:
+        body = schema_of(doc.body)
+        content = {kind: {"schema": body} for kind in doc.body_types}
+        operation["requestBody"] = {
+            "required": not doc.may_lack_body,
+            "content": content or _content(body, event, is_many=doc.is_many),
         }
-    return found
+    return operation
 
 
-def _parameter(name: str, place: str, words: str, *, is_required: bool = False) -> JsonObject:
-    found: JsonObject = {"name": name, "in": place, "description": words, "schema": {"type": "string"}}
-    return {**found, "required": True} if is_required else found
+def _parameter(name: str, location: str, meaning: str, *, is_required: bool = False) -> JsonObject:
+    parameter: JsonObject = {"name": name, "in": location, "description": meaning, "schema": {"type": "string"}}
+    return {**parameter, "required": True} if is_required else parameter
 
 
 def _answer(status: int, route: Route, event: str) -> JsonObject:
-    told = route.told
-    assert told is not None
-    if status == told.status:
+    doc = route.told
+    assert doc is not None
+    if status == doc.status:
         answer = route.answer
         content = (
-            {kind: {"schema": {"type": "string"}} for kind in told.media_type.split(" or ")}
+            {kind: {"schema": {"type": "string"}} for kind in doc.media_type.split(" or ")}
             if answer is None
-            else _content(schema_of(answer), event, is_many=told.is_many)
+            else _content(schema_of(answer), event, is_many=doc.is_many)
         )
-        return {"description": told.meaning, "content": content}
-    if status in told.others:
-        words, type_ = told.others[status]
-        return {"description": words, "content": {"application/json": {"schema": schema_of(type_)}}}
-    words = told.problems.get(status) or COMMON.get(status, told.meaning)
-    return {"description": words, "content": {"application/problem+json": {"schema": ref("Problem")}}}
+        return {"description": doc.meaning, "content": content}
+    if status in doc.others:
+        meaning, type_ = doc.others[status]
+        return {"description": meaning, "content": {"application/json": {"schema": schema_of(type_)}}}
+    meaning = doc.problems.get(status) or COMMON.get(status, doc.meaning)
+    return {"description": meaning, "content": {"application/problem+json": {"schema": ref("Problem")}}}
 
 
 def _content(schema: JsonMapping, event: str, *, is_many: bool) -> JsonObject:
@@ -206,12 +209,12 @@ def _content(schema: JsonMapping, event: str, *, is_many: bool) -> JsonObject:
     return {"application/json": {"schema": many}, "application/x-ndjson": {"schema": lines}}
 
 
-EVENT: Final[JsonMapping] = {"x-event": True}  # stands for the schema of the path's event type
+EVENT: Final[JsonMapping] = {"x-event": True}  # placeholder of the schema of the path's event type
 
 
 def _id_of(route: Route, event: str) -> str:
-    words = [segment.strip("{}") for segment in route.segments if segment not in {"api", "v1", ""}]
-    return "_".join([route.method.lower(), *(event if word == "event" and event else word for word in words)])
+    names = [segment.strip("{}") for segment in route.segments if segment not in {"api", "v1", ""}]
+    return "_".join([route.method.lower(), *(event if name == "event" and event else name for name in names)])
 
 
 def _refs(content: JsonMapping) -> list[str]:

@@ -18,7 +18,7 @@ from shroff.errors import (
 )
 from shroff.json_types import TextMapping
 
-PROBLEMS_MAX = 100  # mistakes of definitions in one answer
+PROBLEMS_MAX = 100  # errors of definitions in one response
 RETRY_AFTER = {"retry-after": "1"}
 
 Path = tuple[str, str]
@@ -66,7 +66,7 @@ class Problem(ProblemMore):
 
 
 class ProblemError(Exception):
-    """A request is answered by this problem."""
+    """An error whose handler answers the request with this problem document."""
 
     def __init__(
         self,
@@ -91,32 +91,31 @@ def problem(status: int, code: str, title: str, detail: str, **more: Unpack[Prob
 
 
 def at_paths(mistakes: Iterable[Path]) -> list[Mistake]:
-    """Mistakes with the path of each, as problem documents have them."""
-    return [{"path": path, "detail": words} for path, words in mistakes]
+    """Convert pairs of path and message to errors of a problem document."""
+    return [{"path": path, "detail": detail} for path, detail in mistakes]
 
 
 def of_error(error: ShroffError) -> ProblemError:
-    """Problem document of an error for an HTTP client; all in it may be shown."""
-    words = str(error)
+    """Return the problem for an error. Its texts may be shown to the client."""
+    detail = str(error)
     match error:
         case NotAllowedError():
-            return ProblemError(403, "not-allowed", "You do not have permission", words)
+            return ProblemError(403, "not-allowed", "You do not have permission", detail)
         case NotThereYetError():
-            return ProblemError(501, "not-there-yet", "Not available yet", words)
+            return ProblemError(501, "not-there-yet", "Not available yet", detail)
         case DefinitionError():
             first = DefinitionError(error.problems[:PROBLEMS_MAX])
             more = len(error.problems) - PROBLEMS_MAX
-            words = f"{first}\nand {more:,} more" if more > 0 else words
-            # Mistakes of definitions with the place of each, as problem documents have them
+            detail = f"{first}\nand {more:,} more" if more > 0 else detail
             errors = [cast("Mistake", asdict(problem)) for problem in first.problems]
-            return ProblemError(422, "bad-definition", "The project's files would have errors", words, errors=errors)
+            return ProblemError(422, "bad-definition", "The project's files would have errors", detail, errors=errors)
         case RefusalError():
             return ProblemError(
-                error.status, error.code, error.title, words, error.headers, **cast("ProblemMore", error.more)
+                error.status, error.code, error.title, detail, error.headers, **cast("ProblemMore", error.more)
             )
         case UsageError():
-            return ProblemError(400, "bad-request", "Invalid request", words)
+            return ProblemError(400, "bad-request", "Invalid request", detail)
         case LogBusyError() | TransientError():
-            return ProblemError(503, "not-now", "Temporarily unavailable", words, RETRY_AFTER)
+            return ProblemError(503, "not-now", "Temporarily unavailable", detail, RETRY_AFTER)
         case _:
-            return ProblemError(500, "broken", "Internal failure", words)
+            return ProblemError(500, "broken", "Internal failure", detail)

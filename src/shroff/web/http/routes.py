@@ -1,4 +1,4 @@
-"""Routes, each with the right that it takes, in the order of Starlette's router. What is in no `ROUTES` is refused."""
+"""The declaration of routes: address, required right, handler, and description for OpenAPI."""
 
 from __future__ import annotations
 
@@ -31,26 +31,27 @@ API = "/api/v1"
 EVENTS = f"{API}/events/{{event}}"
 _PARAMETER = re.compile(r"{(\w+)}")
 PAGED = {"limit": "Page size, 1 to 500. Default: 50.", "cursor": "`next` of the previous page."}
-OPEN_BELOW = "health login confirm hooks static api/openapi.json api/docs".split()  # for anybody
+OPEN_BELOW = "health login confirm hooks static api/openapi.json api/docs".split()  # for everybody, without a key
 
 
 class RouteDoc(FrozenStruct):
-    """The OpenAPI description of a route, beside its path.
+    """The OpenAPI description of a route.
 
     Args:
-        meaning: Of the answer where all went well.
-        body: The type of what is sent, or its schema where only the project knows it; None where nothing is.
-        problems: What each further status means here; empty where `openapi.COMMON` says it. All routes that take a
-            right have 400, 401, 403, 500 and 503, and all with a body 408, 413 and 422.
-        required: The names of the query that must be there.
-        may_lack_body: Nothing has to be sent.
-        status: Of the answer where all went well.
-        is_many: What is sent, and the answer, may be one or a list.
-        is_by_event: There is a path for each event type, with its schema.
-        body_types: What the body may be where it is no JSON.
-        answer: Its type, or its schema where only the project knows it. Left out, it is what the handler returns: the
-            type of its `Json`, else a text of `media_type`, or of one `or` another.
-        others: What each further status means that is no problem, and the type of its answer.
+        meaning: Description of the successful response.
+        body: Type of the request's body, or its schema if that depends on the project; None if there is no body.
+        problems: Meaning of each further problem status; empty to use the text of `openapi.COMMON`. Every route with a
+            right has 400, 401, 403, 500 and 503, every route with a body 408, 413 and 422.
+        query: Description of each query parameter.
+        required: Names of the required query parameters.
+        may_lack_body: The body is optional.
+        status: Status of the successful response.
+        is_many: Body and response may be one object or a list.
+        is_by_event: Document a path for each event type, with its schema.
+        body_types: Media types of a body that is not JSON.
+        answer: Type of the response, or its schema if that depends on the project. None takes the type of the `Json`
+            that the handler returns, else text of `media_type`, which may name two types joined by `or`.
+        others: Meaning and response type of each further status that is no problem.
     """
 
     summary: str
@@ -80,7 +81,7 @@ class Screen:
     Args:
         group: One of `GROUPS`; a group opens with its first page that a user may read.
         at: Order in the group.
-        below: Beginnings of other paths that belong to this page.
+        below: Further path prefixes that belong to this page.
     """
 
     name: str
@@ -97,7 +98,7 @@ class Panel(FrozenStruct):
 
     Args:
         page: Path of that page's route, whose template includes its panels: `/cases/{id}`.
-        template: `path` and `query` are the address of the page, and `told` the values of the route's handler.
+        template: In it, `path` and `query` are the address of the page, and `told` the result of the route's handler.
     """
 
     page: str
@@ -105,15 +106,16 @@ class Panel(FrozenStruct):
 
 
 class Route(FrozenStruct):
-    """One thing that can be asked for.
+    """A method and path with its handler.
 
     Args:
-        path: Segments in braces take any text, which may be empty.
-        right: What it takes; None for what anybody may ask, below `OPEN_BELOW`, and for one's own account.
-        told: For the document; None for what is no part of the API.
-        is_plain: It is no part of the API, and no page either: a file, or a document for programs.
-        panel: Where its form stands; its handler answers with `with_panel`.
-        is_strict: A query with a name that `told` does not have is refused.
+        path: A segment in braces is a parameter: any text, also an empty one.
+        right: Required right; None for addresses below `OPEN_BELOW` and for the user's own account.
+        told: Description for OpenAPI; None for a page or file.
+        screen: Entry of the page in the top bar.
+        is_plain: Neither part of the API nor a page, such as a static file.
+        panel: The panel whose form this route handles; the handler answers with `with_panel`.
+        is_strict: Refuse query parameters that `told` does not name.
     """
 
     method: str
@@ -128,24 +130,27 @@ class Route(FrozenStruct):
 
     @property
     def is_page(self) -> bool:
-        """A route for people: without a session it leads to the sign-in, and problems are pages."""
+        """Whether the route is a page: without a session it leads to the sign-in, and problems are shown as pages."""
         return self.told is None and not self.is_plain
 
     @property
     def answer(self) -> Any:
-        """The type of what is answered where all goes well, or its schema; None for a text."""
+        """Type or schema of the successful response; None for text."""
         assert self.told is not None
         return _returned(self.handle) if self.told.answer is None else self.told.answer
 
     def check_query(self, names: Sequence[str]) -> None:
-        """Raises: BadQueryError for a name that is unknown or doubled; those that begin with `_` keep caches away."""
-        known = {} if self.told is None else self.told.query
+        """Check the names of a query; names that begin with `_`, which bypass caches, may be anything.
+
+        Raises: BadQueryError for an unknown or repeated name, if the route is strict.
+        """
+        declared = {} if self.told is None else self.told.query
         for name in (name for name in names if self.is_strict and not name.startswith("_")):
-            if name in known and names.count(name) > 1:
+            if name in declared and names.count(name) > 1:
                 raise BadQueryError(f"{name} is there twice; give it once.")
-            if name not in known:
-                takes = f"Its names are {', '.join(known)}." if known else "This address takes no query."
-                raise BadQueryError(f"{name[:40]!r} is unknown. {nearest(name, known)} {takes}".replace("  ", " "))
+            if name not in declared:
+                takes = f"Its names are {', '.join(declared)}." if declared else "This address takes no query."
+                raise BadQueryError(f"{name[:40]!r} is unknown. {nearest(name, declared)} {takes}".replace("  ", " "))
 
     @property
     def segments(self) -> list[str]:
@@ -154,10 +159,9 @@ class Route(FrozenStruct):
 
 def _documented(doc: Callable[_Doc, RouteDoc]) -> Callable[[str, str, Right | None, Handle], Callable[_Doc, Route]]:
     def api(method: str, path: str, right: Right | None, handle: Handle) -> Callable[_Doc, Route]:
-        """A route of the API: `api(method, path below API, right, handler)(summary, answer, ...)`, as `RouteDoc` takes.
+        """Declare a route of the API: `api(method, path below API, right, handler)(summary, meaning, ...)`.
 
-        Args:
-            right: What it takes; None for what anybody may ask, below `OPEN_BELOW`, and for one's own account.
+        The second call takes the arguments of `RouteDoc`.
         """
 
         def route(*args: _Doc.args, **more: _Doc.kwargs) -> Route:
@@ -179,7 +183,7 @@ def _returned(handle: Handle) -> Any:
 
 
 class TextConvertor(Convertor[str]):
-    """A parameter of a path: any text, which may be empty or hold a slash, written %2F."""
+    """A path parameter: any text, also an empty one, or one with a slash, written %2F."""
 
     regex = "[^/]*"
 
@@ -194,16 +198,16 @@ register_url_convertor("text", TextConvertor())
 
 
 def by_path(routes: Iterable[Route]) -> dict[str, dict[str, Route]]:
-    """Routes by the path and method of each, in the order in which a router tries paths.
+    """Group routes by path and method, in the order in which the router tries the paths.
 
-    Events first, which programs send all day; literal segments before parameters.
+    Posted events come first because they are most frequent, then literal segments before parameters.
     """
-    found: dict[str, dict[str, Route]] = {}
+    route_by_method: dict[str, dict[str, Route]] = {}
     for route in routes:
-        methods = found.setdefault(route.path, {})
+        methods = route_by_method.setdefault(route.path, {})
         assert route.method not in methods, f"{route.method} {route.path} is declared twice"
         methods[route.method] = route
-    return dict(sorted(found.items(), key=lambda item: (item[0] != EVENTS, _PARAMETER.sub("~", item[0]))))
+    return dict(sorted(route_by_method.items(), key=lambda item: (item[0] != EVENTS, _PARAMETER.sub("~", item[0]))))
 
 
 def pattern(path: str) -> str:

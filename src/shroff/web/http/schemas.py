@@ -1,4 +1,4 @@
-"""The shapes of what is sent and answered, as JSON Schema: the program's own, and those of a project's event types."""
+"""JSON schemas of decisions and labels, and of a project's event types."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Schema = JsonMapping
 
 TEXT: Final[Schema] = {"type": "string"}
 _DECIMAL: Final[Schema] = {"type": ["string", "number"], "description": "A decimal; as a string it keeps all digits."}
-# What is sent, where validation takes more than what is answered.
+# Schemas of input, which allow more forms than those of responses.
 _MONEY: Final[Schema] = {
     "type": ["string", "number", "object"],
     "description": "A decimal, preferably as a string; or an object with the currency, which must be the project's.",
@@ -127,36 +127,36 @@ def event_schema(type_: EventType) -> JsonObject:
 
 
 def field_schema(field: Field, type_: EventType) -> JsonObject:
-    """The schema of the values of a field, as they are posted."""
-    found = dict(_value_schema(field))
+    """Return the schema of a field's values in posted events."""
+    schema = dict(_value_schema(field))
     if field.name == type_.id_field:
-        found |= {
+        schema |= {
             "maxLength": ID_LENGTH_MAX,
             "minLength": 1,
             "description": "The event's id; sending it again returns the same answer (idempotent).",
         }
     elif field.shape.is_hashed:
-        found["description"] = "Hashed on input; the clear value is not stored."
+        schema["description"] = "Hashed on input; the clear value is not stored."
     elif field.shape.is_personal:
-        found["description"] = "Personal; stored apart from the event, and can be erased."
+        schema["description"] = "Personal; stored apart from the event, and can be erased."
     if field.shape.bounds is not None:
-        found |= _limits(field.shape.bounds, field, str(found.get("description", "")))
+        schema |= _limits(field.shape.bounds, field, str(schema.get("description", "")))
     if field.shape.is_optional:
-        kinds = found.get("type")
-        found["type"] = [*(kinds if isinstance(kinds, list) else [kinds]), "null"]
-        if "enum" in found:
-            found["enum"] = [*found["enum"], None]
-    return found
+        kinds = schema.get("type")
+        schema["type"] = [*(kinds if isinstance(kinds, list) else [kinds]), "null"]
+        if "enum" in schema:
+            schema["enum"] = [*schema["enum"], None]
+    return schema
 
 
-def _limits(bounds: Bounds, field: Field, words: str) -> Schema:
-    told = str(bounds)
-    found: JsonObject = {"description": f"{words} {told[:1].upper()}{told[1:]}.".lstrip()}
+def _limits(bounds: Bounds, field: Field, description: str) -> Schema:
+    limits = str(bounds)
+    schema: JsonObject = {"description": f"{description} {limits[:1].upper()}{limits[1:]}.".lstrip()}
     for end in bounds.ends if field.type.kind not in {"time", "duration"} else ():
         key = "minimum" if end.is_lower else "maximum"
         limit = end.limit if isinstance(end.limit, float) else to_real(end.limit, field.type.places)
-        found[f"exclusive{key.capitalize()}" if end.is_strict else key] = int(limit) if limit == int(limit) else limit
-    return found
+        schema[f"exclusive{key.capitalize()}" if end.is_strict else key] = int(limit) if limit == int(limit) else limit
+    return schema
 
 
 def _value_schema(field: Field) -> Schema:

@@ -1,4 +1,4 @@
-"""Files that pages are drawn with: those of the package, by their exact names, and nothing else of the disk."""
+"""Static files of the pages: only files of the package, by their exact names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class StaticFile(FrozenStruct):
-    """Content of a file. `packed` is compressed by gzip, and empty for media that are compressed already."""
+    """Content of a file. `packed` is its gzip form, empty for media types that are compressed already."""
 
     raw: bytes
     packed: bytes
@@ -40,23 +40,23 @@ class StaticFile(FrozenStruct):
 
 @cache
 def static_files() -> dict[str, StaticFile]:
-    found: dict[str, StaticFile] = {}
+    files: dict[str, StaticFile] = {}
     for path in sorted(FOLDER.iterdir()):
         media_type = TYPES.get(path.suffix)
         if media_type is not None:
             raw = path.read_bytes()
             packed = gzip.compress(raw, mtime=0) if path.suffix in _PACKED else b""
-            found[path.name] = StaticFile(raw, packed, media_type)
-    return found
+            files[path.name] = StaticFile(raw, packed, media_type)
+    return files
 
 
 @cache
 def version() -> str:
-    """Hash of all files. It is a part of each file's address, so browsers may cache files forever."""
-    whole = hashlib.sha256()
+    """Return a hash of all files. Each file's address contains it, so that browsers may cache files forever."""
+    digest = hashlib.sha256()
     for name, static_file in static_files().items():
-        whole.update(name.encode() + b"\0" + hashlib.sha256(static_file.raw).digest())
-    return whole.hexdigest()[:12]
+        digest.update(name.encode() + b"\0" + hashlib.sha256(static_file.raw).digest())
+    return digest.hexdigest()[:12]
 
 
 def static(name: str) -> str:
@@ -65,15 +65,15 @@ def static(name: str) -> str:
 
 
 async def file(service: Service, request: Request) -> Response:
-    """Send a file. Browsers must not cache it for another version, which a service that is being replaced may have."""
-    found = static_files().get(request.path_params["name"])
-    if found is None:
+    """Send a file. It must not be cached at an address with another version, as pages of a replaced service have it."""
+    static_file = static_files().get(request.path_params["name"])
+    if static_file is None:
         raise ProblemError(404, "not-found", "Page not found", "this file does not exist")
     is_current = request.path_params["version"] == version()
     headers = {"cache-control": FOR_EVER if is_current else "no-cache", "vary": "accept-encoding"}
-    if found.packed and "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(found.packed, 200, headers | {"content-encoding": "gzip"}, found.media_type)
-    return Response(found.raw, 200, headers, found.media_type)
+    if static_file.packed and "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(static_file.packed, 200, headers | {"content-encoding": "gzip"}, static_file.media_type)
+    return Response(static_file.raw, 200, headers, static_file.media_type)
 
 
 ROUTES = (Route("GET", "/static/{version}/{name}", None, file, is_plain=True),)

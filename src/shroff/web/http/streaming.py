@@ -1,4 +1,4 @@
-"""Answers without an end: server-sent events, so many for each session, until who listens goes away."""
+"""Server-sent events: responses that stay open until the listener leaves, with limits per session."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Streams:
         self._open: Counter[str] = Counter()
 
     def take(self, token: str) -> None:
-        """One more. Raises: ProblemError with 429 or 503 where there are too many."""
+        """Count a stream that opens. Raises: ProblemError with 429 if the session has too many, 503 if all have."""
         if self._open[token] >= OF_SESSION_MAX:
-            words = f"{OF_SESSION_MAX} live pages of this session are open; close one of them"
-            raise ProblemError(429, "too-many-streams", "Too many live pages", words)
+            detail = f"{OF_SESSION_MAX} live pages of this session are open; close one of them"
+            raise ProblemError(429, "too-many-streams", "Too many live pages", detail)
         if self._open.total() >= OF_ALL_MAX:
-            words = "too many live pages are open; this one shows its state at page load"
-            raise ProblemError(503, "too-many-streams", "Too many live pages", words)
+            detail = "too many live pages are open; this one shows its state at page load"
+            raise ProblemError(503, "too-many-streams", "Too many live pages", detail)
         self._open[token] += 1
 
     def let_go(self, token: str) -> None:
@@ -58,10 +58,11 @@ class Streams:
 
 
 class Stream(StreamingResponse):
-    """Parts of a text, each sent as it comes; where the log cannot be read it ends, and browsers come again.
+    """A response that sends each part as it comes.
 
-    It ends as well where who listens takes nothing for `STUCK_S`. Raises, when it is made: ProblemError where there
-    are too many.
+    It ends if the log cannot be read, and browsers then reconnect, or if the listener reads nothing for `STUCK_S`.
+
+    Raises: ProblemError on construction if too many streams are open.
     """
 
     def __init__(self, service: Service, request: Request, parts: AsyncIterator[bytes]) -> None:
@@ -94,12 +95,14 @@ async def _readable(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 async def updates(
     service: Service, request: Request, changed: Callable[[], Awaitable[bytes | None]], every_s: float
 ) -> AsyncIterator[bytes]:
-    """The text of a stream: what `changed` gives, which is asked every so often and gives None where nothing did.
+    """Yield the events of a stream: call `changed` every `every_s` seconds, and send its result unless it is None.
 
-    It ends with the service, after an hour, and within `CHECKED_EVERY_S` once the session ends, its user's rights
-    change, or the address of the browser is no longer allowed. Browsers then connect again, with the rights of then.
+    The stream ends with the service, after an hour, and within `CHECKED_EVERY_S` after the session ends, its user's
+    rights change, or its address is no longer allowed. The browser then reconnects with its current rights.
     """
-    said_s = checked_s = began_s = time.monotonic()
+    began_s = time.monotonic()
+    checked_s = began_s
+    sent_s = began_s
     yield b"retry: 3000\n\n"
     while not service.is_ending and time.monotonic() - began_s < LASTS_S:
         part = await changed()
@@ -109,16 +112,16 @@ async def updates(
             if not await _is_still_allowed(service, request):
                 return
         if part is not None:
-            said_s = now_s
+            sent_s = now_s
             yield part
-        elif now_s - said_s >= STILL_HERE_S:
-            said_s = now_s
+        elif now_s - sent_s >= STILL_HERE_S:
+            sent_s = now_s
             yield b": still here\n\n"
         await asyncio.sleep(every_s)
 
 
 async def _is_still_allowed(service: Service, request: Request) -> bool:
-    """Return whether session, rights and network are those with which the stream began."""
+    """Return whether the session has its rights from the start of the stream, and its network is allowed."""
     if not service.is_allowed(request):
         return False
     token = request.cookies.get(COOKIE, "")

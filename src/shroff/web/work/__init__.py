@@ -1,1 +1,1 @@
-"""Work beside requests: processes of back-tests and checks, upkeep of cases and of the index."""
+"""Work outside of requests: processes for operations, upkeep of cases, and preparation of pages."""

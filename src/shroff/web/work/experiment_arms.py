@@ -1,4 +1,4 @@
-"""Arms of experiments beside decisions, in the answers of the service."""
+"""Add the arms of experiments to decisions in responses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
     from shroff.services.project import Project
 
-_POLICY = b'"policy":"'  # in a text, quotation marks are escaped
+_POLICY = b'"policy":"'  # cannot occur inside a text, where quotation marks are escaped
 
 
 class ExperimentArms:
-    """Adds `experiments` to decisions. A recorded decision has their names among its rules, under its receipt.
+    """The experiments of a project's log, whose arms are added to decisions as `experiments`.
 
-    An answer may repeat a decision of any age, so the log is read again for each version of the policy that is new
-    here. `names` are those of all experiments in the log. A project without any pays 0.4 µs a decision.
+    A recorded decision has the names of its experiments only among its rules, which its receipt covers. A response may
+    repeat a decision of any age, so the log is read again for each policy version seen for the first time. `names` are
+    the names of all experiments in the log. Costs 0.4 µs a decision if a project has none.
     """
 
     def __init__(self, project: Project) -> None:
@@ -39,15 +40,16 @@ class ExperimentArms:
         return all(_policy(document) in self._policies for document in documents)
 
     def read(self, documents: Sequence[bytes]) -> None:
+        """Read the log's experiments for the policy versions of these decisions."""
         with self._lock:
-            if self.are_known(documents):  # read meanwhile, for another request
+            if self.are_known(documents):  # another thread has read them meanwhile
                 return
             with self._project.log.reading() as log:
                 self.names = self._rule_hits.others(log) - DRAWS
             self._policies.update(map(_policy, documents))
 
     def beside(self, document: bytes) -> bytes:
-        """A decision with the arm of its key in each experiment that decided about it."""
+        """Return a decision with its arm of each experiment that affected it."""
         if not self.names:
             return document
         hits = from_json(document, type=_Hits)

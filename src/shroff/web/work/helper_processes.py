@@ -1,4 +1,4 @@
-"""Work beside requests: alerts are raised as the log grows, and what is due is carried out."""
+"""The thread of a service that opens cases as the log grows, and carries out due timers."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.streams.log import Log
 
-LOOK_S = 0.5  # between two looks at the log and the clock: where alerts came, events wait some 3 ms for each
-GAP_S = 0.01  # between two steps through a log that is far ahead, so that others get their turn
+LOOK_S = 0.5  # between checks of log and clock; each one with alerts delays events by some 3 ms
+GAP_S = 0.01  # between steps while the log is far ahead, so that other threads run
 AFTER_FAILURE_S = 5.0
 
 
 class CaseKeeper:
     """A thread that follows the log and the clock for one service.
 
-    Several services of one project may each have one: what is done is done once (see `cases.alert_consumer`, `timers`).
+    Each service of a project may run one, since every step is done only once (see `cases.alert_consumer`, `timers`).
+    The log's thread adds committed decisions to `recent`.
 
     Args:
-        asked: Called where labels were put into the log's inbox.
-        tell: Told of what failed, once for each failure.
-
-    The thread that writes the log adds to `recent` what it has committed.
+        asked: Called after labels were put into the log's inbox.
+        tell: Called with the message of a failure, unless it repeats the last one.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class CaseKeeper:
             except (ShroffError, OSError) as error:
                 self._failed(str(error))
                 pause_s = AFTER_FAILURE_S
-            except Exception as error:  # noqa: BLE001 - the outermost loop of this thread: the service goes on
+            except Exception as error:  # noqa: BLE001 - the thread continues after any failure
                 self._failed(trace_of(error), error)
                 pause_s = AFTER_FAILURE_S
         self._let_go()
@@ -78,7 +77,7 @@ class CaseKeeper:
         if carry_out(self._desk):
             self._asked()
         if self._taken != self._project.context.taken.number:
-            self._let_go()  # which has the notices of before
+            self._let_go()  # the follower has the notices of an earlier version
         if self._follower is None:
             self._taken = self._project.context.taken.number
             if not self._project.log.exists():
@@ -89,14 +88,14 @@ class CaseKeeper:
             return True
         definitions = self._project.definitions
         if self._joined is not definitions and self._project.cases.join_rings(self._desk) is not None:
-            self._joined = definitions  # with the table of rings that is active
+            self._joined = definitions
         return False
 
-    def _failed(self, words: str, unexpected: Exception | None = None) -> None:
+    def _failed(self, reason: str, unexpected: Exception | None = None) -> None:
         self._let_go()
-        if words != self._told:
-            self._told = words
-            self._tell(f"cases wait: {words}" if unexpected is None else failure("cases wait", unexpected))
+        if reason != self._told:
+            self._told = reason
+            self._tell(f"cases wait: {reason}" if unexpected is None else failure("cases wait", unexpected))
 
     def _let_go(self) -> None:
         log = self._log

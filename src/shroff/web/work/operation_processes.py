@@ -1,4 +1,4 @@
-"""Operations in processes beside the service: one that takes too much is ended, and deciding goes on meanwhile."""
+"""Run operations in helper processes with limits on time and memory, so that deciding is not delayed."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 CHECK_S_MAX = 15.0
-COUNT_S_MAX = 120.0  # of hits: a window without an end needs the whole log
-MEMORY_MAX = 2 * 1024 * 1024 * 1024  # bytes of a process that checks drafts, the project among them
+COUNT_S_MAX = 120.0  # to count hits, which may need the whole log
+MEMORY_MAX = 2 * 1024 * 1024 * 1024  # bytes of a process that checks drafts, including the loaded project
 Told = Callable[[int, int], None]  # (done, total)
 
 
 class ProcessEndedError(Exception):
-    """The process ended before it had an answer; `status` is its exit status."""
+    """The process ended without an answer; `status` is its exit status, `is_late` whether it was killed."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"exit status {status}")
-        self.status, self.is_late = status, status == -signal.SIGKILL
+        self.status = status
+        self.is_late = status == -signal.SIGKILL
 
 
 class OperationProcess:
-    """A process that runs operations of a project, one after the other. For any thread, one at a time.
+    """A process that runs operations of a project one after the other. For any thread, but one at a time.
 
     Args:
         folder: The project's folder.
-        memory_max: Bytes that it may have; 0 for no limit.
+        memory_max: Bytes of memory; 0 for no limit.
     """
 
     def __init__(self, folder: Path, memory_max: int = 0) -> None:
@@ -60,38 +61,40 @@ class OperationProcess:
     def run(
         self, request: OperationRequest[Outcome], seconds_max: float, told: Told = unheard, private: str = ""
     ) -> Outcome:
-        """The answer of an operation.
+        """Run an operation and return its answer.
 
         Args:
-            seconds_max: After which the process is ended.
-            private: A beginning of paths that is left out of what comes back.
+            seconds_max: Time limit, after which the process is killed.
+            told: Called with progress.
+            private: Path prefix to remove from answers and messages.
 
-        Raises: ProblemError for what the operation raises; ProcessEndedError.
+        Raises: ProblemError for an error of the operation; ProcessEndedError.
         """
         process = self._process
         declared = operation_of(request)
         assert process.stdin is not None
         assert process.stdout is not None
-        late = Timer(seconds_max, process.kill)
-        late.start()
+        timer = Timer(seconds_max, process.kill)
+        timer.start()
         try:
             process.stdin.write(to_json([declared.name, request]) + b"\n")
             process.stdin.flush()
             for line in process.stdout:
-                said = from_json(line.replace(private.encode(), b""), type=SaidLine)
-                if (error := said.problem) is not None:
+                output = from_json(line.replace(private.encode(), b""), type=SaidLine)
+                error = output.problem
+                if error is not None:
                     raise ProblemError(error.status, error.code, error.title, error.detail, error.headers, **error.more)
-                if bytes(said.answer):
-                    return cast("Outcome", from_json(said.answer, type=declared.answer))
-                told(said.done, said.total)
+                if bytes(output.answer):
+                    return cast("Outcome", from_json(output.answer, type=declared.answer))
+                told(output.done, output.total)
         except BrokenPipeError:
             pass
         finally:
-            late.cancel()
+            timer.cancel()
         raise ProcessEndedError(self.end())
 
     def end(self) -> int:
-        """Wait for its end, which comes when it has nothing more to read; gives its exit status."""
+        """Close the process's input, wait for its end, and return its exit status."""
         with suppress(BrokenPipeError, ValueError):
             self._process.communicate()
         return self._process.wait()
@@ -101,9 +104,9 @@ class OperationProcess:
 
 
 class DraftCheckers:
-    """Checks drafts, each in a process with nothing else to do. For any thread.
+    """A pool of processes that check drafts. For any thread.
 
-    A process is started when none is free, so there are as many as threads that ask at once, and is used again.
+    A process is started if none is free, and used again: there are as many as threads that ask at once.
     """
 
     def __init__(self, project: Project) -> None:
@@ -112,22 +115,26 @@ class DraftCheckers:
         self._all: set[OperationProcess] = set()
 
     def run(self, request: OperationRequest[Outcome]) -> Outcome:
-        """Findings about a draft, or its hits. Raises: ProblemError, with 503 where that takes too much."""
+        """Return findings about a draft, or its hits.
+
+        Raises: ProblemError of the operation, or with 503 if it takes too much time or memory; RuntimeError if the
+            process failed.
+        """
         seconds_max = COUNT_S_MAX if isinstance(request, CountDraft) else CHECK_S_MAX
         process = self._taken()
         try:
-            found = process.run(request, seconds_max)
+            answer = process.run(request, seconds_max)
         except ProcessEndedError as error:
             self._all.discard(process)
             if error.status == BROKEN:
                 raise RuntimeError("a check of a draft broke") from None
-            words = f"its check took more than {seconds_max:g} s or {MEMORY_MAX:,} bytes; check a smaller draft"
-            raise ProblemError(503, "too-slow", "This takes too long", words, RETRY_AFTER) from None
+            detail = f"its check took more than {seconds_max:g} s or {MEMORY_MAX:,} bytes; check a smaller draft"
+            raise ProblemError(503, "too-slow", "This takes too long", detail, RETRY_AFTER) from None
         except ProblemError:
             self._free.append(process)
             raise
         self._free.append(process)
-        return found
+        return answer
 
     def close(self) -> None:
         while self._all:
@@ -137,7 +144,8 @@ class DraftCheckers:
 
     def _taken(self) -> OperationProcess:
         while self._free:
-            if (process := self._free.pop()).runs:
+            process = self._free.pop()
+            if process.runs:
                 return process
             self._all.discard(process)
         process = OperationProcess(self._project.context.paths.folder, MEMORY_MAX)

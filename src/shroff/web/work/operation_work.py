@@ -1,6 +1,6 @@
-"""The program that runs operations for a service: an operation on each line that it reads, and its answer on a line.
+"""The helper process that runs operations for a service: it reads one operation a line, and writes lines of answers.
 
-A program of its own: whatever an operation takes, deciding and answering have their interpreter to themselves.
+A process of its own, so that a long operation does not share Python's lock with deciding and answering.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from shroff.runtime.values import showing
 from shroff.services import project as app
 from shroff.web.http.problems import ProblemMore, of_error
 
-NICENESS = 5  # behind decisions, but a user waits for it
-TELL_S = 0.2
+NICENESS = 5  # lower priority than decisions, but a user waits for the answer
+TELL_S = 0.2  # between lines of progress
 TOO_MUCH = 2  # exit status if memory runs out
-BROKEN = 1
+BROKEN = 1  # exit status after any other failure
 
 
 class SaidProblem(msgspec.Struct):
-    """A `ProblemError`."""
+    """The fields of a `ProblemError`."""
 
     status: int
     code: str
@@ -44,7 +44,7 @@ class SaidProblem(msgspec.Struct):
 
 
 class SaidLine(msgspec.Struct, omit_defaults=True):
-    """A line of output: the answer of an operation, its problem, or progress: `done` of `total`."""
+    """A line of output: the answer of an operation, its problem, or its progress, `done` of `total`."""
 
     answer: msgspec.Raw = msgspec.Raw()
     problem: SaidProblem | None = None
@@ -53,7 +53,7 @@ class SaidLine(msgspec.Struct, omit_defaults=True):
 
 
 class Teller(ProgressSteps):
-    """Tells the progress of all steps together, at most some times a second; each step may read the whole log."""
+    """Write the joint progress of all steps, at most every `TELL_S`. A step may read the whole log, `size` records."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -79,8 +79,9 @@ class Teller(ProgressSteps):
 
 def main() -> int:
     give_way(NICENESS)
-    if memory_max := int(sys.argv[2]):
-        with suppress(ValueError, OSError):  # a system without it, or one that allows less
+    memory_max = int(sys.argv[2])
+    if memory_max:
+        with suppress(ValueError, OSError):  # the system has no such limit, or allows less
             resource.setrlimit(resource.RLIMIT_DATA, (memory_max, memory_max))
     try:
         project = app.open_exactly(Path(sys.argv[1]))
@@ -90,7 +91,7 @@ def main() -> int:
         return TOO_MUCH
     except BrokenPipeError:  # the service is gone
         return 0
-    except Exception as error:  # noqa: BLE001 - the outermost of this process: its words may hold what was sent
+    except Exception as error:  # noqa: BLE001 - its message may contain data of the request
         logs.begin(_write, *logs.settings())
         logs.tell(logs.failure("an operation beside the service", error))
         return BROKEN

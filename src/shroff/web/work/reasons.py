@@ -1,6 +1,6 @@
-"""Reasons of decisions for pages: told once, and kept, since what was decided does not change.
+"""A cache of the first reasons of decisions for pages, shared by all threads of a service.
 
-Apart from its users, which are pages, since it lives as long as the service and several threads ask it.
+Reasons may be kept because a recorded decision never changes.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 KEPT = 5_000  # entries; a few hundred bytes each
 EXPLAINED_KEPT = 64  # entries; about 10 kB each
-EXPLAINED_FRESH_S = 60.0  # a model may come back, and the index reaches further
-WITHIN_S = 0.1  # wait of a page for reasons that are not computed yet
-WAITING_MAX = 200
-AFTER_FAILURE_S = 60.0  # between tries after a failure: a model's file may be gone for days
+EXPLAINED_FRESH_S = 60.0  # then a restored model or a longer index may explain more
+WITHIN_S = 0.1  # for which a page waits for reasons that are not cached
+WAITING_MAX = 200  # events whose reasons wait to be computed
+AFTER_FAILURE_S = 60.0  # wait before another try; a model's file may be missing for days
 
 Named = tuple[str, str]  # the type and id of an event
 
 
 class FirstReason(FrozenStruct):
-    """Why something was decided as it was, in a line: what is true, and what is normal for whom, empty for a rule."""
+    """The main reason of a decision: the fact, and what is normal for the entity (empty for a rule)."""
 
     text: str
     normal: str
@@ -40,9 +40,9 @@ class FirstReason(FrozenStruct):
 
 
 class FirstReasons:
-    """The first reasons of a project's decisions.
+    """The first reasons of a project's decisions, computed on one thread. For any thread.
 
-    Those that a page has no time to wait for are computed meanwhile, on one thread, for its next visit.
+    A page waits for them only briefly; the rest is ready at its next visit.
     """
 
     def __init__(self, project: Project, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -55,20 +55,17 @@ class FirstReasons:
         self._failed: Fresh[bool] = Fresh(KEPT, clock_s)
 
     def explained(self, event: str, id_: str) -> Explained:
-        """The explanation of a decision, a minute old at most: queue, case and decision page ask for the same one.
-
-        Raises: as `Project.explain`.
-        """
-        found = self._explained.peek((event, id_), EXPLAINED_FRESH_S)
-        return found or self._explained.get(
+        """Return the explanation of a decision, at most a minute old. Raises: as `Project.explain`."""
+        cached = self._explained.peek((event, id_), EXPLAINED_FRESH_S)
+        return cached or self._explained.get(
             (event, id_), lambda: self._project.explain(f"{event}/{id_}"), EXPLAINED_FRESH_S
         )
 
     def of(self, events: Iterable[Named], within_s: float | None = WITHIN_S) -> dict[Named, FirstReason | None]:
-        """The reasons of these events, in their order, as far as they are known or computed in time.
+        """Return the first reason of each event, in order, as far as it is cached or computed within `within_s`.
 
-        None for an event of which nothing can be said; what there was no time for is left out. Without a time they are
-        told at once, before what others asked for. Cost: 50 ms each.
+        The reason is None if there is none or computing it failed. Events without a result in time are left out. With
+        `within_s` None the caller's thread computes all of them. Cost: 50 ms each.
         """
         names = list(dict.fromkeys(events))
         with self._lock:
@@ -76,20 +73,20 @@ class FirstReasons:
         failed = [named for named in unknown if self._failed.peek(named, AFTER_FAILURE_S)]
         unknown = [named for named in unknown if named not in failed]
         if within_s is None:
-            found = {named: self._told(named) for named in unknown}
+            reasons = {named: self._computed(named) for named in unknown}
         else:
-            asked = self._ask(unknown)
-            wait(asked.values(), within_s)
-            found = {
-                named: future.result() for named, future in asked.items() if future.done() and not future.cancelled()
+            pending = self._ask(unknown)
+            wait(pending.values(), within_s)
+            reasons = {
+                named: future.result() for named, future in pending.items() if future.done() and not future.cancelled()
             }
-        found.update(dict.fromkeys(failed))
+        reasons.update(dict.fromkeys(failed))
         with self._lock:
             for named in names:
                 if named in self._kept:
                     self._kept.move_to_end(named)
-                    found[named] = self._kept[named]
-        return {named: found[named] for named in names if named in found}
+                    reasons[named] = self._kept[named]
+        return {named: reasons[named] for named in names if named in reasons}
 
     def end(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -99,21 +96,21 @@ class FirstReasons:
         with self._lock:
             for named in names:
                 if named not in self._asked and len(self._asked) < WAITING_MAX:
-                    with suppress(RuntimeError):  # it has ended
-                        self._asked[named] = self._thread.submit(self._told_of, named)
+                    with suppress(RuntimeError):  # the thread has ended
+                        self._asked[named] = self._thread.submit(self._compute_asked, named)
             return {named: self._asked[named] for named in names if named in self._asked}
 
-    def _told_of(self, named: Named) -> FirstReason | None:
+    def _compute_asked(self, named: Named) -> FirstReason | None:
         try:
-            return self._told(named)
+            return self._computed(named)
         finally:
             with self._lock:
                 del self._asked[named]
 
-    def _told(self, named: Named) -> FirstReason | None:
+    def _computed(self, named: Named) -> FirstReason | None:
         try:
             reason = self._project.history.first_reason(*named)
-        except ShroffError:  # it may be told another time
+        except ShroffError:  # a later try may succeed
             self._failed.get(named, lambda: True, AFTER_FAILURE_S)
             return None
         first = None

@@ -1,4 +1,4 @@
-"""Changes of what is kept of people and their acts, as routes ask for them: many at once are one transaction."""
+"""Group commit for the people store: changes that requests make at the same time share one transaction."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from shroff.people.store import PeopleStore
     from shroff.services.project import Project
 
-Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of the change
+Step: TypeAlias = "Callable[[Change, int], object]"  # called with the change and its time in ms
 
 
 class StoreChanges:
-    """Changes of a store. For one event loop.
+    """Changes of the people store and its audit log. For one event loop.
 
     Args:
         in_thread: Runs a function that waits for the store.
@@ -37,9 +37,9 @@ class StoreChanges:
         await self.make(lambda change, now_ms: change.audit(act, now_ms))
 
     async def make(self, step: Step) -> None:
-        """Make a change, durable on return; what many requests change at once, in one transaction.
+        """Make a change; it is durable on return. Raises: the error of its transaction.
 
-        `step` must not raise: it would undo the others.
+        `step` must not raise, since that would undo the changes of other requests.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._steps.append((step, done))
@@ -49,15 +49,20 @@ class StoreChanges:
 
     async def _make_all(self) -> None:
         while self._steps:
-            now = self._steps
+            batch = self._steps
             self._steps = []
             failure = None
             try:
-                await self._in_thread(self._take_steps, [step for step, _ in now])
-            except Exception as error:  # noqa: BLE001 - raised by each that waits
+                await self._in_thread(self._take_steps, [step for step, _ in batch])
+            except Exception as error:  # noqa: BLE001 - `make` raises it for each waiting request
                 failure = error
-            for done in [done for _, done in now if not done.done()]:  # but by none that is gone
-                done.set_exception(failure) if failure else done.set_result(None)
+            for _, done in batch:
+                if done.done():  # the request was canceled
+                    continue
+                if failure is not None:
+                    done.set_exception(failure)
+                else:
+                    done.set_result(None)
 
     def _take_steps(self, steps: Sequence[Step]) -> None:
         now_ms = self._project.context.now_ms()

@@ -1,7 +1,7 @@
-"""What the first visit of a page would pay for, done before it: templates, libraries, figures, first reasons.
+"""Prepare pages before their first visit: load templates and libraries, compute figures and first reasons.
 
-It begins once the service is ready, and each step waits until few events come. Then first reasons are made ahead, so
-that Live has them all when it is opened.
+This begins once the service is ready, and each step waits until few events arrive. After that, first reasons of new
+decisions are computed in advance for the page Live.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 BEGIN_S = 0.2  # after the service is ready
 PAUSE_S = 0.02  # before each step
 FEW = 2  # events that may arrive meanwhile
-EVERY_S = 2.0  # between looks for decisions without reasons
-FEW_IN_A_LOOK = 100  # events: of more nobody reads each one, and a page fills in what it lacks
-HEAVY_MAX = 200_000  # events of a log: of a longer one Labels may take seconds and a hundred megabytes at first
+EVERY_S = 2.0  # between checks for decisions without reasons
+FEW_IN_A_LOOK = 100  # events between checks; if more arrive, nobody reads each one
+HEAVY_MAX = 200_000  # events of a log; for a longer one, Labels may take seconds and a hundred megabytes
 FIRST_TEMPLATES = "login.html queue.html live.html peek.html case.html decision.html".split()
 Step = Callable[[], object]
 
@@ -64,8 +64,8 @@ def steps(service: Service) -> Iterator[Step]:
     yield partial(ask_ahead, service, _newest)
     yield from (partial(environment().get_template, name) for name in templates if name not in FIRST_TEMPLATES)
     yield service.health.look
-    yield partial(import_module, COLUMN_READER)  # a replay that reads many records uses it if it is there
-    if service.is_ready and service.work.seq <= HEAVY_MAX:  # neither where it stands by: nobody looks there
+    yield partial(import_module, COLUMN_READER)  # a replay of many records uses it only if it is imported
+    if service.is_ready and service.work.seq <= HEAVY_MAX:  # not on standby, whose pages nobody opens
         yield partial(service.project.run, ShowLabelStatistics())
         yield partial(service.project.run, ShowThresholds())
     for _ in range(LOOKED_BACK // BLOCK):
@@ -73,9 +73,9 @@ def steps(service: Service) -> Iterator[Step]:
             yield service.board.read_on
 
 
-def ask_ahead(service: Service, found: Callable[[Service], list[Named]]) -> None:
-    """Have the first reasons of decisions told on their thread, where they are not known already."""
-    service.reasons.of(found(service), 0.0)
+def ask_ahead(service: Service, events: Callable[[Service], list[Named]]) -> None:
+    """Start to compute the first reasons of these events that are not cached."""
+    service.reasons.of(events(service), 0.0)
 
 
 def _look(service: Service) -> LiveLook:
@@ -89,8 +89,8 @@ def _newest(service: Service) -> list[Named]:
 def _of_the_queue(service: Service) -> list[Named]:
     desk = service.cases
     who = service.project.context.who
-    wanted = queue_of({}, who, desk)
-    cases = case_queries.listed(desk, who, wanted, ORDER, limit=SHOWN).cases
+    query = queue_of({}, who, desk)
+    cases = case_queries.listed(desk, who, query, ORDER, limit=SHOWN).cases
     tops = [top_of(alerts) for alerts in newest_alerts(desk, cases).values()]
     names = [(top.event, top.id) for top in tops if top is not None and top.outcome]
     for name in names[:1]:
@@ -105,20 +105,20 @@ async def _came(service: Service, within_s: float) -> int:
 
 
 async def _done(service: Service, step: Step) -> None:
-    """Run a step on a daemon thread, so that no end waits for it. The page shows an error."""
+    """Run a step on a daemon thread, for which the end of the process does not wait. Report unexpected errors."""
     done: Future[object] = Future()
     done.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
             done.set_result(step())
-        except Exception as error:  # noqa: BLE001 - who waits for it has it
+        except Exception as error:  # noqa: BLE001 - raised below
             done.set_exception(error)
 
     Thread(target=run, name="warming", daemon=True).start()
     try:
         await asyncio.wrap_future(done)
-    except ShroffError:  # there is no log yet, no champion, no disk
+    except ShroffError:  # such as a missing log or champion; the page will show it
         return
-    except Exception as error:  # noqa: BLE001 - the outermost loop of this chore: the service goes on
+    except Exception as error:  # noqa: BLE001 - the service continues without this step
         service.tell(failure("pages are not made ready", error))

@@ -1,4 +1,4 @@
-"""The writer of the log as routes see it: events to decide, tasks between two batches, and requests of its inbox."""
+"""The routes' connection to the thread that writes the log: events to decide or score, tasks, and inbox requests."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.web.service import Service
 
-LOOK_S = 0.005  # between two looks for a reply, longer each time,
-LOOK_S_MAX = 0.1  # up to this
-COMPILING_LOOKS = 600  # a minute: a fresh clone compiles its code first
+LOOK_S = 0.005  # between checks for a reply; grows with each check
+LOOK_S_MAX = 0.1
+COMPILING_LOOKS = 600  # checks in a minute, which a fresh clone needs to compile its code
 
 One = TypeVar("One")
 
 
 class WriterClient:
-    """What routes ask of the writer, which works on a thread of its own. For the event loop.
+    """Requests of routes to the log's thread. For the event loop.
 
-    `reader` reads posted events; None until this process has led the log. `loop` is that of the service.
+    `reader` parses posted events; None until this process has led the log. `loop` is the service's event loop.
     """
 
     def __init__(self, service: Service) -> None:
@@ -54,26 +54,26 @@ class WriterClient:
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def begun(self, reader: RequestReader) -> None:
-        """Answer scores of requests that this reader reads; this process leads the log now. On the log's thread."""
+        """Accept events to score, parsed by this reader. Called on the log's thread when it begins to lead."""
         self.scores.line.open(reader)
 
     def between(self, writer: Writer, log: Log) -> None:
-        """Do what others want of the log between two batches, on its thread."""
+        """Run waiting tasks and scores between two batches, on the log's thread."""
         self.tasks.attend(writer, log)
         self.scores.attend(writer, log)
 
     def decided(self, submissions: Sequence[Submission], reader: RequestReader) -> Awaitable[list[Answer]]:
-        """Results of these submissions, once they are durable; they are done even if nobody waits any more.
+        """Decide these submissions and return their answers once they are durable, even if the caller has gone.
 
-        Raises: TurnedAwayError where nothing was taken; TransientError where nobody knows for now.
+        Raises: TurnedAwayError if nothing was accepted; TransientError if the result is not known in time.
         """
         return self._answers_to(submissions, reader, self.queue.put, AWAY)
 
     async def foreseen(self, submissions: Sequence[Submission], reader: RequestReader) -> list[Answer]:
-        """Return the answer that each submission would have if it came alone now.
+        """Return the answer that each submission would get if it alone came now. Nothing is recorded.
 
-        Raises: ProblemError with 429 if too many wait; TurnedAwayError if this service does not lead the log;
-            TransientError if it takes too long, or is compiled first.
+        Raises: ProblemError with 429 if too many events wait; TurnedAwayError if this service does not lead the log;
+            TransientError if the answer takes too long.
         """
         if not self._service.is_ready:
             raise TurnedAwayError(self.queue.why_closed, is_overload=False)
@@ -93,16 +93,16 @@ class WriterClient:
     async def _answers_to(
         self, submissions: Sequence[Submission], reader: RequestReader, put: Callable[[PendingRequest], None], late: str
     ) -> list[Answer]:
-        """Wait until a queue has answered, for some seconds. Raises: TransientError(late) if that takes longer."""
+        """Put a request into a queue and wait for its answers. Raises: TransientError(late) after `PATIENCE_S`."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def told() -> None:
+        def wake() -> None:
             if not waiter.done():
                 waiter.set_result(None)
 
-        request = PendingRequest(submissions, reader, told)
+        request = PendingRequest(submissions, reader, wake)
         put(request)
-        timer = asyncio.get_running_loop().call_later(PATIENCE_S, told)
+        timer = asyncio.get_running_loop().call_later(PATIENCE_S, wake)
         try:
             await waiter
         finally:
@@ -118,7 +118,7 @@ class WriterClient:
             try:
                 await self._service.in_thread(arms.read, documents)
             except ShroffError:
-                return answers  # the events are decided; the next answer tries again
+                return answers  # without arms; the next answers try again
         if not arms.names:
             return answers
         return [
@@ -127,9 +127,9 @@ class WriterClient:
         ]
 
     async def run(self, task: Callable[[Writer, Log], One]) -> One:
-        """Result of a task that the thread of the log does between two batches.
+        """Run a task on the log's thread between two batches, and return its result.
 
-        Raises: TurnedAwayError where this service does not lead the log; TransientError where it takes too long.
+        Raises: TurnedAwayError if this service does not lead the log; TransientError if it takes too long.
         """
         if not self._service.is_ready:
             raise TurnedAwayError(self.queue.why_closed, is_overload=False)
@@ -142,13 +142,13 @@ class WriterClient:
             raise TransientError(LATER) from None
 
     def reader_now(self) -> RequestReader:
-        """Reader of posted events. Raises: TurnedAwayError where this service has not led the log yet."""
+        """Return the reader of posted events. Raises: TurnedAwayError if this service has not led the log yet."""
         if self.reader is None:
             raise TurnedAwayError(self.queue.why_closed, is_overload=False)
         return self.reader
 
     def label_reader(self) -> RequestReader:
-        """Reader of labels: values that look like hashes are ones, as decisions and exports show them."""
+        """Return the reader of labels. It takes values in the form of hashes as hashes, as decisions show them."""
         definitions = self._project.definitions
         if self._label_reader is None or self._label_reader.definitions is not definitions:
             intake = self._project.taking.intake(keeps_hashes=True)
@@ -156,25 +156,30 @@ class WriterClient:
         return self._label_reader
 
     async def ask(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[msgspec.Raw]:
-        """Results of requests to the active writer, recorded in the transaction that asks, where it is not yet.
+        """Put requests into the inbox of the active writer, wherever it runs, and return the results.
 
-        Raises: UsageError where one was refused; TransientError where it takes too long, and is done later.
+        Args:
+            act: Recorded in the audit log in the same transaction, unless None.
+
+        Raises: UsageError if a request was refused; TransientError if it takes too long: it is then done later.
         """
         numbers = await self._service.in_thread(self._put, act, kind, bodies)
         self.queue.wake()
         end_s = time.monotonic() + PATIENCE_S
         wait_s = LOOK_S
-        while (replies := await self._service.in_thread(self._replies, numbers)) is None:
+        while True:
+            replies = await self._service.in_thread(self._replies, numbers)
+            if replies is not None:
+                return replies
             if time.monotonic() > end_s:
                 raise TransientError(f"the active writer has not run this request yet. {LEFT}")
-            await asyncio.sleep(wait_s)  # not in a thread: others need those
+            await asyncio.sleep(wait_s)  # sleeping in a thread would keep it from others
             wait_s = min(wait_s * 1.5, LOOK_S_MAX)
-        return replies
 
     async def adopted(self, files: list[str] | None) -> str:
-        """Have the log take files up, None: all, from the next event on; why that waits, empty where it does not.
+        """Activate written files (None: all) from the next event on. Return why that is delayed; empty if done.
 
-        The files are written by now: whatever goes wrong here, they come into force later.
+        Nothing is raised: after a failure the files become active later.
         """
         try:
             await self.ask(None, ADOPT, [to_json(files)])
@@ -191,14 +196,14 @@ class WriterClient:
 
     def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw] | None:
         with self._project.log.reading() as log:
-            found = [log.reply_to(number) for number in numbers]
-        there = [reply for reply in found if reply is not None]
-        return None if len(there) < len(found) else [result_of(reply) for reply in there]
+            replies = [log.reply_to(number) for number in numbers]
+        present = [reply for reply in replies if reply is not None]
+        return None if len(present) < len(replies) else [result_of(reply) for reply in present]
 
     def _answered(self, requests: list[PendingRequest]) -> None:
-        """Wake all posts of a batch by one call to the loop. On the log's thread."""
+        """Wake all requests of a batch with one call to the event loop. On the log's thread."""
         assert self.loop is not None
         try:
             self.loop.call_soon_threadsafe(lambda: [post.told() for post in requests])
-        except RuntimeError:  # the loop has ended: nobody waits any more
+        except RuntimeError:  # the event loop has ended
             return
