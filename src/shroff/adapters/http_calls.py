@@ -110,8 +110,10 @@ class HttpClient:
     def __init__(
         self, made: Callable[[], HTTPConnection], timeout_s: float, *, answer_bytes_max: int, wants_body: bool
     ) -> None:
-        self._made, self._timeout_s = made, timeout_s
-        self._answer_bytes_max, self._wants_body = answer_bytes_max, wants_body
+        self._made = made
+        self._timeout_s = timeout_s
+        self._answer_bytes_max = answer_bytes_max
+        self._wants_body = wants_body
         self._connection: HTTPConnection | None = None
 
     def call(
@@ -170,7 +172,8 @@ class _Forwarded(HTTPConnection):
 
     def __init__(self, host: str, port: int, timeout_s: float, origin: str, headers: TextMapping) -> None:
         super().__init__(host, port, timeout=timeout_s)
-        self._origin, self._own = origin, headers
+        self._origin = origin
+        self._own = headers
 
     def request(
         self,
@@ -189,7 +192,9 @@ class CallDeadline:
     """Ends a call that is not over in time, however slowly an answer drips: the client's timeout is for each read."""
 
     def __init__(self, connection: HTTPConnection, within_s: float) -> None:
-        self._connection, self._within_s, self.is_over = connection, within_s, False
+        self._connection = connection
+        self._within_s = within_s
+        self.is_over = False
         self._timer = Timer(within_s, self._end)
         self._timer.daemon = True
 

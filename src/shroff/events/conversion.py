@@ -70,7 +70,9 @@ class Conversion:
         column = rate_column(shape)
         rate_places = shape.columns[column].places if column else 0
         self._more_places = ORIGINAL_PLACES + rate_places - settings.money_places  # of a product than of the result
-        self.codes, times, units = [settings.currency], [[-(2**63)]], [10**rate_places]
+        self.codes = [settings.currency]
+        times = [[-(2**63)]]
+        units = [10**rate_places]
         self.texts: list[str | None] = [None]
         rates = tables.get(settings.rates, NO_ROWS)
         for code, times_ms, rows in rates.histories() if column else ():
@@ -108,7 +110,8 @@ class Conversion:
         from shroff.events.formats.column_readers import divided  # with pyarrow, which opening a project needs not
 
         power = 10**self._more_places if ORIGINAL_PLACES <= self._more_places <= _POWER_MAX else 0
-        short, most = originals // least, INTEGER_MAX // np.maximum(rates, 1) if power else -1
+        short = originals // least
+        most = INTEGER_MAX // np.maximum(rates, 1) if power else -1
         found, _ = divided(short * rates, np.maximum(power // least, 1))
         for row in np.flatnonzero(np.abs(short) > most).tolist():  # products of more than 64 bits
             exact = self.amount(int(originals[row]), int(rates[row]))

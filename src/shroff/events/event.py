@@ -190,7 +190,8 @@ class Codec:
                     values[at] = read(value)
         except (ValueError, OverflowError) as error:
             raise StateError(f"a stored {self.event_type.name} does not fit its type: {error}") from None
-        id_, time_ms = values[self._id_at], values[self._time_at]
+        id_ = values[self._id_at]
+        time_ms = values[self._time_at]
         if id_ is None or time_ms is None:
             raise StateError(f"a stored {self.event_type.name} has no id or no time")
         return Event(self.event_type.name, id_, time_ms, tuple(values))

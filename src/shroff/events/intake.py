@@ -142,7 +142,9 @@ class Intake:
         own: Mapping[str, OwnTypes] = MappingProxyType({}),
         conversion: Conversion | None = None,
     ) -> None:
-        self.events, self.settings, self._own_types = events, settings, own
+        self.events = events
+        self.settings = settings
+        self._own_types = own
         self.money_places = settings.money_places
         self._unmatched: dict[str, Unmatched] = {}
         self._validator = EventValidator(events, settings, hasher, conversion)
@@ -197,7 +199,8 @@ class Intake:
     def named_types(self, lines: Lines, source: str, as_type: str | None) -> list[EventType]:
         """The types of which columns are made, where each of these lines of JSON names its type."""
         as_type, reading = self._reading(lines, source, as_type)
-        picker, types = reading.dispatcher, self.events.types.values()
+        picker = reading.dispatcher
+        types = self.events.types.values()
         is_named = as_type is None and not (picker.has_conditions or picker.each or self.events.has_arrivals)
         return [type_ for type_ in types if is_named and reading.has_columns_of(type_)]
 
@@ -320,7 +323,8 @@ class Intake:
         reading: LineReading,
         own: Mapping[str, tuple[str, LineReading]],
     ) -> Iterator[Submission]:
-        source, dispatcher = reading.source, reading.dispatcher
+        source = reading.source
+        dispatcher = reading.dispatcher
         takers = {name: self._taker(name, reading) for name in reading.mappers}
         own_takers = {schema: (name, self._taker(name, own_reading)) for schema, (name, own_reading) in own.items()}
         if dispatcher.each:
@@ -384,10 +388,14 @@ class Intake:
         self, type_name: str, reading: LineReading
     ) -> Callable[[Line, MappedRow, Mapping[str, object] | None], Submission]:
         validator = self._validator.of_csv() if reading.format == "csv" else self._validator
-        source, keeper, seals = reading.source, reading.keeper, reading.seals
+        source = reading.source
+        keeper = reading.keeper
+        seals = reading.seals
         header = reading.header
-        mapper, is_label = reading.mappers[type_name], type_name == LABEL
-        hidden, arrived = mapper.hidden, mapper.arrived
+        mapper = reading.mappers[type_name]
+        is_label = type_name == LABEL
+        hidden = mapper.hidden
+        arrived = mapper.arrived
 
         def take(line: Line, row: MappedRow, named: Mapping[str, object] | None) -> Submission:
             kept = line.original if keeper is None else partial(keeper.line, line, row, type_name, named)
@@ -427,7 +435,8 @@ class Intake:
         except (ValueError, RecursionError):
             return masked(raw, self._hasher)
         keeper = self._keeper_of_objects()
-        line, row = Line(0, raw, columns), MappedRow("", 0, columns)
+        line = Line(0, raw, columns)
+        row = MappedRow("", 0, columns)
         if type_name not in self._secret:
             return keeper.untaken(line, row)
         named = columns.get(type_name) if len(columns) == 1 else None
@@ -478,7 +487,8 @@ def _owner(source: str) -> str:
 def _untaken(line: Line, row: MappedRow, reading: LineReading, as_type: str | None) -> Submission:
     is_kept = reading.keeps_untaken and as_type != LABEL and (as_type is None or not reading.dispatcher.takes(row))
     refusal = "no event type matches: the condition 'when' of none is true" if is_kept else None
-    kept, type_ = _untaken_bytes(line, row, reading), "" if is_kept or as_type in {None, LABEL} else as_type
+    kept = _untaken_bytes(line, row, reading)
+    type_ = "" if is_kept or as_type in {None, LABEL} else as_type
     return Submission(reading.source, line.place, kept, type_ or "", refusal=refusal, header=reading.header)
 
 

@@ -114,16 +114,19 @@ def csv_layout(
     in those whose `when` chooses lines of it.
     Raises: UsageError where no type is given and these differ.
     """
-    layout, chooser = CsvLayout(), ""
+    layout = CsvLayout()
+    chooser = ""
     for name, type_ in types.items():
         mapping = type_.mappings.get("csv")
         if mapping is None or (mapping.when is None and name not in {as_type, beside}):
             continue
-        first, later = mapping.layout.over(layout), layout.over(mapping.layout)
+        first = mapping.layout.over(layout)
+        later = layout.over(mapping.layout)
         if as_type is None and first != later:
             words = f"{chooser} and {name} read CSV files that begin otherwise"
             raise UsageError(f"{source}: {words}. Say the same under their from.csv in events.yaml, or add --as.")
-        layout, chooser = first if name == as_type else later, name
+        layout = first if name == as_type else later
+        chooser = name
     is_standard = as_type == LABEL and has_standard_labels(re.findall(r"\w+", "".join(records.first_lines(1))))
     return replace(layout, columns=None, skip=None) if is_standard else layout
 
@@ -154,7 +157,8 @@ def check_beginning(lines: Lines, as_type: str | None, reading: LineReading) -> 
 
 
 def _check_columns(lines: Lines, as_type: str, reading: LineReading) -> None:
-    mapper, columns = reading.mappers[as_type], lines.columns or ()
+    mapper = reading.mappers[as_type]
+    columns = lines.columns or ()
     if lines.records is not None and mapper.layout.separator not in {None, lines.separator}:
         raise UsageError(
             f"{reading.source} has {shown(lines.separator)} between its columns, but {as_type}.from.csv in events.yaml "
@@ -292,7 +296,8 @@ def _beginning(mapper: Mapper, lines: Lines, as_type: str) -> str:
     for at, cells in lines.records.ahead(AHEAD):
         if not mapper.missing_columns([cell.strip() for cell in cells]):
             return f"Line {at} looks like the header: write `skip: {at - 1}` under {where}."
-    columns, needed = lines.columns or (), mapper.needed
+    columns = lines.columns or ()
+    needed = mapper.needed
     if not any(map(_is_value, columns)):
         return ""
     names = ", ".join(needed) + (", …" if len(columns) > len(needed) else "")

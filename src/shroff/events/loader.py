@@ -57,7 +57,8 @@ def load_events(node: Node | None, lists: frozenset[str], money_places: int, pro
                 types[type_.name] = type_
     naming = Events(types).naming
     mappings = _label_mappings(label_node, naming, row_scope, problems)
-    label, disputes = label_type(money_places, mappings[0]), dispute_type(naming, mappings[1])
+    label = label_type(money_places, mappings[0])
+    disputes = dispute_type(naming, mappings[1])
     partial = Events(types, {}, tables, table_keys, label, disputes)
     entities = _entities(top.get("entities"), partial.names(lists, money_places), types, problems)
     return replace(partial, entities=entities)
@@ -97,7 +98,8 @@ def _fields(node: Node | None, places: int, problems: list[Problem], event: str)
 
 
 def _with_originals(fields: list[Field], of: Mapping, places: int, problems: list[Problem]) -> tuple[Field, ...]:
-    own, more = list[Field](), list[Field]()
+    own = list[Field]()
+    more = list[Field]()
     kinds = {field.name: field.shape for field in fields}
     written = {key.text: key for key, _ in entries.entries} if isinstance(entries := of.get("fields"), Mapping) else {}
     for field in fields:
@@ -320,7 +322,8 @@ def _since(node: Node, place: int, problems: list[Problem], what: str) -> tuple[
 def _paths(node: Node) -> tuple[Node, TextDict]:
     if not isinstance(node, Mapping):
         return node, {}
-    paths, entries = dict[str, str](), []
+    paths = dict[str, str]()
+    entries = []
     for key, value in node.entries:
         if isinstance(value, Scalar) and (found := _PATH.fullmatch(value.text)):
             paths[key.text], value = found[2], replace(value, text=found[1])

@@ -214,7 +214,8 @@ class Mapper:
 
     def time_reader(self) -> Read:
         """Gives the event's time in ms, for tables whose rows are valid from a time on; before all of them for none."""
-        name, time_of = self._event_type.time_field, reader(TIME, currency="")
+        name = self._event_type.time_field
+        time_of = reader(TIME, currency="")
         read = self._field_reader(name, TIME, self._mapping.fields.get(name))
 
         def time_ms(row: MappedRow) -> int:
@@ -230,7 +231,9 @@ class Dispatcher:
 
     def __init__(self, events: Events, format: str) -> None:
         types = {**events.types, LABEL: events.label}
-        self._all, self._types, self._format = types, frozenset(types), MAPPING_OF[format]
+        self._all = types
+        self._types = frozenset(types)
+        self._format = MAPPING_OF[format]
         conditions = [(name, _condition(type_, self._format)) for name, type_ in types.items()]
         self._conditions = [(name, condition) for name, condition in conditions if condition is not None]
         self._names_itself = self._format == "json"
@@ -440,7 +443,8 @@ def _column(name: str, each: Path | None = None) -> Read:
 
 def value_at(path: Path) -> Read:
     """Read a value by its path, through objects, arrays and texts that hold JSON; None where it is not there."""
-    first, rest = str(path[0]), path[1:]
+    first = str(path[0])
+    rest = path[1:]
     if not rest:
         return _column(first)
 

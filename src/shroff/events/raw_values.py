@@ -175,7 +175,8 @@ def with_item(value: Any, array: Path, index: int) -> Any:
         value = parsed(value)
     if not array:
         return [value[index]]
-    key, changed = array[0], with_item(inside(value, array[0]), array[1:], index)
+    key = array[0]
+    changed = with_item(inside(value, array[0]), array[1:], index)
     if isinstance(key, int):
         return [changed if at == key else item for at, item in enumerate(value)]
     return {**value, key: changed}

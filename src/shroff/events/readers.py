@@ -110,7 +110,8 @@ def as_of_label(read: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
 
     A note of what is refused is the expression that reads such a CSV.
     """
-    by_case, is_time = name in {"verdict", "source"}, name == "known_at"
+    by_case = name in {"verdict", "source"}
+    is_time = name == "known_at"
 
     def read_label(sent: object) -> Any:
         value = sent
@@ -201,7 +202,8 @@ def _money_reader(places: int, currency: str, *, may_have_more: bool) -> Callabl
 
     def _cure(digits: int, found: int) -> str:
         while digits % 10 == 0:
-            digits, found = digits // 10, found - 1
+            digits = digits // 10
+            found = found - 1
         cure = f"; if {currency} has them, write `money: {{ currency: {currency}, places: {found} }}` in shroff.yaml"
         return cure if found <= MONEY_PLACES_MAX and may_have_more else ""
 
@@ -227,7 +229,8 @@ def _money_reader(places: int, currency: str, *, may_have_more: bool) -> Callabl
 
 def _amount_of(value: Mapping[object, object], currency: str) -> object:
     """The amount of `{"amount": "12.34", "currency": "EUR"}`."""
-    amount, given = value.get("amount"), value.get("currency")
+    amount = value.get("amount")
+    given = value.get("currency")
     if set(value) != {"amount", "currency"} or isinstance(amount, Mapping) or amount is None or amount == "":
         raise ValueError("found an object that is not {amount, currency}")
     if given != currency:

@@ -91,10 +91,14 @@ class LineRedactor:
         *,
         separator: str = ",",
     ) -> None:
-        self._validator, self._hasher, self._mappers, self._format = validator, hasher, mappers, format
+        self._validator = validator
+        self._hasher = hasher
+        self._mappers = mappers
+        self._format = format
         self._separator = separator
         conditions = frozenset(path for mapper in mappers.values() for path in mapper.condition_paths)
-        label, others = mappers[LABEL], [mappers[name] for name in events.types]
+        label = mappers[LABEL]
+        others = [mappers[name] for name in events.types]
         declared = frozenset(path for mapper in others for path in mapper.secret_paths)
         # A label's own column `event` says nothing where labels are not made of these lines.
         named = label.secret_paths if label.is_mapped else frozenset()
@@ -246,7 +250,8 @@ def unread(line: Line, hasher: Callable[[str], str], words: str = "") -> tuple[b
 
     `words` are the reason where that is not the line's own.
     """
-    raw, words = line.raw, words or line.error or ""
+    raw = line.raw
+    words = words or line.error or ""
     kept = masked(raw, hasher)
     return kept, words if kept == raw else words + _PARTS
 
@@ -288,7 +293,8 @@ def opened(
     """
     found = dict(fields)
     for name in mapper.names:
-        words, seal = mapper.words(name), seals.get(f"{type_name}.{name}")
+        words = mapper.words(name)
+        seal = seals.get(f"{type_name}.{name}")
         if name in mapper.secret and seal is not None and seal.of == words:
             found[name] = RefusedValue(_GONE) if seal.is_refused else seal.value
         elif any(is_redacted(columns, path) for path in mapper.paths(name)):

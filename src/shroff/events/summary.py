@@ -129,7 +129,8 @@ def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: s
         if field.name.endswith(ending) and field.type.is_text and not field.shape.is_hashed
         if fields.get(field.name) is not None
     }
-    own, original = "" if amount is None else str(fields[amount.name]), _original(money, fields, currency)
+    own = "" if amount is None else str(fields[amount.name])
+    original = _original(money, fields, currency)
     return EventSummary(own, currency, parts, names, original)
 
 
@@ -158,7 +159,8 @@ def load_summary(
     if node is None:
         return usual(fields)
     found = list[str]()
-    known, hidden = [field.name for field in fields], {field.name for field in personal}
+    known = [field.name for field in fields]
+    hidden = {field.name for field in personal}
     listed = loader.sequence(node, problems, f"{SUMMARY} of {event}")
     for item in listed.items if listed is not None else ():
         name = loader.scalar(item, problems, f"a field in {SUMMARY} of {event}")

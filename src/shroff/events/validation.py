@@ -115,7 +115,10 @@ class EventValidator:
         hasher: Callable[[str], str] | None = None,
         conversion: Conversion | None = None,
     ) -> None:
-        self._events, self._settings, self._conversion, self.is_csv = events, settings, conversion, False
+        self._events = events
+        self._settings = settings
+        self._conversion = conversion
+        self.is_csv = False
         self._hasher = hasher
         self._currency = settings.currency
         self._plans = {name: self._plan(event_type) for name, event_type in events.types.items()}
@@ -165,7 +168,8 @@ class EventValidator:
         if plan is None or not plan.personal:
             return self.admit(type_name, fields, is_strict=is_strict, hidden=hidden), ()
         values = self._values(plan, (*plan.reads, *plan.personal), fields, hidden, is_strict=is_strict)
-        own, more = values[: len(plan.reads)], values[len(plan.reads) :]
+        own = values[: len(plan.reads)]
+        more = values[len(plan.reads) :]
         named = tuple((name, text) for (name, _, _), text in zip(plan.personal, more, strict=True) if text is not None)
         event = Event(type_name, own[plan.id_at], own[plan.time_at], tuple(own))
         return event if self._conversion is None else self._conversion.event(event), named
@@ -191,7 +195,8 @@ class EventValidator:
         unique = [
             (name, text(value)) for (name, _, text), value in zip(self._naming, more, strict=True) if value is not None
         ]
-        (first, type_name, _), event_id = named[0], ""
+        (first, type_name, _) = named[0]
+        event_id = ""
         types = {name: of for name, of, _ in named}
         if event is not None:
             types["event"], event_id = self.named_event(event)
@@ -253,8 +258,10 @@ class EventValidator:
         self, plan: _ReadPlan, values: list[Any], at: ConvertedField, hidden: frozenset[str]
     ) -> Iterator[tuple[str, str]]:
         """Read an amount by the places of its currency, which is read already; gives its mistakes."""
-        value, step = values[at.original], plan.steps[at.original]
-        code, code_step = values[at.currency], plan.steps[at.currency]
+        value = values[at.original]
+        step = plan.steps[at.original]
+        code = values[at.currency]
+        code_step = plan.steps[at.currency]
         values[at.original] = None
         if value is None or (code is None and not code_step.is_optional):
             return
@@ -263,7 +270,8 @@ class EventValidator:
             found = _MISSING if code is None else f"found {shown(code)}. {nearest(code[:100], CODES)}".rstrip(". ")
             yield code_step.name, f"expected a currency of ISO 4217, such as EUR; {found}"
             return
-        type_, unit = money(places), 10 ** (ORIGINAL_PLACES - places)
+        type_ = money(places)
+        unit = 10 ** (ORIGINAL_PLACES - places)
         try:
             units = _original_reader(type_, code)(value)
             found = f"found {shown(value)}, which in the four places that originals are stored with"
@@ -276,7 +284,8 @@ class EventValidator:
 
     def _plan(self, event_type: EventType, optional: frozenset[str] = frozenset()) -> _ReadPlan:
         steps = tuple(self._step(field, event_type, optional) for field in event_type.fields)
-        id_at, time_at = event_type.at(event_type.id_field), event_type.at(event_type.time_field)
+        id_at = event_type.at(event_type.id_field)
+        time_at = event_type.at(event_type.time_field)
         reads = tuple(
             (field.sent or NEVER_SENT, step.read, step) for field, step in zip(event_type.fields, steps, strict=True)
         )
@@ -316,11 +325,13 @@ class EventValidator:
             raise InputError([("event", f"expected {self._label_plan.steps[0].expected}{or_else}; {_MISSING}")])
         before, slash, after = event.partition("/")
         if slash and before in self._events.types:
-            type_name, event_id = before, after
+            type_name = before
+            event_id = after
         elif len(self._events.decided) == 1:
             if slash and (hint := nearest(before, self._events.types)):
                 raise InputError([("event", f"{before!r} is not an event type. {hint}")])
-            type_name, event_id = self._events.decided[0], event
+            type_name = self._events.decided[0]
+            event_id = event
         else:
             raise InputError([("event", self._unknown_event(event, before if slash else ""))])
         event_type = self._events.types[type_name]
@@ -401,7 +412,8 @@ def _hashing(read: Callable[[Any], str], hasher: Callable[[str], str]) -> Callab
 def _beyond(plan: _ReadPlan, values: Sequence[Any], hidden: frozenset[str]) -> list[tuple[str, str]]:
     found = []
     for at, bounds, type_ in plan.bounded:
-        value, step = values[at], plan.steps[at]
+        value = values[at]
+        step = plan.steps[at]
         if value is not None and not bounds.least <= value <= bounds.most:
             error = ValueError(f"found {show(value, type_, type_.places)}")
             found.append((step.name, _words(step, value, error, hidden)))
@@ -428,7 +440,8 @@ def too_early(time_ms: int, time_field: str, settings: Settings, now_ms: int) ->
     """Why an event that arrives now claims to be too far ahead of that; nothing where it is not."""
     if time_ms <= latest_ms(settings, now_ms):
         return ""
-    over_ms, allowed = time_ms - now_ms, show_duration(settings.ahead_ms)
+    over_ms = time_ms - now_ms
+    allowed = show_duration(settings.ahead_ms)
     ahead = show_duration(over_ms - over_ms % (DAY_MS if over_ms > 30 * DAY_MS else 1_000))
     return (
         f"{time_field}: too early: {time_text(time_ms)} is {ahead} after its arrival, and ahead in shroff.yaml "

@@ -58,7 +58,9 @@ def _listed(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _records(file: File, table: pa.Table) -> list[Record]:
-    kind, type_ = RECORDS[file.kind], file.type  # a property, not to be made for each row
+    # a property, not to be made for each row
+    kind = RECORDS[file.kind]
+    type_ = file.type
     if kind == "event":
         rows = _listed(table, "seq", "id", "time", "body", "decided")
         return [Record(seq, kind, type_, id_, time_ms, body, decided) for seq, id_, time_ms, body, decided in rows]

@@ -177,7 +177,8 @@ class _CheckedQuestion:
         self._types = types
         self._has_sources = self._is_by_source or self._source is not None
         self._seen = set[str | None]()  # of the field
-        self._by, self._first = question.by, days[0].toordinal()
+        self._by = question.by
+        self._first = days[0].toordinal()
         is_filtered = self._has_sources or bool(self._where)
         self._is_read = bool(self._field) or is_filtered or (question.zone or "UTC") != "UTC"
         self._starts_ms = np.array(day_starts_ms(days[0], days_of(*days), question.zone or "UTC"), np.int64)

@@ -135,7 +135,10 @@ def facts_of(
 
 def _moment(question: FactsQuestion, log: Log, now_ms: int) -> tuple[int, int]:
     """Return the moment of a query, and the last place to use. Raises: UsageError."""
-    as_of_ms, seq, known_ms, last = question.as_of_ms, question.seq, question.known_at_ms, log.last_seq()
+    as_of_ms = question.as_of_ms
+    seq = question.seq
+    known_ms = question.known_at_ms
+    last = log.last_seq()
     if seq is not None:
         if known_ms is not None:
             raise UsageError("give --seq or --known-at, not both.")

@@ -125,7 +125,8 @@ class _StepEvents:
         self._split = split
         self._times = times
         self._events = definitions.events
-        self._keys, self._values = Codes(), Codes()
+        self._keys = Codes()
+        self._values = Codes()
         self._merges: list[tuple[Ints, Ints, Ints, Ints]] = []  # times, sequence numbers, merged users, their users
         none = (np.zeros(0, np.int32) for _ in range(4 if split else 3))
         self._parts: list[tuple[Array, ...]] = [(np.zeros(0, np.int64), *none)]

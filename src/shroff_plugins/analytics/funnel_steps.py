@@ -56,7 +56,8 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Ints, *, is_ever: bool) 
     """
     size = len(events.keys)
     # Places of each user's last event of the step, and of the next step.
-    last, after = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
+    last = np.full(size, -1, np.int64)
+    after = np.full(size, -1, np.int64)
     is_step = (events.steps >> step & 1).astype(np.bool_)
     is_next = (events.steps >> step + 1 & 1).astype(np.bool_)
     bounds = np.searchsorted(events.times, starts_ms).tolist()

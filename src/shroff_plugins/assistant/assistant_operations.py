@@ -121,7 +121,8 @@ def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
     """
     if len(request.sentence) > SENTENCE_MAX:
         raise NoAnswerError(f"the sentence has at most {SENTENCE_MAX:,} characters")
-    said, wrong = [request.sentence], ""
+    said = [request.sentence]
+    wrong = ""
     for tries in range(1, TRIES + 1):
         answer = ask(project.context, project.definitions.added.get("assistant"), RULES + vocabulary(project), said)
         fenced = FENCE.search(answer)
@@ -210,7 +211,8 @@ def sum_up_case(project: Project, request: SumUpCase) -> CaseSummary:
         shroff assistant summary 12
     """
     record = to_json(record_of(project, request.number)).decode()
-    said, lacking = [record], list[str]()
+    said = [record]
+    lacking = list[str]()
     for _ in range(TRIES):
         answer = ask(project.context, project.definitions.added.get("assistant"), SUMMARY, said).strip()
         lacking = invented(answer, record)

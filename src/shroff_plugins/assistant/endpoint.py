@@ -53,7 +53,9 @@ SHAPE = mapping_shape(_LanguageModel)
 class NoAnswerError(RefusalError):
     """The assistant has no answer."""
 
-    status, code, title = 422, "no-answer", "The assistant has no answer"
+    status = 422
+    code = "no-answer"
+    title = "The assistant has no answer"
 
 
 class Message(msgspec.Struct):

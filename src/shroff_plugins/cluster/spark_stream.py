@@ -128,7 +128,8 @@ def _source(replay: ReplayPlan, places: int) -> type:
 
     class StreamSlice(InputPartition):  # type: ignore[misc, unused-ignore]  # as said above
         def __init__(self, after: int, upto: int) -> None:
-            self.after, self.upto = after, upto
+            self.after = after
+            self.upto = upto
 
     class Reader(DataSourceStreamReader, SupportsTriggerAvailableNow):  # type: ignore[misc, unused-ignore]  # as above
         def initialOffset(self) -> dict[str, int]:  # noqa: N802 (Spark's names)

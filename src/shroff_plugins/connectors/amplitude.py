@@ -42,7 +42,10 @@ DAY_BYTES_MAX = 200 << 30  # of lines
 MEMBERS_MAX = 10_000  # of an archive: an export has some for each hour
 DIRECTORY_BYTES_MAX = 4 << 20  # of their names, read at once
 RATIO_MAX = 1_000  # of lines to their compressed bytes: JSON comes to 50
-OK, TOO_LARGE, NOTHING, TOO_MANY = 200, 400, 404, 429
+OK = 200
+TOO_LARGE = 400
+NOTHING = 404
+TOO_MANY = 429
 HOURS = 24
 _HOUR = re.compile(r"_(\d{1,2})#\d+\.json")  # in the name of a file, such as 1/1_2026-03-01_7#0.json.gz
 
@@ -71,7 +74,9 @@ class AmplitudeExport(PulledSource):
         self.source = place.source_of(self._address)
         self._lost_max = int(str(options.get("lost_hours", LOST_MAX)))
         self._events: Counter[int] = Counter()  # of the day that was opened last, by hour
-        self._parts, self._damaged = 0, list[int]()  # of the same day
+        # of the same day
+        self._parts = 0
+        self._damaged = list[int]()
 
     def names(self) -> list[str]:
         ended = datetime.fromtimestamp(self._place.now_ms() / 1_000, UTC) - self._settled
@@ -183,7 +188,9 @@ class AmplitudeExport(PulledSource):
     # ---- reading
 
     def _write_lines(self, archives: Iterable[Path], path: Path) -> None:
-        self._events, self._parts, self._damaged = Counter(), 0, []
+        self._events = Counter()
+        self._parts = 0
+        self._damaged = []
         with private(path) as lines:
             for archive in archives:
                 with _opened(archive) as opened:
@@ -255,7 +262,10 @@ def _write_hour(opened: ZipFile, entry: ZipInfo, lines: BinaryIO) -> tuple[int, 
 
     Gives the number of its lines, and whether it is whole.
     """
-    begin, last, is_whole, count = lines.tell(), b"\n", True, 0
+    begin = lines.tell()
+    last = b"\n"
+    is_whole = True
+    count = 0
     try:
         with opened.open(entry) as packed, gzip.GzipFile(fileobj=packed) as hour:
             while chunk := hour.read1(CHUNK):
@@ -271,7 +281,8 @@ def _write_hour(opened: ZipFile, entry: ZipInfo, lines: BinaryIO) -> tuple[int, 
         )
         lines.write(b"" if last == b"\n" else b"\n")
         lines.write(LOST + words.encode() + b"\n")
-        last, is_whole = b"\n", False
+        last = b"\n"
+        is_whole = False
     if last != b"\n":
         lines.write(b"\n")
     return count, is_whole

@@ -98,7 +98,8 @@ class Publisher:
             raise told(error, self._topic) from None
 
     def close(self) -> None:
-        client, self._client = self._client, None
+        client = self._client
+        self._client = None
         if client is not None:
             client.transport.close()
 

@@ -65,7 +65,8 @@ class _Subscription:
     """
 
     def __init__(self, name: str, type_: str | None) -> None:
-        self.name, self.type = name, type_
+        self.name = name
+        self.type = type_
         self.came: deque[Any] = deque()
         self.held: deque[Any] = deque()
         self.acked = self.given = 0
@@ -86,7 +87,8 @@ class _Subscription:
 
     def end(self, timeout_s: float) -> list[str]:
         """Stop pulling; return the ack ids of all unacknowledged messages."""
-        pulling, self.pulling = self.pulling, None
+        pulling = self.pulling
+        self.pulling = None
         if pulling is not None:
             pulling.cancel()
             with suppress(Exception):  # an end is an end, whatever the stream ended with
@@ -114,7 +116,8 @@ class PubsubPullSource(MergingSource):
     name = "pubsub_pull"
 
     def __init__(self, system: System, decoder: Decoder, *, project: str, merge: Merge) -> None:
-        self._decoder, self.merge = decoder, merge
+        self._decoder = decoder
+        self.merge = merge
         types = system.part_types(system.options["subscriptions"].items(), "subscription")
         self._parts = {name: _Subscription(name, type_) for name, type_ in types.items()}
         self._flow = pubsub_v1.types.FlowControl(
@@ -127,7 +130,9 @@ class PubsubPullSource(MergingSource):
         self._token = secrets.token_hex(4)
         self._client: Any = None
         self._arrival = Condition()
-        self._errors, self._trouble, self._away = 0, "", ""
+        self._errors = 0
+        self._trouble = ""
+        self._away = ""
         self._probed_s = float("-inf")
 
     def __repr__(self) -> str:
@@ -143,7 +148,8 @@ class PubsubPullSource(MergingSource):
         stored = {name: split_offset(offsets.get(name, "0")) for name in self._parts}
         read = {name: _number_of(offset) for name, (offset, _) in stored.items()}
         self._look()
-        self._away, self._probed_s = "", time.monotonic()
+        self._away = ""
+        self._probed_s = time.monotonic()
         self.merge.clear()
         for name, part in self._parts.items():
             number, token = read[name]
@@ -186,7 +192,8 @@ class PubsubPullSource(MergingSource):
             left = part.end(0.0 if self._away else CLOSE_S)
             with suppress(api.GoogleAPICallError):  # their leases run out
                 self._send_again(part.name, () if self._away else left)
-        client, self._client = self._client, None
+        client = self._client
+        self._client = None
         if client is not None and self._away:  # the library waits for up to 10 s between its tries to open a stream
             Thread(target=client.close, name="pubsub close", daemon=True).start()
         elif client is not None:
@@ -226,7 +233,8 @@ class PubsubPullSource(MergingSource):
         try:
             self._look()
         except TransientError as error:
-            self._errors, self._away = self._errors + 1, str(error)
+            self._errors = self._errors + 1
+            self._away = str(error)
         except (ShroffError, ValueError):  # what a stream ends with says more; a client that was closed says nothing
             self._away = ""
         else:
@@ -246,7 +254,8 @@ class PubsubPullSource(MergingSource):
 
     def _mend(self) -> None:
         """Open ended streams again; after `PROBE_S` of silence, probe Pub/Sub."""
-        now_s, came_s = time.monotonic(), max(part.came_s for part in self._parts.values())
+        now_s = time.monotonic()
+        came_s = max(part.came_s for part in self._parts.values())
         if now_s - max(came_s, self._probed_s) >= PROBE_S:
             self._probed_s = now_s
             Thread(target=self._probe, name="pubsub probe", daemon=True).start()
@@ -259,7 +268,8 @@ class PubsubPullSource(MergingSource):
             try:
                 part.pulling.result(timeout=0)
             except Exception as error:  # noqa: BLE001 - the library hands on whatever ended the stream
-                self._errors, part.trouble = self._errors + 1, str(told(error, part.name))
+                self._errors = self._errors + 1
+                part.trouble = str(told(error, part.name))
             self._pull(part)
 
     def fill(self, limit: int) -> list[PolledMessages]:
@@ -285,7 +295,8 @@ class PubsubPullSource(MergingSource):
                 line.where = id_
                 lines.append(line)
             except SchemasAwayError as error:
-                self._errors, self._trouble = self._errors + 1, str(error)
+                self._errors = self._errors + 1
+                self._trouble = str(error)
                 break
             part.held.append(part.came.popleft())
         self.merge.add(part.name, lines)

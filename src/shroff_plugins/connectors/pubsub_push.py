@@ -70,10 +70,12 @@ class PubsubSource(PushSource):
     """
 
     def __init__(self, options: JsonMapping, fetch: Fetch, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._audience, self._account = str(options["audience"]), str(options["service_account"])
+        self._audience = str(options["audience"])
+        self._account = str(options["service_account"])
         self._subscriptions = frozenset(options.get("subscriptions", ()))
         self._is_wrapped = options.get("body", "wrapped") == "wrapped"
-        self._fetch, self._clock_s = fetch, clock_s
+        self._fetch = fetch
+        self._clock_s = clock_s
         self._keys: KeySet | None = None
         self._fetched_s = self._failed_s = float("-inf")
         self._tokens: dict[str, int] = {}  # that were verified, and when each ends in seconds
@@ -103,7 +105,8 @@ class PubsubSource(PushSource):
                 self._keys = KeySet.import_key_set(found)
             except (LookupError, JoseError, ValueError, TypeError, KeyError) as error:
                 raise TransientError(f"Google's keys cannot be read ({type(error).__name__})") from None
-            self._fetched_s, self._failed_s = self._clock_s(), float("-inf")
+            self._fetched_s = self._clock_s()
+            self._failed_s = float("-inf")
 
     def _check_token(self, token: str, now_s: int) -> None:
         """Raises: PushRefusedError for a token that is not for us; FetchNeededError where its key is not known."""
@@ -140,7 +143,8 @@ class PubsubSource(PushSource):
             return "aud"
         if claims.get("email") != self._account or claims.get("email_verified") is not True:
             return "email"
-        begins_s, ends_s = claims.get("iat"), claims.get("exp")
+        begins_s = claims.get("iat")
+        ends_s = claims.get("exp")
         if type(begins_s) is not int or begins_s > now_s + SKEW_S:
             return "iat"
         return "" if type(ends_s) is int and 0 <= ends_s - begins_s <= LASTS_S_MAX else "exp"

@@ -47,7 +47,8 @@ class PubsubSink:
         """
         if mistake := outcomes_mistake(options):
             raise UsageError(mistake)
-        self._topic, self._ordering = str(options["topic"]), str(options.get("ordering_key", ""))
+        self._topic = str(options["topic"])
+        self._ordering = str(options.get("ordering_key", ""))
         self.wants_fields = bool(self._ordering) and self._ordering != OUTCOME
         self._read = field_reader(self._ordering)
         self._publisher = Publisher(self._topic)

@@ -62,7 +62,9 @@ class RedisFeatures:
 
     def __init__(self, url: str, *, prefix: str, log: str = "", ttl_ms: int = 0) -> None:
         self._server = RedisServer(url, "online")
-        self._prefix, self._log, self._ttl_ms = prefix, log, ttl_ms
+        self._prefix = prefix
+        self._log = log
+        self._ttl_ms = ttl_ms
         self._mark_key = f"{prefix}::mark"  # no entity has an empty name
 
     def __repr__(self) -> str:

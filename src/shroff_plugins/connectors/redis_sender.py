@@ -113,7 +113,8 @@ class RedisSender:
 
     def close(self) -> None:
         with self._changed:
-            was_open, self._is_closed = not self._is_closed, True
+            was_open = not self._is_closed
+            self._is_closed = True
             self._queue.clear()
             self._changed.notify_all()
         if was_open:

@@ -42,7 +42,8 @@ class RedisServer:
             from redis.retry import Retry
         except ImportError:
             raise UsageError(f"{what} is in Redis, but the client library is missing: install shroff[redis].") from None
-        self.address, self._what = address_of(url), what
+        self.address = address_of(url)
+        self._what = what
         if url.partition(":")[0] not in SCHEMES:
             raise UsageError(f"{what}: an address in Redis is redis://, rediss:// or unix://, not {self.address}.")
         verified = url.startswith("rediss:") and "ssl_cert_reqs" not in url

@@ -96,15 +96,18 @@ class RedisSource(MergingSource):
 
     def __init__(self, system: System, decoder: Decoder, *, project: str, merge: Merge) -> None:
         self._server = RedisServer(system.text("url"), "source")
-        self._decoder, self.merge = decoder, merge
+        self._decoder = decoder
+        self.merge = merge
         self._field = system.text("field", "event").encode()
-        self._dead_letters, self._trims = system.text("dead_letters"), system.text("trim", "false") == "true"
+        self._dead_letters = system.text("dead_letters")
+        self._trims = system.text("trim", "false") == "true"
         types = system.part_types(system.options["streams"].items(), "stream")
         self._parts = {stream: _RedisStream(stream, type_) for stream, type_ in types.items()}
         self._lease = f"shroff:{project}:reads:{','.join(sorted(self._parts))}"
         self._token = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
         self._leads_until_s = 0.0
-        self._errors, self._trouble = 0, ""
+        self._errors = 0
+        self._trouble = ""
 
     def __repr__(self) -> str:
         return f"<RedisSource {self._server.address}>"
@@ -119,7 +122,8 @@ class RedisSource(MergingSource):
         self.merge.clear()
         for part in self._parts.values():
             offset, before = split_offset(offsets.get(part.stream, FIRST))
-            part.at, part.added = Position.parse(offset), None
+            part.at = Position.parse(offset)
+            part.added = None
             self.merge.open(part.stream, part.type, before)
         self._read(dict.fromkeys(self._parts, 0))
         self._leads()
@@ -182,7 +186,8 @@ class RedisSource(MergingSource):
             if part.added is not None and part.at.count is not None
         ]
         lag = sum(behind) + self.merge.count if len(behind) == len(self._parts) else None
-        words, merge = (self._trouble,) if self._trouble else (), self.merge
+        words = (self._trouble,) if self._trouble else ()
+        merge = self.merge
         return Health(lag, self._errors, 0, words, merge.overtaken, merge.overtaken_ms)
 
     def close(self) -> None:
@@ -220,11 +225,13 @@ class RedisSource(MergingSource):
         replies = iter(self._server.ask_all(asked, in_one_moment=True))
         found = {}
         for (stream, count), read, told, there in zip(counts.items(), replies, replies, replies, strict=True):
-            part, summary = self._parts[stream], PendingSummary.of(told, stream)
+            part = self._parts[stream]
+            summary = PendingSummary.of(told, stream)
             if isinstance(read, Exception):
                 raise read
             came = entries(read).get(stream, [])
-            is_all, came = len(came) < max(count, 1), came[:count]
+            is_all = len(came) < max(count, 1)
+            came = came[:count]
             to = check_read(stream, part.at, came, summary, is_all=is_all, is_there=part.at.id == FIRST or bool(there))
             part.added = 0 if summary is None else summary.added
             found[stream] = came, to
@@ -263,7 +270,8 @@ class RedisSource(MergingSource):
         return found[::-1]
 
     def _line(self, entry: StreamEntry) -> Line:
-        number, fields = number_of_entry(entry.id), entry.fields
+        number = number_of_entry(entry.id)
+        fields = entry.fields
         if len(fields) == 2 and fields[0] == self._field:
             line = self._decoder.line(number, fields[1])
         else:
@@ -308,7 +316,8 @@ class RedisSource(MergingSource):
         return False
 
     def _fail(self, error: Exception) -> None:
-        self._errors, self._trouble = self._errors + 1, str(error)
+        self._errors = self._errors + 1
+        self._trouble = str(error)
 
 
 def _asked(stream: str, at: str, count: int) -> list[Words]:

@@ -127,7 +127,8 @@ class SnsSource:
         if not self._password:
             words = "raw delivery is not signed: turn it off in SNS, or set a password for this source"
             raise PushRefusedError(FORBIDDEN, words)
-        topic, id_ = headers.get("x-amz-sns-topic-arn", ""), headers.get("x-amz-sns-message-id", "")
+        topic = headers.get("x-amz-sns-topic-arn", "")
+        id_ = headers.get("x-amz-sns-message-id", "")
         self._check_topic(topic)
         if headers.get("x-amz-sns-message-type") != "Notification" or not id_:
             raise PushRefusedError(BAD, "this is not an SNS message: a raw one has its type and id in its headers")

@@ -67,7 +67,8 @@ class Certificates:
     """
 
     def __init__(self, fetch: Fetch, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._fetch, self._clock_s = fetch, clock_s
+        self._fetch = fetch
+        self._clock_s = clock_s
         self._known: dict[str, Certificate] = {}
         self._refused: dict[str, _Refused] = {}
         self._fetched_s: list[float] = []
@@ -121,7 +122,8 @@ def certificate_of(pem: bytes) -> Certificate:
         raise ValueError("SigningCertURL must return exactly one PEM certificate")
     try:
         found = x509.load_pem_x509_certificate(pem)
-        key, names = found.public_key(), _names(found)
+        key = found.public_key()
+        names = _names(found)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
         raise ValueError("the response of SigningCertURL is not a certificate") from None
     if not any(_SIGNER.fullmatch(name) for name in names):

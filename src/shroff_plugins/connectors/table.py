@@ -43,7 +43,8 @@ class TableRows(PulledSource):
     """
 
     def __init__(self, options: JsonMapping, place: PullPlace) -> None:
-        self._name, self._by = str(options["table"]), str(options["by"])
+        self._name = str(options["table"])
+        self._by = str(options["by"])
         self.row_id = self._by
         self._database = SqlDatabase(str(options["url"]), f"the source {place.name}", takes_any=True)
         self._overlap = str(options.get("overlap", ""))

@@ -58,7 +58,8 @@ class CallReader:
     """
 
     def __init__(self, call: MappedCall, event_type: EventType, secret: frozenset[str], money_places: int) -> None:
-        self.call, self._type = call, event_type
+        self.call = call
+        self._type = event_type
         self.mapped = replace(event_type, mappings={"json": call.mapping})
         self._mapper = Mapper(self.mapped, "jsonl", secret)
         self.hidden = self._mapper.hidden
@@ -177,7 +178,8 @@ class CallReader:
                 owner, _, own = node.name.partition(".")
                 if owner == OF_DECISION:
                     return lambda decided: _value(decided.decision[own])
-                name, read = node.name, float if node.type.kind == "real" else stored_reader(node.type)
+                name = node.name
+                read = float if node.type.kind == "real" else stored_reader(node.type)
                 return lambda decided: _read(read, _value(decided.features[name]))
             case _:
                 raise AssertionError(f"an answer reads {node}")

@@ -188,7 +188,9 @@ class _CallLoader:
     """Loader of one call of an event type."""
 
     def __init__(self, event: EventType, context: FileContext, problems: list[Problem]) -> None:
-        self._event, self._problems, self._has_mistake = event, problems, False
+        self._event = event
+        self._problems = problems
+        self._has_mistake = False
         self._may_lack: set[str] = set()
         keyed = {name for name, entity in context.events.entities.items() if event.name in entity.keys}
         self._shown = {name: type_ for name, type_ in context.features.items() if name.partition(".")[0] in keyed}
@@ -204,7 +206,8 @@ class _CallLoader:
         expressions = self._fields(found.get("fields"))
         lists = self._lists(found.get("lists"), expressions)
         answer = self._answer(found.get("answer"))
-        mapping, may_lack = FileMapping(None, expressions), frozenset(self._may_lack)
+        mapping = FileMapping(None, expressions)
+        may_lack = frozenset(self._may_lack)
         return MappedCall(path, self._event.name, bool(writes), lists, mapping, answer, may_lack)
 
     # ---- what comes in

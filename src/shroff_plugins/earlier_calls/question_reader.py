@@ -71,7 +71,9 @@ class QuestionReader:
     def asked(self, columns: Columns) -> Asked:
         """The question of one request. Raises: InputError with the path of each mistake."""
         _refuse_unknown(columns, sorted(self.known))
-        row, written, mistakes = MappedRow("", 0, columns), list[str](), list[tuple[str, str]]()
+        row = MappedRow("", 0, columns)
+        written = list[str]()
+        mistakes = list[tuple[str, str]]()
         for name, write in self._ask.items():
             try:
                 text = write(row)
@@ -95,7 +97,8 @@ class QuestionReader:
         return text.encode("utf-8", "replace")
 
     def _mistake(self, words: str) -> tuple[str, str]:
-        lacks, at = _LACKS.search(words), _AT.search(words)
+        lacks = _LACKS.search(words)
+        at = _AT.search(words)
         if lacks is not None:
             return _place(self.call.ask.get(lacks[1], ())), f"the request has no value for {lacks[1]!r}"
         return _place(self.call.ask.get(at[1] if at is not None else "", ())), _AT.sub("", words)
@@ -127,7 +130,8 @@ def _writer(part: Part, money_places: int, *, keeps_null: bool = True) -> Write:
     if isinstance(part, RowValue):
         read = value_at(part.path)
         return lambda row: canonical_json(read(row))
-    evaluate, type_ = compile_row(part, row_leaf, strict=True), part.type
+    evaluate = compile_row(part, row_leaf, strict=True)
+    type_ = part.type
     place = _place(part)
 
     def write(row: MappedRow) -> str:

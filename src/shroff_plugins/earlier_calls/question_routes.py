@@ -64,7 +64,8 @@ Found = JsonObject
 
 def question_routes(call: AskingCall, money_places: int) -> Iterator[Route]:
     """The routes of one call, with a slash at its end and without."""
-    reader, method = QuestionReader(call, money_places), call.method.upper()
+    reader = QuestionReader(call, money_places)
+    method = call.method.upper()
     right = Right.SEND_NOTICES if call.recipients else Right.READ_DECISIONS
 
     async def handle(service: Service, request: Request) -> Response:
@@ -107,7 +108,8 @@ async def _answered(service: Service, request: Request, reader: QuestionReader) 
         ((columns, mail),) = questions
         assert isinstance(mail, MailAsked)
         return WrittenJson(reader.answer(columns, await _sent(service, request, reader.call, mail)))
-    ask, project = _ASKS[reader.call.reads], service.operations.acting(request.who)
+    ask = _ASKS[reader.call.reads]
+    project = service.operations.acting(request.who)
     try:
         texts = [reader.answer(columns, await ask(service, project, asked)) for columns, asked in questions]
     except (UsageError, DefinitionError, InputError) as error:  # a value that an expression of the answer cannot read
@@ -229,7 +231,8 @@ async def _sent(service: Service, request: Request, call: AskingCall, mail: Mail
 
 
 def _route_doc(reader: QuestionReader) -> RouteDoc:
-    call, names = reader.call, sorted(reader.known)
+    call = reader.call
+    names = sorted(reader.known)
     summary = f"Answer a query of an earlier service, by {call.reads}. Nothing is written."
     answer = _shape(call.part)
     if call.is_of_rows:

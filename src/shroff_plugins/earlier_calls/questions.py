@@ -272,7 +272,8 @@ def load_question(path: str, found: YamlMapping, context: FileContext, problems:
     reads = loading.one_of(found.get("reads"), READS, problems, "reads")
     method = loading.one_of(found.get("method"), METHODS, problems, "method")
     many = loading.scalar(found.get("many"), problems, "many")
-    each, answer = found.get("each"), found.get("answer")
+    each = found.get("each")
+    answer = found.get("answer")
     if reads is None:
         return None
     kind = READS[reads]
@@ -303,7 +304,8 @@ def load_sending(path: str, found: YamlMapping, context: FileContext, problems: 
     if sends is None:
         return None
     loader = _QuestionLoader(SENDS[sends], None, context.names.money_places, problems)
-    ask, part = loader.ask(found.get("ask")), loader.part(found.get("answer"), SENDS[sends].names)
+    ask = loader.ask(found.get("ask"))
+    part = loader.part(found.get("answer"), SENDS[sends].names)
     node = found.get("recipients")
     recipients = _names(node, problems, "recipients")
     wrong = [recipient for recipient in recipients if not _MAIL.fullmatch(recipient)]
@@ -340,7 +342,9 @@ class _QuestionLoader:
     def __init__(
         self, kind: CallKind, features: Collection[str] | None, money_places: int, problems: list[Problem]
     ) -> None:
-        self._kind, self._features, self._problems = kind, features, problems
+        self._kind = kind
+        self._features = features
+        self._problems = problems
         self._scope = Scope(DeclaredNames(money_places=money_places), what="a call", reads_row=True)
 
     def ask(self, node: YamlNode | None) -> dict[str, Part]:

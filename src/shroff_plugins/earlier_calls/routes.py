@@ -121,9 +121,11 @@ def _call_reader(path: str, definitions: Definitions) -> CallReader:
 
 
 async def _answered(service: Service, request: Request, reader: RequestReader, calls: CallReader) -> Response:
-    call, raw = calls.call, await body_of_call(request, ONE_BYTES_MAX)
+    call = calls.call
+    raw = await body_of_call(request, ONE_BYTES_MAX)
     check_rate(service, request, 1)
-    place, now_ms = request.who.id, service.project.context.now_ms()
+    place = request.who.id
+    now_ms = service.project.context.now_ms()
     is_short = len(raw) <= READ_AT_ONCE
     submission, mistakes = (
         _read(reader, calls, raw, place, now_ms)
@@ -134,7 +136,8 @@ async def _answered(service: Service, request: Request, reader: RequestReader, c
         words = str(InputError(mistakes))
         errors = at_paths(mistakes)
         raise ProblemError(UNPROCESSABLE, "invalid-event", "The event was refused", words, errors=errors)
-    writer, alone = service.writer, (submission,)
+    writer = service.writer
+    alone = (submission,)
     (answer,) = await (writer.decided(alone, reader) if call.writes else writer.foreseen(alone, reader))
     status, body = shown(answer, mistakes)
     if status != 200:

@@ -131,15 +131,18 @@ def _as_json(data: bytes) -> bytes:
 
 def _xgboost(data: bytes, rounds: int | None, kept: Mapping[str, bytes]) -> Foreign:
     learner = _learner_of(data)
-    objective, booster = learner["objective"]["name"], learner["gradient_booster"]
+    objective = learner["objective"]["name"]
+    booster = learner["gradient_booster"]
     if booster["name"] != "gbtree":
         raise UsageError(
             f"it is an XGBoost booster of kind {booster['name']!r}, and only 'gbtree' can be scored: train it with"
             " booster=gbtree"
         )
     _refuse_objective(str(objective), learner["learner_model_param"])
-    shape, model = learner["learner_model_param"], booster["model"]
-    count, trees = int(shape["num_feature"]), model["trees"]
+    shape = learner["learner_model_param"]
+    model = booster["model"]
+    count = int(shape["num_feature"])
+    trees = model["trees"]
     refuse_width(count)
     _refuse_tangled(trees)
     best, remarks = _rounds_of_xgboost(learner, rounds)
@@ -246,7 +249,8 @@ def _texts_of(encoded: JsonMapping) -> tuple[str, ...] | None:
 
     Offsets count characters and values are bytes (XGBoost 3.2), so only plain ASCII is what it was.
     """
-    offsets, values = encoded.get("offsets") or (), encoded.get("values") or ()
+    offsets = encoded.get("offsets") or ()
+    values = encoded.get("values") or ()
     if len(offsets) < 2 or not all(0 <= value < 0x80 for value in values):
         return None
     text = bytes(values).decode("ascii")

@@ -31,7 +31,10 @@ _WAY_OUT = (
     "Convert the model without this step, and write what it does as an expression among the inputs, such as"
     " payment.channel == 'web' or payment.amount else 0"
 )
-_FLOAT, _DOUBLE, _TEXT = 1, 11, 8  # TensorProto.DataType
+# TensorProto.DataType
+_FLOAT = 1
+_DOUBLE = 11
+_TEXT = 8
 
 
 class OnnxStep(FrozenStruct):
@@ -70,13 +73,16 @@ class GraphPath(FrozenStruct):
 
     def affine(self) -> tuple[float, float]:
         """The steps as `factor * value + addend`, in double precision."""
-        factor, addend = 1.0, 0.0
+        factor = 1.0
+        addend = 0.0
         for step in self.steps:
             by = float(step.by)
             if step.kind == "multiply":
-                factor, addend = factor * by, addend * by
+                factor = factor * by
+                addend = addend * by
             elif step.kind == "divide":
-                factor, addend = factor / by, addend / by
+                factor = factor / by
+                addend = addend / by
             elif step.kind in {"add", "subtract"}:
                 addend += by if step.kind == "add" else -by
         return factor, addend
@@ -187,7 +193,8 @@ class _GraphWalk:
             known = sizes[-1] if len(sizes) > 1 and sizes[-1] > 0 else 0
             if not known and len(given) > 1:
                 raise UsageError(f"its input {input_.name} does not say how many columns it has; convert it again")
-            self.widths[input_.name], self._types[input_.name] = known or width, tensor.elem_type
+            self.widths[input_.name] = known or width
+            self._types[input_.name] = tensor.elem_type
         refuse_width(sum(self.widths.values()))
 
     def constant(self, name: str) -> Array | None:
@@ -220,7 +227,8 @@ class _GraphWalk:
         if kind == "Imputer":
             return self._imputed(told, ways)
         if kind == "Scaler":
-            offsets, scales = self._each(told["offset"], ways, kind), self._each(told["scale"], ways, kind)
+            offsets = self._each(told["offset"], ways, kind)
+            scales = self._each(told["scale"], ways, kind)
             shifted = [way.after("subtract", by) for way, by in zip(ways, offsets, strict=True)]
             return [self._by(way, "multiply", by) for way, by in zip(shifted, scales, strict=True)]
         if kind in {"Gather", "ArrayFeatureExtractor"} and (kind != "Gather" or told.get("axis", 0) in {1, -1}):
@@ -258,7 +266,9 @@ class _GraphWalk:
 
 def _behind(graph: GraphProto, model: NodeProto, reading: _GraphWalk) -> tuple[bool, bool]:
     """Return whether a sigmoid and whether a normalization follows the model."""
-    reached, has_sigmoid, is_normalized = set(model.output), False, False
+    reached = set(model.output)
+    has_sigmoid = False
+    is_normalized = False
     for node in graph.node:
         if node is model or not reached & set(node.input):
             continue
@@ -291,7 +301,8 @@ def last_passing(way: GraphPath, thresholds: Floats32, *, is_strict: bool, is_do
         middle = (low + high) // 2
         values = way.values(_value(middle))
         passes = (values < thresholds if is_strict else values <= thresholds) == is_down
-        low, high = np.where(passes, middle, low), np.where(passes, high, middle)
+        low = np.where(passes, middle, low)
+        high = np.where(passes, high, middle)
     return _value(low)
 
 

@@ -210,8 +210,10 @@ _CUTS = frozenset(["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GT", "BRANCH_GTE"])
 def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: frozenset[int]) -> WrittenTree:
     """A tree as XGBoost means it: below its condition a row goes left."""
     size = len(tree.modes)
-    left, right = np.full(size, LEAF), np.full(size, LEAF)
-    inputs, conditions = np.zeros(size, np.int64), np.zeros(size, np.float32)
+    left = np.full(size, LEAF)
+    right = np.full(size, LEAF)
+    inputs = np.zeros(size, np.int64)
+    conditions = np.zeros(size, np.float32)
     default_left = np.zeros(size, np.bool_)
     members: dict[int, tuple[int, ...]] = {}
     for node in tree.leaves():
@@ -225,7 +227,8 @@ def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: f
         if column in sets:
             for node in mine.tolist():
                 is_equal = tree.modes[node] != "BRANCH_NEQ"
-                inside, outside = tree.children(node, is_true=is_equal), tree.children(node, is_true=not is_equal)
+                inside = tree.children(node, is_true=is_equal)
+                outside = tree.children(node, is_true=not is_equal)
                 left[node], right[node], members[node] = outside, inside, tree.members(node)
                 # What is missing equals nothing, and so is unequal to everything.
                 default_left[node] = not (is_equal and tree.tracks_true[node])
@@ -240,7 +243,8 @@ def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: f
 def _cut(way: GraphPath, tree: OnnxTree, nodes: Ints, mode: str) -> tuple[Ints, Ints, Floats32, Bools]:
     """The nodes of one column and mode as left, right, condition and whether what is missing goes left."""
     thresholds = np.array([tree.values[at] for at in nodes.tolist()], np.float32)
-    is_strict, is_below = mode in {"BRANCH_LT", "BRANCH_GTE"}, mode in {"BRANCH_LT", "BRANCH_LEQ"}
+    is_strict = mode in {"BRANCH_LT", "BRANCH_GTE"}
+    is_below = mode in {"BRANCH_LT", "BRANCH_LEQ"}
     last = last_passing(way, thresholds, is_strict=is_strict, is_down=way.is_rising)
     # Values up to `last` have become low where steps rise, high where they fall.
     goes_true = is_below == way.is_rising
@@ -265,7 +269,8 @@ def _cut(way: GraphPath, tree: OnnxTree, nodes: Ints, mode: str) -> tuple[Ints, 
 def _linear(node: NodeProto, told: JsonMapping, outside: Around, data: bytes) -> Foreign:
     coefficients = np.array(told["coefficients"], np.float64)
     intercepts = np.array(told.get("intercepts", ()), np.float64)
-    post, remarks = _post_transform(told, outside), []
+    post = _post_transform(told, outside)
+    remarks = []
     if node.op_type == "LinearClassifier":
         labels = _labels(told)
         remarks.append(f"Its second class, {labels[1]!r}, counts as fraud.")
@@ -279,9 +284,11 @@ def _linear(node: NodeProto, told: JsonMapping, outside: Around, data: bytes) ->
     matrix = coefficients.reshape(rows, -1)
     intercepts = intercepts if len(intercepts) == rows else np.zeros(rows)
     if rows == 2 and post == "SOFTMAX":
-        weights, start = matrix[1] - matrix[0], float(intercepts[1] - intercepts[0])
+        weights = matrix[1] - matrix[0]
+        start = float(intercepts[1] - intercepts[0])
     else:
-        weights, start = matrix[-1], float(intercepts[-1])
+        weights = matrix[-1]
+        start = float(intercepts[-1])
     is_opposite = rows == 2 and np.array_equal(matrix[0], -matrix[1]) and intercepts[0] == -intercepts[1]
     if outside.is_normalized and post == "LOGISTIC" and rows == 2 and not is_opposite:
         raise UsageError("it makes the scores of two regressions sum to 1; train one regression of fraud or not")
@@ -311,7 +318,9 @@ def _regression(weights: Floats, start: float, outside: Around) -> tuple[JsonObj
         raise UsageError(
             f"its model reads {len(weights)} columns, and {len(outside.ways)} come to it; convert it again"
         )
-    by_input, missing, lacks_missing = np.zeros(outside.count), np.zeros(outside.count), False
+    by_input = np.zeros(outside.count)
+    missing = np.zeros(outside.count)
+    lacks_missing = False
     for weight, way in zip(weights.tolist(), outside.ways, strict=True):
         factor, addend = way.affine()
         by_input[way.place] += weight * factor

@@ -123,21 +123,24 @@ def _tree(
 
 def trees_of_5(told: JsonMapping) -> list[OnnxTree]:
     """The trees of a TreeEnsemble of version 5, whose leaves are apart and whose sets of members stand in one list."""
-    splits, weights = np.asarray(told["nodes_splits"]), np.asarray(told["leaf_weights"])
+    splits = np.asarray(told["nodes_splits"])
+    weights = np.asarray(told["leaf_weights"])
     if splits.dtype == np.float64:
         raise UsageError(
             "its nodes_splits are of double precision; convert it with inputs of single precision (FloatTensorType)"
         )
     modes = [_MODES_5[int(number)] for number in np.asarray(told["nodes_modes"]).ravel()]
     members = _member_sets(modes, np.asarray(told.get("membership_values", ())).ravel())
-    columns, targets = told["nodes_featureids"], told["leaf_targetids"]
+    columns = told["nodes_featureids"]
+    targets = told["leaf_targetids"]
     tracks = list(told.get("nodes_missing_value_tracks_true", ())) or [0] * len(modes)
 
     def tree(number: int, root: int) -> OnnxTree:
         """The nodes that are reached from a root, a leaf for each link to one, with numbers in that order."""
         rows: dict[int, tuple[Any, ...]] = {}
         weights_of: dict[tuple[int, int], dict[int, float]] = {}
-        waiting, count = [(root, False)], 1
+        waiting = [(root, False)]
+        count = 1
         for node, (at, is_leaf) in enumerate(waiting):
             if at < 0 or node > 2 * len(modes):
                 raise UsageError(f"tree {number} of it has links that do not form a tree; {_BROKEN}")

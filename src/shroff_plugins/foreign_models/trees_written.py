@@ -77,7 +77,8 @@ def written(trees: Sequence[WrittenTree], start: float, count: int, *, is_log_od
 
 def _by_level(tree: WrittenTree) -> WrittenTree:
     """The tree in level order: XGBoost expects the right child directly after the left."""
-    order, place = [0], 0
+    order = [0]
+    place = 0
     while place < len(order):
         node = order[place]
         if tree.left[node] != LEAF:
@@ -142,9 +143,11 @@ def covered(data: bytes, columns: Floats) -> bytes:
 
 
 def _covers(tree: JsonMapping, columns: Floats32) -> Floats:
-    left, right = np.array(tree["left_children"], np.int64), np.array(tree["right_children"], np.int64)
+    left = np.array(tree["left_children"], np.int64)
+    right = np.array(tree["right_children"], np.int64)
     conditions = np.array(tree["split_conditions"], np.float64).astype(np.float32)
-    asked, default_left = np.array(tree["split_indices"], np.int64), np.array(tree["default_left"], np.int64) != 0
+    asked = np.array(tree["split_indices"], np.int64)
+    default_left = np.array(tree["default_left"], np.int64) != 0
     sets = {
         int(node): tree["categories"][first : first + size]
         for node, first, size in zip(
@@ -168,7 +171,8 @@ def _covers(tree: JsonMapping, columns: Floats32) -> Floats:
 def _sums(left: Ints, right: Ints, of_leaves: Floats) -> Floats:
     """Sum of the leaf values below each node."""
     found = np.where(left == LEAF, of_leaves, 0.0)
-    order, waiting = [], [0]
+    order = []
+    waiting = [0]
     while waiting:
         node = waiting.pop()
         if left[node] != LEAF:

@@ -35,7 +35,11 @@ from shroff.plugins.language import (
 from shroff.plugins.values import FrozenStruct
 from shroff_plugins.foreign_rules.syntax import Attribute, Place, RadarError
 
-TEXT, EXACT, COUNTRY, NUMBER, TRUTH = "text", "exact", "country", "number", "truth"
+TEXT = "text"
+EXACT = "exact"
+COUNTRY = "country"
+NUMBER = "number"
+TRUTH = "truth"
 _WORDS = {
     TEXT: "risk_level billing_address billing_address_line1 billing_address_line2 billing_address_postal_code "
     "billing_address_city shipping_address shipping_address_line1 shipping_address_line2 "
@@ -198,10 +202,8 @@ class Attributes:
         kind = EXACT if attribute.is_metadata else KINDS.get(attribute.name, EXACT)
         unit = attribute.name.partition("_")[0]
         shown = text if isinstance(node, ThisField | FeatureValue) else f"({text})"
-        unit_ms, is_hashed = (
-            _UNITS_MS.get(unit, 1_000),
-            isinstance(node, ThisField) and self._fields[node.name].shape.is_hashed,
-        )
+        unit_ms = _UNITS_MS.get(unit, 1_000)
+        is_hashed = isinstance(node, ThisField) and self._fields[node.name].shape.is_hashed
         return Meaning(shown, node.type, kind, is_hashed, unit_ms, own_case=_case_of(node))
 
     def checked(self, text: str, place: Place) -> Node:
@@ -263,7 +265,8 @@ class Attributes:
 
     def _where(self, attribute: Attribute, which: str) -> str:
         """Return the ` where` clause for charges with this result. Raises: RadarError."""
-        event, condition = self.target.event, self.target.mapped.charges.get(which)
+        event = self.target.event
+        condition = self.target.mapped.charges.get(which)
         if which != "total" and condition is None:
             words = f"nothing in the log says which {event} was {which}, as {attribute.shown} asks."
             hint = (
@@ -293,7 +296,8 @@ class Attributes:
 
     def _amounts(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
         how, currency, which, per = parts.groups()
-        money, event = self._money(attribute, currency), self.target.event
+        money = self._money(attribute, currency)
+        event = self.target.event
         word = {"attempted": "total", "charged": "total", "successful": "authorized", "failed": "declined"}[which]
         function = "mean" if how == "average" else "sum"
         value = f"{event}.{money.name}{self._where(attribute, word)}"
@@ -361,7 +365,8 @@ class Attributes:
         if found is not None:
             self._check_case(attribute, per, found, is_named=named is not None)
             return found
-        event, likely = self.target.event, named or ENTITIES[per][0]
+        event = self.target.event
+        likely = named or ENTITIES[per][0]
         hint = (
             f"Declare it under entities in events.yaml, such as '{likely}: {{ {event}: FIELD }}', or name yours in the "
             f"mapping, under entities: '{per}: NAME'."
@@ -377,7 +382,8 @@ class Attributes:
         if is_named:
             self._note(f"{words} capitals apart.")
             return
-        event, key = self.target.event, keys[0]
+        event = self.target.event
+        key = keys[0]
         shown = f"{event}.{key.name}" if isinstance(key, ThisField) else text_of(key)
         hint = (
             f"Let its key be in one case, such as '{entity}: {{ {event}: lower({shown}) }}', or say in the mapping "

@@ -70,7 +70,8 @@ def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -
     export = _read(text, options.file)
     is_first = export.rule_execution_mode == FIRST
     carrier = _DetectorCarrier(target, options, {each.name: each.data_type for each in export.variables})
-    newest, wanted = dict[str, _Rule](), {(rule.rule_id, rule.rule_version) for rule in export.rules}
+    newest = dict[str, _Rule]()
+    wanted = {(rule.rule_id, rule.rule_version) for rule in export.rules}
 
     def rank(rule: _Rule) -> tuple[bool, int, str]:
         """Sort versions in use last, else by version."""
@@ -97,7 +98,9 @@ def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -
 
 def _read(text: str, file: str) -> _Export:
     found: dict[str, object] = {}
-    decoder, at, text = json.JSONDecoder(), 0, text.strip().removeprefix("\ufeff")
+    decoder = json.JSONDecoder()
+    at = 0
+    text = text.strip().removeprefix("\ufeff")
     try:
         while at < len(text):
             document, at = decoder.raw_decode(text, at)
@@ -151,7 +154,8 @@ class _DetectorCarrier(RuleCarrier):
 
     def _action(self, outcomes: Sequence[str]) -> str:
         """The strictest of some outcomes; empty where one is not known."""
-        found, effects = list[str](), {effect: action for action, effect in EFFECTS.items()}
+        found = list[str]()
+        effects = {effect: action for action, effect in EFFECTS.items()}
         for name in outcomes:
             mapped = self._target.mapped.outcomes.get(name)
             words = [action for action, words in OUTCOMES if re.search(f"{_NOT_NEGATED}({words})", name.lower())]
@@ -170,7 +174,8 @@ class _DetectorCarrier(RuleCarrier):
         return found
 
     def _list_named(self, name: str) -> str:
-        own, lists = self._target.mapped.lists.get(name, name.lower().replace("-", "_")), self._target.names.lists
+        own = self._target.mapped.lists.get(name, name.lower().replace("-", "_"))
+        lists = self._target.names.lists
         if own not in lists:
             self._now = f"@{name}"
             hint = nearest(own, lists) or f"Put its elements into lists/{own}.csv, or name yours in the mapping: lists."
@@ -182,7 +187,8 @@ class _Translation(TokenReader):
     """One expression, in the project's language; types are judged by what checks it."""
 
     def __init__(self, text: str, variable: Callable[[str], Meaning], list_named: Callable[[str], str]) -> None:
-        self._variable, self._list = variable, list_named
+        self._variable = variable
+        self._list = list_named
         super().__init__(_TOKEN, text, 0, len(text))
 
     def text(self) -> str:
@@ -232,7 +238,8 @@ class _Translation(TokenReader):
 
     def _value(self) -> str:
         token = self._peek()
-        kind, text = token.kind, token.text
+        kind = token.kind
+        text = token.text
         self._next += 1
         if kind == "variable":
             return self._variable(text[1:]).text
@@ -252,7 +259,8 @@ class _Translation(TokenReader):
 
     def _call(self, name: str) -> str:
         self._expect("(")
-        pattern, first = self._peek(), self._sum()
+        pattern = self._peek()
+        first = self._sum()
         if name in _CASES:
             self._expect(")")
             return f"{_CASES[name]}({first})"

@@ -48,7 +48,8 @@ def import_rules(
 
     Raises: UsageError, DefinitionError where the mapping has mistakes.
     """
-    target, text = _target(definitions, event, by, mapping), _text(file)
+    target = _target(definitions, event, by, mapping)
+    text = _text(file)
     options = RadarOptions(file.name, by, frozenset(rule.id for rule in definitions.rules))
     # Whether a file is output of Amazon's command line, not Radar's lines
     if text.lstrip("\ufeff \t\r\n").startswith("{"):

@@ -118,7 +118,9 @@ class RuleCarrier:
     """Carries rules over, one after the other."""
 
     def __init__(self, target: RadarTarget, options: RadarOptions, attributes: Attributes) -> None:
-        self._target, self._options, self._ids = target, options, set(options.taken)
+        self._target = target
+        self._options = options
+        self._ids = set(options.taken)
         self._attributes = attributes
         self.outcome = Outcome()
         self._now = ""  # the attribute whose meaning is looked for
@@ -171,9 +173,11 @@ class RuleCarrier:
         action = "challenge" if rule.action == "3ds" else rule.action
         own = re.sub(r"\W+", "_", rule.name) or "_".join([action, *dict.fromkeys(words)])
         base = own[:ID_LENGTH_MAX].rstrip("_")
-        found, number = base, 2
+        found = base
+        number = 2
         while found in self._ids:
-            found, number = f"{base}_{number}", number + 1
+            found = f"{base}_{number}"
+            number = number + 1
         self._ids.add(found)
         return found
 
@@ -216,7 +220,8 @@ class RuleCarrier:
         return meaning.text
 
     def _compare(self, condition: RadarCompare) -> str:
-        left, operator = self._meaning(condition.left), "==" if condition.operator == "=" else condition.operator
+        left = self._meaning(condition.left)
+        operator = "==" if condition.operator == "=" else condition.operator
         self._check_operator(condition.left, left, condition.operator)
         right = condition.right
         if isinstance(right, Attribute):
@@ -266,7 +271,8 @@ class RuleCarrier:
         raise RadarError(f"{attribute.shown} is never {value.value!r} here.", value.place, hint)
 
     def _within(self, condition: RadarWithin) -> str:
-        attribute, meaning = condition.left, self._meaning(condition.left)
+        attribute = condition.left
+        meaning = self._meaning(condition.left)
         if meaning.type.kind == "boolean":
             self._check_operator(attribute, meaning, "in")
         if isinstance(condition.values, ListName):
@@ -294,12 +300,15 @@ class RuleCarrier:
         return f"lists.{name}"
 
     def _pattern(self, condition: Pattern) -> str:
-        attribute, meaning, value = condition.left, self._meaning(condition.left), condition.right
+        attribute = condition.left
+        meaning = self._meaning(condition.left)
+        value = condition.right
         if not meaning.type.is_text or meaning.is_hashed:
             what = "hashed" if meaning.is_hashed else meaning.type
             words = f"{attribute.shown} is {what}, and {condition.operator.upper()} looks into a text."
             raise RadarError(words, attribute.place)
-        text, operand = _fold(meaning, value.value), meaning.in_case(meaning.case)
+        text = _fold(meaning, value.value)
+        operand = meaning.in_case(meaning.case)
         if condition.operator == "includes":
             return f"contains({operand}, {quoted(text)})"
         return _like(operand, text, value.place)

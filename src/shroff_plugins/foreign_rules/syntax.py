@@ -139,7 +139,9 @@ class RadarError(Exception):
     """A rule that cannot be parsed or translated, with position, reason and fix."""
 
     def __init__(self, message: str, place: Place, hint: str = "") -> None:
-        self.message, self.place, self.hint = message, place, hint
+        self.message = message
+        self.place = place
+        self.hint = hint
         super().__init__(message)
 
 
@@ -207,7 +209,9 @@ class TokenReader:
     """Reads the tokens of a condition one after the other."""
 
     def __init__(self, pattern: re.Pattern[str], text: str, start: int, end: int) -> None:
-        self._text, self._next, self._tokens = text, 0, list[_Token]()
+        self._text = text
+        self._next = 0
+        self._tokens = list[_Token]()
         while start < end:
             found = pattern.match(text, start, end)
             if found is None or found.lastgroup is None:
@@ -261,7 +265,9 @@ class _RuleReader(TokenReader):
 
     def __init__(self, text: str, lines: Sequence[int], start: int, end: int) -> None:
         """`lines` is where each line of the text begins."""
-        self._lines, self._start, self._depth = lines, start, 0
+        self._lines = lines
+        self._start = start
+        self._depth = 0
         if end - start > LENGTH_MAX:
             self._fail(f"a rule has at most {LENGTH_MAX:,} characters.", start)
         head = _HEAD.match(text, start, end)

@@ -83,9 +83,11 @@ async def serve(url: str, key: str) -> None:
             try:
                 text = (await client.sent(call_of(tools[params.name], params.arguments or {}))).decode()
             except KeyError as error:
-                text, is_error = f"there is no tool or argument {error}", True
+                text = f"there is no tool or argument {error}"
+                is_error = True
             except ClientError as error:
-                text, is_error = str(error), True
+                text = str(error)
+                is_error = True
             else:
                 is_error = False
             return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=is_error)
@@ -100,7 +102,8 @@ def tools_of(document: JsonMapping) -> Iterator[tuple[str, JsonObject]]:
     schemas = document["components"]["schemas"]
     for path, methods in document["paths"].items():
         for method, route in methods.items():
-            name, rights = route["operationId"], [right for need in route["security"] for right in need["key"]]
+            name = route["operationId"]
+            rights = [right for need in route["security"] for right in need["key"]]
             reads = method in {"get", "post"} and rights and all(right.startswith("read:") for right in rights)
             if not (reads or name == BACKTEST) or JSON not in route["responses"].get("200", {}).get("content", ()):
                 continue

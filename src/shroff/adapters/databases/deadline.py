@@ -29,7 +29,8 @@ class Deadline:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = os.dup(descriptor)
         self.close = finalize(self, os.close, self._descriptor)  # also called if the session is never closed
-        self._depth, self._due_s = 0, math.inf
+        self._depth = 0
+        self._due_s = math.inf
         _WATCH.add(self)
 
     def __enter__(self) -> Self:

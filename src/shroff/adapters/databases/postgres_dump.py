@@ -57,8 +57,10 @@ class PostgresDump:
     others = "WAL archiving (archive_command, pg_receivewal)"
 
     def __init__(self, url: ServerUrl, tools: Path | None) -> None:
-        self._url, self._tools = url, tools
-        self.place, self.tables = url.place, url.name("schema", "shroff")
+        self._url = url
+        self._tools = tools
+        self.place = url.place
+        self.tables = url.name("schema", "shroff")
         given = parameters(url)
         self._variables = {name: str(given[key]) for key, name in _VARIABLES.items() if key in given}
 
@@ -104,7 +106,8 @@ class PostgresDump:
                 if found:
                     marked = "SELECT obj_description(to_regnamespace(%s), 'pg_namespace')"
                     (mark,) = _row(connection, marked, (self.tables,))
-                    names, what = [name for (name,) in found], f"the schema {self.tables} is not empty"
+                    names = [name for (name,) in found]
+                    what = f"the schema {self.tables} is not empty"
                     check_removable(self.place, names, what, is_left=mark == UNFINISHED, again=again)
                     connection.execute(f"DROP SCHEMA {self.tables} CASCADE")
             yield

@@ -85,9 +85,13 @@ class PostgresSession:
     """
 
     def __init__(self, url: ServerUrl) -> None:
-        self._url, self.place, self.schema = url, url.place, url.name("schema", "shroff")
+        self._url = url
+        self.place = url.place
+        self.schema = url.name("schema", "shroff")
         self._pipeline: psycopg.Pipeline | None = None
-        self._written, self._planned_for = 0, 100  # rows, and at how many of them statements were planned
+        # rows, and at how many of them statements were planned
+        self._written = 0
+        self._planned_for = 100
         try:  # connecting has a limit of its own
             self._connection: psycopg.Connection[Any] = psycopg.connect(**parameters(url))
         except psycopg.Error as error:
@@ -155,7 +159,8 @@ class PostgresSession:
             self.do(sql, values)
 
     def flush(self) -> None:
-        pipeline, self._pipeline = self._pipeline, None
+        pipeline = self._pipeline
+        self._pipeline = None
         if pipeline is not None:
             with self._failing():
                 pipeline.__exit__(None, None, None)
@@ -183,7 +188,8 @@ class PostgresSession:
     def close(self) -> None:
         self._deadline.close()
         self._connection.close()
-        pipeline, self._pipeline = self._pipeline, None
+        pipeline = self._pipeline
+        self._pipeline = None
         if pipeline is not None:  # left alone it would write to the error stream when it is collected
             with suppress(psycopg.Error):
                 pipeline.__exit__(None, None, None)

@@ -14,7 +14,9 @@ from shroff.runtime.texts import ESCAPE, escaped
 from shroff.runtime.values import FrozenStruct
 
 # Numbers of types in PostgreSQL's catalogue (pg_type.dat): of an element, and of an array of it.
-_TEXT, _BYTEA, _BIGINT = (25, 1009), (17, 1001), (20, 1016)
+_TEXT = (25, 1009)
+_BYTEA = (17, 1001)
+_BIGINT = (20, 1016)
 _HEAD = Struct(">iiIii")  # dimensions, whether NULLs are among them, type of an element, length, first index
 _LENGTH = Struct(">i")
 _WHOLE = Struct(">q")
@@ -40,7 +42,8 @@ class WholeColumn(ArrayColumn):
 
 
 class _TextDumper(Dumper):  # type: ignore[misc, unused-ignore]  # psycopg need not be installed
-    format, oid = Format.BINARY, _TEXT[1]
+    format = Format.BINARY
+    oid = _TEXT[1]
 
     def dump(self, obj: ArrayColumn) -> bytes:
         return obj.data

@@ -90,5 +90,6 @@ def server_url(url: str, schemes: Collection[str], port: int, options: Collectio
             )
     if given.get("sslmode", VERIFIED) not in SSL_MODES:
         raise UsageError(f"{parts.scheme}://{parts.hostname}: sslmode is one of {', '.join(SSL_MODES)}")
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    user = unquote(parts.username or "")
+    password = unquote(parts.password or "")
     return ServerUrl(parts.scheme, parts.hostname, number, database, user, password, given)

@@ -212,7 +212,9 @@ class SqlDatabase:
         kind = url.partition(":")[0]
         if kind not in _KINDS:
             raise UsageError(f"{owner} writes to {', '.join(f'{scheme}://' for scheme in _KINDS)}, not {kind}://.")
-        self._kind, self._owner, self._takes_any = _KINDS[kind], owner, takes_any
+        self._kind = _KINDS[kind]
+        self._owner = owner
+        self._takes_any = takes_any
         self.name = self._kind.name
         self.place = _file_of(url) if kind == "sqlite" else self._kind.name
         self._connect = self._kind.connects(url)
@@ -263,7 +265,8 @@ class SqlDatabase:
             return make_missing(connection, table)
 
     def close(self) -> None:
-        opened, self._opened = self._opened, None
+        opened = self._opened
+        self._opened = None
         with suppress(Exception):  # a broken connection may not close either
             self._engine.dispose()
         if opened is not None and isinstance(opened.deadline, Deadline):

@@ -151,7 +151,8 @@ class Turn:
     __slots__ = ("__weakref__", "_lock", "_path")
 
     def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, Lock()
+        self._path = path
+        self._lock = Lock()
 
     def __enter__(self) -> None:
         """Raises: LogBusyError where others have it for `BUSY_S`."""

@@ -27,7 +27,11 @@ _WAITING_PAGES = 8_000  # while that is under way
 _SHORT_BYTES = 128 * 1024 * 1024  # a longer file is truncated once long readers have ended
 _AGAIN_S = 1.0
 _LOOK_S = 0.1  # between two looks at the file: 50 to 90 µs of a batch of one event, and 0.1 s writes some 5 MB at most
-_HEADER, _FRAME_HEADER, _SALT, _SALT_BYTES = 32, 24, 16, 8  # where frames begin, how long their header is, the salt
+# where frames begin, how long their header is, the salt
+_HEADER = 32
+_FRAME_HEADER = 24
+_SALT = 16
+_SALT_BYTES = 8
 
 
 def file_beside(path: Path) -> Path:
@@ -43,11 +47,15 @@ class Checkpoints:
     """
 
     def __init__(self, path: Path, version: int, ask: Callable[[str], list[Any]]) -> None:
-        self._path, self._version, self._ask = path, version, ask
+        self._path = path
+        self._version = version
+        self._ask = ask
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._under_way: Future[None] | None = None
         self._file = -1
-        self._known, self._salt = 0, b""  # frames of the round with this salt at the last checkpoint
+        # frames of the round with this salt at the last checkpoint
+        self._known = 0
+        self._salt = b""
         self._again_s = self._look_s = 0.0
         self._has_erased = True  # that is to be cut off, or may have: a process before this one may have erased
 
@@ -82,7 +90,8 @@ class Checkpoints:
         self._again_s = time.monotonic() + _AGAIN_S
 
     def end(self) -> None:
-        under_way, self._under_way = self._under_way, None
+        under_way = self._under_way
+        self._under_way = None
         if under_way is not None:
             under_way.result()
 
@@ -107,7 +116,8 @@ class Checkpoints:
 
     def _waits(self, pages: int) -> bool:
         header = self._read(0, _HEADER)
-        salt, page_bytes = header[_SALT : _SALT + _SALT_BYTES], int.from_bytes(header[8:12], "big")
+        salt = header[_SALT : _SALT + _SALT_BYTES]
+        page_bytes = int.from_bytes(header[8:12], "big")
         before = pages - 1 + (self._known if salt == self._salt else 0)
         at = _HEADER + before * (_FRAME_HEADER + page_bytes)
         return bool(salt) and self._read(at + 8, _SALT_BYTES) == salt

@@ -61,7 +61,9 @@ class JobLook:
 
     def __init__(self, connection: Connection) -> None:
         found = _tables()
-        self._connection, self._jobs, self._marks = connection, found["jobs"], found["job_schedules"]
+        self._connection = connection
+        self._jobs = found["jobs"]
+        self._marks = found["job_schedules"]
 
     def job(self, id: str) -> Job | None:
         row = self._connection.execute(select(self._jobs).filter_by(id=id)).mappings().fetchone()

@@ -61,7 +61,8 @@ class NoTopicError(UsageError):
     """A topic does not exist."""
 
     def __init__(self, topic: str, brokers: str, hint: str) -> None:
-        self.topic, self.brokers = topic, brokers
+        self.topic = topic
+        self.brokers = brokers
         super().__init__(f"there is no topic {topic!r} on {brokers}. {hint}")
 
 
@@ -85,7 +86,8 @@ class KafkaCluster:
     """
 
     def __init__(self, system: System, what: str) -> None:
-        self.brokers, self._what = system.text("brokers").replace(" ", ""), what
+        self.brokers = system.text("brokers").replace(" ", "")
+        self._what = what
         self._client = _passed_through(system.options.get("client", {}), what)
         secrets = [value for name, value in self._client.items() if _SECRET.search(name) and value]
         self._secrets = sorted(secrets, key=len, reverse=True)
@@ -187,7 +189,8 @@ class KafkaCluster:
         return kind(f"{self._what}: {doing}: {words}")
 
     def let_in(self) -> None:
-        self._refusal, self._was_let_in = "", True
+        self._refusal = ""
+        self._was_let_in = True
 
 
 def _passed_through(client: TextMapping, what: str) -> TextDict:

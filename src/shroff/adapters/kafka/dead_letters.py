@@ -16,7 +16,8 @@ class KafkaDeadLetters:
     """The topic of dead letters; none where it has no name."""
 
     def __init__(self, cluster: KafkaCluster, topic: str) -> None:
-        self._cluster, self.topic = cluster, topic
+        self._cluster = cluster
+        self.topic = topic
         self._producer: Any = None
 
     def send(self, refused: Sequence[Refused]) -> None:

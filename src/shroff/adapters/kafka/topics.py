@@ -24,7 +24,8 @@ def no_topics(lacking: Sequence[NoTopicError], cure: str = MAKES) -> UsageError:
     """One error for all topics that are not there, at least one, with what makes them."""
     if len(lacking) == 1:
         return UsageError(f"{lacking[0]} {cure} it.")
-    named, first = ", ".join(repr(error.topic) for error in lacking), lacking[0]
+    named = ", ".join(repr(error.topic) for error in lacking)
+    first = lacking[0]
     return UsageError(f"there are no topics {named} on {first.brokers}. {cure} them.")
 
 
@@ -42,7 +43,9 @@ def prepared(
     Raises: UsageError, naming all that are not there, or one that cannot be made; TransientError where nobody answers.
     """
     within_s = ANSWER_S if within_s is None else within_s
-    admin, lacking, made = cluster.admin(), list[NoTopicError](), list[str]()
+    admin = cluster.admin()
+    lacking = list[NoTopicError]()
+    made = list[str]()
     for name in dict.fromkeys(names):
         try:
             waits = is_patient and partitions is None and not lacking

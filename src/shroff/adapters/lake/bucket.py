@@ -120,7 +120,8 @@ class BucketObjects:
         options: TextDict | None = None,
     ) -> None:
         if parts := _ABFSS.fullmatch(address):
-            address, account = f"az://{parts[1]}{parts[3] or ''}", parts[2]
+            address = f"az://{parts[1]}{parts[3] or ''}"
+            account = parts[2]
         self._scheme = address.partition("://")[0]
         self._cloud = cloud = CLOUDS.get(self._scheme, CLOUDS["s3"])
         self._bucket, self._prefix = bucket_and_prefix(address, self._scheme, cloud.bucket)
@@ -233,7 +234,8 @@ class BucketObjects:
 
     def _told(self, words: str, name: str) -> ShroffError:
         """Word an error of the library ourselves: its own text may show headers and signatures of requests."""
-        status, code = _STATUS.search(words), _CODE.search(words)
+        status = _STATUS.search(words)
+        code = _CODE.search(words)
         number = int(status[1]) if status else 0
         is_final = 400 <= number < 500 and number not in {408, 409, 429}
         if any(mark in words for mark in _MISSING):

@@ -61,7 +61,9 @@ class IcebergTables:
     """
 
     def __init__(self, objects: RetriedObjects, settings: CatalogSettings, at: str) -> None:
-        self._objects, self._settings, self._at = objects, settings, at
+        self._objects = objects
+        self._settings = settings
+        self._at = at
         self._opened: Catalog | None = None
         self._tables: dict[str, Table] = {}
         self._lost: dict[str, int] = {}
@@ -155,7 +157,8 @@ class IcebergTables:
     def _told(self, table: str, found: Table) -> TextMapping:
         """Return the properties of the newest snapshot. Raises: TableStoppedError for a foreign table."""
         named = self._named(table)
-        name, cure = f"{table}: the Iceberg table {named}", self._cure(named)
+        name = f"{table}: the Iceberg table {named}"
+        cure = self._cure(named)
         lake = found.properties.get(LAKE)
         if lake != self._at:
             of = f"has the files of {lake}" if lake else "was made by another program"

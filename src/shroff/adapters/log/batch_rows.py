@@ -73,7 +73,8 @@ class BatchRows(RowFraming):
             check_pruned(batch.records, self.pruned_places)
         if batch.records:
             self._insert_events(batch.records)
-            self._end, newest = seq + len(batch.records), newest_ms(batch.records)
+            self._end = seq + len(batch.records)
+            newest = newest_ms(batch.records)
             self._do(self.wording.begin_batch, (seq + 1, batch.at_ms))
             self._do(self.wording.move_end, (self._end, newest, newest))
         if batch.keys:
@@ -119,7 +120,8 @@ class BatchRows(RowFraming):
     def _insert_events(self, records: Sequence[Record]) -> None:
         """Write records; check that no id is taken, since a unique index covers rows only, not frames."""
         frames, few = event_frames.framed(records)
-        elsewhere, names = self._places if frames else self._framed_places, ids_by_type(records)
+        elsewhere = self._places if frames else self._framed_places
+        names = ids_by_type(records)
         for type_, ids in names.items():
             if elsewhere(type_, ids) or (frames and len(set(ids)) < len(ids)):
                 raise taken_id(records, self.find) or self._damaged("an index has an id of no record")

@@ -71,7 +71,8 @@ class RowFraming(IdChecks):
             self._has_earlier_rows = True
         full = ROWS_KEPT + FRAME_ROWS
         while self._moving is not None or max(self._rows, self._event_rows) >= full:
-            steps, self._moving = self._moving or self._move_rows(), None
+            steps = self._moving or self._move_rows()
+            self._moving = None
             if next(steps, steps) is not steps:
                 self._moving = steps
             if max(self._rows, self._event_rows) < full + FRAME_ROWS:
@@ -79,7 +80,8 @@ class RowFraming(IdChecks):
 
     def _forget_moving(self) -> None:
         """Drop unfinished frames, since their rows go, and count rows anew."""
-        self._moving, self._has_earlier_rows = None, False
+        self._moving = None
+        self._has_earlier_rows = False
 
     def _move_rows(self) -> Iterator[int]:
         """Move the oldest rows into frames, step by step. Only this and `prune` remove rows; none changes."""

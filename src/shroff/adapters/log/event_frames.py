@@ -74,7 +74,8 @@ def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
     """
     parts = list[bytes]()
     for first, count, text, seqs in _blocks(frame, range(after + 1, upto + 1)):
-        begin, end = _apart_at(count) + int.from_bytes(text[:_HEAD_BYTES], "little"), len(text)
+        begin = _apart_at(count) + int.from_bytes(text[:_HEAD_BYTES], "little")
+        end = len(text)
         if len(seqs) < count:
             sizes, *_ = _columns(text, count)
             begin, end = (end - sum(sizes[at - first :]) for at in (seqs[0], seqs[-1] + 1))
@@ -115,10 +116,12 @@ def _blocks(frame: EventFrame, places: Sequence[int] | None) -> Iterator[tuple[i
     before = _sum(frame.first, frame.seq, frame.labels, frame.controls)
     parts = parts_of(frame.data, before, frame.crc, -(-(end - frame.first) // BLOCK_ROWS))
     places = range(frame.first, end) if places is None else places
-    start, stop = bisect_left(places, frame.first), bisect_left(places, end)
+    start = bisect_left(places, frame.first)
+    stop = bisect_left(places, end)
     while start < stop:
         block = (places[start] - frame.first) // BLOCK_ROWS
-        first, begin = frame.first + block * BLOCK_ROWS, start
+        first = frame.first + block * BLOCK_ROWS
+        begin = start
         start = bisect_left(places, first + BLOCK_ROWS, begin, stop)
         yield first, min(BLOCK_ROWS, end - first), parts.text(block), places[begin:start]
 
@@ -128,11 +131,13 @@ def _placed(text: bytes, count: int, rows: Sequence[int]) -> list[tuple[int, int
 
     Cost: 4 µs for each of a few rows, 15 µs for all.
     """
-    at, apart = _apart_at(count), int.from_bytes(text[:_HEAD_BYTES], "little")
+    at = _apart_at(count)
+    apart = int.from_bytes(text[:_HEAD_BYTES], "little")
     if len(rows) <= _FEW and not apart:
         return [_place(text, count, row) for row in rows]
     sizes, behind, id_sizes, passed = _columns(text, count)
-    times, starts = list(accumulate(passed)), list(accumulate(sizes, initial=at + apart))
+    times = list(accumulate(passed))
+    starts = list(accumulate(sizes, initial=at + apart))
     id_starts = list(map(sub, starts[1:], behind))
     for row in [row for row, size in enumerate(behind) if not size] if apart else ():
         id_starts[row], at = at, at + id_sizes[row]
@@ -142,7 +147,8 @@ def _placed(text: bytes, count: int, rows: Sequence[int]) -> list[tuple[int, int
 
 def _place(text: bytes, count: int, row: int) -> tuple[int, int, int, int, int]:
     """The same for one row of a block whose lines have their ids."""
-    part, lines = 4 * count, _apart_at(count)
+    part = 4 * count
+    lines = _apart_at(count)
     behinds = _HEAD_BYTES + part
     start = lines + _total(text[_HEAD_BYTES:behinds], count, row)
     end = start + int.from_bytes(text[_HEAD_BYTES + row : behinds : count], "little")
@@ -157,7 +163,8 @@ def _total(planes: bytes, count: int, rows: int) -> int:
     found = shift = at = 0
     while planes[at:] != bytes(len(planes) - at):  # the last are zero, as numbers are small
         found += sum(planes[at : at + rows]) << shift
-        at, shift = at + count, shift + 8
+        at = at + count
+        shift = shift + 8
     return found
 
 
@@ -175,12 +182,15 @@ def _apart_at(count: int) -> int:
 def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFrame]:
     kinds = list[Kind]()  # all are events
     if isinstance(records, RecordColumns):
-        ids, times, first_seq = JoinedTexts.written(records.ids), records.times, records.first
+        ids = JoinedTexts.written(records.ids)
+        times = records.times
+        first_seq = records.first
         heads = {type_: head_of("event", type_, decided=True) for type_ in set(records.types)}
         of_rows = list(map(heads.__getitem__, records.types))
         lines = JoinedTexts(*as_lines(records.bodies.data, records.bodies.ends, of_rows))
         if records.others:
-            rows, others = records.rows, {seq - first_seq: record for seq, record in records.others.items()}
+            rows = records.rows
+            others = {seq - first_seq: record for seq, record in records.others.items()}
             kinds = ["event"] * len(records)
             for row, record in others.items():
                 kinds[row] = record.kind
@@ -190,13 +200,18 @@ def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFra
             ids = ids.among(rows, {row: record.id.encode() for row, record in others.items()})
             lines = lines.among(rows, {row: line_of(record) for row, record in others.items()})
     else:
-        ids, first_seq = JoinedTexts.written([record.id for record in records]), records[0].seq
-        times, kinds = np.array([record.time_ms for record in records], np.int64), [record.kind for record in records]
+        ids = JoinedTexts.written([record.id for record in records])
+        first_seq = records[0].seq
+        times = np.array([record.time_ms for record in records], np.int64)
+        kinds = [record.kind for record in records]
         lines = JoinedTexts.of(list(map(line_of, records)))
-    found, sizes = first_positions(lines.data, lines.ends, ids.data, ids.ends), np.diff(ids.ends, prepend=0)
-    line_sizes, is_apart = np.diff(lines.ends, prepend=0), found < 0
+    found = first_positions(lines.data, lines.ends, ids.data, ids.ends)
+    sizes = np.diff(ids.ends, prepend=0)
+    line_sizes = np.diff(lines.ends, prepend=0)
+    is_apart = found < 0
     columns = line_sizes, np.where(is_apart, 0, line_sizes - found), sizes
-    passed, blocks = np.diff(times, prepend=0), [range(*span, BLOCK_ROWS) for span in pairwise(ends)]
+    passed = np.diff(times, prepend=0)
+    blocks = [range(*span, BLOCK_ROWS) for span in pairwise(ends)]
     firsts = [first for of_frame in blocks for first in of_frame]
     passed[firsts] = times[firsts]
     numbers = planes(*(column.astype(_NUMBERS) for column in columns), passed.astype(_TIMES))

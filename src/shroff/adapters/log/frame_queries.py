@@ -68,7 +68,8 @@ class IdQuestions(LogQuestions):
 
         What is asked for first can only be too little by then, since rows move into frames, and never back.
         """
-        pruned, last = self.pruned_to(), self.last_seq()
+        pruned = self.pruned_to()
+        last = self.last_seq()
         ((rows,),) = self._ask(self.wording.rows_behind, (pruned, last, _ROWS_COUNTED), "i")
         self._check_count(last - pruned - rows if rows < _ROWS_COUNTED else 0, self._ids.size(), pruned)
 
@@ -155,14 +156,17 @@ class FrameQuestions(IdQuestions):
         """The same as text, a line each. Cost: 3 µs a record, 0.2 in a frame."""
         end = self._end_at(upto)
         while after < end:
-            parts, stop = list[bytes](), min(after + size, end)
+            parts = list[bytes]()
+            stop = min(after + size, end)
             while after < stop:
                 after, texts = self._lines(after, stop)
                 parts += texts
             yield b"".join(parts)
 
     def _lines(self, after: int, upto: int) -> tuple[int, list[bytes]]:
-        stretch, stop, texts = (self.wording.event_frames, after, upto, FRAMES_AT_ONCE), after, list[bytes]()
+        stretch = (self.wording.event_frames, after, upto, FRAMES_AT_ONCE)
+        stop = after
+        texts = list[bytes]()
         frames = self._frames_with(*stretch)
         for frame in frames:
             if frame.first <= stop + 1:
@@ -257,10 +261,12 @@ class FrameQuestions(IdQuestions):
         )
 
     def _leaving(self, pruned: int, stop: int) -> Leaving:
-        cut, found = self._frames_with(self.wording.event_frames, pruned, stop), list[Record]()
+        cut = self._frames_with(self.wording.event_frames, pruned, stop)
+        found = list[Record]()
         for frame in cut:
             found += self._records(frame)
-        gone, left = [row for row in found if row.seq <= stop], [row for row in found if row.seq > stop]
+        gone = [row for row in found if row.seq <= stop]
+        left = [row for row in found if row.seq > stop]
         names = self._ask(self.wording.ids_between, (pruned, stop), "itt")
         names += [(row.seq, row.type, row.id) for row in gone if row.kind != "control"]
         return Leaving(

@@ -38,7 +38,8 @@ _COVERED: Final[dict[int, int]] = {zstd.CompressionParameter.compression_level: 
 _ALONE: Final[dict[int, int]] = _COVERED | {zstd.CompressionParameter.checksum_flag: 1}
 # Four for each document: the size of what is its own, its pattern, how far before its end the digits of its receipt
 # stood (0 for none), and bytes of its receipt.
-_NUMBERS, _NUMBER_BYTES = "<u4", 4
+_NUMBERS = "<u4"
+_NUMBER_BYTES = 4
 _of_thread = local()  # its compressors: making one takes 9 µs
 
 
@@ -105,26 +106,33 @@ def pack(rows: Sequence[DecisionRow]) -> DecisionFrame:
 
 def _packed(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[DecisionFrame]:
     if isinstance(rows, DecisionColumns):
-        seqs, outcomes, documents = rows.seqs, rows.outcomes, rows.documents
+        seqs = rows.seqs
+        outcomes = rows.outcomes
+        documents = rows.documents
         receipts = JoinedTexts(rows.receipts.ravel(), np.arange(1, len(rows) + 1) * rows.receipts.shape[1])
     else:
-        seqs, outcomes = [row.seq for row in rows], [row.outcome for row in rows]
+        seqs = [row.seq for row in rows]
+        outcomes = [row.outcome for row in rows]
         documents = JoinedTexts.of([row.document for row in rows])
         receipts = JoinedTexts.of([row.receipt for row in rows])
     behind = digit_distances(documents.data, documents.ends, receipts.data, receipts.ends)
     receipt_sizes = np.diff(receipts.ends, prepend=0)
-    cuts, counts = np.where(behind, 2 * receipt_sizes, 0), np.diff(ends)
+    cuts = np.where(behind, 2 * receipt_sizes, 0)
+    counts = np.diff(ends)
     group = np.repeat(np.arange(len(counts)), counts)
     own, own_ends, of_rows, patterns = split_by_pattern(
         documents.data, documents.ends, documents.ends - behind, cuts, group
     )
-    texts, firsts = JoinedTexts(own, own_ends), np.minimum.reduceat(of_rows, ends[:-1])
+    texts = JoinedTexts(own, own_ends)
+    firsts = np.minimum.reduceat(of_rows, ends[:-1])
     columns = np.diff(own_ends, prepend=0), of_rows - np.repeat(firsts, counts), behind, receipt_sizes
     numbers = planes(*(column.astype(_NUMBERS) for column in columns))
-    lines, frames = list(zip(seqs, outcomes, strict=True)), list[DecisionFrame]()
+    lines = list(zip(seqs, outcomes, strict=True))
+    frames = list[DecisionFrame]()
     bounds = pairwise([*firsts.tolist(), len(patterns.firsts) - 1])
     for (start, end), (first, last) in zip(pairwise(ends), bounds, strict=True):
-        parts, beside = [_head(patterns, first, last)], list[bytes]()
+        parts = [_head(patterns, first, last)]
+        beside = list[bytes]()
         for row in range(start, end, BLOCK_ROWS):
             block = slice(row, min(row + BLOCK_ROWS, end))
             parts.append(numbers[:, block].tobytes() + texts[block].data.tobytes())
@@ -228,10 +236,12 @@ def blocks_of(frame: DecisionFrame, places: Sequence[int] | None = None) -> Iter
     Raises: DamagedFrameError where the frame is not as it was written.
     """
     outcomes = outcome_lines(frame.outcomes)
-    count, wanted = outcomes.count(b"\n"), None if places is None else within(places, frame.first, frame.seq)
+    count = outcomes.count(b"\n")
+    wanted = None if places is None else within(places, frame.first, frame.seq)
     blocks = -(-count // BLOCK_ROWS)
     parts = parts_of(frame.data, _sum(frame.first, frame.seq, frame.outcomes), frame.crc, blocks + 1, blocks)
-    patterns, held = parts.text(0), list(accumulate(parts.beside, initial=0))
+    patterns = parts.text(0)
+    held = list(accumulate(parts.beside, initial=0))
     for block, group in groupby(_lines(outcomes, wanted), lambda line: line[0] // BLOCK_ROWS):
         receipts = frame.receipts[held[block] : held[block + 1]]
         lines = [(row % BLOCK_ROWS, line) for row, line in group]
@@ -245,16 +255,21 @@ def unpack(blocks: Iterable[Block]) -> Iterator[tuple[int, str, bytes, bytes]]:
     Cost: 25 µs for the call of a kernel; 3 µs for each.
     """
     blocks = list(blocks)
-    rows, at, room = list[tuple[int, int, int, int]](), 0, 0
+    rows = list[tuple[int, int, int, int]]()
+    at = 0
+    room = 0
     for block in blocks:
         text_at = at + len(block.patterns)
         rows += [(at, text_at, block.size, row) for row, _ in block.lines]
-        at, room = text_at + len(block.text), room + len(block.patterns) * len(block.lines)
+        at = text_at + len(block.text)
+        room = room + len(block.patterns) * len(block.lines)
     texts, found = join_documents(b"".join([text for block in blocks for text in block[:2]]), rows, at + room)
-    lines, start = ((block.receipts, line) for block in blocks for _, line in block.lines), 0
+    lines = ((block.receipts, line) for block in blocks for _, line in block.lines)
+    start = 0
     for (receipts, line), (end, behind, receipt_start, receipt_end) in zip(lines, found, strict=True):
         seq, _, outcome = line.partition(" ")
-        receipt, document = receipts[receipt_start:receipt_end], texts[start:end]
+        receipt = receipts[receipt_start:receipt_end]
+        document = texts[start:end]
         if behind:
             cut = len(document) - (behind - 2 * len(receipt))
             document = b"".join((document[:cut], receipt.hex().encode(), document[cut:]))

@@ -34,7 +34,8 @@ class IdChecks(LossChecks):
 
     def _check_ids(self, after: int | None) -> None:
         """Raises: StorageError if the index is damaged, or does not have a record after `after`."""
-        pruned, last = self.pruned_to(), self.last_seq()
+        pruned = self.pruned_to()
+        last = self.last_seq()
         start = max(after or 0, pruned)
         ((rows,),) = self._ask(self.wording.rows_behind, (start, last, NUMBER_MAX), "i")
         logged = SeqSums(start, last)
@@ -67,7 +68,8 @@ class IdChecks(LossChecks):
 
         Raises: StorageError if the new index cannot be read back as it was written.
         """
-        after, last = self.pruned_to(), self.last_seq()
+        after = self.pruned_to()
+        last = self.last_seq()
         logged = SeqSums(after, last)
         self._ids.clear()
         for ids, seqs in self._ids_of_frames(after, last):

@@ -41,17 +41,23 @@ class KeyParts:
         do: Callable[[str, Sequence[object]], None],
         damaged: Callable[[str], StorageError],
     ) -> None:
-        self._wording, self._ask, self._put, self._do, self._damaged = wording, ask, put, do, damaged
+        self._wording = wording
+        self._ask = ask
+        self._put = put
+        self._do = do
+        self._damaged = damaged
         self._rows = self._bytes = ROWS_MAX * BYTES_MAX  # of batches: unknown at first, so they are counted
 
     def add(self, keys: KeyPlaces, last_seq: int) -> None:
         """Add the keys of a batch, by its last place; those of places before it at once into parts."""
         entries = np.empty(len(keys.seqs), _ENTRY)
-        entries["hash"], entries["seq"] = keys.hashes, keys.seqs
+        entries["hash"] = keys.hashes
+        entries["seq"] = keys.seqs
         if last_seq:
             data = entries.tobytes()
             self._put(KEY_PARTS, [(last_seq, data, part_sum(last_seq, data))])
-            self._rows, self._bytes = self._rows + 1, self._bytes + len(data)
+            self._rows = self._rows + 1
+            self._bytes = self._bytes + len(data)
         else:
             self._cut(entries)
 
@@ -75,9 +81,11 @@ class KeyParts:
             part of a bucket, of which there are about 100 in a million events.
         """
         loose = self._of_batches()  # first: they may become parts meanwhile, and never the other way round
-        found, number = {}, self._newest()
+        found = {}
+        number = self._newest()
         for hashed in hashes:
-            bucket, short = 1 + hashed % BUCKETS, np.uint32(hashed >> 32)
+            bucket = 1 + hashed % BUCKETS
+            short = np.uint32(hashed >> 32)
             seqs = [loose["seq"][loose["hash"] == np.uint64(hashed)]]
             parts = self._between(bucket << BUCKET_BITS, bucket + 1 << BUCKET_BITS)
             if len(parts) < number or (parts and parts[-1][0] % (1 << BUCKET_BITS) != len(parts)):
@@ -127,7 +135,8 @@ class KeyParts:
         buckets = (entries["hash"] % np.uint64(BUCKETS)).astype(np.uint8)
         order = np.argsort(buckets, kind="stable")
         edges = np.searchsorted(buckets[order], np.arange(BUCKETS + 1))
-        short, rows = short[order], []
+        short = short[order]
+        rows = []
         for bucket in range(BUCKETS):
             part = bucket + 1 << BUCKET_BITS | number
             data = first.to_bytes(8, "little") + short[edges[bucket] : edges[bucket + 1]].tobytes()

@@ -90,7 +90,9 @@ class Heart:
     """Renews a lease from a thread and a session of its own, so that a long commit or computation does not lose it."""
 
     def __init__(self, connect: Callable[[], PostgresSession], lease: Lease, epoch: int) -> None:
-        self._connect, self._lease, self._epoch = connect, lease, epoch
+        self._connect = connect
+        self._lease = lease
+        self._epoch = epoch
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="shroff lease", daemon=True)
         self._thread.start()

@@ -77,7 +77,8 @@ class LossChecks(FrameQuestions):
 
     def _decided(self, after: int, upto: int) -> set[int]:
         self._types_at(upto)
-        found, starts = set[int](), [seq for seq, _ in self._deciding if after < seq < upto]
+        found = set[int]()
+        starts = [seq for seq, _ in self._deciding if after < seq < upto]
         for start, stop in pairwise([after, *starts, upto]):
             types = self._types_at(stop)
             rows = self._ask(self.wording.decided, (start, stop), "it") if types else ()

@@ -81,9 +81,15 @@ class PostgresLog(BatchRows):
             if it refuses, or has something else at this place; UsageError if the address is none.
         """
         found = _read(url)
-        self.place, self.epoch, self.wording = found.place, 0, WORDING
-        self._read_only, self._is_counted, self._on_step = read_only, read_only, on_step
-        self._end, self._pruned, self._is_pruned_known = None, 0, True
+        self.place = found.place
+        self.epoch = 0
+        self.wording = WORDING
+        self._read_only = read_only
+        self._is_counted = read_only
+        self._on_step = on_step
+        self._end = None
+        self._pruned = 0
+        self._is_pruned_known = True
         self._connection = ServerConnection(found.place, partial(PostgresSession, found), lease_s)
         tables = self.wording, self._ask, self._with_ids, self._put, self._do
         self._ids = IdIndex(*tables, self._damaged_ids, is_writer=not read_only)
@@ -188,17 +194,20 @@ class PostgresLog(BatchRows):
         self._connection.connected().do(sql, values)
 
     def _answer(self, replies: Sequence[Reply]) -> int:
-        bodies, numbers = [reply.body for reply in replies], [reply.number for reply in replies]
+        bodies = [reply.body for reply in replies]
+        numbers = [reply.number for reply in replies]
         return self._connection.connected().changed(_REPLY, (column("j", bodies), column("i", numbers)))
 
     def _transact(self, write: Callable[[], _Given], *, before_commit: Callable[[], None] | None = None) -> _Given:
         """Write in a transaction of its own; returns whether a commit with a step before it came through."""
         if self._read_only:
             raise StateError(f"{self.place} was opened for reading only")
-        session, is_committing = self._connection.begin(), False
+        session = self._connection.begin()
+        is_committing = False
         try:
             if not self._is_pruned_known:
-                self._pruned, self._is_pruned_known = self.pruned_to(), True
+                self._pruned = self.pruned_to()
+                self._is_pruned_known = True
             given = write()
             session.flush()
             if before_commit is not None:

@@ -154,7 +154,8 @@ class LogQuestions(ABC):
     ) -> Iterator[list[DecisionRow]]:
         end = self.last_seq() if upto is None else upto
         while after < end:
-            stop, limit = min(after + _SPAN, end), max(1, size // FRAME_ROWS)
+            stop = min(after + _SPAN, end)
+            limit = max(1, size // FRAME_ROWS)
             rows = self._ask(self.wording.decisions, (after, stop, size), DECISION_SHAPE)
             stop = rows[-1][0] if len(rows) == size else stop
             frames = self._frames(after, stop, limit)
@@ -434,7 +435,8 @@ class LogQuestions(ABC):
         number = NUMBER_MAX
         while rows := self._ask(sql, (after, after, number, end, size), shape):
             yield rows
-            after, number = rows[-1][0], rows[-1][-1]
+            after = rows[-1][0]
+            number = rows[-1][-1]
 
 
 def _in_order_of_arrival(rows: Iterable[Any]) -> list[WaitingLabel]:

@@ -145,7 +145,8 @@ class RowTable:
     digest_of: Callable[[Any], bytes] | None = None
 
     def by_digest(self) -> RowTable:
-        make, of = self.digest_of, self.of
+        make = self.digest_of
+        of = self.of
         if make is None:
             return self
         key = ("digest",) if self.key else ()
@@ -157,7 +158,8 @@ def _fields(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> 
 
 
 def _kept(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> RowTable:
-    values_of, sum_of = attrgetter(*columns), summing(name, kinds)
+    values_of = attrgetter(*columns)
+    sum_of = summing(name, kinds)
 
     def of(row: Any) -> tuple[Any, ...]:
         values = values_of(row)

@@ -24,7 +24,9 @@ class ServerConnection:
     """
 
     def __init__(self, place: str, connect: Callable[[], PostgresSession], lease_s: float) -> None:
-        self.place, self.connect, self.epoch = place, connect, 0
+        self.place = place
+        self.connect = connect
+        self.epoch = 0
         self.ended: StateError | None = None
         self.session: PostgresSession | None = connect()
         self._writing: PostgresSession | None = None  # that of the open transaction
@@ -39,7 +41,8 @@ class ServerConnection:
 
     def close(self) -> None:
         self.ended = self.ended or StorageError(f"{self.place}: this log was closed. Open it again")
-        session, self.session = self.session, None
+        session = self.session
+        self.session = None
         if self._heart is not None:
             self._heart.stop()
             self._heart = None
@@ -93,7 +96,8 @@ class ServerConnection:
 
     def undo(self, error: BaseException, *, is_committing: bool) -> None:
         """Roll back the open transaction. Raises: the error that explains the failure, where there is one."""
-        session, self._writing = self.connected(), None
+        session = self.connected()
+        self._writing = None
         if not session.is_lost and isinstance(error, ShroffError):
             _roll_back(session)
             return

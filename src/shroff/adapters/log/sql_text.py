@@ -47,7 +47,8 @@ class SqlWording:
         decision = f"seq, outcome, receipt, {as_bytes.format('document')}, crc"
         waiting = f"number, event_type, event_id, id, {body}, source, place, raw, field, header"
         late = f"type, id, time_ms, {body}, at_ms"
-        between, tables = "seq > ? AND seq <= ?", ("decisions", "events")
+        between = "seq > ? AND seq <= ?"
+        tables = ("decisions", "events")
         # The first condition alone is one that every database finds its place in the index by.
         numbered = "seq >= ? AND (seq > ? OR number > ?) AND seq <= ? ORDER BY seq, number LIMIT ?"
         framed, framed_events = (

@@ -73,10 +73,14 @@ class SqliteLog(SqliteQuestions):
         Raises: LogBusyError if another process writes it; StorageError if the file or its folder will not do.
         """
         self.path, self.place, self.epoch = path, str(path), 0
-        self._read_only, self._is_counted, self._on_step = read_only, read_only, on_step
-        self._unusable, self._asking = "", Lock()
+        self._read_only = read_only
+        self._is_counted = read_only
+        self._on_step = on_step
+        self._unusable = ""
+        self._asking = Lock()
         self._end = None
-        self._checkpoints, self._turn = Checkpoints(path, VERSION, self._ask), turn_of(path)
+        self._checkpoints = Checkpoints(path, VERSION, self._ask)
+        self._turn = turn_of(path)
         tables = self.wording, self._ask, self._with_ids, self._put, self._do
         self._ids = IdIndex(*tables, self._damaged_ids, is_writer=not read_only)
         self._ids.version = self._data_version

@@ -64,7 +64,8 @@ class SqliteQuestions(BatchRows):
         own = ref(connection)
 
         def frame(table: RowTable, seq: int) -> Any:
-            columns, caller = ", ".join(table.columns), own()
+            columns = ", ".join(table.columns)
+            caller = own()
             assert caller is not None, "only its queries call this"
             cursor = caller.cursor()
             cursor.row_factory = None  # a user may have set one

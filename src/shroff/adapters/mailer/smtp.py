@@ -41,19 +41,24 @@ class SmtpMailer:
 
         Raises: UsageError where the address is none, or `ca` cannot be read.
         """
-        address, ca = str(options["smtp"]), options.get("ca")
+        address = str(options["smtp"])
+        ca = options.get("ca")
         try:
             url = urlsplit(address)
             port = url.port
         except ValueError:
-            url, port = urlsplit(""), None
+            url = urlsplit("")
+            port = None
         if url.scheme not in SMTP.schemes or not url.hostname:
             raise UsageError(
                 "the address of a mail server is smtp://HOST or smtps://HOST, with its port, in shroff.yaml."
             )
-        self._host, self._port = url.hostname, port or SMTP.schemes[url.scheme] or 0
-        self._is_tls, self._is_plain = url.scheme == "smtps", options.get("security") == "plain"
-        self._user, self._password = unquote(url.username or ""), unquote(url.password or "")
+        self._host = url.hostname
+        self._port = port or SMTP.schemes[url.scheme] or 0
+        self._is_tls = url.scheme == "smtps"
+        self._is_plain = options.get("security") == "plain"
+        self._user = unquote(url.username or "")
+        self._password = unquote(url.password or "")
         self._timeout_s = parse_duration(str(options.get("timeout", "30s"))) / 1_000
         self._where = f"{url.scheme}://{self._host}:{self._port}"
         try:
@@ -61,7 +66,8 @@ class SmtpMailer:
         except (OSError, ssl.SSLError) as error:
             raise UsageError(f"mail: 'ca' in shroff.yaml cannot be read as certificates: {error}.") from None
         self._connection: smtplib.SMTP | None = None
-        self._sent, self._used_s = 0, 0.0
+        self._sent = 0
+        self._used_s = 0.0
 
     def send(self, mail: Mail) -> Sequence[Unmailed]:
         """Hand a mail over, durable there on return. Raises: as in the contract."""
@@ -82,7 +88,8 @@ class SmtpMailer:
         if code != _TAKEN:
             self._reset()
             return self._answered(code, text, mail.recipients)
-        self._sent, self._used_s = self._sent + 1, time.monotonic()
+        self._sent = self._sent + 1
+        self._used_s = time.monotonic()
         if self._sent >= MAILS_MAX:
             self.close()
         return refused
@@ -135,7 +142,9 @@ class SmtpMailer:
         return self._where
 
     def close(self) -> None:
-        connection, self._connection, self._sent = self._connection, None, 0
+        connection = self._connection
+        self._connection = None
+        self._sent = 0
         if connection is not None:
             with suppress(OSError, smtplib.SMTPException):
                 connection.quit()

@@ -169,7 +169,9 @@ class SqliteDatabase(Database):
     kind = "sqlite"
 
     def __init__(self, path: Path, log_version: int, first: Callable[[Connection], None]) -> None:
-        self._path, self._turn, self.place = path, turn_of(path), str(path)
+        self._path = path
+        self._turn = turn_of(path)
+        self.place = str(path)
         self._stood_in: list[SchemaPart] = []
 
         def connect() -> sqlite3.Connection:
@@ -257,7 +259,8 @@ class PostgresDatabase(Database):
             raise UsageError("PostgreSQL needs the extra 'postgres': pip install 'shroff[postgres]'.") from None
         self._url = server_url(address, ("postgresql", "postgres"), PORT, OPTIONS)
         self.place, schema = self._url.place, self._url.name("schema", "shroff")
-        self._error, self._errors = postgres_error, psycopg.Error
+        self._error = postgres_error
+        self._errors = psycopg.Error
 
         def connect() -> Any:
             found = psycopg.connect(**{**parameters(self._url), "prepare_threshold": 5})

@@ -69,8 +69,11 @@ class OidcProvider:
 
         Raises: UsageError where the address will not do.
         """
-        self.issuer, self.roles = issuer, roles
-        self._client_id, self._secret, self._claim = client_id, secret, claim
+        self.issuer = issuer
+        self.roles = roles
+        self._client_id = client_id
+        self._secret = secret
+        self._claim = claim
         self._clocks = clocks or Clocks()
         self._metadata = Fresh[JsonObject](clock_s=self._clocks.monotonic_s)
         self._keys = Fresh[KeySet](clock_s=self._clocks.monotonic_s)
@@ -150,7 +153,8 @@ class OidcProvider:
             registry.validate(claims)
         except JoseError as error:
             raise SignInError(_NOT_FOR_US.format(why=error.description or error.error)) from None
-        audience, party = claims["aud"], claims.get("azp", self._client_id)
+        audience = claims["aud"]
+        party = claims.get("azp", self._client_id)
         if party != self._client_id or (isinstance(audience, list) and len(audience) > 1 and "azp" not in claims):
             raise SignInError(_NOT_FOR_US.format(why="it was issued for another client"))
         if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= 255 or not claims["sub"].isprintable():

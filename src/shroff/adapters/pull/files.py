@@ -54,8 +54,11 @@ class Folder(PulledSource):
     ) -> None:
         if not path.is_dir():
             raise UsageError(f"there is no folder {path} to read from.")
-        self._path, self._place, self._now_ms = path.resolve(), place, place.now_ms
-        self._settled_ms, self._has_markers = settled_ms, has_markers
+        self._path = path.resolve()
+        self._place = place
+        self._now_ms = place.now_ms
+        self._settled_ms = settled_ms
+        self._has_markers = has_markers
         self._seen: dict[str, tuple[Stamp, int]] = {}  # the stamp and since when it is the same
         self.source = place.source_of(f"{self._path}")
 
@@ -110,7 +113,9 @@ class BucketFiles(PulledSource):
 
     def __init__(self, objects: BucketObjects, place: PullPlace, *, has_markers: bool = False) -> None:
         self._objects = objects
-        self._place, self._downloads, self._has_markers = place, place.folder, has_markers
+        self._place = place
+        self._downloads = place.folder
+        self._has_markers = has_markers
         self._found: dict[str, BucketEntry] = {}
         self.source = place.source_of(self._objects.address)
 
@@ -152,7 +157,9 @@ class UrlList(PulledSource):
     """
 
     def __init__(self, url: str, place: PullPlace) -> None:
-        self._url, self._place, self._downloads = url, place, place.folder
+        self._url = url
+        self._place = place
+        self._downloads = place.folder
         self._lines: TextDict = {}  # as the list has them, by the names that the log has
         self.source = place.source_of(_named(url))
 

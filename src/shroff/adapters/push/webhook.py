@@ -86,9 +86,11 @@ class WebhookSource(PushSource):
     def _adyen(self, _headers: TextMapping, body: bytes, _now_s: int) -> tuple[str, int | None]:
         try:
             items = [each["NotificationRequestItem"] for each in from_json(body)["notificationItems"]]
-            id_, signed = f"{items[0]['pspReference']}/{items[0]['eventCode']}", list[tuple[str, str]]()
+            id_ = f"{items[0]['pspReference']}/{items[0]['eventCode']}"
+            signed = list[tuple[str, str]]()
             for item in items:
-                amount, named = item["amount"], [item.get(name, "") for name in ADYEN]
+                amount = item["amount"]
+                named = [item.get(name, "") for name in ADYEN]
                 parts = [*named, amount["value"], amount["currency"], item["eventCode"], item["success"]]
                 signature = b64decode(item["additionalData"]["hmacSignature"]).hex()
                 signed.append((signature, ":".join(map(str, parts))))

@@ -41,7 +41,8 @@ class HttpRegistry:
     def __init__(self, address: str, calls: Calls | None = None) -> None:
         where = _where(address)
         self.address = f"{where.scheme}://{where.host_and_port}{where.path}"
-        self._path, calls = where.path, calls or Calls()
+        self._path = where.path
+        calls = calls or Calls()
         if where.scheme == "http" and calls.has_certificates:
             raise UsageError(f"certificates are for https://, and the schema registry is at {self.address}.")
         self._headers = {"Accept": f"{_KIND}, application/json", "Content-Type": _KIND, **_login(where)}
@@ -156,7 +157,8 @@ def _where(address: str) -> _Where:
     with suppress(ValueError):
         parts = urlsplit(address)
         if parts.scheme in {"http", "https"} and parts.hostname and not parts.query and address.isprintable():
-            user, password = unquote(parts.username or ""), unquote(parts.password or "")
+            user = unquote(parts.username or "")
+            password = unquote(parts.password or "")
             return _Where(parts.scheme, parts.hostname, parts.port, parts.path.rstrip("/"), user, password)
     raise UsageError(
         "the address of a schema registry is http://HOST:PORT or https://HOST, with its path if it has one."

@@ -40,7 +40,8 @@ class KafkaSender:
 
     def __init__(self, system: System, *, project: str) -> None:
         self._cluster = KafkaCluster(system, "source")
-        self._targets, self._letters = _targets(system, project), system.text("dead_letters")
+        self._targets = _targets(system, project)
+        self._letters = system.text("dead_letters")
         self._producer = self._cluster.producer(**_SETTINGS, on_delivery=self._undelivered)
         confluent = library("source")
         self._fails: type[Exception] = confluent.KafkaException

@@ -36,7 +36,9 @@ _DOCUMENT = MappingShape("names with expressions", named=EXPRESSION, pattern=r"^
 
 def route_mistake(options: JsonMapping) -> str:
     """Mistake in the choice of a Kafka sink's topic, in words; empty where there is none."""
-    by, topics, only = options.get("by"), options.get("topics"), options.get("topic")
+    by = options.get("by")
+    topics = options.get("topics")
+    only = options.get("topic")
     if bool(only) == bool(topics) or bool(by) != bool(topics):
         return "a Kafka sink has either topic:, or by: with topics:."
     if by == "outcome" and options.get("take") == "flags":

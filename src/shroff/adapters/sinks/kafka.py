@@ -82,7 +82,9 @@ class KafkaSink:
         Raises: UsageError where the settings contradict each other.
         """
         self._topic, topics, self.wants_fields = _routing(options)
-        self._topics, self._home = sorted(topics), min(topics)  # the mark stands under the home
+        # the mark stands under the home
+        self._topics = sorted(topics)
+        self._home = min(topics)
         self._at_once = self.places_max  # rows of a batch, which the topic accepts or refuses as a whole
         self._failed: list[Any] = []  # errors of messages since the transaction began
         self._lacking: set[str] = set()  # topics that are not there
@@ -148,7 +150,8 @@ class KafkaSink:
 
     def close(self) -> None:
         """Let go; a transaction that is open is aborted, now or when the next process begins."""
-        producer, self._producer = self._producer, None
+        producer = self._producer
+        self._producer = None
         if self._has_begun:
             self._has_begun = False
             with suppress(KafkaException, RuntimeError):
@@ -186,7 +189,8 @@ class KafkaSink:
         """
         self._failed.clear()
         self._producer.begin_transaction()
-        produce, topic = self._producer.produce, self._topic
+        produce = self._producer.produce
+        topic = self._topic
         for number, row in enumerate(rows):
             if number % self._at_once == 0:
                 self._flush()
@@ -243,7 +247,8 @@ class KafkaSink:
     def _keep(self, mark: str, place: int) -> None:
         """Put the mark into the open transaction, as metadata of an offset, which is a sequence number."""
         offset = TopicPartition(self._home, 0, place, metadata=mark)
-        group, send = self._group.consumer_group_metadata(), self._producer.send_offsets_to_transaction
+        group = self._group.consumer_group_metadata()
+        send = self._producer.send_offsets_to_transaction
         _within(MARK_S, lambda: send([offset], group, MARK_S))
 
     def _note(self, error: Any, message: Any) -> None:
@@ -272,7 +277,9 @@ def _routing(options: JsonMapping) -> tuple[_Topic, Collection[str], bool]:
 
     Raises: UsageError where the settings contradict each other.
     """
-    by, topics, only = options.get("by", ""), options.get("topics"), options.get("topic", "")
+    by = options.get("by", "")
+    topics = options.get("topics")
+    only = options.get("topic", "")
     mistake = route_mistake(options)
     if mistake:
         raise UsageError(mistake)

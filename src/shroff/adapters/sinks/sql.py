@@ -260,5 +260,6 @@ class SqlSink:
         return tuple(row[column.name] for column in self._table.primary_key)
 
     def _stored_keys(self, connection: Connection, rows: Sequence[JsonMapping]) -> set[tuple[Any, ...]]:
-        key, wanted = list(self._table.primary_key), sorted({self._key(row) for row in rows})
+        key = list(self._table.primary_key)
+        wanted = sorted({self._key(row) for row in rows})
         return {tuple(stored) for stored in connection.execute(select(*key).where(tuple_(*key).in_(wanted)))}

@@ -50,14 +50,19 @@ class WebhookSink:
         """
         try:
             url = urlsplit(str(options["url"]))
-            host, port = url.hostname, url.port
+            host = url.hostname
+            port = url.port
         except ValueError:
-            url, host, port = urlsplit(""), None, None
+            url = urlsplit("")
+            host = None
+            port = None
         if url.scheme not in {"http", "https"} or not host:
             raise UsageError("the address of a webhook begins with http:// or https:// and a host.")
         if url.username or url.password:
             raise UsageError("the URL of a webhook must not contain a password: receivers verify the signature.")
-        self._name, self._secret, self._now_s = name, str(options["secret"]), now_s
+        self._name = name
+        self._secret = str(options["secret"])
+        self._now_s = now_s
         webhooks.keys_of(self._secret)
         self._where = f"{url.scheme}://{host}" + (f":{port}" if port else "")  # for messages: paths may hold keys
         self._target = target_of(url)

@@ -72,7 +72,9 @@ class FileSource:
         if len(self._paths) < len(paths):
             raise UsageError("two of these files have the same name. Rename one.")
         self._type = type
-        self._format, self._lay_out, self._tell = format, lay_out, tell
+        self._format = format
+        self._lay_out = lay_out
+        self._tell = tell
         self._waiting: deque[_File] = deque()
         self._error: UsageError | None = None
         for path in paths:  # report an unreadable file before reading any
@@ -104,7 +106,8 @@ class FileSource:
             raise self._error
         while self._waiting:
             file = self._waiting[0]
-            reader, lines = file.reader(self._opened), list[Line]()
+            reader = file.reader(self._opened)
+            lines = list[Line]()
             try:
                 for line in islice(reader, limit):
                     lines.append(line)
@@ -113,7 +116,8 @@ class FileSource:
                 if not lines:
                     raise
             if lines:
-                begins, offset = file.is_at_begin, file.read(lines)
+                begins = file.is_at_begin
+                offset = file.read(lines)
                 header = reader.columns, begins, reader.separator
                 return [PolledMessages(file.part, self._type, reader.format, lines, offset, *header)]
             self._waiting.popleft().close()
@@ -137,7 +141,9 @@ class _File:
     """One file on its way, opened when its turn comes."""
 
     def __init__(self, part: str, path: Path, offset: str | None, tell: Callable[[str], None]) -> None:
-        self.part, self._path, self._tell = part, path, tell
+        self.part = part
+        self._path = path
+        self._tell = tell
         before = _Reached()
         if offset is not None:
             before = kept_offset(FileSource.name, part, offset.partition("@")[2] or offset, _Reached)
@@ -157,7 +163,8 @@ class _File:
     def reader(self, opened: Callable[[Path], Lines]) -> Lines:
         """Return a reader behind the last line read, or at an earlier one if that line has changed."""
         if self._reader is None:
-            self._reader, reached = opened(self._path), self._reached
+            self._reader = opened(self._path)
+            reached = self._reached
             first = list(islice(self._reader, min(reached.lines, 1)))
             passed = deque(first, maxlen=1)
             passed.extend(islice(self._reader, reached.lines - len(first)))
@@ -166,13 +173,16 @@ class _File:
             if passed and _line_hash(passed[0]) != reached.last:
                 self._tell(f"{self.part}: the last line went on since it was read, and is read anew.")
                 self.close()
-                self._reader, self._reached = opened(self._path), reached._replace(lines=reached.sure)
+                self._reader = opened(self._path)
+                self._reached = reached._replace(lines=reached.sure)
                 self._unsure = []
                 deque(islice(self._reader, reached.sure), maxlen=0)
         return self._reader
 
     def read(self, lines: Sequence[Line]) -> str:
-        before, last, reader = self._reached.lines, lines[-1], self._reader
+        before = self._reached.lines
+        last = lines[-1]
+        reader = self._reader
         assert reader is not None
         if reader.format == "csv" and not last.raw.endswith(b"\n"):
             self._tell(

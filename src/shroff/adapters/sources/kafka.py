@@ -53,7 +53,8 @@ class KafkaSource(MergingSource):
 
     def __init__(self, system: System, decoder: Decoder, *, project: str, merge: Merge) -> None:
         self._cluster = KafkaCluster(system, "source")
-        self._decoder, self.merge = decoder, merge
+        self._decoder = decoder
+        self.merge = merge
         self._partitions = Partitions(system, self._cluster, project)
         self._letters = KafkaDeadLetters(self._cluster, system.text("dead_letters"))
         self._group = system.text("group", f"shroff-{project}")
@@ -61,7 +62,9 @@ class KafkaSource(MergingSource):
         self._parts: dict[tuple[str, int], KafkaPartition] = {}
         self._begun: list[PolledMessages] = []
         self._pending: Sequence[Any] = ()  # messages whose schemas could not be had yet
-        self._rebalances, self._has_fetched = 0, False  # `_has_fetched`: since the merge was filled last
+        # `_has_fetched`: since the merge was filled last
+        self._rebalances = 0
+        self._has_fetched = False
         self._looked_s = 0.0
         self._vain_s = NEVER_S  # last query that brokers did not answer
         self._commits = OffsetCommits(self._cluster, self._partitions.position)
@@ -81,7 +84,9 @@ class KafkaSource(MergingSource):
         ids = self._partitions.ids(found, ANSWER_S)
         parts = self._partitions.opened(self._consumer, found, offsets, ids)
         self.merge.clear()
-        self._parts, self._begun, self._pending = {}, [], ()
+        self._parts = {}
+        self._begun = []
+        self._pending = ()
         self._consumer.assign([part.position for part in parts])
         self._partitions.have_checked(self._consumer, parts)
         self._take_on(parts)
@@ -106,11 +111,13 @@ class KafkaSource(MergingSource):
         is_known = self._parts and self._consumer is not None
         lag = sum(part.lag(self._consumer, self.merge) for part in self._parts.values()) if is_known else None
         waiting = [f"{part.name}: {part.trouble}" for part in self._parts.values() if part.trouble]
-        words, merge = (*self._cluster.words, *waiting), self.merge
+        words = (*self._cluster.words, *waiting)
+        merge = self.merge
         return Health(lag, self._cluster.errors, self._rebalances, words, merge.overtaken, merge.overtaken_ms)
 
     def close(self) -> None:
-        consumer, self._consumer = self._consumer, None
+        consumer = self._consumer
+        self._consumer = None
         if consumer is not None:
             self._commits.commit(consumer)
             let_go(consumer)
@@ -142,7 +149,8 @@ class KafkaSource(MergingSource):
     def fill(self, limit: int) -> list[PolledMessages]:
         self._look_around()
         if self._begun:
-            begun, self._begun = self._begun[:limit], self._begun[limit:]
+            begun = self._begun[:limit]
+            self._begun = self._begun[limit:]
             return begun
         self.merge.doubt()
         self._has_fetched = False
@@ -168,13 +176,16 @@ class KafkaSource(MergingSource):
     def _take_in(self, messages: Sequence[Any]) -> None:
         """Decode messages into waiting lines, up to the first without an available schema."""
         made: dict[KafkaPartition, tuple[list[Line], list[int]]] = {}
-        parts, line_of = self._parts, self._decoder.line
+        parts = self._parts
+        line_of = self._decoder.line
         self._pending = ()
         for at, message in enumerate(messages):
             if message.error() is not None:
                 self._take_error(message)
                 continue
-            part, offset, value = parts[message.topic(), message.partition()], message.offset(), message.value()
+            part = parts[message.topic(), message.partition()]
+            offset = message.offset()
+            value = message.value()
             try:
                 line = Line(offset, b"", None, TOMBSTONE) if value is None else line_of(offset, value)
             except SchemasAwayError as error:
@@ -245,7 +256,8 @@ class KafkaSource(MergingSource):
                 part.hold(self._consumer, self.merge, len(self._parts))
         found = []
         for name, lines, before in runs:
-            part, last = self._partitions.by_name[name], lines[-1].number
+            part = self._partitions.by_name[name]
+            last = lines[-1].number
             were[name] -= len(lines)
             stored = part.stored(last + 1 if were[name] else part.next, last, before)
             found.append(PolledMessages(name, part.type, self._decoder.format, lines, stored))

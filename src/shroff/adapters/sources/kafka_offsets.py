@@ -85,7 +85,8 @@ class OffsetCommits:
     """
 
     def __init__(self, cluster: KafkaCluster, position: Callable[[str, int], Any]) -> None:
-        self._cluster, self._position = cluster, position
+        self._cluster = cluster
+        self._position = position
         self._offsets: TextDict = {}
         self._committed_s = 0.0
 
@@ -98,7 +99,8 @@ class OffsetCommits:
     def commit(self, consumer: Any) -> None:
         """Commit what was added since."""
         self._committed_s = time.monotonic()
-        offsets, self._offsets = self._offsets, {}
+        offsets = self._offsets
+        self._offsets = {}
         read = (self._position(name, PartitionOffset.parse(name, text).offset) for name, text in offsets.items())
         positions = [position for position in read if position is not None]
         try:

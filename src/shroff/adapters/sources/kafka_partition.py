@@ -51,10 +51,17 @@ class KafkaPartition:
     def __init__(self, key: Key, type_name: str | None, start: PartitionOffset, end: int, *, is_new: bool) -> None:
         self._partition_class = library("source").TopicPartition
         self.topic, self.partition = key
-        self.name, self.type, self.is_new = f"{self.topic}/{self.partition}", type_name, is_new
+        self.name = f"{self.topic}/{self.partition}"
+        self.type = type_name
+        self.is_new = is_new
         self.next, self.topic_id, self.start_epoch, self.before = start
-        self.end, self.certain_s, self.epochs = end, time.monotonic(), Epochs()
-        self.bytes, self.is_held, self.trouble = 0, False, ""  # of messages that wait for their turn
+        self.end = end
+        self.certain_s = time.monotonic()
+        self.epochs = Epochs()
+        # of messages that wait for their turn
+        self.bytes = 0
+        self.is_held = False
+        self.trouble = ""
         self.gap = ""  # what is missing before its first message
         self._silent_s: float | None = None
 
@@ -86,11 +93,13 @@ class KafkaPartition:
         return 0 <= self.end <= self.next
 
     def came(self) -> None:
-        self._silent_s, self.trouble = None, ""
+        self._silent_s = None
+        self.trouble = ""
 
     def ends_at(self, offset: int, *, is_read: bool = True) -> None:
         """Note its end; with `is_read`, nothing before the end is still to come."""
-        self.end, self.certain_s = offset, time.monotonic()
+        self.end = offset
+        self.certain_s = time.monotonic()
         if is_read:
             self.next = max(self.next, offset)
         if self.is_at_end:

@@ -124,7 +124,8 @@ class Partitions:
             begin, end = bounds.get(key, (UNKNOWN, UNKNOWN))
             stored = offsets.get(f"{key[0]}/{key[1]}")
             is_last = self._starts_at_end and key[0] not in known and not is_running
-            at, id_ = end if is_last else begin, ids.get(key[0], "")
+            at = end if is_last else begin
+            id_ = ids.get(key[0], "")
             read = PartitionOffset(at, id_) if stored is None else PartitionOffset.parse(f"{key[0]}/{key[1]}", stored)
             part = KafkaPartition(
                 key, type_name, read._replace(topic_id=id_ or read.topic_id), end, is_new=stored is None
@@ -156,7 +157,8 @@ class Partitions:
         states = [
             self._lag(key, bounds.get(key), offsets.get(f"{key[0]}/{key[1]}"), ids.get(key[0], "")) for key in found
         ]
-        names, topics = {state.part for state in states}, {topic for topic, _ in found}
+        names = {state.part for state in states}
+        topics = {topic for topic, _ in found}
         states += [
             PartLag(name, None, NOT_THERE.format(name))
             for name in offsets

@@ -92,7 +92,8 @@ class _Blocks:
         header = Shape(json.dumps(bare(as_tree(_HEADER))))
         try:
             meta: dict[str, bytes] = header.read(self._stream)["meta"]
-            codec, text = meta.get("avro.codec", b"null").decode(), meta["avro.schema"].decode()
+            codec = meta.get("avro.codec", b"null").decode()
+            text = meta["avro.schema"].decode()
         except DAMAGED:
             raise UsageError(f"{self._path} cannot be read as Avro: its header is damaged.") from None
         if codec not in _CODECS:
@@ -120,26 +121,30 @@ class _Blocks:
 
     def _to_next(self, start: int) -> bool:
         """Go behind the next marker; whether there is one."""
-        at, before = start, b""
+        at = start
+        before = b""
         self._stream.seek(start)
         while piece := self._stream.read(PIECE_BYTES):
             found = (before + piece).find(self._marker)
             if found >= 0:
                 self._stream.seek(at - len(before) + found + MARKER_BYTES)
                 return True
-            before, at = (before + piece)[-MARKER_BYTES:], at + len(piece)
+            before = (before + piece)[-MARKER_BYTES:]
+            at = at + len(piece)
         return False
 
     def _of_block(self, number: int, count: int, packed: bytes) -> Iterator[Line]:
         """Records of a block; after an unreadable one, the rest is one error line."""
-        shape, at = self.shape, 0
+        shape = self.shape
+        at = 0
         try:
             stream = BytesIO(self._unpack(packed))
         except (*DAMAGED, *BROKEN, OSError):
             yield Line(number + 1, packed, None, f"a block of {count:,} records cannot be uncompressed")
             return
         for done in range(count):
-            number, at = number + 1, stream.tell()
+            number = number + 1
+            at = stream.tell()
             try:
                 record = shape.read(stream)
             except DAMAGED:
@@ -169,7 +174,8 @@ def _unsnapped(packed: bytes) -> bytes:
     """Content of a block by snappy, which its CRC-32 follows. Raises: ValueError, OSError."""
     import pyarrow as pa
 
-    content, check = packed[:-_CHECK_BYTES], packed[-_CHECK_BYTES:]
+    content = packed[:-_CHECK_BYTES]
+    check = packed[-_CHECK_BYTES:]
     size = shift = 0
     for byte in content[:_LONG_BYTES_MAX]:  # its length stands first
         size |= (byte & 0x7F) << shift

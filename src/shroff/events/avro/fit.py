@@ -149,7 +149,8 @@ def _unlike(field: Field, found: Avro, ours: str) -> Misfit | None:
 
 def _remarks(field: Field, mapper: Mapper, schema: Avro) -> Iterator[str]:
     for path in sorted(mapper.paths(field.name), key=str):
-        found, name = found_at(schema, path), ".".join(map(str, path))
+        found = found_at(schema, path)
+        name = ".".join(map(str, path))
         if found is None:
             continue
         if mapper.is_column(field.name) and found.may_be_null and not field.shape.is_optional:

@@ -208,7 +208,8 @@ def _with_logical(inner: Avro, found: JsonMapping) -> Avro:
         return inner
     if logical != "decimal":
         return Avro(inner.kind, logical, name=inner.name, size=inner.size)
-    precision, scale = found.get("precision"), found.get("scale", 0)
+    precision = found.get("precision")
+    scale = found.get("scale", 0)
     if not isinstance(precision, int) or not isinstance(scale, int) or not 0 <= scale <= precision <= _DIGITS_MAX:
         return inner  # by the specification it is bytes then
     return Avro(inner.kind, logical, precision, scale, inner.name, inner.size)
@@ -312,10 +313,8 @@ def avro_type(type_: Type) -> Any:
 
 
 def _field(field: Field, settings: Settings) -> JsonObject:
-    type_, doc = (
-        avro_type(field.type),
-        ", ".join(words for words in (_doc_text(field, settings), str(field.shape.bounds or "")) if words),
-    )
+    type_ = avro_type(field.type)
+    doc = ", ".join(words for words in (_doc_text(field, settings), str(field.shape.bounds or "")) if words)
     told = {"doc": doc} if doc else {}
     if field.shape.is_optional:
         return {"name": field.name, "type": ["null", type_], **told, "default": None}

@@ -120,7 +120,8 @@ def changes(schema: Avro, event_type: EventType, found: Fit, settings: Settings)
         event_type = replace(event_type, mappings={})
     mapper = Mapper(event_type, "avro")
     misfits = {misfit.field: misfit.words for misfit in found.misfits}
-    listed, used = [], set()
+    listed = []
+    used = set()
     for field in event_type.declared:
         ours = ("null or " if field.shape.is_optional else "") + str(as_tree(avro_type(field.type)))
         paths = sorted(mapper.paths(field.name), key=str)

@@ -58,7 +58,9 @@ class AvroDecoder:
         library()  # so that a source says at its start what is missing
         types = {**events.types, LABEL: events.label_input}
         self._types = [*types.values()] if as_type is None else [types[as_type]]
-        self._registry, self._settings, self._clock = registry, settings, clock
+        self._registry = registry
+        self._settings = settings
+        self._clock = clock
         self._known: dict[int, _Known | str] = {}
         self._unknown: dict[int, float] = {}  # when an id may be asked for again
 
@@ -119,7 +121,8 @@ class AvroEncoder:
     """
 
     def __init__(self, registry: SchemaRegistry, events: Events, topics: TextMapping, *, settings: Settings) -> None:
-        self._registry, self._settings = registry, settings
+        self._registry = registry
+        self._settings = settings
         self._subjects = subjects_of(topics, settings)
         self._types = {**events.types, LABEL: events.label_input}
         self._writers: dict[str, _Writer] = {}

@@ -68,7 +68,9 @@ class ColumnValidator:
         conversion: Conversion | None = None,
     ) -> None:
         self._intake = Intake(events, settings, hasher, conversion=conversion)
-        self._type_name, self._source, self._names = type_name, source, tuple(schema.names)
+        self._type_name = type_name
+        self._source = source
+        self._names = tuple(schema.names)
         self._submissions([])
         self._type = events.types[type_name]
         mapper = Mapper(self._type, "parquet")
@@ -95,7 +97,9 @@ class ColumnValidator:
         if self.is_by_rows:
             events, refused = self._by_rows(batch, before, np.arange(batch.num_rows))
             return admitted(events, self._type, refused)
-        count, kept, unsure = batch.num_rows, {}, np.zeros(batch.num_rows, np.bool_)
+        count = batch.num_rows
+        kept = {}
+        unsure = np.zeros(batch.num_rows, np.bool_)
         for field, name, reader in self._readers:
             read = _nothing(field, count) if reader is None else reader(batch.column(name))
             _mark(unsure, read, field)
@@ -108,7 +112,8 @@ class ColumnValidator:
         events, refused = self._by_rows(batch.take(pa.array(rows)), before, rows)
         is_there = np.ones(batch.num_rows, np.bool_)
         is_there[[at for at, _ in refused]] = False
-        there, extra = np.flatnonzero(is_there), admitted(events, self._type)
+        there = np.flatnonzero(is_there)
+        extra = admitted(events, self._type)
         columns = {name: _put(_column(read), extra.rows, extra.columns[name], there) for name, read in kept.items()}
         return Admitted(there, columns, refused)
 
@@ -175,7 +180,8 @@ def _column(read: Read) -> Any:
         return Column(
             np.where(valid, read.values, read.values.dtype.type(0)) if not valid.all() else read.values, valid
         )
-    texts, there = read.values, read.there
+    texts = read.values
+    there = read.there
     if there is None or texts.null_count == len(there) - np.count_nonzero(there):
         return texts
     if pa.types.is_dictionary(texts.type):
@@ -190,8 +196,10 @@ def _as_column(values: list[Any], field: Field) -> Any:
 
 def _put(column: Any, places: Ints, extra: Any, rows: Ints) -> Any:
     if isinstance(column, Column):
-        values, valid = column.values.copy(), column.valid.copy()
-        values[places], valid[places] = extra.values, extra.valid
+        values = column.values.copy()
+        valid = column.valid.copy()
+        values[places] = extra.values
+        valid[places] = extra.valid
         return Column(values[rows], valid[rows])
     plain = column.cast(pa.string()) if column.type != pa.string() else column
     order = np.arange(len(plain))

@@ -43,7 +43,8 @@ class _Text:
     """
 
     def __init__(self, physical: Iterator[bytes], tell: Callable[[], None]) -> None:
-        self.physical, self._tell = physical, tell
+        self.physical = physical
+        self._tell = tell
         self.again: deque[bytes] = deque()  # lines to be read once more
         self.encoding: str | None = None  # None while all is ASCII
         self.taken: list[bytes] = []
@@ -93,7 +94,8 @@ class _Text:
         the sign of SEPARATORS that is there most often. Signs inside quotation marks do not count; where several are
         there equally often, it is the first of them.
         """
-        told, seen = "", list[bytes]()
+        told = ""
+        seen = list[bytes]()
         for raw in self.physical:
             found = _SEP_LINE.fullmatch(raw)
             told = told or ("" if found is None else found[1].decode("latin-1"))
@@ -138,8 +140,13 @@ class CsvRecords(Iterator[Line]):
         self, physical: Iterator[bytes], name: str, header: CsvHeader | None = None, tell: Tell = unheard
     ) -> None:
         words = f"{name} is not UTF-8; it is read as windows-1252."
-        self._text, self._name, self._header = _Text(physical, partial(tell, words)), name, header
-        self.layout, self.number, self.following = CsvLayout(), 0, 1  # of the last record, and of the line behind it
+        self._text = _Text(physical, partial(tell, words))
+        self._name = name
+        self._header = header
+        # of the last record, and of the line behind it
+        self.layout = CsvLayout()
+        self.number = 0
+        self.following = 1
         self._missing: frozenset[str] | None = None
         self._records: Iterator[list[str]] = iter(())
         if header is not None:
@@ -177,7 +184,9 @@ class CsvRecords(Iterator[Line]):
         self._records = csv.reader(iter(self._text), strict=True, delimiter=separator)
 
     def _read_header(self) -> CsvHeader:
-        text, name, layout = self._text, self._name, self.layout
+        text = self._text
+        name = self._name
+        layout = self.layout
         separator = text.begin(layout.skip or 0, layout.separator)
         self._begin(separator)
         if layout.columns is not None:
@@ -202,7 +211,9 @@ class CsvRecords(Iterator[Line]):
 
     def __next__(self) -> Line:
         """The next record, or why it cannot be read. No generator, which would keep its file open in a cycle."""
-        text, header, missing = self._text, self.header.columns, self._missing
+        text = self._text
+        header = self.header.columns
+        missing = self._missing
         record: list[str] | None = []
         while not record:
             try:
@@ -221,7 +232,9 @@ class CsvRecords(Iterator[Line]):
             if not record:
                 self.following += len(text.taken)
                 text.take()
-        words, text.words, lines = text.words, None, len(text.taken)
+        words = text.words
+        text.words = None
+        lines = len(text.taken)
         if words is None and len(record) == len(header):
             if missing is not None:
                 record = ["" if cell.strip(BLANKS) in missing else cell for cell in record]
@@ -234,7 +247,8 @@ class CsvRecords(Iterator[Line]):
         )
 
     def _line(self, raw: bytes, lines: int, columns: dict[str, object] | None, words: str | None) -> Line:
-        line, self.following = self.following, self.following + lines
+        line = self.following
+        self.following = self.following + lines
         self.number += 1
         return Line(self.number, raw, columns, words, None, line)
 

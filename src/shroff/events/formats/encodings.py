@@ -379,7 +379,8 @@ def doubled_key(raw: bytes) -> str | None:
 
 
 def _keys_in(value: object) -> int:
-    count, ahead = 0, [value]
+    count = 0
+    ahead = [value]
     while ahead:
         item = ahead.pop()
         if type(item) is dict:

@@ -102,7 +102,8 @@ class Line(msgspec.Struct, eq=False, gc=False):
         return self._error
 
     def _look(self) -> None:
-        read, self._read = self._read, None
+        read = self._read
+        self._read = None
         assert read is not None
         assert self._raw is not None
         self._columns, self._error = read(self._raw)
@@ -211,7 +212,8 @@ class Lines:
         physical: Iterator[bytes] | None = None,
     ) -> None:
         self.format = format
-        self._separator, self._columns = separator, columns
+        self._separator = separator
+        self._columns = columns
         self.extent = extent
         self.physical = physical
         self.records: CsvRecords | None = None

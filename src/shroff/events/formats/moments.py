@@ -41,13 +41,15 @@ def moment_reader(events: Events, settings: Settings, type_name: str | None, for
         for name, event_type in asked.items():
             bare = replace(event_type, mappings={})
             own[schema_name_of(name, settings)] = Mapper(bare, format).reader_of(event_type.time_field)
-    dispatcher, read_time = Dispatcher(events, format), as_of_label(reader(TIME, currency=""), "known_at")
+    dispatcher = Dispatcher(events, format)
+    read_time = as_of_label(reader(TIME, currency=""), "known_at")
 
     def moment(line: Line) -> int | None:
         columns = line.columns
         if columns is None:
             return None
-        row, read = MappedRow("", line.number, columns), own.get(schema_name(line)) if own else None
+        row = MappedRow("", line.number, columns)
+        read = own.get(schema_name(line)) if own else None
         try:
             if read is None and type_name is None:
                 picked = dispatcher.pick(row)
@@ -64,7 +66,8 @@ def moment_reader(events: Events, settings: Settings, type_name: str | None, for
 
 def _plain(name: str) -> Moment:
     shape = msgspec.defstruct("Moment", [("at", str | int | None, None)], rename={"at": name}, gc=False)
-    decode, read_time = msgspec.json.Decoder(shape).decode, as_of_label(reader(TIME, currency=""), "known_at")
+    decode = msgspec.json.Decoder(shape).decode
+    read_time = as_of_label(reader(TIME, currency=""), "known_at")
 
     def moment(line: Line) -> int | None:
         try:

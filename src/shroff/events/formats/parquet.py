@@ -36,7 +36,9 @@ def read_parquet(path: Path) -> Lines:
     except UsageError:
         file.close()
         raise
-    size_bytes, rows, given = path.stat().st_size, max(file.metadata.num_rows, 1), 0
+    size_bytes = path.stat().st_size
+    rows = max(file.metadata.num_rows, 1)
+    given = 0
 
     def counted() -> Iterator[Line]:
         nonlocal given
@@ -194,9 +196,11 @@ def whole_ms(column: Any) -> Ints:
 
     More of them than 64 bits hold become the most that these hold, which no field takes.
     """
-    ns_per_unit, ns_per_ms = _UNITS_NS[column.type.unit], _UNITS_NS["ms"]
+    ns_per_unit = _UNITS_NS[column.type.unit]
+    ns_per_ms = _UNITS_NS["ms"]
     shared = math.gcd(ns_per_unit, ns_per_ms)
-    factor, divisor = ns_per_unit // shared, ns_per_ms // shared
+    factor = ns_per_unit // shared
+    divisor = ns_per_ms // shared
     ticks: Ints = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     if factor > 1:
         most = np.iinfo(np.int64).max // factor

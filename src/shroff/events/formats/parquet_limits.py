@@ -28,8 +28,14 @@ NESTED_VALUES_MAX = 1 << 24  # of a list column in one page, since one row may h
 _HEADER_BYTES = 512  # mostly less than 100; statistics may be longer
 _HEADER_BYTES_MAX = 1 << 20
 _FIXED_BYTES = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
-_DATA, _DICTIONARY, _DATA_2 = 0, 2, 3  # types of pages
-_TYPE, _UNPACKED, _PACKED = 1, 2, 3  # numbers of the fields of a page's header
+# types of pages
+_DATA = 0
+_DICTIONARY = 2
+_DATA_2 = 3
+# numbers of the fields of a page's header
+_TYPE = 1
+_UNPACKED = 2
+_PACKED = 3
 _OF_TYPE = {_DATA: 5, _DICTIONARY: 7, _DATA_2: 8}
 _VALUES = 1  # of each of those
 _DEPTH_MAX = 16

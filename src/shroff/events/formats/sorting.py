@@ -107,7 +107,8 @@ def in_order_of_time(
 
 
 def _fields(submission: Submission) -> tuple[str, str, bytes, str, str | None, tuple[Any, ...], tuple[Named, ...]]:
-    event, label = submission.event, submission.label
+    event = submission.event
+    label = submission.label
     if event is not None:
         return (
             submission.source,

@@ -135,7 +135,8 @@ class _Reader:
     def _end(self, _: str) -> None:
         path = tuple(self._names)
         name = self._names.pop()
-        columns, text = self._open.pop(), "".join(self._texts.pop()).strip()
+        columns = self._open.pop()
+        text = "".join(self._texts.pop()).strip()
         begin = self._begins.pop()
         self._kept.pop()
         if text and columns:

@@ -133,7 +133,8 @@ class ObjectsContract:
         assert _names(objects, "many") == names
 
     def test_every_reader_sees_at_once_what_was_put_and_deleted(self, open: Opens) -> None:
-        writer, reader = open(), open()
+        writer = open()
+        reader = open()
         for turn in range(5):
             name = f"a/{turn}"
             assert [reader.get(name), list(reader.list("a"))] == [None, []]

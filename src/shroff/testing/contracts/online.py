@@ -78,7 +78,8 @@ class OnlineContract(Contract):
         assert store.read("card", [sent.key for sent in rows]) == rows
 
     def test_an_older_row_changes_nothing_and_neither_does_the_same_again(self, open: Opens) -> None:
-        store, other = open(), open()
+        store = open()
+        other = open()
         for seq, seen in ((5, 5), (4, 5), (5, 5), (9, 9), (10, 10), (1, 10), (100, 100), (99, 100)):
             writer = store if seq % 2 else other
             writer.write([row("c", seq)])
@@ -153,7 +154,8 @@ class OnlineContract(Contract):
         )
 
     def test_a_mark_changes_only_from_the_one_that_a_writer_knows(self, open: Opens) -> None:
-        store, other = open(), open()
+        store = open()
+        other = open()
         assert store.mark() == ""
 
         assert store.set_mark("log-1 7", "")

@@ -90,7 +90,8 @@ class SenderContract(Contract):
 
     def test_a_type_has_its_target_and_others_share_one(self, open: Opens) -> None:
         sender = open()
-        own, shared = sender.target("payment"), sender.target("login")
+        own = sender.target("payment")
+        shared = sender.target("login")
         sender.prepare(["payment", "login"], 1)
         sender.send("payment", b"k", b"a payment")
         sender.send("login", b"k", b"a login")

@@ -147,7 +147,8 @@ class SinkContract(Contract):
 
     @promise("takes marks")
     def test_who_asks_for_the_mark_shuts_out_who_asked_before(self, place: str) -> None:
-        former, sink = self._marked(place), self._marked(place)
+        former = self._marked(place)
+        sink = self._marked(place)
         former.mark()
         assert former.send_marked(rows(1, 2), "log-a 2") == []
         assert sink.mark() == "log-a 2"

@@ -391,7 +391,8 @@ class SourceContract(Contract):
     def test_what_waits_in_several_parts_comes_in_order_of_time(
         self, outside: Outside, start: Opens, count: int
     ) -> None:
-        count, span_ms = min(count, 2 * self.many), 240 * HOUR_MS
+        count = min(count, 2 * self.many)
+        span_ms = 240 * HOUR_MS
         for at, part in enumerate(outside.parts):
             outside.put(part, [message(n, at=n * span_ms // count + at) for n in range(count)])
         source = start()
