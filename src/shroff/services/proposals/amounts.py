@@ -62,7 +62,8 @@ def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) 
     is_money = has(column, "money")
     has_sign = any(sign in text for sign in _SIGNS for text in column.distinct[:300])
     is_key = any(has(column, key) for key in KEYS) and not has(column, "no_key")
-    is_other = is_key or has(column, "id") or has(column, "no_money") or has(column, "digits") or has(column, "phone")
+    is_code = is_key or has(column, "id") or has(column, "digits") or has(column, "phone")
+    is_other = has(column, "no_money") or (is_code and (column.is_whole or column.is_unique))
     if not column.is_number or column.is_percent or ((is_other and not is_amount) and not (has_sign or is_settled)):
         return None
     is_unnamed = not (is_amount or is_money or has_sign or is_settled)
@@ -71,19 +72,18 @@ def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) 
     filled = len(column.values) / len(column.texts)
     is_seldom = sum(not text.strip("0.,-+ ") for text in column.values) > _ZEROS * len(column.values)
     is_constant = len(column.distinct) < 3 < len(column.values)
-    score = 3.0 * is_amount + 1.5 * is_money + 2.0 * has_sign - 3 * is_unnamed
-    score += re.fullmatch("amount|total|price|value", name) is not None
-    score -= 3 * has(column, "afterwards") + 2 * has(column, "not_amount")
-    score -= 3 * (1 - filled) + 2 * is_seldom + 2 * is_constant
-    score += 0.5 * (not column.is_whole and column.places <= 2)
-    if code is not None:
-        score += 1.0 * (code.path[:-1] == column.path[:-1] and len(column.path) > 1)
-        score += 0.5 * _are_together(column, code)
+    names = 3.0 * is_amount + 1.5 * is_money - 3 * is_unnamed
+    names += re.fullmatch("amount|total|price|value", name) is not None
+    names -= 3 * (has(column, "afterwards") or has(column, "known")) + 2 * has(column, "not_amount")
+    names += code is not None and code.path[:-1] == column.path[:-1] and len(column.path) > 1
+    values = 2.0 * has_sign - 3 * (1 - filled) - 2 * is_seldom - 2 * is_constant
+    values += 0.5 * (not column.is_whole and column.places <= 2)
+    values += 0.5 * (code is not None and _are_together(column, code))
     shown = "amount" if name.startswith(("column", "c_")) or name in TAKEN else name
     type_ = "money" if column.is_full else "money?"
     guess = "" if is_amount or is_money else "the amount"
     expression = "" if column.path == (shown,) else column.row
-    return Candidate(score, ProposedField(shown, type_, expression, guess, column), [column])
+    return Candidate(values, names, ProposedField(shown, type_, expression, guess, column), [column])
 
 
 def _are_together(one: FileColumn, two: FileColumn) -> bool:
@@ -105,7 +105,7 @@ def _with_total(draft: Draft, candidates: Sequence[Candidate]) -> list[Candidate
         ]
         if sum(part <= whole for part, whole in pairs) < SAME * len(pairs):
             return list(candidates)
-    return [found._replace(score=found.score + 2) if found is total else found for found in candidates]
+    return [found._replace(names=found.names + 2) if found is total else found for found in candidates]
 
 
 def _amounts(draft: Draft, column: FileColumn) -> list[float]:

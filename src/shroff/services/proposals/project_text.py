@@ -21,7 +21,7 @@ from shroff.language.types import NUMBER_PLACES, UNITS_MAX, places_of
 from shroff.runtime.values import FrozenStruct
 from shroff.services.proposals.amounts import currency_of, money_of, types_of
 from shroff.services.proposals.fallbacks import OPPOSITES
-from shroff.services.proposals.later_columns import leave_out_later
+from shroff.services.proposals.later_columns import leave_out_label_copies, leave_out_later
 from shroff.services.proposals.profile import FileColumn, FileProfile
 from shroff.services.proposals.roles import (
     FRAUD,
@@ -116,6 +116,7 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     for column in [column_named(profile, wished) for wished in sorted(wishes.ignored)]:
         draft.leave_out(column, "ignored")
     label = label_of(draft)
+    leave_out_label_copies(draft)
     time = time_of(draft)
     label_time = label_time_of(draft) if wishes.has_label_time else None
     id_ = id_of(draft)
@@ -229,8 +230,11 @@ def _questions(draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField 
     for plan in plans:
         if plan.role in draft.close and plan.also:
             choices = [plan.column, *plan.also]
-            reason = f"{' and '.join(choices[:2])} look alike; --role {plan.role}={choices[1]} takes the other"
+            reason = f"{' or '.join(choices[:2])}? --role {plan.role}={choices[1]} takes the other"
             questions.append({"role": plan.role, "choices": choices, "why": reason})
+    for column in draft.later_by_name:
+        reason = f"by its name {column.name} is known only afterwards, by its values not; --ignore {column.name}"
+        questions.append({"role": "feature", "choices": ["take it", "leave it out"], "why": f"{reason} leaves it out"})
     if amount is not None and "smallest units" in amount.guess:
         choices = ["smallest units", "units"] if draft.smallest else ["units", "smallest units"]
         questions.append({"role": "money", "choices": choices, "why": amount.guess})

@@ -20,7 +20,7 @@ from shroff.language.calls import formatted_time
 from shroff.language.zone_words import is_zone_word
 from shroff.runtime.texts import one_line
 from shroff.services.proposals.profile import FileColumn, FileProfile
-from shroff.services.proposals.times import TimeReading, clock_form, gaps_of, time_reading, time_scores
+from shroff.services.proposals.times import TimeReading, clock_form, gaps_of, time_names, time_reading, time_values
 
 TYPE = "payment"
 _LINE_ID = "join(row.file, ':', row.number)"
@@ -37,7 +37,8 @@ _BY_FORM = re.compile(r"time\((.*), '([^']*)'\)(.*)")
 _NAIVE_FORMS = tuple(f"%Y-%m-%d{sign}%H:%M:%S{part}" for sign in " T" for part in ("", ".%f"))
 _PLAIN_VERDICTS = {"fraud", "fraudulent", "genuine", "legit", "legitimate", "not fraud", "non-fraud", "nonfraud"}
 _UNITS = {"hour": "1h", "step": "1h", "minute": "1m", "day": "1d", "week": "7d", "month": "30d"}
-_ALIKE = 2.0  # of two scores: another column is so far below the best one that the user is asked
+_EQUAL = 1.5  # values of two candidates nearer than this do not tell them apart, so that names may
+_ALIKE = 2.0  # of two names: the user is asked if no more than this speaks for the chosen one
 _ALSO_MAX = 3
 SAME = 0.95  # of the lines
 _UNNAMED_LINES = 20  # which prove an id that no name tells
@@ -57,9 +58,10 @@ class ProposedField:
 
 
 class Candidate(NamedTuple):
-    """A column, maybe with others, in one role of the event: how much speaks for it, and how it is read."""
+    """A column, maybe with others, in one role of the event: how much its values and its names speak for it."""
 
-    score: float
+    values: float
+    names: float
     field: ProposedField
     columns: Sequence[FileColumn]
 
@@ -78,6 +80,7 @@ class Draft:
     also: dict[str, list[str]] = field(default_factory=dict)
     roles: dict[int, str] = field(default_factory=dict)  # by the identity of a column
     left_out: list[tuple[FileColumn, str]] = field(default_factory=list)  # with the reason
+    later_by_name: list[FileColumn] = field(default_factory=list)  # known only afterwards, their values do not show it
     close: set[str] = field(default_factory=set)  # roles for which another column is nearly as likely
     no_ids: frozenset[str] = frozenset()
     zone_guessed: bool = False
@@ -89,11 +92,15 @@ class Draft:
     label: FileColumn | None = None
 
     def choose(self, role: str, candidates: Iterable[Candidate]) -> Candidate | None:
-        """Return the candidate of the column that the user gave the role, else the best one.
+        """Return the candidate of the column that the user gave the role, else the best one by values.
+
+        Names choose among those whose values are nearly equal, and never another.
 
         Raises: UsageError if the user's column cannot have the role.
         """
-        ranked = sorted(candidates, key=lambda candidate: -candidate.score)
+        ranked = sorted(candidates, key=lambda candidate: -candidate.values)
+        enough = ranked[0].values - _EQUAL if ranked else 0.0
+        ranked.sort(key=lambda candidate: (candidate.values <= enough, -candidate.names))
         settled = self.settled.get(role)
         if settled is not None:
             ranked.sort(key=lambda candidate: candidate.columns[0] is not settled)
@@ -105,11 +112,12 @@ class Draft:
         if not ranked:
             return None
         best = ranked[0]
-        names = dict.fromkeys(other.columns[0].name for other in ranked[1:])
-        self.also[role] = [name for name in names if name != best.columns[0].name][:_ALSO_MAX]
+        others = [other for other in ranked[1:] if other.columns[0] is not best.columns[0]]
+        others.sort(key=lambda other: best.names - other.names >= _ALIKE)
+        self.also[role] = list(dict.fromkeys(other.columns[0].name for other in others))[:_ALSO_MAX]
         self.used += best.columns
         self.roles |= {id(column): role for column in best.columns}
-        if self.also[role] and settled is None and best.score - ranked[1].score < _ALIKE:
+        if others and settled is None and best.names - others[0].names < _ALIKE:
             self.close.add(role)
         return best
 
@@ -166,15 +174,10 @@ def label_of(draft: Draft) -> FileColumn | None:
         if not values or len(values) > 2 or not values <= {*FRAUD, *GENUINE}:
             continue
         if has(column, "label") or says_fraud or is_settled:
-            score = 2 * has(column, "known") + says_fraud + ("flag" not in slug(column.path))
-            candidates.append(Candidate(score, ProposedField("", ""), [column]))
+            names = 2.0 * has(column, "known") + ("flag" not in slug(column.path))
+            candidates.append(Candidate(2.0 * says_fraud, names, ProposedField("", ""), [column]))
     best = draft.choose("label", candidates)
     draft.label = best.columns[0] if best else None
-    settled = draft.settled.values()
-    for column in draft.free("known"):
-        is_score = re.search("fraud.*(score|risk|prob|check|status|level)", slug(column.path[-1:]))  # of a provider
-        if not is_score and all(column is not other for other in settled):
-            draft.leave_out(column, "nobody knows it when the event happens")
     return draft.label
 
 
@@ -182,12 +185,11 @@ def time_of(draft: Draft) -> ProposedField:
     """The field of the event's time, from what can be read as one; else times counted by the lines."""
     columns = draft.free()
     names = [slug(column.path[-1:]) for column in columns]
-    readings = [time_reading(column, name, columns) for column, name in zip(columns, names, strict=True)]
+    readings = [time_reading(column, name, columns, is_event=True) for column, name in zip(columns, names, strict=True)]
     found = [(reading, name) for reading, name in zip(readings, names, strict=True) if reading is not None]
-    scores = time_scores([reading for reading, _ in found], [name for _, name in found])
     candidates = [
-        Candidate(score, _time_field(reading, name), [reading.column, *reading.more])
-        for score, (reading, name) in zip(scores, found, strict=True)
+        Candidate(values, time_names(name), _time_field(reading, name), [reading.column, *reading.more])
+        for values, (reading, name) in zip(time_values([reading for reading, _ in found]), found, strict=True)
     ]
     candidates += _of_parts(columns)
     if not candidates or "time" in draft.settled:
@@ -257,11 +259,12 @@ def _of_parts(columns: Sequence[FileColumn]) -> list[Candidate]:
     joined = f"{year.row}, '-', {month.row}, '-', {day.row}"
     clock = next((column for column in columns if column.is_clock and column.is_full), None)
     if clock is None:
-        return [Candidate(3, ProposedField("paid_at", "time", f"time(join({joined}), '%Y-%m-%d')"), [day, year, month])]
+        field = ProposedField("paid_at", "time", f"time(join({joined}), '%Y-%m-%d')")
+        return [Candidate(3, 0, field, [day, year, month])]
     text = f"time(join({joined}, ' ', {clock.row}), '%Y-%m-%d {clock_form(clock)}')"
     name = slug(clock.path[-1:])
     name = "paid_at" if name in TAKEN else name
-    return [Candidate(8, ProposedField(name, "time", text, "", clock), [clock, year, month, day])]
+    return [Candidate(8, 0, ProposedField(name, "time", text, "", clock), [clock, year, month, day])]
 
 
 def _counted(draft: Draft) -> list[Candidate]:
@@ -279,7 +282,7 @@ def _counted(draft: Draft) -> list[Candidate]:
         name = "paid_at" if name in TAKEN or name.startswith(("c_", "column")) else name
         guess = f"units of {unit} since a day to be named"
         read = ProposedField(name, "time", f"{_START} + integer({column.row}) * {unit}", guess, column)
-        candidates.append(Candidate(len(column.distinct) / len(column.texts), read, [column]))
+        candidates.append(Candidate(len(column.distinct) / len(column.texts), 0, read, [column]))
     return candidates
 
 
@@ -298,7 +301,7 @@ def label_time_of(draft: Draft) -> TimeReading | None:
         gaps = gaps_of(draft.time, reading)
         if is_settled or (gaps and sum(gap >= 0 for gap in gaps) >= SAME * len(gaps)):
             readings.append(reading)
-            candidates.append(Candidate(has(column, "known"), ProposedField("", ""), [column]))
+            candidates.append(Candidate(0, has(column, "known"), ProposedField("", ""), [column]))
     best = draft.choose("label_time", candidates)
     if best is None:
         return None
@@ -333,9 +336,9 @@ def _id_candidate(draft: Draft, column: FileColumn) -> Candidate | None:
     if not (can_be or is_settled):
         return None
     is_exact = re.fullmatch("id|uuid|guid", name) is not None
-    score = 2.0 * is_event + 2.5 * is_exact - 0.1 * len(column.path)
+    names = 2.0 * is_event + 2.5 * is_exact - 0.1 * len(column.path)
     if is_exact and _is_counter(column):  # such as the index of a data frame
-        score -= 1
+        names -= 1
     guess = ""
     if not has(column, "id") and not is_settled:
         is_written = (
@@ -344,11 +347,11 @@ def _id_candidate(draft: Draft, column: FileColumn) -> Candidate | None:
         is_code = all(re.fullmatch(r"(?=.*\d)\S{4,64}", text) for text in column.distinct)
         if is_written or not is_code or len(column.values) < _UNNAMED_LINES:
             return None
-        score -= 3
+        names -= 3
         guess = "no column is called an id, and its values are all different"
     name = f"{name}_" if name in TAKEN else name
     expression = "" if column.path == (name,) and not column.has_other else column.row
-    return Candidate(score, ProposedField(name, "text", expression, guess, column), [column])
+    return Candidate(0, names, ProposedField(name, "text", expression, guess, column), [column])
 
 
 def _is_counter(column: FileColumn) -> bool:

@@ -20,6 +20,8 @@ _COMPARED_LINES = 400
 _NEARLY_ALL = 0.95  # of the compared lines
 _LONG_BEFORE_S = 45 * DAY_S
 _ALWAYS_BEFORE_S = 180 * DAY_S  # longer than a payment takes to be settled or disputed
+_CENTURY_S = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+_STEPS_MIN = 5  # different ones, which a number that counts lines does not have
 _OF_ANY_EVENT = {"date", "time", "hour", "clock", "day", "of", "the", "at", "on", "local", "utc"}
 _EPOCHS = (  # numbers since 1970 by their size: divisor to seconds, expression, unit
     (range(10**8, 10**10), 1, "time(text(integer({}) * 1000))", "seconds since 1970"),
@@ -55,25 +57,38 @@ class TimeReading:
         return [moment for moment in self.moments if moment is not None]
 
 
-def time_reading(column: FileColumn, name: str, others: Iterable[FileColumn] = ()) -> TimeReading | None:
+def time_reading(
+    column: FileColumn, name: str, others: Iterable[FileColumn] = (), *, is_event: bool = False
+) -> TimeReading | None:
     """Read a column as a time, by its values; numbers only if its name is that of a time.
 
     Args:
         others: Columns that may have the hours or the clock of its days.
+        is_event: Whether numbers of recent times that go one way through the file are read, whatever their name.
     """
     if column.is_time:
         return TimeReading(column, 3, moments=_moments(column, ""))
     if column.forms:
         return _by_form(column, name, list(others))
-    if not column.is_number or column.is_percent or not (is_named(name, "time") or is_named(name, "label_time")):
+    if not column.is_number or column.is_percent:
         return None
+    is_time = is_named(name, "time") or is_named(name, "label_time")
     for sizes, divisor, expression, guess in _EPOCHS:
         if all(int(digits / 10**places) in sizes for digits, places in column.numbers):
             row = f"part({column.row}, '.', 1)" if column.places else column.row
             is_plain = not guess and not column.is_float and column.is_whole
             text = "" if is_plain else expression.format(row)
-            return TimeReading(column, 3, text, guess, moments=_moments(column, "", divisor))
+            reading = TimeReading(column, 3, text, guess, moments=_moments(column, "", divisor))
+            return reading if is_time or (is_event and _is_clear(reading)) else None
     return None
+
+
+def _is_clear(reading: TimeReading) -> bool:
+    """Whether numbers are times by their values alone: of this century, in order, and no numbers that count lines."""
+    moments = reading.dated
+    steps = {later - earlier for earlier, later in pairwise(moments)}
+    in_order = min(steps, default=0) >= 0 or max(steps, default=0) <= 0
+    return in_order and len(steps) > _STEPS_MIN and min(moments) > _CENTURY_S and max(moments) < 2 * _CENTURY_S
 
 
 def _by_form(column: FileColumn, name: str, others: Sequence[FileColumn]) -> TimeReading | None:
@@ -147,24 +162,29 @@ def _moment(text: str, form: str, divisor: int) -> float | None:
     return None
 
 
-def time_scores(readings: Sequence[TimeReading], names: Sequence[str]) -> list[float]:
-    """How much speaks for each reading as the event's time: first its values, then its name.
+def time_names(name: str) -> float:
+    """How much a name speaks for the event's time."""
+    return is_named(name, "time") + 2.0 * is_named(name, "event") - 4 * is_named(name, "other_time")
 
-    Values: whether all lines have it, how fine it is, whether the lines are in its order, how many of it differ, and
+
+def time_values(readings: Sequence[TimeReading]) -> list[float]:
+    """How much the values of each reading speak for the event's time.
+
+    That is whether all lines have it, how fine it is, whether the lines are in its order, how many of it differ, and
     how it compares with the other times. A time long before another is that of a birth or a contract; one that is
     never earlier than another is of what came later.
     """
-    scores = [_own_score(reading, name) for reading, name in zip(readings, names, strict=True)]
+    scores = [_own_score(reading) for reading in readings]
     for one, two in permutations(range(len(readings)), 2):
         gaps = gaps_of(readings[one], readings[two])
         if not gaps or sum(gap >= 0 for gap in gaps) < _NEARLY_ALL * len(gaps):
             continue
         usual = median(gaps)
         is_wider = _width(readings[one]) > 3 * _width(readings[two])
-        if usual > _ALWAYS_BEFORE_S or (usual > _LONG_BEFORE_S and (is_wider or is_named(names[one], "other_time"))):
+        if usual > _ALWAYS_BEFORE_S or (usual > _LONG_BEFORE_S and is_wider):
             scores[one] -= 6
         elif usual > 0:
-            scores[two] -= 2
+            scores[two] -= 1  # a date of birth comes before, a settlement after: names may tell
     return scores
 
 
@@ -174,7 +194,7 @@ def gaps_of(early: TimeReading, late: TimeReading) -> list[float]:
     return [second - first for first, second in pairs if first is not None and second is not None]
 
 
-def _own_score(reading: TimeReading, name: str) -> float:
+def _own_score(reading: TimeReading) -> float:
     dated = reading.dated
     score = float(reading.fineness)
     steps = [later - earlier for earlier, later in pairwise(dated) if later != earlier]
@@ -186,7 +206,7 @@ def _own_score(reading: TimeReading, name: str) -> float:
     score -= 6 * missing + (not reading.column.is_full)
     if dated and median(dated) > datetime.now(UTC).timestamp() + 30 * DAY_S:
         score -= 3
-    return score + is_named(name, "time") + 2 * is_named(name, "event") - 4 * is_named(name, "other_time")
+    return score
 
 
 def _width(reading: TimeReading) -> float:
