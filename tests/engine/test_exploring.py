@@ -266,12 +266,12 @@ def test_a_decision_as_a_value_is_its_document(load):
         assert msgspec.json.encode(asdict(found)) == answer.document
 
 
-def test_tables_of_decisions_have_it_in_a_last_column(load):
+def test_tables_of_decisions_have_it_in_a_late_column(load):
     log = MemoryLog()
     decide(log, load(policy(share="50%", amount_at_most="10")), [payment(1), payment(2, 1, amount="20.00")])
     (table,) = exports.tables(log, exports.kind_of("decisions"))
 
-    assert table.column_names[-1] == "exploration"
+    assert table.column_names[-2] == "exploration"
     drawn, undrawn = table["exploration"].to_pylist()
     assert json.loads(drawn)["propensity"] == 0.5
     assert undrawn is None

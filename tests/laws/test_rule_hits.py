@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from decimal import Decimal
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from random import Random
+from sqlite3 import connect
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from msgspec.json import decode as from_json
 
 from shroff.language.values import DAY_MS
 from shroff.log import rule_history
 from shroff.monitoring.live_metrics import Pulse
+from shroff.replay import exports
 from shroff.services.results.operations import ShowResults
 from shroff.services.rules.operations import ShowRules
 from shroff.training.sets.recorded import RecordedRows
-from tests.support.telling import NOW_MS, Bank, payment
+from tests.support.telling import FILES, NOW_MS, Bank, payment
 from tests.support.webs import Asker, Browser, asker, run
 
 RULES = ("above_100", "above_200", "even", "part")
@@ -38,6 +44,11 @@ TEXT = """
 POLICY = """payment:
   costs: { false_decline: 15, review: 4 }
   experiment: { name: NAME, share: SHARE%, by: card, rules: { SWITCH } }
+"""
+SYSTEMS = """
+lake: ./lake
+sinks:
+  table: { sql: { url: "sqlite:///rows.sqlite", table: decisions } }
 """
 HALF = 20
 OLD_MS = NOW_MS - 30 * DAY_MS
@@ -231,3 +242,37 @@ def test_screens_count_hits_of_rules_and_lead_to_experiments(tmp_path):
         assert not any(name in csv for name in EXPERIMENTS)
 
     run(tmp_path, steps)
+
+
+@pytest.mark.slow
+def test_all_ways_out_name_the_arm_beside_a_decision(tmp_path):
+    world = world_of(tmp_path, 1)
+    world.bank.write({"shroff.yaml": FILES["shroff.yaml"] + SYSTEMS})
+    project = world.bank.project
+    arms = {decision.id: [decision.arm] for decision in world.decided()}
+
+    def of_texts(texts: Sequence[bytes | str]) -> dict[str, list[tuple[str, str]]]:
+        documents = [from_json(text) for text in texts]
+        return {found["id"]: [(arm["name"], arm["arm"]) for arm in found["experiments"]] for found in documents}
+
+    def of_rows(rows: Iterable[Any]) -> dict[str, list[tuple[str, str]]]:
+        return {row["id"]: [(arm["name"], arm["arm"]) for arm in from_json(row["experiments"])] for row in rows}
+
+    again = project.decide(world.payments, as_type="payment")
+    assert {found.id: [(arm.name, arm.arm) for arm in found.experiments] for found in again} == arms
+    (new,) = project.score([payment("p-new", card="c-1", at=NOW_MS)], as_type="payment")
+    assert [(arm.name, arm.arm) for arm in new.experiments] == [
+        (EXPERIMENTS[1], "AB"[drawn(EXPERIMENTS[1], world.share, "c-1")])
+    ]
+    assert of_rows(again.to_arrow().to_pylist()) == arms
+    with project.log.reading() as log:
+        assert of_texts(list(chain.from_iterable(exports.lines(log, exports.kind_of("decisions"), "jsonl")))) == arms
+    table = project.decisions().to_pylist()
+    assert of_rows(table) == arms
+    project.sinks.deliver()
+    with closing(connect(tmp_path / "rows.sqlite")) as rows:
+        assert of_texts([text for (text,) in rows.execute("select document from decisions")]) == arms
+    with project.lake.open() as lake:
+        lake.write()
+    folder = tmp_path / "lake/decisions/event=payment"
+    assert of_rows(row for file in folder.rglob("*.parquet") for row in pq.read_table(file).to_pylist()) == arms

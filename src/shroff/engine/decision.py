@@ -11,6 +11,7 @@ from shroff.runtime.values import frozen
 
 _IS_CONVERTED = b',"amount":'  # like the marker below, cannot occur inside a text
 _IS_DRAWN = b',"exploration":{'  # occurs in no text of a document, since quotes are escaped there
+_IS_IN_EXPERIMENTS = b',"experiments":['  # likewise
 
 
 @frozen
@@ -39,11 +40,20 @@ class Exploration:
 
 
 @frozen
+class ExperimentLine:
+    """An experiment of policy.yaml and the arm of this event's key: A, or B, which the experiment changes."""
+
+    name: str
+    arm: str
+
+
+@frozen
 class Decision:
     """A recorded decision, with the fields of the JSON document.
 
     Money and numbers in `features` are decimal texts, which lose nothing; `dataclasses.asdict` returns the document.
     `seq` is None if the event was only scored. `exploration` is None without a draw, and then missing in the document.
+    `experiments` are those that decided about the event; likewise.
     """
 
     event: str
@@ -62,6 +72,10 @@ class Decision:
     @property
     def exploration(self) -> Exploration | None:
         return None
+
+    @property
+    def experiments(self) -> tuple[ExperimentLine, ...]:
+        return ()
 
     def _repr_html_(self) -> str:
         """Return HTML for notebooks: the outcome, the reasons and the features."""
@@ -100,6 +114,17 @@ class DrawnConvertedDecision(ConvertedDecision):
     exploration: Exploration = field()
 
 
+def _with_experiments(kind: type[Decision]) -> type[Decision]:
+    """Return this type of decision with a last field `experiments`."""
+    body = {"__annotations__": {"experiments": tuple[ExperimentLine, ...]}, "experiments": field()}
+    return frozen(type(f"{kind.__name__}InExperiments", (kind,), {**body, "__module__": __name__}))
+
+
+_IN_EXPERIMENTS = {
+    kind: _with_experiments(kind) for kind in (Decision, DrawnDecision, ConvertedDecision, DrawnConvertedDecision)
+}
+
+
 @frozen
 class Undecided:
     """An event that was appended without a decision, since its type is not decided."""
@@ -125,10 +150,11 @@ class Refusal:
 
 
 def kind_of(document: bytes) -> type[Decision]:
-    """Return the type of a decision document: with or without an exploration draw and a converted amount."""
+    """Return the type of a decision document: with or without a draw, a converted amount, and experiments."""
+    kind: type[Decision] = DrawnDecision if is_drawn(document) else Decision
     if _IS_CONVERTED in document:
-        return DrawnConvertedDecision if is_drawn(document) else ConvertedDecision
-    return DrawnDecision if is_drawn(document) else Decision
+        kind = DrawnConvertedDecision if is_drawn(document) else ConvertedDecision
+    return _IN_EXPERIMENTS[kind] if _IS_IN_EXPERIMENTS in document else kind
 
 
 def is_drawn(document: bytes) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.engine.decision import html_table
+from shroff.engine.decision import ExperimentLine, html_table
 from shroff.engine.stored import damaged, decision_document, telling_damage
 from shroff.errors import ReplayError
 from shroff.events.event import Scalar
@@ -63,13 +63,6 @@ class RuleLine(FrozenStruct):
     result: str
     text: str
     condition: str
-
-
-class ExperimentLine(FrozenStruct):
-    """An experiment of policy.yaml and the arm of this event's key: A, or B, which the experiment changes."""
-
-    name: str
-    arm: str
 
 
 class Explanation(FrozenStruct, omit_defaults=True):

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 from msgspec import Struct
+from msgspec.json import encode as to_json
 
 from shroff.arrays import Ints
 from shroff.engine.stored import damaged, telling_damage
@@ -21,6 +22,7 @@ from shroff.events.event import by_canonical_key
 from shroff.json_types import TextDict
 from shroff.lake.columns import body_columns, document_columns, texts_of
 from shroff.language.types import Type
+from shroff.log.experiment_arms import arms_of
 from shroff.project.definitions import Definitions
 from shroff.replay.compare import Segment
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, LogReader, Record
@@ -275,6 +277,10 @@ def _decisions(
     decimals = 0 if definitions is None else definitions.settings.money_places
     parts, features = document_columns(documents, fields, decimals, what)
     columns = base | {"outcome": _column(rows, "outcome")} | parts
+    if definitions is not None:
+        names = [experiment.id for experiment in definitions.experiments if experiment.on == name]
+        if names:
+            columns["experiments"] = texts_of([to_json(arms_of(document, names)) for document in documents])
     columns["receipt"] = _column(rows, "receipt", pa.binary())
     columns["document"] = texts_of(documents)
     yield f"decisions/event={name}", pa.table(columns)

@@ -13,6 +13,7 @@ from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
+from shroff.log.experiment_arms import ExperimentArms
 from shroff.log.flags import JudgedFlag, flags
 from shroff.log.later_labels import now_of
 from shroff.runtime.atomic_files import csv_line
@@ -164,9 +165,17 @@ def _json(value: Any) -> str:
 
 # ---- decisions
 
-_DECISION_COLUMNS = (  # few decisions have the last one: see `decision.Exploration`
-    "event id seq as_of_seq outcome score rules shadow_rules reasons features versions receipt exploration".split()
+_DECISION_COLUMNS = (  # few decisions have the last two: see `decision.Decision`
+    *"event id seq as_of_seq outcome score rules shadow_rules reasons features versions receipt".split(),
+    *("exploration", "experiments"),
 )
+
+
+def _decisions(log: Log) -> Iterator[list[DecisionRow]]:
+    arms = ExperimentArms()
+    for rows in log.decisions_after():
+        arms.read(log, [row.document for row in rows])
+        yield [replace(row, document=arms.beside(row.document)) for row in rows] if arms.names else rows
 
 
 def _decision_row(row: DecisionRow) -> JsonObject:
@@ -258,9 +267,7 @@ def _flag_line(flag: JudgedFlag) -> bytes:
 
 
 KINDS = {
-    "decisions": ExportKind(
-        "decisions", lambda log: log.decisions_after(), lambda row: row.document, _DECISION_COLUMNS, _decision_row
-    ),
+    "decisions": ExportKind("decisions", _decisions, lambda row: row.document, _DECISION_COLUMNS, _decision_row),
     "events": ExportKind("events", _events, _event_line, ("seq", "event", "id", "time", "fields"), _event_row),
     "late": ExportKind("late", _late, _event_line, ("event", "id", "time", "arrived", "fields"), _late_row),
     "flags": ExportKind("flags", flags, _flag_line, _FLAG_COLUMNS, _flag_row),

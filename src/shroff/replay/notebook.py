@@ -39,7 +39,7 @@ class AnswerList(list["Decision | Undecided | Refusal"]):
     """
 
     def to_arrow(self) -> pa.Table:
-        """Get an Arrow table of shape (events, 14), or (events, 19) with amounts in many currencies."""
+        """Get an Arrow table of shape (events, 15), or (events, 20) with amounts in many currencies."""
         import pyarrow as pa
 
         kind = exports.kind_of("decisions")
@@ -48,7 +48,10 @@ class AnswerList(list["Decision | Undecided | Refusal"]):
         schema = exports.schema(kind).append(pa.field("error", pa.string()))
         more = [getattr(record, "detail", None) for record in self]
         rows = [{name: getattr(document, name, None) for name in schema.names} for document in self]
-        return exports.table_of([row | {"error": error} for row, error in zip(rows, more, strict=True)], schema)
+        for row, error in zip(rows, more, strict=True):
+            row["experiments"] = row["experiments"] or None
+            row["error"] = error
+        return exports.table_of(rows, schema)
 
     def to_pandas(self) -> Any:
         """Get a pandas data frame of the shape of `to_arrow`. Raises: ImportError where pandas is not installed."""

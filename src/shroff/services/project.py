@@ -272,7 +272,7 @@ class Project(Printed, _Parts):
     def decisions(self) -> pa.Table:
         """Get all decisions, as in `shroff export decisions --format parquet`.
 
-        Returns: A row for each decision, in the order of the log, with 13 columns, and the 5 of its amount where the
+        Returns: A row for each decision, in the order of the log, with 14 columns, and the 5 of its amount where the
         project has amounts in many currencies. `score` is a probability, or null without a model; reasons, features
         and versions are JSON. Raises: UsageError if there is no log yet.
         """

@@ -79,7 +79,8 @@ class SinkRoute:
     """Route of decisions or flags to a sink, for some outcomes or all.
 
     `from_now` starts a sink that the log does not know at the end of the log instead of its beginning. `settings` are
-    those with which `opened` opens it: routes are equal if these and all other fields are.
+    those with which `opened` opens it: routes are equal if these and all other fields are. `complete` adds to rows
+    what the log has beside them.
     """
 
     name: str
@@ -88,6 +89,7 @@ class SinkRoute:
     outcomes: Collection[str] = ()
     from_now: bool = False
     settings: object = field(default=None, repr=False)
+    complete: Callable[[Log, list[Outgoing]], list[Outgoing]] = field(default=lambda log, rows: rows, compare=False)
 
 
 class DeliveryHealth(FrozenStruct):
@@ -262,7 +264,7 @@ class Courier(msgspec.Struct):
             upto = min(log.last_seq(), self.through + SPAN)
             if upto <= self.through:
                 return False
-            rows = KINDS[self.route.take](log, self.through, upto, self.route.outcomes)
+            rows = self.route.complete(log, KINDS[self.route.take](log, self.through, upto, self.route.outcomes))
             self._parts.extend(parts(with_fields(log, rows) if sink.wants_fields else rows, upto, sink.places_max))
         through, part = self._parts[0]
         if part and self.through < self._lost_upto:

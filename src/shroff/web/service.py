@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from shroff.cases.case_queries import QueueCount
 from shroff.errors import ShroffError
+from shroff.log.experiment_arms import ExperimentArms
 from shroff.log.flags import VerdictsInForce
 from shroff.people.directory import sync_roles
 from shroff.runtime.progress import unheard
@@ -27,7 +28,6 @@ from shroff.web.http.authentication import Gate, Pace
 from shroff.web.http.concurrency_limits import ConcurrencyLimits, Turns, too_many
 from shroff.web.http.streaming import Streams
 from shroff.web.metrics import Requests, of_service, tally_of
-from shroff.web.work.experiment_arms import ExperimentArms
 from shroff.web.work.helper_processes import CaseKeeper
 from shroff.web.work.operation_processes import CHECK_S_MAX
 from shroff.web.work.reasons import FirstReasons
@@ -169,7 +169,7 @@ class Service:
         self.operator_alerts = OperatorAlerts()
         self.health = HealthBoard(project)
         self.reasons = FirstReasons(project)
-        self.arms = ExperimentArms(project)
+        self.arms = ExperimentArms()
         self.board = Board(project, lambda: self.work, self.cases)
         self.queue_count = QueueCount(self.cases)
         self.is_ending = False
@@ -321,6 +321,11 @@ class Service:
     async def checked(self, who: Who, function: Callable[..., One], *arguments: object) -> One:
         """Run a function that checks drafts or runs their tests, one at a time for each caller."""
         return await self.checks.run(who.id, self._done, function, *arguments)
+
+    def read_arms(self, documents: Sequence[bytes]) -> None:
+        """Learn the experiments of these decisions. May wait for the log."""
+        with self.project.log.reading() as log:
+            self.arms.read(log, documents)
 
     async def in_thread(self, function: Callable[..., One], *arguments: object) -> One:
         """Run a function that waits for the log or computes for long."""

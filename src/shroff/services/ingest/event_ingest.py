@@ -189,8 +189,10 @@ class EventIngest(ProjectPart):
             has_more: Whether another line is available without waiting; if not, pending lines are answered.
             ready: Called once, after the state is restored and before the first line; `warnings` then has the warnings.
         """
+        from shroff.log.experiment_arms import ExperimentArms
         from shroff.worker.answers import in_groups
 
+        arms = ExperimentArms()
         submissions = self._submissions(lines, source, as_type, keeps_hashes=is_hashed)
         with (
             self._log.writing(restoring) as (writer, log),
@@ -202,7 +204,7 @@ class EventIngest(ProjectPart):
             ready()
             for group in in_groups(submissions, has_more):
                 with inbox.turn():
-                    answers = writer.write(group)
+                    answers = arms.answers(writer.write(group), log)
                 yield [(submission.place, answer) for submission, answer in zip(group, answers, strict=True)]
                 with inbox.turn():
                     log.maintain()
@@ -251,13 +253,15 @@ class EventIngest(ProjectPart):
         start: Callable[[], Folded] | None = None,
     ) -> Sequence[Answer]:
         """Preview the answers to submissions, in order, from a state of `restored`. Nothing is written."""
+        from shroff.log.experiment_arms import ExperimentArms
         from shroff.log.writer import Writer, unwritten
         from shroff.streams.snapshots import Snapshots
 
+        arms = ExperimentArms(experiment.id for experiment in definitions.experiments)
         with self.log_or_empty() as log:
             state, snapshots = (start(), 0) if start else None, Snapshots(self._paths.snapshots)
             writer = Writer(unwritten(log), definitions, now_ms, restoring, snapshots, state)
-            answers = writer.prepare(rows).answers
+            answers = arms.answers(writer.prepare(rows).answers, log)
         self._context.warnings += writer.warnings
         return answers
 

@@ -188,6 +188,7 @@ def sink_routes(context: ProjectContext) -> list[SinkRoute]:
 
     Raises: UsageError if the settings of a sink contradict each other, or a variable is not set.
     """
+    from shroff.log.experiment_arms import ExperimentArms
     from shroff.streams.sink_cursor import SinkRoute
 
     found = []
@@ -198,6 +199,8 @@ def sink_routes(context: ProjectContext) -> list[SinkRoute]:
         is_called = settings_of("sink", system.kind).is_called
         outcomes = frozenset(system.options.get("outcomes", ()))
         by = outside, system, context.systems.http if is_called else None
-        found.append(SinkRoute(name, opened, system.text("take", "decisions"), outcomes, system.starts_now, by))
+        take = system.text("take", "decisions")
+        more = {"complete": ExperimentArms().rows} if take == "decisions" else {}
+        found.append(SinkRoute(name, opened, take, outcomes, system.starts_now, by, **more))
     online = OnlineFeatures(context).route()
     return [*found, *([] if online is None else [online]), *NoticeViews(context).routes()]

@@ -46,7 +46,7 @@ async def kept(service: Service, who: Who, document: bytes, answered: str) -> by
 def told(service: Service, event: str, id_: str, document: bytes) -> bytes:
     """Return a decision with its experiments and its override. May wait for the log and the store."""
     if not service.arms.are_known([document]):
-        service.arms.read([document])
+        service.read_arms([document])
     document = service.arms.beside(document)
     answered = answer(service, event, id_)
     return document if answered is None else _beside(document, answered)

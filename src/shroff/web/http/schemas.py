@@ -6,10 +6,11 @@ from typing import Annotated, Any, Final, NotRequired, TypedDict
 
 import msgspec
 
+from shroff.engine.decision import ExperimentLine
 from shroff.events.definitions import SOURCES, VERDICTS, EventType, Field
 from shroff.events.event import Scalar
 from shroff.events.readers import ID_LENGTH_MAX
-from shroff.explain.explanation import ExperimentLine, Explanation
+from shroff.explain.explanation import Explanation
 from shroff.explain.model import InputPart
 from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.field_types import Bounds

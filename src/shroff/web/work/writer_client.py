@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, TransientError
-from shroff.runtime.values import replace
 from shroff.web.http.concurrency_limits import too_many
 from shroff.worker.inbox import ADOPT, LEFT, result_of
 from shroff.worker.request_bodies import RequestReader
@@ -116,15 +115,10 @@ class WriterClient:
         documents = [answer.document for answer in answers if answer.document is not None]
         if not arms.are_known(documents):
             try:
-                await self._service.in_thread(arms.read, documents)
+                await self._service.in_thread(self._service.read_arms, documents)
             except ShroffError:
                 return answers  # without arms; the next answers try again
-        if not arms.names:
-            return answers
-        return [
-            answer if answer.document is None else replace(answer, document=arms.beside(answer.document))
-            for answer in answers
-        ]
+        return arms.answers(answers)
 
     async def run(self, task: Callable[[Writer, Log], One]) -> One:
         """Run a task on the log's thread between two batches, and return its result.
