@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from shroff.errors import ShroffError
@@ -44,6 +45,11 @@ _TIMES = re.compile(
     re.DOTALL | re.ASCII,
 )
 _IDS = re.compile(r'"/(?:decisions|entities)/[^/"]+/([^/"?#]+)')  # of events and keys, in links
+# Line breaks around a tag, unless it stands in a line of text: a browser shows none of them.
+_UNSEEN_BREAKS = re.compile(
+    r"\n*(</?(?!(?:a|b|br|button|code|del|i|iframe|input|ins|kbd|label|output|pre|progress|select|small|span|svg|"
+    r"textarea)\b)[a-z][^>]*>)\n*"
+)
 STANDING = {
     "content-security-policy": POLICY,
     "cross-origin-opener-policy": "same-origin",
@@ -115,7 +121,7 @@ def environment() -> Environment:
     All that they show is escaped, and what is not there is a mistake.
     """
     made = Environment(
-        loader=ChoiceLoader([PackageLoader("shroff.web.pages"), _OfPackages(_of_package)]),
+        loader=ChoiceLoader([_Templates("shroff.web.pages"), _OfPackages(_of_package)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -128,6 +134,14 @@ def environment() -> Environment:
         **{path.__name__: path for path in (decision_path, entity_path, experiment_path, rule_path)},
     }
     return made
+
+
+class _Templates(PackageLoader):
+    """Templates of shroff, read without indents and without line breaks that no page shows."""
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool] | None]:
+        source, path, is_current = super().get_source(environment, template)
+        return _UNSEEN_BREAKS.sub(r"\1", re.sub(r"\n[ \t]+", "\n", source)), path, is_current
 
 
 class _OfPackages(FunctionLoader):
@@ -161,9 +175,9 @@ def open_cases_html(count: int | None) -> str:
 async def page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
     """A page for somebody who is signed in; with a `mistake` of their form its status is 422, unless another is given.
 
-    Templates have the project's `currency` too, the addresses of decisions, entities and rules, `may`, which says
-    whether the user has a right, `person`, which returns the display name of a user, and `query_params`, which may
-    name what was done just now.
+    Templates have the project's `currency` too, `csrf_field` for each form, the addresses of decisions, entities and
+    rules, `may`, which says whether the user has a right, `person`, which returns the display name of a user, and
+    `query_params`, which may name what was done just now.
     """
     assert request.signed_in is not None
     who = request.signed_in.who
@@ -204,7 +218,8 @@ def _page(
         user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name, user.name
     )
     currency = service.project.definitions.settings.currency
-    common = {"seen": seen, "currency": currency, "organizations": None, "told": request.told}
+    csrf_field = Markup('<input type="hidden" name="csrf" value="{}">').format(signed_in.csrf)
+    common = {"seen": seen, "csrf_field": csrf_field, "currency": currency, "organizations": None, "told": request.told}
     names: TextDict = {}
 
     def person(name: str) -> str:
