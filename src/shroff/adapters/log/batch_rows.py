@@ -1,4 +1,4 @@
-"""Rows of a batch, as both databases write them within a transaction."""
+"""Write a batch into the tables of a log in SQL, within one transaction."""
 
 from __future__ import annotations
 
@@ -46,26 +46,29 @@ from shroff.streams.log_columns import newest_ms
 
 
 class BatchRows(RowFraming):
-    """The writing half of a log: what goes into which table."""
+    """The writing half of a log: which rows go into which table, and in which order."""
 
     _on_step: Callable[[str], None]
-    _end: int | None  # the last place, where it is known for certain
-    _pruned: int  # the writer's; nobody else moves it
+    _end: int | None  # last sequence number; None if it must be read
+    _pruned: int  # last pruned sequence number; only the writer prunes
 
     @abstractmethod
     def _take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
-        """Remove the rows that have these keys; those that are not there are passed over."""
+        """Delete the rows with these keys; missing ones are ignored."""
 
     @abstractmethod
     def _answer(self, replies: Sequence[Reply]) -> int:
-        """Answer requests by their numbers; gives how many of them waited."""
+        """Store replies to requests, and return how many of these requests were waiting."""
 
     def outbox_done(self, keys: Iterable[str]) -> None:
         rows = [(int(seq), int(number)) for seq, _, number in (key.partition("-") for key in keys)]
-        self._transact(lambda: self._take_out(DONE, rows))  # failed, they leave again
+        self._transact(lambda: self._take_out(DONE, rows))  # if this fails, the rows are delivered again
 
     def _insert(self, batch: Batch) -> None:
-        """Write all rows of the batch inside the open transaction."""
+        """Write all rows of the batch inside the open transaction.
+
+        Raises: StateError or OvertakenError if the batch does not fit the log, as in the contract.
+        """
         seq = self.last_seq() if self._end is None else self._end
         check_batch(batch, seq)
         check_offsets(batch.offsets, self.offsets)
@@ -118,12 +121,15 @@ class BatchRows(RowFraming):
         self._on_step("replies")
 
     def _insert_events(self, records: Sequence[Record]) -> None:
-        """Write records; check that no id is taken, since a unique index covers rows only, not frames."""
+        """Write records as rows or frames.
+
+        Raises: StateError if an id is taken. The unique index of the table covers rows only, not frames.
+        """
         frames, few = event_frames.framed(records)
-        elsewhere = self._places if frames else self._framed_places
-        names = ids_by_type(records)
-        for type_, ids in names.items():
-            if elsewhere(type_, ids) or (frames and len(set(ids)) < len(ids)):
+        look_up = self._places if frames else self._framed_places
+        for type_, ids in ids_by_type(records).items():
+            is_repeated = bool(frames) and len(set(ids)) < len(ids)
+            if look_up(type_, ids) or is_repeated:
                 raise taken_id(records, self.find) or self._damaged("an index has an id of no record")
         self._put(EVENTS, few)
         self._insert_frames(frames, records if frames else ())
@@ -135,7 +141,7 @@ class BatchRows(RowFraming):
         self._do(self.wording.forget_replies, (max(reply.number for reply in replies) - REPLIES_KEPT,))
 
     def _prune_to(self, pruned: int, stop: int) -> None:
-        """Take the places (pruned, stop] out, inside the open transaction."""
+        """Delete the sequence numbers in (pruned, stop] inside the open transaction."""
         self._on_step("pruning")
         leaving = self._leaving(pruned, stop)
         self._put(PRUNED, leaving.digests)

@@ -1,4 +1,4 @@
-"""Records and decisions of small batches, which are rows at first, put into frames."""
+"""Move records and decisions of small batches, which are rows at first, into frames, between batches."""
 
 from __future__ import annotations
 
@@ -15,38 +15,40 @@ from shroff.adapters.log.rows import EVENT_FRAMES, FRAMES, RowTable, ids_by_type
 from shroff.errors import StorageError
 from shroff.streams.log import Batch, DecisionRow, Record
 
-STEP_ROWS = 64  # that are read at once
-_COUNTED_MAX = 2 * ROWS_KEPT  # rows of records or decisions
+STEP_ROWS = 64  # decisions read in one step
+_COUNTED_MAX = 2 * ROWS_KEPT  # counting rows stops there
 
 
 class RowFraming(IdChecks):
-    """What a writer does about rows."""
+    """The upkeep of a writer: frames from rows, and a new index of ids after damage."""
 
-    _rows = _event_rows = 0  # of decisions and of records that may be framed
-    _has_earlier_rows = False  # whether those count that were there when the log was opened
-    _moving: Iterator[int] | None = None  # what is left to do for the frames that are being made
+    _rows = _event_rows = 0  # rows of decisions and of records that may be framed
+    _has_earlier_rows = False  # whether these counts include rows from before the log was opened
+    _moving: Iterator[int] | None = None  # remaining steps of the frame that is being made
 
     @abstractmethod
     def _transact(self, write: Callable[[], Any]) -> Any:
-        """Write something in a transaction of its own."""
+        """Call `write` in a transaction, commit it, and return the result."""
 
     @abstractmethod
     def _put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         """Write rows within the open transaction.
 
         Args:
-            newest_wins: Columns that a row takes over where one of its key is there already.
-            adds: A column that is added to the one that is there.
+            newest_wins: Columns that a row replaces in an existing row with its key.
+            adds: A column that is added to that of an existing row.
         """
 
     @abstractmethod
     def _do(self, sql: str, values: Sequence[object]) -> None:
-        """Carry out a statement within the open transaction."""
+        """Execute a statement within the open transaction."""
 
     def index_again(self) -> int:
-        """Build the index of ids again if it is damaged; return how many ids it has then, else 0. Cost: 3 µs an id.
+        """Build the index of ids again if it is damaged, and return its number of ids; 0 if it is whole.
 
-        An index of keys that is damaged is removed. The next writer builds it again: 1 µs for each different key.
+        A damaged index of keys is removed; the next writer builds it again, in 1 µs for each different key.
+
+        Cost: 3 µs an id.
         """
         try:
             self._keys.check()
@@ -59,10 +61,11 @@ class RowFraming(IdChecks):
         self._event_rows += len(batch.records) if len(batch.records) < FRAME_ROWS else 0
 
     def _frame_small_batches(self) -> None:
-        """Go on with putting the oldest rows into frames, if there are many by now, and keys of batches together.
+        """Do the next step of moving the oldest rows into frames, once there are many, and merge keys of batches.
 
-        Cost: of a step 1 to 2 ms, of all steps for 256 records and decisions 8; of the first call 3 ms. Where rows come
-        faster than steps, a call goes on until few are left.
+        If rows arrive faster than steps move them, a call does several steps, until few enough rows remain.
+
+        Cost: 1 to 2 ms a step, 8 ms for all steps of 256 records and decisions, and 3 ms for the first call.
         """
         if self._keys.is_due():
             self._transact(self._keys.put_together)
@@ -79,12 +82,15 @@ class RowFraming(IdChecks):
                 return
 
     def _forget_moving(self) -> None:
-        """Drop unfinished frames, since their rows go, and count rows anew."""
+        """Drop the unfinished frame, as its rows may be deleted, and count rows again."""
         self._moving = None
         self._has_earlier_rows = False
 
     def _move_rows(self) -> Iterator[int]:
-        """Move the oldest rows into frames, step by step. Only this and `prune` remove rows; none changes."""
+        """Move the oldest rows into frames, one step for each item yielded.
+
+        Only this function and `prune` delete rows, and nothing changes them, so rows may be read in several steps.
+        """
         if self._rows >= ROWS_KEPT + FRAME_ROWS:
             moved = 0
             for moved in self._move_decisions():
@@ -105,9 +111,9 @@ class RowFraming(IdChecks):
         return None if oldest is None else int(oldest)
 
     def _move_decisions(self) -> Iterator[int]:
-        """Put the oldest decisions that are rows into a frame, step by step; the last gives how many.
+        """Move the oldest rows of decisions into a frame; yield 0 after each step, and at last their number.
 
-        Raises: StorageError where one is not what it was, and nothing is changed.
+        Raises: StorageError if a decision has changed since it was written; then nothing is moved.
         """
         rows = self._ask(self.wording.decisions, (0, NUMBER_MAX, FRAME_ROWS), DECISION_SHAPE)
         ((next_frame,),) = self._ask(self.wording.next_frame, (rows[0][0] if rows else 0,), "I")
@@ -115,7 +121,8 @@ class RowFraming(IdChecks):
         found = list[DecisionRow]()
         for start in range(0, len(rows), STEP_ROWS):
             some = rows[start : start + STEP_ROWS]
-            events = self.records_at([row[0] for row in some])  # by place: a million others may stand between
+            # By sequence number, as a million records without a decision may lie between two decisions
+            events = self.records_at([row[0] for row in some])
             names = {seq: (event.type, event.id) for seq, event in events.items()}
             found += [self._decision(row, names) for row in some]
             yield 0
@@ -130,7 +137,7 @@ class RowFraming(IdChecks):
         yield len(found)
 
     def _move_events(self, count: int) -> Iterator[int]:
-        """Put the oldest records that are rows, so many at most, into a frame, likewise. Raises: likewise."""
+        """Move at most `count` of the oldest rows of records into a frame, as `_move_decisions` does."""
         oldest = self._oldest_row("events")
         if oldest is None:
             return

@@ -1,8 +1,8 @@
-"""Records that follow each other as one compressed frame: a seventh of the space of their rows, and fewer writes.
+"""Pack consecutive records into one compressed frame: a seventh of the space of their rows, and fewer writes.
 
-A frame keeps the lines that `Log.lines` gives, as text, so what is read is what was written to the byte. Beside them
-stand times, and where in its line the id of each record is; an id that its line does not have stands apart. A frame is
-compressed in blocks, so that one record is read without the others.
+The logs in SQL use this module. A frame stores the lines that `Log.lines` returns, so a record is read back byte for
+byte, with the time of each record and the position of its id in its line. An id that its line does not contain is
+stored apart. A frame is compressed in blocks, so that reading one record unpacks one block only.
 docs/reference/log-format.md has the format.
 """
 
@@ -25,24 +25,27 @@ from shroff.adapters.log.sums import head_of, line_of
 from shroff.streams.log import Kind, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
 
-EVENT_FRAME_ROWS = 512  # at least, of a large batch: as large on disk as 1,024, and one is read in half the time
-_NUMBERS = (
-    "<u4"  # three for each record: bytes of its line, how far before the end of that its id begins, and bytes of it
-)
-_TIMES = "<i8"  # milliseconds since the record before, and since 1970 for the first
-_ROW = Struct("<3Iq")  # the three and the time
+# Fewest records of a frame in a large batch. Frames of 1,024 are no smaller on disk, and take twice the time to read
+# one record.
+EVENT_FRAME_ROWS = 512
+# A record has three numbers: the size of its line, the distance from the end of the line back to the start of its id
+# (0: the id is stored apart), and the size of its id.
+_NUMBERS = "<u4"
+_TIMES = "<i8"  # milliseconds since the previous record; since 1970 for the first of a block
+_ROW = Struct("<3Iq")  # the three numbers and the time
 _SIGN = 1 << 63
-_FEW = 2  # records of a block, whose places take less time than those of all
-_HEAD_BYTES = 4  # for how many bytes the ids have that stand apart
+_FEW = 2  # up to as many records of a block are located one by one, which is faster than locating all
+_HEAD_BYTES = 4  # a number: the size of all ids that are stored apart
 _KINDS = {b"e": "event", b"l": "label", b"c": "control"}
 
 
 class EventFrame(NamedTuple):
-    """The records at all places from `first` to `seq`.
+    """All records with sequence numbers in [first, seq].
 
     Args:
-        labels: How many of them are labels; `controls` likewise.
-        crc: The sum of all the others, but for parts of `data`, which have their own.
+        labels: Number of labels among them.
+        controls: Number of control events among them.
+        crc: Checksum of the other fields, except for the parts of `data`, which have their own.
     """
 
     seq: int
@@ -54,7 +57,7 @@ class EventFrame(NamedTuple):
 
 
 def framed(records: Sequence[Record]) -> tuple[list[EventFrame], Sequence[Record]]:
-    """The frames of a batch's records, and those records that are too few for one."""
+    """Return the frames of a batch's records; all records as the second result if they are too few."""
     if len(records) < FRAME_ROWS:
         return [], records
     count = max(1, len(records) // EVENT_FRAME_ROWS)
@@ -62,15 +65,15 @@ def framed(records: Sequence[Record]) -> tuple[list[EventFrame], Sequence[Record
 
 
 def pack(records: Sequence[Record]) -> EventFrame:
-    """One frame of these records, which follow each other. Cost: 2 µs each."""
+    """Pack consecutive records into one frame. Cost: 2 µs a record."""
     (frame,) = _packed(records, [0, len(records)])
     return frame
 
 
 def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
-    """The lines of the records in (after, upto]. Cost: 0.1 µs each.
+    """Return the lines of the records in (after, upto]. Cost: 0.1 µs a record.
 
-    Raises: DamagedFrameError where the frame is not as it was written.
+    Raises: DamagedFrameError if the frame has changed since it was written.
     """
     parts = list[bytes]()
     for first, count, text, seqs in _blocks(frame, range(after + 1, upto + 1)):
@@ -84,9 +87,11 @@ def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
 
 
 def decided_in(frame: EventFrame, types: Collection[str]) -> list[int]:
-    """The places of the records of these types that were to be decided, in order.
+    """Return the sequence numbers of the records of these types that need a decision, ascending.
 
-    Cost: 0.1 µs a record. Raises: as `unpack`.
+    Cost: 0.1 µs a record.
+
+    Raises: DamagedFrameError if the frame has changed since it was written.
     """
     heads = tuple(f"1{name} ".encode() for name in types)
     lines = enumerate(lines_of(frame, frame.first - 1, frame.seq).split(b"\n"), frame.first)
@@ -94,11 +99,11 @@ def decided_in(frame: EventFrame, types: Collection[str]) -> list[int]:
 
 
 def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | None = None) -> Iterator[Record]:
-    """The records in order; with `places`, which are in order, those at one of them, with `kind` those of this kind.
+    """Yield the records, ascending; with `places`, ascending sequence numbers, only those, and only of this `kind`.
 
-    Cost: 30 µs for each block of 64 with one or two wanted, 40 with more, and 1.5 µs for each that is given.
+    Cost: 30 µs for each block of 64 with one or two requested records, 40 µs with more, and 1.5 µs a yielded record.
 
-    Raises: DamagedFrameError where the frame is not as it was written.
+    Raises: DamagedFrameError if the frame has changed since it was written.
     """
     for first, count, text, seqs in _blocks(frame, places):
         for seq, place in zip(seqs, _placed(text, count, [seq - first for seq in seqs]), strict=True):
@@ -111,7 +116,7 @@ def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | 
 
 
 def _blocks(frame: EventFrame, places: Sequence[int] | None) -> Iterator[tuple[int, int, bytes, Sequence[int]]]:
-    """The blocks that have some of these places: the first one of each, how many it has, its text, and those."""
+    """Yield the blocks with any of these sequence numbers: first sequence number, count, text, and requested ones."""
     end = frame.seq + 1
     before = _sum(frame.first, frame.seq, frame.labels, frame.controls)
     parts = parts_of(frame.data, before, frame.crc, -(-(end - frame.first) // BLOCK_ROWS))
@@ -127,9 +132,9 @@ def _blocks(frame: EventFrame, places: Sequence[int] | None) -> Iterator[tuple[i
 
 
 def _placed(text: bytes, count: int, rows: Sequence[int]) -> list[tuple[int, int, int, int, int]]:
-    """Where in the text of a block the line of each of these rows begins and ends, its id and its size, and its time.
+    """Return for each of these rows of a block: start and end of its line, start and size of its id, and its time.
 
-    Cost: 4 µs for each of a few rows, 15 µs for all.
+    Cost: 4 µs for each of `_FEW` rows, 15 µs for more.
     """
     at = _apart_at(count)
     apart = int.from_bytes(text[:_HEAD_BYTES], "little")
@@ -146,7 +151,7 @@ def _placed(text: bytes, count: int, rows: Sequence[int]) -> list[tuple[int, int
 
 
 def _place(text: bytes, count: int, row: int) -> tuple[int, int, int, int, int]:
-    """The same for one row of a block whose lines have their ids."""
+    """Locate one row as `_placed` does, in a block without ids that are stored apart."""
     part = 4 * count
     lines = _apart_at(count)
     behinds = _HEAD_BYTES + part
@@ -159,9 +164,9 @@ def _place(text: bytes, count: int, row: int) -> tuple[int, int, int, int, int]:
 
 
 def _total(planes: bytes, count: int, rows: int) -> int:
-    """The sum of the first rows of a column, whose planes have `count` bytes each."""
+    """Return the sum of the first `rows` numbers of a column, given as planes of `count` bytes each."""
     found = shift = at = 0
-    while planes[at:] != bytes(len(planes) - at):  # the last are zero, as numbers are small
+    while planes[at:] != bytes(len(planes) - at):  # the high planes are all zero, as numbers are small
         found += sum(planes[at : at + rows]) << shift
         at = at + count
         shift = shift + 8
@@ -169,18 +174,18 @@ def _total(planes: bytes, count: int, rows: int) -> int:
 
 
 def _columns(text: bytes, count: int) -> Iterator[tuple[int, ...]]:
-    """The numbers of a block of so many records. Cost: 10 µs for 64."""
+    """Return the four columns of numbers of a block with `count` records. Cost: 10 µs for 64."""
     numbers = np.frombuffer(text, np.uint8, _ROW.size * count, _HEAD_BYTES).reshape(_ROW.size, count)
     return zip(*_ROW.iter_unpack(numbers.T.tobytes()), strict=True)
 
 
 def _apart_at(count: int) -> int:
-    """Where ids that stand apart begin in a block of so many records."""
+    """Return the offset of the ids that are stored apart, in a block with `count` records."""
     return _HEAD_BYTES + _ROW.size * count
 
 
 def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFrame]:
-    kinds = list[Kind]()  # all are events
+    kinds = list[Kind]()  # stays empty if all records are events
     if isinstance(records, RecordColumns):
         ids = JoinedTexts.written(records.ids)
         times = records.times

@@ -1,7 +1,6 @@
-"""Records in frames: what a log in a database reads of them beside the rows of the others, and what pruning leaves.
+"""Queries of a log in SQL whose records lie in rows and in frames, and what pruning writes.
 
-Rows move into frames and never back. A reader of both reads rows first, or reads again where rows that were there have
-gone.
+Rows move into frames and never back. So a query reads the rows first, or reads again if rows are gone meanwhile.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Kind, Record
 
 FRAMES_AT_ONCE = 16
-_FEW_PLACES = 16  # places; the newest may all be rows
-_LINES_AT_ONCE = 4_096  # of rows
-_ROWS_COUNTED = 65_536  # records that are rows; they take 20 ms
+_FEW_PLACES = 16  # so few sequence numbers, often the newest, are looked up among the rows first
+_LINES_AT_ONCE = 4_096  # lines made from rows at once
+_ROWS_COUNTED = 65_536  # rows that `_check_size` counts at most; 20 ms
 
 
 @lru_cache(maxsize=16)  # a replay reads the same records again and again
@@ -36,7 +35,14 @@ def _controls_in(frame: EventFrame) -> list[Record]:
 
 
 class Leaving(FrozenStruct):
-    """What pruning writes: digests of ids, and what is left of frames, or becomes rows."""
+    """What pruning writes in place of the pruned records.
+
+    Args:
+        digests: Digest of the id of each pruned record, and its sequence number.
+        decision_frames: Frames of the decisions that stay.
+        event_frames: Frames of the records that stay.
+        controls: Pruned control events, which become rows.
+    """
 
     digests: list[tuple[bytes, int]]
     decision_frames: list[DecisionFrame]
@@ -45,10 +51,10 @@ class Leaving(FrozenStruct):
 
 
 class IdQuestions(LogQuestions):
-    """Questions about ids of records in frames, which are in runs."""
+    """Queries of the ids of framed records."""
 
     _ids: IdIndex
-    _is_counted = True  # the ids that the runs have; a writer does it before it looks for one
+    _is_counted = True  # whether `_check_size` was done; a writer does it before its first look-up
 
     def damage(self, within_s: float) -> str:
         try:
@@ -64,9 +70,9 @@ class IdQuestions(LogQuestions):
         )
 
     def _check_size(self) -> None:
-        """See that the runs have as many ids as frames have records, unless that takes long to say.
+        """Raises: StorageError if the runs have fewer ids than frames have records, unless there are too many rows.
 
-        What is asked for first can only be too little by then, since rows move into frames, and never back.
+        Framed records are counted first. More may follow meanwhile, but never fewer.
         """
         pruned = self.pruned_to()
         last = self.last_seq()
@@ -89,26 +95,29 @@ class IdQuestions(LogQuestions):
 
 
 class FrameQuestions(IdQuestions):
-    """Questions whose answers lie in rows and in frames of records."""
+    """Queries of records in rows and in frames."""
 
     def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
-        """Records with `after < seq <= upto` in order, in lists of at most `size`.
+        """Yield the records in (after, upto] in order, in lists of at most `size`.
 
-        Ends at the place that was the last when reading began. Cost: 3 µs a record, 2 in a frame.
+        Ends at the record that was the last at the first call. Cost: 3 µs a record; 2 µs in a frame.
+
+        Raises: PrunedError if a requested record was pruned; StorageError if one is missing or has changed.
         """
         end = self._end_at(upto)
         while after < end:
-            stretch = stop, is_framed = self._stretch(after, end)
+            stretch = self._stretch(after, end)
+            stop, is_framed = stretch
             if is_framed:
-                found = self._framed_records(after, end, max(1, size // EVENT_FRAME_ROWS))
+                records = self._framed_records(after, end, max(1, size // EVENT_FRAME_ROWS))
             else:
-                found = self._row_records(after, stop, size)
+                records = self._row_records(after, stop, size)
             self._check_pruned(after)
-            if not found and self._stretch(after, end) == stretch:
+            if not records and self._stretch(after, end) == stretch:
                 raise self._damaged(MISSING.format(after + 1))
-            for start in range(0, len(found), size):
-                yield found[start : start + size]
-            after += len(found)
+            for start in range(0, len(records), size):
+                yield records[start : start + size]
+            after += len(records)
 
     def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
         end = NUMBER_MAX if upto is None else upto
@@ -117,7 +126,7 @@ class FrameQuestions(IdQuestions):
         return self._together("control", rows, frames, after, end)
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
-        """The labels in order, in lists. Cost: 0.1 µs for each row that is none, 3 µs for each label."""
+        """Yield the labels in order, in lists. Cost: 3 µs a label, and 0.1 µs for each other row."""
         end = self._end_at(upto)
         while after < end:
             rows = self._ask(self.wording.labels, (after, end, size), EVENT_SHAPE)
@@ -132,28 +141,29 @@ class FrameQuestions(IdQuestions):
             after = stop
 
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
-        """The records at these places; places that are not there, or were pruned, are left out.
+        """Return the records with these sequence numbers, without missing or pruned ones.
 
         Cost: 3 µs a record, and 50 µs for each frame of 512.
         """
-        found: dict[int, Record] = {}
-        if len(places) > _FEW_PLACES:  # most are in frames; a search among rows takes longer
-            found = self._framed_at(places)
-            places = set(places) - found.keys()
-        found |= {row[0]: self._record(row) for row in self._with_ids(self.wording.records_at, EVENT_SHAPE, places)}
-        return found | self._framed_at(set(places) - found.keys())
+        records: dict[int, Record] = {}
+        if len(places) > _FEW_PLACES:  # most are in frames, and a search among rows takes longer
+            records = self._framed_at(places)
+            places = set(places) - records.keys()
+        rows = self._with_ids(self.wording.records_at, EVENT_SHAPE, places)
+        records |= {row[0]: self._record(row) for row in rows}
+        return records | self._framed_at(set(places) - records.keys())
 
     def _framed_at(self, places: Collection[int]) -> dict[int, Record]:
-        lacking = sorted(places)
-        rows = chain.from_iterable(self._rows_at(self.wording.event_frames_at, EVENT_FRAMES.kinds, lacking))
+        seqs = sorted(places)
+        rows = chain.from_iterable(self._rows_at(self.wording.event_frames_at, EVENT_FRAMES.kinds, seqs))
         frames = starmap(EventFrame, rows)
-        found = {record.seq: record for frame in frames for record in self._records(frame, lacking)}
-        if found:
-            self._ids.note(found.values())
-        return found
+        records = {record.seq: record for frame in frames for record in self._records(frame, seqs)}
+        if records:
+            self._ids.note(records.values())
+        return records
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
-        """The same as text, a line each. Cost: 3 µs a record, 0.2 in a frame."""
+        """Yield the records in (after, upto] as lines. Cost: 3 µs a record; 0.2 µs in a frame. Raises: as `read`."""
         end = self._end_at(upto)
         while after < end:
             parts = list[bytes]()
@@ -180,7 +190,7 @@ class FrameQuestions(IdQuestions):
             texts = [b"".join(map(line_of, self._row_records(after, stop, NUMBER_MAX)))]
         self._check_pruned(after)
         if sum(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")) for text in texts) != stop - after:
-            if self._frames_with(*stretch) != frames:  # moved into one meanwhile
+            if self._frames_with(*stretch) != frames:  # rows have moved into a frame meanwhile
                 return self._lines(after, upto)
             raise self._damaged(f"records are missing after sequence number {after}, or a body holds a line end")
         return stop, texts
@@ -190,7 +200,7 @@ class FrameQuestions(IdQuestions):
 
     def _row_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         if len(ids) >= FRAME_ROWS and not self._ask(self.wording.any_row, (type,), "i"):
-            return {}  # as in most logs of large batches
+            return {}  # most logs of large batches have no rows
         return super()._places(type, ids)
 
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
@@ -203,25 +213,28 @@ class FrameQuestions(IdQuestions):
         return found
 
     def _check_whole(self, after: int, upto: int) -> None:
-        """Rows first, which move into frames, and never back. Cost: 0.3 µs a row, 1 µs a frame."""
+        """Raises: StorageError if a record in (after, upto] is missing; PrunedError if it was pruned.
+
+        Cost: 0.3 µs a row, 1 µs a frame.
+        """
         ((count,),) = self._ask(self.wording.rows_behind, (after, upto, NUMBER_MAX), "i")
         spans = self._ask(self.wording.event_frame_spans, overlapping(after, upto), "ii")
         count += sum(min(seq, upto) - max(first - 1, after) for first, seq in spans)
         if count < upto - after:
             self._check_pruned(after)
-            for _ in self.lines(after, upto):  # says where
+            for _ in self.lines(after, upto):  # raises an error that names the sequence number
                 pass
             raise self._damaged(f"records are missing at sequence numbers {after + 1} to {upto}")
 
     def _row_records(self, after: int, upto: int, limit: int) -> list[Record]:
-        """The records in (after, upto] that follow this place as rows, so many at most."""
+        """Return at most `limit` records in (after, upto] that are rows, from `after + 1` on without a gap."""
         rows = self._ask(self.wording.read, (after, upto, limit), EVENT_SHAPE)
-        return [self._record(row) for at, row in enumerate(rows, after + 1) if row[0] == at]
+        return [self._record(row) for seq, row in enumerate(rows, after + 1) if row[0] == seq]
 
-    # Below: what lies in frames
+    # Reading frames
 
     def _framed_records(self, after: int, upto: int, limit: int) -> list[Record]:
-        """The records in (after, upto] of the frames that follow this place without rows between, so many at most."""
+        """Return the records in (after, upto] of at most `limit` frames, from `after + 1` on without a gap."""
         found: list[Record] = []
         for frame in self._frames_with(self.wording.event_frames, after, upto, limit):
             if frame.first > after + len(found) + 1:

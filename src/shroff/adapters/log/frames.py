@@ -1,8 +1,9 @@
-"""Decisions that follow each other as one compressed frame: an eighth of the space of their rows, and fewer writes.
+"""Pack consecutive decisions into one compressed frame: an eighth of the space of their rows, and fewer writes.
 
-Documents of neighboring decisions repeat each other nearly word for word. A frame keeps what all have once, and what
-is left of each as text, in blocks that are read alone; so what is read is what was written to the byte. Only receipts,
-whose digits repeat nothing, stand apart as bytes. docs/reference/log-format.md has the format.
+The logs in SQL use this module. Documents of neighboring decisions repeat each other nearly word for word. A frame
+stores their common texts once (`patterns`), and the remaining text of each document in blocks that are read one by one.
+Receipts are stored apart as bytes, since their random digits cannot be compressed. A document is read back byte for
+byte. docs/reference/log-format.md has the format.
 """
 
 from __future__ import annotations
@@ -29,26 +30,27 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-FRAME_ROWS = 256  # at least; larger frames compress no better, and reading one row unpacks all
-ROWS_KEPT = 4_096  # the newest decisions, read most often, are faster to read as rows
-BLOCK_ROWS = 64  # 32 take 2 % more disk; 128 double the time to read one
+FRAME_ROWS = 256  # fewest rows of a frame; larger frames compress no better, and reading one row unpacks a whole block
+ROWS_KEPT = 4_096  # newest decisions that stay rows, since they are read most often, and rows are faster to read
+BLOCK_ROWS = 64  # 32 take 2 % more disk; 128 double the time to read one decision
 OUTCOMES_SHAPE = "iib"
-# Level 3 takes a tenth more time and saves 0.4 %. Where a frame has a checksum, zstd adds none: a tenth faster to read.
+# Level 3 takes a tenth more time and saves 0.4 %. Parts with a checksum in the frame need none of zstd's own, which
+# makes reading a tenth faster.
 _COVERED: Final[dict[int, int]] = {zstd.CompressionParameter.compression_level: 1}
 _ALONE: Final[dict[int, int]] = _COVERED | {zstd.CompressionParameter.checksum_flag: 1}
-# Four for each document: the size of what is its own, its pattern, how far before its end the digits of its receipt
-# stood (0 for none), and bytes of its receipt.
+# A block has four numbers for each document: the size of the text that is not in its pattern, the index of its pattern,
+# the distance from its end back to the digits of its receipt (0 for none), and the size of its receipt.
 _NUMBERS = "<u4"
 _NUMBER_BYTES = 4
-_of_thread = local()  # its compressors: making one takes 9 µs
+_of_thread = local()  # compressors of the thread; making one takes 9 µs
 
 
 class DamagedFrameError(Exception):
-    """A frame is not as it was written."""
+    """A frame has changed since it was written."""
 
 
 def compress(text: bytes, *, is_covered: bool = False) -> bytes:
-    """The text compressed, with a sum of its own unless that of its frame covers it.
+    """Compress a text; zstd adds a checksum unless the frame has one for it (`is_covered`).
 
     Cost: 2.5 ns a byte, without Python's lock.
     """
@@ -61,8 +63,8 @@ def compress(text: bytes, *, is_covered: bool = False) -> bytes:
 
 
 def decompress(data: bytes) -> bytes:
-    """The text. Raises: DamagedFrameError where it is not as it was written."""
-    decompressor = zstd.ZstdDecompressor()  # of one text: `zstd.decompress` looks for more behind it
+    """Decompress a text. Raises: DamagedFrameError if it has changed, or is followed by other bytes."""
+    decompressor = zstd.ZstdDecompressor()  # `zstd.decompress` would also accept several texts in a row
     try:
         text: bytes = decompressor.decompress(data)
     except zstd.ZstdError as error:
@@ -73,13 +75,13 @@ def decompress(data: bytes) -> bytes:
 
 
 class DecisionFrame(NamedTuple):
-    """The decisions at places from `first` to `seq`, in order; between these there may be others' places.
+    """Decisions with sequence numbers in [first, seq], ascending. Records without a decision are left out.
 
     Args:
-        outcomes: A line for each with its place and outcome, compressed.
-        receipts: One behind the other.
-        data: Their documents, in compressed parts with a sum for each, which for a block is that of its receipts, too.
-        crc: The sum of all the others, but for what has its own.
+        outcomes: A line with sequence number and outcome for each decision, compressed.
+        receipts: The receipts, joined.
+        data: The documents in compressed parts. The checksum of a block covers its receipts, too.
+        crc: Checksum of the other fields, except for the parts and receipts, which have their own.
     """
 
     seq: int
@@ -91,7 +93,7 @@ class DecisionFrame(NamedTuple):
 
 
 def framed(rows: Sequence[DecisionRow]) -> tuple[list[DecisionFrame], Sequence[DecisionRow]]:
-    """The frames of a batch's decisions, in the order of places, and those that are too few for one."""
+    """Return the frames of a batch's decisions, ascending; all decisions as the second result if they are too few."""
     count = len(rows) // FRAME_ROWS
     if not count:
         return [], rows
@@ -99,7 +101,7 @@ def framed(rows: Sequence[DecisionRow]) -> tuple[list[DecisionFrame], Sequence[D
 
 
 def pack(rows: Sequence[DecisionRow]) -> DecisionFrame:
-    """One frame of these decisions. Cost: 3 µs each, most of it without Python's lock."""
+    """Pack decisions into one frame. Cost: 3 µs a decision, mostly without Python's lock."""
     (frame,) = _packed(rows, [0, len(rows)])
     return frame
 
@@ -152,11 +154,12 @@ def _head(patterns: Patterns, first: int, last: int) -> bytes:
 
 
 def in_parts(texts: Sequence[bytes], crc: int, beside: Sequence[bytes] = ()) -> tuple[bytes, int]:
-    """Texts, each compressed by itself, behind the sizes and the sums of all; and the sum of these numbers.
+    """Compress each text as a part; return the joined parts behind their sizes and checksums, and a checksum of those.
 
     Args:
-        crc: The sum of what stands before.
-        beside: What is stored elsewhere and covered by the sums of the last parts; its sizes are numbers, too.
+        crc: Checksum of the preceding fields, with which the returned one begins.
+        beside: Bytes that are stored elsewhere, one for each of the last parts, and covered by the checksum of that
+            part. Their sizes are stored with those of the parts.
     """
     parts = [compress(text, is_covered=True) for text in texts]
     covered = [b""] * (len(texts) - len(beside)) + [*beside]
@@ -167,10 +170,13 @@ def in_parts(texts: Sequence[bytes], crc: int, beside: Sequence[bytes] = ()) -> 
 
 
 class FrameParts(NamedTuple):
-    """Parts that `in_parts` wrote: where they begin and the last one ends, their sums, and the sizes of what is beside.
+    """Parts that `in_parts` wrote.
 
     Args:
-        data: They behind their numbers.
+        data: The numbers and the parts.
+        begins: Start of each part in `data`, and at last the end of the last part.
+        sums: Checksum of each part.
+        beside: Sizes of the bytes that are stored elsewhere.
     """
 
     data: bytes
@@ -179,7 +185,7 @@ class FrameParts(NamedTuple):
     beside: Sequence[int]
 
     def text(self, part: int, beside: bytes = b"") -> bytes:
-        """The text of a part. Raises: DamagedFrameError where it, or what is beside it, is not as it was written."""
+        """Decompress a part. Raises: DamagedFrameError if the part or its bytes beside have changed."""
         data = self.data[self.begins[part] : self.begins[part + 1]]
         if crc32(beside, crc32(data)) != self.sums[part]:
             raise DamagedFrameError
@@ -187,9 +193,11 @@ class FrameParts(NamedTuple):
 
 
 def parts_of(data: bytes, before: int, crc: int, count: int, beside: int = 0) -> FrameParts:
-    """So many parts, of which so many have something beside them; `before` is the sum of what stands before.
+    """Read the sizes and checksums of `count` parts, of which the last `beside` have bytes stored elsewhere.
 
-    Raises: DamagedFrameError where their numbers are not as they were written.
+    `before` is the checksum of the preceding fields.
+
+    Raises: DamagedFrameError if the numbers have changed since they were written.
     """
     size = _NUMBER_BYTES * (2 * count + beside)
     head = data[:size]
@@ -202,23 +210,28 @@ def parts_of(data: bytes, before: int, crc: int, count: int, beside: int = 0) ->
 
 
 def planes(*columns: Array) -> Bytes:
-    """Of each column the first bytes of all numbers, then the second ones, as rows: what is the same is together."""
+    """Return the bytes of columns of numbers as rows: the first bytes of all numbers, then the second ones, and so on.
+
+    Equal bytes then lie together, which compresses better.
+    """
     return np.concatenate([column.view(np.uint8).reshape(-1, column.itemsize).T for column in columns])
 
 
 def outcome_lines(outcomes: bytes) -> bytes:
-    """Place and outcome of a frame's decisions, a line each. Cost: 0.02 µs each.
+    """Return a line with sequence number and outcome for each decision of a frame. Cost: 0.02 µs a decision.
 
-    Raises: DamagedFrameError where it is not as it was written.
+    Raises: DamagedFrameError if `outcomes` has changed since it was written.
     """
     return decompress(outcomes)
 
 
 class Block(NamedTuple):
-    """A block of a frame: the patterns of the frame, its own text, receipts of its decisions, and how many it has.
+    """A block of a frame, decompressed.
 
     Args:
-        lines: Of those that are wanted, the numbers in the block, and the lines with place and outcome.
+        patterns: The part with the patterns of the frame.
+        size: Number of decisions.
+        lines: For each requested decision its index in the block, and its line with sequence number and outcome.
     """
 
     patterns: bytes
@@ -229,11 +242,12 @@ class Block(NamedTuple):
 
 
 def blocks_of(frame: DecisionFrame, places: Sequence[int] | None = None) -> Iterator[Block]:
-    """The blocks of a frame; with `places`, in order, those that have one of them, for `unpack`.
+    """Yield the blocks of a frame for `unpack`; with `places`, ascending sequence numbers, only blocks with one of
+    them.
 
     Cost: 60 µs a block, most of it decompression.
 
-    Raises: DamagedFrameError where the frame is not as it was written.
+    Raises: DamagedFrameError if the frame has changed since it was written.
     """
     outcomes = outcome_lines(frame.outcomes)
     count = outcomes.count(b"\n")
@@ -250,9 +264,9 @@ def blocks_of(frame: DecisionFrame, places: Sequence[int] | None = None) -> Iter
 
 
 def unpack(blocks: Iterable[Block]) -> Iterator[tuple[int, str, bytes, bytes]]:
-    """Place, outcome, receipt and document of each wanted decision of blocks.
+    """Yield sequence number, outcome, receipt and document of each requested decision of blocks.
 
-    Cost: 25 µs for the call of a kernel; 3 µs for each.
+    Cost: 25 µs for the call of a kernel, and 3 µs a decision.
     """
     blocks = list(blocks)
     rows = list[tuple[int, int, int, int]]()
@@ -286,6 +300,7 @@ def _lines(outcomes: bytes, places: Sequence[int] | None) -> Iterator[tuple[int,
 
 
 def within(places: Sequence[int], first: int, last: int) -> Sequence[int]:
+    """Return those of the ascending sequence numbers that are in [first, last]."""
     return places[bisect_left(places, first) : bisect_right(places, last)]
 
 

@@ -1,7 +1,8 @@
-"""Index of keys as rows: the sequence numbers of each key's events, by hashes, cut by the first bits of those.
+"""Index of keys in the database: find the sequence numbers of a key's events by the hash of the key.
 
-A batch adds one row, its whole entries as they come. Some thousand of such rows are put together between batches: into
-one part for each of `BUCKETS`, so that a question about a key reads a sixty-fourth of the index, in few rows.
+The logs in SQL use this module. A batch adds one row with all its entries. Between batches, `put_together` merges some
+thousand of these rows into one part for each of the `BUCKETS`, so that a look-up of a key reads a sixty-fourth of the
+index, in few rows.
 """
 
 from __future__ import annotations
@@ -19,18 +20,22 @@ from shroff.errors import StorageError
 from shroff.streams.log_columns import KeyPlaces
 
 BUCKETS = 64
-BUCKET_BITS = 48  # below a bucket, from 1: the number of a part. In bucket 0 are the rows of batches
-ROWS_MAX = 2_048  # of batches, until they are put together: a question reads each of them, 1.5 µs a row
-BYTES_MAX = 1 << 20  # likewise: 65,536 entries, which take 10 ms to put together
-_ENTRY = np.dtype([("hash", "<u8"), ("seq", "<i8")])  # of a batch
-_SHORT = np.dtype([("hash", "<u4"), ("seq", "<u4")])  # of a part: other bits of the hash, places from its first
+BUCKET_BITS = 48  # low bits of a row's number: the part, from 1. Bucket 0 has the rows of batches, by last seq
+ROWS_MAX = 2_048  # rows of batches before a merge; a look-up reads each of them, 1.5 µs a row
+BYTES_MAX = 1 << 20  # bytes in rows of batches before a merge: 65,536 entries, which take 10 ms to merge
+_ENTRY = np.dtype([("hash", "<u8"), ("seq", "<i8")])  # in the row of a batch
+# In a part: the high half of the hash, and the sequence number less the lowest one of the part.
+_SHORT = np.dtype([("hash", "<u4"), ("seq", "<u4")])
 
 
 class KeyParts:
-    """The index of one log; changed within an open transaction.
+    """The index of keys of one log. Changes need an open transaction.
 
     Args:
-        ask: Asks the log's connection a question; `put` writes rows into a table, `do` carries out a statement.
+        ask: Runs a query on the log's connection.
+        put: Writes rows into a table.
+        do: Executes a statement.
+        damaged: Makes the error for damaged tables.
     """
 
     def __init__(
@@ -46,10 +51,10 @@ class KeyParts:
         self._put = put
         self._do = do
         self._damaged = damaged
-        self._rows = self._bytes = ROWS_MAX * BYTES_MAX  # of batches: unknown at first, so they are counted
+        self._rows = self._bytes = ROWS_MAX * BYTES_MAX  # of batches; unknown at first, so `is_due` counts them
 
     def add(self, keys: KeyPlaces, last_seq: int) -> None:
-        """Add the keys of a batch, by its last place; those of places before it at once into parts."""
+        """Add the keys of a batch that ends at `last_seq`; with 0, keys of earlier records, directly as parts."""
         entries = np.empty(len(keys.seqs), _ENTRY)
         entries["hash"] = keys.hashes
         entries["seq"] = keys.seqs
@@ -62,6 +67,7 @@ class KeyParts:
             self._cut(entries)
 
     def is_due(self) -> bool:
+        """Whether `put_together` is due, by the rows and bytes of batches."""
         if self._rows < ROWS_MAX and self._bytes < BYTES_MAX:
             return False
         ((self._rows, size),) = self._ask(self._wording.key_rows, (1 << BUCKET_BITS,), "iI")
@@ -69,18 +75,21 @@ class KeyParts:
         return self._rows >= ROWS_MAX or self._bytes >= BYTES_MAX
 
     def put_together(self) -> None:
-        """Put the rows of batches together. Cost: 2 µs a row, and 0.1 µs an entry."""
+        """Merge the rows of batches into parts. Cost: 2 µs a row, and 0.1 µs an entry."""
         self._cut(self._of_batches())
         self._do(self._wording.drop_keys, (0, 1 << BUCKET_BITS))
         self._rows = self._bytes = 0
 
     def places(self, hashes: Collection[int]) -> Mapping[int, Ints]:
-        """The places of each hash, ascending; one of another hash may be among them, with a chance of 2**-38.
+        """Return the sequence numbers of each hash, ascending.
 
-        Raises: StorageError where a row is not as it was written. Cost: 1.5 µs for each row of batches, and for each
-            part of a bucket, of which there are about 100 in a million events.
+        Only 38 bits of a hash are compared in parts, so one of another key is among them with a chance of 2**-38.
+
+        Cost: 1.5 µs for each row of a batch, and for each part of a bucket: about 100 in a million events.
+
+        Raises: StorageError if a row is missing or has changed since it was written.
         """
-        loose = self._of_batches()  # first: they may become parts meanwhile, and never the other way round
+        loose = self._of_batches()  # read before the parts: rows of batches become parts, never the reverse
         found = {}
         number = self._newest()
         for hashed in hashes:
@@ -106,7 +115,7 @@ class KeyParts:
                 raise self._damaged("parts of the index of keys are missing")
 
     def clear(self) -> None:
-        """Remove the whole index; a writer builds it again once the log does not say how far it goes."""
+        """Remove the whole index. The next writer builds it again, as the log then has no end of the index."""
         self._do(self._wording.drop_keys, (0, BUCKETS + 1 << BUCKET_BITS))
         self._rows = self._bytes = 0
 
@@ -122,12 +131,12 @@ class KeyParts:
         return [(part, data) for part, data, _ in rows]
 
     def _newest(self) -> int:
-        """The number of the newest part, which each bucket has; 0 where there is none."""
+        """Return the number of the newest part, which is the same in all buckets; 0 if there is none."""
         ((newest,),) = self._ask(self._wording.last_key_part, (BUCKETS << BUCKET_BITS,), "I")
         return (newest or 0) % (1 << BUCKET_BITS)
 
     def _cut(self, entries: Array) -> None:
-        """Write entries as one part a bucket, empty ones too, so that the newest of one bucket tells the number."""
+        """Write entries as one part for each bucket, even if it is empty, so that all buckets have the same numbers."""
         number = self._newest() + 1
         first = int(entries["seq"].min(initial=1 << 62)) if len(entries) else 0
         short = np.empty(len(entries), _SHORT)

@@ -1,4 +1,7 @@
-"""Writer lease of a log on a server: renewed by the server's clock, with an epoch that outlives it."""
+"""Writer lease of a log on a database server: lets one process lead, and another take over if it stops renewing.
+
+Times are those of the server's clock. Each leader gets a higher epoch, which every transaction checks.
+"""
 
 # ruff: noqa: S608 - the names put into SQL are this module's own; values are always bound
 
@@ -18,40 +21,41 @@ if TYPE_CHECKING:
     from shroff.adapters.databases.postgres_session import PostgresSession
 
 LEASE_S = 3.0
-EPOCH_HELD = "SELECT epoch FROM lead FOR UPDATE"  # each transaction holds it, so that no former leader commits
+EPOCH_HELD = "SELECT epoch FROM lead FOR UPDATE"  # locks the row for a transaction, so that no former leader commits
 _NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"  # the server's clock
 _HELD = f"SELECT owner, session, expires_ms - {_NOW_MS}, epoch FROM lease FOR UPDATE"
 _TAKE = f"UPDATE lease SET epoch = ?, owner = ?, session = ?, expires_ms = {_NOW_MS} + ?"
 _RENEW = f"UPDATE lease SET expires_ms = {_NOW_MS} + ? WHERE epoch = ?"
 _GIVE_BACK = "UPDATE lease SET expires_ms = 0 WHERE epoch = ?"
-BEATS = 3  # in the time of a lease
+BEATS = 3  # renewals in the length of a lease
 OWNER_LENGTH_MAX = 200
-_LET_GO: Final[dict[str, int]] = {}  # by place: the epoch of the lease that this process closed and could not give back
+# Epochs of leases that this process could not return when it closed the log, by address of the log
+_UNRETURNED: Final[dict[str, int]] = {}
 
 
 class Lease(FrozenStruct):
-    """The right to lead a log for `length_ms` milliseconds from its last renewal.
+    """The right to lead a log for `length_ms` milliseconds after the last renewal.
 
-    It only keeps others from trying: what keeps a former leader from writing is the epoch, which each transaction
-    holds. So it does no harm where it is renewed late.
+    A late renewal does no harm: the lease only keeps others from taking over. A former leader cannot write, as each
+    transaction checks its epoch.
     """
 
     place: str
     length_ms: int
 
     def take(self, session: PostgresSession) -> int:
-        """Lead from now on; gives the epoch.
+        """Take the lead, and return the new epoch.
 
-        A transaction that a former owner still has open, frozen or cut off, is ended first. A lease that a log of this
-        process held until it was closed is no other's: whoever was cut off need not wait for himself.
+        The open transaction of a former leader that hangs or lost its connection is ended first. This process need not
+        wait for a lease that it could not return itself.
 
-        Raises: LogBusyError where another process holds the lease, or its last transaction does not end in time.
+        Raises: LogBusyError if another process has the lease, or its last transaction does not end in time.
         """
         try:
-            ((owner, name, left_ms, held),) = session.begin(_HELD)
-            if (owner, held) != (_owner(), _LET_GO.get(self.place)):
+            ((owner, session_name, left_ms, lease_epoch),) = session.begin(_HELD)
+            if (owner, lease_epoch) != (_owner(), _UNRETURNED.get(self.place)):
                 _check_free(self.place, owner, left_ms)
-            session.end(name)
+            session.end(session_name)
             ((epoch,),) = session.ask(EPOCH_HELD)
             session.do("UPDATE lead SET epoch = ?", (epoch + 1,))
             session.do(_TAKE, (epoch + 1, _owner(), session.name(), self.length_ms))
@@ -60,34 +64,34 @@ class Lease(FrozenStruct):
             with suppress(ShroffError):
                 session.rollback()
             raise
-        _LET_GO.pop(self.place, None)
+        _UNRETURNED.pop(self.place, None)
         return int(epoch) + 1
 
     def renew(self, session: PostgresSession, epoch: int) -> bool:
-        """Extend the lease; return whether it was still ours."""
+        """Extend the lease; return False if another process has taken it."""
         return session.changed(_RENEW, (self.length_ms, epoch)) == 1
 
     def move(self, session: PostgresSession, epoch: int) -> None:
-        """Say that this is the owner's session from now on, and end the one before, which may hold locks."""
+        """Store this session as the leader's, and end its previous session, which may still have locks."""
         rows = session.ask("SELECT session FROM lease WHERE epoch = ?", (epoch,), "t")
         if rows:
             session.end(rows[0][0])
             session.do("UPDATE lease SET session = ? WHERE epoch = ?", (session.name(), epoch))
 
     def give_back(self, session: PostgresSession | None, connect: Callable[[], PostgresSession], epoch: int) -> None:
-        """Let the next one in at once. Where the server is away the lease runs out by itself."""
-        _LET_GO[self.place] = epoch
+        """Return the lease, so that the next process can lead at once. If the server is away, the lease runs out."""
+        _UNRETURNED[self.place] = epoch
         with suppress(ShroffError):
             if session is not None and not session.is_lost:
                 session.do(_GIVE_BACK, (epoch,))
             else:
                 with closing(connect()) as another:
                     another.do(_GIVE_BACK, (epoch,))
-            _LET_GO.pop(self.place, None)
+            _UNRETURNED.pop(self.place, None)
 
 
 class Heart:
-    """Renews a lease from a thread and a session of its own, so that a long commit or computation does not lose it."""
+    """Renews a lease in its own thread and session, so that a long commit or computation does not lose the lease."""
 
     def __init__(self, connect: Callable[[], PostgresSession], lease: Lease, epoch: int) -> None:
         self._connect = connect
@@ -109,14 +113,14 @@ class Heart:
                 session = session if session is not None and not session.is_lost else self._connect()
                 is_ours = self._lease.renew(session, self._epoch)
             except ShroffError:
-                continue  # try again at the next beat; until then others may lead
+                continue  # the next beat tries again; until then another process may take over
         if session is not None:
             session.close()
 
 
 @contextmanager
 def alone(place: str, connect: Callable[[], PostgresSession]) -> Iterator[None]:
-    """Keep other processes from leading a log, whose tables stay as they are. Raises: as `Lease.take`."""
+    """Keep other processes from writing a log while the context is open. Raises: LogBusyError as `Lease.take`."""
     with closing(connect()) as session:
         lease = Lease(place, int(LEASE_S * 1_000))
         epoch = lease.take(session)
@@ -133,7 +137,6 @@ def _owner() -> str:
 
 
 def _check_free(place: str, who: str, left_ms: int) -> None:
-    """Raises: LogBusyError where the lease of another process has not run out."""
     if left_ms > 0:
         raise LogBusyError(
             f"{place} is being written by {who}, and only one process can write a log at a time. "

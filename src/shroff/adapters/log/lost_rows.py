@@ -1,4 +1,7 @@
-"""Checks that no row is lost: a reader that would give fewer rows than were written fails and names what is missing."""
+"""Check that no row is lost: a log that would return fewer rows than were written fails and names the missing ones.
+
+A layer of the logs in SQL: they check at each start, with each read, and on request (`damage`).
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,16 @@ from shroff.errors import ShroffError, StorageError
 from shroff.log.history import Control, decided_types
 from shroff.streams.log import Record
 
-_NEWEST = 4_096  # places whose decisions are looked for at each start
+_NEWEST = 4_096  # sequence numbers whose decisions a writer checks at each start
 
 
 class LossChecks(FrameQuestions):
-    """Checks of a log that is read."""
+    """Checks for missing records and decisions."""
 
-    _control: Control | None = None  # the control events up to `_controlled`
+    _control: Control | None = None  # state after the control events up to `_controlled`
     _controlled = 0
-    _deciding: tuple[tuple[int, Collection[str]], ...] = ()  # the types that are decided behind each place
+    # Sequence numbers of control events, and the event types that are decided after each; ascending
+    _deciding: tuple[tuple[int, Collection[str]], ...] = ()
 
     def damage(self, within_s: float) -> str:
         try:
@@ -34,9 +38,11 @@ class LossChecks(FrameQuestions):
         return super().damage(within_s)
 
     def _check_ends(self, *, is_writer: bool) -> None:
-        """See that the records end where the last commit did, and the newest decisions with them.
+        """Check that the last committed record exists, and for a writer that no newest decision is missing.
 
-        Raises: StorageError. Cost: 0.1 ms, and 2 ms where `is_writer`.
+        Cost: 0.1 ms; 2 ms for a writer.
+
+        Raises: StorageError.
         """
         self._check_form()
         seq, last = next(iter(self._ask(self.wording.ends, shape="iI")), (None, None))
@@ -63,7 +69,10 @@ class LossChecks(FrameQuestions):
             ) from error
 
     def _check_decisions(self, after: int, upto: int, found: Collection[int]) -> None:
-        """Decisions are asked for first, and are never fewer. Cost: 0.1 µs a record in a frame."""
+        """Raises: StorageError if a decided event in (after, upto] has no decision in `found`.
+
+        The caller reads the decisions first; their number only grows. Cost: 0.1 µs a record in a frame.
+        """
         lost = sorted(seq for seq in self._decided(after, upto) if seq not in found)
         if lost:
             self._check_pruned(lost[0] - 1)
@@ -76,6 +85,7 @@ class LossChecks(FrameQuestions):
                 raise self._damaged(f"the decision at sequence number {record.seq} is missing")
 
     def _decided(self, after: int, upto: int) -> set[int]:
+        """Return the sequence numbers in (after, upto] that need a decision."""
         self._types_at(upto)
         found = set[int]()
         starts = [seq for seq, _ in self._deciding if after < seq < upto]
@@ -91,10 +101,11 @@ class LossChecks(FrameQuestions):
         return found
 
     def _types_at(self, seq: int) -> Collection[str]:
+        """Return the event types that are decided at a sequence number, by the control events before it."""
         if seq - 1 > self._controlled:
             control = self._control = self._control or Control()
             for record in self.controls(self._controlled, seq - 1):
-                with suppress(StorageError):  # of a damaged one whoever folds the log is told
+                with suppress(StorageError):  # readers of the log's history report a damaged control event
                     control.take(record, "events.yaml")
                 types = decided_types(control.files.get("events.yaml", ""))
                 if not self._deciding or types != self._deciding[-1][1]:

@@ -1,4 +1,7 @@
-"""The log in one schema of a PostgreSQL database. Its tables are in `log_postgres.sql`."""
+"""The log in one schema of a PostgreSQL database, for workers and readers on several machines.
+
+Its tables are in `log_postgres.sql`.
+"""
 
 from __future__ import annotations
 
@@ -55,33 +58,33 @@ _Given = TypeVar("_Given")
 class PostgresLog(BatchRows):
     """The event log in PostgreSQL: for a worker and its standby on different machines, and for many readers.
 
-    Keeps every promise of `streams.log.Log`. One process leads: it holds a lease of `lease_s` by the server's clock,
-    which a thread of its own renews, and each transaction is committed under its epoch only. A second one gets
-    `LogBusyError` at once; where the first one is gone or frozen, the lease runs out and the next takes over within
-    seconds. It needs a session of its own for as long as the log is open: connect to the server, or to a pooler that
-    keeps sessions apart.
+    Keeps every promise of `streams.log.Log`. One process leads: it has a lease of `lease_s` seconds, which a thread
+    renews, and each of its transactions commits only while it leads. A second writer gets `LogBusyError` at once. If
+    the leader hangs or is gone, the lease runs out, and the next writer takes over within seconds. An open log needs a
+    session of its own: connect to the server, or to a pooler in session mode.
 
-    An id may have up to 2,000 bytes, which is more than ids that come in by validation.
+    An id may have up to 2,000 bytes; validation accepts only shorter ones.
     """
 
     def __init__(
         self, url: str, *, read_only: bool = False, on_step: Callable[[str], None] = unheard, lease_s: float = LEASE_S
     ) -> None:
-        """Open the log; a writer makes its tables where there are none.
+        """Open the log; a writer creates missing tables.
 
         Args:
             url: `postgresql://user:password@host:port/database?schema=shroff&sslmode=verify-full`. The schema is
-                `shroff` where none is named. Unless it says otherwise, a server on another machine must show a
-                certificate that this machine trusts, or `sslrootcert` does.
-            read_only: Read beside a writer; nothing is changed but by `ask`.
-            on_step: Told each of `STEPS` as `append` has done it. What it raises before the commit undoes the batch.
-            lease_s: How long others wait before they take over from a writer that is not heard of.
+                `shroff` by default. Unless `sslmode` says otherwise, a server on another machine needs a certificate
+                that this machine or `sslrootcert` trusts.
+            read_only: Read while another process writes; only `ask` changes anything.
+            on_step: Called with each of `STEPS` once `append` has done it. An error that it raises before the commit
+                undoes the batch.
+            lease_s: Seconds without a renewal after which another process may take over.
 
         Raises: LogBusyError if another process writes it; TransientError if the server cannot be reached; StorageError
-            if it refuses, or has something else at this place; UsageError if the address is none.
+            if the server refuses, or the schema has other tables; UsageError if the address is invalid.
         """
-        found = _read(url)
-        self.place = found.place
+        address = _read(url)
+        self.place = address.place
         self.epoch = 0
         self.wording = WORDING
         self._read_only = read_only
@@ -90,7 +93,7 @@ class PostgresLog(BatchRows):
         self._end = None
         self._pruned = 0
         self._is_pruned_known = True
-        self._connection = ServerConnection(found.place, partial(PostgresSession, found), lease_s)
+        self._connection = ServerConnection(address.place, partial(PostgresSession, address), lease_s)
         tables = self.wording, self._ask, self._with_ids, self._put, self._do
         self._ids = IdIndex(*tables, self._damaged_ids, is_writer=not read_only)
         self._keys = KeyParts(self.wording, self._ask, self._put, self._do, self._damaged_ids)
@@ -102,7 +105,7 @@ class PostgresLog(BatchRows):
                 if not version:
                     make_tables(session)
                 self.epoch = self._connection.lead()
-                if version and version != VERSION:  # no older version writes them meanwhile
+                if version and version != VERSION:  # after the lead, so that no older program writes meanwhile
                     make_tables(session)
                 self._pruned = self.pruned_to()
             self._check_ends(is_writer=not read_only)
@@ -117,7 +120,9 @@ class PostgresLog(BatchRows):
 
     @staticmethod
     def dump_tool(url: str, tools: Path | None) -> PostgresDump:
-        """What backs up and restores the log at this address; `tools` is the folder of the programs."""
+        """Return the backup tool for the log at this address; `tools` is the folder of its programs, by default
+        PATH.
+        """
         from shroff.adapters.databases.postgres_dump import PostgresDump
 
         return PostgresDump(_read(url), tools)
@@ -127,11 +132,11 @@ class PostgresLog(BatchRows):
     def append(self, batch: Batch) -> None:
         """Commit a batch in one transaction, durable on return.
 
-        Where the connection is lost in the commit itself, whether the batch is there cannot be known before the log is
-        opened again: it then says so and answers nothing more. Lost before that, nothing of the batch is there.
+        If the connection is lost during the commit, it is unknown whether the batch is stored. The log then fails every
+        call until it is opened again. After any other error nothing of the batch is stored.
 
-        Raises: StateError, OvertakenError, StorageError as in the contract; TransientError where the server cannot be
-            reached, or gave up; LogBusyError where a lock of ours is held for longer than 5 s.
+        Raises: StateError, OvertakenError, StorageError as in the contract; TransientError if the server cannot be
+            reached or shuts down; LogBusyError if another session has a needed lock for longer than 5 s.
         """
 
         def write() -> None:
@@ -146,16 +151,19 @@ class PostgresLog(BatchRows):
         self._on_step("after commit")
 
     def maintain(self) -> None:
-        """Put records and decisions of small batches into frames, but for the newest: call it between batches."""
+        """Move older records and decisions of small batches into frames. Call it between batches."""
         self._frame_small_batches()
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
-        """Put a request into the inbox, durable on return; gives its number. Readers may, from any machine."""
+        """Put a request into the inbox, durable on return, and return its number. Readers may call it, too."""
         self._ask("SELECT 1")  # finds a lost idle connection: the request itself must not be repeated
         return int(self._connection.connected().ask(_REQUEST, (kind, body.decode(), at_ms))[0][0])
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
-        """Let go of events, labels and decisions up to a place; gives the place that it came to."""
+        """Delete events, labels and decisions up to a sequence number; return the last deleted one.
+
+        One call deletes at most `places` sequence numbers.
+        """
         self._forget_moving()
 
         def write() -> int:
@@ -167,7 +175,7 @@ class PostgresLog(BatchRows):
         try:
             self._pruned = self._transact(write)
         except BaseException:
-            self._is_pruned_known = False  # it may be done all the same
+            self._is_pruned_known = False  # the transaction may have been committed all the same
             raise
         return self._pruned
 
@@ -182,7 +190,7 @@ class PostgresLog(BatchRows):
     def _damaged(self, what: str) -> StorageError:
         return StorageError(f"{self.place}: {what}. Restore a backup")
 
-    # Below: how rows are written and asked for
+    # Writing and reading rows
 
     def _put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         self._connection.connected().put(table, rows, newest_wins=newest_wins, adds=adds)
@@ -199,7 +207,10 @@ class PostgresLog(BatchRows):
         return self._connection.connected().changed(_REPLY, (column("j", bodies), column("i", numbers)))
 
     def _transact(self, write: Callable[[], _Given], *, before_commit: Callable[[], None] | None = None) -> _Given:
-        """Write in a transaction of its own; returns whether a commit with a step before it came through."""
+        """Call `write` in a transaction, commit it, and return the result.
+
+        Raises: StateError for a reader; otherwise as `append`, and what `write` raises.
+        """
         if self._read_only:
             raise StateError(f"{self.place} was opened for reading only")
         session = self._connection.begin()
@@ -227,7 +238,7 @@ class PostgresLog(BatchRows):
 
     def _with_ids(self, question: Any, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
         wanted = list(dict.fromkeys(ids))
-        if question.kind == "b":  # asked by digests, which an index takes however long texts are
+        if question.kind == "b":  # long texts are looked up by their digests, as an index takes no long texts
             wanted = [digest(id_.encode()) if isinstance(id_, str) else id_ for id_ in wanted]
         for start in range(0, len(wanted), _IDS_AT_ONCE):
             part = wanted[start : start + _IDS_AT_ONCE]
@@ -235,6 +246,6 @@ class PostgresLog(BatchRows):
 
 
 def _read(url: str) -> ServerUrl:
-    found = server_url(url, ("postgresql", "postgres"), PORT, OPTIONS)
-    found.name("schema", "shroff")
-    return found
+    address = server_url(url, ("postgresql", "postgres"), PORT, OPTIONS)
+    address.name("schema", "shroff")  # raises if the schema is no valid name
+    return address

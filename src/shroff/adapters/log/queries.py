@@ -1,4 +1,4 @@
-"""Queries of a log in a database: every read of the contract, for all databases that speak SQL."""
+"""Queries of a log in SQL: the reading half of the contract `streams.log.Log`, for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ from shroff.streams.log import (
 
 NUMBER_MAX = 2**62
 MISSING = "the record at sequence number {} is missing"
-_PLACES_AT_ONCE = 64  # whose frames, of up to 50 KB, are in memory together
-_KEPT_AT_ONCE = 10_000  # rows whose sums are checked together; 10 ms
-_SPAN = 65_536  # places in which decisions are looked for at once
+_PLACES_AT_ONCE = 64  # decisions of one query; their frames, of up to 50 KB each, are in memory together
+_KEPT_AT_ONCE = 10_000  # rows of one query whose checksums are verified; 10 ms
+_SPAN = 65_536  # sequence numbers in which one query looks for decisions
 
-# What each column of a question gives: i an integer, t a text, b bytes, j bytes of a text, and upper case where it may
-# be missing.
+# A shape has a letter for each column of a query: i an integer, t a text, b bytes, j a text read as bytes. An
+# upper-case letter allows NULL.
 EVENT_SHAPE = "itttijii"
 DECISION_SHAPE = "itbji"
 FLAG_SHAPE = "itttttitii"
@@ -70,7 +70,7 @@ STUCK_SHAPE = "tiittttjjtiii"
 
 
 class LogQuestions(ABC):
-    """The reading half of a log; an adapter says in which words it asks (`wording`), and how."""
+    """The reading half of a log. An adapter provides the statements (`wording`) and runs them."""
 
     wording: SqlWording
     place: str
@@ -78,19 +78,19 @@ class LogQuestions(ABC):
 
     @abstractmethod
     def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
-        """All rows of one question, so that no read stays open between calls and each sees whole batches.
+        """Return all rows of a query. No read stays open between calls, so each query sees whole batches.
 
         Args:
-            shape: What its columns give.
+            shape: A letter for each column; see above.
         """
 
     @abstractmethod
     def _with_ids(self, question: Any, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
-        """The rows of a question about a list of ids; `more` is what it asks besides."""
+        """Yield the rows of a query about a list of ids; `more` are its further values."""
 
     @abstractmethod
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
-        """The records at these places; places that are not there, or were pruned, are left out."""
+        """Return the records with these sequence numbers, without missing or pruned ones."""
 
     def _one(self, sql: str) -> Any:
         return self._ask(sql, shape="I")[0]
@@ -107,13 +107,13 @@ class LogQuestions(ABC):
         return None if time_ms is None else int(time_ms)
 
     def key_places(self, hashes: Collection[int]) -> Mapping[int, Ints]:
-        """The places of each of these hashes of keys, ascending. Cost: see `KeyParts.places`."""
+        """Return the sequence numbers of each of these hashes of keys, ascending. Cost: as `KeyParts.places`."""
         return self._keys.places(hashes)
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
-        """The records of one type with these ids; ids that are not there are left out.
+        """Return the existing records of one type with these ids.
 
-        Cost in SQLite: 0.3 to 2 µs an id that is not there, at a million events.
+        Cost in SQLite: 0.3 to 2 µs for an id that does not exist, with a million events.
         """
         return self._at(self._places(type, ids))
 
@@ -121,33 +121,34 @@ class LogQuestions(ABC):
         return self._at(self.unique_places(type, field, values))
 
     def _at(self, places: Mapping[str, int]) -> dict[str, Record]:
-        """The records at places, by their names; pruned ones are left out. Raises: StorageError for a lost one."""
-        found = self.records_at(list(places.values())) if places else {}
-        lost = max((seq for seq in places.values() if seq not in found), default=0)
-        if lost > 0 and lost > self.pruned_to():
-            raise self._damaged(MISSING.format(lost))
-        return {name: found[seq] for name, seq in places.items() if seq in found}
+        """Return the records of these sequence numbers by id, without pruned ones. Raises: StorageError for a lost
+        one.
+        """
+        records = self.records_at(list(places.values())) if places else {}
+        lost_seq = max((seq for seq in places.values() if seq not in records), default=0)
+        if lost_seq > 0 and lost_seq > self.pruned_to():
+            raise self._damaged(MISSING.format(lost_seq))
+        return {id_: records[seq] for id_, seq in places.items() if seq in records}
 
     def indexed(self) -> list[Indexed]:
         return [Indexed(*row) for row in self._ask(self.wording.indexed, shape="ttt")]
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
-        """The decisions of events of one type with these ids. Cost in SQLite: 4 µs each, 0.1 ms for each frame,
-        and 20 µs for each run of ids where the record was not just read.
+        """Return the decisions of events of one type with these ids.
+
+        Cost in SQLite: 4 µs a decision, 0.1 ms a frame, and 20 µs for each run of ids if the record was not just read.
         """
         names = {seq: (type, id_) for id_, seq in self._places(type, ids).items()}
         if not names:
             return {}
         rows = self._with_ids(self.wording.decisions_at, DECISION_SHAPE, list(names))
-        found = {row[0]: self._decision(row, names) for row in rows}
-        lacking = sorted(names.keys() - found.keys())
-        for frames in self._rows_at(self.wording.frames_at, FRAMES.kinds, lacking):
-            found |= {
-                seq: DecisionRow(seq, *names[seq], outcome, receipt, document)
-                for seq, outcome, receipt, document in self._unpacked(starmap(DecisionFrame, frames), lacking)
-            }
-        self._check_decided(self.records_at([seq for seq in lacking if seq not in found]).values())
-        return {row.id: row for row in found.values()}
+        decisions = {row[0]: self._decision(row, names) for row in rows}
+        framed = sorted(names.keys() - decisions.keys())
+        for frames in self._rows_at(self.wording.frames_at, FRAMES.kinds, framed):
+            for seq, outcome, receipt, document in self._unpacked(starmap(DecisionFrame, frames), framed):
+                decisions[seq] = DecisionRow(seq, *names[seq], outcome, receipt, document)
+        self._check_decided(self.records_at([seq for seq in framed if seq not in decisions]).values())
+        return {decision.id: decision for decision in decisions.values()}
 
     def decisions_after(
         self, after: int = 0, upto: int | None = None, size: int = 4_096
@@ -171,7 +172,7 @@ class LogQuestions(ABC):
             after = stop
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
-        """Place and outcome of decisions, as lines. Cost in SQLite: 0.2 µs a decision."""
+        """Yield lines with sequence number and outcome of decisions. Cost in SQLite: 0.2 µs a decision."""
         end = self._end_at(upto)
         for start in range(after, end, size):
             stop = min(start + size, end)
@@ -187,7 +188,7 @@ class LogQuestions(ABC):
             yield [self._flag(row[:-1]) for row in rows]
 
     def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
-        """The flags of one key of an entity, the newest place first. Cost in SQLite: 0.1 µs a flag of the log."""
+        """Return the flags of one key of an entity, newest first. Cost in SQLite: 0.1 µs for each flag of the log."""
         seq, rule = before or (NUMBER_MAX, "")
         rows = self._ask(self.wording.flags_of, (entity, key, seq, seq, rule, limit), FLAG_SHAPE[:-1])
         return list(map(self._flag, rows))
@@ -218,18 +219,18 @@ class LogQuestions(ABC):
         return entries
 
     def refused_numbers(self) -> list[int]:
-        """The numbers of all that is in quarantine, oldest first. Cost in SQLite: 1 µs an entry of 1 KB."""
+        """Return the numbers of all refused lines, oldest first. Cost in SQLite: 1 µs for a line of 1 KB."""
         return [number for (number,) in self._ask(self.wording.refused_numbers, shape="i")]
 
     def counts(self) -> Counts:
-        """How much is in quarantine, waits, has to leave, and is stuck or came too late, counted without reading."""
+        """Count refused lines, waiting labels, outgoing and stuck deliveries, and late events."""
         return Counts(*self._ask(self.wording.counts, shape="iiiii")[0])
 
     def remarks(self) -> list[Remark]:
         return [Remark(*row) for row in self._ask(self.wording.remarks, shape=REMARK_SHAPE)]
 
     def asked(self, limit: int = 1_000) -> list[InboxRequest]:
-        """The requests that wait, in the order of their arrival. Cost in SQLite: 10 µs where none does."""
+        """Return the waiting requests in the order of their arrival. Cost in SQLite: 10 µs if there are none."""
         return [InboxRequest(*row) for row in self._ask(self.wording.asked, (limit,), REQUEST_SHAPE)]
 
     def reply_to(self, number: int) -> bytes | None:
@@ -269,7 +270,10 @@ class LogQuestions(ABC):
         return self._ask(self.wording.ingested, (after + 1, end), "iI") if end > after else []
 
     def damage(self, within_s: float) -> str:
-        """Rows beside the records that have changed, in words: of a large table some, drawn by lot."""
+        """Check the checksums of rows in the tables beside the records; return a message about a changed row, or "".
+
+        After `within_s` seconds, the remaining rows are skipped. Rows are checked in random order.
+        """
         end_s = time.monotonic() + within_s
         for table in KEPT:
             sum_of = summing(table.name, table.kinds[:-1])
@@ -290,24 +294,25 @@ class LogQuestions(ABC):
         return int(seq)
 
     def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        """Where the pruned records of one type with these ids stood. Cost in SQLite: 4 µs an id."""
-        asked = {id_digest(type, id_): id_ for id_ in ids}
-        rows = self._with_ids(self.wording.pruned_places, "bi", list(asked))
-        return {asked[bytes(key)]: seq for key, seq in rows}
+        """Return the sequence numbers of pruned records of one type with these ids. Cost in SQLite: 4 µs an id."""
+        id_by_digest = {id_digest(type, id_): id_ for id_ in ids}
+        rows = self._with_ids(self.wording.pruned_places, "bi", list(id_by_digest))
+        return {id_by_digest[bytes(digest)]: seq for digest, seq in rows}
 
     def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
         return dict(self._with_ids(self.wording.unique_places, "ti", values, type, field))
 
-    # Below: frames of decisions, which are asked for behind the rows: these may move there, and never back
+    # Frames of decisions. They are read after the rows: rows may move into frames meanwhile, never back.
 
     def _frames(self, after: int, upto: int, limit: int = NUMBER_MAX) -> list[DecisionFrame]:
         rows = self._ask(self.wording.frames, (*overlapping(after, upto), limit), FRAMES.kinds)
         return [DecisionFrame(*row) for row in rows]
 
     def _rows_at(self, question: Any, shape: str, places: Sequence[int]) -> Iterator[list[Any]]:
-        at = 0
-        while rows := {row[0]: row for row in self._with_ids(question, shape, places[at : at + _PLACES_AT_ONCE])}:
-            at = bisect_right(places, max(rows))
+        """Yield lists of the frames with any of these ascending sequence numbers."""
+        start = 0
+        while rows := {row[0]: row for row in self._with_ids(question, shape, places[start : start + _PLACES_AT_ONCE])}:
+            start = bisect_right(places, max(rows))
             yield [rows[seq] for seq in sorted(rows) if within(places, rows[seq][1], seq)]
 
     def _unpacked(
@@ -318,9 +323,9 @@ class LogQuestions(ABC):
             try:
                 blocks += blocks_of(frame, places)
             except DamagedFrameError:
-                places_there = f"{frame.first} to {frame.seq}"
+                seqs = f"{frame.first} to {frame.seq}"
                 raise self._damaged(
-                    f"the decisions at sequence numbers {places_there} differ from those that were written"
+                    f"the decisions at sequence numbers {seqs} differ from those that were written"
                 ) from None
         return list(unpack(blocks))
 
@@ -328,7 +333,7 @@ class LogQuestions(ABC):
         return dict(self._with_ids(self.wording.find_places, "ti", ids, type))
 
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
-        """Type and id of the events in (after, upto], by place."""
+        """Return type and id of the events in (after, upto] by sequence number."""
         return {seq: (type_, id_) for seq, type_, id_ in self._ask(self.wording.named, (after, upto), "itt")}
 
     def _named(
@@ -346,14 +351,11 @@ class LogQuestions(ABC):
 
     @abstractmethod
     def _check_decisions(self, after: int, upto: int, found: Collection[int]) -> None:
-        """See that each event in (after, upto] that was decided has one of the decisions at these places.
-
-        Raises: StorageError where one has none.
-        """
+        """Raises: StorageError if a decided event in (after, upto] has no decision in `found`, by sequence number."""
 
     @abstractmethod
     def _check_decided(self, records: Iterable[Record]) -> None:
-        """See that none of these records, which have no decision, was decided. Raises: StorageError."""
+        """Raises: StorageError if one of these records, which have no decision, was decided."""
 
     def _with_framed_outcomes(self, lines: bytes, after: int, upto: int) -> bytes:
         rows = self._ask(self.wording.frame_outcomes, overlapping(after, upto), OUTCOMES_SHAPE)
@@ -367,18 +369,25 @@ class LogQuestions(ABC):
             ) from None
         if not lines and rows[0][1] > after and rows[-1][0] <= upto:
             return b"".join(parts)
-        found = {int(line.partition(b" ")[0]): line for line in b"".join([lines, *parts]).splitlines(keepends=True)}
-        return b"".join([found[seq] for seq in sorted(found) if after < seq <= upto])
+        line_by_seq = dict[int, bytes]()
+        for line in b"".join([lines, *parts]).splitlines(keepends=True):
+            line_by_seq[int(line.partition(b" ")[0])] = line
+        return b"".join([line_by_seq[seq] for seq in sorted(line_by_seq) if after < seq <= upto])
 
     def _shrunk(self, frames: Sequence[DecisionFrame], stop: int) -> list[DecisionFrame]:
-        found = [[row for row in self._unpacked([frame]) if row[0] > stop] for frame in frames]
-        return [pack([DecisionRow(row[0], "", "", *row[1:]) for row in rows]) for rows in found if rows]
+        """Pack the decisions of frames after sequence number `stop` into new frames."""
+        shrunk = list[DecisionFrame]()
+        for frame in frames:
+            rows = [row for row in self._unpacked([frame]) if row[0] > stop]
+            if rows:
+                shrunk.append(pack([DecisionRow(row[0], "", "", *row[1:]) for row in rows]))
+        return shrunk
 
-    # Below: rows, held against their sums
+    # Rows, checked against their checksums
 
     @abstractmethod
     def _damaged(self, what: str) -> StorageError:
-        """The error for rows that are not as they were written."""
+        """Return the error for rows that have changed since they were written."""
 
     def _record(self, row: Any) -> Record:
         seq, kind, type_, id_, time_ms, body, decided, crc = row
@@ -406,16 +415,19 @@ class LogQuestions(ABC):
             raise self._damaged(NOT_AS_WRITTEN.format(seq))
         return hit
 
-    # Below: how rows are asked for
+    # Reading rows
 
     def _check_pruned(self, after: int) -> None:
-        """Raises: PrunedError where places behind this one were pruned, by now: ask it of rows that were read."""
+        """Raises: PrunedError if a record after `after` is pruned by now; called after rows were read."""
         pruned = self.pruned_to()
         if after < pruned:
             raise PrunedError(self.place, pruned)
 
     def _taken(self, batch: Batch, error: Exception) -> StateError:
-        """Name what made a row collide; databases name the columns only. To be asked outside the transaction."""
+        """Return an error that names the row that collided; databases name only its columns.
+
+        Called after the transaction was rolled back.
+        """
         waiting = (label.id for label in self.waiting_with_ids([label.id for label in batch.waiting]))
         leaving = (row.key for row in self.outbox(limit=NUMBER_MAX))
         return (

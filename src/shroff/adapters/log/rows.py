@@ -1,4 +1,4 @@
-"""Rows of a batch by table, for all databases that speak SQL."""
+"""Tables of a log in SQL, and how the items of a batch become their rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from shroff.runtime.values import replace
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, Record, Refused, Remark
 from shroff.streams.log_columns import RecordColumns, by_type
 
-APPEND_STEPS = (  # what a log in a database tells of an `append`, in this order
+# Steps of `append`, in this order, for which a log in SQL calls `on_step`
+APPEND_STEPS = (
     *("begin", "events", "unique", "decisions", "flags", "refused", "offsets", "replies"),
     *("before commit", "after commit"),
 )
@@ -48,7 +49,7 @@ def _of_hit_row(row: tuple[HitRow, int]) -> tuple[Any, ...]:
     return (*_of_hit(row[0]), hit_sum(row[0]), row[1])
 
 
-_SEAL = "\x1f", "crc32="  # two marks, so that a bit that flips in one leaves the other
+_SEAL = "\x1f", "crc32="  # two marks: if a bit of one flips, the other still shows that there is a checksum
 _SEAL_LENGTH = sum(map(len, _SEAL)) + 8
 
 
@@ -57,18 +58,18 @@ def _of_refused(row: Refused) -> tuple[Any, ...]:
 
 
 def refused_digest(row: Refused) -> bytes:
-    """The digest that identifies a refused line, and tells whether the stored one has changed."""
+    """Return the digest that identifies a refused line, and shows whether the stored line has changed."""
     return digest(row.source.encode(), row.place.encode(), row.type.encode(), row.raw)
 
 
 def refused_of(row: Sequence[Any]) -> tuple[int, Refused] | None:
-    """The number and the refused line of a row of quarantine; None if the row is not as it was written."""
-    number, key, sealed, source, place, type_, reason, raw, at_ms = row
+    """Return number and refused line of a row in quarantine; None if it has changed since it was written."""
+    number, line_digest, sealed, source, place, type_, reason, raw, at_ms = row
     header = _unsealed(sealed)
     if header is None:
         return None
     refused = Refused(source, place, type_, reason, raw, at_ms, header)
-    return (number, refused) if refused_digest(refused) == key else None
+    return (number, refused) if refused_digest(refused) == line_digest else None
 
 
 def _sealed(header: str) -> str:
@@ -76,7 +77,7 @@ def _sealed(header: str) -> str:
 
 
 def _unsealed(text: str) -> str | None:
-    """The header of `_sealed`, or one that an earlier version stored without a checksum; None if it has changed."""
+    """Return the header from `_sealed`; None if it has changed. Earlier versions stored one without a checksum."""
     if not any(mark in text for mark in _SEAL):
         return text
     header = text[:-_SEAL_LENGTH]
@@ -84,7 +85,7 @@ def _unsealed(text: str) -> str | None:
 
 
 def id_digest(type_: str, id_: str) -> bytes:
-    """16 bytes that stand for an id for ever: what is left of one that was pruned."""
+    """Return the digest of an id, 16 bytes; it is kept when the record is pruned, so the id stays taken."""
     return digest(type_.encode(), id_.encode())
 
 
@@ -101,29 +102,29 @@ def places_by_type(records: Collection[Record]) -> Mapping[str, Sequence[int]]:
 
 
 def digest(*parts: bytes) -> bytes:
-    """16 bytes that stand for these: what an index holds where they may be too long for it."""
-    whole = blake2b(digest_size=16)
+    """Return the digest of texts that may be too long for an index, 16 bytes."""
+    state = blake2b(digest_size=16)
     for part in parts[:-1]:
-        whole.update(b"%d:%s" % (len(part), part))
-    whole.update(parts[-1])
-    return whole.digest()
-
-
-# Of a batch, only the last of several that take each other's place
+        state.update(b"%d:%s" % (len(part), part))
+    state.update(parts[-1])
+    return state.digest()
 
 
 def last_of_each(rows: Iterable[_Row], *names: str) -> list[_Row]:
+    """Return the last of the rows that have equal values in these fields, as it replaces the earlier ones."""
     return list({attrgetter(*names)(row): row for row in rows}.values())
 
 
 def added_up(remarks: Iterable[Remark]) -> list[Remark]:
-    found: dict[Hashable, Remark] = {}
+    """Merge the remarks with the same text and asker: add up their counts, and keep the first and last times."""
+    merged: dict[Hashable, Remark] = {}
     for remark in remarks:
         key = remark.what, remark.asker
-        if (first := found.get(key)) is not None:
+        first = merged.get(key)
+        if first is not None:
             remark = replace(first, count=first.count + remark.count, last_seq=remark.last_seq, last_ms=remark.last_ms)
-        found[key] = remark
-    return list(found.values())
+        merged[key] = remark
+    return list(merged.values())
 
 
 # Tables
@@ -131,10 +132,14 @@ def added_up(remarks: Iterable[Remark]) -> list[Remark]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowTable:
-    """A table by its columns, their kinds (as in `queries`), and how a row becomes their values.
+    """A table.
 
-    Where rows take the place of others, `key` says by which columns. A server, whose indexes take no long texts, has a
-    column `digest` as well, with what `digest_of` gives of a row.
+    Args:
+        kinds: A letter for each column, as in `queries`.
+        of: Returns the values of a row.
+        key: Columns by which a row replaces an existing one.
+        digest_of: Returns the digest of a row's long text. PostgreSQL has it in a column `digest`, as its indexes take
+            no long texts.
     """
 
     name: str
@@ -145,6 +150,7 @@ class RowTable:
     digest_of: Callable[[Any], bytes] | None = None
 
     def by_digest(self) -> RowTable:
+        """Return the table with the column `digest`, if it has one in PostgreSQL."""
         make = self.digest_of
         of = self.of
         if make is None:
@@ -214,7 +220,7 @@ PRUNED = RowTable("pruned_ids", ("digest", "seq"), "bi", tuple)
 LATE = _kept("late_events", ("type", "id", "time_ms", "body", "at_ms"), "ttiji")
 KEPT = (WAITING, UNIQUE, INDEXED, OUTBOX, OFFSETS, STUCK, PERSONAL, LATE)
 
-# What leaves a table is named by these columns.
+# Columns by which rows are deleted
 JOINED = RowTable("waiting_labels", ("id",), "t", lambda id_: (id_,))
 DROPPED = RowTable("quarantine", ("number",), "i", lambda number: (number,))
 DONE = RowTable("outbox", ("seq", "number"), "ii", tuple)

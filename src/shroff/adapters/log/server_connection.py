@@ -1,4 +1,4 @@
-"""The connection of a log to its database server: opened again where it is lost, and ended where another leads."""
+"""The connection of a log to its database server: reconnect after a loss, and stop once another process leads."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _Given = TypeVar("_Given")
 
 
 class ServerConnection:
-    """The session of a log, and the lease of the one that writes.
+    """The session of a log, and the lease of its writer.
 
-    docs/decisions/0023 says who leads such a log, and how a former leader is kept from writing.
+    docs/decisions/0023 says how a leader is chosen, and how a former leader is kept from writing.
 
-    Raises: TransientError and StorageError as `connect` does.
+    Raises: TransientError if the server cannot be reached; StorageError if it refuses.
     """
 
     def __init__(self, place: str, connect: Callable[[], PostgresSession], lease_s: float) -> None:
@@ -34,7 +34,7 @@ class ServerConnection:
         self._heart: Heart | None = None
 
     def lead(self) -> int:
-        """Take the lead, and keep it; gives the epoch. Raises: LogBusyError where another process leads."""
+        """Take the lead, start to renew it, and return the epoch. Raises: LogBusyError if another process leads."""
         self.epoch = self._lease.take(self.connected())
         self._heart = Heart(self.connect, self._lease, self.epoch)
         return self.epoch
@@ -72,12 +72,15 @@ class ServerConnection:
         return self.session
 
     def check_usable(self) -> None:
-        """Raises: what ended the log."""
+        """Raises: the error that ended this log, if one did."""
         if self.ended is not None:
             raise type(self.ended)(str(self.ended))
 
     def begin(self) -> PostgresSession:
-        """A transaction that commits only while this opening leads: who takes the lead waits for its end."""
+        """Begin a transaction that commits only while this process leads; a new leader waits for its end.
+
+        Raises: OvertakenError if another process leads.
+        """
         self.check_usable()
         self._writing = None
         try:
@@ -95,13 +98,16 @@ class ServerConnection:
         self._writing = None
 
     def undo(self, error: BaseException, *, is_committing: bool) -> None:
-        """Roll back the open transaction. Raises: the error that explains the failure, where there is one."""
+        """Roll back the open transaction after an error.
+
+        Raises: OvertakenError if another process leads by now; StorageError if the commit may have come through.
+        """
         session = self.connected()
         self._writing = None
         if not session.is_lost and isinstance(error, ShroffError):
             _roll_back(session)
             return
-        session.close()  # the server undoes what it has of it
+        session.close()  # the server then rolls back
         if is_committing:
             doubt = f"{_sentence(error)} Whether the last batch is stored shows when the log is opened again"
             self.ended = StorageError(f"{self.place}: {doubt}")
@@ -111,20 +117,20 @@ class ServerConnection:
             raise self.ended from error
 
     def _tell_if_overtaken(self) -> None:
-        """Raises: OvertakenError where another process leads; nothing where nobody can be asked."""
+        """Raises: OvertakenError if another process leads; does nothing if the server does not answer."""
         try:
-            found = self.connected().ask("SELECT epoch FROM lead", shape="i")[0][0]
+            epoch = self.connected().ask("SELECT epoch FROM lead", shape="i")[0][0]
         except (TransientError, StorageError):
             return
         try:
-            check_epoch(self.epoch, found, self.place)
+            check_epoch(self.epoch, epoch, self.place)
         except OvertakenError as error:
             self.ended = error if self.ended is None else OvertakenError(f"{self.ended}. {OVERTAKEN}")
             raise self.ended from None
 
 
 def _roll_back(session: PostgresSession) -> None:
-    """Roll back, or close the session, so that the server does."""
+    """Roll back, or close the session, so that the server rolls back."""
     try:
         session.rollback()
     except ShroffError:

@@ -1,4 +1,4 @@
-"""The statements of a log in SQL: the words that both databases have in common, and the few that differ."""
+"""SQL statements of the log that SQLite and PostgreSQL share, except for those that write many rows."""
 
 # ruff: noqa: S608 - the names put into SQL are this module's own; values are always bound
 
@@ -15,6 +15,7 @@ _REFUSED = "number, digest, header, source, place, type, reason, raw, at_ms"
 
 
 def overlapping(after: int, upto: int) -> tuple[int, ...]:
+    """Return the values of a query for the frames that overlap (after, upto]."""
     return after, upto, upto, upto
 
 
@@ -27,16 +28,15 @@ def _some_rows(table: RowTable, as_bytes: str) -> str:
 
 
 class SqlWording:
-    """Every statement of a log in the SQL of one database, but those that write many rows.
-
-    Marks of values are those of SQLite, `?`.
+    """Statements of a log in the SQL of one database, with `?` for each value as in SQLite.
 
     Args:
-        as_bytes: A text as its bytes, `{}` being the column.
-        about: Makes a question about a list of ids: of columns, a table, and the column that has one of the ids;
-            `more` is another condition, and `kind` that of the ids, as `queries` has them.
-        frames_at: Makes a question about a list of places: the frames of a table that end at each or first behind it.
-        by_digest: Whether long texts are found by the digests beside them.
+        as_bytes: SQL expression that reads a text as bytes; `{}` stands for the column.
+        about: Makes a query for a list of ids, from the result columns, the table, the column with the ids, a further
+            condition, and the kind of the ids as in `queries`.
+        frames_at: Makes a query for a list of sequence numbers: for each, the first frame of a table that ends there or
+            later.
+        by_digest: Whether long texts are looked up by their digest column, as in PostgreSQL.
     """
 
     def __init__(
@@ -49,16 +49,17 @@ class SqlWording:
         late = f"type, id, time_ms, {body}, at_ms"
         between = "seq > ? AND seq <= ?"
         tables = ("decisions", "events")
-        # The first condition alone is one that every database finds its place in the index by.
+        # The first condition repeats part of the second, as every database can use an index for it.
         numbered = "seq >= ? AND (seq > ? OR number > ?) AND seq <= ? ORDER BY seq, number LIMIT ?"
         framed, framed_events = (
-            # The first that ends behind is the last: without its end a database reads on to the last of all.
+            # The first frame that ends at or after `upto` is the last one to read. Without this bound a database would
+            # read all later frames.
             f"seq > ? AND seq <= COALESCE((SELECT min(seq) FROM {name} WHERE seq >= ?), ?) AND first_seq <= ?"
             for name in ("decision_frames", "event_frames")
         )
         some_events = f"{framed_events} ORDER BY seq LIMIT ?"
         self.kept = {table.name: _some_rows(table, as_bytes) for table in KEPT}
-        self.kept_sum = "SELECT crc FROM offsets LIMIT 0"  # no quotation marks: SQLite would take a text
+        self.kept_sum = "SELECT crc FROM offsets LIMIT 0"  # without quotes, in which SQLite would read a text
         self.kept_rows = {table.name: f"SELECT count(*) FROM {table.name}" for table in KEPT}
         self.last_seq = (
             "SELECT max(seq) FROM (SELECT max(seq) AS seq FROM events UNION ALL "
@@ -152,7 +153,7 @@ class SqlWording:
         self.forget_replies = "DELETE FROM inbox WHERE number <= ? AND reply IS NOT NULL"
         self.id_runs = "SELECT run, crc, bits, size, last_seq, filter_crc FROM id_runs ORDER BY run"
         self.id_filter = "SELECT filter FROM id_runs WHERE run = ?"
-        # looks at the first part of each run
+        # Jumps to the first part of each run.
         self.id_runs_missing = (
             "WITH RECURSIVE firsts (part) AS (SELECT min(part) FROM id_parts UNION ALL SELECT ("
             "SELECT min(part) FROM id_parts WHERE part > firsts.part | 4294967295) FROM firsts WHERE part IS NOT NULL) "

@@ -37,8 +37,7 @@ VERSION = 1  # of the tables; PRAGMA user_version
 STEPS = APPEND_STEPS
 PRUNE_STEPS = ("pruning", "ids", "rows", "after commit")
 
-_EMERGENCY_PAGES = 16_384  # 128 MB, where nobody calls `maintain`
-
+_EMERGENCY_PAGES = 16_384  # 128 MB; SQLite then checkpoints by itself, if nobody calls `maintain`
 
 _Given = TypeVar("_Given")
 
@@ -47,10 +46,10 @@ class SqliteLog(SqliteQuestions):
     """The event log in one SQLite file: the default, needs no server.
 
     Keeps every promise of `streams.log.Log`. Durable when `append` returns (write-ahead log, synchronous=FULL).
-    One writer per file, held by an OS lock on `NAME.lock` beside it: a second one gets `LogBusyError` at once
-    instead of waiting, and a killed one leaves its place free. Readers (`read_only=True`) work beside the writer.
+    A file has one writer, by an OS lock on `NAME.lock` beside it. A second writer gets `LogBusyError` at once, and a
+    killed writer frees the lock. Readers (`read_only=True`) work beside the writer.
 
-    Calls may come from any thread, one at a time: the caller sees to that.
+    Calls may come from any thread, but only one at a time.
     """
 
     def __init__(
@@ -61,16 +60,16 @@ class SqliteLog(SqliteQuestions):
         on_step: Callable[[str], None] = unheard,
         max_bytes: int | None = None,
     ) -> None:
-        """Open the log; a writer makes it where there is none.
+        """Open the log; a writer creates a missing file.
 
         Args:
-            path: The file. Its folder must be there.
-            read_only: Read beside a writer; no lock is taken, and nothing is changed but by `ask`.
-            on_step: Told each of `STEPS` as `append` has done it; for crash tests and progress. What it raises
-                before the commit undoes the batch.
-            max_bytes: Refuse to let the file grow beyond this, as a full disk would.
+            path: The file, in an existing folder.
+            read_only: Read beside a writer without a lock; only `ask` changes anything.
+            on_step: Called with each of `STEPS` once `append` has done it; for crash tests and progress. An error that
+                it raises before the commit undoes the batch.
+            max_bytes: Let writing fail beyond this size, as on a full disk.
 
-        Raises: LogBusyError if another process writes it; StorageError if the file or its folder will not do.
+        Raises: LogBusyError if another process writes it; StorageError if the file or its folder cannot be used.
         """
         self.path, self.place, self.epoch = path, str(path), 0
         self._read_only = read_only
@@ -111,19 +110,19 @@ class SqliteLog(SqliteQuestions):
     def append(self, batch: Batch) -> None:
         """Commit a batch in one transaction, durable on return.
 
-        Where the disk fails in the commit itself, whether the batch is there cannot be known before the file is
-        opened again: the log then says so and answers nothing more.
+        If the disk fails during the commit, it is unknown whether the batch is stored. The log then fails every call
+        until the file is opened again. After any other error nothing of the batch is stored.
 
-        Raises: StateError, OvertakenError, StorageError as in the contract; LogBusyError if another program holds the
-            file for longer than 5 s. In each case nothing of the batch is there.
-        Cost: 0.15 ms, and 4 to 7 µs an event with its decision, whatever its id is. Batches of 256 events and more
-            take 20 ms longer once in 65,536 events and 60 to 100 ms once in 262,144, where a run of ids is sealed. The
-            first batch after the log was opened takes 0.1 s for a million ids.
+        Raises: StateError, OvertakenError, StorageError as in the contract; LogBusyError if another program locks the
+            file for longer than 5 s.
+        Cost: 0.15 ms, and 4 to 7 µs an event with its decision. Batches of 256 or more events take 20 ms longer once in
+            65,536 events, and 60 to 100 ms once in 262,144, when a run of ids is sealed. The first batch after opening
+            takes 0.1 s for a million ids.
         """
         sql = self._writable()
         committing = False
         if batch.erased:
-            self._ask("PRAGMA secure_delete = ON")  # overwrites what is erased
+            self._ask("PRAGMA secure_delete = ON")  # overwrites deleted rows
         with self._turn:
             try:
                 begin_between(sql)
@@ -138,40 +137,40 @@ class SqliteLog(SqliteQuestions):
                 raise self._taken(batch, error) from error
             except sqlite3.Error as error:
                 self._undo()
-                told = storage_error(error, self.path)
+                failure = storage_error(error, self.path)
                 if committing and _is_in_doubt(error):
-                    self._unusable = f"{told}. Whether the last batch is stored shows when the log is opened again"
+                    self._unusable = f"{failure}. Whether the last batch is stored shows when the log is opened again"
                     raise StorageError(self._unusable) from error
-                raise told from error
+                raise failure from error
             except BaseException:
                 self._undo()
                 raise
         self._count_rows(batch)
         if batch.erased:
             self._ask("PRAGMA secure_delete = OFF")
-            self._ask(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # waits for readers of these pages
-            self._checkpoints.cut()  # older pages in the write-ahead log have it still
+            self._ask(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # the checkpoint waits for readers
+            self._checkpoints.cut()  # pages in the write-ahead log still have the erased values
             self._ask("PRAGMA busy_timeout = 0")
         self._on_step("after commit")
 
     def maintain(self) -> None:
-        """Move what was committed from the write-ahead log into the file, if it is time to: call it between batches.
+        """Do the pending upkeep of the file: checkpoints, and frames of older records and decisions of small batches.
 
-        Records and decisions of small batches come into frames, but for the newest.
+        Call it between batches, and also while no events arrive, as other processes write to the file as well.
 
-        Whoever else writes the file is seen to as well, so call it while nothing comes, too.
-
-        Cost: little mostly. Every 16 MB or so about 12 ms, not inside an `append`;
-        where batches are small all but a millisecond or two of it is done on another thread meanwhile. A frame is made
-        in steps of a millisecond or two, one in each call, and one of events writes ids as `append` does.
+        Cost: usually some microseconds. A checkpoint is due about every 16 MB and takes 12 ms; with small batches most
+        of it runs in another thread. A frame is made in steps of one or two ms, one step in each call, and writing a
+        frame of events adds its ids as `append` does.
         """
         self._frame_small_batches()
         self._checkpoints.tend()
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
-        """Put a request into the inbox, durable on return; gives its number. Readers may, on a connection for it alone.
+        """Put a request into the inbox, durable on return, and return its number.
 
-        Raises: LogBusyError if the file is held for longer than 5 s; StorageError as `append`.
+        A reader may call it, too, and opens a connection for each call.
+
+        Raises: LogBusyError if the file is locked for longer than 5 s; StorageError as `append`.
         Cost: 2 ms and a flush to the disk for a reader.
         """
         try:
@@ -184,9 +183,10 @@ class SqliteLog(SqliteQuestions):
             raise storage_error(error, self.path) from error
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
-        """Let go of events, labels and decisions up to a place; gives the place that it came to.
+        """Delete events, labels and decisions up to a sequence number; return the last deleted one.
 
-        Their pages are used again; the file does not become smaller. Cost: 17 µs a place, and what the disk takes.
+        One call deletes at most `places` sequence numbers. The file does not become smaller; later batches use the free
+        pages. Cost: 17 µs a sequence number, and the time of the disk.
         """
         self._writable()
         self._forget_moving()
@@ -204,9 +204,9 @@ class SqliteLog(SqliteQuestions):
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
-        """Let go of the file and of the writer's place. Closing twice does nothing.
+        """Close the file and release the writer's lock. A second call does nothing.
 
-        Raises: TransientError where the file was read without locks, and another process wrote it meanwhile.
+        Raises: TransientError if the file was read without locks, and another process wrote it meanwhile.
         """
         self._unusable = self._unusable or f"{self.path}: this log was closed. Open it again"
         self._checkpoints.close()
@@ -216,7 +216,7 @@ class SqliteLog(SqliteQuestions):
             self._lock.release()
         check_unchanged(self._connection)
 
-    # Below: how rows are written
+    # Writing rows
 
     def _put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         if rows:
@@ -253,7 +253,7 @@ class SqliteLog(SqliteQuestions):
         return given
 
     def _lead(self) -> int:
-        """Take the lead: from now on nothing of an earlier opening is committed. Gives the epoch."""
+        """Take the lead and return the new epoch. A process that led before can commit nothing from now on."""
         try:
             begin_between(self._connection)
             self._connection.execute("UPDATE lead SET epoch = epoch + 1")
@@ -264,7 +264,7 @@ class SqliteLog(SqliteQuestions):
         return self._epoch()
 
     def _check_lead(self) -> None:
-        """Raise if another process opened the log, after the lock file was removed."""
+        """Raises: OvertakenError if another process leads, as it can after the lock file was removed."""
         check_epoch(self.epoch, self._epoch(), self.place)
 
     def _undo(self) -> None:
@@ -283,6 +283,6 @@ class SqliteLog(SqliteQuestions):
 
 
 def _is_in_doubt(error: sqlite3.Error) -> bool:
-    """Return whether a failed commit may be on the disk: after a failed flush it may, after a failed write not."""
+    """Whether a failed commit may be on the disk: after a failed flush it may, after a failed write it is not."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR)
     return code & 0xFF == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_WRITE

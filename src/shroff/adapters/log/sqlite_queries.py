@@ -1,4 +1,4 @@
-"""Queries of the log in one SQLite file, where they differ from `questions`, and the checks of its rows."""
+"""Queries of the log in one SQLite file: how they run, checks of the values read, and views for SQL."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from shroff.adapters.log.sql_text import SqlWording
 from shroff.adapters.log.sqlite_statements import WORDING, Statement, misfit, parts, text
 from shroff.errors import StorageError
 
-_STEPS = 10_000  # of SQLite between two looks at the clock: some 0.1 ms
+_STEPS = 10_000  # steps of SQLite between two looks at the clock; some 0.1 ms
 
 
-# Values of frames are asked for one by one, so that a frame is unpacked only where a query has come to its place.
+# Each value of a framed row is a call, so that a frame is unpacked only when a query reaches it.
 _EVENTS = """CREATE TEMP VIEW events AS
     SELECT seq, kind, type, id, time_ms, decided, body, crc FROM main.events
     UNION ALL
@@ -38,7 +38,7 @@ _DECISIONS = """CREATE TEMP VIEW decisions AS
     SELECT place.value, framed_decision(f.seq, f.crc, place.key, 0), framed_decision(f.seq, f.crc, place.key, 1),
         framed_decision(f.seq, f.crc, place.key, 2), NULL
     FROM decision_frames f, json_each(places_of(f.outcomes)) place"""
-_FRAMES_KEPT = 4  # of each kind while a query reads them
+_FRAMES_CACHED = 4  # of each kind, for the rows of one frame that a query reads in a row
 
 
 class _SqlConnection(sqlite3.Connection):
@@ -55,9 +55,10 @@ class SqliteQuestions(BatchRows):
     _unusable: str
 
     def sql_connection(self) -> sqlite3.Connection:
-        """Connect to the file for questions in SQL, to which `events` and `decisions` have those in frames, too.
+        """Connect to the file for reading in SQL. The views `events` and `decisions` include those in frames.
 
-        Cost: 9 µs a decision in a frame, 7 a record; where a query names sequence numbers, 1 µs but for their frames.
+        Cost: 9 µs a framed decision and 7 µs a framed record. A query that names sequence numbers unpacks only their
+        frames, and takes 1 µs for each other decision or record.
         """
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
         connection = sqlite3.connect(uri, uri=True, factory=_SqlConnection)
@@ -72,13 +73,13 @@ class SqliteQuestions(BatchRows):
             (row,) = cursor.execute(f"SELECT {columns} FROM {table.name} WHERE seq = ?", (seq,))  # noqa: S608 (own names)
             return row
 
-        # By its sum, as a frame that is written again has another one.
-        @lru_cache(_FRAMES_KEPT)
+        # The checksum is part of the key, since it changes when a frame is rewritten.
+        @lru_cache(_FRAMES_CACHED)
         def events(seq: int, crc: int) -> list[tuple[Any, ...]]:
             rows = self._records(EventFrame(*frame(EVENT_FRAMES, seq)))
             return [(x.kind, x.type, x.id, x.time_ms, x.decided, x.body.decode()) for x in rows]
 
-        @lru_cache(_FRAMES_KEPT)
+        @lru_cache(_FRAMES_CACHED)
         def decisions(seq: int, crc: int) -> list[tuple[Any, ...]]:
             rows = self._unpacked([DecisionFrame(*frame(FRAMES, seq))])
             return [(outcome, receipt, document.decode()) for _, outcome, receipt, document in rows]
@@ -99,7 +100,10 @@ class SqliteQuestions(BatchRows):
         return connection
 
     def damage(self, within_s: float) -> str:
-        """Damage that SQLite's own check finds in the file, and lost or changed runs of ids: pages first."""
+        """Check the file by SQLite's own checks, then the log's; return a message about damage, or "".
+
+        Each part of the checks takes at most about `within_s` seconds.
+        """
         end_s = time.monotonic() + within_s
         connection = self._usable()
         connection.set_progress_handler(lambda: time.monotonic() > end_s, _STEPS)
@@ -109,13 +113,14 @@ class SqliteQuestions(BatchRows):
                 if words != "ok":
                     return str(words)
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:  # time is over
+            is_time_over = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
+            if not is_time_over:
                 return str(storage_error(error, self.path))
         finally:
             connection.set_progress_handler(None, 0)
         return super().damage(within_s)
 
-    # Below: how rows are asked for
+    # Reading rows
 
     def _damaged(self, what: str) -> StorageError:
         return damaged(self.path, what)
@@ -126,9 +131,9 @@ class SqliteQuestions(BatchRows):
         return self._connection
 
     def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
-        """All rows of one question. SQLite keeps whatever stands in a damaged file, so they are held against `shape`.
+        """Return all rows of a query. A damaged file may have any values, so their types are checked against `shape`.
 
-        Raises: StorageError where the file fails, or a row is not as it was written.
+        Raises: StorageError if the file fails, or a value has another type than its column.
         """
         try:
             with self._asking:  # closing a connection during a query crashes the process
@@ -137,13 +142,13 @@ class SqliteQuestions(BatchRows):
             raise damaged(self.path, NO_UTF8) from None
         except sqlite3.Error as error:
             raise storage_error(error, self.path) from error
-        wrong = misfit(rows, shape) if shape and rows else ""
-        if wrong:
-            raise damaged(self.path, wrong)
+        problem = misfit(rows, shape) if shape and rows else ""
+        if problem:
+            raise damaged(self.path, problem)
         return rows
 
     def _data_version(self) -> int:
-        """A number that changes as soon as another connection has written. Cost: 5 µs."""
+        """Return a number that changes as soon as another connection has written. Cost: 5 µs."""
         ((version,),) = self._ask("PRAGMA data_version", shape="i")
         return int(version)
 

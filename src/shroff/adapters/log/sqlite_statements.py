@@ -1,4 +1,4 @@
-"""The SQL of the log in SQLite: one statement over many rows, for each table and question."""
+"""SQL statements of the log in SQLite, each over many rows."""
 
 # ruff: noqa: S608 - the names put into SQL are this module's own; values are always bound
 
@@ -13,17 +13,17 @@ from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.sql_text import SqlWording
 from shroff.runtime.values import FrozenStruct
 
-# Rows for each statement. Python lets go of its lock once for each statement and, beside a thread that computes, waits
-# for its turn to have it again: row by row a batch of 4,096 took 7 s in such a thread, in thousands 0.08 s. So any
-# number of rows is made of few statements, and of few different ones, which SQLite keeps prepared.
-# (Alone: 140,000 events and decisions a second row by row, 220,000 from 16 rows on.)
-_AT_ONCE = 2_048  # rows of 9 values: SQLite takes 32,766. Fewer are cut into powers of two
+# Rows of one statement. Python releases its lock for each statement, and waits to get it back while another thread
+# computes: a batch of 4,096 took 7 s row by row, and 0.08 s with thousands of rows in a statement. So rows are written
+# by few statements. Their row counts are powers of two, as SQLite caches only few prepared statements.
+# (Without other threads: 140,000 events and decisions a second row by row, 220,000 with 16 or more rows.)
+_AT_ONCE = 2_048  # for at most 15 values a row, as SQLite takes 32,766 values
 
 _Row = TypeVar("_Row")
 
 
 class Statement(FrozenStruct):
-    """SQL over a list of rows: head, one row's marks, tail."""
+    """SQL over a list of rows: the text before them, the marks `?` of one row, and the text after them."""
 
     head: str
     marks: str
@@ -47,10 +47,10 @@ def take_out(table: RowTable) -> Statement:
 
 
 def _about(columns: str, table: str, column: str, more: str = "", kind: str = "t") -> Statement:
-    """A question about a list of ids; of a type's ids, which may be many, it joins them to the index.
+    """Make a query about a list of ids. Ids of events, which may be many, are joined to the index.
 
-    0.1 to 1.2 µs an id that is not there at a million events (IN: 0.3 to 1.5, json_each 0.4 to 2.1, a temporary table
-    14).
+    An id that does not exist then takes 0.1 to 1.2 µs with a million events; with IN 0.3 to 1.5 µs, with json_each 0.4
+    to 2.1 µs, with a temporary table 14 µs.
     """
     if (table, column) == ("events", "id"):
         tail = f") SELECT {columns} FROM wanted CROSS JOIN events ON id = wanted_id{more}"
@@ -67,7 +67,8 @@ def _frames_at(columns: str, table: str) -> Statement:
 WORDING = SqlWording("CAST({} AS BLOB)", _about, _frames_at)
 ASK = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
 REPLY = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
-_KINDS = {  # of a column, as `log_questions` has them
+# Types of a column's values by its letter in a shape of `queries`
+_KINDS = {
     "i": frozenset([int]),
     "I": frozenset([int, type(None)]),
     "t": frozenset([str]),
@@ -78,7 +79,7 @@ _KINDS = {  # of a column, as `log_questions` has them
 
 
 def misfit(rows: Sequence[Sequence[Any]], shape: str) -> str:
-    """Mistake in the values that a damaged file gave, in words; empty where they fit.
+    """Return a message about a value, read from a damaged file, that does not fit the shape; "" if all fit.
 
     Cost: 0.15 µs a row of seven columns.
     """
@@ -105,7 +106,7 @@ def text(statement: Statement, count: int) -> str:
 
 def parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
     start = 0
-    while left := len(rows) - start:
-        length = min(_AT_ONCE, 1 << left.bit_length() - 1)
+    while remaining := len(rows) - start:
+        length = min(_AT_ONCE, 1 << remaining.bit_length() - 1)
         yield rows[start : start + length]
         start += length

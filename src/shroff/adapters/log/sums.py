@@ -1,7 +1,7 @@
-"""Sums of rows, by which a log in a database finds that one has changed under it: a bit of a disk that flipped.
+"""Checksums of rows, by which a log in SQL detects a row that has changed, such as by a flipped bit on the disk.
 
-A CRC of 32 bits detects every change within 32 adjacent bits, and misses one of 4,294,967,296 others. It does not
-protect a log from a change on purpose.
+A CRC of 32 bits detects every change within 32 adjacent bits, and misses one of 4,294,967,296 other changes. It does
+not protect from deliberate changes.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from zlib import crc32
 
 from shroff.streams.log import FlagRow, HitRow, Record
 
-_PRIME = 4_294_967_291  # so that no bit of a larger number is lost
+_PRIME = 4_294_967_291  # modulo it, each bit of a number above 32 bits still counts
 NOT_AS_WRITTEN = "the record at sequence number {} differs from the one that was written"
 
 
 def record_sum(seq: int, kind: str, type_: str, id_: str, time_ms: int, body: bytes, decided: int) -> int:
-    """The sum of a record. Cost: 0.4 µs."""
+    """Return the checksum of a record. Cost: 0.4 µs."""
     start = _record_start(kind, type_, decided) ^ (seq + 3 * time_ms) % _PRIME
     return crc32(body, crc32(id_.encode(), start))
 
 
 def decision_sum(seq: int, event: str, id_: str, outcome: str, receipt: bytes, document: bytes) -> int:
-    """The sum of a decision. Cost: 0.4 µs."""
+    """Return the checksum of a decision. Cost: 0.4 µs."""
     return crc32(document, crc32(receipt, crc32(id_.encode(), _decision_start(event, outcome) ^ seq % _PRIME)))
 
 
@@ -39,9 +39,12 @@ def hit_sum(hit: HitRow) -> int:
 
 
 def summing(table: str, kinds: str) -> Callable[[Sequence[Any]], int]:
-    """Return the function that sums a row of another table, of whose kinds at least two are no bytes.
+    """Return a function that computes the checksum of a table's row; two or more columns must not be bytes.
 
-    Cost: 0.6 µs, and 0.4 µs for each 1 KB.
+    Args:
+        kinds: A letter for each column, as in `queries`.
+
+    Cost: 0.6 µs, and 0.4 µs a kilobyte.
     """
     start = crc32(table.encode())
     bytes_at = [at for at, kind in enumerate(kinds) if kind in "bj"]
@@ -58,11 +61,13 @@ def summing(table: str, kinds: str) -> Callable[[Sequence[Any]], int]:
 
 
 def line_of(record: Record) -> bytes:
+    """Return a record as its line in `Log.lines`."""
     return b"%s%s\n" % (head_of(record.kind, record.type, record.decided), record.body)
 
 
 @cache
 def head_of(kind: str, type_: str, decided: int) -> bytes:
+    """Return the start of a record's line: first letter of its kind, `decided`, type and a space."""
     return b"%s%d%s " % (kind[:1].encode(), decided, type_.encode())
 
 
