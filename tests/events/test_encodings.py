@@ -383,6 +383,16 @@ def test_a_named_format_is_taken_before_the_ending(tmp_path):
         read_lines(path, "jsnl")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(("name", "text"), [("a.csv", "id,at\n1,2\n"), ("a.txt", "id;at\n"), ("a.csv", "金額,時間\n")])
+def test_utf_16_without_a_mark_is_known_by_its_zeros(tmp_path, encoding, name, text):
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+
+    with pytest.raises(UsageError, match="is UTF-16; save it as UTF-8"), read_lines(path) as lines:
+        list(lines)
+
+
 def test_what_is_no_file_to_read_is_said_before_the_first_line(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 or not")

@@ -325,3 +325,23 @@ def test_lines_before_the_header_are_left_out_beside_the_line_of_excel(tmp_path,
     assert run(["-C", str(tmp_path / "bank"), "ingest", str(path)]) == 0
     with app.open(tmp_path / "bank").log.reading() as log:
         assert (log.last_seq(), log.counts().refused) == (21, 0)
+
+
+def test_padded_verdicts_are_labels(tmp_path):
+    file = tmp_path / "padded.csv"
+    lines = (f"k{n},{at:%Y-%m-%dT%H:%M:%SZ},{n}.50,{' 1 ' if n % 5 == 0 else ' 0 '}\n" for n, at in enumerate(TIMES))
+    file.write_text("id,at,amount,is_fraud\n" + "".join(lines))
+    _, _, proposal = app.propose_project(tmp_path / "bank", file, None)
+
+    assert proposal.tried["labels"] == 30
+    assert proposal.tried["frauds"] == 6
+
+
+def test_days_and_months_that_could_change_places_are_asked(tmp_path):
+    file = tmp_path / "short.csv"
+    lines = (f"k{n},0{4 + n % 3}/0{3 + n % 2}/2026 10:00,{n}.50\n" for n in range(30))
+    file.write_text("id,at,amount\n" + "".join(lines))
+    _, _, proposal = app.propose_project(tmp_path / "bank", file, None)
+
+    asked = [question["choices"][1] for question in proposal.questions if question["role"] == "time"]
+    assert asked == ["%d/%m/%Y %H:%M"]

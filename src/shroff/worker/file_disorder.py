@@ -173,20 +173,25 @@ def runs_backwards(times: Sequence[int], steps_min: int = 2) -> bool:
     return bool(back >= max(steps_min, 2) and 20 * ahead <= back)
 
 
-def remarks_on(first: Sequence[Submission], source: str, definitions: Definitions) -> list[str]:
-    """Sentences on the first lines of a file that is ingested: no order of time, texts that look-ups cannot read."""
-    events = [item.event for item in first if item.event is not None]
-    steps = np.diff(np.array([event.time_ms for event in events], np.int64))
+def order_remarks(first: Sequence[Submission], source: str, definitions: Definitions) -> list[str]:
+    """A sentence if the first lines of a file are in no order of time; else none."""
+    steps = np.diff(np.array([item.event.time_ms for item in first if item.event is not None], np.int64))
     back = np.count_nonzero(steps < 0)
-    found = list[str]()
-    if back >= _UNSORTED_MIN and back > _UNSORTED_SHARE * len(steps) and not definitions.events.has_arrivals:
-        words = f"{back:,} of the first {len(first):,} lines happened before the line above them"
-        found.append(f"{source}: {words}. If they did not arrive in this order, add --order time to sort them.")
-    if (read := key_reader(definitions)) is not None:
-        names = {name: type_.field_names for name, type_ in definitions.events.types.items()}
-        values = ((event.type, dict(zip(names[event.type], event.values, strict=True))) for event in events)
-        found += [f"{source}: of the first {len(first):,} lines, {words}." for words in read(values)]
-    return found
+    if back < _UNSORTED_MIN or back <= _UNSORTED_SHARE * len(steps) or definitions.events.has_arrivals:
+        return []
+    words = f"{back:,} of the first {len(first):,} lines happened before the line above them"
+    return [f"{source}: {words}. If they did not arrive in this order, add --order time to sort them."]
+
+
+def lookup_remarks(first: Sequence[Submission], source: str, definitions: Definitions) -> list[str]:
+    """Sentences on texts of the first lines of a file that look-ups cannot read."""
+    read = key_reader(definitions)
+    if read is None:
+        return []
+    names = {name: type_.field_names for name, type_ in definitions.events.types.items()}
+    events = (item.event for item in first if item.event is not None)
+    values = ((event.type, dict(zip(names[event.type], event.values, strict=True))) for event in events)
+    return [f"{source}: of the first {len(first):,} lines, {words}." for words in read(values)]
 
 
 def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], InRuns[Submission]]:

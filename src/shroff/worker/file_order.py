@@ -17,7 +17,15 @@ from shroff.log.implausible_times import refuse_implausible
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.runtime.progress import unheard
 from shroff.streams.merge import EARLIEST
-from shroff.worker.file_disorder import PROBED_LINES, FirstLook, Obstacle, looked_into, remarks_on, runs_backwards
+from shroff.worker.file_disorder import (
+    PROBED_LINES,
+    FirstLook,
+    Obstacle,
+    looked_into,
+    lookup_remarks,
+    order_remarks,
+    runs_backwards,
+)
 
 __all__ = [
     "LATE_LINES_MIN",
@@ -27,8 +35,9 @@ __all__ = [
     "Obstacle",
     "Overlaps",
     "arranged",
+    "lookup_remarks",
+    "order_remarks",
     "refuse_implausible",
-    "remarks_on",
     "with_labels",
 ]
 
@@ -127,8 +136,9 @@ def arranged(
             if order != "file" or not obstacle.is_order:
                 raise UsageError(f"{obstacle.words}{obstacle.so}. No event was written. {obstacle.cure}")
             warn(f"{obstacle.words}{obstacle.taken}.")
-        for words in remarks_on(first, source, end.definitions):
-            warn(words)
+        for remarks in (order_remarks, lookup_remarks):
+            for words in remarks(first, source, end.definitions):
+                warn(words)
         arranged_files.append(submissions if overlaps is None else overlaps.begun(source, submissions))
     return InRuns(chain.from_iterable(submissions.runs for submissions in arranged_files))
 

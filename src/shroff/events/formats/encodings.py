@@ -111,7 +111,16 @@ def _format_by_content(path: Path, *, is_text: bool) -> str | None:
     text = first.removeprefix(_UTF8_MARK).lstrip()
     if text[:1] in {b"{", b"["}:
         return "jsonl"
-    return "csv" if is_text and text and b"\0" not in text else None
+    return "csv" if is_text and text and (b"\0" not in text or _is_utf16(first)) else None
+
+
+def _is_utf16(first: bytes) -> bool:
+    """Whether a text begins with the mark of UTF-16, or has zeros as UTF-16 has them: only at even or odd places."""
+    some, others = sorted((first[::2].count(0), first[1::2].count(0)))
+    is_wide = 4 * others > len(first) > 2
+    if others and set(first).isdisjoint(range(1, 9)):  # letters other than Latin
+        is_wide |= "\ufffd" in first.decode("utf-8", "replace")
+    return first.startswith(_UTF16_MARKS) or (some == 0 and is_wide)
 
 
 def _ending(name: str) -> str:
@@ -230,12 +239,12 @@ def _physical_lines(stream: BinaryIO, name: str, bytes_max: int) -> Iterator[byt
     with stream:
         try:
             line = read()
-            if line.startswith(_UTF16_MARKS):
-                raise UsageError(f"{name} is UTF-16; save it as UTF-8.")
             if ending := mark_in(line):
                 raise UsageError(f"{name} is compressed; give it a name that ends in {ending}.")
             if line.startswith(_ZIP_MARKS):
                 raise UsageError(f"{name} is {_SHEET}. If it is an archive, unpack it first.")
+            if _is_utf16(line):
+                raise UsageError(f"{name} is UTF-16; save it as UTF-8.")
             line = line.removeprefix(_UTF8_MARK)
             while line:
                 yield line

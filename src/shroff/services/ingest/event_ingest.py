@@ -296,7 +296,8 @@ class EventIngest(ProjectPart):
         """
         from shroff.events.formats.sorting import in_order_of_arrival
         from shroff.log.writer import LogEnd, foreseen, unknown
-        from shroff.worker.file_order import PROBED_LINES, FirstLook, refuse_implausible, remarks_on, with_labels
+        from shroff.worker import file_order
+        from shroff.worker.file_order import PROBED_LINES, FirstLook, refuse_implausible, with_labels
 
         context, now_ms = self._context, self._now_ms()
         with ExitStack() as stack:
@@ -313,7 +314,8 @@ class EventIngest(ProjectPart):
             rows = list(refuse_implausible(first_of(file, as_type), context.definitions, now_ms))
             end = LogEnd(context.definitions, log.watermark_ms(), now_ms, partial(unknown, log))
             obstacles, has_more = FirstLook(end).at(rows, file.name), len(rows) == PROBED_LINES
-            context.warnings += [] if obstacles else remarks_on(rows, file.name, context.definitions)
+            for remarks in () if obstacles else (file_order.order_remarks, file_order.lookup_remarks):
+                context.warnings += remarks(rows, file.name, context.definitions)
             if labels is not None:
                 rows = list(with_labels(rows, first_of(labels, "label")))
             return FileLook(rows, foreseen(rows, log, context.definitions, now_ms), obstacles, has_more)

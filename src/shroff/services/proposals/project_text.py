@@ -32,6 +32,7 @@ from shroff.services.proposals.roles import (
     ProposedField,
     has,
     id_of,
+    joined,
     label_of,
     label_time_of,
     new_name,
@@ -221,7 +222,7 @@ def _known_at(time: ProposedField, label_time: TimeReading | None) -> str:
 def _known_guess(label_time: TimeReading | None) -> str:
     if label_time is None:
         return "verdicts are known a week after the event"
-    return f"verdicts are known at {label_time.column.name}"
+    return joined(f"verdicts are known at {label_time.column.name}", label_time.guess)
 
 
 def _questions(draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField | None) -> list[JsonObject]:
@@ -235,6 +236,11 @@ def _questions(draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField 
     for column in draft.later_by_name:
         reason = f"by its name {column.name} is known only afterwards, by its values not; --ignore {column.name}"
         questions.append({"role": "feature", "choices": ["take it", "leave it out"], "why": f"{reason} leaves it out"})
+    for guess in draft.guesses:
+        day_or_month = re.search("could also be (%[dm][^;]*)", guess)
+        if day_or_month is not None:
+            choices = ["as proposed", day_or_month[1]]
+            questions.append({"role": "time", "choices": choices, "why": f"day or month first? {guess}"})
     if amount is not None and "smallest units" in amount.guess:
         choices = ["smallest units", "units"] if draft.smallest else ["units", "smallest units"]
         questions.append({"role": "money", "choices": choices, "why": amount.guess})
@@ -316,7 +322,9 @@ def _verdict(label: FileColumn) -> str:
 
 
 def _is_one_of(column: FileColumn, values: Collection[str]) -> str:
-    return f"upper({column.row}) in [{', '.join(map(repr, sorted(values)))}]"
+    is_padded = any(text != text.strip() for text in column.distinct)
+    text = f"trim({column.row})" if is_padded else column.row
+    return f"upper({text}) in [{', '.join(map(repr, sorted(values)))}]"
 
 
 def _label_fields(draft: Draft, amount: ProposedField | None) -> TextDict:

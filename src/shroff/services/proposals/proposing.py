@@ -27,7 +27,6 @@ WriteProject = Callable[[Path, Mapping[str, bytes]], "tuple[Project, list[str]]"
 _LIMITS_S = (2.0, 7.5, 4.0)  # of processor for each trial; a small file is whole in the first
 _FEW = 0.001  # share of the lines that may be refused without a correction
 _FEW_LATE_MS = 90 * DAY_MS  # so far behind `lateness` lets a few lines be
-BY_TIME = "--order time"  # in a remark of `ingest`; a proposed lateness answers it
 _LATE_MAX = 0.01  # share of late lines with which `ingest` stops
 
 
@@ -72,7 +71,7 @@ def propose_for(
         wishes = corrected
         attempt = _attempt(profile, name, wishes, file, write, limit_s)
     proposal, trial, settings = attempt.proposal, attempt.trial, attempt.settings
-    remarks = [words for words in trial.remarks if not (wishes.lateness and BY_TIME in words)]
+    remarks = [*([] if wishes.lateness else trial.order_remarks), *trial.lookup_remarks]
     return ProposedProject(
         {path: text.encode() for path, text in proposal.files.items()},
         [*proposal.guesses, *remarks, *_refusals(trial)],

@@ -21,7 +21,7 @@ from shroff.events.validation import latest_ms
 from shroff.language.types import ORIGINAL_PLACES, places_of
 from shroff.language.values import rescale_half_even, show, show_decimal
 from shroff.log.implausible_times import refuse_implausible
-from shroff.worker.file_disorder import PROBED_LINES, remarks_on
+from shroff.worker.file_disorder import PROBED_LINES, lookup_remarks, order_remarks
 
 if TYPE_CHECKING:
     from shroff.events.event import Event
@@ -74,7 +74,8 @@ class Trial:
     first_times_ms: list[int] = field(default_factory=list)  # of the file's first lines, late or not
     times_ms: array[int] = field(default_factory=lambda: array("q"))  # of each line that was tried; -1 if not taken
     is_cut: bool = False  # the rest of the file was not read
-    remarks: list[str] = field(default_factory=list)  # as `ingest` makes them on the first lines
+    order_remarks: list[str] = field(default_factory=list)  # as `ingest` makes them on the first lines
+    lookup_remarks: list[str] = field(default_factory=list)
     stop: str = ""  # why `ingest` would refuse the file as a whole
 
     def refuse(self, reason: str) -> None:
@@ -167,7 +168,8 @@ def _take_events(trial: Trial, project: Project, file: Path, amount: str, limit_
         _note_amount(trial, project, event, amount)
         if trial.taken <= _EXAMPLE_LINES:
             _note_examples(trial, project, submission, event)
-    trial.remarks = remarks_on(first_lines, file.name, definitions)
+    trial.order_remarks = order_remarks(first_lines, file.name, definitions)
+    trial.lookup_remarks = lookup_remarks(first_lines, file.name, definitions)
 
 
 def _only_type(project: Project) -> str | None:
