@@ -214,7 +214,7 @@ def first_run(page: Page) -> None:
         assert address is not None
         page.goto(address[0])
         page.set_input_files("#file", f"{scratch}/orders/batch-01.parquet")
-        page.get_by_text("Guesses to look at").wait_for()
+        page.get_by_text("What the columns mean").first.wait_for()
         page.wait_for_load_state("networkidle")
         running.send_signal(signal.SIGINT)
         running.wait(ENDS_S)

@@ -10,12 +10,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+import uvicorn
 from playwright.sync_api import expect
 
 from shroff.cli.session import Session
@@ -28,6 +31,9 @@ from tests.support.served import SHROFF
 ROWS = "id,paid at,amount,card,is_fraud\n" + "".join(
     f"p-{at},2026-03-{1 + at // 24:02d}T{at % 24:02d}:00:00Z,{at}.50,c-{at % 7},{int(at % 50 == 0)}\n"
     for at in range(240)
+)
+TWO_AMOUNTS = "id,paid at,amount,fee,card\n" + "".join(
+    f"p-{at},2026-03-01T{at // 2:02d}:{at % 2 * 30:02d}:00Z,{at + 9}.50,0.35,c-{at % 7}\n" for at in range(40)
 )
 PASSWORD = "correct horse battery"
 
@@ -62,6 +68,20 @@ def asked(run: FirstRun, method: str, path: str, **more: Any) -> httpx2.Response
 
 def sent(run: FirstRun, text: str, name: str = "march.csv") -> httpx2.Response:
     return asked(run, "PUT", f"{run.path}?name={name}", content=text.encode())
+
+
+@contextmanager
+def served(run: FirstRun) -> Iterator[str]:
+    """The pages of a first run at an address, for a browser."""
+    server = uvicorn.Server(uvicorn.Config(run, port=0, lifespan="off", log_level="critical"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(120)
 
 
 def ended(run: FirstRun) -> str:
@@ -112,11 +132,11 @@ def test_a_name_leads_to_no_other_folder(run, name):
     assert run.file.parent == run.scratch
 
 
-def test_ten_rows_are_shown_and_a_mistake_in_a_file_is_told_at_its_place_and_begins_nothing(run):
+def test_the_trial_is_shown_and_a_mistake_in_a_file_is_told_at_its_place_and_begins_nothing(run):
     assert sent(run, ROWS).status_code == 200
     page = asked(run, "GET", run.path).text
-    assert "240 lines were tried, each row as an event and as a label: all can be read" in page
-    assert page.count('<tr><th scope="row"') == 10
+    assert "240 of 240 lines taken; 240 labels, 5 of them fraud; time from 1 March 2026" in page
+    assert "amounts 0.50 to 239.50 EUR, median 120.00" in page
     wrong = run.files["rules/first.yaml"].replace("amount", "amuont")
     for do in ("look", "begin"):
         asked(run, "POST", run.path, data={"do": do, "rules/first.yaml": wrong})
@@ -124,9 +144,63 @@ def test_ten_rows_are_shown_and_a_mistake_in_a_file_is_told_at_its_place_and_beg
         assert re.search(r"rules/first\.yaml:\d+</span> .*amuont", page)
         assert 'value="begin"' not in page
         assert run.work is None
+    asked(run, "POST", run.path, data={"choose": "="})
+    assert 'value="begin"' in asked(run, "GET", run.path).text
     asked(run, "POST", run.path, data={"do": "again"})
     assert "Drop a file" in asked(run, "GET", run.path).text
     assert not list(run.folder.iterdir())
+
+
+def test_a_click_takes_another_column_or_leaves_one_out_and_the_file_is_tried_again(run):
+    sent(run, TWO_AMOUNTS)
+    before = asked(run, "GET", run.path).text
+    assert 'value="money=fee">or fee</button>' in before
+    assert "amounts 9.50 to 48.50 EUR" in before
+
+    asked(run, "POST", run.path, data={"choose": "money=fee"})
+    page = asked(run, "GET", run.path).text
+    assert "amounts 0.35 to 0.35 EUR, median 0.35. Before this change: 40 of 40 lines taken" in page
+    assert 'value="money=amount">or amount</button>' in page
+
+    asked(run, "POST", run.path, data={"choose": "ignored=fee"})
+    page = asked(run, "GET", run.path).text
+    assert "amounts 9.50 to 48.50 EUR" in page
+    assert "fee" not in run.files["events.yaml"]
+    asked(run, "POST", run.path, data={"choose": "=fee"})
+    assert "fee" in run.files["events.yaml"]
+    assert not list(run.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("card", "card: its values, such as &#39;c-0&#39;, cannot be read as a time."),
+        ("crad", "no column &#39;crad&#39;"),
+    ],
+)
+def test_a_choice_that_does_not_fit_is_refused_in_words_and_changes_nothing(run, column, words):
+    sent(run, TWO_AMOUNTS)
+    files = dict(run.files)
+
+    asked(run, "POST", run.path, data={"choose": "time", "column": column})
+
+    assert words in asked(run, "GET", run.path).text
+    assert (run.files, run.roles) == (files, {})
+
+
+def test_the_table_of_choices_is_changed_by_a_click_and_by_keys_on_a_desk_and_a_phone(run):
+    with served(run) as address, chromium() as browser:
+        page = browser.new_page()
+        looker = Looker(page, address)
+        looker.open(run.path)
+        page.set_input_files("#file", {"name": "x.csv", "mimeType": "text/csv", "buffer": TWO_AMOUNTS.encode()})
+        expect(page.get_by_role("status")).to_contain_text("amounts 9.50 to 48.50 EUR")
+        looker.look()
+        page.get_by_role("button", name="or fee").click()
+        expect(page.get_by_role("status")).to_contain_text("amounts 0.35 to 0.35 EUR")
+        page.get_by_role("button", name="or amount").press("Enter")
+        expect(page.get_by_role("status")).to_contain_text("amounts 9.50 to 48.50 EUR")
+        assert looker.mistakes == []
 
 
 def test_a_file_that_arrived_in_the_folder_meanwhile_is_overwritten_by_nothing(run):

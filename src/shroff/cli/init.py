@@ -14,7 +14,6 @@ from shroff.cli.session import Session, argument, command, one_line, table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shroff.json_types import JsonObject
     from shroff.services.proposals.proposing import ProposedProject
 
 
@@ -118,14 +117,6 @@ def _by_role(roles: Iterable[str]) -> dict[str, str]:
     return columns
 
 
-def _rank(column: JsonObject) -> int:
-    from shroff.services.proposals.roles import ROLES
-
-    if column["role"] in ROLES:
-        return ROLES.index(column["role"])
-    return len(ROLES) + (column["type"] is None)
-
-
 def _proposal_lines(proposal: ProposedProject) -> list[str]:
     rows = [
         [
@@ -135,7 +126,7 @@ def _proposal_lines(proposal: ProposedProject) -> list[str]:
             ", ".join(column["also"]),
             column["example"],
         ]
-        for column in sorted(proposal.columns, key=_rank)
+        for column in proposal.ranked_columns
     ]
     lines = ["Columns:", table(rows, ["column", "role", "type", "also", "read as"])]
     lines.append(f"Tried with the file: {proposal.summary}.")

@@ -46,12 +46,21 @@ if TYPE_CHECKING:
     from shroff.services.proposals.proposing import ProposedProject
     from shroff.worker.ingest import IngestReport
 
-ROWS_SHOWN = 10
 FILE_BYTES_MAX = 2 * 1024**3
 NAME_MAX = 100  # characters of a file's name
 NAME_BYTES_MAX = 255  # of it, on usual file systems
 LEFT_S = 20.0  # wait for the browser to show the last page
 BLANK = "blank"
+IGNORED = "ignored"
+MEANINGS = {  # of roles
+    "id": "Id",
+    "time": "Time",
+    "money": "Amount",
+    "currency": "Currency",
+    "label": "Fraud or not",
+    "label_time": "Fraud known since",
+    "entity": "Card, account or customer",
+}
 
 
 def first_run(folder: Path, listening: socket.socket, where: str, say: Callable[[str], None]) -> None:
@@ -89,8 +98,12 @@ class FirstRun:
     path: str = field(default_factory=lambda: f"/first/{secrets.token_urlsafe(16)}")
     server: uvicorn.Server | None = None
     file: Path | None = None
-    files: TextDict = field(default_factory=dict)  # of the proposed project
+    files: TextDict = field(default_factory=dict)  # of the project, as the person changed them
+    proposed: TextDict = field(default_factory=dict)  # the same as they were proposed
     proposal: ProposedProject | None = None
+    roles: TextDict = field(default_factory=dict)  # columns by role, as the person chose them
+    ignored: frozenset[str] = frozenset()
+    before: str = ""  # the trial before the last choice
     mistake: str = ""
     work: Thread | None = None
     read: int = 0
@@ -157,20 +170,41 @@ class FirstRun:
                             413,
                         )
                     out.write(part)
-            await run_in_threadpool(self._propose, path)
+            await run_in_threadpool(self._propose, path, {}, frozenset())
         except (ShroffError, OSError, ValueError, ClientDisconnect) as error:
             with suppress(OSError):
                 path.unlink()
             return PlainTextResponse(self._said(error), 422)
         return PlainTextResponse("")
 
-    def _propose(self, path: Path) -> None:
+    def _propose(self, path: Path, roles: TextDict, ignored: frozenset[str]) -> None:
         with TemporaryDirectory(dir=self.scratch) as folder:
             made = Path(folder) / "project"
-            project, names, self.proposal = app.propose_project(made, path, self.folder.name)
-            key = project.context.paths.hash_key
-            self.files = {name: (made / name).read_text("utf-8") for name in names if made / name != key}
+            _, _, proposal = app.propose_project(made, path, self.folder.name, roles=roles, ignored=sorted(ignored))
         self.file = path
+        self.roles = roles
+        self.ignored = ignored
+        self.proposal = proposal
+        self.proposed = {name: text.decode() for name, text in proposal.files.items()}
+        self.files = self.proposed.copy()
+
+    async def _choose(self, file: Path, form: TextMapping) -> None:
+        """Try a proposal in which a column has another role, is left out, or is free again."""
+        role, _, column = form["choose"].partition("=")
+        column = column or form.get("column", "")
+        roles = {name: other for name, other in self.roles.items() if other != column}
+        ignored = self.ignored - {column}
+        if role == IGNORED:
+            ignored |= {column}
+        elif role in MEANINGS:
+            roles[role] = column
+        assert self.proposal is not None
+        before = self.proposal.summary
+        try:
+            await run_in_threadpool(self._propose, file, roles, ignored)
+            self.before = before
+        except ShroffError as error:
+            self.mistake = f"{column}: {self._said(error).rpartition(f'={column}: ')[2]}"
 
     def _said(self, error: Exception) -> str:
         return sentence(str(error).replace(f"{self.scratch}/", ""))
@@ -182,14 +216,18 @@ class FirstRun:
         self.files = {}
         self.proposal = None
         self.mistake = ""
+        self.before = ""
 
     async def _go_on(self, form: TextMapping) -> None:
         if self.work is not None:
             return
         self.mistake = ""
+        self.before = ""
         do = form.get("do", "")
         if do == "again":
             self._forget()
+        if self.file is not None and "choose" in form:
+            await self._choose(self.file, form)
         for name in self.files.keys() & form.keys():
             self.files[name] = form[name].replace("\r\n", "\n")
         if form.get("template") in config.TEMPLATES or (
@@ -233,11 +271,15 @@ class FirstRun:
             return alone("first_run.html", stage="work", **shown)
         if self.file is None:
             return alone("first_run.html", stage="file", **shown)
+        assert self.proposal is not None
+        remarks = tuple(column["reason"] for column in self.proposal.columns if column["reason"])
+        guesses = [guess for guess in self.proposal.guesses if not guess.endswith(remarks)]
+        shown |= {"meanings": MEANINGS, "remarks_on": _remarks_on, "other_guesses": guesses}
         return alone("first_run.html", stage="look", **shown, **self._look(self.file))
 
     def _look(self, file: Path) -> JsonObject:
         errors: Sequence[Problem] = ()
-        rows = labels = None
+        rows = None
         with TemporaryDirectory(dir=self.scratch) as folder:
             files = {name: text.encode() for name, text in self.files.items()}
             try:
@@ -245,10 +287,17 @@ class FirstRun:
                 errors = project.check().errors
                 if not errors:
                     labels = file if project.definitions.events.label.mappings else None
-                    rows = rows_of_file(project, project.definitions, file, labels=labels, shown=ROWS_SHOWN)
+                    rows = rows_of_file(project, project.definitions, file, labels=labels, shown=0)
             except DefinitionError as error:
                 errors = error.problems
             except UsageError as error:
                 self.mistake = self._said(error)
         may_begin = rows is not None and not rows["stops"] and rows["read"] > rows["refused"]
-        return {"errors": errors, "rows": rows, "has_labels": labels is not None, "may_begin": may_begin}
+        return {"errors": errors, "rows": rows, "may_begin": may_begin}
+
+
+def _remarks_on(column: JsonObject) -> str:
+    """The type of a column's field, and the reason for it, without the alternatives, which are buttons."""
+    type_words = (column["type"] or "").partition("(")[0].replace("?", "")
+    reason = (column["reason"] or "").partition("it could also be")[0].rstrip("; ")
+    return "; ".join(filter(None, [type_words, reason]))

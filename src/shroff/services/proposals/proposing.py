@@ -17,6 +17,7 @@ from shroff.runtime.texts import many
 from shroff.runtime.values import replace
 from shroff.services.proposals.profile import FileProfile, profile_of
 from shroff.services.proposals.project_text import ColumnPlan, Proposal, Wishes, propose
+from shroff.services.proposals.roles import ROLES
 from shroff.services.proposals.trial import Trial, time_in_words, try_project
 from shroff.worker.file_disorder import runs_backwards
 
@@ -42,6 +43,11 @@ class ProposedProject(NamedTuple):
     tried: JsonObject
     questions: list[JsonObject]
     summary: str
+
+    @property
+    def ranked_columns(self) -> list[JsonObject]:
+        """The columns with those that have a role first, and those left out last."""
+        return sorted(self.columns, key=_rank)
 
 
 def propose_for(
@@ -146,6 +152,12 @@ def _refusals(trial: Trial) -> list[str]:
         reason = trial.first.get("label") or "known before its event"
         told.append(f"{many(trial.labels_refused, 'label')} would be refused: {reason}")
     return told
+
+
+def _rank(column: JsonObject) -> int:
+    if column["role"] in ROLES:
+        return ROLES.index(column["role"])
+    return len(ROLES) + (column["type"] is None)
 
 
 def _column_document(plan: ColumnPlan, trial: Trial) -> JsonObject:
