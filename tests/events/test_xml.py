@@ -10,6 +10,7 @@ import pytest
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.services import project as app
+from tests.public_cases import SETTINGS
 
 ENTRY = (
     '<Ntry><NtryRef>{n}</NtryRef><Amt Ccy="EUR">{n}.50</Amt><CdtDbtInd>DBIT</CdtDbtInd><BookgDt><Dt>2026-03-01</Dt>'
@@ -113,3 +114,79 @@ def test_a_statement_is_proposed_and_taken_by_the_mapping_of_json(tmp_path):
 
     assert (report.events.appended, report.events.quarantined) == (5, 0)
     assert [str(amount) for amount in project.events("payment")["amt"].to_pylist()] == [f"{n}.50" for n in range(1, 6)]
+
+
+MAPPING = """payment:
+  id: id
+  time: at
+  fields: {id: text, at: time, note: text?}
+  from: {json: {MAPPED}}
+"""
+NTRY = "row.Document.BkToCstmrStmt.Stmt.Ntry"
+OF_ENTRY = (
+    f"each: {NTRY}.NtryDtls.TxDtls, id: item.Refs.EndToEndId, at: {NTRY}.BookgDt.Dt, note: 'item.RmtInf.Ustrd[0]'"
+)
+TRANSACTION = "<TxDtls><Refs><EndToEndId>{}</EndToEndId></Refs><RmtInf><Ustrd>n{}</Ustrd></RmtInf></TxDtls>"
+OF_ITEM = "each: row.list.one, id: item.id, at: row.list.at, note: 'item.part[0].no'"
+OF_RECORD = "id: row.list.one.id, at: row.list.at, note: 'row.list.one.part[0].no'"
+
+
+def project_of(tmp_path, mapped):
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "shroff.yaml").write_text(SETTINGS)
+    (folder / "events.yaml").write_text(MAPPING.replace("MAPPED", mapped))
+    return app.open(folder)
+
+
+def taken(project, path, text):
+    path.write_text(text)
+    report = project.ingest([path], as_type="payment")
+    assert report.events.quarantined == 0
+    return [(row["id"], row["note"]) for row in project.events("payment").to_pylist()] if report.events.appended else []
+
+
+@pytest.mark.parametrize("counts", [(0,), (1,), (2,), (5,), (), (1, 3), (3, 0, 1)])
+def test_an_entry_has_an_event_for_each_of_its_transactions(tmp_path, counts):
+    numbers = iter(range(100))
+    entries = [
+        f"<Ntry><BookgDt><Dt>2026-03-01T00:00:00Z</Dt></BookgDt><NtryDtls>"
+        f"{''.join(TRANSACTION.format(n, n) for n, _ in zip(numbers, range(count), strict=False))}</NtryDtls></Ntry>"
+        for count in counts
+    ]
+    project = project_of(tmp_path, OF_ENTRY)
+    events = taken(project, tmp_path / "a.xml", CAMT.format("".join(entries)))
+
+    assert len(events) == sum(counts)
+    assert [note for _, note in events] == [f"n{id_}" for id_, _ in events]
+
+
+@pytest.mark.parametrize("mapped", [OF_ITEM, OF_RECORD])
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_plain_list_has_an_event_for_each_element(tmp_path, mapped, count, parts):
+    elements = [
+        f"<one><id>{n}</id>{''.join(f'<part><no>{n}.{at}</no></part>' for at in range(parts))}</one>"
+        for n in range(count)
+    ]
+    text = f"<list><at>2026-03-01T00:00:00Z</at>{''.join(elements)}</list>"
+
+    assert taken(project_of(tmp_path, mapped), tmp_path / "a.xml", text) == [(str(n), f"{n}.0") for n in range(count)]
+
+
+def test_a_list_without_elements_has_no_event(tmp_path):
+    assert taken(project_of(tmp_path, OF_ITEM), tmp_path / "a.xml", "<list><at>2026-03-01</at></list>") == []
+
+
+def test_a_statement_without_entries_has_no_line(tmp_path):
+    mapped = f"id: {NTRY}.Id, at: {NTRY}.BookgDt.Dt"
+
+    assert taken(project_of(tmp_path, mapped), tmp_path / "a.xml", CAMT.format("")) == []
+
+
+def test_elements_of_each_that_stand_in_several_outer_ones_are_one_list(tmp_path):
+    entry = f"<NtryDtls>{TRANSACTION.format(1, 1)}</NtryDtls>"
+    text = f"<Ntry><BookgDt><Dt>2026-03-01T00:00:00Z</Dt></BookgDt>{entry}{entry.replace('1', '2')}</Ntry>"
+    project = project_of(tmp_path, OF_ENTRY)
+
+    assert taken(project, tmp_path / "a.xml", CAMT.format(text)) == [("1", "n1"), ("2", "n2")]

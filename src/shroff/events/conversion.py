@@ -41,7 +41,6 @@ _POWER_MAX = 18  # of ten, twice which fits 64 bits
 
 
 def converted_fields(type_: EventType) -> tuple[ConvertedField, ...]:
-    """The fields of `money in` of a type."""
     names = type_.field_names
     return tuple(
         ConvertedField(
@@ -90,7 +89,6 @@ class Conversion:
         return bool(self._fields)
 
     def fields(self, type_name: str) -> tuple[ConvertedField, ...]:
-        """The amounts of a type that are converted."""
         return self._fields.get(type_name, ())
 
     def rated(self, currencies: Ints, times_ms: Ints) -> Ints:

@@ -46,7 +46,6 @@ class Field(FrozenStruct):
 
     @property
     def read_type(self) -> Type:
-        """Its type as expressions read it."""
         return replace(self.type, hashing=HASHED) if self.shape.is_hashed else self.type
 
     @property
@@ -105,7 +104,6 @@ class FileMapping(FrozenStruct):
     is_descending: bool = False
 
     def with_tables(self, tables: Tables) -> FileMapping:
-        """The same with the tables that it reads."""
         nodes = [node for node in (self.when, self.arrived, *self.fields.values()) if node is not None]
         read = {part.table for node in nodes for part in walk(node) if isinstance(part, Lookup)}
         return replace(self, tables={name: tables[name] for name in read if name in tables}) if read else self
@@ -152,7 +150,6 @@ class EventType:
 
     @property
     def converted(self) -> tuple[Field, ...]:
-        """Its fields of `money in`."""
         return tuple(field for field in self.fields if field.shape.currency)
 
     @property
@@ -160,7 +157,6 @@ class EventType:
         return tuple(field.name for field in self.fields)
 
     def at(self, name: str) -> int:
-        """Index of a field."""
         return self.field_names.index(name)
 
 
@@ -189,8 +185,6 @@ class Events(FrozenStruct):
     disputes: EventType = msgspec.field(default_factory=lambda: dispute_type((), {}))
 
     def with_tables(self, tables: Tables) -> Events:
-        """The same, mappings with the tables that they read."""
-
         def given(type_: EventType) -> EventType:
             return replace(type_, mappings={name: each.with_tables(tables) for name, each in type_.mappings.items()})
 
@@ -248,21 +242,17 @@ class Events(FrozenStruct):
         return any(mapping.arrived is not None for type_ in types for mapping in type_.mappings.values())
 
     def has_unique(self, event: str) -> bool:
-        """Whether any field of this type is unique."""
         return any(field.shape.is_unique for field in self.types[event].fields)
 
     @property
     def has_personal(self) -> bool:
-        """Whether any field is personal."""
         return any(type_.personal for type_ in self.types.values())
 
     @property
     def has_hashed(self) -> bool:
-        """Whether any field is hashed."""
         return any(field.shape.is_hashed for type_ in self.types.values() for field in type_.fields)
 
     def names(self, lists: frozenset[str], money_places: int) -> DeclaredNames:
-        """Names of it that expressions see."""
         types = {**self.types, "label": self.label}
         return DeclaredNames(
             events={name: {field.name: field.read_type for field in type_.fields} for name, type_ in types.items()},

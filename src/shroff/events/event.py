@@ -96,7 +96,6 @@ def canonical_text(value: str) -> str:
 
 
 def canonical_bytes(value: str) -> bytes:
-    """The same as UTF-8."""
     return _ENCODER.encode(value)
 
 
@@ -171,7 +170,6 @@ class Codec:
         )
 
     def encode(self, event: Event) -> bytes:
-        """Give the canonical body of an event."""
         body: JsonObject = {}
         values = event.values
         for name, at, write in self._writers:

@@ -205,16 +205,17 @@ class Intake:
         return [type_ for type_ in types if is_named and reading.has_columns_of(type_)]
 
     def lay_out(self, lines: Lines, source: str, as_type: str | None = None, *, beside: str | None = None) -> Lines:
-        """Have the beginning of a CSV file read as the mappings of its types say (`csv_layout`); gives the lines.
+        """Have the beginning of CSV (`csv_layout`) and the records of XML read as mappings say; gives the lines.
 
         Raises: UsageError where it cannot be read.
         """
-        if lines.records is None:
-            return lines
         own = self._own_types.get(_owner(source_name(source)))
         if own is not None and as_type is None:
             as_type = own.default[0]
         types = {**self.events.types, **({} if own is None else own.events.types), LABEL: self.events.label}
+        if lines.records is None:
+            mapped = [type_ for type_ in types.values() if lines.prepare is not None and "json" in type_.mappings]
+            return lines.read_for(frozenset().union(*(Mapper(type_, "jsonl").all_paths for type_ in mapped)))
         lines.lay_out(csv_layout(types, as_type, beside, source, lines.records)).columns  # noqa: B018 (they are read)
         return lines
 

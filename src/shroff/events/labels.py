@@ -33,7 +33,6 @@ class LabelEvent(FrozenStruct):
 
     @property
     def standing(self) -> VerdictInForce:
-        """Its verdict with what decides whether that is in force."""
         return VerdictInForce(str(self.values[1]), str(self.values[2]), self.time_ms)
 
 

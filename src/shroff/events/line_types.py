@@ -55,7 +55,6 @@ class LineReading(FrozenStruct):
         return self.keeper is None and self.seals is None and not has_when and self.mappers[type_name].is_short
 
     def has_columns_of(self, type_: EventType) -> bool:
-        """Whether columns are made of lines of JSON or CSV of a type."""
         is_short = self.format in {"jsonl", "csv"} and self.is_short_for(type_.name)
         return is_short and (self.format == "csv" or self.mappers[type_.name].is_plain) and has_column_form(type_)
 
@@ -184,7 +183,6 @@ def _lacking_text(
 
 
 def _tell_missing_fields(mapper: Mapper, lines: Lines, as_type: str, source: str) -> None:
-    """Report the optional fields whose columns a file lacks."""
     columns = lines.columns or ()
     fields = mapper.needs.missing_fields(columns)
     if not fields:

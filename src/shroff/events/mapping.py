@@ -138,7 +138,6 @@ class Mapper:
 
     @property
     def needed(self) -> list[str]:
-        """The columns that the type cannot do without."""
         return self.missing_columns(())
 
     def unread(self, columns: Collection[str]) -> list[str]:
@@ -148,17 +147,14 @@ class Mapper:
 
     @property
     def layout(self) -> CsvLayout:
-        """What the mapping says of how a CSV file begins."""
         return self._mapping.layout
 
     @property
     def is_mapped(self) -> bool:
-        """Whether the project has a mapping for lines of this format."""
         return self._mapping is not _NO_MAPPING
 
     @property
     def secret_paths(self) -> frozenset[Path]:
-        """Where the values stand that secret fields are made of."""
         return frozenset(path for name in self.secret for path in self.paths(name))
 
     @property
@@ -166,6 +162,11 @@ class Mapper:
         """Paths that are read of a line beside those of its fields: by `when` and `arrived`."""
         read = (self._mapping.when, self._mapping.arrived)
         return frozenset(path for node in read if node is not None for path in _paths_of(node))
+
+    @property
+    def all_paths(self) -> frozenset[Path]:
+        """Paths that are read of a line."""
+        return self.condition_paths.union(*map(self.paths, self.names))
 
     def paths(self, name: str) -> frozenset[Path]:
         """Paths that a field reads of a line; several where an expression makes it."""
@@ -195,7 +196,6 @@ class Mapper:
         return self._mapping.zone != UTC
 
     def reader_of(self, name: str) -> Read:
-        """Reader of a field of a line, in a form for validation."""
         return next(read for field, read in self._plan if field == name)
 
     def _field_reader(self, name: str, wanted: Type, node: Node | None) -> Read:
@@ -242,17 +242,14 @@ class Dispatcher:
 
     @property
     def is_possible(self) -> bool:
-        """Whether lines of this format can tell their type at all."""
         return self._names_itself or bool(self._conditions)
 
     @property
     def conditioned(self) -> frozenset[str]:
-        """The types whose mapping of lines of this format has a `when`."""
         return frozenset(name for name, _ in self._conditions)
 
     @property
     def has_conditions(self) -> bool:
-        """Whether a mapping of lines of this format has a `when`."""
         return bool(self._conditions)
 
     def asked(self, row: MappedRow, secret: Collection[Path]) -> list[UnmetCondition]:
@@ -491,6 +488,5 @@ class Unmatched(Struct):
     lines: int = 0
 
     def document(self) -> JsonObject:
-        """As JSON."""
         asked = [condition._asdict() for condition in self.asked()]
         return {"file": self.source, "lines": self.lines, "line": self.line, "asked": asked}

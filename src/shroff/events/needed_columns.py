@@ -41,7 +41,6 @@ class ColumnNeeds:
 
     @property
     def has_mapped_verdict(self) -> bool:
-        """Whether an expression gives the verdict of a label."""
         return self._is_label and VERDICT in self._mapping.fields
 
     def missing_in_condition(self, columns: Collection[str]) -> list[str]:

@@ -143,7 +143,6 @@ def _original(money: Field | None, fields: MappingOf[str, Any], currency: str) -
 
 
 def label_of(field: str) -> str:
-    """A field's name as people read it."""
     return field.replace("_", " ").replace(".", " ")
 
 

@@ -62,7 +62,6 @@ class _Blocks:
         self._size_bytes = path.stat().st_size
 
     def read_bytes(self) -> int:
-        """Number of bytes read."""
         return self._size_bytes if self._stream.closed else self._stream.tell()
 
     def close(self) -> None:

@@ -76,7 +76,6 @@ def fit(schema: Avro, event_type: EventType, settings: Settings) -> Fit:
 
 
 def refusal(found: Fit, theirs: str, event_type: EventType, settings: Settings) -> str:
-    """Why a schema is refused, with both schemas."""
     told = "; ".join(f"{misfit.field}: {misfit.words}" for misfit in found.misfits)
     ours = schema_text(schema_of(event_type, settings))
     return f"{event_type.name} cannot be read by it: {told}. Theirs: {_cut(theirs)} Ours: {_cut(ours)}"

@@ -60,7 +60,6 @@ class Avro:
 
     @cached_property
     def fields(self) -> Mapping[str, Avro]:
-        """The fields of a record."""
         return dict(zip(self.names, self.parts, strict=True)) if self.kind == "record" else {}
 
     @cached_property
@@ -272,7 +271,6 @@ def schema_of(event_type: EventType, settings: Settings) -> JsonObject:
 
 
 def schema_name_of(event_type: str, settings: Settings) -> str:
-    """The full name of an event type's schema."""
     return f"{namespace(settings.name)}.{event_type}"
 
 
@@ -292,7 +290,6 @@ def namespace(project: str) -> str:
 
 
 def avro_type(type_: Type) -> Any:
-    """The Avro type of a field's values."""
     match type_.kind:
         case "text" | "choice":
             return "string"

@@ -168,7 +168,6 @@ def _form(type_: Type) -> Callable[[Any], Any] | None:
 
 
 def _decimal_bytes(units: int) -> bytes:
-    """The digits of a decimal in as few bytes as hold them."""
     return units.to_bytes((units + (units < 0)).bit_length() // 8 + 1, "big", signed=True)
 
 

@@ -44,7 +44,6 @@ class Read(FrozenStruct):
     sure: Bools | None
 
     def take(self, places: Ints) -> Read:
-        """The values that stand in these places; texts stay one of each, coded."""
         if isinstance(self.values, np.ndarray):
             values = self.values[places]
         elif pa.types.is_dictionary(self.values.type):
@@ -68,7 +67,6 @@ class WantedField(FrozenStruct):
 
 
 def column_reader(found: Any, wanted: WantedField) -> ColumnReader:
-    """Give what reads Arrow arrays of the type `found` as a field's values."""
     if pa.types.is_dictionary(found):
         inside = column_reader(found.value_type, wanted)
         # Values of a column that is coded already: each of its dictionary once

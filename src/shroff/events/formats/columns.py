@@ -133,7 +133,6 @@ class ColumnValidator:
 
 
 def admitted(events: Mapping[int, Event], type_: EventType, refused: tuple[tuple[int, str], ...] = ()) -> Admitted:
-    """The columns of events that row validation admitted, by their places."""
     values = [list(column) for column in zip(*(event.values for event in events.values()), strict=True)]
     fields = zip(type_.fields, values or [[] for _ in type_.fields], strict=True)
     columns = {field.name: _as_column(column, field) for field, column in fields}

@@ -258,7 +258,6 @@ class CsvRecords(Iterator[Line]):
         return self._text.physical
 
     def are_utf8(self, raws: Sequence[bytes]) -> bool:
-        """Whether lines that were taken are UTF-8, as those before them are."""
         return self._text.is_utf8(b"".join(raws))
 
     def give_back(self, raws: Sequence[bytes], failure: Exception | None = None) -> None:
@@ -279,7 +278,6 @@ def _failing(failure: Exception) -> Iterator[bytes]:
 
 
 def _csv_words(error: Exception, raw: bytes) -> str:
-    """Why a record that begins with these bytes cannot be read."""
     words = str(error)
     if "field larger" in words and b'"' not in raw:
         return f"a column has more than {csv.field_size_limit():,} characters"

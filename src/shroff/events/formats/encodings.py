@@ -194,7 +194,6 @@ def _lines_of(path: Path, wanted: str, tell: Tell) -> Lines:
 
 
 def _open(path: Path) -> tuple[BinaryIO, FileExtent]:
-    """A file's bytes, uncompressed, and how much of the file they are."""
     size_bytes = path.stat().st_size
 
     def read_bytes() -> int:

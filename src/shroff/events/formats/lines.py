@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 import msgspec
@@ -86,7 +86,6 @@ class Line(msgspec.Struct, eq=False, gc=False):
         return kept_bytes(canonical_json(columns))
 
     def original(self) -> bytes:
-        """`raw`, for who may ask later."""
         return self.raw
 
     @property
@@ -197,7 +196,8 @@ class Lines:
     known. `separator` parts the columns of CSV. Without `close` there is no file to close. `physical` gives the raw
     lines of JSON instead, and `records` those of CSV; use one of the two. `again` opens the same file from its first
     line, None if the lines are of no file. `tell` is called with what people should know of how the file is read.
-    `rows_at_once` is how many rows of Parquet a reader may hold at the same time.
+    `rows_at_once` is how many rows of Parquet a reader may hold at the same time. `prepare` is set of XML, whose
+    records depend on the paths that mappings read.
     """
 
     def __init__(
@@ -217,6 +217,7 @@ class Lines:
         self.extent = extent
         self.physical = physical
         self.records: CsvRecords | None = None
+        self.prepare: Callable[[Collection[Path]], object] | None = None
         self.again: Callable[[], Lines] | None = None
         self.tell: Callable[[str], object] = unheard
         self.rows_at_once = ROWS_AT_ONCE
@@ -244,6 +245,14 @@ class Lines:
             self.records.lay_out(layout)
         return self
 
+    def read_for(self, paths: Collection[Path]) -> Self:
+        """Prepare the lines, and those of `again`, before the first one is read; returns itself."""
+        if self.prepare is not None:
+            self.prepare(paths)
+            again = self.again
+            self.again = again and (lambda: again().read_for(paths))
+        return self
+
     def __iter__(self) -> Self:
         return self
 
@@ -269,18 +278,15 @@ class Meter:
         self._taken = self._given = 0
 
     def opened(self, lines: Lines) -> Lines:
-        """The same lines, now counted in."""
         self._files.append(lines)
         return lines
 
     def taken(self, items: Iterable[One]) -> Iterator[One]:
-        """The same items, on their way to be sorted."""
         for item in items:
             self._taken += 1
             yield item
 
     def given(self, items: Iterable[One]) -> Iterator[One]:
-        """The same items, sorted."""
         for item in items:
             self._given += 1
             yield item

@@ -119,7 +119,6 @@ def _rows(file: Any, path: Path, rows: int) -> Iterator[Line]:
 
 
 def lines_of(batch: Any, numbers: Iterable[int]) -> Iterator[Line]:
-    """The rows of a record batch as lines with these numbers."""
     names = batch.schema.names
     columns = [row_values(column) for column in batch.columns]
     for number, row in zip(numbers, zip(*columns, strict=True), strict=False):
@@ -151,7 +150,6 @@ def plain_type(type_: Any) -> Any:
 
 
 def plain_column(column: Any) -> Any:
-    """The same array without views."""
     type_ = plain_type(column.type)
     return column if type_ == column.type else column.cast(type_)
 

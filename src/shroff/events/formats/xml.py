@@ -1,16 +1,17 @@
 """XML files: a line for each record, as an object of JSON, read in the memory of one record.
 
 An element is the text in it; one with attributes or elements is an object of these, its attributes with `@` before
-their names and its text as `#text`. Elements of one name are a list. Prefixes of namespaces fall away. A record stands
-in the elements around it, with what stood in those before it, such as the header of a statement:
-`row.Document.BkToCstmrStmt.Stmt.Ntry.Amt['#text']`.
+their names and its text as `#text`. Elements of one name are a list; a single one is, too, if a mapping reads a list.
+Prefixes of namespaces fall away. A record stands in the elements around it, with what stood in those before it, such as
+the header of a statement: `row.Document.BkToCstmrStmt.Stmt.Ntry.Amt['#text']`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat  # it opens nothing, and entities are refused
@@ -19,6 +20,8 @@ from shroff.errors import UsageError
 from shroff.events.formats.compression import BROKEN, open_file
 from shroff.events.formats.lines import LINE_BYTES_MAX, Line, Lines
 from shroff.events.raw_values import DEPTH_MAX
+from shroff.language.expression import ITEM
+from shroff.language.expression import Path as ValuePath
 
 RECORDS: Final = frozenset(["Ntry", "CdtTrfTxInf", "DrctDbtTxInf", "TxInf"])  # of messages of ISO 20022
 TEXT: Final = "#text"
@@ -40,7 +43,10 @@ def read_xml(path: Path) -> Lines:
     with closing(open_file(path)[0]) as stream:
         search.feed(_piece(stream, path.name, _SNIFFED))
     stream, _ = open_file(path)
-    return Lines("jsonl", None, _lines(stream, _Reader(path.name, search.record())), stream.close)
+    reader = _Reader(path.name, search.record())
+    lines = Lines("jsonl", None, _lines(stream, reader), stream.close)
+    lines.prepare = lambda paths: reader.prepare(search.record_for(paths), paths)
+    return lines
 
 
 def _piece(stream: BinaryIO, name: str, size: int) -> bytes:
@@ -72,6 +78,8 @@ class _Reader:
     def __init__(self, name: str, record: Names | None) -> None:
         self.name = name
         self._record = record or ()
+        self._arrays = set[Names]()
+        self._lists: Collection[Names] = ()
         self._is_counting = record is None
         self._has_begun = False
         self._names: list[str] = []
@@ -105,8 +113,30 @@ class _Reader:
     def record(self) -> Names:
         """The path of the element that is a record: one of ISO 20022, else the outermost that is repeated."""
         named = [path for path in self._counts if path[-1] in RECORDS]
-        repeated = [path for path, count in self._counts.items() if count > 1]
-        return min(named or repeated, key=lambda path: (len(path), -self._counts[path]), default=())
+        return self._outermost(named or self._repeated())
+
+    def record_for(self, paths: Iterable[ValuePath]) -> Names:
+        """The same for mappings of these paths, which read from within a record."""
+        parents = {_names(path) if ITEM in path else _names(path)[:-1] for path in paths}
+        record = self.record()
+        if not RECORDS.isdisjoint(record[-1:]) or not any(path[:1] in self._counts for path in parents):
+            return record
+        named = [path[:at] for path in parents for at, name in enumerate(path, 1) if name in RECORDS]
+        read = [path for path in self._repeated() if any(parent[: len(path)] == path for parent in parents)]
+        return self._outermost(named or read)
+
+    def prepare(self, record: Names, paths: Iterable[ValuePath]) -> None:
+        """Read these records, with the lists of mappings of these paths."""
+        self._record = record
+        self._arrays = {_names(path) for path in paths if ITEM in path}
+        lists = {path[:at] for path in paths for at, key in enumerate(path) if isinstance(key, int)}
+        self._lists = sorted({tuple(name for name in path if isinstance(name, str)) for path in lists}, key=len)
+
+    def _repeated(self) -> list[Names]:
+        return [path for path, count in self._counts.items() if count > 1]
+
+    def _outermost(self, paths: Collection[Names]) -> Names:
+        return min(paths, key=lambda path: (len(path), -self._counts[path]), default=())
 
     def _refuse_declared(self, *_: object) -> None:
         raise UsageError(
@@ -174,6 +204,11 @@ class _Reader:
         for outer, own in zip(reversed(self._names), reversed(self._open), strict=True):
             before = {key: list(value) if isinstance(value, list) else value for key, value in own.items()}
             found = {outer: {**before, **found}}
+        for path in self._arrays:
+            if elements := _elements(found, path):
+                found = _with(found, path, elements)
+        for path in self._lists:
+            found = _with_list(found, path)
         return found
 
 
@@ -186,3 +221,33 @@ def _add(element: dict[str, Any], name: str, value: object) -> None:
         element[name].append(value)
     else:
         element[name] = [element[name], value]
+
+
+def _names(path: ValuePath) -> Names:
+    """The path as far as the first list."""
+    return tuple(takewhile(lambda name: isinstance(name, str), path))  # type: ignore[arg-type]  # texts
+
+
+def _elements(value: Any, path: Names) -> list[Any]:
+    """The elements at a path, also of repeated ones on the way."""
+    items = value if isinstance(value, list) else [value]
+    for name in path[:1]:
+        inner = [item[name] for item in items if isinstance(item, dict) and name in item]
+        return [element for part in inner for element in _elements(part, path[1:])]
+    return items
+
+
+def _with(value: Any, path: Names, elements: list[Any]) -> Any:
+    inner = value if isinstance(value, dict) else {}
+    return {**inner, path[0]: _with(inner.get(path[0]), path[1:], elements)} if path else elements
+
+
+def _with_list(value: Any, path: Names) -> Any:
+    """The value with a list at a path, in each element of lists on the way."""
+    if isinstance(value, list):
+        return [_with_list(item, path) for item in value] if path else value
+    if not path:
+        return [value]
+    if not isinstance(value, dict) or path[0] not in value:
+        return value
+    return {**value, path[0]: _with_list(value[path[0]], path[1:])}

@@ -243,7 +243,7 @@ def _rows(file: str, events: Events) -> Iterator[tuple[str, JsonMapping]]:
     with read_lines(Path(file)) as lines:
         mapper = Mapper(events.disputes, lines.format)
         dispatcher = Dispatcher(replace(events, types={}, label=events.disputes), lines.format)
-        for line in lines.lay_out(mapper.layout):
+        for line in lines.lay_out(mapper.layout).read_for(mapper.all_paths):
             place = f"{Path(file).name}:{line.line or line.number}"
             if line.columns is None:
                 raise UsageError(f"{place}: {line.error}")
