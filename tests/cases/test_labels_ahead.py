@@ -19,7 +19,6 @@ from shroff.language.values import parse_time
 from shroff.log.flags import flags
 from shroff.log.later_labels import now_of
 from shroff.replay import exports
-from shroff.services.labels.reports import LabelReports
 from shroff.streams.log import PENDING
 from tests.support.telling import NOW_MS, Bank, payment
 from tests.support.webs import asker
@@ -65,7 +64,7 @@ def test_a_label_that_is_known_later_stands_in_no_figure_of_labels_yet(tmp_path)
     bank = bank_with(tmp_path, payment("p-1"), payment("p-2"))
     for id_, known_ms in (("p-1", NOW_MS), ("p-2", NOW_MS + AHEAD_MS)):
         bank.project.label(f"payment/{id_}", "fraud", source="analyst", known_at=time_text(known_ms))
-    look = LabelReports(bank.project.context).look()
+    look = bank.project.label_reports.look()
 
     assert sum(count for count, _ in look.by_day) == 1
     for came in (look.came, look.together.came):

@@ -17,6 +17,7 @@ import pytest
 
 from docs.made import command_part
 from docs.made_api import route_part
+from shroff.cases.case_service import CaseService
 from shroff.cli.main import run
 from shroff.cli.operations import command_of
 from shroff.client import calls
@@ -27,24 +28,28 @@ from shroff.errors import RefusalError, UsageError
 from shroff.operations import declaration, manifest
 from shroff.operations.declaration import (
     ITEM,
+    AskedBy,
     InvalidRequestError,
     Operation,
     OperationAnswer,
     OperationRequest,
     Param,
+    ProgressSteps,
+    Record,
     ReportAnswer,
     operation,
     request_of,
 )
 from shroff.people.access import Right, Who
-from shroff.people.store import rows_of
+from shroff.people.store import Desk, rows_of
 from shroff.runtime.texts import section
 from shroff.services import project as app
 from shroff.services.jobs.kinds import kind_named
 from shroff.services.jobs.work import JobRun
 from shroff.services.lists.files import ListFiles
+from shroff.services.parts import ProjectPart
 from shroff.services.rules.operations import WriteRuleFile
-from shroff.services.running import PARTS, VALUES
+from shroff.services.running import VALUES
 from shroff.web.api.operations import route_of
 from shroff.web.http.openapi import openapi
 from tests.support.webs import asker
@@ -268,11 +273,12 @@ def declared() -> list[Operation[..., OperationAnswer]]:
 
 
 def test_each_operation_says_what_it_does_and_takes_what_a_project_can_give():
-    given = {*PARTS, *VALUES, "Record", "ProgressSteps", "AskedBy"}
+    values = {*VALUES, Record, ProgressSteps, AskedBy, app.Project, CaseService, Desk}
     for path in declared():
         assert Right(path.right), path.name
         assert path.summary.endswith("."), path.name
-        assert set(path.needs.values()) <= given, f"{path.name} takes {path.needs}"
+        parts = set(path.needs.values()) - values
+        assert all(issubclass(kind, ProjectPart) for kind in parts), f"{path.name} takes {path.needs}"
         assert path.name.split()[0] in manifest.commands(), path.name
         described = {
             item[0] for base in path.request.__mro__ for item in ITEM.findall(section(base.__doc__, "Args")[1])

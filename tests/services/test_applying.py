@@ -17,7 +17,6 @@ from shroff.monitoring.doctor import OK, WRONG
 from shroff.notices.notification_worker import END_S, NoticeWorker
 from shroff.services import project as app
 from shroff.services.notices.files import NoticeFiles
-from shroff.services.sinks.delivery import Sinks
 from shroff.services.sinks.routes import sink_routes
 from tests.support.patience import PATIENCE_S
 from tests.support.telling import FILES, Bank, notice, payment
@@ -100,7 +99,7 @@ def test_decisions_do_not_wait_for_the_end_of_notices_that_are_gone(tmp_path, mo
     monkeypatch.setattr(NoticeWorker, "step", lambda _: float(not go_on.wait(PATIENCE_S)))
     bank = Bank(tmp_path)
     bank.pay()
-    with bank.project.log.writing() as (_, log), Sinks(bank.project.context).delivering(log) as delivery:
+    with bank.project.log.writing() as (_, log), bank.project.sinks.delivering(log) as delivery:
         monkeypatch.setattr(NoticeFiles, "tells", lambda _: False)
         delivery._taken = -1  # other files are in force
         began = time.monotonic()

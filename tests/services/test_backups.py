@@ -33,7 +33,6 @@ from shroff.services.backups.operations import CreateBackup, follow_backups
 from shroff.services.backups.restoration import IN_DOUBT, point_at, restore
 from shroff.services.backups.retention import KeepRules, finding, listed, pruned, verified, writer_of
 from shroff.services.backups.vault import BackupPoint, Vault
-from shroff.services.notices.files import NoticeFiles
 from shroff.streams.log import UniqueValue
 from tests.support.telling import NOW_MS, Bank, payment, token_in
 
@@ -141,7 +140,7 @@ def test_a_letter_that_may_have_left_after_the_backup_waits_for_a_person(bank, s
     bank.post.failing = [OSError("the server went away")]
     bank.tell(steps=2)
     assert [letter.state for letter in bank.letters()] == [OPEN]
-    with NoticeFiles(bank.project.context).told() as store, store.change() as change:
+    with bank.project.notice_files.told() as store, store.change() as change:
         for number in range(100):
             change.put_letter(replace(bank.letters()[0], id=f"more-{number}"))
     with backing_up(bank, tmp_path / "vault") as writer:

@@ -23,7 +23,6 @@ from shroff.services.approvals.operations import AnswerApproval, ShowApprovals
 from shroff.services.disputes.evidence_pack import evidence_pack
 from shroff.services.disputes.prior_payments import PriorEvidence
 from shroff.services.experiments.operations import EndExperiment, NoExperimentError, ShowExperiment
-from shroff.services.people.project_people import ProjectPeople
 from shroff.services.results.operations import ShowResults
 from shroff.services.rules.files import ChangedMeanwhileError, NoRuleError
 from shroff.services.rules.operations import ShowRule, ShowRules
@@ -251,7 +250,7 @@ def test_an_experiment_that_ended_is_read_out_as_before(tmp_path, monkeypatch, *
     assert bank.pay(*paid) == (["approve", "review", "approve"] if promote else ["approve", "approve", "review"])
     assert (tmp_path / "policy.yaml").read_text() == f"payment:\n{cuts}{COSTS}"
     assert bank.project.run(ShowExperiment(rule="stricter")).arms == found.arms
-    with ProjectPeople(bank.project.context).open() as desk, desk.store.look() as look:
+    with bank.project.people.open() as desk, desk.store.look() as look:
         (row,) = look.record(AuditFilter(action=APPLY), before=None, limit=9, is_newest_first=True)
     assert f'"reason":"stricter{": proven" * promote}"' in row.after
     assert ("large on, night off" in row.after) is promote

@@ -31,7 +31,6 @@ from shroff.log.writer import Answer, Writer
 from shroff.project.definitions import Definitions
 from shroff.services import project as app
 from shroff.services.check.operations import CheckProject
-from shroff.services.ingest.event_ingest import EventIngest
 from shroff.streams.log import Batch
 from shroff.worker import ingest as ingest_module
 from shroff.worker.file_order import arranged, with_labels
@@ -136,7 +135,7 @@ def test_a_file_that_changes_while_it_is_read_is_told_of(project: app.Project, t
 
     project.ingest(csv(tmp_path / "b.csv", [1], "q"))
     assert not any("changed while" in words for words in project.context.warnings)
-    report = EventIngest(project.context).ingest(file, on_batch=change)
+    report = project.taking.ingest(file, on_batch=change)
     assert report.changed == ["a.csv"]
     assert any("a.csv changed while it was read" in words for words in project.context.warnings)
 

@@ -10,7 +10,7 @@ From this come the command, the route, the Python call, the client's call, the a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from inspect import signature
@@ -21,6 +21,7 @@ from typing import (
     ClassVar,
     Final,
     Generic,
+    NewType,
     ParamSpec,
     Self,
     TypeVar,
@@ -194,8 +195,8 @@ class ProgressSteps:
 
 Record = Callable[..., None]  # record(subject, before=None, after=None): writes the audit row, durable on return
 Clock = Callable[[], int]  # the time now, in milliseconds since 1970
-ServiceUrl = str  # where the caller reaches the service, without a slash at the end; empty where that is not known
-AskedBy = str  # who asked for what a second person approves by this; empty where one person is enough
+ServiceUrl = NewType("ServiceUrl", str)  # its address for the caller, without a slash at the end; empty if not known
+AskedBy = NewType("AskedBy", str)  # whose request a second person approves by this; empty if one person is enough
 Warn = Callable[[str], None]  # tells the user of a command what does not stop it
 
 
@@ -283,10 +284,10 @@ class Operation(Generic[Given, Outcome]):
         return self.words.partition("\n")[0]
 
     @cached_property
-    def needs(self) -> TextMapping:
-        """What the function takes beside the request: its parameters, each with the name of its type."""
+    def needs(self) -> Mapping[str, Any]:
+        """The types of the parameters that the function takes beside the request."""
         return {
-            name: str(parameter.annotation)
+            name: self._named(parameter.annotation)
             for name, parameter in signature(self.run).parameters.items()
             if name != "request"
         }

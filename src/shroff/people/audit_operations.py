@@ -10,19 +10,17 @@ import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
+from shroff.config import ProjectPaths
 from shroff.errors import ReadOnlyError, UsageError
 from shroff.events.event import TimeText, time_text
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, Warn, group, operation
 from shroff.people.audit import note_head, noted_head, verify
-from shroff.people.store import AuditFilter, rows_of
+from shroff.people.store import AuditFilter, Desk, rows_of
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.texts import cut, headed, many
 
 if TYPE_CHECKING:
-    from shroff.config import ProjectPaths
-    from shroff.operations.declaration import Warn
     from shroff.people.audit import AuditEntry
-    from shroff.people.store import Desk
 
 RIGHT = "read:audit"
 WIDTH = 60

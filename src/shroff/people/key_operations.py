@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.values import named_duration, parse_time
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import AskedBy, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people import keys
-from shroff.people.access import Role
+from shroff.people.access import Role, Who
+from shroff.people.store import Desk
 from shroff.runtime.texts import argument, headed, many
 
 if TYPE_CHECKING:
-    from shroff.operations.declaration import AskedBy
-    from shroff.people.access import Who
-    from shroff.people.store import ApiKey, Desk
+    from shroff.people.store import ApiKey
 
 RIGHT = "manage:keys"
 

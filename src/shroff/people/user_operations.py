@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 import msgspec
 
 from shroff.events.event import TimeText, time_text, time_text_or_none
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ServiceUrl, group, operation
 from shroff.people import factors, links, sessions, users
+from shroff.people.access import Who
+from shroff.people.store import Desk
 from shroff.runtime.texts import argument, headed, many
 
 if TYPE_CHECKING:
-    from shroff.operations.declaration import ServiceUrl
-    from shroff.people.access import Who
     from shroff.people.sessions import Open
-    from shroff.people.store import Desk, User
+    from shroff.people.store import User
 
 BODY_BYTES_MAX = 64 * 1024
 RIGHT = "manage:users"

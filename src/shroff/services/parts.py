@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Mapping
+from functools import cache, cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform, get_type_hints
 
 from shroff.errors import UsageError
 from shroff.runtime.entry_points import CHECKS, installed
@@ -63,29 +64,43 @@ if TYPE_CHECKING:
     from shroff.services.writer.worker_runs import WorkerRuns
     from shroff.training.cutoffs import Cutoffs, WhatIf
 
+Part = TypeVar("Part", bound="ProjectPart")
 
-def part(path: str) -> Any:
+
+def lazy(path: str) -> Any:
     """Return a cached property with an object of the class that `path` names as `module:Class`.
 
     Its module is imported at first use.
     """
     module, _, name = path.partition(":")
 
-    def made(self: ProjectParts | ProjectPart) -> object:
-        return getattr(import_module(f"shroff.services.{module}"), name)(self._context)
+    def made(self: ProjectParts) -> ProjectPart:
+        kind: type[ProjectPart] = getattr(import_module(f"shroff.services.{module}"), name)
+        return self.part(kind)
 
     return cached_property(made)
 
 
-class ProjectPart:
-    """Base of a part: the operations on one subject of a project."""
+@dataclass_transform(eq_default=False)
+class _Fields:
+    """Base of classes whose constructor takes the annotated fields in order. A dataclass takes longer to create."""
 
     def __init_subclass__(cls) -> None:
         check_keywords(cls)
 
-    def __init__(self, context: ProjectContext) -> None:
-        self._context = context
-        self._log = context.log
+    def __init__(self, *values: object) -> None:
+        kind: Any = type(self)
+        vars(self).update(zip(_fields(kind), values, strict=True))
+
+
+class ProjectPart(_Fields):
+    """Base of a part: the operations on one subject of a project. Its fields are the other parts that it uses."""
+
+    _context: ProjectContext
+
+    @cached_property
+    def _log(self) -> ProjectLog:
+        return self._context.log
 
     @property
     def _definitions(self) -> Definitions:
@@ -106,17 +121,11 @@ class ProjectPart:
     def _now_ms(self) -> int:
         return self._context.now_ms()
 
-    _agreements: Agreements = part("approvals.agreements:Agreements")
-    _lake: Lakes = part("lake.project_lake:Lakes")
-    _letters: SentLetters = part("notices.files:SentLetters")
-    _models: Promotions = part("models.promotion:Promotions")
-    _notice_files: NoticeFiles = part("notices.files:NoticeFiles")
-    _notices: NoticeViews = part("notices.views:NoticeViews")
-    _outside: AdapterFactory = part("adapter_factory:AdapterFactory")
-    _people: ProjectPeople = part("people.project_people:ProjectPeople")
-    _requests: WriterRequests = part("writer.requests:WriterRequests")
-    _rules: Rules = part("rules.files:Rules")
-    _training: Training = part("training.trainings:Training")
+
+@cache
+def _fields(kind: type[Any]) -> Mapping[str, Any]:
+    """Map the fields of a class to their types."""
+    return get_type_hints(kind, localns={"ProjectContext": object})
 
 
 @check_keywords
@@ -127,47 +136,57 @@ class ProjectParts:
         check_keywords(cls)
 
     def __init__(self, context: ProjectContext) -> None:
-        self.context = self._context = context
+        self.context = context
+        self._made: dict[type[ProjectPart], Any] = {}
 
-    agreements: Agreements = part("approvals.agreements:Agreements")
-    backtests: LogBacktests = part("backtest.operations:LogBacktests")
-    cases: ProjectCases = part("cases.project_cases:ProjectCases")
-    cutoffs: ScoreCutoffs = part("thresholds.cutoffs:ScoreCutoffs")
-    drafts: RuleDraftFiles = part("drafts.draft_files:RuleDraftFiles")
-    erasing: PrivacyErasure = part("people.erasure:PrivacyErasure")
-    health: HealthChecks = part("health.checks:HealthChecks")
-    history: DecisionHistory = part("decisions.history:DecisionHistory")
-    inboxes: Inboxes = part("writer.request_inbox:Inboxes")
-    jobs: ProjectJobs = part("jobs.project_jobs:ProjectJobs")
-    label_reports: LabelReports = part("labels.reports:LabelReports")
-    labelling: LabelIntake = part("labels.intake:LabelIntake")
-    lake: Lakes = part("lake.project_lake:Lakes")
-    letters: SentLetters = part("notices.files:SentLetters")
-    lists: ListFiles = part("lists.files:ListFiles")
-    live: WorkerRuns = part("writer.worker_runs:WorkerRuns")
-    models: Promotions = part("models.promotion:Promotions")
-    notice_files: NoticeFiles = part("notices.files:NoticeFiles")
-    notices: NoticeViews = part("notices.views:NoticeViews")
-    online: OnlineFeatures = part("sinks.routes:OnlineFeatures")
-    outside: AdapterFactory = part("adapter_factory:AdapterFactory")
-    people: ProjectPeople = part("people.project_people:ProjectPeople")
-    production: Productions = part("ingest.kafka_producer:Productions")
-    pulled: PulledSources = part("sources.pulled:PulledSources")
-    pushed: PushedSources = part("sources.pushed:PushedSources")
-    quarantine: QuarantineEntries = part("quarantine.entries:QuarantineEntries")
-    requests: WriterRequests = part("writer.requests:WriterRequests")
-    retention: Retention = part("retention.log_retention:Retention")
-    rule_looks: RuleLooks = part("rules.overview:RuleLooks")
-    rules: Rules = part("rules.files:Rules")
-    silence_requests: PendingSilences = part("silences.silences:PendingSilences")
-    silences: Silences = part("silences.silences:Silences")
-    sinks: Sinks = part("sinks.delivery:Sinks")
-    source: SourceParts = part("sources.position_operations:SourceParts")
-    tables: ArrowTables = part("arrow_tables:ArrowTables")
-    taking: EventIngest = part("ingest.event_ingest:EventIngest")
-    training: Training = part("training.trainings:Training")
-    training_sets: TrainingSets = part("training.sets:TrainingSets")
-    versions: FileDeployment = part("apply.deployment:FileDeployment")
+    def part(self, kind: type[Part]) -> Part:
+        """Return the part of a type, created at first use with the parts that it uses."""
+        part: Part | None = self._made.get(kind)
+        if part is None:
+            constructor: Any = kind
+            _, *used = _fields(constructor).values()
+            part = self._made[kind] = constructor(self.context, *map(self.part, used))
+        return part
+
+    agreements: Agreements = lazy("approvals.agreements:Agreements")
+    backtests: LogBacktests = lazy("backtest.operations:LogBacktests")
+    cases: ProjectCases = lazy("cases.project_cases:ProjectCases")
+    cutoffs: ScoreCutoffs = lazy("thresholds.cutoffs:ScoreCutoffs")
+    drafts: RuleDraftFiles = lazy("drafts.draft_files:RuleDraftFiles")
+    erasing: PrivacyErasure = lazy("people.erasure:PrivacyErasure")
+    health: HealthChecks = lazy("health.checks:HealthChecks")
+    history: DecisionHistory = lazy("decisions.history:DecisionHistory")
+    inboxes: Inboxes = lazy("writer.request_inbox:Inboxes")
+    jobs: ProjectJobs = lazy("jobs.project_jobs:ProjectJobs")
+    label_reports: LabelReports = lazy("labels.reports:LabelReports")
+    labelling: LabelIntake = lazy("labels.intake:LabelIntake")
+    lake: Lakes = lazy("lake.project_lake:Lakes")
+    letters: SentLetters = lazy("notices.files:SentLetters")
+    lists: ListFiles = lazy("lists.files:ListFiles")
+    live: WorkerRuns = lazy("writer.worker_runs:WorkerRuns")
+    models: Promotions = lazy("models.promotion:Promotions")
+    notice_files: NoticeFiles = lazy("notices.files:NoticeFiles")
+    notices: NoticeViews = lazy("notices.views:NoticeViews")
+    online: OnlineFeatures = lazy("sinks.routes:OnlineFeatures")
+    outside: AdapterFactory = lazy("adapter_factory:AdapterFactory")
+    people: ProjectPeople = lazy("people.project_people:ProjectPeople")
+    production: Productions = lazy("ingest.kafka_producer:Productions")
+    pulled: PulledSources = lazy("sources.pulled:PulledSources")
+    pushed: PushedSources = lazy("sources.pushed:PushedSources")
+    quarantine: QuarantineEntries = lazy("quarantine.entries:QuarantineEntries")
+    requests: WriterRequests = lazy("writer.requests:WriterRequests")
+    retention: Retention = lazy("retention.log_retention:Retention")
+    rule_looks: RuleLooks = lazy("rules.overview:RuleLooks")
+    rules: Rules = lazy("rules.files:Rules")
+    silence_requests: PendingSilences = lazy("silences.silences:PendingSilences")
+    silences: Silences = lazy("silences.silences:Silences")
+    sinks: Sinks = lazy("sinks.delivery:Sinks")
+    source: SourceParts = lazy("sources.position_operations:SourceParts")
+    tables: ArrowTables = lazy("arrow_tables:ArrowTables")
+    taking: EventIngest = lazy("ingest.event_ingest:EventIngest")
+    training: Training = lazy("training.trainings:Training")
+    training_sets: TrainingSets = lazy("training.sets:TrainingSets")
+    versions: FileDeployment = lazy("apply.deployment:FileDeployment")
 
     @cached_property
     def log(self) -> ProjectLog:

@@ -12,52 +12,57 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import fields as fields_of
 
+from shroff.config import ProjectPaths
 from shroff.events.event import time_text_or_none
-from shroff.operations.declaration import Operation, OperationAnswer, OperationRequest, ProgressSteps, operation_of
-from shroff.services.parts import ProjectParts
+from shroff.operations.declaration import (
+    AskedBy,
+    Clock,
+    Operation,
+    OperationAnswer,
+    OperationRequest,
+    ProgressSteps,
+    Record,
+    ServiceUrl,
+    Warn,
+    operation_of,
+)
+from shroff.people.access import Who
+from shroff.project.definitions import Definitions
+from shroff.project.settings.systems import Systems
+from shroff.services.parts import ProjectPart
+from shroff.services.project_log import ProjectLog
+from shroff.streams.log import Log
 
 if TYPE_CHECKING:
-    from shroff.cases.case_service import CaseService
-    from shroff.people.store import Desk
-    from shroff.services.people.project_people import ProjectPeople
     from shroff.services.project import Project
-    from shroff.streams.log import Log
 
 Outcome = TypeVar("Outcome", bound=OperationAnswer)
 Answer = TypeVar("Answer", bound=Struct)
-
-
-def _cases(project: Project, held: ExitStack) -> CaseService:
-    return held.enter_context(project.cases.open())
 
 
 def _log(project: Project, held: ExitStack) -> Log:
     return held.enter_context(project.log.reading())
 
 
-def _desk(project: Project, held: ExitStack) -> Desk:
-    people: ProjectPeople = project.people
-    return held.enter_context(people.open())
-
-
-# Parts of a project by the names of their classes.
-PARTS = {kind: name for name, kind in ProjectParts.__annotations__.items()}
-# Other arguments of operations; a log stays open until the operation ends.
-VALUES: Final[Mapping[str, Callable[[Project, ExitStack], object]]] = {
-    "CaseService": _cases,
-    "Clock": lambda project, _: project.context.now_ms,
-    "Desk": _desk,
-    "Definitions": lambda project, _: project.definitions,
-    "Log": _log,
-    "Project": lambda project, _: project,
-    "ProjectLog": lambda project, _: project.log,
-    "ProjectPaths": lambda project, _: project.context.paths,
-    "Registry": lambda project, _: project.context.registry,
-    "ServiceUrl": lambda project, _: project.context.asked_at or project.context.systems.public_url,
-    "Systems": lambda project, _: project.context.systems,
-    "Warn": lambda project, _: project.context.warnings.append,
-    "Who": lambda project, _: project.context.who,
+# Arguments of operations beside the parts of a project, by type; a log stays open until the operation ends.
+VALUES: Final[Mapping[Any, Callable[[Project, ExitStack], object]]] = {
+    Clock: lambda project, _: project.context.now_ms,
+    Definitions: lambda project, _: project.definitions,
+    Log: _log,
+    ProjectLog: lambda project, _: project.log,
+    ProjectPaths: lambda project, _: project.context.paths,
+    ServiceUrl: lambda project, _: project.context.asked_at or project.context.systems.public_url,
+    Systems: lambda project, _: project.context.systems,
+    Warn: lambda project, _: project.context.warnings.append,
+    Who: lambda project, _: project.context.who,
 }
+
+
+def _opened(project: Project, type_: Any, held: ExitStack) -> object:
+    """Open cases or people for an operation; their modules take a while to import."""
+    from shroff.people.store import Desk
+
+    return held.enter_context(project.people.open() if type_ is Desk else project.cases.open())
 
 
 def run(project: Project, request: OperationRequest[Outcome], progress: ProgressSteps) -> Outcome:
@@ -69,22 +74,23 @@ def run(project: Project, request: OperationRequest[Outcome], progress: Progress
 
         project.people.record(declared.audit, subject, before, after)
 
-    own = {"Record": record, "ProgressSteps": progress, "AskedBy": ""}
+    own: dict[Any, object] = {Record: record, ProgressSteps: progress, AskedBy: "", type(project): project}
     with ExitStack() as held:
         if kind in project.context.systems.second_person and (not counts or getattr(request, counts)):
             change = {"act": declared.name, **msgspec.to_builtins(request)}
-            own["AskedBy"] = held.enter_context(project.agreements.need(kind, _subject(declared, request), change))
-        if declared.audit and "Record" not in declared.needs.values():
+            own[AskedBy] = held.enter_context(project.agreements.need(kind, _subject(declared, request), change))
+        if declared.audit and Record not in declared.needs.values():
             record(_subject(declared, request), after=msgspec.to_builtins(request))
-        given = {
-            name: own[kind]
-            if kind in own
-            else getattr(project, PARTS[kind])
-            if kind in PARTS
-            else VALUES[kind](project, held)
-            for name, kind in declared.needs.items()
-        }
-        return declared.run(**given, request=request)
+
+        def argument(type_: Any) -> object:
+            if type_ in own:
+                return own[type_]
+            if type_ in VALUES:
+                return VALUES[type_](project, held)
+            return project.part(type_) if issubclass(type_, ProjectPart) else _opened(project, type_, held)
+
+        arguments = {name: argument(type_) for name, type_ in declared.needs.items()}
+        return declared.run(**arguments, request=request)
 
 
 def _subject(declared: Operation[..., Any], request: OperationRequest[Any]) -> str:

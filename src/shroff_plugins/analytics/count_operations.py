@@ -13,13 +13,14 @@ from shroff.errors import UsageError, nearest
 from shroff.json_types import TextDict
 from shroff.plugins.language import day_at, day_named, day_starts_ms, days_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, operation, split_words
+from shroff.plugins.project import Project
 from shroff.plugins.values import replace
 from shroff_plugins.analytics.counts import CountQuestion, CountRows, count_events, history_of, is_served
 from shroff_plugins.analytics.facts import EVENTS_MAX, FactsDocument, FactsQuestion, facts_of
 
 if TYPE_CHECKING:
     from shroff.plugins.log import DayFigures, Log
-    from shroff.plugins.project import Project, ProjectContext
+    from shroff.plugins.project import ProjectContext
 
 PLACES_MAX = 500_000  # read by a service for one query: about 3 s
 DAYS = 7  # counted by default, until the newest event

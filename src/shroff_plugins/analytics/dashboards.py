@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from shroff.json_types import JsonObject
 from shroff.plugins.operations import OperationAnswer, OperationRequest, argument, group, many, operation
-from shroff.plugins.project import write_text
+from shroff.plugins.project import Project, write_text
 from shroff_plugins.analytics.summaries.project_summaries import Summaries
 
 if TYPE_CHECKING:
-    from shroff.plugins.project import Project
     from shroff_plugins.analytics.summaries.settings import SummarySettings
 
 CARDS = "cards.json"  # needs the tables of summaries with these columns

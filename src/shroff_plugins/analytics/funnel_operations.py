@@ -16,13 +16,13 @@ import msgspec
 from shroff.errors import UsageError, nearest
 from shroff.plugins.language import day_at, day_named
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, many, one_line, operation
-from shroff.plugins.project import read_files
+from shroff.plugins.project import Project, read_files
 from shroff_plugins.analytics.counts import history_of, is_served
 from shroff_plugins.analytics.funnel_file import FILE, FUNNELS_FILE
 from shroff_plugins.analytics.funnels import FunnelAnswer, FunnelDocument, FunnelQuestion, ask_funnel, document_of
 
 if TYPE_CHECKING:
-    from shroff.plugins.project import Project, ProjectContext
+    from shroff.plugins.project import ProjectContext
     from shroff_plugins.analytics.funnel_file import Funnel
 
 EXAMPLE = "onboarding: { user: customer, steps: [signed_up, payment] }"

@@ -10,18 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec.json import encode as to_json
 
 from shroff.json_types import JsonObject
 from shroff.plugins.language import Node, text_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, group, operation
-from shroff.plugins.project import CheckDraft, CountDraft, NoCaseError, ShowCase, ShowDrafts, WriteDraft
+from shroff.plugins.project import CheckDraft, CountDraft, NoCaseError, Project, ShowCase, ShowDrafts, WriteDraft
 from shroff_plugins.assistant.endpoint import NoAnswerError, ask
-
-if TYPE_CHECKING:
-    from shroff.plugins.project import Project
 
 TRIES = 3
 SENTENCE_MAX = 2_000  # characters

@@ -16,9 +16,11 @@ from shroff.people.access import Right
 from shroff.project.table_files import row_texts
 from shroff.runtime.contents import remove_unnamed
 from shroff.runtime.texts import many, one_line, table
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project_files import FileVersions, checked
 from shroff.services.rules.files import ChangedMeanwhileError
 from shroff.services.running import answer_of
+from shroff.services.writer.requests import WriterRequests
 
 WAITS = "The files are unchanged; the process that writes the log makes them active"
 LINES_MAX = 200  # per file in text output; --json has all
@@ -148,6 +150,9 @@ def needed(found: Sequence[FileDifference]) -> frozenset[Right]:
 
 class FileDeployment(FileVersions):
     """Versions of the project's files, and the step from one to the other."""
+
+    _people: ProjectPeople
+    _requests: WriterRequests
 
     def apply(self, tag: str | None = None) -> AppliedChanges:
         """Make the project's files the active version, through the process that writes the log, or in this one.

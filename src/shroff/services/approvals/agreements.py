@@ -23,6 +23,7 @@ from shroff.project.lists import Entry
 from shroff.rules.texts import tag_of
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.services.parts import ProjectPart
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.rules.files import ChangedMeanwhileError, NotActiveError
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ class PendingApproval(FrozenStruct):
 
 class Agreements(ProjectPart):
     """Changes that wait for approval by a second person."""
+
+    _people: ProjectPeople
 
     def asked(self, subject: str) -> list[PendingApproval]:
         """List the waiting requests about one subject, oldest first."""

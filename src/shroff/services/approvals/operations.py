@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from shroff.errors import RefusalError
 from shroff.operations.declaration import OPERATIONS, Operation, OperationAnswer, OperationRequest, group, operation
-from shroff.people.access import Right
+from shroff.people.access import Right, Who
 from shroff.runtime.texts import headed, many
 from shroff.services.approvals.agreements import Author, ChangeAsked, PendingApproval
-
-if TYPE_CHECKING:
-    from shroff.people.access import Who
-    from shroff.services.project import Project
+from shroff.services.project import Project
 
 RIGHT = "read:definitions"
 NOBODY = Author("", "unknown")

@@ -17,14 +17,13 @@ from shroff.events.intake import Submission
 from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, HOUR_MS, show_decimal
 from shroff.log.history import Records
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, operation
 from shroff.runtime.texts import table
+from shroff.services.project import Project
 
 if TYPE_CHECKING:
-    from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
     from shroff.services.attack.attackers import AttackPayment
-    from shroff.services.project import Project
 
 LOOKED_BACK = 20_000  # sequence numbers of the log with possible victims
 BACKGROUND = 2_000  # genuine events of the last day, as background

@@ -19,7 +19,7 @@ from shroff.language.printer import text_of
 from shroff.language.types import INTEGER_MAX
 from shroff.language.values import DAY_MS
 from shroff.models import in_force
-from shroff.operations.declaration import LocalPath, OperationRequest, Param, operation
+from shroff.operations.declaration import LocalPath, OperationRequest, Param, ProgressSteps, operation
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.dependency_hash import read_by
 from shroff.project.draft_overlay import RULES, DraftFile
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from shroff.language.columns import Column
     from shroff.language.row import Reference
     from shroff.log.state.feature_events import LookUpsThen
-    from shroff.operations.declaration import ProgressSteps
     from shroff.replay.notebook import Moment
     from shroff.rules.definitions import Rule
     from shroff.runtime.progress import Progress

@@ -16,16 +16,25 @@ from shroff import config
 from shroff.errors import StorageError, TransientError
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject, TextDict
-from shroff.operations.declaration import DryRun, OperationRequest, Outcome_co, Param, ReportAnswer, group, operation
+from shroff.operations.declaration import (
+    DryRun,
+    OperationRequest,
+    Outcome_co,
+    Param,
+    ProgressSteps,
+    ReportAnswer,
+    Warn,
+    group,
+    operation,
+)
 from shroff.runtime.texts import argument, bytes_text, headed, many
+from shroff.services.project import Project
 
 if TYPE_CHECKING:
     from threading import Event
 
-    from shroff.operations.declaration import ProgressSteps, Warn
     from shroff.services.backups.vault import BackupPoint, Vault
     from shroff.services.context import ProjectContext
-    from shroff.services.project import Project
 
 SHOWN = 20
 DAMAGED = "the log in this backup is damaged, keep the backups before it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -13,14 +13,18 @@ from shroff import __version__, config
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import (
+    OperationAnswer,
+    OperationRequest,
+    Param,
+    ProgressSteps,
+    ReportAnswer,
+    operation,
+)
 from shroff.runtime.texts import argument, many, table
 from shroff.runtime.values import showing
 from shroff.services.backups.operations import OfBackups, open_vault
-
-if TYPE_CHECKING:
-    from shroff.operations.declaration import ProgressSteps
-    from shroff.services.project import Project
+from shroff.services.project import Project
 
 
 class RestoreBackup(OperationRequest["Restored"]):

@@ -9,22 +9,21 @@ import msgspec
 
 from shroff.cases.alert_rules import AlertRules
 from shroff.cases.case import FRAUD, Alert
-from shroff.cases.case_service import CaseTransaction
+from shroff.cases.case_service import CaseService, CaseTransaction
 from shroff.cases.timers import APPROVED, OF_RULES, STOPPED, by, put_state
 from shroff.errors import UsageError, nearest
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, parse_duration, parse_share, show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, operation
+from shroff.people.access import Who
 from shroff.runtime.texts import headed, many
 from shroff.services.results.outcome_rates import OutcomeRate
+from shroff.streams.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shroff.cases.case_service import CaseService
-    from shroff.people.access import Who
     from shroff.project.settings.casework import CloseRule
-    from shroff.streams.log import Log
 
 DAYS = 90
 NEVER_MS = 2**62

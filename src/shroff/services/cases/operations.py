@@ -9,7 +9,7 @@ import msgspec
 
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CaseFilter
-from shroff.cases.case_service import CaseChangedError, NoCaseError, NoEventError, TooLateError
+from shroff.cases.case_service import CaseChangedError, CaseService, NoCaseError, NoEventError, TooLateError
 from shroff.cases.filters import LARGEST
 from shroff.cases.pending_changes import check_answer
 from shroff.errors import LogBusyError
@@ -18,7 +18,8 @@ from shroff.json_types import JsonObject, TextDict
 from shroff.language.values import parse_time
 from shroff.operations.declaration import InvalidRequestError, OperationRequest, Outcome_co, Param, group, operation
 from shroff.operations.pagination import BadQueryError, Cursor, cursor_of, next_of
-from shroff.people.access import Right
+from shroff.people.access import Right, Who
+from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import reasons_of
 from shroff.runtime.values import replace
 from shroff.services.cases import side_effects
@@ -39,15 +40,12 @@ from shroff.services.cases.documents import (
     money,
     whole_of,
 )
+from shroff.services.cases.project_cases import ProjectCases
 from shroff.services.cases.side_effects import CaseListEntry
+from shroff.services.project import Project
 
 if TYPE_CHECKING:
-    from shroff.cases.case_service import CaseService
-    from shroff.people.access import Who
-    from shroff.project.definitions import Definitions
     from shroff.project.lists import ListChange
-    from shroff.services.cases.project_cases import ProjectCases
-    from shroff.services.project import Project
 
 PAGE_MAX = 500  # cases per page over HTTP
 BODY_BYTES_MAX = 64 * 1024

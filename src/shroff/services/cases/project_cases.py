@@ -12,7 +12,9 @@ from shroff.language.yaml import text as yamltext
 from shroff.project.reference import parse_cell
 from shroff.project.settings.casework import CaseSettings, load_case_settings
 from shroff.runtime.values import replace
+from shroff.services.notices.files import NoticeFiles
 from shroff.services.parts import ProjectPart
+from shroff.services.people.project_people import ProjectPeople
 
 RINGS = "rings"  # table of rings; `shroff rings build` names each by its first key
 RING = "ring"  # its column of ring names, and the entity of cases about rings
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 class ProjectCases(ProjectPart):
     """Cases of an opened project."""
+
+    _notice_files: NoticeFiles
+    _people: ProjectPeople
 
     @property
     def settings(self) -> CaseSettings:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from shroff.cases import case_queries
-from shroff.cases.case_service import NoViewError
+from shroff.cases.case_service import CaseService, NoViewError
 from shroff.events.event import TimeText, time_text_or_none
 from shroff.operations.declaration import InvalidRequestError, OperationAnswer, OperationRequest, operation
+from shroff.people.access import Who
 from shroff.services.cases import close_operations as close_operations  # noqa: PLC0414 - the manifest has one module of a word
 from shroff.services.cases import work_operations as work_operations  # noqa: PLC0414 - the same
 from shroff.services.cases.documents import CaseTotals, Person, money
@@ -18,8 +19,6 @@ from shroff.services.silences import case_operations as case_operations  # noqa:
 
 if TYPE_CHECKING:
     from shroff.cases.case_queries import Counted
-    from shroff.cases.case_service import CaseService
-    from shroff.people.access import Who
 
 _Query = Annotated[str, msgspec.Meta(description="A filter as in the URL, such as state=open&min_stake=1000.")]
 

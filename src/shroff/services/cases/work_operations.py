@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from shroff.cases import case_actions, dispositions
+from shroff.cases.case_service import CaseService
 from shroff.operations.declaration import operation
+from shroff.people.access import Who
 from shroff.services.cases.documents import Case, CaseDecided, case_of
 from shroff.services.cases.operations import WORK, ChangeOfCase, decided
-
-if TYPE_CHECKING:
-    from shroff.cases.case_service import CaseService
-    from shroff.people.access import Who
-    from shroff.services.project import Project
+from shroff.services.project import Project
 
 
 class TagCase(ChangeOfCase["Case"], kw_only=True):

@@ -15,14 +15,14 @@ from shroff.events.mapping import LABEL
 from shroff.json_types import JsonObject
 from shroff.language.values import show
 from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
+from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import many, one_line, table
+from shroff.services.project import Project
 
 if TYPE_CHECKING:
     from shroff.events.intake import Submission
     from shroff.log.writer import Answer
     from shroff.project.definitions import Definitions
-    from shroff.project.settings.systems import Systems
-    from shroff.services.project import Project
 
 Document = JsonObject
 ROWS_SHOWN = 3

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from shroff.operations.declaration import OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import OperationRequest, Param, ProgressSteps, ReportAnswer, operation
 from shroff.runtime.texts import many, one_line
+from shroff.services.decisions.history import DecisionHistory
+from shroff.services.project_log import ProjectLog
 
 if TYPE_CHECKING:
-    from shroff.operations.declaration import ProgressSteps
     from shroff.replay.compare import Mismatch, Verification
     from shroff.replay.decision_replay import Replay
-    from shroff.services.decisions.history import DecisionHistory
-    from shroff.services.project_log import ProjectLog
 
 
 class ReplayDecision(OperationRequest["Replay"]):

@@ -19,27 +19,28 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import named_duration
 from shroff.operations.declaration import (
     QUARANTINED,
+    Clock,
     LocalText,
     OperationAnswer,
     OperationRequest,
     Param,
+    ProgressSteps,
     group,
     operation,
 )
 from shroff.operations.pagination import Cursor, cursor_of, next_of, parted
+from shroff.project.definitions import Definitions
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.texts import many, one_line, table
 from shroff.runtime.values import replace, showing
+from shroff.services.cases.project_cases import ProjectCases
 from shroff.services.disputes.stages import ANSWERABLE, STAGES, DisputeStage, label_row, stages_of
+from shroff.services.labels.intake import LabelIntake
+from shroff.services.project_log import ProjectLog
 
 if TYPE_CHECKING:
     from shroff.events.definitions import Events
-    from shroff.operations.declaration import Clock, ProgressSteps
-    from shroff.project.definitions import Definitions
-    from shroff.services.cases.project_cases import ProjectCases
     from shroff.services.disputes.prior_payments import PriorEvidence
-    from shroff.services.labels.intake import LabelIntake
-    from shroff.services.project_log import ProjectLog
     from shroff.streams.log import Log, Record
 
 PACKS_MAX = 500  # per answer

@@ -22,11 +22,11 @@ from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
 from shroff.runtime.atomic_files import own
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.services.approvals.agreements import Author, keep, read_kept
+from shroff.services.approvals.agreements import Agreements, Author, keep, read_kept
 from shroff.services.lists.files import RULES_APART
 from shroff.services.parts import ProjectPart
 from shroff.services.project_files import fallbacks_in
-from shroff.services.rules.files import FOLDER, Before, ChangedMeanwhileError, is_version, unrecorded
+from shroff.services.rules.files import FOLDER, Before, ChangedMeanwhileError, Rules, is_version, unrecorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +86,9 @@ class Checked(FrozenStruct):
 
 class RuleDraftFiles(ProjectPart):
     """Rule drafts of a project."""
+
+    _agreements: Agreements
+    _rules: Rules
 
     @property
     def need_second_person(self) -> bool:

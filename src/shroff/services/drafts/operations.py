@@ -26,17 +26,18 @@ from shroff.people.audit import checked_reason
 from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
 from shroff.runtime.texts import headed, many
 from shroff.runtime.values import showing
-from shroff.services.rules.files import FOLDER, ChangedMeanwhileError, NoRuleError, subject_of
+from shroff.services.approvals.agreements import Agreements
+from shroff.services.backtest.operations import LogBacktests
+from shroff.services.drafts.draft_files import RuleDraftFiles
+from shroff.services.people.project_people import ProjectPeople
+from shroff.services.project import Project
+from shroff.services.rules.files import FOLDER, ChangedMeanwhileError, NoRuleError, Rules, subject_of
 from shroff.services.running import answer_of
+from shroff.services.writer.requests import WriterRequests
 
 if TYPE_CHECKING:
-    from shroff.services.approvals.agreements import Agreements
-    from shroff.services.backtest.operations import LogBacktests
-    from shroff.services.drafts.draft_files import Checked, RuleDraftFiles, StoredDraft
-    from shroff.services.people.project_people import ProjectPeople
-    from shroff.services.project import Project
-    from shroff.services.rules.files import Before, Rules
-    from shroff.services.writer.requests import WriterRequests
+    from shroff.services.drafts.draft_files import Checked, StoredDraft
+    from shroff.services.rules.files import Before
 
 BODY_BYTES_MAX = 512 * 1024  # a draft's text as JSON, with its escapes
 SAID_MAX = 100  # mistakes, warnings and tests listed; the rest are counted

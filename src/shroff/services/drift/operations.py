@@ -9,14 +9,13 @@ from msgspec.structs import asdict
 
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject
-from shroff.operations.declaration import AsEvent, LocalSwitch, OperationRequest, ReportAnswer, operation
+from shroff.operations.declaration import AsEvent, LocalSwitch, OperationRequest, ProgressSteps, ReportAnswer, operation
 from shroff.runtime.texts import argument, one_line, percent, table
+from shroff.services.health.checks import HealthChecks
 
 if TYPE_CHECKING:
     from shroff.monitoring.drift import Drift
     from shroff.monitoring.drift_report import DriftReport
-    from shroff.operations.declaration import ProgressSteps
-    from shroff.services.health.checks import HealthChecks
 
 
 class MeasureDrift(OperationRequest["DriftAnswer"]):

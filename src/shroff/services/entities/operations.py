@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from shroff.events.event import TimeText, time_text
 from shroff.explain.links import UnknownEntityError, check_entity
@@ -12,10 +11,8 @@ from shroff.operations.declaration import Argument, OperationAnswer, OperationRe
 from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_of
 from shroff.runtime.texts import argument, headed, many, one_line
 from shroff.runtime.values import FrozenStruct
+from shroff.services.project import Project
 from shroff.services.running import answer_of
-
-if TYPE_CHECKING:
-    from shroff.services.project import Project
 
 FLAGS_MAX = 20  # counted per key
 

@@ -5,27 +5,22 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from shroff.errors import RefusalError, ShroffError, nearest
 from shroff.language.values import day_at, show_decimal
-from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, operation
+from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, ProgressSteps, operation
 from shroff.operations.numbers import name_of
+from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.texts import table
+from shroff.services.labels.reports import LabelReports
+from shroff.services.project import Project
 from shroff.services.results.operations import NOT_KNOWN, LabelsAsOf, ResultRow, mature_after_ms, result_row
-from shroff.services.thresholds.cutoffs import AppliedCutoffs, EndedExperiment
-
-if TYPE_CHECKING:
-    from shroff.operations.declaration import ProgressSteps
-    from shroff.project.definitions import Definitions
-    from shroff.services.labels.reports import LabelReports
-    from shroff.services.project import Project
-    from shroff.services.thresholds.cutoffs import ScoreCutoffs
+from shroff.services.thresholds.cutoffs import AppliedCutoffs, EndedExperiment, ScoreCutoffs
 
 OF_KEYS = 1_000  # keys to which amounts refer
 SHOWN = "events challenged reviewed declined caught missed false_declines unlabeled_declines".split()

@@ -20,11 +20,11 @@ from shroff.operations.declaration import AsEvent, OperationAnswer, OperationReq
 from shroff.project.dependency_hash import read_by, teller_of
 from shroff.runtime.texts import headed, many, percent
 from shroff.runtime.values import FrozenStruct
+from shroff.services.project import Project
 
 if TYPE_CHECKING:
     from shroff.language.expression_text import ValueWording
     from shroff.project.definitions import Definitions
-    from shroff.services.project import Project
 
 BINS = 12
 FREQUENT = 3  # most frequent texts listed

@@ -14,13 +14,14 @@ from shroff.language.values import DAY_MS, named_duration
 from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, operation
 from shroff.runtime.texts import bytes_text, many, table
 from shroff.runtime.values import FrozenStruct, frozen
+from shroff.services.parts import ProjectParts
+from shroff.services.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shroff.services.arrow_tables import Files
     from shroff.services.context import ProjectContext
-    from shroff.services.project import Project
 
 SAMPLE = 20_000  # events
 LEAST = 1_000  # events; fewer give no estimate: a SQLite file grows by pages, a state by blocks
@@ -119,7 +120,6 @@ def measure(context: ProjectContext, files: Files = (), as_type: str | None = No
     from shroff.log.state.fold import fold, reach_ms
     from shroff.project.definitions import computed_of
     from shroff.services.arrow_tables import paths
-    from shroff.services.ingest.event_ingest import EventIngest
     from shroff.services.project_files import checked
     from shroff.services.project_log import ScratchPaths
 
@@ -129,7 +129,7 @@ def measure(context: ProjectContext, files: Files = (), as_type: str | None = No
         with TemporaryDirectory(prefix="shroff-") as folder:
             held = context.at(ScratchPaths(context.paths.folder, Path(folder)))
             began_s = time.perf_counter()
-            report = EventIngest(held).ingest(given, as_type=as_type, order="file", is_hashed=not named)
+            report = ProjectParts(held).taking.ingest(given, as_type=as_type, order="file", is_hashed=not named)
             took_s, events = time.perf_counter() - began_s, report.events.appended
             refused = report.events.quarantined + report.untaken
             if events < LEAST:

@@ -14,9 +14,12 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.entry_points import CHECKS, installed
 from shroff.runtime.texts import many
 from shroff.runtime.values import replace
+from shroff.services.adapter_factory import AdapterFactory
 from shroff.services.backups.retention import finding
 from shroff.services.jobs.project_jobs import failing_schedules
-from shroff.services.notices.views import notice_systems
+from shroff.services.lake.project_lake import Lakes
+from shroff.services.notices.files import NoticeFiles, SentLetters
+from shroff.services.notices.views import NoticeViews, notice_systems
 from shroff.services.parts import ProjectPart
 from shroff.services.project_files import FileVersions, check
 from shroff.services.project_log import KEY_CURE
@@ -57,6 +60,17 @@ RUN_AGAIN = "Fix the cause, then 'shroff jobs run --schedule NAME', or wait for 
 class HealthChecks(ProjectPart):
     """Health checks of a project."""
 
+    _sinks: Sinks
+    _pushed: PushedSources
+    _pulled: PulledSources
+    _online: OnlineFeatures
+    _source: SourceParts
+    _lake: Lakes
+    _letters: SentLetters
+    _notice_files: NoticeFiles
+    _notices: NoticeViews
+    _outside: AdapterFactory
+
     def leaving(self, lake: Sequence[SinkState] | None = None) -> Deliveries:
         """Get the state of all outgoing deliveries that can be read: sinks, notices and the lake, worst first.
 
@@ -68,7 +82,7 @@ class HealthChecks(ProjectPart):
         from shroff.worker.outbox import leaving
 
         lake = self._lake_states() if lake is None else lake
-        return leaving([*Sinks(self._context).states(), *self._notices.states(), *lake])
+        return leaving([*self._sinks.states(), *self._notices.states(), *lake])
 
     def _lake_states(self) -> list[SinkState]:
         from shroff.lake.reader import NoLakeError
@@ -161,9 +175,9 @@ class HealthChecks(ProjectPart):
         if systems.backup is not None:
             found += told("backup", lambda: [finding(self._context)])
         found += self._look_at_schedules() if is_there else []
-        found += told("sources", lambda: look_at_pushed(systems.sources, [*PushedSources(self._context).troubles()]))
+        found += told("sources", lambda: look_at_pushed(systems.sources, [*self._pushed.troubles()]))
         if not away:
-            found += told("watched files", lambda: look_at_watched([*PulledSources(self._context).watched_files()]))
+            found += told("watched files", lambda: look_at_watched([*self._pulled.watched_files()]))
             found += _settings_findings(warnings, self._context.loaded.files or {}, systems)
         return Findings([*found, *look_at_variables(systems), *told("drift", lambda: findings(self._paths), NO_DRIFT)])
 
@@ -186,7 +200,7 @@ class HealthChecks(ProjectPart):
             found += self._look_at_schedules()
             with self._log.reading() as log:
                 found.append(look_at_clock(log, self._now_ms(), seen))
-        found += look_at_pushed(self._systems.sources, [*PushedSources(self._context).troubles()])
+        found += look_at_pushed(self._systems.sources, [*self._pushed.troubles()])
         found += look_at_variables(self._systems)
         found += _settings_findings([], self._context.loaded.files or {}, self._systems)
         wrong = {finding.subject for finding in found if finding.state == WRONG}
@@ -228,7 +242,7 @@ class HealthChecks(ProjectPart):
                 tries.append(Try("registry", partial(self._look_at_registry, source)))
         for name, named in systems.pulled.items():
             if is_set(named.system):
-                tries.append(Try(f"source {name}", partial(PulledSources(self._context).look_at, name)))
+                tries.append(Try(f"source {name}", partial(self._pulled.look_at, name)))
         snapshots = systems.snapshots
         has_mail = can_read and not systems.mails_are_files and self._notice_files.declared
         tries += [
@@ -247,7 +261,7 @@ class HealthChecks(ProjectPart):
             Try(f"sink {name}", self._sink_try(name, sink)) for name, sink in systems.sinks.items() if is_set(sink)
         ]
         if online is not None and is_set(online):
-            tries.append(Try("online", OnlineFeatures(self._context).look))
+            tries.append(Try("online", self._online.look))
         return tries
 
     def _reach(self, subject: str, system: System) -> Finding:
@@ -262,7 +276,7 @@ class HealthChecks(ProjectPart):
         from shroff.monitoring.doctor_systems import source_finding
 
         if name:
-            found = source_finding(system.kind, SourceParts(self._context).look(name, system))
+            found = source_finding(system.kind, self._source.look(name, system))
             return replace(found, subject=f"source {name}")
         with closing(self._outside.open_source(system)) as source:
             offsets = {}

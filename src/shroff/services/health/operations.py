@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import UNSET, UnsetType
 
-from shroff.operations.declaration import OperationRequest, ReportAnswer, operation
+from shroff.operations.declaration import OperationRequest, ProgressSteps, ReportAnswer, operation
 from shroff.runtime.texts import one_line
+from shroff.services.health.checks import HealthChecks
 
 if TYPE_CHECKING:
     from shroff.monitoring.doctor import Finding, Findings
-    from shroff.operations.declaration import ProgressSteps
-    from shroff.services.health.checks import HealthChecks
 
 
 class ExamineProject(OperationRequest["Diagnosis"]):

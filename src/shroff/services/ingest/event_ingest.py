@@ -20,7 +20,7 @@ from shroff.language.expression import ThisField
 from shroff.runtime.progress import Progress, counted
 from shroff.runtime.values import replace
 from shroff.services.arrow_tables import Files, paths
-from shroff.services.parts import ProjectPart
+from shroff.services.parts import ProjectPart, ProjectParts
 from shroff.services.project_files import checked, intake_of
 from shroff.services.project_log import ScratchPaths
 from shroff.services.writer.request_inbox import Inboxes
@@ -77,6 +77,8 @@ class FileLook(NamedTuple):
 
 class EventIngest(ProjectPart):
     """Input into a project's log, in the one process that writes it."""
+
+    _inboxes: Inboxes
 
     def ingest(
         self,
@@ -157,7 +159,7 @@ class EventIngest(ProjectPart):
                 submissions = with_labels(submissions, counted(rows, sorting))
             if overlaps is not None:
                 submissions = overlaps.noted(submissions)
-            inbox = opened.enter_context(closing(Inboxes(self._context).brief(writer, log)))
+            inbox = opened.enter_context(closing(self._inboxes.brief(writer, log)))
             report = ingest(
                 writer, counted_in_runs(submissions, hooks.get("progress")), decide=decide, on_batch=told, inbox=inbox
             )
@@ -196,7 +198,7 @@ class EventIngest(ProjectPart):
         submissions = self._submissions(lines, source, as_type, keeps_hashes=is_hashed)
         with (
             self._log.writing(restoring) as (writer, log),
-            closing(Inboxes(self._context).brief(writer, log)) as inbox,
+            closing(self._inboxes.brief(writer, log)) as inbox,
             inbox.attended(),
         ):
             writer.definitions.require_models()
@@ -376,7 +378,7 @@ def scratch_log(
     with TemporaryDirectory(prefix="shroff-") as folder:
         held = context.at(ScratchPaths(context.paths.folder, Path(folder)))
         order = None if order == "file" else order
-        report = EventIngest(held).ingest(
+        report = ProjectParts(held).taking.ingest(
             files, as_type=as_type, labels=labels, order=order, decide=decide, progress=progress
         )
         with held.log.reading() as log:

@@ -15,7 +15,7 @@ from shroff.events.mapping import LABEL
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import source_at
-from shroff.services.adapter_factory import can_send, targets
+from shroff.services.adapter_factory import AdapterFactory, can_send, targets
 from shroff.services.parts import ProjectPart
 from shroff.streams.sink import PreparedSink
 
@@ -55,6 +55,8 @@ class SendingOptions(TypedDict, total=False):
 
 
 class Productions(ProjectPart):
+    _outside: AdapterFactory
+
     def produce(
         self,
         file: str | Path,

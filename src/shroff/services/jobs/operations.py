@@ -16,11 +16,11 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.people.access import Who
 from shroff.project.schedules import RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX
 from shroff.runtime.texts import cut, one_line, table
+from shroff.services.jobs.project_jobs import ProjectJobs
 from shroff.services.running import answer_of
 
 if TYPE_CHECKING:
     from shroff.services.jobs.desk import ScheduleState
-    from shroff.services.jobs.project_jobs import ProjectJobs
 
 WIDTH = 60
 BEGIN = (JobError, ParamsError, JobBusyError)

@@ -13,7 +13,8 @@ from shroff.events.event import time_text
 from shroff.jobs.job import Job
 from shroff.language.yaml import text as yamltext
 from shroff.project.schedules import FILE, Schedule, load_schedules
-from shroff.services.parts import ProjectPart
+from shroff.services.parts import ProjectPart, ProjectParts
+from shroff.services.people.project_people import ProjectPeople
 
 if TYPE_CHECKING:
     from shroff.people.store import PeopleStore
@@ -26,9 +27,13 @@ READ_EVERY_S = 2.0
 class ProjectJobs(ProjectPart):
     """Background jobs of a project."""
 
-    def __init__(self, context: ProjectContext) -> None:
-        super().__init__(context)
-        self._read_s, self._text = -READ_EVERY_S, ""
+    _people: ProjectPeople
+
+    def __init__(self, context: ProjectContext, people: ProjectPeople) -> None:
+        self._context = context
+        self._people = people
+        self._read_s = -READ_EVERY_S
+        self._text = ""
         self._schedules: Mapping[str, Schedule] = {}
 
     @contextmanager
@@ -62,7 +67,7 @@ def failing_schedules(context: ProjectContext) -> list[tuple[str, str]]:
 
     Empty if schedules.yaml or the jobs cannot be read.
     """
-    jobs, failed, overdue = ProjectJobs(context), list[Job](), dict[str, int]()
+    jobs, failed, overdue = ProjectParts(context).jobs, list[Job](), dict[str, int]()
     with suppress(ShroffError):
         if jobs.schedules():
             with jobs.open() as desk:

@@ -13,7 +13,9 @@ from shroff.people.audit import Action
 from shroff.runtime.progress import Progress, counted
 from shroff.services.ingest.event_ingest import EventIngest
 from shroff.services.parts import ProjectPart
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project_files import intake_of
+from shroff.services.writer.requests import WriterRequests
 from shroff.streams.log import Batch
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ class LabelIntake(ProjectPart):
     Where another process writes, each goes into the log's inbox, and the call returns when that process has committed
     it.
     """
+
+    _taking: EventIngest
+    _people: ProjectPeople
+    _requests: WriterRequests
 
     # ---- labels and quarantine
 
@@ -105,7 +111,7 @@ class LabelIntake(ProjectPart):
 
         def take() -> IngestReport:
             try:
-                return EventIngest(self._context).ingest(file, as_type="label", is_hashed=True, progress=progress)
+                return self._taking.ingest(file, as_type="label", is_hashed=True, progress=progress)
             except LogBusyError:
                 return self._label_file_beside(file, progress)
 

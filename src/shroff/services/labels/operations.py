@@ -15,14 +15,14 @@ from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.json_types import JsonObject, TextDict
 from shroff.operations.declaration import QUARANTINED, OperationRequest, Param, ProgressSteps, ReportAnswer, operation
 from shroff.runtime.texts import argument, headed, many, one_line, table
+from shroff.services.labels.intake import LabelIntake
+from shroff.services.labels.reports import LabelReports
 from shroff.services.running import answer_of
 
 if TYPE_CHECKING:
     from shroff.cases.labels import Conflict, Maturity
     from shroff.log.history import ListedWaiting
     from shroff.log.writer import Answer
-    from shroff.services.labels.intake import LabelIntake
-    from shroff.services.labels.reports import LabelReports
 
 FIELDS = ("source", "known_at", "reason", "amount")  # optional fields of a label
 LISTS = ("pending", "conflicts", "maturity")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from shroff.notices.store import QuestionCounts
 from shroff.project.policy import OUTCOMES
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.values import Fresh, FrozenStruct
+from shroff.services.notices.files import NoticeFiles
 from shroff.services.parts import ProjectPart
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.replay.notebook import Moment
     from shroff.runtime.progress import Progress
-    from shroff.services.context import ProjectContext
     from shroff.services.results.figures import DecidedEvents, ResultEvents
     from shroff.streams.log import Log
 
@@ -97,9 +98,11 @@ class LabelStatistics(Struct):
 class LabelReports(ProjectPart):
     """Label reports of a project. Each call reads the current log."""
 
-    def __init__(self, context: ProjectContext) -> None:
-        super().__init__(context)
-        self._kept = context.label_statistics.get(LabelStatistics)
+    _notice_files: NoticeFiles
+
+    @cached_property
+    def _kept(self) -> LabelStatistics:
+        return self._context.label_statistics.get(LabelStatistics)
 
     def pending(self, *, as_of: Moment | None = None) -> list[ListedWaiting]:
         """List unmatched labels in order of arrival; with a time, those known by then."""

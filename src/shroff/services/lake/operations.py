@@ -14,11 +14,14 @@ from shroff.operations.declaration import (
     OperationRequest,
     Outcome_co,
     Param,
+    ProgressSteps,
     group,
     operation,
 )
 from shroff.runtime.texts import many
 from shroff.runtime.values import showing
+from shroff.services.decisions.history import DecisionHistory
+from shroff.services.lake.project_lake import Lakes
 
 if TYPE_CHECKING:
     from shroff.lake.check import LakeCheck
@@ -26,9 +29,6 @@ if TYPE_CHECKING:
     from shroff.lake.compaction import Compaction
     from shroff.lake.publication import Published
     from shroff.lake.writer import LakeReport
-    from shroff.operations.declaration import ProgressSteps
-    from shroff.services.decisions.history import DecisionHistory
-    from shroff.services.lake.project_lake import Lakes
 
 group(
     "lake",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -17,18 +17,14 @@ from shroff.features.key_texts import stored_text
 from shroff.json_types import TextDict
 from shroff.language.expression import Aggregate, aggregates
 from shroff.log.past_look_ups import with_past_look_ups
-from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, group, operation
-from shroff.project.definitions import computed_of
+from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, ProgressSteps, group, operation
+from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.texts import many, one_line, shown, table
 from shroff.runtime.values import showing
 from shroff.services.cases.project_cases import RING, RINGS
 from shroff.services.lookup_tables.operations import table_row, with_table, write_checked
-
-if TYPE_CHECKING:
-    from shroff.operations.declaration import ProgressSteps
-    from shroff.project.definitions import Definitions
-    from shroff.services.project import Project
-    from shroff.services.project_log import ProjectLog
+from shroff.services.project import Project
+from shroff.services.project_log import ProjectLog
 
 FILE = f"tables/{RINGS}.csv"
 COLUMNS = ("ring", "cards", "frauds", "spent")

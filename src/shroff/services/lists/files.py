@@ -22,10 +22,12 @@ from shroff.rules.texts import tag_of
 from shroff.runtime.atomic_files import own
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import replace
-from shroff.services.approvals.agreements import SHOWN_MAX
+from shroff.services.approvals.agreements import SHOWN_MAX, Agreements
 from shroff.services.parts import ProjectPart
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project_files import checked, checked_with
 from shroff.services.rules.files import ChangedMeanwhileError, is_version
+from shroff.services.writer.requests import WriterRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +70,10 @@ class WantedChange(msgspec.Struct):
 
 class ListFiles(ProjectPart):
     """Lists of a project, as files."""
+
+    _agreements: Agreements
+    _people: ProjectPeople
+    _requests: WriterRequests
 
     def all(self) -> list[lists.ListSummary]:
         definitions = self._definitions

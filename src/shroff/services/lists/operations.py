@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from shroff.operations.declaration import LocalText, OperationAnswer, OperationRequest, Param, group, operation
+from shroff.people.access import Who
 from shroff.project import list_csv
 from shroff.project.lists import Entry, ListChange, ListSummary, UnknownListError
 from shroff.runtime.texts import argument, headed, many
-from shroff.services.approvals.agreements import ChangeAsked
-from shroff.services.lists.files import NotRequestedError, SecondPersonError
+from shroff.services.approvals.agreements import Agreements, ChangeAsked
+from shroff.services.lists.files import ListFiles, NotRequestedError, SecondPersonError
 from shroff.services.rules.files import ChangedMeanwhileError
-
-if TYPE_CHECKING:
-    from shroff.people.access import Who
-    from shroff.services.approvals.agreements import Agreements
-    from shroff.services.lists.files import ListFiles
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 NAMED_MAX = 3  # readers that an overview names

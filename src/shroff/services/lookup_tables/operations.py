@@ -18,7 +18,7 @@ from shroff.language.loader import NAME
 from shroff.language.values import parse_time, show
 from shroff.language.yaml import text as yamltext
 from shroff.log.history import changed_by, control_at
-from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import Argument, AskedBy, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.project.reference import csv_rows, parse_cell
@@ -26,13 +26,11 @@ from shroff.project.table_files import FOLDER, is_table, table_file, table_name
 from shroff.runtime.texts import headed, many, table
 from shroff.runtime.values import FrozenStruct
 from shroff.services.apply.deployment import row_differences
-from shroff.services.people.project_people import ProjectPeople
+from shroff.services.project import Project
 from shroff.services.project_files import checked_with
 
 if TYPE_CHECKING:
-    from shroff.operations.declaration import AskedBy
     from shroff.project.definitions import Definitions
-    from shroff.services.project import Project
     from shroff.services.proposals.profile import FileColumn
     from shroff.streams.log import Log
 
@@ -462,7 +460,7 @@ def table_row(definitions: Definitions, name: str, text: str, at_ms: int) -> Tab
 
 def _versions(project: Project, log: Log, name: str) -> list[LookUpVersion]:
     """List the versions of a table, newest first, with the user who applied each."""
-    with ProjectPeople(project.context).open() as desk, desk.store.look() as people:
+    with project.people.open() as desk, desk.store.look() as people:
         applied = people.record(AuditFilter(action="project.apply"), limit=1_000, is_newest_first=True)
 
     def by(at_ms: int) -> str:

@@ -20,10 +20,10 @@ from shroff.operations.declaration import LocalSwitch, OperationAnswer, Operatio
 from shroff.project.settings.loader import load_settings
 from shroff.project.table_files import cells_of, table_file
 from shroff.runtime.texts import many
+from shroff.services.project import Project
 
 if TYPE_CHECKING:
     from shroff.events.definitions import Events, Settings
-    from shroff.services.project import Project
 
 _BANK = "EUR"  # the bank's rates are per unit of it
 _DAYS = ("%Y-%m-%d", "%d %B %Y")  # in its history file, and in its daily file

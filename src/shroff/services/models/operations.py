@@ -22,23 +22,23 @@ from shroff.operations.declaration import (
     OperationAnswer,
     OperationRequest,
     Param,
+    ProgressSteps,
+    Record,
     ReportAnswer,
     group,
     operation,
 )
+from shroff.people.access import Who
 from shroff.people.audit import checked_reason
+from shroff.project.definitions import Definitions
 from shroff.runtime.texts import argument, many, one_line, percent, table
 from shroff.runtime.values import showing
 from shroff.services.models.frames import table_of
-from shroff.services.models.promotion import Deployment, ListedModel
+from shroff.services.models.promotion import Deployment, ListedModel, Promotions
 from shroff.services.training.operations import TrainedModel
+from shroff.services.training.trainings import Training
 
 if TYPE_CHECKING:
-    from shroff.operations.declaration import ProgressSteps, Record
-    from shroff.people.access import Who
-    from shroff.project.definitions import Definitions
-    from shroff.services.models.promotion import Promotions
-    from shroff.services.training.trainings import Training
     from shroff.training.comparison import Comparison
 
 BODY_BYTES_MAX = 64 * 1024

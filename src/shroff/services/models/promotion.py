@@ -38,9 +38,11 @@ from shroff.services.models.role_changes import (
     unshadowed,
     waivers_of,
 )
-from shroff.services.parts import ProjectPart
+from shroff.services.parts import ProjectPart, ProjectParts
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project_files import checked_with
 from shroff.services.rules.files import ChangedMeanwhileError
+from shroff.services.writer.requests import WriterRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -178,6 +180,9 @@ def _overtaken(id_: str, champion: str, now: str) -> str:
 class Promotions(Printed, ProjectPart):
     """Active models of the registry: read and change them, also beside a writer."""
 
+    _people: ProjectPeople
+    _requests: WriterRequests
+
     def __repr__(self) -> str:
         return repr(self.all())
 
@@ -224,7 +229,7 @@ class Promotions(Printed, ProjectPart):
             check: The frame that it scores, with the inputs as its columns: `X_test`.
             inputs: The expressions of model.yaml that its columns are; by default the names of the columns.
         """
-        return self._training.import_model(
+        return ProjectParts(self._context).training.import_model(
             fitted,
             event,
             check=check,

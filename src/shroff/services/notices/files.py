@@ -15,7 +15,8 @@ from shroff.json_types import TextMapping
 from shroff.language.values import DAY_MS
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.values import replace
-from shroff.services.parts import ProjectPart
+from shroff.services.adapter_factory import AdapterFactory
+from shroff.services.parts import ProjectPart, ProjectParts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +41,8 @@ REASON_MAX = 300  # characters
 
 class NoticeFiles(ProjectPart):
     """Notices of a project, and the location of their records."""
+
+    _outside: AdapterFactory
 
     @property
     def declared(self) -> dict[str, Notice]:
@@ -108,6 +111,8 @@ class NoticeFiles(ProjectPart):
 class SentLetters(ProjectPart):
     """Letters of notices: delivery and records."""
 
+    _notice_files: NoticeFiles
+
     def open_mailer(self) -> Mailer:
         """Open the mailer; the caller closes it. Raises: UsageError for invalid settings."""
         system = self._systems.mailer
@@ -159,7 +164,7 @@ class SentLetters(ProjectPart):
         from shroff.notices.facts import Facts
         from shroff.notices.store import Question
 
-        services = self._notices.services()
+        services = ProjectParts(self._context).notices.services()
         fits = [
             notice for notice in services.notices.values() if notice.reasons and notice.event == name.partition("/")[0]
         ]

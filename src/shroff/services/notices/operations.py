@@ -13,14 +13,14 @@ from shroff.events.event import TimeText, time_text
 from shroff.notices.store import FAILED, OPEN, STATES, OutgoingMessage
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, Record, group, operation
 from shroff.operations.pagination import LIMIT, BadQueryError, Cursor, Limit, cursor_of, next_of, parted
+from shroff.people.access import Who
 from shroff.runtime.texts import cut, many, one_line, table
+from shroff.services.notices.files import NoticeFiles, SentLetters
+from shroff.services.notices.views import NoticeViews
 from shroff.services.running import answer_of
 
 if TYPE_CHECKING:
     from shroff.notices.mailbox import StoredMail
-    from shroff.people.access import Who
-    from shroff.services.notices.files import NoticeFiles, SentLetters
-    from shroff.services.notices.views import NoticeViews
 
 REASON_MAX = 80  # characters of a reason in a list
 BODY_BYTES_MAX = 4_096

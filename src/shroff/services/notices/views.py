@@ -11,10 +11,12 @@ from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.language.values import day_named
 from shroff.project.settings.system import System
+from shroff.services.adapter_factory import AdapterFactory
 from shroff.services.cases.project_cases import ProjectCases
 from shroff.services.jobs.project_jobs import failing_schedules
 from shroff.services.labels.reports import LabelReports
-from shroff.services.notices.files import SENDER
+from shroff.services.lake.project_lake import Lakes
+from shroff.services.notices.files import SENDER, NoticeFiles, SentLetters
 from shroff.services.parts import ProjectPart
 from shroff.services.project_files import FileVersions, intake_of
 from shroff.services.sources.pulled_files import PulledFiles
@@ -41,6 +43,14 @@ KEY = "shroff question 1"  # the purpose of the key that signs links
 
 class NoticeViews(ProjectPart):
     """Notifications of a project."""
+
+    _label_reports: LabelReports
+    _cases: ProjectCases
+    _pushed: PushedSources
+    _lake: Lakes
+    _letters: SentLetters
+    _notice_files: NoticeFiles
+    _outside: AdapterFactory
 
     # ---- what telling takes
 
@@ -76,9 +86,9 @@ class NoticeViews(ProjectPart):
             self._addresses_of,
             self._hook,
             lambda: self._lake.objects_at({"to": LAKE} if self._systems.lake is None else self._systems.lake.options),
-            LabelReports(self._context).known_by,
+            self._label_reports.known_by,
             self._estimates,
-            ProjectCases(self._context).backlog,
+            self._cases.backlog,
             lambda notice, day: notice.count_report(self._context, day),
             self._paths.mail,
             systems.mails_kept_ms,
@@ -102,7 +112,7 @@ class NoticeViews(ProjectPart):
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:
         """Yield problems that block messages of sources, and files that are set aside or suspicious."""
-        yield from PushedSources(self._context).troubles()
+        yield from self._pushed.troubles()
         yield from PulledFiles(self._context).troubles()
 
     def _addresses_of(self, who: str) -> list[str]:

@@ -32,8 +32,11 @@ from shroff.operations.declaration import (
 from shroff.people.audit import Action
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.services.cases.project_cases import ProjectCases
+from shroff.services.notices.files import SentLetters
 from shroff.services.parts import ProjectPart
+from shroff.services.project import Project
 from shroff.services.quarantine.entries import refused_parts
+from shroff.services.writer.requests import WriterRequests
 from shroff.streams.log import LateEvent, Log
 from shroff.streams.log import Record as LogRecord
 
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
     from shroff.cases.case_erasure import WrittenNotes
     from shroff.features.naive import Key
     from shroff.project.definitions import Definitions
-    from shroff.services.project import Project
 
 AT_ONCE = 1_000  # events in one request
 Named = tuple[str, str]  # event type and id
@@ -68,6 +70,10 @@ class Erased(FrozenStruct):
 
 
 class PrivacyErasure(ProjectPart):
+    _cases: ProjectCases
+    _letters: SentLetters
+    _requests: WriterRequests
+
     def erase(
         self, entity: str, key: str, *, is_dry: bool = False, progress: Callable[[int], None] | None = None
     ) -> Erased:
@@ -103,13 +109,7 @@ class PrivacyErasure(ProjectPart):
         if names:  # from here on, new mails find no address
             mails, letters = self._letters.forget(names, None if is_dry else of)
         return Erased(
-            events,
-            erased,
-            mentioned,
-            mails,
-            letters,
-            ProjectCases(self._context).written_about(names) if names else None,
-            of,
+            events, erased, mentioned, mails, letters, self._cases.written_about(names) if names else None, of
         )
 
     def pseudonym(self, entity: str, key: str) -> str:
@@ -277,7 +277,6 @@ def export_person(project: Project, record: Record, progress: ProgressSteps, req
     from shroff.cases.case_erasure import numbers_about
     from shroff.config import private
     from shroff.services.cases.operations import ShowCase
-    from shroff.services.notices.files import NoticeFiles
 
     erasing = project.erasing
     events = erasing.all_of(request.entity, request.key, progress.counting("searching the log"))
@@ -286,7 +285,7 @@ def export_person(project: Project, record: Record, progress: ProgressSteps, req
     with project.cases.open() as desk, desk.store.look() as look:
         numbers = numbers_about(look, names)
     cases = [msgspec.to_builtins(project.run(ShowCase(number=number))) for number in numbers]
-    with NoticeFiles(project.context).told() as store, store.look() as told:
+    with project.notice_files.told() as store, store.look() as told:
         letters, questions = told.letters_about(names), told.questions_about(names)
     messages = [
         {"notice": letter.notice, "to": letter.shown, "made": time_text(letter.made_ms), "state": letter.state}

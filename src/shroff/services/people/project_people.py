@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import astuple
 
+from shroff.services.adapter_factory import AdapterFactory
 from shroff.services.parts import ProjectPart
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 class ProjectPeople(ProjectPart):
     """Users, sessions, API keys and the audit log of a project."""
+
+    _outside: AdapterFactory
 
     @contextmanager
     def open(self) -> Iterator[Desk]:

@@ -23,6 +23,7 @@ from shroff.events.readers import ID_LENGTH_MAX
 from shroff.people.audit import Action
 from shroff.services.parts import ProjectPart
 from shroff.services.project_files import intake_of
+from shroff.services.writer.requests import WriterRequests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,8 @@ def refused_parts(log: Log) -> Iterator[list[tuple[int, Refused]]]:
 
 class QuarantineEntries(ProjectPart):
     """Quarantine: refused input."""
+
+    _requests: WriterRequests
 
     def newest(self, most: int, before: int | None = None) -> list[tuple[int, Refused, str | None]]:
         """Return the newest entries before this number, each with the event that fixed it, if any."""

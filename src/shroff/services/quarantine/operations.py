@@ -14,14 +14,15 @@ from shroff.errors import UsageError
 from shroff.events.event import TimeText
 from shroff.operations.declaration import QUARANTINED, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_of, parted
+from shroff.people.access import Who
+from shroff.project.definitions import Definitions
 from shroff.runtime.texts import cut, headed, many, one_line
+from shroff.services.quarantine.entries import QuarantineEntries
 from shroff.services.running import answer_of
+from shroff.streams.log import Log
 
 if TYPE_CHECKING:
-    from shroff.people.access import Who
-    from shroff.project.definitions import Definitions
-    from shroff.services.quarantine.entries import QuarantineEntries
-    from shroff.streams.log import Log, Refused
+    from shroff.streams.log import Refused
 
 SHOWN_MAX = 50  # entries that a list shows to people; --json has all
 REASON_MAX = 140  # characters of a reason in a list; 'show' and --json have all of it

@@ -18,12 +18,14 @@ from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_named, day_start_ms, days_of, show_decimal
 from shroff.monitoring.day_figures import STOPPED
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, operation
 from shroff.operations.numbers import name_of
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.atomic_files import csv_line
 from shroff.runtime.texts import percent, table
 from shroff.runtime.values import replace
+from shroff.services.labels.reports import LabelReports
+from shroff.services.project import Project
 from shroff.services.results.outcome_rates import (
     DeclineValue,
     FraudEstimate,
@@ -35,10 +37,7 @@ from shroff.services.results.outcome_rates import (
 )
 
 if TYPE_CHECKING:
-    from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
-    from shroff.services.labels.reports import LabelReports
-    from shroff.services.project import Project
     from shroff.services.results.figures import DecidedEvents, OutcomeTable
 
 PERIODS = ("day", "week", "month")

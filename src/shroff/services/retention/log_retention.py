@@ -19,8 +19,11 @@ from shroff.operations.declaration import OperationAnswer
 from shroff.runtime.progress import Progress
 from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct
+from shroff.services.lake.project_lake import Lakes
 from shroff.services.parts import ProjectPart
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project_log import FIRST_EVENTS
+from shroff.services.writer.requests import WriterRequests
 from shroff.streams.log import PRUNED_AT_ONCE, Log
 from shroff.streams.sink_cursor import source_of, through_of
 from shroff.streams.snapshots import Snapshots
@@ -64,6 +67,10 @@ class Pruned(OperationAnswer):
 
 class Retention(ProjectPart):
     """Retention of old events."""
+
+    _lake: Lakes
+    _people: ProjectPeople
+    _requests: WriterRequests
 
     def prune(
         self, *, is_dry: bool = False, writing: Progress | None = None, pruning: Progress | None = None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from shroff.operations.declaration import DryRun, OperationAnswer, OperationRequest, operation
+from shroff.operations.declaration import DryRun, OperationAnswer, OperationRequest, ProgressSteps, operation
 from shroff.runtime.texts import bytes_text
 from shroff.runtime.values import showing
+from shroff.services.retention.log_retention import Retention
 
 if TYPE_CHECKING:
-    from shroff.operations.declaration import ProgressSteps
-    from shroff.services.retention.log_retention import Pruned, Retention
+    from shroff.services.retention.log_retention import Pruned
 
 
 class PruneLog(OperationRequest["Pruned"]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -12,10 +12,8 @@ from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.people.audit import Action
-
-if TYPE_CHECKING:
-    from shroff.services.project import Project
-    from shroff.services.writer.requests import WriterRequests
+from shroff.services.project import Project
+from shroff.services.writer.requests import WriterRequests
 
 
 class SetWatermark(OperationRequest["Watermark"]):

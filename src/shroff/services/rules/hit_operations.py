@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 
 from shroff.cases.case_queries import hidden
+from shroff.cases.case_service import CaseService
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_of, parted
+from shroff.project.definitions import Definitions
 from shroff.services.rules.files import NoRuleError
-
-if TYPE_CHECKING:
-    from shroff.cases.case_service import CaseService
-    from shroff.project.definitions import Definitions
-    from shroff.services.rules.overview import RuleLooks
+from shroff.services.rules.overview import RuleLooks
 
 
 class ListHits(OperationRequest["RuleHits"]):

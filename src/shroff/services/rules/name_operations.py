@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,11 +13,9 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.functions import FUNCTIONS
 from shroff.operations.declaration import OperationAnswer, OperationRequest, operation
+from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import teller_of
 from shroff.rules.keys import EFFECTS, RULE
-
-if TYPE_CHECKING:
-    from shroff.project.definitions import Definitions
 
 
 class ListNames(OperationRequest["Names"]):

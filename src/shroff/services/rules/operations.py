@@ -14,26 +14,26 @@ from shroff.explain.hit_records import RulePrecision
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.project.definitions import Definitions
 from shroff.rules.texts import tag_of
 from shroff.runtime.texts import argument, headed, many
-from shroff.services.approvals.agreements import ChangeAsked
+from shroff.services.approvals.agreements import Agreements, ChangeAsked
+from shroff.services.drafts.draft_files import RuleDraftFiles
 from shroff.services.drafts.operations import AdoptedFile, adopted, recorder
 from shroff.services.lists.files import SecondPersonError
+from shroff.services.people.project_people import ProjectPeople
+from shroff.services.project import Project
 from shroff.services.rules import hit_operations as hit_operations  # noqa: PLC0414 - the manifest has one module of a word
 from shroff.services.rules import name_operations as name_operations  # noqa: PLC0414 - the same
-from shroff.services.rules.files import NoRuleError, subject_of
+from shroff.services.rules.files import NoRuleError, Rules, subject_of
+from shroff.services.rules.overview import RuleLooks
 from shroff.services.running import answer_of
+from shroff.services.writer.requests import WriterRequests
 
 if TYPE_CHECKING:
-    from shroff.project.definitions import Definitions
     from shroff.rules.definitions import Rule
-    from shroff.services.approvals.agreements import Agreements
-    from shroff.services.drafts.draft_files import RuleDraftFiles
-    from shroff.services.people.project_people import ProjectPeople
-    from shroff.services.project import Project
-    from shroff.services.rules.files import RuleFile, Rules
-    from shroff.services.rules.overview import RuleLook, RuleLooks
-    from shroff.services.writer.requests import WriterRequests
+    from shroff.services.rules.files import RuleFile
+    from shroff.services.rules.overview import RuleLook
 
 BODY_BYTES_MAX = 64 * 1024
 FILE_BYTES_MAX = 2 * 1024 * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ from shroff.rules.silences import trial_of
 from shroff.runtime.values import FrozenStruct
 from shroff.services.drafts.draft_files import RuleDraftFiles, StoredDraft
 from shroff.services.parts import ProjectPart
-from shroff.services.rules.files import NoRuleError, RuleLocation, subject_of
+from shroff.services.people.project_people import ProjectPeople
+from shroff.services.rules.files import NoRuleError, RuleLocation, Rules, subject_of
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from shroff.people.audit import AuditEntry
     from shroff.project.definitions import Definitions
     from shroff.rules.definitions import Rule
-    from shroff.services.context import ProjectContext
 
 ACTIVE = "active"
 SHADOW = "shadow"
@@ -121,9 +122,13 @@ class RuleLook(FrozenStruct):
 class RuleLooks(ProjectPart):
     """Rules of a project with what they did; figures are kept by all who open it in this process."""
 
-    def __init__(self, context: ProjectContext) -> None:
-        super().__init__(context)
-        self.kept = context.rule_statistics.get(RuleStatistics)
+    _drafts: RuleDraftFiles
+    _people: ProjectPeople
+    _rules: Rules
+
+    @cached_property
+    def kept(self) -> RuleStatistics:
+        return self._context.rule_statistics.get(RuleStatistics)
 
     @property
     def records(self) -> HitRecords:
@@ -159,7 +164,7 @@ class RuleLooks(ProjectPart):
         With `is_whole`, all earlier hits are counted; else each says whether they are.
         """
         has_all = self.follow(is_whole=is_whole)
-        drafts = {draft.id: draft for draft in RuleDraftFiles(self._context).all()}
+        drafts = {draft.id: draft for draft in self._drafts.all()}
         standings = self._rules.standings()
         ids = (
             {rule.id.partition(".")[0] for rule in self._declared()}
@@ -191,7 +196,7 @@ class RuleLooks(ProjectPart):
     def any(self, id_: str, *, is_whole: bool = False) -> RuleLook:
         """Like `one`, but also for an unknown rule."""
         has_all = self.follow(is_whole=is_whole)
-        return self._look(id_, RuleDraftFiles(self._context).one(id_), self._rules.standing(id_), has_all=has_all)
+        return self._look(id_, self._drafts.one(id_), self._rules.standing(id_), has_all=has_all)
 
     def _look(self, id_: str, draft: StoredDraft | None, standing: RuleLocation | None, *, has_all: bool) -> RuleLook:
         rules = [rule for rule in self._declared() if rule.is_of(id_)]

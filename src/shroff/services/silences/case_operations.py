@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shroff.cases import case_actions, case_queries
+from shroff.cases.case_service import CaseService
 from shroff.errors import UsageError
 from shroff.events.event import TimeText
 from shroff.json_types import JsonObject
@@ -20,13 +21,12 @@ from shroff.services.approvals.agreements import OF_SILENCE, PendingApproval
 from shroff.services.cases.documents import CaseSilenced, case_as
 from shroff.services.cases.operations import CHANGES, ChangeOfCase
 from shroff.services.lists.files import WRITTEN
+from shroff.services.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shroff.cases.case import Case
-    from shroff.cases.case_service import CaseService
-    from shroff.services.project import Project
     from shroff.services.silences.silences import Silence
 
 HAPPENED = {  # action in the case, by the verb in the audit log

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
 from shroff.operations.declaration import LocalText, OperationAnswer, OperationRequest, Param, group, operation
+from shroff.people.access import Who
 from shroff.project.lists import ListChange
 from shroff.runtime.texts import headed, many
-from shroff.services.silences.silences import Silence
-
-if TYPE_CHECKING:
-    from shroff.people.access import Who
-    from shroff.services.silences.silences import Silences
+from shroff.services.silences.silences import Silence, Silences
 
 group(
     "silences",

@@ -10,7 +10,7 @@ from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, parse_file_time, parse_time
 from shroff.rules.silences import key_of, list_of, rule_of
 from shroff.runtime.values import FrozenStruct
-from shroff.services.approvals.agreements import OF_SILENCE, Author, PendingApproval
+from shroff.services.approvals.agreements import OF_SILENCE, Agreements, Author, PendingApproval
 from shroff.services.lists.files import SILENCES, ListFiles
 from shroff.services.parts import ProjectPart
 from shroff.services.rules.files import ChangedMeanwhileError
@@ -49,6 +49,8 @@ class Silence(FrozenStruct):
 class Silences(ProjectPart):
     """Silences of a project."""
 
+    _lists: ListFiles
+
     def all(self) -> list[Silence]:
         """List all silences, by rule and line; expired ones stay until they are ended."""
         by = {rule.id: rule.by for rule in self._definitions.rules}
@@ -56,7 +58,7 @@ class Silences(ProjectPart):
             Silence(rule, by.get(rule, ""), entry.value, entry.expires_at, entry.note, entry.added_by)
             for name in sorted(self._definitions.reference.lists)
             if (rule := rule_of(name)) is not None
-            for entry in ListFiles(self._context).entries(name)
+            for entry in self._lists.entries(name)
         ]
 
     def add(self, rule: str, key: str, until: str, *, note: str = "", by: str = "") -> ListChange:
@@ -66,22 +68,22 @@ class Silences(ProjectPart):
             within a year from now; NotAllowedError if a second person approves silences.
         """
         entry = self.entry(rule, key, until, note, by)
-        return ListFiles(self._context).change(list_of(rule), [entry], makes=True)
+        return self._lists.change(list_of(rule), [entry], makes=True)
 
     def end(self, rule: str, key: str) -> ListChange:
         """End the silence of a rule for a key. Raises: UsageError if there is none."""
         self._known_silence(rule)
-        return ListFiles(self._context).remove(list_of(rule), key)
+        return self._lists.remove(list_of(rule), key)
 
     def write(self, rule: str, key: str, until: str, *, note: str, by: str, before: Callable[[Edited], None]) -> None:
         """Like `add`, but only writes the file (see `ListFiles.write`). Raises: as `add`."""
         entry = self.entry(rule, key, until, note, by)
-        ListFiles(self._context).write(list_of(rule), [entry], makes=True, before=before)
+        self._lists.write(list_of(rule), [entry], makes=True, before=before)
 
     def write_end(self, rule: str, key: str, before: Callable[[Edited], None]) -> None:
         """Like `end`, but only writes the file (see `ListFiles.write`). Raises: as `end`."""
         self._known_silence(rule)
-        ListFiles(self._context).write(list_of(rule), out=[key], before=before)
+        self._lists.write(list_of(rule), out=[key], before=before)
 
     def entry(self, rule: str, key: str, until: str, note: str, by: str) -> Entry:
         """Return the list entry of a silence. Raises: as `add`."""
@@ -132,6 +134,9 @@ class PendingSilences(ProjectPart):
     The `change` of each has `rule`, `entity`, `key`, `until` and `note`; the first of its `authors` requested it.
     """
 
+    _silences: Silences
+    _agreements: Agreements
+
     def all(self) -> list[PendingApproval]:
         """List the requests that have not expired, by rule and key."""
         found = [waiting for waiting in self._agreements.all() if waiting.subject.startswith(OF_SILENCE)]
@@ -141,7 +146,7 @@ class PendingSilences(ProjectPart):
         self, rule: str, key: str, until: str, note: str, authors: Sequence[Author], before: Callable[[], None]
     ) -> PendingApproval:
         """Request a silence, replacing an earlier request for this rule and key. Raises: as `Silences.add`."""
-        entry = Silences(self._context).entry(rule, key, until, note, authors[0].name)
+        entry = self._silences.entry(rule, key, until, note, authors[0].name)
         entity = next(declared.by for declared in self._definitions.rules if declared.id == rule)
         subject, until = f"{OF_SILENCE}{entity} {key}", entry.expires_at
         change = {"rule": rule, "entity": entity, "key": key, "until": until, "note": note}
@@ -168,7 +173,7 @@ class PendingSilences(ProjectPart):
             before()
 
         until, note = request.change["until"], request.change["note"]
-        Silences(self._context).write(rule, key, until, note=note, by=request.by, before=still_asked)
+        self._silences.write(rule, key, until, note=note, by=request.by, before=still_asked)
         self._agreements.forget(request.subject, request.change)
 
     def drop(self, rule: str, key: str, before: Callable[[], None]) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from shroff import config
 from shroff.errors import UsageError
-from shroff.services.notices.files import NoticeFiles
 from shroff.services.notices.views import NoticeViews
-from shroff.services.parts import ProjectPart
+from shroff.services.parts import ProjectPart, ProjectParts
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.sinks.routes import sink_routes, sink_systems
+from shroff.services.writer.requests import WriterRequests
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -72,11 +73,11 @@ class SinkDelivery:
 
     def _tell_people(self) -> None:
         """Start or stop the notification worker, as the active settings require."""
-        if NoticeFiles(self._context).tells() != (self._telling is not None):
+        if ProjectParts(self._context).notice_files.tells() != (self._telling is not None):
             if self._telling is not None:
                 self._telling.stop.set()  # only the end of leadership waits for its end, decisions do not
-            NoticeViews(self._context).begin_telling(self._log)
-            telling = NoticeViews(self._context).telling(self._log, lambda: self._delivery.health(0))
+            ProjectParts(self._context).notices.begin_telling(self._log)
+            telling = ProjectParts(self._context).notices.telling(self._log, lambda: self._delivery.health(0))
             self._telling = self._held.enter_context(telling)
 
 
@@ -85,6 +86,10 @@ TRIES = 3  # per sink in a delivery by hand
 
 class Sinks(ProjectPart):
     """The sinks of a project."""
+
+    _notices: NoticeViews
+    _people: ProjectPeople
+    _requests: WriterRequests
 
     def _alone(self) -> AbstractContextManager[None]:
         """Take the machine-wide delivery lock. Raises: LogBusyError if another process holds it."""

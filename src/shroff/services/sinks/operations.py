@@ -12,12 +12,12 @@ from shroff.errors import UsageError
 from shroff.events.event import TimeText
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, group, operation
 from shroff.runtime.texts import cut, many, one_line, table
+from shroff.services.health.checks import HealthChecks
 from shroff.services.running import answer_of
+from shroff.services.sinks.delivery import Sinks
+from shroff.services.sinks.routes import OnlineFeatures
 
 if TYPE_CHECKING:
-    from shroff.services.health.checks import HealthChecks
-    from shroff.services.sinks.delivery import Sinks
-    from shroff.services.sinks.routes import OnlineFeatures
     from shroff.streams.log import StuckKey, StuckRow
     from shroff.streams.sink_cursor import DeliveryHealth, Trouble
     from shroff.worker.outbox import SinkState

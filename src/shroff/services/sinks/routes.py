@@ -14,8 +14,7 @@ from shroff.language.values import key_text
 from shroff.project.settings.installed import settings_of
 from shroff.runtime.texts import many
 from shroff.services.adapter_factory import AdapterFactory
-from shroff.services.notices.views import NoticeViews
-from shroff.services.parts import ProjectPart
+from shroff.services.parts import ProjectPart, ProjectParts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,6 +63,8 @@ class OnlineReader(Struct, eq=False):
 
 class OnlineFeatures(ProjectPart):
     """Online features in Redis."""
+
+    _outside: AdapterFactory
 
     @contextmanager
     def open(self) -> Iterator[OnlineReader]:
@@ -202,5 +203,5 @@ def sink_routes(context: ProjectContext) -> list[SinkRoute]:
         take = system.text("take", "decisions")
         more = {"complete": ExperimentArms().rows} if take == "decisions" else {}
         found.append(SinkRoute(name, opened, take, outcomes, system.starts_now, by, **more))
-    online = OnlineFeatures(context).route()
-    return [*found, *([] if online is None else [online]), *NoticeViews(context).routes()]
+    online = ProjectParts(context).online.route()
+    return [*found, *([] if online is None else [online]), *ProjectParts(context).notices.routes()]

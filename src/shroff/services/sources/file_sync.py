@@ -19,9 +19,8 @@ from shroff.errors import LogBusyError, NotThereYetError, UsageError
 from shroff.events.formats.compression import ending_of
 from shroff.events.formats.encodings import format_by_name, is_text_name
 from shroff.runtime.values import replace
-from shroff.services.labels.intake import LabelIntake
+from shroff.services.parts import ProjectParts
 from shroff.services.sources.pulled_files import APPENDED, APPENDING, ASIDE, DONE, WATCHED, Progress, read_progress
-from shroff.services.writer.request_inbox import Inboxes
 from shroff.streams.log import Batch, Log, Offset
 from shroff.streams.pull import PULLED
 from shroff.worker.file_order import LATE_LINES_MIN, arranged, refuse_implausible
@@ -215,7 +214,7 @@ class FileTaking(Struct, eq=False):
     ) -> Prepared:
         """Send lines of a file to the process that writes the log. Raises: ReadOnError if another process did so."""
         definitions = self._context.definitions
-        taken = LabelIntake(self._context).hand(
+        taken = ProjectParts(self._context).labelling.hand(
             HandedLines(
                 given(submissions, definitions.settings.money_places, definitions.events.types),
                 source or self._given.source,
@@ -328,7 +327,7 @@ class FileTaking(Struct, eq=False):
             now = _with(now, lines=now.lines + len(batch))
             return [self._offset(name, now)]
 
-        with closing(Inboxes(self._context).brief(writer, log)) as inbox:
+        with closing(ProjectParts(self._context).inboxes.brief(writer, log)) as inbox:
             report = ingest(
                 writer,
                 arranged([(name, submissions)], writer, late_min=LATE_LINES_MIN),

@@ -17,6 +17,7 @@ from shroff.language.values import parse_time
 from shroff.operations.declaration import (
     NOT_READ,
     QUARANTINED,
+    Clock,
     LocalPath,
     OperationAnswer,
     OperationRequest,
@@ -25,17 +26,17 @@ from shroff.operations.declaration import (
     group,
     operation,
 )
+from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import many, one_line, table
 from shroff.runtime.values import showing
+from shroff.services.sources.position_operations import SourceParts
+from shroff.services.sources.pulled import PulledSources
 from shroff.services.sources.pulled_files import CHANGING
-from shroff.services.sources.pushed import JudgedMessage
+from shroff.services.sources.pushed import JudgedMessage, PushedSources
 
 if TYPE_CHECKING:
-    from shroff.operations.declaration import Clock
-    from shroff.project.settings.systems import Systems
-    from shroff.services.sources.position_operations import SourceParts
-    from shroff.services.sources.pulled import PulledSources, SyncedFile
-    from shroff.services.sources.pushed import PushedSources, SourceCounts
+    from shroff.services.sources.pulled import SyncedFile
+    from shroff.services.sources.pushed import SourceCounts
 
 REFUSED = 1  # exit status: a message is refused
 FILE_BYTES_MAX = 1024 * 1024

@@ -14,9 +14,12 @@ from shroff.events.event import time_text
 from shroff.events.intake import READ
 from shroff.json_types import JsonObject, TextDict, TextMapping
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import argument, one_line, table
 from shroff.runtime.values import replace
+from shroff.services.adapter_factory import AdapterFactory
 from shroff.services.parts import ProjectPart
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.running import answer_of
 from shroff.services.sources.pushed import ReadView, SourceFiles
 from shroff.streams.source import shown
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
 
     from shroff.log.read_positions import Forgotten, PartRead
     from shroff.project.settings.system import System
-    from shroff.project.settings.systems import Systems
     from shroff.services.context import ProjectContext
     from shroff.streams.source import PartLag
     from shroff.worker.serving.multi_source import Note, ReadNews
@@ -60,6 +62,9 @@ def notes_of(context: ProjectContext) -> Note:
 
 class SourceParts(ProjectPart):
     """Read positions of a project's source."""
+
+    _outside: AdapterFactory
+    _people: ProjectPeople
 
     def named(self) -> list[ReadView]:
         """List the sources that a worker reads by their names, with the results of their messages."""

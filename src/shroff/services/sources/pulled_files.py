@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from shroff.json_types import TextMapping
@@ -14,7 +15,6 @@ from shroff.streams.pull import PULLED
 
 if TYPE_CHECKING:
     from shroff.project.settings.sources import NamedSource
-    from shroff.services.context import ProjectContext
     from shroff.services.sources.pushed import SourceCounts
 
 APPENDING = "appending"
@@ -68,9 +68,9 @@ class PulledView(NamedTuple):
 class PulledFiles(ProjectPart):
     """The files of a project's pulled sources."""
 
-    def __init__(self, context: ProjectContext) -> None:
-        super().__init__(context)
-        self._counts = SourceFiles(context.paths)
+    @cached_property
+    def _counts(self) -> SourceFiles:
+        return SourceFiles(self._paths)
 
     def all(self) -> list[PulledView]:
         return [self._view(source) for source in self._systems.pulled.values()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +19,8 @@ from shroff.json_types import JsonMapping
 from shroff.project.settings.system import filled
 from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.entry_points import load_entry
-from shroff.services.parts import ProjectPart
+from shroff.services.parts import ProjectPart, ProjectParts
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project_files import intake_of
 from shroff.streams.push import SUBSCRIBE, UNSUBSCRIBE, FetchNeededError, Push, PushRefusedError, PushSource
 from shroff.worker.pushed import PushReader, own_types
@@ -144,9 +146,11 @@ class SourceFiles:
 class PushedSources(ProjectPart):
     """Pushed sources of a project."""
 
-    def __init__(self, context: ProjectContext) -> None:
-        super().__init__(context)
-        self.files = SourceFiles(context.paths)
+    _people: ProjectPeople
+
+    @cached_property
+    def files(self) -> SourceFiles:
+        return SourceFiles(self._paths)
 
     def all(self) -> list[tuple[NamedSource, SourceCounts, list[Subscription]]]:
         named = self._systems.sources
@@ -241,7 +245,7 @@ class ServedPushes:
     """Pushed sources of a running service. Call it on the event loop, except `fetch`, `subscribe` and `save`."""
 
     def __init__(self, context: ProjectContext) -> None:
-        self._context, self._project = context, PushedSources(context)
+        self._context, self._project = context, ProjectParts(context).pushed
         self._systems: Systems | None = None
         self._sources: dict[str, PushSource | UsageError] = {}
         self._counts: dict[str, SourceCounts] = {}

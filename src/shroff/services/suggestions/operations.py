@@ -16,18 +16,17 @@ from shroff.arrays import Floats, Ints
 from shroff.errors import UsageError
 from shroff.events.event import Event, TimeText, canonical_value, time_text
 from shroff.language.values import DAY_MS, show_decimal, show_duration
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, operation
 from shroff.runtime.texts import many, percent, table
 from shroff.runtime.values import replace
+from shroff.services.drafts.draft_files import RuleDraftFiles
+from shroff.services.project import Project
 
 if TYPE_CHECKING:
     from shroff.events.labels import LogEvent
     from shroff.models.definitions import ModelInput
-    from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
     from shroff.rules.definitions import Rule
-    from shroff.services.drafts.draft_files import RuleDraftFiles
-    from shroff.services.project import Project
     from shroff.services.suggestions.search import MeasuredRule, Parts, RuleCosts
     from shroff.streams.log import Log
 

@@ -15,9 +15,12 @@ from shroff.models.in_force import version_of
 from shroff.operations.declaration import ReportAnswer
 from shroff.runtime.atomic_files import own
 from shroff.runtime.values import FrozenStruct
+from shroff.services.models.promotion import Promotions
 from shroff.services.parts import ProjectPart
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project_files import checked_with
 from shroff.services.rules.files import ChangedMeanwhileError, NotActiveError, is_version
+from shroff.services.writer.requests import WriterRequests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +92,10 @@ class CutoffsChange(FrozenStruct):
 
 class ScoreCutoffs(ProjectPart):
     """The thresholds of a project's policy."""
+
+    _models: Promotions
+    _people: ProjectPeople
+    _requests: WriterRequests
 
     def thresholds(
         self, event: str = "", *, model: str = "", apply: bool = False, what_if: WhatIf | None = None

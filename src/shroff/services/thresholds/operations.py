@@ -24,16 +24,15 @@ from shroff.operations.declaration import (
 )
 from shroff.operations.numbers import name_of
 from shroff.people.audit import REASON_MAX, checked_reason
+from shroff.project.definitions import Definitions
 from shroff.runtime.texts import cost_interval, many, one_line, percent, table
 from shroff.runtime.values import Fresh, FrozenStruct
 from shroff.services.models.promotion import NoChampionError
-from shroff.services.thresholds.cutoffs import APPLY, AppliedCutoffs, CutoffsChange
+from shroff.services.people.project_people import ProjectPeople
+from shroff.services.thresholds.cutoffs import APPLY, AppliedCutoffs, CutoffsChange, ScoreCutoffs
 
 if TYPE_CHECKING:
     from shroff.models.evaluation.cost_table import Cuts, Point
-    from shroff.project.definitions import Definitions
-    from shroff.services.people.project_people import ProjectPeople
-    from shroff.services.thresholds.cutoffs import ScoreCutoffs
     from shroff.training.cutoffs import Cutoffs, WhatIf
 
 BODY_BYTES_MAX = 64 * 1024

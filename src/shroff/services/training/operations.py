@@ -21,23 +21,23 @@ from shroff.operations.declaration import (
     OperationAnswer,
     OperationRequest,
     Param,
+    ProgressSteps,
     ReportAnswer,
     operation,
 )
+from shroff.people.access import Who
+from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import argument, many, one_line
 from shroff.runtime.values import FrozenStruct
+from shroff.services.decisions.history import DecisionHistory
 from shroff.services.jobs.kinds import Name
+from shroff.services.training.trainings import Training
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from shroff.features.cluster.partitioned import Cluster
-    from shroff.operations.declaration import ProgressSteps
-    from shroff.people.access import Who
-    from shroff.project.settings.systems import Systems
-    from shroff.services.decisions.history import DecisionHistory
     from shroff.services.training.retraining import FileReport
-    from shroff.services.training.trainings import Training
     from shroff.training.train import TrainReport
 
 NOT_PASSED = 1

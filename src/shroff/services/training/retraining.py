@@ -14,8 +14,8 @@ from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.json_types import TextDict
 from shroff.language.expression import RowValue, walk
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.services.models.promotion import Deployment, Promotions, champion_then, failure_of
-from shroff.services.people.project_people import ProjectPeople
+from shroff.services.models.promotion import Deployment, champion_then, failure_of
+from shroff.services.parts import ProjectParts
 from shroff.services.project_files import intake_of
 from shroff.services.rules.files import ChangedMeanwhileError
 from shroff.services.sources.file_sync import FileTaking, ReadOnError, TakingRules
@@ -214,7 +214,7 @@ class Watch:
             return FileReport(name, ASIDE, taken.progress.why, lines=taken.progress.lines)
         if name == self._options.again and before is not None and before.state == DONE:
             counts = None if taken.appended is None else taken.appended.document()
-            ProjectPeople(self._context).record("file.again", f"file {name}", {"sha256": before.sha256}, counts)
+            ProjectParts(self._context).people.record("file.again", f"file {name}", {"sha256": before.sha256}, counts)
         return self._learn(name, *taken)
 
     @contextmanager
@@ -296,7 +296,7 @@ class Watch:
 
     def _of_model(self, name: str, id_: str, *, promotes: bool = False) -> FileReport:
         """Report a file by the id of its model."""
-        stored, models = self._context.registry.read(id_), Promotions(self._context)
+        stored, models = self._context.registry.read(id_), ProjectParts(self._context).models
         deployed: Deployment | None = None
         overtaken = ""
         if promotes and not models.one(stored.id).role:

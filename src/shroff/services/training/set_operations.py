@@ -9,13 +9,20 @@ from msgspec import UNSET, UnsetType
 
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject
-from shroff.operations.declaration import QUARANTINED, LocalPath, OperationRequest, ReportAnswer, operation
-from shroff.runtime.texts import argument, many, one_line, table
+from shroff.operations.declaration import (
+    QUARANTINED,
+    LocalPath,
+    OperationRequest,
+    ProgressSteps,
+    ReportAnswer,
+    operation,
+)
+from shroff.runtime.texts import argument, one_line
 from shroff.services.training.operations import EventOfModel, InputOrder, InputPaths, KnownAt, LabelPath
+from shroff.services.training.sets import TrainingSets
 
 if TYPE_CHECKING:
-    from shroff.operations.declaration import ProgressSteps
-    from shroff.services.training.sets import SetReport, TrainingSets
+    from shroff.services.training.sets import SetReport
 
 DIFFERENT = 1
 
@@ -55,7 +62,7 @@ class BuiltTrainingSet(ReportAnswer["SetReport"]):
 
     def text(self) -> str:
         if self.equal is UNSET:
-            return set_text(self.report)
+            return repr(self.report)
         if self.equal:
             return f"{self.asked}: identical bytes, rebuilt in {self.report.seconds:.1f} s."
         why = [f"  {one_line(words)}" for words in self.why or ["its input has not changed"]]
@@ -124,25 +131,3 @@ def _answer(report: SetReport, **more: Any) -> BuiltTrainingSet:
         },
         **more,
     )
-
-
-def set_text(report: SetReport) -> str:
-    manifest, fold = report.manifest, report.manifest.fold
-    counts = {
-        "fraud": manifest.fraud,
-        "genuine": manifest.genuine,
-        "unclear": manifest.unclear,
-        "without a label": manifest.unlabelled,
-        "without a label and too young": manifest.immature,
-    }
-    rows = [("labels", ", ".join(f"{count:,} {name}" for name, count in counts.items()))]
-    for role, (start, end), row_count, frauds in (
-        ("train", fold.train, fold.train_rows, fold.train_fraud),
-        ("test", fold.test, fold.test_rows, fold.test_fraud),
-    ):
-        rows.append((role, f"{many(row_count, 'row')} with {many(frauds, 'fraud')}, from {start} to {end}"))
-    inputs = many(len(manifest.inputs), "input")
-    made = f"{many(manifest.rows, manifest.event)} as of {manifest.as_of}, {inputs}, in {report.seconds:.1f} s"
-    lines = [f"{report.folder}: {made}.", table(rows[: 2 if fold.is_final else 3])]
-    lines += [f"  {report.left}."] if report.left.count else []
-    return "\n".join([*lines, *(f"  {one_line(words)}" for words in report.remarks)])

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from shroff.errors import UsageError
-from shroff.runtime.texts import Printed
+from shroff.runtime.texts import Printed, many, one_line, table
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.services.arrow_tables import Files, InputFiles
 from shroff.services.parts import ProjectPart
@@ -45,9 +45,26 @@ class SetReport(Printed, FrozenStruct):
     remarks: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        from shroff.services.training.set_operations import set_text
-
-        return set_text(self)
+        manifest = self.manifest
+        fold = manifest.fold
+        counts = {
+            "fraud": manifest.fraud,
+            "genuine": manifest.genuine,
+            "unclear": manifest.unclear,
+            "without a label": manifest.unlabelled,
+            "without a label and too young": manifest.immature,
+        }
+        rows = [("labels", ", ".join(f"{count:,} {name}" for name, count in counts.items()))]
+        for role, (start, end), row_count, frauds in (
+            ("train", fold.train, fold.train_rows, fold.train_fraud),
+            ("test", fold.test, fold.test_rows, fold.test_fraud),
+        ):
+            rows.append((role, f"{many(row_count, 'row')} with {many(frauds, 'fraud')}, from {start} to {end}"))
+        inputs = many(len(manifest.inputs), "input")
+        made = f"{many(manifest.rows, manifest.event)} as of {manifest.as_of}, {inputs}, in {self.seconds:.1f} s"
+        lines = [f"{self.folder}: {made}.", table(rows[: 2 if fold.is_final else 3])]
+        lines += [f"  {self.left}."] if self.left.count else []
+        return "\n".join([*lines, *(f"  {one_line(words)}" for words in self.remarks)])
 
 
 class SetAgain(FrozenStruct):

@@ -19,9 +19,10 @@ from shroff.runtime.texts import many
 from shroff.runtime.values import replace
 from shroff.services.arrow_tables import Files, InputFiles, paths
 from shroff.services.ingest.event_ingest import scratch_log
-from shroff.services.models.promotion import champion_then
+from shroff.services.models.promotion import Promotions, champion_then
 from shroff.services.parts import ProjectPart
 from shroff.services.rules.files import ChangedMeanwhileError
+from shroff.services.sources.pulled import PulledSources
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ NO_EVENTS_IN_FILES = "No line of the files gives an event to train on."
 
 class Training(ProjectPart):
     """Training and import of models."""
+
+    _pulled: PulledSources
+    _models: Promotions
 
     @property
     def context(self) -> ProjectContext:
@@ -293,14 +297,14 @@ class Training(ProjectPart):
             `once`, if the location cannot be reached.
         """
         from shroff.replay.clusters import growing_on
-        from shroff.services.sources.pulled import PulledSources, SourceReader
+        from shroff.services.sources.pulled import SourceReader
         from shroff.services.training.retraining import Options, Watch
         from shroff.training.sets.wanted import settings_of
 
         options = options or Options()
         if options.cluster is not None:  # fail before ingesting if the cluster does not support the learner
             growing_on(options.cluster, settings_of(self._definitions, options.event).learner, self._paths.state)
-        sources, name = PulledSources(self._context), str(place)
+        sources, name = self._pulled, str(place)
         if name in self._systems.pulled:
             if options.labels_inside or options.has_markers:
                 raise UsageError(

@@ -13,8 +13,7 @@ from shroff.log.version_switch import check_inputs_unchanged
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct
 from shroff.services.adapter_factory import AdapterFactory
-from shroff.services.notices.views import NoticeViews
-from shroff.services.parts import ProjectPart
+from shroff.services.parts import ProjectPart, ProjectParts
 from shroff.services.project_files import FileVersions, as_active, checked, intake_of
 from shroff.services.sinks.routes import sink_routes
 from shroff.streams.log import Batch, Log, Offset
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
 
 class Inboxes(ProjectPart):
+    _outside: AdapterFactory
+
     def brief(self, writer: Writer, log: Log) -> InboxServer:
         """Return an inbox for the duration of a call."""
         return self._inbox(writer, log, is_running=False)
@@ -50,7 +51,7 @@ class Inboxes(ProjectPart):
             definitions = checked(fresh)
             definitions.require_models()
             loaded[:] = [self._renewed(fresh, log) if is_running else _Afresh(fresh, FileVersions(fresh).beside())]
-            NoticeViews(fresh).check()
+            ProjectParts(fresh).notices.check()
             return definitions
 
         def took_up() -> list[Offset]:

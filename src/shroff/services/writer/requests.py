@@ -15,6 +15,7 @@ from shroff.json_types import TextMapping
 from shroff.people.audit import Action
 from shroff.project.definitions import HASHED
 from shroff.services.parts import ProjectPart
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.writer.request_inbox import Inboxes
 from shroff.streams.log import Batch, InboxRequest, Log
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 class WriterRequests(ProjectPart):
     """Requests to the process that writes the log, or carried out here where none does."""
+
+    _inboxes: Inboxes
+    _people: ProjectPeople
 
     def needs_log(self, why: str) -> None:
         """Raises: UsageError if there is no log yet; such requests do not create one."""
@@ -46,7 +50,7 @@ class WriterRequests(ProjectPart):
         @contextmanager
         def here() -> Iterator[tuple[Log, Callable[[int], bytes]]]:
             if kind not in BY_THE_LOG:
-                with self._log.writing() as (writer, log), closing(Inboxes(self._context).brief(writer, log)) as inbox:
+                with self._log.writing() as (writer, log), closing(self._inboxes.brief(writer, log)) as inbox:
                     yield log, inbox.replied
                 return
             with closing(self._log.open(read_only=False)) as log:

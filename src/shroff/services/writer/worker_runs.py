@@ -17,13 +17,12 @@ from shroff.project.settings.system import System
 from shroff.project.settings.systems import source_at
 from shroff.runtime.progress import Tell, unheard
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.services.adapter_factory import open_sources
-from shroff.services.parts import ProjectPart
+from shroff.services.adapter_factory import AdapterFactory, open_sources
+from shroff.services.lake.project_lake import Lakes
+from shroff.services.parts import ProjectPart, ProjectParts
 from shroff.services.project_files import checked, intake_of
-from shroff.services.sinks.delivery import Sinks
 from shroff.services.sinks.routes import sink_routes
 from shroff.services.sources.position_operations import notes_of
-from shroff.services.writer.request_inbox import Inboxes
 from shroff.streams.snapshots import KEPT, Snapshots
 
 if TYPE_CHECKING:
@@ -68,6 +67,9 @@ class EndOptions(TypedDict, total=False):
 
 
 class WorkerRuns(ProjectPart):
+    _lake: Lakes
+    _outside: AdapterFactory
+
     @contextmanager
     def worker(
         self,
@@ -305,14 +307,14 @@ class _Workplace(FrozenStruct):
         return intake_of(self.project, keeps_hashes=False)
 
     def inbox(self, writer: Writer, log: Log) -> InboxServer:
-        Inboxes(self.project).begin_active(log)
-        return Inboxes(self.project).running(writer, log)
+        ProjectParts(self.project).inboxes.begin_active(log)
+        return ProjectParts(self.project).inboxes.running(writer, log)
 
     def follow(self, log: Log) -> str:
-        return Inboxes(self.project).follow_active(log)
+        return ProjectParts(self.project).inboxes.follow_active(log)
 
     def delivering(self, log: Log) -> AbstractContextManager[Tended]:
-        return Sinks(self.project).delivering(log)
+        return ProjectParts(self.project).sinks.delivering(log)
 
     def now_ms(self) -> int:
         return self.project.now_ms()

@@ -27,12 +27,12 @@ from shroff.plugins.operations import (
     operation,
     table,
 )
+from shroff.plugins.project import Project
 from shroff.plugins.values import showing
 from shroff_plugins.analytics.marts.project_marts import Marts
 
 if TYPE_CHECKING:
     from shroff.plugins.operations import JobRun
-    from shroff.plugins.project import Project
     from shroff_plugins.analytics.marts.build import BuiltMart, BuiltMarts
 
 group(
