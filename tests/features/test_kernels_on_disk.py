@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -145,6 +146,25 @@ def test_a_kernel_that_is_called_often_is_called_by_numba(tmp_path: Path, monkey
     assert [one_more(number) for number in range(3)] == [1, 2, 3]
 
 
+def test_a_thread_never_compiles_what_a_second_process_did_not_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "some_kernels.py"
+    file.write_text(SOURCE)
+    one_more = load(file).one_more
+    assert one_more(1) == 2
+    for kept in (tmp_path / "__pycache__").glob("*.nb?"):
+        kept.unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Mock(side_effect=OSError("no room")))
+        one_more.load_numba()
+        assert one_more.by_numba is None
+    with monkeypatch.context() as patch:  # the second process ended without keeping it
+        patch.setattr(subprocess, "Popen", Mock(return_value=Mock(poll=Mock(return_value=1))))
+        one_more.load_numba()
+        assert one_more.by_numba is None
+    assert one_more(2) == 3
+
+
 LACKING = """
 import pathlib, some_kernels
 kernel = some_kernels.one_more
@@ -253,7 +273,7 @@ def test_machine_code_is_made_anew_where_only_the_cache_of_numba_is_left(tmp_pat
 def test_no_copy_of_the_process_is_made_while_a_thread_loads_numba(monkeypatch: pytest.MonkeyPatch):
     loads, may_end = threading.Event(), threading.Event()
 
-    def load(_: object) -> None:
+    def load(_: object, compiler: object) -> None:
         loads.set()
         may_end.wait(120)
 

@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import traceback
-import warnings
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -163,10 +162,7 @@ def forked(work: Callable[[], object], *, after_s: float | None = None) -> int:
     """
     if next(_forks) % GATHERED == 0:
         pages.gather()
-    with warnings.catch_warnings():
-        # From Python 3.12 on, for threads of libraries and servers; the child uses nothing that they may hold.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+    child = os.fork()  # threads of libraries and servers are not copied; the child uses nothing that they may hold
     if child == 0:
         # What tests before this one left in circles is not taken down here: some of it has threads, which are not
         # copied, and a child that waited for them, or freed what they hold, would end by another signal than ours.

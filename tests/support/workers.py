@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 import traceback
-import warnings
 import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -106,9 +105,7 @@ class Workers:
 
     def _begin(self, session: pytest.Session, name: str) -> None:
         ours, theirs = Pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the threads here are of libraries that wait for work
-            pid = os.fork()
+        pid = os.fork()  # the threads here are of libraries that wait for work
         if not pid:
             for other in self._running:
                 other.connection.close()

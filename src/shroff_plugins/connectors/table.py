@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
-from warnings import catch_warnings, simplefilter
+from warnings import filterwarnings
 
 from msgspec.json import encode as to_json
 from sqlalchemy import Connection, DateTime, Integer, MetaData, Select, Table, func, inspect, select, type_coerce
@@ -28,6 +28,8 @@ from shroff.plugins.databases import RejectedRowError, SqlDatabase
 from shroff.plugins.language import parse_duration
 from shroff.plugins.project import make_folder, private
 from shroff_plugins.connectors.settings import OVERLAP, OVERLAP_TIME, ROWS
+
+filterwarnings("ignore", "Did not recognize type", SAWarning)  # such a column is read as it comes
 
 BETWEEN = "~"
 FETCHED = 1_000  # rows that are in memory at once
@@ -119,9 +121,7 @@ class TableRows(PulledSource):
         if self._table is None:
             schema, _, name = self._name.rpartition(".")
             try:
-                with catch_warnings():
-                    simplefilter("ignore", SAWarning)  # a type that it does not know is read as it comes
-                    found = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
+                found = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
             except NoSuchTableError:
                 names = ", ".join(sorted(inspect(connection).get_table_names(schema or None))[:20])
                 there = f"there is {names}" if names else "the database has no table"

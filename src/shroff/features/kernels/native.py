@@ -23,7 +23,7 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Lock, Thread, main_thread
 from types import FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -230,6 +230,14 @@ class Native:
         return _njit(self._signature, **OPTIONS | {"no_cpython_wrapper": True})(settle(self.function))
 
 
+class _NotKeptError(Exception):
+    """The machine code as numba calls it is not on disk."""
+
+
+def _refuse(*_arguments: Any) -> NoReturn:
+    raise _NotKeptError
+
+
 class EntryPoint(Native):
     """A kernel for events, one or many: called by its address, and by numba, which is quicker, once it is called often.
 
@@ -254,25 +262,28 @@ class EntryPoint(Native):
         self.calls = 0
 
     def load_numba(self) -> None:
-        """Let numba call it from now on.
+        """Let numba call it from now on, if its code is on disk or can be put there.
 
-        Where numba has not kept it, a second process compiles it first: the compiler holds the interpreter's lock.
+        A second process compiles it. Here the compiler would hold the interpreter's lock for seconds, and change the
+        filters of warnings for all threads.
         """
-        if self.was_on_disk and not self._is_kept():
+        if not self._is_kept():
             code = f"from {self.__module__} import {self.__name__} as kernel; kernel.keep_for_numba()"
             quiet = subprocess.DEVNULL
-            with suppress(OSError):  # no room for a process: it is compiled here
+            try:
                 beside = subprocess.Popen(  # noqa: S603 (this Python, with a constant)
                     [sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet
                 )
-                while beside.poll() is None and main_thread().is_alive():
-                    time.sleep(LOOK_S)
-                if beside.poll() is None:  # this process ends
-                    beside.kill()
-                    beside.wait()
-                    return
-        with _LOADING:
-            self.by_numba = self._made_by_numba()
+            except OSError:  # no room for a process
+                return
+            while beside.poll() is None and main_thread().is_alive():
+                time.sleep(LOOK_S)
+            if beside.poll() is None:  # this process ends
+                beside.kill()
+                beside.wait()
+                return
+        with _LOADING, suppress(_NotKeptError):
+            self.by_numba = self._made_by_numba(compiler=_refuse)
 
     def keep_for_numba(self) -> None:
         """Compile it as numba calls it, and keep it on disk; nothing is called."""
@@ -296,12 +307,14 @@ class EntryPoint(Native):
         function.__qualname__ = f"{self.__name__}_{kernel_numbers.digest_of_kernels()}"
         return function
 
-    def _made_by_numba(self) -> Any:
+    def _made_by_numba(self, compiler: Callable[..., Any] | None = None) -> Any:
         function = self._named()
         file, name = Path(function.__code__.co_filename), self.__name__
         kept = _njit(**OPTIONS)(function)
         with suppress(RuntimeError):  # no folder to keep it in: a read-only installation of somebody without a home
             kept._cache = checked_cache(function)  # noqa: SLF001 (numba has no other way)
+        if compiler is not None:
+            kept._compiler.compile = compiler  # noqa: SLF001 (called where nothing is on disk)
         kept.compile(self._signature)
         kept.disable_compile()
         if kept.stats.cache_misses and kept.stats.cache_path is not None:

@@ -11,7 +11,6 @@ import os
 import select
 import signal
 import time
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -129,10 +128,9 @@ def _write(snapshots: Snapshots, header: Header, folded: Folded, telling: int) -
 
 def forked() -> int:
     """Fork the process; return 0 in the new one. Raises: OSError if no process can be started."""
-    with warnings.catch_warnings():
-        # Python 3.12 warns of other threads; the new process calls nothing that they could have locked.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
+    # Python 3.12 warns of other threads, and hides that by default. The new process calls nothing that they could have
+    # locked. The warning is not caught here: that would change the filters of all threads.
+    return os.fork()
 
 
 def let_go(kept: int) -> None:

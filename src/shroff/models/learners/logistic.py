@@ -45,7 +45,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     model = LogisticRegression(C=1.0 / max(parameters["l2"], 1e-9), solver="lbfgs", max_iter=_STEPS_MAX)
     # Sums in linear algebra depend on the number of threads. If the solver stops early, the weights are good enough for
     # a baseline.
-    with threadpool_limits(limits=1), warnings.catch_warnings():
+    with threadpool_limits(limits=1), warnings.catch_warnings():  # noqa: TID251 (trainings have a process of their own)
         warnings.simplefilter("ignore")
         model.fit(design, frauds, sample_weight=weights)
     coefficients = model.coef_[0]
