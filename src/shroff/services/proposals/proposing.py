@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 WriteProject = Callable[[Path, Mapping[str, bytes]], "tuple[Project, list[str]]"]
-_LIMITS_S = (2.0, 7.5, 4.0)  # of processor for each trial; a small file is whole in the first
+_LIMITS_S = (2.0, 10.5, 4.0)  # of processor for each trial; a small file is whole in the first
 _FEW = 0.001  # share of the lines that may be refused without a correction
 _FEW_LATE_MS = 90 * DAY_MS  # so far behind `lateness` lets a few lines be
 _LATE_MAX = 0.01  # share of late lines with which `ingest` stops
@@ -101,7 +101,7 @@ def _attempt(
     amount = next((plan.field for plan in proposal.columns if plan.role == "money"), "")
     with TemporaryDirectory(prefix="shroff-") as scratch:
         project, _ = write(Path(scratch), {path: text.encode() for path, text in proposal.files.items()})
-        trial = try_project(project, file, amount, limit_s)
+        trial = try_project(project, file, amount, limit_s, is_quick=limit_s == _LIMITS_S[0])
         return _Attempt(proposal, trial, project.definitions.settings)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import tee
 from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING
@@ -26,14 +27,13 @@ from shroff.worker.file_disorder import PROBED_LINES, lookup_remarks, order_rema
 if TYPE_CHECKING:
     from shroff.events.event import Event
     from shroff.events.intake import Submission
+    from shroff.events.validation import LabelInput
     from shroff.services.project import Project
 
 EXAMPLES = 3
 _ALL_LINES_S = 3.0  # of processor, for which all lines are taken; then every second, every fourth and so on
 _EXAMPLE_LINES = 2_000
 _EXAMPLE_LENGTH = 40  # characters
-_REFUSED = -1
-_Choose = Callable[[Lines], Iterator[Line]]
 _STEP = 512  # lines between two looks at the clock
 _READ_AT_MOST = 4  # times the seconds of a trial; a file that unpacks to more is left there
 _NAMED = re.compile(r"(?:^|; )([a-z_][a-z0-9_]*): ")  # fields in the words of a refusal
@@ -51,6 +51,7 @@ class Trial:
 
     lines: int = 0  # of the file, read
     tried: int = 0  # of these; fewer if the time was not enough for all
+    items: int = 0  # lines that were tried, or with `each` the items in them
     taken: int = 0
     refused: int = 0
     duplicates: int = 0
@@ -70,9 +71,7 @@ class Trial:
     reasons: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
-    turns: list[tuple[int, int]] = field(default_factory=list)  # from which line on every how many lines one was tried
     first_times_ms: list[int] = field(default_factory=list)  # of the file's first lines, late or not
-    times_ms: array[int] = field(default_factory=lambda: array("q"))  # of each line that was tried; -1 if not taken
     is_cut: bool = False  # the rest of the file was not read
     order_remarks: list[str] = field(default_factory=list)  # as `ingest` makes them on the first lines
     lookup_remarks: list[str] = field(default_factory=list)
@@ -85,11 +84,6 @@ class Trial:
         self.by_field.update(set(_NAMED.findall(reason)))
 
     @property
-    def items(self) -> int:
-        """Lines that were tried, or with `each` the items in them."""
-        return len(self.times_ms)
-
-    @property
     def probed(self) -> int:
         return min(self.items, PROBED_LINES)
 
@@ -98,56 +92,54 @@ class Trial:
         return self.tried == self.lines and not self.is_cut
 
 
-def try_project(project: Project, file: Path, amount: str, limit_s: float) -> Trial:
-    """Take the lines of a file, and their labels, within some seconds of processor.
+def try_project(project: Project, file: Path, amount: str, limit_s: float, *, is_quick: bool = False) -> Trial:
+    """Take the lines of a file, with their labels, within some seconds of processor.
 
-    Half of the time is for the labels. If it is not enough for all lines, fewer and fewer are taken, to the file's end.
+    If these are not enough for all lines, fewer and fewer are taken, to the file's end.
 
     Args:
         amount: The field of the event's amount; empty if it has none.
+        is_quick: Whether a file that takes longer is left after these seconds.
     """
     trial = Trial()
     try:
-        _take_events(trial, project, file, amount, limit_s)
-        if project.definitions.events.label.mappings:
-            _take_labels(trial, project, file)
+        _take(trial, project, file, amount, _Clock(limit_s, 1 if is_quick else _READ_AT_MOST))
     except UsageError as error:
         trial.stop = str(error)
     trial.refused = sum(trial.reasons.values())
     return trial
 
 
-def _take_events(trial: Trial, project: Project, file: Path, amount: str, limit_s: float) -> None:
+def _take(trial: Trial, project: Project, file: Path, amount: str, clock: _Clock) -> None:
     definitions = project.definitions
     settings = definitions.settings
     now_ms = project.context.now_ms()
     until_ms = latest_ms(settings, now_ms)
-    contents: dict[int, int] = {}  # by id; both as hashes, which takes 100 MB for a million lines
-    count = 0  # of ids
+    contents: dict[int, int] = {}  # of taken events by id; both as hashes, which takes 100 MB for a million lines
     newest_ms: int | None = None
     first_lines: list[Submission] = []
-    submissions = _submissions(project, file, _only_type(project), _by_clock(trial, limit_s))
-    for submission in refuse_implausible(submissions, definitions, now_ms):
+    labels: dict[str, LabelInput] = {}
+    for submission in refuse_implausible(_submissions(trial, project, file, clock, labels), definitions, now_ms):
         event = submission.event
-        trial.times_ms.append(_REFUSED)
+        label = labels.pop(submission.place, None)
+        trial.items += 1
         if event is None:
             if submission.refusal:
                 trial.refuse(submission.refusal)
             else:
                 trial.skipped += 1
             continue
-        if len(trial.times_ms) <= PROBED_LINES:
+        if trial.items <= PROBED_LINES:
             trial.first_times_ms.append(event.time_ms)
             first_lines.append(submission)
         key = hash((event.type, event.id))
         content = hash(event.values)
-        known = contents.setdefault(key, content)
-        if known == content and len(contents) == count:
+        known = contents.get(key)
+        if known == content:
             trial.duplicates += 1
-            trial.times_ms[-1] = event.time_ms
+            _note_label(trial, label, event.time_ms)
             continue
-        count = len(contents)
-        if known != content:
+        if known is not None:
             trial.same_id += 1
             trial.refuse("another line has the same id and other values")
             continue
@@ -158,13 +150,14 @@ def _take_events(trial: Trial, project: Project, file: Path, amount: str, limit_
         behind_ms = 0 if newest_ms is None else newest_ms - event.time_ms
         if behind_ms > settings.lateness_ms:
             trial.late_ms.append(behind_ms)
-            trial.late_at_first += len(trial.times_ms) <= PROBED_LINES
+            trial.late_at_first += trial.items <= PROBED_LINES
             trial.refuse("too late: the time lies too far before that of an earlier line")
             continue
         newest_ms = trial.to_ms = max(newest_ms or event.time_ms, event.time_ms)
         trial.taken += 1
-        trial.times_ms[-1] = event.time_ms
+        contents[key] = content
         trial.from_ms = min(trial.from_ms or event.time_ms, event.time_ms)
+        _note_label(trial, label, event.time_ms)
         _note_amount(trial, project, event, amount)
         if trial.taken <= _EXAMPLE_LINES:
             _note_examples(trial, project, submission, event)
@@ -179,30 +172,57 @@ def _only_type(project: Project) -> str | None:
     return None if others or has_when else name
 
 
-def _submissions(project: Project, file: Path, type_name: str | None, choose: _Choose) -> Iterator[Submission]:
+def _submissions(
+    trial: Trial, project: Project, file: Path, clock: _Clock, labels: dict[str, LabelInput]
+) -> Iterator[Submission]:
+    """Read the events of a file, and add the label of each line to `labels`, by its place."""
     intake = project.taking.intake(keeps_hashes=False)
+    events = project.definitions.events
+    type_name = _only_type(project)
+
+    def read(chosen: Iterator[Line], as_type: str | None) -> Iterator[Submission]:
+        same = Lines(lines.format, lines.columns, chosen, separator=lines.separator)
+        same.records = lines.records
+        same.again = lines.again
+        return intake.submissions(same, file.name, as_type, is_default=as_type not in {None, LABEL})
+
     with read_lines(file) as lines:
         intake.lay_out(lines, file.name, type_name)
-        chosen = Lines(lines.format, lines.columns, choose(lines), separator=lines.separator)
-        chosen.records = lines.records
-        chosen.again = lines.again
-        is_default = type_name not in {None, LABEL}
-        submissions = intake.submissions(chosen, file.name, type_name, is_default=is_default)
-        yield from in_order_of_arrival(submissions, intake.events, lines.format, type_name)
+        chosen, again = tee(clock.choose(lines, trial))
+        submissions = read(chosen, type_name)
+        if events.label.mappings:
+            submissions = _noting(trial, labels, submissions, read(again, LABEL))
+        else:
+            del again  # which would keep all lines
+        yield from in_order_of_arrival(submissions, events, lines.format, type_name)
 
 
-def _by_clock(trial: Trial, limit_s: float) -> _Choose:
-    """Lines by the time: all, then every second, every fourth and so on; a turn is noted in the trial.
+def _noting(
+    trial: Trial, labels: dict[str, LabelInput], events: Iterator[Submission], verdicts: Iterator[Submission]
+) -> Iterator[Submission]:
+    for submission, verdict in zip(events, verdicts, strict=True):
+        if verdict.label is not None:
+            labels[submission.place] = verdict.label
+        else:
+            trial.labels_refused += bool(verdict.refusal)
+            trial.first.setdefault("label", verdict.refusal or "")
+        yield submission
 
-    A file that is not read by then is left, and the trial says so.
-    """
 
-    def choose(lines: Lines) -> Iterator[Line]:
-        due = process_time() + min(_ALL_LINES_S, limit_s / 4)
-        end = process_time() + limit_s / 2
-        last = process_time() + _READ_AT_MOST * limit_s
+@dataclass
+class _Clock:
+    """Seconds of processor for a trial, and how many times as long a file is read whose lines are no longer tried."""
+
+    limit_s: float
+    read_at_most: int
+
+    def choose(self, lines: Lines, trial: Trial) -> Iterator[Line]:
+        """Lines by the time: all, then every second, every fourth and so on. If a file is left, the trial says so."""
+        now = process_time()
+        due = now + min(_ALL_LINES_S, self.limit_s / 2)
+        end = now + self.limit_s
+        last = now + self.read_at_most * self.limit_s
         distance = 1
-        trial.turns.append((0, 1))
         for number, line in enumerate(lines):
             trial.lines += 1
             if not number % distance:
@@ -217,43 +237,19 @@ def _by_clock(trial: Trial, limit_s: float) -> _Choose:
             if now > due and now < end and distance < _STEP:
                 distance *= 2
                 due = now + (end - now) / 3
-                trial.turns.append((number + 1, distance))
             elif now > end and distance < _STEP:
                 distance = _STEP
-                trial.turns.append((number + 1, distance))
-
-    return choose
 
 
-def _take_labels(trial: Trial, project: Project, file: Path) -> None:
-    """Take the labels of the lines whose events were taken."""
-    turns = trial.turns
-
-    def same_lines(lines: Lines) -> Iterator[Line]:
-        remaining = iter(turns[1:])
-        _, distance = turns[0]
-        following = next(remaining, None)
-        for number, line in enumerate(lines):
-            if number >= trial.lines:
-                return
-            if following is not None and number >= following[0]:
-                distance = following[1]
-                following = next(remaining, None)
-            if not number % distance:
-                yield line
-
-    submissions = _submissions(project, file, LABEL, same_lines)
-    for event_ms, submission in zip(trial.times_ms, submissions, strict=False):
-        label = submission.label
-        if label is None:
-            trial.labels_refused += bool(submission.refusal)
-            trial.first.setdefault("label", submission.refusal or "")
-        elif event_ms != _REFUSED and label.dated(event_ms).known_at_ms < event_ms:
-            trial.labels_refused += 1
-            trial.known_before += 1
-        elif event_ms != _REFUSED:
-            trial.labels += 1
-            trial.frauds += label.verdict == "fraud"
+def _note_label(trial: Trial, label: LabelInput | None, event_ms: int) -> None:
+    if label is None:
+        return
+    if label.dated(event_ms).known_at_ms < event_ms:
+        trial.labels_refused += 1
+        trial.known_before += 1
+    else:
+        trial.labels += 1
+        trial.frauds += label.verdict == "fraud"
 
 
 def _note_amount(trial: Trial, project: Project, event: Event, amount: str) -> None:
