@@ -23,13 +23,13 @@ FILTERS = {
 
 
 async def list_audit(service: Service, request: Request) -> Json[AuditRows]:
-    wanted = audit_query(request, limit_of(request.query_params))
-    return Json(await service.run(request, wanted))
+    query = audit_query(request, limit_of(request.query_params))
+    return Json(await service.run(request, query))
 
 
 def audit_query(request: Request, limit: int) -> ListAudit:
-    given = [request.query_params.get(name, "").strip() for name in (*FILTERS, "cursor")]
-    who, action, subject, start, end, cursor = given
+    values = [request.query_params.get(name, "").strip() for name in (*FILTERS, "cursor")]
+    who, action, subject, start, end, cursor = values
     return ListAudit(who=who, action=action, subject=subject, start=start, end=end, limit=limit, cursor=cursor)
 
 

@@ -1,4 +1,4 @@
-"""Decisions over HTTP: a decision, its explanation and its replay."""
+"""Routes of a decision, its explanation and its replay, and readers of events that pages share."""
 
 from __future__ import annotations
 
@@ -30,10 +30,7 @@ Found = TypeVar("Found")
 
 
 async def decision(service: Service, request: Request) -> Json[Decision]:
-    """A decision, byte for byte as it was answered; with what was answered in its place, where it came too late.
-
-    With `?explain=1` it comes with its explanation.
-    """
+    """Respond with the bytes of the original decision, and with its experiments and override if there are any."""
     if is_explanation_asked(request):
         return await explain(service, request)
     row = await row_asked(service, request)
@@ -42,8 +39,8 @@ async def decision(service: Service, request: Request) -> Json[Decision]:
 
 async def explain(service: Service, request: Request) -> Json[Decision]:
     row = await row_asked(service, request)
-    found = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
-    return Json(msgspec.Raw(await service.in_thread(override.told, service, row.event, row.id, found.json())))
+    explanation = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
+    return Json(msgspec.Raw(await service.in_thread(override.told, service, row.event, row.id, explanation.json())))
 
 
 async def replay(service: Service, request: Request) -> Json[Replay]:
@@ -52,26 +49,26 @@ async def replay(service: Service, request: Request) -> Json[Replay]:
 
 
 async def row_asked(service: Service, request: Request) -> DecisionRow:
-    """The row of the decision that is asked for. Raises: as `row_of`."""
+    """Return the row of the decision that the path names. Raises: as `row_of`."""
     return await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
 
 
 def row_of(project: Project, event: str, id_: str) -> DecisionRow:
-    """The row of a decision. Raises: ProblemError with 404, which says whether there is such an event at all."""
+    """Return the row of a decision. Raises: ProblemError with 404, which tells whether the log has the event."""
     try:
         with project.log.reading() as log:
             row = log.decisions(event, [id_]).get(id_)
             if row is not None:
                 return row
-            is_there = bool(log.find(event, [id_]))
+            is_in_log = bool(log.find(event, [id_]))
     except UsageError:  # there is no log yet
-        is_there = False
-    words = f"{event} {id_!r} is in the log and was not decided" if is_there else f"there is no {event} {id_!r}"
-    raise ProblemError(404, "no-decision", "There is no such decision", words)
+        is_in_log = False
+    detail = f"{event} {id_!r} is in the log and was not decided" if is_in_log else f"there is no {event} {id_!r}"
+    raise ProblemError(404, "no-decision", "There is no such decision", detail)
 
 
 def summaries_of(project: Project, events: Iterable[tuple[str, str]]) -> dict[tuple[str, str], EventSummary]:
-    """Summaries of events for people, by type and id; those that the log does not have are left out."""
+    """Return summaries of events for people, by type and id; events that the log does not have are left out."""
     return _of_records(project, events, summary_in)
 
 
@@ -88,7 +85,7 @@ def _of_records(
         ids.setdefault(event, []).append(id_)
     try:
         with project.log.reading() as log:
-            records = [record for event, wanted in ids.items() for record in log.find(event, wanted).values()]
+            records = [record for event, event_ids in ids.items() for record in log.find(event, event_ids).values()]
     except UsageError:  # there is no log yet
         return {}
     return {(record.type, record.id): read(project.definitions, record) for record in records}

@@ -1,4 +1,4 @@
-"""One key of an entity: what happened to it, its features, its flags, and whom it shares something with."""
+"""The route of one key of an entity: its events, features, flags, and related keys."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
 
 
 def event_shown(event: KeyEvent) -> EntityEvent:
-    """An event of a key, as the caller may see it."""
+    """Return the JSON of an event of a key."""
     return {
         "event": event.record.type,
         "id": event.record.id,
@@ -111,13 +111,14 @@ def event_shown(event: KeyEvent) -> EntityEvent:
 def looked(
     project: Project, name: str, key: str, before: int | None, limit: int
 ) -> tuple[Timeline, list[Flagged], KeyLinks]:
-    """The log's data about a key; flags and neighbors with the first part only."""
+    """Read the events of a key before sequence number `before`; flags and neighbors only if `before` is None."""
     with project.log.reading() as log:
-        look = project.history.entities(log)
-        timeline = look.timeline(name, key, before=before, limit=limit)
+        entities = project.history.entities(log)
+        timeline = entities.timeline(name, key, before=before, limit=limit)
         if before is not None:
             return timeline, [], KeyLinks([], [])
-        return timeline, with_fields(log, log.flags_of(name, key, limit=FLAGS_SHOWN)), look.links(name, key, timeline)
+        flags = with_fields(log, log.flags_of(name, key, limit=FLAGS_SHOWN))
+        return timeline, flags, entities.links(name, key, timeline)
 
 
 ROUTES = (

@@ -1,4 +1,4 @@
-"""Events and labels in, decisions out: the routes that programs call all day."""
+"""Routes that take events and labels and respond with decisions, or score events without recording them."""
 
 from __future__ import annotations
 
@@ -44,12 +44,14 @@ LINE_TYPES = frozenset([LINES, "application/jsonl", "application/json-lines", "a
 ANSWERED = "shroff-answered"
 KNOWN_AT = "shroff-known-at"
 SENT = "sent"
-LABELS_TOLD = 20  # of those of one request that the record shows
-READ_AT_ONCE = 16 * 1024  # bytes read on the event loop; longer bodies would delay others
-PARTS_AT_ONCE = LIVE_MIN - 2  # commas and line ends of a list: so many events are read one by one
-EVENTS_AT_ONCE = 50  # each takes 80 µs where it has mistakes; 10,000 empty ones take 30 KB and 0.8 s
-SHOWN_AT_ONCE = 200  # answers
-ONE_BYTES_MAX = 1024 * 1024  # an event's texts are at most 65,536 bytes each
+LABELS_TOLD = 20  # labels of one request that the audit log shows
+# A list is parsed on the event loop if it has at most so many bytes, commas and line ends, and events. Longer ones
+# would delay other requests: an event with errors takes 80 µs, and 10,000 empty ones in 30 KB take 0.8 s.
+READ_AT_ONCE = 16 * 1024
+PARTS_AT_ONCE = LIVE_MIN - 2
+EVENTS_AT_ONCE = 50
+SHOWN_AT_ONCE = 200  # answers that are written on the event loop
+ONE_BYTES_MAX = 1024 * 1024  # of a single event; each of its texts has at most 65,536 bytes
 _PATH = re.compile(r"([\w.]+): ")
 _SPACES = b" \t\r\n"
 
@@ -96,22 +98,21 @@ async def post_events(service: Service, request: Request) -> Response:
 
 
 def _type_name(reader: RequestReader, request: Request) -> str:
-    """The event type in the path. Raises: ProblemError 404 where there is none of this name."""
+    """Return the event type that the path names. Raises: ProblemError with 404 if there is none."""
     name = request.path_params["event"]
     if name not in reader.definitions.events.types:
-        there = ", ".join(reader.types)
-        raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
+        names = ", ".join(reader.types)
+        raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {names}")
     return str(name)
 
 
 async def post_labels(service: Service, request: Request) -> Response:
-    """One label, a list or JSON lines: asked of the process that leads the log, and recorded with who asked."""
-    # Whether `known_at` is when the labels were sent, since nobody said when they became known
-    said = request.headers.get(KNOWN_AT, "")
-    if said not in {"", SENT}:
+    """Pass labels to the process that leads the log, and record the caller in the audit log."""
+    known_at = request.headers.get(KNOWN_AT, "")
+    if known_at not in {"", SENT}:
         raise ProblemError(400, "bad-header", "A header cannot be read", f"Shroff-Known-At: {SENT}")
     reader = service.writer.label_reader()
-    is_as_sent = said == SENT
+    is_as_sent = known_at == SENT  # their `known_at` is the time of sending, as the true time is unknown
     body = await _body(request)
     submissions, mistakes = await _read(service, reader, LABEL, body, request.who.id)
     check_rate(service, request, len(submissions))
@@ -122,21 +123,24 @@ async def post_labels(service: Service, request: Request) -> Response:
 
 
 async def taken_labels(service: Service, who: Who, submissions: Sequence[Submission]) -> list[Answer]:
-    """Results of labels; the request is in the audit log, with those that are labels."""
+    """Record labels, wait for the writer, and return the results in order. The valid labels are in the audit log.
+
+    Raises: TransientError if the writer takes too long.
+    """
     if not submissions:
         return []
-    named = [submission.label for submission in submissions if submission.label is not None]
-    subject = _labelled(named[0]) if len(named) == 1 else f"{len(named)} labels"
-    after = [{"event": _labelled(label), "verdict": label.verdict, "source": label.source} for label in named]
-    act = Act(who, "label.add", subject, None, after[:LABELS_TOLD]) if named else None
-    places = service.project.definitions.settings.money_places
-    bodies = [labels_request(part, places) for part in batches(submissions, ROWS_MAX)]
+    labels = [submission.label for submission in submissions if submission.label is not None]
+    subject = _labelled(labels[0]) if len(labels) == 1 else f"{len(labels)} labels"
+    after = [{"event": _labelled(label), "verdict": label.verdict, "source": label.source} for label in labels]
+    act = Act(who, "label.add", subject, None, after[:LABELS_TOLD]) if labels else None
+    decimals = service.project.definitions.settings.money_places
+    bodies = [labels_request(part, decimals) for part in batches(submissions, ROWS_MAX)]
     results = await service.writer.ask(act, LABELS, bodies)
     return [answer for result in results for answer in answers_of(result)]
 
 
 def _labelled(label: LabelInput) -> str:
-    """Which event a label names: `payment/p-1`; or by fields that are unique, those that are hashed by their hashes."""
+    """Name a label's event for the audit log: `payment/p-1`, or by its unique fields, hashed if they are personal."""
     if label.event_id or not label.unique:
         return f"{label.event_type}/{label.event_id}"
     return f"{label.event_type} with {', '.join(f'{name} {text[:ID_LENGTH_MAX]}' for name, text in label.unique)}"
@@ -146,29 +150,29 @@ async def score(service: Service, request: Request) -> Response:
     reader = service.writer.reader_now()
     type_name = _type_name(reader, request)
     if is_explanation_asked(request):
-        words = "omit explain=1: only decisions in the log can be explained"
-        raise ProblemError(400, "bad-query", "A score cannot be explained", words)
+        detail = "omit explain=1: only decisions in the log can be explained"
+        raise ProblemError(400, "bad-query", "A score cannot be explained", detail)
     body = await _body(request)
     submissions, mistakes = await _read(service, reader, type_name, body, request.who.id)
     if len(submissions) > SCORED_MAX:
-        words = f"at most {SCORED_MAX} events are scored in one request, and this one has {len(submissions)}"
-        raise ProblemError(413, "too-many", "There are too many events", words)
+        detail = f"at most {SCORED_MAX} events are scored in one request, and this one has {len(submissions)}"
+        raise ProblemError(413, "too-many", "There are too many events", detail)
     check_rate(service, request, len(submissions))
     answers = await service.writer.foreseen(submissions, reader)
-    seen = [shown(*answered) for answered in zip(answers, mistakes, strict=True)]
-    found = [(status, foreseen_json(document) if status == 200 else document) for status, document in seen]
-    return _response(found, body)
+    rendered = [shown(answer, errors) for answer, errors in zip(answers, mistakes, strict=True)]
+    scored = [(status, foreseen_json(document) if status == 200 else document) for status, document in rendered]
+    return _response(scored, body)
 
 
 # ---- taking
 
 
 def is_explanation_asked(request: Request) -> bool:
-    """Whether the decision is to come with its explanation: `?explain=1`. Raises: ProblemError where it says else."""
-    found = request.query_params.get("explain", "") if request.scope["query_string"] else ""
-    if found not in {"", "0", "1"}:
+    """Return whether the query has `explain=1`. Raises: ProblemError for a value other than 0 and 1."""
+    value = request.query_params.get("explain", "") if request.scope["query_string"] else ""
+    if value not in {"", "0", "1"}:
         raise BadQueryError("explain: it is 1, or left out")
-    return found == "1"
+    return value == "1"
 
 
 async def _taken(
@@ -176,8 +180,8 @@ async def _taken(
 ) -> Response:
     body = await _body(request)
     if body.is_list and is_explained:
-        words = "omit explain=1, or send one event; no event of this request was accepted"
-        raise ProblemError(400, "bad-query", "Only one event is explained at a time", words)
+        detail = "omit explain=1, or send one event; no event of this request was accepted"
+        raise ProblemError(400, "bad-query", "Only one event is explained at a time", detail)
     submissions, mistakes = await _read(service, reader, type_name, body, request.who.id)
     check_rate(service, request, len(submissions))
     answers = await service.writer.decided(submissions, reader) if submissions else []
@@ -194,49 +198,49 @@ async def _listed(
     if not body.is_list:
         return _response([show(answers[0], mistakes[0])], body)
 
-    def made() -> Response:
-        known: dict[tuple[str, bool, int], tuple[int, bytes]] = {}  # each refusal is written once
+    def write() -> Response:
+        refusals: dict[tuple[str, bool, int], tuple[int, bytes]] = {}  # equal refusals are written once
 
-        def once(answer: Answer, own: Mistakes) -> tuple[int, bytes]:
+        def render(answer: Answer, errors: Mistakes) -> tuple[int, bytes]:
             if answer.kind != REFUSED:
-                return show(answer, own)
-            key = answer.reason, answer.is_conflict, id(own)
-            if key not in known:
-                known[key] = show(answer, own)
-            return known[key]
+                return show(answer, errors)
+            key = answer.reason, answer.is_conflict, id(errors)
+            if key not in refusals:
+                refusals[key] = show(answer, errors)
+            return refusals[key]
 
-        found = [once(*each) for each in zip(answers, mistakes, strict=True)]
-        return _response(found, body)
+        rendered = [render(answer, errors) for answer, errors in zip(answers, mistakes, strict=True)]
+        return _response(rendered, body)
 
-    return made() if len(answers) <= SHOWN_AT_ONCE else await service.written(made)
+    return write() if len(answers) <= SHOWN_AT_ONCE else await service.written(write)
 
 
 async def _body(request: Request) -> _Body:
-    """The body. Raises: ProblemError with 415 for what is no JSON."""
+    """Read the body. Raises: ProblemError with 415 if it is neither JSON nor JSON lines, with 413 if it is too long."""
     media_type = request.media_type
     are_lines = media_type in LINE_TYPES
     if not are_lines and media_type not in JSON_TYPES:
         accepted = {"accept-post": f"{JSON}, {LINES}"}
-        words = "send one event or a list as application/json, or JSON lines as application/x-ndjson"
-        raise ProblemError(415, "wrong-media-type", "Unsupported content type", words, accepted)
+        detail = "send one event or a list as application/json, or JSON lines as application/x-ndjson"
+        raise ProblemError(415, "wrong-media-type", "Unsupported content type", detail, accepted)
     raw = await request.body()
     is_list = are_lines or raw.lstrip(_SPACES).startswith(b"[")
     if not is_list and len(raw) > ONE_BYTES_MAX:
-        words = f"one event has at most {ONE_BYTES_MAX:,} bytes"
-        raise ProblemError(413, "too-long", "The body is too long", words)
+        detail = f"one event has at most {ONE_BYTES_MAX:,} bytes"
+        raise ProblemError(413, "too-long", "The body is too long", detail)
     return _Body(raw, is_list, are_lines)
 
 
 async def _read(
-    service: Service, reader: RequestReader, type_name: str, body: _Body, place: str
+    service: Service, reader: RequestReader, type_name: str, body: _Body, sender: str
 ) -> tuple[Sequence[Submission], Sequence[Mistakes]]:
     raw = body.raw
     if not body.is_list:
-        own: list[tuple[str, str]] = []
+        errors: list[tuple[str, str]] = []
         if len(raw) <= READ_AT_ONCE:
-            return [reader.one(type_name, raw, place, own)], [own]
-        return [await service.read(reader.one, type_name, raw, place, own)], [own]
-    read = partial(reader.many, type_name, raw, place, are_lines=body.are_lines)
+            return [reader.one(type_name, raw, sender, errors)], [errors]
+        return [await service.read(reader.one, type_name, raw, sender, errors)], [errors]
+    read = partial(reader.many, type_name, raw, sender, are_lines=body.are_lines)
     try:
         parts = raw.count(b",") + raw.count(b"\n")
         is_short = len(raw) <= READ_AT_ONCE and parts <= PARTS_AT_ONCE and raw.count(b"{") <= EVENTS_AT_ONCE
@@ -246,65 +250,67 @@ async def _read(
 
 
 def check_rate(service: Service, request: Request, events: int) -> None:
-    """Raises: ProblemError with 429 where this key has sent too much."""
+    """Count these events of the caller. Raises: ProblemError with 429 if the caller exceeds its rate."""
     check_rate_of(service, request.who.id, events)
 
 
 def check_rate_of(service: Service, sender: str, events: int) -> None:
-    """Like `check_rate`, for a sender by name."""
+    """Like `check_rate`, but for the sender of this name."""
     wait_s = service.pace.wait_s_of(sender, events)
     if wait_s > 0:
         headers = {"retry-after": str(max(1, round(wait_s + 0.5)))}
-        words = (
+        detail = (
             f"this sender may send {service.limits.rate:,.0f} events a second; no event of this request was accepted"
         )
-        raise ProblemError(429, "too-fast", "Rate limit exceeded", words, headers)
+        raise ProblemError(429, "too-fast", "Rate limit exceeded", detail, headers)
 
 
 # ---- answering
 
 
 def shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
-    """The status and the JSON of what became of an event."""
+    """Return the HTTP status and the JSON of an event's answer: a decision, a note that it has none, or a problem."""
     if answer.document is not None:
         return 200, answer.document
     if answer.kind in {REFUSED, UNTAKEN}:
         return _problem(answer, mistakes)
-    found: Undecided = {"event": answer.type, "id": answer.id, "seq": answer.seq or None, "decided": False}
-    return 200, to_json(found)
+    undecided: Undecided = {"event": answer.type, "id": answer.id, "seq": answer.seq or None, "decided": False}
+    return 200, to_json(undecided)
 
 
 def label_shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
-    """The same of a label."""
+    """Return the HTTP status and the JSON of a label's answer."""
     if answer.kind in {REFUSED, UNTAKEN}:
         return _problem(answer, mistakes)
     state = {DUPLICATE: "duplicate", WAITING: "pending"}.get(answer.kind, "appended")
     if answer.kind == WAITING and answer.seq:
         state = "appended"
-    found: Labelled = {"label": answer.id, "state": state, "seq": answer.seq or None}
+    result: Labelled = {"label": answer.id, "state": state, "seq": answer.seq or None}
     if answer.in_force is not None:
-        found["in_force"] = {"verdict": answer.in_force[0], "source": answer.in_force[1]}
-    return 200, to_json(found)
+        result["in_force"] = {"verdict": answer.in_force[0], "source": answer.in_force[1]}
+    return 200, to_json(result)
 
 
 def _problem(answer: Answer, mistakes: Mistakes) -> tuple[int, bytes]:
     document = problem_of(answer)
     if document["status"] != CONFLICT:
-        at = _PATH.match(answer.reason)
-        found = mistakes or ([(at[1], answer.reason[at.end() :])] if at else [("", answer.reason)])
-        document["errors"] = at_paths(found)
+        if not mistakes:
+            match = _PATH.match(answer.reason)
+            mistakes = [(match[1], answer.reason[match.end() :])] if match else [("", answer.reason)]
+        document["errors"] = at_paths(mistakes)
     return int(document["status"]), to_json(document)
 
 
-def _response(found: Sequence[tuple[int, bytes]], asked: _Body) -> Response:
-    if not asked.is_list:
-        status, body = found[0]
+def _response(rendered: Sequence[tuple[int, bytes]], request_body: _Body) -> Response:
+    if not request_body.is_list:
+        status, body = rendered[0]
         return WrittenJson(body, status, media_type=JSON if status == 200 else PROBLEM)
-    if asked.are_lines:
-        return Response(b"".join(body + b"\n" for _, body in found), media_type=LINES)
-    bodies = [body for _, body in found] or [b""]
+    if request_body.are_lines:
+        return Response(b"".join(body + b"\n" for _, body in rendered), media_type=LINES)
+    bodies = [body for _, body in rendered] or [b""]
+    # Brackets are added to the parts, since adding them after the join would copy megabytes twice
     bodies[0] = b"[" + bodies[0]
-    bodies[-1] += b"]"  # here, since an answer of megabytes would be copied once more for each bracket
+    bodies[-1] += b"]"
     return WrittenJson(b",".join(bodies))
 
 
@@ -314,8 +320,8 @@ async def _explained(service: Service, response: Response) -> Response:
         return response
     event = document["event"]
     id_ = document["id"]
-    found = await service.in_thread(service.project.explain, f"{event}/{id_}")
-    return Response(await service.in_thread(override.told, service, event, id_, found.json()), media_type=JSON)
+    explanation = await service.in_thread(service.project.explain, f"{event}/{id_}")
+    return Response(await service.in_thread(override.told, service, event, id_, explanation.json()), media_type=JSON)
 
 
 _SENT = {

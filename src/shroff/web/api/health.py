@@ -1,4 +1,4 @@
-"""Health of the service and its systems: `doctor`, sinks, drift, and how much is in quarantine."""
+"""Health of the service and its systems: findings of `doctor`, deliveries, drift, and the size of the quarantine."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from shroff.streams.sink_cursor import DeliveryHealth
     from shroff.web.service import Service
 
-FRESH_S = 60.0  # lifetime of a look, which takes a second and asks external systems
-FIXED_LOOKED = 500  # entries of quarantine
-FIXED_FRESH_S = 10.0
-AGAIN_S = 5.0  # lifetime of a look for a caller who wants a new one
-OLD_S = 600.0  # after which a look is too old to show
-PATIENCE_S = 0.05  # wait of a page for a new look
+FRESH_S = 60.0  # for which a check is reused, as it takes a second and queries external systems
+FIXED_LOOKED = 500  # newest entries of the quarantine that are searched for corrected ones
+FIXED_FRESH_S = 10.0  # for which their count is reused
+AGAIN_S = 5.0  # for which a check is reused if a new one is requested
+OLD_S = 600.0  # after which a check is too old to show
+PATIENCE_S = 0.05  # for which a page waits for a new check
 InThread: TypeAlias = "Callable[[Callable[[], HealthLook]], Coroutine[Any, Any, HealthLook]]"
-LEAVING_S = 2.0  # lifetime of the state of deliveries
+LEAVING_S = 2.0  # for which the state of deliveries is reused
 _ORDER = {WRONG: 0, NOTE: 1}
 _HARM_FIRST = frozenset("log rows project folder hash write-ahead store".split())
 _HARM_LAST = frozenset("labels input active schedule values litter exploration".split())
 
 
 class HealthLook(FrozenStruct):
-    """Findings, and when. Problems come first."""
+    """The result of one health check. Problems come first among its findings."""
 
     at_ms: int
     findings: Sequence[Finding]
@@ -57,26 +57,24 @@ class HealthLook(FrozenStruct):
 
 
 class Known(FrozenStruct):
-    """What a page can show at once: the newest look, if there is one that says something of now, and whether another
-    is under way.
-    """
+    """The newest check, None if it is older than `OLD_S`; and whether another one is running."""
 
     look: HealthLook | None
     is_looking: bool
 
 
 class Quarantined(NamedTuple):
-    """Entries of quarantine: those still open, and those that were corrected and sent again."""
+    """Counts of entries in quarantine: open ones, and those that were corrected and sent again."""
 
     open: int
     fixed: int
 
 
 class HealthBoard:
-    """Looks once a minute at most; never while nobody asks.
+    """Health checks of a project on demand, at most one a minute.
 
-    The first look at a long log reads all its labels and the newest snapshot, and a system outside may take seconds to
-    say nothing. So who asks for a page is shown what is known, and a look goes on beside it.
+    The first check of a long log reads all its labels and the newest snapshot, and an external system may take seconds
+    to fail. So a page shows the last check while a new one runs in the background.
     """
 
     def __init__(self, project: Project, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -88,31 +86,38 @@ class HealthBoard:
         self._beside: asyncio.Task[HealthLook] | None = None
 
     async def known(self, in_thread: InThread, *, is_now: bool = False) -> Known:
-        """Findings at hand; begins a new check where they are old, and waits for it for a moment. In the event loop.
+        """Return the last check; start a new one if it is old, and wait for that up to `PATIENCE_S`. In the event loop.
 
-        Raises: what a look raised.
+        Args:
+            in_thread: Runs a function on another thread.
+            is_now: Reuse only a check of the last `AGAIN_S` seconds.
+
+        Raises: the error of the check, to one caller.
         """
         task = self._beside
-        if task is None or (task.done() and task.exception() is None):  # a failure is reported once
-            task = self._beside = beside(in_thread(lambda: self.look(is_now=is_now)))
-        if (await asyncio.wait({task}, timeout=PATIENCE_S))[0]:
-            self._beside = None if self._beside is task else self._beside
+        if task is None or (task.done() and task.exception() is None):  # a failed task stays to report its error
+            task = beside(in_thread(lambda: self.look(is_now=is_now)))
+            self._beside = task
+        done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
+        if done:
+            if self._beside is task:
+                self._beside = None
             return Known(task.result(), is_looking=False)
         return Known(self._looks.peek("", OLD_S), is_looking=True)
 
     def look(self, *, is_now: bool = False) -> HealthLook:
-        """Health findings; from any thread. `is_now`: no older than a few seconds."""
+        """Return a check that is at most a minute old, or `AGAIN_S` seconds with `is_now`. For any thread."""
         return self._looks.get("", self._look, AGAIN_S if is_now else FRESH_S)
 
     def leaving(self, running: Iterable[DeliveryHealth]) -> Deliveries:
-        """Deliveries and their failures, by the store a few seconds ago and by `running`; from any thread.
+        """Return the state of deliveries: the store's, at most `LEAVING_S` old, updated by `running`. For any thread.
 
-        The lake is as the last look found it: asking it may take seconds.
+        The state of the lake is that of the last check, as querying it may take seconds.
         """
 
         def read() -> Deliveries:
-            known = self._looks.peek("", OLD_S)
-            lake = [] if known is None else [state for state in known.leaving.states if state.name == LAKE]
+            last = self._looks.peek("", OLD_S)
+            lake = [] if last is None else [state for state in last.leaving.states if state.name == LAKE]
             try:
                 return self._project.health.leaving(lake)
             except UsageError:  # there is no log yet
@@ -121,20 +126,20 @@ class HealthBoard:
         return self._leaving.get("", read, LEAVING_S).beside(running)
 
     def quarantined(self) -> Quarantined:
-        """Entries of quarantine. What was corrected and sent again is sought among the newest, every few seconds."""
+        """Count the entries of the quarantine. Corrected ones are counted among the newest `FIXED_LOOKED` only."""
         project = self._project
 
-        def counted() -> int:
-            return len(project.quarantine.fixed(log, log.refused(numbers)))
+        def count_fixed() -> int:
+            return len(project.quarantine.fixed(log, log.refused(newest)))
 
         try:
             with project.log.reading() as log:
-                known = log.refused_numbers()
-                numbers = known[-FIXED_LOOKED:]
-                fixed = self._fixed.get(tuple(numbers), counted, FIXED_FRESH_S)
+                numbers = log.refused_numbers()
+                newest = numbers[-FIXED_LOOKED:]
+                fixed = self._fixed.get(tuple(newest), count_fixed, FIXED_FRESH_S)
         except UsageError:  # there is no log yet
             return Quarantined(0, 0)
-        return Quarantined(len(known) - fixed, fixed)
+        return Quarantined(len(numbers) - fixed, fixed)
 
     def _look(self) -> HealthLook:
         project = self._project
@@ -145,15 +150,20 @@ class HealthBoard:
             leaving = Deliveries()
         try:
             drift = read_record(project.context.paths)
-        except StorageError:  # which is among the findings
+        except StorageError:  # the findings report it
             drift = DriftRecord()
         return HealthLook(project.context.now_ms(), findings, leaving, drift)
 
 
 def _worst_first(finding: Finding) -> tuple[int, int]:
-    """Sort problems first: the log, then deliveries and sources, then pending input."""
+    """Return the sort key of a finding: problems first; then the log, deliveries and sources, pending input."""
     kind = finding.subject.partition(" ")[0]
-    return _ORDER.get(finding.state, 2), 0 if kind in _HARM_FIRST else 2 if kind in _HARM_LAST else 1
+    harm = 1
+    if kind in _HARM_FIRST:
+        harm = 0
+    elif kind in _HARM_LAST:
+        harm = 2
+    return _ORDER.get(finding.state, 2), harm
 
 
 class SinkHealth(msgspec.Struct):
@@ -181,21 +191,20 @@ class Health(TypedDict):
 
 
 async def health(service: Service, request: Request) -> Json[Health]:
-    """Health: deliveries as of now, as every page shows them, and the newest findings."""
-    found = await service.in_thread(service.health.look)
+    look = await service.in_thread(service.health.look)
     leaving = await service.in_thread(service.health.leaving, service.work.sinks)
     return Json(
         {
-            "at": time_text(found.at_ms),
-            "ok": not found.wrong,
+            "at": time_text(look.at_ms),
+            "ok": not look.wrong,
             "state": service.state,
             "ready": service.is_ready,
-            "findings": list(found.findings),
+            "findings": list(look.findings),
             "sinks": [
                 showing(SinkHealth, sink, trouble=None if sink.trouble is None else sink.trouble.words)
                 for sink in leaving.states
             ],
-            "drift": found.drift.looks,
+            "drift": look.drift.looks,
             "alerts": service.operator_alerts.firing(service.project.context.now_ms()),
         }
     )

@@ -1,4 +1,4 @@
-"""Requests of pushed sources, at `/hooks/NAME`: who sends them is known by their signatures, and by nothing else."""
+"""The route of pushed sources, `/hooks/NAME`. Senders need no API key: each message is verified by its signature."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from shroff.services.sources.pushed import SourceCounts
     from shroff.web.service import Service
 
-BODY_BYTES_MAX = 1024 * 1024  # SNS has 256 KiB at most, and JSON writes some signs as several
-LONG_BYTES = 64 * 1024  # of bodies above this, and of those that do not say how long they are,
-LONG_MAX = 32  # so many are held at once before it is known who sent them
-FETCHES_MAX = 4  # at once, of what verifies requests
-SAVE_S = 1.0  # until a count is saved
+BODY_BYTES_MAX = 1024 * 1024  # messages of SNS have up to 256 KiB, and JSON escapes some characters
+LONG_BYTES = 64 * 1024  # a body is long if it has more bytes, or does not announce its length
+LONG_MAX = 32  # long bodies of unverified senders in memory at once
+FETCHES_MAX = 4  # fetches of keys at once
+SAVE_S = 1.0  # until counts are saved
 SKIPPED = "skipped"
 QUARANTINED = "quarantined"
 APPENDED = "appended"
@@ -60,20 +60,20 @@ class Received(ReceivedEvent):
 
 
 async def receive(service: Service, request: Request) -> Response:
-    """A message of a pushed source: verified, then durable, then answered."""
+    """Verify a message of a pushed source, make it durable, and respond."""
     name = request.path_params["source"]
     try:
-        known = service.pushed.of(name)
+        opened = service.pushed.of(name)
     except UsageError as error:
         service.tell(f"source {name} cannot be opened: {error}")
-        words = "its settings are incomplete; see the log of the service"
-        raise ProblemError(503, "not-ready", "This source accepts no messages now", words, RETRY_AFTER) from None
-    if known is None:
+        detail = "its settings are incomplete; see the log of the service"
+        raise ProblemError(503, "not-ready", "This source accepts no messages now", detail, RETRY_AFTER) from None
+    if opened is None:
         raise ProblemError(404, "no-source", "There is no such source", "no pushed source has this name")
-    named, source = known
-    with _place(service, request):
+    named, source = opened
+    with _long_body(service, request):
         push = await _verified(service, request, named, source)
-    if isinstance(push, ProblemError):  # its body and place are free again
+    if isinstance(push, ProblemError):  # the wait is here, where the body is no longer in memory
         await asyncio.sleep(service.unknown.wait_s_of(network_of(request.address), 1))
         raise push
     service.pushed.counts(name).received_ms = service.project.context.now_ms()
@@ -87,9 +87,9 @@ async def receive(service: Service, request: Request) -> Response:
 
 
 async def _verified(service: Service, request: Request, named: NamedSource, source: PushSource) -> Push | ProblemError:
-    """What a request brings, or why it is refused; its sender waits for that as for a wrong key.
+    """Return the verified message, or the problem of a forged one, which the caller answers after a delay.
 
-    Raises: ProblemError where the sender has done nothing wrong yet.
+    Raises: ProblemError or TransientError if the sender is not to blame.
     """
     body = await request.body(BODY_BYTES_MAX)
     headers = dict(request.headers)
@@ -103,26 +103,26 @@ async def _verified(service: Service, request: Request, named: NamedSource, sour
     except FetchNeededError:
         raise TransientError("the keys to verify this request are unavailable now") from None
     except PushRefusedError as error:
-        words = error.mistakes[0][1]
+        detail = error.mistakes[0][1]
         if error.status == CHALLENGE:
             headers = {"www-authenticate": f'Basic realm="{named.name}"'}
-            raise ProblemError(401, "who-asks", "Send a user and password", words, headers) from None
+            raise ProblemError(401, "who-asks", "Send a user and password", detail, headers) from None
         counts = service.pushed.counts(named.name)
         counts.add(counts.refused, error.kind)
         _save_soon(service, named.name)
         is_bad = error.status == 400
         title = "This is not a message of this source" if is_bad else "The signature is not valid"
-        return ProblemError(error.status, "not-a-message" if is_bad else "not-signed", title, words)
+        return ProblemError(error.status, "not-a-message" if is_bad else "not-signed", title, detail)
 
 
 @contextmanager
-def _place(service: Service, request: Request) -> Iterator[None]:
-    """A place for a long body, while it is not known who sent it. Raises: ProblemError with 503 where none is free."""
+def _long_body(service: Service, request: Request) -> Iterator[None]:
+    """Count a long body while its sender is not verified. Raises: ProblemError with 503 if there are too many."""
     length = request.headers.get("content-length", "")
     is_long = not length.isdecimal() or int(length) > LONG_BYTES
     if is_long and service.pushed.long_bodies >= LONG_MAX:
-        words = f"{LONG_MAX} long requests of pushed sources are read already"
-        raise ProblemError(503, "not-ready", "Too many long requests", words, RETRY_AFTER)
+        detail = f"{LONG_MAX} long requests of pushed sources are read already"
+        raise ProblemError(503, "not-ready", "Too many long requests", detail, RETRY_AFTER)
     service.pushed.long_bodies += is_long
     try:
         yield
@@ -147,8 +147,8 @@ async def _subscribed(service: Service, named: NamedSource, source: PushSource, 
         return await service.in_thread(service.pushed.subscribe, named, source, push)
     except OSError as error:
         service.tell(f"a subscription of source {named.name} cannot be kept: {error.strerror}")
-        words = "the subscription cannot be stored; see the log of the service"
-        raise ProblemError(503, "not-ready", "This source accepts no messages now", words, RETRY_AFTER) from None
+        detail = "the subscription cannot be stored; see the log of the service"
+        raise ProblemError(503, "not-ready", "This source accepts no messages now", detail, RETRY_AFTER) from None
 
 
 async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
@@ -192,8 +192,8 @@ def _counted(counts: SourceCounts, submission: Submission, answer: Answer) -> Re
 
 
 def _save_soon(service: Service, name: str) -> None:
-    """Save the counts within `SAVE_S`, at most once in that time. The end of the service saves the rest."""
-    service.pushed.counts(name)  # again: they may have been saved before all was counted
+    """Save the counts within `SAVE_S`, at most once in that time. The end of the service saves the last ones."""
+    service.pushed.counts(name)  # marks them as changed, since a save may have run while they were counted
     if not service.pushed.is_saving:
         service.pushed.is_saving = True
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Live figures: JSON for the screen Live, computed once for all viewers."""
+"""Live figures for the API and the screen Live, computed at most once a second for all viewers."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.web.service import Service
 
-FRESH_S = 0.9  # lifetime of counted figures
-SAMPLE_S = 10.0
-SAMPLED_S = 300.0
+FRESH_S = 0.9  # for which counted figures are reused
+SAMPLE_S = 10.0  # between samples of latency
+SAMPLED_S = 300.0  # for which samples are kept
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
 class Period(FrozenStruct):
-    """Period of the page, and its steps."""
+    """A period of the page, and the steps of its chart."""
 
     code: str
     name: str
@@ -69,7 +69,9 @@ class _Sample(FrozenStruct):
 
 
 class Answers(FrozenStruct):
-    """How quickly this process answers, and how much it takes. `now` is the last five minutes that were looked at."""
+    """Latency quantiles and event rate of this process: `now_ms` and `rate` of at most the last five minutes, `since_s`
+    seconds long; `ever_ms` since the start.
+    """
 
     now_ms: Mapping[str, float | None]
     ever_ms: Mapping[str, float | None]
@@ -78,7 +80,7 @@ class Answers(FrozenStruct):
 
 
 class CasesOpen(FrozenStruct):
-    """Cases in the queue: those that can be worked on now. Snoozed ones are counted apart."""
+    """Count and amount of cases that can be worked on now; snoozed cases are counted apart."""
 
     open: int
     snoozed: int
@@ -91,7 +93,7 @@ NO_CASES = CasesOpen(0, 0, None, None)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveLook:
-    """All that the screen shows; the same one for all who look within a second. `cases` are by states."""
+    """All figures of the screen; viewers within a second share one."""
 
     period: Period
     figures: LiveFigures
@@ -104,7 +106,7 @@ class LiveLook:
 
 
 class Board:
-    """Counts for everybody who looks, once a second at most; nothing while nobody does."""
+    """Counts the live figures on demand, at most once a second for all viewers. For any thread."""
 
     def __init__(self, project: Project, work: Callable[[], WorkerCounts], cases: CaseService) -> None:
         self._project = project
@@ -122,13 +124,19 @@ class Board:
 
     @property
     def is_behind(self) -> bool:
-        """Whether there are parts of the log that a look still has to count, one at a time."""
+        """Whether parts of the log are not counted yet."""
         return self._pulse.is_behind
 
     def look(
         self, period: Period, waiting: int, waiting_age_s: float, leaving: Callable[[], Deliveries] = Deliveries
     ) -> LiveLook:
-        """The figures of now; from any thread. Raises: as reading the log does."""
+        """Return the current figures. Raises: as reading the log does.
+
+        Args:
+            waiting: Events that wait for their decision.
+            waiting_age_s: Waiting time of the oldest of them.
+            leaving: Returns the state of deliveries.
+        """
         with self._lock:
             now_s = time.monotonic()
             followed_s = self._followed.get("", lambda: self._follow(now_s), FRESH_S)
@@ -171,11 +179,11 @@ class Board:
 
 
 def _open_cases(desk: CaseService) -> CasesOpen:
-    wanted = CaseFilter(states=QUEUE)
-    with desk.store.look() as look:
-        snoozed = look.count(CaseFilter(states=(SNOOZED,)))
-        totals = look.totals(wanted)
-        first = look.queue(wanted, limit=1)
+    in_queue = CaseFilter(states=QUEUE)
+    with desk.store.look() as reader:
+        snoozed = reader.count(CaseFilter(states=(SNOOZED,)))
+        totals = reader.totals(in_queue)
+        first = reader.queue(in_queue, limit=1)
     stake = None if totals.stake is None else show_decimal(totals.stake, desk.money_places)
     return CasesOpen(totals.count, snoozed, stake, time_text(first[0].due_ms) if first else None)
 
@@ -185,15 +193,14 @@ def _quantiles(latencies: Latencies) -> dict[str, float | None]:
 
 
 def period_of(query: TextMapping) -> Period:
-    """The period that is asked for. Raises: ProblemError where there is none of this name."""
-    found = PERIODS.get(query.get("period", FIRST))
-    if found is None:
+    """Return the period that a query names. Raises: BadQueryError if there is none of this name."""
+    period = PERIODS.get(query.get("period", FIRST))
+    if period is None:
         raise BadQueryError(f"period: one of {', '.join(PERIODS)}")
-    return found
+    return period
 
 
 async def look(service: Service, period: Period) -> LiveLook:
-    """Live figures now."""
     return await service.in_thread(look_now, service, period)
 
 
@@ -266,29 +273,28 @@ class Live(msgspec.Struct, rename={"start": "from", "end": "to"}):
 
 
 async def live(service: Service, request: Request) -> Json[Live]:
-    found = await look(service, period_of(request.query_params))
+    current = await look(service, period_of(request.query_params))
     who = request.who
-    answer = document(found)
+    answer = document(current)
     if who.may(Right.READ_CASES):
-        answer.cases = found.cases
+        answer.cases = current.cases
     return Json(answer)
 
 
-def cases_of(found: LiveLook, who: Who) -> CasesOpen:
-    """Cases in a user's queue; none without the right to read cases."""
-    return found.cases if who.may(Right.READ_CASES) else NO_CASES
+def cases_of(current: LiveLook, who: Who) -> CasesOpen:
+    """Return the counts of cases, all zero for a user who may not read cases."""
+    return current.cases if who.may(Right.READ_CASES) else NO_CASES
 
 
-def document(found: LiveLook) -> Live:
-    """The figures for programs."""
-    figures = found.figures
-    answers = found.answers
-    counts = found.counts
+def document(current: LiveLook) -> Live:
+    figures = current.figures
+    answers = current.answers
+    counts = current.counts
     return showing(
         Live,
         figures,
-        found,
-        period=found.period.code,
+        current,
+        period=current.period.code,
         start=time_text(figures.start_ms),
         end=time_text(figures.end_ms),
         by_outcome={
@@ -312,9 +318,9 @@ def document(found: LiveLook) -> Live:
         events_per_second=round(answers.rate, 3),
         quarantined=counts.refused,
         labels_waiting=counts.waiting,
-        outbox=found.leaving.waiting,
-        outbox_stuck=found.leaving.failed,
-        outbox_failing=[state.name for state in found.leaving.failing],
+        outbox=current.leaving.waiting,
+        outbox_stuck=current.leaving.failed,
+        outbox_failing=[state.name for state in current.leaving.failing],
     )
 
 

@@ -1,4 +1,4 @@
-"""Routes made from declared operations, with their OpenAPI description, and the threads that run operations."""
+"""Derive routes and their OpenAPI description from declared operations, and run operations on threads."""
 
 from __future__ import annotations
 
@@ -38,32 +38,32 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 ACCEPTED = 202
-THREADS = 8  # apart from others: an operation may wait for the writer, whose reply is read on those
+THREADS = 8  # a pool of its own, since an operation may wait for the writer, whose reply other threads read
 OF_SENDER_MAX = 4
 _OPTION = re.compile(r"--[a-z-]+")
 
 
 def route_of(declared: Operation[..., Any]) -> Route:
     async def handle(service: Service, request: Request) -> Json[Any]:
-        asked = await read(service, declared, request)
+        operation_request = await read(service, declared, request)
         try:
-            answer = await service.run(request, asked)
+            answer = await service.run(request, operation_request)
         except (UsageError, DefinitionError) as error:
             if not declared.unanswered or isinstance(error, RefusalError):
                 raise
             raise ProblemError(422, "bad-question", declared.unanswered, str(error)) from None
         status = 409 if declared.conflict and answer.exit_status() else declared.status
         headers = {"location": answer.url} if status == ACCEPTED else tagged(answer.etag())
-        return await service.in_thread(Json, answer, status, headers)  # a list may have a million entries
+        return await service.in_thread(Json, answer, status, headers)  # writing a list of a million entries takes long
 
     query = {field.wire: field.about.help for field in declared.fields_in("query")}
     problems = {refusal.status: getdoc(refusal) or "" for refusal in declared.refusals}
     headers = dict[str, str]()
     for field in declared.fields_in("header"):
         problems |= {412: "It has been changed since.", 428: "If-Match is missing."}
-        headers |= {"If-Match": field.about.help} | (
-            {"If-None-Match": "*: it is new."} if field.about.may_be_new else {}
-        )
+        headers["If-Match"] = field.about.help
+        if field.about.may_be_new:
+            headers["If-None-Match"] = "*: it is new."
     return api(declared.method, declared.path, Right(declared.right), handle)(
         declared.summary,
         " ".join((getdoc(declared.answer) or "").partition("\n\n")[0].split()),
@@ -79,23 +79,23 @@ def route_of(declared: Operation[..., Any]) -> Route:
 
 
 async def read(service: Service, declared: Operation[..., Any], request: Request) -> OperationRequest[Any]:
-    """The request of an operation in a request over HTTP. Raises: InvalidRequestError; ProblemError."""
-    given: JsonObject = {
+    """Build an operation's request from path, headers, query and body. Raises: InvalidRequestError; ProblemError."""
+    values: JsonObject = {
         request_field.name: _in_path(declared, request, request_field) for request_field in declared.fields_in("path")
     }
     for field in declared.fields_in("header"):
-        given[field.name] = precondition(request, field.about)
+        values[field.name] = precondition(request, field.about)
     if declared.query is not None:
-        known = {request_field.wire for request_field in declared.fields_in("query")}
-        query = {name: text for name, text in request.query_params.items() if name in known}
+        names = {request_field.wire for request_field in declared.fields_in("query")}
+        query = {name: text for name, text in request.query_params.items() if name in names}
         try:
-            given |= msgspec.structs.asdict(msgspec.convert(query, declared.query, strict=False))
+            values |= msgspec.structs.asdict(msgspec.convert(query, declared.query, strict=False))
         except msgspec.ValidationError as error:
             raise BadQueryError(str(error)) from None
     if declared.body is not None:
         raw = await request.body(declared.body_bytes_max or BODY_BYTES_MAX)
-        given |= msgspec.structs.asdict(await service.in_thread(decoded, raw, declared.body))
-    return declared.read(given)
+        values |= msgspec.structs.asdict(await service.in_thread(decoded, raw, declared.body))
+    return declared.read(values)
 
 
 def _in_path(declared: Operation[..., Any], request: Request, field: RequestField) -> Any:
@@ -108,9 +108,10 @@ def _in_path(declared: Operation[..., Any], request: Request, field: RequestFiel
         raise missing(f"there is no {declared.name.split()[0].removesuffix('s')} {text[:40]!r}.") from None
 
 
-def _over_http(declared: Operation[..., Any], words: str) -> str:
+def _over_http(declared: Operation[..., Any], message: str) -> str:
+    """Replace the command's options in an error message by the names of the API's fields."""
     wire = {field.about.flags or f"--{field.name.replace('_', '-')}": field.wire for field in declared.fields}
-    return _OPTION.sub(lambda match: wire.get(match[0], match[0]), words)
+    return _OPTION.sub(lambda match: wire.get(match[0], match[0]), message)
 
 
 def routes() -> list[Route]:
@@ -125,7 +126,7 @@ def routes() -> list[Route]:
 
 
 class OperationThreads:
-    """Runs operations for callers of a service. For its event loop."""
+    """The threads that run operations for callers of a service. For its event loop."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -134,7 +135,11 @@ class OperationThreads:
         self._turns = defaultdict[str, asyncio.Lock](asyncio.Lock)
 
     async def run(self, who: Who, request: OperationRequest[Outcome], asked_at: str = "") -> Outcome:
-        """Run an operation for a caller, who reaches the service at this address. Raises: what the operation raises."""
+        """Run an operation as `who`. Raises: what the operation raises.
+
+        Args:
+            asked_at: Address at which the caller reaches the service, for links.
+        """
         loop = asyncio.get_running_loop()
         declared = operation_of(request)
 
@@ -145,16 +150,17 @@ class OperationThreads:
                 error.args = (_over_http(declared, str(error)),)
                 raise
             finally:
-                with suppress(ShroffError):  # files that it changed are read here, and not by the event loop
+                # The operation may have changed files. Read them here rather than later in the event loop.
+                with suppress(ShroffError):
                     _ = self._service.project.context.loaded
 
-        if declared.is_check:
-            return await self._service.checks.run(who.id, run, wait_s=PATIENCE_S)  # until the writer has it in force
+        if declared.is_check:  # may wait up to PATIENCE_S for the writer to activate files
+            return await self._service.checks.run(who.id, run, wait_s=PATIENCE_S)
         async with self._turns[declared.name] if declared.is_shared else nullcontext():
             return await self._shares.run(run)
 
     def acting(self, who: Who, loop: asyncio.AbstractEventLoop | None = None, asked_at: str = "") -> Project:
-        """The project for a caller: acts are recorded as theirs; with the loop, this service's writer adopts files."""
+        """Return the project with `who` as the author of acts. With `loop`, this service's writer activates files."""
 
         def adopt(files: list[str] | None) -> str:
             assert loop is not None
@@ -165,5 +171,4 @@ class OperationThreads:
         return service.project.acting_as(who, service.desk, wait, service.cases, asked_at)
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
-        """End, as an executor does."""
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)

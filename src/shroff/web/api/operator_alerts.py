@@ -1,4 +1,4 @@
-"""Alerts for operators: Alertmanager posts them, and *Health* shows those that fire now."""
+"""Alerts for operators: Alertmanager posts them, and the screen *Health* shows those that fire."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX = 512 * 1024
-ALERTS_MAX = 200  # kept at once, and posted at once; the most severe ones of those that are kept
-TEXT_MAX = 500  # characters of each text that is kept
+ALERTS_MAX = 200  # in one request, and in memory; the least severe are dropped
+TEXT_MAX = 500  # characters of each stored text
 ENDS_AFTER_MS = 15 * 60 * 1_000  # without a repeat; the receiver of deploy/ repeats every 5 minutes
 _ORDER = {"critical": 0, "warning": 1}
 
@@ -59,13 +59,13 @@ class AlertCount(TypedDict):
 
 
 class OperatorAlerts:
-    """Alerts that fire, by fingerprint. They are in memory only: Alertmanager repeats them. For the event loop."""
+    """Firing alerts. They are in memory only, since Alertmanager repeats them. For the event loop."""
 
     def __init__(self) -> None:
-        self._firing: dict[str, tuple[FiringAlert, int]] = {}  # with the moment of the last repeat
+        self._firing: dict[str, tuple[FiringAlert, int]] = {}  # alert and time of its last repeat, by fingerprint
 
     def take(self, posted: Sequence[PostedAlert], now_ms: int) -> None:
-        """Keep what fires, and remove what is resolved."""
+        """Store firing alerts, and remove resolved ones."""
         for alert in posted:
             self._firing.pop(alert.fingerprint, None)
             if alert.status == "firing":
@@ -73,8 +73,12 @@ class OperatorAlerts:
         self._firing = dict(sorted(self._firing.items(), key=lambda item: _urgency(item[1][0]))[:ALERTS_MAX])
 
     def firing(self, now_ms: int) -> list[FiringAlert]:
-        """Alerts that were repeated within the last 15 minutes: the most severe first, then the longest."""
-        self._firing = {key: kept for key, kept in self._firing.items() if now_ms - kept[1] < ENDS_AFTER_MS}
+        """Return alerts repeated within the last 15 minutes, the most severe first, then the oldest."""
+        self._firing = {
+            fingerprint: (alert, repeated_ms)
+            for fingerprint, (alert, repeated_ms) in self._firing.items()
+            if now_ms - repeated_ms < ENDS_AFTER_MS
+        }
         return sorted((alert for alert, _ in self._firing.values()), key=_urgency)
 
 

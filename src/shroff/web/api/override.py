@@ -1,4 +1,4 @@
-"""Override: the outcome that a caller had given its customer before the decision came; kept and shown with it."""
+"""Overrides: the outcome that a caller had given its customer before the decision came, stored beside the decision."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ if TYPE_CHECKING:
 
 
 async def kept(service: Service, who: Who, document: bytes, answered: str) -> bytes:
-    """The decision with what was answered; of several that were told of one event, the first. It is durable then.
+    """Store the override `answered` and return the decision with it; the first override of an event stays.
 
-    A document that is no decision comes back as it is: its event is of a type that is not decided.
+    The override is durable on return. A document of an event without a decision is returned unchanged.
     """
     decision = from_json(document)
     if "outcome" not in decision:
         return document
     event = decision["event"]
     id_ = decision["id"]
-    found = [answered]
+    override = answered
 
     def keep(change: Change, now_ms: int) -> None:
+        nonlocal override
         hash_ = _hash(event, id_)
-        before = change.find(KeptAnswer, hash_)
-        if before is not None:
-            found[0] = before.outcome
+        earlier = change.find(KeptAnswer, hash_)
+        if earlier is not None:
+            override = earlier.outcome
             return
         change.put(KeptAnswer(hash_, answered, now_ms))
         after = {"answered": answered, "decided": decision["outcome"]}
         change.audit(Act(who, "event.answered", f"{event}/{id_}", None, after), now_ms)
 
     await service.changes.make(keep)
-    return _beside(document, found[0])
+    return _with_override(document, override)
 
 
 def told(service: Service, event: str, id_: str, document: bytes) -> bytes:
@@ -49,17 +50,17 @@ def told(service: Service, event: str, id_: str, document: bytes) -> bytes:
         service.read_arms([document])
     document = service.arms.beside(document)
     answered = answer(service, event, id_)
-    return document if answered is None else _beside(document, answered)
+    return document if answered is None else _with_override(document, answered)
 
 
 def answer(service: Service, event: str, id_: str) -> str | None:
-    """The override of a decision; None where the decision came in time. May wait for the store."""
-    with service.desk.store.look() as look:
-        kept_answer = look.find(KeptAnswer, _hash(event, id_))
+    """Return the override of a decision, None if there is none. May wait for the store."""
+    with service.desk.store.look() as reader:
+        kept_answer = reader.find(KeptAnswer, _hash(event, id_))
     return None if kept_answer is None else kept_answer.outcome
 
 
-def _beside(document: bytes, answered: str) -> bytes:
+def _with_override(document: bytes, answered: str) -> bytes:
     return document[:-1] + b',"answered":"%s"}' % answered.encode()
 
 

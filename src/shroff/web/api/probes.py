@@ -1,4 +1,4 @@
-"""For operators: whether the service lives, whether it takes posts, and what it counts."""
+"""Routes for operators: liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -32,24 +32,22 @@ class Readiness(TypedDict):
 
 
 async def live(service: Service, request: Request) -> Json[Liveness]:
-    """That it answers at all."""
     return Json({"live": True})
 
 
 async def ready(service: Service, request: Request) -> Json[Readiness]:
-    """Whether posts are taken now. Raises: ProblemError with 503 where not, with what it does instead."""
+    """Respond if events are accepted. Raises: ProblemError with 503 and the service's state otherwise."""
     state = service.state
     if not service.is_ready:
         retry = {"retry-after": str(RETRY_S)}
-        words = f"this service accepts no events now; its state is {state}"
+        detail = f"this service accepts no events now; its state is {state}"
         raise ProblemError(
-            503, "not-ready", "This service makes no decisions now", words, retry, ready=False, state=state
+            503, "not-ready", "This service makes no decisions now", detail, retry, ready=False, state=state
         )
     return Json({"ready": True, "state": state})
 
 
 async def metrics(service: Service, request: Request) -> Response:
-    """All that is counted, in Prometheus' text form."""
     accept = request.headers.get("accept", "")
     body, media_type = await service.in_thread(partial(page, service.measured, accept))
     return Response(body, media_type=media_type)

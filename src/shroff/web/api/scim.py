@@ -1,4 +1,4 @@
-"""SCIM 2.0 (RFC 7644): an identity provider adds, changes and disables users, with a key for that alone."""
+"""SCIM 2.0 (RFC 7644): an identity provider adds, changes and disables users, with a key that allows nothing else."""
 
 from __future__ import annotations
 
@@ -45,35 +45,38 @@ async def resource(service: Service, request: Request) -> Response:
     who = request.who
     method = request.method
     if who.rights != {Right.PROVISION_USERS} or not desk.settings.group_roles:
-        words = f"this needs sign_in.scim in shroff.yaml, and a key with the scope {Right.PROVISION_USERS} alone"
-        raise ProblemError(403, "not-allowed", "You do not have permission", words)
+        remedy = f"this needs sign_in.scim in shroff.yaml, and a key with the scope {Right.PROVISION_USERS} alone"
+        raise ProblemError(403, "not-allowed", "You do not have permission", remedy)
     kind = request.scope["path"].split("/")[3]
     id_ = request.path_params.get("id", "")
-    place = f"{service.address.of(request)}{PATH}/{kind}/"
+    base_url = f"{service.address.of(request)}{PATH}/{kind}/"
     if method in {"GET", "HEAD"}:
-        return Json(await service.in_thread(_read, desk, place, kind, id_, request.query_params), media_type=MEDIA_TYPE)
+        return Json(
+            await service.in_thread(_read, desk, base_url, kind, id_, request.query_params), media_type=MEDIA_TYPE
+        )
     raw = await request.body(BODY_BYTES_MAX)
     entry = await service.in_thread(directory.write, desk, who, method, kind, id_, raw)
     if method == "DELETE":
         return Response(status_code=204)
-    return Json(_shown(place, entry), 200 if id_ else 201, {"location": place + entry.id}, MEDIA_TYPE)
+    return Json(_shown(base_url, entry), 200 if id_ else 201, {"location": base_url + entry.id}, MEDIA_TYPE)
 
 
-def _read(desk: Desk, place: str, kind: str, id_: str, query: TextMapping) -> JsonObject:
+def _read(desk: Desk, base_url: str, kind: str, id_: str, query: TextMapping) -> JsonObject:
     dropped = query.get("excludedAttributes", "").lower().replace(" ", "").split(",")
-    with desk.store.look() as look:
+    with desk.store.look() as reader:
         if id_:
-            return _shown(place, directory.find(look, kind, id_), dropped)
-        entries = [_shown(place, entry) for entry in look.directory(kind)]
-    found = directory.search(entries, query.get("filter", ""))
-    if by := query.get("sortBy"):
-        found = directory.in_order(found, by, is_down=query.get("sortOrder", "").lower() == "descending")
+            return _shown(base_url, directory.find(reader, kind, id_), dropped)
+        entries = [_shown(base_url, entry) for entry in reader.directory(kind)]
+    matches = directory.search(entries, query.get("filter", ""))
+    sort_by = query.get("sortBy")
+    if sort_by:
+        matches = directory.in_order(matches, sort_by, is_down=query.get("sortOrder", "").lower() == "descending")
     first = max(1, _number(query, "startIndex", 1))
-    page = found[first - 1 :][: max(0, min(_number(query, "count", COUNT_MAX), COUNT_MAX))]
+    page = matches[first - 1 :][: max(0, min(_number(query, "count", COUNT_MAX), COUNT_MAX))]
     page = [_without(entry, dropped) for entry in page]
     return {
         "schemas": [f"{_MESSAGES}ListResponse"],
-        "totalResults": len(found),
+        "totalResults": len(matches),
         "startIndex": first,
         "itemsPerPage": len(page),
         "Resources": page,
@@ -81,7 +84,7 @@ def _read(desk: Desk, place: str, kind: str, id_: str, query: TextMapping) -> Js
 
 
 def _number(query: TextMapping, name: str, default: int) -> int:
-    """A number of a query. Raises: ScimError where it is none."""
+    """Return a whole number of the query, or `default`. Raises: ScimError for any other text."""
     text = query.get(name, "")
     if not re.fullmatch("-?[0-9]{0,18}", text):
         raise directory.ScimError("invalidValue", f"{name}: {text[:40]!r} is not a whole number")
@@ -89,18 +92,18 @@ def _number(query: TextMapping, name: str, default: int) -> int:
 
 
 async def bulk(_: Service, _request: Request) -> Response:
-    """Refuse requests of many operations, which the configuration says are not supported."""
+    """Raises: ProblemError with 501. `/ServiceProviderConfig` says that bulk requests are not supported."""
     raise ProblemError(
         501, "not-there-yet", "Not available yet", "bulk requests are not supported: send each by itself"
     )
 
 
-def _shown(place: str, entry: DirectoryEntry, dropped: Collection[str] = ()) -> JsonObject:
+def _shown(base_url: str, entry: DirectoryEntry, dropped: Collection[str] = ()) -> JsonObject:
     kind = entry.kind.removesuffix("s")
     return {
         "schemas": [f"urn:ietf:params:scim:schemas:core:2.0:{kind}"],
         "id": entry.id,
-        "meta": {"resourceType": kind, "location": place + entry.id},
+        "meta": {"resourceType": kind, "location": base_url + entry.id},
         **_without(from_json(entry.document), dropped),
     }
 
@@ -110,10 +113,10 @@ def _without(document: JsonObject, dropped: Collection[str]) -> JsonObject:
 
 
 def refused(error: ProblemError) -> Response:
-    found = {"schemas": [f"{_MESSAGES}Error"], "status": str(error.status), "detail": error.detail}
+    document = {"schemas": [f"{_MESSAGES}Error"], "status": str(error.status), "detail": error.detail}
     if "-" not in error.code:
-        found["scimType"] = error.code
-    return Json(found, error.status, error.headers, MEDIA_TYPE)
+        document["scimType"] = error.code
+    return Json(document, error.status, error.headers, MEDIA_TYPE)
 
 
 ROUTES = tuple(

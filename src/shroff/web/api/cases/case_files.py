@@ -1,4 +1,4 @@
-"""Files of cases over HTTP: sent and answered as their bytes."""
+"""Routes that attach a file to a case and download it. Bodies are the bytes of the file."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ if TYPE_CHECKING:
 
 
 def number_of(request: Request) -> int:
-    """The number of the case that is asked for. Raises: NoCaseError where it is none."""
+    """Return the case number in the path. Raises: NoCaseError if it is no number."""
     text = request.path_params["id"]
-    if (number := whole(text)) is None:
+    number = whole(text)
+    if number is None:
         raise NoCaseError(f"there is no case {text[:40]!r}")
     return number
 
 
 async def file(service: Service, request: Request) -> Response:
-    """A file of a case, to be saved: no browser shows it as a page."""
+    """Send a file of a case as a download, which browsers do not open as a page."""
     number = number_of(request)
     text = request.path_params["file"]
-    if (wanted := whole(text)) is None:
+    file_number = whole(text)
+    if file_number is None:
         raise NoFileError(f"case {number} has no file {text[:40]!r}")
-    found, content = await service.in_thread(case_actions.file_of, service.cases, request.who, number, wanted)
-    name = named_for(found.name, found.media_type)  # one that was attached earlier may have any ending
+    metadata, content = await service.in_thread(case_actions.file_of, service.cases, request.who, number, file_number)
+    name = named_for(metadata.name, metadata.media_type)  # files attached by earlier versions may have any extension
     headers = {
-        "content-type": found.media_type,
+        "content-type": metadata.media_type,
         "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
         "content-security-policy": "default-src 'none'; sandbox",
     }
@@ -47,8 +49,8 @@ async def attach(service: Service, request: Request) -> Json[CaseFile]:
     kind = request.headers.get("content-type", "")
     content = await request.body(SIZE_MAX + 1)
     name = request.query_params.get("name", "")
-    given = service.cases, request.who, number_of(request), name, kind, content
-    return Json(file_of(await service.in_thread(case_actions.attach, *given)))
+    arguments = service.cases, request.who, number_of(request), name, kind, content
+    return Json(file_of(await service.in_thread(case_actions.attach, *arguments)))
 
 
 ROUTES = (

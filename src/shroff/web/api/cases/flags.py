@@ -1,4 +1,4 @@
-"""Flags of an entity, and verdicts on them."""
+"""Routes of flags of an entity and the verdicts on them, and readers of flags that pages share."""
 
 from __future__ import annotations
 
@@ -78,7 +78,6 @@ class Flagged(NamedTuple):
 
 
 async def flags(service: Service, request: Request) -> Json[Flags]:
-    """Flags of one key of an entity, newest first; with `field` and `value`, those whose event has this value."""
     query = request.query_params
     entity = query.get("entity", "")
     key = query.get("key", "")
@@ -88,24 +87,20 @@ async def flags(service: Service, request: Request) -> Json[Flags]:
     before = cursor_of(query, tuple[int, str])
     if ("field" in query) != ("value" in query):
         raise ProblemError(400, "bad-query", "Half of the filter is missing", "write &field=account&value=a-1")
-    wanted = {query["field"]: query["value"]} if "field" in query else {}
-    found = await service.in_thread(flagged, service.project, entity, key, wanted, limit + 1, before)
-    page, last = parted(found, limit)
+    filters = {query["field"]: query["value"]} if "field" in query else {}
+    rows = await service.in_thread(flagged, service.project, entity, key, filters, limit + 1, before)
+    page, last = parted(rows, limit)
     cursor = None if last is None else next_of((last.row.seq, last.row.rule))
     return Json({"flags": await shown(service, page), "next": cursor})
 
 
-async def shown(service: Service, found: Sequence[Flagged], *, is_whole: bool = False) -> list[FlagShown]:
-    """Flags as the API shows them to the caller, who judged them where `is_whole`."""
-    of = in_force if is_whole else verdicts
-    standings = await of(service, [flagged_row.row.event for flagged_row in found])
+async def shown(service: Service, rows: Sequence[Flagged], *, is_whole: bool = False) -> list[FlagShown]:
+    """Return the JSON of flags with their verdicts; those hidden from a second review only with `is_whole`."""
+    read_verdicts = in_force if is_whole else verdicts
+    verdict_by_event = await read_verdicts(service, [flag.row.event for flag in rows])
     return [
-        {
-            **document(flagged_row.row, standings.get(flagged_row.row.event)),
-            "fields": flagged_row.fields,
-            "also": flagged_row.also,
-        }
-        for flagged_row in found
+        {**document(flag.row, verdict_by_event.get(flag.row.event)), "fields": flag.fields, "also": flag.also}
+        for flag in rows
     ]
 
 
@@ -117,10 +112,11 @@ def flagged(
     limit: int,
     before: tuple[int, str] | None = None,
 ) -> list[Flagged]:
-    """Flags of a key, the newest first; of those whose event has these values of its fields, where some are named.
+    """Return flags of a key before `before`, newest first; only of events with the field values in `wanted`.
 
-    A key or value in clear is hashed where the log has it hashed. Raises: UnknownEntityError; BadQueryError where no
-    event type has a field.
+    A key or value in clear is hashed if the log stores it hashed.
+
+    Raises: UnknownEntityError; BadQueryError for a field that no event type has.
     """
     types = project.definitions.events.types
     hasher = project.log.hasher
@@ -128,20 +124,21 @@ def flagged(
     for name in wanted.keys() - fields.keys():
         raise BadQueryError(f"no event type has a field {name!r}. {nearest(name, fields)}".rstrip())
 
-    def is_wanted(values: Mapping[str, object] | None) -> bool:
-        return values is not None and all(_text(values.get(name)) in texts for name, texts in given.items())
+    def matches(values: Mapping[str, object] | None) -> bool:
+        return values is not None and all(_text(values.get(name)) in texts for name, texts in accepted.items())
 
     texts = {name: _text(value) for name, value in wanted.items()}
-    given = {name: {text, hasher(text)} if fields[name] else {text} for name, text in texts.items()}
-    found: list[Flagged] = []
+    accepted = {name: {text, hasher(text)} if fields[name] else {text} for name, text in texts.items()}
+    rows: list[Flagged] = []
     key = known_key(project, entity, key)
     size = max(limit, LIMIT_MAX) if wanted else limit
-    while len(found) < limit and (page := _page(project, entity, key, before, size)):
-        found += [flagged_row for flagged_row in page if not wanted or is_wanted(flagged_row.fields)]
-        before = (page[-1].row.seq, page[-1].row.rule)
+    while len(rows) < limit:
+        page = _page(project, entity, key, before, size)
+        rows += [flag for flag in page if not wanted or matches(flag.fields)]
         if len(page) < size:
             break
-    return found[:limit]
+        before = (page[-1].row.seq, page[-1].row.rule)
+    return rows[:limit]
 
 
 def _text(value: object) -> str:
@@ -149,34 +146,32 @@ def _text(value: object) -> str:
 
 
 async def judge(service: Service, request: Request) -> Json[FlagShown]:
-    """Say whether a flag was right: the label `fraud` or `genuine` of its event, by an analyst.
+    """Record whether a flag was right, as an analyst's label of its event. It judges all flags of that event.
 
-    It judges all flags of that event; the answer names the others.
-
-    The same again, when it is what an analyst said of that event last, changes nothing.
+    Repeating the last label of an analyst changes nothing.
     """
-    given = decoded(await request.body(BODY_BYTES_MAX), FlagJudgement)
-    if given.accuracy not in VERDICTS:
-        words = f"accuracy: it is {' or '.join(VERDICTS)}"
-        raise ProblemError(422, "bad-body", "The body cannot be read", words)
+    judgement = decoded(await request.body(BODY_BYTES_MAX), FlagJudgement)
+    if judgement.accuracy not in VERDICTS:
+        detail = f"accuracy: it is {' or '.join(VERDICTS)}"
+        raise ProblemError(422, "bad-body", "The body cannot be read", detail)
     row = await service.in_thread(_flag, service.project, request.path_params["id"])
-    before = (await in_force(service, [row.event])).get(row.event)
-    said = Said(VERDICTS[given.accuracy], ANALYST, given.reason or None)
-    if before is not None and await service.in_thread(_said_last, service.project, row) == said:
+    earlier = (await in_force(service, [row.event])).get(row.event)
+    label_content = Said(VERDICTS[judgement.accuracy], ANALYST, judgement.reason or None)
+    if earlier is not None and await service.in_thread(_said_last, service.project, row) == label_content:
         return Json(await _judged(service, row))
     label = {
         "event": row.event,
-        "verdict": said.verdict,
-        "source": said.source,
+        "verdict": label_content.verdict,
+        "source": label_content.source,
         "known_at": time_text(service.project.context.now_ms()),
-        "reason": given.reason,
+        "reason": judgement.reason,
     }
     reader = service.writer.label_reader()
     submission = undated(reader.one(LABEL, to_json(label), request.who.id))
-    then = document(row, before)
-    act = Act(request.who, "flag.judge", f"flag {then['id']}", then["accuracy"], given.accuracy)
-    places = service.project.definitions.settings.money_places
-    (result,) = await service.writer.ask(act, LABELS, [labels_request([submission], places)])
+    earlier_flag = document(row, earlier)
+    act = Act(request.who, "flag.judge", f"flag {earlier_flag['id']}", earlier_flag["accuracy"], judgement.accuracy)
+    decimals = service.project.definitions.settings.money_places
+    (result,) = await service.writer.ask(act, LABELS, [labels_request([submission], decimals)])
     status, body = label_shown(answers_of(result)[0])
     if status != 200:
         return Json(msgspec.Raw(body), status, media_type=PROBLEM)
@@ -193,54 +188,52 @@ async def _judged(service: Service, row: FlagRow) -> FlagShown:
 
 
 async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, VerdictInForce]:
-    """Return the verdicts in force, without those of analysts that a second review must not see."""
-    found = await in_force(service, events)
-    unseen = await service.in_thread(hidden, service.cases, [name for name in found if found[name].source == ANALYST])
-    return {name: verdict for name, verdict in found.items() if name not in unseen}
+    """Return the active verdicts of these events, without those of analysts that a second review must not see."""
+    active = await in_force(service, events)
+    by_analysts = [name for name, verdict in active.items() if verdict.source == ANALYST]
+    unseen = await service.in_thread(hidden, service.cases, by_analysts)
+    return {name: verdict for name, verdict in active.items() if name not in unseen}
 
 
 async def in_force(service: Service, events: Sequence[str]) -> Mapping[str, VerdictInForce]:
-    """The verdicts in force of these events: as the state of the writer has them, else as the log has.
+    """Return the active verdicts of these events, from the writer's state if this service leads the log.
 
-    Where one of them becomes known only later, a pass over all labels finds what it hides until then.
+    If a verdict becomes known only in the future, all labels are read to find the verdicts of now.
     """
-    wanted = frozenset(events)
+    names = frozenset(events)
     now_ms = service.project.context.now_ms()
 
-    def only(known: Mapping[str, VerdictInForce]) -> dict[str, VerdictInForce]:
-        return {name: known[name] for name in wanted if name in known}
+    def select(verdict_by_event: Mapping[str, VerdictInForce]) -> dict[str, VerdictInForce]:
+        return {name: verdict_by_event[name] for name in names if name in verdict_by_event}
 
-    def standing(writer: Writer, log: Log) -> dict[str, VerdictInForce]:
-        return only(writer.state.standings)
+    def of_writer(writer: Writer, log: Log) -> dict[str, VerdictInForce]:
+        return select(writer.state.standings)
 
-    def read() -> dict[str, VerdictInForce]:
+    def of_log() -> dict[str, VerdictInForce]:
         with service.project.log.reading() as log:
-            return service.verdicts.of(log, wanted)
+            return service.verdicts.of(log, names)
 
-    def known() -> Mapping[str, VerdictInForce]:
+    def as_of_now() -> Mapping[str, VerdictInForce]:
         with service.project.log.reading() as log:
             as_of_ms = now_of(log, now_ms)
-            return found if as_of_ms >= newest_ms else only(verdicts_as_of(log, as_of_ms))
+            return newest if as_of_ms >= newest_ms else select(verdicts_as_of(log, as_of_ms))
 
-    if not wanted:
+    if not names:
         return {}
-    found = await (service.writer.run(standing) if service.is_ready else service.in_thread(read))
-    newest_ms = max((verdict.known_at_ms for verdict in found.values()), default=now_ms)
-    return found if newest_ms <= now_ms else await service.in_thread(known)
+    newest = await (service.writer.run(of_writer) if service.is_ready else service.in_thread(of_log))
+    newest_ms = max((verdict.known_at_ms for verdict in newest.values()), default=now_ms)
+    return newest if newest_ms <= now_ms else await service.in_thread(as_of_now)
 
 
 def known_key(project: Project, entity: str, key: str) -> str:
-    """The key of an entity as the log has it: a key in clear is hashed where the entity's keys are.
-
-    Raises: UnknownEntityError.
-    """
+    """Return a key as the log stores it: hashed if the entity's keys are. Raises: UnknownEntityError."""
     check_entity(project.definitions, entity)
     return stored_text(project.definitions.events, project.log.hasher, entity, key)
 
 
-def document(row: FlagRow, standing: VerdictInForce | None) -> Flag:
-    """A flag as its caller may see it. Its id is its sequence number and rule."""
-    return judged(row, standing).document
+def document(row: FlagRow, verdict: VerdictInForce | None) -> Flag:
+    """Return the JSON of a flag. Its id consists of sequence number and rule."""
+    return judged(row, verdict).document
 
 
 def _page(project: Project, entity: str, key: str, before: tuple[int, str] | None, limit: int) -> list[Flagged]:
@@ -253,24 +246,25 @@ def _page(project: Project, entity: str, key: str, before: tuple[int, str] | Non
 
 def with_fields(log: Log, rows: Sequence[FlagRow]) -> list[Flagged]:
     records = log.records_at({row.seq for row in rows})
-    every = {
-        seq: [row.rule for rows in log.flags_after(seq - 1, seq) for row in rows] for seq in {row.seq for row in rows}
+    rules_by_seq = {
+        seq: [flag.rule for flags in log.flags_after(seq - 1, seq) for flag in flags]
+        for seq in {row.seq for row in rows}
     }
     return [
         Flagged(
             row,
             fields_of(records[row.seq]) if row.seq in records else None,
-            [f"{row.seq}-{rule}" for rule in every[row.seq] if rule != row.rule],
+            [f"{row.seq}-{rule}" for rule in rules_by_seq[row.seq] if rule != row.rule],
         )
         for row in rows
     ]
 
 
 def _flag(project: Project, id_: str) -> FlagRow:
-    """Raises: ProblemError with 404 where there is none."""
-    place, sign, rule = id_.partition("-")
-    if sign and place.isdecimal() and place.isascii() and 0 < len(place) < 19:
-        seq = int(place)
+    """Return the flag with an id such as `12-velocity`. Raises: ProblemError with 404 if there is none."""
+    number, sign, rule = id_.partition("-")
+    if sign and number.isdecimal() and number.isascii() and 0 < len(number) < 19:
+        seq = int(number)
         with project.log.reading() as log:
             for rows in log.flags_after(seq - 1, seq):
                 for row in rows:

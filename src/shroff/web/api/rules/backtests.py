@@ -1,6 +1,6 @@
-"""Backtests that a service runs: one at a time, each in a process of its own, its result kept as a file.
+"""Backtests that a service runs, one at a time, each in its own process so that deciding is not delayed.
 
-So deciding goes on beside it, and what came of one can be looked at after the next start.
+Results are files in the state folder, and survive a restart of the service.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 FOLDER = "backtests"
 SECONDS_MAX = 600.0
 BODY_BYTES_MAX = 2 * 1024 * 1024
-KEPT = 200  # results; the oldest go
-ROWS = 200  # changed events that are kept to look at
-WAITING_MAX = 8
-WAITS_S = 5.0  # for the running backtest
+KEPT = 200  # results; older ones are deleted
+ROWS = 200  # changed events stored with a result
+WAITING_MAX = 8  # backtests that run or wait
+WAITS_S = 5.0  # for which a request waits for the running backtest
 FAILED = "failed"
 DONE = "done"
-_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # of a draft, which is written as a file
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # names of a draft's files
 BUSY = {"retry-after": "30"}
 
 
@@ -92,7 +92,7 @@ class BacktestRun(msgspec.Struct, rename={"start": "from", "end": "to"}):
 
     @property
     def title(self) -> str:
-        """Its name as a heading: the id of a rule is written as it is."""
+        """The name as a heading, capitalized unless it is the id of a rule."""
         starts = self.name.startswith(("draft of ", "all drafts", "the project"))
         return f"{self.name[0].upper()}{self.name[1:]}" if starts else self.name
 
@@ -104,14 +104,14 @@ class BacktestRuns(msgspec.Struct):
 
 
 class KeptBacktest(msgspec.Struct):
-    """A back-test as it is kept, with the draft's files, to run it again."""
+    """A stored back-test, with the draft's files to run it again."""
 
     run: BacktestRun
     rules: TextDict
 
 
 class Backtests(Struct):
-    """Those that run and wait, in memory; those that are done, in a folder."""
+    """A service's back-tests: running and waiting ones in memory, finished ones as files."""
 
     state_folder: Path
     going: dict[str, KeptBacktest] = {}
@@ -123,29 +123,35 @@ class Backtests(Struct):
         return self.state_folder / FOLDER
 
     def listed(self) -> list[BacktestRun]:
-        """All of them, the newest first, without their results. May wait."""
-        there = sorted(self.folder.glob("*.json"), reverse=True) if self.folder.is_dir() else []
-        done = [kept for path in there if (kept := _read(path)) is not None and kept.run.id not in self.going]
-        for kept in done:
-            kept.run.report = None
-        return sorted((kept.run for kept in [*self.going.values(), *done]), key=lambda run: run.id, reverse=True)
+        """Return all back-tests, newest first, without their reports. Reads their files."""
+        paths = sorted(self.folder.glob("*.json"), reverse=True) if self.folder.is_dir() else []
+        runs = [kept.run for kept in self.going.values()]
+        for path in paths:
+            kept = _read(path)
+            if kept is not None and kept.run.id not in self.going:
+                kept.run.report = None
+                runs.append(kept.run)
+        return sorted(runs, key=lambda run: run.id, reverse=True)
 
     def kept(self, id_: str) -> KeptBacktest:
-        """One of them, with its result. Raises: ProblemError with 404."""
-        found = self.going.get(id_)
-        if found is None and id_.replace("-", "").isalnum() and id_.isascii():
-            found = _read(self.folder / f"{id_}.json")
-        if found is None:
+        """Return a back-test with its report. Raises: ProblemError with 404 if there is none."""
+        backtest = self.going.get(id_)
+        if backtest is None and id_.replace("-", "").isalnum() and id_.isascii():
+            backtest = _read(self.folder / f"{id_}.json")
+        if backtest is None:
             raise ProblemError(404, "no-backtest", "There is no such backtest", f"there is no backtest {id_!r}")
-        return found
+        return backtest
 
     def last_of(self, rule: str, tag: str) -> BacktestRun | None:
-        """The newest that judged this text of a rule and did not fail. May wait."""
+        """Return the newest back-test of this version of a rule that has not failed. Reads files."""
         runs = (run for run in self.listed() if (run.rule, run.etag) == (rule, tag))
         return next((run for run in runs if run.state != FAILED), None)
 
     async def begin(self, service: Service, who: Who, draft: BacktestRequest, run: BacktestRun) -> None:
-        """Begin one, once it stands in the record; it goes on by itself. Raises: ProblemError where too many wait."""
+        """Record a back-test in the audit log and start it in the background.
+
+        Raises: ProblemError with 503 if too many wait.
+        """
         if len(self.going) >= WAITING_MAX:
             raise ProblemError(503, "busy", "Too many backtests wait", "try again when one is done", BUSY)
         run.start = draft.start
@@ -182,7 +188,7 @@ class Backtests(Struct):
                 run.why_not = "the service stopped meanwhile"
             try:
                 await asyncio.to_thread(self._keep, self.going[run.id])
-            except (ShroffError, OSError) as error:  # the result is lost
+            except (ShroffError, OSError) as error:
                 service.tell(failure("a backtest is not kept", error))
             finally:
                 self.going.pop(run.id, None)
@@ -195,7 +201,7 @@ class Backtests(Struct):
 
     @asynccontextmanager
     async def at_once(self) -> AsyncIterator[None]:
-        """The turn of a backtest that somebody waits for. Raises: ProblemError where another one takes too long."""
+        """Hold the turn of a back-test whose caller waits. Raises: ProblemError if it is not free within `WAITS_S`."""
         try:
             async with asyncio.timeout(WAITS_S):
                 await self.turn.acquire()
@@ -208,7 +214,7 @@ class Backtests(Struct):
 
 
 def new_run(service: Service, who: Who) -> BacktestRun:
-    """A back-test that is about to begin, with an id by which they stand in the order of time."""
+    """Return a new back-test, whose id sorts by time."""
     now_ms = service.project.context.now_ms()
     id_ = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now_ms / 1_000))}-{token_hex(3)}"
     return BacktestRun(id_, "", who.name, now_ms)
@@ -216,37 +222,37 @@ def new_run(service: Service, who: Who) -> BacktestRun:
 
 def act_of(who: Who, run: BacktestRun, draft: BacktestRequest) -> Act:
     """Audit entry of a back-test: the draft, and its period."""
-    of = {"rules": sorted(draft.rules), "policy": draft.policy is not None, "model": draft.model}
-    over = {"from": draft.start, "to": draft.end, "as_of": draft.as_of}
-    told = {name: value for name, value in (of | over).items() if value}
-    return Act(who, "backtest.begin", run.name, None, {"backtest": run.id, **told})
+    parts = {"rules": sorted(draft.rules), "policy": draft.policy is not None, "model": draft.model}
+    period = {"from": draft.start, "to": draft.end, "as_of": draft.as_of}
+    details = {name: value for name, value in (parts | period).items() if value}
+    return Act(who, "backtest.begin", run.name, None, {"backtest": run.id, **details})
 
 
 async def computed(service: Service, draft: BacktestRequest, run: BacktestRun) -> BacktestReport:
-    """The report of a process of its own. Raises: ProblemError."""
+    """Run a back-test in a new process and return its report. Raises: ProblemError if it fails or takes too long."""
 
-    def told(done: int, total: int) -> None:
+    def report_progress(done: int, total: int) -> None:
         run.done = done
         run.total = total
 
     process = await asyncio.to_thread(OperationProcess, service.project.context.paths.folder)
     try:
-        report = await asyncio.to_thread(_report, process, draft, told)
+        report = await asyncio.to_thread(_report, process, draft, report_progress)
     except ProcessEndedError as error:
         if error.is_late:
-            words = f"it took longer than {SECONDS_MAX:g} s; choose a shorter period with 'from'"
-            raise ProblemError(503, "too-long", "The backtest takes too long", words) from None
-        words = "its process ended without a message"
-        raise ProblemError(422, "no-backtest", "The draft cannot be tested", words) from None
+            detail = f"it took longer than {SECONDS_MAX:g} s; choose a shorter period with 'from'"
+            raise ProblemError(503, "too-long", "The backtest takes too long", detail) from None
+        detail = "its process ended without a message"
+        raise ProblemError(422, "no-backtest", "The draft cannot be tested", detail) from None
     except ProblemError as error:
         raise ProblemError(422, "no-backtest", "The draft cannot be tested", error.detail, **error.more) from None
     finally:
         process.kill()
-    report.draft = []  # names of files that are gone by now
+    report.draft = []  # paths of the deleted temporary files
     return report
 
 
-def _report(process: OperationProcess, draft: BacktestRequest, told: Told) -> BacktestReport:
+def _report(process: OperationProcess, draft: BacktestRequest, progress: Told) -> BacktestReport:
     with tempfile.TemporaryDirectory(prefix="shroff-backtest-") as folder:
         rules = Path(folder) / "rules"
         policy = Path(folder) / "policy.yaml"
@@ -264,7 +270,7 @@ def _report(process: OperationProcess, draft: BacktestRequest, told: Told) -> Ba
             rows=ROWS,
         )
         try:
-            return process.run(request, SECONDS_MAX, told, f"{folder}/")
+            return process.run(request, SECONDS_MAX, progress, f"{folder}/")
         finally:
             process.end()
 
@@ -272,7 +278,7 @@ def _report(process: OperationProcess, draft: BacktestRequest, told: Told) -> Ba
 def _read(path: Path) -> KeptBacktest | None:
     try:
         return from_json(path.read_bytes(), type=KeptBacktest)
-    except (OSError, msgspec.MsgspecError):  # another program's file, or one that has just gone
+    except (OSError, msgspec.MsgspecError):  # not a result, or just deleted
         return None
 
 
@@ -280,42 +286,42 @@ def _read(path: Path) -> KeptBacktest | None:
 
 
 async def backtest(service: Service, request: Request) -> Json[BacktestReport] | Json[BacktestRun]:
-    asked = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), BacktestRequest)
+    draft = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), BacktestRequest)
     run = new_run(service, request.who)
-    if asked.rule is not None:
-        found = await service.in_thread(service.project.drafts.one, asked.rule)
-        if found is None:
-            raise ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {asked.rule!r}")
-        asked.rules = {**asked.rules, f"{asked.rule}.yaml": found.text}
-        run.rule = asked.rule
-        run.etag = found.tag
-    _check(asked)
-    run.name = " ".join(asked.rules) or asked.model or "the project as it is"
-    if not asked.wait:
-        await service.backtests.begin(service, request.who, asked, run)
+    if draft.rule is not None:
+        saved = await service.in_thread(service.project.drafts.one, draft.rule)
+        if saved is None:
+            raise ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {draft.rule!r}")
+        draft.rules = {**draft.rules, f"{draft.rule}.yaml": saved.text}
+        run.rule = draft.rule
+        run.etag = saved.tag
+    _check(draft)
+    run.name = " ".join(draft.rules) or draft.model or "the project as it is"
+    if not draft.wait:
+        await service.backtests.begin(service, request.who, draft, run)
         return Json(run, 202, {"location": f"{API}/backtests/{run.id}"})
     async with service.backtests.at_once():
-        await service.changes.record(act_of(request.who, run, asked))
-        return Json(await computed(service, asked, run))
+        await service.changes.record(act_of(request.who, run, draft))
+        return Json(await computed(service, draft, run))
 
 
-def _check(asked: BacktestRequest) -> None:
-    """Raises: ProblemError for names of files, texts and times that cannot be."""
+def _check(draft: BacktestRequest) -> None:
+    """Raises: ProblemError with 422 for invalid file names, long texts and invalid times."""
     from shroff.replay.notebook import moment_ms
 
-    words = ""
-    for name, text in asked.rules.items():
+    error_text = ""
+    for name, text in draft.rules.items():
         if not _FILE.fullmatch(name):
-            words = f"rules: {name[:100]!r} is not a name of a file of rules, such as velocity.yaml"
+            error_text = f"rules: {name[:100]!r} is not a name of a file of rules, such as velocity.yaml"
         elif len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
-            words = f"rules: {name} is too long; a file of rules has at most {TEXT_BYTES_MAX:,} bytes"
+            error_text = f"rules: {name} is too long; a file of rules has at most {TEXT_BYTES_MAX:,} bytes"
     try:
-        for name, moment in (("from", asked.start), ("to", asked.end), ("as_of", asked.as_of)):
+        for name, moment in (("from", draft.start), ("to", draft.end), ("as_of", draft.as_of)):
             moment_ms(moment, name)
     except UsageError as error:
-        words = words or str(error)
-    if words:
-        raise ProblemError(422, "bad-body", "The body cannot be read", words)
+        error_text = error_text or str(error)
+    if error_text:
+        raise ProblemError(422, "bad-body", "The body cannot be read", error_text)
 
 
 async def backtests(service: Service, request: Request) -> Json[BacktestRuns]:

@@ -1,4 +1,4 @@
-"""Drafts of rules over HTTP, where the ETag of a version stands in a header; and checks of texts that are not saved."""
+"""Routes that save the draft of a rule, and that check an unsaved text and count its hits."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ class FormBody(DraftBody):
 async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked]:
     id_ = request.path_params["rule"]
     tag = precondition(request, Param(may_be_new=True))
-    given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
-    found = await service.run(request, WriteDraft(rule=id_, source=given.text, etag=tag))
-    said = await service.checked(request.who, service.of_draft, CheckDraft(rule=id_, source=found.source))
-    return Json(RuleDraftChecked(**msgspec.structs.asdict(found), check=said), headers=tagged(found.tag))
+    body = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
+    saved = await service.run(request, WriteDraft(rule=id_, source=body.text, etag=tag))
+    findings = await service.checked(request.who, service.of_draft, CheckDraft(rule=id_, source=saved.source))
+    return Json(RuleDraftChecked(**msgspec.structs.asdict(saved), check=findings), headers=tagged(saved.tag))
 
 
 async def check(service: Service, request: Request) -> Json[DraftCheck]:
-    given = decoded(await request.body(BODY_BYTES_MAX), FormBody)
+    body = decoded(await request.body(BODY_BYTES_MAX), FormBody)
     rule = request.path_params["rule"]
-    asked = CheckDraft(rule=rule, source=given.text, form=given.form)
-    return Json(await service.checked(request.who, service.of_draft, asked))
+    query = CheckDraft(rule=rule, source=body.text, form=body.form)
+    return Json(await service.checked(request.who, service.of_draft, query))
 
 
 async def count(service: Service, request: Request) -> Json[DraftCount]:
-    given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
-    asked = CountDraft(rule=request.path_params["rule"], source=given.text)
-    return Json(await service.in_thread(service.of_draft, asked))
+    body = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
+    query = CountDraft(rule=request.path_params["rule"], source=body.text)
+    return Json(await service.in_thread(service.of_draft, query))
 
 
 _DRAFT = "/rules/{rule}/draft"
