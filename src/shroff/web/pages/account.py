@@ -1,4 +1,4 @@
-"""The first page, and a user's own: permissions, time zone and theme, password, and the way out."""
+"""The start page of each role, and the user's own page: permissions, time zone, theme, password and sessions."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ async def first(_: Service, request: Request) -> Response:
 
 
 async def change_password(service: Service, request: Request) -> Response:
-    """Another password of one's own: all one's sessions end, and this browser goes on with a new one."""
+    """Change the user's password: all their sessions end, and this browser gets a new one."""
     form = await request.form()
     signed_in = request.signed_in
     assert signed_in is not None
-    now, new, again = (form[name] for name in PASSWORDS)
+    current, new, again = (form[name] for name in PASSWORDS)
     if new != again:
         return await me(service, request, "The two new passwords differ.")
     try:
-        found = await service.signing.run(
-            request.who.id, sessions.change_password, service.desk, signed_in, now, new, request.address
+        signed_in_again = await service.signing.run(
+            request.who.id, sessions.change_password, service.desk, signed_in, current, new, request.address
         )
     except (SignInError, UsageError) as error:
         return await me(service, request, sentence(str(error)), 429 if isinstance(error, PausedError) else 422)
-    return let_in(service, request, found, f"{ME}?said=changed")
+    return let_in(service, request, signed_in_again, f"{ME}?said=changed")
 
 
 async def set_display(service: Service, request: Request) -> Response:
@@ -73,7 +73,7 @@ async def me(
 ) -> Response:
     signed_in = request.signed_in
     assert signed_in is not None
-    shown = {
+    context = {
         "opened": await service.in_thread(sessions.open_sessions, service.desk),
         "own": token_hash(signed_in.token),
         "signed_in": signed_in,
@@ -83,7 +83,7 @@ async def me(
         "zones": users.zones(),
         "theme": signed_in.user.theme,
     }
-    return await page(service, request, "me.html", status if mistake else 200, **shown)
+    return await page(service, request, "me.html", status if mistake else 200, **context)
 
 
 ROUTES = (

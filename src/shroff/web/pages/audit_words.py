@@ -1,4 +1,4 @@
-"""Rows of the audit log in words."""
+"""Describe rows of the audit log in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shroff.events.event import time_text
 from shroff.json_types import TextMapping
 from shroff.web.pages.words import lasting
 
-INSTANT_MS_MIN = 10**11  # of a name in `_ms`: smaller numbers are durations, greater ones times since 1970
+INSTANT_MS_MIN = 10**11  # from here on, a field in `_ms` is a time since 1970; smaller values are durations
 _ACTIONS = dict(
     line.split(" ", 1)
     for line in """\
@@ -50,22 +50,22 @@ user.screen Change time zone or theme
 view.put Save filter
 view.remove Delete filter""".splitlines()
 )
-_TAGS = frozenset({"draft", "file_tag"})  # stand for a text whose changed lines are beside them
-_DIGEST = re.compile(r"[0-9a-f]{32,}\Z")  # of a text: enough of it to tell two apart
+_TAGS = frozenset({"draft", "file_tag"})  # left out, since the changed lines of their texts are shown
+_DIGEST = re.compile(r"[0-9a-f]{32,}\Z")  # shortened
 _USER = re.compile(r"user-[0-9]+\Z")
 
 
 def action_words(action: str) -> str:
-    """An action of the audit log for people: "Decide case", where the log has case and decide with a point between."""
+    """Return an action in words, such as "Decide case" for `case.decide`."""
     noun, _, verb = action.partition(".")
     return _ACTIONS.get(action) or f"{verb} {noun}".replace("_", " ").strip().capitalize()
 
 
 def changes_of(before: object, after: object, names: TextMapping) -> list[tuple[str, str, str]]:
-    """Changes of an action: name, old and new value of each field that differs. `names` has users by id."""
+    """Return name, old and new value of each field that an action changed. `names` has display names by user id."""
     if isinstance(before, dict) and isinstance(after, dict):
-        named = [name for name in before | after if name not in _TAGS]
-        changed = [name for name in named if before.get(name) != after.get(name)]
+        fields = [name for name in before | after if name not in _TAGS]
+        changed = [name for name in fields if before.get(name) != after.get(name)]
         return [
             (_name(name), _text(before.get(name), names, name), _text(after.get(name), names, name)) for name in changed
         ]
@@ -78,13 +78,13 @@ def _name(name: str) -> str:
     return name.removesuffix("_ms").replace("_", " ")
 
 
-def _text(value: Any, names: TextMapping, of: str = "") -> str:
+def _text(value: Any, names: TextMapping, field: str = "") -> str:
     match value:
         case None:
             return ""
         case bool():
             return "yes" if value else "no"
-        case int() if of.endswith("_ms"):
+        case int() if field.endswith("_ms"):
             return time_text(value) if value >= INSTANT_MS_MIN else lasting(value / 1_000)
         case dict():
             parts = [(_name(name), _text(part, names, name)) for name, part in value.items() if name not in _TAGS]

@@ -1,7 +1,7 @@
-"""The customer's page: a link shows a question and changes nothing; a button of it answers, once.
+"""The customer's page behind a link of a mail: it shows a question, and its buttons answer once.
 
-Without a session, a cookie or a script. Who has the link may answer by it, so nothing about the customer is shown
-that the mail did not say, no other page learns where it came from, and nobody may keep it.
+The page has no session, cookie or script. Anybody with the link may answer, so it shows nothing about the customer
+beyond the mail, sends no referrer, and is not cached.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shroff.notices.customer_confirmation import Page
     from shroff.web.service import Service
 
-BODY_BYTES_MAX = 4_096  # 300 characters of four bytes, each as %xx
+BODY_BYTES_MAX = 4_096  # for 300 characters of four bytes, each written as %xx
 ASKING = ("question", "why")
 ANSWERED = dict.fromkeys(ASKING, 400) | dict.fromkeys(("again", "appealed", "upheld", "overturned"), 409)
 STATUS = {"forged": 404, "late": 410}
@@ -40,7 +40,7 @@ HEADERS = {
 
 
 async def show(service: Service, request: Request) -> Response:
-    """Page of a link. Changes nothing, so a program that opens links in mails harms nobody."""
+    """Show the page of a link. It changes nothing, since programs that scan mails open links."""
     if is_too_much(service, request):
         return _busy(request, 429)
     try:
@@ -53,19 +53,19 @@ async def show(service: Service, request: Request) -> Response:
 async def answer(service: Service, request: Request) -> Response:
     if is_too_much(service, request):
         return _busy(request, 429)
-    said, words = _answer(await request.body(BODY_BYTES_MAX))
+    choice, remark = _answer(await request.body(BODY_BYTES_MAX))
     token = request.path_params["token"]
     language = _language(request)
     try:
-        if said:
-            page = await service.in_thread(service.confirming.answer, token, said, language, words)
+        if choice:
+            page = await service.in_thread(service.confirming.answer, token, choice, language, remark)
         else:
             page = await service.in_thread(service.confirming.page, token, language)
     except ShroffError as error:
         return _away(service, request, error)
     if page.kind in {"yes", "no", "wrong"}:
         service.writer.queue.wake()  # the label waits in the log's inbox
-    return _page(page, request, status=ANSWERED.get(page.kind, 0) if said or page.kind in ASKING else 0)
+    return _page(page, request, status=ANSWERED.get(page.kind, 0) if choice or page.kind in ASKING else 0)
 
 
 def _away(service: Service, request: Request, error: ShroffError) -> Response:
@@ -76,17 +76,17 @@ def _away(service: Service, request: Request, error: ShroffError) -> Response:
 
 def _answer(body: bytes) -> tuple[str, str]:
     try:
-        given = dict(parse_qsl(body.decode("ascii"), max_num_fields=4))
+        form = dict(parse_qsl(body.decode("ascii"), max_num_fields=4))
     except ValueError:
         return "", ""
-    found = given.get("answer", "")
-    words = one_line(" ".join(given.get("words", "").split()))
-    return (found, words) if found in ANSWERS and len(words) <= WORDS_MAX else ("", "")
+    choice = form.get("answer", "")
+    remark = one_line(" ".join(form.get("words", "").split()))
+    return (choice, remark) if choice in ANSWERS and len(remark) <= WORDS_MAX else ("", "")
 
 
 def _language(request: Request) -> str:
-    found = request.query_params.get("language", "")
-    return found if found in LANGUAGES else ""
+    language = request.query_params.get("language", "")
+    return language if language in LANGUAGES else ""
 
 
 def is_too_much(service: Service, request: Request) -> bool:
@@ -107,13 +107,13 @@ def _page(page: Page, request: Request, status: int = 0) -> Response:
 
 
 def _as_asked(request: Request, values: JsonObject) -> JsonObject:
-    wanted = request.headers.get("accept-language", "")[:2].lower()
-    if wanted not in LANGUAGES or wanted == values["language"]:
+    preferred = request.headers.get("accept-language", "")[:2].lower()
+    if preferred not in LANGUAGES or preferred == values["language"]:
         return {}
-    others = [(language, WORDS[language]["language"]) for language in LANGUAGES if language != wanted]
+    others = [(language, WORDS[language]["language"]) for language in LANGUAGES if language != preferred]
     is_own = values["help"] not in {word["help"] for word in WORDS.values()}
-    help_ = values["help"] if is_own else WORDS[wanted]["help"]
-    return {"words": WORDS[wanted], "language": wanted, "others": others, "help": help_}
+    help_ = values["help"] if is_own else WORDS[preferred]["help"]
+    return {"words": WORDS[preferred], "language": preferred, "others": others, "help": help_}
 
 
 def _rendered(kind: str, values: JsonObject, status: int, headers: TextMapping = HEADERS) -> Response:

@@ -1,4 +1,4 @@
-"""Shared parts of decision pages: the outcome, its reasons, and the typical range of each value."""
+"""Data that pages about a decision share: score, reasons with typical ranges, entities, and page addresses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REASONS_SHOWN = 8
 
 
 class Why(FrozenStruct):
-    """One reason: a sentence, its code, what is normal, and what it did."""
+    """One reason: a sentence, its code, the normal range in words and as a strip, and its effect on the decision."""
 
     text: str
     code: str
@@ -33,23 +33,23 @@ class Why(FrozenStruct):
     strip: Strip | None
     effect: str
     towards: str
-    is_usual: bool = False  # its value lies in the range that is normal
+    is_usual: bool = False  # the value is in its normal range
 
 
 class ScoreBar(FrozenStruct):
-    """The score on a line from 0 to 1 with its thresholds: places in percent, with more room for small scores.
+    """The score on a line from 0 to 1, with thresholds. Positions are percent of the width, wider for small scores.
 
-    `one_in` is how many events like it there are for one fraud, where the model is calibrated.
+    `one_in` tells how many such events there are per fraud, such as `1 in 38`; empty if the model is not calibrated.
     """
 
     mark: float
-    review: tuple[float, float] | None  # its place, the score from which
+    review: tuple[float, float] | None  # position and threshold
     decline: tuple[float, float] | None
     one_in: str
 
 
 class Subject(FrozenStruct):
-    """A key of an entity that the event is about, with its name for people and the address of its page."""
+    """A key of an entity of the event, with its display name and the address of its page."""
 
     entity: str
     key: str
@@ -58,7 +58,7 @@ class Subject(FrozenStruct):
 
 
 class Looked(FrozenStruct):
-    """The page's view of a decision; `fields` as the log stores them, without those that name and place it."""
+    """All that a page shows of a decision; `fields` are those of the log, without the event's id and time."""
 
     explained: Explained
     at_ms: int
@@ -71,14 +71,14 @@ class Looked(FrozenStruct):
 
     @property
     def whys(self) -> list[Why]:
-        """The reasons that are shown at once: rules, and what is not as usual, the strongest first."""
-        return [all_why for all_why in self.all_whys if not all_why.is_usual][:REASONS_SHOWN]
+        """Reasons that are shown first: rules and unusual values, the strongest first."""
+        return [why for why in self.all_whys if not why.is_usual][:REASONS_SHOWN]
 
     @property
     def usual(self) -> list[Why]:
-        """Other inputs of the model: those in their typical range, and the weakest of the others."""
+        """All other reasons: values in their normal range, and the weakest unusual ones."""
         shown = self.whys
-        return [all_why for all_why in self.all_whys if all_why not in shown]
+        return [why for why in self.all_whys if why not in shown]
 
     @property
     def rules(self) -> list[RuleLine]:
@@ -90,7 +90,7 @@ class Looked(FrozenStruct):
 
 
 def looked(project: Project, event: str, id_: str, reasons: FirstReasons | None = None) -> Looked:
-    """The page's view of a decision. Raises: UsageError where there is none."""
+    """Read all that a page shows of a decision. Raises: UsageError if there is none."""
     explained = project.explain(f"{event}/{id_}") if reasons is None else reasons.explained(event, id_)
     with project.log.reading() as log:
         record = log.find(event, [id_])[id_]
@@ -115,7 +115,7 @@ def _bar(explained: Explained) -> ScoreBar | None:
 
 
 def _along(score: float) -> float:
-    """Where a score stands on the bar, in percent: by its square root, since most scores are small."""
+    """Return a score's position on the bar in percent: its square root, since most scores are small."""
     return round(100 * math.sqrt(min(1.0, max(0.0, score))), 1)
 
 
@@ -151,11 +151,11 @@ def rule_path(id_: str) -> str:
 
 
 def _whys(explained: Explained) -> list[Why]:
-    found = [Why(text, code, "", None, effect, "rule") for code, effect, text in explained.rule_reasons]
+    whys = [Why(text, code, "", None, effect, "rule") for code, effect, text in explained.rule_reasons]
     for reason in explained.reasons:
         strip = None if reason.held is None else strip_between(*reason.held)
         fact, normal = reason_texts(reason)
         towards = "to fraud" if reason.contribution > 0 else "to genuine"
         effect = signed(reason.contribution)
-        found.append(Why(fact, reason.code, normal, strip, effect, towards, reason.is_usual))
-    return found
+        whys.append(Why(fact, reason.code, normal, strip, effect, towards, reason.is_usual))
+    return whys

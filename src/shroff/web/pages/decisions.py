@@ -1,4 +1,4 @@
-"""The newest decisions, by outcome."""
+"""The list of decisions, newest first, with filters, totals and a CSV download."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from shroff.web.work.reasons import FirstReason
 
 SHOWN = 50
-CSV_ROWS = 5_000  # of a download, and so many places are looked at for them:
-CSV_LOOKED_AT = 500_000
+CSV_ROWS = 5_000  # rows of a download
+CSV_LOOKED_AT = 500_000  # sequence numbers that are read for a download
 HEAD = "time event id outcome score amount currency keys details rules reason".split()
-TOTALS_LOOKED_AT = 200_000  # places of a day that are read for its totals: some 2 s
-LOOKED_AT = 20_000  # places for one page, newest first
+TOTALS_LOOKED_AT = 200_000  # sequence numbers of a day that are read for its totals, in some 2 s
+LOOKED_AT = 20_000  # sequence numbers that are read for one page
 _BLOCK = 2_000
-ChosenDecisions: TypeAlias = "tuple[Ints, list[tuple[int, int]]]"  # as `LabelReports.decisions_with`
+ChosenDecisions: TypeAlias = "tuple[Ints, list[tuple[int, int]]]"  # result of `LabelReports.decisions_with`
 NOT_APPROVED = "not-approved"
 WHICH = (NOT_APPROVED, *OUTCOMES, "all")
 FILTERS = (
@@ -71,9 +71,9 @@ class DecisionLine(FrozenStruct):
     document: JsonMapping
     path: str
     summary: EventSummary
-    reason: str  # that of its first rule, empty without one
+    reason: str  # of the first rule; empty if no rule hit
     why: FirstReason | None = None
-    is_told: bool = True  # False if there was no time to look for `why`
+    is_told: bool = True  # False if `why` was not computed in time
 
     @property
     def at_ms(self) -> int:
@@ -85,17 +85,17 @@ class DecisionLine(FrozenStruct):
 
 
 class DecisionsWanted(FrozenStruct):
-    """Which decisions are asked for; what is None or empty asks for nothing.
+    """Filters of the list; None or an empty text does not filter.
 
     Args:
         which: An outcome, NOT_APPROVED or all.
         event: An event type.
-        starts_ms: When the first day on which the event happened begins, and when the last one ends.
-        min_amount: Of the event's summary, as `max_amount`.
-        text: Part of what the log has of the event, such as a card or a merchant; in small letters.
-        label: Of `LABELS`, as known at a moment; by default at that of the newest record.
-        field, value: A field of the event, and what it is; empty where it is missing.
-        arm: B where the rule took effect, A where it was in shadow; any otherwise.
+        starts_ms: Times of the event, from the first to before the last of these, in ms.
+        min_amount: Lowest amount of the event's summary; `max_amount` the highest.
+        text: Part of the stored event, such as a card or a merchant, in lower case.
+        label: One of `LABELS`, as known at `as_of`, by default at the newest record.
+        field, value: A field of the event and its value, empty for a missing one.
+        arm: B for decisions in which `rule` took effect, A for those in which it was in shadow.
     """
 
     which: str
@@ -113,8 +113,8 @@ class DecisionsWanted(FrozenStruct):
     arm: str = ""
 
     def of_decision(self, row: DecisionRow) -> bool:
-        wants_all = self.which == "all" or (self.which == NOT_APPROVED and row.outcome != "approve")
-        if not (wants_all or row.outcome == self.which) or (self.event and row.event != self.event):
+        is_any_outcome = self.which == "all" or (self.which == NOT_APPROVED and row.outcome != "approve")
+        if not (is_any_outcome or row.outcome == self.which) or (self.event and row.event != self.event):
             return False
         if not self.rule and self.min_score is None:
             return True
@@ -145,21 +145,21 @@ _DECIDED = msgspec.json.Decoder(_RowDocument)
 
 
 class DecisionsPart(FrozenStruct):
-    """A part of the list; all behind the place `looked_to` were looked at; 0 where that is the whole log."""
+    """A part of the list. Sequence numbers above `looked_to` were read; 0 if none is left."""
 
     lines: Sequence[DecisionLine]
     looked_to: int
 
 
 class OutcomeTotals(NamedTuple):
-    """Counts of decisions and their money as decimal text, by outcome; of a whole day, or of what a page lists."""
+    """Outcome, count and amount as decimal text; of all matching decisions if `is_whole`, else of the page's lines."""
 
     rows: Sequence[tuple[str, int, str]]
     is_whole: bool
 
 
 async def show(service: Service, request: Request) -> Response:
-    wanted, given = _asked(service, request)
+    wanted, given = _filters(service, request)
     before = cursor_of(request.query_params, int)
     part, totals = await service.in_thread(_part, service, wanted, before)
     definitions = service.project.definitions
@@ -187,8 +187,8 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def download(service: Service, request: Request) -> Response:
-    """The newest of the same decisions as CSV, of which no cell is a formula."""
-    wanted, _ = _asked(service, request)
+    """Send the newest matching decisions as CSV. No cell is a formula."""
+    wanted, _ = _filters(service, request)
     return await csv_file(service, "decisions", lambda: map(csv_line, [HEAD, *map(_cells, _for_csv(service, wanted))]))
 
 
@@ -206,7 +206,7 @@ def _cells(line: DecisionLine) -> list[str]:
     summary = line.summary
     score = "" if document["score"] is None else str(document["score"])
     details = "; ".join(part.says for part in summary.parts)
-    named = [
+    cells = [
         time_text(line.at_ms),
         line.row.event,
         line.row.id,
@@ -215,42 +215,43 @@ def _cells(line: DecisionLine) -> list[str]:
         summary.amount,
         summary.currency,
     ]
-    return [*named, "; ".join(summary.names.values()), details, " ".join(active_rules(document)), line.reason]
+    return [*cells, "; ".join(summary.names.values()), details, " ".join(active_rules(document)), line.reason]
 
 
-def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, TextDict]:
-    given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
-    given["zone"] = (given["zone"] or days_zone(service, request)) if given["day"] else ""
-    if given["field"] not in ("", *(fields := result_fields(service.project.definitions))):
+def _filters(service: Service, request: Request) -> tuple[DecisionsWanted, TextDict]:
+    texts = {name: request.query_params.get(name, "").strip() for name in FILTERS}
+    texts["zone"] = (texts["zone"] or days_zone(service, request)) if texts["day"] else ""
+    fields = result_fields(service.project.definitions)
+    if texts["field"] not in ("", *fields):
         raise BadQueryError(f"field: one of {', '.join(fields)}")
     which = request.query_params.get("outcome", NOT_APPROVED)
-    places = service.project.definitions.settings.money_places
-    return _wanted(which, given, places), given
+    decimals = service.project.definitions.settings.money_places
+    return _parsed_filters(which, texts, decimals), texts
 
 
-def _wanted(which: str, given: TextMapping, places: int) -> DecisionsWanted:
-    if which not in WHICH or given["label"] not in ("", *LABELS):
+def _parsed_filters(which: str, texts: TextMapping, decimals: int) -> DecisionsWanted:
+    if which not in WHICH or texts["label"] not in ("", *LABELS):
         raise BadQueryError(f"outcome: one of {', '.join(WHICH)}; label: one of {', '.join(LABELS)}")
     try:
-        day = date.fromisoformat(given["day"]) if given["day"] else None
-        last = date.fromisoformat(given["last"]) if given["last"] else day
-        moment_ms(given["as_of"] or None, "as_of")
-        starts_ms = day_starts_ms(day, days_of(day, last), given["zone"]) if day and last else None
-        least = score_of(given["min_score"]) if given["min_score"] else None
+        day = date.fromisoformat(texts["day"]) if texts["day"] else None
+        last = date.fromisoformat(texts["last"]) if texts["last"] else day
+        moment_ms(texts["as_of"] or None, "as_of")
+        starts_ms = day_starts_ms(day, days_of(day, last), texts["zone"]) if day and last else None
+        min_score = score_of(texts["min_score"]) if texts["min_score"] else None
         low, high = (
-            Decimal(written_amount(given[name], places)) if given[name] else None
+            Decimal(written_amount(texts[name], decimals)) if texts[name] else None
             for name in ("min_amount", "max_amount")
         )
-    except UsageError as error:  # there is no such time zone
+    except UsageError as error:  # an unknown time zone
         raise BadQueryError(sentence(str(error))) from None
     except (ValueError, ArithmeticError):
         raise BadQueryError(
             "day: such as 2026-03-01; zone: such as Europe/Berlin; min_score: such as 0.05 or 1 in 20; "
             "min_amount, max_amount: such as 250.00"
         ) from None
-    text = to_json(given["text"].casefold())[1:-1].decode()  # as it stands in an event
-    about = [given[name] for name in FILTERS[-5:]]
-    return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, low, high, text, *about)
+    text = to_json(texts["text"].casefold())[1:-1].decode()  # escaped as in the JSON of an event
+    others = [texts[name] for name in FILTERS[-5:]]
+    return DecisionsWanted(which, texts["rule"], texts["event"], starts_ms, min_score, low, high, text, *others)
 
 
 def _chosen(project: Project, wanted: DecisionsWanted) -> ChosenDecisions | None:
@@ -263,22 +264,22 @@ def _chosen(project: Project, wanted: DecisionsWanted) -> ChosenDecisions | None
     )
 
 
-def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> tuple[DecisionsPart, OutcomeTotals]:
+def _part(service: Service, wanted: DecisionsWanted, end_seq: int | None) -> tuple[DecisionsPart, OutcomeTotals]:
     project = service.project
     if not project.log.exists():
         return DecisionsPart([], 0), OutcomeTotals([], is_whole=False)
     chosen = _chosen(project, wanted)
     with project.log.reading() as log:
-        part = _read(service, log, wanted, log.last_seq() if upto is None else upto, chosen)
+        part = _read(service, log, wanted, log.last_seq() if end_seq is None else end_seq, chosen)
         totals = _totals(project.definitions, log, wanted, part.lines, chosen)
     stopped = [line for line in part.lines if line.row.outcome != "approve"]
     whys = service.reasons.of((line.row.event, line.row.id) for line in stopped)
 
-    def told(line: DecisionLine) -> DecisionLine:
-        named = line.row.event, line.row.id
-        return replace(line, why=whys.get(named), is_told=named in whys or line.row.outcome == "approve")
+    def with_reason(line: DecisionLine) -> DecisionLine:
+        name = line.row.event, line.row.id
+        return replace(line, why=whys.get(name), is_told=name in whys or line.row.outcome == "approve")
 
-    return replace(part, lines=[told(line) for line in part.lines]), totals
+    return replace(part, lines=[with_reason(line) for line in part.lines]), totals
 
 
 def _totals(
@@ -288,22 +289,22 @@ def _totals(
     lines: Sequence[DecisionLine],
     chosen: ChosenDecisions | None,
 ) -> OutcomeTotals:
-    found = OutcomeTally()
+    tally = OutcomeTally()
     amount_of = amount_reader(definitions)
     others = wanted.event, wanted.text, wanted.arm, wanted.min_score, wanted.min_amount, wanted.max_amount
     is_whole = chosen is not None and not any(other not in ("", None) for other in others)
     if chosen is None:
-        is_whole = wanted.starts_ms is not None and _add_day(log, definitions, wanted, amount_of, found)
+        is_whole = wanted.starts_ms is not None and _add_day(log, definitions, wanted, amount_of, tally)
     elif is_whole:
         for outcome, counted in zip(OUTCOMES, chosen[1], strict=True):
-            found.counts[outcome], found.money[outcome] = counted
+            tally.counts[outcome], tally.money[outcome] = counted
     if not is_whole:
         for line in lines:
-            found.add(line.row.outcome, amount_of(line.record))
+            tally.add(line.row.outcome, amount_of(line.record))
     rows = [
-        (outcome, found.counts[outcome], show_decimal(found.money[outcome], definitions.settings.money_places))
+        (outcome, tally.counts[outcome], show_decimal(tally.money[outcome], definitions.settings.money_places))
         for outcome in OUTCOMES
-        if found.counts[outcome]
+        if tally.counts[outcome]
     ]
     return OutcomeTotals(rows, is_whole)
 
@@ -313,24 +314,24 @@ def _add_day(
     definitions: Definitions,
     wanted: DecisionsWanted,
     amount_of: Callable[[Record], int | None],
-    found: OutcomeTally,
+    tally: OutcomeTally,
 ) -> bool:
-    """Count the decisions of a day; return False, without counting, for too many."""
+    """Add the matching decisions of the days to `tally`; return False, without adding any, if there are too many."""
     assert wanted.starts_ms is not None
-    places = definitions.settings.money_places
-    after, upto = places_between(log, wanted.starts_ms[0], wanted.starts_ms[-1])
-    if upto - after > TOTALS_LOOKED_AT:
+    decimals = definitions.settings.money_places
+    after_seq, end_seq = places_between(log, wanted.starts_ms[0], wanted.starts_ms[-1])
+    if end_seq - after_seq > TOTALS_LOOKED_AT:
         return False
-    for start in range(after, upto, _BLOCK):
-        decided = log.decisions_after(start, min(start + _BLOCK, upto))
+    for start in range(after_seq, end_seq, _BLOCK):
+        decided = log.decisions_after(start, min(start + _BLOCK, end_seq))
         rows = [row for part in decided for row in part if wanted.of_decision(row)]
         records = log.records_at([row.seq for row in rows])
         for row in rows:
             record = records[row.seq]
             units = amount_of(record)
-            amount = None if units is None else Decimal(units).scaleb(-places)
+            amount = None if units is None else Decimal(units).scaleb(-decimals)
             if wanted.of_event(record.time_ms, amount, record.body):
-                found.add(row.outcome, units)
+                tally.add(row.outcome, units)
     return True
 
 
@@ -338,34 +339,34 @@ def _read(
     service: Service,
     log: Log,
     wanted: DecisionsWanted,
-    upto: int,
+    end_seq: int,
     chosen: ChosenDecisions | None,
-    most: int = SHOWN,
-    looked_at: int = LOOKED_AT,
+    lines_max: int = SHOWN,
+    seqs_max: int = LOOKED_AT,
 ) -> DecisionsPart:
     lines: list[DecisionLine] = []
     first = 0
-    end = upto
+    end = end_seq
     if wanted.starts_ms is not None:
         first, last = places_between(log, wanted.starts_ms[0], wanted.starts_ms[-1])
-        end = min(upto, last)
-    least = max(first, end - looked_at)
+        end = min(end_seq, last)
+    first_seq = max(first, end - seqs_max)
     if chosen is not None:
-        least = int(chosen[0][chosen[0] <= upto][:-looked_at].max(initial=0))
-    while end > least and len(lines) < most:
-        start = max(least, end - _BLOCK)
+        first_seq = int(chosen[0][chosen[0] <= end_seq][:-seqs_max].max(initial=0))
+    while end > first_seq and len(lines) < lines_max:
+        start = max(first_seq, end - _BLOCK)
         spans = [(start, end)]
         if chosen is not None:
-            near = chosen[0][chosen[0] <= end][-SHOWN - 1 :].tolist()
-            start = near[0] if len(near) > SHOWN else 0
-            spans = [(seq - 1, seq) for seq in near if seq > start]
+            newest = chosen[0][chosen[0] <= end][-SHOWN - 1 :].tolist()
+            start = newest[0] if len(newest) > SHOWN else 0
+            spans = [(seq - 1, seq) for seq in newest if seq > start]
         rows = (row for span in spans for part in log.decisions_after(*span) for row in part)
         block = [row for row in rows if wanted.of_decision(row)][::-1]
-        # Whether events have to be looked at, too
         limits = wanted.starts_ms, wanted.min_amount, wanted.max_amount
-        if not (bool(wanted.text) or any(limit is not None for limit in limits)):
-            block = block[: most - len(lines) + 1]
-        # What a second look must not see
+        filters_events = bool(wanted.text) or any(limit is not None for limit in limits)
+        if not filters_events:
+            block = block[: lines_max - len(lines) + 1]
+        # With a filter by label, the list would tell a second reviewer the first verdict
         unseen = hidden(service.cases, [f"{row.event}/{row.id}" for row in block]) if wanted.label else ()
         block = [row for row in block if f"{row.event}/{row.id}" not in unseen]
         lines += [
@@ -374,24 +375,24 @@ def _read(
             if wanted.of_event(line.at_ms, line.amount, line.record.body)
         ]
         end = start
-    if len(lines) > most:
-        lines = lines[:most]
+    if len(lines) > lines_max:
+        lines = lines[:lines_max]
         end = lines[-1].row.seq - 1
     return DecisionsPart(lines, end if end > first else 0)
 
 
 def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[DecisionLine]:
     records = log.records_at([row.seq for row in rows])
-    told = reasons_of(project.definitions)
-    found = list[DecisionLine]()
+    format_reason = reasons_of(project.definitions)
+    lines = list[DecisionLine]()
     for row in rows:
         record = records[row.seq]
         summary = summary_in(project.definitions, record)
         document = from_json(row.document)
-        reasons = [told(reason["code"], str(reason["text"])) for reason in rule_reasons(document)[:1]]
+        reasons = [format_reason(reason["code"], str(reason["text"])) for reason in rule_reasons(document)[:1]]
         path = decision_path(row.event, row.id)
-        found.append(DecisionLine(row, record, document, path, summary, "".join(reasons)))
-    return found
+        lines.append(DecisionLine(row, record, document, path, summary, "".join(reasons)))
+    return lines
 
 
 ROUTES = (

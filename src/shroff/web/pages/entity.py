@@ -1,4 +1,4 @@
-"""Keys of an entity, the newest; and one of them: what is unusual, its events, flags and lists, and its links."""
+"""The newest keys of an entity, and the page of one key: unusual values, events, flags, lists and linked keys."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 SHOWN = 12  # events of the first part; the charts show more
-IN_TABLE = 20  # decisions whose features stand in a table, too: of more that would be most of the page's weight
+IN_TABLE = 20  # decisions in the table of features; more would make the page heavy
 LINKS_SHOWN = 10
-FLAGS_COUNTED = 200  # the newest, which stand together by rule
+FLAGS_COUNTED = 200  # newest flags, which are grouped by rule
 
 
 class EventLine(FrozenStruct):
-    """An event of the key, with what it says to people and the verdict about it.
+    """An event of the key, with its summary and verdict.
 
-    `who` is the counterparty: who was paid, or on the page of whom that is, the first other key of the event. `others`
-    are its further keys: entity, name and path.
+    `who` is the counterparty: the payee, or on the payee's own page the first other key of the event. `others` are the
+    event's further keys: entity, name and path.
     """
 
     event: KeyEvent
@@ -83,7 +83,7 @@ async def show(service: Service, request: Request) -> Response:
     key = await service.in_thread(known_key, project, name, request.path_params["key"])
     limit = limit_of(request.query_params)
     before = cursor_of(request.query_params, int)
-    found = await service.in_thread(_looked, project, name, key, before, limit, request.who.may(Right.READ_PERSONAL))
+    found = await service.in_thread(_key_data, project, name, key, before, limit, request.who.may(Right.READ_PERSONAL))
     standings = await verdicts(service, _named(found))
     texts = _KeyTexts(project.definitions, standings, found)
     links = texts.links(name)
@@ -129,10 +129,10 @@ async def show(service: Service, request: Request) -> Response:
     )
 
 
-def _looked(project: Project, name: str, key: str, before: int | None, limit: int, may_see: bool) -> _Found:  # noqa: FBT001 - run in a thread
+def _key_data(project: Project, name: str, key: str, before: int | None, limit: int, may_see: bool) -> _Found:  # noqa: FBT001 - run in a thread
     with project.log.reading() as log:
-        look = project.history.entities(log)
-        timeline = look.timeline(name, key, before=before, limit=limit)
+        entities = project.history.entities(log)
+        timeline = entities.timeline(name, key, before=before, limit=limit)
         if before is not None:
             return _Found(timeline, [], KeyLinks([], []), KeyTotals([], is_whole=False), ())
         newest = next((event.record.seq for event in timeline.events if event.outcome is not None), None)
@@ -142,12 +142,12 @@ def _looked(project: Project, name: str, key: str, before: int | None, limit: in
                 owner.setdefault(field, set()).add(text)
         return _Found(
             timeline,
-            log.flags_of(name, key, limit=FLAGS_COUNTED + 1),  # one more tells whether these are all
-            look.links(name, key, timeline),
-            look.totals(name, key),
+            log.flags_of(name, key, limit=FLAGS_COUNTED + 1),  # one more, to tell whether there are further ones
+            entities.links(name, key, timeline),
+            entities.totals(name, key),
             [text for values in owner.values() if len(values) == 1 for text in values],
             _counted(project.definitions, log, name, key),
-            [] if newest is None else look.earlier(name, key, newest),
+            [] if newest is None else entities.earlier(name, key, newest),
         )
 
 
@@ -158,51 +158,53 @@ def _counted(definitions: Definitions, log: Log, name: str, key: str) -> Sequenc
 
 
 def _by_rule(flags: Sequence[FlagRow]) -> Iterable[Sequence[FlagRow]]:
-    """Group flags by rule; keep the order in each group, and sort the groups by their first flag."""
-    found: dict[str, list[FlagRow]] = defaultdict(list)
+    """Group flags by rule, in the order of each rule's first flag."""
+    rows_by_rule: dict[str, list[FlagRow]] = defaultdict(list)
     for row in flags:
-        found[row.rule].append(row)
-    return found.values()
+        rows_by_rule[row.rule].append(row)
+    return rows_by_rule.values()
 
 
-def _flagged(rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce], decided: Container[str]) -> JsonObject:
-    """All flags of one rule, with the reason of the newest; `verdicts` count what labels say of their events.
-
-    `first` and `last` are times of events, which may differ from the order of arrival, and addresses of decisions.
-    """
+def _flagged(
+    rows: Sequence[FlagRow], verdict_by_event: Mapping[str, VerdictInForce], decided: Container[str]
+) -> JsonObject:
+    """Summarize the flags of one rule. `first` and `last` are event times and addresses of decisions."""
 
     def flagging(row: FlagRow) -> tuple[int, str]:
         event, id_ = row.event.split("/", 1)
         return row.time_ms, decision_path(event, id_) if event in decided else ""
 
     times = sorted(map(flagging, rows))
-    said = Counter(standings[row.event].verdict if row.event in standings else "no label" for row in rows)
+    verdict_counts = Counter(
+        verdict_by_event[row.event].verdict if row.event in verdict_by_event else "no label" for row in rows
+    )
     return {
         "rule": rows[0].rule,
         "reason": rows[0].reason,
         "count": len(rows),
         "first": times[0],
         "last": times[-1],
-        "verdicts": said,
+        "verdicts": verdict_counts,
     }
 
 
 def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts) -> JsonObject:
-    """The head of the page.
+    """Collect the head of the page.
 
-    `owner` are the personal values that all its newest events share; `amount` is the sum of the counted events, of
-    which `frauds` are called so; `case` is the open case about it, and the first of `cases`, which have its events;
-    `stake` is what those that want an answer have at stake together.
+    `owner` are personal values that all newest events share. `amount` is the sum of the counted events, `frauds` the
+    number labeled as fraud. `case` is the open case about the key, and the first of `cases`, open cases with its
+    events. `stake` is the amount at stake in alerts without a verdict.
     """
-    with service.cases.store.look() as look:
-        case = next(iter(look.open_about([about_of(name, key)]).values()), None)
-        alerts = look.alerts_of([(record.type, record.id) for record in found.totals.records])
-        alerts += [] if case is None else look.alerts(case.number)
+    with service.cases.store.look() as reader:
+        case = next(iter(reader.open_about([about_of(name, key)]).values()), None)
+        alerts = reader.alerts_of([(record.type, record.id) for record in found.totals.records])
+        alerts += [] if case is None else reader.alerts(case.number)
         waiting = {alert.named: alert for alert in alerts if not alert.verdict}
-        cases = look.cases({alert.case for alert in waiting.values()}).values()
-    amounts = [Decimal(summary.amount) for record in found.totals.records if (summary := texts.summary(record)).amount]
+        cases = reader.cases({alert.case for alert in waiting.values()}).values()
+    amount_texts = [texts.summary(record).amount for record in found.totals.records]
+    amounts = [Decimal(text) for text in amount_texts if text]
     units = sum(alert.at_stake or 0 for alert in waiting.values())
-    opened = (open_case for open_case in cases if open_case.is_open)
+    open_cases = (listed_case for listed_case in cases if listed_case.is_open)
     return {
         "title": texts.title(name, key),
         "owner": found.owner,
@@ -210,7 +212,7 @@ def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts
         "amount": str(sum(amounts)) if amounts else "",
         "frauds": sum(texts.verdict(record) == FRAUD for record in found.totals.records),
         "case": case,
-        "cases": sorted(opened, key=lambda open_case: (open_case != case, open_case.number)),
+        "cases": sorted(open_cases, key=lambda open_case: (open_case != case, open_case.number)),
         "stake": str(Decimal(units).scaleb(-service.cases.money_places)) if units else "",
     }
 
@@ -222,7 +224,7 @@ def _named(found: _Found) -> list[str]:
 
 
 class _KeyTexts:
-    """Events and keys as people read them."""
+    """Formats the events and keys of the page for people."""
 
     def __init__(self, definitions: Definitions, standings: Mapping[str, VerdictInForce], found: _Found) -> None:
         self._definitions = definitions
@@ -239,8 +241,8 @@ class _KeyTexts:
         return summary_in(self._definitions, record)
 
     def verdict(self, record: Record) -> str:
-        found = self._standings.get(f"{record.type}/{record.id}")
-        return "" if found is None else found.verdict
+        verdict = self._standings.get(f"{record.type}/{record.id}")
+        return "" if verdict is None else verdict.verdict
 
     def line(self, event: KeyEvent, name: str) -> EventLine:
         summary = self.summary(event.record)
@@ -256,8 +258,8 @@ class _KeyTexts:
         return EventLine(event, summary, self.verdict(event.record), path, who, path_of_who, further)
 
     def links(self, name: str) -> list[JsonObject]:
-        """Linked keys, frauds first, with their newest event that shares something, and what: entity, name and path."""
-        found = [
+        """Return linked keys, frauds first, with their newest shared event and the shared values."""
+        links = [
             {
                 "title": self.title(name, neighbour.key),
                 "path": entity_path(name, neighbour.key),
@@ -268,7 +270,7 @@ class _KeyTexts:
             }
             for neighbour in self._found.links.neighbours
         ]
-        return sorted(found, key=lambda link: link["newest"].verdict != FRAUD)
+        return sorted(links, key=lambda link: link["newest"].verdict != FRAUD)
 
     def _note(self, record: Record) -> None:
         names = self.summary(record).names
@@ -278,16 +280,12 @@ class _KeyTexts:
 
 
 def _graph(own: str, links: Sequence[JsonMapping]) -> LinkGraph | None:
-    others = [
-        GraphKey(
-            link["title"],
-            ", ".join(word for word in (newest.verdict or newest.event.outcome, newest.summary.money) if word),
-            [(entity, path, title) for entity, title, path in link["through"]],
-            link["path"],
-        )
-        for link in links
-        if (newest := link["newest"])
-    ]
+    others = list[GraphKey]()
+    for link in links:
+        newest = link["newest"]
+        says = ", ".join(word for word in (newest.verdict or newest.event.outcome, newest.summary.money) if word)
+        through_values = [(entity, path, title) for entity, title, path in link["through"]]
+        others.append(GraphKey(link["title"], says, through_values, link["path"]))
     through = {value for other in others for value in other.through}
     return link_graph(GraphKey(own, "this one", through), others) if others else None
 

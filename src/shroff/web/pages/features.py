@@ -1,4 +1,4 @@
-"""Features: what each means and costs, its values at the newest events, what reads it, and an expression to try."""
+"""The page of features: meaning, cost, newest values and readers of each; and a trial of an expression."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ async def show(service: Service, request: Request) -> Response:
     decided = service.project.definitions.events.decided
     event = query.get("event") or next(iter(decided), None)
     tried = query.get("try", "").strip()
-    found = None
+    profiles = None
     if event in decided:
         try:
-            found = await service.run(request, ProfileFeatures(event=event, expression=tried))
+            profiles = await service.run(request, ProfileFeatures(event=event, expression=tried))
         except UsageError as error:
             mistake = sentence(str(error).removeprefix("--try: "))
-            found = await service.run(request, ProfileFeatures(event=event))
-    return await page(service, request, "features.html", profiles=found, types=decided, tried=tried, mistake=mistake)
+            profiles = await service.run(request, ProfileFeatures(event=event))
+    return await page(service, request, "features.html", profiles=profiles, types=decided, tried=tried, mistake=mistake)
 
 
 ROUTES = (Route("GET", "/features", Right.READ_DECISIONS, show, screen=Screen("Features", "Policy", 2)),)

@@ -1,4 +1,4 @@
-"""Health: problems with their fixes, alerts for operators, the quarantine, and outgoing deliveries."""
+"""The page Health: problems with their remedies, alerts for operators, the quarantine, and deliveries."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ async def again(service: Service, request: Request) -> Response:
 
 async def mend(service: Service, request: Request) -> Response:
     form = await request.form()
-    numbers = [number for text in form["numbers"].split() if (number := whole(text)) is not None]
+    parsed = [whole(text) for text in form["numbers"].split()]
+    numbers = [number for number in parsed if number is not None]
     try:
         if form.get("do") == "drop":
-            gone = await service.run(request, DropQuarantined(numbers=tuple(numbers)))
-            counts = {"dropped": gone.dropped}
+            result = await service.run(request, DropQuarantined(numbers=tuple(numbers)))
+            counts = {"dropped": result.dropped}
         else:
-            tried = await service.run(request, RetryQuarantined(numbers=tuple(numbers)))
-            counts = {"taken": tried.taken, "refused again": tried.quarantined}
+            retried = await service.run(request, RetryQuarantined(numbers=tuple(numbers)))
+            counts = {"taken": retried.taken, "refused again": retried.quarantined}
     except UsageError as error:
         return await show(service, request, mistake=sentence(str(error)))
     return see_other(f"/checks?{urlencode(counts)}")
@@ -46,7 +47,7 @@ async def mend(service: Service, request: Request) -> Response:
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
     known = await service.health.known(service.in_thread)
     newest = ShowNewestQuarantined(limit=ENTRIES_SHOWN)
-    kept = (await service.run(request, newest)).entries if request.who.may(Right.MEND_INPUT) else []
+    entries = (await service.run(request, newest)).entries if request.who.may(Right.MEND_INPUT) else []
     return await page(
         service,
         request,
@@ -56,8 +57,8 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         live=await look_live(service, period_of({})),
         state=service.state,
         folder=str(service.project.context.paths.folder),
-        entries=kept,
-        fixed=[entry for entry in kept if entry.fixed_by],
+        entries=entries,
+        fixed=[entry for entry in entries if entry.fixed_by],
         quarantined=await service.in_thread(service.health.quarantined),
         alerts=service.operator_alerts.firing(service.project.context.now_ms()),
         mistake=mistake,

@@ -1,4 +1,4 @@
-"""Jobs: what runs by the clock and when it is due next, what ran, and for each job its progress, log and result."""
+"""Pages of jobs: schedules and when they are due, recent jobs, and progress, log and result of one job."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KIND_WORDS = {
 
 
 async def listed(service: Service, request: Request, mistake: str = "") -> Response:
-    found = await service.in_thread(service.jobs.jobs, SHOWN)
+    jobs = await service.in_thread(service.jobs.jobs, SHOWN)
     states: list[ScheduleState] = []
     try:
         states = await service.in_thread(service.jobs.states)
@@ -47,11 +47,11 @@ async def listed(service: Service, request: Request, mistake: str = "") -> Respo
         service,
         request,
         "jobs.html",
-        jobs=found,
+        jobs=jobs,
         schedules=states,
         when=in_words,
         kinds={name: KIND_WORDS.get(name, kind.title or name) for name, kind in all_kinds().items()},
-        is_going=any(job.is_open for job in found),
+        is_going=any(job.is_open for job in jobs),
         mistake=mistake,
     )
 
@@ -69,28 +69,28 @@ async def begin(service: Service, request: Request) -> Response:
 
 
 async def again(service: Service, request: Request) -> Response:
-    old = await service.in_thread(service.jobs.job, request.path_params["id"])
-    how = {"timeout_s": old.timeout_ms // 1_000, "retries": old.retries}
-    return await _begun(service, request, old.kind, old.arguments, **how)
+    job = await service.in_thread(service.jobs.job, request.path_params["id"])
+    limits = {"timeout_s": job.timeout_ms // 1_000, "retries": job.retries}
+    return await _begun(service, request, job.kind, job.arguments, **limits)
 
 
-async def _begun(service: Service, request: Request, kind: str, params: JsonObject, **how: int) -> Response:
+async def _begun(service: Service, request: Request, kind: str, params: JsonObject, **limits: int) -> Response:
     try:
-        job = await service.run(request, NewJob(kind=kind, params=params, **how))
+        job = await service.run(request, NewJob(kind=kind, params=params, **limits))
     except UsageError as error:
         return await listed(service, request, str(error))
     return see_other(f"/jobs/{job.id}")
 
 
 async def show(service: Service, request: Request) -> Response:
-    found = await service.in_thread(service.jobs.job, request.path_params["id"])
+    job = await service.in_thread(service.jobs.job, request.path_params["id"])
     return await page(
         service,
         request,
         "job.html",
-        job=found,
-        result=json.dumps(json.loads(found.result), indent=2, ensure_ascii=False) if found.result else "",
-        share=found.done / found.total if found.total else None,
+        job=job,
+        result=json.dumps(json.loads(job.result), indent=2, ensure_ascii=False) if job.result else "",
+        share=job.done / job.total if job.total else None,
     )
 
 
@@ -103,12 +103,12 @@ async def cancel(service: Service, request: Request) -> Response:
 async def scheduled(service: Service, request: Request) -> Response:
     form = await request.form()
     name = form["schedule"]
-    do = form["do"]
+    action = form["do"]
     try:
-        if do == "run":
+        if action == "run":
             job = await service.run(request, RunSchedule(name=name))
             return see_other(f"/jobs/{job.id}")
-        change = PauseSchedule(name=name) if do == "pause" else ResumeSchedule(name=name)
+        change = PauseSchedule(name=name) if action == "pause" else ResumeSchedule(name=name)
         await service.run(request, change)
     except (UsageError, DefinitionError) as error:
         return await listed(service, request, str(error))

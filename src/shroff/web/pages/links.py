@@ -1,4 +1,4 @@
-"""Links: the keys that share values with one, over some steps, drawn and as tables; and its ring in one line."""
+"""The page Links: keys that share values with a key over some steps, as a graph and tables; and rings of keys."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 PATH = "/links"
-DRAWN_MAX = 30  # keys, which fit on one screen
+DRAWN_MAX = 30  # keys in the graph, which fit on one screen
 ROW = 28  # pixels
 ROWS_MAX = 200
 HUBS_MAX = 4
 RINGS_SHOWN = 25
-DAYS = (7, 30, 90, 365)  # windows that one can choose
+DAYS = (7, 30, 90, 365)  # windows to choose from
 
 
 class Overview(FrozenStruct):
-    """What links the keys of an entity: its rings, those with most frauds first, and its most shared values."""
+    """The rings of an entity, those with most frauds first, and its most shared values."""
 
     rings: Sequence[Ring]
     ring_count: int
@@ -59,10 +59,13 @@ class Overview(FrozenStruct):
 
 
 class LinkChoice(FrozenStruct):
-    """What a viewer chose to look for: days, 0 for those of the features, and the names of `via` in use, of all."""
+    """The viewer's choice of links: a window in days, 0 for that of the features, and the `used` ones of all `names`.
+
+    A name is the `via` of a link.
+    """
 
     days: int
-    default_ms: int  # of the features
+    default_ms: int  # longest window of the features
     names: Sequence[str]
     used: frozenset[str]
 
@@ -71,9 +74,9 @@ class LinkChoice(FrozenStruct):
         return LinkScope(self.days * DAY_MS, frozenset(self.names) - self.used)
 
 
-KEYS_NAMED = 3  # of a ring, in the list of rings
+KEYS_NAMED = 3  # keys of each ring in the list of rings
 Result = TypeVar("Result")
-Title = Callable[[str, str], str]  # of an entity or what links by it, and a key
+Title = Callable[[str, str], str]  # display name of a key, by entity or `via` and key
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -89,7 +92,7 @@ async def show(service: Service, request: Request) -> Response:
     found = overview = title = graph = None
     if key:
         found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide"), scope)
-        if not found.links and not query.getlist("by"):  # a value that too many share is better than none
+        if not found.links and not query.getlist("by"):  # widely shared values are better than none
             scope = replace(scope, used=frozenset(scope.names))
             found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide"), scope)
     elif scope.names:
@@ -139,7 +142,7 @@ def ring_path(path: str, name: str, key: str) -> str:
 
 
 def _scope(service: Service, name: str, query: QueryParams) -> LinkChoice:
-    """Read the scope of a query. Unless it names some `via`, those whose values too many keys share are left out."""
+    """Read the choice from a query. If it names no `via`, those with widely shared values are left out."""
     days = query.get("days", "")
     chosen = frozenset(query.getlist("by"))
 
@@ -168,7 +171,7 @@ def _overview(service: Service, name: str, scope: LinkChoice) -> Overview:
 
 
 def _overview_titles(service: Service, name: str, overview: Overview) -> Title:
-    """Return names for people of the keys and values of an overview. Cost: some ms each."""
+    """Return the display names of an overview's keys and values. Cost: some ms each."""
     keys = [(name, key) for ring in overview.rings for key in ring.keys[:KEYS_NAMED]]
     keys += [(name, shared.key) for shared in overview.shared]
     keys += [(_entity(shared.via), str(shared.value)) for shared in overview.shared]
@@ -186,10 +189,10 @@ def _found(
 
 
 def _path(request: Request, name: str, key: str, changed: Mapping[str, str | int]) -> str:
-    kept = {"hide", "pin", "by", "days"}
-    pairs = dict.fromkeys(pair for pair in request.query_params.multi_items() if pair[0] in kept)
-    for what in {"hide", "pin"} & changed.keys():
-        pair = what, str(changed[what])
+    names = {"hide", "pin", "by", "days"}
+    pairs = dict.fromkeys(pair for pair in request.query_params.multi_items() if pair[0] in names)
+    for toggle in {"hide", "pin"} & changed.keys():
+        pair = toggle, str(changed[toggle])
         if pair in pairs:
             del pairs[pair]
         else:
@@ -203,9 +206,9 @@ def _ring(definitions: Definitions, name: str, found: Neighbourhood) -> str:
     for via, count in found.over.items():
         values[_field(via)] += count
     over = [many(count, noun, f"{noun}es" if noun.endswith("s") else "") for noun, count in values.items()]
-    what = "In a ring of" if has_via(definitions, name) else "Shared values link"
+    beginning = "In a ring of" if has_via(definitions, name) else "Shared values link"
     keys = many(min(found.ring, RING_MAX), name.replace("_", " "))
-    return f"{what} {'more than ' * (found.ring > RING_MAX)}{keys} over {', '.join(over)}" if over else ""
+    return f"{beginning} {'more than ' * (found.ring > RING_MAX)}{keys} over {', '.join(over)}" if over else ""
 
 
 def _entity(via: str) -> str:
@@ -217,7 +220,7 @@ def _field(via: str) -> str:
 
 
 def _titles(service: Service, name: str, found: Neighbourhood) -> Title:
-    """Names for people of the keys and values that come first; others are called by their keys. Cost: some ms each."""
+    """Return the display names of the first keys and values; others keep their keys. Cost: some ms each."""
     keys = [(name, member.key) for member in found.members[: DRAWN_MAX + 1]]
     keys += [(_entity(link.via), str(link.value)) for link in found.links[:DRAWN_MAX]]
     keys += [(_entity(hub.via), str(hub.value)) for hub in found.hubs[:HUBS_MAX]]
@@ -227,13 +230,14 @@ def _titles(service: Service, name: str, found: Neighbourhood) -> Title:
 def _names(service: Service, keys: Sequence[tuple[str, str]]) -> Title:
     entities = service.project.definitions.events.entities
     with service.project.log.reading() as log:
-        look = service.project.history.entities(log)
-        names = {key: name_of(service, look, *key) for key in keys if key[0] in entities}
+        history = service.project.history.entities(log)
+        names = {key: name_of(service, history, *key) for key in keys if key[0] in entities}
     return lambda via, key: names.get((_entity(via), key), key)
 
 
 def _graph(name: str, found: Neighbourhood, title: Title, pinned: Sequence[str], currency: str) -> LinkGraph:
-    links, first = found.links, sum(f"{link.via}={link.value}" in pinned for link in found.links)
+    links = found.links
+    pinned_count = sum(f"{link.via}={link.value}" in pinned for link in links)
 
     def drawn(member: LinkedKey, through: list[int]) -> GraphKey:
         says = ", ".join(filter(None, ("fraud" if member.frauds else member.outcome, money(member.spent, currency))))
@@ -247,7 +251,7 @@ def _graph(name: str, found: Neighbourhood, title: Title, pinned: Sequence[str],
         for key in link.keys:
             values_of[key].append(at)
     linked = [(other, values_of[other.key]) for other in others]
-    linked.sort(key=lambda pair: first > 0 and pair[1][0] >= first)
+    linked.sort(key=lambda pair: pinned_count > 0 and pair[1][0] >= pinned_count)
     linked[:DRAWN_MAX] = sorted(linked[:DRAWN_MAX], key=lambda pair: (not pair[0].frauds, pair[1]))
     through = [at for at, link in enumerate(links) if link.step == 1]
     return link_graph(drawn(own, through), [drawn(*pair) for pair in linked], DRAWN_MAX, ROW)

@@ -1,4 +1,4 @@
-"""Live: the page, and the stream of its changed parts."""
+"""The page Live, and the stream of its changed parts."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ EVERY_S = 1.0
 RULES_SHOWN = 8
 LINE_HEIGHT = 150
 SAID = {"approve": "Approved", "challenge": "Challenged", "review": "Review", "decline": "Declined"}
-FAR_HITS = 2  # one hit in an hour, of a rule that had none before, is not unusual
+FAR_HITS = 2  # fewer hits in an hour are never unusual, even for a rule that had none before
 
 
 class LiveRuleLine(FrozenStruct):
-    """A rule of the last hour, with the strip of its hours before."""
+    """A rule's hits of the last hour, with the strip of earlier hours."""
 
     found: RuleHitRate
     strip: Strip | None
@@ -81,21 +81,21 @@ def screen_of(service: Service, found: LiveLook, cases: CasesOpen, may_check: bo
 
 
 def _line(values: Sequence[int]) -> Plot:
-    places = [(number + 0.5, float(value)) for number, value in enumerate(values)]
+    points = [(number + 0.5, float(value)) for number, value in enumerate(values)]
     y = Axis(0.0, nice(max(4, *values, 4)))
     return plot_of(
-        {"now": places},
+        {"now": points},
         x=Axis(0.0, float(len(values))),
         y=y,
         height=LINE_HEIGHT,
-        spots=[(place, "dot-now", "") for place in places[-1:]],
+        spots=[(point, "dot-now", "") for point in points[-1:]],
     )
 
 
 def _bars(values: Sequence[float]) -> list[tuple[float, float, float, float]]:
-    most = max(1.0, *values, 1.0)
+    largest = max(1.0, *values, 1.0)
     width = 100 / max(1, len(values))
-    heights = [round(100 * value / most, 2) for value in values]
+    heights = [round(100 * value / largest, 2) for value in values]
     return [
         (round(width * (number + 0.15), 2), round(100 - height, 2), round(width * 0.7, 2), height)
         for number, height in enumerate(heights)
@@ -109,13 +109,13 @@ async def stream(service: Service, request: Request) -> Response:
     zone = times_zone(service, request)
 
     async def changed() -> bytes | None:
-        looked = await look(service, period)
-        parts = await service.in_thread(_rendered, looked, service, *_seen_by(looked, request.who))
-        now = {name: in_zone(html, zone) for name, html in parts.items()}
-        now["open"] = open_cases_html(await open_cases(service, request.who))
-        found = {name: html for name, html in now.items() if shown.get(name) != html}
-        shown.update(now)
-        return told("parts", found) if found else None
+        newest = await look(service, period)
+        parts = await service.in_thread(_rendered, newest, service, *_seen_by(newest, request.who))
+        rendered = {name: in_zone(html, zone) for name, html in parts.items()}
+        rendered["open"] = open_cases_html(await open_cases(service, request.who))
+        changes = {name: html for name, html in rendered.items() if shown.get(name) != html}
+        shown.update(rendered)
+        return told("parts", changes) if changes else None
 
     return Stream(service, request, updates(service, request, changed, EVERY_S))
 

@@ -1,4 +1,4 @@
-"""Signing in and out: by a password, by a link that works once, at an OpenID provider."""
+"""Pages to sign in and out: by password, passkey, second factor, one-time link, or an OpenID provider."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ WORK = "/queue"
 
 
 async def ask(service: Service, request: Request) -> Response:
-    """The page to sign in by, for a page that is shown to nobody else: it comes next."""
-    if request.path.startswith("/first/"):  # the first run
+    """Redirect to the sign-in, which leads back to the requested page."""
+    if request.path.startswith("/first/"):  # an address of the first run, which has ended
         back = FIRST
     elif request.method in {"GET", "HEAD"}:
         query = request.scope["query_string"].decode("latin-1")
@@ -44,7 +44,7 @@ async def ask(service: Service, request: Request) -> Response:
 
 
 def _page_of_form(service: Service, request: Request) -> str:
-    """Return the page that a form was sent from, by its Referer; the first page for one of another site."""
+    """Return the page from which a form was sent, by its Referer; the first page if that is another site."""
     try:
         page = urlsplit(request.headers.get("referer", ""))
     except ValueError:
@@ -68,12 +68,12 @@ class FormSession(TypedDict):
 
 
 async def show_session(service: Service, request: Request) -> Json[FormSession]:
-    """Return the session that a form would be sent in, so that a page asks before it sends one."""
+    """Return the browser's session, so that a page can ask the user before it sends a form without one."""
     token = request.cookies.get(COOKIE, "")
-    found = await service.known(service.gate.signed_in, token) if token else None
-    if found is None:
+    signed_in = await service.known(service.gate.signed_in, token) if token else None
+    if signed_in is None:
         return Json({"user": "", "csrf": ""})
-    return Json({"user": found.user.name, "csrf": found.csrf})
+    return Json({"user": signed_in.user.name, "csrf": signed_in.csrf})
 
 
 async def sign_in(service: Service, request: Request) -> Response:
@@ -84,12 +84,12 @@ async def sign_in(service: Service, request: Request) -> Response:
     password = form["password"]
     before = request.cookies.get(COOKIE, "")
     try:
-        found = await service.signing.run(
+        signed_in = await service.signing.run(
             network_of(request.address), sessions.sign_in, service.desk, name, password, request.address, before
         )
-    except (SignInError, ProblemError) as error:  # the latter: too many at once
+    except (SignInError, ProblemError) as error:  # ProblemError if too many sign in at once
         return _login(service, back, name, sentence(str(error)), _status(error))
-    return let_in(service, request, found, back)
+    return let_in(service, request, signed_in, back)
 
 
 async def show_factor(
@@ -98,34 +98,37 @@ async def show_factor(
     token = request.cookies.get(COOKIE, "")
     back = form.get("back") or request.query_params.get("back", "")
     try:
-        found = await service.in_thread(factors.asked, service.desk, token)
+        asked = await service.in_thread(factors.asked, service.desk, token)
     except SignInError:
         return see_other("/login")
-    return alone("factor.html", status, asked=found, back=oidc.back_of(back), mistake=mistake)
+    return alone("factor.html", status, asked=asked, back=oidc.back_of(back), mistake=mistake)
 
 
 async def use_factor(service: Service, request: Request) -> Response:
     service.address.check_origin(request)
     form = await request.form()
     token = request.cookies.get(COOKIE, "")
-    code, do, password = (form[name] for name in ("code", "do", "password"))
+    code, action, password = (form[name] for name in ("code", "do", "password"))
     try:
-        found, codes = await service.signing.run(
-            network_of(request.address), factors.prove, service.desk, token, code, request.address, do, password
+        signed_in, codes = await service.signing.run(
+            network_of(request.address), factors.prove, service.desk, token, code, request.address, action, password
         )
     except (SignInError, ProblemError) as error:
         return await show_factor(service, request, form, sentence(str(error)), _status(error))
     back = oidc.back_of(form["back"])
-    response = let_in(service, request, found, back)
-    if codes:
-        shown = alone("recovery.html", codes=codes, back=back)
-        shown.headers["set-cookie"] = response.headers["set-cookie"]
-        return shown
-    return response
+    response = let_in(service, request, signed_in, back)
+    if not codes:
+        return response
+    page = alone("recovery.html", codes=codes, back=back)
+    page.headers["set-cookie"] = response.headers["set-cookie"]
+    return page
 
 
 async def use_passkey(service: Service, request: Request) -> Response:
-    """Begin with a passkey, and take what the browser made of it: to sign in; signed in, to add or remove one."""
+    """Handle both steps of a passkey: send the challenge, and check the browser's response.
+
+    This signs in, or adds or removes a passkey of a signed-in user.
+    """
     service.address.check_origin(request)
     form = await request.form()
     desk = service.desk
@@ -135,13 +138,13 @@ async def use_passkey(service: Service, request: Request) -> Response:
     tokens = [request.cookies.get(name, "") for name in (COOKIE, VISIT)]
     try:
         _refuse_flood(service, request)
-        found = await service.signing.run(network_of(sender), passkeys.take, desk, origin, *tokens, form, sender)
+        result = await service.signing.run(network_of(sender), passkeys.take, desk, origin, *tokens, form, sender)
     except (SignInError, UsageError, ProblemError) as error:
         return alone("passkey.html", _status(error), begun=None, back=back, mistake=sentence(str(error)))
-    if isinstance(found, SignedIn):
-        return let_in(service, request, found, back)
-    page = alone("passkey.html", begun=found, back=back, mistake="")
-    return _with_cookie(service, request, page, VISIT, found[0], passkeys.LASTS_MS // 1_000)
+    if isinstance(result, SignedIn):
+        return let_in(service, request, result, back)
+    page = alone("passkey.html", begun=result, back=back, mistake="")
+    return _with_cookie(service, request, page, VISIT, result[0], passkeys.LASTS_MS // 1_000)
 
 
 def _status(error: Exception) -> int:
@@ -151,40 +154,40 @@ def _status(error: Exception) -> int:
 async def sign_out(service: Service, request: Request) -> Response:
     token = request.cookies.get(COOKIE, "")
     form = await request.form()
-    found = await service.known(service.gate.signed_in, token) if token else None
-    if found is not None:
-        if not found.is_own(form["csrf"]):
+    signed_in = await service.known(service.gate.signed_in, token) if token else None
+    if signed_in is not None:
+        if not signed_in.is_own(form["csrf"]):
             raise ProblemError(403, "no-csrf", "The form was not sent from this service", "press Sign out there")
         await service.in_thread(sessions.sign_out, service.desk, token)
     return _with_cookie(service, request, see_other("/login"), COOKIE, "", 0)
 
 
 async def show_link(service: Service, request: Request, form: Form = NOTHING, mistake: str = "") -> Response:
-    """Page of a link that works once. Opening it changes nothing: mail scanners open links, too."""
+    """Show the page of a one-time link. Opening it changes nothing, since programs that scan mails open links."""
     try:
         user = await service.in_thread(links.asks_for, service.desk, request.path_params["token"])
     except SignInError as error:
         return _link_gone(error)
-    kept = {name: form[name] for name in ("name", "display_name")}
-    return alone("link.html", 422 if mistake else 200, user=user, mistake=mistake, **kept)
+    names = {name: form[name] for name in ("name", "display_name")}
+    return alone("link.html", 422 if mistake else 200, user=user, mistake=mistake, **names)
 
 
 async def use_link(service: Service, request: Request) -> Response:
-    """Use a link up: it makes the first admin, who begins where work is, or sets a password."""
+    """Use a one-time link: it creates the first admin, or sets a user's password."""
     service.address.check_origin(request)
     form = await request.form()
     token = request.path_params["token"]
     before = request.cookies.get(COOKIE, "")
     try:
         is_first = await service.in_thread(links.asks_for, service.desk, token) is None
-        found = await service.signing.run(
-            network_of(request.address), _used, service.desk, token, form, request.address, before
+        signed_in = await service.signing.run(
+            network_of(request.address), _use, service.desk, token, form, request.address, before
         )
     except SignInError as error:
         return _link_gone(error)
     except UsageError as error:
         return await show_link(service, request, form, sentence(str(error)))
-    return let_in(service, request, found, WORK if is_first else FIRST)
+    return let_in(service, request, signed_in, WORK if is_first else FIRST)
 
 
 async def show_once(service: Service, request: Request) -> Response:
@@ -202,10 +205,10 @@ async def use_once(service: Service, request: Request) -> Response:
     token = request.path_params["token"]
     before = request.cookies.get(COOKIE, "")
     try:
-        found = await service.in_thread(links.sign_in, service.desk, token, request.address, before)
+        signed_in = await service.in_thread(links.sign_in, service.desk, token, request.address, before)
     except SignInError as error:
         return _link_gone(error)
-    return let_in(service, request, found, WORK)
+    return let_in(service, request, signed_in, WORK)
 
 
 def _link_gone(error: SignInError) -> Response:
@@ -213,13 +216,13 @@ def _link_gone(error: SignInError) -> Response:
     return alone("end.html", 404, title="This link does not work", words=more, way="/login", way_says="Sign in")
 
 
-def _used(desk: Desk, token: str, form: Form, address: str, before: str) -> SignedIn:
+def _use(desk: Desk, token: str, form: Form, address: str, before: str) -> SignedIn:
     if form["password"] != form["again"]:
         raise UsageError("the two passwords differ")
     name = form["name"]
-    shown = form["display_name"]
+    display_name = form["display_name"]
     return links.use(
-        desk, token, form["password"], name=name, display_name=shown or name, address=address, before=before
+        desk, token, form["password"], name=name, display_name=display_name or name, address=address, before=before
     )
 
 
@@ -243,23 +246,24 @@ async def end_visit(service: Service, request: Request) -> Response:
     token, before = (request.cookies.get(name, "") for name in (VISIT, COOKIE))
     uri = _redirect_uri(service, request)
     try:
-        found, back = await service.in_thread(
+        signed_in, back = await service.in_thread(
             oidc.finish, service.desk, provider, uri, token, answer, request.address, before
         )
     except (SignInError, TransientError, UsageError) as error:
         status = 403 if isinstance(error, SignInError) else 503
         return _login(service, FIRST, mistake=sentence(str(error)), status=status)
-    return _with_cookie(service, request, let_in(service, request, found, back), VISIT, "", 0)
+    return _with_cookie(service, request, let_in(service, request, signed_in, back), VISIT, "", 0)
 
 
 def _refuse_flood(service: Service, request: Request) -> None:
-    """Raises: ProblemError with 429: a visit is kept before anybody is known."""
+    """Raises: ProblemError with 429 for too many requests of one address, since each one is stored for a while."""
     if is_too_much(service, request):
         raise too_many("too many sign-ins begin at this address; try again in a minute")
 
 
 def _provider(service: Service) -> oidc.Provider:
-    if (provider := service.settings.provider) is None:
+    provider = service.settings.provider
+    if provider is None:
         raise ProblemError(404, "not-found", "Page not found", "no identity provider is configured")
     return provider
 
@@ -275,16 +279,17 @@ def _login(
         name=name,
         mistake=mistake,
         is_unsaved=is_unsaved,
-        provider=provider and (urlsplit(provider.issuer).hostname or ""),  # it may have a password
+        provider=provider and (urlsplit(provider.issuer).hostname or ""),  # the URL may contain a password
         passwords=service.desk.settings.has_passwords,
         passkeys=passkeys.has_library(),
     )
 
 
-def let_in(service: Service, request: Request, found: SignedIn, back: str) -> Response:
+def let_in(service: Service, request: Request, signed_in: SignedIn, back: str) -> Response:
+    """Set the session's cookie and redirect to `back`, or to the second factor if that is still missing."""
     seconds = service.desk.settings.lasts_ms // 1_000
-    there = f"{FACTOR}?back={quote(back, safe='')}" if found.is_half else back
-    return _with_cookie(service, request, see_other(there), COOKIE, found.token, seconds)
+    path = f"{FACTOR}?back={quote(back, safe='')}" if signed_in.is_half else back
+    return _with_cookie(service, request, see_other(path), COOKIE, signed_in.token, seconds)
 
 
 def _with_cookie(

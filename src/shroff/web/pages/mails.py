@@ -1,7 +1,6 @@
-"""Mails: the built-in mailbox, what left and what waits, and how each notice's mail looks before it is sent.
+"""Pages of mails: the built-in mailbox, the outbox, and a preview of each notice.
 
-The HTML of a mail is a document of its own in a frame, which may run and load nothing: what somebody wrote into a mail
-cannot become a part of the page around it.
+The HTML of a mail is shown in a frame that may run and load nothing, so that its content cannot affect the page.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _FRAMING = f"{POLICY}; frame-src 'self'"
 
 
 class PreviewOf(NamedTuple):
-    """Of which event a mail is shown, or of which day a report; empty for the newest."""
+    """The event whose mail is previewed, or the day of a report; empty for the newest."""
 
     event: str
     day: str
@@ -64,43 +63,40 @@ async def mailbox(service: Service, request: Request) -> Response:
     mails, last = parted(await service.in_thread(project.letters.mails, SHOWN + 1), SHOWN)
     asked = await service.in_thread(_asked, service, mails)
     has_server = not project.context.systems.mails_are_files
-    shown: JsonObject = {"mails": mails, "asked": asked, "is_cut": last is not None, "masked": masked}
-    return await page(service, request, "mails.html", **shown, has_server=has_server)
+    context: JsonObject = {"mails": mails, "asked": asked, "is_cut": last is not None, "masked": masked}
+    return await page(service, request, "mails.html", **context, has_server=has_server)
 
 
 async def mail(service: Service, request: Request) -> Response:
-    """One of them. The customer's link is left out: only the file has it."""
-    found = await _kept(service, request)
-    asked = (await service.in_thread(_asked, service, [found])).get(found.name)
+    """Show a mail without the customer's link, which only the mail's file has."""
+    stored = await _kept(service, request)
+    asked = (await service.in_thread(_asked, service, [stored])).get(stored.name)
     folder = service.project.notice_files.mail_folder
-    return _framing(await page(service, request, "mail.html", mail=found, folder=folder, asked=asked, masked=masked))
+    return _framing(await page(service, request, "mail.html", mail=stored, folder=folder, asked=asked, masked=masked))
 
 
 def _asked(service: Service, mails: Iterable[StoredMail]) -> dict[str, JsonObject]:
-    """Of each mail that asks, by its name: the customer's answer, the event with its path, and its newest case.
-
-    Empty where these cannot be read.
-    """
+    """Return answer, event, path and newest case of each mail with a question; empty if they cannot be read."""
     with suppress(ShroffError):
         asked = {mail.name: service.confirming.asked(mail.token) for mail in mails if mail.token}
         named = (event.partition("/") for _, event in asked.values() if event)
         events = {f"{type_}/{id_}": (type_, id_) for type_, _, id_ in named}
-        with service.cases.store.look() as look:
-            alerts = {alert.named: alert for alert in look.alerts_of(events.values())}
+        with service.cases.store.look() as reader:
+            alerts = {alert.named: alert for alert in reader.alerts_of(events.values())}
         return {
             name: {
-                "said": _said(said, alerts.get(event)),
+                "said": _answer(state, alerts.get(event)),
                 "event": event,
                 "path": decision_path(*events[event]) if event else "",
                 "case": alerts[event].case if event in alerts else 0,
             }
-            for name, (said, event) in asked.items()
+            for name, (state, event) in asked.items()
         }
     return {}
 
 
-def _said(state: str, alert: Alert | None) -> str:
-    """The customer's answer, or the state of the link without one; the answer may have come as a label."""
+def _answer(state: str, alert: Alert | None) -> str:
+    """Return the customer's answer, which may have come as a label, or else the state of the link."""
     if alert is None or not alert.customer or state in ANSWERS:
         return state
     return {FRAUD: "no", "genuine": "yes"}.get(alert.customer, state)
@@ -111,10 +107,10 @@ async def mail_html(service: Service, request: Request) -> Response:
 
 
 async def _kept(service: Service, request: Request) -> StoredMail:
-    found = await service.in_thread(service.project.letters.mail, request.path_params["name"])
-    if found is None:
+    mail = await service.in_thread(service.project.letters.mail, request.path_params["name"])
+    if mail is None:
         raise ProblemError(404, "no-mail", "There is no such mail", "the mailbox has no mail of this name")
-    return found
+    return mail
 
 
 # ---- letters
@@ -124,12 +120,12 @@ async def letters(service: Service, request: Request) -> Response:
     state = request.query_params.get("state", "")
     before = cursor_of(request.query_params, tuple[int, str])
     waiting, counts, letters, _ = await service.in_thread(service.project.letters.page, state, before, SHOWN + 1)
-    found, last = parted(letters, SHOWN)
+    rows, last = parted(letters, SHOWN)
     older = None if last is None else next_of((last.made_ms, last.id))
     leaving = await service.in_thread(service.health.leaving, service.work.sinks)
-    shown: JsonObject = {"letters": found, "waiting": waiting, "older": older, "before": before}
+    context: JsonObject = {"letters": rows, "waiting": waiting, "older": older, "before": before}
     failed = {name: count for name, count in counts.items() if name in FAILED}
-    more = {
+    further = {
         "counts": counts,
         "failed": failed,
         "state": state,
@@ -139,7 +135,7 @@ async def letters(service: Service, request: Request) -> Response:
         "open": OPEN,
         "are_files": service.project.context.systems.mails_are_files,
     }
-    return await page(service, request, "letters.html", **shown, **more)
+    return await page(service, request, "letters.html", **context, **further)
 
 
 async def retry(service: Service, request: Request) -> Response:
@@ -151,8 +147,8 @@ async def retry(service: Service, request: Request) -> Response:
 
 
 async def notices(service: Service, request: Request) -> Response:
-    found = await service.run(request, ListNotices())
-    return await page(service, request, "notices.html", notices=found.notices)
+    listing = await service.run(request, ListNotices())
+    return await page(service, request, "notices.html", notices=listing.notices)
 
 
 async def notice(service: Service, request: Request) -> Response:
@@ -182,13 +178,13 @@ async def _notice(
     service: Service, request: Request, of: PreviewOf, tried: tuple[str, str] | None = None, to: str = ""
 ) -> Response:
     notice = await _declared(service, request)
-    shown: MailPreview | None = None
+    preview: MailPreview | None = None
     why_not = ""
     try:
-        shown = await _previewed(service, request, of)
+        preview = await _previewed(service, request, of)
     except UsageError as error:
         why_not = str(error)
-    values = {"name": notice.name, "of": of, "mail": shown, "why_not": why_not, "tried": tried}
+    values = {"name": notice.name, "of": of, "mail": preview, "why_not": why_not, "tried": tried}
     kind = {"is_report": notice.on == "report", "is_of_event": notice.on in OF_EVENTS, "asks": notice.asks}
     to = to or _own_address(request)
     return _framing(await page(service, request, "notice.html", **values, **kind, to=to))
@@ -205,10 +201,10 @@ async def _previewed(service: Service, request: Request, of: PreviewOf) -> MailP
 
 async def _declared(service: Service, request: Request) -> Notice:
     name = request.path_params["name"]
-    found = (await service.in_thread(lambda: service.project.notice_files.declared)).get(name)
-    if found is None:
+    notice = (await service.in_thread(lambda: service.project.notice_files.declared)).get(name)
+    if notice is None:
         raise UnknownNoticeError(f"notices/{one_line(name)}.yaml is not there")
-    return found
+    return notice
 
 
 def _own_address(request: Request) -> str:
@@ -219,14 +215,14 @@ def _own_address(request: Request) -> str:
 # ---- frames
 
 
-def _framing(found: Response) -> Response:
-    found.headers["content-security-policy"] = _FRAMING
-    return found
+def _framing(response: Response) -> Response:
+    response.headers["content-security-policy"] = _FRAMING
+    return response
 
 
 def _in_frame(html: str) -> Response:
-    head, found, rest = html.partition("<head>")
-    text = f'{head}{found}<base target="_blank">{rest}' if found else html
+    prefix, tag, suffix = html.partition("<head>")
+    text = f'{prefix}{tag}<base target="_blank">{suffix}' if tag else html
     return HTMLResponse(text, headers={"content-security-policy": IN_FRAME})
 
 

@@ -1,4 +1,4 @@
-"""Models: versions side by side, how each was tested, training, roles with a reason; and drift since training."""
+"""Pages of models: a comparison of versions, tests and roles of one version, training, and drift."""
 
 from __future__ import annotations
 
@@ -53,25 +53,25 @@ class Measured(FrozenStruct):
 
     @property
     def says(self) -> str:
-        words = metric_words(self.name)
-        return f"{words[:1].upper()}{words[1:]}"
+        text = metric_words(self.name)
+        return f"{text[:1].upper()}{text[1:]}"
 
     @property
     def meaning(self) -> str:
-        known = metric_of(self.name)
-        return known.meaning.replace("`", "") if known is not None else ""
+        metric = metric_of(self.name)
+        return metric.meaning.replace("`", "") if metric is not None else ""
 
 
 async def show(service: Service, request: Request) -> Response:
-    found = await service.in_thread(service.project.models.all)
-    versions = await service.in_thread(_versions, service, found)
+    models = await service.in_thread(service.project.models.all)
+    versions = await service.in_thread(_versions, service, models)
     jobs = await service.in_thread(service.jobs.jobs, JOBS_LOOKED_AT)
     may_train = request.who.may(Right.RUN_JOBS) and request.who.may(Right.TRAIN_MODELS)
     return await page(
         service,
         request,
         "models.html",
-        models=found,
+        models=models,
         versions=versions,
         compared=[name for name in COMPARED if any(name in version["measured"] for version in versions)],
         words=lambda name: Measured(name, 0.0, None, None),
@@ -80,31 +80,31 @@ async def show(service: Service, request: Request) -> Response:
     )
 
 
-def _versions(service: Service, found: Sequence[ListedModel]) -> list[JsonObject]:
-    """The newest models with what was measured of them, and the baselines of the champion, or of the newest.
+def _versions(service: Service, models: Sequence[ListedModel]) -> list[JsonObject]:
+    """Return the newest models with their metrics, and the baselines of the champion, else of the newest model.
 
-    A baseline is not `listed`. `strips` are of each metric.
+    Of a baseline, `listed` is None. `strips` are by metric.
     """
-    read: list[tuple[str, ListedModel | None, Facts, dict[str, Measured]]] = []
+    rows: list[tuple[str, ListedModel | None, Facts, dict[str, Measured]]] = []
     baselines: JsonMapping = {}
-    for model in found[:VERSIONS_SHOWN]:
+    for model in models[:VERSIONS_SHOWN]:
         with suppress(ShroffError):
             stored = service.project.context.registry.read(model.id)
-            read.append((stored.id, model, _facts(stored.manifest), _by_name(stored.metrics)))
+            rows.append((stored.id, model, _facts(stored.manifest), _by_name(stored.metrics)))
             if model.role == "champion" or not baselines:
                 baselines = stored.metrics.get("baselines", {})
-    for name, told in baselines.items():
-        read.append((BASELINES.get(name, told.get("about", name)), None, _facts({}), _by_name(told)))
-    strips = {name: _strips([measured.get(name) for _, _, _, measured in read]) for name in COMPARED}
+    for name, metrics in baselines.items():
+        rows.append((BASELINES.get(name, metrics.get("about", name)), None, _facts({}), _by_name(metrics)))
+    strips = {name: _strips([measured.get(name) for _, _, _, measured in rows]) for name in COMPARED}
     return [
         {
             "name": name,
             "listed": listed,
             "facts": facts,
             "measured": measured,
-            "strips": {metric: strips[metric][at] for metric in COMPARED},
+            "strips": {metric: strips[metric][row] for metric in COMPARED},
         }
-        for at, (name, listed, facts, measured) in enumerate(read)
+        for row, (name, listed, facts, measured) in enumerate(rows)
     ]
 
 
@@ -122,34 +122,34 @@ def _by_name(metrics: JsonMapping) -> dict[str, Measured]:
     return {measured.name: measured for measured in _measured(metrics)}
 
 
-def _strips(of: Sequence[Measured | None]) -> list[Strip | None]:
-    """One for each value, all on the same axis, so that intervals can be compared by eye."""
+def _strips(values: Sequence[Measured | None]) -> list[Strip | None]:
+    """Return a strip for each value, all on the same axis, so that intervals can be compared by eye."""
     ends = [
         (
             measured.low if measured.low is not None else measured.mean,
             measured.high if measured.high is not None else measured.mean,
         )
-        for measured in of
+        for measured in values
         if measured
     ]
     if not ends:
-        return [None] * len(of)
+        return [None] * len(values)
     axis = Axis(min(low for low, _ in ends), max(high for _, high in ends))
-    found: list[Strip | None] = []
-    for measured in of:
+    strips: list[Strip | None] = []
+    for measured in values:
         if measured is None:
-            found.append(None)
+            strips.append(None)
             continue
         low, high = (axis.at(measured.mean if end is None else end) for end in (measured.low, measured.high))
-        found.append(
+        strips.append(
             Strip(round(low, 2), round(max(high - low, 0.5), 2), round(axis.at(measured.mean), 2), is_far=False)
         )
-    return found
+    return strips
 
 
 def _charts(stored: Stored) -> list[tuple[str, Markup]]:
     report = stored.files.get(REPORT, b"").decode()
-    return [(title, Markup(charts)) for title, charts in _CHARTS.findall(report)]  # noqa: S704 - ours, hash checked
+    return [(title, Markup(charts)) for title, charts in _CHARTS.findall(report)]  # noqa: S704 - written by shroff, and its hash is checked
 
 
 def _champion(service: Service, stored: Stored) -> str:
@@ -168,16 +168,16 @@ async def change(service: Service, request: Request) -> Response:
     try:
         champion = form.get("champion") if form["do"] == "promote" else None
         id_ = request.path_params["id"]
-        wanted = ChangeModel(id=id_, do=form["do"], reason=form["reason"], waive=waive, champion=champion)
-        found = await service.run(request, wanted)
+        operation = ChangeModel(id=id_, do=form["do"], reason=form["reason"], waive=waive, champion=champion)
+        result = await service.run(request, operation)
     except UnknownModelError:
         raise
     except (UsageError, DefinitionError, StateError) as error:
         return await show_one(service, request, sentence(str(error)), form)
-    if found.failed:
-        return await show_one(service, request, f"Not promoted: {found.failure}.", form)
-    said = "done" if found.in_force else "waits"
-    return see_other(f"/models/{quote(request.path_params['id'], safe='')}?said={said}")
+    if result.failed:
+        return await show_one(service, request, f"Not promoted: {result.failure}.", form)
+    outcome = "done" if result.in_force else "waits"
+    return see_other(f"/models/{quote(request.path_params['id'], safe='')}?said={outcome}")
 
 
 async def show_one(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
@@ -214,10 +214,10 @@ async def card(service: Service, request: Request) -> Response:
 
 
 def _measured(metrics: JsonMapping) -> list[Measured]:
-    found = metrics.get("metrics", {})
+    metric_values = metrics.get("metrics", {})
     return [
         Measured(name, figure["mean"], figure.get("low"), figure.get("high"))
-        for name, figure in sorted(found.items())
+        for name, figure in sorted(metric_values.items())
         if isinstance(figure, dict) and isinstance(figure.get("mean"), int | float)
     ]
 

@@ -1,4 +1,4 @@
-"""Pages from templates: what each of them shows beside its own, and the headers that it is sent with."""
+"""Render pages from templates, with the values that all pages share and the headers that protect them."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ POLICY = (
 )
 _TIMES = re.compile(
     r"<(pre|code|textarea|script|style|title|option|time)\b.*?</\1>"
-    r"|<[^>]*mono\b[^>]*>[^<]*|<[^>]*translate=[^>]*>[^<]*"  # names and ids; as two, as plain letters are found quickly
+    r"|<[^>]*mono\b[^>]*>[^<]*|<[^>]*translate=[^>]*>[^<]*"  # names and ids; two branches are faster than one
     r"|<[^>]*>"
     r"|(?<!such as )(?<![\w./:-])(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)(?![\w/-])",
     re.DOTALL | re.ASCII,
 )
-_IDS = re.compile(r'"/(?:decisions|entities)/[^/"]+/([^/"?#]+)')  # of events and keys, in links
+_IDS = re.compile(r'"/(?:decisions|entities)/[^/"]+/([^/"?#]+)')  # ids of events and keys in links
 # Line breaks around a tag, unless it stands in a line of text: a browser shows none of them.
 _UNSEEN_BREAKS = re.compile(
     r"\n*(</?(?!(?:a|b|br|button|code|del|i|iframe|input|ins|kbd|label|output|pre|progress|select|small|span|svg|"
@@ -70,12 +70,11 @@ class Tab(NamedTuple):
 
 
 class Seen(FrozenStruct):
-    """Shared values of every page: the user, navigation, and the log's position. `csrf` goes back with each form.
+    """Values that all pages share: user, navigation, and the log's position. Each form sends `csrf` back.
 
-    `open_cases` stand in the user's queue; None where they see none. `zone` of times is the user's own, else the
-    project's, `theme` the user's own; empty for those of the browser. With `is_calibrated` a score is the share of
-    frauds among events like it. `organization` is empty
-    for the project of the sign-in; `user` is the name that the user signs in by.
+    `open_cases` counts the user's queue; None for a user without one. `zone` and `theme` are empty for those of the
+    browser. With `is_calibrated` a score is the share of frauds among similar events. `organization` is empty for the
+    home project; `user` is the name with which the user signs in.
     """
 
     who: str
@@ -100,13 +99,13 @@ def tabs(routes: Iterable[Route]) -> list[Tab]:
 
 
 def times_zone(service: Service, request: Request) -> str:
-    """The time zone of the times on somebody's pages: their own, else the project's; empty for the browser's."""
-    own = "" if request.signed_in is None else request.signed_in.user.zone
-    return own or service.project.context.systems.zone
+    """Return the user's time zone, else the project's; empty for the browser's."""
+    user_zone = "" if request.signed_in is None else request.signed_in.user.zone
+    return user_zone or service.project.context.systems.zone
 
 
 def days_zone(service: Service, request: Request) -> str:
-    """Like `times_zone`, but never empty: days are counted here."""
+    """Like `times_zone`, but never empty, since the server counts days."""
     return times_zone(service, request) or service.project.context.systems.time_zone
 
 
@@ -116,24 +115,24 @@ def screens_of(service: Service, who: Who) -> list[Tab]:
 
 @cache
 def environment() -> Environment:
-    """The templates of shroff, and as `PACKAGE:NAME` those in the folder `templates` of another package.
+    """Return the environment of shroff's templates, and of those of other packages, named `PACKAGE:NAME`.
 
-    All that they show is escaped, and what is not there is a mistake.
+    Values are escaped, and an undefined value is an error.
     """
-    made = Environment(
+    result = Environment(
         loader=ChoiceLoader([_Templates("shroff.web.pages"), _OfPackages(_of_package)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(FILTERS)
-    made.globals |= {
+    result.filters.update(FILTERS)
+    result.globals |= {
         "static": static,
         "name_of": name_of,
         **{path.__name__: path for path in (decision_path, entity_path, experiment_path, rule_path)},
     }
-    return made
+    return result
 
 
 class _Templates(PackageLoader):
@@ -145,10 +144,10 @@ class _Templates(PackageLoader):
 
 
 class _OfPackages(FunctionLoader):
-    """Templates of other packages, which are read when their pages are shown."""
+    """Loader of other packages' templates, which are read only when a page needs them."""
 
     def list_templates(self) -> list[str]:
-        """None: what is made ready at the start is the templates of shroff."""
+        """Return no names, since only shroff's own templates are loaded in advance."""
         return []
 
 
@@ -158,12 +157,12 @@ def _of_package(name: str) -> str | None:
 
 
 async def open_cases(service: Service, who: Who) -> int | None:
-    """How many cases stand in somebody's queue; None where they see none, or the count fails."""
+    """Return the number of cases in a user's queue; None if they have no queue or the count fails."""
     try:
         return await service.in_thread(service.queue_count.of, who)
-    except ShroffError:  # a page of what is wrong is shown all the same
+    except ShroffError:
         return None
-    except Exception as error:  # noqa: BLE001 - a number in the top bar takes no page down
+    except Exception as error:  # noqa: BLE001 - pages are shown without the number
         service.tell(failure("open cases are not counted", error))
         return None
 
@@ -173,11 +172,10 @@ def open_cases_html(count: int | None) -> str:
 
 
 async def page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
-    """A page for somebody who is signed in; with a `mistake` of their form its status is 422, unless another is given.
+    """Render a page for a signed-in user. With a nonempty `mistake` the status 200 becomes 422.
 
-    Templates have the project's `currency` too, `csrf_field` for each form, the addresses of decisions, entities and
-    rules, `may`, which says whether the user has a right, `person`, which returns the display name of a user, and
-    `query_params`, which may name what was done just now.
+    Templates also have `currency`, `csrf_field` for each form, `query_params`, `may` (whether the user has a right),
+    `person` (the display name of a user), and functions for the addresses of decisions, entities and rules.
     """
     assert request.signed_in is not None
     who = request.signed_in.who
@@ -190,14 +188,14 @@ async def page(service: Service, request: Request, template: str, status: int = 
 
 
 async def with_panel(service: Service, request: Request, path: str, /, **told: str) -> Response:
-    """A page by the path of its route, with values for the templates of its panels."""
+    """Render the page with this path of a route, with `told` for the templates of its panels."""
     request.told = Form(told)
-    (shown,) = (route for route in service.routes if (route.method, route.path) == ("GET", path))
-    return await shown.handle(service, request)
+    (page_route,) = (route for route in service.routes if (route.method, route.path) == ("GET", path))
+    return await page_route.handle(service, request)
 
 
 async def part(service: Service, request: Request, template: str, /, **shown: Any) -> Response:
-    """A part that a script puts into a page of somebody who is signed in: it has no navigation, nor its count."""
+    """Render a part that a script inserts into a page; it has no navigation, and cases are not counted."""
     return await service.in_thread(_page, service, request, template, 200, None, shown)
 
 
@@ -207,15 +205,25 @@ def _page(
     signed_in = request.signed_in
     assert signed_in is not None
     screens = screens_of(service, signed_in.who)
-    within = [screen for screen in screens if request.path.startswith((screen.path, *screen.below))]
-    here = max(within, key=lambda screen: len(screen.path), default=None)
-    place = service.work.seq if service.is_ready and screens else None
+    matching = [screen for screen in screens if request.path.startswith((screen.path, *screen.below))]
+    current = max(matching, key=lambda screen: len(screen.path), default=None)
+    seq = service.work.seq if service.is_ready and screens else None
     user = signed_in.user
     name = service.options.base.rpartition("/")[2]
     zone = times_zone(service, request)
     is_calibrated = service.project.definitions.is_calibrated
     seen = Seen(
-        user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name, user.name
+        user.display_name,
+        signed_in.csrf,
+        screens,
+        current,
+        seq,
+        count,
+        zone,
+        user.theme,
+        is_calibrated,
+        name,
+        user.name,
     )
     currency = service.project.definitions.settings.currency
     csrf_field = Markup('<input type="hidden" name="csrf" value="{}">').format(signed_in.csrf)
@@ -247,34 +255,34 @@ def alone(template: str, status: int = 200, /, **shown: Any) -> Response:
 
 
 def times_marked(html: str) -> str:
-    """A page whose messages tell times as its other parts do, and not as programs write them.
+    """Format RFC 3339 times in a page's texts for people.
 
-    What is written for programs stays as it is: code, fields of forms, attributes. So do ids that look like a time.
+    Code, form fields and attributes stay unchanged, and so do ids that look like a time.
     """
     ids = {*map(unquote, _IDS.findall(html))}
 
-    def marked(match: re.Match[str]) -> str:
-        if (time := match["time"]) and time not in ids:
-            with suppress(ValueError):  # no day or time of day
+    def format_time(match: re.Match[str]) -> str:
+        time = match["time"]
+        if time and time not in ids:
+            with suppress(ValueError):  # not a valid time
                 return str(moment(time))
         return match[0]
 
-    return _TIMES.sub(marked, html)
+    return _TIMES.sub(format_time, html)
 
 
 async def csv_file(service: Service, name: str, lines: Callable[[], Iterable[bytes]]) -> Response:
-    """A CSV to keep, whose lines a thread makes."""
+    """Return a CSV download. A thread produces the lines."""
     headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
     return Response(await service.in_thread(lambda: b"".join(lines())), 200, headers, "text/csv; charset=utf-8")
 
 
 def see_other(path: str) -> Response:
-    """Go on with this page."""
     return RedirectResponse(path, 303, {"content-type": HTML})
 
 
 def problem_page(service: Service, request: Request, error: ProblemError) -> Response:
-    """Error page for somebody who is signed in. It asks for nothing that may fail, such as the count of cases."""
-    found = _page(service, request, "problem.html", error.status, None, {"error": error, "path": request.path})
-    found.headers.update(error.headers or {})
-    return found
+    """Render an error page for a signed-in user. It reads nothing that may fail, such as the count of cases."""
+    response = _page(service, request, "problem.html", error.status, None, {"error": error, "path": request.path})
+    response.headers.update(error.headers or {})
+    return response

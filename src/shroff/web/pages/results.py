@@ -1,4 +1,4 @@
-"""Results: what fraud cost and what decisions did, by period or field, as a chart, a table and CSV."""
+"""The page Results: cost of fraud and effect of decisions by period or field, as a chart, a table and CSV."""
 
 from __future__ import annotations
 
@@ -35,43 +35,43 @@ if TYPE_CHECKING:
 
 
 async def show(service: Service, request: Request) -> Response:
-    found = None
+    results = None
     mistake = ""
     try:
         question = _question(service, request)
         if service.project.log.exists():
-            found = await service.run(request, question)
+            results = await service.run(request, question)
     except UsageError as error:
         mistake = sentence(str(error))
-    given = request.query_params
+    query = request.query_params
     return await page(
         service,
         request,
         "results.html",
-        found=found,
+        found=results,
         mistake=mistake,
-        given=given,
-        chart=None if found is None else _chart(found.rows, is_money=given.get("in") != "count"),
+        given=query,
+        chart=None if results is None else _chart(results.rows, is_money=query.get("in") != "count"),
         periods=PERIODS,
         fields=[RULE, *result_fields(service.project.definitions)],
         outcomes=list(zip(OUTCOMES, OUTCOME_COUNTS, strict=True)),
-        csv=f"/results/results.csv?{urlencode(list(given.multi_items()))}",
+        csv=f"/results/results.csv?{urlencode(list(query.multi_items()))}",
     )
 
 
 async def download(service: Service, request: Request) -> Response:
-    found = await service.run(request, _question(service, request))
-    return await csv_file(service, "results", lambda: csv_lines(found))
+    results = await service.run(request, _question(service, request))
+    return await csv_file(service, "results", lambda: csv_lines(results))
 
 
 def _question(service: Service, request: Request) -> ShowResults:
-    given = request.query_params
+    query = request.query_params
     return ShowResults(
-        start=day_named(given.get("from") or None, "the first day"),
-        end=day_named(given.get("to") or None, "the last day"),
-        by=given.get("by") or "week",
-        as_of=given.get("as_of") or None,
-        zone=given.get("zone", "").strip() or days_zone(service, request),
+        start=day_named(query.get("from") or None, "the first day"),
+        end=day_named(query.get("to") or None, "the last day"),
+        by=query.get("by") or "week",
+        as_of=query.get("as_of") or None,
+        zone=query.get("zone", "").strip() or days_zone(service, request),
     )
 
 

@@ -1,6 +1,6 @@
-"""Search from any page: payments, keys of entities, cases, rules and lists, by ids, names and amounts.
+"""Search for events, keys of entities, cases, rules and lists, by ids, names and amounts.
 
-Only a whole id opens what it names at once; all else is listed, with the field that has the text.
+A complete id opens its page at once. Other hits are listed, each with the field that contains the text.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log, Record
     from shroff.web.service import Service
 
-NAMES_MAX = 10  # rules and lists
+NAMES_MAX = 10  # rules, experiments and lists among the hits
 TEXT_MAX = 200
 _CASE = re.compile(r"(?:case\s*#?|#)\s*([0-9]{1,12})", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,12}")
 
 
 class SearchHit(FrozenStruct):
-    """One thing that was found: its kind, its name and path; of an event also what it says, its time and outcome.
+    """A hit: kind, name and path; of an event also its summary, time and outcome.
 
-    `matched` is the field that has the text; empty where its name is the text.
+    `matched` is the field that contains the text; empty if the name does.
     """
 
     kind: str
@@ -49,10 +49,10 @@ class SearchHit(FrozenStruct):
 
 
 class SearchResults(FrozenStruct):
-    """Search results. `is_whole`: they are called so, as a whole.
+    """Search results. With `is_whole` the text is the complete id or name of each hit.
 
-    Parts of texts of at least `text_min` characters are searched in the newest `places` of the log. Here they were
-    behind `looked_to`: 0 where that is all of the log, None where nothing asked for it.
+    Texts of at least `text_min` characters are searched in the newest `places` sequence numbers of the log, down to
+    `looked_to`, exclusive: 0 if the whole log was searched, None if it was not searched.
     """
 
     hits: Sequence[SearchHit]
@@ -74,9 +74,9 @@ async def find(service: Service, request: Request) -> Response:
 
 
 def _found(service: Service, who: Who, text: str, before: int | None) -> SearchResults:
-    named = _CASE.fullmatch(text)
-    if named is not None:
-        return SearchResults(list(_cases(service, who, int(named[1]))), is_whole=True)
+    case_match = _CASE.fullmatch(text)
+    if case_match is not None:
+        return SearchResults(list(_cases(service, who, int(case_match[1]))), is_whole=True)
     hits = list(_named(service, who, text, is_whole=True))
     try:
         with service.project.log.reading() as log:
@@ -87,8 +87,8 @@ def _found(service: Service, who: Who, text: str, before: int | None) -> SearchR
             hits = [*_case_too(service, who, text), *_named(service, who, text, is_whole=False)]
             hits = hits if before is None else []
             hits += [replace(_key(entity, key, name), matched=by) for entity, key, name, by in part.keys]
-            found = ((_event(service, log, record), by) for record, by in part.events)
-            hits += [replace(hit, matched=by) for hit, by in found if hit is not None]
+            event_hits = ((_event(service, log, record), by) for record, by in part.events)
+            hits += [replace(hit, matched=by) for hit, by in event_hits if hit is not None]
             return SearchResults(hits, part.looked_to, part.places, part.text_min)
     except UsageError:  # there is no log yet
         return SearchResults(hits, is_whole=before is None)
@@ -97,18 +97,19 @@ def _found(service: Service, who: Who, text: str, before: int | None) -> SearchR
 def _whole(service: Service, log: Log, text: str, *, is_key: bool) -> list[SearchHit]:
     definitions = service.project.definitions
     type_, _, id_ = text.partition("/")
-    wanted = [(event, text) for event in definitions.events.decided]
+    names = [(event, text) for event in definitions.events.decided]
     if type_ in definitions.events.decided and id_:
-        wanted.append((type_, id_))
-    there = [record for event, id_ in wanted for record in log.find(event, [id_]).values()]
-    hits = [hit for record in there if (hit := _event(service, log, record)) is not None]
+        names.append((type_, id_))
+    records = [record for event, id_ in names for record in log.find(event, [id_]).values()]
+    event_hits = [_event(service, log, record) for record in records]
+    hits = [hit for hit in event_hits if hit is not None]
     if hits or not is_key:
         return hits
-    look = service.project.history.entities(log)
+    history = service.project.history.entities(log)
     entity, _, key = text.partition("/")
-    if entity in definitions.events.entities and entity in look.entities_with(key)[0]:
+    if entity in definitions.events.entities and entity in history.entities_with(key)[0]:
         return [_key(entity, key, key)]
-    return [_key(name, text, name_of(service, look, name, text)) for name in look.entities_with(text)[0]]
+    return [_key(name, text, name_of(service, history, name, text)) for name in history.entities_with(text)[0]]
 
 
 def _key(entity: str, key: str, name: str) -> SearchHit:
@@ -117,7 +118,7 @@ def _key(entity: str, key: str, name: str) -> SearchHit:
 
 
 def name_of(service: Service, look: EntityLook, entity: str, key: str) -> str:
-    """Return the name of a key in its newest event, such as `•••• 4821`; the key itself without one."""
+    """Return the display name of a key in its newest event, such as `•••• 4821`; else the key itself."""
     events = look.timeline(entity, key, limit=1).events
     return summary_in(service.project.definitions, events[0].record).name_of(entity, key) if events else key
 
@@ -138,8 +139,8 @@ def _case_too(service: Service, who: Who, text: str) -> list[SearchHit]:
 
 def _cases(service: Service, who: Who, number: int) -> Iterator[SearchHit]:
     if who.may(Right.READ_CASES):
-        with service.cases.store.look() as look:
-            case = look.case(number)
+        with service.cases.store.look() as reader:
+            case = reader.case(number)
         if case is not None:
             yield SearchHit("case", str(number), f"/cases/{number}", f"{_about(service, case)}, {case.state}")
 
@@ -148,7 +149,7 @@ def _about(service: Service, case: Case) -> str:
     try:
         with service.project.log.reading() as log:
             return f"{case.entity} {name_of(service, service.project.history.entities(log), case.entity, case.key)}"
-    except UsageError:  # an entity that the project has no more, or no log
+    except UsageError:  # the entity is no longer declared, or there is no log
         return f"{case.entity} {case.key}"
 
 
@@ -158,10 +159,10 @@ def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator
     definitions = service.project.definitions
     text = text.casefold()
     named = [("rule", rule.id, f"/rules/{rule.id}") for rule in definitions.rules]
-    named += [("experiment", each.id, experiment_path(each.id)) for each in definitions.experiments]
+    named += [("experiment", test.id, experiment_path(test.id)) for test in definitions.experiments]
     named += [("list", name, f"/lists/{name}") for name in sorted(definitions.reference.lists)]
-    found = [pair for pair in named if pair[1].casefold() == text or (not is_whole and text in pair[1].casefold())]
-    for kind, name, path in found[:NAMES_MAX]:
+    hits = [entry for entry in named if entry[1].casefold() == text or (not is_whole and text in entry[1].casefold())]
+    for kind, name, path in hits[:NAMES_MAX]:
         yield SearchHit(kind, name, path)
 
 

@@ -1,4 +1,4 @@
-"""Settings: the audit log; users and their sessions; API keys of programs."""
+"""Pages of settings: the audit log, users and their sessions, and API keys."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ROWS_SHOWN = 50
 AUDIT = "/settings/audit"
 USERS = "/settings/users"
 KEYS = "/settings/keys"
-OF_USER = ("name", "role", "display_name", "email")  # fields of the form
+OF_USER = ("name", "role", "display_name", "email")  # fields of the form to add a user
 
 
 async def first(_service: Service, _request: Request) -> Response:
@@ -53,15 +53,15 @@ async def first(_service: Service, _request: Request) -> Response:
 
 
 async def audit(service: Service, request: Request, verified: AuditCheck | None = None) -> Response:
-    wanted = audit_query(request, ROWS_SHOWN)
+    query = audit_query(request, ROWS_SHOWN)
     try:
-        answer = await service.run(request, wanted)
+        answer = await service.run(request, query)
     except UsageError as error:
         raise BadQueryError(str(error)) from None
-    known = await service.run(request, ShowUsers())
-    names = {user.id: user.display_name for user in known.users}
+    all_users = await service.run(request, ShowUsers())
+    names = {user.id: user.display_name for user in all_users.users}
     given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
-    kept = {name: text for name, text in given.items() if text}
+    filters = {name: text for name, text in given.items() if text}
     return await page(
         service,
         request,
@@ -69,8 +69,8 @@ async def audit(service: Service, request: Request, verified: AuditCheck | None 
         rows=[(row, changes_of(row.before, row.after, names)) for row in answer.rows],
         action_words=action_words,
         given=given,
-        older=urlencode({**kept, "cursor": answer.next}) if answer.next else "",
-        is_first=not wanted.cursor,
+        older=urlencode({**filters, "cursor": answer.next}) if answer.next else "",
+        is_first=not query.cursor,
         verified=verified,
     )
 
@@ -114,10 +114,10 @@ async def show_users(
 async def add_user(service: Service, request: Request) -> Response:
     form = await request.form()
     try:
-        made = await service.run(request, AddUser(**{name: form[name].strip() for name in OF_USER}))
+        added = await service.run(request, AddUser(**{name: form[name].strip() for name in OF_USER}))
     except UsageError as error:
         return await show_users(service, request, mistake=sentence(str(error)), form=form)
-    return await show_users(service, request, link=made.url, of=made.user.name)
+    return await show_users(service, request, link=added.url, of=added.user.name)
 
 
 async def change_user(service: Service, request: Request) -> Response:
@@ -176,12 +176,12 @@ async def show_keys(
 async def create_key(service: Service, request: Request) -> Response:
     form = await request.form()
     name, role, scopes, expires = (form[key] for key in ("name", "role", "scopes", "expires"))
-    wanted = tuple(scopes.replace(",", " ").split())
+    scope_names = tuple(scopes.replace(",", " ").split())
     try:
-        made = await service.run(request, CreateKey(name=name, role=role, scopes=wanted, expires=expires))
+        created = await service.run(request, CreateKey(name=name, role=role, scopes=scope_names, expires=expires))
     except (UsageError, NotAllowedError) as error:
         return await show_keys(service, request, mistake=sentence(str(error)), form=form)
-    return await show_keys(service, request, made=made.name, text=made.key)
+    return await show_keys(service, request, made=created.name, text=created.key)
 
 
 async def revoke_key(service: Service, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Sources: what came of the messages of each, what keeps them away, and subscriptions to confirm."""
+"""The page Sources: counts and errors of each source, reasons of its quarantined messages, and subscriptions."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from shroff.streams.log import Refused
     from shroff.web.service import Service
 
-ENTRIES_LOOKED = 200  # of quarantine, the newest, whose reasons are shown,
-REASONS_SHOWN = 5  # these most frequent ones of a source
-QUOTED = re.compile(  # values, as `events.raw_values.shown` names them
+ENTRIES_LOOKED = 200  # newest entries of the quarantine that are read
+REASONS_SHOWN = 5  # most frequent reasons of a source
+QUOTED = re.compile(  # values in reasons, as `events.raw_values.shown` writes them
     r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
     r"|(?:(?<=the number )|(?<=the time )|(?<=the duration ))\S+?(?=[,;.]?(?:\s|$))"
     r"|(?<=too late: )\S+(?= is )|(?<= is )\S+(?= behind the newest event)"
@@ -50,7 +50,8 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
     await service.in_thread(service.pushed.save)
     sources = (await service.run(request, ListSources())).sources
     pushed = [source for source in sources if source.path]
-    kept = (
+    unopened = {source.name: _why_unopened(service, source.name) for source in pushed}
+    entries = (
         await service.in_thread(service.project.quarantine.newest, ENTRIES_LOOKED)
         if request.who.may(Right.MEND_INPUT)
         else []
@@ -62,27 +63,30 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         pushed=pushed,
         pulled=[source for source in sources if source.set_aside is not UNSET],
         read=[source for source in sources if source.state],
-        reasons=_reasons(kept, has_values=request.who.may(Right.READ_PERSONAL)),
-        unopened={source.name: words for source in pushed if (words := _why_unopened(service, source.name))},
+        reasons=_reasons(entries, has_values=request.who.may(Right.READ_PERSONAL)),
+        unopened={name: reason for name, reason in unopened.items() if reason},
         failing=sum(bool(source.failing) for source in sources),
         waiting=sum(topic["state"] == "pending" for source in pushed for topic in source.subscriptions or ()),
         mistake=mistake,
     )
 
 
-def _reasons(kept: Iterable[tuple[int, Refused, str | None]], *, has_values: bool) -> dict[str, list[tuple[str, int]]]:
-    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for _, entry, fixed_by in kept:
+def _reasons(
+    entries: Iterable[tuple[int, Refused, str | None]], *, has_values: bool
+) -> dict[str, list[tuple[str, int]]]:
+    by_source: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for _, entry, fixed_by in entries:
         way, _, rest = entry.source.partition("/")
         if way in {"hooks", "pulled", "read"} and not fixed_by:
             reason = scrubbed(entry.reason)
-            found[rest.partition("/")[0]][QUOTED.sub("…", reason)].append(reason)
-    return {name: _counted(alike, has_values=has_values) for name, alike in found.items()}
+            by_source[rest.partition("/")[0]][QUOTED.sub("…", reason)].append(reason)
+    return {name: _counted(alike, has_values=has_values) for name, alike in by_source.items()}
 
 
 def _counted(alike: Mapping[str, Sequence[str]], *, has_values: bool) -> list[tuple[str, int]]:
-    named = [(words[0] if has_values and len(set(words)) == 1 else bare, len(words)) for bare, words in alike.items()]
-    rows = sorted(named, key=lambda row: -row[1])
+    """Count reasons that differ only in values; show the values if all are equal and the user may see them."""
+    counts = [(texts[0] if has_values and len(set(texts)) == 1 else bare, len(texts)) for bare, texts in alike.items()]
+    rows = sorted(counts, key=lambda row: -row[1])
     others = sum(count for _, count in rows[REASONS_SHOWN:])
     return [*rows[:REASONS_SHOWN], *([("other reasons", others)] if others else [])]
 

@@ -1,4 +1,4 @@
-"""Formats of values on pages: one for each kind."""
+"""Format values for pages: counts, money, shares, times, durations and sentences."""
 
 from __future__ import annotations
 
@@ -25,36 +25,35 @@ _TIME = re.compile(r"\b\d\d:\d\d\b")
 _TIME_IN_UTC = re.compile(r"\b\d\d:\d\d UTC")
 _CLOCKS = re.compile(r'<time data-clock="([\d ]+)">[^<]*</time>')
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-_MONTHS = (
-    "January February March April May June July August September October November December".split()  # of no locale
-)
+# In English whatever the locale
+_MONTHS = "January February March April May June July August September October November December".split()
 
 
 def count(value: int | None) -> str:
-    """Such as 48,212."""
+    """Format a count, such as 48,212."""
     return MISSING if value is None else _signed(f"{value:,}")
 
 
 def money(value: str | Decimal | None, currency: str = "") -> str:
-    """Such as 1,661.90 EUR, from a decimal text with its places."""
+    """Format an amount with the decimals that it has, such as 1,661.90 EUR."""
     if value is None:
         return MISSING
-    said = _signed(f"{Decimal(value):,f}")
-    return f"{said}{SPACE}{currency}" if currency else said
+    text = _signed(f"{Decimal(value):,f}")
+    return f"{text}{SPACE}{currency}" if currency else text
 
 
 def share(value: float | None, places: int = 2) -> str:
-    """Such as 98.70 %, from a part of 1."""
+    """Format a share from 0 to 1, such as 98.70 %."""
     return MISSING if value is None else _signed(f"{100 * value:,.{places}f}{SPACE}%")
 
 
 def score(value: float | None) -> str:
-    """Such as 0.7312."""
+    """Format a score, such as 0.7312."""
     return MISSING if value is None else f"{value:.4f}"
 
 
 def score_of(text: str) -> float:
-    """Return a score as people write it. Raises: ValueError, ArithmeticError.
+    """Parse a score as people write it. Raises: ValueError, ArithmeticError.
 
     >>> score_of("0.05"), score_of("1 in 20")
     (0.05, 0.05)
@@ -64,7 +63,7 @@ def score_of(text: str) -> float:
 
 
 def odds(value: float) -> str:
-    """How many are frauds by a calibrated score above 0, to two digits.
+    """Return the share of frauds that a calibrated score above 0 means, in two digits.
 
     >>> odds(0.0264), odds(0.7), odds(0.999)
     ('1 in 38', '7 in 10', 'almost all')
@@ -79,24 +78,24 @@ def odds(value: float) -> str:
 
 
 def lasting(seconds: float | None) -> str:
-    """Such as 1 h 52 min, 38 s, 0.6 ms: the largest part and the one after it; 1 h 5 s is 1 h."""
+    """Format a duration by its two largest units, such as 1 h 52 min, 38 s or 0.6 ms; 1 h 5 s becomes 1 h."""
     if seconds is None:
         return MISSING
     if 0 < seconds < 1:
         return f"{1_000 * seconds:.3g}{SPACE}ms"
     whole = round(seconds)
-    first = next((at for at, (size, _) in enumerate(_STEPS) if whole >= size), len(_STEPS) - 1)
+    first = next((index for index, (size, _) in enumerate(_STEPS) if whole >= size), len(_STEPS) - 1)
     parts = list[str]()
-    left = whole
+    remaining = whole
     for size, unit in _STEPS[first : first + 2]:
-        if left >= size or not whole:
-            parts.append(f"{left // size}{SPACE}{unit}")
-        left %= size
+        if remaining >= size or not whole:
+            parts.append(f"{remaining // size}{SPACE}{unit}")
+        remaining %= size
     return " ".join(parts)
 
 
 def per_second(value: float) -> str:
-    """Such as 12.5 a second, or 3 a minute or 48 an hour for what is rarer."""
+    """Format a rate, such as 12.5 a second, or for a lower one 3 a minute or 48 an hour."""
     if value < 1 / 60:
         return f"{3_600 * value:,.0f} an hour"
     if value < 1:
@@ -105,28 +104,28 @@ def per_second(value: float) -> str:
 
 
 def moment(value: int | str | None, form: str = "") -> Markup:
-    """A time, in milliseconds since 1970 or as RFC 3339 text: in UTC here, in the viewer's zone once a page is shown.
+    """Format a time, given in ms since 1970 or as RFC 3339, in UTC; a script shows it in the viewer's zone.
 
-    `form` is `minute` for one without its seconds, `day` for a day alone.
+    `form` is `minute` to omit the seconds, `day` for the day alone.
     """
     if value is None:
         return escape(MISSING)
     at = datetime.fromtimestamp(value / 1_000, UTC) if isinstance(value, int) else datetime.fromisoformat(value)
     at = at.astimezone(UTC)
     day = f"{at.day} {_MONTHS[at.month - 1]} {at.year}"
-    said = day if form == "day" else f"{day}, {at:%H:%M}" if form == "minute" else f"{day}, {at:%H:%M:%S}"
-    whole = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Markup('<time datetime="{}" data-form="{}">{}</time>').format(whole, form, said)
+    text = {"day": day, "minute": f"{day}, {at:%H:%M}"}.get(form, f"{day}, {at:%H:%M:%S}")
+    exact = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Markup('<time datetime="{}" data-form="{}">{}</time>').format(exact, form, text)
 
 
 def day(value: date | str) -> str:
-    """A day of a calendar, in no zone, such as 7 March 2026; from its ISO text or the first ten letters of a time's."""
-    found = date.fromisoformat(f"{value}"[:10])
-    return f"{found.day} {_MONTHS[found.month - 1]} {found.year}"
+    """Format a calendar day, such as 7 March 2026. Of an RFC 3339 text only the day is read."""
+    date_ = date.fromisoformat(f"{value}"[:10])
+    return f"{date_.day} {_MONTHS[date_.month - 1]} {date_.year}"
 
 
 def sentence(words: str) -> str:
-    """Words of the program as a sentence. Where they begin with a name, as of a file or address, it stays as it is.
+    """Turn a message into a sentence. A name at its beginning, such as that of a file, is not capitalized.
 
     >>> sentence("refused: no such mailbox"), sentence("paid_at: too late")
     ('Refused: no such mailbox.', 'paid_at: too late.')
@@ -137,15 +136,15 @@ def sentence(words: str) -> str:
 
 
 def in_two_lines(name: str) -> Markup:
-    """Break a heading at the space that is nearest to its middle, so that its column is no wider than need be.
+    """Break a heading at the space nearest to its middle, so that its column is narrow.
 
     >>> in_two_lines("Fraud rate of reviews"), in_two_lines("Volume")
     (Markup('Fraud rate <br>of reviews'), Markup('Volume'))
     """
-    spaces = [at for at, letter in enumerate(name) if letter == " "]
+    spaces = [index for index, character in enumerate(name) if character == " "]
     if not spaces:
         return escape(name)
-    middle = min(spaces, key=lambda at: abs(2 * at - len(name)))
+    middle = min(spaces, key=lambda index: abs(2 * index - len(name)))
     return Markup("{} <br>{}").format(name[:middle], name[middle + 1 :])
 
 
@@ -154,27 +153,28 @@ def sentence_case(words: str) -> str:
 
 
 def reason_texts(reason: ModelReason) -> tuple[str, str]:
-    """Return what a reason of the model says is true, and what is normal for whom, empty if nothing is known.
+    """Return the fact of a reason, and what is normal for the entity; empty if that is not known.
 
-    Times of the day are in UTC and marked: `in_zone` puts a page into the zone of its reader.
+    Times of day are in UTC and marked up, so that `in_zone` can convert them.
     """
-    fact = reason.fact if reason.kind == "rule" else sentence_case(reason.fact)  # a rule's text may begin with a value
+    # A rule's text may begin with a value, which keeps its case
+    fact = reason.fact if reason.kind == "rule" else sentence_case(reason.fact)
     normal = f"{reason.normal} for {reason.whose}" if reason.normal else ""
     if reason.hours is None:
         return fact, normal
-    at = reason.hours.time_ms
+    time_ms = reason.hours.time_ms
     time = _TIME_IN_UTC.search(fact)
     if time is not None:
-        parts = fact[: time.start()], at, time[0], fact[time.end() :]
+        parts = fact[: time.start()], time_ms, time[0], fact[time.end() :]
         fact = Markup('{}<time data-clock="{}">{}</time>{}').format(*parts)
     if normal:
-        hours = f"{at} {reason.hours.now} {reason.hours.low} {reason.hours.high}"
+        hours = f"{time_ms} {reason.hours.now} {reason.hours.low} {reason.hours.high}"
         normal = Markup('<time data-clock="{}">{}</time> for {}').format(hours, reason.normal, reason.whose)
     return fact, normal
 
 
 def in_zone(html: str, zone: str) -> str:
-    """Put the times of the day that `reason_texts` marks into a time zone; empty for UTC, with its name."""
+    """Convert times of day that `reason_texts` has marked to a time zone; empty leaves them in UTC."""
     if not zone or "data-clock" not in html:
         return html
 
@@ -185,14 +185,14 @@ def in_zone(html: str, zone: str) -> str:
         if not hours:
             return f"<time>{time:%H:%M}</time>"
         now, low, high = ((hour + offset // HOUR) % 24 for hour in hours)
-        # Typical hours are whole in UTC, so in a zone such as +05:30 they begin at the half
+        # Typical hours are whole hours of UTC, so they begin at half past in a zone such as +05:30
         return f"<time>{_later(range_on_clock('hour', low, high, now), offset % HOUR)}</time>"
 
     return _CLOCKS.sub(local, html)
 
 
 def _later(words: str, by: timedelta) -> str:
-    """Words with each time of the day so much later.
+    """Shift each time of day in a text.
 
     >>> _later("between 16:00 and 03:59", timedelta(minutes=30))
     'between 16:30 and 04:29'
@@ -201,7 +201,7 @@ def _later(words: str, by: timedelta) -> str:
 
 
 def rough(value: float) -> str:
-    """A value of a metric in three digits with their zeros, so that the values of a column can be compared.
+    """Format a metric in three digits with trailing zeros, so that the values of a column can be compared.
 
     >>> rough(0.41), rough(12345.6)
     ('0.410', '12,346')
@@ -211,7 +211,9 @@ def rough(value: float) -> str:
 
 def initials(name: str) -> str:
     parts = name.replace(".", " ").replace("-", " ").split()
-    return "".join(part[0] for part in (parts[:1] + parts[-1:] if len(parts) > 1 else parts)).upper() or "?"
+    if len(parts) > 1:
+        parts = [parts[0], parts[-1]]
+    return "".join(part[0] for part in parts).upper() or "?"
 
 
 def value(found: object) -> Markup:
@@ -225,7 +227,7 @@ def value(found: object) -> Markup:
 
 
 def signed(value: float) -> str:
-    """Such as +1.31."""
+    """Format a number with its sign, such as +1.31."""
     return _signed(f"{value:+.2f}")
 
 

@@ -1,6 +1,4 @@
-"""Amounts of a card, device or customer as a chart: 30 days, beside them with more room the last 15 minutes, and what
-came since.
-"""
+"""A chart of an entity's amounts before a decision: 30 days on the left, the last 15 minutes and later on the right."""
 
 from __future__ import annotations
 
@@ -14,22 +12,23 @@ from shroff.web.pages.words import count, money
 
 RECENT_MS = 15 * 60_000
 HEIGHT = 150
-EDGE = 56.0  # per cent of the width, where the last 15 minutes begin
-END = 98.0  # where they end, and the picture
-SINCE = 80.0  # where they end if something came since
-HEADROOM = 1.18  # above the greatest amount, for its words
-NEAR = 12.0  # per cent of the height within which two lines of text touch
+# Per cent of the width
+EDGE = 56.0  # start of the last 15 minutes
+END = 98.0  # end of the chart
+SINCE = 80.0  # end of the 15 minutes if there are later amounts
+HEADROOM = 1.18  # height of the axis over the greatest amount, for its label
+NEAR = 12.0  # per cent of the height within which two labels touch
 
 
 class AmountChart(FrozenStruct):
-    """Dots of amounts up to a decision, whose own one is `this`; places in per cent.
+    """A dot for each amount; `this` is that of the decision. Positions are in per cent.
 
     Args:
         band: Top and height of the typical range; None if there is none.
-        limit: Where the line of a rule's limit lies, with its words.
-        since: Where what came since begins; the width where nothing did.
-        rows: The amounts of the last 15 minutes, newest first.
-        says: What the picture shows, in sentences.
+        limit: Line of a rule's limit, with its label.
+        since: Start of the later amounts; 100 if there are none.
+        rows: Amounts of the last 15 minutes, newest first.
+        says: Sentences that describe the chart.
     """
 
     entity: str
@@ -49,10 +48,11 @@ class AmountChart(FrozenStruct):
 def amount_chart(
     found: AmountsBefore | None, event: str, currency: str, later: Sequence[Amount] = ()
 ) -> AmountChart | None:
-    """The chart of a decision's amounts, and of later ones by time; None where there is nothing beside its own."""
+    """Build the chart of the amounts before a decision and of `later` ones, oldest first; None if `found` is None."""
     if found is None:
         return None
-    own, edge_ms = found.own, found.own.time_ms - RECENT_MS
+    own = found.own
+    edge_ms = own.time_ms - RECENT_MS
     before = [payment for payment in found.earlier if payment.time_ms <= edge_ms]
     recent = [payment for payment in found.earlier if payment.time_ms > edge_ms]
     start_ms = found.earlier[0].time_ms if found.is_cut else own.time_ms - REACH_MS
@@ -108,20 +108,20 @@ def _sentences(
     def many(number: int) -> str:
         return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
-    of = f"on this {found.entity.replace('_', ' ')}"
+    on_entity = f"on this {found.entity.replace('_', ' ')}"
     together = money(sum((amount.value for amount in recent), Decimal(0)), currency)
-    least = "At least " if found.is_cut else ""  # of the earliest ones, which may not be all
-    first = f"{'' if before else least}{many(len(recent))} {of} in the last 15 minutes, {together} together."
-    said = [first if len(recent) > 1 else f"No other {noun} {of} in the last 15 minutes."]
+    least = "At least " if found.is_cut else ""  # earlier amounts may be missing
+    first = f"{'' if before else least}{many(len(recent))} {on_entity} in the last 15 minutes, {together} together."
+    sentences = [first if len(recent) > 1 else f"No other {noun} {on_entity} in the last 15 minutes."]
     if before:
-        said.append(f"{least}{many(len(before))} in the 30 days before.")
+        sentences.append(f"{least}{many(len(before))} in the 30 days before.")
     if found.typical is not None:
         low, high = (Decimal(end).quantize(found.own.value) for end in found.typical)
         of_past = f"of the last {count(found.typical_of)} earlier amounts"
-        said.append(f"Typical range {of_past}: {money(low)} to {money(high, currency)}.")
+        sentences.append(f"Typical range {of_past}: {money(low)} to {money(high, currency)}.")
     if later:
         since = money(sum((amount.value for amount in later), Decimal(0)), currency)
-        said.append(f"{many(len(later))} since then, {since} together.")
+        sentences.append(f"{many(len(later))} since then, {since} together.")
     if found.limit is not None:
-        said.append(f"Rule {found.rule} compares amounts with {money(found.limit, currency)}.")
-    return said
+        sentences.append(f"Rule {found.rule} compares amounts with {money(found.limit, currency)}.")
+    return sentences

@@ -1,4 +1,4 @@
-"""Columns of a chart, as shapes in per cent: drawn by a template, with no style and no script."""
+"""Column charts: positions in per cent, which a template draws as SVG without styles or scripts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from shroff.web.pages.charts.plots import Mark
 
 COLUMNS_MAX = 60
 _EPOCH = date(1970, 1, 1).toordinal()
-_GAP = 0.25  # of a column's place
-_WIDTH_MAX = 12.0  # per cent of the chart, also where there are few columns
+_GAP = 0.25  # between columns, as a share of the distance of their centers
+_WIDTH_MAX = 12.0  # of a column, in per cent of the chart
 _STEPS = (1, 2, 3, 4, 6, 8)
 _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
 
 
 class ChartBar(FrozenStruct):
-    """One column, from `x` on, `width` wide; `top` and `height` of all of it, `part` of the height that is marked.
+    """One column. `part` is the marked part of its `height`, and `marked` the frauds of `value`, None if not counted.
 
-    `marked` counts the frauds of `value`, where they are counted. `is_below` is for a value below zero, `is_unknown`
-    for one that nobody knows yet, `is_open` for a time that is not over.
+    `is_below` is set for a value below zero, `is_unknown` for a value that is not known yet, `is_open` for a period
+    that has not ended.
     """
 
     x: float
@@ -38,15 +38,15 @@ class ChartBar(FrozenStruct):
 
     @property
     def says(self) -> str:
-        """The column in words, such as 7 March 2026: 12, 3 fraud so far."""
+        """The column in words, such as `7 March 2026: 12, 3 fraud so far`."""
         frauds = "" if self.marked is None else f", {self.marked:,} fraud"
         return f"{self.label}: {self.value:,}{frauds}{' so far' if self.is_open else ''}"
 
 
 class Bars(FrozenStruct):
-    """A chart of columns. `first` and `last` say what stands below its ends, `zero` is where nothing stands.
+    """A column chart. `first` and `last` label the ends of its axis, `zero` is the height of the value 0.
 
-    `each` says how long a column is, `size` how many days or weeks that are.
+    `each` names the period of a column, and `size` counts its days or weeks.
     """
 
     bars: Sequence[ChartBar]
@@ -70,19 +70,19 @@ class Bars(FrozenStruct):
 
 
 def bars_of(first_day: int, whole: Sequence[int], frauds: Sequence[int] = ()) -> Bars | None:
-    """Counts of days, those of several days together where there are many; None where there are none.
+    """Chart daily counts, with several days in a column if there are more than `COLUMNS_MAX`; None if all are 0.
 
     Args:
-        first_day: As days since 1970-01-01.
-        frauds: How many of each day's are marked as fraud; empty where that is not what is counted.
+        first_day: Days since 1970-01-01.
+        frauds: Frauds among the counts of each day; empty if they are not counted.
     """
     if not any(whole):
         return None
     size = -(-len(whole) // COLUMNS_MAX)
     starts = range(0, len(whole), size)
-    labels = [day_text(first_day + at) for at in starts]
-    marked = [sum(frauds[at : at + size]) for at in starts] if frauds else ()
-    chart = signed_bars(labels, [Decimal(sum(whole[at : at + size])) for at in starts], marked=marked)
+    labels = [day_text(first_day + index) for index in starts]
+    marked = [sum(frauds[index : index + size]) for index in starts] if frauds else ()
+    chart = signed_bars(labels, [Decimal(sum(whole[index : index + size])) for index in starts], marked=marked)
     assert chart is not None
     each = "day" if size == 1 else f"{_NUMBERS.get(size, size)} days"
     ticks = [tick for tick in chart.ticks if tick.says.replace(",", "").isdecimal()]
@@ -92,26 +92,26 @@ def bars_of(first_day: int, whole: Sequence[int], frauds: Sequence[int] = ()) ->
 def signed_bars(
     labels: Sequence[str], values: Sequence[Decimal], unknown: Sequence[bool] = (), marked: Sequence[int] = ()
 ) -> Bars | None:
-    """Values above and below zero, each with its label, and how many of each are marked; None for no values."""
+    """Chart values above and below zero, with `marked` ones of each; None if there are no values."""
     if not values:
         return None
     reach = max(abs(amount) for amount in values)
     has_below = any(amount < 0 for amount in values)
-    # The least of 1, 2, 3, 4, 6, 8, 10, 20 and so on, or of 0.1, 0.2 and so on, that is not below a value; 1 for 0.
+    # The axis ends at the smallest of 1, 2, 3, 4, 6, 8 times a power of ten that no value exceeds; at 1 if all are 0.
     scale = Decimal(10) ** reach.adjusted() if reach else Decimal(1)
-    most = next(step * scale for step in (*_STEPS, 10) if step * scale >= reach)
-    high = most if reach == 0 or any(amount > 0 for amount in values) else Decimal(0)
-    low = most if has_below else Decimal(0)
+    end = next(step * scale for step in (*_STEPS, 10) if step * scale >= reach)
+    high = end if reach == 0 or any(amount > 0 for amount in values) else Decimal(0)
+    low = end if has_below else Decimal(0)
     span = high + low
     zero = float(100 * high / span)
-    place = 100 / len(values)
-    width = min(place * (1 - _GAP), _WIDTH_MAX)
+    pitch = 100 / len(values)
+    width = min(pitch * (1 - _GAP), _WIDTH_MAX)
     bars = []
     for number, (label, value) in enumerate(zip(labels, values, strict=True)):
         height = float(100 * abs(value) / span)
         part = round(float(100 * marked[number] / span), 2) if marked else 0.0
         bar = ChartBar(
-            round(place * (number + 0.5) - width / 2, 3),
+            round(pitch * (number + 0.5) - width / 2, 3),
             round(width, 3),
             round(zero if value < 0 else zero - height, 2),
             round(height, 2),
@@ -128,10 +128,10 @@ def signed_bars(
 
 
 def with_open(chart: Bars | None, at: int | None) -> Bars | None:
-    """The chart with the column marked whose time is not over: its value still grows.
+    """Mark the column whose period has not ended.
 
     Args:
-        at: As how many-th day or week, from 0 on; one behind the last column and None mark none.
+        at: Index of the current day or week; None or an index after the last column marks none.
     """
     if chart is None or at is None:
         return chart
@@ -140,6 +140,6 @@ def with_open(chart: Bars | None, at: int | None) -> Bars | None:
 
 
 def day_text(day: int) -> str:
-    """A day, such as 7 March 2026, by its number since 1970-01-01."""
-    found = date.fromordinal(_EPOCH + day)
-    return f"{found.day} {found:%B} {found.year}"
+    """Format a day, given in days since 1970-01-01, such as 7 March 2026."""
+    date_ = date.fromordinal(_EPOCH + day)
+    return f"{date_.day} {date_:%B} {date_.year}"

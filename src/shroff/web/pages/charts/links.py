@@ -1,4 +1,4 @@
-"""A small graph of whom a key is linked with: the key, what it shares, and who shares that."""
+"""A graph of linked keys in three columns: a key, the values it shares, and the keys that share them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 
 from shroff.runtime.values import FrozenStruct
 
-DRAWN_MAX = 6  # keys, and shared values
-TITLE_MAX = 17  # letters of a title that a box has room for
+DRAWN_MAX = 6  # boxes of a column
+TITLE_MAX = 17  # characters that fit into a box
 ROW = 52  # pixels from one box to the next
 # Per cent of the width
 _LEFT = 0
@@ -18,7 +18,7 @@ _WIDTH = 28
 
 
 class GraphBox(FrozenStruct):
-    """A box: its upper left corner in per cent and pixels, two texts, and the address of its page, if it has one."""
+    """A box: left edge in per cent, upper edge in pixels, two texts, and the address of its page, if it has one."""
 
     x: int
     y: float
@@ -29,7 +29,7 @@ class GraphBox(FrozenStruct):
 
 
 class LinkGraph(FrozenStruct):
-    """Boxes of a height, and curves between them as paths in a box of 1000 by `height`."""
+    """Boxes, each `box` pixels high, and curves between them as SVG paths in a view box of 1000 by `height`."""
 
     boxes: Sequence[GraphBox]
     curves: Sequence[str]
@@ -38,7 +38,7 @@ class LinkGraph(FrozenStruct):
 
 
 class GraphKey(FrozenStruct):
-    """A key as the graph shows it; `through` are the shared values: entity or field, what tells it apart, its name."""
+    """A key of the graph. `through` are its shared values: entity or field, a unique text, and the display name."""
 
     title: str
     says: str
@@ -47,7 +47,7 @@ class GraphKey(FrozenStruct):
 
 
 def link_graph(own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX, row: int = ROW) -> LinkGraph:
-    """The graph of the first of these keys; the table beside it has them all."""
+    """Draw `own` and at most `most` of its linked keys, with a height of `row` pixels for each box."""
     shown = others[:most]
     shared = list(dict.fromkeys(value for other in shown for value in other.through))[:most]
     counts = Counter(value for other in others for value in set(other.through))
@@ -56,7 +56,7 @@ def link_graph(own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX,
     box = row * 4 // 5
 
     def y(at: int) -> float:
-        """The upper edge of a box: each column begins at the top, where the key is."""
+        """Return the upper edge of a box. Each column begins at the top."""
         return round(row * (at + 0.5) - box / 2, 1)
 
     def curve(x: int, start: float, to_x: int, end: float) -> str:
@@ -70,11 +70,11 @@ def link_graph(own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX,
     curves = list[str]()
     for at, value in enumerate(shared):
         count = counts[value]
-        place = y(at)
-        boxes.append(GraphBox(_MIDDLE, place, _cut(value[2]), f"{value[0]}, {count} other{'s' * (count > 1)}"))
-        curves += [curve(_LEFT, y(0), _MIDDLE, place)] if value in own.through else []
+        top = y(at)
+        boxes.append(GraphBox(_MIDDLE, top, _cut(value[2]), f"{value[0]}, {count} other{'s' * (count > 1)}"))
+        curves += [curve(_LEFT, y(0), _MIDDLE, top)] if value in own.through else []
         curves += [
-            curve(_MIDDLE, place, _RIGHT, y(number)) for number, other in enumerate(shown) if value in other.through
+            curve(_MIDDLE, top, _RIGHT, y(number)) for number, other in enumerate(shown) if value in other.through
         ]
     boxes += [GraphBox(_RIGHT, y(at), _cut(other.title), other.says, path=other.path) for at, other in enumerate(shown)]
     return LinkGraph(boxes, curves, height, box)

@@ -1,4 +1,4 @@
-"""Charts of lines over any axis: shapes in a box that stretches, all texts beside it at per cent."""
+"""Line charts: lines as polylines in a view box that stretches, labels and dots at positions in per cent."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from shroff.runtime.values import FrozenStruct, replace
 
-WIDTH = 1_000  # of the box, whatever the screen has
-LINES = 4  # across, at most
+WIDTH = 1_000  # of the view box
+LINES = 4  # horizontal lines, at most
 # Per cent of the width: left of LEFT a dot has its label on the right, right of RIGHT on the left
 LEFT = 20
 RIGHT = 60
@@ -18,7 +18,7 @@ Place = tuple[float, float]
 
 
 class Axis(FrozenStruct):
-    """From where to where an axis goes. Equal ends make one that all values lie in the middle of."""
+    """The ends of an axis. If they are equal, all values are in the middle."""
 
     low: float
     high: float
@@ -28,16 +28,16 @@ class Axis(FrozenStruct):
 
 
 class Mark(FrozenStruct):
-    """A line across or a word below, at per cent."""
+    """A horizontal line or a label below the chart, at a position in per cent."""
 
     at: float
     says: str
 
 
 class Spot(FrozenStruct):
-    """A dot at per cent from the left and the top; `kind` is a class of the stylesheet.
+    """A dot, in per cent from the left and the top; `kind` is its CSS class.
 
-    Its words stand above it, or below; right of it, or left.
+    The label stands above the dot or below, on its right or left.
     """
 
     x: float
@@ -49,7 +49,7 @@ class Spot(FrozenStruct):
 
 
 class Plot(FrozenStruct):
-    """Lines by their kinds, each the points of a polyline in a box of WIDTH by `height`."""
+    """A line chart. `lines` are CSS class and points of polylines in a view box of WIDTH by `height`."""
 
     lines: Sequence[tuple[str, str]]
     across: Sequence[Mark]
@@ -68,12 +68,12 @@ def plot_of(
     below: Iterable[tuple[float, str]] = (),
     is_valley: bool = False,
 ) -> Plot:
-    """A chart of these lines.
+    """Build a chart of lines, given as points by CSS class.
 
     Args:
-        spots: Places with their kind and what stands beside them.
-        below: Values of the axis below, with what stands there.
-        is_valley: Whether the line falls to the lowest of the spots, and rises from it.
+        spots: Point, CSS class and label of each dot.
+        below: Values of the x axis with their labels.
+        is_valley: The line falls to its lowest dot and then rises, so labels keep away from its slopes.
     """
     placed = [
         Spot(round(x.at(at), 2), round(100 - y.at(to), 2), kind, says, is_left=x.at(at) > RIGHT)
@@ -102,7 +102,7 @@ def _in_valley(spots: Sequence[Spot]) -> list[Spot]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round values inside of an axis, at most four, its low end left out.
+    """Return at most four round values in (low, high].
 
     >>> ticks(0, 100), ticks(0.2, 0.9), ticks(0, 0)
     ([25.0, 50.0, 75.0, 100.0], [0.4, 0.6, 0.8], [])
@@ -121,7 +121,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def nice(least: float) -> float:
-    """The least of 1, 2, 5, 10, 20 and so on, and of their tenths, that is not below.
+    """Return the smallest 1, 2 or 5 times a power of ten that is not below `least`.
 
     >>> nice(0.03), nice(7), nice(60)
     (0.05, 10.0, 100.0)

@@ -1,4 +1,4 @@
-"""The normal strip: where values of earlier decisions lay, as a band, and this value as a mark in it or beside it."""
+"""A strip that shows the typical range of earlier values as a band, and the current value as a mark."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from shroff.explain.explanation import Usual
 from shroff.explain.past import TYPICAL_MIN
 from shroff.runtime.values import FrozenStruct
 
-_EDGE = 3.0  # percent of the width that are left free at both ends
+_EDGE = 3.0  # percent of the width that stay free at both ends
 
 
 class Strip(FrozenStruct):
-    """Places in percent of the width, linear from 0 or the least below it. `is_far`: the mark lies beside the band.
+    """Positions in percent of the width, on a linear axis with 0. `is_far`: the mark is outside the band.
 
-    `beyond` is how many times the nearer end of the band a value outside it is, such as 1.6; None without a ratio.
+    `beyond` is the ratio of such a value to the nearer end of the band, such as 1.6; None if it has no meaning.
     """
 
     start: float
@@ -27,8 +27,9 @@ class Strip(FrozenStruct):
 def strip_of(value: object, usual: Usual | None) -> Strip | None:
     if usual is None or usual.count < TYPICAL_MIN:
         return None
-    found = [number_of(number) for number in (value, usual.lowest, usual.highest)]
-    now, low, high = found
+    now = number_of(value)
+    low = number_of(usual.lowest)
+    high = number_of(usual.highest)
     return None if now is None or low is None or high is None else strip_between(now, low, high)
 
 
@@ -47,13 +48,13 @@ def strip_between(now: float, low: float, high: float) -> Strip:
 
 
 def number_of(value: object) -> float | None:
-    """A value of a decision as a number; None for what is none, and for what is missing."""
+    """Return a decision's value as a number; None for a missing or other value."""
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):
         return float(value)
     try:
-        found = Decimal(str(value))
+        number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return float(found) if found.is_finite() else None
+    return float(number) if number.is_finite() else None

@@ -1,4 +1,4 @@
-"""The windows of an entity as charts: each feature over the decisions of one key, with where earlier values lay."""
+"""Charts of features over the decisions of one key, with the typical range of earlier values."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from shroff.web.pages.words import count, money, value
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
-POINTS_MIN = 2  # one value is no line
+POINTS_MIN = 2  # of a line
 HEIGHT = 64
-FIRST = 3  # charts that are shown at once
-TITLE_MAX = 60
+FIRST = 3  # charts that are shown first
+TITLE_MAX = 60  # characters
 
 
 class Window(FrozenStruct):
-    """A feature over decisions, oldest first. `low` and `high` are the ends of its typical range, if known.
+    """The chart of a feature. `low` and `high` are the ends of its typical range, if there is one.
 
-    The band lies at per cent from the top. `is_far` says that the newest value lies outside of the range.
+    The band is in per cent from the top. `is_far` is set if the newest value is outside of the range.
     """
 
     feature: str
@@ -41,7 +41,7 @@ class Window(FrozenStruct):
 
     @property
     def distance(self) -> float:
-        """How far the newest value lies outside the band, in widths of the band and its upper end; 0 inside."""
+        """Distance of the newest value from the band, relative to its width or upper end, the larger; 0 inside."""
         if self.low is None or self.high is None or not self.is_far:
             return 0.0
         now = number_of(self.now) or 0.0
@@ -49,9 +49,9 @@ class Window(FrozenStruct):
 
 
 class Windows(FrozenStruct):
-    """The charts of a key, the ends of their time, and the decisions that they are made of, newest first.
+    """The charts of a key, their period, and their decisions, newest first.
 
-    `earlier` is the number of decisions before the newest of which the typical ranges are made.
+    `earlier` counts the earlier decisions from which the typical ranges are computed.
     """
 
     charts: Sequence[Window]
@@ -59,11 +59,11 @@ class Windows(FrozenStruct):
     end_ms: int
     decisions: Sequence[KeyEvent]
     earlier: int
-    others: JsonMapping  # features of which there is no line, with their newest values
+    others: JsonMapping  # newest values of features without a chart
 
     @property
     def first(self) -> Sequence[Window]:
-        """The charts that say most: the newest values farthest outside the band, then those with a band."""
+        """The charts to show first: the newest values farthest outside their band, then other charts with a band."""
         return sorted(self.charts, key=lambda chart: (-chart.distance, chart.low is None))[:FIRST]
 
     @property
@@ -72,12 +72,12 @@ class Windows(FrozenStruct):
 
     @property
     def unusual(self) -> int:
-        """How many features have an unusual newest value."""
+        """Number of features whose newest value is outside its range."""
         return sum(chart.is_far for chart in self.charts)
 
 
 class FeatureTexts:
-    """Names and values of features, as people read them."""
+    """Formats names and values of features for people."""
 
     def __init__(self, definitions: Definitions) -> None:
         features = definitions.features
@@ -88,7 +88,7 @@ class FeatureTexts:
         self._teller = ValueWording(self._nodes.get, settings.currency, settings.money_places)
 
     def title(self, feature: str) -> str:
-        """Such as `Payments in 1 h`; the feature's own words where its expression has none."""
+        """Return a title such as `Payments in 1 h`, from the feature's expression if that is short, else its name."""
         node = self._nodes.get(feature)
         if node is None or node.type.kind == "boolean":
             return feature.partition(".")[2].replace("_", " ").capitalize()
@@ -98,7 +98,7 @@ class FeatureTexts:
         return f"{noun[:1].upper()}{noun[1:]}"
 
     def value(self, feature: str, found: Any) -> str:
-        """A value as decisions have it: money with its currency, shares in percent, other reals in three digits."""
+        """Format a value of a decision: money with its currency, shares in percent, other reals in three digits."""
         number = number_of(found)
         node = self._nodes.get(feature)
         if number is None or node is None:
@@ -116,10 +116,10 @@ class FeatureTexts:
 def windows_of(events: Sequence[KeyEvent], earlier: Sequence[JsonMapping]) -> Windows | None:
     """Return the windows of the newest decisions of a key; None if none was decided.
 
-    Time on the axis is that of the events; of those at one time the later one in the log is the later point.
+    The axis is event time; events of one time are in the order of the log.
 
     Args:
-        earlier: Features of the decisions before the newest one; typical ranges are made of them, as on a case.
+        earlier: Features of the decisions before the newest one, which give the typical ranges.
     """
     decided = [event for event in events if event.outcome is not None]
     if not decided:
@@ -132,30 +132,31 @@ def windows_of(events: Sequence[KeyEvent], earlier: Sequence[JsonMapping]) -> Wi
     charts = list[Window]()
     others = JsonObject()
     for name, now in newest.items():
-        places = [
-            (float(event.record.time_ms), value)
-            for event in ordered
-            if (value := number_of(event.features.get(name))) is not None
-        ]
-        if len(places) < POINTS_MIN or number_of(now) is None:
+        points = list[tuple[float, float]]()
+        for event in ordered:
+            value = number_of(event.features.get(name))
+            if value is not None:
+                points.append((float(event.record.time_ms), value))
+        if len(points) < POINTS_MIN or number_of(now) is None:
             others[name] = now
         else:
-            values = [value for shown in earlier if (value := number_of(shown.get(name))) is not None]
-            charts.append(_window(name, places, now, x, typical_range(values)))
+            earlier_values = [number_of(features.get(name)) for features in earlier]
+            values = [number for number in earlier_values if number is not None]
+            charts.append(_window(name, points, now, x, typical_range(values)))
     return Windows(charts, start_ms, end_ms, decided, len(earlier), others)
 
 
 def _window(
-    name: str, places: Sequence[tuple[float, float]], now: Any, x: Axis, band: tuple[float, float] | None
+    name: str, points: Sequence[tuple[float, float]], now: Any, x: Axis, band: tuple[float, float] | None
 ) -> Window:
-    values = [value for _, value in places]
+    values = [value for _, value in points]
     low = min(0.0, *values, *(band or ()))
     high = max(0.0, *values, *(band or ()))
     y = Axis(low, high if high > low else 1.0)
     newest = number_of(now) or 0.0
     is_far = band is not None and not band[0] <= newest <= band[1]
     plot = plot_of(
-        {"now": places}, x=x, y=y, height=HEIGHT, spots=[(places[-1], "dot-bad" if is_far else "dot-now", "")]
+        {"now": points}, x=x, y=y, height=HEIGHT, spots=[(points[-1], "dot-bad" if is_far else "dot-now", "")]
     )
     if band is None:
         return Window(name, plot, now, None, None, 0, 0, is_far=False)
