@@ -670,6 +670,8 @@ def test_a_theme_changes_colours_alone_so_nothing_is_wider_in_one_of_them():
 
 def test_amounts_of_money_with_three_places_are_asked_for_as_they_are_shown():
     low, high = amount_band(123_456, 3).split(" to ")
-    wanted = decisions._wanted("all", dict.fromkeys(decisions.FILTERS, "") | {"min_amount": low, "max_amount": high}, 3)
+    wanted = decisions._parsed_filters(
+        "all", dict.fromkeys(decisions.FILTERS, "") | {"min_amount": low, "max_amount": high}, 3
+    )
 
     assert (str(wanted.min_amount), str(wanted.max_amount)) == ("100.000", "999.999")

@@ -95,7 +95,7 @@ def test_chosen_decisions_are_not_all_read_for_one_page_and_totals_of_an_arm_are
     chosen = decisions._chosen(bank.project, wanted)
     with bank.project.log.reading() as log, bank.project.cases.open() as desk:
         service = SimpleNamespace(project=bank.project, cases=desk)
-        part = decisions._read(service, log, wanted, log.last_seq(), chosen, looked_at=60)
+        part = decisions._read(service, log, wanted, log.last_seq(), chosen, seqs_max=60)
         totals = [decisions._totals(bank.project.definitions, log, of, [], chosen) for of in (of_both, of_arm)]
 
     assert (part.lines, part.looked_to > 0) == ([], True)
@@ -114,7 +114,7 @@ def test_the_pages_of_a_day_begin_at_its_end_and_end_at_its_begin(tmp_path):
                 [],
             )
             while upto:
-                part = decisions._read(SimpleNamespace(project=bank.project), log, wanted, upto, None, 5, looked_at=30)
+                part = decisions._read(SimpleNamespace(project=bank.project), log, wanted, upto, None, 5, seqs_max=30)
                 found, upto = [*found, *(line.row.id for line in part.lines)], part.looked_to
                 assert found or not upto, "the first page shows what there is"
             assert found == [f"p-{number}" for number in range(59, -1, -1) if first <= number < first + 9]

@@ -1,4 +1,4 @@
-"""What an answer may do beside its label, on the pages of a case, a decision and an entity: block, and refund."""
+"""Side effects of an answer: add keys to lists that block, and record a refund. Used by three kinds of pages."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from shroff.web.pages.rules.lists import LASTS, entry_of, standings
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-BLOCK = "block-"  # what the fields of the keys to block begin with
+BLOCK = "block-"  # prefix of the form's fields for keys to block
 
 
 def offer(service: Service, request: Request, about: Iterable[tuple[str, str]], form: Form) -> JsonObject:
-    """What an answer about these keys of entities can do, as it was filled in before a mistake. Reads lists of each."""
+    """Collect the lists that can block these keys of entities, with the form's values after a mistake. Reads lists."""
     project = service.project
     picked = _picked(form)
-    found = [
+    blockable = [
         {"list": standing["name"], "entity": entity, "key": key, "is_picked": (standing["name"], key) in picked}
         for entity, key in dict.fromkeys(about)
         if entity in project.definitions.events.entities and request.who.may(Right.EDIT_LISTS)
         for standing in standings(project, entity, key)
         if standing["does"] == "Block" and standing["entry"] is None
     ]
-    given = {name: form[name] for name in ("note", "refund")}
-    more = {"currency": service.cases.currency, "lasts": form.get("lasts", "30d"), "lasting": LASTS}
-    return {"blockable": found, **given, **more, "is_open": bool(picked or any(given.values()))}
+    texts = {name: form[name] for name in ("note", "refund")}
+    options = {"currency": service.cases.currency, "lasts": form.get("lasts", "30d"), "lasting": LASTS}
+    return {"blockable": blockable, **texts, **options, "is_open": bool(picked or any(texts.values()))}
 
 
 def also_from(service: Service, request: Request, form: Form) -> tuple[CaseListEntry, ...]:
-    """The entries of lists that a form adds with the answer. Raises: as `side_effects.checked`, of the refund too."""
+    """Return the list entries that a form adds. Raises: UsageError; as `side_effects.checked`, also for the refund."""
     entries = []
     for name, value in _picked(form):
         entry = entry_of(service, request, Form({"lasts": "30d", **form, "value": value}))
@@ -49,5 +49,5 @@ def also_from(service: Service, request: Request, form: Form) -> tuple[CaseListE
 
 
 def _picked(form: Form) -> list[tuple[str, str]]:
-    sent = [text.partition(":") for name, text in form.items() if name.startswith(BLOCK)]
-    return [(name, value) for name, _, value in sent]
+    parts = [text.partition(":") for name, text in form.items() if name.startswith(BLOCK)]
+    return [(name, value) for name, _, value in parts]

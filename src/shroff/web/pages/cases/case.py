@@ -1,4 +1,4 @@
-"""One case: why it is looked at, all of its events, notes, files and history; and everything that is done with it."""
+"""The page of a case: reasons, events, notes, files and history; and the handlers of all its actions."""
 
 from __future__ import annotations
 
@@ -73,11 +73,13 @@ async def _page(
     found = await service.in_thread(opened, service, request.who, number)
     others, seen_with, amounts = await service.in_thread(others_of, service, found)
     form = await request.form() if mistake else NOTHING
+    entity = linked_entity(definitions, found.line.case.entity)
+    status = 200 if changed is None else 409
     return await page(
         service,
         request,
         "case.html",
-        422 if mistake else 409 if changed is not None else 200,
+        422 if mistake else status,
         found=found,
         others=others,
         has_customer_reasons=found.top is not None
@@ -99,9 +101,7 @@ async def _page(
         kinds=",".join(TYPES),
         api=f"{API}/cases/{number}",
         reasons=REASONS_SHOWN,
-        ring=ring_path("/links/ring", entity, found.line.case.key)
-        if has_via(definitions, entity := linked_entity(definitions, found.line.case.entity))
-        else "",
+        ring=ring_path("/links/ring", entity, found.line.case.key) if has_via(definitions, entity) else "",
     )
 
 
@@ -112,27 +112,28 @@ def _rules(service: Service, found: CaseWithEvents) -> list[JsonObject]:
     hits = [] if found.looked is None else [hit.id for hit in found.looked.hits if hit.result != SHADOW]
     silent = silences_of(service.project, case, service.cases.now_ms())
     pending = pending_silences(service.project, case)
-    known = {rule.id: rule for rule in definitions.rules}
+    rule_by_id = {rule.id: rule for rule in definitions.rules}
     teller = teller_of(definitions)
+    names = dict.fromkeys([*(name for name, _ in raised.most_common()), *hits])
+    rules = [rule_by_id[name] for name in names if name in rule_by_id]
     return [
         {
-            "id": name,
+            "id": rule.id,
             "text": in_words(rule, teller),
             "condition": condition(rule),
-            "raised": name in raised,
+            "raised": rule.id in raised,
             "can_be_silent": rule.by == case.entity
             and key_of(definitions.events.entities, rule.by, rule.on) is not None,
-            "silence": silent.get(name),
-            "pending": pending.get(name),
+            "silence": silent.get(rule.id),
+            "pending": pending.get(rule.id),
         }
-        for name in dict.fromkeys([*(name for name, _ in raised.most_common()), *hits])
-        if (rule := known.get(name)) is not None
+        for rule in rules
     ]
 
 
 def _people(service: Service) -> list[tuple[str, str]]:
-    with service.desk.store.look() as look:
-        users = look.users()
+    with service.desk.store.look() as reader:
+        users = reader.users()
     return [
         (user.name, user.display_name)
         for user in users
@@ -141,7 +142,7 @@ def _people(service: Service) -> list[tuple[str, str]]:
 
 
 Acts = Mapping[str, type["OperationRequest[Any]"]]
-ACTS: Final[Acts] = {  # by the end of their addresses
+ACTS: Final[Acts] = {  # operation by the last segment of its path
     "decide": DecideCase,
     "claim": ClaimCase,
     "release": ReleaseCase,
@@ -155,7 +156,7 @@ ACTS: Final[Acts] = {  # by the end of their addresses
     "macro": RunMacro,
     "move": MoveCase,
 }
-SILENCING: Final[Acts] = {  # a rule for whom the case is about: silent for a while, or again not
+SILENCING: Final[Acts] = {  # operations that silence a rule for the case's key
     "silence": SilenceOfCase,
     "end-silence": SilenceEnd,
     "approve-silence": SilenceApproval,
@@ -165,39 +166,38 @@ SILENCING: Final[Acts] = {  # a rule for whom the case is about: silent for a wh
 async def _run(service: Service, request: Request, acts: Mapping[str, type[OperationRequest[Outcome]]]) -> Outcome:
     form = await request.form()
     act = acts[request.path.rpartition("/")[2]]
-    given: JsonObject = {name: form[name] for name in act.__struct_fields__} | {"number": number_of(request)}
-    if "until" in given:
+    arguments: JsonObject = {name: form[name] for name in act.__struct_fields__} | {"number": number_of(request)}
+    if "until" in arguments:
         until_ms = service.cases.now_ms() + named_duration("for", form["for"])
-        given["until"] = time_text(min(until_ms, YEAR_10000_MS - 1))
+        arguments["until"] = time_text(min(until_ms, YEAR_10000_MS - 1))
     if act is DecideCase:
-        given |= {"block": (), "lists": await service.in_thread(also_from, service, request, form)}
-    return await service.run(request, act(**given))
+        arguments |= {"block": (), "lists": await service.in_thread(also_from, service, request, form)}
+    return await service.run(request, act(**arguments))
 
 
 async def change(service: Service, request: Request) -> Response:
-    """Do something with the case and show it again, or the queue once it is snoozed or answered as a whole.
+    """Run an action and show the case again, or the queue once the case is closed or snoozed.
 
-    Where another user was first, the page says so.
+    If another user changed the case first, its page says so.
     """
     form = await request.form()
     where = where_from(form)
     try:
-        found = await _run(service, request, ACTS)
+        result = await _run(service, request, ACTS)
     except CaseChangedError as error:
         return await _page(service, request, where, error.case)
     except UsageError as error:
         return await _page(service, request, where, mistake=str(error))
-    is_done = not isinstance(found, ShownCase) and found.case.state in {CLOSED, "" if form["verdict"] else SNOOZED}
+    is_done = not isinstance(result, ShownCase) and result.case.state in {CLOSED, "" if form["verdict"] else SNOOZED}
     return see_other(where.queue if is_done else where.case(number_of(request)))
 
 
 async def silence(service: Service, request: Request) -> Response:
     where = where_from(await request.form())
     why_not = (await _run(service, request, SILENCING)).why_not
-    is_shown = not why_not or why_not == WAITS  # what waits for a second person stands beside its rule
-    return (
-        see_other(where.case(number_of(request))) if is_shown else await _page(service, request, where, why_not=why_not)
-    )
+    if not why_not or why_not == WAITS:  # the rule's row shows that it waits for a second person
+        return see_other(where.case(number_of(request)))
+    return await _page(service, request, where, why_not=why_not)
 
 
 ROUTES = (

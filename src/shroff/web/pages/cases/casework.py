@@ -1,4 +1,4 @@
-"""Shared parts of case pages: a line of the queue, the reason for review, actions that can be undone."""
+"""Data that pages of cases share: a line of the queue, a case with its events, and the last action to undo."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ if TYPE_CHECKING:
 
 HOUR_S = 3_600
 ROW_MAX = 500
-EVENTS_MAX = 20  # newest events of each case of the queue that are looked at
+EVENTS_MAX = 20  # newest events that the queue reads of each case
 
 
 class Where(FrozenStruct):
-    """Where in the queue somebody is: a filter as addresses have it, and a row, so that they come back to it."""
+    """A user's position in the queue, to return to: the filter as query text, and the row."""
 
     filter: str
     row: int = 0
 
     @property
     def query(self) -> str:
-        return "&".join([*([self.filter] if self.filter else []), *([f"row={self.row}"] if self.row else [])])
+        row = f"row={self.row}" if self.row else ""
+        return "&".join(part for part in (self.filter, row) if part)
 
     @property
     def queue(self) -> str:
@@ -58,34 +59,34 @@ class Where(FrozenStruct):
 
 def newest_alerts(desk: CaseService, cases: Sequence[Case]) -> dict[int, Sequence[Alert]]:
     """Return the newest alerts of each case by its number. Cost: one query of the store per case."""
-    with desk.store.look() as looks:
-        return {case.number: looks.alerts(case.number, EVENTS_MAX) for case in cases}
+    with desk.store.look() as reader:
+        return {case.number: reader.alerts(case.number, EVENTS_MAX) for case in cases}
 
 
-def where_of(given: TextMapping) -> Where:
-    return Where(query_text(urlencode([(name, given[name]) for name in KEYS if given.get(name)])), _row(given))
+def where_of(query: TextMapping) -> Where:
+    return Where(query_text(urlencode([(name, query[name]) for name in KEYS if query.get(name)])), _row(query))
 
 
 def where_from(form: Form) -> Where:
     return Where(query_text(form["filter"]), _row(form))
 
 
-def _row(given: TextMapping) -> int:
-    row = whole(given.get("row", "")) or 0
+def _row(query: TextMapping) -> int:
+    row = whole(query.get("row", "")) or 0
     return row if row <= ROW_MAX else 0
 
 
 class QueueLine(FrozenStruct):
-    """One case of the queue, for who looks at it.
+    """One case of the queue as its viewer sees it.
 
     Args:
-        left_s: Seconds until it is due; below 0 where it is late.
-        whose: Who has it: `you`, a name, or nobody.
-        is_held: Somebody else has claimed it, or only the teams of its queue answer it.
-        is_own_look: It is up for a second look, and who looks gave the first answer.
+        left_s: Seconds until the case is due; below 0 if it is overdue.
+        whose: `you`, the name of another user who has claimed or was assigned the case, or empty.
+        is_held: The viewer cannot answer: another user has claimed the case, or it belongs to another team's queue.
+        is_own_look: The case waits for a second review, and the viewer gave the first verdict.
         asked: The newest question to a customer about it.
-        top: The event that counts most of those that want an answer, with what it says to people and why.
-        escalation: By whom it was escalated, when and why; None where it is not, or was closed since.
+        top: The most important unanswered event.
+        escalation: By whom the case was escalated, when and why; None if it is not escalated.
     """
 
     case: Case
@@ -100,8 +101,10 @@ class QueueLine(FrozenStruct):
 
     @property
     def haste(self) -> str:
-        """How pressing it is: late, soon, or nothing."""
-        return "late" if self.left_s < 0 else "soon" if self.left_s < HOUR_S else ""
+        """`late`, `soon` within an hour of the due time, or empty."""
+        if self.left_s < 0:
+            return "late"
+        return "soon" if self.left_s < HOUR_S else ""
 
     @property
     def score(self) -> float | None:
@@ -110,7 +113,7 @@ class QueueLine(FrozenStruct):
 
     @property
     def without_stake(self) -> str:
-        """Text for an open case without a stake: what was approved has gone, anything else has no amount."""
+        """Text of a case without a stake: for approved events nothing is at stake any more, others have no amount."""
         return "nothing" if self.case.outcome == "approve" else "no amount"
 
     @property
@@ -133,7 +136,7 @@ def line_of(
     top: CaseEventRow | None = None,
     history: Sequence[Happened] = (),
 ) -> QueueLine:
-    """A case as its viewer sees it; with its history, by whom it was escalated too."""
+    """Return a case as its viewer sees it; `escalation` is set only if `history` is given."""
     now_ms = desk.now_ms()
     whose = "you" if case.assignee == who.id else case.assignee_name
     return QueueLine(
@@ -151,7 +154,7 @@ def line_of(
 
 
 def amount(desk: CaseService, units: int | None) -> str | None:
-    """Smallest units as decimal text."""
+    """Format an amount in minor units as decimal text."""
     return None if units is None else show_decimal(units, desk.money_places)
 
 
@@ -159,10 +162,10 @@ def amount(desk: CaseService, units: int | None) -> str | None:
 
 
 class CaseEventRow(FrozenStruct):
-    """One event of a case, what it says to people, and why it was decided so.
+    """One event of a case with its summary and first reason.
 
-    `path` is that of its decision; empty where it was not decided. `is_told` says that `why` was looked for: where it
-    is None all the same, nothing can be said but what the alert has.
+    `path` is the page of its decision, empty without one. `is_told` is False if `why` was not computed in time; if it
+    is True and `why` None, only the alert has a reason.
     """
 
     alert: Alert
@@ -178,7 +181,7 @@ class CaseEventRow(FrozenStruct):
 
 
 def events_of(service: Service, alerts: Sequence[Alert], within_s: float | None = WITHIN_S) -> list[CaseEventRow]:
-    """Events of cases as pages show them, in the order of their alerts."""
+    """Return the events of these alerts, in order; wait for their reasons up to `within_s`, None for all."""
     names = [(alert.event, alert.id) for alert in alerts]
     summaries = summaries_of(service.project, names)
     decided = [name for name, alert in zip(names, alerts, strict=True) if alert.outcome]
@@ -206,9 +209,9 @@ def top_of(alerts: Sequence[Alert]) -> Alert | None:
 
 
 class CaseWithEvents(FrozenStruct):
-    """A case with its events and the questions about them, newest first.
+    """A case with its events and the questions about them, newest first; `top` is the most important unanswered event.
 
-    `top` is the event that counts most of those that want an answer.
+    `looked` is the decision of that event.
     """
 
     line: QueueLine
@@ -225,7 +228,7 @@ class CaseWithEvents(FrozenStruct):
 
     @property
     def waiting_amount(self) -> str | None:
-        """Sum of its events that want an answer; None where none has an amount."""
+        """Sum of the amounts of unanswered events; None if none has an amount."""
         amounts = [
             Decimal(event.amount) for event in self.events if not event.alert.verdict and event.amount is not None
         ]
@@ -233,13 +236,13 @@ class CaseWithEvents(FrozenStruct):
 
     @property
     def noun(self) -> str:
-        """Noun for its events: their type where they have one and the same."""
+        """Noun for the events: their common type, or `event`."""
         types = {event.alert.event for event in self.events}
         return types.pop().replace("_", " ") if len(types) == 1 else "event"
 
     @property
     def about(self) -> list[tuple[str, str]]:
-        """The keys of entities that it is about, and that its most important event has."""
+        """Entity and key of the case, and of its most important event."""
         keys = [] if self.looked is None else [(subject.entity, subject.key) for subject in self.looked.subjects]
         return [(self.line.case.entity, self.line.case.key), *keys]
 
@@ -255,26 +258,26 @@ def opened(service: Service, who: Who, number: int) -> CaseWithEvents:
     events = events_of(service, newest_first)
     first = top_of(detail.alerts)
     top = next((event for event in events if event.alert is first), None)
-    is_decided = top is not None and bool(top.alert.outcome)
-    seen = _looked(service, top.alert) if top is not None and is_decided else None
+    decision = _decision(service, top.alert) if top is not None and top.alert.outcome else None
     asked = asked_about(service.notices, detail.alerts, desk.now_ms())
     line = line_of(desk, who, _whole(desk, detail.case), foremost(asked) if asked else None, top, detail.history)
-    return CaseWithEvents(line, detail, events, top, seen, asked)
+    return CaseWithEvents(line, detail, events, top, decision, asked)
 
 
 def _whole(desk: CaseService, case: Case) -> Case:
-    with desk.store.look() as look:
-        return look.case(case.number) or case
+    with desk.store.look() as reader:
+        return reader.case(case.number) or case
 
 
 def tops_of(service: Service, alerts: Mapping[int, Sequence[Alert]]) -> dict[int, CaseEventRow]:
-    """For each of some cases, by its number, the event that counts most among its newest alerts."""
-    tops = {number: top for number, those in alerts.items() if (top := top_of(those)) is not None}
+    """Return the most important event of each case by its number."""
+    top_by_case = {number: top_of(case_alerts) for number, case_alerts in alerts.items()}
+    tops = {number: top for number, top in top_by_case.items() if top is not None}
     return dict(zip(tops, events_of(service, [*tops.values()]), strict=True))
 
 
-def _looked(service: Service, alert: Alert) -> Looked | None:
-    """Why it was decided so; None where that cannot be said now, since a case is worked on all the same."""
+def _decision(service: Service, alert: Alert) -> Looked | None:
+    """Return the decision of an alert; None if it cannot be read, since the case can still be worked on."""
     try:
         return looked(service.project, alert.event, alert.id, service.reasons)
     except ShroffError:
@@ -285,9 +288,10 @@ def _looked(service: Service, alert: Alert) -> Looked | None:
 
 
 class Toast(FrozenStruct):
-    """The user's last action, while it can be undone: of one case or event, or of so many cases.
+    """The user's last action, while it can be undone.
 
-    `is_whole` says that all of them are closed; `labels` is how many follow, `refund` the amount that goes with it.
+    `what` names its case, event or number of cases; `is_whole` tells whether all these cases are closed. `labels`
+    counts the labels that follow.
     """
 
     kind: str
@@ -302,21 +306,25 @@ class Toast(FrozenStruct):
 
 
 def toast(desk: CaseService, who: Who) -> Toast | None:
-    """The user's last action that can be undone."""
+    """Return the user's last action that can be undone."""
     pending = case_queries.undoable(desk, who)
     if pending is None:
         return None
     try:
         body = body_of(pending)
-    except UsageError:  # it is put aside when its time comes
+    except UsageError:  # the timer that carries it out will set it aside
         return None
-    with desk.store.look() as look:
-        found = look.cases([case.case for case in body.cases])
-    cases = [found[case.case] for case in body.cases if case.case in found]
+    with desk.store.look() as reader:
+        case_by_number = reader.cases([case.case for case in body.cases])
+    cases = [case_by_number[case.case] for case in body.cases if case.case in case_by_number]
+    if len(cases) > 1:
+        what = f"{len(cases)} cases"
+    else:
+        what = f"Case {cases[0].number}" if cases else " ".join(body.events[0])
     return Toast(
         pending.kind,
         body.verdict,
-        f"{len(cases)} cases" if len(cases) > 1 else f"Case {cases[0].number}" if cases else " ".join(body.events[0]),
+        what,
         bool(cases) and all(case.state == CLOSED for case in cases),
         sum(len(case.alerts) for case in body.cases) + len(body.events),
         body.also.listed,
@@ -327,6 +335,6 @@ def toast(desk: CaseService, who: Who) -> Toast | None:
 
 
 def filter_fields(where: Where) -> TextDict:
-    """The filter by its keys, each there."""
-    given = query_of(where.filter)
-    return {name: given.get(name, "") for name in KEYS}
+    """Return the value of each key of the filter, empty if it is not set."""
+    query = query_of(where.filter)
+    return {name: query.get(name, "") for name in KEYS}

@@ -1,4 +1,4 @@
-"""The page of one decision: why, its case, what else its card or device did, and an answer to it."""
+"""The page of a decision: reasons, its case, other events of its keys, and the form to answer it."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from shroff.streams.log import DecisionRow
     from shroff.web.service import Service
 
-SHOWN = 6  # events of a card, with the one whose page it is
-BESIDE = 4  # of each further entity
+SHOWN = 6  # events of the first key, including the decision's
+BESIDE = 4  # events of each further key
 
 
 class InCase(FrozenStruct):
-    """The case that an event is in, with its alert there."""
+    """The case of an event, and the event's alert in it."""
 
     line: QueueLine
     alert: Alert
@@ -58,18 +58,19 @@ class InCase(FrozenStruct):
 async def show(
     service: Service, request: Request, changed: Case | None = None, mistake: str = "", link: ReasonsLink | None = None
 ) -> Response:
-    """The page of a decision; with a `link` that was made just now for its customer."""
+    """Show a decision; `link` is a link to its reasons that was just made for the customer."""
     row = await row_asked(service, request)
     found = await service.in_thread(looked, service.project, row.event, row.id, service.reasons)
     in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
     together = await service.in_thread(_together, service.project, found, row)
     form = await request.form() if mistake else NOTHING
     about = [(subject.entity, subject.key) for subject in found.subjects]
+    status = 200 if changed is None else 409
     return await page(
         service,
         request,
         "decision.html",
-        422 if mistake else 200 if changed is None else 409,
+        422 if mistake else status,
         found=found,
         document=found.explained.document,
         row=row,
@@ -100,18 +101,18 @@ async def tell(service: Service, request: Request) -> Response:
 
 
 def _case_of(service: Service, who: Who, event: str, id_: str) -> InCase | None:
-    """The newest case that the event is in; None where it raised none, or who looks may not see cases.
+    """Return the newest case of an event; None if it has none, or the viewer may not read cases.
 
-    Before a second look its alert has no answer.
+    During a second review the alert's first verdict is hidden.
     """
     if not who.may(Right.READ_CASES):
         return None
-    with service.cases.store.look() as look:
-        alerts = [alert for alert in look.alerts_of([(event, id_)]) if alert.case]
+    with service.cases.store.look() as reader:
+        alerts = [alert for alert in reader.alerts_of([(event, id_)]) if alert.case]
         if not alerts:
             return None
         alert = max(alerts, key=lambda alert: alert.case)
-        case = look.case(alert.case)
+        case = reader.case(alert.case)
     if case is None:
         return None
     return InCase(line_of(service.cases, who, case), blind(alert) if case.look == SECOND else alert)
@@ -121,31 +122,31 @@ def _refunded(service: Service, in_case: InCase | None, event: str, id_: str) ->
     if in_case is not None:
         if in_case.line.case.look == SECOND:
             return ""
-        with service.cases.store.look() as look:
-            return amount(service.cases, refunded_by(look.history(in_case.line.case.number)) or None) or ""
-    wanted = AuditFilter(action="refund.record", subject=f"{event}/{id_}")
+        with service.cases.store.look() as reader:
+            return amount(service.cases, refunded_by(reader.history(in_case.line.case.number)) or None) or ""
+    refunds = AuditFilter(action="refund.record", subject=f"{event}/{id_}")
     with service.desk.store.look() as people:
-        rows = people.record(wanted)
+        rows = people.record(refunds)
     sums = [Decimal(from_json(row.after)["refund"].partition(" ")[0]) for row in rows]
     return str(sum(sums)) if sums else ""
 
 
 def _together(project: Project, found: Looked, row: DecisionRow) -> list[JsonObject]:
-    """The latest events of each of its keys but whom it pays, which many pay: of the first one up to this event.
+    """Return the latest events of each key of the event, except the payee; of the first key up to this event.
 
-    Cost: some ms each, by the index of keys.
+    Cost: some ms a key, by the index of keys.
     """
     own = [subject for subject in found.subjects if not any(word in subject.entity for word in PAID)]
     charted = "" if found.amounts is None else found.amounts.entity
-    own.sort(key=lambda subject: subject.entity != charted)  # the chart stands beside the events that it shows
-    told = list[JsonObject]()
+    own.sort(key=lambda subject: subject.entity != charted)  # first the entity whose events the chart shows
+    groups = list[JsonObject]()
     with project.log.reading() as log:
-        look = project.history.entities(log)
-        for at, subject in enumerate(own):
+        entities = project.history.entities(log)
+        for index, subject in enumerate(own):
             try:
-                before, limit = (None, BESIDE) if at else (row.seq + 1, SHOWN)
-                events = look.timeline(subject.entity, subject.key, before=before, limit=limit).events
-            except ShroffError:  # the key is of an entity that is not declared any more
+                before, limit = (None, BESIDE) if index else (row.seq + 1, SHOWN)
+                events = entities.timeline(subject.entity, subject.key, before=before, limit=limit).events
+            except ShroffError:  # the entity is no longer declared
                 continue
             shown = [
                 {
@@ -156,12 +157,12 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[JsonObj
                 }
                 for event in events
             ]
-            told.append({"subject": subject, "events": shown})
-    return told
+            groups.append({"subject": subject, "events": shown})
+    return groups
 
 
 async def answer(service: Service, request: Request) -> Response:
-    """Answer the event, with what goes with that: in its case, where it waits there. Shows the decision again."""
+    """Record an answer with its side effects, in the event's case if it has one, and show the decision again."""
     form = await request.form()
     row = await row_asked(service, request)
     in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
@@ -169,16 +170,15 @@ async def answer(service: Service, request: Request) -> Response:
         lists = await service.in_thread(also_from, service, request, form)
     except UsageError as error:
         return await show(service, request, mistake=str(error))
-    more: JsonObject = {"verdict": form["verdict"], "lists": lists}
-    more |= {"reason": form["reason"], "refund": form["refund"]}
+    values: JsonObject = {"verdict": form["verdict"], "lists": lists}
+    values |= {"reason": form["reason"], "refund": form["refund"]}
     try:
         if in_case is None:
-            await service.run(request, AnswerEvent(event=row.event, id=row.id, **more))
+            await service.run(request, AnswerEvent(event=row.event, id=row.id, **values))
         else:
             number = in_case.line.case.number
             event = in_case.alert.named
-            asked = DecideCase(number=number, tag=form["tag"], event=event, **more)
-            await service.run(request, asked)
+            await service.run(request, DecideCase(number=number, tag=form["tag"], event=event, **values))
     except CaseChangedError as error:
         return await show(service, request, error.case)
     return see_other(decision_path(row.event, row.id))
@@ -186,13 +186,13 @@ async def answer(service: Service, request: Request) -> Response:
 
 async def why(service: Service, request: Request) -> Response:
     row = await row_asked(service, request)
-    found = await service.in_thread(service.reasons.of, [(row.event, row.id)], None)
+    reasons = await service.in_thread(service.reasons.of, [(row.event, row.id)], None)
     document = from_json(row.document)
-    told = [str(reason["text"]) for reason in rule_reasons(document)]
-    if not told and row.outcome != "approve" and document["score"] is not None:
-        told = [f"score {document['score']:.4f}"]
-    stored = told[0] if told else ""
-    return await part(service, request, "row_why.html", why=found.get((row.event, row.id)), stored=stored)
+    texts = [str(reason["text"]) for reason in rule_reasons(document)]
+    if not texts and row.outcome != "approve" and document["score"] is not None:
+        texts = [f"score {document['score']:.4f}"]
+    stored = texts[0] if texts else ""
+    return await part(service, request, "row_why.html", why=reasons.get((row.event, row.id)), stored=stored)
 
 
 ROUTES = (

@@ -1,4 +1,4 @@
-"""Disputes: which can be answered, until when, and their evidence packs."""
+"""The page of disputes with their due times, and the download of an evidence pack."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ async def show(service: Service, request: Request) -> Response:
     found = DisputePage(disputes=[], count=0, late=0, next=None)
     if service.project.log.exists():
         of_stage = "" if stage == OPEN else stage
-        wanted = ListDisputes(is_open=stage == OPEN, stage=of_stage, due_within=due, limit=SHOWN, cursor=cursor)
-        found = await service.run(request, wanted)
+        query = ListDisputes(is_open=stage == OPEN, stage=of_stage, due_within=due, limit=SHOWN, cursor=cursor)
+        found = await service.run(request, query)
     events = [row.event.partition("/")[::2] for row in found.disputes]
     return await page(
         service,
@@ -53,8 +53,8 @@ async def show(service: Service, request: Request) -> Response:
 def _cases(service: Service, who: Who, events: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
     if not who.may(Right.READ_CASES):
         return {}
-    with service.cases.store.look() as look:
-        alerts = look.alerts_of(events)
+    with service.cases.store.look() as reader:
+        alerts = reader.alerts_of(events)
     return {(alert.event, alert.id): alert.case for alert in sorted(alerts, key=lambda alert: alert.case)}
 
 

@@ -1,4 +1,4 @@
-"""A file of labels, such as chargebacks, uploaded on the page of labels: looked at before it is recorded."""
+"""Upload of a file of labels, such as chargebacks, on the page of labels: a preview, then recording."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ RESULTS = {TAKEN: "recorded", WAITING: "unmatched", DUPLICATE: "already recorded
 
 
 async def look(service: Service, request: Request) -> Response:
-    """What of a file would be recorded and what is refused, with why; nothing is recorded yet."""
+    """Show which labels of a file would be recorded, and which are refused. Nothing is recorded."""
     text = (await request.form())["csv"]
-    shown = await service.in_thread(_looked_at, service, text)
-    return await page(service, request, "label_file.html", **shown)
+    preview = await service.in_thread(_preview, service, text)
+    return await page(service, request, "label_file.html", **preview)
 
 
 async def record(service: Service, request: Request) -> Response:
@@ -53,7 +53,7 @@ async def record(service: Service, request: Request) -> Response:
     )
 
 
-def _looked_at(service: Service, text: str) -> JsonObject:
+def _preview(service: Service, text: str) -> JsonObject:
     try:
         rows = _rows(service, text)
         mistake = ""
@@ -61,14 +61,14 @@ def _looked_at(service: Service, text: str) -> JsonObject:
         rows = []
         mistake = sentence(str(error))
     labels = [row for row in rows if row.label is not None]
-    there = _there(service, labels)
+    matched = _matched(service, labels)
     return {
         "mistake": mistake,
         "text": text,
         "count": len(labels),
         "verdicts": Counter(label.label.verdict for label in labels if label.label is not None),
-        "unmatched": len(labels) - len(there),
-        "labels": [(label.place, label.label, label.place in there) for label in labels[:SHOWN]],
+        "unmatched": len(labels) - len(matched),
+        "labels": [(label.place, label.label, label.place in matched) for label in labels[:SHOWN]],
         "refused_count": len(rows) - len(labels),
         "refused": [(row.place, sentence(row.refusal or "")) for row in rows if row.label is None][:SHOWN],
         "path": PATH,
@@ -76,7 +76,7 @@ def _looked_at(service: Service, text: str) -> JsonObject:
 
 
 def _rows(service: Service, text: str) -> list[Submission]:
-    """The lines of a file as labels or refusals. Raises: UsageError for what is no file of labels."""
+    """Parse a file into labels and refusals. Raises: UsageError if it is no file of labels, or too long."""
     intake = service.project.taking.intake(keeps_hashes=True)
     with read_stream(io.BytesIO(text.encode()), "csv", name="the file") as lines:
         rows = list(islice(intake.submissions(lines, NAME, LABEL), ROWS_MAX + 1))
@@ -89,17 +89,18 @@ def _rows(service: Service, text: str) -> list[Submission]:
     return rows
 
 
-def _there(service: Service, labels: Sequence[Submission]) -> set[str]:
-    named: dict[tuple[str, str], dict[str, list[str]]] = {}  # by type and unique field, empty for the id: values
+def _matched(service: Service, labels: Sequence[Submission]) -> set[str]:
+    """Return the lines of the file whose event is in the log."""
+    lines_by_field: dict[tuple[str, str], dict[str, list[str]]] = {}  # by type and unique field (empty: id), by value
     for label in labels:
         type_, field, value = _name(label.label)
-        named.setdefault((type_, field), {}).setdefault(value, []).append(label.place)
-    found = set[str]()
+        lines_by_field.setdefault((type_, field), {}).setdefault(value, []).append(label.place)
+    matched = set[str]()
     with service.project.log.reading() as log:
-        for (type_, field), places in named.items():
-            known = log.find_unique(type_, field, [*places]) if field else log.find(type_, [*places])
-            found.update(place for value in known for place in places[value])
-    return found
+        for (type_, field), lines in lines_by_field.items():
+            values = log.find_unique(type_, field, [*lines]) if field else log.find(type_, [*lines])
+            matched.update(line for value in values for line in lines[value])
+    return matched
 
 
 def _name(label: LabelInput | None) -> tuple[str, str, str]:

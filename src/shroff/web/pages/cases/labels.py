@@ -1,4 +1,4 @@
-"""Labels and confirmations: what came of whom, how fast it becomes known, what contradicts, and customers' answers."""
+"""The page of labels: counts by source and day, label delay, contradictions, and customers' answers."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ async def show(service: Service, request: Request) -> Response:
     code = request.query_params.get("period", FIRST)
     if code not in PERIODS:
         raise BadQueryError(f"period: one of {', '.join(PERIODS)}")
-    asked = ShowLabelStatistics(period_ms=PERIODS[code][1])
-    found: LabelLook = (await service.run(request, asked)).report
+    query = ShowLabelStatistics(period_ms=PERIODS[code][1])
+    found: LabelLook = (await service.run(request, query)).report
     together = found.together
     delay_ms = max(
         (model.label_delay_ms for model in service.project.definitions.models.values()), default=LABEL_DELAY_MS
@@ -76,53 +76,50 @@ async def show(service: Service, request: Request) -> Response:
 
 
 def _days(found: LabelLook, today: int) -> list[tuple[str, bool, int, int]]:
-    """The days on which labels came, newest first: whether one is not over, how many came and how many said fraud."""
-    days = [(found.first_day + at, *counts) for at, counts in enumerate(found.by_day) if counts[0]]
-    return [(day_text(day), day == today, every, frauds) for day, every, frauds in days[::-1][:DAYS_SHOWN]]
+    """Return the days with labels, newest first: name, whether it is today, labels, and frauds among them."""
+    days = [(found.first_day + offset, *counts) for offset, counts in enumerate(found.by_day) if counts[0]]
+    return [(day_text(day), day == today, total, frauds) for day, total, frauds in days[::-1][:DAYS_SHOWN]]
 
 
 def _curve(found: Maturity, delay_ms: int) -> JsonObject | None:
-    """The curve of maturity with a line for each source that said anything, and rows of its table.
-
-    None where too little is known.
-    """
+    """Return the maturity curve with a line for each source, and the rows of its table; None for too few points."""
     points = found.points
     if len(points) < 2:
         return None
     last = points[-1]
-    told = [source for source in SOURCES if last.by_source.get(source)]
+    sources_with_labels = [source for source in SOURCES if last.by_source.get(source)]
     x = Axis(0, last.days)
     y = Axis(0, 100)
     lines = {"now": [(float(point.days), 100 * point.share) for point in points]}
-    if len(told) > 1:
-        for source in told:
+    if len(sources_with_labels) > 1:
+        for source in sources_with_labels:
             lines[LINES[source]] = [(float(point.days), 100 * point.by_source[source]) for point in points]
     delay = -(-delay_ms // DAY_MS)
     by_delay = points[delay].share if delay < len(points) else None
-    said = "" if by_delay is None else f"{100 * by_delay:.0f} % after {delay} days"
-    spots = [] if by_delay is None else [((float(delay), 100 * by_delay), "dot-now", said)]
+    delay_text = "" if by_delay is None else f"{100 * by_delay:.0f} % after {delay} days"
+    spots = [] if by_delay is None else [((float(delay), 100 * by_delay), "dot-now", delay_text)]
     below = [(float(value), f"{value:g}") for value in ticks(0, last.days)]
     rows = [
-        (point.days, point.share, [point.by_source.get(source, 0.0) for source in told])
+        (point.days, point.share, [point.by_source.get(source, 0.0) for source in sources_with_labels])
         for point in points
         if point.days in TABLE_DAYS or point is last
     ]
     plot = plot_of(lines, x=x, y=y, height=HEIGHT, spots=spots, below=below)
-    sources = [(source, LINES[source] if len(told) > 1 else "now") for source in told]
+    sources = [(source, LINES[source] if len(sources_with_labels) > 1 else "now") for source in sources_with_labels]
     return {"plot": plot, "sources": sources, "rows": rows}
 
 
-def _row(found: Conflict) -> JsonObject:
-    won = next(label for label in found.labels if label.in_force)
-    first = found.labels[0]
-    against = [label for label in found.labels if label.verdict != first.verdict]
-    then = against[-1] if against else found.labels[-1]
+def _row(conflict: Conflict) -> JsonObject:
+    won = next(label for label in conflict.labels if label.in_force)
+    first = conflict.labels[0]
+    opposing = [label for label in conflict.labels if label.verdict != first.verdict]
+    then = opposing[-1] if opposing else conflict.labels[-1]
     lost = first if won.verdict != first.verdict else then
     if won.source == lost.source:
         why = "same source; the later label wins"
     else:
         why = f"{won.source} is stronger than {lost.source}"
-    return {"found": found, "first": first, "then": then, "won": won, "why": why}
+    return {"found": conflict, "first": first, "then": then, "won": won, "why": why}
 
 
 ROUTES = (Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Labels", "Learning", 2)),)

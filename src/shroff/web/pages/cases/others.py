@@ -1,4 +1,4 @@
-"""What else there is of whom a case is about: events outside of it, its other keys, and its amounts up to now."""
+"""Further data about the key of a case: events outside of the case, related keys, and a chart of amounts."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from shroff.web.pages.cases.casework import CaseWithEvents
     from shroff.web.service import Service
 
-LOOKED_AT = 50  # events of whom it is about, the newest
-SHOWN = 8  # of those that never were in a case
-KEYS_SHOWN = 4  # of each entity
+LOOKED_AT = 50  # newest events of the key that are read
+SHOWN = 8  # events without a case
+KEYS_SHOWN = 4  # keys of each entity
 
 
 class OtherEvent(FrozenStruct):
-    """An event of whom a case is about that is not in it.
+    """An event of the case's key that is not in the case.
 
     Args:
-        verdict: What an analyst answered, else the label that it has; empty for none.
-        case: The newest case that it is in; None for none.
+        verdict: The analyst's verdict, else the event's label, else empty.
+        case: The newest case of the event, if it has one.
     """
 
     found: KeyEvent
@@ -50,11 +50,11 @@ class OtherEvent(FrozenStruct):
 
 
 class KeysSeen(FrozenStruct):
-    """Keys of another entity in the newest events of whom a case is about.
+    """Keys of another entity in the newest events of the case's key.
 
     Args:
-        keys: Those with most events first: name, number of events, path of its page.
-        more: How many there are beside these.
+        keys: Name, number of events and path of each, those with most events first.
+        more: Number of further keys.
     """
 
     entity: str
@@ -63,27 +63,27 @@ class KeysSeen(FrozenStruct):
 
 
 def others_of(service: Service, opened: CaseWithEvents) -> tuple[list[OtherEvent], list[KeysSeen], AmountChart | None]:
-    """Events that are in other cases, the newest of the rest; keys in these events; the chart up to the newest.
+    """Return events of other cases and the newest without a case, the keys of these events, and the chart of amounts.
 
     Cost: some ms, by the index of keys.
     """
     events = _newest(service, opened.line.case)
     own = {alert.named for alert in opened.detail.alerts}
-    left = SHOWN
+    remaining = SHOWN
     shown = list[OtherEvent]()
     for event in events:
-        if event.named not in own and (event.case is not None or left):
+        if event.named not in own and (event.case is not None or remaining):
             shown.append(event)
-            left -= event.case is None
+            remaining -= event.case is None
     return shown, _seen(service.project.definitions, opened.line.case.entity, events), _amounts(opened, events)
 
 
 def _seen(definitions: Definitions, own: str, events: Sequence[OtherEvent]) -> list[KeysSeen]:
-    found: dict[str, Counter[str]] = {}
+    counts_by_entity: dict[str, Counter[str]] = {}
     names: dict[tuple[str, str], str] = {}
     for event in events:
         for entity, key in keys_of(definitions, event.found.record).items():
-            found.setdefault(entity, Counter())[key] += 1
+            counts_by_entity.setdefault(entity, Counter())[key] += 1
             names.setdefault((entity, key), event.summary.names.get(entity, key))
     return [
         KeysSeen(
@@ -91,7 +91,7 @@ def _seen(definitions: Definitions, own: str, events: Sequence[OtherEvent]) -> l
             [(names[entity, key], count, entity_path(entity, key)) for key, count in keys.most_common(KEYS_SHOWN)],
             max(0, len(keys) - KEYS_SHOWN),
         )
-        for entity, keys in found.items()
+        for entity, keys in counts_by_entity.items()
         if entity != own
     ]
 
@@ -102,25 +102,26 @@ def _newest(service: Service, case: Case) -> list[OtherEvent]:
     try:
         with project.log.reading() as log:
             events = project.history.entities(log).timeline(case.entity, case.key, limit=LOOKED_AT).events
-    except ShroffError:  # it is about an event alone, or an entity that the project has no more
+    except ShroffError:  # the case is about an event, or about an entity that is no longer declared
         return []
-    with service.cases.store.look() as looks:
+    with service.cases.store.look() as reader:
         alerts = {
-            alert.named: alert for alert in looks.alerts_of([(event.record.type, event.record.id) for event in events])
+            alert.named: alert for alert in reader.alerts_of([(event.record.type, event.record.id) for event in events])
         }
-        cases = looks.cases({alert.case for alert in alerts.values()})
-    found = list[OtherEvent]()
+        cases = reader.cases({alert.case for alert in alerts.values()})
+    others = list[OtherEvent]()
     for event in events:
         type_ = event.record.type
         id_ = event.record.id
         alert = alerts.get(f"{type_}/{id_}")
         other = None if alert is None else cases.get(alert.case)
-        is_hidden = alert is None or (other is not None and other.look == SECOND)  # somebody else is to say it anew
+        # A second reviewer must not see the first verdict
+        is_hidden = alert is None or (other is not None and other.look == SECOND)
         summary = summary_in(definitions, event.record)
         path = decision_path(type_, id_) if event.outcome else ""
         verdict = "" if alert is None or is_hidden else alert.verdict or alert.label
-        found.append(OtherEvent(event, summary, path, verdict, other))
-    return found
+        others.append(OtherEvent(event, summary, path, verdict, other))
+    return others
 
 
 def _amounts(opened: CaseWithEvents, events: Sequence[OtherEvent]) -> AmountChart | None:

@@ -1,4 +1,4 @@
-"""The queue: cases by the time that is left, in views; claimed, answered and snoozed by keyboard, one or many."""
+"""The queue of cases, by urgency or a view's filter, with actions on one case or many."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 SHOWN = 25
-EVERY_S = 2.0  # between looks for new cases
-PICKED = "case-"  # what the fields of cases that were selected begin with
-SNOOZED_MS = DAY_MS  # many at once
-ORDER = "urgent"  # of a queue that nobody has ordered
+EVERY_S = 2.0  # between checks for new cases
+PICKED = "case-"  # prefix of the form's fields for selected cases
+SNOOZED_MS = DAY_MS  # for cases that are snoozed together
+ORDER = "urgent"  # default order
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -71,7 +71,7 @@ async def _page(
     if cursor is not None and any(abs(part) > LARGEST for part in cursor):
         raise BadQueryError("cursor: unknown; use 'next' of the previous page")
     assert request.signed_in is not None
-    found = await service.in_thread(_seen, service, request.signed_in, where, cursor)
+    found = await service.in_thread(_queue_data, service, request.signed_in, where, cursor)
     definitions = service.project.definitions
     order = order_of(query_of(where.filter), ORDER)
     return await page(
@@ -95,39 +95,40 @@ async def _page(
     )
 
 
-def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> JsonObject:
-    """What of the queue the page shows; `late` is of the whole queue, 0 under a filter."""
+def _queue_data(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> JsonObject:
+    """Collect the data of one page of the queue. `late` counts the whole queue; it is 0 if a filter is set."""
     desk = service.cases
     query = query_of(where.filter)
     who = signed_in.who
-    wanted = queue_of(query, who, desk)
-    newest = case_queries.newest(desk, who)  # first, so that a case opened meanwhile counts twice rather than never
-    listed = case_queries.listed(desk, who, wanted, order_of(query, ORDER), cursor, SHOWN)
-    totals = case_queries.totals(desk, who, wanted)
+    filter_ = queue_of(query, who, desk)
+    # Read this first: a case that opens meanwhile is then announced twice rather than never
+    newest = case_queries.newest(desk, who)
+    listed = case_queries.listed(desk, who, filter_, order_of(query, ORDER), cursor, SHOWN)
+    totals = case_queries.totals(desk, who, filter_)
     alerts = newest_alerts(desk, listed.cases)
     asked = asked_in(service.notices, alerts, desk.now_ms())
     tops = tops_of(service, alerts)
-    with desk.store.look() as look:
-        tags = sorted({tag for tag, _ in look.tagged()} | ({query["tag"]} if "tag" in query else set()))
+    with desk.store.look() as reader:
+        tags = sorted({tag for tag, _ in reader.tagged()} | ({query["tag"]} if "tag" in query else set()))
     histories = case_queries.histories(desk, who, [case.number for case in listed.cases if case.state == ESCALATED])
     lines = [
         line_of(desk, who, case, asked.get(case.number), tops.get(case.number), histories.get(case.number, ()))
         for case in listed.cases
     ]
     definitions = service.project.definitions
-    found = {case.number: (case, ring_of(definitions, case.entity, case.key)) for case in listed.cases}
-    rings = {
-        number: (many(int(ring["cards"] or 0), linked_entity(definitions, case.entity)), int(ring["frauds"] or 0))
-        for number, (case, ring) in found.items()
-        if ring
-    }
+    rings = dict[int, tuple[str, int]]()
+    for case in listed.cases:
+        ring = ring_of(definitions, case.entity, case.key)
+        if ring:
+            keys = many(int(ring["cards"] or 0), linked_entity(definitions, case.entity))
+            rings[case.number] = (keys, int(ring["frauds"] or 0))
     focused = lines[min(where.row, len(lines) - 1)] if lines else None
     return {
         "lines": lines,
         "alerts": alerts,
         "rings": rings,
         "count": totals.count,
-        "late": 0 if where.filter else case_queries.count(desk, who, replace(wanted, due_before_ms=desk.now_ms())),
+        "late": 0 if where.filter else case_queries.count(desk, who, replace(filter_, due_before_ms=desk.now_ms())),
         "stake": amount(desk, totals.stake),
         "tags": tags,
         "views": case_queries.views(desk, who),
@@ -143,23 +144,26 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
 
 
 async def stream(service: Service, request: Request) -> Response:
-    """How many cases opened since the page was made that its filter finds, and how many are open, as they change."""
+    """Stream two counts as they change: open cases, and matching cases opened since the page was rendered."""
     where = where_of(request.query_params)
     after = whole(request.query_params.get("after", "")) or 0
     query = query_of(where.filter)
     desk = service.cases
-    said = [(0, "")]
-    queue_of(query, request.who, desk)  # refuses an invalid filter first
+    last_sent = (0, "")
+    queue_of(query, request.who, desk)  # raises for an invalid filter before the stream begins
 
     def count() -> int:
-        wanted = queue_of(query, request.who, desk)
-        return case_queries.count(desk, request.who, replace(wanted, after=after))
+        filter_ = queue_of(query, request.who, desk)
+        return case_queries.count(desk, request.who, replace(filter_, after=after))
 
     async def changed() -> bytes | None:
-        now = await service.in_thread(count), open_cases_html(await open_cases(service, request.who))
-        is_same = now == said[0]
-        said[0] = now
-        return None if is_same else told("cases", dict(zip(("new", "open"), now, strict=True)))
+        nonlocal last_sent
+        new_count = await service.in_thread(count)
+        open_html = open_cases_html(await open_cases(service, request.who))
+        if (new_count, open_html) == last_sent:
+            return None
+        last_sent = (new_count, open_html)
+        return told("cases", {"new": new_count, "open": open_html})
 
     return Stream(service, request, updates(service, request, changed, EVERY_S))
 
@@ -175,15 +179,17 @@ async def why(service: Service, request: Request) -> Response:
     number = number_of(request)
     detail = await service.in_thread(case_queries.detail, service.cases, request.who, number)
     top = top_of(detail.alerts[-EVENTS_MAX:])
-    found = await service.in_thread(events_of, service, [] if top is None else [top], None)
-    return await part(service, request, "row_why.html", why=found[0].why if found else None, stored=detail.case.reason)
+    events = await service.in_thread(events_of, service, [] if top is None else [top], None)
+    return await part(
+        service, request, "row_why.html", why=events[0].why if events else None, stored=detail.case.reason
+    )
 
 
 async def claim_next(service: Service, request: Request) -> Response:
     where = where_from(await request.form())
-    asked = ClaimNext(filter=where.filter, order=order_of(query_of(where.filter), ORDER))
-    found = (await service.run(request, asked)).case
-    return see_other(where.queue if found is None else where.case(found.id))
+    operation = ClaimNext(filter=where.filter, order=order_of(query_of(where.filter), ORDER))
+    case = (await service.run(request, operation)).case
+    return see_other(where.queue if case is None else where.case(case.id))
 
 
 async def bulk(service: Service, request: Request) -> Response:
@@ -192,19 +198,20 @@ async def bulk(service: Service, request: Request) -> Response:
     action = form["action"]
     verdict = None
     if action in {"fraud", "genuine", "unclear"}:
-        action, verdict = "decide", cast("Answer", action)
+        verdict = cast("Answer", action)
+        action = "decide"
     picked = [CaseTag(number, tag) for number, tag in _picked(form).items()]
     if not picked:
         return see_other(where.queue)
     until = time_text(service.cases.now_ms() + SNOOZED_MS)
-    asked = CasesAction(action=action, cases=picked, verdict=verdict, until=until)
-    failed = (await service.run(request, asked)).failed
+    operation = CasesAction(action=action, cases=picked, verdict=verdict, until=until)
+    failed = (await service.run(request, operation)).failed
     return await _page(service, request, where, failed=failed) if failed else see_other(where.queue)
 
 
 def _picked(form: Form) -> dict[int, str]:
-    names = {name.removeprefix(PICKED): tag for name, tag in form.items() if name.startswith(PICKED)}
-    return {number: tag for name, tag in names.items() if (number := whole(name)) is not None}
+    tags = {whole(name.removeprefix(PICKED)): tag for name, tag in form.items() if name.startswith(PICKED)}
+    return {number: tag for number, tag in tags.items() if number is not None}
 
 
 async def undo(service: Service, request: Request) -> Response:

@@ -1,6 +1,6 @@
-"""Team: what waits for review and for how long, who closed how many cases, and how often second looks agree.
+"""The page Team: backlog by due time, closed cases of each analyst, and agreement of second reviews.
 
-The page of team leads: a person's figures are for talking about, so everybody who sees cases sees them.
+Everybody who may read cases sees the figures of all analysts.
 """
 
 from __future__ import annotations
@@ -57,15 +57,17 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
     now_ms = desk.now_ms()
     start_ms = desk.today_ms() if days == 1 else now_ms - days * DAY_MS
     waiting = list[tuple[str, int, str | None]]()
-    before = Totals(0, 0)
-    for says, until_ms in (*((says, now_ms + more_ms) for says, more_ms in DUE), ("all open cases", None)):
-        upto = case_queries.totals(desk, who, CaseFilter(states=QUEUE, due_before_ms=until_ms))
-        more = upto if until_ms is None else Totals(upto.count - before.count, (upto.stake or 0) - (before.stake or 0))
-        waiting.append((says, more.count, amount(desk, more.stake)))
-        before = upto
+    previous = Totals(0, 0)
+    for says, until_ms in (*((says, now_ms + offset_ms) for says, offset_ms in DUE), ("all open cases", None)):
+        totals = case_queries.totals(desk, who, CaseFilter(states=QUEUE, due_before_ms=until_ms))
+        step = totals
+        if until_ms is not None:
+            step = Totals(totals.count - previous.count, (totals.stake or 0) - (previous.stake or 0))
+        waiting.append((says, step.count, amount(desk, step.stake)))
+        previous = totals
     first = case_queries.listed(desk, who, CaseFilter(states=QUEUE), limit=1).cases
-    with desk.store.look() as look:
-        tagged = look.tagged(start_ms)
+    with desk.store.look() as reader:
+        tagged = reader.tagged(start_ms)
     return {
         "tags": [(tag, [tagged[tag, verdict] for verdict in VERDICTS]) for tag in sorted({tag for tag, _ in tagged})],
         "closers": case_queries.team(desk, who, start_ms),

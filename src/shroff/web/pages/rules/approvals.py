@@ -1,4 +1,4 @@
-"""The screen Approvals: changes that wait for a second person, with what they change and who can approve them."""
+"""The page Approvals: changes that wait for a second person, with their differences and possible approvers."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ DRAFT = "activate the draft"
 
 
 class DraftReview(FrozenStruct):
-    """What a second person reads before approving a draft.
+    """A draft as a second person reviews it.
 
     Args:
-        changes: Against the active rule, or against the empty text for a new rule.
-        worth: The newest backtest of this very text; None if there is none or it still runs.
+        changes: Differences from the active rule; for a new rule, its lines.
+        worth: Advice of the newest backtest of this version; None if there is none or it still runs.
         backtest: Path of that backtest; empty if there is none.
-        may_approve: Whether the caller can approve it.
+        may_approve: Whether the viewer can approve the draft.
     """
 
     draft: StoredDraft
@@ -72,8 +72,8 @@ async def show(service: Service, request: Request, mistake: str = "", done: str 
     shown = await service.run(request, ShowApprovals())
     users = await service.in_thread(all_users, service.desk)
     drafts = await service.in_thread(service.project.drafts.all)
-    asked = await service.in_thread(service.project.agreements.all)
-    authors = {approval.tag: [author.name for author in approval.authors] for approval in asked}
+    approvals = await service.in_thread(service.project.agreements.all)
+    authors = {approval.tag: [author.name for author in approval.authors] for approval in approvals}
     waiting = {change["subject"]: change["etag"] for change in shown.approvals if change["says"] == DRAFT}
     reviews = {}
     for draft in drafts:
@@ -89,7 +89,7 @@ async def show(service: Service, request: Request, mistake: str = "", done: str 
         users={user.name: user for user in users},
         approvers=lambda change: approvers(users, right_of(change), authors[change["etag"]]),
         reviews=reviews,
-        rows={approval.tag: approval.change["csv"].splitlines() for approval in asked if "csv" in approval.change},
+        rows={approval.tag: approval.change["csv"].splitlines() for approval in approvals if "csv" in approval.change},
         me=request.who.name,
         mistake=mistake,
         done=done,

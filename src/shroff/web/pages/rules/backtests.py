@@ -1,4 +1,4 @@
-"""Backtests: begun from a draft or an earlier version, watched while they run, and shown as a sum, charts and rows."""
+"""Pages of backtests: start one from a draft or an earlier version, watch its progress, and read its report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def worth(report: BacktestReport | None) -> TextDict | None:
-    """What a backtest says of its draft, where that can be activated; None while it runs."""
+    """Return summary and advice of a backtest's report; None while it runs."""
     if report is None:
         return None
     says = sentence(report)
@@ -45,7 +45,8 @@ def worth(report: BacktestReport | None) -> TextDict | None:
         return _advised(says, "warn", "The draft changes nothing.")
     if balance.net is None:
         return _advised(says)
-    if (net := Decimal(balance.net)) < 0:
+    net = Decimal(balance.net)
+    if net < 0:
         is_chance = balance.high is not None and Decimal(balance.high) >= 0
         costs = "No gain shown; a loss is possible." if is_chance else "Not worth it: the draft costs money."
         return _advised(says, "bad", costs)
@@ -61,13 +62,13 @@ def _advised(says: str, kind: str = "good", advice: str = "") -> TextDict:
 
 
 async def listed(service: Service, request: Request) -> Response:
-    found = await service.in_thread(service.backtests.listed)
+    runs = await service.in_thread(service.backtests.listed)
     drafts = await service.in_thread(service.project.drafts.all)
     return await page(
         service,
         request,
         "backtests.html",
-        backtests=found,
+        backtests=runs,
         drafts=drafts,
         chosen=request.query_params.get("of", f"draft {drafts[0].id}" if drafts else AS_IT_IS),
         is_going=any(kept.run.state != DONE for kept in service.backtests.going.values()),
@@ -86,13 +87,14 @@ async def begin(service: Service, request: Request) -> Response:
 
 async def show(service: Service, request: Request) -> Response:
     kept = await service.in_thread(service.backtests.kept, request.path_params["id"])
-    run, report = kept.run, kept.run.report
+    run = kept.run
+    report = run.report
     if report is None:
         share = run.done / run.total if run.total else 0.0
         return await page(service, request, "backtest_wait.html", run=run, share=share)
     which = (request.query_params.get("old", ""), request.query_params.get("new", ""))
     rows = [row for row in report.changed_rows if which in {("", ""), (row.old, row.new)}]
-    drawn = examples(rows)
+    sampled = examples(rows)
     draft = await service.in_thread(service.project.drafts.one, run.rule) if run.rule else None
     cells = matrix(report.outcomes)
     return await page(
@@ -123,8 +125,8 @@ async def show(service: Service, request: Request) -> Response:
             [not week.events for week in report.balance.weeks],
         ),
         rules=sorted(report.rules, key=lambda rule: (rule.id != run.rule, -abs(rule.hits - rule.old.hits), rule.id)),
-        rows=drawn,
-        summaries=await service.in_thread(summaries_of, service.project, [(row.event, row.id) for row in drawn]),
+        rows=sampled,
+        summaries=await service.in_thread(summaries_of, service.project, [(row.event, row.id) for row in sampled]),
         rows_there=len(rows),
         which=which,
         currency=report.money,
@@ -132,10 +134,13 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def _rules(service: Service, of: str, run: BacktestRun, again: str) -> TextDict:
-    """The files of rules of what was chosen, and its name. Raises: ProblemError.
+    """Return the rule files of the chosen draft or version, and set the name of `run`.
 
     Args:
-        again: The backtest to run again; it has the text of a draft that is there no more.
+        of: `now`, `drafts`, `draft NAME` or `version RULE@SEQ`.
+        again: Id of a backtest to run again, which has the text of a draft that was deleted since.
+
+    Raises: ProblemError with 422 if there is no such draft or version.
     """
     kind, _, name = of.partition(" ")
     project = service.project
@@ -148,13 +153,15 @@ async def _rules(service: Service, of: str, run: BacktestRun, again: str) -> Tex
     if kind == "draft":
         draft = await service.in_thread(project.drafts.one, name)
         if draft is not None:
-            run.name, run.rule, run.etag = f"draft of {name}", name, draft.tag
+            run.name = f"draft of {name}"
+            run.rule = name
+            run.etag = draft.tag
             return {f"{name}.yaml": draft.text}
     if kind == "version":
-        id_, _, place = name.partition("@")
+        id_, _, seq_text = name.partition("@")
         look = await service.in_thread(project.rule_looks.one, id_)
         for version in look.versions:
-            if str(version.seq) == place and version.text:
+            if str(version.seq) == seq_text and version.text:
                 run.name = f"{id_} as of sequence number {version.seq:,}"
                 run.rule = id_
                 return {f"{id_}.yaml": version.text}
@@ -167,7 +174,7 @@ async def _rules(service: Service, of: str, run: BacktestRun, again: str) -> Tex
 
 
 def _day(form: Form, name: str) -> str | None:
-    """A day of a form; None where it was left empty. Raises: ProblemError where it is none."""
+    """Return a day of the form, None if it is empty. Raises: ProblemError with 422 for any other text."""
     text = form[name].strip()
     if not text:
         return None
@@ -181,21 +188,21 @@ def _day(form: Form, name: str) -> str | None:
 
 
 def examples(rows: Sequence[Any]) -> list[Any]:
-    """Some of the rows, drawn at random and always the same ones, in their order: not only the oldest."""
-    drawn = np.random.default_rng(1).permutation(len(rows))[:ROWS_SHOWN]
-    return [rows[at] for at in sorted(drawn.tolist())]
+    """Return a random sample of the rows, in order; the same for equal numbers of rows."""
+    sampled = np.random.default_rng(1).permutation(len(rows))[:ROWS_SHOWN]
+    return [rows[index] for index in sorted(sampled.tolist())]
 
 
 def _shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
     total = sum(counts.values())
-    at = 0.0
-    found = []
+    start = 0.0
+    shares = []
     for name, count in counts.items():
         width = 100 * count / total if total else 0.0
         if count:
-            found.append((name, round(at, 2), round(width, 2)))
-        at += width
-    return found
+            shares.append((name, round(start, 2), round(width, 2)))
+        start += width
+    return shares
 
 
 def _sum(report: BacktestReport) -> list[tuple[Decimal | None, str, str]]:

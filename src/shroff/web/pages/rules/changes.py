@@ -1,4 +1,4 @@
-"""Inactive file changes: the difference from the active version, and the button that applies it."""
+"""The page of changed files that are not active: differences from the active version, and their activation."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
 
 def _found(service: Service, who: Who) -> JsonObject:
     mistakes = []
-    found = []
+    changes = []
     try:
-        found = service.project.versions.unapplied()
+        changes = service.project.versions.unapplied()
     except DefinitionError as error:
         mistakes = list(error.problems)
-    refused = service.operations.acting(who).versions.why_refused(found)
+    refused = service.operations.acting(who).versions.why_refused(changes)
     return {
-        "changes": [(change, diff(change.before or "", change.after or "")) for change in found],
+        "changes": [(change, diff(change.before or "", change.after or "")) for change in changes],
         "mistakes": mistakes,
-        "tag": tag_of(found),
+        "tag": tag_of(changes),
         "refused": refused,
-        "may_apply": who.may(Right.EDIT_RULES) and not refused and any(change.takes == "now" for change in found),
+        "may_apply": who.may(Right.EDIT_RULES) and not refused and any(change.takes == "now" for change in changes),
     }
 
 
 async def apply(service: Service, request: Request) -> Response:
-    done = await service.run(request, ChangesStep(tag=(await request.form())["etag"]))
-    return await show(service, request, done.why_not) if done.why_not else see_other("/changes")
+    result = await service.run(request, ChangesStep(tag=(await request.form())["etag"]))
+    return await show(service, request, result.why_not) if result.why_not else see_other("/changes")
 
 
 ROUTES = (Route("GET", "/changes", Right.READ_DEFINITIONS, show), Route("POST", "/changes", Right.EDIT_RULES, apply))

@@ -1,4 +1,4 @@
-"""The editor of a rule: its draft as text, what is to be said of it, and its way from a draft to being in force."""
+"""The editor of a rule: the text of its draft, findings about it, and the steps until it is active."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ TODO = "todo"
 
 
 class Typed(FrozenStruct):
-    """Content of the editor: the text, the tag of the draft that it was made from, and that draft."""
+    """Content of the editor: the text, and the tag and draft from which the user began."""
 
     text: str
     tag: str
@@ -96,43 +96,44 @@ async def keep(service: Service, request: Request) -> Response:
     try:
         await service.run(request, WriteDraft(rule=id_, source=text, etag=tag))
     except UsageError as error:
-        draft = (look := await service.in_thread(service.project.rule_looks.any, id_)).draft
+        look = await service.in_thread(service.project.rule_looks.any, id_)
+        draft = look.draft
         if not isinstance(error, ChangedMeanwhileError):
             return await _editor(service, request, look, Typed(text, tag, draft), str(error), 422)
         by = draft.note.authors[-1].name if draft is not None and draft.note.authors else "somebody"
-        words = (
+        message = (
             f"{by} changed this draft meanwhile, so yours was not saved. See the differences; "
             "saving again replaces their draft with yours."
         )
         typed = Typed(text, "" if draft is None else draft.tag, draft)
-        return await _editor(service, request, look, typed, words, 412)
+        return await _editor(service, request, look, typed, message, 412)
     return see_other(f"{rule_path(id_)}/draft")
 
 
 def _step(operation: Callable[..., OperationRequest[Any]], *names: str, end: str = "") -> Handle:
-    """Do a step of the way, and go on to the rule, or what is below it; the editor shows what prevents it.
+    """Return the handler of a step, which leads to the rule's page or to `end` below it. The editor shows errors.
 
     Args:
-        names: Fields of the form that the operation takes, beside the tag of the draft.
+        names: Fields of the form that the operation takes, in addition to the draft's tag.
     """
 
     async def handle(service: Service, request: Request) -> Response:
         form = await request.form()
         id_ = request.path_params["rule"]
-        given = {name: form[name] for name in names}
+        arguments = {name: form[name] for name in names}
         try:
-            if "reason" in given:
-                given["reason"] = checked_reason(given["reason"])
-            await service.run(request, operation(rule=id_, etag=form["tag"], **given))
+            if "reason" in arguments:
+                arguments["reason"] = checked_reason(arguments["reason"])
+            await service.run(request, operation(rule=id_, etag=form["tag"], **arguments))
         except (UsageError, NotAllowedError, DefinitionError) as error:
-            words, status = _prevented(error)
+            mistake, status = _prevented(error)
         else:
             look = await service.in_thread(service.project.rule_looks.any, id_)
             return see_other(f"{rule_path(id_)}{end}" if look.is_known else "/rules")
         look = await service.in_thread(service.project.rule_looks.any, id_)
         draft = look.draft
         typed = Typed(look.text, "", None) if draft is None else Typed(draft.text, draft.tag, draft)
-        return await _editor(service, request, look, typed, words, status)
+        return await _editor(service, request, look, typed, mistake, status)
 
     return handle
 
@@ -152,21 +153,23 @@ async def _editor(
     project = service.project
     judged = await service.in_thread(service.backtests.last_of, look.id, typed.tag) if typed.tag else None
     against = look.standing.text if look.standing is not None else next((v.text for v in look.versions if v.text), "")
-    theirs = draft.text if draft is not None and not typed.is_kept else ""
+    other_draft = draft.text if draft is not None and not typed.is_kept else ""
     is_long = not is_short(typed.text)
-    mistake, status = (mistake or sentence(TOO_LONG), status if mistake else 422) if is_long else (mistake, status)
+    if is_long and not mistake:
+        mistake = sentence(TOO_LONG)
+        status = 422
 
-    def looked_at() -> JsonObject:
-        """Findings about the text, computed on a thread: each of these reads it as YAML."""
+    def findings() -> JsonObject:
+        """Check the text. Each step parses it as YAML, so this runs on a thread."""
         text = "" if is_long else typed.text
-        said = service.of_draft(CheckDraft(rule=look.id, source=text))
+        check = service.of_draft(CheckDraft(rule=look.id, source=text))
         shadowed = not is_long and _is_shadowed(look, typed)
         return {
-            "said": said,
+            "said": check,
             "is_shadowed": shadowed,
-            "steps": _steps(project, typed, said, judged, is_shadowed=shadowed),
+            "steps": _steps(project, typed, check, judged, is_shadowed=shadowed),
             "against": _activated(look, against, text) if against and text else (),
-            "theirs": diff(theirs, text) if theirs and text else (),
+            "theirs": diff(other_draft, text) if other_draft and text else (),
         }
 
     return await page(
@@ -194,7 +197,7 @@ async def _editor(
         may_judge=request.who.may(Right.RUN_BACKTESTS),
         may_approve=may_approve(request.who, draft),
         approvers=await service.in_thread(_approvers, service, draft),
-        **await service.checked(request.who, looked_at),
+        **await service.checked(request.who, findings),
         **await common(service, has_all_hits=look.has_all_hits),
     )
 
@@ -216,7 +219,7 @@ def _start(project: Project, id_: str) -> str:
 def _with_effect(text: str) -> str:
     try:
         return in_shadow(text, shadow=False)
-    except UsageError:  # it is not one rule yet
+    except UsageError:  # the text is not one rule
         return text
 
 
@@ -231,36 +234,45 @@ def _is_shadowed(look: RuleLook, typed: Typed) -> bool:
     if standing is None or not typed.is_kept:
         return False
     try:
-        own = in_shadow(typed.text, shadow=True)
+        shadow_text = in_shadow(typed.text, shadow=True)
         if standing.is_shadow:
-            return standing.text.strip() == own.strip()
-        return bool(standing.trial) and standing.trial_text.strip() == renamed(own, standing.trial).strip()
+            return standing.text.strip() == shadow_text.strip()
+        return bool(standing.trial) and standing.trial_text.strip() == renamed(shadow_text, standing.trial).strip()
     except UsageError:
         return False
 
 
 def _steps(
-    project: Project, typed: Typed, said: DraftCheck, judged: BacktestRun | None, *, is_shadowed: bool
+    project: Project, typed: Typed, check: DraftCheck, judged: BacktestRun | None, *, is_shadowed: bool
 ) -> Sequence[tuple[str, str, str]]:
-    mistakes = len(said.mistakes) + len(said.elsewhere) + said.more["mistakes"] + said.more["elsewhere"]
-    tests = len(said.tests) + said.more["tests"]
-    failed = sum(not test.passed for test in said.tests) or int(not said.ok)  # the failed one is not among the first
-    told = f"Draft, {mistakes} mistake{'' if mistakes == 1 else 's'}" if mistakes else "Draft"
-    found = [(told, STOP if mistakes else DONE_STEP if typed.is_kept else NOW, "")]
-    passing = f"{tests} test{' passes' if tests == 1 else 's pass'}" if tests else "No tests"
-    words = "Tests" if mistakes else f"{failed} of {tests} tests fail" if failed else passing
-    found.append((words, TODO if mistakes else STOP if failed else DONE_STEP if tests else TODO, ""))
-    path = "" if judged is None else f"/backtests/{judged.id}"
-    found.append(("Backtest", TODO if judged is None else DONE_STEP if judged.state == DONE else NOW, path))
-    found.append(("Shadow", DONE_STEP if is_shadowed else TODO, ""))
+    mistakes = len(check.mistakes) + len(check.elsewhere) + check.more["mistakes"] + check.more["elsewhere"]
+    tests = len(check.tests) + check.more["tests"]
+    # At least one test failed if the check is not ok, even if it is not among the first tests, which are listed
+    failed = sum(not test.passed for test in check.tests) or int(not check.ok)
+    steps = list[tuple[str, str, str]]()
+    if mistakes:
+        steps += [(f"Draft, {mistakes} mistake{'' if mistakes == 1 else 's'}", STOP, ""), ("Tests", TODO, "")]
+    else:
+        steps.append(("Draft", DONE_STEP if typed.is_kept else NOW, ""))
+        if failed:
+            steps.append((f"{failed} of {tests} tests fail", STOP, ""))
+        elif tests:
+            steps.append((f"{tests} test{' passes' if tests == 1 else 's pass'}", DONE_STEP, ""))
+        else:
+            steps.append(("No tests", TODO, ""))
+    if judged is None:
+        steps.append(("Backtest", TODO, ""))
+    else:
+        steps.append(("Backtest", DONE_STEP if judged.state == DONE else NOW, f"/backtests/{judged.id}"))
+    steps.append(("Shadow", DONE_STEP if is_shadowed else TODO, ""))
     if project.drafts.need_second_person:
         approved = typed.is_kept and typed.kept is not None and typed.kept.is_approved
-        found.append(("Approval by a second person", DONE_STEP if approved else TODO, ""))
-    return [*found, ("Active", TODO, "")]
+        steps.append(("Approval by a second person", DONE_STEP if approved else TODO, ""))
+    return [*steps, ("Active", TODO, "")]
 
 
 async def show_cookbook(service: Service, request: Request) -> Response:
-    """Rules against known kinds of fraud, with their features and tests; first those that fit this project."""
+    """Show rules against known kinds of fraud, first those whose events and entities this project has."""
     recipes = cookbook()
     missing = {recipe.id: _missing(service.project, recipe.text) for recipe in recipes}
     return await page(
@@ -276,12 +288,12 @@ async def show_cookbook(service: Service, request: Request) -> Response:
 def _missing(project: Project, text: str) -> list[str]:
     events = project.definitions.events
     declared = {"on": ("event", events.types), "by": ("entity", events.entities)}
-    found = []
+    missing = []
     for key, name in _READ_BY.findall(text)[:2]:
         noun, names = declared[key]
         if name not in names:
-            found.append(f"the {noun} {name}")
-    return found
+            missing.append(f"the {noun} {name}")
+    return missing
 
 
 ROUTES = (

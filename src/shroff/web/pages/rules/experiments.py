@@ -1,4 +1,4 @@
-"""Experiments: both arms in money, and how one on the policy is stopped or promoted."""
+"""The page of experiments: both arms in money, and the end of an experiment on the policy."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PATH = "/experiments"
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
-    given = request.query_params
+    query = request.query_params
     definitions = service.project.definitions
     found = None
     why_not = ""
     try:
-        wanted = ShowExperiment(rule=given.get("rule", ""), as_of=given.get("as_of") or None)
-        found = await service.operations.run(request.who, wanted)
+        operation = ShowExperiment(rule=query.get("rule", ""), as_of=query.get("as_of") or None)
+        found = await service.operations.run(request.who, operation)
     except UsageError as error:
         why_not = sentence(str(error))
     return await page(
@@ -39,7 +39,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         definitions=definitions,
         why_not=why_not,
         mistake=mistake,
-        given=given,
+        given=query,
         may_end=request.who.may(Right.SET_THRESHOLDS),
     )
 
@@ -49,8 +49,8 @@ async def end(service: Service, request: Request) -> Response:
     rule = form.get("rule", "")
     reason = form.get("reason", "")
     try:
-        wanted = EndExperiment(rule=rule, reason=reason, promote=bool(form.get("promote")))
-        await service.operations.run(request.who, wanted)
+        operation = EndExperiment(rule=rule, reason=reason, promote=bool(form.get("promote")))
+        await service.operations.run(request.who, operation)
     except UsageError as error:
         return await show(service, request, sentence(str(error)))
     return see_other(f"{PATH}?rule={rule}")

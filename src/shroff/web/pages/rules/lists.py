@@ -1,4 +1,4 @@
-"""The lists that rules read: what is in them, who added it and why, in and out by hand or as CSV."""
+"""Pages of the lists that rules read: entries with author and reason, changes by hand or as CSV."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 SHOWN = 500
-COUNTED = ("added", "changed", "removed", "repeated")  # what an address says of the change before
-LASTS = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days", "": "no end"}  # from a key's page
+COUNTED = ("added", "changed", "removed", "repeated")  # counts of a change, which the next page shows
+LASTS = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days", "": "no end"}  # choices on a key's page
 Reader: TypeAlias = "Callable[[Service, Request, Form], OperationRequest[ListChange]]"
 
 
-# ---- looking
+# ---- download
 
 
 async def download(service: Service, request: Request) -> Response:
@@ -68,14 +68,14 @@ def _changes(operation: Reader, *, to_form: bool = True) -> Handle:
     async def handle(service: Service, request: Request) -> Response:
         form = await request.form()
         try:
-            asked = await service.in_thread(operation, service, request, form)
-            told: ListChange = await service.run(request, asked)
+            change = await service.in_thread(operation, service, request, form)
+            result: ListChange = await service.run(request, change)
         except RefusalError:
             raise
         except (UsageError, DefinitionError) as error:
             return await show_one(service, request, mistake=_words(error), form=form)
-        gone = asked.value if isinstance(asked, RemoveListEntry) and asked.reason else ""
-        return _back(form if to_form else NOTHING, told, gone)
+        removed = change.value if isinstance(change, RemoveListEntry) and change.reason else ""
+        return _back(form if to_form else NOTHING, result, removed)
 
     return handle
 
@@ -123,7 +123,7 @@ def _approved(service: Service, request: Request, form: Form) -> ApproveListChan
 
 
 def entry_of(service: Service, request: Request, form: Form) -> Entry:
-    """An entry of a form. The page of a key says how long it lasts, and asks why. Raises: UsageError."""
+    """Return the entry of a form. A form with `lasts`, from the page of a key, needs a note. Raises: UsageError."""
     expires_at = instant(form["expires_at"], form.get("zone", "UTC"))
     note = form["note"].strip()
     lasts = form.get("lasts")
@@ -137,30 +137,30 @@ def entry_of(service: Service, request: Request, form: Form) -> Entry:
 
 
 def instant(text: str, zone: str) -> str:
-    """A day or a time of a form as lists have it; of this time zone without an offset. Raises: UsageError."""
+    """Convert a day or time to UTC, in RFC 3339; without an offset it is in `zone`. Raises: UsageError."""
     text = text.strip()
     if not text:
         return ""
     try:
         at = datetime.fromisoformat(text)
         at = (at if at.tzinfo else at.replace(tzinfo=zone_named(zone))).astimezone(UTC)
-    except (ValueError, OverflowError):  # or it is before the year 1 in UTC
+    except (ValueError, OverflowError):  # OverflowError: before the year 1 in UTC
         raise UsageError(f"{text!r} is not a time; write it as 2027-01-31 or 2027-01-31T12:00.") from None
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _back(form: Form, told: ListChange, gone: str) -> Response:
-    """Return to the page of the form, with the result and a way to restore the removed value `gone`."""
-    counts = {word: str(count) for word in COUNTED if (count := getattr(told, word))}
-    is_asked = told.why_not == WAITS
-    said = {"said": "done" if told.in_force else "asked" if is_asked else "waits", **counts}
+def _back(form: Form, change: ListChange, removed: str) -> Response:
+    """Return to the page of the form, with the result and a way to restore the removed value."""
+    counts = {name: str(getattr(change, name)) for name in COUNTED if getattr(change, name)}
+    state = "asked" if change.why_not == WAITS else "waits"
+    query = {"said": "done" if change.in_force else state, **counts}
     back = oidc.back_of(form["back"])
-    path = back.partition("?")[0] if form.get("back") else f"/lists/{told.list}"
-    if form.get("back") and told.in_force and told.added:
-        said["to"] = told.list
-    if gone and told.in_force:
-        said |= {"to": told.list, "gone": gone}
-    return see_other(f"{path}?{urlencode(said)}")
+    path = back.partition("?")[0] if form.get("back") else f"/lists/{change.list}"
+    if form.get("back") and change.in_force and change.added:
+        query["to"] = change.list
+    if removed and change.in_force:
+        query |= {"to": change.list, "gone": removed}
+    return see_other(f"{path}?{urlencode(query)}")
 
 
 def _words(error: UsageError | DefinitionError) -> str:
@@ -173,9 +173,9 @@ def _words(error: UsageError | DefinitionError) -> str:
 
 
 async def show(service: Service, request: Request, mistake: str = "", name: str = "") -> Response:
-    found = await service.in_thread(service.project.lists.all)
-    shown = {"lists": found, "mistake": mistake, "name": name}
-    return await page(service, request, "lists.html", **shown)
+    lists = await service.in_thread(service.project.lists.all)
+    context = {"lists": lists, "mistake": mistake, "name": name}
+    return await page(service, request, "lists.html", **context)
 
 
 async def show_one(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
@@ -197,22 +197,25 @@ async def show_one(service: Service, request: Request, mistake: str = "", form: 
 
 
 def _look(project: Project, name: str, text: str) -> JsonObject:
-    """The newest entries of a list, of those that a text is in: `matching`, of `count` that it has. Reads all of it."""
+    """Return the newest entries of a list that contain a text, and counts of `matching` and all entries.
+
+    Reads the whole list.
+    """
     entity = _entity_of(project.definitions, name)
     now_ms = project.context.now_ms()
     text = text.lower()
-    found = project.lists.entries(name)
-    wanted = [entry for entry in found if text in f"{entry.value}\n{entry.note}\n{entry.added_by}".lower()]
+    entries = project.lists.entries(name)
+    matching = [entry for entry in entries if text in f"{entry.value}\n{entry.note}\n{entry.added_by}".lower()]
     lines = [
         {"entry": entry, "is_over": entry.is_over(now_ms), "path": entity_path(entity, entry.value) if entity else ""}
-        for entry in islice(reversed(wanted), SHOWN)
+        for entry in islice(reversed(matching), SHOWN)
     ]
     summary = next(list_ for list_ in project.lists.all() if list_.name == name)
-    return {"summary": summary, "lines": lines, "matching": len(wanted), "count": len(found)}
+    return {"summary": summary, "lines": lines, "matching": len(matching), "count": len(entries)}
 
 
 def undone_by(request: Request) -> tuple[str, str]:
-    """The list that the change before added to or took from, which can be undone, and the value that was taken."""
+    """Return the list of the last change, which can be undone, and the removed value; both may be empty."""
     return request.query_params.get("to", ""), request.query_params.get("gone", "")
 
 
@@ -223,12 +226,9 @@ def standings(project: Project, entity: str, key: str) -> list[JsonObject]:
     """Return the lists that rules check for keys of an entity, each with this key's active entry."""
     names = [name for name in lists_of(project.definitions, entity) if rule_of(name) is None]
     now_ms = project.context.now_ms()
-    there = {
-        name: entry
-        for name, entry in (project.lists.holding(key) if names else {}).items()
-        if not entry.is_over(now_ms)
-    }
-    return [{"name": name, "entry": there.get(name), "does": _does(project.definitions, name)} for name in names]
+    entries = project.lists.holding(key) if names else {}
+    active = {name: entry for name, entry in entries.items() if not entry.is_over(now_ms)}
+    return [{"name": name, "entry": active.get(name), "does": _does(project.definitions, name)} for name in names]
 
 
 def _does(definitions: Definitions, name: str) -> str:
@@ -237,7 +237,9 @@ def _does(definitions: Definitions, name: str) -> str:
         for rule in definitions.rules
         if any(isinstance(part, InList) and part.list == name for part in walk(rule.when))
     }
-    return "Allow" if effects == {"allow"} else "Block" if effects & {"decline", "challenge"} else "Add"
+    if effects == {"allow"}:
+        return "Allow"
+    return "Block" if effects & {"decline", "challenge"} else "Add"
 
 
 def lists_of(definitions: Definitions, entity: str) -> list[str]:
@@ -246,11 +248,11 @@ def lists_of(definitions: Definitions, entity: str) -> list[str]:
     nodes = [feature.node for feature in definitions.features.values()]
     for rule in definitions.rules:
         nodes += [rule.when, *(part for part in rule.reason if not isinstance(part, str))]
-    asked = [part for node in nodes for part in walk(node) if isinstance(part, InList)]
-    found = {
-        part.list for part in asked if isinstance(part.operand, ThisField | ItemField) and part.operand.name in fields
+    checks = [part for node in nodes for part in walk(node) if isinstance(part, InList)]
+    names = {
+        part.list for part in checks if isinstance(part.operand, ThisField | ItemField) and part.operand.name in fields
     }
-    return sorted(found)
+    return sorted(names)
 
 
 def _fields_of(entity: Entity) -> set[str]:
@@ -259,8 +261,8 @@ def _fields_of(entity: Entity) -> set[str]:
 
 
 def _entity_of(definitions: Definitions, name: str) -> str:
-    found = [entity for entity in definitions.events.entities if name in lists_of(definitions, entity)]
-    return found[0] if len(found) == 1 else ""
+    entities = [entity for entity in definitions.events.entities if name in lists_of(definitions, entity)]
+    return entities[0] if len(entities) == 1 else ""
 
 
 ROUTES = (

@@ -1,4 +1,4 @@
-"""Look-up tables: the row that a value gives, the versions of a table, and who changed what."""
+"""Pages of look-up tables: the row of a value, the versions of a table, and their differences."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ DIFFERENCE_MAX = 500  # rows of a version that a page shows
 
 
 async def show(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
-    found = await service.run(request, ShowTables())
-    return await page(service, request, "tables.html", tables=found.tables, mistake=mistake, form=form)
+    listing = await service.run(request, ShowTables())
+    return await page(service, request, "tables.html", tables=listing.tables, mistake=mistake, form=form)
 
 
 async def put(service: Service, request: Request) -> Response:
@@ -31,8 +31,8 @@ async def put(service: Service, request: Request) -> Response:
     name = request.path_params.get("table", "")
     fields = {field: form[field].strip() for field in ("key", "key_type", "columns") if form[field].strip()}
     try:
-        wanted = msgspec.convert({"name": name or form["name"].strip(), "csv": form["csv"], **fields}, PutTable)
-        done = await service.run(request, wanted)
+        operation = msgspec.convert({"name": name or form["name"].strip(), "csv": form["csv"], **fields}, PutTable)
+        result = await service.run(request, operation)
     except RefusalError:
         raise
     except DefinitionError as error:
@@ -44,7 +44,7 @@ async def put(service: Service, request: Request) -> Response:
     except (UsageError, msgspec.ValidationError) as error:
         mistake = sentence(str(error))
     else:
-        return see_other(f"/tables/{done.name}?said={'waits' if done.why_not else 'done'}")
+        return see_other(f"/tables/{result.name}?said={'waits' if result.why_not else 'done'}")
     return await (show_one if name else show)(service, request, mistake, form)
 
 
@@ -54,14 +54,14 @@ async def show_one(service: Service, request: Request, mistake: str = "", form: 
     value = query.get("q", "").strip()
     at = query.get("at", "").strip()
     seq = query.get("seq", "")
-    number = int(seq) if seq.isascii() and seq.isdecimal() and len(seq) < 19 else 0
+    seq_number = int(seq) if seq.isascii() and seq.isdecimal() and len(seq) < 19 else 0
     try:
-        view = await service.run(request, ShowTable(name=name, value=value, at=at, seq=number))
+        view = await service.run(request, ShowTable(name=name, value=value, at=at, seq=seq_number))
     except UsageError as error:
         if not at:
             raise
         mistake = sentence(str(error).removeprefix("--at: "))
-        view = await service.run(request, ShowTable(name=name, seq=number))
+        view = await service.run(request, ShowTable(name=name, seq=seq_number))
     return await page(
         service,
         request,
@@ -69,7 +69,7 @@ async def show_one(service: Service, request: Request, mistake: str = "", form: 
         view=view,
         value=value,
         at=at,
-        number=number,
+        number=seq_number,
         mistake=mistake,
         form=form,
         shown=view.difference[: DIFFERENCE_MAX + 1],

@@ -1,4 +1,4 @@
-"""Suggestions: rules that labels suggest, each a click from shadow, and rules to drop, as the newest job gave them."""
+"""The page of suggestions of the newest job: rules to try in shadow, and rules to drop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 KIND = "suggest"
-LOOKED_THROUGH = 1_000  # jobs, the newest first
+LOOKED_THROUGH = 1_000  # newest jobs that are searched
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
@@ -69,8 +69,8 @@ def _newest(service: Service) -> tuple[Job | None, Job | None, RuleSuggestions |
     """Return the newest search, the newest finished one, and its result."""
     jobs = [job for job in service.jobs.jobs(LOOKED_THROUGH) if job.kind == KIND]
     done = next((service.jobs.job(job.id) for job in jobs if job.state == "done"), None)
-    found = from_json(done.result, type=RuleSuggestions) if done and done.result else None
-    return jobs[0] if jobs else None, done, found
+    suggestions = from_json(done.result, type=RuleSuggestions) if done and done.result else None
+    return jobs[0] if jobs else None, done, suggestions
 
 
 ROUTES = (

@@ -1,4 +1,4 @@
-"""The table of rules, and one rule: its text, what it did, what it said before, and the way back."""
+"""The table of rules, and the page of one rule: text, tests, hits, earlier versions and their restoration."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ async def show(service: Service, request: Request) -> Response:
     which = request.query_params.get("state", EVERY)
     if which not in {EVERY, *STATES}:
         raise BadQueryError(f"state: one of {', '.join((EVERY, *STATES))}")
-    found = await service.in_thread(service.project.rule_looks.all)
-    counts = {state: sum(row.state == state for row in found) for state in STATES}
-    listed = [row for row in found if which in {EVERY, row.state} and (row.state != OFF or which == OFF)]
+    looks = await service.in_thread(service.project.rule_looks.all)
+    counts = {state: sum(row.state == state for row in looks) for state in STATES}
+    listed = [row for row in looks if which in {EVERY, row.state} and (row.state != OFF or which == OFF)]
     shown = sorted(listed, key=lambda row: (-(row.record.amount_minor or 0), row.id))
     return await page(
         service,
@@ -65,28 +65,26 @@ async def show(service: Service, request: Request) -> Response:
         which=which,
         counts=counts,
         changed=await service.in_thread(_changed, service),
-        **await common(service, has_all_hits=all(row.has_all_hits for row in found)),
+        **await common(service, has_all_hits=all(row.has_all_hits for row in looks)),
     )
 
 
 def least_precise(looks: Iterable[RuleLook]) -> RuleLook | None:
-    """The active rule with the lowest precision of those that catch fraud; None where fewer than two can be compared.
+    """Return the active rule with the lowest precision; None if fewer than two have one.
 
     Rules that allow or only note are left out: their hits on genuine events are no false alarms.
     """
-    found = [
-        (share, look.id, look)
-        for look in looks
-        if look.state == ACTIVE
-        and look.rule is not None
-        and look.rule.effect in OUTCOMES[1:]
-        and (share := look.record.precision["precision"]) is not None
-    ]
-    return min(found)[2] if len(found) > 1 else None
+    candidates = list[tuple[float, str, RuleLook]]()
+    for look in looks:
+        precision = look.record.precision["precision"]
+        stops = look.rule is not None and look.rule.effect in OUTCOMES[1:]
+        if look.state == ACTIVE and stops and precision is not None:
+            candidates.append((precision, look.id, look))
+    return min(candidates)[2] if len(candidates) > 1 else None
 
 
 async def begin(service: Service, request: Request) -> Response:
-    """Begin a new rule, whose title becomes an id that no rule has: on to its editor, where nothing is kept yet."""
+    """Derive an unused id from the title of a new rule and lead to its editor. Nothing is saved."""
     title = unicodedata.normalize("NFKD", (await request.form())["rule"].lower()).encode("ascii", "ignore").decode()
     id_ = "_".join(re.findall("[a-z0-9]+", title if title[:1].isalpha() else f"rule {title}"))
     while any(rule.id == id_ for rule in service.project.definitions.evaluated):
@@ -96,7 +94,7 @@ async def begin(service: Service, request: Request) -> Response:
 
 async def rule_page(service: Service, request: Request, mistake: str = "", status: int = 200) -> Response:
     id_, _, row = request.path_params["rule"].partition(".")
-    if row:  # of a table, which has the page
+    if row:  # a row of a table of rules, whose page is that of the table
         return see_other(rule_path(id_))
     if await service.in_thread(service.project.rule_looks.is_experiment, id_):
         return see_other(experiment_path(id_))
@@ -148,17 +146,17 @@ async def hits(service: Service, request: Request) -> Response:
 async def _newest(service: Service, look: RuleLook, before: int | None, limit: int) -> JsonObject:
     records = service.project.rule_looks.records
     definitions = service.project.definitions
-    found, last = parted(records.newest(look.id, before, limit + 1), limit)
-    events = [(hit.event, hit.id) for hit in found]
+    hits_shown, last = parted(records.newest(look.id, before, limit + 1), limit)
+    events = [(hit.event, hit.id) for hit in hits_shown]
     summaries = await service.in_thread(summaries_of, service.project, events)
     keys = await service.in_thread(event_keys, service.project, events)
     return {
-        "hits": found,
+        "hits": hits_shown,
         "summaries": summaries,
         "keys": keys,
         "key_columns": _key_columns(definitions, keys, summaries),
         "is_immature": lambda hit: records.is_immature(hit, definitions),
-        "unseen": await service.in_thread(hidden, service.cases, [hit.name for hit in found]),
+        "unseen": await service.in_thread(hidden, service.cases, [hit.name for hit in hits_shown]),
         "older": None if last is None else next_of(last.seq),
         **await common(service, has_all_hits=look.has_all_hits),
     }
@@ -169,7 +167,7 @@ def _key_columns(
     keys: Mapping[tuple[str, str], TextDict],
     summaries: Mapping[tuple[str, str], EventSummary],
 ) -> list[str]:
-    """Return the entities whose keys these events have, without the payee, which *Where* names."""
+    """Return the entities whose keys these events have, without the payee, which has its own column."""
     return [
         entity
         for entity in definitions.events.entities
@@ -187,14 +185,14 @@ async def back(service: Service, request: Request) -> Response:
     seq = whole(form["seq"])
     try:
         restored = RestoreRule(rule=id_, seq=-1 if seq is None else seq, reason=form["reason"])
-        done = await service.run(request, restored)
+        result = await service.run(request, restored)
     except RefusalError as error:
         return await rule_page(service, request, f"{error.title}: {error}", error.status)
-    return see_other(f"{rule_path(id_)}{'#history' if done.why_not == WAITS else ''}")
+    return see_other(f"{rule_path(id_)}{'#history' if result.why_not == WAITS else ''}")
 
 
 async def common(service: Service, *, has_all_hits: bool) -> JsonObject:
-    """Shared values of these pages: since when hits are counted, whether that goes on, and how money is written."""
+    """Return values that these pages share: start and progress of the count of hits, and a formatter of money."""
     settings = service.project.definitions.settings
     looks = service.project.rule_looks
     if not has_all_hits:
@@ -207,10 +205,12 @@ async def common(service: Service, *, has_all_hits: bool) -> JsonObject:
 
 
 def count_hits(service: Service) -> None:
+    """Start to count the hits of rules in the background, unless that is running."""
     looks = service.project.rule_looks
-    if looks.kept.counting is None or looks.kept.counting.done():
-        with suppress(Exception):  # what failed there fails for whoever looks as well, and is told them
-            _ = looks.kept.counting and looks.kept.counting.result()
+    counting = looks.kept.counting
+    if counting is None or counting.done():
+        with suppress(Exception):  # reading the result keeps asyncio from logging a failure, which pages show
+            _ = counting and counting.result()
         looks.kept.counting = beside(service.in_thread(partial(looks.follow, is_whole=True)))
 
 
@@ -228,11 +228,11 @@ def _changed(service: Service) -> int:
 
 
 def _earlier(service: Service, look: RuleLook) -> list[JsonObject]:
-    who = service.project.rule_looks.who_changed(look)
-    found = []
+    rows_by_seq = service.project.rule_looks.who_changed(look)
+    versions = []
     for version, before in islice(zip_longest(look.versions, look.versions[1:]), VERSIONS_SHOWN):
-        row = who.get(version.seq)
-        found.append(
+        row = rows_by_seq.get(version.seq)
+        versions.append(
             {
                 "seq": version.seq,
                 "at_ms": version.at_ms,
@@ -244,7 +244,7 @@ def _earlier(service: Service, look: RuleLook) -> list[JsonObject]:
                 "changed": () if before is None else diff(before.text, version.text),
             }
         )
-    return found
+    return versions
 
 
 ROUTES = (

@@ -1,4 +1,4 @@
-"""What thresholds of the score cost, in money and people's time; tried by sliders, applied with a reason."""
+"""The page of thresholds: their cost in money and reviews, trials with sliders, and their application."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ if TYPE_CHECKING:
 
 HEIGHT = 220
 REVIEWS_HEIGHT = 80
-TIMES_THE_BEST = 3  # higher costs would flatten the rest of the curve
-LEAST_SCORE = 1e-4  # on the axis, which goes by factors: most scores are small
-LEAST_SHORT = 1e-3
+TIMES_THE_BEST = 3  # points that cost more times the lowest cost are left out, as they would flatten the curve
+LEAST_SCORE = 1e-4  # lower end of the axis, which is logarithmic as most scores are small
+LEAST_SHORT = 1e-3  # smaller thresholds have six decimals rather than four
 CHANGES_SHOWN = 6
-CHANGES_FRESH_S = 60.0
+CHANGES_FRESH_S = 60.0  # for which rows of the audit log are reused
 _CHANGES = Fresh[Sequence[AuditEntry]](32)
 COSTS = ("missed", "false_decline", "review", "reviews_a_day")
 WHICH = ("event", "model")
-_STEPS = 200  # of a slider, at most
+_STEPS = 200  # aimed at for a slider
 Shown = JsonObject
 
 
@@ -68,39 +68,39 @@ async def apply(service: Service, request: Request) -> Response:
     tag = form["tag"]
     which = {name: form[name] for name in WHICH if form.get(name)}
     costs = {name: form[name] for name in COSTS if form.get(name)}
-    wanted: OperationRequest[AppliedCutoffs]
+    operation: OperationRequest[AppliedCutoffs]
     try:
         if form.get("undo"):
-            wanted = UndoThresholds(event=event, tag=tag)
+            operation = UndoThresholds(event=event, tag=tag)
         else:
-            cuts = {name: _cut(form, name) for name in CUTS}
-            more = Costs(**{name: float(text) for name, text in costs.items()}) if form.get("costs") else None
+            thresholds = {name: _threshold(form, name) for name in CUTS}
+            new_costs = Costs(**{name: float(text) for name, text in costs.items()}) if form.get("costs") else None
             reason = form["reason"]
             model = form["model"]
-            wanted = SetThresholds(event=event, reason=reason, costs=more, model=model, tag=tag, **cuts)
-        done = await service.run(request, wanted)
+            operation = SetThresholds(event=event, reason=reason, costs=new_costs, model=model, tag=tag, **thresholds)
+        result = await service.run(request, operation)
     except UndecidedEventError:
         raise
     except (UsageError, DefinitionError, ValueError) as error:
-        asked = {**which, **costs, **{name: form[name] for name in CUTS}, "use": "1"}
+        tried = {**which, **costs, **{name: form[name] for name in CUTS}, "use": "1"}
         with suppress(UsageError):
-            _wanted(asked)
-            which = asked
+            _trial(tried)
+            which = tried
         return await _page(service, request, which, sentence(str(error)), form)
     _CHANGES.forget()
-    said = "waits" if not done.in_force else "undone" if form.get("undo") else "done"
-    return see_other(f"/thresholds?{urlencode(which | {'said': said})}")
+    state = "undone" if form.get("undo") else "done"
+    return see_other(f"/thresholds?{urlencode(which | {'said': state if result.in_force else 'waits'})}")
 
 
-def _wanted(query: TextMapping) -> ShowThresholds:
-    given = {field.name: query[field.wire] for field in show_thresholds.fields_in("query") if query.get(field.wire)}
+def _trial(query: TextMapping) -> ShowThresholds:
+    texts = {field.name: query[field.wire] for field in show_thresholds.fields_in("query") if query.get(field.wire)}
     for name in CUTS:
-        if " in " in given.get(name, ""):
+        if " in " in texts.get(name, ""):
             with suppress(ValueError, ArithmeticError):
-                given[name] = str(score_of(given[name]))
-    wanted = cast("ShowThresholds", show_thresholds.read(given))
-    what_if_of(wanted, (wanted.review_at, wanted.decline_at))
-    return wanted
+                texts[name] = str(score_of(texts[name]))
+    trial = cast("ShowThresholds", show_thresholds.read(texts))
+    what_if_of(trial, (trial.review_at, trial.decline_at))  # raises UsageError for values that cannot be tried
+    return trial
 
 
 async def _page(
@@ -112,11 +112,11 @@ async def _page(
     proposal = None
     event = query.get("event", "")
     cutoffs = service.project.cutoffs
-    wanted = _wanted(query)
+    trial = _trial(query)
     try:
-        answer = await service.run(request, wanted)
+        answer = await service.run(request, trial)
         which = {name: query[name] for name in WHICH if query.get(name)}
-        shown = shown_of(answer, wanted, which, is_calibrated=service.project.definitions.is_calibrated)
+        shown = shown_of(answer, trial, which, is_calibrated=service.project.definitions.is_calibrated)
         proposal = await service.in_thread(_proposal, service, shown) if query.get("use") else None
     except UsageError as error:
         why_not = str(error.__cause__ or error)
@@ -139,18 +139,19 @@ async def _page(
 
 
 def _proposal(service: Service, shown: Shown) -> JsonObject:
-    """The thresholds that somebody wants to use: what they make of policy.yaml, and warnings. Raises: UsageError."""
+    """Return tried thresholds to apply: their changes of policy.yaml, and warnings. Raises: UsageError."""
     cutoffs = service.project.cutoffs
     tried = shown["found"].tried
     event = shown["found"].event
-    cuts = (tried.review_at, tried.decline_at) if tried is not None else (None, None)
+    thresholds = (tried.review_at, tried.decline_at) if tried is not None else (None, None)
     costs = cutoffs.costs(event, what_if_of(Costs(**shown["moved"])))
     warnings = [
-        f"No {event} will be {done} by its score."
-        for done, now, new in zip(("reviewed", "declined"), shown["active"], cuts, strict=True)
-        if now is not None and new is None
+        f"No {event} will be {outcome} by its score."
+        for outcome, active, new in zip(("reviewed", "declined"), shown["active"], thresholds, strict=True)
+        if active is not None and new is None
     ]
-    return {"cuts": cuts, "changed": diff(*cutoffs.proposed(event, cuts, costs)), "costs": costs, "warnings": warnings}
+    changes = diff(*cutoffs.proposed(event, thresholds, costs))
+    return {"cuts": thresholds, "changed": changes, "costs": costs, "warnings": warnings}
 
 
 def _amount(service: Service) -> Callable[..., str]:
@@ -167,37 +168,37 @@ def _scored(service: Service) -> list[str]:
 
 
 def _applied(service: Service, shown: Shown) -> list[JsonObject]:
-    """The thresholds that were applied last, as the audit log has them, newest first; `path` weighs them again.
+    """Return the last applied thresholds of the audit log, newest first; `path` shows them as a trial.
 
-    The rows are kept for a minute of the same policy.yaml: the audit log is asked by an act, and so read as a whole.
+    The rows are cached for a minute, until policy.yaml changes: a search by action reads the whole audit log.
     """
     event = shown["found"].event
     store = service.desk.store
 
-    def recorded() -> Sequence[AuditEntry]:
-        wanted = AuditFilter(action=APPLY, subject=f"policy of {event}")
-        with store.look() as look:
-            return look.record(wanted, before=None, limit=CHANGES_SHOWN, is_newest_first=True)
+    def read() -> Sequence[AuditEntry]:
+        applied = AuditFilter(action=APPLY, subject=f"policy of {event}")
+        with store.look() as reader:
+            return reader.record(applied, before=None, limit=CHANGES_SHOWN, is_newest_first=True)
 
-    found = list[JsonObject]()
+    changes = list[JsonObject]()
     policy = service.project.definitions.policy(event)
-    for row in _CHANGES.get((service.project.cutoffs.folder, event, shown["tag"]), recorded, CHANGES_FRESH_S):
+    for row in _CHANGES.get((service.project.cutoffs.folder, event, shown["tag"]), read, CHANGES_FRESH_S):
         change = CutoffsChange.of(row)
-        cuts = change.cuts(change.after)
-        path = _use_path(shown["which"], cuts) if any(cut is not None for cut in cuts) else ""
-        is_last = not found and change.can_be_undone(policy)
-        told = {"at_ms": row.at_ms, "by": row.name, "reason": change.after.get("reason", "")}
-        found.append({**told, "cuts": cuts, "path": path, "can_be_undone": is_last})
-    return found
+        thresholds = change.cuts(change.after)
+        path = _use_path(shown["which"], thresholds) if any(value is not None for value in thresholds) else ""
+        can_be_undone = not changes and change.can_be_undone(policy)
+        details = {"at_ms": row.at_ms, "by": row.name, "reason": change.after.get("reason", "")}
+        changes.append({**details, "cuts": thresholds, "path": path, "can_be_undone": can_be_undone})
+    return changes
 
 
-def _use_path(query: Mapping[str, object], cuts: Cuts) -> str:
-    named = {name: short(cut) for name, cut in zip(CUTS, cuts, strict=True) if cut is not None}
-    return f"/thresholds?{urlencode({**query, **named, 'use': 1})}#apply"
+def _use_path(query: Mapping[str, object], thresholds: Cuts) -> str:
+    by_name = {name: short(value) for name, value in zip(CUTS, thresholds, strict=True) if value is not None}
+    return f"/thresholds?{urlencode({**query, **by_name, 'use': 1})}#apply"
 
 
 def short(cut: float) -> float:
-    """A threshold as people read and apply it: with four places, and six where that would leave little of it.
+    """Round a threshold to four decimals, or to six if it is below 0.001.
 
     >>> short(0.017918), short(0.000123)
     (0.0179, 0.000123)
@@ -205,8 +206,8 @@ def short(cut: float) -> float:
     return round(cut, 4 if cut >= LEAST_SHORT else 6)
 
 
-def _cut(form: Form, name: str) -> float | None:
-    """A threshold of the form, None where it was left empty. Raises: UsageError."""
+def _threshold(form: Form, name: str) -> float | None:
+    """Return a threshold of the form, None if it is empty. Raises: UsageError for a text that is no number."""
     text = form[name].strip()
     if not text:
         return None
@@ -216,25 +217,29 @@ def _cut(form: Form, name: str) -> float | None:
         raise UsageError(f"{name}: a threshold is a score such as 0.62, and empty for none.") from None
 
 
-# ---- what is shown
+# ---- content of the page
 
 
-def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: TextMapping, *, is_calibrated: bool) -> Shown:
-    """What the page shows of thresholds.
+def shown_of(answer: CheapestThresholds, trial: ShowThresholds, which: TextMapping, *, is_calibrated: bool) -> Shown:
+    """Collect the content of the page.
 
-    `which` is what a query must name so that the same is weighed, `moved` the costs that are not those of policy.yaml.
+    `which` has the event and model of the query, `moved` the costs that differ from those of policy.yaml.
     """
     found = answer.report
-    missed = 100.0 if wanted.missed is None else wanted.missed
+    missed = 100.0 if trial.missed is None else trial.missed
     best = found.found.best
-    now = in_force(found)
+    active = in_force(found)
     tried = found.tried
     declared = _declared(found)
     sliders = sliders_of(found, declared, found.terms, missed)
-    rows = [("rules alone", found.found.without) if now is None else ("active", now), ("recommended", best)]
+    rows = [("rules alone", found.found.without) if active is None else ("active", active), ("recommended", best)]
     points = _near(found)
     chosen = tried or best
     moved = {slider["name"]: slider["value"] for slider in sliders if slider["value"] != slider["declared"]}
+    saves = None
+    if active is not None:
+        is_unchanged = tried is None and _is_written(best, declared)
+        saves = 0.0 if is_unchanged else active.cost - chosen.cost
     costs, reviews = _charts(found, points, is_calibrated=is_calibrated)
     return {
         "found": found,
@@ -248,11 +253,7 @@ def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: TextMapp
         "active": (declared.review_at, declared.decline_at),
         "use_path": _use_path({**which, **moved}, (chosen.review_at, chosen.decline_at)),
         "is_tried": tried is not None,
-        "saves": None
-        if now is None
-        else 0.0
-        if tried is None and _is_written(best, declared)
-        else now.cost - chosen.cost,
+        "saves": saves,
         "moved": moved,
     }
 
@@ -263,42 +264,47 @@ def _is_written(point: Point, declared: Terms) -> bool:
 
 
 def in_force(found: Cutoffs) -> Point | None:
-    """Totals of policy.yaml's thresholds, as they are written there: the next scores at or above are used."""
-    now = found.found.now
+    """Return the totals of policy.yaml's thresholds, with the thresholds as written; None if it has none.
+
+    The totals are those of the next scores at or above them.
+    """
+    active = found.found.now
     declared = _declared(found)
-    return None if now is None else replace(now, review_at=declared.review_at, decline_at=declared.decline_at)
+    return None if active is None else replace(active, review_at=declared.review_at, decline_at=declared.decline_at)
 
 
 def _declared(found: Cutoffs) -> Terms:
     return found.declared or found.terms
 
 
-def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed: float) -> list[JsonObject]:
-    """One for each cost, and for people's time; where policy.yaml sets no limit, its end is as much as can come."""
-    places = found.money_places
+def sliders_of(found: Cutoffs, declared: Terms, terms: Terms, missed: float) -> list[JsonObject]:
+    """Return a slider for each cost and for the limit of reviews, which without a declared limit ends at all events."""
+    decimals = found.money_places
     currency = found.currency
     all_a_day = max(1.0, found.events / found.share / max(1, found.found.days))
     limit = declared.reviews_a_day
-    most = all_a_day if limit is None else 0.0
+    reviews_max = all_a_day if limit is None else 0.0
     return [
         _slider("missed", "Missed fraud, of its amount", "%", 100.0, missed, 0),
-        _slider("false_decline", "False decline", currency, declared.false_decline or 0.0, now.false_decline, places),
-        _slider("review", "Review", currency, declared.review or 0.0, now.review, places),
-        _slider("reviews_a_day", "Reviews, at most", "a day", limit, now.reviews_a_day, 0, most),
+        _slider(
+            "false_decline", "False decline", currency, declared.false_decline or 0.0, terms.false_decline, decimals
+        ),
+        _slider("review", "Review", currency, declared.review or 0.0, terms.review, decimals),
+        _slider("reviews_a_day", "Reviews, at most", "a day", limit, terms.reviews_a_day, 0, reviews_max),
     ]
 
 
 def _slider(
-    name: str, says: str, unit: str, declared: float | None, value: float | None, places: int, most: float = 0.0
+    name: str, says: str, unit: str, declared: float | None, value: float | None, decimals: int, end_min: float = 0.0
 ) -> JsonObject:
-    """A slider from 0 to at least twice what is declared; its steps are round, and meet what is declared and set.
+    """Return a slider from 0 to at least twice the declared value. Its round steps meet the declared and current value.
 
-    A browser rounds what lies between two steps, so a step that missed the value would change it unasked.
+    A browser rounds to the nearest step, so any other step would change the value.
     """
-    end = nice(max(most, 2 * (declared or 0.0), 1.0 if value is None else 1.25 * value, 1.0))
+    end = nice(max(end_min, 2 * (declared or 0.0), 1.0 if value is None else 1.25 * value, 1.0))
     declared = end if declared is None else declared
     value = declared if value is None else value
-    least = 10.0**-places
+    least = 10.0**-decimals
     step = next(
         (
             round_step
@@ -307,17 +313,17 @@ def _slider(
         ),
         least,
     )
-    moved = {"value": value, "declared": declared, "most": end, "step": step}
-    return {"name": name, "says": says, "unit": unit, **moved}
+    values = {"value": value, "declared": declared, "most": end, "step": step}
+    return {"name": name, "says": says, "unit": unit, **values}
 
 
 def _round_steps(end: float, least: float) -> list[float]:
-    found = list[float]()
+    steps = list[float]()
     size = nice(end / _STEPS)
     while size > least:
-        found.append(size)
+        steps.append(size)
         size = nice(size / 2.5)
-    return found
+    return steps
 
 
 def _is_whole(value: float) -> bool:
@@ -331,21 +337,21 @@ def _near(found: Cutoffs) -> list[Point]:
 
 
 def place_of(point: Point) -> float:
-    """Where a point stands on the curve: at its lower threshold; where there is none, at the end."""
+    """Return a point's score on the axis: its lower threshold, or 1 without thresholds."""
     return lower(point, 1.0)
 
 
 def _charts(found: Cutoffs, points: Sequence[Point], *, is_calibrated: bool) -> tuple[Plot, Plot]:
-    """Cost over the lower threshold, and the reviews that go with it beside the most that people have time for.
+    """Return two charts over the lower threshold: cost, and reviews with their limit.
 
-    The axis below has calibrated scores as odds, such as 1 in 50.
+    Calibrated scores are labeled as odds, such as 1 in 50.
     """
     best = found.found.best
-    now = in_force(found)
+    active = in_force(found)
     tried = found.tried
-    marked = _marked([("dot-ref", "active", now), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)])
-    every = [*points, *(point for _, _, point in marked)]
-    ends = min(map(place_of, every)), max(map(place_of, every))
+    marked = _marked([("dot-ref", "active", active), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)])
+    all_points = [*points, *(point for _, _, point in marked)]
+    ends = min(map(place_of, all_points)), max(map(place_of, all_points))
     x = Axis(_along(ends[0]), _along(ends[1]))
     limit = found.terms.reviews_a_day
     lines = {"now": [(_along(place_of(point)), point.reviews) for point in points]}
@@ -354,7 +360,7 @@ def _charts(found: Cutoffs, points: Sequence[Point], *, is_calibrated: bool) -> 
     costs = plot_of(
         {"now": [(_along(place_of(point)), point.cost) for point in points]},
         x=x,
-        y=Axis(0.0, nice(max(point.cost for point in every))),
+        y=Axis(0.0, nice(max(point.cost for point in all_points))),
         height=HEIGHT,
         spots=[((_along(place_of(point)), point.cost), kind, says) for kind, says, point in marked],
         is_valley=True,
@@ -362,7 +368,7 @@ def _charts(found: Cutoffs, points: Sequence[Point], *, is_calibrated: bool) -> 
     reviews = plot_of(
         lines,
         x=x,
-        y=Axis(0.0, nice(max(1.0, limit or 0.0, *(point.reviews for point in every)))),
+        y=Axis(0.0, nice(max(1.0, limit or 0.0, *(point.reviews for point in all_points)))),
         height=REVIEWS_HEIGHT,
         spots=[((_along(place_of(point)), point.reviews), kind, "") for kind, _, point in marked],
         below=[(_along(score), odds(score) if is_calibrated else f"{score:.2g}") for score in _marks(*ends)],
@@ -371,13 +377,14 @@ def _charts(found: Cutoffs, points: Sequence[Point], *, is_calibrated: bool) -> 
 
 
 def _marked(named: Iterable[tuple[str, str, Point | None]]) -> list[tuple[str, str, Point]]:
-    found: dict[tuple[float, float], tuple[str, str, Point]] = {}
+    """Join the labels of points that would overlap."""
+    by_position: dict[tuple[float, float], tuple[str, str, Point]] = {}
     for kind, says, point in named:
         if point is not None:
-            place = round(place_of(point), 3), round(point.cost)
-            before = found.get(place)
-            found[place] = kind, says if before is None else f"{before[1]}, {says}", point
-    return list(found.values())
+            position = round(place_of(point), 3), round(point.cost)
+            earlier = by_position.get(position)
+            by_position[position] = kind, says if earlier is None else f"{earlier[1]}, {says}", point
+    return list(by_position.values())
 
 
 def _along(score: float) -> float:
@@ -385,15 +392,11 @@ def _along(score: float) -> float:
 
 
 def _marks(low: float, high: float) -> list[float]:
-    room = (_along(high) - _along(low)) / 6
-    tens = range(int(log10(LEAST_SCORE)), 1)
+    distance = (_along(high) - _along(low)) / 6  # of round scores from the ends, so that labels do not overlap
+    exponents = range(int(log10(LEAST_SCORE)), 1)
     scales = (1,) if high > 100 * max(low, LEAST_SCORE) else SCALES
-    round_ones = [float(f"{scale}e{ten}") for ten in tens for scale in scales]
-    return [
-        low,
-        *(round_one for round_one in round_ones if _along(low) + room < _along(round_one) < _along(high) - room),
-        high,
-    ]
+    scores = [float(f"{scale}e{exponent}") for exponent in exponents for scale in scales]
+    return [low, *(score for score in scores if _along(low) + distance < _along(score) < _along(high) - distance), high]
 
 
 ROUTES = (
