@@ -278,6 +278,7 @@ async def csv_file(service: Service, name: str, lines: Callable[[], Iterable[byt
 
 
 def see_other(path: str) -> Response:
+    """Redirect to a page, as after a form."""
     return RedirectResponse(path, 303, {"content-type": HTML})
 
 
