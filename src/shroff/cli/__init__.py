@@ -1,1 +1,1 @@
-"""The commands: they translate between a terminal and the program, and decide nothing."""
+"""The commands: they parse arguments, call the program, and print results."""

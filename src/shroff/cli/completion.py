@@ -1,8 +1,7 @@
-"""`shroff completion`, and what is offered where a shell asks for the rest of a word.
+"""`shroff completion`, and the completions that a shell offers for a word.
 
-A shell asks by running the program with a variable of the environment set (the protocol
-of click). It waits for the answer at each press of a key, so nothing heavy is imported
-here: event types come from the text of events.yaml alone, whatever else is wrong in it.
+The shell runs the program with an environment variable set (click's protocol) and waits for the answer at each key
+press. So nothing heavy is imported: event types are read from the text of events.yaml, even if it has errors.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 Offer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
-SHELLS = {  # shell: (where its script goes, for good)
+SHELLS = {  # file to which a shell's script is added
     "bash": "~/.bashrc",
     "zsh": "~/.zshrc",
     "fish": "~/.config/fish/completions/shroff.fish",
@@ -40,39 +39,37 @@ def completion(session: Session, shell: str) -> None:
         shroff completion fish | source
     """
     program = click.get_current_context().find_root().command
-    made = get_completion_class(shell)
-    assert made is not None, "click knows the three shells"
-    script = made(program, {}, "shroff", config.COMPLETION_VARIABLE).source().rstrip()
+    shell_class = get_completion_class(shell)
+    assert shell_class is not None, "click knows the three shells"
+    script = shell_class(program, {}, "shroff", config.COMPLETION_VARIABLE).source().rstrip()
     session.answer({"shell": shell, "script": script}, script)
     session.next(f"shroff completion {shell} >> {SHELLS[shell]}")
 
 
 def complete(program: click.Command, instruction: str) -> int:
-    """Answer a shell; gives the exit code."""
     return shell_complete(program, {}, "shroff", config.COMPLETION_VARIABLE, instruction)
 
 
 def _project(context: click.Context) -> config.ProjectPaths | None:
-    """Where the project is that the line means."""
-    named: Path | None = context.find_root().params.get("folder")
+    folder: Path | None = context.find_root().params.get("folder")
     try:
-        return config.find_project(named or Path())
+        return config.find_project(folder or Path())
     except ShroffError:
         return None
 
 
 def _types(context: click.Context) -> dict[str, bool]:
-    """Offers event types: those that events.yaml has now, each with whether it is decided; none without a project."""
+    """Read the event types of events.yaml, each with whether it is decided; empty without a project."""
     from shroff.events.keys import EVENTS
     from shroff.language.yaml import text as yamltext
 
-    places = _project(context)
+    paths = _project(context)
     try:
-        text = "" if places is None else config.read_files(places.folder, [], ("events.yaml",)).get("events.yaml", "")
+        text = "" if paths is None else config.read_files(paths.folder, [], ("events.yaml",)).get("events.yaml", "")
     except ShroffError:
         text = ""
-    top = yamltext.read(text, "events.yaml", [])
-    entries = top.entries if isinstance(top, yamltext.Mapping) else ()
+    root = yamltext.read(text, "events.yaml", [])
+    entries = root.entries if isinstance(root, yamltext.Mapping) else ()
     return {key.text: _is_decided(value) for key, value in entries if key.text not in EVENTS.names}
 
 
@@ -83,21 +80,20 @@ def _is_decided(node: Node) -> bool:
     return isinstance(decide, Scalar) and decide.text == "true"
 
 
-# ---- what is offered
+# ---- completions
 
 
-def offers(found: Callable[[click.Context], Iterable[str]]) -> Offer:
-    """Offers words that are found when a shell asks."""
+def offers(find: Callable[[click.Context], Iterable[str]]) -> Offer:
+    """Return a completion that calls `find` when a shell asks."""
 
     def offer(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-        return [CompletionItem(word) for word in found(context) if word.startswith(begun)]
+        return [CompletionItem(word) for word in find(context) if word.startswith(begun)]
 
-    offer.__doc__ = found.__doc__
+    offer.__doc__ = find.__doc__
     return offer
 
 
 def words(*options: str) -> Offer:
-    """Offers some words."""
     return offers(lambda _: options)
 
 
@@ -109,13 +105,13 @@ verdicts = words("fraud", "genuine", "unclear")
 
 
 def words_in_turn(*options: str) -> Offer:
-    """Offers some words after each comma of a list, those that stand in it already aside."""
+    """Return a completion of a list with commas, which omits words that the list has."""
 
     def offer(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
         before, comma, last = begun.rpartition(",")
-        given = before.split(",")
+        present = before.split(",")
         return [
-            CompletionItem(before + comma + word) for word in options if word.startswith(last) and word not in given
+            CompletionItem(before + comma + word) for word in options if word.startswith(last) and word not in present
         ]
 
     return offer
@@ -148,15 +144,15 @@ def references(context: click.Context) -> Iterable[str]:
 @offers
 def list_names(context: click.Context) -> Iterable[str]:
     """Offers the project's lists."""
-    places = _project(context)
-    return [] if places is None else sorted(file.stem for file in places.folder.glob("lists/*.csv"))
+    paths = _project(context)
+    return [] if paths is None else sorted(file.stem for file in paths.folder.glob("lists/*.csv"))
 
 
 @offers
 def model_ids(context: click.Context) -> Iterable[str]:
     """Offers the models of the registry."""
-    places = _project(context)
-    return [] if places is None else sorted(file.parent.name for file in places.models.glob("[!.]*/manifest.json"))
+    paths = _project(context)
+    return [] if paths is None else sorted(file.parent.name for file in paths.models.glob("[!.]*/manifest.json"))
 
 
 def labelled(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:

@@ -65,7 +65,7 @@ def decide(session: Session, asked: DecideArguments) -> int:
             for group in groups:
                 texts = [answer_json(answer, line=line_of(place)) for place, answer in group]
                 kinds.update(answer.kind for _, answer in group)
-                # Before it is written, so that who reads the answer and stops the program is told of it.
+                # Set before writing, as a reader of the answer may stop the program at once
                 session.stopped = f"{many(kinds.total(), 'event is', 'events are')} decided and stored."
                 session.write(b"\n".join(texts) + b"\n")
                 session.flush()
@@ -75,7 +75,7 @@ def decide(session: Session, asked: DecideArguments) -> int:
 
 
 def opened_lines(file: str, format: str | None) -> tuple[Lines, Callable[[], bool]]:
-    """The lines of a file or of standard input, and whether more are there without waiting."""
+    """Open a file or standard input; return its lines, and a function that tells whether another line has arrived."""
     from shroff.events.formats.encodings import read_lines, read_stream
 
     path = Path(file)
@@ -89,10 +89,10 @@ CHUNK_BYTES = 1 << 20
 
 
 class ArrivingLines(io.RawIOBase):
-    """Lines of a file descriptor, as they arrive; closes it at the end. Made and read by the main thread.
+    """Lines of a file descriptor as they arrive, for the main thread; closing this closes the descriptor.
 
-    A signal that comes just before a read would begin is seen by Python after it, which may be never. So this waits
-    for a byte of the signal as well (`signal.set_wakeup_fd`), and Ctrl-C ends it at once.
+    Python handles a signal that comes just before a read only after it, which may be never. So this also waits for the
+    byte that a signal writes (`signal.set_wakeup_fd`), and Ctrl-C takes effect at once.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -109,14 +109,17 @@ class ArrivingLines(io.RawIOBase):
         return True
 
     def has_line(self) -> bool:
-        """Whether a whole line can be read without waiting, or the end was reached."""
+        """Return whether a complete line can be read without waiting, or the end was reached."""
         return self._is_done or self._bytes.find(b"\n", self._at) >= 0
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        """The next line, waiting for it if it must; the last one may lack its end."""
+        """Return the next line; wait for it if necessary. The last one may lack its line end."""
         limit = -1 if size is None else size
         searched = self._at
-        while (end := self._bytes.find(b"\n", searched)) < 0:
+        while True:
+            end = self._bytes.find(b"\n", searched)
+            if end >= 0:
+                break
             searched = len(self._bytes)
             if self._is_done or 0 <= limit <= searched - self._at:
                 break
@@ -131,12 +134,14 @@ class ArrivingLines(io.RawIOBase):
         return line
 
     def _read(self) -> bytes:
-        while self._descriptor not in (ready := select.select([self._descriptor, self._signalled], [], [])[0]):
-            os.read(ready[0], CHUNK_BYTES)  # the signal's handler ran before this line or runs after it
-        return os.read(self._descriptor, CHUNK_BYTES)
+        while True:
+            ready, _, _ = select.select([self._descriptor, self._signalled], [], [])
+            if self._descriptor in ready:
+                return os.read(self._descriptor, CHUNK_BYTES)
+            os.read(ready[0], CHUNK_BYTES)  # a signal came, whose handler has run or runs next
 
     def _drop(self) -> int:
-        """Forget what was read; gives how many bytes that were."""
+        """Drop the bytes that were read; return their count."""
         dropped = self._at
         del self._bytes[:dropped]
         self._at = 0

@@ -1,4 +1,4 @@
-"""`shroff demo`: a model from one made-up bank's past; another one's payments decided, summed up, and served."""
+"""`shroff demo`: train a model on a synthetic bank, decide the payments of another, print a summary, and serve it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.worker.ingest import IngestReport
 
-# A minute must do with a cold kernel cache on two slow cores: compiling, a past to learn from, then 10,000 a second.
+# The demo should take a minute on two slow cores without compiled kernels: compiling, training, 10,000 events a second.
 EVENTS = 100_000
 SEED = 2
 TEMPLATE = "payments"
@@ -37,17 +37,17 @@ NAME = "Demo Bank"
 HOST = "127.0.0.1"
 PORT = 8000
 LINE_EVERY_S = 1.0
-PAST_EVENTS = 60_000  # eight weeks: four to learn from, two to test on, two in which labels come
-BEFORE_MS = 63 * DAY_MS  # whole weeks, so many that all of the past is over when the stream begins
-# Eight weeks hold two folds, and a demo is to be over before somebody leaves: few trees that learn fast.
+PAST_EVENTS = 60_000  # of eight weeks: four for training, two for tests, two for labels to arrive
+BEFORE_MS = 63 * DAY_MS  # start of the past before the stream, in whole weeks, so that it ends before the stream begins
+# Eight weeks allow two folds. Few trees with a high learning rate keep training short.
 SPLIT = "  split: { train: 28d, delay: 7d, test: 7d, folds: 2 }"
 PARAMETERS = "  parameters: { trees: 60, depth: 4, learning_rate: 0.1 }"
 
 
-def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int]:
+def _at_least(minimum: int) -> Callable[[click.Context, click.Parameter, int], int]:
     def check(context: click.Context, parameter: click.Parameter, value: int) -> int:
-        if value < least:
-            raise click.BadParameter(f"it must be at least {least}, got {value}.", context, parameter)
+        if value < minimum:
+            raise click.BadParameter(f"it must be at least {minimum}, got {value}.", context, parameter)
         return value
 
     return check
@@ -85,22 +85,22 @@ def demo(session: Session, events: int, seed: int, port: int, once: bool) -> Non
     from shroff.cli.demo_served import GUEST, serve_bank
     from shroff.web.server import At, bound
 
-    with bound(At(HOST, port)) as listening:  # from the start: else a minute's work might be for nothing
+    with bound(At(HOST, port)) as listening:  # first, since a port in use would make a minute's work useless
         listening.listen()
         with _project_folder(keep=True) as folder:
-            project, summary, going = run_demo(folder, events, seed, is_served=True)
+            project, summary, upcoming = run_demo(folder, events, seed, is_served=True)
 
             def begun(url: str) -> None:
                 _answer(session, replace(summary, url=url))
                 session.flush()
 
-            serve_bank(project, listening, going, begun, lambda words: session.say(f"shroff: {one_line(words)}"))
+            serve_bank(project, listening, upcoming, begun, lambda words: session.say(f"shroff: {one_line(words)}"))
     session.say("Stopped. The project is kept.")
     session.next(f"shroff -C {argument(folder)} serve --port {port} --sign-in {GUEST}")
 
 
 class DemoProgress:
-    """Progress on standard error: a line that renews itself on a terminal, elsewhere one for each phase and second."""
+    """Progress on standard error: a line that is redrawn on a terminal; else a line for each phase and second."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -113,7 +113,7 @@ class DemoProgress:
         self._said_s = 0.0
 
     def phase(self, words: str, events: int = 0) -> None:
-        """Say what is being done; where payments are decided, of how many."""
+        """Begin a phase; `events` is the number of payments that it decides."""
         if words != self._words:
             self._show(words)
         self._words = words
@@ -122,16 +122,16 @@ class DemoProgress:
         self._said_s = self._began_s
 
     def decided(self, tally: Tally) -> None:
-        """Say how far the stream is; cheap enough for every batch."""
+        """Show the progress of the stream. Cheap enough for every batch."""
         now_s = time.monotonic()
         counts = tally.by_outcome
         frauds = tally.frauds
         if not self._console.is_terminal and now_s - self._said_s < LINE_EVERY_S:
             return
         self._said_s = now_s
-        pace = tally.decisions / max(now_s - self._began_s, 0.001)
+        rate = tally.decisions / max(now_s - self._began_s, 0.001)
         self._show(
-            f"{tally.decisions:,} of {self._events:,} payments, {pace:,.0f} a second: "
+            f"{tally.decisions:,} of {self._events:,} payments, {rate:,.0f} a second: "
             f"{counts['decline']:,} declined, {counts['review']:,} to review, {counts['challenge']:,} challenged, "
             f"{frauds.caught.payments:,} of {many(frauds.payments, 'fraud')} caught"
         )
@@ -146,10 +146,11 @@ class DemoProgress:
 def run_demo(
     folder: Path, events: int, seed: int, *, is_served: bool
 ) -> tuple[Project, DemoSummary, Iterator[Payment | BankLabel]]:
-    """Run the demo: a past in a folder beside the one that is named, then the stream in a copy of its project.
+    """Run the demo: train in the folder `past` beside `folder`, then decide the stream in a copy of that project.
 
-    The stream of one that is served ends now; any other is the same whenever it runs. Gives the project, its summary,
-    and the events that follow later.
+    With `is_served` the stream ends now; otherwise it is the same at each run.
+
+    Returns: The project, its summary, and the events that come later.
     """
     from shroff import config
     from shroff.cli import demo_served
@@ -164,21 +165,21 @@ def run_demo(
         _load_kernels(progress)
         from shroff.examples.bank import START_MS, BankPeriod, stretch_upto
 
-        stretch = stretch_upto(events, seed, past.context.now_ms()) if is_served else BankPeriod(START_MS, 0)
+        period = stretch_upto(events, seed, past.context.now_ms()) if is_served else BankPeriod(START_MS, 0)
         past_seed = SEED_OF_THE_RULES + (seed == SEED_OF_THE_RULES)
-        learnt = learn_from_past(past, past_seed, progress, stretch.start_ms, wait)
+        training = learn_from_past(past, past_seed, progress, period.start_ms, wait)
         shutil.copytree(past.context.paths.folder, folder, ignore=shutil.ignore_patterns(config.STATE_FOLDER))
         shutil.rmtree(past.context.paths.folder, ignore_errors=True)
         project = app.open_exactly(folder)
         if is_served:
             demo_served.declare_names(project)
         progress.phase(f"deciding {events:,} payments of a synthetic bank, seed {seed}", events)
-        reports, tally, going, asked = _decide(project, events, seed, stretch, progress, is_served=is_served)
+        reports, tally, upcoming, asked = _decide(project, events, seed, period, progress, is_served=is_served)
         progress.phase("explaining one decision")
         example = tally.example
         summary = DemoSummary(
             tally,
-            learnt,
+            training,
             seed,
             reports,
             project.definitions,
@@ -187,19 +188,19 @@ def run_demo(
             demo_served.raise_cases(project) if is_served else 0,
             asked,
         )
-    return project, summary, going
+    return project, summary, upcoming
 
 
 def learn_from_past(
     project: Project, seed: int, progress: DemoProgress, upto_ms: int, wait: Callable[[], None]
 ) -> DemoTraining:
-    """Fill a project's log with another bank's past, train on it, and put the model with its thresholds in force.
+    """Fill a project's log with the past of a bank, train a model on it, and activate it with its best thresholds.
 
     Args:
-        upto_ms: The first instant of the stream that follows, a Monday.
-        wait: Called before training: it returns when the kernels for that are compiled.
+        upto_ms: Start of the following stream, a Monday.
+        wait: Called before training; returns when the kernels for training are compiled.
 
-    Cost: about 10 s of one core, half of it training.
+    Cost: about 10 s of one core, half of them for training.
     """
     from shroff.cli.demo_report import DemoTraining
     from shroff.cli.demo_served import edit
@@ -209,7 +210,7 @@ def learn_from_past(
 
     edit(project.context.paths.folder / "model.yaml", r"(?m)^  split:.*$", f"{SPLIT}\n{PARAMETERS}")
     project.context.reload()
-    project.context.now_ms = lambda: upto_ms  # a demo gives the same each time, the model's id too
+    project.context.now_ms = lambda: upto_ms  # so that each run gives the same result, including the model's id
     truth = Truth()
     words = f"training data: {PAST_EVENTS:,} payments of another bank, seed {seed}, with their labels"
     progress.phase(words, PAST_EVENTS)
@@ -217,16 +218,16 @@ def learn_from_past(
     intake = project.taking.intake(keeps_hashes=False)
     with project.log.writing() as (writer, _log):
         past = stream(intake, PAST_EVENTS, seed, truth, upto_ms - BEFORE_MS, ends_at_once=True)
-        taken = ingest(writer, past, on_batch=on_batch)
+        ingested = ingest(writer, past, on_batch=on_batch)
     wait()
     progress.phase("training a model on these payments")
     steps = Steps(folds=lambda number, of: progress.phase(f"training a model: fold {number} of {of} is done"))
     report = project.train(EVENT, promote=True, by="shroff demo", steps=steps)
     if not report.promoted:
-        return DemoTraining(seed, taken, report)
+        return DemoTraining(seed, ingested, report)
     progress.phase("choosing thresholds of the score by cost")
     best = project.cutoffs.thresholds(EVENT, apply=True)[0].found.best
-    return DemoTraining(seed, taken, report, best.review_at, best.decline_at)
+    return DemoTraining(seed, ingested, report, best.review_at, best.decline_at)
 
 
 def _counted(project: Project, truth: Any, progress: DemoProgress) -> tuple[Tally, Callable[[Sequence[Answer]], None]]:
@@ -242,7 +243,7 @@ def _counted(project: Project, truth: Any, progress: DemoProgress) -> tuple[Tall
 
 
 def _decide(
-    project: Project, events: int, seed: int, stretch: BankPeriod, progress: DemoProgress, *, is_served: bool
+    project: Project, events: int, seed: int, period: BankPeriod, progress: DemoProgress, *, is_served: bool
 ) -> tuple[Sequence[IngestReport], Tally, Iterator[Payment | BankLabel], int]:
     from shroff.cli import demo_served
     from shroff.examples.bank import bank_from, known_at_the_end, with_labels
@@ -258,11 +259,11 @@ def _decide(
         count(answers)
         analysts.see(answers)
 
-    going: Iterator[Payment | BankLabel] = iter(())
+    upcoming: Iterator[Payment | BankLabel] = iter(())
     submissions = stream(intake, events, seed, truth)
     if is_served:
-        going = named(with_labels(bank_from(events, seed, stretch), seed), events, seed)
-        submissions = submitted(intake, analysts.beside(known_at_the_end(going, events)), truth)
+        upcoming = named(with_labels(bank_from(events, seed, period), seed), events, seed)
+        submissions = submitted(intake, analysts.beside(known_at_the_end(upcoming, events)), truth)
     with project.log.writing() as (writer, log):
         first = ingest(writer, islice(submissions, max(0, events - demo_served.TAIL)), on_batch=on_batch)
         size = demo_served.AT_ONCE if is_served else BATCH_SIZE
@@ -270,7 +271,7 @@ def _decide(
         if is_served:
             ingest(writer, submitted(intake, analysts.answers(), truth))
         asked = demo_served.leave_questions(log) if is_served else 0
-    return (first, last), tally, going, asked
+    return (first, last), tally, upcoming, asked
 
 
 def _load_kernels(progress: DemoProgress) -> None:

@@ -1,7 +1,6 @@
-"""Kernels compiled in a second process: for training while the demo begins, for long lists while a service works.
+"""Compile kernels in a second process and cache them on disk: for the demo's training, and for a service.
 
-The compiler holds the interpreter's lock, so a thread would save nothing. What is compiled is
-kept on disk, where the demo finds it when its training begins.
+A thread would save nothing, since the compiler holds Python's lock.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ _LINES = "shroff.log.columns.line_kernel:scan_lines write_bodies"
 _RECORDS = "shroff.log.columns.record_kernel:write_records"
 _CELLS = "shroff.log.columns.cell_kernel:write_cells"
 _SCORES = "shroff.features.online.undo_kernel:run_row begin undo"
-# What takes many events that were sent together: what stores them first, for they are read one by one as long as what
-# reads them is not there. Then what scores without writing.
+# Kernels that take many events sent together: first those that store them, since without the reading kernels events are
+# read one by one. Then those that score without writing.
 LIVE = (_STORE, _CODES, _LINES, _RECORDS, _SCORES)
-# What `Project.train` calls, the longest to compile first. One that is missing here is compiled when it is called.
+# Kernels that `Project.train` calls, those that take longest to compile first. A missing one is compiled when called.
 NATIVE = (
     "shroff.features.batch.backfill_words:take_records",
     "shroff.features.batch.backfill_runs:take_late_records",
@@ -41,7 +40,7 @@ NATIVE = (
     "shroff.models.trees.walker:add_leaves make_scores",
     "shroff.engine.kernels.rows:write_rows join_slices",
 )
-# The rest, for an image and for tests: the first call of one of these would wait for the compiler.
+# All other kernels, for images and tests. Otherwise the first call of each waits for the compiler.
 OTHERS = (
     "shroff.features.kernels.windows:run tend",
     "shroff.features.kernels.rules:run_rule",
@@ -58,58 +57,58 @@ OTHERS = (
 
 
 def natives(listed: Sequence[str] = NATIVE) -> list[Native]:
-    """The kernels of a list, in its order, without those that this processor cannot run."""
-    found = list[Native]()
+    """Return the kernels of a list in order, without those that this processor cannot run."""
+    kernels = list[Native]()
     for line in listed:
         module, _, names = line.partition(":")
-        named = [getattr(import_module(module), name) for name in names.split()]
-        found += [kernel for native in named for kernel in ([native] if isinstance(native, Native) else native())]
-    return found
+        members = [getattr(import_module(module), name) for name in names.split()]
+        kernels += [kernel for member in members for kernel in ([member] if isinstance(member, Native) else member())]
+    return kernels
 
 
 def all_listed() -> tuple[str, ...]:
-    """The lists of all kernels, those of plug-ins among them."""
+    """Return the lists of all kernels, including those of plug-ins."""
     return *NATIVE, *OTHERS, *(line for lines in installed(KERNELS).values() for line in lines)
 
 
 def keep_kernels(listed: Sequence[str] | None = None) -> None:
-    """Compile those of a list, or all, that are not on disk yet, and keep them there."""
+    """Compile the kernels of a list (None: all) that are not on disk, and save them there."""
     for kernel in natives(all_listed() if listed is None else listed):
         kernel.keep()
 
 
 def _nothing() -> None:
-    """Nothing is compiled, or nobody asks: there is nothing to wait for, and to tell."""
+    """Do nothing, as there is nothing to wait for or to tell."""
 
 
 @contextmanager
 def kernels_beside(
     tell: Callable[[], None] = _nothing, listed: Sequence[str] = NATIVE, *, gives_way: bool = False
 ) -> Iterator[Callable[[], None]]:
-    """Compile beside the block what is not on disk; gives a way to wait for it, which calls `tell` if it must.
+    """Compile kernels that are not on disk in a process while the block runs; yield a function that waits for them.
 
-    It stays undone where nothing can be kept on disk, and on a machine with one core unless it `gives_way` to all other
-    work. Whatever went wrong there is met, and told, where the kernel is called.
+    That function calls `tell` if it has to wait. Nothing is compiled if the disk cannot cache kernels, or on a machine
+    with one core unless the process runs at low priority (`gives_way`). An error appears when the kernel is called.
     """
-    has_room = gives_way or threads() > 1
-    if not has_room or not any(kernel.is_lacking for kernel in natives(listed)):
+    has_free_core = gives_way or threads() > 1
+    if not has_free_core or not any(kernel.is_lacking for kernel in natives(listed)):
         yield _nothing
         return
     code = f"from {__name__} import keep_kernels; keep_kernels({listed!r})"
     if gives_way:
         code = f"from {give_way.__module__} import give_way; give_way(); {code}"
     quiet = subprocess.DEVNULL
-    beside = subprocess.Popen(  # noqa: S603 (this Python, with a constant)
+    process = subprocess.Popen(  # noqa: S603 (this Python, with a constant)
         [sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=gives_way
     )
 
     def wait() -> None:
-        if beside.poll() is None:
+        if process.poll() is None:
             tell()
-            beside.wait()
+            process.wait()
 
     try:
         yield wait
     finally:
-        beside.kill()
-        beside.wait()
+        process.kill()
+        process.wait()

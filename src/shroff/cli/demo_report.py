@@ -1,4 +1,4 @@
-"""The summary that the demo ends with: for people as text, for programs as one JSON document."""
+"""The summary at the end of the demo: text for people, a JSON document for programs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from shroff.training.train import TrainReport
     from shroff.worker.ingest import IngestReport
 
-SEED_OF_THE_RULES = 1  # of the bank that the template's rules were written looking at
+SEED_OF_THE_RULES = 1  # seed of the bank for which the template's rules were written
 OUTCOMES = ("approve", "challenge", "review", "decline")
 WIDTH = 80
-REASONS_SHOWN = 6  # of the model's, for people
+REASONS_SHOWN = 6  # of the model
 
 
 class DemoTraining(FrozenStruct):
-    """The bank that the model learned from, and the report on it; the thresholds are of `shroff thresholds`."""
+    """The bank on which the model was trained, the training report, and the recommended thresholds."""
 
     seed: int
     taken: IngestReport
@@ -53,8 +53,8 @@ class DemoTraining(FrozenStruct):
 class DemoSummary(FrozenStruct):
     """Summary of the demo; `explained` is the tally's example.
 
-    Of one that is served `folder` is the project, `cases` are open, `asked` customers are asked by mail, and `url` is
-    the address that lets somebody in, once it can be opened.
+    If the demo is served, `folder` is the project, `cases` counts open cases, `asked` counts customers asked by mail,
+    and `url` signs a user in.
     """
 
     tally: Tally
@@ -85,7 +85,7 @@ class DemoSummary(FrozenStruct):
 
 
 def document(summary: DemoSummary) -> JsonObject:
-    """The summary as `--json` gives it; money as decimal strings, rates in [0, 1] or null of nothing."""
+    """Return the document of `--json`: money as decimal strings, rates in [0, 1], null if undefined."""
     tally = summary.tally
     example = tally.example
     return {
@@ -124,10 +124,10 @@ def document(summary: DemoSummary) -> JsonObject:
     }
 
 
-def _caught(frauds: Caught, before: str = "") -> JsonObject:
+def _caught(frauds: Caught, prefix: str = "") -> JsonObject:
     return {
-        f"{before}caught": frauds.caught.payments,
-        f"{before}missed": frauds.missed.payments,
+        f"{prefix}caught": frauds.caught.payments,
+        f"{prefix}missed": frauds.missed.payments,
         "money_saved": _money(frauds.caught.amount_minor),
         "money_lost": _money(frauds.missed.amount_minor),
     }
@@ -147,29 +147,29 @@ def _figures(figures: DemoFigures, policy: Policy) -> JsonObject:
 
 
 def _model(summary: DemoSummary) -> JsonObject:
-    learnt = summary.learnt
-    ours = summary.tally.all
+    training = summary.learnt
+    with_model = summary.tally.all
     rules = summary.tally.rules_alone
-    report = learnt.report
+    report = training.report
     policy = summary.policy
     return {
-        "id": learnt.model,
+        "id": training.model,
         "in_force": report.promoted,
         "why_not": report.why_not,
-        "average_precision": learnt.average_precision,
-        "average_precision_of_rules": learnt.average_precision_of_rules,
+        "average_precision": training.average_precision,
+        "average_precision_of_rules": training.average_precision_of_rules,
         "gates": {gate.name: gate.passed for gate in report.gates},
-        "review_at": learnt.review_at,
-        "decline_at": learnt.decline_at,
+        "review_at": training.review_at,
+        "decline_at": training.decline_at,
         "learnt_from": {
-            "seed": learnt.seed,
-            "events": learnt.taken.events.appended,
-            "labels": learnt.taken.labels.appended,
+            "seed": training.seed,
+            "events": training.taken.events.appended,
+            "labels": training.taken.labels.appended,
             "rows": report.rows,
             "frauds": report.fraud,
         },
-        "money_added": _money(ours.frauds.caught.amount_minor - rules.frauds.caught.amount_minor),
-        "money_left_added": _money(ours.gained_minor(policy) - rules.gained_minor(policy)),
+        "money_added": _money(with_model.frauds.caught.amount_minor - rules.frauds.caught.amount_minor),
+        "money_left_added": _money(with_model.gained_minor(policy) - rules.gained_minor(policy)),
     }
 
 
@@ -181,26 +181,26 @@ def _money(minor: int) -> str:
 
 
 def text_of(summary: DemoSummary) -> str:
-    """The summary for people, by `templates/demo.txt.jinja`: paragraphs are wrapped, links and commands are not."""
+    """Render `templates/demo.txt.jinja`: paragraphs are wrapped, links and commands are not."""
     from jinja2 import Environment, PackageLoader
 
     tally = summary.tally
-    learnt = summary.learnt
+    training = summary.learnt
     explained = summary.explained
-    cuts = ("review", learnt.review_at), ("decline", learnt.decline_at)
+    thresholds = ("review", training.review_at), ("decline", training.decline_at)
     ids = [f"explain {argument(explained.row.id)}"] if explained else []
     program = f"{program_word()} -C {argument(summary.folder or '')}"
-    made = Environment(  # noqa: S701 - of text for a terminal
+    environment = Environment(  # noqa: S701 - of text for a terminal
         loader=PackageLoader(__package__), trim_blocks=True, lstrip_blocks=True
     )
     filled = partial(textwrap.fill, width=WIDTH)
-    made.filters |= {"cents": _cents, "filled": filled, "one_line": one_line, "percent": _percent}
-    made.filters["precision"] = lambda value: "-" if value is None else f"{value:.2f}"
+    environment.filters |= {"cents": _cents, "filled": filled, "one_line": one_line, "percent": _percent}
+    environment.filters["precision"] = lambda value: "-" if value is None else f"{value:.2f}"
     rows = [
         (outcome, count, _percent(count / max(tally.decisions, 1), places=2), tally.frauds_by_outcome[outcome])
         for outcome, count in ((outcome, tally.by_outcome[outcome]) for outcome in OUTCOMES)
     ]
-    return made.get_template("demo.txt.jinja").render(
+    return environment.get_template("demo.txt.jinja").render(
         summary=summary,
         currency=summary.definitions.settings.currency,
         tables=[
@@ -209,10 +209,10 @@ def text_of(summary: DemoSummary) -> str:
             _frauds(summary),
             _rules(tally),
         ],
-        cuts=", ".join(f"{word} from {cut:.3f}" for word, cut in cuts if cut is not None),
+        cuts=", ".join(f"{word} from {threshold:.3f}" for word, threshold in thresholds if threshold is not None),
         seed_of_the_rules=SEED_OF_THE_RULES,
         reasons="" if explained is None else _reasons(explained),
-        commands=[f"{program} {words}" for words in (*ids, f"models show {argument(learnt.model)}", "verify")],
+        commands=[f"{program} {words}" for words in (*ids, f"models show {argument(training.model)}", "verify")],
         many=many,
     )
 
@@ -228,7 +228,7 @@ def _reasons(explained: Explained) -> str:
 
 def _added(summary: DemoSummary) -> str:
     rules = summary.tally.rules_alone
-    ours = summary.tally.all
+    with_model = summary.tally.all
     policy = summary.policy
     currency = summary.definitions.settings.currency
     count = "{:,}".format
@@ -240,7 +240,10 @@ def _added(summary: DemoSummary) -> str:
         (f"{currency} these cost", lambda way: way.cost_minor(policy), _cents),
         (f"{currency} left", lambda way: way.gained_minor(policy), _cents),
     )
-    rows = [(name, show(of(rules)), show(of(ours)), show(of(ours) - of(rules))) for name, of, show in measures]
+    rows = [
+        (name, show(count_of(rules)), show(count_of(with_model)), show(count_of(with_model) - count_of(rules)))
+        for name, count_of, show in measures
+    ]
     return table(rows, ("What the model adds", "rules alone", "with the model", "added"), "")
 
 

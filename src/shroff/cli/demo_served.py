@@ -1,4 +1,4 @@
-"""Service of the demo: a filled queue, customers to ask, users to sign in as, payments that go on."""
+"""The service of the demo: open cases, questions to customers, a user to sign in as, and payments that keep coming."""
 
 from __future__ import annotations
 
@@ -31,26 +31,29 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.streams.log import Log
 
-CASES = 60  # payments that wait for people, the newest: some forty cases, of little more than a day
-TAIL = 8_192  # payments at the end, which come in smaller batches, so that they are answered one after the other
+CASES = 60  # newest payments without an answer: some forty cases of little more than a day
+TAIL = 8_192  # payments at the end, in batches of AT_ONCE, so that their labels come between them
 AT_ONCE = 256
-ASKED = 8  # customers, the newest
+ASKED = 8  # newest customers with a question
 GUEST = "guest"
-ADDRESS = "guest@bank.example"  # where the daily report goes
-QUESTIONS = "notice:customer"  # in the log's outbox
+ADDRESS = "guest@bank.example"  # of the daily report
+QUESTIONS = "notice:customer"  # kind of the log's outbox
 OUTBOX_MAX = 1_000_000
 QUESTIONS_FILE = "notices/customer.yaml"
 WITHIN = "within: 90d                         # a small bank has few new devices, so old ones are news\n"
-AGAIN_S = 1.0  # until a refused item is sent again
+AGAIN_S = 1.0  # before a refused item is sent again
 PATIENCE_S = 30.0
 API = "/api/v1"
 
 
-# ---- before it is served
+# ---- prepare
 
 
 def declare_names(project: Project) -> None:
-    """Name the bank and declare the names in its payments. Customers get mails, also about payments of weeks ago."""
+    """Add to the template what the served bank needs: names in payments, currencies, an experiment, mails to customers.
+
+    Customers get mails also about payments of weeks ago.
+    """
     folder = project.context.paths.folder
     edit(folder / "shroff.yaml", r"(?m)^name: .*$", f"name: {BANK}")
     edit(folder / "shroff.yaml", r"(?m)^money: .*$", "money: { currency: EUR, rates: fx }")
@@ -70,22 +73,22 @@ def declare_names(project: Project) -> None:
 
 
 def edit(path: Path, pattern: str, replacement: str) -> None:
-    """Replace what a file of the template has once."""
-    text, found = re.subn(pattern, replacement, config.read_text(path))
-    assert found == 1, f"the template's {path.name} has this once: {pattern}"
+    """Replace the only match in a file of the template."""
+    text, count = re.subn(pattern, replacement, config.read_text(path))
+    assert count == 1, f"the template's {path.name} has this once: {pattern}"
     config.write_text(path, text)
 
 
 def leave_questions(log: Log) -> int:
-    """Leave the newest questions to customers to be sent, and no older ones; gives how many."""
+    """Let only the newest `ASKED` questions to customers be sent; return their count."""
     rows = [row for row in log.outbox(OUTBOX_MAX) if row.kind == QUESTIONS]
-    left = rows[-ASKED:]
-    notification_worker.begin_behind(log, left[0].seq - 1 if left else 0)
-    return len(left)
+    newest = rows[-ASKED:]
+    notification_worker.begin_behind(log, newest[0].seq - 1 if newest else 0)
+    return len(newest)
 
 
 class Analysts:
-    """The analysts of the bank: they answer what waits for them, but for the newest, and write labels."""
+    """The analysts of the bank, who label all waiting payments except the newest `CASES`."""
 
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
@@ -93,15 +96,15 @@ class Analysts:
         self._now = ""
 
     def see(self, answers: Iterable[Answer]) -> None:
-        """Let the decisions that need review wait."""
+        """Add the decisions that need review to the waiting payments."""
         self._wait(answer.id for answer in answers if answer.outcome == REVIEW)
 
     def beside(self, items: Iterable[Payment | BankLabel]) -> Iterator[Payment | BankLabel]:
-        """Incoming events with their labels between; a denied payment waits for its label too."""
+        """Yield incoming items with the analysts' labels between them; a payment that its customer denies waits too."""
         for item in items:
             yield item
             if isinstance(item, Payment):
-                self._now = max(self._now, item.event["paid_at"])  # of one length, so that they compare as text
+                self._now = max(self._now, item.event["paid_at"])  # times of equal length compare as text
             elif (item.event["source"], item.event["verdict"]) == ("customer", "fraud"):
                 self._wait([item.event["event"].partition("/")[2]])
             yield from self.answers()
@@ -137,10 +140,11 @@ def serve_bank(
     begun: Callable[[str], None],
     tell: Callable[[str], None],
 ) -> None:
-    """Serve until Ctrl-C, while payments and labels go on coming as their times come.
+    """Serve until Ctrl-C, and send the later payments and labels when their times come.
 
     Args:
-        begun: Told the address that signs in, once, when it can be opened.
+        going: Later payments and labels, by time.
+        begun: Called once with the address that signs a user in, when it can be opened.
     """
     from shroff.web.server import gate_of, serve
 
@@ -156,7 +160,7 @@ def serve_bank(
 
 @contextmanager
 def going_on(host: str, port: int, key: str, going: Iterator[Payment | BankLabel]) -> Iterator[None]:
-    """Send what comes, each as its time comes, from a thread, over HTTP: as the programs of a bank would."""
+    """While the block runs, send each item over HTTP at its time, from a thread."""
     stop = Event()
     thread = Thread(target=_send_all, args=(_Sender(host, port, key), going, stop), name="synthetic bank", daemon=True)
     thread.start()
@@ -170,8 +174,11 @@ def going_on(host: str, port: int, key: str, going: Iterator[Payment | BankLabel
 def _send_all(sender: _Sender, going: Iterator[Payment | BankLabel], stop: Event) -> None:
     for item in going:
         moment_ms = parse_time(item.event["paid_at" if isinstance(item, Payment) else "known_at"])
-        while (left_s := moment_ms / 1_000 - time.time()) > 0:
-            if stop.wait(left_s):
+        while True:
+            wait_s = moment_ms / 1_000 - time.time()
+            if wait_s <= 0:
+                break
+            if stop.wait(wait_s):
                 return
         while not sender.send(item):
             if stop.wait(AGAIN_S):

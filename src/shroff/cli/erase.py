@@ -1,4 +1,4 @@
-"""`shroff erase`: what is personal of one entity's events, taken away."""
+"""`shroff erase`: remove the personal fields of all events of one key."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
     if not found.events:
         text = f"No event has this {entity}: check the key. Nothing to erase."
     if found.mails or found.letters:
-        gone = "would be removed" if is_dry else "removed"
-        told = many(found.letters, "letter")
-        text += f"\n{many(found.mails, 'mail')} in the mailbox and the recipients of {told}: {gone}."
+        removal = "would be removed" if is_dry else "removed"
+        letters = many(found.letters, "letter")
+        text += f"\n{many(found.mails, 'mail')} in the mailbox and the recipients of {letters}: {removal}."
     hint = "shroff verify"
     if found.quarantined:
         numbers = " ".join(map(str, found.quarantined[:20]))
@@ -57,12 +57,17 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
         text += f"\n{entries} the key: {numbers}."
         hint = f"shroff quarantine show {found.quarantined[0]}"
     if written is not None and written.cases:
-        goes = not is_dry and (wants_notes or _is_wanted(session, written))
-        if goes:
+        are_notes_erased = not is_dry and (wants_notes or _is_wanted(session, written))
+        if are_notes_erased:
             session.project.cases.forget_written(written, found.of)
-        kept = "would be removed" if is_dry and wants_notes else "kept; '--notes' removes them"
-        text += f"\n{_notes_text(written)}: {'removed' if goes else kept}."
-        document |= {"cases": list(written.cases), "notes": written.notes, "files": written.files, "notes_erased": goes}
+        notes_state = "would be removed" if is_dry and wants_notes else "kept; '--notes' removes them"
+        text += f"\n{_notes_text(written)}: {'removed' if are_notes_erased else notes_state}."
+        document |= {
+            "cases": list(written.cases),
+            "notes": written.notes,
+            "files": written.files,
+            "notes_erased": are_notes_erased,
+        }
     session.answer(document, text)
     session.next(hint)
 

@@ -1,4 +1,4 @@
-"""`shroff explain`: why an event was decided as it was."""
+"""`shroff explain`: print a decision with its reasons, features and rules."""
 
 from __future__ import annotations
 

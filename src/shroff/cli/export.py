@@ -1,4 +1,4 @@
-"""`shroff export`: what the log holds, as lines or as a file."""
+"""`shroff export`: write decisions, events, flags or labels of the log as lines or a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what was raised to words for people, a problem document for programs, and an exit code."""
+"""Report an error of a command: a message or a problem document, and an exit code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from shroff.runtime.texts import problem_text
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
-_OPTIONS = {  # by the arguments that are read behind the command line
+_OPTIONS = {  # option by the name of its Python argument
     "as_of": "--as-of",
     "end": "--to",
     "expires": "--expires",
@@ -46,10 +46,10 @@ _OPTIONS = {  # by the arguments that are read behind the command line
     "to": "--to",
     "trained_until": "--trained-until",
 }
-_BAD_REQUESTS = (400, 422)  # which on a command line are wrong use; other refusals have the codes of routes
-MISTAKE = 70  # a mistake in the program: EX_SOFTWARE of sysexits.h
+_BAD_REQUESTS = (400, 422)  # refusals that are wrong usage on a command line; others keep their own code
+MISTAKE = 70  # an internal error: EX_SOFTWARE of sysexits.h
 
-# The first that fits counts. A log that another process writes is outside and there again later: 3, not wrong use.
+# The first match counts. LogBusyError has status 3 rather than 2, since the log may be free later.
 KINDS: Final[tuple[tuple[type[BaseException], str, str, int], ...]] = (
     (DefinitionError, "definition-errors", "The project's files have mistakes", 2),
     (NotThereYetError, "not-there-yet", "Not available yet", 2),
@@ -90,19 +90,19 @@ def report(error: BaseException, session: Session) -> int:
         session.flush()
     except BrokenPipeError:
         return _leave_quietly()
-    except OSError as full:  # once: standard output leads nowhere from here on
+    except OSError as full:  # not again, since standard output leads nowhere from here on
         return report(full, session)
     return code
 
 
 def problem_document(error: BaseException, type_: str, title: str, session: Session) -> JsonObject:
-    """The problem document (RFC 9457) of an error."""
-    found: JsonObject = {"type": type_, "title": title, "detail": _detail(error, session)}
+    """Return the problem document (RFC 9457) of an error."""
+    document: JsonObject = {"type": type_, "title": title, "detail": _detail(error, session)}
     if session.mistake is not None:
-        found["instance"] = f"urn:shroff:error:{session.mistake.fields['error_id']}"
+        document["instance"] = f"urn:shroff:error:{session.mistake.fields['error_id']}"
     if isinstance(error, DefinitionError):
-        found["errors"] = [asdict(problem) for problem in error.problems]
-    return found
+        document["errors"] = [asdict(problem) for problem in error.problems]
+    return document
 
 
 def _kind(error: BaseException) -> tuple[str, str, int]:
@@ -125,8 +125,8 @@ def _words(error: BaseException, session: Session) -> str:
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
         return f"\nStopped. {session.stopped}".rstrip()
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        how = f"'{error.ctx.command_path} --help' shows its usage."
-        return f"{error.ctx.get_usage()}\nshroff: {_detail(error, session)}\n{how}"
+        hint = f"'{error.ctx.command_path} --help' shows its usage."
+        return f"{error.ctx.get_usage()}\nshroff: {_detail(error, session)}\n{hint}"
     return f"shroff: {_detail(error, session)}"
 
 
@@ -137,7 +137,7 @@ def _detail(error: BaseException, session: Session) -> str:
         count = len(error.problems)
         return f"{count} mistake{'s' if count > 1 else ''} in the project's files; nothing was done"
     if isinstance(error, UsageError):
-        # The same where a mistake in an argument of Python stands by the option that has it here
+        # An error may begin with the name of a Python argument, which becomes its option
         name, colon, rest = str(error).partition(": ")
         return f"{_OPTIONS.get(name, name)}{colon}{rest}"
     if isinstance(error, ShroffError):

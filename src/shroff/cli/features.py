@@ -1,4 +1,4 @@
-"""`shroff features`: features of events, into a Parquet file."""
+"""`shroff features`: compute features of events into a Parquet file."""
 
 from __future__ import annotations
 
@@ -91,6 +91,6 @@ def _left_out(left: LeftOut) -> str:
 
 
 def peak_bytes() -> int:
-    """The most memory this process has had, in bytes; the system counts kilobytes, macOS bytes."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    """Return the peak memory of this process in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kilobytes

@@ -1,4 +1,4 @@
-"""`shroff ingest`: files of events into the log."""
+"""`shroff ingest`: append files of events to the log."""
 
 from __future__ import annotations
 
@@ -73,9 +73,8 @@ def ingest(session: Session, asked: IngestArguments) -> int:
 
     from shroff.events.formats.lines import Meter
 
-    if any(
-        str(path) == "-" and not path.exists() for path in (*asked.files, *([asked.labels] if asked.labels else ()))
-    ):
+    paths = [*asked.files, *([asked.labels] if asked.labels else ())]
+    if any(str(path) == "-" and not path.exists() for path in paths):
         raise UsageError("'shroff ingest' takes files; 'shroff decide -' takes lines from standard input.")
     session.stopped = "No line was processed yet."
     meter = Meter()
@@ -117,7 +116,7 @@ def next_steps(refused: int, report: IngestReport) -> list[str]:
 
 
 def unmatched_text(found: Sequence[Unmatched]) -> list[str]:
-    """Lines for people: what each `when` wanted and what the first line of the file has."""
+    """Return lines that tell what each `when` expects and what the first line of the file has."""
     lines: list[str] = []
     for unmatched in found:
         lines.append(f"{unmatched.source}: no event type accepts any of its {many(unmatched.lines, 'line')}:")

@@ -1,4 +1,4 @@
-"""`shroff init`: a new project that runs."""
+"""`shroff init`: create a project from a template or from a file."""
 
 from __future__ import annotations
 
@@ -82,18 +82,18 @@ def init(
         raise click.UsageError("--from proposes a project in place of a template: leave --template and --with out.")
     else:
         project, files, proposal = app.propose_project(folder, file, name, roles=_by_role(roles), ignored=ignored)
-    called = project.definitions.settings.name
+    display_name = project.definitions.settings.name
     lines = [
         f"{folder}: a project from {f'the template {template}' if file is None else file}.",
         table([[path] for path in files]),
-        f"Mails and reports call it {called}: 'name' in {folder / 'shroff.yaml'} changes that.",
+        f"Mails and reports call it {display_name}: 'name' in {folder / 'shroff.yaml'} changes that.",
     ]
     if proposal is not None:
         lines += _proposal_lines(proposal)
     key = project.context.paths.hash_key
     if key.exists():
         lines.append(f"{key} is secret, and hashed values depend on it: keep a copy of it in a safe place.")
-    document = {"files": files, "folder": str(project.context.paths.folder), "template": template, "name": called}
+    document = {"files": files, "folder": str(project.context.paths.folder), "template": template, "name": display_name}
     if proposal is not None:
         document |= {name: getattr(proposal, name) for name in ("guesses", "columns", "tried", "questions")}
     session.answer(document, "\n".join(lines))
@@ -105,7 +105,7 @@ def init(
 
 
 def _by_role(roles: Iterable[str]) -> dict[str, str]:
-    """Columns by role. Raises: UsageError if one is no ROLE=COLUMN."""
+    """Return columns by role. Raises: UsageError for a text that is not ROLE=COLUMN."""
     from shroff.services.proposals.roles import ROLES
 
     columns: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""`shroff jobs run` and `shroff jobs work`: jobs that are waited for, and the process that runs them."""
+"""`shroff jobs run` and `shroff jobs work`: queue a job and wait for it, and the process that runs jobs."""
 
 from __future__ import annotations
 
@@ -84,32 +84,34 @@ def _waited(session: Session, desk: JobDesk, id: str) -> Job:
     from shroff.services.jobs.worker import JobWorker, command_of
 
     worker = JobWorker(desk, command_of(str(session.project.context.paths.folder)), session.say)
-    said = ""
+    last_shown = ""
     try:
-        while (job := desk.job(id)).is_open:
+        while True:
+            job = desk.job(id)
+            if not job.is_open:
+                return job
             worker.step(id)
-            words = document_of(job).progress
-            if words not in {"", said} and sys.stderr.isatty():
-                session.say(words)
-                said = words
+            progress = document_of(job).progress
+            if progress not in {"", last_shown} and sys.stderr.isatty():
+                session.say(progress)
+                last_shown = progress
             time.sleep(LOOK_S)
     finally:
         worker.end_all()
-    return job
 
 
 def _plain(kind: str, params: Sequence[str]) -> JsonObject:
-    """Parameters as JSON has them. Raises: UsageError for what is not NAME=VALUE; ParamsError."""
+    """Parse NAME=VALUE parameters of a kind of job. Raises: UsageError for any other text; ParamsError."""
     from shroff.services.jobs.kinds import kind_named
 
-    given = JsonObject()
+    texts = JsonObject()
     for param in params:
         name, sign, value = param.partition("=")
         if not sign:
             raise UsageError(f"{param!r} is not a parameter. Write NAME=VALUE, such as 'full=true'.")
         try:
-            given[name] = from_json(value) if value.startswith("[") else value
+            texts[name] = from_json(value) if value.startswith("[") else value
         except msgspec.DecodeError as error:
             raise UsageError(f'{param!r} is not a list in JSON, such as {name}=\'["a", "b"]\': {error}.') from None
-    read = msgspec.to_builtins(kind_named(kind).read(given, is_text=True))
-    return {name: value for name, value in read.items() if name in given}
+    values = msgspec.to_builtins(kind_named(kind).read(texts, is_text=True))
+    return {name: value for name, value in values.items() if name in texts}

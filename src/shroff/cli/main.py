@@ -1,4 +1,4 @@
-"""The program `shroff`: runs the command that was named, and turns what it raises into words and an exit code."""
+"""The program `shroff`: run a command, report its error, and exit with a status."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-STARTING = (100_000, 20, 50)  # imports create many objects, few of which the collector could free
+STARTING = (100_000, 20, 50)  # thresholds of the garbage collector, which frees few of the objects that imports create
 EXIT_STATUS = (
     ("0", "done"),
     ("1", "done, with a negative result such as a failed check"),
@@ -61,14 +61,14 @@ class CommandGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        is_there = name.startswith("-") or is_known(name)
-        if not is_there and not ctx.resilient_parsing:  # resilient: a shell asks how the line may go on
+        is_valid = name.startswith("-") or is_known(name)
+        if not is_valid and not ctx.resilient_parsing:  # resilient while a shell asks for completions
             hint = nearest(name, commands()) or "'shroff --help' lists the commands."
             raise click.UsageError(f"there is no command {name!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands that are there, from the table alone, and the options of the program itself."""
+        """Complete commands, from the table without imports, and the program's own options."""
         from click.shell_completion import CompletionItem
 
         found = [
@@ -106,7 +106,7 @@ def program(session: Session, folder: Path | None, traceback: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command, or answer a shell that asks how to go on, and leave with the exit code."""
+    """Run one command, or answer a shell that asks for completions, and exit with its status."""
     watch_interrupts()
     hold_streams()
     asked = config.completion_asked()
@@ -123,8 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stderr.flush()
     except OSError:
         give_up(sys.stderr)
-    if "duckdb" not in sys.modules:  # which tells of each object that a process leaves behind
-        gc.freeze()  # no collection, module by module, at the end of the process
+    if "duckdb" not in sys.modules:  # duckdb reports each object that is left at the end
+        gc.freeze()  # skips the collections at the end of the process
     sys.exit(code)
 
 
@@ -138,7 +138,7 @@ def run(arguments: list[str]) -> int:
         code = _invoke(arguments, session)
         session.warn()
         session.flush()
-    except BaseException as error:  # noqa: BLE001  # the outermost: whatever it is becomes words and an exit code
+    except BaseException as error:  # noqa: BLE001  # every error is reported with an exit status
         return report(meant_by(error), session)
     finally:
         compile_listeners.remove(listener)
@@ -151,19 +151,19 @@ def _invoke(arguments: list[str], session: Session) -> int:
     try:
         with program.make_context("shroff", arguments, obj=session) as context:
             result: Any = program.invoke(context)
-    except click.exceptions.Exit as left:
-        return left.exit_code
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
     return result if isinstance(result, int) else 0
 
 
-# ---- Ctrl-C, also where a library that is just being imported makes another error of it
+# ---- Ctrl-C, which a library that is being imported may turn into an ImportError
 
 
 _interrupts: list[int] = []
 
 
 def watch_interrupts() -> None:
-    """Remember from here on that Ctrl-C came, and raise KeyboardInterrupt as ever."""
+    """Record each Ctrl-C, and raise KeyboardInterrupt as usual."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupted)
 
@@ -178,20 +178,20 @@ def meant_by(error: BaseException) -> BaseException:
     return KeyboardInterrupt() if _interrupts and isinstance(error, ImportError) else error
 
 
-# ---- standard streams that were closed before the program began, as by `shroff check >&-`
+# ---- standard streams that the shell has closed, as in `shroff check >&-`
 
 
 def hold_streams() -> None:
-    """Let what was closed lead nowhere: nothing is there to be read, and what is written is lost, as was asked.
+    """Replace closed standard streams by the null device.
 
-    Else the next file to be opened would have its number, and the log would stand where output goes.
+    Otherwise the next opened file, such as the log, would get their number, and output would be written into it.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the smallest number that is free: this one
-    streams: Any = sys  # whose streams are None where they were closed
+            os.open(os.devnull, os.O_RDWR)  # gets the smallest free number, which is this one
+    streams: Any = sys  # a closed stream is None
     streams.stdin = streams.stdin or _nowhere("r")
     streams.stdout = streams.stdout or _nowhere("w")
     streams.stderr = streams.stderr or _nowhere("w")

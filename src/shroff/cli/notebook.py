@@ -1,4 +1,4 @@
-"""`shroff notebook`: a notebook that opens the user's own project."""
+"""`shroff notebook`: write a notebook about the user's project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notebook that `shroff notebook` writes: cells that open the user's own project and go through what it has."""
+"""The content of the notebook that `shroff notebook` writes about a project."""
 
 from __future__ import annotations
 
@@ -110,22 +110,20 @@ show([{"of the model": one.code, "adds": one.contribution, "in words": one.text}
 
 
 class Cell(FrozenStruct):
-    """A cell: CODE or TEXT, and what is in it."""
+    """A cell; `kind` is CODE or TEXT."""
 
     kind: str
     text: str
 
 
 def notebook_of(definitions: Definitions, folder: str, event: str | None = None) -> str:
-    """A notebook of a project as JSON (nbformat 4.5): events, features, labels, one decision, a model, thresholds.
-
-    What the project does not have is left out, with a word on how to get it.
+    """Return a notebook of a project as JSON (nbformat 4.5). It tells how to add a missing model or costs.
 
     Args:
-        folder: The project's, as the notebook names it: relative to its own.
-        event: The event type; by default the one that has a model, else the first that is decided.
+        folder: The project's folder, relative to the notebook's.
+        event: The event type; by default one with a model, else the first that is decided.
 
-    Raises: UsageError where there is no such type.
+    Raises: UsageError if there is no such type.
     """
     cells = list(cells_of(definitions, folder, _event(definitions, event)))
     document = {
@@ -189,5 +187,5 @@ def _event(definitions: Definitions, event: str | None) -> str:
 
 def _document(number: int, cell: Cell) -> JsonObject:
     lines = cell.text.splitlines(keepends=True)
-    found: JsonObject = {"cell_type": cell.kind, "id": f"cell-{number:02}", "metadata": {}, "source": lines}
-    return found | ({"execution_count": None, "outputs": []} if cell.kind == CODE else {})
+    document: JsonObject = {"cell_type": cell.kind, "id": f"cell-{number:02}", "metadata": {}, "source": lines}
+    return document | ({"execution_count": None, "outputs": []} if cell.kind == CODE else {})

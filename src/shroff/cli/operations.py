@@ -1,4 +1,4 @@
-"""Commands made from declared operations: options, arguments, help, completion, output and exit status."""
+"""Derive commands from declared operations: options, arguments, help, completion, output and exit status."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ HASHED = Param(
 
 
 def command_of(word: str) -> click.Command:
-    """The command of the operations under a word: a group, or the one operation of that name."""
+    """Return the command of the operations under a word: a group, or a single operation of that name."""
     declared = [operation for operation in operations_of(word) if operation.has_command]
     if word not in GROUPS:
         (alone,) = declared
@@ -56,20 +56,20 @@ def command_of(word: str) -> click.Command:
     @click.group(word, cls=ExampleGroup, invoke_without_command=any(operation.name == word for operation in declared))
     @json_option
     @click.pass_context
-    def made(context: click.Context) -> int | None:
-        first = next((operation for operation in declared if operation.name == word), None)
-        return _run(first, context.obj, {}) if first is not None and context.invoked_subcommand is None else None
+    def group_command(context: click.Context) -> int | None:
+        own = next((operation for operation in declared if operation.name == word), None)
+        return _run(own, context.obj, {}) if own is not None and context.invoked_subcommand is None else None
 
-    made.help = about.words
-    made.examples = about.examples
+    group_command.help = about.words
+    group_command.examples = about.examples
     for operation in declared:
         if operation.name != word:
-            made.add_command(_command(operation))
-    # Commands of a group that stream or wait, which stand in cli/WORD.py.
+            group_command.add_command(_command(operation))
+    # Further commands of the group, which stream or wait, are in cli/WORD.py
     name = f"shroff.cli.{word.replace('-', '_')}"
     for by_hand in getattr(import_module(name), "BY_HAND", ()) if find_spec(name) is not None else ():
-        made.add_command(by_hand)
-    return made
+        group_command.add_command(by_hand)
+    return group_command
 
 
 def _command(declared: Operation[..., Any]) -> ExampleCommand:
@@ -84,14 +84,14 @@ def options_of(request: type[OperationRequest[Any]]) -> Callable[[Function], Fun
     def add(function: Function) -> Function:
         for field in reversed(fields_of(request)):
             if not field.about.is_remote:
-                function.__dict__.setdefault("__click_params__", []).append(_parameter(field))  # where click looks
+                function.__dict__.setdefault("__click_params__", []).append(_parameter(field))  # click's attribute
         return function
 
     return add
 
 
 def takes(request: type[Asked]) -> Callable[[Callable[[Session, Asked], int | None]], Callable[..., int | None]]:
-    """Give a command the arguments and options of a request, as one value."""
+    """Return a decorator that adds a request's arguments and options to a command, which gets them as one value."""
 
     def decorate(function: Callable[[Session, Asked], int | None]) -> Callable[..., int | None]:
         @wraps(function)
@@ -104,20 +104,22 @@ def takes(request: type[Asked]) -> Callable[[Callable[[Session, Asked], int | No
 
 
 def _run(declared: Operation[..., Any], session: Session, values: JsonObject) -> int:
-    """Run an operation, and give its answer as text or JSON; gives the exit status."""
-    request = declared.read(values)  # first: what cannot be meant is said without a project, too
-    with ExitStack() as held:
+    """Run an operation, print its answer as text or JSON, and return the exit status."""
+    request = declared.read(values)  # first, so that invalid values are reported even without a project
+    with ExitStack() as resources:
         project = session.project_or_folder() if values.get(declared.place) else session.project
-        answer: OperationAnswer = project.run(request, DrawnSteps(session, held))
+        answer: OperationAnswer = project.run(request, DrawnSteps(session, resources))
     return tell(session, answer)
 
 
 def tell(session: Session, answer: OperationAnswer) -> int:
-    """Give an answer as the command's output, with hints; gives the exit status."""
+    """Print an answer with its remark and hints, and return the exit status."""
     session.answer(msgspec.to_builtins(answer), "" if session.is_json else answer.text())
-    if remark := answer.remark():
+    remark = answer.remark()
+    if remark:
         session.say(remark)
-    if hints := answer.hints():
+    hints = answer.hints()
+    if hints:
         session.next(*hints)
     return answer.exit_status()
 
@@ -126,28 +128,28 @@ def tell(session: Session, answer: OperationAnswer) -> int:
 
 
 class DrawnSteps(ProgressSteps):
-    """Progress of an operation: bars on a terminal, or stages; `held` closes at the end of the operation."""
+    """Progress of an operation as bars or stages. `resources`, which is closed after the operation, removes them."""
 
-    def __init__(self, session: Session, held: ExitStack) -> None:
+    def __init__(self, session: Session, resources: ExitStack) -> None:
         self._session = session
-        self._held = held
+        self._resources = resources
         self._bars: ProgressBars | None = None
         self._stages: Stages | None = None
 
     def counting(self, name: str, total: int = 0) -> Callable[[int], None]:
-        """A callback that counts a step of this size; 0 where it is unknown."""
+        """Return a callback that counts a step of `total`; 0 if it is unknown."""
         if not sys.stderr.isatty():
             return super().counting(name, total)
-        if self._bars is None:
-            self._bars = drawn = ProgressBars()
-            self._held.callback(drawn.stop)
-        drawn = self._bars
-        return partial(drawn.advance, (name, (lambda: drawn.count / total) if total else unknown))
+        bars = self._bars
+        if bars is None:
+            bars = ProgressBars()
+            self._bars = bars
+            self._resources.callback(bars.stop)
+        return partial(bars.advance, (name, (lambda: bars.count / total) if total else unknown))
 
     def step(self, name: str) -> None:
-        """Begin a step, which is a line where nobody watches."""
         if self._stages is None:
-            self._stages = self._held.enter_context(stages())
+            self._stages = self._resources.enter_context(stages())
         self._stages.begin(name)
 
     def count(self, number: int) -> None:
@@ -155,13 +157,12 @@ class DrawnSteps(ProgressSteps):
             self._stages.count(number)
 
     def say(self, text: str) -> None:
-        """Write a line of the answer, unless that is JSON."""
+        """Print a line of the answer, unless the answer is JSON."""
         if not self._session.is_json:
             self._session.show(text)
             self._session.flush()
 
     def warn(self, text: str) -> None:
-        """Write a line to standard error."""
         self._session.say(f"shroff: {text}")
 
 
@@ -170,13 +171,13 @@ class DrawnSteps(ProgressSteps):
 
 def _parameter(field: RequestField) -> click.Parameter:
     about = field.about
-    (kind, is_many) = _kind(field)
+    kind, is_many = _kind(field)
     if about.is_secret:
         secret = partial(_secret, field)
         return click.Option([about.flags, field.name], is_flag=True, callback=secret, help=about.help)
     if about.asks:
         return click.Option(
-            [about.flags, field.name], is_flag=True, callback=partial(_meant, about.asks), help=about.help
+            [about.flags, field.name], is_flag=True, callback=partial(_confirmed, about.asks), help=about.help
         )
     offer = getattr(completion, about.complete) if about.complete else None
     is_argument = field.is_required and not about.flags if about.is_argument is None else about.is_argument
@@ -192,7 +193,7 @@ def _parameter(field: RequestField) -> click.Parameter:
             help=about.help or None,
         )
     read = about.read
-    given: JsonObject = {} if field.is_required else {"default": None if read is not None else field.default}
+    default: JsonObject = {} if field.is_required else {"default": None if read is not None else field.default}
     return click.Option(
         [about.flags or f"--{field.name.replace('_', '-')}", field.name],
         type=kind if read is None else click.STRING,
@@ -200,7 +201,7 @@ def _parameter(field: RequestField) -> click.Parameter:
         multiple=is_many if read is None else about.is_repeated,
         required=field.is_required,
         metavar=about.metavar or None,
-        **given,
+        **default,
         callback=None if read is None else lambda _context, _option, text: read(text) if text else None,
         help=about.help,
         show_default=bool(field.default) and kind is not click.BOOL,
@@ -218,17 +219,20 @@ def _secret(field: RequestField, context: click.Context, parameter: click.Parame
         return text
     if not sys.stdin.isatty():
         raise UsageError(f"there is no terminal to ask for a {field.name}: add {field.about.flags}.")
-    asked: str = click.prompt(f"New {field.name}", hide_input=True, confirmation_prompt=True, err=True)
-    return asked
+    entered: str = click.prompt(f"New {field.name}", hide_input=True, confirmation_prompt=True, err=True)
+    return entered
 
 
-def _meant(asks: str, context: click.Context, _option: click.Parameter, is_sure: bool) -> bool:
-    """Whether an act is meant: where the flag does not say so, a terminal is asked. Raises: UsageError; click.Abort."""
+def _confirmed(question: str, context: click.Context, _option: click.Parameter, is_sure: bool) -> bool:
+    """Ask the user at the terminal to confirm, unless the flag is set.
+
+    Raises: UsageError without a terminal; click.Abort if the user declines.
+    """
     if not is_sure and not context.resilient_parsing:
-        words = one_line(asks.format(**context.params))
+        text = one_line(question.format(**context.params))
         if not sys.stdin.isatty():
-            raise UsageError(f"{words} Add --yes to confirm.")
-        click.confirm(f"{words} Continue?", abort=True, err=True)
+            raise UsageError(f"{text} Add --yes to confirm.")
+        click.confirm(f"{text} Continue?", abort=True, err=True)
     return is_sure
 
 
@@ -242,7 +246,8 @@ def _kind(field: RequestField) -> tuple[click.ParamType[Any], bool]:
         return _TextFile(), is_many
     if get_origin(type_) is Literal:
         return click.Choice([str(word) for word in get_args(type_)]), is_many
-    if type_ in {int, float} and (bounds := _bounds(field.type)) is not None:
+    bounds = _bounds(field.type)
+    if type_ in {int, float} and bounds is not None:
         range_: Any = click.IntRange if type_ is int else click.FloatRange
         return range_(bounds.ge, bounds.le), is_many
     kinds: dict[Any, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT, bool: click.BOOL, Path: _PATH}
@@ -259,7 +264,8 @@ def _bare(type_: Any) -> Any:
 
 def _bounds(type_: Any) -> msgspec.Meta | None:
     if get_origin(type_) in {Union, UnionType}:
-        return next((found for part in get_args(type_) if (found := _bounds(part)) is not None), None)
+        bounds = (_bounds(part) for part in get_args(type_))
+        return next((bound for bound in bounds if bound is not None), None)
     return next((extra for extra in getattr(type_, "__metadata__", ()) if isinstance(extra, msgspec.Meta)), None)
 
 

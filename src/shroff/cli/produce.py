@@ -1,4 +1,4 @@
-"""`shroff produce`: the events of a file, sent to where a live source reads them."""
+"""`shroff produce`: send the events of a file to the live source."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def produce(session: Session, asked: ProduceArguments) -> int:
     if asked.partitions is not None and not asked.makes_topics:
         raise UsageError("--partitions is for topics that --create-topics makes.")
     if asked.file is None:
-        return _made(session, asked.partitions or 1, is_asked=asked.makes_topics and asked.to is None)
+        return _make_topics(session, asked.partitions or 1, is_asked=asked.makes_topics and asked.to is None)
     first_row = asked.row or 1
     done = Production(next_row=first_row)
     began_s = time.monotonic()
@@ -106,22 +106,24 @@ def produce(session: Session, asked: ProduceArguments) -> int:
             watch=partial(_drawn, done),
         )
     except KeyboardInterrupt:
-        session.stopped = _went_on(done, asked)
+        session.stopped = _how_to_continue(done, asked)
         raise
     except TransientError:
-        session.say(f"shroff: {_went_on(done, asked)}")
+        session.say(f"shroff: {_how_to_continue(done, asked)}")
         raise
     done.seconds = done.seconds or time.monotonic() - began_s
     _tell(done, session)
-    return NOT_TAKEN if done.failed else QUARANTINED if done.refused or done.unmatched else 0
+    if done.failed:
+        return NOT_TAKEN
+    return QUARANTINED if done.refused or done.unmatched else 0
 
 
-def _made(session: Session, partitions: int, *, is_asked: bool) -> int:
+def _make_topics(session: Session, partitions: int, *, is_asked: bool) -> int:
     if not is_asked:
         raise UsageError("name the FILE to send; or --create-topics alone, to make the topics that shroff.yaml names.")
-    made = session.project.production.make_topics(partitions)
-    text = f"Made: {', '.join(made)}." if made else "All topics exist already."
-    session.answer({"sent": 0, "seconds": 0.0, "topics": made}, text)
+    topics = session.project.production.make_topics(partitions)
+    text = f"Made: {', '.join(topics)}." if topics else "All topics exist already."
+    session.answer({"sent": 0, "seconds": 0.0, "topics": topics}, text)
     session.next("shroff doctor", "shroff run")
     return 0
 
@@ -169,14 +171,14 @@ def _tell(done: Production, session: Session) -> None:
         session.next("shroff run")
 
 
-def _went_on(done: Production, asked: ProduceArguments) -> str:
+def _how_to_continue(done: Production, asked: ProduceArguments) -> str:
     if not done.sent and not done.labels:
         return "Nothing was sent."
-    named = f" --as {asked.as_type}" if asked.as_type else ""
-    named += f" --topic-by {shlex.quote(asked.topic_by)}" if asked.topic_by else ""
-    behind = f"--from {done.next_row}" if asked.order == "file" else "--order time"
-    again = f"shroff produce {shlex.quote(str(asked.file))}{named} {behind}"
-    return f"{many(done.sent, 'event was', 'events were')} sent; '{again}' continues; duplicates are ignored."
+    options = f" --as {asked.as_type}" if asked.as_type else ""
+    options += f" --topic-by {shlex.quote(asked.topic_by)}" if asked.topic_by else ""
+    position = f"--from {done.next_row}" if asked.order == "file" else "--order time"
+    command_line = f"shroff produce {shlex.quote(str(asked.file))}{options} {position}"
+    return f"{many(done.sent, 'event was', 'events were')} sent; '{command_line}' continues; duplicates are ignored."
 
 
 def _drawn(done: Production, sender: Sender, meter: Meter) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""Bars for what lasts: on a terminal only, only after a second, and one at a time."""
+"""Progress bars on a terminal: one at a time, and only after a second."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ BAR_WIDTH = 30
 LOOK_S = 1.0
 COMPILING = "compiling kernels, once on this machine for each kind of work (up to a minute on two cores)"
 
-Share = Callable[[], float | None]  # in [0, 1], None while it is not known
+Share = Callable[[], float | None]  # returns the done share in [0, 1], None if unknown
 Phase = tuple[str, Share]
 
 
 class ProgressBars:
-    """The phases of a command: telling of a count in one ends the bar of the one before."""
+    """The bars of a command's phases. Counting in a phase removes the bar of the previous one."""
 
     def __init__(self) -> None:
         self.what = ""
@@ -56,26 +56,25 @@ class ProgressBars:
 
 @contextmanager
 def bars(*phases: str | Phase) -> Iterator[list[Callable[[int], None]]]:
-    """For each phase a function that takes each step's count; the bar is removed at the end.
+    """Yield a function for each phase that counts its steps; remove the bar at the end.
 
-    A phase is what it does; with a function that knows which share of it is done, a bar
-    and the time that is left are drawn too.
+    A phase is its name, or its name and a function that returns the done share; then the bar also shows the time left.
     """
     if not sys.stderr.isatty():
         yield [unheard] * len(phases)
         return
     drawn = ProgressBars()
-    known = [(phase, unknown) if isinstance(phase, str) else phase for phase in phases]
+    named_phases = [(phase, unknown) if isinstance(phase, str) else phase for phase in phases]
     try:
-        yield [partial(drawn.advance, phase) for phase in known]
+        yield [partial(drawn.advance, phase) for phase in named_phases]
     finally:
         drawn.stop()
 
 
 class CompileNote:
-    """Listener for kernels that are compiled: says so once, and on a terminal which one and for how long.
+    """Listener of kernel compilation: reports it once, and on a terminal each kernel and its time.
 
-    A kernel that is on disk is not compiled, so this says nothing after the first commands on a machine.
+    A kernel is compiled once on a machine, so later commands report nothing.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -103,7 +102,7 @@ def _tick(what: str, done: Event) -> None:
 
 @contextmanager
 def beside(show: Callable[[Event], None], name: str) -> Iterator[None]:
-    """Show something on a thread of this name as long as this lasts; the event says that it is over."""
+    """Run `show` on a thread of this name until the block ends, which sets the event."""
     done = Event()
     thread = Thread(target=show, args=(done,), name=name, daemon=True)
     thread.start()
@@ -115,7 +114,7 @@ def beside(show: Callable[[Event], None], name: str) -> Iterator[None]:
 
 
 def redrawn(words: Callable[[], str], every_s: float) -> Callable[[Event], None]:
-    """What draws a line on the terminal again and again until an event is set: what is done, and how long it takes."""
+    """Return a function that redraws a line with `words` and the elapsed time until an event is set."""
 
     def draw(done: Event) -> None:
         from rich.console import Console
@@ -131,7 +130,7 @@ def redrawn(words: Callable[[], str], every_s: float) -> Callable[[Event], None]
 
 
 def unknown() -> None:
-    """Of most work nobody knows how much there is."""
+    """The share of a phase with unknown length: None."""
 
 
 def _start(what: str, *, has_end: bool) -> Progress:
@@ -146,9 +145,9 @@ def _start(what: str, *, has_end: bool) -> Progress:
         TimeRemainingColumn,
     )
 
-    said = TextColumn("{task.description}: {task.fields[count]:,}")
+    text = TextColumn("{task.description}: {task.fields[count]:,}")
     end = (BarColumn(BAR_WIDTH), TaskProgressColumn(), TimeRemainingColumn(compact=True), TextColumn("left"))
-    columns = (said, *end) if has_end else (SpinnerColumn(), said, TimeElapsedColumn())
+    columns = (text, *end) if has_end else (SpinnerColumn(), text, TimeElapsedColumn())
     drawn = Progress(*columns, console=Console(stderr=True), transient=True)
     drawn.add_task(what, total=1.0 if has_end else None, count=0)
     drawn.start()

@@ -1,4 +1,4 @@
-"""`shroff run`: a worker, until it is stopped."""
+"""`shroff run`: run a worker until it is stopped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shroff.worker.serving.counts import WorkerCounts
 
 PARTS_SHOWN = 8
-UNSENT_MAX = 10_000  # counted
+UNSENT_MAX = 10_000  # unsent messages that are counted
 
 
 @command("run")
@@ -162,12 +162,12 @@ def _unsent(session: Session) -> tuple[int, str | None]:
     if not project.notice_files.tells():
         return 0, None
     try:
-        with project.notice_files.told() as store, store.look() as look:
-            found = look.letters([OPEN], limit=UNSENT_MAX)
+        with project.notice_files.told() as store, store.look() as reader:
+            letters = reader.letters([OPEN], limit=UNSENT_MAX)
     except ShroffError as error:
         session.say(f"shroff: the number of unsent messages is unknown: {one_line(error)}")
         return 0, None
-    return len(found), next((sink.reason for sink in found if sink.reason), None)
+    return len(letters), next((sink.reason for sink in letters if sink.reason), None)
 
 
 def _unsent_text(count: int, reason: str | None) -> list[str]:

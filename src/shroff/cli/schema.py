@@ -1,4 +1,4 @@
-"""`shroff schema`: the JSON Schema of project files, for editors; and, below it, the Avro schemas of messages."""
+"""`shroff schema`: write JSON Schemas of project files for editors. Subcommands handle Avro schemas of messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`shroff schema check|diff|register|show`: the schemas of Avro messages, made from events.yaml."""
+"""`shroff schema check|diff|register|show`: Avro schemas of messages, derived from events.yaml."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def check(session: Session, asked: ComparedSchemas) -> int:
         shroff schema check --as payment theirs.avsc
         shroff schema check --as payment x.avro
     """
-    found = list(_looked(session, asked))
-    is_ok = all(checked["readable"] for checked, _ in found)
-    text = "\n\n".join(_checked_text(document, compared) for document, compared in found)
-    session.answer({"ok": is_ok, "types": [document for document, _ in found]}, text)
+    results = list(_looked(session, asked))
+    is_ok = all(checked["readable"] for checked, _ in results)
+    text = "\n\n".join(_checked_text(document, compared) for document, compared in results)
+    session.answer({"ok": is_ok, "types": [document for document, _ in results]}, text)
     session.next("shroff schema register" if is_ok and asked.file is None else "shroff schema diff")
     return 0 if is_ok else NO
 
@@ -102,13 +102,13 @@ def diff(session: Session, asked: ComparedSchemas) -> None:
     """
     from shroff.events.avro.subjects import SAME
 
-    found = list(_looked(session, asked))
+    results = list(_looked(session, asked))
     documents = []
     parts = []
-    for document, compared in found:
+    for document, compared in results:
         changes = [] if compared is None else compared.changes
-        kept = {name: document[name] for name in ("event", "schema", "id", "readable")}
-        documents.append({**kept, "fields": msgspec.to_builtins(changes)})
+        summary = {name: document[name] for name in ("event", "schema", "id", "readable")}
+        documents.append({**summary, "fields": msgspec.to_builtins(changes)})
         differ = [change for change in changes if change.kind != SAME]
         head = f"{document['event']} and {document['schema']}: "
         head += document["words"] or (many(len(differ), "field differs", "fields differ") if differ else "the same")
@@ -133,11 +133,11 @@ def register(session: Session, asked: RegisteredSchemas) -> int:
     types = _types(session)
     subjects = _subjects(session, asked.topics)
     settings = session.project.definitions.settings
-    wanted = [(type_, _subject(type_, subjects)) for type_ in _wanted(types, asked.event, subjects)]
+    subject_by_type = [(type_, _subject(type_, subjects)) for type_ in _wanted(types, asked.event, subjects)]
     with closing(_registry(session, asked.registry)) as schemas:
-        found = [settle(schemas, subject, type_, settings) for type_, subject in wanted]
-    refused = [settled for settled in found if settled.outcome == REFUSED]
-    session.answer({"types": msgspec.to_builtins(found)}, "\n".join(map(_settled_text, found)))
+        settled_schemas = [settle(schemas, subject, type_, settings) for type_, subject in subject_by_type]
+    refused = [settled for settled in settled_schemas if settled.outcome == REFUSED]
+    session.answer({"types": msgspec.to_builtins(settled_schemas)}, "\n".join(map(_settled_text, settled_schemas)))
     session.next("shroff schema diff" if refused else "shroff schema check")
     return NO if refused else 0
 
@@ -177,23 +177,24 @@ def _subjects(session: Session, given: tuple[str, ...]) -> TextDict:
 
 def _topics(session: Session, given: tuple[str, ...]) -> TextDict:
     source = session.project.context.systems.source
-    found: TextDict = {}
+    topics: TextDict = {}
     if source is not None:
         declared: JsonMapping = source.options.get("topics", source.options.get("streams", {}))
-        single = {name: of if isinstance(of, str) else of[0] for name, of in declared.items() if of}
+        single = {name: topic if isinstance(topic, str) else topic[0] for name, topic in declared.items() if topic}
         if "any" in single:
-            found = dict.fromkeys(session.project.definitions.events.types, single.pop("any"))
-        found |= single
-        if labels := source.text("labels"):
-            found[_LABEL] = labels
+            topics = dict.fromkeys(session.project.definitions.events.types, single.pop("any"))
+        topics |= single
+        labels = source.text("labels")
+        if labels:
+            topics[_LABEL] = labels
     for text in given:
         name, equals, topic = text.partition("=")
         if not equals or not topic:
             raise UsageError(f"--topic is EVENT=TOPIC, such as payment=payments, not {text!r}.")
         if name not in _types(session):
             raise _no_type(name, _types(session))
-        found[name] = topic
-    return found
+        topics[name] = topic
+    return topics
 
 
 def _wanted(types: Mapping[str, EventType], event: str | None, subjects: TextMapping) -> list[EventType]:
@@ -201,10 +202,10 @@ def _wanted(types: Mapping[str, EventType], event: str | None, subjects: TextMap
         if event not in types:
             raise _no_type(event, types)
         return [types[event]]
-    found = [type_ for name, type_ in types.items() if name in subjects]
-    if not found:
+    selected = [type_ for name, type_ in types.items() if name in subjects]
+    if not selected:
         raise UsageError("no event type has a topic: add --topic EVENT=TOPIC, or a source: to shroff.yaml.")
-    return found
+    return selected
 
 
 def _no_type(name: str, types: Mapping[str, EventType]) -> UsageError:
@@ -220,15 +221,15 @@ def _registry(session: Session, address: str | None) -> SchemaRegistry:
 
 def _looked(session: Session, asked: ComparedSchemas) -> Iterator[tuple[JsonObject, SchemaComparison | None]]:
     types = _types(session)
-    if (file := asked.file) is not None:
-        yield _document(session, _of_file(types, asked.event), str(file), _schema_of_file(file))
+    if asked.file is not None:
+        yield _document(session, _of_file(types, asked.event), str(asked.file), _schema_of_file(asked.file))
         return
     subjects = _subjects(session, asked.topics)
-    wanted = [_of_file(types, asked.event)] if asked.subject else _wanted(types, asked.event, subjects)
-    named = [(type_, asked.subject or _subject(type_, subjects)) for type_ in wanted]
+    selected = [_of_file(types, asked.event)] if asked.subject else _wanted(types, asked.event, subjects)
+    subject_by_type = [(type_, asked.subject or _subject(type_, subjects)) for type_ in selected]
     with closing(_registry(session, asked.registry)) as schemas:
-        for type_, name in named:
-            yield _of_subject(session, schemas, type_, name)
+        for type_, subject in subject_by_type:
+            yield _of_subject(session, schemas, type_, subject)
 
 
 def _subject(event_type: EventType, subjects: TextMapping) -> str:
@@ -260,7 +261,8 @@ def _schema_of_file(file: Path) -> str:
 def _of_subject(
     session: Session, schemas: SchemaRegistry, event_type: EventType, subject: str
 ) -> tuple[JsonObject, SchemaComparison | None]:
-    if (latest := schemas.latest(subject)) is None:
+    latest = schemas.latest(subject)
+    if latest is None:
         return _document(session, event_type, subject, None)
     versions = schemas.versions(subject)
     level = schemas.level(subject)
@@ -275,17 +277,24 @@ def _document(
     from shroff.events.avro.subjects import compared
 
     settings = session.project.definitions.settings
-    ours = schema_of(event_type, settings)
-    told: JsonObject = {"event": event_type.name, "schema": name, **registered}
-    rest: JsonObject = {"readable": True, "words": "", "misfits": [], "remarks": [], "theirs": None, "ours": ours}
+    own_schema = schema_of(event_type, settings)
+    origin: JsonObject = {"event": event_type.name, "schema": name, **registered}
+    result: JsonObject = {
+        "readable": True,
+        "words": "",
+        "misfits": [],
+        "remarks": [],
+        "theirs": None,
+        "ours": own_schema,
+    }
     if theirs is None:
-        return {**told, **rest, "words": "nothing is registered yet"}, None
+        return {**origin, **result, "words": "nothing is registered yet"}, None
     try:
-        found = compared(theirs, event_type, settings)
+        comparison = compared(theirs, event_type, settings)
     except ValueError as error:
-        return {**told, **rest, "readable": False, "words": f"it is not read: {error}", "theirs": theirs}, None
-    fit: JsonMapping = msgspec.to_builtins(found.fit)
-    return {**told, **rest, **fit, "readable": found.fit.is_readable, "theirs": json.loads(theirs)}, found
+        return {**origin, **result, "readable": False, "words": f"it is not read: {error}", "theirs": theirs}, None
+    fit: JsonMapping = msgspec.to_builtins(comparison.fit)
+    return {**origin, **result, **fit, "readable": comparison.fit.is_readable, "theirs": json.loads(theirs)}, comparison
 
 
 # ---- words
@@ -318,9 +327,9 @@ def _changes_table(changes: Sequence[FieldChange]) -> str:
 
 
 def _settled_text(settled: SchemaRegistration) -> str:
-    what = {
+    texts = {
         "registered": f"registered, id {settled.id}",
         "unchanged": f"already registered, id {settled.id}",
         "refused": f"not registered. {settled.words}",
     }
-    return ended(f"{settled.event} under {settled.subject}: {what[settled.outcome]}")
+    return ended(f"{settled.event} under {settled.subject}: {texts[settled.outcome]}")

@@ -1,4 +1,4 @@
-"""`shroff score`: what would be decided of the events of a file; nothing is written."""
+"""`shroff score`: print what would be decided of the events of a file, without writing to the log."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def score(session: Session, asked: ScoreArguments) -> int:
     lines, _ = opened_lines(file, asked.format)
     name = "-" if file == "-" else Path(file).name
     with lines, bars("restoring state") as (restoring,):
-        found = session.project.taking.foreseen(
+        results = session.project.taking.foreseen(
             lines, name, as_type=event, is_hashed=asked.is_hashed, restoring=restoring
         )
     session.warn()
-    texts = [foreseen_json(answer_json(answer, line=line_of(place))) for place, answer in found]
+    texts = [foreseen_json(answer_json(answer, line=line_of(place))) for place, answer in results]
     if session.is_json:
         session.write(b'{"decisions": [' + b", ".join(texts) + b"]}\n")
     else:
         session.write(b"".join(text + b"\n" for text in texts))
-    refused = is_lacking(Counter(answer.kind for _, answer in found))
-    does = "check --with" if refused else "decide"
-    session.next(f"shroff {does} {argument(file)}{'' if event is None else f' --as {event}'}")
+    refused = is_lacking(Counter(answer.kind for _, answer in results))
+    next_command = "check --with" if refused else "decide"
+    session.next(f"shroff {next_command} {argument(file)}{'' if event is None else f' --as {event}'}")
     return QUARANTINED if refused else 0

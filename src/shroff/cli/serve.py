@@ -1,4 +1,4 @@
-"""`shroff serve`: the API, until it is stopped."""
+"""`shroff serve`: run the HTTP service until it is stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shroff.runtime import logs, traces
 from shroff.services.project_files import checked
 
 HOST = "127.0.0.1"
-OWN_HOSTS = {HOST, "::1", "localhost"}  # for somebody at this machine
+OWN_HOSTS = {HOST, "::1", "localhost"}  # reachable only from this machine
 PORT = 8080
 
 
@@ -88,32 +88,35 @@ def serve(
     empty = session.empty_folder() if is_own else None
     if empty is None:
         checked(session.project.context)
-    with ExitStack() as opened:
-        listening = opened.enter_context(bound(At(host, port)))
+    with ExitStack() as resources:
+        listening = resources.enter_context(bound(At(host, port)))
         where = f"http://{_shown(host)}:{listening.getsockname()[1]}"
         if empty is not None:
             session.stopped = "A project that was created is kept; 'shroff ingest FILE' reads the rest of its file."
             first_run(empty, listening, where, session.say)
         project = session.project
         session.stopped = "Answered events are stored."
-        if (key := project.context.paths.hash_key).exists():
-            read_key(key)  # which seals what is done: without it nothing is decided
+        key = project.context.paths.hash_key
+        if key.exists():
+            read_key(key)  # raises now rather than later, since nothing is decided without the key
         others = None if folder is None else partial(projects_in, folder, project.context.paths.folder)
         if others is not None:
             others()
-        desk = opened.enter_context(project.people.open())
-        gate = opened.enter_context(gate_of(desk))
+        desk = resources.enter_context(project.people.open())
+        gate = resources.enter_context(gate_of(desk))
         project.context.served_at = where
         public = project.context.systems.public_url or where
-        if guest is not None and logs.is_json():  # which others read
+        if guest is not None and logs.is_json():
             raise UsageError("--sign-in prints a link that signs somebody in; logs as JSON do not get one.")
         entry = None if guest is None else links.for_signing_in(desk, project.context.who, guest)
 
         def begun() -> None:
             session.say(f"shroff serves {one_line(project.context.paths.folder)} at {where}")
-            if logs.is_json():  # which others read: no link stands there that makes an admin
+            # Others may read JSON logs, so these must not contain a link that makes an admin
+            link = None if logs.is_json() else links.first(desk, project.context.who)
+            if logs.is_json():
                 session.say("A first admin is created with 'shroff users add NAME --role admin' if there is none.")
-            elif (link := links.first(desk, project.context.who)) is not None:
+            elif link is not None:
                 session.say(
                     f"No user exists yet. Open this link within one hour to create the first admin:\n{public}{link}"
                 )

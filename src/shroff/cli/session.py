@@ -1,4 +1,4 @@
-"""Session of a command: the opened project, and output of results, hints and progress."""
+"""One call of the program: the opened project, and its output to standard output and standard error."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Session(Struct):
     """One call of the program.
 
-    Answers go to standard output; progress, hints and errors to standard error. With
-    `is_json` the answer is one JSON document, errors included, and nothing else stands there.
+    Answers go to standard output; progress, hints and errors to standard error. With `is_json` standard output gets one
+    JSON document, the answer or an error.
     """
 
     folder: Path | None = None
@@ -43,13 +43,13 @@ class Session(Struct):
     shows_traceback: bool = False
     has_written: bool = False
     has_said_for_whom: bool = False
-    stopped: str = ""  # what Ctrl-C leaves behind, in words
-    mistake: Told | None = None  # an internal error, which ends this call
+    stopped: str = ""  # message for Ctrl-C: what is done and stored
+    mistake: Told | None = None  # internal error that ended this call
     _project: Project | None = None
 
     @property
     def project(self) -> Project:
-        """The project. Raises: UsageError where there is none."""
+        """The project, which is opened on first use. Raises: UsageError if there is none."""
         if self._project is None:
             from shroff.services import project as app
 
@@ -62,7 +62,7 @@ class Session(Struct):
         return self._project
 
     def empty_folder(self) -> Path | None:
-        """The named or the current folder, where it holds nothing and no project is above it; else None."""
+        """Return the named or current folder if it is empty and not inside a project; else None."""
         from shroff import config
         from shroff.runtime.atomic_files import children
 
@@ -74,7 +74,7 @@ class Session(Struct):
         return folder if folder.is_dir() and not children(folder) else None
 
     def project_or_folder(self) -> Project:
-        """The project; where it is lost, its folder or the current one."""
+        """Return the project; if it cannot be found, one of the named or current folder without its files."""
         from shroff.services.project import project_in
 
         try:
@@ -88,22 +88,22 @@ class Session(Struct):
         return self._project
 
     def answer(self, document: Mapping[str, object], text: str) -> None:
-        """Give the command's answer: as a document, or as text for people."""
+        """Print the command's answer: the document with `--json`, else the text."""
         if self.is_json:
             self.line(dump(document))
         elif text:
             self.show(text)
 
     def show(self, text: str) -> None:
-        """Write lines for people to standard output, safe for a terminal (see `harmless`)."""
+        """Write text for people to standard output, with control characters escaped (see `harmless`)."""
         self.line(harmless(text))
 
     def line(self, text: str) -> None:
-        """Write a line to standard output, as it is."""
+        """Write a line to standard output, unchanged."""
         self.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
     def write(self, data: bytes) -> None:
-        """Write bytes to standard output: to a terminal what steers it is written out, any other file gets them all."""
+        """Write bytes to standard output; for a terminal, control characters are escaped."""
         self.has_written = True
         if sys.stdout.isatty():
             data = harmless(data.decode("utf-8", "backslashreplace")).encode()
@@ -113,7 +113,7 @@ class Session(Struct):
         self._put(sys.stdout.flush)
 
     def _put(self, write: Callable[..., object], *data: bytes) -> None:
-        """Write to standard output. Raises: OSError where it takes no more, and leads nowhere from then on."""
+        """Write to standard output. Raises: OSError if that fails; later output is then discarded."""
         try:
             write(*data)
         except BrokenPipeError:
@@ -123,43 +123,40 @@ class Session(Struct):
             raise OSError(error.errno, error.strerror, "standard output") from None
 
     def say(self, text: str, level: int = INFO) -> None:
-        """Write lines for people to standard error, safe for a terminal (see `harmless`)."""
+        """Write text for people to standard error, with control characters escaped (see `harmless`)."""
         self.complain(harmless(text), level)
 
     def complain(self, text: str, level: int = INFO) -> None:
-        """Write a line to standard error, as it is; where logs are JSON, as one of them."""
+        """Write a line to standard error, unchanged; if logs are JSON, as a log record."""
         if logs.is_json():
             logs.say(level, text.strip().removeprefix("shroff: "))
         else:
             self.log(text)
 
     def log(self, text: str) -> None:
-        """Write a line of the log: in one piece, since several threads may have something to say.
-
-        Where standard error has no room, or nobody reads it, the work goes on.
-        """
+        """Write a line of the log in one piece, since several threads may write. Errors are ignored."""
         self.flush()
         with suppress(OSError):
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
 
     def waits(self, words: str) -> None:
-        """Keep the message for a wait that Ctrl-C ends."""
+        """Set the message for a Ctrl-C during a wait."""
         self.stopped = words
 
     def lasts(self, words: str) -> None:
-        """Say what the command waits for, once."""
+        """Print what the command waits for, once."""
         if not self.has_said_for_whom:
             self.has_said_for_whom = True
             self.say(f"shroff: {words}")
 
     def warn(self) -> None:
-        """Say what the project wants somebody to know, though the command went well; each once, however often asked."""
+        """Print each warning of the project once."""
         while self._project is not None and self._project.warnings:
             self.say(f"shroff: {self._project.warnings.pop(0)}")
 
     def next(self, *commands: str) -> None:
-        """Name what one may want to do next, as it is typed where this command was."""
+        """Suggest next commands, with the same `-C` as this one."""
         if not self.is_json or sys.stderr.isatty():
             self.say("Next: " + "   or: ".join(one_line(self._of_this_project(words)) for words in commands))
 
@@ -171,7 +168,7 @@ class Session(Struct):
 
 
 class Examples(click.Command):
-    """Shared help of commands and groups: it ends with examples."""
+    """Base of commands and groups whose help ends with examples."""
 
     examples: Sequence[str] = ()
 
@@ -185,9 +182,9 @@ class ExampleCommand(Examples):
 
 
 class ExampleGroup(Examples, click.Group):
-    """Commands under one name, whose help ends with examples.
+    """A group of commands whose help ends with examples.
 
-    Without one of them it lists, with the options of that command, or shows its help.
+    Without a subcommand it runs `list`, else `show` if that needs no argument, else shows its help.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -205,21 +202,24 @@ class ExampleGroup(Examples, click.Group):
 
 
 def command(name: str, *, group: click.Group | None = None) -> Callable[[Callable[..., Any]], ExampleCommand]:
-    """Make a function a command: it gets the session first, and has `--json`; its docstring is the help."""
+    """Return a decorator that makes a function a command with `--json`. The function's first argument is the session.
+
+    The docstring is the help.
+    """
 
     def decorate(function: Callable[..., Any]) -> ExampleCommand:
         words, examples = help_of(function.__doc__)
-        made = click.command(name, cls=ExampleCommand, help=words)(json_option(click.pass_obj(function)))
-        made.examples = examples
+        result = click.command(name, cls=ExampleCommand, help=words)(json_option(click.pass_obj(function)))
+        result.examples = examples
         if group is not None:
-            group.add_command(made)
-        return made
+            group.add_command(result)
+        return result
 
     return decorate
 
 
 def json_option(function: Function) -> Function:
-    """Add `--json`, which the session keeps."""
+    """Add the option `--json`, which sets `is_json` of the session."""
 
     def keep(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
         if value:
@@ -231,7 +231,10 @@ def json_option(function: Function) -> Function:
 
 @contextmanager
 def finished_first() -> Iterator[Event]:
-    """The first Ctrl-C or SIGTERM sets the event, so that what was begun is finished; the second one ends at once."""
+    """Yield an event that the first Ctrl-C or SIGTERM sets, so that work can finish; the second one raises.
+
+    Raises: KeyboardInterrupt at the second signal.
+    """
     stop = Event()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -239,16 +242,16 @@ def finished_first() -> Iterator[Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def program_word() -> str:
-    """How a shell finds this program again: by its name where that is on the path, else as it was called now."""
+    """Return the name by which a shell finds this program: `shroff` if that is on the path, else as it was called."""
     called = sys.argv[0]
     if Path(called).name != "shroff" or "/" not in called or same_file(called, shutil.which("shroff")):
         return "shroff"
@@ -260,10 +263,10 @@ def same_file(called: str, found: str | None) -> bool:
 
 
 def give_up(stream: TextIO) -> None:
-    """Let a stream lead nowhere, with what waits in it: Python's end says nothing of it then."""
+    """Redirect a stream to the null device, so that Python reports no error when it flushes it at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def dump(document: object) -> str:
-    """A document as one line of JSON."""
+    """Return a document as one line of JSON."""
     return json.dumps(document, ensure_ascii=False, separators=(", ", ": "))

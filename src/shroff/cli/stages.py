@@ -1,4 +1,4 @@
-"""Progress of a long command by stage, on standard error: live on a terminal, else a plain line now and then."""
+"""Show the stages of a long command on standard error: redrawn on a terminal, else lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Event, Lock
 
 from shroff.cli.progress import LOOK_S, QUIET_S, beside, redrawn
 
-LINE_EVERY_S = 3.0
+LINE_EVERY_S = 3.0  # at least, between lines
 
 
 class Stages:
@@ -38,27 +38,27 @@ class Stages:
 
 @contextmanager
 def stages() -> Iterator[Stages]:
-    """Stages that are shown while this block lasts, from its second second on.
+    """Yield stages that are shown until the block ends, from its second second on.
 
-    On a terminal the present one stands with the time of all, and is gone at the end. Elsewhere each is a line, with at
-    most one in LINE_EVERY_S: of stages that came and went meanwhile the last.
+    A terminal shows the current stage with the total time. Elsewhere each stage is a line, but at most one line every
+    `LINE_EVERY_S`, so that short stages are skipped.
     """
-    found = Stages()
+    current = Stages()
 
     def write(done: Event) -> None:
-        said = ""
+        last_line = ""
         next_s = time.monotonic() + QUIET_S
         while not done.wait(LOOK_S):
-            words = found.words()
-            if words != said and time.monotonic() >= next_s:
+            words = current.words()
+            if words != last_line and time.monotonic() >= next_s:
                 sys.stderr.write(f"{words}\n")
                 sys.stderr.flush()
-                said = words
+                last_line = words
                 next_s = time.monotonic() + LINE_EVERY_S
 
     def draw(done: Event) -> None:
         if not done.wait(QUIET_S):
-            redrawn(found.words, LOOK_S)(done)
+            redrawn(current.words, LOOK_S)(done)
 
     with beside(draw if sys.stderr.isatty() else write, "stages"):
-        yield found
+        yield current

@@ -1,4 +1,4 @@
-"""`shroff status`: events, cases, deliveries and the machine, on one screen."""
+"""`shroff status`: print the state of events, cases, deliveries and the machine on one screen."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.web.metrics_store import StoreLook
 
-LOOKS = 20  # blocks of 5,000 log records that are counted for the last hour, about a second
+LOOKS = 20  # blocks of 5,000 log records that are read for the last hour, in about a second
 RULES_SHOWN = 3
-LITTLE_DISK = 0.1
+LITTLE_DISK = 0.1  # share of free space that needs attention
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (0, "s"))
 CLEAR = b"\x1b[H\x1b[2J"
 Row = tuple[str, str, str]
@@ -43,9 +43,9 @@ def status(session: Session, watch: str | None) -> None:
     from shroff.web.metrics_store import look_at_store
 
     if watch is None:
-        found = look_at_store(session.project, is_quick=True)
+        look = look_at_store(session.project, is_quick=True)
         hour = _last_hour(session.project)
-        session.answer(_document(found, hour), _text(session.project, found, hour))
+        session.answer(_document(look, hour), _text(session.project, look, hour))
         session.next("shroff doctor")
         return
     if session.is_json:
@@ -61,7 +61,7 @@ def status(session: Session, watch: str | None) -> None:
         session.flush()
         time.sleep(every_s)
         if sys.stdout.isatty():
-            sys.stdout.buffer.write(CLEAR)  # written together with the next picture
+            sys.stdout.buffer.write(CLEAR)  # buffered, and written together with the next screen
 
 
 def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | None:
@@ -75,98 +75,102 @@ def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | No
     return pulse.figures(HOUR_MS, HOUR_MS)
 
 
-def _document(found: StoreLook, hour: LiveFigures | None) -> JsonObject:
+def _document(look: StoreLook, hour: LiveFigures | None) -> JsonObject:
     from shroff.events.event import time_text
 
     return {
         "last_hour": None if hour is None else {"outcomes": dict(hour.outcomes), "is_whole": hour.is_whole},
-        "metrics": found.values,
+        "metrics": look.values,
         "deliveries": {
             delivery.name: {
                 "lag": delivery.lag,
                 "stuck": delivery.stuck,
                 "trouble": None if delivery.trouble is None else delivery.trouble.words,
             }
-            for delivery in found.deliveries
+            for delivery in look.deliveries
         },
         "files": [
             {"source": place, "since": time_text(since_ms), "message": message}
-            for place, message, since_ms in found.file_troubles
+            for place, message, since_ms in look.file_troubles
         ],
-        "models": {event: {"id": id_, "age_seconds": age_s} for (event, id_), age_s in found.models.items()},
-        "drift": {event: {"psi_max": psi, "inputs": inputs} for event, (psi, inputs, _) in found.drift.items()},
-        "unread": sorted(part for part, is_failed in found.failed.items() if is_failed),
+        "models": {event: {"id": id_, "age_seconds": age_s} for (event, id_), age_s in look.models.items()},
+        "drift": {event: {"psi_max": psi, "inputs": inputs} for event, (psi, inputs, _) in look.drift.items()},
+        "unread": sorted(part for part, is_failed in look.failed.items() if is_failed),
     }
 
 
-def _text(project: Project, found: StoreLook, hour: LiveFigures | None) -> str:
+def _text(project: Project, look: StoreLook, hour: LiveFigures | None) -> str:
     from shroff.events.event import time_text
 
     head = f"{project.definitions.settings.name}, {time_text(project.context.now_ms())}"
-    rows = [*_events(found, hour), *_cases(found), *_deliveries(found), *_models(found), *_machine(found)]
-    rows += [("! unread", part, "see 'shroff doctor'") for part, is_failed in found.failed.items() if is_failed]
+    rows = [*_events(look, hour), *_cases(look), *_deliveries(look), *_models(look), *_machine(look)]
+    rows += [("! unread", part, "see 'shroff doctor'") for part, is_failed in look.failed.items() if is_failed]
     return f"{head}\n{table(rows)}"
 
 
-def _events(found: StoreLook, hour: LiveFigures | None) -> list[Row]:
-    age_s = found.values.get("shroff_newest_event_age_seconds")
+def _events(look: StoreLook, hour: LiveFigures | None) -> list[Row]:
+    age_s = look.values.get("shroff_newest_event_age_seconds")
     if hour is None or age_s is None:
         return [("events", "none yet", "'shroff ingest FILE' or 'shroff serve' brings the first ones")]
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(hour.outcomes.items()))
     least = "" if hour.is_whole else "at least "
     rows = [("newest event", f"{_span(age_s)} ago", ""), ("last hour", f"{least}{hour.decided:,} decided", outcomes)]
     for rule in [rule for rule in hour.rules if rule.hits][:RULES_SHOWN]:
-        note = "far more than usual" if rule.is_spike else "in shadow" if rule.is_shadow else ""
+        note = "in shadow" if rule.is_shadow else ""
+        if rule.is_spike:
+            note = "far more than usual"
         rows.append(_row(f"rule {rule.rule}", many(rule.hits, "hit"), note, is_bad=rule.is_spike))
-    refused = int(found.values["shroff_quarantine_entries"] or 0)
+    refused = int(look.values["shroff_quarantine_entries"] or 0)
     why = "'shroff quarantine' shows why" if refused else ""
     rows.append(_row("quarantine", f"{refused:,}", why, is_bad=bool(refused)))
     for name, words in (("shroff_labels_waiting", "labels waiting"), ("shroff_late_events", "late events")):
-        if count := int(found.values[name] or 0):
+        count = int(look.values[name] or 0)
+        if count:
             rows.append((words, f"{count:,}", ""))
     return rows
 
 
-def _cases(found: StoreLook) -> list[Row]:
-    count = found.values.get("shroff_cases_open")
+def _cases(look: StoreLook) -> list[Row]:
+    count = look.values.get("shroff_cases_open")
     if count is None:
         return []
-    overdue = int(found.values["shroff_cases_overdue"] or 0)
-    due_s = found.values["shroff_case_due_seconds"]
+    overdue = int(look.values["shroff_cases_overdue"] or 0)
+    due_s = look.values["shroff_case_due_seconds"]
     parts = [f"{overdue:,} overdue"] if overdue else []
     parts += [f"next due in {_span(due_s)}"] if due_s is not None and due_s > 0 else []
     return [_row("cases", f"{int(count):,} open", ", ".join(parts), is_bad=bool(overdue))]
 
 
-def _deliveries(found: StoreLook) -> list[Row]:
+def _deliveries(look: StoreLook) -> list[Row]:
     rows = []
-    for delivery in found.deliveries:
+    for delivery in look.deliveries:
         notes = [f"{delivery.stuck:,} rejected"] if delivery.stuck else []
         notes += [delivery.trouble.words] if delivery.trouble is not None else []
         rows.append(_row(delivery.name, f"{delivery.lag:,} behind", ", ".join(notes), is_bad=bool(notes)))
-    for name, (age_s, skipped) in found.files.items():
+    for name, (age_s, skipped) in look.files.items():
         when = "nothing yet" if age_s is None else f"{_span(age_s)} ago"
         note = f"{skipped:,} skipped" * bool(skipped)
         rows.append(_row(name, when, note, is_bad=bool(skipped)))
-    return rows + [("! file", one_line(place), one_line(message)) for place, message, _ in found.file_troubles]
+    return rows + [("! file", one_line(place), one_line(message)) for place, message, _ in look.file_troubles]
 
 
-def _models(found: StoreLook) -> list[Row]:
-    rows = [(f"model of {event}", id_, f"champion for {_span(age_s)}") for (event, id_), age_s in found.models.items()]
-    for event, (psi, inputs, age_s) in found.drift.items():
+def _models(look: StoreLook) -> list[Row]:
+    rows = [(f"model of {event}", id_, f"champion for {_span(age_s)}") for (event, id_), age_s in look.models.items()]
+    for event, (psi, inputs, age_s) in look.drift.items():
         drifted = f"{many(inputs, 'input')} drifted, " if inputs else ""
         note = f"{drifted}checked {_span(age_s)} ago"
         rows.append(_row(f"drift of {event}", f"PSI {psi:.2f}", note, is_bad=bool(inputs)))
     return rows
 
 
-def _machine(found: StoreLook) -> list[Row]:
+def _machine(look: StoreLook) -> list[Row]:
     from shroff.runtime.texts import bytes_text
 
     rows = []
-    values = found.values
-    if (size := values.get("shroff_log_size_bytes")) is not None:
-        rows.append(("log", bytes_text(int(size)), ""))
+    values = look.values
+    log_size = values.get("shroff_log_size_bytes")
+    if log_size is not None:
+        rows.append(("log", bytes_text(int(log_size)), ""))
     for name in ("snapshot", "backup"):
         age_s = values.get(f"shroff_{name}_age_seconds")
         rows.append((name, "none" if age_s is None else f"{_span(age_s)} ago", ""))
@@ -184,6 +188,6 @@ def _row(name: str, value: str, note: str, *, is_bad: bool) -> Row:
 
 
 def _span(seconds: float) -> str:
-    """A length of time in its largest unit: `3 h`."""
+    """Format a duration in its largest unit, such as `3 h`."""
     unit, name = next((unit, name) for unit, name in UNITS if abs(seconds) >= unit)
     return f"{seconds / max(unit, 1):,.0f} {name}"

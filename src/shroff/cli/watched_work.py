@@ -1,4 +1,4 @@
-"""Progress of a running worker: a line redrawn on a terminal, else a plain line now and then."""
+"""Show the progress of a running worker on standard error: redrawn on a terminal, else lines."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from shroff.worker.serving.delivery import silence_words
 if TYPE_CHECKING:
     from shroff.worker.serving.counts import WorkerCounts
 
-DRAWN_S = 0.5
-SAID_S = 30.0
+DRAWN_S = 0.5  # between updates on a terminal
+SAID_S = 30.0  # between lines elsewhere
 SILENCE_MAX = 120  # characters of a sink's error, which must fit on one line
 
 
 class WorkFigures:
-    """Figures of a worker at each display: rates and latencies are those since the last one."""
+    """Figures of a worker; rates and latencies are those since the last call of `words`."""
 
     def __init__(self, work: WorkerCounts) -> None:
         self._work = work
@@ -65,13 +65,13 @@ class WorkFigures:
 
 @contextmanager
 def watched(work: WorkerCounts, session: Session) -> Iterator[None]:
-    """Tell on standard error how a worker is doing, as long as this lasts."""
-    look = WorkFigures(work)
+    """Show a worker's progress until the block ends."""
+    figures = WorkFigures(work)
 
     def say(done: Event) -> None:
         while not done.wait(SAID_S):
-            session.say(f"shroff: {look.words()}")
+            session.say(f"shroff: {figures.words()}")
 
     is_drawn = sys.stderr.isatty() and not logs.is_json()
-    with beside(redrawn(look.words, DRAWN_S) if is_drawn else say, "watch"):
+    with beside(redrawn(figures.words, DRAWN_S) if is_drawn else say, "watch"):
         yield
