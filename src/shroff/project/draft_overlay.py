@@ -1,4 +1,4 @@
-"""A draft that overrides a project's files: its rules, features and policies replace those of the same name."""
+"""Overlay a project's files with a draft, whose rules, features and policies replace those of the same name."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from shroff.language.yaml.text import Node, Scalar, Sequence, read
 from shroff.runtime.values import FrozenStruct, replace
 
 RULES = "rules/"
-DRAFT = "draft/"  # no file of a project is called so: its rules stand in no folders
+DRAFT = "draft/"  # folder name that no rule file of a project has
 
 
 class DraftFile(FrozenStruct):
-    """A file of a draft: which of the project's files it is laid over (`features.yaml`, `policy.yaml`, `rules/`).
+    """A file of a draft. `over` is the file that it overlays: `features.yaml`, `policy.yaml` or `rules/`.
 
-    `name` is what it is called where it has a mistake.
+    `name` is the file's name in problems.
     """
 
     over: str
@@ -27,25 +27,24 @@ class DraftFile(FrozenStruct):
 def laid_over(
     trees: Mapping[str, Node | None], draft: Iterable[DraftFile], problems: list[Problem]
 ) -> dict[str, Node | None]:
-    """The trees of a project's files with those of a draft.
+    """Return the trees of a project's files overlaid with those of a draft.
 
-    Features and policies are laid over name by name, and a rule takes the place of that of its id. Each node keeps the
-    place where it was written.
+    Features and policies are replaced by name, rules by id. Each node keeps its position in its own file.
     """
-    found = dict(trees)
+    result = dict(trees)
     for file in draft:
         tree = read(file.text, file.name, problems)
         if file.over == "features.yaml":
-            found[file.over] = _merged(found.get(file.over), tree, _features)
+            result[file.over] = _merged(result.get(file.over), tree, _features)
         elif file.over == "policy.yaml":
-            found[file.over] = _merged(found.get(file.over), tree, lambda _, new: new)
+            result[file.over] = _merged(result.get(file.over), tree, lambda _, new: new)
         elif isinstance(tree, Sequence):
             ids = {_id(item) for item in tree.items} - {None}
-            found |= {name: _without(old, ids) for name, old in found.items() if name.startswith(RULES)}
-            found[f"{RULES}{DRAFT}{len(found)}"] = tree
+            result |= {name: _without(old, ids) for name, old in result.items() if name.startswith(RULES)}
+            result[f"{RULES}{DRAFT}{len(result)}"] = tree
         elif tree is not None:
             tree.report(problems, "a draft's file of rules is a list: '- id: many_payments'.")
-    return found
+    return result
 
 
 def _features(old: Node, new: Node) -> Node:
@@ -56,12 +55,14 @@ def _merged(old: Node | None, new: Node | None, entry: Callable[[Node, Node], No
     """Merge two mappings; for a key in both, `entry` combines the two values."""
     if not isinstance(old, YamlMapping) or not isinstance(new, YamlMapping):
         return old if new is None else new
-    theirs = {key.text: (key, value) for key, value in new.entries}
+    new_entries = {key.text: (key, value) for key, value in new.entries}
     entries = [
-        (theirs[key.text][0], entry(value, theirs.pop(key.text)[1])) if key.text in theirs else (key, value)
+        (new_entries[key.text][0], entry(value, new_entries.pop(key.text)[1]))
+        if key.text in new_entries
+        else (key, value)
         for key, value in old.entries
     ]
-    return replace(old, entries=(*entries, *theirs.values()))
+    return replace(old, entries=(*entries, *new_entries.values()))
 
 
 def _without(tree: Node | None, ids: set[str | None]) -> Node | None:
@@ -71,5 +72,5 @@ def _without(tree: Node | None, ids: set[str | None]) -> Node | None:
 
 
 def _id(rule: Node) -> str | None:
-    found = rule.get("id") if isinstance(rule, YamlMapping) else None
-    return found.text if isinstance(found, Scalar) else None
+    id_node = rule.get("id") if isinstance(rule, YamlMapping) else None
+    return id_node.text if isinstance(id_node, Scalar) else None

@@ -1,4 +1,4 @@
-"""Lists as a person keeps them: lists/NAME.csv, read and changed line by line, every other line left as it is."""
+"""Read and edit lists/NAME.csv. An edit changes only the lines of its values."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ CHANGED = "changed"
 REMOVED = "removed"
 SAME = "same"
 EMPTY = ",".join(LIST_COLUMNS) + "\n"
-_FILLED = tuple(name for name in LIST_COLUMNS if name != "added_by")  # the record has that in any case
+_FILLED = tuple(name for name in LIST_COLUMNS if name != "added_by")  # the audit log has the author anyway
 _BOM = "\ufeff"
-_SIGNS = '"\r\0'  # by which a line may be other than its commas say
+_SIGNS = '"\r\0'  # characters with which a line cannot be split at its commas
 _HASHED_LINE = re.compile(rf"^{HASHED.pattern}[,\n]", re.MULTILINE)
 
 
@@ -40,7 +40,7 @@ class Entry(FrozenStruct):
 
     @property
     def expires_ms(self) -> int | None:
-        """When it ends; None for never."""
+        """End of the entry in ms; None if it has no end."""
         return parse_file_time(self.expires_at) if self.expires_at else None
 
     def is_over(self, now_ms: int) -> bool:
@@ -105,33 +105,33 @@ def file_of(name: str) -> str:
 
 
 def known_list(name: str, definitions: Definitions) -> str:
-    """The name, if there is such a list. Raises: UsageError where there is none."""
-    known = definitions.reference.lists
-    if name in known:
+    """Return the name of an existing list. Raises: UnknownListError if there is none of this name."""
+    lists = definitions.reference.lists
+    if name in lists:
         return name
-    hint = nearest(name, known) or f"Make {file_of('NAME')} with the line {','.join(LIST_COLUMNS)} for a new one."
+    hint = nearest(name, lists) or f"Make {file_of('NAME')} with the line {','.join(LIST_COLUMNS)} for a new one."
     raise UnknownListError(f"there is no list {name!r}. {hint}")
 
 
 def summaries(definitions: Definitions, texts: TextMapping) -> list[ListSummary]:
-    """Summaries of all lists of a project by name, with the texts of their files."""
+    """Summarize all lists of a project, sorted by name; `texts` has the texts of their files."""
     readers: dict[str, list[str]] = {name: [] for name in definitions.reference.lists}
     for name, feature in definitions.features.items():
-        for asked in _asked(feature.node):
-            readers[asked].append(name)
+        for list_name in _lists_in(feature.node):
+            readers[list_name].append(name)
     for rule in definitions.rules:
         nodes = (rule.when, *(part for part in rule.reason if not isinstance(part, str)))
-        for asked in sorted({asked for node in nodes for asked in _asked(node)}):
-            readers[asked].append(f"rule {rule.id}")
+        for list_name in sorted({list_name for node in nodes for list_name in _lists_in(node)}):
+            readers[list_name].append(f"rule {rule.id}")
     return [ListSummary(name, count(texts[file_of(name)]), tuple(readers[name])) for name in sorted(readers)]
 
 
-def _asked(node: Node) -> list[str]:
+def _lists_in(node: Node) -> list[str]:
     return sorted({part.list for part in walk(node) if isinstance(part, InList)})
 
 
 def padded_values(files: TextMapping) -> Iterator[Problem]:
-    """Yield a warning for each list with blanks around a value: they are part of the value."""
+    """Yield a warning for each list with blanks around a value, which are part of the value."""
     for file, text in files.items():
         if file.startswith("lists/"):
             sheet = _Sheet(text)
@@ -140,12 +140,12 @@ def padded_values(files: TextMapping) -> Iterator[Problem]:
                 line, value = padded[0]
                 more = len(padded) - 1
                 others = f", and {many(more, 'other value')} of this list, too" if more else ""
-                words = f"{value!r} has blanks around it and is another value than {value.strip()!r}{others}."
-                yield Problem(file, line, 1, "", words, "Remove the blanks.")
+                message = f"{value!r} has blanks around it and is another value than {value.strip()!r}{others}."
+                yield Problem(file, line, 1, "", message, "Remove the blanks.")
 
 
 def entries(text: str) -> list[Entry]:
-    """The entries of a list in the order of their lines."""
+    """Return the entries of a list in the order of their lines."""
     sheet = _Sheet(text)
     return [sheet.entry(row) for _, row, _ in sheet.rows()]
 
@@ -156,10 +156,10 @@ def count(text: str) -> int:
 
 @frozen
 class Edited:
-    """A list's text after an edit, and the entries that differ: `before` are gone or others now, `after` are new.
+    """A list's text after an edit. `before` has the entries that were removed or changed, `after` the new ones.
 
-    `counts` say how many were added, changed and removed, `entries` how many there are now. `is_plain` says that the
-    text is known to have a row a line, none of them argument or empty, so that the next edit need not look.
+    `counts` has the numbers of added, changed and removed entries, `entries` the number of all. With `is_plain` each
+    line of the text is known to be a row, so that the next edit need not check this.
     """
 
     text: str
@@ -185,30 +185,32 @@ def edited(
     known: ListFile | None = None,
     rows: int | None = None,
 ) -> Edited:
-    """Edit many entries at once; other lines stay. Cost: one pass over the lines; 1 ms per megabyte for one value.
+    """Return a list's text with some entries put or removed. Other lines stay.
 
     Args:
-        put: Entries that are to be there, in place of those of the same value; of two of one value the later. One
-            that differs only by who added it stays as it was. Who did is written where the list has a column for it,
-            and in place of the value what stands for it.
-        stands_for: Gives what a value is compared by: a hash, or the value itself. Of what it gives, it gives the same.
-        out: Values that are to be there no more.
-        is_whole: Whatever else is there goes.
-        known: The list as it was read before, where it was: that spares most looks.
-        rows: How many entries it has, where an edit before this one left it plain.
+        put: Entries to add, or to replace those of the same value; of repeated values the last counts. An entry that
+            differs only by its author is left unchanged. Values are written as `stands_for` returns them.
+        out: Values to remove.
+        stands_for: Returns the stored form of a value, its hash or the value; idempotent.
+        is_whole: Also remove all other entries.
+        known: The list as it was parsed before, which saves time.
+        rows: Number of entries, if the previous edit left the list plain.
 
-    Raises: UsageError where the list lacks a column that an entry fills.
+    Raises: UsageError if the list lacks a column that an entry needs.
+    Cost: one pass over the lines; 1 ms per megabyte for a single value.
     """
     if len(put) + len(out) == 1 and not is_whole:
-        found = _of_one_value(text, put, out, stands_for, known, rows)
-        if found is not None:
-            return found
+        result = _edit_one_value(text, put, out, stands_for, known, rows)
+        if result is not None:
+            return result
     sheet = _Sheet(text)
-    wanted = {(key := stands_for(entry.value)): replace(entry, value=key) for entry in put}
+    stored = [replace(entry, value=stands_for(entry.value)) for entry in put]
+    wanted = {entry.value: entry for entry in stored}
     filled = {name for entry in wanted.values() for name in _FILLED if getattr(entry, name)}
-    if lacking := [name for name in LIST_COLUMNS if name in filled - set(sheet.header)]:
-        raise UsageError(f"the first line of the list lacks the column {', '.join(lacking)}; add it there first.")
-    gone = {stands_for(value) for value in out}
+    missing = [name for name in LIST_COLUMNS if name in filled - set(sheet.header)]
+    if missing:
+        raise UsageError(f"the first line of the list lacks the column {', '.join(missing)}; add it there first.")
+    removed = {stands_for(value) for value in out}
     lines = sheet.lines
     total = 0
     ending = lines[0][len(lines[0].rstrip("\r\n")) :] or "\n" if lines else "\n"
@@ -220,7 +222,7 @@ def edited(
         total += 1
         key = stands_for(value)
         now = wanted.pop(key, None)
-        if now is None and not is_whole and key not in gone:
+        if now is None and not is_whole and key not in removed:
             continue
         was = sheet.entry(row)
         if now is not None and (now.note, now.expires_at) != (was.note, was.expires_at):
@@ -228,13 +230,13 @@ def edited(
             after.append(now)
             edits.append((span, [sheet.line(now, ending)]))
         elif now is not None:
-            gone.add(key)  # a second line of this value says nothing
+            removed.add(key)  # further lines of this value are removed
             continue
         else:
             counts[REMOVED] += 1
             total -= 1
             edits.append((span, []))
-        gone.add(key)
+        removed.add(key)
         before.append(was)
     for (start, end), new in reversed(edits):
         lines[start:end] = new
@@ -247,69 +249,75 @@ def edited(
 
 
 def entry_of(text: str, value: str, stands_for: Changes, known: ListFile | None = None) -> Entry | None:
-    """The first entry of a value in a list; None where it has none. Args and cost: as `edited`."""
+    """Return the first entry of a value in a list; None if there is none. Args and cost: as `edited`."""
     return next(iter(edited(text, (), (value,), stands_for, known=known).before), None)
 
 
-def _of_one_value(
+def _edit_one_value(
     text: str, put: Sequence[Entry], out: Collection[str], stands_for: Changes, known: ListFile | None, rows: int | None
 ) -> Edited | None:
-    """Edit of one value by a text search; None if that is not enough. Cost: 0.6 ms per megabyte.
+    """Edit one value by a text search; None if the list is not plain, or the value may be written in another way.
 
-    Args:
-        known: The list as it was read before, where it was: else what it knows costs 2 ms a megabyte more.
+    Cost: 0.6 ms per megabyte; 2 ms more if neither `known` nor `rows` tells that the list is plain.
     """
     (value,) = (entry.value for entry in put) if put else out
-    spelled = {value, stored := stands_for(value)}
+    stored = stands_for(value)
+    spellings = {value, stored}
     known = known if known is not None and known.text == text else None
-    looks = known is None and rows is None
-    has_signs = any(sign in text for sign in _SIGNS) if looks else known is not None and not known.is_plain
+    is_unchecked = known is None and rows is None
+    has_signs = any(sign in text for sign in _SIGNS) if is_unchecked else known is not None and not known.is_plain
     is_plain = text.startswith(EMPTY) and text.endswith("\n") and not has_signs
-    has_gaps = looks and ("\n\n" in text or "\n," in text)
+    has_gaps = is_unchecked and ("\n\n" in text or "\n," in text)
     if not (is_plain and value) or has_gaps or re.search(r'[,"\s]', value):
         return None
-    total = known.rows if known is not None else rows if rows is not None else text.count("\n") - 1
+    if known is not None:
+        total = known.rows
+    else:
+        total = rows if rows is not None else text.count("\n") - 1
     if value == stored and stands_for is not str and len(_HASHED_LINE.findall(text)) < total:
-        return None  # a row that was written in clear may have this hash
+        return None  # a row may have the value in clear that has this hash
     sheet = _Sheet(EMPTY)
     spans = list[tuple[int, int]]()
-    there = spelled if known is None else spelled & known.entries.keys()
-    for line in (f"\n{word}" for word in there):
-        at = len(EMPTY) - 1
-        while (at := text.find(line, at)) >= 0:
-            if text[at + len(line)] in ",\n":
+    present = spellings if known is None else spellings & known.entries.keys()
+    for line_start in (f"\n{spelling}" for spelling in present):
+        at = text.find(line_start, len(EMPTY) - 1)
+        while at >= 0:
+            if text[at + len(line_start)] in ",\n":
                 spans.append((at + 1, text.index("\n", at + 1) + 1))
-            at += 1
+            at = text.find(line_start, at + 1)
     spans.sort()
     if put and len(spans) > 1:
         return None
-    was = [sheet.entry(text[start : end - 1].split(",")) for start, end in spans]
-    now = tuple(replace(entry, value=stored) for entry in put)
+    old = [sheet.entry(text[start : end - 1].split(",")) for start, end in spans]
+    new = tuple(replace(entry, value=stored) for entry in put)
     counts = {ADDED: 0, CHANGED: 0, REMOVED: 0}
-    counts[ADDED if not was else CHANGED if put else REMOVED] = len(was or put)
-    if put and was and (put[0].note, put[0].expires_at) == (was[0].note, was[0].expires_at):
+    if not old:
+        counts[ADDED] = len(put)
+    else:
+        counts[CHANGED if put else REMOVED] = len(old)
+    if put and old and (put[0].note, put[0].expires_at) == (old[0].note, old[0].expires_at):
         return Edited(text, (), (), dict.fromkeys(counts, 0), total, is_plain=True)
-    line = sheet.line(now[0], "\n") if now else ""
+    line = sheet.line(new[0], "\n") if new else ""
     for start, end in reversed(spans):
         text = text[:start] + line + text[end:]
-    text = text if was else grown(text, line)
-    total = total + len(now) - len(was)
-    return Edited(text, tuple(was), now, counts, total, not any(sign in line for sign in _SIGNS))
+    text = text if old else grown(text, line)
+    total = total + len(new) - len(old)
+    return Edited(text, tuple(old), new, counts, total, not any(sign in line for sign in _SIGNS))
 
 
 class _Sheet:
-    """The lines of a list as CSV has them. Cost: 0.5 us a line."""
+    """The lines and rows of a list as CSV. Cost: 0.5 us a line."""
 
     def __init__(self, text: str) -> None:
         plain = text.removeprefix(_BOM)
         self.mark = text[: len(text) - len(plain)]
-        self.lines = list(io.StringIO(plain, newline=""))  # with their ends, as CSV knows them
+        self.lines = list(io.StringIO(plain, newline=""))  # with their line ends
         self._reader = csv.reader(self.lines)
         self.header = next(self._reader, [])
         self._at = [self.header.index(name) if name in self.header else None for name in LIST_COLUMNS]
 
     def rows(self) -> Iterator[tuple[str, list[str], tuple[int, int]]]:
-        """Each entry: its value, its cells, its first line and the line after its last."""
+        """Yield value, cells and [first, end) line indexes of each entry. Call once."""
         at = self._at[0]
         reader = self._reader
         start = reader.line_num

@@ -1,4 +1,4 @@
-"""Lists, and the rows of CSV files beside the definitions."""
+"""Parse list files and the rows of other CSV files of a project, also incrementally after an edit."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from shroff.runtime.values import FrozenStruct
 
 LIST_COLUMNS = ("value", "note", "added_by", "expires_at")
 _CELL_MAX = csv.field_size_limit()
-_SIGNS = '"\r\0'  # where none of them is, the lines of a CSV are its rows
-_REREAD_MAX = 100_000  # characters of changed lines
-_LONG = 1 << 15  # entries: a copy of more takes longer than a millisecond
-_AT_ONCE_MIN = 1 << 14  # characters of a list
-_CHANGED_MAX = 1 << 12  # of them, until a copy is made all the same
-Changes = Callable[[str], str]  # gives what stands for a value
-Answer = tuple[bool, int | None]  # whether a list has a value, and until when
+_SIGNS = '"\r\0'  # without these characters, each line of a CSV is a row
+_REREAD_MAX = 100_000  # characters of changed lines; above, the list is parsed again
+_LONG = 1 << 15  # entries of a list whose copy takes longer than a millisecond
+_AT_ONCE_MIN = 1 << 14  # characters of a list that is parsed by one regular expression
+_CHANGED_MAX = 1 << 12  # changes of a long list before it is copied
+Changes = Callable[[str], str]  # returns the stored form of a value
+Answer = tuple[bool, int | None]  # whether a list has a value, and its expiry in ms
 
 
 class ListFile(FrozenStruct):
-    """A list: each value with its expiry in ms, None for ever; its text; and how many rows have a value.
+    """A list: expiry of each value in ms, None for never; its text; and the number of rows with a value.
 
-    Of a plain one each line is a row: no quotation mark is in it.
+    With `is_plain` each line is a row, as the text has no quotation mark.
     """
 
     name: str
@@ -47,24 +47,24 @@ class ListFile(FrozenStruct):
     is_plain: bool = False
 
     def mapped(self, change: Callable[[str], str]) -> ListFile:
-        """The list with every value changed, and of its other columns only `expires_at`: a note may repeat a value."""
+        """Return the list with every value changed; only `expires_at` of its other columns stays."""
         rows = list(csv.reader(io.StringIO(self.text)))
-        kept = [name for name in ("value", "expires_at") if rows and name in rows[0]]
+        columns = [name for name in ("value", "expires_at") if rows and name in rows[0]]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(kept)
+        writer.writerow(columns)
         changed = {value: change(value) for value in self.entries}
-        places = [rows[0].index(name) for name in kept]
+        indexes = [rows[0].index(name) for name in columns]
         for row in rows[1:]:
-            cells = [row[at] if at < len(row) else "" for at in places]
-            if "value" in kept and cells[0]:
+            cells = [row[index] if index < len(row) else "" for index in indexes]
+            if "value" in columns and cells[0]:
                 writer.writerow([changed.get(cells[0]) or change(cells[0]), *cells[1:]])
         entries = _merged({}, ((changed[value], expires) for value, expires in self.entries.items()))
         return ListFile(self.name, out.getvalue(), entries, self.rows, _is_plain(out.getvalue()))
 
 
 class EditedEntries(Mapping[str, int | None]):
-    """Entries of a long list after a few changes. All that did not change is shared with the list before."""
+    """Entries of a long list after a few changes; unchanged ones are shared with the previous version."""
 
     __slots__ = ("_size", "gone", "new", "rest")
 
@@ -78,16 +78,16 @@ class EditedEntries(Mapping[str, int | None]):
     def of(
         cls, before: Mapping[str, int | None], gone: Mapping[str, int | None], new: Mapping[str, int | None]
     ) -> Mapping[str, int | None]:
-        """The entries without those that are gone, all of which are there, and then with the new ones."""
-        was = before if isinstance(before, EditedEntries) else cls(before, {}, frozenset())
-        rest = was.rest
-        changed = {value: expires for value, expires in was.new.items() if value not in gone}
-        missing = was.gone | {value for value in gone if value in rest}
-        there = {value: rest[value] for value in new if value in rest and value not in missing}
-        merged = _merged(there | changed, new.items())
+        """Return the entries of `before` without `gone`, which it must have, and then with `new`."""
+        edited = before if isinstance(before, EditedEntries) else cls(before, {}, frozenset())
+        rest = edited.rest
+        changed = {value: expires for value, expires in edited.new.items() if value not in gone}
+        missing = edited.gone | {value for value in gone if value in rest}
+        present = {value: rest[value] for value in new if value in rest and value not in missing}
+        merged = _merged(present | changed, new.items())
         if len(rest) >= _LONG and len(merged) + len(missing) <= _CHANGED_MAX:
             return cls(rest, merged, missing)
-        copied = dict(rest)  # at once, and not entry by entry
+        copied = dict(rest)
         for value in missing:
             del copied[value]
         copied.update(merged)
@@ -116,13 +116,13 @@ def answer_of(entries: Mapping[str, int | None], value: str) -> Answer:
 
 
 def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
-    """Read lists/NAME.csv. Of two rows with one value the longer-lived holds."""
+    """Parse lists/NAME.csv. Of rows with the same value the latest expiry counts."""
     name = file[len("lists/") : -len(".csv")]
     text = text.removeprefix("\ufeff")
-    endless, left = _endless_rows(text)
+    endless, remaining_text = _endless_rows(text)
     entries: dict[str, int | None] = dict.fromkeys(endless)
-    header, read = csv_rows(file, left, problems)
-    rows = list(read)
+    header, numbered_rows = csv_rows(file, remaining_text, problems)
+    rows = list(numbered_rows)
     problems += [
         Problem(file, 1, 1, "", f"a list has no column {column!r}.", nearest(column, LIST_COLUMNS))
         for column in header
@@ -131,11 +131,11 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
     if "value" not in header:
         problems.append(Problem(file, 1, 1, "", f"a list begins with the line {','.join(LIST_COLUMNS)}"))
         return ListFile(name, text, entries)
-    at = header.index("value")
+    value_index = header.index("value")
     expires_at = header.index("expires_at") if "expires_at" in header else len(header)
     empty = 0
     for number, row in rows:
-        value = row[at] if len(row) > at else ""
+        value = row[value_index] if len(row) > value_index else ""
         if not value:
             empty += 1
             continue
@@ -147,15 +147,15 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
         except ValueError as error:
             problems.append(Problem(file, number, 1, "", f"expires_at: {error}"))
             continue
-        known = entries.get(value, 0)
-        entries[value] = None if known is None else max(known, expires)
+        earlier = entries.get(value, 0)
+        entries[value] = None if earlier is None else max(earlier, expires)
     return ListFile(name, text, entries, len(endless) + len(rows) - empty, _is_plain(text))
 
 
 def _endless_rows(text: str) -> tuple[list[str], str]:
-    """The values of rows that never expire, and the text with empty lines in their place; of a long plain list.
+    """Split a long plain list into the values of rows that never expire, and the text with empty lines in their place.
 
-    Nothing of others is taken out, nor of a row that may have a mistake. Cost: 0.4 µs a row.
+    Rows that may have errors stay in the text, and so do all rows of other lists. Cost: 0.4 µs a row.
     """
     header, _, rows = text.partition("\n")
     names = header.split(",")
@@ -164,8 +164,8 @@ def _endless_rows(text: str) -> tuple[list[str], str]:
     expires_at = names.index("expires_at") if "expires_at" in names else 0
     others = rf"(?:,[^,\n]{{0,1000}}){{0,{(expires_at or len(names)) - 1}}}{',?' if expires_at else ''}"
     row = re.compile(rf"^([^,\n]{{1,1000}}){others}$", re.MULTILINE)
-    left = row.sub("", rows)
-    return row.findall(rows), f"{header}\n{left if left.strip(chr(10)) else ''}"
+    remaining = row.sub("", rows)
+    return row.findall(rows), f"{header}\n{remaining if remaining.strip(chr(10)) else ''}"
 
 
 def _merged(entries: dict[str, int | None], more: Iterable[tuple[str, int | None]]) -> dict[str, int | None]:
@@ -181,9 +181,9 @@ def _is_plain(text: str) -> bool:
 
 
 def reread(known: ListFile, text: str) -> ListFile | None:
-    """A list that was read without a mistake, with another text; None where all of it is to be read.
+    """Return a list with a changed text; None if all of it must be parsed. `known` must have no errors.
 
-    Cost: 2 ms a megabyte, and a copy of the entries where there are few, or many changed.
+    Cost: 2 ms per megabyte, and a copy of the entries if the list is short or many entries changed.
     """
     text = text.removeprefix("\ufeff")
     header = known.text.find("\n") + 1
@@ -195,15 +195,15 @@ def reread(known: ListFile, text: str) -> ListFile | None:
     problems: list[Problem] = []
     gone, new = (load_list("lists/.csv", text[:header] + part, problems) for part in (edit.gone, edit.text))
     if problems or not new.is_plain or (gone.entries and known.rows != len(known.entries)):
-        return None  # mistakes need their lines, and a removed value may stand in another line too
+        return None  # errors need line numbers, and a removed value may be in another line too
     entries = EditedEntries.of(known.entries, gone.entries, new.entries)
     return ListFile(known.name, text, entries, known.rows - gone.rows + new.rows, is_plain=True)
 
 
 def remapped(before: str, mapped: str, text: str, change: Callable[[str], str]) -> str | None:
-    """The text of a mapped list after its own text changed from `before`; None where all of it is to be mapped.
+    """Return the text of a mapped list after its source changed from `before` to `text`; None if that is not possible.
 
-    Rows may have gone, and others come in their place or at the end. Cost: 2 ms a megabyte.
+    Rows may have been removed, and others added in their place or at the end. Cost: 2 ms per megabyte.
     """
     header = before.find("\n") + 1
     head = mapped.find("\n") + 1
@@ -218,29 +218,28 @@ def remapped(before: str, mapped: str, text: str, change: Callable[[str], str]) 
     if (new.rows and is_inside and not gone.rows) or gone.rows != len(gone.entries):
         return None  # rows keep their order
     ending = "," if "," in mapped[:head] else "\n"
-    places = list[int]()
+    positions = list[int]()
     for value in gone.entries:
         line = f"\n{change(value)}{ending}"
         at = mapped.find(line) + 1
         if not at or line in mapped[at:]:
             return None
         mapped = mapped[:at] + mapped[mapped.index("\n", at) + 1 :]
-        places.append(at)
-    at = min(places, default=len(mapped))
+        positions.append(at)
+    at = min(positions, default=len(mapped))
     return mapped[:at] + new.mapped(change).text[head:] + mapped[at:]
 
 
 def csv_rows(file: str, text: str, problems: list[Problem]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """The header and the rows that hold something, each with its line; mistakes are named as the rows are read.
+    """Return the header, and an iterator of nonempty rows with their line numbers, which reports problems as it goes.
 
-    A quotation mark that does not close, or a row with more cells than there are columns,
-    is a problem: what it swallows would be missing from the list unseen.
+    An unclosed quotation mark and a row with too many cells are problems, since rows would be lost unnoticed.
     """
-    if _is_plain(text):  # as most: its lines are its rows
+    if _is_plain(text):  # the usual case, in which each line is a row
         lines = text.split("\n")
         header = lines[0].split(",")
-        most = lines[0].count(",")
-        if lines[0] and all(line.count(",") <= most for line in lines) and max(map(len, lines)) <= _CELL_MAX:
+        commas_max = lines[0].count(",")
+        if lines[0] and all(line.count(",") <= commas_max for line in lines) and max(map(len, lines)) <= _CELL_MAX:
             plain = ((number, line.split(",")) for number, line in enumerate(lines[1:], 2) if line)
             return header, ((number, row) for number, row in plain if any(row))
     reader = csv.reader(io.StringIO(text), strict=True)
@@ -273,7 +272,7 @@ def _unclosed(file: str, line: int) -> Problem:
 
 
 def _parse_exact(text: str, places: int) -> int:
-    """Read a decimal as the value times 10**places. Raises: ValueError if it has more places, as nothing is rounded."""
+    """Parse a decimal as its value times 10**places. Raises: ValueError if it has more decimals: nothing is rounded."""
     digits, written_places = parse_decimal(text)
     surplus = written_places - places
     if surplus > 0 and digits % 10**surplus:
@@ -283,7 +282,7 @@ def _parse_exact(text: str, places: int) -> int:
 
 
 def parse_cell(text: str, type_: Type, money_places: int) -> Value:
-    """Read a text as a value of a type; empty text is missing. Raises: ValueError."""
+    """Parse a text as a value of a type; None for empty text. Raises: ValueError."""
     if text == "":
         return None
     match type_.kind:

@@ -1,4 +1,4 @@
-"""Files of look-up tables: CSV, packed CSV, Parquet and MaxMind's databases; their rows, and tables made of them."""
+"""Read look-up tables from CSV, gzipped CSV, Parquet and MaxMind databases, with a packed form on disk."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ UNPACKED_MAX = 1 << 30
 _TOO_LARGE = f"it holds more than {UNPACKED_MAX >> 20} MiB."
 _NODE_OF_28_BITS = 7
 _PATHS_OF_NODE = 16  # several forms of an IPv6 address lead to the nodes of IPv4
-_MISTAKES_MAX = 1_000  # of one table
+_MISTAKES_MAX = 1_000  # problems of one table that are reported
 _PACKED_S = 7 * 86_400.0  # after which an unused packed table is removed
 
 
 class _Rows(NamedTuple):
-    """Columns and rows of a file, each row with its line, or with its number if the file has no lines."""
+    """Columns and rows of a file, each row with its line number, or its row number if the file has no lines."""
 
     header: Sequence[str]
     rows: Iterable[tuple[int, Sequence[str]]]
@@ -80,7 +80,7 @@ def table_file(name: str, files: Iterable[str]) -> str:
 
 
 def cells_of(file: str, text: str) -> Iterator[tuple[int, TextMapping]]:
-    """Return the rows of a table as text, each with its line. Rows with mistakes may be missing."""
+    """Return the rows of a table as text, each with its line number. Rows with errors may be missing."""
     header, rows = _rows_of(file, text, None, "", [])
     return ((number, dict(zip(header, row, strict=False))) for number, row in rows)
 
@@ -93,29 +93,28 @@ def row_texts(file: str, text: str) -> list[str]:
 def load_table(
     file: str, text: str, shape: TableShape, key: str, money_places: int, problems: list[Problem]
 ) -> LookUpTable:
-    """Read a table by the columns that events.yaml declares.
+    """Read a table by the columns that events.yaml declares; report errors in `problems`.
 
-    A stored content is parsed once. Its packed form is kept beside it and mapped into memory from then on, if its
-    checksum and its digest are right; else the content is parsed again. `tables_from_content` leaves the packed form
-    out.
+    A stored content is parsed once and packed into a file, which later calls map into memory if its checksum and digest
+    match. Inside `tables_from_content` the content is always parsed.
     """
     digest = hashlib.sha256(f"{_FORM} {money_places} {key} {shape}\n{Path(file).suffixes}\n{text}".encode()).hexdigest()
     path = contents.packed_path(text, digest) if contents.is_stored(text) and not _FROM_CONTENT.get() else None
     if path is not None:
         with suppress(OSError, ValueError):
             return _mapped(path, digest)
-    given = len(problems)
+    problem_count = len(problems)
     header, rows = _rows_of(file, text, shape, key, problems)
     columns = [name for name in (key, shape.high, shape.since, *shape.columns) if name]
-    lacking = [column for column in columns if column not in header]
-    if lacking and len(problems) == given:
-        words = f"the table lacks the column {', '.join(lacking)}."
-        problems.append(Problem(file, 1, 1, "", words, f"Its first line names the columns: {','.join(columns)}"))
-    if lacking:
+    missing = [column for column in columns if column not in header]
+    if missing and len(problems) == problem_count:
+        message = f"the table lacks the column {', '.join(missing)}."
+        problems.append(Problem(file, 1, 1, "", message, f"Its first line names the columns: {','.join(columns)}"))
+    if missing:
         return NO_ROWS
     table = _table(file, digest, shape, key, _Rows(header, rows), money_places, problems)
-    if path is not None and len(problems) == given:
-        with suppress(OSError, ValueError):  # it only saves time and memory
+    if path is not None and len(problems) == problem_count:
+        with suppress(OSError, ValueError):  # the packed form only saves time and memory
             _pack(table, path)
             return _mapped(path, digest)
     return table
@@ -123,7 +122,7 @@ def load_table(
 
 @contextmanager
 def tables_from_content() -> Iterator[None]:
-    """Have this thread read look-up tables from their stored contents, so that it does not trust their packed forms.
+    """While the block runs, parse look-up tables of this thread from their contents rather than trust packed forms.
 
     Cost: 1 to 4 s for each million rows of a table.
     """
@@ -143,7 +142,7 @@ def _mapped(path: Path, digest: str) -> LookUpTable:
 
 
 def _pack(table: LookUpTable, path: Path) -> None:
-    """Write the packed table beside its content; delete packed tables unused for a week. Raises: OSError."""
+    """Write the packed form of a table, and delete packed forms unused for a week. Raises: OSError."""
     config.make_folder(path.parent)
     with whole_file(path) as file:
         os.fchmod(file.fileno(), config.FILE_MODE)
@@ -172,27 +171,27 @@ def _csv(file: str, data: bytes, problems: list[Problem]) -> _Rows:
 
 
 def _unpacked(file: str, data: bytes, problems: list[Problem]) -> bytes:
-    words = "it is no whole file of gzip."
+    message = "it is no whole file of gzip."
     with suppress(OSError, EOFError, zlib.error), gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
-        made = packed.read(UNPACKED_MAX + 1)
-        if 0 < len(made) <= UNPACKED_MAX:
-            return made
-        if made:
-            words = _TOO_LARGE
-    problems.append(Problem(file, 0, 0, "", words))
+        content = packed.read(UNPACKED_MAX + 1)
+        if 0 < len(content) <= UNPACKED_MAX:
+            return content
+        if content:
+            message = _TOO_LARGE
+    problems.append(Problem(file, 0, 0, "", message))
     return b""
 
 
 def _parquet(file: str, path: Path, problems: list[Problem]) -> _Rows:
     from shroff.events.formats.parquet import read_parquet
 
-    def told(error: UsageError) -> None:
+    def report(error: UsageError) -> None:
         problems.append(Problem(file, 0, 0, "", str(error).replace(str(path), "the file")))
 
     try:
         lines = read_parquet(path)
     except UsageError as error:
-        told(error)
+        report(error)
         return _NOTHING
     header = lines.columns or ()
 
@@ -207,7 +206,7 @@ def _parquet(file: str, path: Path, problems: list[Problem]) -> _Rows:
                     return
                 yield line.number, cells
         except UsageError as error:
-            told(error)
+            report(error)
 
     return _Rows(header, rows())
 
@@ -222,15 +221,17 @@ def _mmdb(file: str, path: Path, shape: TableShape | None, key: str, problems: l
     try:
         import maxminddb
     except ImportError:
-        words = "a MaxMind database needs the extra 'geo'. Install it: pip install 'shroff[geo]'"
-        problems.append(Problem(file, 0, 0, "", words))
+        message = "a MaxMind database needs the extra 'geo'. Install it: pip install 'shroff[geo]'"
+        problems.append(Problem(file, 0, 0, "", message))
         return _NOTHING
     if shape is not None and (shape.kind != "network" or shape.since or shape.high):
-        words = "a MaxMind database has networks without times: one column of the type network, first, without 'from'."
-        problems.append(Problem(file, 0, 0, "", words))
+        message = (
+            "a MaxMind database has networks without times: one column of the type network, first, without 'from'."
+        )
+        problems.append(Problem(file, 0, 0, "", message))
         return _NOTHING
     columns = () if shape is None else shape.columns
-    # The names and places of a path such as `subdivisions[0].iso_code`.
+    # Names and indexes of each path, such as `subdivisions[0].iso_code`
     paths = (
         []
         if shape is None
@@ -259,9 +260,9 @@ def _mmdb(file: str, path: Path, shape: TableShape | None, key: str, problems: l
 
 
 def _check_tree(path: Path, about: Any) -> None:
-    """Walk the search tree level by level, since a tree that loops or shares nodes is read without an end.
+    """Check the search tree of a database: reading a tree with loops or shared nodes might never end.
 
-    Raises: ValueError if it is deeper than an address, or has far more paths than nodes.
+    Raises: ValueError if the tree is deeper than an address, or has far more paths than nodes.
     """
     width = about.record_size // 4  # bytes of a node
     data = np.fromfile(path, np.uint8, about.node_count * width).reshape(about.node_count, width).astype(np.uint32)
@@ -294,7 +295,7 @@ def _at(value: Any, steps: Sequence[str | int]) -> Any:
 
 
 class _ParsedCells:
-    """Column under construction; equal cells are parsed once."""
+    """A column that is being built; equal cells are parsed once."""
 
     def __init__(self, parse: Callable[[str], Value]) -> None:
         self.values = list[Value]()
@@ -303,7 +304,7 @@ class _ParsedCells:
         self._known = dict[str, int]()
 
     def add(self, cell: str) -> None:
-        """Add a cell. Raises: ValueError if it cannot be parsed; for an equal cell only once."""
+        """Add a cell. Raises: ValueError if it cannot be parsed, only at the first of equal cells."""
         code = self._known.setdefault(cell, len(self._known))
         if code == len(self.values):
             self.values.append(None)
@@ -320,25 +321,25 @@ class _ParsedCells:
 def _table(
     file: str, digest: str, shape: TableShape, key: str, read: _Rows, money_places: int, problems: list[Problem]
 ) -> LookUpTable:
-    """Read a table row by row, in little memory."""
+    """Build a table row by row, which needs little memory; report errors in `problems`."""
     columns = {
         name: _ParsedCells(partial(parse_cell, type_=type_, money_places=money_places))
         for name, type_ in shape.columns.items()
     }
     times = _ParsedCells(_start_ms)
-    places = [(name, read.header.index(name), columns[name]) for name in shape.columns]
-    places += [(shape.since, read.header.index(shape.since), times)] if shape.since else []
-    key_at = read.header.index(key)
+    indexed_columns = [(name, read.header.index(name), columns[name]) for name in shape.columns]
+    indexed_columns += [(shape.since, read.header.index(shape.since), times)] if shape.since else []
+    key_index = read.header.index(key)
     keys = KeyColumn()
-    given = len(problems)
-    high_at = read.header.index(shape.high) if shape.high else -1
+    problem_count = len(problems)
+    high_index = read.header.index(shape.high) if shape.high else -1
     lines = array("I")
     of_row = array("q")
     numbers = dict[Interval | Value, int]()
     texts = bytearray()
     ends = array("q", [0])
     for line, row in read.rows:
-        text, high = (row[at] if -1 < at < len(row) else "" for at in (key_at, high_at))
+        text, high = (row[at] if -1 < at < len(row) else "" for at in (key_index, high_index))
         shown: Value = text
         try:
             found, shown = _key(shape, text, high, money_places)
@@ -348,18 +349,18 @@ def _table(
                 keys.add(found)
         except ValueError as error:
             problems.append(Problem(file, line, 1, "", f"{key}: {error}."))
-        for name, at, coded in places:
+        for name, at, coded in indexed_columns:
             try:
                 coded.add(row[at] if len(row) > at else "")
             except ValueError as error:
-                column = 1 + sum(len(cell) + 1 for cell in row[:at])  # of a line without quotation marks
+                column = 1 + sum(len(cell) + 1 for cell in row[:at])  # right for a line without quotation marks
                 problems.append(Problem(file, line, column, "", f"{name}: {error}."))
-        if len(problems) - given > _MISTAKES_MAX:
+        if len(problems) - problem_count > _MISTAKES_MAX:
             break
         lines.append(line)
         texts += to_json(shown) + b"\n"
         ends.append(len(texts))
-    if len(problems) > given:
+    if len(problems) > problem_count:
         keys = KeyColumn()
         of_row = array("q")
     index, overlaps = IntervalIndex.of(shape.kind, keys)
@@ -374,9 +375,9 @@ def _table(
         np.array(lines, np.uint32),
     )
     problems += [_twice(file, shape, row_keys, *sorted(pair)) for pair in pairs[:_MISTAKES_MAX]]
-    made = {name: coded.column() for name, coded in columns.items()}
+    coded_columns = {name: coded.column() for name, coded in columns.items()}
     by_key = index if shape.kind else EqualIndex(row_keys.texts)
-    return LookUpTable(digest, by_key, made, row_keys, dated if shape.since and len(of_row) else None)
+    return LookUpTable(digest, by_key, coded_columns, row_keys, dated if shape.since and len(of_row) else None)
 
 
 def _key(shape: TableShape, text: str, high: str, money_places: int) -> tuple[Interval | Value, Value]:
@@ -404,7 +405,7 @@ def _twice(file: str, shape: TableShape, keys: RowKeys, first: int, row: int) ->
     line = int(keys.lines[row])
     other = int(keys.lines[first])
     if shape.kind:
-        words = f"line {other} has a key that stands for the same values."
-        return Problem(file, line, 1, "", words, "Leave one of the two out, or cut its range.")
-    words = f"{keys.texts[row]!r} is in line {other} too{', from the same time' if shape.since else ''}."
-    return Problem(file, line, 1, "", words, "Leave one of the two lines out.")
+        message = f"line {other} has a key that stands for the same values."
+        return Problem(file, line, 1, "", message, "Leave one of the two out, or cut its range.")
+    message = f"{keys.texts[row]!r} is in line {other} too{', from the same time' if shape.since else ''}."
+    return Problem(file, line, 1, "", message, "Leave one of the two lines out.")

@@ -1,6 +1,6 @@
-"""Texts that a look-up cannot read: no address for a network, no digits for a BIN, no domain.
+"""Count values that a look-up cannot use: a text without an address, a BIN without digits, no domain.
 
-Such a look-up finds nothing, as if the table had no row, so people are told how many there are.
+Such a look-up finds nothing, as if the table had no row, so these counts become warnings.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from shroff.language.values import quoted
 from shroff.project.definitions import Definitions
 
 _SAME_VALUE = frozenset(["lower", "upper", "trim"])
-_DIGITS = 4  # of a BIN, at least
-_KEYS_SEEN = 100  # of a table of prefixes, that tell whether it is one of digits
-_KINDS: Final[
-    dict[str, tuple[str, Callable[[str], bool]]]
-] = {  # of what a text is read as: its name, and whether a text is one
+_DIGITS = 4  # at least, of a BIN
+_KEYS_SEEN = 100  # keys of a table of prefixes that are checked for digits
+# Name of each kind of key, and a function that tells whether a text is one
+_KINDS: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "network": ("an address", lambda text: address_bytes(text) is not None),
     "prefix": ("a number that begins with 4 digits", lambda text: text[:_DIGITS].isdecimal()),
     "suffix": ("a domain", lambda text: not any(sign in text for sign in "@/ ")),
@@ -29,12 +28,12 @@ KeyReader = Callable[[Iterable[tuple[str, Mapping[str, object]]]], list[str]]
 
 
 def key_reader(definitions: Definitions) -> KeyReader | None:
-    """Return a function that counts the unreadable texts of events, each its type and fields; None without look-ups.
+    """Return a function that checks events, given as type and fields; None if the project has no look-ups.
 
-    It returns a sentence for each field that has such texts. Cost: a microsecond for each text.
+    The function returns a sentence for each field with unusable texts. Cost: a microsecond for each text.
     """
-    asked = _asked(definitions)
-    if not asked:
+    fields_by_type = _looked_up_fields(definitions)
+    if not fields_by_type:
         return None
 
     def sentences(events: Iterable[tuple[str, Mapping[str, object]]]) -> list[str]:
@@ -42,7 +41,7 @@ def key_reader(definitions: Definitions) -> KeyReader | None:
         unread = Counter[tuple[str, str, str]]()
         examples: dict[tuple[str, str, str], str] = {}
         for type_name, fields in events:
-            for name, kind in asked.get(type_name, ()):
+            for name, kind in fields_by_type.get(type_name, ()):
                 text = fields.get(name)
                 if isinstance(text, str):
                     key = (type_name, name, kind)
@@ -59,18 +58,18 @@ def key_reader(definitions: Definitions) -> KeyReader | None:
     return sentences
 
 
-def _asked(definitions: Definitions) -> dict[str, set[tuple[str, str]]]:
-    """The fields of each event type that are looked up, with what their texts are read as."""
-    found: dict[str, set[tuple[str, str]]] = {}
+def _looked_up_fields(definitions: Definitions) -> dict[str, set[tuple[str, str]]]:
+    """Return the fields of each event type that are looked up, with the kind of key."""
+    fields_by_type: dict[str, set[tuple[str, str]]] = {}
     nodes = (*(feature.node for feature in definitions.features.values()), *(rule.when for rule in definitions.rules))
     types = definitions.events.types
-    for field, kind in (each for node in nodes for each in _keys(node, definitions)):
+    for field, kind in (key for node in nodes for key in _keys(node, definitions)):
         of_event = field.event if isinstance(field, ThisField) else None
         for name in types if of_event is None else [of_event]:
             shapes = {declared.name: declared.shape for declared in types[name].fields} if name in types else {}
             if field.name in shapes and shapes[field.name].type.is_text and not shapes[field.name].is_hashed:
-                found.setdefault(name, set()).add((field.name, kind))
-    return found
+                fields_by_type.setdefault(name, set()).add((field.name, kind))
+    return fields_by_type
 
 
 def _keys(node: Node, definitions: Definitions) -> Iterator[tuple[ThisField | ItemField, str]]:
@@ -90,7 +89,7 @@ def _keys(node: Node, definitions: Definitions) -> Iterator[tuple[ThisField | It
 
 
 def _kind(table: str, definitions: Definitions) -> str:
-    """How the key of a table is read; nothing if any text may be one."""
+    """Return the kind of a table's keys; empty if any text may be a key."""
     kind = definitions.events.tables[table].kind
     rows = definitions.reference.tables.get(table)
     if kind != "prefix" or rows is None:

@@ -1,4 +1,4 @@
-"""Declared settings of the adapters of all installed packages, found by entry points."""
+"""Find the declared settings of adapters in all installed packages, by entry points."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ STALE = "shroff's code is newer than its installation: run 'pip install --no-dep
 
 
 def kinds(contract: str, named: Iterable[str] | None = None) -> tuple[str, ...]:
-    """The technologies of a contract that have settings: shroff's own in their order, then others by name.
+    """Return the technologies of a contract: shroff's own in their order, then those of other packages by name.
 
-    Of those that are `named` in a file, where shroff has all, other packages are not searched.
+    Other packages are not searched if shroff has all that are `named`.
     """
     own = tuple(own_settings(contract))
     if named is not None and set(named) <= set(own):
@@ -28,7 +28,10 @@ def kinds(contract: str, named: Iterable[str] | None = None) -> tuple[str, ...]:
 
 @cache
 def own_settings(contract: str) -> Mapping[str, AdapterSettings]:
-    """Declarations of shroff's own adapters of a contract, in the order of the reference."""
+    """Return the declarations of shroff's own adapters, in the order of the reference.
+
+    Raises: StateError if shroff's installation is older than its code.
+    """
     declared: dict[str, AdapterSettings] = {}
     for adapter in own_points():
         if _declares(adapter, contract):
@@ -40,25 +43,26 @@ def own_settings(contract: str) -> Mapping[str, AdapterSettings]:
 
 @cache
 def settings_of(contract: str, kind: str) -> AdapterSettings:
-    """Declaration of an adapter. Raises: UsageError where none is installed, or its declaration cannot be read."""
-    if kind in (own := own_settings(contract)):
+    """Return the declaration of an adapter. Raises: UsageError if it is not installed or cannot be loaded."""
+    own = own_settings(contract)
+    if kind in own:
         return own[kind]
-    found = entries().get(f"{contract}.{kind}")
-    if found is None:
-        there = ", ".join(kinds(contract))
-        raise UsageError(f"no installed package has the adapter '{contract}.{kind}'; available: {there or 'none'}.")
-    where = f"the adapter {found.name!r} of the package {package_of(found)}"
+    point = entries().get(f"{contract}.{kind}")
+    if point is None:
+        available = ", ".join(kinds(contract)) or "none"
+        raise UsageError(f"no installed package has the adapter '{contract}.{kind}'; available: {available}.")
+    name = f"the adapter {point.name!r} of the package {package_of(point)}"
     try:
-        declared = _declared(found, contract, kind)
-    except Exception as error:  # whatever another package's import raises
-        raise UsageError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
+        declared = _declared(point, contract, kind)
+    except Exception as error:  # the import of another package may raise anything
+        raise UsageError(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(declared, AdapterSettings):
-        raise UsageError(f"{where} does not declare its settings: its class needs 'settings', an AdapterSettings.")
+        raise UsageError(f"{name} does not declare its settings: its class needs 'settings', an AdapterSettings.")
     return declared
 
 
 def each_settings(contract: str) -> Iterator[tuple[str, AdapterSettings]]:
-    """Settings of all adapters of a contract; packages with broken declarations are left out."""
+    """Yield the settings of all adapters of a contract; broken declarations are left out."""
     for kind in kinds(contract):
         try:
             yield kind, settings_of(contract, kind)
@@ -67,9 +71,9 @@ def each_settings(contract: str) -> Iterator[tuple[str, AdapterSettings]]:
 
 
 def kind_at(contract: str, scheme: str) -> str:
-    """The technology whose addresses begin with this scheme; empty where there is none.
+    """Return the technology whose addresses have this URL scheme; empty if there is none.
 
-    Raises: UsageError where there is none, and an installed package that might have it is broken.
+    Raises: UsageError if there is none, but the declaration of an installed package is broken.
     """
     for kind, setting in own_settings(contract).items():
         if scheme in setting.schemes:
@@ -87,14 +91,14 @@ def kind_at(contract: str, scheme: str) -> str:
 
 
 def first_schemes(contract: str) -> str:
-    """URL schemes of a contract, for messages: one for each technology."""
+    """Join the first URL scheme of each technology of a contract, for messages."""
     return _listed(
         [f"{next(iter(settings.schemes))}://" for _, settings in each_settings(contract) if settings.schemes]
     )
 
 
 def online_mistake(scheme: str) -> str:
-    """Why online features cannot be at an address that begins so."""
+    """Return the message for an address of online features with an unknown scheme."""
     schemes = [f"{scheme}://" for _, settings in each_settings("features") for scheme in settings.schemes]
     return f"online features are in {_listed(schemes)}, not {scheme}://."
 
@@ -106,8 +110,10 @@ def _listed(words: list[str]) -> str:
 def _declared(point: EntryPoint, contract: str, kind: str) -> object:
     for entry_point in entry_points(group=SETTINGS):
         is_same = _declares(entry_point, contract) and package_of(entry_point) == package_of(point)
-        if is_same and kind in (several := entry_point.load()):
-            return several[kind]
+        if is_same:
+            declarations = entry_point.load()
+            if kind in declarations:
+                return declarations[kind]
     return getattr(point.load(), "settings", None)
 
 

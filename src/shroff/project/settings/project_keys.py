@@ -1,4 +1,4 @@
-"""The keys of shroff.yaml with their meanings (see `language.keys`)."""
+"""Declare the keys of shroff.yaml with their meanings (see `language.keys`)."""
 
 from __future__ import annotations
 

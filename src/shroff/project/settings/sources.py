@@ -1,4 +1,4 @@
-"""Sources by shroff.yaml: those that are read, those that call us, and those that are pulled, each under a name."""
+"""Parse the sources of shroff.yaml: read continuously (`source`), pushed by senders (`push`), or pulled (`pull`)."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from shroff.project.settings.systems_keys import NAMED_SOURCE_KEYS, kind_shape, 
 from shroff.runtime.values import FrozenStruct
 
 SKIP = "skip"
-_BESIDE = frozenset(key.name for key in NAMED_SOURCE_KEYS)  # beside its kind
+_BESIDE = frozenset(key.name for key in NAMED_SOURCE_KEYS)  # keys other than the kind
 
 
 class NamedSource(FrozenStruct):
-    """A source under a name of the user's.
+    """A source with its name.
 
     Attributes:
-        events: The event types that it brings; all where empty.
-        others: What becomes of messages of none of these: `skip`, `quarantine`, or the event type that takes them.
-        is_id_of_message: Whether the sender's id of a message is the id of its event.
-        place: Where it stands in shroff.yaml.
+        events: Event types of its messages; empty for all.
+        others: What happens to other messages: `skip`, `quarantine`, or the event type that they get.
+        is_id_of_message: Whether the sender's message id becomes the event's id.
+        place: Path of keys in shroff.yaml.
     """
 
     name: str
@@ -41,27 +41,27 @@ class NamedSource(FrozenStruct):
 
     @property
     def contract(self) -> str:
-        """The contract of its adapter: `push`, `pull` or `source`."""
+        """Contract of the source's adapter: `push`, `pull` or `source`."""
         kind = self.system.kind
         return next((name for name in ("push", "pull") if kind in kinds(name, [kind])), "source")
 
     @property
     def has_own_types(self) -> bool:
-        """Whether its settings, and not only its topics, name the event types."""
+        """Whether the source's settings name event types, and not only its topics."""
         return bool(self.events) or self.others != SKIP or self.contract != "source"
 
 
 def read_sources(top: YamlMapping, problems: list[Problem]) -> tuple[System | None, dict[str, NamedSource]]:
-    """The first source that is read and does not call us, and all that have a name.
+    """Return the first source of the contract `source`, and all sources with a name.
 
-    `source` is named by its kind where it says which event types it brings.
+    The single `source` of the file is among the latter, by its kind, if its settings name event types.
     """
     single = _single(top, problems)
     named = _named(top, problems)
-    read = {name: source for name, source in named.items() if source.contract == "source"}
+    read_by_name = {name: source for name, source in named.items() if source.contract == "source"}
     node = top.get("sources")
-    systems = [source.system for source in ([single] if single else []) + [*read.values()]]
-    if node is not None and single is not None and single.name in read:
+    systems = [source.system for source in ([single] if single else []) + [*read_by_name.values()]]
+    if node is not None and single is not None and single.name in read_by_name:
         node.report(problems, f"'source:' has the name {single.name} beside others. Give this one another.")
     if single is not None and single.has_own_types:
         named = {single.name: single, **named}
@@ -70,35 +70,37 @@ def read_sources(top: YamlMapping, problems: list[Problem]) -> tuple[System | No
 
 def _single(top: YamlMapping, problems: list[Problem]) -> NamedSource | None:
     node = top.get("source")
-    found = None if node is None else read_shape(node, source(names_of(node) - _BESIDE), problems, "source")
-    if node is None or not found:
+    options = None if node is None else read_shape(node, source(names_of(node) - _BESIDE), problems, "source")
+    if node is None or not options:
         return None
-    if not isinstance(found, str):
-        return _source("", mapping_of(found), node, problems)
-    system = source_of(found, node, problems)
+    if not isinstance(options, str):
+        return _source("", mapping_of(options), node, problems)
+    system = source_of(options, node, problems)
     return None if system is None else NamedSource(system.kind, system)
 
 
 def _named(top: YamlMapping, problems: list[Problem]) -> dict[str, NamedSource]:
     node = top.get("sources")
     entries = node.entries if isinstance(node, YamlMapping) else ()
-    read = mapping_of(None)
+    options = mapping_of(None)
     if node is not None:
         written = frozenset(name for _, entry in entries for name in names_of(entry)) - _BESIDE
-        read = mapping_of(read_shape(node, sources(written), problems, "sources"))
-    found = {key.text: _source(key.text, mapping_of(read.get(key.text)), entry, problems) for key, entry in entries}
-    return {name: named for name, named in found.items() if named is not None}
+        options = mapping_of(read_shape(node, sources(written), problems, "sources"))
+    sources_ = {
+        key.text: _source(key.text, mapping_of(options.get(key.text)), entry, problems) for key, entry in entries
+    }
+    return {name: named for name, named in sources_.items() if named is not None}
 
 
 def _source(name: str, options: JsonMapping, node: Node, problems: list[Problem]) -> NamedSource | None:
     kind, *more = [key for key in options if key not in _BESIDE] or [""]
     if options and (more or not kind):
-        words = " and ".join([kind, *more]) or "none"
-        node.report(problems, f"a source has exactly one kind, and this has {words}.")
+        kinds_text = " and ".join([kind, *more]) or "none"
+        node.report(problems, f"a source has exactly one kind, and this has {kinds_text}.")
     if more or not kind:
         return None
     system = System(kind, mapping_of(options[kind]))
-    found = NamedSource(
+    parsed = NamedSource(
         name or kind,
         system,
         tuple(options.get("events", ())),
@@ -106,28 +108,29 @@ def _source(name: str, options: JsonMapping, node: Node, problems: list[Problem]
         options.get("id", "message") == "message",
         ("sources", name) if name else ("source",),
     )
-    look_for_mistakes(found.contract, system, node, problems)
-    taken = _BESIDE if found.contract == "push" else {"events", "others"}
+    look_for_mistakes(parsed.contract, system, node, problems)
+    taken = _BESIDE if parsed.contract == "push" else {"events", "others"}
     beside = [key.name for key in NAMED_SOURCE_KEYS if key.name in options and key.name not in taken]
     if beside:
-        words = f"{' and '.join(beside)}: not a setting of a source of the kind {kind}"
-        node.report(problems, f"{words}.")
-    if mistake := registry_mistake(system.registry):
+        node.report(problems, f"{' and '.join(beside)}: not a setting of a source of the kind {kind}.")
+    mistake = registry_mistake(system.registry)
+    if mistake:
         node.report(problems, mistake)
-    return found
+    return parsed
 
 
 def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
-    """The source at an address, such as `kafka://HOST:PORT[,HOST:PORT]/TOPIC`.
+    """Parse the address of a source, such as `kafka://HOST:PORT[,HOST:PORT]/TOPIC`; None after reporting an error.
 
-    What stands behind a question mark are settings: `?format=avro&registry=http://localhost:8081`. An address that is
-    a variable as a whole (`${SOURCE}`) is read from the environment now, since it says which kind of source it is.
+    The query has settings: `?format=avro&registry=http://localhost:8081`. An address that is an environment variable
+    (`${SOURCE}`) is read now, since it tells the kind of the source.
     """
     if url.startswith("${"):
-        if lacking := config.unset(url):
-            words = f"the address of the source is in ${{{lacking[0]}}}, and that variable is not set."
+        missing = config.unset(url)
+        if missing:
+            message = f"the address of the source is in ${{{missing[0]}}}, and that variable is not set."
             hint = "Set it, or name the kind here, as in source: { kafka: { brokers: '${BROKERS}', topics: ... } }."
-            node.report(problems, words, hint)
+            node.report(problems, message, hint)
             return None
         url = config.filled(url, "source")
     parts = urlsplit(url)
@@ -145,6 +148,6 @@ def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
     found: list[Problem] = []
     tree = yamltext.read(to_json(options).decode(), "", found)
     if tree is not None:
-        read_shape(tree, kind_shape("source", kind), found, "the address")  # as if it had been written out
+        read_shape(tree, kind_shape("source", kind), found, "the address")  # the same checks as for written settings
     problems += [node.problem(problem.message, problem.hint) for problem in found]
     return system

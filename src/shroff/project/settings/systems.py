@@ -1,7 +1,7 @@
-"""External systems of shroff.yaml that a project reads from and writes to.
+"""Parse the external systems of shroff.yaml that a project reads from and writes to.
 
-None of it decides anything. So it is in no version and in no control event: the same project on one file and on a
-cluster gives the same receipts, and no address and no credential gets into the log.
+Systems do not affect decisions, so they are part of no version and no control event: a project gives the same receipts
+on one file and on a cluster, and no address or credential gets into the log.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from shroff.runtime.values import FrozenStruct, replace
 
 DECIDING_KEYS = frozenset(["shroff", "name", "money", "lateness", "ahead", "untaken"])
 TOLD_KEPT_MS = 90 * DAY_MS  # retention of sent messages, and so of the event of a mail
-ONLINE_KIND = "redis"  # where the environment has the whole address
+ONLINE_KIND = "redis"  # if the whole address is an environment variable
 SESSION_MS_MIN = 60_000
 SESSION_MS_MAX = 30 * DAY_MS
 _NO_LAKE = "events older than keep move to the lake, but this file has no 'lake:'."
@@ -55,7 +55,7 @@ _PASSWORD = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
 
 
 class SignInSettings(FrozenStruct):
-    """Session lifetime: idle timeout and maximum; roles that need a second factor, and of groups sent by SCIM."""
+    """Idle timeout and maximum of sessions, roles that need a second factor, and the role of each SCIM group."""
 
     idle_ms: int = 3_600_000
     lasts_ms: int = 12 * 3_600_000  # a working day
@@ -65,7 +65,7 @@ class SignInSettings(FrozenStruct):
 
 
 class Systems(FrozenStruct):
-    """The outside systems of a project; without any it is one process and one file."""
+    """The external systems of a project; without any, a project is one process and one file."""
 
     source: System | None = None
     sources: Mapping[str, NamedSource] = {}
@@ -78,25 +78,25 @@ class Systems(FrozenStruct):
     sign_in: System | None = None
     sessions: SignInSettings = field(default_factory=SignInSettings)
     http: System = field(default_factory=lambda: System("http", {}))
-    mail: System = field(default_factory=lambda: System("mail", {}))  # what concerns all mails
+    mail: System = field(default_factory=lambda: System("mail", {}))  # settings of all mails
     mailer: System = field(default_factory=lambda: System(DEFAULT_MAILER, {}))
     web: System = field(default_factory=lambda: System("web", {}))
     second_person: tuple[str, ...] = ()
     pulled: Mapping[str, NamedSource] = {}
-    read: Mapping[str, NamedSource] = {}  # those that are read and have a name
+    read: Mapping[str, NamedSource] = {}  # named sources that shroff reads continuously
     backup: System | None = None
     metrics: System = field(default_factory=lambda: System("metrics", {}))
-    scheme_limits: Mapping[str, float] = {}  # shares of 1
-    zone: str = ""  # as shroff.yaml names it
+    scheme_limits: Mapping[str, float] = {}  # shares in [0, 1]
+    zone: str = ""  # empty if shroff.yaml names none
 
     @property
     def time_zone(self) -> str:
         return self.zone or "UTC"
 
     def settled(self, contract: str, system: System, folder: Path) -> JsonMapping:
-        """The settings of a system as its adapter takes them: filled, files by their whole paths.
+        """Return a system's settings for its adapter, with variables replaced and absolute file paths.
 
-        Raises: UsageError as `config.filled`, and where no such adapter is installed.
+        Raises: UsageError as `config.filled`, or if no such adapter is installed.
         """
         declared = settings_of(contract, system.kind)
         own = self.called(system, folder) if declared.is_called else filled(system)
@@ -104,16 +104,13 @@ class Systems(FrozenStruct):
 
     @property
     def with_own_types(self) -> dict[str, NamedSource]:
-        """The sources whose settings say which event types they bring, by their names."""
+        """Sources by name whose settings name their event types."""
         read = {name: source for name, source in self.read.items() if source.has_own_types}
         return {**self.sources, **self.pulled, **read}
 
     @property
     def named_read(self) -> dict[str, System]:
-        """The named sources that are read; `source` beside them is named by its kind.
-
-        Empty where none has a name.
-        """
+        """Sources of `sources` that are read, by name, and `source` by its kind; empty if `sources` has none."""
         named = {name: source.system for name, source in self.read.items()}
         own = {} if self.source is None or self.source in named.values() else {self.source.kind: self.source}
         return own | named if named else {}
@@ -127,25 +124,25 @@ class Systems(FrozenStruct):
         return [(("source", self.source.kind), self.source), *named]
 
     def source_in(self, folder: Path, source: System) -> System:
-        """The source as its adapter takes it. Raises: as `settled`."""
+        """Return a source with settings for its adapter. Raises: as `settled`."""
         return System(source.kind, self.settled("source", source, folder))
 
     def beside(self, contract: str, system: System, folder: Path) -> JsonObject:
-        """Settings beside the address of an adapter. Raises: as `settled`."""
+        """Return a system's adapter settings other than its address. Raises: as `settled`."""
         kind = kind_at(contract, filled(system).text("url").partition(":")[0])
         names = {key.name for key in settings_of(contract, kind).keys} if kind else set()
         own = {name: value for name, value in system.options.items() if name in names}
         return dict(self.settled(contract, System(kind, own), folder)) if own else {}
 
     def called(self, system: System, folder: Path) -> System:
-        """An HTTP system with `${NAME}` replaced, defaults from `http:`, and absolute file paths.
+        """Return an HTTP system with `${NAME}` replaced, defaults from `http:`, and absolute file paths.
 
         Raises: UsageError as `config.filled`.
         """
         own = filled(system)
         usual = dict(filled(self.http).options)
         if own.text("url").startswith("http://"):
-            usual.pop("ca", None)  # it is for all that are encrypted
+            usual.pop("ca", None)  # only for encrypted addresses
         options = {**usual, **own.options}
         files: JsonObject = {name: str(folder / options[name]) for name in ("ca", "cert", "key") if name in options}
         return System(system.kind, options | files)
@@ -161,50 +158,50 @@ class Systems(FrozenStruct):
 
     @property
     def public_url(self) -> str:
-        """The address at which browsers reach the service, with no slash behind; empty where none is set.
+        """Address of the service for browsers, without a trailing slash; empty if none is set.
 
-        Raises: UsageError for a variable that is not set, or holds no such address.
+        Raises: UsageError for an unset variable, or an invalid address.
         """
-        found = config.filled(self.web.text("url"), "web")
-        if found and not re.match(r"https?://[^\s/]", found):
+        url = config.filled(self.web.text("url"), "web")
+        if url and not re.match(r"https?://[^\s/]", url):
             raise UsageError(
                 f"web in {config.PROJECT_FILE}: the address must begin with https:// or http:// and a host."
             )
-        return found.rstrip("/")
+        return url.rstrip("/")
 
 
-def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Problem]) -> Systems:
-    """Read where things are from shroff.yaml."""
-    keep = top.get("keep")
-    kept = _read(top, "keep", problems)
-    in_lake = _place("lake", lake, top, problems)
-    if keep is not None and (in_lake is None or in_lake.options.get("layout") == "json"):
-        keep.report(problems, _NO_LAKE if in_lake is None else _NO_ROWS)
-    for key, value in top.entries:
+def load_systems(root: YamlMapping, problems: list[Problem], warnings: list[Problem]) -> Systems:
+    """Parse the external systems of shroff.yaml; report errors in `problems`, and passwords in `warnings`."""
+    keep = root.get("keep")
+    retention = _read(root, "keep", problems)
+    lake_system = _place("lake", lake, root, problems)
+    if keep is not None and (lake_system is None or lake_system.options.get("layout") == "json"):
+        keep.report(problems, _NO_LAKE if lake_system is None else _NO_ROWS)
+    for key, value in root.entries:
         if key.text not in DECIDING_KEYS:
             _warn_of_passwords(value, warnings)
-    source, named = read_sources(top, problems)
+    source, named = read_sources(root, problems)
     return Systems(
         source,
         {name: push for name, push in named.items() if push.contract == "push"},
-        _store(top, problems),
-        in_lake,
-        _sinks(top, problems),
-        System("snapshots", _snapshots(top, problems)),
-        parse_duration(kept) if isinstance(kept, str) else None,
-        _online(top, problems),
-        _sign_in(top, problems),
-        _sessions(top, problems),
-        System("http", mapping_of(_read(top, "http", problems))),
-        *_mail(top, problems),
-        _web(top, problems),
-        _second_person(top, problems),
+        _store(root, problems),
+        lake_system,
+        _sinks(root, problems),
+        System("snapshots", _snapshots(root, problems)),
+        parse_duration(retention) if isinstance(retention, str) else None,
+        _online(root, problems),
+        _sign_in(root, problems),
+        _sessions(root, problems),
+        System("http", mapping_of(_read(root, "http", problems))),
+        *_mail(root, problems),
+        _web(root, problems),
+        _second_person(root, problems),
         {name: pull for name, pull in named.items() if pull.contract == "pull"},
         {name: source for name, source in named.items() if source.contract == "source"},
-        _place("backup", backup, top, problems),
-        System("metrics", mapping_of(_read(top, "metrics", problems))),
-        {name: parse_share(str(share)) for name, share in mapping_of(_read(top, "scheme_limits", problems)).items()},
-        loader.zone(top.get("zone"), problems) or "",
+        _place("backup", backup, root, problems),
+        System("metrics", mapping_of(_read(root, "metrics", problems))),
+        {name: parse_share(str(share)) for name, share in mapping_of(_read(root, "scheme_limits", problems)).items()},
+        loader.zone(root.get("zone"), problems) or "",
     )
 
 
@@ -212,41 +209,41 @@ def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
     node = top.get("mail")
     if node is None:
         return System("mail", {}), System(DEFAULT_MAILER, {})
-    read = mapping_of(read_shape(node, mail(names_of(node)), problems, "mail"))
-    common = {key.name: read[key.name] for key in MAIL_KEYS if key.name in read}
+    options = mapping_of(read_shape(node, mail(names_of(node)), problems, "mail"))
+    common = {key.name: options[key.name] for key in MAIL_KEYS if key.name in options}
     if "keep" in common and parse_duration(str(common["keep"])) > TOLD_KEPT_MS:
         node.report(problems, "keep is at most 90d: the event of a mail is known for that long.")
     flat = {
         key.name for own_setting in own_settings("mailer").values() if own_setting.is_flat for key in own_setting.keys
     }
-    beside = {name: value for name, value in read.items() if name in flat}
-    ways = [name for name in read if name in own_settings("mailer") or (name not in flat and name not in common)]
+    flat_options = {name: value for name, value in options.items() if name in flat}
+    ways = [name for name in options if name in own_settings("mailer") or (name not in flat and name not in common)]
     if len(ways) > 1:
         node.report(problems, f"mails are sent one way only, and this names {' and '.join(ways)}.")
     kind = ways[0] if ways else DEFAULT_MAILER
-    mailer = System(kind, beside if kind in flat or not ways else mapping_of(read[kind]))
+    mailer = System(kind, flat_options if kind in flat or not ways else mapping_of(options[kind]))
     look_for_mistakes("mailer", mailer, node, problems)
     return System("mail", common), mailer
 
 
 def _web(top: YamlMapping, problems: list[Problem]) -> System:
-    found = dict(mapping_of(_read(top, "web", problems)))
+    options = dict(mapping_of(_read(top, "web", problems)))
     node = top.get("web")
-    for name, text in [(key, text) for key in ("proxies", "networks") for text in found.get(key, ())]:
+    for name, text in [(key, text) for key in ("proxies", "networks") for text in options.get(key, ())]:
         try:
             is_everybody = ip_network(text, strict=False).prefixlen == 0 and name == "proxies"
-            words = "would trust every client, so any request could forge its address" if is_everybody else ""
+            error_text = "would trust every client, so any request could forge its address" if is_everybody else ""
         except ValueError:
-            words = "is neither an address nor a network, such as 10.0.0.0/8"
-        if words and node is not None:
-            node.report(problems, f"{name}: {text} {words}.")
-            found[name] = []
-    return System("web", found)
+            error_text = "is neither an address nor a network, such as 10.0.0.0/8"
+        if error_text and node is not None:
+            node.report(problems, f"{name}: {text} {error_text}.")
+            options[name] = []
+    return System("web", options)
 
 
 def _second_person(top: YamlMapping, problems: list[Problem]) -> tuple[str, ...]:
-    found = _read(top, "second_person", problems)
-    return tuple(str(word) for word in found) if isinstance(found, list) else ()
+    kinds_ = _read(top, "second_person", problems)
+    return tuple(str(word) for word in kinds_) if isinstance(kinds_, list) else ()
 
 
 def _snapshots(top: YamlMapping, problems: list[Problem]) -> JsonMapping:
@@ -262,13 +259,13 @@ def _read(top: YamlMapping, name: str, problems: list[Problem]) -> Plain | None:
 def _read_addressed(
     top: YamlMapping, name: str, place: tuple[str, str], shape: Callable[[str | None], Any], problems: list[Problem]
 ) -> tuple[JsonMapping | None, str | None]:
-    """Settings of one of several technologies, by the address in them; and which it is.
+    """Return the settings of a system whose address tells its technology, and the technology.
 
-    None where a variable of the environment says which; empty where no adapter has such addresses. `place` is the
-    contract, and the key of the address where that does not stand alone.
+    The technology is None if the address is an environment variable, and empty if no adapter has such addresses.
+    `place` is the contract, and the key of the address among other settings.
     """
     node = top.get(name)
-    (contract, key) = place
+    contract, key = place
     if node is None:
         return None, None
     at = node.get(key) if isinstance(node, YamlMapping) else node
@@ -278,14 +275,14 @@ def _read_addressed(
     except UsageError as error:
         node.report(problems, str(error))
         return None, None
-    found = read_shape(node, shape(kind or None), problems, name)
-    if found is None:
+    settings = read_shape(node, shape(kind or None), problems, name)
+    if settings is None:
         return None, kind
-    return {key: found} if isinstance(found, str) else mapping_of(found), kind
+    return {key: settings} if isinstance(settings, str) else mapping_of(settings), kind
 
 
 def _kind_at(contract: str, address: str) -> str | None:
-    """The technology of an address as it is written: None for a variable. Raises: UsageError as `kind_at`."""
+    """Return the technology of an address, None for a variable. Raises: UsageError as `kind_at`."""
     if address.startswith("${"):
         return None
     if contract == "lake" and "://" not in address:
@@ -294,20 +291,20 @@ def _kind_at(contract: str, address: str) -> str | None:
 
 
 def source_at(url: str, what: str, as_type: str | None) -> System:
-    """The live source at an address of a command line, as shroff.yaml would have it; of one type of events.
+    """Return the live source at an address, as in shroff.yaml; with `as_type` all its messages have this event type.
 
-    Raises: UsageError, which begins with `what`.
+    Raises: UsageError, whose text begins with `what`.
     """
     problems: list[Problem] = []
-    top = yamltext.read(f"source: {to_json(url).decode()}\n", what, problems)
-    found = load_systems(top, problems, []).source if isinstance(top, YamlMapping) else None
-    if problems or found is None:
-        words = "; ".join(f"{problem.message} {problem.hint}".strip() for problem in problems)
-        raise UsageError(f"{what}: {words or 'there is no live source.'}")
-    types = settings_of("source", found.kind).types
+    root = yamltext.read(f"source: {to_json(url).decode()}\n", what, problems)
+    source = load_systems(root, problems, []).source if isinstance(root, YamlMapping) else None
+    if problems or source is None:
+        details = "; ".join(f"{problem.message} {problem.hint}".strip() for problem in problems)
+        raise UsageError(f"{what}: {details or 'there is no live source.'}")
+    types = settings_of("source", source.kind).types
     if as_type is None or not types:
-        return found
-    return System(found.kind, {**found.options, types: {as_type: found.options[types]["any"]}})
+        return source
+    return System(source.kind, {**source.options, types: {as_type: source.options[types]["any"]}})
 
 
 def _store(top: YamlMapping, problems: list[Problem]) -> System | None:
@@ -320,7 +317,7 @@ def _store(top: YamlMapping, problems: list[Problem]) -> System | None:
         cure = "Leave out 'store' for a log in one file, or name a database of PostgreSQL."
         node.report(problems, f"a store is {first_schemes('log')}, not {scheme}://.", cure)
         return None
-    return System(kind or "", options)  # the environment says which
+    return System(kind or "", options)  # empty if the address is an environment variable
 
 
 def _place(name: str, shape: Callable[[str | None], Any], top: YamlMapping, problems: list[Problem]) -> System | None:
@@ -339,43 +336,43 @@ def _online(top: YamlMapping, problems: list[Problem]) -> System | None:
     if kind == "":
         node.report(problems, online_mistake(str(options.get("url", "")).partition(":")[0]))
         return None
-    return System(kind or ONLINE_KIND, options)  # a variable is read when it is opened
+    return System(kind or ONLINE_KIND, options)
 
 
 def _sign_in(top: YamlMapping, problems: list[Problem]) -> System | None:
-    found = mapping_of(_read(top, "sign_in", problems))
-    return System("oidc", mapping_of(found["oidc"])) if found.get("oidc") else None
+    options = mapping_of(_read(top, "sign_in", problems))
+    return System("oidc", mapping_of(options["oidc"])) if options.get("oidc") else None
 
 
 def _sessions(top: YamlMapping, problems: list[Problem]) -> SignInSettings:
     node = top.get("sessions")
-    usual = SignInSettings()
-    found = load_shape(node, SESSIONS, SignInSettings, problems, "sessions") or usual
+    defaults = SignInSettings()
+    settings = load_shape(node, SESSIONS, SignInSettings, problems, "sessions") or defaults
     ways = mapping_of(_read(top, "sign_in", []))
     has_passwords = ways.get("passwords") != "false"
     if not (has_passwords or ways.get("oidc")):
         top.report(problems, "sign_in: without passwords, nobody could sign in. Set up oidc first.")
-    if node is None or SESSION_MS_MIN <= found.idle_ms <= found.lasts_ms <= SESSION_MS_MAX:
+    if node is None or SESSION_MS_MIN <= settings.idle_ms <= settings.lasts_ms <= SESSION_MS_MAX:
         more = {
             "second_factor": tuple(ways.get("second_factor") or ()),
             "group_roles": mapping_of(ways.get("scim")).get("roles", {}),
         }
-        return replace(found, has_passwords=has_passwords, **more)
+        return replace(settings, has_passwords=has_passwords, **more)
     node.report(problems, "idle must be at least 1m, and the lifetime between idle and 30d.")
-    return usual
+    return defaults
 
 
 def _sinks(top: YamlMapping, problems: list[Problem]) -> dict[str, System]:
     node = top.get("sinks")
     entries = node.entries if isinstance(node, YamlMapping) else ()
     named = frozenset(name for _, entry in entries for name in names_of(entry))
-    read = mapping_of(None if node is None else read_shape(node, sinks(named), problems, "sinks"))
-    found = {name: System(*single_of(item)) for name, item in read.items() if item}
-    for name, system in found.items():
+    options = mapping_of(None if node is None else read_shape(node, sinks(named), problems, "sinks"))
+    systems = {name: System(*single_of(item)) for name, item in options.items() if item}
+    for name, system in systems.items():
         own = node.get(name) if isinstance(node, YamlMapping) else None
         if own is not None:
             look_for_mistakes("sink", system, own, problems)
-    return found
+    return systems
 
 
 def _warn_of_passwords(node: Node | None, warnings: list[Problem]) -> None:
@@ -388,11 +385,11 @@ def _warn_of_passwords(node: Node | None, warnings: list[Problem]) -> None:
 
 
 def without_systems(text: str, tree: YamlMapping) -> str:
-    """The text of shroff.yaml for a control event, without the keys that decide nothing.
+    """Return the text of shroff.yaml for a control event, without the keys that do not affect decisions.
 
-    Written anew where such a key is in it, as one line a key; else as it is.
+    The text is unchanged if it has no such key; otherwise each remaining key becomes one line.
     """
-    kept = [(key.text, value) for key, value in tree.entries if key.text in DECIDING_KEYS]
-    if len(kept) == len(tree.entries):
+    deciding = [(key.text, value) for key, value in tree.entries if key.text in DECIDING_KEYS]
+    if len(deciding) == len(tree.entries):
         return text
-    return "".join(f"{name}: {to_json(plain_of(value)).decode()}\n" for name, value in kept)
+    return "".join(f"{name}: {to_json(plain_of(value)).decode()}\n" for name, value in deciding)

@@ -80,7 +80,7 @@ class Answers(FrozenStruct):
 
 
 class CasesOpen(FrozenStruct):
-    """Count and amount of cases that can be worked on now; snoozed cases are counted apart."""
+    """Cases in the queue: those that can be worked on now. Snoozed ones are counted apart."""
 
     open: int
     snoozed: int
