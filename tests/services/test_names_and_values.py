@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -79,3 +80,38 @@ def test_a_refund_is_left_out_if_its_values_follow_the_label_and_else_asked_abou
 
     assert bool(plan.field) != is_left_out
     assert bool(asked) != is_left_out, "what only its name tells is asked"
+
+
+def statement(zero: str) -> dict[str, list[str]]:
+    """A bank's statement with debit and credit in two columns, and the balance."""
+    rng = Random(4)
+    amounts = [f"{rng.uniform(1, 90):.2f}" for _ in range(LINES)]
+    return {
+        "at": [f"{BEGIN + timedelta(hours=number):%Y-%m-%dT%H:%M:%SZ}" for number in range(LINES)],
+        "account": [f"a{number % 7}" for number in range(LINES)],
+        "debit": [text if number % 3 else zero for number, text in enumerate(amounts)],
+        "credit": [zero if number % 3 else text for number, text in enumerate(amounts)],
+        "balance": [f"{5_000 + 7 * number}.10" for number in range(LINES)],
+    }
+
+
+@pytest.mark.parametrize("zero", ["", "0.00"])
+@pytest.mark.parametrize("names", [["debit", "credit", "balance"], ["balance", "x1", "amount"]])
+def test_of_debit_and_credit_each_line_has_one_whatever_they_are_called(tmp_path, zero, names):
+    columns = statement(zero)
+    proposal, roles = proposed(tmp_path, columns, ["at", "account", *names])
+    (amount,) = [plan.field for plan in proposal.columns if plan.role == "money"]
+
+    assert roles["money"] in {"debit", "credit"}
+    (read,) = re.findall(f"^      {amount}: .*", proposal.files["events.yaml"], re.MULTILINE)
+    assert all(f"row.{name}" in read for name in names[:2])
+
+
+def test_amounts_in_words_are_asked_about(tmp_path):
+    columns = statement("")
+    words = ["two hundred" if number % 2 else "twelve" for number in range(LINES)]
+    proposal, _ = proposed(tmp_path, {"at": columns["at"], "debit": words}, ["at", "amount"])
+
+    assert [question["why"] for question in proposal.questions if question["role"] == "money"] == [
+        "amount has no numbers, such as 'twelve'; no mapping reads words: write digits"
+    ]

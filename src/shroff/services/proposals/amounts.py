@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from itertools import compress
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress, permutations
 
 from shroff.events.field_roles import KEYS
 from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX, places_of
-from shroff.language.values import parse_decimal, with_point
-from shroff.services.proposals.profile import FileColumn, spread
+from shroff.services.proposals.numbered_fields import AMOUNT
+from shroff.services.proposals.profile import FileColumn
 from shroff.services.proposals.roles import SAME, TAKEN, Candidate, Draft, ProposedField, has, joined, slug
 
 TYPES_MAX = 8
+_COMPOSED = "the amount is"
+_EVIDENT = 3.0  # for values that nothing but amounts have
+_SIDE = 0.02  # share of the lines that have a side
+_TOKEN_DIGITS = 16
+_WEI_PLACES = 18
 _SIGNS = {"£": "GBP", "€": "EUR", "¥": "JPY", "₹": "INR", "₩": "KRW", "₺": "TRY", "₦": "NGN", "$": "USD"}
 _ZEROS = 0.3  # share of zeros, of an amount that most events do not have
 
@@ -26,11 +31,15 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
     if code is not None and code not in codes:
         draft.choose("currency", [])
     candidates = [candidate for column in draft.free() if (candidate := _money_candidate(draft, column, code))]
-    chosen = draft.choose("money", _with_total(draft, candidates))
+    candidates = [*candidates, *_of_sides(candidates), *_in_token_units(draft)]
+    chosen = draft.choose("money", candidates)
     if chosen is None:
+        draft.words = next((column for column in draft.free("amount") if column.values and not column.is_number), None)
         return None, None
     found = chosen.field
     best = chosen.columns[0]
+    if found.guess.startswith(_COMPOSED):
+        return found, code if code is not None and len(code.codes) > 1 else None
     several = code if code is not None and len(code.codes) > 1 else None
     draft.smallest = _smallest_units(draft, best, code)
     if draft.smallest:
@@ -56,6 +65,10 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
 
 def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) -> Candidate | None:
     """A column as the amount, by how its values look, and then by its name."""
+    if column.path == AMOUNT:
+        read = f"money(integer({column.row}) * 0.01)"
+        guess = f"{_COMPOSED} in smallest units, of which 100 make one; field 49 has the currency's number"
+        return Candidate(_EVIDENT, 0, ProposedField("amount", "money", read, guess, column), [column])
     name = slug(column.path[-1:])
     is_settled = column is draft.settled.get("money")
     is_amount = has(column, "amount")
@@ -74,6 +87,7 @@ def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) 
     is_constant = len(column.distinct) < 3 < len(column.values)
     names = 3.0 * is_amount + 1.5 * is_money - 3 * is_unnamed
     names += re.fullmatch("amount|total|price|value", name) is not None
+    names += 2.0 * (re.search("(^|_)total(_|$)", name) is not None)
     names -= 3 * (has(column, "afterwards") or has(column, "known")) + 2 * has(column, "not_amount")
     names += code is not None and code.path[:-1] == column.path[:-1] and len(column.path) > 1
     values = 2.0 * has_sign - 3 * (1 - filled) - 2 * is_seldom - 2 * is_constant
@@ -86,38 +100,45 @@ def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) 
     return Candidate(values, names, ProposedField(shown, type_, expression, guess, column), [column])
 
 
+def _of_sides(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """Amounts in two columns, such as debit and credit: each line has exactly one of them."""
+    for one, two in permutations(candidates, 2):
+        column, other = one.columns[0], two.columns[0]
+        if (column.is_full and not column.zeros) or one.names < two.names:
+            continue
+        has_one = [bool(text) and text not in column.zeros for text in column.texts]
+        has_two = [bool(text) and text not in other.zeros for text in other.texts]
+        count = sum(map(operator.ne, has_one, has_two))
+        if min(sum(has_one), sum(has_two)) < _SIDE * len(has_one) or count < SAME * len(has_one):
+            continue
+        first = f"{column.row} when {column.row} not in {sorted(column.zeros)}" if column.zeros else column.row
+        type_ = "money" if count == len(has_one) else "money?"
+        guess = (
+            f"{_COMPOSED} of {column.path[-1]} or {other.path[-1]}, of which each line has one; both are without sign"
+        )
+        name = "amount" if "amount" not in (one.field.name, two.field.name) else "amount_of_side"
+        field = ProposedField(name, type_, f"{first} else {other.row}", guess, column)
+        yield Candidate(_EVIDENT, one.names, field, [column])
+
+
+def _in_token_units(draft: Draft) -> Iterator[Candidate]:
+    """Amounts in the smallest units of a token, such as wei: whole numbers of several lengths, some of 16 digits."""
+    for column in draft.free("money"):
+        lengths = set(map(len, column.distinct))
+        if max(lengths, default=0) < _TOKEN_DIGITS or len(lengths) < 2 or not all(map(str.isdecimal, column.distinct)):
+            continue
+        named = next((each for each in draft.free() if slug(each.path[-1:]) == "token_decimal"), None)
+        places = named.row if named is not None else repr(str(_WEI_PLACES))
+        field = ProposedField(slug(column.path[-1:]), "number(9)" if column.is_full else "number(9)?")
+        field.expression, field.column = f"round(number(join({column.row}, 'e-', {places})), 9)", column
+        field.guess = f"{_COMPOSED} in smallest units of a token, of which 10^{_WEI_PLACES} or tokenDecimal make one"
+        yield Candidate(_EVIDENT, 1.5, field, [column])
+
+
 def _are_together(one: FileColumn, two: FileColumn) -> bool:
     """Whether two columns have values in the same lines."""
     same = sum(bool(first) == bool(second) for first, second in zip(one.texts, two.texts, strict=True))
     return same >= SAME * len(one.texts)
-
-
-def _with_total(draft: Draft, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates; one named a total that is never below the others of its line gains on its parts."""
-    found = (candidate for candidate in candidates if re.search("(^|_)total(_|$)", candidate.field.name))
-    total = next((candidate for candidate in found if not has(candidate.columns[0], "afterwards")), None)
-    if total is None or len(candidates) < 2:
-        return list(candidates)
-    sums = _amounts(draft, total.columns[0])
-    for other in candidates:
-        pairs = [
-            (part, whole) for part, whole in zip(_amounts(draft, other.columns[0]), sums, strict=True) if part and whole
-        ]
-        if sum(part <= whole for part, whole in pairs) < SAME * len(pairs):
-            return list(candidates)
-    return [found._replace(names=found.names + 2) if found is total else found for found in candidates]
-
-
-def _amounts(draft: Draft, column: FileColumn) -> list[float]:
-    """Amounts of lines at equal distances, 0 if there is none."""
-    amounts: list[float] = []
-    for text in spread(column.texts, 200):
-        amount = 0.0
-        with suppress(ValueError):
-            digits, places = parse_decimal(with_point(text, draft.profile.mark) if draft.profile.mark else text)
-            amount = digits / 10**places
-        amounts.append(amount)
-    return amounts
 
 
 def _smallest_units(draft: Draft, amount: FileColumn, code: FileColumn | None) -> str:

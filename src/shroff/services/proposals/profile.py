@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from statistics import mode
@@ -100,6 +100,11 @@ class FileColumn:
     def name(self) -> str:
         """Its path in a line with dots."""
         return ".".join(filter(None, self.path))
+
+    @cached_property
+    def zeros(self) -> set[str]:
+        """Texts of its values that are 0."""
+        return {text for text in self.distinct if not text.strip("0.,-+ ")}
 
     @property
     def example(self) -> str:

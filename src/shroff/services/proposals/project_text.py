@@ -236,13 +236,19 @@ def _questions(draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField 
     for column in draft.later_by_name:
         reason = f"by its name {column.name} is known only afterwards, by its values not; --ignore {column.name}"
         questions.append({"role": "feature", "choices": ["take it", "leave it out"], "why": f"{reason} leaves it out"})
+    if draft.words is not None:
+        reason = (
+            f"{draft.words.name} has no numbers, such as {draft.words.example}; no mapping reads words: write digits"
+        )
+        questions.append({"role": "money", "choices": [draft.words.name], "why": reason})
     for guess in draft.guesses:
         day_or_month = re.search("could also be (%[dm][^;]*)", guess)
         if day_or_month is not None:
             choices = ["as proposed", day_or_month[1]]
             questions.append({"role": "time", "choices": choices, "why": f"day or month first? {guess}"})
     if amount is not None and "smallest units" in amount.guess:
-        choices = ["smallest units", "units"] if draft.smallest else ["units", "smallest units"]
+        is_smallest = draft.smallest or "are they" not in amount.guess
+        choices = ["smallest units", "units"] if is_smallest else ["units", "smallest units"]
         questions.append({"role": "money", "choices": choices, "why": amount.guess})
     return questions
 

@@ -15,6 +15,7 @@ from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, show_decimal
 from shroff.runtime.texts import many
 from shroff.runtime.values import replace
+from shroff.services.proposals.numbered_fields import name_fields
 from shroff.services.proposals.profile import FileProfile, profile_of
 from shroff.services.proposals.project_text import ColumnPlan, Proposal, Wishes, propose
 from shroff.services.proposals.roles import ROLES
@@ -64,6 +65,7 @@ def propose_for(
     Raises: UsageError if the file cannot be read, or a role or a column cannot be what the user says.
     """
     profile = profile_of(file)
+    name_fields(profile.columns)
     wishes = Wishes(roles, frozenset(ignored))
     attempt = _attempt(profile, name, wishes, file, write, _LIMITS_S[0])
     if runs_backwards(attempt.trial.first_times_ms):

@@ -19,6 +19,7 @@ from shroff.events.keys import RESERVED
 from shroff.language.calls import formatted_time
 from shroff.language.zone_words import is_zone_word
 from shroff.runtime.texts import one_line
+from shroff.services.proposals.numbered_fields import SENT_AT, year_of
 from shroff.services.proposals.profile import FileColumn, FileProfile
 from shroff.services.proposals.times import TimeReading, clock_form, gaps_of, time_names, time_reading, time_values
 
@@ -81,6 +82,7 @@ class Draft:
     roles: dict[int, str] = field(default_factory=dict)  # by the identity of a column
     left_out: list[tuple[FileColumn, str]] = field(default_factory=list)  # with the reason
     later_by_name: list[FileColumn] = field(default_factory=list)  # known only afterwards, their values do not show it
+    words: FileColumn | None = None  # called an amount, and no number
     close: set[str] = field(default_factory=set)  # roles for which another column is nearly as likely
     no_ids: frozenset[str] = frozenset()
     zone_guessed: bool = False
@@ -192,6 +194,11 @@ def time_of(draft: Draft) -> ProposedField:
         for values, (reading, name) in zip(time_values([reading for reading, _ in found]), found, strict=True)
     ]
     candidates += _of_parts(columns)
+    for column in columns:
+        if column.path == SENT_AT:
+            text = f"time(join('{year_of(column)}', {column.row}), '%Y%m%d%H%M%S')"
+            guess = f"the file has no year; are they of {year_of(column)}?"
+            candidates.append(Candidate(9, 0, ProposedField("sent_at", "time", text, guess, column), [column]))
     if not candidates or "time" in draft.settled:
         candidates += _counted(draft)
     best = draft.choose("time", candidates)
@@ -335,7 +342,7 @@ def _id_candidate(draft: Draft, column: FileColumn) -> Candidate | None:
     )
     if not (can_be or is_settled):
         return None
-    is_exact = re.fullmatch("id|uuid|guid", name) is not None
+    is_exact = re.fullmatch("id|uuid|guid|hash", name) is not None
     names = 2.0 * is_event + 2.5 * is_exact - 0.1 * len(column.path)
     if is_exact and _is_counter(column):  # such as the index of a data frame
         names -= 1
