@@ -274,7 +274,7 @@ def decode_words(error: Exception) -> str:
 
 
 def noted(words: str, note: str) -> ValueError:
-    """A mistake with a note, which is for CSV."""
+    """A mistake with a note, which is for lines of files."""
     error = ValueError(words)
     error.add_note(note)
     return error

@@ -194,20 +194,23 @@ def test_a_broken_line_of_json_is_an_error_of_that_line(line, words):
         (b'[{"id": "p1"}, 7]', [{"id": "p1"}, "expected a JSON object, found a number"]),
         (b'[{"a": %s}, {"id": "p2"}]' % DEEP, ["the line is nested too deep", {"id": "p2"}]),
         (b'[%s, {"id": "p2"}]' % DEEP, ["the line is nested too deep", {"id": "p2"}]),
-        (
-            b'[\n{"a": %s}\n]' % DEEPER,
-            ["the file is not JSON: it is nested too deep", "the line is nested too deep", "the"],
-        ),
+        (b'[\n{"a": %s},\n{"a": 2}]' % DEEPER, ["the line is nested too deep", {"a": 2}]),
         (b'{"id": "p1"}\n{"id": "p2"}\n', [{"id": "p1"}, {"id": "p2"}]),
         (b'\n{"id": "p1"}\n{"id": "p2"}\n', [{"id": "p1"}, {"id": "p2"}]),
         (b'{"id": \n{"id": "p2"}\n', ["the line is not JSON", {"id": "p2"}]),
         (b"", []),
         (
-            b'[{"id": "p1"},\n{"id": "p2" "a": 1}]\n',
-            ["the file is not JSON: JSON is malformed: expected", "the line is not"],
+            b'[{"id": "p1"},\n{"id": "p2" "a": 1}, {"id": "}\\"]"}]\n',
+            [{"id": "p1"}, "the line is not JSON: JSON is malformed: expected", {"id": '}"]'}],
         ),
-        (b'[\n{"id": "p2"}\n', ["the file is not JSON: Input data was truncated", {"id": "p2"}]),
-        (b'[{"id": "p1"}, {"id": "p2" "a": 1}]\n', ["the line is not JSON: JSON is malformed: expected"]),
+        (
+            b'[{"id": "p1"}, {"id": NaN}, {"a": ["\xff"]}, [{}], {"a": [1]}]',
+            [{"id": "p1"}, *["the line is not"] * 2, "expected", {"a": [1]}],
+        ),
+        (b'[\n{"id": "p2"}\n', [{"id": "p2"}, "the line is not JSON: Input data was truncated"]),
+        (b'[{"id": "p1"}, {"id": "p2"', [{"id": "p1"}, "the line is not JSON: Input data was truncated"]),
+        (b'[{"id": "p1"}, {"id": ]}, {"id": "p3"}]', [{"id": "p1"}, *["the line is not JSON"] * 2]),
+        (b'[{"id": "p1"}] [{"id": "p2"}]', [{"id": "p1"}, "expected a JSON object, found a list"]),
         (b'["\xff"]', ["the line is not UTF-8"]),
     ],
 )
@@ -602,3 +605,21 @@ def test_what_is_as_deep_as_a_line_may_be_is_written_and_a_text_that_is_deeper_h
     assert words is None
     assert canonical_json(columns).encode() == at_most
     assert inside(DEEP.decode(), 0) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "library"),
+    [
+        (":20:START\r\n:25:37040044/0532013000\r\n", "mt-940"),
+        ("\n{1:F01BANKDEFF}{2:O940}{4:\n:20:START\n", "mt-940"),
+        ("OFXHEADER:100\nDATA:OFXSGML\n", "ofxtools"),
+        ('<?OFX OFXHEADER="200"?><OFX>', "ofxtools"),
+        ("!Type:Bank\nD01/05/2026\n", "quiffen"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.sta", "a.txt", "a.ofx"])
+def test_a_bank_statement_is_refused_with_the_page_that_turns_it_into_lines(tmp_path, content, library, name):
+    path = tmp_path / name
+    path.write_text(content, newline="")
+    with pytest.raises(UsageError, match=rf"pip install {library}, .*docs/howto/map-a-csv.md, Bank statements"):
+        read_lines(path)

@@ -113,7 +113,7 @@ def admit(
     events = declare(text)
     fields = Mapper(events.types["payment"], format).fields(MappedRow(file, number, columns))
     validator = EventValidator(events, Settings())
-    return (validator.of_csv() if format == "csv" else validator).admit("payment", fields, is_strict=False)
+    return validator.of_file(format).admit("payment", fields, is_strict=False)
 
 
 def mistakes_of(text: str, columns: dict[str, object], *, format: str = "csv") -> dict[str, str]:
@@ -217,6 +217,33 @@ def test_what_may_be_a_decimal_point_is_refused_beside_decimal_commas(amount):
     (found,) = submitted("decimal: ',',", [["p", "2026-03-01T10:00:00Z", amount, *[""] * 5]], ";")
 
     assert found.refusal.endswith(f"'{amount}' is not a decimal number with a comma, such as 1.250,00")
+
+
+IN_JSON = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, amount: money, price: number(3)?, kind: text }
+  from:
+    json: { decimal: ',', price: number(row.price), when: number(row.price) < 100 }
+"""
+
+
+@pytest.mark.parametrize("value", ["1.234,50", "1 234,50 €", Number("1234.50"), "1234,5"])
+def test_json_has_decimals_as_people_write_them_and_numbers_by_their_digits(value):
+    line = {"id": "p", "at": "2026-03-01T10:00:00Z", "amount": value, "price": Number("1.234"), "kind": "x"}
+    events = declare(IN_JSON)
+
+    assert admit(IN_JSON, line, format="jsonl").values[2:4] == (123_450, 1_234)
+    assert Dispatcher(events, "jsonl").takes(MappedRow("a.jsonl", 1, line))
+
+
+def test_a_decimal_comma_in_json_is_named_with_the_setting_that_reads_it():
+    line = {"id": "p", "at": "2026-03-01T10:00:00Z", "amount": "12,5", "kind": "x"}
+    found = mistakes_of(IN_JSON.replace("decimal: ',', ", ""), line, format="jsonl")
+
+    assert found["amount"].endswith("for JSON write `decimal: ','` under from.json in events.yaml")
 
 
 def test_a_file_with_another_separator_is_stopped_before_its_first_line():

@@ -409,7 +409,7 @@ def test_a_label_is_written_as_banks_write_it(field, value, read):
 )
 def test_another_form_of_a_label_is_refused_with_the_expression_that_reads_it_in_a_csv(field, value, cure):
     with pytest.raises(InputError, match=re.escape(f"found '{value}'. ") + ".*" + re.escape(cure)):
-        validator().of_csv().admit_label({**LABEL, field: value})
+        validator().of_file("csv").admit_label({**LABEL, field: value})
 
 
 @pytest.mark.parametrize(

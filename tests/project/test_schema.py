@@ -197,7 +197,7 @@ payment:
         columns: [Nr, at], order: descending, skip: 2, missing: ['', '-'] }
     json:
       { each: row.items, arrived: row.loaded, amount: money(item.price), when: row.kind == 'p', zone: UTC,
-        order: descending }
+        decimal: ',', order: descending }
     parquet: { id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC, order: descending }
     avro: { id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC, order: descending }
 label:
@@ -207,7 +207,9 @@ label:
     csv:
       { arrived: row.loaded, verdict: "'fraud'", when: row.nr is missing, decimal: ',', separator: tab, zone: UTC,
         columns: [Nr, at], order: descending, skip: 2, missing: ['', '-'] }
-    json: { each: row.labels, arrived: row.loaded, when: row.label is missing, zone: UTC, order: descending }
+    json:
+      { each: row.labels, arrived: row.loaded, when: row.label is missing, decimal: ',', zone: UTC,
+        order: descending }
     parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
     avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
   disputes:
@@ -216,7 +218,9 @@ label:
     csv:
       { arrived: row.loaded, stage: "'won'", when: row.nr is missing, decimal: ',', separator: tab, zone: UTC,
         columns: [Nr, at], order: descending, skip: 2, missing: ['', '-'] }
-    json: { each: row.disputes, arrived: row.loaded, when: row.stage is missing, zone: UTC, order: descending }
+    json:
+      { each: row.disputes, arrived: row.loaded, when: row.stage is missing, decimal: ',', zone: UTC,
+        order: descending }
     parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
     avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
 entities:

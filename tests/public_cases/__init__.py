@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from shroff.services.project import Project
+    from shroff.services.proposals.project_text import ColumnPlan
 
 FOLDER: Final = Path(__file__).resolve().parents[3] / "shared" / "cases"
 FILES: Final = FOLDER.parent / "files"
@@ -39,3 +40,14 @@ def proposed(file: Path, folder: Path, *, is_ingested: bool = True) -> tuple[Pro
 
 def mapping_of(project: Project) -> str:
     return (project.context.paths.folder / "events.yaml").read_text(encoding="utf-8")
+
+
+def planned(lines: str, folder: Path) -> tuple[dict[str, ColumnPlan], str]:
+    """What becomes of each column of a CSV, before the proposal is tried with it, and the proposed events.yaml."""
+    from shroff.services.proposals.profile import profile_of
+    from shroff.services.proposals.project_text import Wishes, propose
+
+    file = folder / "lines.csv"
+    file.write_text(lines, encoding="utf-8")
+    proposal = propose(profile_of(file), "people", Wishes({}))
+    return {plan.column: plan for plan in proposal.columns}, proposal.files["events.yaml"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.public_cases import FILES, mapping_of, proposed
+import pytest
+
+from tests.public_cases import FILES, mapping_of, planned, proposed
 
 
 def test_the_labels_of_the_file_are_taken(tmp_path):
@@ -24,3 +26,21 @@ def test_a_reason_of_the_payment_is_none_of_the_label(tmp_path):
 
     assert "reason: missing" in mapping_of(project)
     assert {row["reason"] for row in project.labels().to_pylist()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meaning"),
+    [
+        ("source", "POS", "\"'import'"),
+        ("reason", "gift", "missing"),
+        ("amount", "5.00", "missing"),
+        ("event", "sale", "row.id"),
+        ("known_at", "2026-02-01T00:00:00Z", "time(row.time) + 7d"),
+    ],
+)
+def test_a_column_of_the_name_of_a_field_of_labels(tmp_path, name, value, meaning):
+    rows = [f"p{n},2026-03-{n:02}T10:00:00Z,c{n % 3},{n}.00,{value},{int(n % 4 == 0)}" for n in range(1, 25)]
+    _, events = planned("\n".join([f"id,time,card,total,{name},is_fraud", *rows]), tmp_path)
+    label = events.partition("label:")[2]
+
+    assert f"{name}: {meaning}" in label

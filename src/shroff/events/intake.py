@@ -388,7 +388,7 @@ class Intake:
     def _taker(
         self, type_name: str, reading: LineReading
     ) -> Callable[[Line, MappedRow, Mapping[str, object] | None], Submission]:
-        validator = self._validator.of_csv() if reading.format == "csv" else self._validator
+        validator = self._validator.of_file(reading.format)
         source = reading.source
         keeper = reading.keeper
         seals = reading.seals

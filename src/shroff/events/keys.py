@@ -92,6 +92,7 @@ MAPPING = replace(mapping_shape(_RowExpressions), named=EXPRESSION, pattern=NAME
 SEPARATORS = {",": ",", ";": ";", "tab": "\t", "|": "|"}  # as they are written, and what stands in the file
 NAME_OF_COLUMN = One("a name of a column", kinds=(TEXT, NUMBER, TRUTH))
 SETTINGS = {"order": ("ascending", DESCENDING), "decimal": (".", ","), "separator": tuple(SEPARATORS)}
+DECIMAL = choice(*SETTINGS["decimal"])
 
 
 class _JsonLines:
@@ -101,10 +102,14 @@ class _JsonLines:
         field without an expression is taken from the item, or from the message if the item lacks it. A message
         without items gives no event and is counted. A field of this name is mapped instead.
         Example: row.notificationItems
+    decimal: What stands before the places of decimals that are texts, as in CSV. A field of this name is mapped
+        instead.
+        Example: ','
     """
 
     mapping = MAPPING.keys
     each = EXPRESSION
+    decimal = DECIMAL
 
 
 JSON_MAPPING = replace(MAPPING, keys=mapping_shape(_JsonLines).keys)
@@ -137,7 +142,7 @@ class _Csv:
     """
 
     mapping = MAPPING.keys
-    decimal = choice(*SETTINGS["decimal"])
+    decimal = DECIMAL
     separator = choice(*SETTINGS["separator"])
     columns = Many("names of columns", NAME_OF_COLUMN)
     skip = WHOLE

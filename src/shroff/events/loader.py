@@ -177,7 +177,7 @@ def _file_mapping(
     expressions: dict[str, Expression] = {}
     known: tuple[str, ...] = ("zone", "arrived", "order")
     known += ("decimal", "separator", "columns", "skip", "missing") if format == "csv" else ()
-    known += ("each",) if format == "json" else ()
+    known += ("each", "decimal") if format == "json" else ()
     settings = {
         key.text: value
         for key, value in found.entries

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shroff.errors import notes_of
-from shroff.events.raw_values import Exact, Instant, LocalTime, RawDuration, RefusedValue, shown, text_of
+from shroff.events.raw_values import Exact, Instant, LocalTime, Number, RawDuration, RefusedValue, shown, text_of
 from shroff.events.validation import HIDDEN
 from shroff.language.types import Type
 from shroff.language.values import is_naive, parse_time, with_point, zoned_ms
@@ -26,6 +26,16 @@ def with_mark(read: Read, mark: str) -> Read:
         return with_point(value, mark) if type(value) is str and value.strip() else value
 
     return read_point
+
+
+def with_comma(read: Read, read_value: Read) -> Read:
+    """A value as text, of a number of JSON with a comma: 1.234 is not read as 1234."""
+
+    def read_text(row: Any) -> object:
+        value = read_value(row)
+        return value.replace(".", ",") if type(value) is Number else read(row)
+
+    return read_text
 
 
 def of_zone(read: Read, zone: str, *, is_text: bool = True) -> Read:

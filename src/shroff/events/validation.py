@@ -118,7 +118,7 @@ class EventValidator:
         self._events = events
         self._settings = settings
         self._conversion = conversion
-        self.is_csv = False
+        self.file_format = ""
         self._hasher = hasher
         self._currency = settings.currency
         self._plans = {name: self._plan(event_type) for name, event_type in events.types.items()}
@@ -127,10 +127,10 @@ class EventValidator:
             (name, type_.name, unique_text(type_.fields[type_.at(name)].type)) for name, type_ in events.naming.items()
         ]
 
-    def of_csv(self) -> EventValidator:
-        """The same for lines of CSV: its messages say how such files are mapped."""
+    def of_file(self, format: str) -> EventValidator:
+        """The same for lines of CSV or JSON: its messages say how such files are mapped."""
         made = copy(self)
-        made.is_csv = True
+        made.file_format = format
         return made
 
     def admit(
@@ -239,7 +239,7 @@ class EventValidator:
                 values.append(read(value))
             except (ValueError, OverflowError) as error:
                 values.append(None)
-                mistakes.append((name, _words(step, value, error, hidden, is_csv=self.is_csv)))
+                mistakes.append((name, _words(step, value, error, hidden, self.file_format)))
         for at in plan.converted:
             mistakes += self._read_original(plan, values, at, hidden)
         if is_strict and not plan.names.issuperset(fields):
@@ -279,7 +279,7 @@ class EventValidator:
         except (ValueError, OverflowError) as error:
             yield (
                 step.name,
-                _words(replace(step, expected=expectation(type_, code)), value, error, hidden, is_csv=self.is_csv),
+                _words(replace(step, expected=expectation(type_, code)), value, error, hidden, self.file_format),
             )
 
     def _plan(self, event_type: EventType, optional: frozenset[str] = frozenset()) -> _ReadPlan:
@@ -420,8 +420,11 @@ def _beyond(plan: _ReadPlan, values: Sequence[Any], hidden: frozenset[str]) -> l
     return found
 
 
-def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str], *, is_csv: bool = False) -> str:
-    told = f"{error}{notes_of(error) if is_csv else ''}"
+def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str], format: str = "") -> str:
+    note = notes_of(error) if format == "csv" else ""
+    if format == "jsonl":
+        note = notes_of(error).replace("a CSV", "JSON").replace("from.csv", "from.json")
+    told = f"{error}{note}"
     if isinstance(value, RefusedValue):  # made by an expression, which says itself what it reads
         return f"expected {step.expected.partition(' with its offset')[0]}; {told}"
     if step.is_secret:

@@ -3,7 +3,7 @@
 A line that cannot be read is a line with an error; the others go on. Whatever keeps a
 file from being read at all is a `UsageError` before the first line, or, where a
 compressed file ends too early, after the last that could be read. A `.json` file may also
-be one list or object over several lines, up to 64 MiB.
+be one list or object over several lines, up to 64 MiB; an element of it that cannot be read is a line with an error.
 
 Text is UTF-8, with or without a byte order mark. The first line of a CSV file that is not
 plain ASCII decides for the file: if it is not UTF-8, the file is windows-1252. In a file that
@@ -13,6 +13,7 @@ has shown to be UTF-8, a later line that is not is an error of that line.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,7 +24,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 from msgspec.json import decode as from_json
 
-from shroff.errors import UsageError, decode_words, nearest, os_words
+from shroff.errors import UsageError, nearest, os_words
 from shroff.events.formats.compression import BROKEN, MARK_BYTES, MARKS, bare_name, mark_in, open_file, unpacked
 from shroff.events.formats.csv_records import CsvRecords
 from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines, Read
@@ -55,6 +56,9 @@ _UNREAD = {  # endings of what people have and nothing here reads: what it is, a
         "of no format that is read; write it as CSV, JSON lines or Parquet",
     ),
 }
+_STATEMENT = re.compile(rb"(?P<MT940>\{1:F\d\d|:20:)|(?P<OFX>OFXHEADER:|<\?OFX)|(?P<QIF>!(Type|Account|Option|Clear):)")
+_LIBRARIES = {"MT940": "mt-940", "OFX": "ofxtools", "QIF": "quiffen"}
+_MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[][{},]', re.DOTALL)
 _TOO_DEEP = "the line is nested too deep"
 _OPEN_LIST = (
     "this list has no end on its line. A list over several lines is read from a whole file that ends in .json, "
@@ -98,7 +102,10 @@ def file_format(path: Path, format: str | None = None) -> str:
 
 
 def _format_by_content(path: Path, *, is_text: bool) -> str | None:
-    """What the first bytes of a file show: JSON, Parquet or Avro; any other text is CSV where its name is a text's."""
+    """What the first bytes of a file show: JSON, Parquet or Avro; any other text is CSV where its name is a text's.
+
+    Raises: UsageError for a bank statement.
+    """
     try:
         with path.open("rb") as stored:
             packed_as = mark_in(stored.read(MARK_BYTES))
@@ -109,6 +116,12 @@ def _format_by_content(path: Path, *, is_text: bool) -> str | None:
     if first[:4] in _BINARY_MARKS:
         return _BINARY_MARKS[first[:4]]
     text = first.removeprefix(_UTF8_MARK).lstrip()
+    if (statement := _STATEMENT.match(text)) is not None:
+        form = statement.lastgroup or ""
+        raise UsageError(
+            f"{path} is a bank statement of the form {form}. Turn it into JSON lines: pip install {_LIBRARIES[form]}, "
+            f"and the command for {form} in docs/howto/map-a-csv.md, Bank statements."
+        )
     if text[:1] in {b"{", b"["}:
         return "jsonl"
     return "csv" if is_text and text and (b"\0" not in text or _is_utf16(first)) else None
@@ -286,19 +299,18 @@ def json_columns(raw: bytes, depth_max: int = DEPTH_MAX) -> tuple[dict[str, obje
     return columns, None
 
 
-def line_columns(raw: bytes, open_words: str = _OPEN_LIST) -> tuple[dict[str, object] | None, str | None]:
-    """`json_columns` of a line of a file; `open_words` say why where a list begins there, and goes on behind it."""
+def line_columns(raw: bytes) -> tuple[dict[str, object] | None, str | None]:
+    """`json_columns` of a line of a file, on which a list may begin that goes on behind it."""
     columns, words = json_columns(raw)
     if words is not None and raw.lstrip().startswith(b"["):
         is_open = words.endswith("Input data was truncated") or len(raw) > LINE_BYTES_MAX
-        return None, open_words if is_open else words
+        return None, _OPEN_LIST if is_open else words
     return columns, words
 
 
 def _document_lines(physical: Iterator[bytes]) -> Iterator[Line]:
     """The lines of a `.json` file: JSON lines, or one object or list over several lines, as people save them."""
     taken = [first := next(physical, b"")]
-    words = _OPEN_LIST
     if not _is_object(first):
         size = len(first)
         while size <= DOCUMENT_BYTES_MAX and (raw := next(physical, b"")):
@@ -306,26 +318,49 @@ def _document_lines(physical: Iterator[bytes]) -> Iterator[Line]:
             size += len(raw)
         content = b"".join(taken)
         if size <= DOCUMENT_BYTES_MAX:
-            document, words = _document(content)
+            document = _document(content)
             if document is not None:
                 yield from _elements(content, document)
                 return
+            if content.lstrip().startswith(b"["):
+                for number, piece in enumerate(_pieces(content), 1):
+                    yield Line(number, piece, *json_columns(piece))
+                return
     rest = (raw[: LINE_BYTES_MAX + 1] for raw in chain(taken, physical))
-    yield from _decoded_lines(rest, partial(line_columns, open_words=words))
+    yield from _decoded_lines(rest, line_columns)
 
 
 def _is_object(raw: bytes) -> bool:
-    found, _ = _document(raw)
-    return found is not None and raw.lstrip().startswith(b"{")
+    return _document(raw) is not None and raw.lstrip().startswith(b"{")
 
 
-def _document(content: bytes) -> tuple[list[object] | None, str]:
-    """The elements of a JSON list, or an object as the only one; None for what is neither, and why it is not JSON."""
+def _document(content: bytes) -> list[object] | None:
+    """The elements of a JSON list, or an object as the only one; None for what is neither."""
     try:
         found = msgspec.json.Decoder(float_hook=Number).decode(content)
-    except (ValueError, RecursionError) as error:
-        return None, f"the file is not JSON: {decode_words(error)}"
-    return found if type(found) is list else [found] if type(found) is dict else None, ""
+    except (ValueError, RecursionError):
+        return None
+    return found if type(found) is list else [found] if type(found) is dict else None
+
+
+def _pieces(content: bytes) -> Iterator[bytes]:
+    """The elements of a list that is not JSON, as its brackets part them, and what stands behind its end."""
+    depth = begin = 0
+    for mark in _MARK.finditer(content):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark[0], 0)
+        if depth == 0:
+            yield content[begin : mark.start()].strip()
+            begin = mark.end()
+            break
+        if depth == 1 and mark[0] in b",[":
+            if begin:
+                yield content[begin : mark.start()].strip()
+            begin = mark.end()
+    rest = content[begin:].strip()
+    if rest:
+        yield rest
+    if depth == 1:  # the end of the list is missing
+        yield b""
 
 
 def _elements(content: bytes, document: list[object]) -> Iterator[Line]:
