@@ -319,6 +319,7 @@ def test_case_card_and_chart_have_one_typical_range(bank):
         ("Asia/Tokyo", "At 12:30", "between 19:00 and 06:59 for this card"),
         ("America/New_York", "At 22:30", "before 17:00 for this card"),
         ("Asia/Kolkata", "At 09:00", "between 15:30 and 03:29 for this card"),
+        ("America/St_Johns", "At 00:00", "between 06:30 and 18:29 for this card"),
         ("Australia/Eucla", "At 12:15", "between 18:45 and 06:44 for this card"),
     ],
 )

@@ -207,6 +207,12 @@ def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
         of_days = (await browser.get(f"{path}&days=90&by=payment.device")).body.decode()
         assert "of the last 90\u00a0d," in of_days
         assert "&amp;by=payment.device&amp;days=90" in of_days
+        for ask in (path, "/links?entity=card"):
+            for as_of, is_linked in ((PAYMENT["paid_at"], True), ("2026-01-01", False)):
+                then = (await browser.get(f"{ask}&as_of={as_of}")).body.decode()
+                assert ("Card of c-2" in then) == is_linked
+                assert "in the events before <time" in then or is_linked
+        assert (await browser.get(f"{path}&as_of=soon")).status == 400
         assert (await browser.get("/links?entity=cart&key=c-1")).status == 404
         line = (await browser.get("/links/ring?entity=card&key=c-2")).body.decode()
         assert '<a href="/links?entity=card&amp;key=c-2">In a ring of 3 cards over 1 device</a>' in line

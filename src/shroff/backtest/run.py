@@ -194,7 +194,6 @@ def changed(report: BacktestReport, count: int) -> list[ReportRow]:
 
 
 def _all_changed(report: BacktestReport) -> Iterator[list[ReportRow]]:
-    """Iterate over all changed events, in pieces."""
     for judged in report.verdicts.types.values():
         rows = changed_rows(judged)
         for first in range(0, len(rows), PIECE_ROWS):
@@ -257,7 +256,6 @@ def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> 
 
 
 def _schema(money_places: int) -> pa.Schema:
-    """Return the Parquet schema of changed events."""
     return pa.schema(
         {
             "event": pa.string(),

@@ -277,7 +277,6 @@ class AlertRules:
         return {seq: (record, rows.get((record.type, record.id))) for seq, record in records.items()}
 
     def _decisions(self, records: Iterable[Record]) -> dict[tuple[str, str], DecisionRow]:
-        """Return the decisions of these records, by type and id."""
         ids: dict[str, list[str]] = {}
         for record in records:
             if record.decided:

@@ -249,7 +249,6 @@ def _blind(found: Detail) -> Detail:
 
 
 def _untagged(row: Happened) -> Happened:
-    """Remove the tags from the details of a history entry."""
     details = {name: value for name, value in from_json(row.more).items() if name != "tags"}
     return replace(row, more=to_json(details).decode())
 

@@ -300,7 +300,6 @@ def _fraud(history: LabelHistory, as_of_ms: int, friendly: Collection[str]) -> _
 
 
 def _last_day(frauds: Sequence[_Fraud]) -> int:
-    """Return the default last day of a curve."""
     if not frauds:
         return 0
     ages = sorted((fraud.age_days for fraud in frauds), reverse=True)

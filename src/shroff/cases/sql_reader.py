@@ -393,7 +393,6 @@ def _answered(connection: Connection, table: Table, start_ms: int) -> Sequence[A
 
 
 def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElement[bool]]:
-    """Build the conditions of a filter."""
     table = tables.cases
     alerts = tables.case_alerts
 

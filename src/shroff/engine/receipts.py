@@ -191,7 +191,6 @@ class DecidedBatch(FrozenStruct):
 
 
 def _as_digits(texts: TextPool, digests: Array) -> Slices:
-    """Append digests as hexadecimal digits."""
     start = texts.add(_HEX.take(digests).view(np.uint8).ravel())
     return Slices.behind(start, np.arange(1, len(digests) + 1) * 2 * digests.shape[1])
 

@@ -132,7 +132,6 @@ class RowDecider:
         return lambda row: "".join([part(row) for part in parts])
 
     def _is_small(self, placed: SequencedEvent, row: Row) -> bool:
-        """Return whether a would-be decline is small enough to be explored."""
         assert self._exploring is not None
         assert self._amount is not None
         explore, node = self._exploring

@@ -73,7 +73,6 @@ class Engine:
         self._decide_by(definitions)
 
     def _decide_by(self, definitions: Definitions) -> None:
-        """Set policies and rules, which decide from computed values."""
         self._verdicts = {event: Verdicts(definitions.policy(event)) for event in definitions.events.decided}
         self._explored = {
             event: (explore, amount)

@@ -468,7 +468,6 @@ def _spaced(name: str) -> str:
 
 
 def _drawn(exploration: JsonMapping, decided: str) -> str:
-    """Describe the result of a draw."""
     if exploration["explored"]:
         share = f"{100 * exploration['propensity']:.4f}".rstrip("0").rstrip(".")
         if exploration["would_be"] == "approve":

@@ -159,7 +159,6 @@ class Past:
         return [*self._decided({record.seq: record for record in records[-OF_ALL_MAX:]}).values()]
 
     def _decided(self, records: Mapping[int, Record]) -> dict[int, PastDecision]:
-        """Return the decisions of records, by sequence number."""
         shown = {
             seq: stored(row.document, _ComparedParts, f"the decision at sequence number {seq}")
             for seq, row in decisions_of(self._log, records.values()).items()

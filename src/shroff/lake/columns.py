@@ -112,7 +112,6 @@ def _behind(what: Callable[[int], str], begin: int, row: int) -> str:
 
 
 def _values(found: JsonObject, fields: Fields, schema: pa.Schema) -> JsonObject:
-    """Convert values for their columns."""
     return {
         name: None if (value := found.get(name)) is None else _read(value, type_, schema.field(name).type)
         for name, type_ in fields

@@ -223,7 +223,6 @@ def field_columns(type_: EventType) -> TextDict:
 
 
 def _controls(records: list[Record], more: Iterable[tuple[str, pa.Array]] = ()) -> tuple[Ints, pa.Table]:
-    """Return records of any kind as a table, with additional columns."""
     times = _times(records)
     columns = _base(records, times, "id")
     columns["type"] = _column(records, "type")

@@ -178,7 +178,6 @@ class BatchClassifier:
         self._rows.seq += count
 
     def _answers(self, run: EventRun, effects: Effects) -> Sequence[Answer]:
-        """Return the answers to the lines of a run."""
         decisions = effects.columns
         repeated_seqs = [answer.seq for answer, _ in self._repeated if answer.seq > self._known.seq]
         self._fill_repeated({} if decisions is None else decisions.by_seq(repeated_seqs))

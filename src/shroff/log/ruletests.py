@@ -330,7 +330,6 @@ def _model(model: ModelSettings) -> str:
 
 
 def _rules(found: Definitions) -> str:
-    """Format each rule in words, followed by its condition."""
     teller = teller_of(found)
     texts = [(rule.id, in_words(rule, teller), condition(rule)) for rule in found.rules]
     filled = partial(textwrap.fill, width=110, initial_indent="    ", subsequent_indent="    ")

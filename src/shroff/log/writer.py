@@ -255,7 +255,6 @@ class Writer:
         self._state = folded
 
     def _activate(self, folded: Folded) -> None:
-        """Activate the project's files if they differ from the log's version."""
         self._hasher = KeyHasher(self.definitions)
         offsets = [*index_keys(self._log, self.definitions)]
         control = folded.control

@@ -179,7 +179,6 @@ def _add_labels(
 def _outcomes(
     log: LogReader, names: Iterable[str], amount_of: Callable[[Record], int | None]
 ) -> Mapping[str, tuple[str, int | None]]:
-    """Return outcomes and amounts of events, by name."""
     ids: dict[str, list[str]] = {}
     for name in sorted(names):
         type_, _, id_ = name.partition("/")

@@ -338,7 +338,6 @@ def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
 
 
 def _subject(route: str) -> str:
-    """Return the name of a route in findings."""
     if route == ONLINE:
         return "online"
     return route if route.startswith(OF_NOTICE) else f"sink {route}"

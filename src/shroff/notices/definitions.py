@@ -395,14 +395,12 @@ class _NoticeLoader:
             node.report(self._problems, words, "Use a name of the tz database: Europe/Berlin, UTC.")
 
     def _check(self, tree: YamlMapping, notice: Notice) -> None:
-        """Report keys that do not fit together."""
         for key, words in _misfits(notice):
             node = tree.get(key)
             self._problems.append((tree if node is None else node).problem(words))
 
 
 def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
-    """Iterate over the keys that do not fit together, with messages."""
     has_to = bool(notice.to.addresses or notice.to.of_event or notice.to.role)
     if notice.channel == "mail" and not has_to:
         yield "to", "a notice by mail lacks 'to': an address, { field: … }, { look_up: … } or { role: … }."

@@ -156,7 +156,6 @@ def _linked(words: list[str], *, link: str = "or", is_item: bool = False) -> Tes
 
 
 def _term(words: list[str], *, is_item: bool) -> Test:
-    """Parse a comparison, an expression in brackets, or its negation."""
     having, word = None, words.pop()
     if word.lower() == "not":
         test = _within(words, "()", is_item=is_item)

@@ -191,7 +191,6 @@ def _revoked(change: Change, who: Who, key: ApiKey, now_ms: int) -> ApiKey:
 
 
 def _keep(change: Change, who: Who, action: str, key: ApiKey, now_ms: int, before: ApiKey | None = None) -> ApiKey:
-    """Store a key with its audit row."""
     change.put(key)
     change.audit(Act(who, action, f"key {key.id}", before and shown(before), shown(key)), now_ms)
     return key

@@ -154,7 +154,6 @@ def role_of(claims: Claims, roles: Mapping[str, Role]) -> Role:
 
 
 def _synced_user(desk: Desk, change: Change, subject: str, claims: Claims, role: Role) -> User:
-    """Return the user of these claims, created or updated."""
     user = change.user_known_as(subject)
     now_ms = desk.now_ms()
     if user is None:
@@ -205,7 +204,6 @@ def _new(change: Change, subject: str, claims: Claims, role: Role, now_ms: int) 
 
 
 def _name_of(claims: Claims) -> str:
-    """Return a valid user name close to the provider's name."""
     for text in (claims.name, claims.email, claims.subject):
         plain = unicodedata.normalize("NFKD", text).casefold()
         bare = "".join(sign for sign in plain if not unicodedata.combining(sign))

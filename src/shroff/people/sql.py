@@ -109,7 +109,6 @@ class StoredValues:
         return int(self._connection.execute(asked).scalar() or 0)
 
     def _values(self, row: Any) -> JsonObject:
-        """Return the columns of a value."""
         values = (getattr(row, name) for name in type(row).__match_args__)
         return dict(zip(self._tables[type(row)].c.keys(), values, strict=True))
 
@@ -281,7 +280,6 @@ class Change(PeopleQueries):
         return number
 
     def _check_free(self, user: User, own: int | None) -> None:
-        """Raise UsageError if another user has this name or subject."""
         same_name = self.user_named(user.name)
         if same_name is not None and same_name.number != own:
             raise UsageError(f"the user {user.name!r} already exists. 'shroff users list' shows all.")

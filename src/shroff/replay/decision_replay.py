@@ -94,7 +94,6 @@ def replay(
 
 
 def _folded(log: LogReader, definitions: Definitions, seq: int, records: Sequence[Record]) -> Folded:
-    """Return the state before a sequence number, from these records alone."""
     folded = empty_for_past(definitions, lateness_of(log, definitions))
     take_past(folded, records)
     folded.seq = seq - 1

@@ -91,7 +91,6 @@ def with_personal(kind: ExportKind, events: Events, names: Sequence[str]) -> Exp
 
 
 def _with(record: Record, values: TextMapping, names: Sequence[str]) -> Record:
-    """Append these personal fields to the body of a record."""
     values_of_record = {name: values[name] for name in names if name in values}
     if not values_of_record:
         return record

@@ -143,7 +143,6 @@ def _read_back(type_: Type, text: str, teller: ValueWording, wording: Wording) -
 
 
 def _bare(node: Node) -> Node:
-    """Return the expression inside a rounding."""
     return node.arguments[0] if isinstance(node, Call) and node.function == "round" else node
 
 

@@ -443,7 +443,6 @@ def _parts(part: list[Token], words: Collection[str]) -> list[list[Token]]:
 
 
 def _bare(part: list[Token]) -> list[Token]:
-    """Remove brackets around the whole part."""
     open_brackets = list[int]()
     ends = dict[int, int]()
     at = 0

@@ -283,7 +283,6 @@ def _writer(part: Path | _Digested, schema: pa.Schema) -> Any:
 
 
 def _rewritten(part: Path, schema: pa.Schema) -> Any:
-    """Rewrite the file with wider decimals, and return the writer."""
     import pyarrow.parquet as pq
 
     with tempfile.TemporaryFile(dir=part.parent) as narrow:

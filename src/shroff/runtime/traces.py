@@ -212,6 +212,5 @@ def delivering(sink: str, places: Sequence[int]) -> Iterator[None]:
 
 
 def _at_ns() -> Callable[[float], int]:
-    """Return a function that converts monotonic times to nanoseconds since 1970."""
     offset = time.time() - time.monotonic()
     return lambda at_s: int((at_s + offset) * 1e9)

@@ -293,7 +293,6 @@ class Courier(msgspec.Struct):
             self._tell_loss()
 
     def _go_back(self, kept: int) -> None:
-        """Deliver again from a sequence number on."""
         self._parts.clear()
         self._lost_upto = max(self._lost_upto, self.through)
         with self._lock:

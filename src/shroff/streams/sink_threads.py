@@ -127,7 +127,6 @@ class Delivery:
         return run
 
     def _turn_over(self) -> None:
-        """Remove couriers that have ended, and start their successors."""
         ended = [run for run in self._runs if run.is_ending and not run.thread.is_alive()]
         if ended:
             self._tell()  # stores the positions at which successors start

@@ -170,7 +170,6 @@ def _learnt_from(manifest: JsonMapping) -> list[tuple[str, str]]:
 
 
 def _origin(imported: JsonMapping) -> list[tuple[str, str]]:
-    """Return the origin of an imported model."""
     checked = imported["checked"]
     rows = f"{checked['rows']:,} rows of {checked['file']}, the {checked['of']} at most {checked['worst']:.1g} off"
     return [

@@ -207,7 +207,6 @@ def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], InRuns[S
 
 
 def _raised(error: Exception) -> Iterator[NoReturn]:
-    """Return an iterator that raises this error."""
     yield from ()
     raise error
 

@@ -168,7 +168,6 @@ class RequestLoop:
         return submissions
 
     def _attend(self, *, is_busy: bool) -> None:
-        """Run the tasks between two batches: inbox, delivery, source, snapshots."""
         now_s = time.monotonic()
         scores = self._hooks.scores
         is_scoring = scores is not None and scores.line.waiting > 0

@@ -91,7 +91,6 @@ class Standby(Struct, eq=False):
         return 0 if self._start is None else self._start[0].seq
 
     def _say(self, words: str) -> None:
-        """Report what is waited for, once."""
         if words != self._told:
             self._told = words
             self._tell(words)

@@ -457,7 +457,6 @@ def _rows_of_a_batch(metadata: Any) -> int:
 
 
 def _places(rows: Ints) -> Any:
-    """Convert rows to an Arrow array."""
     return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
 
 

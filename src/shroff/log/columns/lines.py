@@ -244,7 +244,6 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         return list(map(events.__getitem__, rows))
 
     def _some(self, rows: Sequence[int]) -> dict[int, Submission]:
-        """Return the submissions of some events, by line index."""
         lines = [self.at[row] for row in rows]
         events = self.events_at(rows)
         submissions = self._made(lines, events, (self._reads[event.type].form.codec.encode(event) for event in events))

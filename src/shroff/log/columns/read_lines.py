@@ -406,7 +406,6 @@ def _stored(field: Field, *, lacks: bool) -> list[int]:
 
 
 def _coded(texts: TextCodes, data: Bytes, firsts: Ints, lasts: Ints) -> Ints32:
-    """Return the codes of texts in an array."""
     from shroff.log.columns.ids import hash_texts
 
     hashes = np.empty((len(firsts), 2), np.uint64)

@@ -98,7 +98,6 @@ def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tupl
 
 
 def _check_letters(lines: bytes, seqs: Ints) -> None:
-    """Raise StorageError if the lines are not UTF-8."""
     try:
         lines.decode()
     except UnicodeDecodeError as error:

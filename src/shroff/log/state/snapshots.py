@@ -174,7 +174,6 @@ def _removed(snapshots: Snapshots, file: Path, why: str) -> str:
 
 
 def _check_log(header: Header, log: LogReader) -> None:
-    """Raise StateError if a snapshot is not from this log's past."""
     if header.seq > log.last_seq():
         raise StateError(f"it ends at sequence number {header.seq:,}, and the log at {log.last_seq():,}")
     if header.log != mark(log, header.seq):

@@ -99,7 +99,6 @@ def _joined(context: EvalContext, values: Iterable[Any], by: str = "", attribute
 
 @pass_environment
 def _wrapped(environment: Environment, text: str, width: int = 79) -> str:
-    """A text in lines of a width."""
     return do_wordwrap(environment, text, width)
 
 

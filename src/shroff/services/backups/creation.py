@@ -242,7 +242,6 @@ class BackupWriter:
         return found, secrets
 
     def _is_known(self, name: str) -> bool:
-        """Return whether a file is unchanged since it was stored."""
         with suppress(OSError):
             return name in self._seen and self._seen[name][0] == _mark((self._folder / name).stat())
         return False

@@ -100,7 +100,6 @@ def _is_made_again(parts: list[str]) -> bool:
 
 
 def _is_passing(name: str) -> bool:
-    """Return whether it is a lock or an unfinished file."""
     return name.endswith((".lock", ".unfinished")) or name.rpartition("/")[2].startswith(".")
 
 

@@ -210,7 +210,6 @@ class SqlitePages(Struct, eq=False):
         return sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
 
     def _open(self) -> sqlite3.Connection:
-        """Open a read transaction at the last commit."""
         try:
             opened = self._connect("ro")
         except sqlite3.Error as error:

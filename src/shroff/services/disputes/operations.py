@@ -355,7 +355,6 @@ def _judged(
 
 
 def _last(stages: Sequence[DisputeStage], name: str) -> str | None:
-    """Return the latest value of a field among the stages."""
     return next((value for stage in reversed(stages) if (value := getattr(stage, name)) is not None), None)
 
 

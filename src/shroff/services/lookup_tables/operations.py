@@ -422,8 +422,6 @@ def _summary(definitions: Definitions, name: str) -> TableSummary:
 
 
 def _readers(definitions: Definitions, name: str) -> Iterator[str]:
-    """Yield features, rules and mappings that read a table."""
-
     def reads(*nodes: Node | str) -> bool:
         parts = (part for node in nodes if not isinstance(node, str) for part in walk(node))
         return any(isinstance(part, Lookup) and part.table == name for part in parts)

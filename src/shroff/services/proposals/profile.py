@@ -346,7 +346,6 @@ def _is_whole_of_script(text: str) -> bool:
 
 
 def _is_read(read: Callable[..., object], *arguments: str) -> bool:
-    """Whether a reader takes a text."""
     with suppress(ValueError, OverflowError):
         read(*arguments)
         return True

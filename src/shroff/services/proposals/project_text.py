@@ -315,7 +315,6 @@ def _rendered(template: str, shown: JsonMapping) -> str:
 
 
 def _verdict(label: FileColumn) -> str:
-    """The expression of a label's verdict."""
     values = {text.strip().upper() for text in label.distinct}
     fraud = values.intersection(map(str.upper, FRAUD))
     genuine = values.intersection(map(str.upper, GENUINE))

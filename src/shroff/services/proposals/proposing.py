@@ -143,7 +143,6 @@ def _lateness_days(trial: Trial) -> int:
 
 
 def _refusals(trial: Trial) -> list[str]:
-    """The refused lines in words, if there are any."""
     told: list[str] = [trial.stop] if trial.stop else []
     if trial.refused:
         (kind, count), *_ = trial.reasons.most_common(1)
@@ -192,7 +191,6 @@ def _tried(trial: Trial, places: int) -> JsonObject:
 
 
 def _amounts(trial: Trial, places: int) -> list[str]:
-    """The smallest, the median and the largest amount."""
     if not trial.amounts:
         return []
     found = (min(trial.amounts), median(trial.amounts), max(trial.amounts))
@@ -204,7 +202,6 @@ def _events(trial: Trial) -> str:
 
 
 def _summary(trial: Trial, currency: str, places: int) -> str:
-    """What the trial showed, in one line."""
     parts = [f"{trial.taken:,} of {_events(trial)} taken"]
     if not trial.is_whole:
         part = "first " if trial.is_cut else ""

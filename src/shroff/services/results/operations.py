@@ -442,7 +442,6 @@ def _cells(row: ResultRow) -> JsonObject:
 
 
 def _figures(row: ResultRow) -> JsonObject:
-    """Return the comparable figures of a row."""
     return {name: cell for name, cell in _cells(row).items() if name.partition(".")[0] not in NO_FIGURES}
 
 
@@ -452,7 +451,6 @@ def changed(share: float | None) -> str:
 
 
 def _shown(row: ResultRow) -> tuple[str, ...]:
-    """Format a row of the printed table."""
     name = f"{row.start}" if isinstance(row.value, UnsetType) else "(missing)" if row.value is None else row.value
     ends, cells = "", {**_cells(row), "stopped": row.events - row.approved}
     if row.estimate is not None:

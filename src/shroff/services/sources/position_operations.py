@@ -162,7 +162,6 @@ class SourceParts(ProjectPart):
 
 
 def _joined(read: Mapping[str, PartRead], lags: list[PartLag]) -> list[PartRead]:
-    """Merge the recorded positions of partitions with their current lags."""
     from shroff.log.read_positions import NOTHING, PartRead
 
     found = dict(read)

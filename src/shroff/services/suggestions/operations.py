@@ -379,7 +379,6 @@ class _EventRules:
         )
 
     def _text(self, part: Any) -> str:
-        """Write a part of a condition in the rule language."""
         name, kind = self.inputs[part.column].name, self.inputs[part.column].node.type.kind
         name = name if _NAME.fullmatch(name) else f"({name})"
         if part.codes:

@@ -265,7 +265,6 @@ class Training(ProjectPart):
         return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
 
     def _event_of(self, event: str | None) -> str:
-        """Resolve the event type of a model."""
         definitions = self._definitions
         decided = list(definitions.events.decided)
         if event is None and len(definitions.models) == 1:

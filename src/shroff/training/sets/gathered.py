@@ -169,6 +169,5 @@ def _codes(column: pa.ChunkedArray, known: dict[str, int]) -> Ints:
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:
-    """Return the numbers of a column, NaN for null."""
     numbers: Floats = column.to_numpy()
     return numbers

@@ -198,7 +198,6 @@ class _Maker:
                 yield chunk
 
     def _again(self, source: HistorySource, fold: int) -> Iterator[FeatureEvents]:
-        """Read the source again, for a later fold."""
         event = self._settings.event
         return (known_at(whole, self._as_of_ms, self._definitions, event) for whole in of_fold(source, fold))
 
@@ -353,7 +352,6 @@ def _texts(column: Column) -> pa.Array:
 
 
 def _shown(column: Column, type_: Type, money_places: int) -> pa.Array:
-    """Return values as people read them."""
     import pyarrow as pa
 
     values = (None if value is None else show(value, type_, money_places) for value in values_of(column))

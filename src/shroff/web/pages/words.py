@@ -21,7 +21,6 @@ MISSING = "missing"
 HOUR = timedelta(hours=1)
 SPACE = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
-_TIME = re.compile(r"\b\d\d:\d\d\b")
 _TIME_IN_UTC = re.compile(r"\b\d\d:\d\d UTC")
 _CLOCKS = re.compile(r'<time data-clock="([\d ]+)">[^<]*</time>')
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -185,19 +184,13 @@ def in_zone(html: str, zone: str) -> str:
         if not hours:
             return f"<time>{time:%H:%M}</time>"
         now, low, high = ((hour + offset // HOUR) % 24 for hour in hours)
-        # Typical hours are whole hours of UTC, so they begin at half past in a zone such as +05:30
-        return f"<time>{_later(range_on_clock('hour', low, high, now), offset % HOUR)}</time>"
+        late = offset % HOUR
+        if late:  # typical hours are whole in UTC, so in a zone such as +05:30 they may end half an hour after midnight
+            first, last = (datetime(2000, 1, 2, hour, tzinfo=UTC) + late for hour in (low, (high + 1) % 24))
+            return f"<time>between {first:%H:%M} and {last - timedelta(minutes=1):%H:%M}</time>"
+        return f"<time>{range_on_clock('hour', low, high, now)}</time>"
 
     return _CLOCKS.sub(local, html)
-
-
-def _later(words: str, by: timedelta) -> str:
-    """Shift each time of day in a text.
-
-    >>> _later("between 16:00 and 03:59", timedelta(minutes=30))
-    'between 16:30 and 04:29'
-    """
-    return _TIME.sub(lambda time: f"{datetime.fromisoformat(f'2000-01-01T{time[0]}Z') + by:%H:%M}", words)
 
 
 def rough(value: float) -> str:

@@ -77,7 +77,6 @@ class Outflow(Struct, eq=False):
             self._delivery.finish_all()
 
     def _look(self, delivery: Tended) -> None:
-        """Check the sinks, and report changes."""
         self.health = delivery.health(self._log.last_seq())
         for health in self.health:
             if health.trouble is None:

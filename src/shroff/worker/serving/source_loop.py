@@ -215,7 +215,6 @@ class SourceLoop:
             self._drain()
 
     def _drain(self) -> None:
-        """Commit every decided batch."""
         self._finish()
         self._committer.start()
         self._finish()
@@ -231,7 +230,6 @@ class SourceLoop:
         self._log.maintain()
 
     def _done(self, prepared: Prepared) -> None:
-        """Count a durable batch."""
         batch = self._rounds.popleft()
         self._work.counts.add(prepared, len(batch.submissions))
         self._work.batches += 1

@@ -359,7 +359,6 @@ def _found_out(source: MergingSource) -> tuple[()] | None:
 
 
 def _waited(source: Source, wait_s: float) -> tuple[list[PolledMessages] | None, Health]:
-    """Wait for messages, on the source's thread."""
     if isinstance(source, MergingSource):
         source.wait(wait_s)
     return None, source.health()

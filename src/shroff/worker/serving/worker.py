@@ -164,7 +164,6 @@ class Leader(ABC):
         return float(min(PAUSES_S[0] * 2 ** (self._failures - 1), PAUSES_S[1]))
 
     def _lead(self) -> None:
-        """Open the log, and work until done or until an error."""
         opened_log = self._opened()
         if opened_log is None:
             return
