@@ -10,6 +10,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -213,6 +214,8 @@ def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
                 assert ("Card of c-2" in then) == is_linked
                 assert "in the events before <time" in then or is_linked
         assert (await browser.get(f"{path}&as_of=soon")).status == 400
+        decided = (await browser.get("/decisions/payment/c-1")).body.decode()
+        assert f"{path.replace('&', '&amp;')}&amp;as_of={quote(PAYMENT['paid_at'])}" in decided
         assert (await browser.get("/links?entity=cart&key=c-1")).status == 404
         line = (await browser.get("/links/ring?entity=card&key=c-2")).body.decode()
         assert '<a href="/links?entity=card&amp;key=c-2">In a ring of 3 cards over 1 device</a>' in line

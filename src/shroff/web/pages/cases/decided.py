@@ -13,6 +13,7 @@ from shroff.cases.case_queries import blind, refunded_by
 from shroff.cases.case_service import CaseChangedError
 from shroff.engine.stored import rule_reasons
 from shroff.errors import ShroffError, UsageError
+from shroff.events.event import time_text
 from shroff.events.summary import PAID
 from shroff.explain.entities import summary_in
 from shroff.json_types import JsonObject
@@ -74,6 +75,7 @@ async def show(
         found=found,
         document=found.explained.document,
         row=row,
+        at=time_text(found.at_ms),
         path=decision_path(row.event, row.id),
         api=API + decision_path(row.event, row.id),
         answered=await service.in_thread(override.answer, service, row.event, row.id),
