@@ -176,7 +176,7 @@ class Application:
         return refused(error)
 
     async def _allowed(self, by_method: Mapping[str, Route], request: Request) -> Route:
-        """Return the route if the caller may use it, and set `request.who` and the sender.
+        """Return the route if the caller may use it, and set the caller and the sender.
 
         A browser without a session gets the sign-in page. Raises: ProblemError; the caller is identified first, so
         that only known callers learn which addresses exist.

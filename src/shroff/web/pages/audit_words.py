@@ -56,7 +56,7 @@ _USER = re.compile(r"user-[0-9]+\Z")
 
 
 def action_words(action: str) -> str:
-    """Return an action in words, such as "Decide case" for `case.decide`."""
+    """Return an action of the audit log in words, such as "Decide case"."""
     noun, _, verb = action.partition(".")
     return _ACTIONS.get(action) or f"{verb} {noun}".replace("_", " ").strip().capitalize()
 
