@@ -18,7 +18,6 @@ from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW
 from shroff.project.policy import OUTCOMES, Policy
 from shroff.rules.definitions import Rule
-from shroff.runtime.values import showing
 from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, LABELS, NO_LABEL, UNCLEAR_LABEL, Codes
 from shroff.training.sets.rows import exact_sums
 
@@ -62,11 +61,23 @@ def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], 
             for other, other_matches in sorted(judged.hits.items())
             if other != rule.id and (count := len(np.intersect1d(matches.rows, other_matches.rows, assume_unique=True)))
         }
+        hits = _hits(judged, matches.rows, money)
         tallies.append(
-            showing(
-                ReportRule,
-                _hits(judged, matches.rows, money),
-                rule,
+            ReportRule(
+                hits=hits.hits,
+                older_fraud=hits.older_fraud,
+                older_genuine=hits.older_genuine,
+                older_unclear=hits.older_unclear,
+                older_none=hits.older_none,
+                immature=hits.immature,
+                precision=hits.precision,
+                precision_low=hits.precision_low,
+                precision_high=hits.precision_high,
+                money=hits.money,
+                older_fraud_money=hits.older_fraud_money,
+                id=rule.id,
+                on=rule.on,
+                effect=rule.effect,
                 shadow=rule.is_shadow,
                 kept=rule.id in kept,
                 effective=count_true(matches.effective),

@@ -29,7 +29,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.log.prepared import typed_id
 from shroff.runtime.contents import check_stored
 from shroff.runtime.texts import edit_of
-from shroff.runtime.values import FrozenStruct, replace, showing
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 
 if TYPE_CHECKING:
@@ -256,7 +256,14 @@ def waiting_row(waiting: WaitingLabel) -> ListedWaiting:
     """Return a pending label for a list. Raises: StorageError if it is damaged."""
     body = stored(waiting.body, _WaitingLabel, "a waiting label")
     event = f"{body.event_type}/{body.event_id}" if body.event_id else body.event_type
-    return showing(ListedWaiting, body, event=event)
+    return ListedWaiting(
+        event=event,
+        unique=body.unique,
+        verdict=body.verdict,
+        source=body.source,
+        known_at_ms=body.known_at_ms,
+        arrived_ms=body.arrived_ms,
+    )
 
 
 def _units(text: str, money_places: int) -> int:

@@ -37,7 +37,7 @@ from shroff.errors import RefusalError, nearest
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.operations import manifest
 from shroff.runtime.texts import help_of, section
-from shroff.runtime.values import FrozenStruct, replace, showing
+from shroff.runtime.values import FrozenStruct, replace
 
 Given = ParamSpec("Given")
 Outcome = TypeVar("Outcome", bound="OperationAnswer")
@@ -152,19 +152,33 @@ class OperationAnswer(msgspec.Struct, kw_only=True):
         return cast("JsonMapping", msgspec.to_builtins(self))
 
 
+class Beside(Generic[Value]):
+    """An attribute of an answer that its JSON leaves out; its class has `dict=True`."""
+
+    def __init__(self, *default: Value) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, answer: object, _owner: type) -> Value:
+        value: Value
+        (value,) = (vars(answer)[self._name],) if self._name in vars(answer) else self._default
+        return value
+
+    def __set__(self, answer: object, value: Value) -> None:
+        vars(answer)[self._name] = value
+
+
 class ReportAnswer(OperationAnswer, Generic[Value], dict=True):
     """The JSON of a report, with the report itself for texts, pages and Python."""
 
-    @classmethod
-    def of(cls, report: Value, *shown: object, **fields: Any) -> Self:
-        """The answer with these fields; others that it needs are those of the report, or of what else it shows."""
-        answer = showing(cls, report, *shown, **fields)
-        answer.__dict__["report"] = report
-        return answer
+    report = Beside[Value]()
 
-    @property
-    def report(self) -> Value:
-        return cast("Value", self.__dict__["report"])
+    def about(self, report: Value) -> Self:
+        """Keep the report, and return the answer."""
+        self.report = report
+        return self
 
     def text(self) -> str:
         return repr(self.report)

@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 from shroff.arrays import Array, Bools, Bytes, Floats, Floats32, Ints
-from shroff.runtime.values import FrozenStruct, frozen, replace, showing
+from shroff.runtime.values import FrozenStruct, frozen, replace

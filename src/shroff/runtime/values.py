@@ -12,7 +12,7 @@ from threading import RLock
 from typing import Any, Generic, TypeVar, cast, dataclass_transform
 
 import msgspec
-from msgspec import NODEFAULT, structs
+from msgspec import structs
 
 Kind = TypeVar("Kind")
 Value = TypeVar("Value")
@@ -42,18 +42,6 @@ def replace(value: Value, /, **changes: Any) -> Value:
     """Return a copy of a dataclass or struct with changed fields."""
     with_fields: Any = structs.replace if isinstance(value, msgspec.Struct) else dataclasses.replace
     return cast("Value", with_fields(value, **changes))
-
-
-def showing(kind: Callable[..., Value], /, *shown: object, **fields: Any) -> Value:
-    """Create a struct from these fields; other required fields are attributes of the `shown` objects, by name.
-
-    If several objects have an attribute, the first one counts.
-    """
-    of: Any = kind
-    with_default = zip(of.__struct_fields__[::-1], of.__struct_defaults__[::-1], strict=False)
-    needed = {*of.__struct_fields__}.difference(name for name, default in with_default if default is not NODEFAULT)
-    values = {name: getattr(source, name) for source in reversed(shown) for name in needed if hasattr(source, name)}
-    return kind(**values | fields)
 
 
 class Fresh(Generic[Value]):

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import cache
-from types import NoneType
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import fields as fields_of
 
 from shroff.config import ProjectPaths
-from shroff.events.event import time_text_or_none
 from shroff.operations.declaration import (
     AskedBy,
     Clock,
@@ -97,21 +93,3 @@ def _subject(declared: Operation[..., Any], request: OperationRequest[Any]) -> s
     """Return the audit subject, such as `lists cards`: the command group and the first field."""
     first = [str(getattr(request, field.name)) for field in declared.fields[:1]]
     return " ".join([declared.name.split()[0], *first])
-
-
-def answer_of(kind: type[Answer], /, *shown: object, **fields: Any) -> Answer:
-    """Build an answer. A field that is not passed by name comes from the first source that has it, `due` also from
-    `due_ms`, as text. In a nullable field an empty text becomes None.
-    """
-    for name, may_be_null in _needed(kind):
-        source = next((source for source in shown if hasattr(source, name) or hasattr(source, f"{name}_ms")), None)
-        if name not in fields and source is not None:
-            value = getattr(source, name) if hasattr(source, name) else time_text_or_none(getattr(source, f"{name}_ms"))
-            fields[name] = None if may_be_null and value == "" else value
-    return kind(**fields)
-
-
-@cache
-def _needed(kind: type[Struct]) -> list[tuple[str, bool]]:
-    """List the required fields of a struct, with whether each is nullable."""
-    return [(field.name, NoneType in get_args(field.type)) for field in fields_of(kind) if field.required]

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.events.event import TimeText, time_text
-from shroff.runtime.values import replace, showing
+from shroff.runtime.values import replace
 from shroff.streams.log import PENDING, FlagRow, LogReader, StuckRow
 from shroff.streams.sink import Outgoing
 
@@ -125,9 +125,31 @@ def parts(rows: Sequence[Outgoing], upto: int, places_max: int) -> Iterator[Part
 
 def outgoing(row: StuckRow) -> Outgoing:
     """Return a stuck row for another attempt."""
-    return showing(Outgoing, row, fields=row.fields)
+    return Outgoing(
+        seq=row.seq,
+        number=row.number,
+        kind=row.kind,
+        event=row.event,
+        id=row.id,
+        outcome=row.outcome,
+        body=row.body,
+        fields=row.fields,
+    )
 
 
 def stuck(sink: str, row: Outgoing, reason: str, at_ms: int) -> StuckRow:
     """Return the stuck form of a row that was refused for the first time."""
-    return showing(StuckRow, row, sink=sink, reason=reason, attempts=1, at_ms=at_ms)
+    return StuckRow(
+        sink=sink,
+        seq=row.seq,
+        number=row.number,
+        kind=row.kind,
+        event=row.event,
+        id=row.id,
+        outcome=row.outcome,
+        body=row.body,
+        fields=row.fields,
+        reason=reason,
+        attempts=1,
+        at_ms=at_ms,
+    )

@@ -21,7 +21,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
-from shroff.runtime.values import FrozenStruct, replace, showing
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
 from shroff.streams.settings import ALONE
 
@@ -264,9 +264,12 @@ def keep_checkpoint(objects: RetriedObjects, state: LakeState) -> LakeState:
     """Put a checkpoint if one is due; return the state that includes it. Equal states have equal bytes."""
     if state.number < state.checkpoint + CHECKPOINT_EVERY:
         return state
-    checkpoint = showing(
-        Checkpoint,
-        state,
+    checkpoint = Checkpoint(
+        number=state.number,
+        upto=state.upto,
+        is_whole=state.is_whole,
+        log=state.log,
+        tip=state.tip,
         files=[state.files[path] for path in sorted(state.files)],
         replaced=[Replaced(path, state.replaced[path]) for path in sorted(state.replaced)],
     )

@@ -11,7 +11,6 @@ from msgspec import UNSET, UnsetType
 from shroff.errors import UsageError, nearest
 from shroff.plugins.operations import OperationAnswer, many
 from shroff.plugins.project import filled, read_sql, unset
-from shroff.plugins.values import showing
 
 if TYPE_CHECKING:
     from shroff.plugins.project import Project, ProjectContext
@@ -89,9 +88,10 @@ class WarehouseExport(OperationAnswer, dict=True):
     files: dict[str, int]
     rows: dict[str, int]
     loaded: dict[str, int] | UnsetType = UNSET
+    summary = ""
 
     def text(self) -> str:
-        return "\n".join(vars(self)["lines"])
+        return self.summary
 
 
 def export(
@@ -103,10 +103,10 @@ def export(
     lines += [
         f"  {name}: {many(done.rows[name], 'row')} in {many(done.files[name], 'file')}" for name in sorted(done.rows)
     ]
-    answer = showing(WarehouseExport, done, out=str(out), format=format_)
+    answer = WarehouseExport(out=str(out), format=format_, manifests=done.manifests, files=done.files, rows=done.rows)
     if load is not None:
         answer.loaded = load_warehouse(project.context, done, format_, load, endpoint or "")
         count = sum(answer.loaded.values())
         lines.append(f"{load}: {many(count, 'file')} loaded, {len(done.paths) - count:,} loaded before.")
-    vars(answer)["lines"] = lines
+    answer.summary = "\n".join(lines)
     return answer

@@ -17,7 +17,7 @@ from shroff.monitoring.day_figures import CUSTOMER, QUARTER_MS, DayFigures, figu
 from shroff.notices.definitions import Notice
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due
-from shroff.runtime.values import FrozenStruct, replace, showing
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import LogReader
 
 _NOT_COUNTED = msgspec.Raw(b"null")
@@ -133,9 +133,8 @@ def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
     hours = Counter[int]()
     for quarter, count in today.quarters.items():
         hours[datetime.fromtimestamp(quarter * QUARTER_MS / 1_000, UTC).astimezone(day.zone).hour] += count
-    return showing(
-        Figures,
-        services.backlog(),
+    backlog = services.backlog()
+    return Figures(
         counts=dict(today.decided.counts),
         money=dict(today.decided.money),
         hours=dict(hours),
@@ -144,6 +143,11 @@ def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
         false_alarms=false_alarms,
         yes=today.labels[CUSTOMER, "genuine"],
         no=today.labels[CUSTOMER, "fraud"],
+        open=backlog.open,
+        late=backlog.late,
+        escalated=backlog.escalated,
+        stake=backlog.stake,
+        left_ms=backlog.left_ms,
         known=dict(services.known_by(AGES_DAYS)),
         found_money=FoundMoney(caught_money, today.fraud.money["approve"], false_money)
         if has_amounts(services.definitions)

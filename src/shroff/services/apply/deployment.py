@@ -19,7 +19,6 @@ from shroff.runtime.texts import many, one_line, table
 from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project_files import FileVersions, checked
 from shroff.services.rules.files import ChangedMeanwhileError
-from shroff.services.running import answer_of
 from shroff.services.writer.requests import WriterRequests
 
 WAITS = "The files are unchanged; the process that writes the log makes them active"
@@ -113,7 +112,12 @@ def _shown(change: FileChange) -> Iterator[str]:
 
 def file_changes(found: Sequence[FileDifference]) -> list[FileChange]:
     return [
-        answer_of(FileChange, change, difference=_difference(change.file, change.before or "", change.after or ""))
+        FileChange(
+            file=change.file,
+            change=change.change,
+            takes=change.takes,
+            difference=_difference(change.file, change.before or "", change.after or ""),
+        )
         for change in found
     ]
 

@@ -66,6 +66,10 @@ class OfBackups(OperationRequest[Outcome_co]):
     place: Annotated[str | None, Param(flags="--at")] = None
     key: Path | None = None
 
+    @property
+    def place_argument(self) -> str:
+        return "" if self.place is None else argument(self.place)
+
 
 class OfVault(ReportAnswer[str]):
     """Where backups are, and the one that was made, used or is newest: its file, sequence number and bytes.
@@ -125,8 +129,7 @@ def open_vault(context: ProjectContext, request: OfBackups[Any]) -> Iterator[tup
     began = time.monotonic()
 
     def told(points: Sequence[BackupPoint]) -> JsonObject:
-        seconds, there = round(time.monotonic() - began, 3), "" if request.place is None else argument(request.place)
-        told: JsonObject = {"report": there, "backups": vault.address, "seconds": seconds}
+        told: JsonObject = {"backups": vault.address, "seconds": round(time.monotonic() - began, 3)}
         if not points:
             return told
         point = points[-1]
@@ -190,14 +193,14 @@ def create_backup(project: Project, warn: Warn, request: CreateBackup) -> Create
 
     with open_vault(project.context, request) as (vault, told), writer_of(project.context, vault) as writer:
         if (made := writer.create(is_full=request.is_full)) is None:
-            return CreatedBackup.of(**told([]))
+            return CreatedBackup(**told([])).about(request.place_argument)
     entry = msgspec.structs.asdict(BackupEntry.of(made))
     if made.is_full and made.log and (words := damage_of(project.context.log.reading)):
         warn(f"{DAMAGED}: {words}")
         entry["damage"] = words
     if made.secrets:
         warn(f"not in the backup, keep copies elsewhere: {', '.join(entry['secrets'])}")
-    return CreatedBackup.of(**told([made]) | entry)
+    return CreatedBackup(**told([made]) | entry).about(request.place_argument)
 
 
 def follow_backups(
@@ -293,7 +296,7 @@ def list_backups(project: Project, request: ListBackups) -> BackupList:
         "bytes": sum(entry.bytes for entry in entries),
         "damaged": list(starmap(DamagedBackup, damaged.items())),
     }
-    return BackupList.of(**found, points=entries)
+    return BackupList(**found, points=entries).about(request.place_argument)
 
 
 class VerifyBackups(OfBackups["CheckedBackups"]):
@@ -339,7 +342,7 @@ def verify_backups(project: Project, progress: ProgressSteps, request: VerifyBac
             "bytes": found.bytes,
             "damaged": list(starmap(DamagedBackup, found.damaged.items())),
         }
-    return CheckedBackups.of(**newest, points=found.points, pieces=found.pieces)
+    return CheckedBackups(**newest, points=found.points, pieces=found.pieces).about(request.place_argument)
 
 
 # ---- removing
@@ -395,4 +398,4 @@ def prune_backups(project: Project, request: PruneBackups) -> PrunedBackups:
     with open_vault(context, request) as (vault, told), writer_of(context, vault) if has_project else nullcontext():
         gone, freed = pruned(vault, rules, context.now_ms(), is_dry=request.is_dry, is_alone=has_project)
         found = told(vault.readable()[0]) | {"bytes": freed}
-    return PrunedBackups.of(**found, removed=gone, dry_run=request.is_dry)
+    return PrunedBackups(**found, removed=gone, dry_run=request.is_dry).about(request.place_argument)

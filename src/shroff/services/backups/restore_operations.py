@@ -22,7 +22,6 @@ from shroff.operations.declaration import (
     operation,
 )
 from shroff.runtime.texts import argument, many, table
-from shroff.runtime.values import showing
 from shroff.services.backups.operations import OfBackups, open_vault
 from shroff.services.project import Project
 
@@ -121,18 +120,19 @@ def restore_backup(project: Project, progress: ProgressSteps, request: RestoreBa
         counted = progress.counting("restoring, pieces")
         folder = request.folder.absolute()
         found = restore(vault, folder, to_ms=to_ms, secrets=request.secrets, into=into, progress=counted)
-    return Restored.of(
-        into.url is not None,
-        found,
+    return Restored(
         folder=str(request.folder),
+        number=found.number,
         at=time_text(found.at_ms),
         seq=found.last_seq,
+        files=found.files,
         missing_secrets=list(found.missing),
         damaged=list(found.damaged),
         held_letters=found.held,
         file=f"{vault.address}/{point_name(found.number)}",
+        bytes=found.bytes,
         seconds=round(time.monotonic() - began, 3),
-    )
+    ).about(into.url is not None)
 
 
 # ---- migrating
@@ -223,6 +223,11 @@ def migrate_tables(project: Project, request: MigrateTables) -> MigratedTables:
         program=__version__,
         backup=number,
         seconds=round(time.monotonic() - began, 3),
-        tables=[showing(MigratedTable, part, tables=part.part) for part in planned],
+        tables=[
+            MigratedTable(
+                database=part.database, tables=part.part, found=part.found, known=part.known, action=part.action
+            )
+            for part in planned
+        ],
         **made,
     )

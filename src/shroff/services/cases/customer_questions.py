@@ -12,7 +12,6 @@ from shroff.events.event import TimeText, time_text
 from shroff.notices.customer_answers import VERDICTS
 from shroff.notices.store import DROPPED, REFUSED, UNKNOWN
 from shroff.runtime.values import FrozenStruct
-from shroff.services.running import answer_of
 
 if TYPE_CHECKING:
     from shroff.cases.case import Alert
@@ -56,8 +55,14 @@ class Asked(FrozenStruct):
     @property
     def document(self) -> CaseQuestion:
         answered = time_text(self.said_ms) if self.said else None
-        return answer_of(
-            CaseQuestion, self, until=time_text(self.ends_ms), verdict=self.said or None, answered=answered
+        return CaseQuestion(
+            event=self.event,
+            asked=time_text(self.asked_ms),
+            until=time_text(self.ends_ms),
+            verdict=self.said or None,
+            answered=answered,
+            trouble=self.trouble or None,
+            words=self.words or None,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import msgspec
@@ -15,22 +15,25 @@ from shroff.cases.case_queries import Detail, refunded_by, shown
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
-from shroff.operations.declaration import OperationAnswer
+from shroff.operations.declaration import Beside, OperationAnswer
 from shroff.project.lists import ListChange
 from shroff.project.settings.casework import DEFAULT, CaseCheck
 from shroff.runtime.texts import cut, many, table
 from shroff.services.cases.customer_questions import CaseQuestion
-from shroff.services.running import answer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from shroff.cases.case_service import CaseService
 
 WIDTH = 50  # characters of a reason or a key in a table
 
 Verdict = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)})]
 _State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
+
+
+def _as_stored(_rule: str, reason: str) -> str:
+    return reason
+
+
 _Tag = Annotated[str, msgspec.Meta(description="Tag of this version. Send it with each action.")]
 _Left = Annotated[int, msgspec.Meta(description="Seconds until it is due; negative if overdue.")]
 _More = Annotated[JsonObject, msgspec.Meta(description="Further data, by kind of line.")]
@@ -56,6 +59,7 @@ class Person(msgspec.Struct):
 class CaseBase(OperationAnswer, dict=True):
     """Shared fields of every document of a case."""
 
+    format_reason = Beside[Callable[[str, str], str]](_as_stored)  # of a rule
     id: int
     tag: _Tag
     entity: str
@@ -170,13 +174,12 @@ class CaseWhole(CaseBase):
     questions: list[CaseQuestion]
 
     def text(self) -> str:
-        told = reading(self)
         events = [
             (
                 alert.event,
                 alert.time,
                 alert.outcome or "",
-                cut(told(alert.rule or "", alert.reason), WIDTH),
+                cut(self.format_reason(alert.rule or "", alert.reason), WIDTH),
                 alert.verdict or "",
             )
             for alert in self.alerts
@@ -201,6 +204,7 @@ class CaseTotals(msgspec.Struct):
 class CaseList(OperationAnswer, dict=True):
     """A page of cases, and the totals of all of them."""
 
+    format_reason = Beside[Callable[[str, str], str]](_as_stored)  # of a rule
     cases: list[Case]
     totals: CaseTotals
     next: str | None
@@ -210,7 +214,6 @@ class CaseList(OperationAnswer, dict=True):
     def text(self) -> str:
         stake = "" if self.totals.stake is None else f", {self.totals.stake} at stake"
         apart = f": {self.apart}" if self.apart else ""
-        told = reading(self)
         rows = [
             (
                 case.id,
@@ -219,18 +222,12 @@ class CaseList(OperationAnswer, dict=True):
                 "" if case.stake is None else case.stake.amount,
                 "" if case.score is None else f"{case.score:.4f}",
                 case.state,
-                cut(told(case.rule or "", case.reason), WIDTH),
+                cut(self.format_reason(case.rule or "", case.reason), WIDTH),
             )
             for case in self.cases
         ]
         heads = "case|due|about|at stake|score|state|why".split("|")
         return f"{many(self.totals.count, 'case')}{stake}{apart}." + (f"\n{table(rows, heads)}" if rows else "")
-
-
-def reading(answer: CaseBase | CaseList) -> Callable[[str, str], str]:
-    """Return the answer's formatter for recorded reasons; without one they are shown as stored."""
-    told: Callable[[str, str], str] = answer.__dict__.get("told", lambda _rule, reason: reason)
-    return told
 
 
 class CaseActed(OperationAnswer):
@@ -327,21 +324,32 @@ def _score(millionths: int | None) -> float | None:
 
 def case_as(kind: type[AnyCase], desk: CaseService, case: StoredCase, **more: Any) -> AnyCase:
     """Build a document of type `kind` about a case, with `more` fields."""
-    return answer_of(
-        kind,
-        case,
+    return kind(
         id=case.number,
+        tag=case.tag,
+        entity=case.entity,
+        key=case.key,
+        state=case.state,
+        opened=time_text(case.opened_ms),
+        due=time_text(case.due_ms),
         left_s=(case.due_ms - desk.now_ms()) // 1_000,
         assignee=Person(case.assignee, case.assignee_name) if case.assignee else None,
         lock_until=time_text_or_none(case.lock_ms),
         snoozed_until=time_text_or_none(case.snoozed_ms),
+        outcome=case.outcome or None,
         score=_score(case.score),
+        rule=case.rule or None,
+        reason=case.reason,
         stake=money(desk, case.stake),
+        customer=case.customer or None,
+        verdict=case.verdict or None,
+        closed=time_text_or_none(case.closed_ms),
         closed_by=Person(case.closed_by, case.closed_name) if case.closed_ms is not None else None,
         second_look=case.look == SECOND,
         disagreement=case.look == DISPUTED,
+        first_verdict=case.first_verdict or None,
         tags=case.tags.split(),
-        checks=desk.settings.checklist(case.kinds, case.checks),
+        checks=list(desk.settings.checklist(case.kinds, case.checks)),
         queue=case.queue or DEFAULT,
         **more,
     )
@@ -349,7 +357,7 @@ def case_as(kind: type[AnyCase], desk: CaseService, case: StoredCase, **more: An
 
 def case_of(desk: CaseService, stored: StoredCase) -> Case:
     """Build a case's document without details that need more rights."""
-    return case_as(Case, desk, shown(stored))
+    return case_as(Case, desk, shown(stored), alerts=stored.alerts)
 
 
 def cases_of(desk: CaseService, those: Iterable[StoredCase]) -> list[Case]:
@@ -359,7 +367,22 @@ def cases_of(desk: CaseService, those: Iterable[StoredCase]) -> list[Case]:
 def _alert(desk: CaseService, alert: Alert) -> CaseAlert:
     label = AlertLabel(alert.label, alert.label_source, time_text_or_none(alert.label_ms)) if alert.label else None
     score, amount = _score(alert.score), money(desk, alert.stake)
-    return answer_of(CaseAlert, alert, event=alert.named, score=score, amount=amount, label=label)
+    return CaseAlert(
+        event=alert.named,
+        seq=alert.seq,
+        time=time_text(alert.time_ms),
+        due=time_text(alert.due_ms),
+        outcome=alert.outcome or None,
+        score=score,
+        rule=alert.rule or None,
+        rules=list(alert.rules),
+        reason=alert.reason,
+        amount=amount,
+        verdict=alert.verdict or None,
+        decided=time_text_or_none(alert.decided_ms),
+        label=label,
+        customer=alert.customer or None,
+    )
 
 
 def _line(happened: Happened) -> CaseLine:
@@ -369,7 +392,15 @@ def _line(happened: Happened) -> CaseLine:
 
 def file_of(attached: Attached) -> CaseFile:
     by = Person(attached.who, attached.who_name)
-    return answer_of(CaseFile, attached, file=attached.number, bytes=attached.size, sha256=attached.sha256.hex(), by=by)
+    return CaseFile(
+        file=attached.number,
+        name=attached.name,
+        media_type=attached.media_type,
+        bytes=attached.size,
+        sha256=attached.sha256.hex(),
+        by=by,
+        at=time_text(attached.at_ms),
+    )
 
 
 def whole_of(desk: CaseService, found: Detail, questions: list[CaseQuestion]) -> CaseWhole:

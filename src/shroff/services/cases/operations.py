@@ -169,7 +169,7 @@ def show_cases(desk: CaseService, definitions: Definitions, who: Who, request: S
         next=next_of(found.after) if found.after else None,
     )
     if who.kind == "command":
-        answer.__dict__["told"] = reasons_of(definitions)
+        answer.format_reason = reasons_of(definitions)
         if found.cases and not request.query.get("state"):
             apart = {state: replace(wanted, states=states) for state, states in filters.APART.items()}
             counts = {state: case_queries.count(desk, who, narrowed) for state, narrowed in apart.items()}
@@ -195,7 +195,7 @@ def show_case(
     asked = asked_about(cases.notices(desk), found.alerts, desk.now_ms())
     answer = whole_of(desk, found, [question.document for question in asked])
     if who.kind == "command":
-        answer.__dict__["told"] = reasons_of(definitions)
+        answer.format_reason = reasons_of(definitions)
     return answer
 
 

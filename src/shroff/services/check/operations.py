@@ -99,10 +99,10 @@ def check_project(project: Project, systems: Systems, request: CheckProject) -> 
     elif systems.source is not None:
         following = ["shroff run"]
     features = definitions.features if definitions else {}
-    return ProjectChecked.of(
-        (text, following),
-        report,
+    return ProjectChecked(
         ok=report.is_ok,
+        errors=report.errors,
+        warnings=report.warnings,
         features=[
             {"name": name, "type": str(feature.type), "cost": feature.cost} for name, feature in features.items()
         ],
@@ -111,8 +111,9 @@ def check_project(project: Project, systems: Systems, request: CheckProject) -> 
             {"event": model.event, "learner": model.learner, "inputs": [input_.name for input_ in model.inputs]}
             for model in (definitions.models.values() if definitions else ())
         ],
+        tests=report.tests,
         lines=lines or UNSET,
-    )
+    ).about((text, following))
 
 
 def rows_of_file(

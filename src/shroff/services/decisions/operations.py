@@ -120,4 +120,11 @@ def verify_log(history: DecisionHistory, log: ProjectLog, progress: ProgressStep
             total = len(names) * reader.last_seq()
     counted = progress.counting("computing, events", total)
     found: Verification = history.verify(names, request.sample, counted, last=request.last)
-    return VerifiedLog.of((found, request), found, seconds=round(time.monotonic() - began, 3))
+    return VerifiedLog(
+        events=found.events,
+        undecided=found.undecided,
+        mismatches=found.mismatches,
+        first_mismatch=found.first_mismatch,
+        unread=found.unread,
+        seconds=round(time.monotonic() - began, 3),
+    ).about((found, request))

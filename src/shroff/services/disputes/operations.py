@@ -32,7 +32,7 @@ from shroff.operations.pagination import Cursor, cursor_of, next_of, parted
 from shroff.project.definitions import Definitions
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.texts import many, one_line, table
-from shroff.runtime.values import replace, showing
+from shroff.runtime.values import replace
 from shroff.services.cases.project_cases import ProjectCases
 from shroff.services.disputes.stages import ANSWERABLE, STAGES, DisputeStage, label_row, stages_of
 from shroff.services.labels.intake import LabelIntake
@@ -360,8 +360,19 @@ def _last(stages: Sequence[DisputeStage], name: str) -> str | None:
 
 def _row(record: Record, stages: Sequence[DisputeStage], evidence: PriorEvidence) -> DisputeRow:
     latest = stages[-1]
-    said = {name: _last(stages, name) for name in ("network", "code", "dispute", "amount")}
-    return showing(DisputeRow, evidence, latest, event=f"{record.type}/{record.id}", **said)
+    return DisputeRow(
+        event=f"{record.type}/{record.id}",
+        stage=latest.stage,
+        due=latest.due,
+        eligible=evidence.eligible,
+        why=evidence.why,
+        known_at=latest.known_at,
+        verdict=latest.verdict,
+        network=_last(stages, "network"),
+        code=_last(stages, "code"),
+        dispute=_last(stages, "dispute"),
+        amount=_last(stages, "amount"),
+    )
 
 
 # ---- evidence packs

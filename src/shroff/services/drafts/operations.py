@@ -25,14 +25,12 @@ from shroff.operations.declaration import (
 from shroff.people.audit import checked_reason
 from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
 from shroff.runtime.texts import headed, many
-from shroff.runtime.values import showing
 from shroff.services.approvals.agreements import Agreements
 from shroff.services.backtest.operations import LogBacktests
 from shroff.services.drafts.draft_files import RuleDraftFiles
 from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project import Project
 from shroff.services.rules.files import FOLDER, ChangedMeanwhileError, NoRuleError, Rules, subject_of
-from shroff.services.running import answer_of
 from shroff.services.writer.requests import WriterRequests
 
 if TYPE_CHECKING:
@@ -150,12 +148,11 @@ class RuleDraftChecked(RuleDraftText, rename={"source": "text", "tag": "etag"}):
 def _shown(kind: type[AnyDraft], draft: StoredDraft, **more: Any) -> AnyDraft:
     """Build an answer of type `kind` about a draft, with `more` fields."""
     approved_by = draft.note.approved_by if draft.is_approved else None
-    return answer_of(
-        kind,
-        draft,
-        draft.note,
+    return kind(
         rule=draft.id,
+        tag=draft.tag,
         authors=[author.name for author in draft.note.authors],
+        saved_at=time_text(draft.note.saved_at_ms),
         approved_by=None if approved_by is None else approved_by.name,
         **more,
     )
@@ -287,7 +284,12 @@ def check_of(checked: Checked, text: str) -> DraftCheck:
         warnings=[mistake(problem, lines) for problem in checked.warnings[:SAID_MAX]],
         says=says,
         tests=[
-            showing(DraftTest, test, passed=test.problem is None, problem=test.problem and test.problem.message)
+            DraftTest(
+                name=test.name,
+                events=test.events,
+                passed=test.problem is None,
+                problem=None if test.problem is None else test.problem.message,
+            )
             for test in checked.tests[:SAID_MAX]
         ],
         more={name: max(0, len(list_) - SAID_MAX) for name, list_ in lists.items()},

@@ -100,9 +100,10 @@ def measure_drift(health: HealthChecks, progress: ProgressSteps, request: Measur
     report = health.drift(
         request.event, reference=request.reference, recent=request.recent, as_of=request.as_of, reading=reading
     )
-    answer = DriftAnswer.of(
-        report,
+    answer = DriftAnswer(
+        event=report.event,
         as_of=time_text(report.as_of_ms),
+        model=report.model,
         reference=report.reference.as_document(),
         recent=report.recent.as_document(),
         limit=LIMIT,
@@ -111,8 +112,10 @@ def measure_drift(health: HealthChecks, progress: ProgressSteps, request: Measur
         inputs=[
             {**asdict(drift), "has_moved": drift.has_moved, "is_unclear": drift.is_unclear} for drift in report.found
         ],
+        redefined=report.redefined,
         label_delay_days=dict(zip(("reference", "recent"), report.label_delay_days, strict=True)),
-    )
+        remarks=report.remarks,
+    ).about(report)
     answer.fails = request.fail
     return answer
 

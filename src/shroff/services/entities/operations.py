@@ -12,7 +12,6 @@ from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_o
 from shroff.runtime.texts import argument, headed, many, one_line
 from shroff.runtime.values import FrozenStruct
 from shroff.services.project import Project
-from shroff.services.running import answer_of
 
 FLAGS_MAX = 20  # counted per key
 
@@ -92,14 +91,15 @@ def list_keys(project: Project, request: ListKeys) -> EntityKeys:
         for key, event in found.items():
             said = summary_in(definitions, event.record)
             keys.append(
-                answer_of(
-                    ListedKey,
-                    event,
+                ListedKey(
                     key=key,
                     name=said.name_of(name, key),
                     event=f"{event.record.type}/{event.record.id}",
                     time=time_text(event.record.time_ms),
                     about=said.title,
+                    outcome=event.outcome or None,
+                    score=event.score,
+                    rules=list(event.rules),
                     flagged=[flag.event for flag in log.flags_of(name, key, limit=FLAGS_MAX)],
                 )
             )

@@ -50,7 +50,7 @@ def examine_project(health: HealthChecks, progress: ProgressSteps, request: Exam
         shroff doctor --bundle report.zip
     """
     found: Findings = health.doctor()
-    answer = Diagnosis.of(found, ok=not found.of("wrong"), findings=list(found))
+    answer = Diagnosis(ok=not found.of("wrong"), findings=list(found)).about(found)
     if request.bundle is not None:
         answer.bundle, answer.parts = str(request.bundle), health.bug_report(found, request.bundle)
         file = one_line(request.bundle)

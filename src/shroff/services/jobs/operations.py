@@ -17,7 +17,6 @@ from shroff.people.access import Who
 from shroff.project.schedules import RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX
 from shroff.runtime.texts import cut, one_line, table
 from shroff.services.jobs.project_jobs import ProjectJobs
-from shroff.services.running import answer_of
 
 if TYPE_CHECKING:
     from shroff.services.jobs.desk import ScheduleState
@@ -91,17 +90,24 @@ class JobDocument(OperationAnswer):
 
 
 def document_of(job: Job) -> JobDocument:
-    return answer_of(
-        JobDocument,
-        job,
+    return JobDocument(
+        id=job.id,
         url=url_of(job),
+        kind=job.kind,
         params=job.arguments,
         by=from_json(job.who, type=Who).name if job.who else None,
+        schedule=job.schedule or None,
+        state=job.state,
+        attempt=job.attempt,
         due_at_ms=job.due_ms,
         begun_at_ms=job.begun_ms or None,
         ended_at_ms=job.ended_ms or None,
+        step=job.step or None,
+        done=job.done,
+        total=job.total,
         log=list(job.lines),
         result=from_json(job.result) if job.result else None,
+        why=job.why or None,
     )
 
 
@@ -300,12 +306,16 @@ def list_schedules(jobs: ProjectJobs, request: ListSchedules) -> ScheduleList:
 
 def _schedule(state: ScheduleState) -> ScheduleDocument:
     schedule = state.schedule
-    return answer_of(
-        ScheduleDocument,
-        schedule,
+    return ScheduleDocument(
         schedule=schedule.name,
+        kind=schedule.kind,
+        cron=schedule.cron,
+        zone=schedule.zone,
         params=from_json(schedule.params),
+        catch_up=schedule.catch_up,
+        overlap=schedule.overlap,
         timeout_s=schedule.timeout_ms // 1_000,
+        retries=schedule.retries,
         paused=state.is_paused,
         next_at_ms=state.next_ms,
         last=None if state.last is None else document_of(state.last),

@@ -17,7 +17,6 @@ from shroff.operations.declaration import QUARANTINED, OperationRequest, Param, 
 from shroff.runtime.texts import argument, headed, many, one_line, table
 from shroff.services.labels.intake import LabelIntake
 from shroff.services.labels.reports import LabelReports
-from shroff.services.running import answer_of
 
 if TYPE_CHECKING:
     from shroff.cases.labels import Conflict, Maturity
@@ -154,7 +153,7 @@ def record_labels(
         return _recorded(labelling, what[0], what[1].strip().lower(), request.fields)
     report = labelling.add_file(Path(what[0]), progress.counting("reading, labels"))
     following = "shroff quarantine list" if report.labels.quarantined else "shroff export labels"
-    return LabelCounts.of(("\n".join(report.labels_text()), following), **report.document()["labels"])
+    return LabelCounts(**report.document()["labels"]).about(("\n".join(report.labels_text()), following))
 
 
 def _unmatched(waiting: Sequence[ListedWaiting]) -> LabelCounts:
@@ -166,7 +165,7 @@ def _unmatched(waiting: Sequence[ListedWaiting]) -> LabelCounts:
         rows.append((f"{label.event} with {named}" if named else label.event, *said.values()))
     text = f"{many(len(labels), 'label has', 'labels have')} no matching event yet."
     text = headed(text, rows, ("event", "verdict", "source", "known at"))
-    return LabelCounts.of((text, "shroff ingest FILE --as EVENT"), pending=len(labels), labels=labels)
+    return LabelCounts(pending=len(labels), labels=labels).about((text, "shroff ingest FILE --as EVENT"))
 
 
 def _conflicts(found: Sequence[Conflict]) -> LabelConflicts:
@@ -194,7 +193,7 @@ def _conflicts(found: Sequence[Conflict]) -> LabelConflicts:
     if not found:
         text = "No event has labels that contradict each other."
     following = f"shroff explain {argument(found[0].id)}" if found else "shroff label --maturity"
-    return LabelConflicts.of((text, following), conflicts=document)
+    return LabelConflicts(conflicts=document).about((text, following))
 
 
 def _delay(found: Maturity) -> LabelDelay:
@@ -214,7 +213,7 @@ def _delay(found: Maturity) -> LabelDelay:
     at, last = time_text(found.as_of_ms), found.points[-1:]
     shown = [point for point in found.points if point.days in TABLE_DAYS or point in last]
     text = page(__package__, "maturity.txt", {}, found=found, shown=shown, at=at, table=table)
-    return LabelDelay.of((text.rstrip(), "shroff label --conflicts"), as_of=at, **counts, days=days)
+    return LabelDelay(as_of=at, days=days, **counts).about((text.rstrip(), "shroff label --conflicts"))
 
 
 def _recorded(labelling: LabelIntake, reference: str, verdict: str, fields: TextDict) -> LabelCounts:
@@ -230,17 +229,17 @@ def _recorded(labelling: LabelIntake, reference: str, verdict: str, fields: Text
     event = one_line(reference)
     if answer.kind == REFUSED:
         told = ended(f"The label was refused: {answer.reason}"), "shroff quarantine list"
-        return LabelCounts.of(told, read=1, quarantined=1, reason=answer.reason)
+        return LabelCounts(read=1, quarantined=1, reason=answer.reason).about(told)
     if answer.kind == WAITING:
         text = f"{_understood(reference, answer)} is not in the log yet; the label '{verdict}' waits for it."
-        return LabelCounts.of((text, "shroff label --pending"), read=1, pending=1)
+        return LabelCounts(read=1, pending=1).about((text, "shroff label --pending"))
     if answer.kind == DUPLICATE:
         told = f"This label of {event} is already recorded.", f"shroff explain {argument(reference)}"
-        return LabelCounts.of(told, read=1, duplicates=1)
+        return LabelCounts(read=1, duplicates=1).about(told)
     in_force, of_source = answer.in_force or (UNSET, "")
     text = f"{event} is labeled '{verdict}', sequence number {answer.seq:,}"
     text += "." if in_force in {verdict, UNSET} else f"; the active verdict is still '{in_force}', from {of_source}."
-    return LabelCounts.of((text, "shroff export labels"), read=1, appended=1, seq=answer.seq, in_force=in_force)
+    return LabelCounts(read=1, appended=1, seq=answer.seq, in_force=in_force).about((text, "shroff export labels"))
 
 
 def _understood(reference: str, answer: Answer) -> str:
@@ -348,10 +347,10 @@ def show_label_statistics(label_reports: LabelReports, request: ShowLabelStatist
 
     found = label_reports.look(request.period_ms)
     together, curve = found.together, found.together.maturity
-    return LabelsTogether.of(
-        found,
-        together,
+    return LabelsTogether(
         counted_from=found.counted_after + 1,
+        counted_to=found.counted_to,
+        events=together.events,
         in_force=dict(sorted(together.in_force.items())),
         came=[
             LabelsOfSource(came.source, dict(sorted(came.verdicts.items())), time_text_or_none(came.newest_ms))
@@ -359,10 +358,31 @@ def show_label_statistics(label_reports: LabelReports, request: ShowLabelStatist
         ],
         conflicts=len(together.conflicts),
         newest_conflicts=[
-            answer_of(LabelConflict, conflict, labels=[answer_of(ConflictingLabel, said) for said in conflict.labels])
+            LabelConflict(
+                event=conflict.event,
+                id=conflict.id,
+                kind=conflict.kind,
+                labels=[
+                    ConflictingLabel(
+                        verdict=said.verdict,
+                        source=said.source,
+                        known_at=time_text(said.known_at_ms),
+                        in_force=said.in_force,
+                    )
+                    for said in conflict.labels
+                ],
+            )
             for conflict in together.conflicts[:SHOWN]
         ],
-        maturity=answer_of(LabelMaturity, curve, curve=[answer_of(MaturityPoint, point) for point in curve.points]),
+        maturity=LabelMaturity(
+            frauds=curve.frauds,
+            too_young=curve.too_young,
+            later=curve.later,
+            curve=[
+                MaturityPoint(days=point.days, share=point.share, by_source=dict(point.by_source))
+                for point in curve.points
+            ],
+        ),
         waiting=found.waits,
         without_label=[EventsWithoutLabel(*row) for row in zip(AGES, found.without_label, strict=True)],
         customers=CustomerAnswers(
@@ -373,4 +393,4 @@ def show_label_statistics(label_reports: LabelReports, request: ShowLabelStatist
             found.asked.open,
             together.held,
         ),
-    )
+    ).about(found)

@@ -19,7 +19,6 @@ from shroff.operations.declaration import (
     operation,
 )
 from shroff.runtime.texts import many
-from shroff.runtime.values import showing
 from shroff.services.decisions.history import DecisionHistory
 from shroff.services.lake.project_lake import Lakes
 
@@ -232,7 +231,17 @@ def list_lake_files(lake: Lakes, request: ListLakeFiles) -> ListedLakeFiles:
     """
     with lake.open(request.to) as opened:
         named, state, start = opened.files(request.folder), opened.state, opened.address.rstrip("/")
-        files = [showing(LakeFile, file, file=f"{start}/{file.path}") for file in named]
+        files = [
+            LakeFile(
+                file=f"{start}/{file.path}",
+                rows=file.rows,
+                bytes=file.bytes,
+                sha256=file.sha256,
+                first=file.first,
+                last=file.last,
+            )
+            for file in named
+        ]
         return ListedLakeFiles(lake=opened.address, manifest=state.number, upto=state.upto, files=files)
 
 

@@ -20,7 +20,6 @@ from shroff.log.past_look_ups import with_past_look_ups
 from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, ProgressSteps, group, operation
 from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.texts import many, one_line, shown, table
-from shroff.runtime.values import showing
 from shroff.services.cases.project_cases import RING, RINGS
 from shroff.services.lookup_tables.operations import table_row, with_table, write_checked
 from shroff.services.project import Project
@@ -121,7 +120,15 @@ def show_links(log: ProjectLog, definitions: Definitions, request: ShowLinks) ->
         definitions = with_past_look_ups(reader, definitions, as_of_ms)
         as_of_ms = (reader.watermark_ms() or 0) if as_of_ms is None else as_of_ms
         found = entity_links(reader, definitions, request.entity, as_of_ms).of(key, as_of_ms, request.steps)
-    return showing(EntityLinksAnswer, request, found, key=text, as_of=time_text(as_of_ms))
+    return EntityLinksAnswer(
+        entity=request.entity,
+        key=text,
+        as_of=time_text(as_of_ms),
+        links=found.links,
+        hubs=found.hubs,
+        members=found.members,
+        ring=found.ring,
+    )
 
 
 # ---- rings

@@ -32,7 +32,6 @@ from shroff.people.access import Who
 from shroff.people.audit import checked_reason
 from shroff.project.definitions import Definitions
 from shroff.runtime.texts import argument, many, one_line, percent, table
-from shroff.runtime.values import showing
 from shroff.services.models.frames import table_of
 from shroff.services.models.promotion import Deployment, ListedModel, Promotions
 from shroff.services.training.operations import TrainedModel
@@ -206,14 +205,18 @@ def show_model(models: Promotions, definitions: Definitions, request: ShowModel)
     if request.card is not None:
         write_lines(request.card, [[models.card(request.id).encode()]])
     metrics = slices_told(definitions, stored.event, stored.metrics)
-    return showing(
-        Model,
-        stored,
-        details,
+    return Model(
+        id=stored.id,
+        event=stored.event,
+        role=details.role,
+        digest=stored.digest,
+        gates=stored.gates,
         metrics=with_money(metrics, definitions.settings.money_places),
         promotions=[PromotionRecord(*astuple(promotion)) for promotion in details.promotions],
+        manifest=stored.manifest,
         files=sorted(stored.files),
         damaged=dict(stored.damaged),
+        redefined=details.redefined,
     )
 
 
@@ -257,7 +260,7 @@ class ComparedModels(ReportAnswer["Comparison"]):
             for pair in report.found
         ]
         del document["found"]
-        return cls.of(report, **plain(document))
+        return cls(**plain(document)).about(report)
 
     def hints(self) -> Sequence[str]:
         is_better = any(metric["verdict"] == "better" for metric in self.metrics)

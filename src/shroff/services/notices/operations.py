@@ -17,7 +17,6 @@ from shroff.people.access import Who
 from shroff.runtime.texts import cut, many, one_line, table
 from shroff.services.notices.files import NoticeFiles, SentLetters
 from shroff.services.notices.views import NoticeViews
-from shroff.services.running import answer_of
 
 if TYPE_CHECKING:
     from shroff.notices.mailbox import StoredMail
@@ -100,10 +99,13 @@ def list_notices(files: NoticeFiles, request: ListNotices) -> Notices:
     """
     return Notices(
         notices=[
-            answer_of(
-                NoticeShown,
-                notice,
+            NoticeShown(
+                name=notice.name,
+                on=notice.on,
+                event=notice.event or None,
+                channel=notice.channel,
                 to=notice.recipient,
+                asks=notice.asks,
                 digest_s=notice.digest_ms / 1_000 if notice.digest_ms else None,
                 has_quiet_hours=bool(notice.quiet),
                 verbose=notice.is_verbose,
@@ -246,12 +248,17 @@ class LetterShown(OperationAnswer):
 
 
 def _letter(letter: OutgoingMessage) -> LetterShown:
-    return answer_of(
-        LetterShown,
-        letter,
+    return LetterShown(
+        id=letter.id,
+        notice=letter.notice,
+        rule=letter.rule or None,
         to=letter.shown,
+        state=letter.state,
+        attempts=letter.attempts,
+        made=time_text(letter.made_ms),
         due=time_text(letter.due_ms) if letter.state == OPEN else None,
         done=time_text(letter.done_ms) if letter.done_ms else None,
+        reason=letter.reason or None,
     )
 
 
@@ -358,7 +365,7 @@ class Mailbox(OperationAnswer):
 
 
 def _kept(mail: StoredMail) -> KeptMail:
-    return answer_of(KeptMail, mail)
+    return KeptMail(name=mail.name, subject=mail.subject, sender=mail.sender, to=mail.to, at=time_text(mail.at_ms))
 
 
 @operation("notices mailbox", right="send:notices", http="GET /mailbox", has_command=False)
@@ -428,11 +435,12 @@ def list_questions(letters: SentLetters, request: ListQuestions) -> Questions:
     """List the questions to customers about a decision, and their answers."""
     return Questions(
         questions=[
-            answer_of(
-                QuestionShown,
-                question,
+            QuestionShown(
+                notice=question.notice,
+                event=question.event,
                 asked=time_text(question.made_ms),
                 until=time_text(question.ends_ms),
+                answer=question.answer or None,
                 answered=time_text(question.answered_ms) if question.answer else None,
                 released=question.is_released,
             )

@@ -11,14 +11,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shroff.errors import UsageError
-from shroff.events.event import TimeText
+from shroff.events.event import TimeText, time_text
 from shroff.operations.declaration import QUARANTINED, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_of, parted
 from shroff.people.access import Who
 from shroff.project.definitions import Definitions
 from shroff.runtime.texts import cut, headed, many, one_line
 from shroff.services.quarantine.entries import QuarantineEntries
-from shroff.services.running import answer_of
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -82,11 +81,20 @@ class QuarantineEntry(OperationAnswer):
         return f"shroff quarantine retry {self.number}", f"shroff quarantine drop {self.number}"
 
 
-def _entry(number: int, entry: Refused, **more: Any) -> QuarantineEntry:
+def _entry(number: int, entry: Refused, *, place: str = "", **more: Any) -> QuarantineEntry:
     from shroff.events.formats.lines import line_and_row
 
     line, row = line_and_row(entry.place)
-    return answer_of(QuarantineEntry, entry, number=number, **{"place": line, "row": row} | more)
+    return QuarantineEntry(
+        number=number,
+        source=entry.source,
+        place=place or line,
+        row=row,
+        type=entry.type,
+        reason=entry.reason,
+        at=time_text(entry.at_ms),
+        **more,
+    )
 
 
 # ---- looking

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from shroff.operations.declaration import DryRun, OperationAnswer, OperationRequest, ProgressSteps, operation
 from shroff.runtime.texts import bytes_text
-from shroff.runtime.values import showing
 from shroff.services.retention.log_retention import Retention
 
 if TYPE_CHECKING:
@@ -71,4 +70,4 @@ def save_snapshot(retention: Retention, progress: ProgressSteps, request: SaveSn
         shroff -C mybank snapshot --json
     """
     saved = retention.snapshot(progress.counting("restoring state, events"))
-    return showing(SavedSnapshot, saved, file=str(saved.file), seconds=round(saved.seconds, 3))
+    return SavedSnapshot(file=str(saved.file), seq=saved.seq, bytes=saved.bytes, seconds=round(saved.seconds, 3))

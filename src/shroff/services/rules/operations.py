@@ -27,7 +27,6 @@ from shroff.services.rules import hit_operations as hit_operations  # noqa: PLC0
 from shroff.services.rules import name_operations as name_operations  # noqa: PLC0414 - the same
 from shroff.services.rules.files import NoRuleError, Rules, subject_of
 from shroff.services.rules.overview import RuleLooks
-from shroff.services.running import answer_of
 from shroff.services.writer.requests import WriterRequests
 
 if TYPE_CHECKING:
@@ -208,27 +207,33 @@ def show_rule(rule_looks: RuleLooks, agreements: Agreements, definitions: Defini
     """
     found = rule_looks.one(request.rule, is_whole=True)
     asked = [waiting.document for waiting in agreements.asked(subject_of(request.rule))]
-    return _state(RuleWhole, found, definitions, source=found.text, asked=asked)
+    return _state(RuleWhole, found, definitions, source=found.text, says=found.says or None, asked=asked)
 
 
 def _state(kind: type[AnyState], look: RuleLook, definitions: Definitions, **more: Any) -> AnyState:
     """Build an answer of type `kind` about a rule, with `more` fields."""
     record, places = look.record, definitions.settings.money_places
-    return answer_of(
-        kind,
-        look,
+    return kind(
+        id=look.id,
+        state=look.state,
         file=None if look.standing is None else look.standing.file.name,
         effect=", ".join(dict.fromkeys(rule.effect for rule in look.rules)) or None,
         in_force=look.is_in_force,
         trial=None if look.standing is None else look.standing.trial or None,
         draft=None if look.draft is None else look.draft.tag,
-        record=answer_of(
-            RuleCounts,
-            record,
+        changed_at=time_text_or_none(look.changed_at_ms),
+        record=RuleCounts(
+            hits=record.hits,
+            in_shadow=record.in_shadow,
             fraud=record.frauds,
-            **record.precision,
+            older_fraud=record.older_fraud,
+            older_genuine=record.older_genuine,
+            older_unclear=record.older_unclear,
+            older_none=record.older_none,
+            immature=record.immature,
             money=show_decimal(record.amount_minor, places),
             fraud_money=show_decimal(record.fraud_minor, places),
+            **record.precision,
         ),
         **more,
     )
@@ -257,10 +262,11 @@ def show_rule_history(rule_looks: RuleLooks, request: ShowRuleHistory) -> RuleVe
     who = rule_looks.who_changed(found)
     return RuleVersions(
         versions=[
-            answer_of(
-                RuleVersion,
-                version,
+            RuleVersion(
+                seq=version.seq,
                 time=time_text(version.at_ms),
+                file=version.file,
+                text=version.text or None,
                 by=who[version.seq].name if version.seq in who else None,
                 reason=reason_of(who.get(version.seq)) or None,
             )

@@ -143,7 +143,7 @@ def _in_force(desk: CaseService, project: Project, case: Case, rule: str) -> Cas
 
 def _answer(desk: CaseService, case: Case, why_not: str) -> CaseSilenced:
     shown = case_queries.shown(case)
-    return case_as(CaseSilenced, desk, shown, in_force=not why_not, why_not=why_not or None)
+    return case_as(CaseSilenced, desk, shown, alerts=shown.alerts, in_force=not why_not, why_not=why_not or None)
 
 
 def pending_silences(project: Project, case: Case) -> dict[str, PendingApproval]:

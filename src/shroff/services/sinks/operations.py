@@ -9,11 +9,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shroff.errors import UsageError
-from shroff.events.event import TimeText
+from shroff.events.event import TimeText, time_text
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, group, operation
 from shroff.runtime.texts import cut, many, one_line, table
 from shroff.services.health.checks import HealthChecks
-from shroff.services.running import answer_of
 from shroff.services.sinks.delivery import Sinks
 from shroff.services.sinks.routes import OnlineFeatures
 
@@ -91,17 +90,36 @@ class StuckRowShown(OperationAnswer):
 
 
 def state_shown(state: SinkState) -> SinkShown:
-    return answer_of(SinkShown, state, trouble=_trouble(state.trouble))
+    return SinkShown(
+        name=state.name,
+        kind=state.kind,
+        take=state.take,
+        through=state.through,
+        lag=state.lag,
+        stuck=state.stuck,
+        trouble=_trouble(state.trouble),
+    )
 
 
 def _trouble(trouble: Trouble | None) -> SinkTrouble | None:
-    return None if trouble is None else answer_of(SinkTrouble, trouble)
+    return None if trouble is None else SinkTrouble(words=trouble.words, since=time_text(trouble.since_ms))
 
 
 def _row(row: StuckRow, body: str | UnsetType = UNSET) -> StuckRowShown:
     from shroff.worker.outbox import key_text
 
-    return answer_of(StuckRowShown, row, row=key_text(row.key), event=f"{row.event}/{row.id}", body=body)
+    return StuckRowShown(
+        row=key_text(row.key),
+        sink=row.sink,
+        kind=row.kind,
+        event=f"{row.event}/{row.id}",
+        seq=row.seq,
+        reason=row.reason,
+        attempts=row.attempts,
+        at=time_text(row.at_ms),
+        is_due=row.is_due,
+        body=body,
+    )
 
 
 # ---- looking
@@ -321,7 +339,12 @@ def deliver(sinks: Sinks, progress: ProgressSteps, request: Deliver) -> Delivere
         count(now - sent)
         sent = now
 
-    done = [answer_of(SinkDelivered, state, trouble=_trouble(state.trouble)) for state in sinks.deliver(on_progress)]
+    done = [
+        SinkDelivered(
+            name=state.name, sent=state.sent, through=state.through, lag=state.lag, trouble=_trouble(state.trouble)
+        )
+        for state in sinks.deliver(on_progress)
+    ]
     return Delivered(sinks=done, stuck=sum(row.attempts != before.get(row.key) for row in sinks.stuck()))
 
 

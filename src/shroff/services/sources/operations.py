@@ -28,7 +28,6 @@ from shroff.operations.declaration import (
 )
 from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import many, one_line, table
-from shroff.runtime.values import showing
 from shroff.services.sources.position_operations import SourceParts
 from shroff.services.sources.pulled import PulledSources
 from shroff.services.sources.pulled_files import CHANGING
@@ -149,14 +148,16 @@ def list_sources(
         shroff sources list --json
     """
     rows = [
-        showing(
-            SourceShown,
-            named,
-            named.system,
-            counts,
+        SourceShown(
+            name=named.name,
+            kind=named.system.kind,
             path=f"/hooks/{named.name}",
             events=named.events,
             others=named.others,
+            appended=counts.appended,
+            duplicates=counts.duplicates,
+            quarantined=counts.quarantined,
+            skipped=counts.skipped,
             refused=counts.refused,
             subscriptions=[
                 {"topic": subscription.topic, "state": subscription.state, "at": time_text(subscription.at_ms)}
@@ -167,14 +168,16 @@ def list_sources(
         for named, counts, subscriptions in pushed.all()
     ]
     rows += [
-        showing(
-            SourceShown,
-            named,
-            named.system,
-            counts,
+        SourceShown(
+            name=named.name,
+            kind=named.system.kind,
             events=named.events,
             others=named.others,
             last_sync=time_text_or_none(counts.received_ms),
+            appended=counts.appended,
+            duplicates=counts.duplicates,
+            quarantined=counts.quarantined,
+            skipped=counts.skipped,
             set_aside=[{"file": file, "why": progress.why} for file, progress in aside.items()],
             suspicious=[
                 {"file": file, "why": progress.suspicious, "since": time_text(progress.since_ms)}
@@ -184,14 +187,16 @@ def list_sources(
         for named, counts, aside, suspicious in pulled.all()
     ]
     rows += [
-        showing(
-            SourceShown,
-            system,
-            counts,
+        SourceShown(
             name=name,
+            kind=system.kind,
             state="failing" if counts.failing else "not read yet" if counts.received_ms is None else "read",
             failing={"why": counts.failing, "since": time_text_or_none(counts.failing_ms)} if counts.failing else None,
             waiting=counts.waiting,
+            appended=counts.appended,
+            duplicates=counts.duplicates,
+            quarantined=counts.quarantined,
+            skipped=counts.skipped,
             **_times(counts),
         )
         for name, system, counts in source.named()

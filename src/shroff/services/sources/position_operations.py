@@ -20,7 +20,6 @@ from shroff.runtime.values import replace
 from shroff.services.adapter_factory import AdapterFactory
 from shroff.services.parts import ProjectPart
 from shroff.services.people.project_people import ProjectPeople
-from shroff.services.running import answer_of
 from shroff.services.sources.pushed import ReadView, SourceFiles
 from shroff.streams.source import shown
 
@@ -245,7 +244,14 @@ def list_positions(source: SourceParts, systems: Systems, request: ListPositions
         shroff source list
     """
     parts = [
-        answer_of(PartPosition, part, source=kind, offset=shown(part.offset) or None, forgotten=_reset(part.forgotten))
+        PartPosition(
+            source=kind,
+            part=part.part,
+            offset=shown(part.offset) or None,
+            waiting=part.waiting,
+            trouble=part.trouble or None,
+            forgotten=_reset(part.forgotten),
+        )
         for kind, positions in source.all().items()
         for part in positions
     ]

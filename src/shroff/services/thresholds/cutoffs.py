@@ -186,8 +186,8 @@ class ScoreCutoffs(ProjectPart):
         words = f"Experiment {ends.name} ended: all keys get arm {'AB'[ends.is_promoted]}. " if ends else ""
         words += f"Written: {', '.join(files)}."
         warning = ends.warning if ends else UNSET
-        states = {"in_force": not why_not, "why_not": why_not or None, "warning": warning}
-        return AppliedCutoffs.of((self.policy_tag, words), **states)
+        answer = AppliedCutoffs(in_force=not why_not, why_not=why_not or None, warning=warning)
+        return answer.about((self.policy_tag, words))
 
     @property
     def folder(self) -> Path:

@@ -172,36 +172,42 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
         def told(values: JsonObject) -> JsonObject:
             return {name: money_text(value, places) if name in MONEY else value for name, value in values.items()}
 
-        def point(point: Point | None) -> CostPoint | None:
-            return None if point is None else CostPoint(**told(asdict(point)))
+        def point(point: Point) -> CostPoint:
+            return CostPoint(**told(asdict(point)))
 
         best = point(costs.best)
-        assert best is not None
         elsewhere = None
         if there is not None:
             folds = [FoldThresholds(*cuts, money_text(cost, places)) for cuts, cost in there.folds]
             elsewhere = OutOfFoldCost(**told(asdict(there)) | {"folds": folds})
-        answer = cls.of(
-            report,
-            best,
-            costs,
+        answer = cls(
+            model=report.model,
+            event=report.event,
+            review_at=best.review_at,
+            decline_at=best.decline_at,
             expected_cost=best.cost,
             expected_cost_low=money_text(costs.cost_low, places),
             expected_cost_high=money_text(costs.cost_high, places),
             elsewhere=elsewhere,
             elsewhere_why_not=costs.why_not,
+            drawn=costs.drawn,
             cost_without_score=money_text(costs.without.cost, places),
             review_at_interval=costs.reviews_at,
             decline_at_interval=costs.declines_at,
             best=best,
-            now=point(costs.now),
-            tried=point(report.tried),
+            now=None if costs.now is None else point(costs.now),
+            tried=None if report.tried is None else point(report.tried),
             curve=[point(step) for step in costs.curve],
             reviews_a_day=report.terms.reviews_a_day,
             reviews_by_rules=costs.without.reviews,
             rules_beyond_people=report.is_beyond_people,
             reviews_busiest_day=costs.reviews_most,
-        )
+            days_over=costs.days_over,
+            days=costs.days,
+            events=report.events,
+            frauds=report.frauds,
+            share=report.share,
+        ).about(report)
         answer.tag = tag
         return answer
 

@@ -130,16 +130,22 @@ class TrainedModel(ReportAnswer["TrainReport"]):
     def measured(cls, report: TrainReport) -> TrainedModel:
         from shroff.training.measured import metrics_document, with_money
 
-        return cls.of(
-            report,
+        return cls(
             model=report.stored.id,
             event=report.stored.event,
             as_of=time_text(report.as_of_ms),
+            rows=report.rows,
+            fraud=report.fraud,
+            immature=report.immature,
+            gates=report.gates,
+            passed=report.passed,
+            promoted=report.promoted,
+            why_not=report.why_not,
             seconds=round(report.seconds, 3),
+            imported=report.stored.manifest.get(IMPORTED, UNSET),
             **with_money(metrics_document(report.evaluation, report.leak), report.evaluation.money_places)
             | {"remarks": [*report.remarks]},
-            imported=report.stored.manifest.get(IMPORTED, UNSET),
-        )
+        ).about(report)
 
     def hints(self) -> Sequence[str]:
         id_ = argument(self.model)
@@ -295,7 +301,7 @@ def _watched(
         judged = [report for report in reports if report.model or report.state == ASIDE or _is_new(report)]
     status, hint = _status(judged[about[-1] :] if about else judged, is_of_file=bool(about))
     status = 0 if status == NO_MODEL and is_stopped else status
-    return TrainedFiles.of((status, text, hint), files=[_entry(report) for report in reports], stopped=is_stopped)
+    return TrainedFiles(files=[_entry(report) for report in reports], stopped=is_stopped).about((status, text, hint))
 
 
 def _is_new(report: FileReport) -> bool:

@@ -118,10 +118,11 @@ def write_training_set(
 
 def _answer(report: SetReport, **more: Any) -> BuiltTrainingSet:
     left = report.left
-    return BuiltTrainingSet.of(
-        report,
+    return BuiltTrainingSet(
         folder=str(report.folder),
         seconds=round(report.seconds, 3),
+        remarks=report.remarks,
+        manifest=report.manifest,
         left_out={
             "refused": left.refused,
             "too_late": left.too_late,
@@ -130,4 +131,4 @@ def _answer(report: SetReport, **more: Any) -> BuiltTrainingSet:
             "first": [{"file": line.source, "line": line.place, "reason": line.reason} for line in left.first],
         },
         **more,
-    )
+    ).about(report)

@@ -14,7 +14,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.monitoring.doctor import NOTE, WRONG, EarlierFindings, Finding
 from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right
-from shroff.runtime.values import Fresh, FrozenStruct, showing
+from shroff.runtime.values import Fresh, FrozenStruct
 from shroff.web.api.operator_alerts import FiringAlert
 from shroff.web.http.concurrency_limits import beside
 from shroff.web.http.messages import Json, Request
@@ -201,7 +201,14 @@ async def health(service: Service, request: Request) -> Json[Health]:
             "ready": service.is_ready,
             "findings": list(look.findings),
             "sinks": [
-                showing(SinkHealth, sink, trouble=None if sink.trouble is None else sink.trouble.words)
+                SinkHealth(
+                    name=sink.name,
+                    kind=sink.kind,
+                    through=sink.through,
+                    lag=sink.lag,
+                    stuck=sink.stuck,
+                    trouble=None if sink.trouble is None else sink.trouble.words,
+                )
                 for sink in leaving.states
             ],
             "drift": look.drift.looks,

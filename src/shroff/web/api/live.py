@@ -23,7 +23,7 @@ from shroff.language.values import DAY_MS, show_decimal
 from shroff.monitoring.live_metrics import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right, Who
-from shroff.runtime.values import Fresh, FrozenStruct, showing
+from shroff.runtime.values import Fresh, FrozenStruct
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api
@@ -290,13 +290,14 @@ def document(current: LiveLook) -> Live:
     figures = current.figures
     answers = current.answers
     counts = current.counts
-    return showing(
-        Live,
-        figures,
-        current,
+    return Live(
         period=current.period.code,
         start=time_text(figures.start_ms),
         end=time_text(figures.end_ms),
+        counted_from=figures.counted_from,
+        is_whole=figures.is_whole,
+        came=figures.came,
+        decided=figures.decided,
         by_outcome={
             outcome: OutcomeCount(count, str(figures.money[outcome]) if outcome in figures.money else None)
             for outcome, count in sorted(figures.outcomes.items())
@@ -316,6 +317,8 @@ def document(current: LiveLook) -> Live:
         answer_ms=answers.now_ms,
         answer_ms_ever=answers.ever_ms,
         events_per_second=round(answers.rate, 3),
+        waiting=current.waiting,
+        waiting_age_s=current.waiting_age_s,
         quarantined=counts.refused,
         labels_waiting=counts.waiting,
         outbox=current.leaving.waiting,

@@ -22,7 +22,6 @@ from shroff.operations import manifest
 from shroff.operations.declaration import OPERATIONS, ProgressSteps
 from shroff.runtime import logs
 from shroff.runtime.process_wide import give_way
-from shroff.runtime.values import showing
 from shroff.services import project as app
 from shroff.web.http.problems import ProblemMore, of_error
 
@@ -106,7 +105,12 @@ def _answer(project: app.Project, name: str, values: JsonObject) -> SaidLine:
         answer = project.run(msgspec.convert(values, declared.request), teller)
         teller.end()
     except ShroffError as error:
-        return SaidLine(problem=showing(SaidProblem, of_error(error)))
+        problem = of_error(error)
+        return SaidLine(
+            problem=SaidProblem(
+                problem.status, problem.code, problem.title, problem.detail, problem.headers, problem.more
+            )
+        )
     return SaidLine(answer=msgspec.Raw(to_json(answer)))
 
 

@@ -28,7 +28,6 @@ from shroff.plugins.operations import (
     table,
 )
 from shroff.plugins.project import Project
-from shroff.plugins.values import showing
 from shroff_plugins.analytics.marts.project_marts import Marts
 
 if TYPE_CHECKING:
@@ -80,9 +79,11 @@ class MartEntry(msgspec.Struct, kw_only=True):
 
 
 def _entry(mart: BuiltMart, **more: Any) -> MartEntry:
-    return showing(
-        MartEntry,
-        mart,
+    return MartEntry(
+        name=mart.name,
+        kind=mart.kind,
+        rows=mart.rows,
+        tests=mart.tests,
         failed=len(mart.failures),
         failures=[MartFailure(*failure) for failure in mart.failures],
         **more,
