@@ -79,10 +79,10 @@ def log_damage(log: Log, seed: int) -> Iterator[str]:
             return
 
 
-def table_damage(store: Path, log: Log, seed: int, within_s: float = WITHIN_S) -> Iterator[tuple[str, str]]:
+def table_damage(store: Path, log: Log, seed: int) -> Iterator[tuple[str, str]]:
     """Damaged files among the stored contents of look-up tables and their packed forms, each with its remedy.
 
-    Reads for about `within_s`, in an order drawn by `seed`, so that repeated calls reach each file.
+    Reads for about `WITHIN_S`, in an order drawn by `seed`, so that repeated calls reach each file.
     """
     stored = sorted(store.glob("[0-9a-f]" * 64))
     named = contents.named_in(record.body.decode("utf-8", "replace") for record in log.controls())
@@ -90,7 +90,7 @@ def table_damage(store: Path, log: Log, seed: int, within_s: float = WITHIN_S) -
         yield f"{store / digest} is missing, a table of an active or earlier version", RESTORE_FILE
     files = [*stored, *sorted((store / contents.PACKED).glob("*-*"))]
     Random(seed).shuffle(files)  # noqa: S311 - a sample, not a secret
-    end_s = monotonic() + within_s
+    end_s = monotonic() + WITHIN_S
     for path in files:
         with suppress(FileNotFoundError):
             if path.parent == store and contents.is_damaged(path):

@@ -245,7 +245,7 @@ class SqlitePages(Struct, eq=False):
         log = self._descriptor("-wal")
         if start and since is not None:
             before = _at(log, WAL_HEADER + (start - 1) * step, FRAME_HEADER) if start <= frames else b""
-            if before[8:16].hex() != salt or _check(log, before) != since.check:
+            if before[8:16].hex() != salt or _check(before) != since.check:
                 return None
         for number in range(start, frames):
             offset = WAL_HEADER + number * step
@@ -260,7 +260,7 @@ def _page_bytes(written: int) -> int:
     return 65_536 if written == 1 else written
 
 
-def _check(log: int, frame: bytes) -> str:
+def _check(frame: bytes) -> str:
     """Return a frame's running checksum in native byte order, as the index stores it."""
     return struct.pack("=II", *struct.unpack(">II", frame[16:24])).hex()
 

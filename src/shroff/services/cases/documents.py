@@ -323,7 +323,6 @@ def _score(millionths: int | None) -> float | None:
 
 
 def case_as(kind: type[AnyCase], desk: CaseService, case: StoredCase, **more: Any) -> AnyCase:
-    """Build a document of type `kind` about a case, with `more` fields."""
     return kind(
         id=case.number,
         tag=case.tag,

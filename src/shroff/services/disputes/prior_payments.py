@@ -184,7 +184,6 @@ def _days(record: Record, past: Record) -> int:
 
 
 def _elements(record: Record, fields: TextMapping) -> TextDict:
-    """Return the values of the elements, normalized for comparison."""
     values = fields_of(record)
     return {
         name: " ".join(str(values[fields[name]]).casefold().split())

@@ -146,7 +146,6 @@ class RuleDraftChecked(RuleDraftText, rename={"source": "text", "tag": "etag"}):
 
 
 def _shown(kind: type[AnyDraft], draft: StoredDraft, **more: Any) -> AnyDraft:
-    """Build an answer of type `kind` about a draft, with `more` fields."""
     approved_by = draft.note.approved_by if draft.is_approved else None
     return kind(
         rule=draft.id,

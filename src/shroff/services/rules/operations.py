@@ -211,7 +211,6 @@ def show_rule(rule_looks: RuleLooks, agreements: Agreements, definitions: Defini
 
 
 def _state(kind: type[AnyState], look: RuleLook, definitions: Definitions, **more: Any) -> AnyState:
-    """Build an answer of type `kind` about a rule, with `more` fields."""
     record, places = look.record, definitions.settings.money_places
     return kind(
         id=look.id,
