@@ -1,7 +1,7 @@
-"""Cache of the last check of a project's files, so that a changed list row re-reads no rules.
+"""Cache on disk of the last check of a project's files, so that a changed list row does not re-read the rules.
 
-It holds while every file but the lists has the contents that were checked. A list may have changed meanwhile: its rows
-are read, and what rule tests asked it must have the same answers. The file may be removed at any time.
+The cache is valid while all files except lists are unchanged. Of a changed list the rows are read, and the answers that
+rule tests got from it must be the same. The file may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from shroff.runtime.values import FrozenStruct, replace
 if TYPE_CHECKING:
     from shroff.project.lists import Edited
 
-FORM = 3  # to be raised if the content or the checks change
+FORM = 3  # increase it if the content or the checks change
 
 
 class _CheckedFile(FrozenStruct):
-    """The file's content, which follows its SHA-256: damage could change what is hashed, or the version that decides.
+    """The file's content. Its SHA-256 precedes it, since damage could change which values are hashed, or a version.
 
-    `of` and the values of `lists` are hashes, `asked` is what rule tests asked each list.
-    `versions` has no version of lists where the lists changed since, until they are active.
+    `of` and the values of `lists` are hashes, `asked` has the answers of each list to rule tests. `versions` lacks the
+    version of lists while changed lists are not active.
     """
 
     of: str
@@ -50,14 +50,14 @@ class _CheckedFile(FrozenStruct):
 
 
 class Contents(FrozenStruct):
-    """Hashes of what the files of a project hold: of all but lists, with the names of those; and of each list."""
+    """Hashes of a project's files: `of` all files except lists, including the lists' names; and of each list."""
 
     of: str
     lists: TextMapping
 
 
 def contents_of(files: TextMapping, read: ReadOnce) -> Contents:
-    """Hashes of these files. Cost: 1 ms per megabyte; for a list that `read` knows, of its new rows only."""
+    """Hash these files. Cost: 1 ms per megabyte; of a list that `read` has cached, only of its new rows."""
     lists = {name: read.version(name, {name: files[name]}) for name in files if is_list(name)}
     rest = {name: text for name, text in files.items() if name not in lists}
     given = sorted(lists), rest
@@ -74,16 +74,16 @@ class ListRows(FrozenStruct):
 
 
 class CheckedFiles(FrozenStruct):
-    """Files that were checked, and found well; `texts` are those of the lists, as they are written."""
+    """Files that passed the check; `texts` are those of the lists, as written."""
 
     texts: TextMapping
     look_ups: LookUps
     _kept: _CheckedFile
     _read: ReadOnce
-    _mapped: tuple[str, TextMapping]  # a version of lists, and the texts that it was made of; "" where unknown
+    _mapped: tuple[str, TextMapping]  # version of lists, empty if unknown, and the texts of which it was made
 
     def allows(self, file: str, found: Edited, stands_for: Changes) -> bool:
-        """Whether a list edit is valid by its new rows alone; False if everything must be checked again."""
+        """Return whether an edit of a list is valid by its new rows alone; if not, everything must be checked again."""
         problems: list[Problem] = []
         rows = [[getattr(column, name) for name in LIST_COLUMNS] for column in found.after]
         out = io.StringIO()
@@ -93,17 +93,18 @@ class CheckedFiles(FrozenStruct):
         return not problems and not any(stands_for(entry.value) in asked for entry in (*found.before, *found.after))
 
     def edited(self, file: str, text: str) -> CheckedFiles:
-        """The same with another text of a list."""
+        """Return these files with another text of a list."""
         lists = {**self._kept.lists, file: self._read.version(file, {file: text})}
         kept = replace(self._kept, lists=lists, versions={**self._kept.versions, LISTS: ""})
         return replace(self, texts={**self.texts, file: text}, _kept=kept)
 
     def rows(self, versions: TextMapping, in_force: TextMapping, stands_for: Changes) -> ListRows:
-        """The version that becomes active with the lists; unchanged files come from the log.
+        """Return the version that becomes active with the lists; unchanged files come from the log.
 
         Args:
-            versions: Those of the log's files. Where they have the lists that were checked, hashes go on from these.
-            stands_for: Gives what stands for a value of a list that is compared with a hashed field.
+            versions: Versions of the log's files. If they have the checked lists, only changed rows are hashed.
+            in_force: The log's files.
+            stands_for: Returns the hash of a value, for lists that are compared with a hashed field.
         """
         version, before = self._mapped
         is_known = bool(version) and version == versions.get(LISTS)
@@ -118,7 +119,7 @@ class CheckedFiles(FrozenStruct):
         return ListRows(now, others | texts, self.look_ups)
 
     def keep(self, path: Path, version: str = "") -> None:
-        """Keep it for the next process, where that can be written; the version of its lists once that is active."""
+        """Write the cache if possible; `version` is that of the lists once it is active."""
         versions = {**self._kept.versions, LISTS: version or self._kept.versions[LISTS]}
         _write(path, replace(self._kept, versions=versions))
 
@@ -126,11 +127,11 @@ class CheckedFiles(FrozenStruct):
 def keep_checked(
     path: Path, files: TextMapping, definitions: Definitions, asked: Mapping[str, Mapping[str, Answer]], read: ReadOnce
 ) -> None:
-    """Keep that files were checked and are well; nothing where there is no folder for it.
+    """Write the cache after a successful check, if its folder exists.
 
     Args:
-        definitions: What came of the files.
-        asked: What rule tests asked each list, with its answers.
+        definitions: The definitions loaded from the files.
+        asked: The answers of each list to rule tests.
     """
     hashed = sorted(definitions.look_ups.hashed)
     kept = sorted(definitions.look_ups.kept)
@@ -140,37 +141,39 @@ def keep_checked(
 
 
 def checked_files(path: Path, files: TextMapping, stands_for: Changes, read: ReadOnce) -> CheckedFiles | None:
-    """Cached state of files; None where they are to be read and checked."""
+    """Read the cache; None if it is missing, damaged or not valid for these files."""
     try:
         digest, _, text = config.read_text(path).partition("\n")
         if digest != sha256(text.encode()).hexdigest():
             return None
-        kept = from_json(text, type=_CheckedFile)
+        cached = from_json(text, type=_CheckedFile)
     except (UsageError, ValueError):
         return None
     contents = contents_of(files, read)
     texts = {name: files[name] for name in contents.lists}
-    if kept.of != contents.of:
+    if cached.of != contents.of:
         return None
     for file, text in texts.items():
-        if kept.lists.get(file) == contents.lists[file]:
+        if cached.lists.get(file) == contents.lists[file]:
             continue
         problems: list[Problem] = []
-        found = read.list_file(file, text, problems)
-        found = read.mapped(found, stands_for) if found.name in kept.hashed and not problems else found
-        asked = kept.asked.get(found.name, {})
-        if problems or any(answer_of(found.entries, value) != answer for value, answer in asked.items()):
+        list_file = read.list_file(file, text, problems)
+        list_file = (
+            read.mapped(list_file, stands_for) if list_file.name in cached.hashed and not problems else list_file
+        )
+        asked = cached.asked.get(list_file.name, {})
+        if problems or any(answer_of(list_file.entries, value) != answer for value, answer in asked.items()):
             return None
-    look_ups = LookUps(frozenset(kept.hashed), frozenset(kept.kept))
-    version = kept.versions[LISTS] if kept.lists == contents.lists else ""
-    kept = replace(kept, lists=dict(contents.lists), versions={**kept.versions, LISTS: version})
-    return CheckedFiles(texts, look_ups, kept, read, (version, texts))
+    look_ups = LookUps(frozenset(cached.hashed), frozenset(cached.kept))
+    version = cached.versions[LISTS] if cached.lists == contents.lists else ""
+    cached = replace(cached, lists=dict(contents.lists), versions={**cached.versions, LISTS: version})
+    return CheckedFiles(texts, look_ups, cached, read, (version, texts))
 
 
 def _write(path: Path, kept: _CheckedFile) -> None:
     text = to_json(kept, order="deterministic").decode()
     text = f"{sha256(text.encode()).hexdigest()}\n{text}"
-    with suppress(StorageError, UsageError, OSError):  # it only saves time
+    with suppress(StorageError, UsageError, OSError):  # the cache only saves time
         if path.parent.is_dir() and not (path.exists() and config.read_text(path) == text):
             config.write_text(path, text, is_durable=False)
 

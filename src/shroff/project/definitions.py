@@ -1,7 +1,6 @@
-"""A project's whole definition: its files read, typed and hashed into one value.
+"""Read, type-check and hash a project's files into one value, its definitions.
 
-The same files give the same value and the same versions, whatever their comments and
-spacing; a version is the hash of what was parsed.
+A version is the hash of parsed files, so comments and spacing do not change it.
 """
 
 from __future__ import annotations
@@ -69,9 +68,9 @@ HASHED = redaction.HASHED
 
 
 class Versions(FrozenStruct):
-    """Content hashes of everything that made a decision; empty if there is none of a kind.
+    """Hashes of everything that affects decisions; empty if a project has none of a kind.
 
-    `model` is one of all models in force; a decision shows the id of the one that scored it.
+    `model` is the hash of all active models; a decision shows the id of the model that scored it.
     """
 
     definitions: str = ""
@@ -86,11 +85,9 @@ class Versions(FrozenStruct):
 class Definitions:
     """Everything a project defines.
 
-    `files` is the text that a control event carries: as written, but with the values of
-    lists that are compared with hashed fields hashed, and of notices that rules name the
-    file's name alone: what they say decides nothing. Neither do model.yaml and calls.yaml, which are not in it: the one
-    says how a model is made, and what a model in force reads is kept with the model; the other how bodies of calls
-    become events.
+    `files` are the texts that a control event carries: as written, but values of lists are hashed if they are compared
+    with hashed fields, and notices that rules name are empty. model.yaml and calls.yaml are left out, since they do not
+    affect decisions.
     """
 
     settings: Settings
@@ -102,20 +99,20 @@ class Definitions:
     reference: Reference
     versions: Versions
     files: TextMapping
-    scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
-    added: JsonMapping = field(default_factory=dict)  # the content of files that plug-ins read, by kind
+    scoring: Mapping[str, Scoring] = field(default_factory=dict)  # active models
+    added: JsonMapping = field(default_factory=dict)  # content of files that plug-ins read, by kind
     look_ups: LookUps = field(default_factory=LookUps)
     experiments: tuple[Rule, ...] = ()  # of policy.yaml; the engine evaluates each as a rule that is always true
-    # What was worked out of all this and never changes, so that it is worked out once.
+    # Cached results that are derived from all the above
     worked_out: JsonObject = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
     def conversion(self) -> Conversion:
-        """What converts amounts of other currencies, by this version's table of rates."""
+        """Conversion of amounts in other currencies by this version's table of rates."""
         return self.once("conversion", lambda: Conversion(self.events, self.settings, self.reference.tables))
 
     def once(self, name: str, make: Callable[[], Value]) -> Value:
-        """A value that is worked out of these definitions, made the first time that its name is asked for."""
+        """Return a value derived from these definitions, computed at the first call with its name."""
         if name not in self.worked_out:
             self.worked_out[name] = make()
         return cast("Value", self.worked_out[name])
@@ -128,7 +125,7 @@ class Definitions:
         return self.policies.get(event, Policy())
 
     def friendly_reasons(self, event: str) -> frozenset[str]:
-        """The reasons of labels whose fraud counts as genuine."""
+        """Return the label reasons with which a fraud counts as genuine."""
         return self.models[event].friendly_reasons if event in self.models else frozenset()
 
     @property
@@ -137,7 +134,10 @@ class Definitions:
         return (*self.rules, *self.experiments)
 
     def missed_fraud(self, event: str) -> Node | None:
-        """Cost of a missed fraud: as the policy says, else the amount; of no summary where `explore` decides by it."""
+        """Return the cost of a missed fraud: the policy's, else the event's amount.
+
+        With `explore`, which affects decisions, the amount does not depend on the summary.
+        """
         policy = self.policy(event)
         type_ = self.events.types[event]
         if policy.missed_fraud is not None:
@@ -146,27 +146,27 @@ class Definitions:
         return None if amount is None else ThisField(amount.type, amount.name)
 
     def scoring_of(self, event: str) -> Scoring:
-        """The active models of an event type, possibly none."""
+        """Return the active models of an event type, which may have none."""
         return self.scoring.get(event, Scoring(event))
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether scores are shares of frauds among events like it: those of every model that decides."""
+        """Whether the scores of all deciding models are shares of frauds among similar events."""
         from shroff.models.evaluation.calibration import is_calibrated
 
         models = (scorer.model for scoring in self.scoring.values() for scorer in scoring.deciding)
         return all(is_calibrated(model.manifest) for model in models if model is not None)
 
     def unloaded(self) -> list[Scorer]:
-        """Active and shadow models that cannot be loaded."""
+        """Return the active and shadow models that cannot be loaded."""
         return [scorer for scoring in self.scoring.values() for scorer in scoring.all if scorer.failure]
 
     def reads_score(self, event: str = "") -> bool:
-        """Whether a rule reads a score; optionally of one event type."""
+        """Return whether a rule reads a score, with `event` only rules of that event type."""
         return read_by([rule.when for rule in self.rules if event in ("", rule.on)], self.features.get).reads_score
 
     def hangs_on_score(self, event: str) -> bool:
-        """Whether a score can change an outcome of a type, through the policy or a rule."""
+        """Return whether a score can change an outcome of an event type, through the policy or a rule."""
         return self.policy(event).has_score or self.reads_score(event)
 
     def _answers_score(self, event: str) -> bool:
@@ -175,7 +175,7 @@ class Definitions:
         return read_by(nodes, self.features.get).reads_score
 
     def unused_scores(self) -> dict[str, Problem]:
-        """Problems where nothing uses a champion's score: no policy, rule or call of calls.yaml; by the model's id."""
+        """Return a problem for each champion, by id, whose score no policy, rule or call of calls.yaml uses."""
         scored = {scoring.event: scoring.champion.id for scoring in self.scoring.values() if scoring.champion}
         unused = (event for event in scored if not (self.hangs_on_score(event) or self._answers_score(event)))
         return {scored[event]: unused_score(scored[event], event) for event in unused}
@@ -185,13 +185,13 @@ class Definitions:
         return [f"{redefined_words(scorer)}; 'shroff check' shows what to do." for scorer in scorers]
 
     def meanings(self, event: str, inputs: Iterable[ModelInput]) -> TextDict:
-        """Meaning of each input of a model, by name: a hash that changes with it."""
+        """Return a hash of the meaning of each input of a model, by name."""
         return {input_.name: meaning_of(input_.node, event, self.events, self.features.get) for input_ in inputs}
 
     def redefined(self, event: str, manifest: JsonMapping) -> tuple[str, ...]:
-        """Names of the inputs of a model that mean something else now than when it was trained.
+        """Return the names of a model's inputs whose definition has changed since training.
 
-        What does not fit the project any more is none of them: that is a mistake, which is told where it is loaded.
+        Inputs that no longer fit the project are left out; loading the model reports them as errors.
         """
         types = {name: feature.type for name, feature in self.features.items()}
         scope = Scope(self.names, what="a model", this=(event,), feature=types.get)
@@ -202,14 +202,14 @@ class Definitions:
         return redefined(manifest, nodes, event, self.events, self.features.get)
 
     def require_models(self) -> None:
-        """Raises: StateError where a model that decides cannot be loaded: nothing is decided without it."""
+        """Raises: StateError if a deciding model cannot be loaded, since nothing is decided without it."""
         for scoring in self.scoring.values():
             for scorer in scoring.deciding:
                 if scorer.failure:
                     raise unavailable(scorer)
 
     def feature_names(self, event: str) -> list[str]:
-        """Names of the features that a decision of this type shows, sorted: those of entities it has a key of."""
+        """Return the sorted names of the features in decisions of an event type: those of entities in its keys."""
         entities = self.events.entities
         return sorted(name for name, feature in self.features.items() if event in entities[feature.entity].keys)
 
@@ -217,7 +217,7 @@ class Definitions:
 class Loaded(Struct):
     """Result of loading a project: its definitions, or the problems; and warnings.
 
-    `files` are those of a project that it was read of, None where that says nothing of the project itself.
+    `files` are the project's files from which it was loaded, None for other texts.
     """
 
     definitions: Definitions | None
@@ -226,7 +226,7 @@ class Loaded(Struct):
     files: TextMapping | None = None
 
     def or_raise(self) -> Definitions:
-        """The definitions. Raises: DefinitionError with every problem."""
+        """Return the definitions. Raises: DefinitionError with all problems."""
         if self.definitions is None:
             raise DefinitionError(self.problems)
         return self.definitions
@@ -234,7 +234,7 @@ class Loaded(Struct):
     def beside(
         self, problems: Iterable[Problem], warnings: Iterable[Problem] = (), files: TextMapping | None = None
     ) -> Loaded:
-        """The same problems, plus those found before the files could be read as definitions."""
+        """Return this result with further problems, warnings and the files."""
         found = [*problems, *self.problems]
         definitions = None if found else self.definitions
         return Loaded(definitions, sorted(found, key=_place), [*warnings, *self.warnings], files)
@@ -247,27 +247,28 @@ def load_definitions(
     draft: Sequence[DraftFile] = (),
     read: ReadOnce | None = None,
 ) -> Loaded:
-    """Read the files of a project, by their names inside its folder. Names every mistake, not only the first.
+    """Load the files of a project, given by path inside its folder. Report all errors, not only the first.
 
     Args:
-        load_model: Gives the models in force; without it they are known by name, and what they score cannot be decided.
-        draft: Files that are laid over them, see `laid_over`; what comes of it cannot be put in force.
-        read: Keeps what is read of each file for the next time, for one `hasher`.
+        hasher: Hashes values of lists; None leaves them in clear.
+        load_model: Loads an active model; without it models have no scores, and their events cannot be decided.
+        draft: Files that overlay the project's (see `laid_over`); the result must not become active.
+        read: Cache of parsed files. A cache is for one `hasher`.
     """
     read = ReadOnce() if read is None else read
     if "shroff.yaml" not in files:
-        words = "there is no shroff.yaml in this folder, so it is not a project."
+        message = "there is no shroff.yaml in this folder, so it is not a project."
         hint = "Run 'shroff init DIR --template payments' to make a project."
-        return Loaded(None, [Problem("shroff.yaml", 0, 0, "", words, hint)])
+        return Loaded(None, [Problem("shroff.yaml", 0, 0, "", message, hint)])
     found: list[Problem] = []
     lists = {name: read.list_file(name, files[name], found) for name in sorted(files) if is_list(name)}
     list_names = frozenset(list_.name for list_ in lists.values())
-    beside = {name: text for name, text in files.items() if name not in lists}
-    make = partial(_declared, beside, list_names, read, draft)
-    declared = make() if draft else read.once("declared", (beside, list_names), make)
+    other_files = {name: text for name, text in files.items() if name not in lists}
+    make = partial(_declared, other_files, list_names, read, draft)
+    declared = make() if draft else read.once("declared", (other_files, list_names), make)
     problems = [*found, *declared.problems]
     warnings = [*declared.warnings]
-    if isinstance(declared.top, YamlMapping):  # for their mistakes: where things are decides nothing
+    if isinstance(declared.top, YamlMapping):  # only to report errors
         load_systems(declared.top, problems, warnings)
     names = {rule.id for rule in (*declared.rules, *declared.experiments)}
     load_case_settings(declared.top, problems, declared.events, declared.names, names)
@@ -275,9 +276,10 @@ def load_definitions(
     scoring = load_scoring(declared.named, load_model, *typed, problems, warnings)
     if problems:
         return Loaded(None, sorted(causes(problems), key=_place), sorted(warnings, key=_place))
-    inputs = [node for each in scoring.values() for scorer in each.all for node in scorer.inputs]
+    inputs = [node for models in scoring.values() for scorer in models.all for node in scorer.inputs]
     read_by_models = look_ups(inputs, declared.events, declared.features)
-    if problems := (declared.look_ups | read_by_models).problems():
+    problems = (declared.look_ups | read_by_models).problems()
+    if problems:
         return Loaded(None, problems, sorted(warnings, key=_place))
     hashed = declared.look_ups.hashed | read_by_models.hashed
     lists = {name: _hash_values(list_, hashed, hasher, read) for name, list_ in lists.items()}
@@ -302,7 +304,7 @@ def load_definitions(
 
 
 class _Declared(FrozenStruct):
-    """Everything in the files except rows of lists, which change separately, with its errors."""
+    """Everything in the files except the rows of lists, which are cached separately; with errors and warnings."""
 
     top: yamltext.Node | None
     settings: Settings
@@ -317,7 +319,7 @@ class _Declared(FrozenStruct):
     models: Mapping[str, ModelSettings]
     named: Mapping[str, in_force.InForce]
     added: JsonMapping
-    look_ups: LookUps  # by all but the models in force
+    look_ups: LookUps  # except those of active models
     versions: Versions
     files: TextMapping
     problems: tuple[Problem, ...]
@@ -352,14 +354,14 @@ def _declared(files: TextMapping, list_names: frozenset[str], read: ReadOnce, dr
     policies = load_policy(trees.get("policy.yaml"), events, names, by_id, problems)
     experiments = tuple(rule for rule in by_id.values() if rule.effect == EXPERIMENT)
     rules = tuple(rule for rule in by_id.values() if rule not in experiments)
-    known = ModelContext(events, types, names, {event: policy.given for event, policy in policies.items()})
-    models = load_models(trees.get("model.yaml"), known, problems, warnings)
+    model_context = ModelContext(events, types, names, {event: policy.given for event, policy in policies.items()})
+    models = load_models(trees.get("model.yaml"), model_context, problems, warnings)
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
     context = FileContext(events, names, {name: types.type_of(name) or NOTHING for name in types.names()})
     added = {kind.kind: kind.load(trees[name], context, problems) for name, kind in kinds.items()}
-    for added_key in added_keys(top):  # for its mistakes, as below
+    for added_key in added_keys(top):  # only to report errors
         added_key.load_of(top, context, problems)
-    load_schedules(trees.get("schedules.yaml"), problems)  # for its mistakes: it is read when it is asked
+    load_schedules(trees.get("schedules.yaml"), problems)  # only to report errors
     _warn_of_names(events, warnings)
     warnings += [*source_warnings(features.values(), ()), *rate_warnings(events, rules)]
     warnings += lookup_warnings(events.tables, features.values(), rules)
@@ -380,20 +382,20 @@ def _declared(files: TextMapping, list_names: frozenset[str], read: ReadOnce, dr
         **{name: _carried(name, files[name], trees) for name in files if is_deciding(name)},
         **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},
     }
-    asked = LookUps()
+    used = LookUps()
     if not problems:
-        asked = look_ups(nodes, events, features)
+        used = look_ups(nodes, events, features)
         for name, each in loaded.items():
             nodes = [node for rule in each for node in _nodes(rule)]
-            asked |= read.of("look-ups", name, each, partial(look_ups, nodes, events, features))
-        problems += asked.problems()
+            used |= read.of("look-ups", name, each, partial(look_ups, nodes, events, features))
+        problems += used.problems()
     of_events = top, settings, events, names, features, types, typed.tables
-    of_rules = rules, experiments, policies, models, named, added, asked
+    of_rules = rules, experiments, policies, models, named, added, used
     return _Declared(*of_events, *of_rules, versions, carried, tuple(problems), tuple(warnings))
 
 
 def is_list(name: str) -> bool:
-    return name[:6] == "lists/" and name.endswith(".csv")  # asked of each of thousands of files
+    return name[:6] == "lists/" and name.endswith(".csv")  # fast, as it is called for thousands of files
 
 
 def _notices(files: Iterable[str]) -> list[str]:
@@ -403,7 +405,7 @@ def _notices(files: Iterable[str]) -> list[str]:
 
 
 def is_deciding(name: str) -> bool:
-    """Whether a version has the file of this name."""
+    """Return whether a file is part of a version."""
     is_yaml = name in DECIDING or name.startswith("rules/")
     return is_yaml or is_table(name) or name == in_force.FILE or is_list(name)
 
@@ -425,8 +427,8 @@ def _carried(name: str, text: str, trees: Mapping[str, yamltext.Node | None]) ->
 
 def _warn_of_names(events: Events, warnings: list[Problem]) -> None:
     for name in events.not_naming:
-        words = f"'{name}' cannot name an event in a label file, since labels or several event types have that field."
-        warnings.append(Problem("events.yaml", 0, 0, name, words))
+        message = f"'{name}' cannot name an event in a label file, since labels or several event types have that field."
+        warnings.append(Problem("events.yaml", 0, 0, name, message))
 
 
 def _hash_values(found: ListFile, hashed: frozenset[str], hasher: Hasher | None, read: ReadOnce) -> ListFile:
@@ -441,7 +443,7 @@ def _version(trees: Iterable[yamltext.Node | None]) -> str:
 
 
 def _rules_version(trees: Mapping[str, yamltext.Node | None], read: ReadOnce) -> str:
-    """Hash the rule files without the tests inside them."""
+    """Hash the rule files without their tests."""
     plain = [read.of("plain", name, tree, partial(_plain_rules, tree)) for name, tree in trees.items()]
     return _hash(b"[" + b",".join(filter(None, plain)) + b"]") if any(plain) else ""
 
@@ -465,9 +467,9 @@ def _hash(data: bytes) -> str:
 
 
 def computed_of(definitions: Definitions, also: str | None = None) -> Sequence[Computed]:
-    """The computation of a project: features where they are decided or asked for, then the rules.
+    """Return all computations of a project in order: features at decided events or where used, scores, then rules.
 
-    With `also`, features at that event type too, though it is not decided.
+    With `also`, features are computed at this event type too, even if it is not decided.
     """
     return definitions.once(f"computed {also or ''}", lambda: _computed_of(definitions, also))
 
@@ -477,17 +479,19 @@ def _computed_of(definitions: Definitions, also: str | None) -> Sequence[Compute
     decided = frozenset(definitions.events.decided) | ({also} if also else set())
     wanted: dict[str, set[str]] = {name: set(decided & feature.events) for name, feature in features.items()}
     scores = [score for each in definitions.scoring.values() for score in computed_scores(each, definitions.events)]
-    asked = [(name, rule.on) for rule in definitions.rules for node in _nodes(rule) for name in stacked(node)]
-    asked += [(name, event) for score in scores for event in score.events for name in stacked(score.node)]
+    pending = [(name, rule.on) for rule in definitions.rules for node in _nodes(rule) for name in stacked(node)]
+    pending += [(name, event) for score in scores for event in score.events for name in stacked(score.node)]
     nodes = [node for rule in definitions.rules for node in _nodes(rule)]
-    asked += wanted_features(features, [*nodes, *(score.node for score in scores)])
-    while asked:
-        name, event = asked.pop()
+    pending += wanted_features(features, [*nodes, *(score.node for score in scores)])
+    while pending:
+        name, event = pending.pop()
         if name in features and event in features[name].events and event not in wanted[name]:
             wanted[name].add(event)
-            asked += [(read, event) for read in stacked(features[name].node)]
-    found = {name: frozenset(events) for name, events in wanted.items() if events}
-    computed = [Computed(name, features[name].node, features[name].entity, events) for name, events in found.items()]
+            pending += [(read, event) for read in stacked(features[name].node)]
+    events_by_feature = {name: frozenset(events) for name, events in wanted.items() if events}
+    computed = [
+        Computed(name, features[name].node, features[name].entity, events) for name, events in events_by_feature.items()
+    ]
     rules = [part for rule in definitions.evaluated for part in (rule.computed, *rule.reason_computed())]
     return [*computed, *scores, *rules]
 

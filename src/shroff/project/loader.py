@@ -1,4 +1,4 @@
-"""Load a project's files, once for all threads that ask."""
+"""Read a project's files, and cache a value that threads compute once."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ Value = TypeVar("Value")
 
 
 class MadeOnce(Struct, Generic[Value], eq=False):
-    """Makes a value when it is first asked for. While one thread makes it, the others wait for it.
+    """A cached value that is computed on first use, while other threads wait. For any thread.
 
-    What was begun before `forget` is not kept: whoever asks after it is given what is made after it.
+    A value whose computation began before `forget` is not cached, so that later callers get a new one.
     """
 
     _value: Value | None = None
     _turn: int = 0
     _state: Lock = field(default_factory=Lock)
-    _making: RLock = field(default_factory=RLock)  # making one part of a project may need another
+    _making: RLock = field(default_factory=RLock)  # reentrant, since computing may call `get` again
 
     def get(self, make: Callable[[], Value]) -> Value:
-        """The cached value. Raises: what `make` raises; the next call tries again."""
-        found = self._value
-        if found is not None:
-            return found
+        """Return the cached value, or the result of `make`. Raises: what `make` raises; the next call tries again."""
+        value = self._value
+        if value is not None:
+            return value
         with self._making:
             with self._state:
-                found = self._value
+                value = self._value
                 turn = self._turn
-            if found is not None:
-                return found
-            made = make()
+            if value is not None:
+                return value
+            new_value = make()
             with self._state:
                 if turn == self._turn:
-                    self._value = made
-            return made
+                    self._value = new_value
+            return new_value
 
     def put(self, value: Value) -> None:
         with self._state:
@@ -52,7 +52,7 @@ class MadeOnce(Struct, Generic[Value], eq=False):
             self._turn += 1
 
     def forget(self) -> None:
-        """Recompute the value at the next call. Does not block."""
+        """Drop the value, so that the next call computes it again. Does not wait for a running computation."""
         with self._state:
             self._value = None
             self._turn += 1
@@ -66,10 +66,10 @@ def files_of(folder: Path, text: config.TextReader) -> tuple[TextMapping, list[P
 
 
 def systems_of(folder: Path) -> Systems:
-    """The external systems of a project. Their errors are reported with those of the other files."""
+    """Return the external systems of a project. Errors are ignored here; `load_definitions` reports them."""
     text = config.read_settings(folder)
-    top = yamltext.read(text, config.PROJECT_FILE, [])
-    return load_systems(top, [], []) if isinstance(top, yamltext.Mapping) else Systems()
+    root = yamltext.read(text, config.PROJECT_FILE, [])
+    return load_systems(root, [], []) if isinstance(root, yamltext.Mapping) else Systems()
 
 
 def line_of(folder: Path, problem: Problem) -> str:

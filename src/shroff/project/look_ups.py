@@ -1,4 +1,4 @@
-"""Lists and look-up tables that expressions read, and those that running state depends on."""
+"""Find the lists and look-up tables that expressions read, and those on which running state depends."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class LookUps(FrozenStruct):
     """Lists and tables that expressions use, and how.
 
     Args:
-        hashed: Names of the lists that are asked about a hashed field, or about a feature that gives one back.
-        kept: Lists and tables, each as its kind and name, whose answers at past events are part of state: in an
-            aggregate, a key, or what is stacked. A change of one of them takes a fold of the log.
-        clear: Names of the lists that are asked about a text in clear.
+        hashed: Names of lists that are compared with a hashed field, or a feature that returns one.
+        kept: Kind and name of lists and tables whose answers at past events are part of state: those inside an
+            aggregate, a key, or a feature of items. If one changes, the log must be folded again.
+        clear: Names of lists that are compared with a text in clear.
     """
 
     hashed: frozenset[str] = frozenset()
@@ -45,22 +45,22 @@ class LookUps(FrozenStruct):
     clear: frozenset[str] = frozenset()
 
     def problems(self) -> list[Problem]:
-        """Return a problem for each list that is asked for hashed and clear values; only the former match."""
-        words = (
+        """Return a problem for each list that is compared with hashed and clear values; only the former match."""
+        message = (
             "a hashed text and one in clear are looked for here; the values are hashed, so the other is never found."
         )
         hint = "Make a list for each."
-        return [Problem(f"lists/{name}.csv", 0, 0, "", words, hint) for name in sorted(self.hashed & self.clear)]
+        return [Problem(f"lists/{name}.csv", 0, 0, "", message, hint) for name in sorted(self.hashed & self.clear)]
 
     def __or__(self, other: LookUps) -> LookUps:
         return LookUps(self.hashed | other.hashed, self.kept | other.kept, self.clear | other.clear)
 
 
 def reference_as_of(definitions: Definitions, then: Definitions) -> Reference:
-    """Return the lists and tables of a project as another version of it had them.
+    """Return the lists and tables of a project with the rows of another version of it.
 
-    A list or table that this version did not have is empty. What does not fit the project stays as it is there: a table
-    of other columns, a list whose values are hashed only now.
+    A list or table that the version did not have is empty. A table with other columns then, and a list whose values are
+    hashed only now, keep their current rows.
     """
     new = definitions.look_ups.hashed - then.look_ups.hashed
     lists = {
@@ -78,9 +78,9 @@ def reference_as_of(definitions: Definitions, then: Definitions) -> Reference:
 
 def look_ups(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> LookUps:
     """Find the lists and tables that expressions use. Cost: 3 us per node."""
-    asked = [part for node in nodes for part in walk(node) if isinstance(part, InList)]
+    checks = [part for node in nodes for part in walk(node) if isinstance(part, InList)]
     hashed, clear = (
-        frozenset(part.list for part in asked if bool(part.operand.type.hashing) is is_hashed)
+        frozenset(part.list for part in checks if bool(part.operand.type.hashing) is is_hashed)
         for is_hashed in (True, False)
     )
     return LookUps(hashed, _kept(nodes, events, features), clear)
@@ -102,22 +102,22 @@ def _asked(node: InList | Lookup) -> tuple[str, str]:
 def lookup_warnings(
     tables: Mapping[str, TableShape], features: Iterable[Feature], rules: Iterable[Rule]
 ) -> list[Problem]:
-    """Warnings for look-ups whose key can match no row, such as a mail address in a table of suffixes."""
+    """Return warnings for look-ups whose key can match no row, such as a mail address in a table of suffixes."""
     warnings: list[Problem] = []
     if not any(table.kind for table in tables.values()):
         return warnings
-    asked = [
+    expressions = [
         *((f"feature {feature.name}", feature.node, feature.place) for feature in features),
         *((f"rule {rule.id}", rule.when, rule.place) for rule in rules),
     ]
-    for what, node, place in asked:
+    for name, node, place in expressions:
         for part in walk(node):
             if place is None or not isinstance(part, Lookup):
                 continue
             kind = tables[part.table].kind
             reason, hint = _mismatch(part.key, kind)
             if reason:
-                place.report(warnings, f"{what} looks up table {part.table} by {reason}.", hint)
+                place.report(warnings, f"{name} looks up table {part.table} by {reason}.", hint)
     return warnings
 
 
@@ -128,21 +128,21 @@ def _mismatch(key: Node, kind: str) -> tuple[str, str]:
     function = key.function if isinstance(key, Call) else ""
     name = key.name if isinstance(key, ThisField | ItemField) else ""
     if kind == "suffix" and _MAIL.search(name):
-        words = f"{written}, a mail address: its rows end a text at a dot, so no row matches"
-        return words, f"Write domain({written})."
+        reason = f"{written}, a mail address: its rows end a text at a dot, so no row matches"
+        return reason, f"Write domain({written})."
     if kind == "network" and function == "subnet":
-        words = f"{written}, a network and not an address, so no row matches"
-        return words, f"Write {text_of(key.arguments[0]) if isinstance(key, Call) else written}."
+        reason = f"{written}, a network and not an address, so no row matches"
+        return reason, f"Write {text_of(key.arguments[0]) if isinstance(key, Call) else written}."
     if kind == "network" and (function == "domain" or _MAIL.search(name)):
         return f"{written}, which is no address of a network, so no row matches", "Write the field with the address."
     if kind == "prefix" and function == "domain":
-        words = f"{written}, the end of a mail address, and its rows are beginnings"
-        return words, "Declare the key of the table as suffix."
+        reason = f"{written}, the end of a mail address, and its rows are beginnings"
+        return reason, "Declare the key of the table as suffix."
     return "", ""
 
 
 def differs_in_rows(versions: TextMapping, files: TextMapping, now: Definitions | ListRows) -> bool:
-    """Whether a version differs only in rows of lists that no state depends on."""
+    """Return whether a version differs from `now` only in rows of lists on which no state depends."""
     if {**versions, "lists": now.versions.lists} != asdict(now.versions):
         return False
     both = (_lists(files), _lists(now.files))

@@ -1,4 +1,4 @@
-"""Policy: from hits and the score to an outcome."""
+"""Parse policy.yaml, and derive outcomes from rule hits and scores."""
 
 from __future__ import annotations
 
@@ -124,15 +124,14 @@ POLICIES = own_names("event types with their policies", POLICY)
 class Policy(FrozenStruct):
     """The policy of one event type. Without `review_at` and `decline_at` rules alone decide.
 
-    The costs are those that `shroff thresholds` weighs by; None where they are left out. So is `explore`: nothing that
-    is declined is then let through; without `sample` no approval is reviewed. Without `release_below_minor` no answer
-    of a customer lets anything go.
+    Costs, which `shroff thresholds` uses, are None if not set. Without `explore` no decline is approved, without
+    `sample` no approval is reviewed, and without `release_below_minor` a customer's confirmation releases nothing.
     """
 
     review_at: float | None = None
     decline_at: float | None = None
     without_model: str = "rules"  # rules | review
-    missed_fraud: Node | None = None  # of an event, in whole units
+    missed_fraud: Node | None = None  # expression over the event, in units of the project's money
     false_decline_minor: int | None = None  # smallest units of the project's money
     review_minor: int | None = None
     reviews_a_day: int | None = None
@@ -154,7 +153,7 @@ class Policy(FrozenStruct):
     @property
     def given(self) -> frozenset[str]:
         """Names of the thresholds and costs that are set."""
-        named = {
+        values = {
             "review_at": self.review_at,
             "decline_at": self.decline_at,
             "missed_fraud": self.missed_fraud,
@@ -162,7 +161,7 @@ class Policy(FrozenStruct):
             "review": self.review_minor,
             "reviews_a_day": self.reviews_a_day,
         }
-        return frozenset(name for name, value in named.items() if value is not None)
+        return frozenset(name for name, value in values.items() if value is not None)
 
     @property
     def has_score(self) -> bool:
@@ -172,11 +171,9 @@ class Policy(FrozenStruct):
 
 
 def outcome(effects: Collection[str], policy: Policy, score: float | None = None, *, has_model: bool = False) -> str:
-    """The outcome of a decision.
+    """Return the outcome for the effects of hits, and the score.
 
-    Decline beats review beats challenge beats approve. `allow` cancels what the score or
-    the lack of a model would do, and review and challenge of rules; a rule's decline it
-    never cancels.
+    Decline beats review beats challenge beats approve. `allow` cancels everything except a rule's decline.
 
     >>> outcome(["review", "allow"], Policy())
     'approve'
@@ -197,22 +194,22 @@ def outcome(effects: Collection[str], policy: Policy, score: float | None = None
 
 
 def outcome_codes(by_effect: Mapping[str, Bools], scores: Floats, policy: Policy) -> Codes:
-    """`outcome` of each event as its place in `OUTCOMES`, asked once for each case that occurs.
+    """Return the `outcome` of each event as its index in `OUTCOMES`, computed once for each combination that occurs.
 
     Args:
-        by_effect: At which events a rule of an effect hits.
-        scores: NaN where no model gives one.
+        by_effect: Mask of the events at which a rule of an effect hits.
+        scores: NaN for an event without a score.
     """
     cuts = policy.cuts
     stretches = [None, -inf, *cuts]  # no score, below all thresholds, from each threshold on
     codes = np.where(np.isnan(scores), 0, np.searchsorted(cuts, scores, "right") + 1).astype(np.int16)
-    for place, hits in enumerate(by_effect.values()):
-        codes[hits] += len(stretches) << place
+    for bit, hits in enumerate(by_effect.values()):
+        codes[hits] += len(stretches) << bit
     table = np.zeros(len(stretches) << len(by_effect), np.int8)
     for code in np.flatnonzero(np.bincount(codes, minlength=len(table))).tolist():
-        marks, at = divmod(code, len(stretches))
-        asked = [effect for place, effect in enumerate(by_effect) if marks >> place & 1]
-        decided = outcome(asked, policy, stretches[at], has_model=stretches[at] is not None)
+        effect_bits, stretch = divmod(code, len(stretches))
+        effects = [effect for bit, effect in enumerate(by_effect) if effect_bits >> bit & 1]
+        decided = outcome(effects, policy, stretches[stretch], has_model=stretches[stretch] is not None)
         table[code] = OUTCOMES.index(decided)
     return table[codes]
 
@@ -220,28 +217,28 @@ def outcome_codes(by_effect: Mapping[str, Bools], scores: Floats, policy: Policy
 def load_policy(
     node: YamlNode | None, events: Events, names: DeclaredNames, rules: dict[str, Rule], problems: list[Problem]
 ) -> dict[str, Policy]:
-    """Read policy.yaml: a policy for each event type that it names; `rules` get those of experiments."""
-    top = loader.mapping(node, problems, "policy.yaml")
+    """Parse policy.yaml into a policy for each event type that it names; add the rules of experiments to `rules`."""
+    root = loader.mapping(node, problems, "policy.yaml")
     policies: dict[str, Policy] = {}
-    for key, value in top.entries if top else ():
+    for key, value in root.entries if root else ():
         if key.text not in events.types:
             problems.append(key.problem(f"{key.text!r} is not an event type.", nearest(key.text, events.types)))
             continue
-        found = loader.mapping(value, problems, f"the policy of {key.text}", POLICY)
-        if found is None:
+        policy_node = loader.mapping(value, problems, f"the policy of {key.text}", POLICY)
+        if policy_node is None:
             continue
-        review_at, decline_at = _score(found.get("score"), problems)
-        without = loader.one_of(found.get("without_model"), WITHOUT_MODEL, problems, "without_model")
-        costs = _costs(found.get("costs"), Scope(names, what="a cost", this=(key.text,)), problems)
-        explore = load_explore(found.get("explore"), names.money_places, problems)
+        review_at, decline_at = _score(policy_node.get("score"), problems)
+        without = loader.one_of(policy_node.get("without_model"), WITHOUT_MODEL, problems, "without_model")
+        costs = _costs(policy_node.get("costs"), Scope(names, what="a cost", this=(key.text,)), problems)
+        explore = load_explore(policy_node.get("explore"), names.money_places, problems)
         if explore is not None:
-            _check_explore(found, events.types[key.text], decline_at, problems)
-        release = loader.minor_units(found.get("release_below"), names.money_places, problems, "release_below")
-        sample = load_sample(found.get("sample"), problems)
+            _check_explore(policy_node, events.types[key.text], decline_at, problems)
+        release = loader.minor_units(policy_node.get("release_below"), names.money_places, problems, "release_below")
+        sample = load_sample(policy_node.get("sample"), problems)
         policy = Policy(review_at, decline_at, without or "rules", *costs, explore, release, sample)
-        node = loader.mapping(found.get(EXPERIMENT), problems, "experiment", EXPERIMENTS)
+        node = loader.mapping(policy_node.get(EXPERIMENT), problems, "experiment", EXPERIMENTS)
         if node is not None:
-            review_at, decline_at = _score(node.get("score") or found.get("score"), problems)
+            review_at, decline_at = _score(node.get("score") or policy_node.get("score"), problems)
             load_experiment(node, key.text, events.entities, rules, problems)
             policy = replace(policy, arm_b=replace(policy, review_at=review_at, decline_at=decline_at))
         policies[key.text] = policy
@@ -267,30 +264,30 @@ def _check_explore(of: YamlMapping, type_: EventType, decline_at: float | None, 
 
 
 def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None, float | None]:
-    found = loader.mapping(node, problems, "score", SCORES)
-    if found is None:
+    thresholds = loader.mapping(node, problems, "score", SCORES)
+    if thresholds is None:
         return None, None
-    review_at, decline_at = (loader.score(found.get(name), problems, name) for name in ("review_at", "decline_at"))
+    review_at, decline_at = (loader.score(thresholds.get(name), problems, name) for name in ("review_at", "decline_at"))
     if review_at is not None and decline_at is not None and review_at > decline_at:
-        problems.append(found.problem(f"review_at {review_at} is above decline_at {decline_at}"))
+        problems.append(thresholds.problem(f"review_at {review_at} is above decline_at {decline_at}"))
     return review_at, decline_at
 
 
 def _costs(
     node: YamlNode | None, scope: Scope, problems: list[Problem]
 ) -> tuple[Node | None, int | None, int | None, int | None]:
-    top = loader.mapping(node, problems, "costs", COSTS)
-    if top is None:
+    costs_node = loader.mapping(node, problems, "costs", COSTS)
+    if costs_node is None:
         return None, None, None, None
-    places = scope.names.money_places
-    written = top.get("missed_fraud")
+    decimals = scope.names.money_places
+    written = costs_node.get("missed_fraud")
     missed = None if written is None else loader.expression(written, scope, problems)
     if missed is not None and written is not None and not missed.type.is_numeric:
         problems.append(written.problem(f"missed_fraud is an amount, this is {missed.type}."))
-    reviews = loader.decimal(top.get("reviews_a_day"), problems, "reviews_a_day", 0, UNITS_MAX, is_whole=True)
+    reviews = loader.decimal(costs_node.get("reviews_a_day"), problems, "reviews_a_day", 0, UNITS_MAX, is_whole=True)
     return (
         missed,
-        loader.minor_units(top.get("false_decline"), places, problems, "false_decline"),
-        loader.minor_units(top.get("review"), places, problems, "review"),
+        loader.minor_units(costs_node.get("false_decline"), decimals, problems, "false_decline"),
+        loader.minor_units(costs_node.get("review"), decimals, problems, "review"),
         None if reviews is None else int(reviews),
     )

@@ -1,4 +1,4 @@
-"""policy.yaml with other thresholds or costs: only their text changes, all else stays as somebody wrote it."""
+"""Change thresholds, costs or experiments in the text of policy.yaml; all other text stays as written."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class _Replacement(FrozenStruct):
 
 
 def with_cutoffs(text: str, event: str, review_at: float | None, decline_at: float | None) -> str:
-    r"""The text of policy.yaml with other thresholds of an event type.
+    r"""Return the text of policy.yaml with other thresholds of an event type.
 
-    Where `score` has the same thresholds already, only their numbers change; else it is written anew in its own style,
-    or put in front of the policy. Without any threshold it goes: then rules alone decide.
+    If `score` has the same thresholds, only their numbers change; otherwise it is rewritten in its style, or inserted
+    at the start of the policy. Without any threshold `score` is removed, and rules alone decide.
 
-    Raises: DefinitionError where it is no YAML; UsageError where it is written so oddly that anything else would change
-        too, with what to write by hand.
+    Raises: DefinitionError if the text is not YAML; UsageError, which says what to write by hand, if the text has a
+        form in which something else would change too.
 
     >>> with_cutoffs("payment:\n  score: {review_at: 0.6} # by ann\n", "payment", 0.25, None)
     'payment:\n  score: {review_at: 0.25} # by ann\n'
@@ -56,7 +56,7 @@ def with_cutoffs(text: str, event: str, review_at: float | None, decline_at: flo
 
 
 def with_costs(text: str, event: str, costs: MappingOf[str, str]) -> str:
-    r"""The text of policy.yaml with other costs of an event type that has some.
+    r"""Return the text of policy.yaml with other costs of an event type that has costs.
 
     Raises: DefinitionError and UsageError as `with_cutoffs`.
 
@@ -65,12 +65,15 @@ def with_costs(text: str, event: str, costs: MappingOf[str, str]) -> str:
     """
 
     def edits(written: _Written, node: Node | None) -> list[_Replacement]:
-        there = _costs(node, event)
-        now = dict(zip(there.keys(), (value for _, value in there.entries), strict=True))
+        mapping = _costs(node, event)
+        nodes = dict(zip(mapping.keys(), (value for _, value in mapping.entries), strict=True))
         changed = [
-            _Replacement(written.start(now[cost]), written.end(now[cost]), costs[cost]) for cost in costs if cost in now
+            _Replacement(written.start(nodes[cost]), written.end(nodes[cost]), costs[cost])
+            for cost in costs
+            if cost in nodes
         ]
-        return [*changed, *(_in_front(written, there, f"{cost}: {costs[cost]}") for cost in costs if cost not in now)]
+        new = [f"{cost}: {costs[cost]}" for cost in costs if cost not in nodes]
+        return [*changed, *(_in_front(written, mapping, entry) for entry in new)]
 
     def wanted(meaning: Any) -> Any:
         policy = meaning[event]
@@ -80,7 +83,7 @@ def with_costs(text: str, event: str, costs: MappingOf[str, str]) -> str:
 
 
 def without_experiment(text: str, event: str) -> str:
-    r"""The text of policy.yaml without the experiment of an event type that has one.
+    r"""Return the text of policy.yaml without the experiment of an event type that has one.
 
     Raises: DefinitionError and UsageError as `with_cutoffs`.
 
@@ -111,7 +114,7 @@ def _costs(node: Node | None, event: str) -> Mapping:
 def _changed(
     text: str, edits: Callable[[_Written, Node | None], list[_Replacement]], wanted: Callable[[Any], Any], cure: str
 ) -> str:
-    """Apply edits, if the result has exactly the wanted meaning."""
+    """Apply edits. Raises: UsageError if the result does not parse to exactly what `wanted` returns."""
     node = _node(text)
     changed = text
     for edit in sorted(edits(_Written(text), node), key=lambda edit: edit.start, reverse=True):
@@ -132,7 +135,7 @@ def _node(text: str) -> Node | None:
 
 
 class _Written:
-    """A text and where its nodes are in it, line ends and a byte order mark as they are."""
+    """A text, and the positions of its nodes. Line ends and a byte order mark stay as they are."""
 
     __slots__ = ("line_end", "starts", "text")
 
@@ -146,7 +149,7 @@ class _Written:
         return self._index(node.line, node.column)
 
     def end(self, node: Node) -> int:
-        """Behind its last character."""
+        """Return the position after the node's last character."""
         raw = node.source
         if isinstance(node, Mapping) and node.entries and not raw:
             return self.end(node.entries[-1][1])
@@ -154,9 +157,9 @@ class _Written:
         return self._index(node.line + lines, len(raw) - raw.rfind("\n") if lines else node.column + len(raw))
 
     def line_of(self, node: Node) -> tuple[int, int]:
-        """The line on which a node begins, and where the line behind that on which it ends begins."""
-        behind = next((start for start in self.starts if start > self.end(node)), len(self.text))
-        return self.starts[node.line - 1], behind
+        """Return [start, end) of the lines of a node."""
+        end = next((start for start in self.starts if start > self.end(node)), len(self.text))
+        return self.starts[node.line - 1], end
 
     def _index(self, line: int, column: int) -> int:
         return self.starts[line - 1] + column - 1
@@ -202,7 +205,7 @@ def _in_front(written: _Written, mapping: Mapping, entry: str) -> _Replacement:
 def _new_policy(written: _Written, top: Mapping, event: str, score: str) -> _Replacement:
     if top.source:
         return _in_front(written, top, f"{event}: {{ {score} }}")
-    if _DOCUMENT_END.search(written.text):  # what stood behind it would be another document
+    if _DOCUMENT_END.search(written.text):  # text after it would be another document
         inner = " " * (top.column - 1) + INDENT
         return _in_front(written, top, f"{event}:{written.line_end}{inner}{score}")
     return _appended(written, top.column - 1, event, score)
@@ -218,22 +221,22 @@ def _appended(written: _Written, indent: int, event: str, score: str) -> _Replac
 
 def _without(written: _Written, policy: Mapping, key: str) -> _Replacement:
     """Remove a key from a policy, with its lines if it has its own."""
-    place = policy.keys().index(key)
-    name, value = policy.entries[place]
+    index = policy.keys().index(key)
+    name, value = policy.entries[index]
     start = written.start(name)
     end = written.end(value)
     if len(policy.entries) == 1:
         return _Replacement(written.start(policy), written.end(policy), "{}")
     if not policy.source:
         first = written.line_of(name)[0]
-        behind = written.line_of(value)[1]
-        return _Replacement(first, behind, "")
+        next_line = written.line_of(value)[1]
+        return _Replacement(first, next_line, "")
     comma = _COMMA.match(written.text, end)
     if comma is not None:
         return _Replacement(start, comma.end(), "")
-    if place + 1 < len(policy.entries):
-        return _Replacement(start, written.start(policy.entries[place + 1][0]), "")
-    before = written.end(policy.entries[place - 1][1])
+    if index + 1 < len(policy.entries):
+        return _Replacement(start, written.start(policy.entries[index + 1][0]), "")
+    before = written.end(policy.entries[index - 1][1])
     return _Replacement(before if _COMMA.fullmatch(written.text, before, start) else start, end, "")
 
 
@@ -255,7 +258,7 @@ def _flow(cuts: MappingOf[str, str]) -> str:
 
 
 def _number(cut: float) -> str:
-    """A score with at most six decimal places, without trailing zeros."""
+    """Format a score with at most six decimals, without trailing zeros."""
     text = f"{cut:.6f}".rstrip("0")
     return f"{text}0" if text.endswith(".") else text
 

@@ -1,8 +1,7 @@
-"""Active models as expressions: the inputs computed for each event to score it.
+"""Active models as expressions, so that engines compute scores like features.
 
-A model reads columns of expressions over `this`. Each model is one thing that is computed,
-and so is whether an event's key is the challenger's; `score` is made of them. Engines,
-plans and proofs treat them like everything else.
+A model reads columns of expressions over `this`. The score of each model is a computed value, and so is whether an
+event's key belongs to the challenger; `score` combines them.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from shroff.models.model import InputColumn, Model
 from shroff.project.dependency_hash import redefined
 from shroff.runtime.values import FrozenStruct, frozen
 
-LoadModel = Callable[[str, str], Model]  # by id and digest; raises StateError
+LoadModel = Callable[[str, str], Model]  # called with id and digest; raises StateError
 NO_REGISTRY = "the model registry is not available here"
 _AS_IT_WAS = "Restore its earlier definition, or train a new model and promote it."
 
@@ -44,7 +43,7 @@ _AS_IT_WAS = "Restore its earlier definition, or train a new model and promote i
 class Scorer:
     """An active model with its inputs. If it cannot be loaded, `failure` has the reason.
 
-    `redefined` names the inputs that mean something else now than when it was trained.
+    `redefined` names the inputs whose definition has changed since training.
     """
 
     id: str
@@ -56,35 +55,35 @@ class Scorer:
 
     @property
     def learnt_until_ms(self) -> int | None:
-        """The end of the events that it has learned from; None where its manifest does not say it."""
-        until = self._said("data", "to")
+        """End of the training data in ms; None if the manifest lacks it."""
+        until = self._manifest_value("data", "to")
         return parse_time(str(until)) if until else None
 
     @property
     def learnt_rows(self) -> int:
-        """How many events it has learned from; 0 where its manifest does not say it."""
-        return int(str(self._said("train", "rows") or 0))
+        """Number of training rows; 0 if the manifest lacks it."""
+        return int(str(self._manifest_value("train", "rows") or 0))
 
-    def _said(self, part: str, name: str) -> object:
-        found = None if self.model is None else self.model.manifest.get(part)
-        return found.get(name) if isinstance(found, Mapping) else None
+    def _manifest_value(self, part: str, name: str) -> object:
+        values = None if self.model is None else self.model.manifest.get(part)
+        return values.get(name) if isinstance(values, Mapping) else None
 
     def node(self) -> ModelScore:
-        """Its score as an expression. Evaluating it raises StateError where the model cannot be loaded."""
+        """Return the score as an expression. Evaluating it raises StateError if the model cannot be loaded."""
         return ModelScore(REAL, self.id, self.digest, self.inputs, self.score, self.score_of_one())
 
     def score(self, columns: Sequence[Column]) -> Column:
-        """The scores for the columns of its inputs. Raises: StateError where it cannot be loaded."""
+        """Return the scores for columns of inputs. Raises: StateError if the model cannot be loaded."""
         if self.model is None:
             raise unavailable(self)
         types = [node.type for node in self.inputs]
         categories = [shape.categories for shape in self.model.inputs]
         scores = self.model.scores(cast("Sequence[Floats]", model_rows(columns, types, categories)))
-        there = np.isfinite(scores)
-        return Column(scores if there.all() else np.where(there, scores, 0.0), there)
+        valid = np.isfinite(scores)
+        return Column(scores if valid.all() else np.where(valid, scores, 0.0), valid)
 
     def score_of_one(self) -> Callable[[Sequence[Value]], Value]:
-        """The function from the values of a model's inputs at one event to the score; it raises as `score` does."""
+        """Return a function from the input values of one event to its score; it raises as `score` does."""
         model = self.model
         if model is None:
             return self._unavailable
@@ -92,8 +91,8 @@ class Scorer:
 
         def score(values: Sequence[Value]) -> float | None:
             columns = np.array(numbers(values), np.float64).reshape(-1, 1)
-            found = float(model.scores(cast("Sequence[Floats]", columns))[0])  # its rows are the columns
-            return found if isfinite(found) else None
+            value = float(model.scores(cast("Sequence[Floats]", columns))[0])
+            return value if isfinite(value) else None
 
         return score
 
@@ -113,7 +112,7 @@ class Scoring(FrozenStruct):
 
     @property
     def deciding(self) -> tuple[Scorer, ...]:
-        """The models whose scores count."""
+        """Models whose scores affect decisions: champion and challenger."""
         return tuple(scorer for scorer in (self.champion, self.challenger) if scorer is not None)
 
     @property
@@ -138,7 +137,7 @@ def problems_of(unloaded: Sequence[Scorer]) -> list[Problem]:
 
 
 def redefined_words(scorer: Scorer) -> str:
-    """Message that inputs of an active model have changed definitions."""
+    """Return the message that inputs of an active model were redefined."""
     names = ", ".join(scorer.redefined)
     is_single = len(scorer.redefined) == 1
     means = "means something else" if is_single else "mean something else"
@@ -157,9 +156,9 @@ def load_scoring(
     problems: list[Problem],
     warnings: list[Problem],
 ) -> dict[str, Scoring]:
-    """The active models by event type, type-checked. A model that cannot be loaded is no error yet.
+    """Return the type-checked active models by event type. A model that cannot be loaded is not an error here.
 
-    What it reads may mean something else by now: that is a warning, since nobody can say that it is worse.
+    A redefined input is only a warning, as the model may still be good.
     """
     loader = _ScoringLoader(load, events, names, types, problems, warnings)
     return {event: loader.scoring(event, force) for event, force in in_force.items() if not force.is_empty}
@@ -185,8 +184,8 @@ class _ScoringLoader(FrozenStruct):
         by = active.challenger.by
         if event not in self.names.entities.get(by, frozenset()):
             hint = nearest(by, [name for name, keyed in self.names.entities.items() if event in keyed])
-            words = f"{by!r} is not an entity that a {event} has a key of."
-            self.problems.append(Problem(FILE, 0, 0, f"{event}.challenger.by", words, hint))
+            message = f"{by!r} is not an entity that a {event} has a key of."
+            self.problems.append(Problem(FILE, 0, 0, f"{event}.challenger.by", message, hint))
         challenger = self.scorer(event, "challenger", active.challenger)
         return Scoring(event, champion, challenger, active.challenger.share, by, shadow)
 
@@ -199,15 +198,15 @@ class _ScoringLoader(FrozenStruct):
             model = self.load(id_, digest)
         except StateError as error:
             return Scorer(id_, digest, failure=str(error))
-        before = len(self.problems)
+        problem_count = len(self.problems)
         if model.event != event:
-            words = f"the model {id_} scores {model.event!r}, not {event!r}."
-            self.problems.append(Problem(FILE, 0, 0, f"{event}.{place}", words))
+            message = f"the model {id_} scores {model.event!r}, not {event!r}."
+            self.problems.append(Problem(FILE, 0, 0, f"{event}.{place}", message))
             return Scorer(id_, digest)
-        found = [(column.name, self.input(event, place, id_, column)) for column in model.inputs]
-        if len(self.problems) > before:
+        typed_inputs = [(column.name, self.input(event, place, id_, column)) for column in model.inputs]
+        if len(self.problems) > problem_count:
             return Scorer(id_, digest)
-        inputs = [(name, node) for name, node in found if node is not None]
+        inputs = [(name, node) for name, node in typed_inputs if node is not None]
         changed = redefined(model.manifest, dict(inputs), event, self.events, self.types.feature)
         scorer = Scorer(id_, digest, tuple(node for _, node in inputs), model, redefined=changed)
         if changed:
@@ -215,7 +214,7 @@ class _ScoringLoader(FrozenStruct):
         return scorer
 
     def input(self, event: str, place: str, id_: str, column: InputColumn) -> Node | None:
-        """Type an input of a model against the current project."""
+        """Type-check an input against the current project; None after reporting an error."""
         scope = Scope(
             self.names,
             what=f"the model {id_}",
@@ -239,23 +238,23 @@ class _ScoringLoader(FrozenStruct):
         return None
 
 
-# ---- to what is computed
+# ---- computed values
 
 
 def computed_scores(scoring: Scoring, events: Events) -> list[Computed]:
-    """The computation of an event type's score, in order of dependency. Models in shadow are not: see 0015."""
+    """Return the computations of an event type's score, by dependency. Shadow models are left out: see 0015."""
     if scoring.champion is None:
         return []
     event = scoring.event
-    found = [_computed(_name_of(scorer, event), scorer.node(), event) for scorer in scoring.deciding]
+    computations = [_computed(_name_of(scorer, event), scorer.node(), event) for scorer in scoring.deciding]
     node: Node = FeatureValue(REAL, _name_of(scoring.champion, event))
     if scoring.challenger is not None:
         key = tuple(events.entities[scoring.by].keys[event])
         share = InShare(BOOLEAN, scoring.challenger.id, scoring.share, key)
-        found.append(_computed(_share_name(event), share, event))
-        theirs = FeatureValue(REAL, _name_of(scoring.challenger, event))
-        node = Else(REAL, When(REAL, theirs, FeatureValue(BOOLEAN, _share_name(event))), node)
-    return [*found, _computed(score_name(event), node, event)]
+        computations.append(_computed(_share_name(event), share, event))
+        challenger_score = FeatureValue(REAL, _name_of(scoring.challenger, event))
+        node = Else(REAL, When(REAL, challenger_score, FeatureValue(BOOLEAN, _share_name(event))), node)
+    return [*computations, _computed(score_name(event), node, event)]
 
 
 def _computed(name: str, node: Node, event: str) -> Computed:
@@ -270,11 +269,11 @@ def _share_name(event: str) -> str:
     return f"challenger of {event}"
 
 
-# ---- to what a decision shows
+# ---- scores of decisions
 
 
 class Scored(FrozenStruct):
-    """The scores of some events; `model_of` says for each which of `ids` names the model that gave it."""
+    """Scores of events; `model_of` has the index in `ids` of the model that gave each."""
 
     values: Floats
     ids: Sequence[str]
@@ -289,10 +288,7 @@ class Scored(FrozenStruct):
 
 
 def scored(frame: Frame, scoring: Scoring) -> Scored | None:
-    """The scores that were computed of the events of a frame; None where no model scores them.
-
-    Raises: StateError for a score that is no number.
-    """
+    """Return the scores in a frame of events; None if no model scores them. Raises: StateError for a missing score."""
     if scoring.champion is None:
         return None
     share = frame.computed.get(_share_name(scoring.event))
@@ -301,10 +297,10 @@ def scored(frame: Frame, scoring: Scoring) -> Scored | None:
 
 
 class RowScoring:
-    """The scores of events of one type, one by one.
+    """Reads the scores of events of one type, one by one.
 
     Args:
-        read: Gives what reads the value that is computed by a name.
+        read: Returns a reader of the computed value of a name.
     """
 
     def __init__(self, scoring: Scoring, read: Callable[[str], Evaluate]) -> None:
@@ -314,9 +310,9 @@ class RowScoring:
         self._is_other = read(_share_name(scoring.event))
 
     def of(self, row: Any) -> tuple[float | None, str]:
-        """The score of an event and the id of the model that gave it; without a model None and nothing.
+        """Return an event's score and the id of its model; None and an empty text without a model.
 
-        Raises: StateError for a score that is no number.
+        Raises: StateError for a missing score.
         """
         if self._champion is None or self._other is None:
             return None, ""
@@ -328,7 +324,7 @@ class RowScoring:
 
 
 def scored_one(values: Mapping[str, Value], scoring: Scoring) -> Scored | None:
-    """The same of one event, whose computed values these are."""
+    """Like `scored`, for the computed values of one event."""
     if scoring.champion is None:
         return None
     is_other = np.array([values.get(_share_name(scoring.event)) is True])
