@@ -115,3 +115,17 @@ def test_amounts_in_words_are_asked_about(tmp_path):
     assert [question["why"] for question in proposal.questions if question["role"] == "money"] == [
         "amount has no numbers, such as 'twelve'; no mapping reads words: write digits"
     ]
+
+
+@pytest.mark.parametrize("names", [["card_no", "merchant"], ["merchant", "card_no"]])
+def test_a_key_whose_values_return_is_the_entity_before_two_that_all_lines_share(tmp_path, names):
+    at = statement("")["at"]
+    columns = {
+        "at": at,
+        "two": [f"k{number % 2}" for number in range(LINES)],
+        "keys": [f"k{number % 15}" for number in range(LINES)],
+    }
+    proposal, _ = proposed(tmp_path, columns, ["at", *names])
+
+    entities = proposal.files["events.yaml"].partition("entities:")[2]
+    assert entities.index(names[1].removesuffix("_no")) < entities.index(names[0].removesuffix("_no"))

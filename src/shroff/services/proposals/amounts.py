@@ -64,7 +64,6 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
 
 
 def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) -> Candidate | None:
-    """A column as the amount, by how its values look, and then by its name."""
     if column.path == AMOUNT:
         read = f"money(integer({column.row}) * 0.01)"
         guess = f"{_COMPOSED} in smallest units, of which 100 make one; field 49 has the currency's number"
@@ -136,7 +135,6 @@ def _in_token_units(draft: Draft) -> Iterator[Candidate]:
 
 
 def _are_together(one: FileColumn, two: FileColumn) -> bool:
-    """Whether two columns have values in the same lines."""
     same = sum(bool(first) == bool(second) for first, second in zip(one.texts, two.texts, strict=True))
     return same >= SAME * len(one.texts)
 

@@ -129,14 +129,12 @@ def _verdict_hint(node: Scalar, otherwise: Binary) -> str:
 
 
 def _line(expression: str) -> str:
-    """A verdict as it stands in events.yaml, on one line."""
     joined = " ".join(expression.split())
     needs_quotes = joined.startswith(("'", '"', "[", "{", "!", ">", "&", "*")) or ": " in joined or " #" in joined
     return f"{_VERDICT}: {json.dumps(joined, ensure_ascii=False) if needs_quotes else joined}"
 
 
 def _last_condition(tree: Syntax) -> Syntax | None:
-    """The condition of the last value before an `else`."""
     while isinstance(tree, Binary) and tree.operator == "else":
         tree = tree.right
     return tree.right if isinstance(tree, Binary) and tree.operator == "when" else None
@@ -191,7 +189,6 @@ def _warning(node: Scalar, event: str, name: str, otherwise: Binary) -> Problem:
 
 
 def _mapped_values(tree: Node | None) -> Iterator[tuple[str, str, Scalar]]:
-    """Event type, field and expression of each mapped value."""
     for key, value in tree.entries if isinstance(tree, Mapping) else ():
         if key.text in _NOT_TYPES or not isinstance(value, Mapping):
             continue

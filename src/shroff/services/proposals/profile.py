@@ -294,7 +294,6 @@ def _events(row: JsonMapping, each: ColumnPath) -> Iterator[dict[ColumnPath, Any
 
 
 def _leaves(row: Any, before: ColumnPath = ()) -> Iterator[tuple[ColumnPath, Any]]:
-    """The values of an object, arrays among them; none of anything else."""
     for name, value in row.items() if isinstance(row, Mapping) else ():
         if isinstance(value, Mapping):
             yield from _leaves(value, (*before, name))
@@ -341,7 +340,6 @@ def _beginning(path: Path, lines: Sequence[str]) -> tuple[CsvLayout, str]:
 
 
 def _is_whole_of_script(text: str) -> bool:
-    """Whether a text is a whole number in digits other than those of ASCII."""
     return not text.isascii() and text.strip().removeprefix("-").isdecimal()
 
 

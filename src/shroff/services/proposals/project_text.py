@@ -174,7 +174,6 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
 
 
 def _read_codes(code: ProposedField, currency: FileColumn, amount: ProposedField) -> None:
-    """Read the codes of a column of several currencies, in which the amount is given."""
     code.type = "text" if currency.is_full else "text?"
     is_upper = currency.codes.issuperset(currency.distinct)
     if not code.expression and not is_upper:
@@ -209,7 +208,6 @@ def _last_name(column: FileColumn) -> str:
 
 
 def _known_at(time: ProposedField, label_time: TimeReading | None) -> str:
-    """The expression of the time at which a verdict was known."""
     happened = time.expression or f"row.{time.name}"
     happened = happened if "(" in happened else f"time({happened})"
     if label_time is None:
@@ -259,7 +257,6 @@ def _plans(
     currency: FileColumn | None,
     entities: Mapping[str, tuple[str, ProposedField | None]],
 ) -> list[ColumnPlan]:
-    """What became of each column, in the order of the file."""
     keys = [field.column for _, field in entities.values() if field is not None]
     roles = {id(column): "entity" for column in keys if column is not None}
     if currency is not None:
@@ -280,7 +277,6 @@ def _plans(
 
 
 def _money(draft: Draft, amount: ProposedField | None) -> str:
-    """The setting `money` of shroff.yaml."""
     if draft.currencies is not None:
         return f"{{ currency: {draft.currency}, rates: fx }}"
     if amount is None or amount.column is None or amount.column.is_float or amount.expression.startswith("money("):
@@ -292,14 +288,12 @@ def _money(draft: Draft, amount: ProposedField | None) -> str:
 
 
 def _fields_of(kind: FileColumn, values: Collection[str], fields: Sequence[ProposedField]) -> list[ProposedField]:
-    """Id and time, and the fields that have values in the lines where a column has some values."""
     lines = [text in values for text in kind.texts]
     own = (field for field in fields[2:] if field.column is None or any(compress(field.column.texts, lines)))
     return [*fields[:2], *own]
 
 
 def _rendered(template: str, shown: JsonMapping) -> str:
-    """A file of the project, by its template."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(  # noqa: S701 - of YAML: each text is quoted as it needs it
@@ -353,7 +347,6 @@ def _yaml(text: str) -> str:
 
 
 def _field(draft: Draft, column: FileColumn, names: set[str], as_text: Collection[str]) -> ProposedField | None:
-    """The field of any other column; None where nothing can be said of it."""
     if not column.values:
         return None
     name = new_name(column.path, names)
@@ -453,7 +446,7 @@ def _entities(
 
 
 def _key_score(column: FileColumn) -> float:
-    """How much speaks for a column as the key of an entity; 0 or less if it is none.
+    """How much speaks for a column as the key of an entity; 0 if it is none.
 
     Its values return, but not the same two or three in all lines, and look like no sentences. Names of cards, accounts
     and customers come before those of merchants, devices and addresses.
@@ -465,15 +458,14 @@ def _key_score(column: FileColumn) -> float:
         rank = next((rank for rank, word in enumerate(_KEY_ORDER) if is_named(name, word)), None)
     if rank is None or is_named(last, "no_key"):
         return 0
-    score = 10 - rank
     lines = len(column.values)
     is_code = column.is_whole or all(re.search(r"\d|@", text) for text in column.distinct[:100])
     has_words = sum(" " in text.strip() or "/" in text for text in column.distinct) > len(column.distinct) / 2
-    if lines >= _PROVING_LINES:
-        score -= 20 * (len(column.distinct) <= _FEW_KEYS)
-        score -= 8 * (len(column.distinct) > _SELDOM * lines)
     is_part = _KEY_ORDER[rank] == "card" and all(re.fullmatch(r"\d{1,4}|\d{6}", text) for text in column.distinct)
-    return max(score + is_code - 5 * has_words - 6 * is_part, 0.1)
+    doubts = has_words + is_part
+    if lines >= _PROVING_LINES:
+        doubts += 2 * (len(column.distinct) <= _FEW_KEYS) + (len(column.distinct) > _SELDOM * lines)
+    return 200 + is_code - rank - 20 * doubts  # a doubt outweighs each name
 
 
 def _can_be_key(field: ProposedField) -> bool:

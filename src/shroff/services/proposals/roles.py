@@ -167,7 +167,7 @@ def has(column: FileColumn, word: str) -> bool:
 
 
 def label_of(draft: Draft) -> FileColumn | None:
-    """The column that says which lines are fraud. Others that nobody knows yet are no fields."""
+    """The column that says which lines are fraud."""
     candidates: list[Candidate] = []
     for column in draft.free():
         values = {text.strip().lower() for text in column.distinct}
@@ -258,7 +258,6 @@ def _time_field(reading: TimeReading, name: str) -> ProposedField:
 
 
 def _of_parts(columns: Sequence[FileColumn]) -> list[Candidate]:
-    """The time of columns for year, month, day, and maybe a clock."""
     parts = {slug(column.path): column for column in columns if column.is_whole}
     if not {"year", "month", "day"} <= parts.keys():
         return []

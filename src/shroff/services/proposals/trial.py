@@ -253,7 +253,6 @@ def _note_label(trial: Trial, label: LabelInput | None, event_ms: int) -> None:
 
 
 def _note_amount(trial: Trial, project: Project, event: Event, amount: str) -> None:
-    """Keep an amount in the project's currency."""
     type_ = project.definitions.events.types[event.type]
     if amount not in type_.field_names:
         return
@@ -270,7 +269,6 @@ def _note_amount(trial: Trial, project: Project, event: Event, amount: str) -> N
 
 
 def _note_examples(trial: Trial, project: Project, submission: Submission, event: Event) -> None:
-    """Keep the first different values of each field as they are read."""
     settings = project.definitions.settings
     type_ = project.definitions.events.types[event.type]
     typed = {field.name: value for field, value in zip(type_.fields, event.values, strict=True)}
