@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 
 import pytest
 
@@ -92,3 +93,24 @@ def test_a_file_of_the_future_stops_before_anything_is_written(tmp_path):
     project = hand_made(tmp_path / "p")
     with pytest.raises(UsageError, match=r"4 of the first 4 lines lie in the future.*No event was written.*ahead: off"):
         project.ingest([file])
+
+
+@pytest.mark.parametrize("refused", [(), (2,), (0, 3, 17)])
+def test_the_label_of_a_line_stays_with_its_event_beside_refused_lines(tmp_path, refused):
+    file = tmp_path / "f.csv"
+    lines = [
+        f"p{n},{'x' if n in refused else date(2026, 3, 1) - timedelta(n)},{n}.50,{int(n in (1, 59))},"
+        f"{date(2026, 3, 1) - timedelta(n - 5)}"
+        for n in range(60)
+    ]
+    file.write_text("\n".join(["id,paid_at,amount,is_fraud,reported_at", *lines]) + "\n")
+    project, _, proposal = app.propose_project(tmp_path / "p", file)
+    tried = proposal.tried
+    project.ingest([file], labels=file)
+    labels = project.labels().to_pylist()
+
+    assert "order: descending" in mapping_of(project)
+    assert (tried["taken"], tried["refused"]) == (60 - len(refused), len(refused))
+    assert (tried["labels"], tried["labels_refused"], tried["frauds"]) == (60 - len(refused), 0, 2)
+    assert {row["id"] for row in labels if row["verdict"] == "fraud"} == {"p1", "p59"}
+    assert ids(project) == [f"p{n}" for n in range(59, -1, -1) if n not in refused]
