@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from shroff.plugins.operations import OperationAnswer, OperationRequest, group, operation
-
-if TYPE_CHECKING:
-    from shroff.plugins.project import Project
+from shroff.plugins.project import Project  # at run time: an operation finds its arguments by their types
 
 group("spool", "Show what the sink `decided` has written.\n\nExamples:\n    shroff spool count")
 
