@@ -171,6 +171,21 @@ def test_a_click_takes_another_column_or_leaves_one_out_and_the_file_is_tried_ag
     assert not list(run.folder.iterdir())
 
 
+def test_cents_and_a_currency_are_taken_by_a_click(run):
+    sent(
+        run,
+        "id,paid_at,amount,currency\n"
+        + "".join(f"p-{at},2026-03-01T10:{at:02d}:00Z,{at + 10}50,USD\n" for at in range(60)),
+    )
+    page = asked(run, "GET", run.path).text
+    assert "are they smallest units, so that 6950 is 69.50?</div>" in page
+    assert 'value="cents=amount">or in cents</button>' in page
+
+    asked(run, "POST", run.path, data={"choose": "cents=amount"})
+    asked(run, "POST", run.path, data={"choose": "currency", "column": "GBP"})
+    assert "amounts 10.50 to 69.50 GBP" in asked(run, "GET", run.path).text
+
+
 @pytest.mark.parametrize(
     ("column", "words"),
     [

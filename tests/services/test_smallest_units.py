@@ -78,7 +78,7 @@ def test_a_fraction_or_a_text_in_json_is_read_as_it_is(tmp_path, amount):
     project, guesses = proposed(tmp_path, file)
 
     assert taken(project, "amount") == [f"{float(amount):.2f}"] * 5
-    assert any("are they smallest units?" in guess for guess in guesses) == (amount == "1250")
+    assert any("are they smallest units" in guess for guess in guesses) == (amount == "1250")
 
 
 def test_a_currency_without_places_is_its_own_smallest_unit(tmp_path):
@@ -102,4 +102,4 @@ def test_whole_numbers_of_a_csv_are_taken_as_units_and_asked_about(tmp_path):
 
     assert taken(project, "amount")[0] == "12599.00"
     (told,) = (guess for guess in guesses if guess.startswith("amount"))
-    assert "are they smallest units? Then read money(integer(row.amount) * 0.01), and 52599 is 525.99" in told
+    assert "are they smallest units, so that 52599 is 525.99? --role cents=amount reads them so" in told

@@ -82,7 +82,28 @@ def test_a_role_and_a_column_to_ignore_are_settled_on_the_command_line(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("settled", "words"), [({"time": "booked"}, "booked_at"), ({"time": "card"}, "cannot be read as a time")]
+    ("settled", "example"), [({"cents": "fee"}, "0.35 USD"), ({"units": "fee"}, "35.00 USD"), ({}, "35.00 USD")]
+)
+def test_cents_a_currency_and_a_zone_are_settled_that_no_column_has(tmp_path, settled, example):
+    file = tmp_path / "march.csv"
+    file.write_text("id,at,fee\n" + "".join(f"p-{at},2026-03-01 10:{at:02d}:00,{35 + at}\n" for at in range(30)))
+    roles = {"money": "fee", "currency": "USD", "zone": "America/New_York", **settled}
+
+    project, _, proposal = app.propose_project(tmp_path / "bank", file, roles=roles)
+
+    columns = {column["column"]: column for column in proposal.columns}
+    assert columns["fee"]["example"].startswith(example)
+    assert columns["at"]["example"].startswith("1 March 2026, 15:00:00 UTC")
+    assert project.definitions.settings.currency == "USD"
+
+
+@pytest.mark.parametrize(
+    ("settled", "words"),
+    [
+        ({"time": "booked"}, "booked_at"),
+        ({"time": "card"}, "cannot be read as a time"),
+        ({"zone": "Berlin"}, "no time zone has this name"),
+    ],
 )
 def test_a_role_that_does_not_fit_is_refused_and_nothing_is_written(tmp_path, settled, words):
     file = payments(tmp_path / "march.csv")

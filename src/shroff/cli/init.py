@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     "roles",
     metavar="ROLE=COLUMN",
     multiple=True,
-    help="With --from: the column of a role, which is id, time, money, currency, label, label_time or entity. "
+    help="With --from: the column of a role, which is id, time, money, currency, label, label_time or entity; cents or "
+    "units is money in smallest units, or not. currency=USD and zone=Europe/Berlin settle what no column has. "
     "Can be repeated.",
 )
 @click.option(

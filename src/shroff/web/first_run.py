@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import signal
 import socket
@@ -56,10 +57,13 @@ MEANINGS = {  # of roles
     "id": "Id",
     "time": "Time",
     "money": "Amount",
+    "cents": "Amount in cents",
+    "units": "Amount, not in cents",
     "currency": "Currency",
     "label": "Fraud or not",
     "label_time": "Fraud known since",
     "entity": "Card, account or customer",
+    "zone": "Time zone, like Europe/Rome",
 }
 
 
@@ -273,7 +277,7 @@ class FirstRun:
             return alone("first_run.html", stage="file", **shown)
         assert self.proposal is not None
         remarks = tuple(column["reason"] for column in self.proposal.columns if column["reason"])
-        guesses = [guess for guess in self.proposal.guesses if not guess.endswith(remarks)]
+        guesses = [guess for guess in self.proposal.guesses if not guess.endswith(remarks) and "'shroff" not in guess]
         shown |= {"meanings": MEANINGS, "remarks_on": _remarks_on, "other_guesses": guesses}
         return alone("first_run.html", stage="look", **shown, **self._look(self.file))
 
@@ -299,5 +303,5 @@ class FirstRun:
 def _remarks_on(column: JsonObject) -> str:
     """The type of a column's field, and the reason for it, without the alternatives, which are buttons."""
     type_words = (column["type"] or "").partition("(")[0].replace("?", "")
-    reason = (column["reason"] or "").partition("it could also be")[0].rstrip("; ")
+    reason = re.split("it could also be|--role", column["reason"] or "")[0].rstrip("; ")
     return "; ".join(filter(None, [type_words, reason]))

@@ -42,17 +42,20 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
         return found, code if code is not None and len(code.codes) > 1 else None
     several = code if code is not None and len(code.codes) > 1 else None
     draft.smallest = _smallest_units(draft, best, code)
+    is_settled = not draft.settled.keys().isdisjoint({"cents", "units"})
     if draft.smallest:
-        assert code is not None
         found.expression = draft.smallest.replace("{}", best.row)
-        found.guess = (
-            f"whole numbers beside {code.path[-1]} are smallest units, so {best.most:.0f} is "
-            f"{best.most * _unit_of(code.codes):.2f}; else read {best.row} as it is"
-        )
+        if code is not None and not is_settled:
+            found.guess = (
+                f"whole numbers beside {code.path[-1]} are smallest units, so {best.most:.0f} is "
+                f"{best.most * _unit_of(code.codes):.2f}; --role units={best.name} reads them as they are"
+            )
+    elif is_settled:
+        found.guess = ""
     elif best.is_whole and code is not None and best.most >= 100 and any(map(places_of, code.codes)):
         found.guess = (
-            f"all are whole numbers; are they smallest units? Then read money(integer({best.row}) * "
-            f"{_unit_of(code.codes):g}), and {best.most:.0f} is {best.most * _unit_of(code.codes):.2f}"
+            f"all are whole numbers; are they smallest units, so that {best.most:.0f} is "
+            f"{best.most * _unit_of(code.codes):.2f}? --role cents={best.name} reads them so"
         )
     elif best.places > max(ORIGINAL_PLACES, 2) and not best.is_float:
         found.expression, found.guess = f"money(text(round(number({best.row}), 2)))", "rounded to 2 places"
@@ -145,10 +148,13 @@ def _smallest_units(draft: Draft, amount: FileColumn, code: FileColumn | None) -
     A currency beside whole numbers that are no texts says so, or one in small letters, or the name `value`. Where no
     currency of the file has places, its smallest unit is the unit.
     """
-    if not amount.is_whole or code is None or draft.profile.format != "jsonl":
+    if "cents" in draft.settled and code is None:
+        return "money(integer({}) * 0.01)"
+    if not amount.is_whole or code is None or "units" in draft.settled:
         return ""
-    is_told = amount.has_other or code.codes.isdisjoint(code.distinct) or amount.path[-1] == "value"
-    if not is_told or not any(map(places_of, code.codes)):
+    is_json = draft.profile.format == "jsonl"
+    is_told = is_json and (amount.has_other or code.codes.isdisjoint(code.distinct) or amount.path[-1] == "value")
+    if not (is_told or "cents" in draft.settled) or not any(map(places_of, code.codes)):
         return ""
     usual = _unit_of(code.codes)
     parts = [

@@ -17,7 +17,8 @@ from shroff.events.field_roles import KEYS, is_named
 from shroff.events.keys import SEPARATORS
 from shroff.events.mapping import MAPPING_OF
 from shroff.json_types import JsonMapping, JsonObject, TextDict
-from shroff.language.types import NUMBER_PLACES, UNITS_MAX, places_of
+from shroff.language.types import CODES, NUMBER_PLACES, UNITS_MAX, places_of
+from shroff.language.values import is_zone
 from shroff.runtime.values import FrozenStruct
 from shroff.services.proposals.amounts import currency_of, money_of, types_of
 from shroff.services.proposals.fallbacks import OPPOSITES
@@ -112,7 +113,7 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
 
     Raises: UsageError if a wish names no column, or one that cannot have the role.
     """
-    by_role = {role: column_named(profile, wished) for role, wished in wishes.roles.items()}
+    by_role = _settled(profile, wishes.roles)
     draft = Draft(profile, by_role, no_ids=wishes.no_ids)
     for column in [column_named(profile, wished) for wished in sorted(wishes.ignored)]:
         draft.leave_out(column, "ignored")
@@ -127,6 +128,8 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
         amount.type += "?"
     draft.currencies = currency
     draft.currency, told = currency_of(draft, amount, currency)
+    if wishes.roles.get("currency") in CODES:
+        draft.currency, told = wishes.roles["currency"], ""
     fields = [id_, time, *([amount] if amount else [])]
     names = {field.name for field in fields}
     leave_out_later(draft)
@@ -139,9 +142,9 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     if kind is not None:
         fields = _fields_of(kind, others.symmetric_difference(kind.distinct), fields)
     entities = _entities(draft, fields, amount)
-    separator = draft.profile.layout.separator
     shown: JsonObject = {
         "draft": draft,
+        "zone": wishes.roles.get("zone"),
         "name": name,
         "money": _money(draft, amount),
         "money_told": told,
@@ -149,7 +152,7 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
         "ahead_off": wishes.ahead_off,
         "is_descending": wishes.is_descending,
         "form": MAPPING_OF[draft.profile.format],
-        "separator": next((repr(sign) for sign, text in SEPARATORS.items() if text == separator), ""),
+        "separator": next((repr(sign) for sign, text in SEPARATORS.items() if text == profile.layout.separator), ""),
         "fields": fields,
         "id": id_,
         "time": time,
@@ -171,6 +174,18 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     code_column = draft.settled.get("currency") or currency
     plans = _plans(draft, fields, code_column, entities)
     return Proposal(files, draft.guesses, plans, _questions(draft, plans, amount))
+
+
+def _settled(profile: FileProfile, roles: Mapping[str, str]) -> dict[str, FileColumn]:
+    """The columns that the user gave roles. Raises: UsageError if there is no such column or time zone."""
+    zone = roles.get("zone", "")
+    if zone and not is_zone(zone):
+        raise UsageError(f"--role zone={zone}: no time zone has this name. Write one such as Europe/Berlin.")
+    named = {role: wished for role, wished in roles.items() if role != "zone" and wished not in CODES}
+    by_role = {role: column_named(profile, wished) for role, wished in named.items()}
+    for role in by_role.keys() & {"cents", "units"}:
+        by_role["money"] = by_role[role]
+    return by_role
 
 
 def _read_codes(code: ProposedField, currency: FileColumn, amount: ProposedField) -> None:
@@ -244,9 +259,9 @@ def _questions(draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField 
         if day_or_month is not None:
             choices = ["as proposed", day_or_month[1]]
             questions.append({"role": "time", "choices": choices, "why": f"day or month first? {guess}"})
-    if amount is not None and "smallest units" in amount.guess:
-        is_smallest = draft.smallest or "are they" not in amount.guess
-        choices = ["smallest units", "units"] if is_smallest else ["units", "smallest units"]
+    if amount is not None and amount.column is not None and "smallest units" in amount.guess:
+        is_asked = "are they" in amount.guess and not draft.smallest
+        choices = [f"{role}={amount.column.name}" for role in (("units", "cents") if is_asked else ("cents", "units"))]
         questions.append({"role": "money", "choices": choices, "why": amount.guess})
     return questions
 

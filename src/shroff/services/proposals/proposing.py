@@ -162,13 +162,16 @@ def _rank(column: JsonObject) -> int:
 
 
 def _column_document(plan: ColumnPlan, trial: Trial) -> JsonObject:
+    example = " · ".join(trial.examples.get(plan.field, []))
+    if plan.role == "label":
+        example = f"fraud {trial.frauds:,} of {trial.labels:,} times"
     return {
         "column": plan.column,
         "field": plan.field or None,
         "role": plan.role or None,
         "type": plan.type or None,
         "also": list(plan.also),
-        "example": " · ".join(trial.examples.get(plan.field, [])),
+        "example": example,
         "reason": plan.reason or None,
     }
 

@@ -43,7 +43,7 @@ _ALIKE = 2.0  # of two names: the user is asked if no more than this speaks for 
 _ALSO_MAX = 3
 SAME = 0.95  # of the lines
 _UNNAMED_LINES = 20  # which prove an id that no name tells
-ROLES = ("id", "time", "money", "currency", "label", "label_time", "entity")
+ROLES = ("id", "time", "money", "currency", "label", "label_time", "entity", "cents", "units", "zone")
 _KINDS = {"time": "a time", "money": "an amount", "currency": "codes of currencies", "label": "a verdict of two values"}
 
 

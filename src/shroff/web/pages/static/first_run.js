@@ -40,3 +40,9 @@ if (form) {
     });
   }
 }
+
+for (const choices of document.querySelectorAll("form[data-choices]")) {
+  choices.addEventListener("submit", () => {
+    document.querySelector("[role=status]").textContent = "Trying the whole file …";
+  });
+}
