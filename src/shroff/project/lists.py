@@ -244,8 +244,7 @@ def edited(
         lines[-1] += ending
     counts[ADDED] = len(wanted)
     lines += [sheet.line(entry, ending) for entry in wanted.values()]
-    text = sheet.mark + "".join(lines)
-    return Edited(text, tuple(before), (*after, *wanted.values()), counts, total + len(wanted))
+    return Edited(sheet.mark + "".join(lines), tuple(before), (*after, *wanted.values()), counts, total + len(wanted))
 
 
 def entry_of(text: str, value: str, stands_for: Changes, known: ListFile | None = None) -> Entry | None:
