@@ -1,10 +1,9 @@
-"""The manifest: the first word of each command, the module that has it, and one line of help (commands.txt).
+"""The manifest of commands: first word, module, and one line of help (commands.txt).
 
-A module is imported when one of its commands, routes or calls is used, so that `shroff --help` stays quick. Modules of
-shroff.cli hold commands of their own; all others declare operations, and cli/WORD.py may have `BY_HAND` beside them:
-commands of the group that stream or wait. Other packages add rows by entry points of the
-group shroff.operations, whose values map words to a module, its line of help and, where the word does not stand at the
-end, the word before it.
+A module is imported only when one of its commands, routes or calls is used, so that `shroff --help` is fast. Modules of
+shroff.cli define commands; all others declare operations, for which cli/WORD.py may add commands that stream or wait
+(`BY_HAND`). Other packages add rows by entry points of the group shroff.operations: a mapping of words to module, line
+of help and, optionally, the word after which the command is listed.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ def _own() -> Mapping[str, tuple[str, str]]:
 
 @cache
 def _added() -> Mapping[str, tuple[str, ...]]:
-    """The words of plug-ins, with their modules. Raises: UsageError naming a package that is broken."""
+    """Return the rows of plug-ins by word. Raises: UsageError that names a broken package."""
     return {word: row for rows in installed(OPERATIONS).values() for word, row in rows.items()}
 
 
 @cache
 def commands() -> Mapping[str, tuple[str, str]]:
-    """Each word with its module and help; those of plug-ins follow shroff's own, which cannot be taken."""
+    """Return module and help of each word. Plug-ins cannot replace shroff's own words."""
     rows = list(_own().items())
     for word, (module, words, *before) in _added().items():
         if word not in _own():
@@ -43,12 +42,12 @@ def commands() -> Mapping[str, tuple[str, str]]:
 
 
 def is_known(word: str) -> bool:
-    """Whether there is a command; other packages are searched only for a word that shroff has not."""
+    """Return whether a command exists. Other packages are searched only for words that shroff does not have."""
     return word in _own() or word in _added()
 
 
 def load(word: str) -> object:
-    """The module of a word."""
+    """Import and return the module of a word."""
     return import_module((_own() if word in _own() else _added())[word][0])
 
 

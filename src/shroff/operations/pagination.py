@@ -1,4 +1,4 @@
-"""Lists in pages: where the page before ended, and the cursor of the next."""
+"""Pagination of lists: page sizes, and cursors that hold the last row of a page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BadQueryError(RefusalError):
 
 
 def limit_of(query: TextMapping) -> int:
-    """How many are wanted. Raises: BadQueryError where it is no number from 1 to 500."""
+    """Return the page size of a query. Raises: BadQueryError if it is not a number from 1 to 500."""
     text = query.get("limit", str(LIMIT))
     if not (text.isdecimal() and text.isascii() and len(text) <= 3 and 1 <= int(text) <= LIMIT_MAX):
         raise BadQueryError(f"limit: it is 1 to {LIMIT_MAX}")
@@ -38,7 +38,7 @@ def limit_of(query: TextMapping) -> int:
 
 
 def cursor_of(query: TextMapping, type_: type[One]) -> One | None:
-    """The last row of the page before; None for the first page. Raises: BadQueryError for an unknown cursor."""
+    """Return the last row of the previous page; None for the first page. Raises: BadQueryError for a bad cursor."""
     text = query.get("cursor", "")
     if not text:
         return None
@@ -49,7 +49,7 @@ def cursor_of(query: TextMapping, type_: type[One]) -> One | None:
 
 
 def parted(found: Sequence[One], limit: int) -> tuple[Sequence[One], One | None]:
-    """One page of up to one row more than is wanted, and its last row where there is more behind.
+    """Cut rows, of which one more than `limit` were read, to a page; with its last row if another page follows.
 
     >>> parted([3, 2, 1], 2), parted([3, 2], 2)
     (([3, 2], 2), ([3, 2], None))
@@ -58,7 +58,7 @@ def parted(found: Sequence[One], limit: int) -> tuple[Sequence[One], One | None]
 
 
 def next_of(value: Any) -> str:
-    """The cursor of what ended here.
+    """Return the cursor of the page after the row `value`.
 
     >>> cursor_of({"cursor": next_of((7, "a"))}, tuple[int, str])
     (7, 'a')
