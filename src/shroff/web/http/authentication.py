@@ -48,7 +48,7 @@ def gate_of(desk: Desk) -> Iterator[Gate]:
 
 
 class _Bucket(Struct):
-    """Remaining allowance of one sender."""
+    """Events that one sender may still send, as of a time."""
 
     left: float
     at_s: float

@@ -46,8 +46,8 @@ class CaseKeeper:
         self.recent = RecentDecisions(desk.settings.outcomes)
         self._log: Log | None = None
         self._follower: AlertConsumer | None = None
-        self._told = ""
-        self._taken = 0
+        self._last_failure = ""
+        self._version_number = 0
         self._joined: Definitions | None = None
         self._thread = Thread(target=self._run, name="cases", daemon=True)
 
@@ -64,22 +64,23 @@ class CaseKeeper:
         while not self._stop.wait(pause_s):
             try:
                 pause_s = GAP_S if self._steps() else LOOK_S
-                self._told = ""
+                self._last_failure = ""
             except (ShroffError, OSError) as error:
                 self._failed(str(error))
                 pause_s = AFTER_FAILURE_S
             except Exception as error:  # noqa: BLE001 - the thread continues after any failure
                 self._failed(trace_of(error), error)
                 pause_s = AFTER_FAILURE_S
-        self._let_go()
+        self._release()
 
     def _steps(self) -> bool:
+        """Carry out due timers and take one step through the log; return whether more of the log is to be read."""
         if carry_out(self._desk):
             self._asked()
-        if self._taken != self._project.context.taken.number:
-            self._let_go()  # the follower has the notices of an earlier version
+        if self._version_number != self._project.context.taken.number:
+            self._release()  # the follower has the notices of an earlier version
         if self._follower is None:
-            self._taken = self._project.context.taken.number
+            self._version_number = self._project.context.taken.number
             if not self._project.log.exists():
                 return False
             self._log = self._project.log.open(read_only=True)
@@ -92,12 +93,12 @@ class CaseKeeper:
         return False
 
     def _failed(self, reason: str, unexpected: Exception | None = None) -> None:
-        self._let_go()
-        if reason != self._told:
-            self._told = reason
+        self._release()
+        if reason != self._last_failure:
+            self._last_failure = reason
             self._tell(f"cases wait: {reason}" if unexpected is None else failure("cases wait", unexpected))
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         log = self._log
         self._log = None
         self._follower = None
