@@ -16,6 +16,7 @@ from shroff.log.writer import Writer
 from shroff.services import project as app
 from shroff.streams.log import Batch
 from shroff.worker import request_loop, writer_tasks
+from shroff.worker.request_loop import RequestLoop
 from shroff.worker.request_queue import PendingRequest, RequestQueue
 from shroff.worker.writer_tasks import ScoreQueue
 from tests.support.patience import PATIENCE_S
@@ -121,7 +122,16 @@ def test_of_lists_behind_an_event_that_the_program_fails_at_none_is_refused(tmp_
 def test_a_score_is_answered_while_a_batch_is_flushed_to_the_disk(fails, tmp_path, monkeypatch):
     served, append = Served(tmp_path / "bank", monkeypatch, 1), SqliteLog.append
     monkeypatch.setattr(writer_tasks, "is_ready_to_foresee", lambda: True)
+    monkeypatch.setattr(writer_tasks, "WANTED_S", PATIENCE_S)
     monkeypatch.setattr(request_loop, "SLOW_S", 0.0)
+    can_score_beside, prepare = Event(), RequestLoop._prepare_scores
+
+    def prepared(loop: RequestLoop) -> None:
+        prepare(loop)
+        if loop._flushing is not None:
+            can_score_beside.set()
+
+    monkeypatch.setattr(RequestLoop, "_prepare_scores", prepared)
     queue, order = (
         ScoreQueue(
             lambda requests: [request.told() for request in requests],
@@ -163,6 +173,7 @@ def test_a_score_is_answered_while_a_batch_is_flushed_to_the_disk(fails, tmp_pat
         deciding = Thread(target=answerer.run)
         deciding.start()
         scored()  # from now on scores are expected
+        assert can_score_beside.wait(PATIENCE_S)
         served.post()
         deciding.join(PATIENCE_S)
 
