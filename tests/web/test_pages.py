@@ -598,7 +598,7 @@ def test_commands_stand_on_pages_in_one_form():
     """Below a panel, or where a page is empty: what strays elsewhere reads like something of the page."""
     words = (ROOT / "src/shroff/operations/commands.txt").read_text(encoding="utf-8").splitlines()
     command = re.compile(rf"\bshroff (?:{'|'.join(re.escape(line.split()[0]) for line in words if line.strip())})\b")
-    form = re.compile(r"\{\{ parts\.(?:by_)?command\(.*?\) \}\}")
+    form = re.compile(r"\{\{ parts\.(?:by_)?command\(.*?\) \}\}", re.DOTALL)
     pages = [path for path in sorted((ROOT / "src").rglob("templates/*.html")) if "parts.by_" in path.read_text()]
     stray = {
         path.name: found

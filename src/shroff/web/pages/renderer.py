@@ -45,10 +45,13 @@ _TIMES = re.compile(
     re.DOTALL | re.ASCII,
 )
 _IDS = re.compile(r'"/(?:decisions|entities)/[^/"]+/([^/"?#]+)')  # ids of events and keys in links
-# Line breaks around a tag, unless it stands in a line of text: a browser shows none of them.
-_UNSEEN_BREAKS = re.compile(
-    r"\n*(</?(?!(?:a|b|br|button|code|del|i|iframe|input|ins|kbd|label|output|pre|progress|select|small|span|svg|"
-    r"textarea)\b)[a-z][^>]*>)\n*"
+# Line breaks around a tag that does not stand in a line of text, and within the edges of one that does.
+_BREAKS = re.compile(
+    r"\n*</?(?!(?:a|b|br|button|code|del|i|iframe|input|ins|kbd|label|output|pre|progress|select|small|span|svg|"
+    r"textarea)\b)[a-z][^>]*>\n*|\n+</[a-z]+>|<(?!br|input)[a-z][^>]*>\n+"
+)
+_OTHER_BREAKS = re.compile(
+    r"(\{%.*?%\}\n?|\{#.*?#\}\n?|\{\{.*?\}\})|\n(\{%-.*?%\}\n?|\{% if [^%]*%\}(?= ))?", re.DOTALL
 )
 STANDING = {
     "content-security-policy": POLICY,
@@ -136,11 +139,26 @@ def environment() -> Environment:
 
 
 class _Templates(PackageLoader):
-    """Templates of shroff, read without indents and without line breaks that no page shows."""
+    """Templates of shroff, sent without indents and line breaks."""
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool] | None]:
         source, path, is_current = super().get_source(environment, template)
-        return _UNSEEN_BREAKS.sub(r"\1", re.sub(r"\n[ \t]+", "\n", source)), path, is_current
+        return _without_layout(source), path, is_current
+
+
+def _without_layout(source: str) -> str:
+    """A template whose line breaks are blanks, or nothing beside a tag that starts a line of its own.
+
+    They stand in comments, so that messages of Jinja name the lines of the file.
+    """
+
+    def tag_alone(found: re.Match[str]) -> str:
+        before, tag, after = re.split(r"(<[^\0]*>)", found[0])
+        return "\0" * len(before) + tag + "\0" * len(after)
+
+    source = _BREAKS.sub(tag_alone, re.sub(r"\n[ \t]+", "\n", source))
+    source = _OTHER_BREAKS.sub(lambda found: found[1] or ("\0" + found[2] if found[2] else " \0"), source)
+    return source.replace("\0", "{#\n#}")
 
 
 class _OfPackages(FunctionLoader):

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from shroff.language.expression_text import range_on_clock
 from shroff.models.keys import figure_text
+from shroff.runtime.texts import many
 
 if TYPE_CHECKING:
     from shroff.explain.model import ModelReason
@@ -234,6 +235,7 @@ FILTERS = {
     "in_two_lines": in_two_lines,
     "initials": initials,
     "lasting": lasting,
+    "many": many,
     "moment": moment,
     "money": money,
     "odds": odds,
