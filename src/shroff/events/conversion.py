@@ -1,7 +1,7 @@
-"""Conversion of amounts into the project's currency, by the rates that are valid at the time of each event.
+"""Convert amounts into the project's currency by the rates that are valid at the time of each event.
 
-An amount is converted once, where its event comes into the log. The event then carries the amount as it was sent and
-the rate, so that readers of the log convert nothing.
+An amount is converted once, when its event is appended to the log. The stored event has the original amount and the
+rate, too, so that readers of the log convert nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shroff.runtime.values import FrozenStruct
 
 
 class ConvertedField(FrozenStruct):
-    """Where among an event's values an amount stands: converted, as sent, its rate and its currency."""
+    """Indexes, among an event's values, of a converted amount, the original amount, its rate and its currency."""
 
     amount: int
     original: int
@@ -54,7 +54,7 @@ def converted_fields(type_: EventType) -> tuple[ConvertedField, ...]:
 
 
 def original_places(currency: str, settings: Settings) -> int | None:
-    """Decimal places that an amount of a currency may have; None for a code that is no currency."""
+    """Return the decimals that an amount of a currency may have; None for an unknown code."""
     if currency == settings.currency:
         return min(max(places_of(currency), settings.money_places), ORIGINAL_PLACES)
     return places_of(currency) if currency in CODES else None
@@ -92,20 +92,25 @@ class Conversion:
         return self._fields.get(type_name, ())
 
     def rated(self, currencies: Ints, times_ms: Ints) -> Ints:
-        """Which of all `units` and `texts` is valid for each of `codes` at a time; -1 for none, 0 is of the own one."""
+        """Return for each currency (an index of `codes`) and time the index of the valid rate in `units` and `texts`.
+
+        The index is -1 if no rate is valid, and 0 for the project's own currency.
+        """
         width = len(self._times) + 1
         ranks = self._times.searchsorted(times_ms, "right") - 1
         at = self._places.searchsorted(currencies * width + ranks, "right") - 1
         return np.where((at >= 0) & (self._places[at] // width == currencies), at, -1)
 
     def amount(self, original: int, rate: int) -> int | None:
-        """An original amount times a rate, rounded half-even; None beyond the largest amount."""
+        """Return an original amount times a rate, rounded half-even; None beyond the largest amount."""
         found = rescale_half_even(original * rate, self._more_places, 0)
         return found if -UNITS_MAX <= found <= UNITS_MAX else None
 
     def amounts(self, originals: Ints, least: Ints, rates: Ints) -> Column:
-        """The same of many amounts, each a multiple of the least amount of its currency, with its rate."""
-        from shroff.events.formats.column_readers import divided  # with pyarrow, which opening a project needs not
+        """Convert many amounts as `amount` does, each a multiple of the smallest amount of its currency (`least`)."""
+        from shroff.events.formats.column_readers import (
+            divided,
+        )  # imports pyarrow, which opening a project does not need
 
         power = 10**self._more_places if ORIGINAL_PLACES <= self._more_places <= _POWER_MAX else 0
         short = originals // least
@@ -117,7 +122,7 @@ class Conversion:
         return Column(found, np.abs(found) <= UNITS_MAX)
 
     def event(self, event: Event) -> Event:
-        """The event with its amounts converted, missing where no rate is valid at its time."""
+        """Return the event with converted amounts; an amount without a valid rate at its time is missing."""
         fields = self._fields.get(event.type)
         if fields is None:
             return event
@@ -132,7 +137,7 @@ class Conversion:
         return Event(event.type, event.id, event.time_ms, tuple(values))
 
     def sent(self, event: Event) -> Event:
-        """The event as it was sent, without what conversion added: what its content is compared by."""
+        """Return the event without converted amounts and rates, by which repeated events are compared."""
         fields = self._fields.get(event.type)
         if fields is None:
             return event
@@ -143,13 +148,13 @@ class Conversion:
 
 
 def rate_column(shape: TableShape) -> str:
-    """The column of a table that has rates: its first number, if it is by currency and time; else empty."""
+    """Return the rate column of a table: its first number, if its rows are by currency and time; else ""."""
     is_by_currency = shape.since and shape.key.is_text and not shape.kind
     return next((name for name, type_ in shape.columns.items() if type_.kind == "number" and is_by_currency), "")
 
 
 def rate_problems(settings: Settings, events: Events, read: Iterable[tuple[int, TextMapping]]) -> list[Problem]:
-    """Problems of the table of rates: that there is none, its columns, and its rows, each with its line."""
+    """Return the problems of the table of rates: a missing table, its columns, and its rows, each with its line."""
     name, types = settings.rates, [type_.name for type_ in events.types.values() if type_.converted]
     if not name:
         words = f"{types[0] if types else ''} has money in other currencies, and money in shroff.yaml names no rates."
@@ -177,7 +182,7 @@ _SHAPE = "{ currency: text, from: valid_from, rate: number(12) }"
 
 
 def _is_above_zero(rate: str) -> bool:
-    """Whether a rate is above 0; a text that is no decimal is reported where the table is read."""
+    """Whether a rate is above 0. A text that is no decimal counts, as reading the table reports it."""
     if not rate:
         return False
     try:

@@ -31,7 +31,7 @@ LABEL_TYPES: Final[dict[str, FieldType]] = {
 LABEL_NAMES = (*LABEL_TYPES, "amount")
 DISPUTE_NAMES = (*LABEL_NAMES, "stage", "due", "network", "code", "reason_code", "dispute")
 FEW_VALUES = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields that events are counted by
-RATE = "rate"  # behind the name of a field of `money in`, as ORIGINAL_AMOUNT: those of two more
+RATE = "rate"  # suffix of the field with the rate of converted money, as ORIGINAL_AMOUNT is that of the original amount
 
 
 class Field(FrozenStruct):
@@ -50,24 +50,24 @@ class Field(FrozenStruct):
 
     @property
     def is_made(self) -> bool:
-        """Whether nobody declared it, as what stands beside converted money."""
+        """Whether the field was added beside converted money, and not declared in events.yaml."""
         return "." in self.name
 
     @property
     def sent(self) -> str:
-        """The name by which a line has it; empty where its value is worked out of others, as converted money is."""
+        """Name of the field in input lines; empty if its value is calculated from other fields, as converted money."""
         name, _, part = self.name.partition(".")
         return "" if self.shape.currency or part == RATE else name
 
 
 class CsvLayout(FrozenStruct):
-    """How a CSV file begins, and which of its cells are empty: what a mapping says of it. None where it says nothing.
+    """Layout of a CSV file as a mapping declares it. A value is None if the mapping does not declare it.
 
     Args:
-        separator: What must stand between the columns.
-        columns: Their names, in a file without a header line.
-        skip: How many lines stand before the header, or before the data.
-        missing: Words that mean missing: whole cells, without the blanks around them.
+        separator: Character between the columns.
+        columns: Names of the columns, for a file without a header line.
+        skip: Number of lines to skip before the header, or before the data of a file without one.
+        missing: Texts of cells that mean a missing value. Blanks around a cell's text do not count.
     """
 
     separator: str | None = None
@@ -76,7 +76,7 @@ class CsvLayout(FrozenStruct):
     missing: frozenset[str] | None = None
 
     def over(self, other: CsvLayout) -> CsvLayout:
-        """The same, and the other where it says nothing."""
+        """Return this layout, with the values of `other` for those that this one does not declare."""
         pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
         return CsvLayout(*(own if own is not None else given for own, given in pairs))
 
@@ -87,10 +87,16 @@ NO_LAYOUT = CsvLayout()
 class FileMapping(FrozenStruct):
     """Mapping of a file format's lines to events: a condition, and expressions for some fields.
 
-    `decimal` is the mark before the places of decimals as people write them; empty where they are plain. `zone` is that
-    of times without an offset. `each` is the path of an array of a message, each item of which is an event. `arrived`
-    says when the event of a line of a file came. `tables` are those that it reads. `is_descending`: the newest line of
-    a file stands first.
+    Args:
+        when: Condition for lines that the mapping takes; None takes every line.
+        fields: Expressions by the names of the fields that they make.
+        decimal: Decimal mark of numbers that people have written; empty if numbers are plain.
+        zone: Time zone of times without an offset.
+        layout: Layout of CSV files.
+        each: Path of an array in a message, whose items are events.
+        arrived: Expression for the time at which the event of a file's line arrived.
+        tables: Tables that the expressions read.
+        is_descending: Whether files begin with their newest line.
     """
 
     when: Expression | None
@@ -113,11 +119,12 @@ class FileMapping(FrozenStruct):
 class EventType:
     """An event type. `id_field` and `time_field` name two of its fields.
 
-    A field of `money in currency` is the converted money. Among the last of `fields` are then its original, as it was
-    sent, and the rate by which it was converted: their names have a dot.
+    A field of `money in currency` holds the converted money. Its original amount, and the rate of the conversion, are
+    two further fields at the end of `fields`, with a dot in their names.
 
-    `personal` are the fields that lie beside the log: no event has them among its values. `summary` are those that
-    describe an event to people, in order of showing; it decides nothing, so types that differ in it are equal.
+    Values of `personal` fields are stored beside the log, and never among the values of an event. `summary` names the
+    fields that describe an event to people, in the order in which they are shown. It affects no decision, so types that
+    differ only in their summary are equal.
     """
 
     name: str
@@ -131,14 +138,14 @@ class EventType:
 
     @property
     def declared(self) -> tuple[Field, ...]:
-        """All fields that a line may have, as they are sent, personal ones last."""
+        """All fields that an input line may have, with the types that a sender uses; personal fields come last."""
         own = {field.name: field for field in self.fields}
         sent = (_sent(field, own) for field in self.fields if not field.is_made)
         return (*sent, *self.personal)
 
     @property
     def amount_field(self) -> Field | None:
-        """The field that is an event's amount: the first of money that its summary names, else the first of all."""
+        """Field of an event's amount: the first field of money in its summary, else the first field of money."""
         fields = [*(self.fields[self.at(name)] for name in self.summary), *self.fields]
         return next((field for field in fields if field.type.kind == "money"), None)
 
@@ -200,7 +207,8 @@ class Events(FrozenStruct):
     def naming(self) -> dict[str, EventType]:
         """Unique fields that can replace `event` in a label file, each with its event type.
 
-        A field that several types have is that of the one that is decided; where that is not one, it names nothing.
+        If several types have a field of that name, it belongs to the decided type among them. A name is left out if
+        none of these types is decided, or more than one, or if labels have a field of that name themselves.
         """
         found = {}
         for name, types in self._unique().items():
@@ -211,7 +219,7 @@ class Events(FrozenStruct):
 
     @property
     def not_naming(self) -> list[str]:
-        """The unique fields that cannot stand for `event`: labels have a field of that name, or several types do."""
+        """Sorted names of the unique fields that `naming` leaves out."""
         return sorted(self._unique().keys() - self.naming.keys())
 
     def _unique(self) -> dict[str, list[EventType]]:
@@ -224,7 +232,7 @@ class Events(FrozenStruct):
 
     @property
     def label_input(self) -> EventType:
-        """The type of labels as they are sent: with the fields that may stand for `event`, which is then optional."""
+        """Type of labels in files, with the fields of `naming`. If there are any, `event` is optional."""
         naming = self.naming
         if not naming:
             return self.label
@@ -237,7 +245,7 @@ class Events(FrozenStruct):
 
     @property
     def has_arrivals(self) -> bool:
-        """Whether lines of files say when they arrived."""
+        """Whether any mapping says when the events of a file's lines arrived."""
         types = (*self.types.values(), self.label)
         return any(mapping.arrived is not None for type_ in types for mapping in type_.mappings.values())
 
@@ -272,14 +280,14 @@ class Events(FrozenStruct):
 
 
 def label_type(money_places: int, mappings: MappingOf[str, FileMapping]) -> EventType:
-    """The built-in event type of labels."""
+    """Return the built-in event type of labels."""
     shapes = {**LABEL_TYPES, "amount": FieldType(money(money_places), is_optional=True)}
     fields = tuple(Field(name, shape) for name, shape in shapes.items())
     return EventType("label", "event", "known_at", is_decided=False, fields=fields, mappings=mappings)
 
 
 def dispute_type(naming: Iterable[str], mappings: MappingOf[str, FileMapping]) -> EventType:
-    """Stages of disputes as lines of files have them; `naming` are the fields that may stand for `event`."""
+    """Return the built-in type of disputes' stages in files; `naming` are the fields that can replace `event`."""
     types = {name: TIME if name in {"known_at", "due"} else TEXT for name in (*DISPUTE_NAMES, *naming)}
     fields = tuple(Field(name, FieldType(type_, is_optional=True)) for name, type_ in types.items())
     return EventType("dispute", "event", "known_at", is_decided=False, fields=fields, mappings=mappings)
@@ -293,5 +301,5 @@ class Settings(FrozenStruct):
     money_places: int = 2
     lateness_ms: int = DAY_MS
     ahead_ms: int = DAY_MS
-    untaken: str = ""  # skip | quarantine; empty: skip, and a file of which no line is taken is told
-    rates: str = ""  # the table by which amounts of other currencies are converted; empty: there are none
+    untaken: str = ""  # skip | quarantine; if it is empty, lines are skipped, and a file without a taken line reported
+    rates: str = ""  # name of the table of exchange rates; empty if no amounts are converted

@@ -1,8 +1,7 @@
-"""An event as the core holds it, and its canonical JSON body.
+"""Events with typed values, and their canonical JSON bodies.
 
-The body is what the log keeps and what content is compared by: an RFC 8785 object of the
-typed fields, missing ones left out, in the value forms of a decision. Equal events have
-equal bytes, whatever spelling they came in.
+The log stores the body, and compares events by it: an RFC 8785 object of the typed fields without missing ones, with
+values written as in a decision. Equal events have equal bytes, however they were spelled in the input.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ from shroff.runtime.values import FrozenStruct
 TimeText: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]  # by `time_text`
 Scalar: TypeAlias = str | int | float | bool | None  # a value of a field or feature as JSON has it
 
-SAFE_INTEGER_MAX = 2**53  # beyond it a reader that holds numbers as floats would lose digits
+SAFE_INTEGER_MAX = 2**53  # beyond it, readers of JSON that use floats would lose digits
 YEAR_1_MS = -62_135_596_800_000  # RFC 3339 has no year before
 YEAR_1000_MS = -30_610_224_000_000
 YEAR_10000_MS = 253_402_300_800_000
-CALENDAR_MS = YEAR_1_MS, YEAR_10000_MS - 1  # the first and the last millisecond that has a date
+CALENDAR_MS = YEAR_1_MS, YEAR_10000_MS - 1  # first and last millisecond with a date
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPELLED_TIME = 20  # characters of 2026-03-01T10:00:00Z
-_SPELLED_TIME_MS = 24  # and of 2026-03-01T10:00:00.250Z
+_SPELLED_TIME_MS = 24  # characters of 2026-03-01T10:00:00.250Z
 _ENCODER = msgspec.json.Encoder()
 _STORED_TYPES: Final[JsonObject] = {
     "text": str | None,
@@ -58,7 +57,7 @@ _STORED_TYPES: Final[JsonObject] = {
 
 
 class Event(FrozenStruct, gc=False):
-    """One fact that happened. `values` stand in the order of the type's fields, as `language.types` holds them."""
+    """One fact that happened. `values` are in the order of the type's fields, in the form of `language.types`."""
 
     type: str
     id: str
@@ -67,7 +66,7 @@ class Event(FrozenStruct, gc=False):
 
 
 def canonical_real(value: float) -> str:
-    """Write a finite float as RFC 8785 does: the shortest digits that give it back.
+    """Write a finite float as RFC 8785 does: with the fewest digits that read as the same float.
 
     >>> canonical_real(1.0), canonical_real(1e-7), canonical_real(1e20), canonical_real(1e21)
     ('1', '1e-7', '100000000000000000000', '1e+21')
@@ -100,16 +99,16 @@ def canonical_bytes(value: str) -> bytes:
 
 
 def canonical_value(value: Value, type_: Type, money_places: int) -> str:
-    """Give the JSON of one value, as a decision shows it (INTERFACES, "A decision").
+    """Write one value as JSON, as in a decision (INTERFACES, "A decision").
 
-    Missing is `null`. Money is rounded half-even to the currency's places, a duration is
-    its seconds, an integer beyond 2^53 a text.
+    A missing value is `null`. Money is rounded half-even to the currency's places, a duration is in seconds, and an
+    integer beyond 2^53 is a text.
     """
     return _fragment_writer(type_, money_places)(value)
 
 
 def time_text(value_ms: int) -> str:
-    """Write RFC 3339 in UTC, with milliseconds only where they are not 0."""
+    """Write a time as RFC 3339 in UTC, with milliseconds only if they are not 0."""
     if not YEAR_1000_MS <= value_ms < YEAR_10000_MS:
         return show_time(value_ms)
     day, rest_ms = divmod(value_ms, DAY_MS)
@@ -121,18 +120,18 @@ def time_text(value_ms: int) -> str:
 
 
 def time_text_or_none(value_ms: int | None) -> str | None:
-    """The same for a time that may be missing."""
+    """Write a time as `time_text` does; None if it is missing."""
     return None if value_ms is None else time_text(value_ms)
 
 
 def read_time(text: str) -> int:
-    """Read what `parse_time` reads, RFC 3339 or epoch milliseconds, with a short way for the usual form."""
+    """Read RFC 3339 or epoch milliseconds as `parse_time` does, but faster for the usual form."""
     length = len(text)
     if (
         length in {_SPELLED_TIME, _SPELLED_TIME_MS}
         and text[7] == "-"
         and text[10] == "T"
-        and text[11:13] != "24"  # which Python reads from 3.14 on
+        and text[11:13] != "24"  # Python 3.14 reads it, and earlier versions do not
         and text[-1] == "Z"
         and (length == _SPELLED_TIME or text[19] == ".")
     ):
@@ -145,16 +144,17 @@ def read_time(text: str) -> int:
 
 
 def read_shown_time(text: str) -> int:
-    """Read what `time_text` writes, also of a time before the year 1 or after 9999, which has no date."""
+    """Read a time that `time_text` wrote, including those before the year 1 or after 9999."""
     return int(text[:-3]) if text.endswith(" ms") else read_time(text)
 
 
 class Codec:
     """Writes the events of one type as canonical JSON and reads them back.
 
-    Written by today's definition, read by tomorrow's: a field that a body lacks is
-    missing, one that the type does not declare is passed over.
-    Cost: about 2 microseconds an event of eight fields, either way.
+    A body may be read by a later definition of its type: a field that it lacks is missing, and one that the type does
+    not declare is ignored.
+
+    Cost: about 2 µs for writing or reading an event of eight fields.
     """
 
     def __init__(self, event_type: EventType) -> None:
@@ -179,7 +179,7 @@ class Codec:
         return _ENCODER.encode(body)
 
     def decode(self, body: bytes) -> Event:
-        """Give the event of a body. Raises: StateError where the body is not one that `encode` wrote."""
+        """Return the event of a body. Raises: StateError if the body does not fit the type."""
         try:
             values = list(msgspec.structs.astuple(self._decoder.decode(body)))
             for at, read in self._readers:
@@ -196,19 +196,19 @@ class Codec:
 
 
 def has_column_form(event_type: EventType) -> bool:
-    """Whether lines of a type may be read as columns: nothing is hashed or personal, and JSON has all its types."""
+    """Whether lines of a type can be read by columns: no field is hashed, personal, a real or a duration."""
     kinds = {"text", "choice", "integer", "boolean", "money", "number", "time"}
     fields = event_type.fields
     return not event_type.personal and all(field.type.kind in kinds and not field.shape.is_hashed for field in fields)
 
 
 def by_canonical_key(event_type: EventType) -> list[int]:
-    """The places of a type's fields in the order in which RFC 8785 writes them."""
+    """Return the indexes of a type's fields in the order of RFC 8785."""
     names = event_type.field_names
     return sorted(range(len(names)), key=lambda at: names[at].encode("utf-16-be"))
 
 
-@lru_cache(maxsize=256)  # making one takes longer than reading a hundred bodies by it
+@lru_cache(maxsize=256)  # making a shape takes longer than reading a hundred bodies
 def _stored_shape(*named: tuple[str, str]) -> type[msgspec.Struct]:
     fields = [(f"f{at}", _STORED_TYPES[kind], None) for at, (_, kind) in enumerate(named)]
     names = {f"f{at}": name for at, (name, _) in enumerate(named)}
@@ -216,7 +216,7 @@ def _stored_shape(*named: tuple[str, str]) -> type[msgspec.Struct]:
 
 
 def value_writer(type_: Type) -> Callable[[Any], Any] | None:
-    """Writer of a value for the encoder; None where it needs none."""
+    """Return the function that converts a value for the JSON encoder; None if it needs no conversion."""
     match type_.kind:
         case "text" | "choice" | "boolean":
             return None
@@ -249,7 +249,7 @@ def _money_writer(places: int) -> Callable[[int], str]:
 
 
 def stored_reader(type_: Type) -> Callable[[Any], Any] | None:
-    """Reader of a value in a body or a decision's document; None where it needs none."""
+    """Return the function that converts a value of a body or a decision's document; None if it needs no conversion."""
     match type_.kind:
         case "integer":
             return lambda value: check_integer(int(value))
@@ -264,10 +264,10 @@ def stored_reader(type_: Type) -> Callable[[Any], Any] | None:
 
 
 def _decimal_reader(places: int) -> Callable[[str], int]:
-    """Read stored decimals; one written with other places, before the definition changed, is brought to these.
+    """Return a reader of stored decimals, also of those that an earlier definition wrote with other places.
 
-    Where these are more, a value may be beyond what validation lets in: it is refused then, so
-    that what validation says of values holds for those of the log.
+    With more places, a value may exceed the limit of validation. The reader then raises ValueError, so that values of
+    the log keep that limit, too.
     """
 
     def read(text: str) -> int:
@@ -288,7 +288,7 @@ def _fragment_writer(type_: Type, money_places: int) -> Callable[[Value], str]:
 
 
 def value_text(type_: Type, money_places: int) -> Callable[[Any], str]:
-    """Writer of a value that is not missing, as `canonical_value` does."""
+    """Return the function that writes a present value as `canonical_value` does."""
     match type_.kind:
         case "text" | "choice":
             return canonical_text
@@ -313,7 +313,7 @@ def value_text(type_: Type, money_places: int) -> Callable[[Any], str]:
 
 
 def _quoted_money(places: int, units: int) -> str:
-    """`show_decimal` in quotes, for places above 0; the amounts of nearly every event go here."""
+    """Write `show_decimal` in quotes, for places above 0; fast, as nearly every event has an amount."""
     if units < 0:
         return f'"{show_decimal(units, places)}"'
     digits = str(units).rjust(places + 1, "0")

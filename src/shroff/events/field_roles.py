@@ -1,4 +1,4 @@
-"""Roles of fields by their names: card, device, address, amount and others that projects call alike."""
+"""Guess the role of a field from its name: card, device, address, amount and others with usual names."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from shroff.events.definitions import Field
 
-# Words of a name, as in `card_no`; those of ids, amounts and labels may also end a longer word. What is `known` nobody
-# knows when the event comes.
+# Patterns of names by role. Those of ids, amounts and labels may also match the end of a longer word. A field of the
+# role `known` has no value yet when the event arrives.
 _WORDS = dict(
     line.split(" ", 1)
     for line in r"""
@@ -56,16 +56,16 @@ def is_named(name: str, role: str) -> bool:
 
 
 def field_of(fields: Iterable[Field], role: str) -> Field | None:
-    """The first field of a text whose name says that it has a role."""
+    """Return the first text field whose name shows the role; None if there is none."""
     texts = (field for field in fields if field.type.is_text)
     return next((field for field in texts if is_named(field.name, role) and not is_named(field.name, "no_key")), None)
 
 
 def is_category(field: Field) -> bool:
-    """Whether many events share the values of a field, by its type and name, and no value is a person's."""
+    """Whether, by its type and name, many events share the values of a field, and none identifies a person."""
     if field.shape.is_unique or field.shape.is_hashed or field.is_made:
         return False
-    name = field.name.removesuffix("_code")  # of a customer it is a key, of a country none
+    name = field.name.removesuffix("_code")  # customer_code is a key, and country_code is not
     not_persons = is_named(name, "no_key") or (
         is_named(name, "business") and not any(is_named(name, role) for role in ("address", "written", *PERSONS))
     )

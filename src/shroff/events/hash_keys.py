@@ -1,4 +1,6 @@
-"""The secret key of a project: what stands for hashed values, and keys for other purposes that are made from it."""
+"""The secret key of a project: it hashes the values of hashed fields, and keys for other purposes are derived from
+it.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,14 @@ _KEY_BYTES_MIN = 16
 
 
 def hasher(places: ProjectPaths, may_make: Callable[[], None] = lambda: None) -> Callable[[str], str]:
-    """Hash function of hashed fields: a keyed hash (HMAC-SHA-256) and the last four characters.
+    """Return the hash function of hashed fields: a keyed hash (HMAC-SHA-256) and the last four characters.
 
-    The key is made on first use, readable by its owner only, and read once.
+    The key is read at the first use. A missing key is made then, in a file that only its owner can read.
 
     Args:
-        may_make: Asked before a key is made; raises where there was one that must not be replaced.
+        may_make: Called before a key is made; raises if a key was lost that must not be replaced.
+
+    Raises, from the function: StorageError if the key cannot be read or written.
     """
     key: list[bytes] = []
 
@@ -37,15 +41,15 @@ def hasher(places: ProjectPaths, may_make: Callable[[], None] = lambda: None) ->
 
 
 def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
-    """The key, which is made where there is none. Raises: StorageError."""
+    """Return the key; make a missing one. Raises: StorageError."""
     try:
         if not path.exists():
             may_make()
             make_folder(path.parent)
-            # Write a new key as a whole or not at all; one that another process made meanwhile stays
-            with suppress(FileExistsError), whole_file(path, is_new=True) as file:  # readable by its owner only
+            # A key that another process made meanwhile stays.
+            with suppress(FileExistsError), whole_file(path, is_new=True) as file:
                 file.write(secrets.token_bytes(32).hex().encode() + b"\n")
-        with suppress(OSError):  # of somebody who may only read
+        with suppress(OSError):  # the user may have no right to write
             remove_unfinished(path, time.time())
     except OSError as error:
         raise refused(error, os_words(error, path, " cannot be written")) from None
@@ -53,7 +57,7 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
 
 
 def read_key(path: Path) -> bytes:
-    """The key that a file holds. Raises: StorageError where it holds none."""
+    """Read the key from a file. Raises: StorageError if it has none."""
     try:
         key = bytes.fromhex(path.read_text("ascii").strip())
     except OSError as error:
@@ -69,5 +73,8 @@ def read_key(path: Path) -> bytes:
 
 
 def key_for(places: ProjectPaths, what: str, may_make: Callable[[], None] = lambda: None) -> bytes:
-    """A key for one purpose, made from that of hashed fields and not leading back to it. Raises: as `hasher`."""
+    """Return a key for another purpose, derived from the secret key, which cannot be computed from it.
+
+    Raises: as `hasher`.
+    """
     return hmac.new(_hash_key(places.hash_key, may_make), what.encode(), hashlib.sha256).digest()

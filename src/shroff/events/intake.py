@@ -1,4 +1,4 @@
-"""From the lines of a source to submissions: typed events and labels, or the reason why a line is none."""
+"""Turn the lines of a source into submissions: typed events and labels, or the reason why a line is refused."""
 
 from __future__ import annotations
 
@@ -33,19 +33,24 @@ from shroff.events.unique import Named
 from shroff.events.validation import EventValidator, LabelInput, OutOfBoundsError, secret_fields
 from shroff.runtime.values import FrozenStruct, replace
 
-READ = "read"  # before the names of sources that are read by their names, in the log
+READ = "read"  # in the log, begins the names of sources that are read by name
 
 
 class Submission(FrozenStruct, gc=False):
-    """One input as it came, and what validation made of it: an event, a label, or the words of a refusal.
+    """One input, and the result of its validation: an event, a label, or a refusal.
 
-    `source` and `place` say where it stood; `raw` gives what is kept if it is refused: its bytes, or in a project that
-    hashes what `events.redaction` makes of it. Without event, label and refusal no event type took the line. `body` is
-    the event's canonical body, where reading it gave that too. `personal` are the fields that lie beside the log, by
-    their names. `refused` is an event whose types are right, and whose time or values are not: refused only if its id
-    is new, since one that the log has is a duplicate, whatever the clock, the settings or the bounds of fields say now.
-    `id` is that of an event that is refused for another field, as far as it can be read; of a label the event that it
-    names. `header` is that of the CSV file of a line, as `CsvHeader.text`.
+    If it has none of the three, no event type accepts the line.
+
+    Args:
+        source: Name of the source.
+        place: Position in the source, such as a line number.
+        raw: Returns the bytes to store if the input is refused, redacted in a project that hashes fields.
+        body: Canonical body of the event, if reading it has produced that, too.
+        personal: Personal fields, which are stored beside the log.
+        header: Header of the CSV file, as `CsvHeader.text`.
+        refused: Event whose time or values are out of bounds. It is refused only if its id is new; if the log has the
+            id, it is a duplicate, whatever the clock and the bounds are now.
+        id: Id of a refused event, if it can be read; for a label the event that it names.
     """
 
     source: str
@@ -59,47 +64,41 @@ class Submission(FrozenStruct, gc=False):
     personal: tuple[Named, ...] = ()
     header: str = ""
     refused: Event | None = None
-    mistakes: tuple[tuple[str, str], ...] = ()  # of a refused line's fields: path and words
+    mistakes: tuple[tuple[str, str], ...] = ()  # path and message for each wrong field
     id: str = ""
-    arrived_ms: int | None = None  # of a line of a file whose mapping says when it came
+    arrived_ms: int | None = None  # if the mapping of the file says when the line arrived
 
     @property
     def moment_ms(self) -> int | None:
-        """When it arrived, else when its event happened or its label was known; None of what is neither."""
+        """When it arrived, else the time of its event or label; None for any other line."""
         own_ms = self.label.known_at_ms if self.label else self.event.time_ms if self.event else None
         return own_ms if self.arrived_ms is None else self.arrived_ms
 
     @property
     def sent(self) -> Event | None:
-        """The event that was sent, refused or not."""
+        """The event, also if it is out of bounds."""
         return self.event or self.refused
 
 
 def undated(submission: Submission) -> Submission:
-    """The same, of a label of which nobody said when it became known: `known_at` is when it was sent."""
-    return (
-        submission
-        if submission.label is None
-        else replace(submission, label=replace(submission.label, is_undated=True))
-    )
+    """Mark a label as sent without `known_at`, whose value is then the time of sending."""
+    if submission.label is None:
+        return submission
+    return replace(submission, label=replace(submission.label, is_undated=True))
 
 
 class FieldMistakes(Struct):
-    """The mistakes in the fields of one submission, each with its path and its words.
-
-    Args:
-        hidden: Fields whose value no message repeats, beside the hashed ones.
-    """
+    """Path and message of each wrong field of a submission; `hidden` are further fields whose values are not shown."""
 
     hidden: frozenset[str] = frozenset()
     found: list[tuple[str, str]] = []
 
 
 class OwnTypes(FrozenStruct):
-    """The event types that one source brings, with mappings that are its own.
+    """Event types of one source, with its own mappings.
 
     Args:
-        others: What becomes of lines that none of them accepts: `skip`, `quarantine`, or the type that takes them.
+        others: What to do with lines that none of them accepts: `skip`, `quarantine`, or the type to read them as.
     """
 
     events: Events
@@ -107,7 +106,7 @@ class OwnTypes(FrozenStruct):
 
     @property
     def default(self) -> tuple[str | None, bool]:
-        """The type of lines that do not tell theirs, and whether any may."""
+        """The type of lines that do not name theirs (None: all must), and whether lines may name another type."""
         if self.others == LABEL:
             return LABEL, False
         if self.others in self.events.types:
@@ -121,7 +120,6 @@ class OwnTypes(FrozenStruct):
 
     @property
     def has_labels(self) -> bool:
-        """Whether a `when` says which lines are labels."""
         return any(mapping.when is not None for mapping in self.events.label.mappings.values())
 
 
@@ -129,8 +127,8 @@ class Intake:
     """Turns lines into submissions, for one project.
 
     Args:
-        hasher: Gives what stands for the clear value of a hashed field; without one nothing is hashed.
-        own: The sources whose event types are their own, by their names in the log, as far as the second `/`.
+        hasher: Hashes the value of a hashed field; without one nothing is hashed.
+        own: Sources with their own event types, by the first two parts of their names in the log.
         conversion: See `EventValidator`.
     """
 
@@ -149,14 +147,14 @@ class Intake:
         self._unmatched: dict[str, Unmatched] = {}
         self._validator = EventValidator(events, settings, hasher, conversion)
         self._secret = {name: secret_fields(events, name) for name in (*events.types, LABEL)}
-        self._hasher: Callable[[str], str] | None = None  # for what is kept: set where the project hashes
+        self._hasher: Callable[[str], str] | None = None  # for stored lines; None if the project hashes nothing
         if hasher is not None and any(self._secret.values()):
             self._hasher = keeping_hashed(hasher)
             self._keeping_validator = EventValidator(events, settings, self._hasher)
 
     @property
     def unmatched(self) -> list[Unmatched]:
-        """The sources of which no event type took a line, unless the project says that it skips such lines."""
+        """Sources of which no event type accepted a line; none if shroff.yaml says what to do with such lines."""
         return [] if self.settings.untaken else list(self._unmatched.values())
 
     def submissions(
@@ -168,16 +166,16 @@ class Intake:
         seals: RedactedValues | None = None,
         is_default: bool = False,
     ) -> Iterator[Submission]:
-        """Read lines as events of one type, or of the type that each line is found to be.
+        """Read lines as events of one type, or of the type that each line shows.
 
         Args:
-            is_default: A line that names its type, or that a mapping's `when` takes, is of that type; `as_type` is
-                for the others.
-            seals: For a line that comes from quarantine, what its mark says (`events.redaction`).
-                Such a line may name its type itself though `as_type` is given.
+            as_type: Type of all lines; None if each line shows its own.
+            seals: For a line from quarantine, the redacted values that its mark lists (`events.redaction`). Such a line
+                may name its type even with `as_type`.
+            is_default: `as_type` is only for lines that do not name a type, and that no condition `when` accepts.
 
-        Raises: UsageError, before the first line, where the type is not known, where lines
-            of this format cannot tell theirs, where the file lacks a column, or has no line with a verdict.
+        Raises: UsageError, before the first line, if the type does not exist, if lines of this format cannot name
+            theirs, or if the file lacks a column, or has no line with a verdict.
         """
         _check_type(as_type, self.events)
         as_type, reading = self._reading(lines, source, as_type, seals, is_default=is_default)
@@ -189,7 +187,7 @@ class Intake:
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
     def plain_type(self, lines: Lines, source: str, as_type: str | None) -> EventType | None:
-        """The type of all these lines of JSON or CSV, where columns are made of it."""
+        """Return the type of all these lines of JSON or CSV if they can be read by columns, else None."""
         _check_type(as_type, self.events)
         as_type, reading = self._reading(lines, source, as_type)
         check_beginning(lines, as_type, reading)
@@ -197,7 +195,7 @@ class Intake:
         return type_ if type_ is not None and reading.has_columns_of(type_) else None
 
     def named_types(self, lines: Lines, source: str, as_type: str | None) -> list[EventType]:
-        """The types of which columns are made, where each of these lines of JSON names its type."""
+        """Return the types that can be read by columns, if each of these lines of JSON names its type."""
         as_type, reading = self._reading(lines, source, as_type)
         picker = reading.dispatcher
         types = self.events.types.values()
@@ -205,9 +203,9 @@ class Intake:
         return [type_ for type_ in types if is_named and reading.has_columns_of(type_)]
 
     def lay_out(self, lines: Lines, source: str, as_type: str | None = None, *, beside: str | None = None) -> Lines:
-        """Have the beginning of CSV (`csv_layout`) and the records of XML read as mappings say; gives the lines.
+        """Read the beginning of CSV (`csv_layout`) and the records of XML as mappings say; return the lines.
 
-        Raises: UsageError where it cannot be read.
+        Raises: UsageError if it cannot be read.
         """
         own = self._own_types.get(_owner(source_name(source)))
         if own is not None and as_type is None:
@@ -222,7 +220,7 @@ class Intake:
     def record_type(
         self, lines: Lines, source: str, as_type: str | None, schema: Avro
     ) -> tuple[EventType, Mapper] | None:
-        """The type of a live source's records of Avro of this schema, and its mapping, where a short way is open."""
+        """Return event type and mapping for Avro records of this schema, if a compiled reader can read them."""
         as_type, reading = self._reading(lines, source, as_type)
         own = {} if lines.columns is not None else self._own(as_type, reading)
         name, reading = own.get(schema.name, (as_type or "", reading))
@@ -280,7 +278,7 @@ class Intake:
         is_strict: bool,
         mistakes: FieldMistakes | None = None,
     ) -> Submission:
-        """One event or label from its fields; `mistakes` is given those that are in them."""
+        """Validate one event or label from its fields; mistakes in them are added to `mistakes`."""
         kept = partial(self._kept_fields, raw, type_name)
         hidden: frozenset[str] = frozenset() if mistakes is None else mistakes.hidden
         try:
@@ -296,7 +294,9 @@ class Intake:
             return Submission(source, place, kept, type_name, refusal=str(error), refused=_event_of(error))
 
     def unreadable(self, line: Line, source: str, type_name: str, words: str, header: str = "") -> Submission:
-        """A line that nothing here can read, for a reason that the caller has; without one, that of the line."""
+        """Return a refused submission of a line without columns, with the reason `words`, by default the line's
+        error.
+        """
         if self._hasher is None:
             words = words or line.error or ""
             return Submission(source, line.place, line.original, type_name, refusal=words, header=header)
@@ -306,7 +306,7 @@ class Intake:
     def refused(
         self, mapped: EventType, columns: Mapping[str, object], *, source: str, place: str, raw: bytes, words: str
     ) -> Submission:
-        """Submission of a line read by `mapped`, a mapping of its own, and refused for the caller's reason."""
+        """Return a refused submission, with the reason `words`, of a line that the type `mapped` has read."""
         kept: Callable[[], bytes] = partial(bytes, raw)
         if self._hasher is not None:
             keeper = self._keeper_of_objects(mapped)
@@ -358,12 +358,12 @@ class Intake:
             yield takers[picked.type](line, row, picked.fields)
 
     def items(self, lines: Lines, source: str, as_type: str | None) -> Callable[[Line], Sequence[Line]] | None:
-        """Split of a live source's messages into a line for each event; None where each is one event at most."""
+        """Return a function that splits a message into a line for each event; None if a message is one event."""
         as_type, reading = self._reading(lines, source, as_type)
         return partial(reading.items, as_type=as_type) if reading.dispatcher.each else None
 
     def _own(self, as_type: str | None, reading: LineReading) -> dict[str, tuple[str, LineReading]]:
-        """Type and reading of our own schemas, by their names: their records tell their types, and need no mapping."""
+        """Return type and reading for the schemas that shroff writes, by name: their records need no mapping."""
         types = {**self.events.types, LABEL: self.events.label_input}
         if reading.seals is not None or (as_type is not None and "avro" not in types[as_type].mappings):
             return {}
@@ -378,7 +378,7 @@ class Intake:
         return {schema_name_of(name, self.settings): (name, own) for name in wanted}
 
     def _note(self, line: Line, row: MappedRow, reading: LineReading) -> None:
-        """Keep that a source has a line that no type takes, while it has none that one does."""
+        """Count a line that no type accepts, for a source of which no line was accepted yet."""
         if reading.source not in self._unmatched:
             secret = [path for mapper in reading.mappers.values() for path in mapper.secret_paths]
             asked = partial(reading.dispatcher.asked, row.alone(), secret)
@@ -453,10 +453,10 @@ class Intake:
 
 
 def _check_type(as_type: str | None, events: Events) -> None:
-    known = (*events.types, LABEL)
-    if as_type is not None and as_type not in known:
-        cure = nearest(as_type, known) or f"There is {', '.join(known)}."
-        raise UsageError(f"{as_type!r} is not an event type. {cure}")
+    names = (*events.types, LABEL)
+    if as_type is not None and as_type not in names:
+        hint = nearest(as_type, names) or f"There is {', '.join(names)}."
+        raise UsageError(f"{as_type!r} is not an event type. {hint}")
 
 
 def _event_of(error: InputError) -> Event | None:
@@ -473,7 +473,7 @@ def _id_in(validator: EventValidator, type_: EventType | None, fields: Mapping[s
 
 
 def source_name(name: str) -> str:
-    r"""The name of a source as text: of a file's name that is not UTF-8, the bytes that are none are written out.
+    r"""Return the name of a source as text, with bytes of a file's name that are not UTF-8 written as escapes.
 
     >>> source_name("b\udcff.jsonl")
     'b\\xff.jsonl'

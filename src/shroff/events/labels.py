@@ -1,7 +1,7 @@
-"""Labels in the log: joined to their event, and whether they change the verdict in force.
+"""Labels of the log, each joined to its event, and the rule by which one verdict of an event is in force.
 
-Of two labels of one event the stronger source is in force; within one source the later
-`known_at`, and at equal ones the later place. Nothing is overwritten.
+Of two labels of one event, the one of the stronger source is in force. Of labels of one source it is the one with the
+later `known_at`, and at equal times the one later in the log. No label is ever overwritten.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from shroff.runtime.values import FrozenStruct
 
 
 class LabelEvent(FrozenStruct):
-    """A label as the log holds it. `values` follow the fields of the type `label`.
+    """A label of the log. Its `values` are in the order of the fields of the type `label`.
 
-    `of` is the labeled event. `changes` says whether the verdict in force was another
-    one before: features see only those labels.
+    `of` is the labeled event. `changes` is true if the label changed the verdict in force. Features see only such
+    labels.
     """
 
     id: str
@@ -37,7 +37,7 @@ class LabelEvent(FrozenStruct):
 
 
 class VerdictInForce(FrozenStruct):
-    """A verdict with what decides whether another one takes its place."""
+    """A verdict, with the source and time that decide whether a later verdict replaces it."""
 
     verdict: str
     source: str
@@ -45,20 +45,20 @@ class VerdictInForce(FrozenStruct):
 
     @property
     def strength(self) -> tuple[int, int]:
-        """The greatest is in force, of equal ones the last in the log."""
+        """Rank of the verdict: the greatest of an event is in force, and of equal ones the last in the log."""
         return -SOURCES.index(self.source), self.known_at_ms
 
     def takes_over(self, before: VerdictInForce | None) -> bool:
-        """Whether this, which comes later in the log than what was in force, is in force from its place on."""
+        """Whether this verdict replaces `before`, the verdict in force, which is earlier in the log."""
         return before is None or self.strength >= before.strength
 
     def changes(self, before: VerdictInForce | None) -> bool:
-        """Whether another verdict than before is in force from its place on."""
+        """Whether it replaces `before` with a different verdict, or is the first verdict of its event."""
         return self.takes_over(before) and (before is None or self.verdict != before.verdict)
 
 
 def counted_verdict(verdict: str, reason: str | None, friendly: Collection[str]) -> str:
-    """Counted verdict: fraud for a reason that the project calls friendly is no fraud of a stranger.
+    """Return the verdict to count: fraud for a reason that the project lists as friendly counts as genuine.
 
     >>> counted_verdict("fraud", "friendly", {"friendly"}), counted_verdict("fraud", None, {"friendly"})
     ('genuine', 'fraud')

@@ -1,4 +1,4 @@
-"""How the lines of one source are read, and which of them tell their own type."""
+"""Read the lines of one source: choose the event type of each line, and check a file before its first line."""
 
 from __future__ import annotations
 
@@ -26,20 +26,24 @@ from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct, replace
 
 _READ_TIME = reader(TIME, currency="")
-AHEAD = 50  # lines in which a header is looked for
-VALUES_SHOWN = 5  # of a verdict's column, in the reason why a file is refused
+AHEAD = 50  # lines that are searched for a header
+VALUES_SHOWN = 5  # values of the verdict's column in the message that refuses a file
 _DATED = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]|$)")
 
 
 class LineReading(FrozenStruct):
-    """Reader of one source's lines.
+    """How the lines of one source are read.
 
-    `seals` is set where they come from quarantine. With `is_default` the type that is given is for those lines only
-    that do not tell theirs. Lines that no type takes are quarantined where `keeps_untaken`.
+    Args:
+        file: Name of the file as mappings see it; for a file of a pulled source without the source's name.
+        seals: Redacted values of a line from quarantine; None for other lines.
+        is_default: Whether a given type is only for lines that do not name theirs.
+        keeps_untaken: Whether lines that no type accepts are quarantined.
+        header: Header of CSV, as `CsvHeader.text`.
     """
 
     source: str
-    file: str  # the same to mappings: of a file of a pulled source, its own name
+    file: str
     format: str
     dispatcher: Dispatcher
     mappers: Mapping[str, Mapper]
@@ -47,10 +51,10 @@ class LineReading(FrozenStruct):
     seals: RedactedValues | None
     is_default: bool
     keeps_untaken: bool
-    header: str = ""  # of CSV, as `CsvHeader.text`
+    header: str = ""
 
     def is_short_for(self, type_name: str) -> bool:
-        """Whether lines may be read as columns: nothing is hashed, and every line is of this type."""
+        """Whether lines can be read by columns: nothing is hashed, and every line is of this type."""
         has_when = self.dispatcher.has_conditions if self.is_default else type_name in self.dispatcher.conditioned
         return self.keeper is None and self.seals is None and not has_when and self.mappers[type_name].is_short
 
@@ -59,7 +63,7 @@ class LineReading(FrozenStruct):
         return is_short and (self.format == "csv" or self.mappers[type_.name].is_plain) and has_column_form(type_)
 
     def items(self, line: Line, as_type: str | None) -> Sequence[Line]:
-        """A message as a line for each event that it may be (see `Dispatcher.items`); one of too many has an error."""
+        """Split a message into a line for each of its events (see `Dispatcher.items`); an error if it has too many."""
         if line.columns is None or line.each is not None or line.is_whole:
             return (line,)
         row = MappedRow(self.file, line.number, line.columns, offset=line.offset)
@@ -71,7 +75,7 @@ class LineReading(FrozenStruct):
 
 
 def arrival_ms(value: object) -> int | None:
-    """Arrival of a line by what its mapping gives; None where that is missing. Raises: InputError."""
+    """Return the arrival of a line from the value of its mapping; None if it is missing. Raises: InputError."""
     if value is None or value == "":
         return None
     try:
@@ -81,14 +85,14 @@ def arrival_ms(value: object) -> int | None:
 
 
 def tells_type(type_name: str, row: MappedRow, reading: LineReading) -> bool:
-    """Whether a line says of itself which type it is, though this one was given for all."""
+    """Whether a line shows its own type, although this one was given for all lines."""
     return _names_itself(type_name, row, reading) or (reading.is_default and reading.dispatcher.takes(row))
 
 
 def _names_itself(type_name: str, row: MappedRow, reading: LineReading) -> bool:
-    """Whether a line for which this type was given has its fields under the name of a type.
+    """Whether a line has its fields under the name of a type.
 
-    Not where the type reads a column of that name, so that an ordinary line may have that one only.
+    If the given type reads a column of that name, an ordinary line may have only this column, so the answer is False.
     """
     picked = reading.dispatcher.named(row)
     named = _mistyped(row, reading) if picked is None else picked.type
@@ -97,7 +101,7 @@ def _names_itself(type_name: str, row: MappedRow, reading: LineReading) -> bool:
 
 
 def _mistyped(row: MappedRow, reading: LineReading) -> str | None:
-    """Unknown type name of a line, as in `{"paymnt": {...}}`; None of a line of another form."""
+    """Return the unknown type name of a line such as `{"paymnt": {...}}`; None for a line of another form."""
     if not reading.is_default or reading.dispatcher.has_conditions or len(row.columns) != 1:
         return None
     ((name, value),) = row.columns.items()
@@ -107,11 +111,12 @@ def _mistyped(row: MappedRow, reading: LineReading) -> str | None:
 def csv_layout(
     types: Mapping[str, EventType], as_type: str | None, beside: str | None, source: str, records: CsvRecords
 ) -> CsvLayout:
-    """How a CSV file begins, by the mappings of its types, or by its first line where that names labels' own columns.
+    """Return the layout of a CSV file (separator, header, lines to skip) by the mappings of its types.
 
-    What the mapping of the given type leaves out is as in that of the type `beside`, which the file has as well, and as
-    in those whose `when` chooses lines of it.
-    Raises: UsageError where no type is given and these differ.
+    The layout of `as_type` comes first. Mappings of `beside`, a further type in the file, and of types with a condition
+    `when` fill in what it leaves open. A file with the columns of exported labels has their layout.
+
+    Raises: UsageError without `as_type` if the mappings differ.
     """
     layout = CsvLayout()
     chooser = ""
@@ -131,12 +136,12 @@ def csv_layout(
 
 
 def has_standard_labels(columns: Iterable[str]) -> bool:
-    """Whether a file has the columns of labels that no mapping reads, as `export labels` writes them."""
+    """Whether a file has the columns that `export labels` writes, which need no mapping."""
     return {"event", "verdict", "known_at"}.issubset(columns)
 
 
 def picked_type(row: MappedRow, as_type: str | None, reading: LineReading) -> Picked | None:
-    """Return the type of a line; None if no type takes it. Raises: InputError."""
+    """Return the type of a line; None if no type accepts it. Raises: InputError."""
     may_tell = reading.seals is not None or reading.is_default
     if as_type is None or (may_tell and tells_type(as_type, row, reading)):
         return reading.dispatcher.pick(row)
@@ -144,10 +149,11 @@ def picked_type(row: MappedRow, as_type: str | None, reading: LineReading) -> Pi
 
 
 def check_beginning(lines: Lines, as_type: str | None, reading: LineReading) -> None:
-    """Refuse a file before its first line is taken.
+    """Check a file before its first line is ingested.
 
-    Raises: UsageError if it has another separator than its mapping says, if no line of a type has a column that the
-        type needs, or if no label of it has a verdict.
+    Raises: UsageError if its separator differs from that of its mapping, if no line of a type has a column that the
+    type
+        needs, or if none of its labels has a verdict.
     """
     if as_type is not None and lines.columns is not None:
         _check_columns(lines, as_type, reading)
@@ -198,12 +204,12 @@ def _tell_missing_fields(mapper: Mapper, lines: Lines, as_type: str, source: str
 
 
 class _LineSearch(Struct):
-    """The search in a file for lines of one type with all columns that it needs and, of labels, with a verdict.
+    """Searches a file for lines of one type that together have all columns it needs and, for labels, a verdict.
 
     Args:
-        lacking: Columns that each line so far lacks; None before the first one.
-        columns: Those of the last line.
-        values: Of lines without a verdict, what it was read from.
+        lacking: Needed columns that each line so far lacks; None before the first line.
+        columns: Columns of the last line.
+        values: Counts of the values that were no verdict.
     """
 
     mapper: Mapper
@@ -214,7 +220,7 @@ class _LineSearch(Struct):
     has_verdict: bool = False
 
     def is_found(self, row: MappedRow) -> bool:
-        """Whether nothing more is to be found after this line."""
+        """Read a line, and return whether the search is finished."""
         if self.lacking is None or self.lacking:
             self.columns = row.names
             missing = self.mapper.missing_columns(self.columns)
@@ -227,10 +233,10 @@ class _LineSearch(Struct):
 
 
 def _check_lines(lines: Lines, as_type: str | None, reading: LineReading) -> None:
-    """Read a file until each type has a line with all that it needs.
+    """Read a file until the search of each type is finished.
 
     Raises: UsageError if all lines of a type lack the same column, or no label has a verdict.
-    Cost: usually one line of each type, all lines of a file that is refused or lacks a type.
+    Cost: usually one line of each type; all lines if the file is refused or has no line of a type.
     """
     searches = _searches(lines, as_type, reading)
     if not searches or lines.again is None:

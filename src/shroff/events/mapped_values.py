@@ -1,4 +1,4 @@
-"""Values of a mapping: readers of a line whose results are brought into a form that validation knows."""
+"""Adapt the values that a mapping reads or computes to the forms that validation accepts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def as_text(read: Read) -> Read:
 
 
 def with_mark(read: Read, mark: str) -> Read:
-    """A column of decimals as people write them; empty text stays as it is."""
+    """Read decimals with this decimal mark and thousands separators; empty text stays unchanged."""
 
     def read_point(row: Any) -> object:
         value = read(row)
@@ -39,12 +39,12 @@ def with_comma(read: Read, read_value: Read) -> Read:
 
 
 def of_zone(read: Read, zone: str, *, is_text: bool = True) -> Read:
-    """A column of times, those without an offset of a zone; with texts of such, if those are times."""
+    """Read times, those without an offset in a zone; with `is_text` also from texts."""
     return lambda row: zoned(read(row), zone, is_text=is_text)
 
 
 def zoned(value: Any, zone: str, *, is_text: bool = True) -> Any:
-    """A time without an offset as the instant of a zone, any other text without blanks around it."""
+    """Return a time without an offset as an instant of a zone, and any other text stripped."""
     try:
         if type(value) is LocalTime:
             return Instant(zoned_ms(value, zone))
@@ -53,11 +53,11 @@ def zoned(value: Any, zone: str, *, is_text: bool = True) -> Any:
         text = value.strip()
         return Instant(parse_time(text, zone)) if is_naive(text) else text
     except (ValueError, OverflowError):
-        return value  # which validation refuses
+        return value  # validation refuses it
 
 
 def form_of(type_: Type) -> Callable[[Any], object] | None:
-    """What brings a typed result into a form that validation knows; None where it is one."""
+    """Return the function that adapts results of a type for validation; None if they need no change."""
     match type_.kind:
         case "money" | "number":
             return lambda units: Exact(units, type_.places)
@@ -70,6 +70,8 @@ def form_of(type_: Type) -> Callable[[Any], object] | None:
 
 
 def made(evaluate: Read, form: Callable[[Any], object] | None, *, is_secret: bool) -> Read:
+    """Evaluate an expression; an error becomes a `RefusedValue`, whose message hides the value if `is_secret`."""
+
     def read(row: Any) -> object:
         try:
             value = evaluate(row)

@@ -1,8 +1,7 @@
-"""Field mapping: from a line of a file to event fields by the mappings under `from`, and its event type.
+"""Field mapping: turn a line of a file into the fields of an event by the mappings under `from`, and find its type.
 
-A mapping is typed when the project is loaded; here its expressions are compiled once and
-asked line by line. What a mapping cannot make goes to validation as a `RefusedValue`, so that
-the line's mistakes are all named together.
+The expressions of a mapping are compiled once, and evaluated for each line. A value that a mapping cannot compute goes
+to validation as a `RefusedValue`, so that all mistakes of a line are reported together.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ Read = Callable[["MappedRow"], Any]
 MAPPING_OF = {"csv": "csv", "jsonl": "json", "json": "json", "parquet": "parquet", "avro": "avro"}
 LABEL = "label"
 UTC = "UTC"
-ITEMS_MAX = 10_000  # of an array of a message that are events: as many as a request may have
+ITEMS_MAX = 10_000  # items of one message that are events; as many as the events of a request
 _MISSING = "is missing"
 _NO_MAPPING = FileMapping(None, {})
 BEFORE_ALL_MS = -(1 << 62)
@@ -41,8 +40,8 @@ BEFORE_ALL_MS = -(1 << 62)
 class MappedRow(FrozenStruct, gc=False):
     """One line of a file: the file's name, the line's number among the data lines from 1, its columns.
 
-    `each` is the path of an array of it whose item at `index` is the event; None where the whole line is one. `offset`
-    is how many items stood before those that the array has now.
+    `each` is the path of an array whose item at `index` is the event; None if the whole line is the event. `offset` is
+    the number of items that were removed from the start of the array.
     """
 
     file: str
@@ -60,7 +59,7 @@ class MappedRow(FrozenStruct, gc=False):
         return [*self.columns, *inner]
 
     def alone(self) -> MappedRow:
-        """The same event, its item the only one of its array."""
+        """Return the event with its item as the only one of the array."""
         if self.each is None:
             return self
         columns = with_item(self.columns, self.each, self.index)
@@ -68,25 +67,25 @@ class MappedRow(FrozenStruct, gc=False):
 
 
 class Picked(FrozenStruct):
-    """Which event type a line is. `fields` are set where the line names its type itself, in one key."""
+    """The event type of a line. `fields` are set if the line names its type, as its only key."""
 
     type: str
     fields: Mapping[str, object] | None = None
 
 
 class Mapper:
-    """Makes the fields of one event type from the lines of one format.
+    """Computes the fields of one event type from the lines of one format.
 
-    A field that the mapping does not mention is taken from the column of its own name, as
-    it came. So is one that the mapping only renames (`row.price`), so that money objects
-    and float columns survive; a text field gets it as text.
+    A field without a mapping has the unchanged value of the column of its name. Nor does a mapping that only renames
+    (`row.price`) change the value, so money objects and float columns are kept; a text field gets it as text.
 
     Args:
         format: `csv`, `jsonl`, `parquet` or `avro`.
-        secret: The fields whose clear value may stand nowhere; without it those that are hashed.
+        secret: Fields whose clear values are never stored; by default the hashed ones.
 
-    `hidden` are the fields whose value no message may repeat: they read what a secret field is made of. With `is_plain`
-    all fields are the columns of their names.
+    Attributes:
+        hidden: Fields whose values no message shows, since they read a column that a secret field reads.
+        is_plain: Whether all fields are the columns of their names.
     """
 
     def __init__(self, event_type: EventType, format: str, secret: frozenset[str] | None = None) -> None:
@@ -114,15 +113,13 @@ class Mapper:
             )
         arrived = self._mapping.arrived
         self.arrived = None if arrived is None else self._field_reader("", TIME, arrived)
-        self.is_short = (
-            self.each is None and arrived is None
-        )  # a line is one event, and comes when it stands in its file
+        self.is_short = self.each is None and arrived is None
         is_written_so = not self._mapping.decimal and self._mapping.zone == UTC and self.each is None
         self.is_plain = not self._mapping.fields and not self._typed_columns and is_written_so
         self._times = tuple(field.name for field in fields if field.type == TIME)
 
     def fields(self, row: MappedRow) -> Mapping[str, object]:
-        """Give the fields of a line for `EventValidator.admit`; what could not be made is a `RefusedValue` there.
+        """Return the fields of a line for `EventValidator.admit`; a value that cannot be computed is a `RefusedValue`.
 
         Cost: nothing without a mapping, else about a microsecond for each mapped field.
         """
@@ -133,7 +130,7 @@ class Mapper:
         return {name: value for name, read in self._plan if (value := read(row)) is not None}
 
     def missing_columns(self, columns: Collection[str]) -> list[str]:
-        """Name the columns without which a required field is missing in every line of a file with these columns."""
+        """Return the columns that a required field needs and that a file with these columns lacks."""
         return self.needs.missing(columns)
 
     @property
@@ -141,7 +138,7 @@ class Mapper:
         return self.missing_columns(())
 
     def unread(self, columns: Collection[str]) -> list[str]:
-        """The columns of a file that no field is made of, one of which may be another name of one that is missing."""
+        """Return the columns of a file that no field reads; one of them may be a missing column under another name."""
         read = {column_name(path) for name in self.names for path in self.paths(name)}
         return [name for name in columns if name not in read]
 
@@ -159,7 +156,7 @@ class Mapper:
 
     @property
     def condition_paths(self) -> frozenset[Path]:
-        """Paths that are read of a line beside those of its fields: by `when` and `arrived`."""
+        """Paths that `when` and `arrived` read."""
         read = (self._mapping.when, self._mapping.arrived)
         return frozenset(path for node in read if node is not None for path in _paths_of(node))
 
@@ -169,30 +166,30 @@ class Mapper:
         return self.condition_paths.union(*map(self.paths, self.names))
 
     def paths(self, name: str) -> frozenset[Path]:
-        """Paths that a field reads of a line; several where an expression makes it."""
+        """Return the paths that a field reads; an expression may read several."""
         node = self._mapping.fields.get(name)
         own = {(name,)} if self.each is None else {(name,), (*self.each, ITEM, name)}
         return frozenset(own if node is None else _paths_of(node))
 
     def words(self, name: str) -> str:
-        """The expression of a field in its canonical form, nothing where there is none."""
+        """Return the expression of a field in its canonical form; "" if there is none."""
         node = self._mapping.fields.get(name)
         return "" if node is None else expression_text(node)
 
     def is_column(self, name: str) -> bool:
-        """Whether a field is one value of the line, as it came."""
+        """Whether a field is one unchanged value of the line."""
         node = self._mapping.fields.get(name)
         return node is None or (isinstance(node, RowValue) and not _of_line(node))
 
     def is_cell(self, name: str) -> bool:
-        """Whether a field is the text of one column of a CSV file, as it stands there; times without offset in UTC."""
+        """Whether a field is the unchanged text of one column of a CSV file, with times without an offset in UTC."""
         type_ = next(field.type for field in self._event_type.declared if field.name == name)
         is_changed = (self._mapping.decimal and type_.is_numeric) or (self.has_zone and type_ == TIME)
         return self.is_column(name) and not is_changed
 
     @property
     def has_zone(self) -> bool:
-        """Whether times without an offset are of another zone than UTC."""
+        """Whether times without an offset are in another zone than UTC."""
         return self._mapping.zone != UTC
 
     def reader_of(self, name: str) -> Read:
@@ -213,7 +210,10 @@ class Mapper:
         return made(evaluate, form, is_secret=name in self.hidden)
 
     def time_reader(self) -> Read:
-        """Gives the event's time in ms, for tables whose rows are valid from a time on; before all of them for none."""
+        """Return a function for the event's time in ms, by which time-dependent tables are looked up.
+
+        For a line without a time it is `BEFORE_ALL_MS`, when no row is valid.
+        """
         name = self._event_type.time_field
         time_of = reader(TIME, currency="")
         read = self._field_reader(name, TIME, self._mapping.fields.get(name))
@@ -227,7 +227,7 @@ class Mapper:
 
 
 class Dispatcher:
-    """Tells which event type a line is, where the command does not say so."""
+    """Finds the event type of a line, if the command does not give it."""
 
     def __init__(self, events: Events, format: str) -> None:
         types = {**events.types, LABEL: events.label}
@@ -253,7 +253,7 @@ class Dispatcher:
         return bool(self._conditions)
 
     def asked(self, row: MappedRow, secret: Collection[Path]) -> list[UnmetCondition]:
-        """Each `when`, and the values of a line that it reads; not those at secret paths."""
+        """Return each `when` with the values of the line that it reads, without those at secret paths."""
         found = []
         for name, type_ in self._all.items():
             when = type_.mappings.get(self._format, _NO_MAPPING).when
@@ -262,31 +262,34 @@ class Dispatcher:
         return found
 
     def first_found(self, row: MappedRow, secret: Collection[Path]) -> str | None:
-        """Values read by the first `when` that finds any in a line, as `row.kind is 'x'`; not at secret paths."""
+        """Return a value that the first `when` reads from a line, such as `row.kind is 'x'`; None if all are missing.
+
+        Values at secret paths are left out.
+        """
         whens = (type_.mappings.get(self._format, _NO_MAPPING).when for type_ in self._all.values())
         found = next((list(_values(when, row, secret)) for when in whens if when is not None), [])
         return next((text for text in found if not text.endswith(_MISSING)), None)
 
     def leaves(self, type_name: str, row: MappedRow) -> bool:
-        """Whether the mapping of a type has a `when`, and it is not true of a line."""
+        """Whether the mapping of a type rejects a line: its `when` is false, or it reads items of another array."""
         if self.each.get(type_name) != row.each:
             return True
         return any(name == type_name and not condition(row) for name, condition in self._conditions)
 
     def takes(self, row: MappedRow) -> bool:
-        """Whether the `when` of a type is true of a line, or of an item of it."""
+        """Whether the `when` of any type is true for a line or item."""
         return any(condition(row) for name, condition in self._conditions if self.each.get(name) == row.each)
 
     def items(self, row: MappedRow, as_type: str | None, *, is_default: bool) -> list[MappedRow]:
-        """A message as the events that it may be: an item of an array, or the whole; that alone where it has no items.
+        """Split a message into possible events: the items of its arrays, and the whole message.
 
-        The whole is one where it names its type, where the `when` of a type without `each` is true of it, and where
-        `as_type` has no `each` and no item is of another type.
+        The whole message is included if it has no items, if it names its type, if the `when` of a type without `each`
+        is true for it, or if `as_type` has no `each` and no item is of another type.
 
         Args:
-            is_default: Items and messages of which the `when` of another type is true are not of `as_type`.
+            is_default: `as_type` is not for items and messages for which the `when` of another type is true.
 
-        Raises: InputError for more items than a message may have.
+        Raises: InputError if it has more than `ITEMS_MAX` items.
         """
         if self.named(row) is not None:
             return [row]
@@ -306,11 +309,9 @@ class Dispatcher:
         return [row, *found] if self.takes(row) or is_default_whole else found
 
     def pick(self, row: MappedRow) -> Picked | None:
-        """Give the type of a line: the one that it names in its single key, else the first whose `when` is true.
+        """Return the type of a line: the one that its only key names, else the first whose `when` is true, else None.
 
-        Returns: None where no type takes the line.
-        Raises: InputError for a line of one key that names no type, or a type without its
-            object, where no mapping has a `when`.
+        Raises: InputError, if no mapping has a `when`, for a line whose only key names no type, or has no object.
         """
         columns = row.columns
         if self._names_itself and len(columns) == 1 and row.each is None:
@@ -403,7 +404,7 @@ def _condition(event_type: EventType, format: str) -> Read | None:
 
 
 def row_leaf(node: Node) -> Read:
-    """How a `RowValue` is read of a line: its column as text, its number or its item's, or the file's name."""
+    """Return the reader of a `RowValue`: a column as text, the number of the line or item, or the file's name."""
     assert isinstance(node, RowValue), node
     if is_item_number(node):
         return lambda row: row.offset + row.index + 1
@@ -415,7 +416,7 @@ def row_leaf(node: Node) -> Read:
 
 
 def _leaf_of(mapping: FileMapping) -> Callable[[Node], Read]:
-    """The same for a mapping: a column may have times of a clock without a zone, or numbers beside decimal commas."""
+    """Return `row_leaf` for columns with times without a zone, or numbers with decimal commas."""
 
     def leaf(node: Node) -> Read:
         assert isinstance(node, RowValue), node
@@ -444,7 +445,7 @@ def _column(name: str, each: Path | None = None) -> Read:
 
 
 def value_at(path: Path) -> Read:
-    """Read a value by its path, through objects, arrays and texts that hold JSON; None where it is not there."""
+    """Return the reader of a path, through objects, arrays and texts of JSON; it returns None for a missing value."""
     first = str(path[0])
     rest = path[1:]
     if not rest:
@@ -462,7 +463,7 @@ def value_at(path: Path) -> Read:
 
 
 def _column_text(name: str) -> Read:
-    """The text of a column: `as_text(_column(name))` in one call, since most values are texts."""
+    """Return `as_text(_column(name))` as a single function, which is faster."""
 
     def read(row: MappedRow) -> str | None:
         value = row.columns.get(name)
@@ -480,11 +481,12 @@ class UnmetCondition(NamedTuple):
 
 
 class Unmatched(Struct):
-    """The lines of one source that no `when` accepts, while none was accepted.
+    """A source of which no line was accepted so far.
 
     Args:
-        line: The number of the first of them.
-        asked: What each `when` found there.
+        line: Number of its first line that no `when` accepted.
+        asked: Returns the conditions, with the values that they read from that line.
+        lines: Number of such lines.
     """
 
     source: str

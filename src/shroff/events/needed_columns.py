@@ -1,4 +1,4 @@
-"""Columns that the expressions of a mapping need: without them a field is missing in every line of a file."""
+"""Find the columns that the expressions of a mapping need: without them a field is missing in every line of a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shroff.language.expression import ITEM, Else, IsMissing, Literal, Logic, No
 
 VERDICT = "verdict"
 ITEM_COLUMN = "item."  # begins the name of a column of an item
-_OF_LINE = frozenset([("number",), ("file",)])  # what `row` has in every file
+_OF_LINE = frozenset([("number",), ("file",)])  # values of `row` that are no columns
 
 
 class ColumnNeeds:
@@ -24,7 +24,7 @@ class ColumnNeeds:
         self._is_label = is_label
 
     def missing(self, columns: Collection[str]) -> list[str]:
-        """Name the columns without which a required field is missing in every line of a file with these columns.
+        """Return the columns that a file with these columns lacks, so that a required field is missing in every line.
 
         Columns of items count only if `columns` has some, as `column_name` writes them.
         """
@@ -44,14 +44,14 @@ class ColumnNeeds:
         return self._is_label and VERDICT in self._mapping.fields
 
     def missing_in_condition(self, columns: Collection[str]) -> list[str]:
-        """Name the columns without which the mapping's `when` is true of no line."""
+        """Return the columns that a file lacks, so that the mapping's `when` is true for no line."""
         when = self._mapping.when
         return [] if when is None else lacking_columns(when, columns)
 
     def missing_fields(self, columns: Collection[str]) -> dict[str, list[str]]:
-        """The optional fields that are missing in every line of a file with these columns, with what each lacks.
+        """Return the optional fields that are missing in every line of a file, with the columns that each lacks.
 
-        Of a label only those that a mapping reads.
+        For labels only fields with a mapping are included.
         """
         found = {}
         for field in self._event_type.declared:
@@ -74,27 +74,27 @@ class ColumnNeeds:
 
 
 def lacking_columns(node: Node, columns: Collection[str], *, is_verdict: bool = False) -> list[str]:
-    """Name the columns that an expression lacks in a file of these columns; empty if it can have a value.
+    """Return the columns that an expression lacks in a file with these columns; empty if it can have a value.
 
-    Values that are joined by `else` replace each other: one is enough. A constant behind `else` is not one of them,
-    since it would stand in every line.
+    One of the values that are joined by `else` is enough, but not a constant, since it would be the value of every
+    line.
 
     Args:
-        is_verdict: All values with a condition are needed: a verdict names both of its values.
+        is_verdict: All values with a condition are needed, so that both verdicts can occur.
     """
     lacking = dict.fromkeys(_lacking(node, frozenset(columns), is_verdict=is_verdict))
     return list(lacking)
 
 
 def columns_of(node: Node) -> Iterator[str]:
-    """The columns that an expression reads; a nested path by its first part."""
+    """Yield the columns that an expression reads; a nested path by its first part."""
     for part in walk(node):
         if isinstance(part, RowValue) and part.path not in _OF_LINE:
             yield column_name(part.path)
 
 
 def column_name(path: Path) -> str:
-    """Name of the column that a path begins with, behind `ITEM_COLUMN` for a value of an item.
+    """Return the name of the column that a path begins with; for a value of an item it begins with `ITEM_COLUMN`.
 
     >>> column_name(("data", "status")), column_name(("data", "items", ITEM, "x", "y")), column_name(("items", ITEM))
     ('data', 'item.x', 'items')

@@ -1,7 +1,6 @@
-"""The forms in which a value may come to validation, beside plain text, integer, boolean and object.
+"""Types of raw values that validation accepts, besides plain texts, integers, booleans and objects, and their texts.
 
-Each says more than its Python type would: which digits a number was written with, how
-wide a float was, that an integer is an instant.
+They keep what a Python type would lose: the digits of a number, the width of a float, that an integer is an instant.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from shroff.language.expression import Path
 from shroff.language.values import show_decimal
 from shroff.runtime.values import FrozenStruct
 
-SHOWN_MAX = 60  # characters of a value that a message repeats
-REQUEST_DEPTH_MAX = 32  # levels of lists and objects in one another, in an event that a program sends
-DEPTH_MAX = 200  # the same of a line: what writes and hashes its values calls itself some twice for each
+SHOWN_MAX = 60  # characters of a value that a message shows
+REQUEST_DEPTH_MAX = 32  # levels of nested lists and objects in an event of a request
+DEPTH_MAX = 200  # levels in a line; writing and hashing recurse about twice for each level
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -49,7 +48,9 @@ class Instant(int):
 
 
 class LocalTime(Instant):
-    """Milliseconds of a clock of no zone, as a Parquet timestamp without one has them; an instant of UTC by default."""
+    """Milliseconds of a local clock, from a Parquet timestamp without a zone; taken as UTC unless a mapping has a
+    zone.
+    """
 
     __slots__ = ()
 
@@ -68,14 +69,14 @@ class Exact(FrozenStruct):
 
 
 class RefusedValue(FrozenStruct):
-    """A value that a mapping could not make, with the reason; validation reports it with the other mistakes."""
+    """A value that a mapping could not compute, with the reason; validation reports it with the other mistakes."""
 
     words: str
-    cure: str = ""  # for a CSV
+    cure: str = ""  # a remedy that is shown for CSV only
 
 
 def shortest_decimal(value: float) -> str:
-    """Write the shortest decimal that gives this float, of its own width."""
+    """Write the shortest decimal that reads as this float of its width."""
     if type(value) is Float32:
         text = str(np.float32(value))
         return text.removesuffix(".0")
@@ -83,12 +84,12 @@ def shortest_decimal(value: float) -> str:
 
 
 def instant_of(moment: datetime) -> int:
-    """UTC milliseconds of a moment; one without a zone is in UTC."""
+    """Return the UTC milliseconds of a datetime; one without a zone is in UTC."""
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
 
 
 def text_of(value: object) -> str | None:
-    """Give a column's value as text, as `row.x` reads it; null and empty text are None.
+    """Return a column's value as text, as `row.x` reads it; None for null and empty text.
 
     Numbers by their digits, instants as RFC 3339, objects and lists as JSON.
     """
@@ -103,7 +104,7 @@ def text_of(value: object) -> str | None:
 def canonical_json(value: object) -> str:
     """Write a row or a part of it as JSON with sorted keys, numbers by their digits.
 
-    Half of a surrogate pair stays what it is (see `events.formats.parquet`).
+    Bytes that are not UTF-8 stay lone surrogates (see `events.formats.parquet`).
     """
     if value is None:
         return "null"
@@ -122,12 +123,12 @@ def canonical_json(value: object) -> str:
 
 
 def kept_bytes(text: str) -> bytes:
-    """The bytes of a line as `canonical_json` writes it; those of a text that is no UTF-8 are what they were."""
+    """Encode a text from `canonical_json`, with the original bytes of texts that were not UTF-8."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def parsed(text: str) -> object:
-    """The object or the array of a text that holds JSON, None for any other text."""
+    """Parse a text that is a JSON object or array; return None for any other text."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
@@ -153,7 +154,7 @@ def is_deep(raw: bytes, value: object, depth_max: int = DEPTH_MAX) -> bool:
 
 
 def inside(value: object, key: str | int) -> object:
-    """Value of an object under a name, or of an array at an index, also of a text that holds JSON; None where none is.
+    """Return the value of an object or array, or of one in a text of JSON, at a name or index; None if missing.
 
     >>> inside({"a": 1}, "a"), inside([5, 6], 1), inside('[5, 6]', 2), inside([5, 6], "a")
     (1, 6, None, None)
@@ -166,7 +167,7 @@ def inside(value: object, key: str | int) -> object:
 
 
 def with_item(value: Any, array: Path, index: int) -> Any:
-    """The message with one item of an array alone; all else stays.
+    """Return the message with one item as the only one of an array, and otherwise unchanged.
 
     >>> with_item({"a": {"b": [7, 8, 9]}, "c": 1}, ("a", "b"), 1)
     {'a': {'b': [8]}, 'c': 1}
@@ -183,7 +184,7 @@ def with_item(value: Any, array: Path, index: int) -> Any:
 
 
 def shown(value: object) -> str:
-    """Name what was found, for a message: a text in quotes, cut where it is long."""
+    """Describe a value for a message: a text in quotes, shortened."""
     if isinstance(value, Number):
         return f"the number {_cut(value)}"
     if isinstance(value, str):
@@ -219,7 +220,7 @@ def _float_text(value: float) -> str:
 
 
 def _bytes_text(value: bytes) -> str:
-    """As UTF-8, since older writers store texts as bytes; else in hexadecimal digits."""
+    """Decode UTF-8, since older writers store texts as bytes; other bytes become hexadecimal digits."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -227,7 +228,7 @@ def _bytes_text(value: bytes) -> str:
 
 
 def _decimal_text(value: Decimal) -> str:
-    """By its digits; one with a far exponent keeps it, so that a text of few bytes stays short."""
+    """Write a decimal by its digits; with a large exponent in scientific notation, so that the text stays short."""
     return format(value, "f") if value.is_finite() and abs(value.adjusted()) < 100 else str(value)
 
 

@@ -1,8 +1,7 @@
-"""Conversion of raw values to the type of their field.
+"""Convert raw values to the type of their field.
 
-A reader takes a value that is there (not None, not empty text) and gives it as the core
-holds it, or raises ValueError with what was found. Exact values are read by their
-digits, never by way of a float.
+A reader takes a present value (not None, not empty text), and returns it in the form of `language.types`, or raises
+ValueError with a description of the value. Exact values are read by their digits, never through a float.
 """
 
 from __future__ import annotations
@@ -50,9 +49,8 @@ LABEL_CURES = {
     "known_at": "Other forms are mapped in events.yaml: label: { from: { csv: { known_at: "
     "\"time(row.known_at, '%d.%m.%Y')\" } } }",
 }
-_HINT = re.compile(  # what a parser says behind the value that it quotes
-    r"""(?:'(?:[^'\\]|\\.)*'|"[^"]*") is not a time(: .*)"""
-)
+# The part of a parser's message after the value that it quotes
+_HINT = re.compile(r"""(?:'(?:[^'\\]|\\.)*'|"[^"]*") is not a time(: .*)""")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EXPECTED = {
     "text": f"a text of at most {TEXT_BYTES_MAX:,} bytes",
@@ -66,7 +64,7 @@ _EXPECTED = {
 
 
 def expectation(type_: Type, currency: str, *, is_id: bool = False) -> str:
-    """Say what a field of this type takes, for a message."""
+    """Describe the values of a field of this type, for a message."""
     if is_id and type_.kind == "text":
         return f"an id of at most {ID_LENGTH_MAX} characters"
     if type_.kind == "choice":
@@ -77,10 +75,10 @@ def expectation(type_: Type, currency: str, *, is_id: bool = False) -> str:
 
 
 def reader(type_: Type, *, currency: str, is_id: bool = False, may_have_more: bool = True) -> Callable[[Any], Any]:
-    """Give the function that reads values of this type.
+    """Return the function that reads values of this type.
 
     Args:
-        may_have_more: Whether money may be declared with more places.
+        may_have_more: Whether a message may suggest to declare money with more decimals.
     """
     match type_.kind:
         case "text":
@@ -106,9 +104,9 @@ def reader(type_: Type, *, currency: str, is_id: bool = False, may_have_more: bo
 
 
 def as_of_label(read: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
-    """Give the reader of a label's field: verdict and source in any case with blanks around, a plain day as its start.
+    """Return the reader of a label's field: verdict and source are lower-cased and stripped, a day becomes its start.
 
-    A note of what is refused is the expression that reads such a CSV.
+    Errors get a note with an expression that maps such values of a CSV file.
     """
     by_case = name in {"verdict", "source"}
     is_time = name == "known_at"
@@ -228,7 +226,6 @@ def _money_reader(places: int, currency: str, *, may_have_more: bool) -> Callabl
 
 
 def _amount_of(value: Mapping[object, object], currency: str) -> object:
-    """The amount of `{"amount": "12.34", "currency": "EUR"}`."""
     amount = value.get("amount")
     given = value.get("currency")
     if set(value) != {"amount", "currency"} or isinstance(amount, Mapping) or amount is None or amount == "":

@@ -1,13 +1,12 @@
 """Redaction of quarantined input in a project that hashes, and restoring it for validation.
 
-A line that was read is written again from its columns, with every value that a hashed
-field is made of replaced by its hash; so no spelling of a secret (an escape, a doubled
-quotation mark, another encoding) can stand in it. So is every value that nothing declares,
-where the line's type has hashed fields: under a misspelt name it may be one. Of a line that could not be read, long
-numbers and mail addresses are replaced; other clear text in it stays.
+A line that could be parsed is written again from its columns, and each value that a hashed field is made of is replaced
+by its hash. So no spelling of a secret (an escape, a doubled quotation mark, another encoding) remains. If the line's
+type has hashed fields, values of undeclared columns are replaced too, since a misspelt name may hide a secret. In a
+line that could not be parsed, long numbers and mail addresses are replaced, and other clear text remains.
 
-Where the hash of a column is not what the field would hold, since the field is made by an
-expression or its value was refused, a mark beside the columns says what the field holds.
+The hash of a column may differ from the hash of its field, if an expression makes the field or its value was refused. A
+mark beside the columns then says what the field holds.
 """
 
 from __future__ import annotations
@@ -52,10 +51,10 @@ _TELLING = re.compile(
 
 
 class RedactedValue(FrozenStruct, omit_defaults=True):
-    """Content of a hashed field in a kept line: its hash, or nothing; or it was refused by itself.
+    """Hash of a hashed field in a stored line; None for a missing value. `is_refused` means that it was invalid.
 
-    `of` is the expression that made it, as it was then; where the project has another one
-    now, this says nothing.
+    `of` is the expression that computed the field when the line was stored. If the project has another one now, this
+    value is ignored.
     """
 
     of: str
@@ -67,18 +66,18 @@ RedactedValues = Mapping[str, RedactedValue]  # by TYPE.FIELD
 
 
 def keeping_hashed(hasher: Callable[[str], str]) -> Callable[[str], str]:
-    """The hasher, for input that may hold hashed values already: those are kept as they are.
+    """Return a hasher that keeps values that are hashed already.
 
-    Quarantine and exports have no clear values; what they hold must come back as the same event.
+    Lines from quarantine and exports have hashed values, and must become the same events when they are read again.
     """
     return lambda value: value if HASHED.fullmatch(value) else hasher(value)
 
 
 class LineRedactor:
-    """Writes the lines of one format for quarantine, without a clear value of a hashed field.
+    """Writes the lines of one format for quarantine, without clear values of hashed fields.
 
-    The secrets of every type are replaced in every line, since one file may hold the lines
-    of several types; but what a line's own type declares as clear stays clear.
+    One file may have lines of several types, so the secret paths of all types are hashed in every line, except those
+    that the type of the line declares as clear.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class LineRedactor:
         label = mappers[LABEL]
         others = [mappers[name] for name in events.types]
         declared = frozenset(path for mapper in others for path in mapper.secret_paths)
-        # A label's own column `event` says nothing where labels are not made of these lines.
+        # Without a mapping for labels, the lines are no labels, and their column `event` may be anything.
         named = label.secret_paths if label.is_mapped else frozenset()
         self._paths = {name: _shortest_first(_of_type(mapper, declared | named)) for name, mapper in mappers.items()}
         every = {
@@ -117,7 +116,7 @@ class LineRedactor:
         self._event_column = ("event",) if is_column else None
 
     def line(self, line: Line, row: MappedRow, type_name: str, named: Mapping[str, object] | None) -> bytes:
-        """The line of a type; with its fields in `named` where it names its type itself."""
+        """Redact a line of a type; `named` has its fields if the line names its type."""
         row = row.alone()
         columns = row.columns if named is None else named
         sealed = self._sealed(columns, self._paths[type_name], is_label=type_name == LABEL)
@@ -127,7 +126,7 @@ class LineRedactor:
         return self._written(sealed if named is None else {type_name: sealed}, seals)
 
     def untaken(self, line: Line, row: MappedRow) -> bytes:
-        """A line that was read and that no type took: what any type hashes is hashed."""
+        """Redact a line that no type accepted: values that any type hashes are hashed."""
         row = row.alone()
         columns = row.columns
         sealed = self._sealed(columns, self._untaken)
@@ -227,28 +226,28 @@ class LineRedactor:
         whole = {**columns, MARK: msgspec.to_builtins(seals)} if seals else columns
         try:
             return kept_bytes(canonical_json(whole))
-        except RecursionError:  # nested deeper than the readable writer goes; numbers become texts here
+        except RecursionError:  # nested too deep for `canonical_json`; here numbers become texts
             return to_json(whole, enc_hook=str)
 
 
 def masked(raw: bytes, hasher: Callable[[str], str]) -> bytes:
-    """The bytes of a line whose columns are not known, its long numbers and mail addresses hashed.
+    """Hash long numbers and mail addresses in a line whose columns are unknown.
 
-    Dates and times as RFC 3339 has them stay, and so does other text, a name for example.
+    Dates and times in the form of RFC 3339 stay, and so does all other text, such as names.
     """
 
-    def replace(found: re.Match[bytes]) -> bytes:
-        if found["stays"] or found["date"]:
-            return found[0]
-        return hasher(found[0].decode("utf-8", "replace")).encode()
+    def replace(match: re.Match[bytes]) -> bytes:
+        if match["stays"] or match["date"]:
+            return match[0]
+        return hasher(match[0].decode("utf-8", "replace")).encode()
 
     return _TELLING.sub(replace, raw)
 
 
 def unread(line: Line, hasher: Callable[[str], str], words: str = "") -> tuple[bytes, str]:
-    """Stored form of a line that could not be read, and the reason, which says so where parts were hashed.
+    """Return the redacted bytes of an unreadable line, and the reason, with a note if parts were hashed.
 
-    `words` are the reason where that is not the line's own.
+    The reason is `words`, by default the error of the line.
     """
     raw = line.raw
     words = words or line.error or ""
@@ -256,11 +255,11 @@ def unread(line: Line, hasher: Callable[[str], str], words: str = "") -> tuple[b
     return kept, words if kept == raw else words + _PARTS
 
 
-# ---- the way back
+# ---- reading stored lines
 
 
 def unmarked(raw: bytes, format: str, separator: str = ",") -> tuple[bytes, RedactedValues]:
-    """A kept line without its mark, and what the mark says. `separator` parts the columns of CSV."""
+    """Split a stored line into the line and the redacted values in its mark, for CSV with this separator."""
     if MARK.encode() not in raw:
         return raw, {}
     try:
@@ -283,13 +282,11 @@ def unmarked(raw: bytes, format: str, separator: str = ",") -> tuple[bytes, Reda
 def opened(
     type_name: str, mapper: Mapper, columns: Mapping[str, object], fields: Mapping[str, object], seals: RedactedValues
 ) -> dict[str, object]:
-    """The fields of a kept line: as the line's clear columns would have given them, or refused.
+    """Return the fields of a stored line as its clear columns would give them; fields that cannot be are refused.
 
-    A hashed field of one column holds the hash of that column. One that an expression
-    makes holds what the mark says, as long as the project has the same expression; under
-    another one it is refused, and so is a clear field that reads a hashed column, since
-    the clear value is not there to make it of. What a `when` finds in a hashed column is
-    not guarded: a line that no type took is tried again with the hash in its place.
+    A hashed field of one column has the hash of that column. A hashed field that an expression computes has the value
+    of the mark, unless the expression has changed since. A clear field that reads a hashed column is refused, as the
+    clear value was not stored. A `when` sees the hash in place of a hashed column.
     """
     found = dict(fields)
     for name in mapper.names:
@@ -305,7 +302,7 @@ def opened(
 
 
 def is_redacted(columns: Mapping[str, object], path: Path) -> bool:
-    """Whether what stands at a path, or stops the way to it, holds a hash."""
+    """Whether the value at a path, or the value at which the path ends early, contains a hash."""
     value: object = columns
     for key in path:
         known = parsed(value) if type(value) is str else value
@@ -342,7 +339,7 @@ def _replaced(value: object, path: Path, change: Callable[[object], str]) -> obj
 
 
 def _of_type(mapper: Mapper, every: frozenset[Path]) -> frozenset[Path]:
-    # Where the values stand that the other fields are made of
+    # Paths that fields without a secret read
     clear = frozenset(path for name in mapper.names if name not in mapper.secret for path in mapper.paths(name))
     return mapper.secret_paths | {path for path in every if not any(overlap(path, other) for other in clear)}
 

@@ -1,6 +1,6 @@
-"""The summary of an event: the few fields that tell a person who was paid, how much, where and how.
+"""The summary of an event for screens: the few fields that show who was paid, how much, where and how.
 
-It is for screens only. It decides nothing, so it is in no version, snapshot or receipt.
+It affects no decision, so it is not part of versions, snapshots or receipts.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from shroff.runtime.values import FrozenStruct, replace
 if TYPE_CHECKING:
     from shroff.events.definitions import EventType, Field
 
-USUAL = ("merchant", "country", "city", "channel", "device")  # parts of names, in order of showing
+USUAL = ("merchant", "country", "city", "channel", "device")  # parts of field names, in the order of display
 USUAL_MAX = 5
 PAID = ("merchant", "payee", "recipient", "beneficiary", "receiver", "shop")
-NAMES = ("_name", "_label")  # merchant_name or card_label names the key of its entity to people, in this order
-TEXT_MAX = 120
-_BARE = ("text", "choice")  # kinds whose values are understood without the field's name
+NAMES = ("_name", "_label")  # merchant_name, or else merchant_label, is shown in place of the merchant's key
+TEXT_MAX = 120  # characters
+_BARE = ("text", "choice")  # kinds whose values are clear without the field's name
 
 
 class SummaryPart(FrozenStruct):
-    """One field of a summary. `is_bare`: its text is understood without its label."""
+    """One field of a summary. `is_bare` means that its text is clear without its label."""
 
     field: str
     label: str
@@ -41,7 +41,7 @@ class SummaryPart(FrozenStruct):
 
     @property
     def says(self) -> str:
-        """The text, with the label where it needs one: `web`, but `installments 12`."""
+        """The text, with the label if it needs one: `web`, but `installments 12`."""
         return self.text if self.is_bare else f"{self.label} {self.text}"
 
 
@@ -50,10 +50,10 @@ class EventSummary(FrozenStruct):
 
     Args:
         amount: Its amount as decimal text with all places (`1661.90`); empty without one.
-        currency: That of the amount.
-        parts: Its other fields that have a value, in order of showing.
-        names: The names of its keys for people, by entity.
-        original: The amount as it was sent, where that was in another currency: `200.00 USD`.
+        currency: Currency of the amount.
+        parts: Its other fields that have a value, in the order of display.
+        names: Display names of its keys, by entity.
+        original: The amount as it was sent in another currency: `200.00 USD`; else empty.
     """
 
     amount: str
@@ -63,25 +63,25 @@ class EventSummary(FrozenStruct):
     original: str = ""
 
     def name_of(self, entity: str, key: str) -> str:
-        """The name of the key that this event has of an entity, such as `•••• 4821`; the key where it has none."""
+        """Return the display name of an entity's key in this event, such as `•••• 4821`; the key if it has none."""
         return self.names.get(entity, key)
 
     @property
     def money(self) -> str:
-        """Such as `1,661.90 EUR` or `184.00 EUR (200.00 USD)`; empty without an amount."""
+        """The amount, such as `1,661.90 EUR` or `184.00 EUR (200.00 USD)`; empty without one."""
         own = amount_text(self.amount, self.currency) if self.amount else ""
         return f"{own} ({self.original})" if own and self.original else own or self.original
 
     @property
     def payee(self) -> str:
-        """Counterparty: the first part whose field is named like one; empty without one."""
+        """The counterparty: the first part whose field is named like one; empty without one."""
         return next(
             (part.text for part in self.parts if _kind(part.field, PAID) and not _kind(part.field, USUAL[1:])), ""
         )
 
     @property
     def title(self) -> str:
-        """Such as `389.90 EUR to Corvane Electronics`; empty where nothing is known."""
+        """The title, such as `389.90 EUR to Corvane Electronics`; empty without any part."""
         to = self.payee
         if not self.money:
             return to or (self.parts[0].says if self.parts else "")
@@ -96,7 +96,7 @@ class EventSummary(FrozenStruct):
 
     @property
     def line(self) -> str:
-        """All of it in one line, such as `389.90 EUR to Corvane Electronics, web`."""
+        """The whole summary in one line, such as `389.90 EUR to Corvane Electronics, web`."""
         return ", ".join(part for part in (self.title, *self.rest) if part)
 
 
@@ -104,10 +104,9 @@ NOTHING = EventSummary("", "", ())
 
 
 def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: str) -> EventSummary:
-    """The summary of an event, by its fields as the log stores them.
+    """Return the summary of an event from its fields as the log stores them.
 
-    A key with a `_name` and a `_label` is called by its name: that was made for people, while a label may be a code.
-    A hashed field names nothing, since its hash says less than the id.
+    A `_name` is shown before a `_label`, which may be a code. A hashed field is no display name.
     """
     if type_ is None:
         return NOTHING
@@ -147,14 +146,17 @@ def label_of(field: str) -> str:
 
 
 def amount_text(value: str | Decimal, currency: str) -> str:
-    """Such as `1,661.90 EUR`."""
+    """Write an amount, such as `1,661.90 EUR`."""
     return f"{Decimal(value):,f} {currency}".rstrip()
 
 
 def load_summary(
     node: Node | None, fields: Sequence[Field], personal: Sequence[Field], problems: list[Problem], event: str
 ) -> tuple[str, ...]:
-    """The names of the fields that describe an event, in order of showing: as written, else the usual ones."""
+    """Return the names of the fields that describe an event, in order: as declared, else the usual ones.
+
+    Mistakes in the declaration are added to `problems`.
+    """
     if node is None:
         return usual(fields)
     found = list[str]()
@@ -180,7 +182,7 @@ def load_summary(
 
 
 def without_summaries(events: Node | None) -> Node | None:
-    """Decisive part of events.yaml: all but which fields describe an event to people."""
+    """Return events.yaml without the `summary` of event types, which affects no decision."""
     if not isinstance(events, Mapping):
         return events
     return replace(events, entries=tuple((key, _without_summary(key, of)) for key, of in events.entries))
@@ -193,7 +195,7 @@ def _without_summary(key: Scalar, of: Node) -> Node:
 
 
 def usual(fields: Sequence[Field]) -> tuple[str, ...]:
-    """Without a `summary`: the first money field, then fields named like a merchant, country, city, channel, device."""
+    """Return the default summary: the first money field, then fields named like one of `USUAL`, at most five in all."""
     money = [field.name for field in fields if field.type.kind == "money"][:1]
     named = [
         field.name for word in USUAL for field in fields if _kind(field.name) == word and field.type.kind != "money"

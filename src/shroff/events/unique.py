@@ -1,4 +1,4 @@
-"""Fields declared `unique`: what stands for their values, by which an event may be named and a second one is found."""
+"""Fields declared `unique`: texts of their values, by which labels name an event and repeated events are found."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Known = TypeVar("Known")
 
 
 class UniqueFields:
-    """The unique fields of event types. Values are compared by their texts: of hashed fields the hashes.
+    """The unique fields of event types. Values are compared by their texts, those of hashed fields by their hashes.
 
-    With `unique within 7d` the text begins with the number of the 7 days in which the event happened, since 1970. Two
-    events of one text are then at most 7 days apart, so at most one is taken; another one so near has this number, the
-    one before or the one behind. So a look-up of three texts finds it, whichever came first.
+    With `unique within 7d`, the text begins with the number of the event's 7-day period since 1970. Two events with the
+    same text are then at most 7 days apart, so only one is accepted. An earlier event within 7 days has the number of
+    the same, the previous or the next period, so a look-up of three texts finds it.
     """
 
     def __init__(self, types: Collection[EventType]) -> None:
@@ -45,7 +45,7 @@ class UniqueFields:
         return bool(self._fields)
 
     def keys(self, event: Event) -> list[Named]:
-        """The unique fields of an event that are there, with the texts of their values."""
+        """Return the unique fields of an event that have a value, with the texts of their values."""
         values = event.values
         return [
             (name, f"{event.time_ms // within_ms}:{text(values[at])}" if within_ms else text(values[at]))
@@ -54,7 +54,7 @@ class UniqueFields:
         ]
 
     def near(self, event: Event) -> list[tuple[Named, int]]:
-        """The texts under which an event is known that this one repeats, and how far apart they may be."""
+        """Return the texts of events that this one may repeat, each with the allowed distance in ms."""
         values = event.values
         return [
             ((name, f"{event.time_ms // within_ms + step}:{text(values[at])}"), within_ms)
@@ -66,7 +66,12 @@ class UniqueFields:
     def repeated(
         self, event: Event, find: Callable[[tuple[str, str, str]], Known | None], time_ms: Callable[[Known], int]
     ) -> Known | None:
-        """Earlier event with the same value, unique within a duration, among what `find` gives of a text."""
+        """Return an event that this one repeats, by a field that is unique within a duration; None if there is none.
+
+        Args:
+            find: Looks up an event by type, field and text.
+            time_ms: Returns the time of an event from `find`.
+        """
         for (name, text), within_ms in self.near(event):
             found = find((event.type, name, text))
             if found is not None and abs(time_ms(found) - event.time_ms) <= within_ms:
@@ -76,7 +81,7 @@ class UniqueFields:
 
 @cache
 def unique_text(type_: Type) -> Callable[[Any], str]:
-    """Writer of a value's text: as the log stores it, so that equal values have equal texts."""
+    """Return the function that writes a value as the log stores it, so that equal values have equal texts."""
     if type_.is_text:
         return str
     write = value_writer(type_)
@@ -84,6 +89,6 @@ def unique_text(type_: Type) -> Callable[[Any], str]:
 
 
 def form_of(type_: Type, within_ms: int = 0) -> str:
-    """Form of a type's texts: values of another form are not compared."""
+    """Return the form of a type's texts; the log compares only texts of the same form."""
     form = f"{type_.kind}({type_.places})" if type_.kind in {"money", "number"} else type_.kind
     return f"{form} within {within_ms}" if within_ms else form

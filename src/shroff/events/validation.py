@@ -1,7 +1,7 @@
-"""Validation: fields as they were sent become a typed event, or every mistake in them is named.
+"""Validation: turn the fields of an input into a typed event or label, or name every mistake in them.
 
-What it checks is the event by itself: types, missing fields, sizes. A known id and a late
-event are found by `log.batch_classifier`, and an event too far ahead of the clock (`too_early`).
+It checks an event alone: types, missing fields, sizes, bounds. `log.batch_classifier` finds known ids, late events and
+events too far ahead of the clock (`too_early`).
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from shroff.language.values import DAY_MS, check_units, show, show_duration
 from shroff.runtime.values import FrozenStruct, replace
 
 DEFAULT_SOURCE = "import"
-UNDECLARED_TOLD = 10  # of the names that an event should not have
-UNDECLARED_SHOWN_MAX = 100  # characters of each
+UNDECLARED_TOLD = 10  # undeclared names that a message shows
+UNDECLARED_SHOWN_MAX = 100  # characters shown of each
 _NOT_SHOWN = "the value is hidden because the field is hashed"
 _PERSONAL = "the value is hidden because the field is personal"
 HIDDEN = "the value is hidden because a hashed field uses it"
-_LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){7,}")  # as a card has; a sender may have put it where a name belongs
+_LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){7,}")  # such as a card number that was sent in place of a name
 _MISSING = "it is missing"
 NEVER_SENT = "\0"  # no field of a line has this name
 
 
 class LabelInput(FrozenStruct):
-    """A label as it was sent: its event by name, what was found out, by whom and when.
+    """A label as it was sent.
 
-    `event_type` is None where the label names a bare id and no decided type stands for
-    it alone, which validation refuses; a label that it admits has one. `event_id` is empty
-    where only `unique` fields name the event, by the texts of their values (see
-    `events.unique`). `amount` is in smallest units. Where `is_undated` nobody said when it became known:
-    `known_at_ms` is when it was sent, until the writer sees its event (`dated`). `is_day` is one that only names the
-    day on which it became known: `known_at_ms` is the start of that day, or the event's time if that is on it.
+    Args:
+        event_type: Type of its event; None, which validation refuses, for a bare id that may be of several types.
+        event_id: Id of its event; empty if only `unique` fields name the event (see `events.unique`).
+        known_at_ms: When the verdict became known. For `is_undated` it is the time of sending, and for `is_day` the
+            start of the day; `dated` corrects both by the time of the event.
+        amount: Amount in smallest units.
     """
 
     event_type: str | None
@@ -59,14 +59,14 @@ class LabelInput(FrozenStruct):
     is_day: bool = False
 
     def dated(self, event_ms: int) -> LabelInput:
-        """The label of an event of this time: one without a time, or with that day alone, is no older than that."""
+        """Return the label for an event of this time, before which a label without a time of day cannot be known."""
         if not self.is_undated and not (self.is_day and event_ms < self.known_at_ms + DAY_MS):
             return self
         return replace(self, known_at_ms=max(self.known_at_ms, event_ms), is_undated=False, is_day=False)
 
 
 class OutOfBoundsError(InputError):
-    """All that is wrong with an event are values outside of their fields' bounds, which concern only a new one."""
+    """Values of an event, all of the right type, are outside the bounds of their fields; only new events must obey."""
 
     def __init__(self, mistakes: Sequence[tuple[str, str]], event: Event) -> None:
         super().__init__(mistakes)
@@ -74,13 +74,11 @@ class OutOfBoundsError(InputError):
 
 
 class _Step(FrozenStruct):
-    """How one field is read."""
-
     name: str
     read: Callable[[Any], Any]
     expected: str
     is_optional: bool
-    is_secret: bool  # hashed, or naming an id that is, or personal
+    is_secret: bool  # hashed, personal, or naming an event with a hashed id
     is_personal: bool
 
 
@@ -96,16 +94,16 @@ class _ReadPlan(FrozenStruct):
     time_at: int
     personal: Reads = ()
     converted: tuple[ConvertedField, ...] = ()
-    bounded: tuple[tuple[int, Bounds, Type], ...] = ()  # which of the steps have bounds
+    bounded: tuple[tuple[int, Bounds, Type], ...] = ()  # index and bounds of steps with bounds
 
 
 class EventValidator:
     """Admits events and labels by the types that events.yaml declares.
 
     Args:
-        hasher: Gives what stands for the clear value of a hashed field. Without one the
-            clear value stays, as in rule tests, which leave nothing behind.
-        conversion: Converts amounts at once, for files alone; what comes into a log is converted there.
+        hasher: Hashes the value of a hashed field. Without one values stay clear, as in rule tests, which store
+            nothing.
+        conversion: Converts amounts of files that are not ingested; the log converts the others.
     """
 
     def __init__(
@@ -128,7 +126,7 @@ class EventValidator:
         ]
 
     def of_file(self, format: str) -> EventValidator:
-        """The same for lines of CSV or JSON: its messages say how such files are mapped."""
+        """Return a validator for lines of CSV or JSON, whose messages also say how to map such files."""
         made = copy(self)
         made.file_format = format
         return made
@@ -136,17 +134,16 @@ class EventValidator:
     def admit(
         self, type_name: str, fields: Mapping[str, object], *, is_strict: bool, hidden: frozenset[str] = frozenset()
     ) -> Event:
-        """Give the typed event of these fields.
+        """Return the typed event of these fields.
 
-        A value may be a JSON value, a Parquet column's, or a result of a mapping (see
-        `events.raw_values`). Empty text and None are missing.
+        A value may be a JSON value, one of a Parquet column, or a result of a mapping (see `events.raw_values`). Empty
+        text and None are missing.
 
         Args:
-            is_strict: A field that the type does not declare is a mistake (HTTP); else it is ignored (files).
-            hidden: Fields whose value no message repeats, beside the hashed ones.
+            is_strict: Refuse undeclared fields (HTTP) instead of ignoring them (files).
+            hidden: Fields, besides hashed ones, whose values no message shows.
 
-        Raises: InputError with every mistake of the event; OutOfBoundsError where its types are right, and only
-            bounds are not kept.
+        Raises: InputError with every mistake of the event; OutOfBoundsError if values are only outside their bounds.
         Cost: 2 to 4 microseconds for nine fields.
         """
         plan = self._plans.get(type_name)
@@ -160,9 +157,9 @@ class EventValidator:
     def admit_with_personal(
         self, type_name: str, fields: Mapping[str, object], *, is_strict: bool, hidden: frozenset[str] = frozenset()
     ) -> tuple[Event, tuple[Named, ...]]:
-        """The same as `admit`, and the personal fields that are there, by their names, which are no part of the event.
+        """Return the event as `admit` does, and its personal fields, which are not part of the event.
 
-        Raises: as `admit`; a personal field that must be there and is not is a mistake as well.
+        Raises: as `admit`, also for a missing personal field.
         """
         plan = self._plans.get(type_name)
         if plan is None or not plan.personal:
@@ -177,7 +174,7 @@ class EventValidator:
     def admit_label(
         self, fields: Mapping[str, object], *, is_strict: bool = False, hidden: frozenset[str] = frozenset()
     ) -> LabelInput:
-        """Give the label of these fields; left out, its source is `import`.
+        """Return the label of these fields; its source is `import` by default.
 
         Raises: InputError with every mistake; also where `event` names no event type and
             no single decided type stands for it, and where it and unique fields name events of several types.
@@ -257,7 +254,7 @@ class EventValidator:
     def _read_original(
         self, plan: _ReadPlan, values: list[Any], at: ConvertedField, hidden: frozenset[str]
     ) -> Iterator[tuple[str, str]]:
-        """Read an amount by the places of its currency, which is read already; gives its mistakes."""
+        """Read an amount by the decimals of its currency into `values`, and yield its mistakes."""
         value = values[at.original]
         step = plan.steps[at.original]
         code = values[at.currency]
@@ -302,7 +299,7 @@ class EventValidator:
         is_id = field.name == event_type.id_field and not is_label
         read = reader(field.type, currency=self._currency, is_id=is_id)
         is_original = field.sent != field.name
-        if is_original:  # an amount in a currency that is not read yet, or what is made of it
+        if is_original:  # an amount whose currency is read later (`_read_original`), or its converted amount
             read = _as_it_is
         read = as_of_label(read, field.name) if is_label else read
         if field.shape.is_hashed and self._hasher is not None:
@@ -316,9 +313,10 @@ class EventValidator:
         return _Step(field.sent or field.name, read, expected, is_optional, is_secret, field.shape.is_personal)
 
     def named_event(self, event: str | None) -> tuple[str, str]:
-        """The type and the id that a label names: `payment/p-1`, or a bare id, which may hold a slash too.
+        """Return type and id of the event that a label names: `payment/p-1`, or a bare id, which may contain a slash.
 
-        What stands before a slash and is nearly an event type is a mistake: it would wait for its event for ever.
+        Raises: InputError, also for a text before a slash that resembles an event type: such a label would wait for its
+            event for ever.
         """
         if event is None:
             or_else = ", or one of " + ", ".join(name for name, _, _ in self._naming) + " instead"
@@ -352,7 +350,9 @@ class EventValidator:
 
 
 def label_refusal(label: LabelInput, settings: Settings) -> str:
-    """Why validation would refuse a label that came past it, as one from the inbox; nothing where it would not."""
+    """Return why validation would refuse a label that did not pass it, such as one from the inbox; "" if it would
+    not.
+    """
     amount = None if label.amount is None else Exact(label.amount, settings.money_places)
     given: tuple[tuple[str, Type, object], ...] = (
         ("event", TEXT, label.event_id or None),
@@ -375,7 +375,9 @@ def label_refusal(label: LabelInput, settings: Settings) -> str:
 
 
 def secret_fields(events: Events, type_name: str) -> frozenset[str]:
-    """The fields whose clear value may stand nowhere: hashed ones, and what a label names where an id is hashed."""
+    """Return the fields whose clear values are never stored: hashed ones, and the event of a label if ids are
+    hashed.
+    """
     if type_name != events.label.name:
         return frozenset(field.name for field in events.types[type_name].fields if field.shape.is_hashed)
     has_hashed_id = any(type_.fields[type_.at(type_.id_field)].shape.is_hashed for type_ in events.types.values())
@@ -384,19 +386,19 @@ def secret_fields(events: Events, type_name: str) -> frozenset[str]:
 
 
 def undeclared(names: Sequence[str], known: Sequence[str], words: str, there_are: str) -> list[tuple[str, str]]:
-    """The mistakes of names that nothing declares, with the nearest of those that are known.
+    """Return a mistake for each undeclared name, with the most similar declared one.
 
-    The first few, each cut: what is answered and kept of a refusal is no copy of what was sent.
+    Only the first `UNDECLARED_TOLD` names are shown, shortened, so that a message is no copy of the input.
     """
-    all_known = f"{there_are} {', '.join(known)}."
+    all_declared = f"{there_are} {', '.join(known)}."
     shorts = [_LONG_NUMBER.sub("…", name[:UNDECLARED_SHOWN_MAX]) for name in names[:UNDECLARED_TOLD]]
-    found = [(short, f"{words}. {nearest(short, known) or all_known}") for short in shorts]
+    mistakes = [(short, f"{words}. {nearest(short, known) or all_declared}") for short in shorts]
     if len(names) > UNDECLARED_TOLD:
-        found.append(("", f"{len(names) - UNDECLARED_TOLD:,} more names that nothing declares"))
-    return found
+        mistakes.append(("", f"{len(names) - UNDECLARED_TOLD:,} more names that nothing declares"))
+    return mistakes
 
 
-@lru_cache(maxsize=256)  # currencies; making a reader takes as long as reading an amount by it
+@lru_cache(maxsize=256)  # currencies; making a reader takes as long as reading an amount
 def _original_reader(type_: Type, currency: str) -> Callable[[Any], Any]:
     return reader(type_, currency=currency, may_have_more=False)
 
@@ -424,23 +426,23 @@ def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str],
     note = notes_of(error) if format == "csv" else ""
     if format == "jsonl":
         note = notes_of(error).replace("a CSV", "JSON").replace("from.csv", "from.json")
-    told = f"{error}{note}"
-    if isinstance(value, RefusedValue):  # made by an expression, which says itself what it reads
-        return f"expected {step.expected.partition(' with its offset')[0]}; {told}"
+    message = f"{error}{note}"
+    if isinstance(value, RefusedValue):  # the message of the mapping's expression says which forms of a time it reads
+        return f"expected {step.expected.partition(' with its offset')[0]}; {message}"
     if step.is_secret:
         return f"expected {step.expected}; {_PERSONAL if step.is_personal else _NOT_SHOWN}"
     if step.name in hidden:
         return f"expected {step.expected}; {HIDDEN}"
-    return f"expected {step.expected}; {told}"
+    return f"expected {step.expected}; {message}"
 
 
 def latest_ms(settings: Settings, now_ms: int) -> int:
-    """The latest time of an event that arrives now."""
+    """Return the latest allowed time of an event that arrives now."""
     return now_ms + settings.ahead_ms
 
 
 def too_early(time_ms: int, time_field: str, settings: Settings, now_ms: int) -> str:
-    """Why an event that arrives now claims to be too far ahead of that; nothing where it is not."""
+    """Return a refusal if the time of an event that arrives now is too far ahead of the clock, else ""."""
     if time_ms <= latest_ms(settings, now_ms):
         return ""
     over_ms = time_ms - now_ms

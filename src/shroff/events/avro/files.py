@@ -1,7 +1,7 @@
-"""Reading Avro files: blocks of records behind a header that has their schema.
+"""Read Avro files, which have a header with the schema, and blocks of records.
 
-A block that is damaged ends where the next one begins, by the marker between them: what could not be read of it is one
-line with an error, and the others go on. Compressed by deflate, bzip2, xz, snappy or Zstandard, or not.
+If a block is damaged, its unreadable rest becomes one line with an error, and reading continues at the marker before
+the next block. Blocks may be compressed by deflate, bzip2, xz, snappy or Zstandard.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ _HEADER = {"type": "record", "name": "header", "fields": [{"name": "meta", "type
 
 
 def read_avro(path: Path) -> Lines:
-    """Give the records of an Avro file, a block of them in memory at a time.
+    """Read the records of an Avro file, with one block in memory at a time.
 
-    Raises: UsageError where it is no Avro file, of a schema or compressed in a way that is not read, or the library
-        is not installed.
+    Raises: UsageError if it is no Avro file, its schema or compression is not supported, or fastavro is missing.
     """
     file = _Blocks(path)
     extent = FileExtent(path.stat().st_size, file.read_bytes)
@@ -41,15 +40,13 @@ def read_avro(path: Path) -> Lines:
 
 
 def schema_text_of(path: Path) -> str:
-    """The schema in the header of an Avro file. Raises: UsageError as `read_avro` does."""
+    """Return the schema in the header of an Avro file. Raises: UsageError as `read_avro` does."""
     file = _Blocks(path)
     file.close()
     return file.schema_text
 
 
 class _Blocks:
-    """An open file after its header."""
-
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stream: BinaryIO = path.open("rb")
@@ -68,7 +65,7 @@ class _Blocks:
         self._stream.close()
 
     def lines(self) -> Iterator[Line]:
-        """The records, and a line with an error for unreadable ones."""
+        """Yield the records, and a line with an error for unreadable ones."""
         number = 0
         with self._stream:
             while (found := self._block()) is not None:
@@ -102,9 +99,9 @@ class _Blocks:
         return text, _CODECS[codec], self._stream.read(MARKER_BYTES)
 
     def _block(self) -> tuple[int, bytes] | None:
-        """Number of records and bytes of the next block; None at the end of the file.
+        """Return the number of records and the bytes of the next block; None at the end of the file.
 
-        Raises: UsageError where the file does not go on as its blocks say.
+        Raises: UsageError if the file is damaged here, and has no further block.
         """
         start = self._stream.tell()
         count = _long(self._stream)
@@ -119,7 +116,7 @@ class _Blocks:
         return count, packed
 
     def _to_next(self, start: int) -> bool:
-        """Go behind the next marker; whether there is one."""
+        """Move behind the next marker; return whether there is one."""
         at = start
         before = b""
         self._stream.seek(start)
@@ -133,7 +130,7 @@ class _Blocks:
         return False
 
     def _of_block(self, number: int, count: int, packed: bytes) -> Iterator[Line]:
-        """Records of a block; after an unreadable one, the rest is one error line."""
+        """Yield the records of a block; after an unreadable one, the rest is one error line."""
         shape = self.shape
         at = 0
         try:
@@ -156,7 +153,7 @@ class _Blocks:
 
 
 def _long(stream: BinaryIO) -> int | None:
-    """A number of the container, by variable length and zig-zag; None at the end of the file."""
+    """Read a zig-zag number of variable length; None at the end of the file."""
     found = shift = 0
     for _ in range(_LONG_BYTES_MAX):
         byte = stream.read(1)
@@ -170,7 +167,7 @@ def _long(stream: BinaryIO) -> int | None:
 
 
 def _unsnapped(packed: bytes) -> bytes:
-    """Content of a block by snappy, which its CRC-32 follows. Raises: ValueError, OSError."""
+    """Unpack a snappy block, and check its CRC-32. Raises: ValueError, OSError."""
     import pyarrow as pa
 
     content = packed[:-_CHECK_BYTES]
@@ -190,7 +187,7 @@ def _unsnapped(packed: bytes) -> bytes:
 
 
 def _limited(decompressor: Any, packed: bytes) -> bytes:
-    """Content of a block, unless it is more than fits into memory. Raises: ValueError."""
+    """Unpack a block. Raises: ValueError if its content is larger than `BLOCK_BYTES_MAX`, or incomplete."""
     found: bytes = decompressor.decompress(packed, BLOCK_BYTES_MAX)
     if not decompressor.eof:
         raise ValueError("it ends too early, or is too large")

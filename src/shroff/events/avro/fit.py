@@ -54,9 +54,9 @@ class Fit(FrozenStruct):
 
 
 def fit(schema: Avro, event_type: EventType, settings: Settings) -> Fit:
-    """Compare each field of a type with a schema.
+    """Compare each field of a type with a schema, by the type's mapping from Avro.
 
-    By the type's mapping from Avro; but a schema with the name of our own has the fields by their own names.
+    No mapping is used for a schema with the name of the type's own schema, since its fields have the type's names.
     """
     if schema.name == schema_name_of(event_type.name, settings):
         event_type = replace(event_type, mappings={})
@@ -82,9 +82,9 @@ def refusal(found: Fit, theirs: str, event_type: EventType, settings: Settings) 
 
 
 def exact_below(kind: str, places: int) -> str:
-    """The amount from which on floats of this width no longer tell the smallest units apart.
+    """Return the amount up to which floats of this width distinguish all multiples of the smallest unit.
 
-    Below 2^k they lie 2^(k - digits) apart or closer; the largest k for which that is no more than a unit.
+    Floats below 2^k are at most 2^(k - digits) apart. This takes the largest k at which that is at most one unit.
 
     >>> exact_below("float", 2), exact_below("double", 2)
     ('131,072.00', '70,368,744,177,664.00')
@@ -98,7 +98,7 @@ def exact_below(kind: str, places: int) -> str:
 
 
 def found_at(schema: Avro, path: Path) -> Avro | None:
-    """Type at a path of a record; None where there is none, or where that cannot be known (maps, texts)."""
+    """Return the type at a path of a record; None if there is none, or it is unknown (maps, texts)."""
     found = schema
     for key in path:
         if isinstance(key, int):

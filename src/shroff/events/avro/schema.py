@@ -1,7 +1,7 @@
-"""Schemas of Avro as trees: those of writers, read with limits, and those that events.yaml makes.
+"""Read Avro schemas of writers, with limits, and make the schemas of the types in events.yaml.
 
-Whoever may write to a registry, or sends a file, chooses the writer's schema. So one that would make a few bytes fill
-the memory or the stack (a type that contains itself, lists of values that take no bytes) is not read.
+Anyone who can write to a registry, or send a file, chooses the writer's schema. So this refuses schemas by which a few
+bytes could fill the memory or the stack: types that contain themselves, and lists of values that take no bytes.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _NAME_PART = re.compile(r"[^A-Za-z0-9_]+")
 class Avro:
     """An Avro type: its kind, its logical type, and its parts.
 
-    `kind` is a primitive type or record, enum, fixed, array, map, union. `parts` are the types of a record's fields,
-    by their names, of a union's branches, or the one of an array's or a map's values.
+    `kind` is a primitive type, or record, enum, fixed, array, map or union. `parts` has the types of a record's fields
+    (in the order of `names`), of a union's branches, or of the values of an array or map.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class Avro:
 
     @cached_property
     def values(self) -> tuple[Avro, ...]:
-        """Type of its values that are not null: a union's other branches, else itself."""
+        """Types of values that are not null: the other branches of a union, else this type alone."""
         branches = self.parts if self.kind == "union" else (self,)
         return tuple(branch for branch in branches if branch.kind != "null")
 
@@ -91,7 +91,7 @@ class Avro:
 def read_schema(text: str) -> Avro:
     """Read the schema of a record from its JSON.
 
-    Raises: ValueError with words for one that is none, or that is not read for what its bytes could do.
+    Raises: ValueError if it is malformed or exceeds the limits.
     """
     if len(text) > SCHEMA_BYTES_MAX:
         raise ValueError(f"it is longer than {SCHEMA_BYTES_MAX:,} characters")
@@ -108,13 +108,11 @@ def read_schema(text: str) -> Avro:
 
 
 def as_tree(found: Any) -> Avro:
-    """A type from its JSON as Python has it. Raises: ValueError as `read_schema` does."""
+    """Read a type from parsed JSON. Raises: ValueError as `read_schema` does."""
     return _SchemaReader().type_of(found, "", 0, ())
 
 
 class _SchemaReader:
-    """Reads one schema; named types are kept as they were written, and read wherever they are used."""
-
     def __init__(self) -> None:
         self._named: dict[str, tuple[JsonMapping, str]] = {}
         self._count = 0
@@ -123,8 +121,8 @@ class _SchemaReader:
         """Read a type.
 
         Args:
-            space: The namespace that holds here.
-            within: The named types that it stands in.
+            space: Namespace in force.
+            within: Named types that contain this one.
         """
         self._count += 1
         if depth > DEPTH_MAX or self._count > TYPES_MAX:
@@ -227,7 +225,7 @@ def _takes_bytes(schema: Avro) -> bool:
 
 
 def bare(schema: Avro) -> JsonObject:
-    """The schema as the library takes it: without logical types, which are read here, and with names of its own."""
+    """Return the schema for fastavro, without logical types, which are converted here, and with generated names."""
     numbers = iter(range(TYPES_MAX))
     found = _bare(schema, numbers)
     assert isinstance(found, dict)
@@ -261,10 +259,10 @@ def _bare(schema: Avro, numbers: Iterator[int]) -> Any:
 
 
 def schema_of(event_type: EventType, settings: Settings) -> JsonObject:
-    """The schema of an event type, in the order of its fields.
+    """Return the schema of an event type, with its declared fields in order.
 
-    Money and numbers are decimals, never floats; a choice is a string, since an enum with a further symbol could not
-    be read by those who know the old one.
+    Money and numbers are decimals, never floats. A choice is a string, since readers of an old enum could not read a
+    new symbol.
     """
     fields = [_field(field, settings) for field in event_type.declared]
     return {"type": "record", "name": event_type.name, "namespace": namespace(settings.name), "fields": fields}
@@ -275,12 +273,12 @@ def schema_name_of(event_type: str, settings: Settings) -> str:
 
 
 def schema_text(schema: JsonMapping) -> str:
-    """A schema as it is registered."""
+    """Return the text by which a schema is registered."""
     return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
 
 def namespace(project: str) -> str:
-    """The namespace of a project's schemas: its name, with what Avro's names do not have left out.
+    """Return the namespace of a project's schemas: its name in the characters that Avro allows.
 
     >>> namespace("My Bank (test)"), namespace("2nd"), namespace("銀行")
     ('my_bank_test', '_2nd', 'shroff')

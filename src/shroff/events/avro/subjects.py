@@ -1,4 +1,4 @@
-"""Schemas of the project in a registry: whether they exist, may be registered, and differ."""
+"""Compare the project's schemas with those of a registry, and register them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SchemaRegistration(FrozenStruct):
 
 
 class FieldChange(FrozenStruct):
-    """One field in two schemas. `is_readable` says whether what the others send can be read by ours."""
+    """A field that differs between two schemas. `is_readable` says whether ours can read values written by theirs."""
 
     field: str
     theirs: str | None
@@ -49,29 +49,29 @@ class FieldChange(FrozenStruct):
 
 
 class SchemaComparison(FrozenStruct):
-    """An event type beside a schema of others."""
+    """Comparison of an event type with another writer's schema."""
 
     fit: Fit
     changes: list[FieldChange]
 
 
 def compared(theirs: str, event_type: EventType, settings: Settings) -> SchemaComparison:
-    """Compare a schema of others with an event type. Raises: ValueError if it cannot be read."""
+    """Compare another writer's schema with an event type. Raises: ValueError if the schema cannot be read."""
     schema = read_schema(theirs)
     found = fit(schema, event_type, settings)
     return SchemaComparison(found, changes(schema, event_type, found, settings))
 
 
 def subject_of(topic: str) -> str:
-    """The subject under which the values of a topic have their schemas."""
+    """Return the subject of a topic's values."""
     return f"{topic}-value"
 
 
 def subjects_of(topics: TextMapping, settings: Settings) -> TextDict:
-    """The subject of each event type, by the topics of all.
+    """Return the subject of each event type from the topics of all types.
 
-    Types that share a topic have one each, which has the schema's name in it (TopicRecordNameStrategy in Confluent's
-    words), since a subject's versions are of one record.
+    Types that share a topic have a subject each, with the schema's name in it (Confluent's TopicRecordNameStrategy),
+    since all versions of a subject are of one record.
     """
     count = Counter(topics.values())
     return {
@@ -81,10 +81,10 @@ def subjects_of(topics: TextMapping, settings: Settings) -> TextDict:
 
 
 def settle(registry: SchemaRegistry, subject: str, event_type: EventType, settings: Settings) -> SchemaRegistration:
-    """Have an event type's schema stand as a subject's newest version, unless the one before could not be read by it.
+    """Register an event type's schema as a subject's newest version, unless it cannot read the previous version.
 
-    Messages of the version before still lie in the topic, and their writers still run. So a schema is refused here
-    though a registry without a rule of compatibility would take it.
+    The topic still has messages of the previous version, and its writers may still run. So such a schema is refused
+    even if the registry checks no compatibility.
     """
     ours = schema_text(schema_of(event_type, settings))
     latest = registry.latest(subject)
@@ -98,7 +98,7 @@ def settle(registry: SchemaRegistry, subject: str, event_type: EventType, settin
 
 
 def refused(latest: Registered, event_type: EventType, settings: Settings) -> str:
-    """Why what the writers of a schema send cannot be read as an event type; nothing where it can."""
+    """Return why an event type cannot be read by a registered schema; "" if it can."""
     try:
         found = fit(read_schema(latest.schema), event_type, settings)
     except ValueError as error:
@@ -107,7 +107,7 @@ def refused(latest: Registered, event_type: EventType, settings: Settings) -> st
 
 
 def is_same(text: str, other: str) -> bool:
-    """Whether two schemas differ in nothing but what people read."""
+    """Whether two schemas are equal apart from documentation."""
     try:
         return bool(_meaning(json.loads(text)) == _meaning(json.loads(other)))
     except (ValueError, RecursionError):

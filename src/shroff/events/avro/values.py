@@ -1,8 +1,7 @@
-"""Avro values in the forms that validation accepts, by the writer's schema.
+"""Convert Avro values by the writer's schema to the forms that validation accepts.
 
-Decimals come by their digits, floats with their width, timestamps as instants, long milliseconds of a duration as such.
-The library (fastavro) reads bytes by a schema without logical types, and what they mean is made of that here: exactly,
-and at half the cost.
+Decimals keep their digits, floats their width, timestamps become instants, and durations milliseconds. fastavro reads
+the bytes by a schema without logical types, and this module converts them, exactly and at half the cost.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class TrailingBytesError(ValueError):
 class Shape:
     """Reader of one schema's records.
 
-    Raises: ValueError, when it is made, for a schema that is not read; UsageError where the library is not installed.
+    The constructor raises ValueError for an unsupported schema, and UsageError if fastavro is not installed.
     """
 
     def __init__(self, text: str) -> None:
@@ -53,13 +52,13 @@ class Shape:
         return tuple((name, convert) for name, convert in found if convert is not None)
 
     def read(self, stream: BinaryIO) -> JsonObject:
-        """The next record of a stream, its values as they are stored. Raises: one of DAMAGED."""
+        """Read the next record of a stream, without conversion. Raises: one of DAMAGED."""
         found = self._read(stream, self._parsed, None)
         assert isinstance(found, dict)
         return found
 
     def record(self, message: bytes, start: int) -> JsonObject:
-        """The record that a message has from here to its end. Raises: one of DAMAGED."""
+        """Read the record from `start` to the end of a message. Raises: one of DAMAGED; TrailingBytesError."""
         stream = BytesIO(message)
         stream.seek(start)
         found = self.read(stream)
@@ -69,7 +68,7 @@ class Shape:
         return found
 
     def columns(self, record: JsonMapping) -> tuple[dict[str, object] | None, str | None]:
-        """A record's values in the forms that validation reads, or why it has none: an impossible date or time."""
+        """Convert a record's values, or return why that fails: an impossible date or time."""
         found = dict(record)
         for name, convert in self._converts:
             value = found[name]
@@ -88,12 +87,12 @@ class AvroLine(Line):
 
 
 def schema_name(line: Line) -> str:
-    """The full name of the schema that a line was written by; nothing where it is no record of Avro."""
+    """Return the full name of a line's schema; "" if the line is no Avro record."""
     return line.shape.schema.name if type(line) is AvroLine and line.shape is not None else ""
 
 
 def conversion(schema: Avro) -> Convert | None:
-    """Conversion of a value of this type, not null, for validation; None where it needs none."""
+    """Return the conversion of a type's values other than null; None if they need none."""
     match schema.kind:
         case "union":
             return _of_union(schema)
@@ -112,7 +111,7 @@ def conversion(schema: Avro) -> Convert | None:
 
 
 def divisor(logical: str) -> int:
-    """Number of a timestamp's units per millisecond."""
+    """Return the number of a timestamp's units per millisecond."""
     return _PER_MS[logical.rpartition("-")[2]]
 
 
@@ -122,13 +121,12 @@ def _decimal(schema: Avro) -> Convert:
 
 
 def _timestamp(schema: Avro) -> Convert:
-    """Milliseconds; what is finer is cut off, toward the past, as of a Parquet file."""
+    """Convert to milliseconds, rounded toward the past, as for Parquet files."""
     per_ms = divisor(schema.logical)
     return Instant if per_ms == 1 else lambda value: Instant(value // per_ms)
 
 
 def _local_timestamp(schema: Avro) -> Convert:
-    """The same, of a clock without a zone."""
     per_ms = divisor(schema.logical)
     return lambda value: LocalTime(value // per_ms)
 
@@ -216,7 +214,7 @@ STORED: Final[Mapping[str, type]] = {
 
 
 def alike(schema: Avro) -> tuple[Avro, Avro] | None:
-    """Two branches of a union that mean different things and that stored values do not tell apart."""
+    """Return two branches of a union with different meanings whose stored values look alike, if there are any."""
     seen: dict[type, Avro] = {}
     for branch in schema.values:
         stored = STORED.get(branch.kind, object)
@@ -227,7 +225,7 @@ def alike(schema: Avro) -> tuple[Avro, Avro] | None:
 
 
 def library() -> Any:
-    """The package that reads and writes Avro. Raises: UsageError where it is not installed."""
+    """Import fastavro. Raises: UsageError if it is not installed."""
     try:
         import fastavro
     except ImportError:

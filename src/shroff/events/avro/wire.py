@@ -1,4 +1,4 @@
-"""Avro messages with a schema registry: by Confluent's framing, a zero byte and the schema's id before the record."""
+"""Read and write Avro messages in Confluent's framing: a zero byte, the id of a registry's schema, and the record."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from shroff.language.types import Type
 from shroff.language.values import Value
 
 FRAME_BYTES = 5
-UNKNOWN_FOR_S = 5.0  # how long an id that the registry does not know is not asked for again
-_IDS_MAX = 10_000  # of schemas that are remembered; ids of damaged messages could be any
+UNKNOWN_FOR_S = 5.0  # time before the registry is asked again for an unknown id
+_IDS_MAX = 10_000  # ids to remember; damaged messages could have any number of ids
 
 
 _Known = tuple[Shape, Read]
 
 
 class AvroDecoder:
-    """Reads each message by the schema of its writer, which the registry has by the id in front of it.
+    """Reads each message by its writer's schema, which the registry finds by the id in the message.
 
-    A schema is looked at once: one from which no event type can be read has all its messages refused, with both
-    schemas in the words; any other gives lines, whose values validation looks at one by one. So a writer may add
-    fields, leave optional ones out and widen or narrow types without a word to anybody.
+    Each schema is compared with the event types once. If none can be read by it, all its messages are refused, with
+    both schemas in the reason; otherwise validation checks each value. So a writer may add fields, omit optional fields
+    and change the width of types at any time.
 
     Args:
-        as_type: The one event type that messages are of; without it they may be of any, labels included.
-        clock: Seconds that only go up.
+        as_type: Event type of all messages; if it is None, they may be of any type, or labels.
+        clock: Monotonic clock, in seconds.
 
-    Raises: UsageError, when it is made, where the library is not installed.
+    The constructor raises UsageError if fastavro is not installed.
     """
 
     format = "avro"
@@ -55,14 +55,14 @@ class AvroDecoder:
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        library()  # so that a source says at its start what is missing
+        library()  # so that a missing library is reported when a source starts
         types = {**events.types, LABEL: events.label_input}
         self._types = [*types.values()] if as_type is None else [types[as_type]]
         self._registry = registry
         self._settings = settings
         self._clock = clock
         self._known: dict[int, _Known | str] = {}
-        self._unknown: dict[int, float] = {}  # when an id may be asked for again
+        self._unknown: dict[int, float] = {}  # for each unknown id, the earliest time of the next request
 
     def line(self, number: int, value: bytes) -> Line:
         if len(value) > MESSAGE_BYTES_MAX:
@@ -79,7 +79,7 @@ class AvroDecoder:
         return AvroLine(number, value, None, None, reads, shape=shape)
 
     def close(self) -> None:
-        """Let the registry's connection go; a further schema opens it again."""
+        """Close the connection to the registry. The next unknown schema opens it again."""
         self._registry.close()
 
     def _asked(self, id_: int) -> _Known | str:
@@ -114,10 +114,10 @@ class AvroDecoder:
 
 
 class AvroEncoder:
-    """Writes messages by the schemas of our event types, each under the subject of its topic.
+    """Writes messages by the schemas of the project's event types, under the subjects of their topics.
 
     Args:
-        topics: The topic of each type that is written.
+        topics: Topic of each event type to write.
     """
 
     def __init__(self, registry: SchemaRegistry, events: Events, topics: TextMapping, *, settings: Settings) -> None:
@@ -143,8 +143,6 @@ class AvroEncoder:
 
 
 class _Writer:
-    """Writes the messages of one type."""
-
     def __init__(self, event_type: EventType, settings: Settings, id_: int) -> None:
         fastavro = library()
         self._head = b"\0" + id_.to_bytes(4)
@@ -189,7 +187,7 @@ def _unframed(value: bytes) -> str:
 
 
 def _words(error: BaseException) -> str:
-    """Why bytes are no record, with nothing of what is in them, which may be somebody's card."""
+    """Describe why bytes are no record, without quoting them, as they may contain card data."""
     if isinstance(error, TrailingBytesError):
         return str(error)
     if isinstance(error, UnicodeDecodeError):

@@ -1,8 +1,8 @@
-"""Conversion of whole Arrow columns to a field's type: the readers of `events.readers`, by columns.
+"""Convert whole Arrow columns to the type of a field, with the same results as the readers of rows (`events.readers`).
 
-Each pair of a column's type and a field's type that has a proven short way is read by it,
-and each row that the short way is not sure of is marked: row validation reads that one. For
-all other pairs the reader of rows reads each different value once.
+Some pairs of a column's type and a field's type have a vectorized reader. It marks the rows that it cannot read with
+certainty, which `ColumnValidator` then passes to row validation. For all other pairs the reader of rows reads each
+distinct value once.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from shroff.language.columns import column_of
 from shroff.language.types import INTEGER_MAX, UNITS_MAX, Type
 from shroff.runtime.values import FrozenStruct
 
-_FLOAT_WHOLE_MAX = {"double": 2**53, "float": 2**24}  # to here each whole number is its own shortest decimal
-_FLOAT_ERROR = {"double": 2.0**-50, "float": 2.0**-24 + 2.0**-50}  # see `_from_float`
-_FLOAT_PLACES_MAX = 22  # powers of ten that a float holds exactly
-_WORD_PLACES_MAX = 18  # and a 64-bit integer
+_FLOAT_WHOLE_MAX = {"double": 2**53, "float": 2**24}  # up to here a float has each whole number exactly
+_FLOAT_ERROR = {"double": 2.0**-50, "float": 2.0**-24 + 2.0**-50}  # relative error; see `_from_float`
+_FLOAT_PLACES_MAX = 22  # largest power of ten that a float has exactly
+_WORD_PLACES_MAX = 18  # largest power of ten of a 64-bit integer
 
 
 class Read(FrozenStruct):
-    """The values of a column. None for flags stands for: all of them.
+    """The values of a column.
 
     Args:
-        values: As `language.columns` holds them, of a text field an Arrow array: texts, or integers that stand for
-            their digits. Where a value is not there, or not sure, anything may stand.
-        there: Which are not missing, those that are not sure among them.
-        sure: Which of them row validation would give as well; others it may refuse or read differently.
+        values: Values in the form of `language.columns`; for a text field an Arrow array of texts, or of integers in
+            place of their digits. A value that is missing or not sure is arbitrary.
+        there: Which values are present; None for all. Those that are not sure count as present.
+        sure: Which values equal those of row validation; None for all. Row validation may refuse the others.
     """
 
     values: Any
@@ -58,7 +58,7 @@ ColumnReader = Callable[[Any], Read]
 
 
 class WantedField(FrozenStruct):
-    """Conversion of a field. `hasher` is set where it is hashed."""
+    """Conversion to a field; `hasher` is None unless the field is hashed."""
 
     type: Type
     currency: str
@@ -69,7 +69,7 @@ class WantedField(FrozenStruct):
 def column_reader(found: Any, wanted: WantedField) -> ColumnReader:
     if pa.types.is_dictionary(found):
         inside = column_reader(found.value_type, wanted)
-        # Values of a column that is coded already: each of its dictionary once
+        # Reads each value of the dictionary once
         return lambda column: inside(_with_missing(column)).take(_places(column))
     return _short_way(found, wanted) or (lambda column: _by_value(column, wanted))
 
@@ -100,7 +100,7 @@ def _text_reader(found: Any, type_: Type, *, is_id: bool) -> ColumnReader | None
     if pa.types.is_string(found) or pa.types.is_large_string(found):
         return lambda column: _texts(column, type_, is_id=is_id)
     if pa.types.is_integer(found) and type_.kind == "text":
-        if is_id:  # each has another
+        if is_id:  # all values differ, so a dictionary would not help
             return lambda column: Read(column.cast(pa.string()), _there(column), None)
         return _digits
     if pa.types.is_decimal(found) and type_.kind == "text":
@@ -138,7 +138,7 @@ def _texts(column: Any, type_: Type, *, is_id: bool) -> Read:
 
 
 def _words(column: Any) -> Read:
-    """Integers of 64 bits; larger ones are not sure."""
+    """Read integers of 64 bits; larger ones are not sure."""
     values = _filled(column, fill=0)
     sure = values <= np.uint64(INTEGER_MAX) if values.dtype == np.uint64 else None
     return Read(values.astype(np.int64), _there(column), sure)
@@ -202,7 +202,7 @@ def _decimal_reader(scale: int, type_: Type) -> ColumnReader | None:
 
 
 def _unscaled(column: Any) -> tuple[Ints, Bools]:
-    """The digits of decimals as integers, and whether they have 64 bits."""
+    """Return the digits of decimals as 64-bit integers, and whether they fit into them."""
     if not len(column):
         return np.zeros(0, np.int64), np.ones(0, np.bool_)
     pairs = np.frombuffer(column.buffers()[1], np.int64)[2 * column.offset :][: 2 * len(column)].reshape(-1, 2)
@@ -211,7 +211,7 @@ def _unscaled(column: Any) -> tuple[Ints, Bools]:
 
 
 def divided(digits: Ints, divisor: int | Ints) -> tuple[Ints, Bools]:
-    """Quotients rounded half-even, and which have no rest. Twice a rest stays below 64 bits."""
+    """Return quotients rounded half to even, and which divisions are exact. Twice the divisor must fit into 64 bits."""
     whole, rest = np.divmod(digits, divisor)
     twice = 2 * rest
     return whole + ((twice > divisor) | ((twice == divisor) & (whole & 1 == 1))), rest == 0
@@ -250,7 +250,7 @@ def _whole_floats(column: Any, most: int) -> Read:
 
 
 def _from_float(column: Any, places: int, error: float) -> Read:
-    with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is not sure
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite values are not sure
         units = _filled(column, fill=0.0).astype(np.float64) * np.float64(10**places)
         nearest = np.rint(units)
         sure = (np.abs(units - nearest) + np.abs(units) * error < 0.5) & (np.abs(nearest) <= UNITS_MAX)

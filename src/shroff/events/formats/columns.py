@@ -1,7 +1,7 @@
-"""Validation by columns: record batches of a Parquet file become typed columns, as `events.validation` makes events.
+"""Validation by columns: turn record batches of a Parquet file into typed columns of events.
 
-Rows that a column reader (`column_readers`) leaves open, and all rows of a file whose mapping computes a field, go
-through row validation one by one, so both ways accept the same events.
+Rows that a column reader (`column_readers`) cannot read with certainty, and all rows if the mapping computes a field,
+go through row validation (`events.validation`) one by one. So both ways accept the same events.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from shroff.language.columns import Column, column_of
 from shroff.language.expression import Path
 from shroff.runtime.values import FrozenStruct
 
-LINES = 8_192  # that are there as Python objects at a time
+LINES = 8_192  # rows that are Python objects at the same time
 
 
 class Admitted(FrozenStruct):
-    """The events of one record batch that validation admits, as columns in the order of their rows.
+    """Events of one record batch as columns, in the order of their rows.
 
     Args:
-        rows: Their places in the batch.
-        columns: One for each field, by name. A text is an Arrow array of strings, coded or not, or of integers for
-            their digits, null where missing.
-        refused: Places and words of the others.
+        rows: Index of each event's row in the batch.
+        columns: A column for each field, by name. Texts are an Arrow array of strings, dictionary-encoded or not, or of
+            integers in place of their digits, with null for missing ones.
+        refused: Index and message of each refused row.
     """
 
     rows: Ints
@@ -51,10 +51,10 @@ class ColumnValidator:
 
     Args:
         schema: The Arrow schema of the file.
-        source: The file's name, as mappings see it.
-        hasher: Gives what stands for the clear value of a hashed field.
+        source: Name of the file, which mappings can use.
+        hasher: Hashes the value of a hashed field.
 
-    Raises: UsageError where the type is not known or the file lacks a column.
+    Raises: UsageError if the type does not exist, or the file lacks a column.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ColumnValidator:
         columns = {name: sorted({str(path[0]) for path in mapper.paths(name)}) for name in mapper.names}
         self.columns = tuple(dict.fromkeys(name for names in columns.values() for name in names if name in self._names))
         if not self.columns:
-            self.columns = self._names[:1]  # rows can be counted only where there is a column
+            self.columns = self._names[:1]  # a batch without columns would have no rows
         is_each_one = all(mapper.is_column(name) and len(_path(mapper, name)) == 1 for name in columns)
         self.is_by_rows = bool(self._type.personal or self._type.converted) or not is_each_one or mapper.has_zone
         self._readers: list[tuple[Field, str, ColumnReader | None]] = []
@@ -89,9 +89,9 @@ class ColumnValidator:
             )
 
     def admit(self, batch: Any, before: int) -> Admitted:
-        """Read a record batch that has the `columns` of this validator; `before` counts the rows of the file before it.
+        """Validate a record batch with the `columns` of this validator, after `before` rows of the file.
 
-        Cost: some 10 nanoseconds a value; 5 microseconds for each row that goes through row validation.
+        Cost: some 10 ns a value, and 5 µs for each row that goes through row validation.
         """
         batch = pa.RecordBatch.from_arrays([plain_column(column) for column in batch.columns], batch.schema.names)
         if self.is_by_rows:
@@ -163,7 +163,7 @@ def _nothing(field: Field, count: int) -> Read:
 
 
 def _mark(unsure: Bools, read: Read, field: Field) -> None:
-    """Mark the rows that only row validation can read, or refuse."""
+    """Mark the rows that need row validation, including those that it will refuse."""
     if read.sure is not None:
         unsure |= ~read.sure if read.there is None else ~read.sure & read.there
     if read.there is not None and not field.shape.is_optional:

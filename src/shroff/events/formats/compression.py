@@ -1,4 +1,4 @@
-"""Compressed files, known by the endings of their names: gzip, bzip2 and Zstandard."""
+"""Open files that are compressed by gzip, bzip2 or Zstandard, recognized by the ending of their name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _READERS: Final[dict[str, Callable[[BinaryIO], Any]]] = {
 
 
 def bare_name(name: str) -> str:
-    """A file's name in lower case, without the ending of a compression.
+    """Return a file's name in lower case, without the ending of a compression.
 
     >>> bare_name("March.CSV.gz"), bare_name("march.csv")
     ('march.csv', 'march.csv')
@@ -37,18 +37,16 @@ def bare_name(name: str) -> str:
 
 
 def ending_of(name: str) -> str:
-    """The ending by which a file's name says that it is compressed; an empty text without one."""
+    """Return the ending of a compression in a file's name; "" if there is none."""
     return next((ending for ending in _READERS if name.lower().endswith(ending)), "")
 
 
 def mark_in(first: bytes) -> str:
-    """The ending that a file should have that begins with these bytes; an empty text if it is not compressed."""
+    """Return the name ending of the compression whose files begin with these bytes; "" for none."""
     return next((ending for mark, ending in MARKS.items() if first.startswith(mark)), "")
 
 
 class _Unpacked:
-    """The content of a compressed file; closing it closes the file."""
-
     def __init__(self, content: BinaryIO, stored: BinaryIO) -> None:
         self._both = (content, stored)
         self.readline = content.readline
@@ -66,12 +64,12 @@ class _Unpacked:
 
 
 def unpacked(stored: BinaryIO, ending: str) -> BinaryIO:
-    """The content of an open file that has one of these endings. Reading raises one of `BROKEN`, or OSError."""
+    """Return the content of an open file with this ending. Reading raises one of `BROKEN` for damage, or OSError."""
     return cast("BinaryIO", _Unpacked(_READERS[ending](stored), stored))
 
 
 def open_file(path: Path) -> tuple[BinaryIO, BinaryIO]:
-    """The content of a file, uncompressed, and the file as it is stored. Raises: OSError."""
+    """Open a file; return its uncompressed content, and the stored file. Raises: OSError."""
     stored = path.open("rb")
     ending = ending_of(path.name)
     return (unpacked(stored, ending) if ending else stored), stored

@@ -1,4 +1,4 @@
-"""Records of CSV files, line by line or many lines at a time."""
+"""Read the records of CSV files, one by one, or let a caller read many raw lines at a time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from shroff.runtime.progress import Tell, unheard
 from shroff.runtime.texts import many
 
 SEPARATORS = (",", ";", "\t", "|")
-RECORD_LINES_MAX = 200  # of a record with line ends inside quotes; beyond it the quote is a stray one
-BLANKS = " \t"  # around a cell that may be missing
+RECORD_LINES_MAX = 200  # lines of one record; a quoted text that goes on further has a stray quotation mark
+BLANKS = " \t"  # stripped before a cell is compared with the values for missing
 WINDOWS = "windows-1252"
 _LETTERS = "".join(bytes([code]).decode("cp1252", "replace") for code in range(256))
 _WINDOWS_LETTERS = "".join(chr(code) if letter == "\ufffd" else letter for code, letter in enumerate(_LETTERS))
@@ -28,28 +28,28 @@ _SEP_LINE = re.compile(rb'"?sep=([,;|\t])"?[\r\n]*', re.IGNORECASE)
 
 
 def windows_text(raw: bytes) -> str:
-    """Bytes as windows-1252; the five that it does not have are control characters, as in browsers."""
+    """Decode bytes as windows-1252. Its five undefined bytes become control characters, as in browsers."""
     return codecs.charmap_decode(raw, "strict", _WINDOWS_LETTERS)[0]
 
 
 class _OpenQuoteError(Exception):
-    """A quoted text goes on for more lines than a record has; its quotation mark was meant for something else."""
+    """A quoted text goes on for more than RECORD_LINES_MAX lines, so its quotation mark is a stray one."""
 
 
 class _Text:
-    """Turns the bytes of a CSV file into text lines, and keeps the bytes of the record being read.
+    """Decodes the lines of a CSV file, and keeps the bytes of the record that is being read.
 
-    `tell` is called where the file shows to be windows-1252.
+    `tell` is called once the file turns out to be windows-1252.
     """
 
     def __init__(self, physical: Iterator[bytes], tell: Callable[[], None]) -> None:
         self.physical = physical
         self._tell = tell
-        self.again: deque[bytes] = deque()  # lines to be read once more
-        self.encoding: str | None = None  # None while all is ASCII
-        self.taken: list[bytes] = []
+        self.again: deque[bytes] = deque()  # lines to read before those of `physical`
+        self.encoding: str | None = None  # None while all lines are ASCII
+        self.taken: list[bytes] = []  # lines of the record that is being read
         self.skipped = 0  # lines before the header
-        self.words: str | None = None  # why the record being read is no text
+        self.words: str | None = None  # why the record that is being read cannot be decoded
 
     def __iter__(self) -> Iterator[str]:
         while (raw := self.again.popleft() if self.again else next(self.physical, None)) is not None:
@@ -76,7 +76,7 @@ class _Text:
         return text
 
     def is_utf8(self, data: bytes) -> bool:
-        """Whether whole lines of the file are UTF-8, as those before them and so those behind them are."""
+        """Whether lines of the file can be read as UTF-8; if they show that the file is UTF-8, note that."""
         if data.isascii():
             return True
         if self.encoding != WINDOWS:
@@ -88,18 +88,18 @@ class _Text:
         return self.encoding == "utf-8"
 
     def begin(self, skip: int, wanted: str | None) -> str:
-        """Leave out the lines before the header; gives the separator of its columns.
+        """Skip the lines before the header, and return the separator of its columns.
 
-        It is what Excel's line `sep=;` says, which is left out too, else `wanted` where that is in the first line, else
-        the sign of SEPARATORS that is there most often. Signs inside quotation marks do not count; where several are
-        there equally often, it is the first of them.
+        Excel's line `sep=;`, which is skipped, too, comes first. Next is `wanted`, if the first line contains it, and
+        then the most frequent one of SEPARATORS in the first line, outside quotation marks; the earlier one if equal.
         """
-        told = ""
+        declared = ""
         seen = list[bytes]()
         for raw in self.physical:
-            found = _SEP_LINE.fullmatch(raw)
-            told = told or ("" if found is None else found[1].decode("latin-1"))
-            if self.skipped < skip or found is not None:
+            match = _SEP_LINE.fullmatch(raw)
+            if match is not None and not declared:
+                declared = match[1].decode("latin-1")
+            if self.skipped < skip or match is not None:
                 self.skipped += 1
                 continue
             seen.append(raw)
@@ -107,33 +107,35 @@ class _Text:
                 break
         self.physical = chain(seen, self.physical)
         plain = _QUOTED.sub(b"", seen[-1] if seen else b"")
-        if not told and wanted and wanted.encode() in plain:
+        if declared:
+            return declared
+        if wanted and wanted.encode() in plain:
             return wanted
-        return told or max(SEPARATORS, key=lambda sign: plain.count(sign.encode()))
+        return max(SEPARATORS, key=lambda separator: plain.count(separator.encode()))
 
     def ahead(self, count: int) -> list[str]:
-        """The lines that come next, which are read again afterwards."""
+        """Return the next lines without consuming them."""
         seen = list(islice(self.physical, count))
         self.physical = chain(seen, self.physical)
         return [raw.decode("utf-8", "replace") for raw in seen]
 
     def take(self) -> bytes:
-        """The bytes of the record that was read last."""
+        """Return the bytes of the last record, and begin a new one."""
         raw = self.taken[0] if len(self.taken) == 1 else b"".join(self.taken)
         self.taken.clear()
         return raw
 
 
 class CsvRecords(Iterator[Line]):
-    """The records of a CSV file behind its header; or its raw lines, for a caller that finds the records itself.
+    """The records of a CSV file after its header, or its raw lines for a caller that splits them itself.
+
+    The header is read at its first use, by the layouts that `lay_out` was given until then.
 
     Args:
         physical: The lines of the file with their ends.
-        name: The file's, for messages.
-        header: That of the lines, where none of them is one.
-        tell: Told what people should know of how the file is read.
-
-    Its header is read when it is first asked for, by what `lay_out` was given until then.
+        name: Name of the file, for messages.
+        header: The header, if the file has none.
+        tell: Called with notes for users, such as that the file is windows-1252.
     """
 
     def __init__(
@@ -143,41 +145,40 @@ class CsvRecords(Iterator[Line]):
         self._text = _Text(physical, partial(tell, words))
         self._name = name
         self._header = header
-        # of the last record, and of the line behind it
         self.layout = CsvLayout()
-        self.number = 0
-        self.following = 1
+        self.number = 0  # of the last record
+        self.following = 1  # number of the line after the last record
         self._missing: frozenset[str] | None = None
         self._records: Iterator[list[str]] = iter(())
         if header is not None:
             self._begin(header.separator)
 
     def lay_out(self, layout: CsvLayout) -> None:
-        """Read by this layout, where none before says otherwise."""
+        """Use this layout for what earlier layouts leave open."""
         self.layout = self.layout.over(layout)
         named = self.layout.missing
         self._missing = None if named is None or named <= {""} else named | {""}
 
     @property
     def header(self) -> CsvHeader:
-        """The names of the columns, by the layout. Raises: UsageError where they cannot be read."""
+        """The names of the columns and the separator. Raises: UsageError if they cannot be read."""
         if self._header is None:
             self._header = self._read_header()
         return self._header
 
     @property
     def is_plain(self) -> bool:
-        """Whether a cell is missing for no other reason than that it is blank."""
+        """Whether only blank cells are missing."""
         return self._missing is None
 
     def ahead(self, count: int) -> Iterator[tuple[int, list[str]]]:
-        """Lines that come next, with their numbers and cells, for hints: they are read again afterwards."""
+        """Yield number and cells of the next lines without consuming them, for hints in messages."""
         for at, line in enumerate(self._text.ahead(count), self.following):
             with suppress(csv.Error):
                 yield at, next(csv.reader([line], delimiter=self.header.separator), [])
 
     def first_lines(self, count: int) -> list[str]:
-        """The first lines of a file of which nothing was read yet; they are read again afterwards."""
+        """Return the first lines of a file of which nothing was read yet, without consuming them."""
         return self._text.ahead(count)
 
     def _begin(self, separator: str) -> None:
@@ -210,7 +211,10 @@ class CsvRecords(Iterator[Line]):
         return CsvHeader(tuple(header), separator)
 
     def __next__(self) -> Line:
-        """The next record, or why it cannot be read. No generator, which would keep its file open in a cycle."""
+        """Return the next record; one that cannot be read has an error.
+
+        Not a generator, which would form a reference cycle and so keep its file open.
+        """
         text = self._text
         header = self.header.columns
         missing = self._missing
@@ -219,8 +223,8 @@ class CsvRecords(Iterator[Line]):
             try:
                 record = next(self._records, None)
             except (csv.Error, _OpenQuoteError) as error:
-                # A stray quotation mark would swallow what follows: one line is refused, the rest is read afresh.
-                # Keep the first line of the record being read, and read the others once more
+                # A stray quotation mark would swallow the lines that follow. So only the first line of the record is
+                # refused, and the others are read again.
                 text.again.extendleft(reversed(text.taken[1:]))
                 del text.taken[1:]
                 self._records = csv.reader(iter(text), strict=True, delimiter=self.header.separator)
@@ -241,9 +245,9 @@ class CsvRecords(Iterator[Line]):
             elif any(map(str.isspace, record)):
                 record = [cell if cell.strip(BLANKS) else "" for cell in record]
             return self._line(text.take(), lines, dict(zip(header, record, strict=True)), None)
-        there = "`columns` names" if self.layout.columns else "the header has"
+        expected = "`columns` names" if self.layout.columns else "the header has"
         return self._line(
-            text.take(), lines, None, words or f"has {many(len(record), 'column')}, {there} {len(header)}"
+            text.take(), lines, None, words or f"has {many(len(record), 'column')}, {expected} {len(header)}"
         )
 
     def _line(self, raw: bytes, lines: int, columns: dict[str, object] | None, words: str | None) -> Line:
@@ -253,22 +257,22 @@ class CsvRecords(Iterator[Line]):
         return Line(self.number, raw, columns, words, None, line)
 
     def lines(self) -> Iterator[bytes]:
-        """The raw lines that come next. The caller sets `number` and `following` to what it has taken."""
-        assert not self._text.again, "lines that were given back come first"
+        """Return the next raw lines. The caller updates `number` and `following` by what it has taken."""
+        assert not self._text.again, "lines that were given back must be read first"
         return self._text.physical
 
     def are_utf8(self, raws: Sequence[bytes]) -> bool:
         return self._text.is_utf8(b"".join(raws))
 
     def give_back(self, raws: Sequence[bytes], failure: Exception | None = None) -> None:
-        """Have lines that were taken last be read as records; `failure` is why nothing can be read behind them."""
+        """Return the last taken lines, to be read as records; `failure` is raised after them."""
         self._text.again.extendleft(reversed(raws))
         if failure is not None:
             self._text.physical = _failing(failure)
 
     @property
     def is_given_back(self) -> bool:
-        """Whether lines were given back that are not read yet."""
+        """Whether lines that were given back remain to be read."""
         return bool(self._text.again)
 
 

@@ -1,13 +1,11 @@
-"""Reading files line by line: CSV, JSON lines, Parquet and Avro, the first two compressed or not (`compression`).
+"""Read files line by line: CSV, JSON lines and XML, compressed or not (`compression`), Parquet and Avro.
 
-A line that cannot be read is a line with an error; the others go on. Whatever keeps a
-file from being read at all is a `UsageError` before the first line, or, where a
-compressed file ends too early, after the last that could be read. A `.json` file may also
-be one list or object over several lines, up to 64 MiB; an element of it that cannot be read is a line with an error.
+A line that cannot be read has an error, and reading goes on. A file that cannot be read raises a `UsageError` before
+the first line; a compressed file that ends too early raises it after the last readable line. A `.json` file may also be
+one list or object over several lines, up to 64 MiB. An element of it that cannot be read is a line with an error.
 
-Text is UTF-8, with or without a byte order mark. The first line of a CSV file that is not
-plain ASCII decides for the file: if it is not UTF-8, the file is windows-1252. In a file that
-has shown to be UTF-8, a later line that is not is an error of that line.
+Text is UTF-8, with or without a byte order mark. The first line of a CSV file that is not plain ASCII decides for the
+file: if it is not UTF-8, the file is windows-1252. In a UTF-8 file, a later line that is not UTF-8 has an error.
 """
 
 from __future__ import annotations
@@ -32,8 +30,8 @@ from shroff.events.raw_values import DEPTH_MAX, Number, canonical_json, is_deep,
 from shroff.runtime.progress import Tell, unheard
 
 FORMATS = ("csv", "jsonl", "parquet", "avro", "xml")
-SNIFFED = 4_096  # bytes of a file whose name does not say its format
-DOCUMENT_BYTES_MAX = 64 * 1024 * 1024  # of a list or an object over several lines, which is read as a whole
+SNIFFED = 4_096  # first bytes that are read if the name does not show the format
+DOCUMENT_BYTES_MAX = 64 * 1024 * 1024  # of a list or an object over several lines, which is read into memory
 _SUFFIXES = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -45,9 +43,10 @@ _SUFFIXES = {
     ".xml": "xml",
 }
 _DATA = frozenset({".txt", ".dat", ".tab", ".psv"})
-_TEXTS = _DATA | {"", ".log"}  # whose content says what they are
+_TEXTS = _DATA | {"", ".log"}  # endings of text files whose content shows the format
 _SHEET = "a spreadsheet; save the sheet as CSV (File, Save as, CSV UTF-8)"
-_UNREAD = {  # endings of what people have and nothing here reads: what it is, and what to do
+# Endings of files that cannot be read: what the file is, and what to do
+_UNREAD = {
     **dict.fromkeys(".xlsx .xls .xlsm .xlsb .ods .numbers".split(), _SHEET),
     **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".tgz"), "an archive; unpack it, and name the files in it"),
     **dict.fromkeys(".lz4 .br .z".split(), "compressed; unpack it, or compress it by gzip"),
@@ -66,7 +65,7 @@ _OPEN_LIST = (
 )
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_ZIP_MARKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # of Excel's files, new and old, and of archives
+_ZIP_MARKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # first bytes of Excel files, new and old, and of archives
 _BINARY_MARKS = {b"PAR1": "parquet", b"Obj\x01": "avro"}
 _BLANKS = b" \t\r\n"
 _END_OF_KEY = b'":'
@@ -102,7 +101,7 @@ def file_format(path: Path, format: str | None = None) -> str:
 
 
 def _format_by_content(path: Path, *, is_text: bool) -> str | None:
-    """What the first bytes of a file show: JSON, Parquet or Avro; any other text is CSV where its name is a text's.
+    """Return the format that the first bytes of a file show; other text is CSV if `is_text`.
 
     Raises: UsageError for a bank statement.
     """
@@ -112,7 +111,7 @@ def _format_by_content(path: Path, *, is_text: bool) -> str | None:
             stored.seek(0)
             first = (unpacked(stored, packed_as) if packed_as else stored).read(SNIFFED)
     except (OSError, *BROKEN):
-        return "csv" if is_text and path.suffix else None  # what is wrong with it is said where it is read
+        return "csv" if is_text and path.suffix else None  # reading the file then reports the problem
     if first[:4] in _BINARY_MARKS:
         return _BINARY_MARKS[first[:4]]
     text = first.removeprefix(_UTF8_MARK).lstrip()
@@ -141,7 +140,7 @@ def _ending(name: str) -> str:
 
 
 def format_by_name(name: str) -> str | None:
-    """The format that a file's name ends in, `.gz` and the like aside; None where it ends in no format's.
+    """Return the format by the ending of a file's name, before `.gz` and the like; None if it is no format's.
 
     >>> format_by_name("march.CSV.gz"), format_by_name("march.txt")
     ('csv', None)
@@ -150,7 +149,7 @@ def format_by_name(name: str) -> str | None:
 
 
 def is_text_name(name: str) -> bool:
-    """Whether a file's name is one of data as text, `.gz` aside, whose content says what they are.
+    """Whether a file's name, before `.gz` and the like, has an ending of text whose content shows the format.
 
     >>> is_text_name("march.txt.gz"), is_text_name("march"), is_text_name("march.csv")
     (True, False, False)
@@ -159,14 +158,13 @@ def is_text_name(name: str) -> bool:
 
 
 def read_lines(path: Path, format: str | None = None, tell: Tell = unheard) -> Lines:
-    """Open a file and give its lines.
+    """Open a file, and return an iterator over its lines, to be used in a `with`.
 
     Args:
-        format: One of FORMATS; by the name's ending where it is None.
-        tell: Told what people should know of how the file is read, such as that it is windows-1252.
+        format: One of FORMATS; by default that of the name's ending, or of the content.
+        tell: Called with notes for users, such as that the file is windows-1252.
 
-    Returns: An iterator over the lines, to be used in a `with`; `columns` names the columns, but of JSON lines.
-    Raises: UsageError where the file is not there, cannot be read or is not of its format.
+    Raises: UsageError if the file does not exist, cannot be read or is not of its format.
     """
     wanted = file_format(path, format)
     if not path.exists():
@@ -219,14 +217,14 @@ def _open(path: Path) -> tuple[BinaryIO, FileExtent]:
 def read_stream(
     stream: BinaryIO, format: str, *, name: str = "-", header: CsvHeader | None = None, tell: Tell = unheard
 ) -> Lines:
-    """Give the lines of an open stream, each as soon as it is there. Closes it at the end.
+    """Return the lines of an open stream, each as soon as it arrives. Closes the stream at its end.
 
     Args:
-        format: `csv` or `jsonl`; Parquet and Avro are read from files.
-        header: Of CSV whose lines have none.
-        tell: As `read_lines` has it.
+        format: `csv` or `jsonl`; other formats are read from files only.
+        header: The header of CSV, if the stream has none.
+        tell: As for `read_lines`.
 
-    Raises: UsageError for a format that cannot be read so.
+    Raises: UsageError for another format.
     """
     if format in {"parquet", "avro", "xml"}:
         raise UsageError(f"{format.capitalize()} cannot be read from a stream; write it into a file first.")
@@ -246,7 +244,10 @@ def _formats() -> str:
 
 
 def _physical_lines(stream: BinaryIO, name: str, bytes_max: int) -> Iterator[bytes]:
-    """The bytes of each line with its end, the byte order mark taken off; too long ones are cut at the limit + 1."""
+    """Yield the bytes of each line with its end, without a byte order mark; lines are cut after `bytes_max` + 1 bytes.
+
+    Raises: UsageError if the stream is UTF-16, compressed, an archive, damaged, or cannot be read.
+    """
     read = cast("Callable[[], bytes]", partial(stream.readline, bytes_max + 1))
     with stream:
         try:
@@ -283,7 +284,7 @@ def _decoded_lines(physical: Iterator[bytes], read: Read) -> Iterator[Line]:
 
 
 def json_columns(raw: bytes, depth_max: int = DEPTH_MAX) -> tuple[dict[str, object] | None, str | None]:
-    """The columns of a line, or why it has none."""
+    """Return the columns of a JSON object, or why it cannot be read."""
     try:
         columns = _decode(raw)
     except RecursionError:
@@ -300,7 +301,7 @@ def json_columns(raw: bytes, depth_max: int = DEPTH_MAX) -> tuple[dict[str, obje
 
 
 def line_columns(raw: bytes) -> tuple[dict[str, object] | None, str | None]:
-    """`json_columns` of a line of a file, on which a list may begin that goes on behind it."""
+    """Read a line of a file as `json_columns` does; a list that goes on in later lines is an error."""
     columns, words = json_columns(raw)
     if words is not None and raw.lstrip().startswith(b"["):
         is_open = words.endswith("Input data was truncated") or len(raw) > LINE_BYTES_MAX
@@ -309,7 +310,7 @@ def line_columns(raw: bytes) -> tuple[dict[str, object] | None, str | None]:
 
 
 def _document_lines(physical: Iterator[bytes]) -> Iterator[Line]:
-    """The lines of a `.json` file: JSON lines, or one object or list over several lines, as people save them."""
+    """Yield the lines of a `.json` file: JSON lines, or the elements of one list or object over several lines."""
     taken = [first := next(physical, b"")]
     if not _is_object(first):
         size = len(first)
@@ -335,16 +336,18 @@ def _is_object(raw: bytes) -> bool:
 
 
 def _document(content: bytes) -> list[object] | None:
-    """The elements of a JSON list, or an object as the only one; None for what is neither."""
+    """Return the elements of a JSON list, or one object as a list; None for other content."""
     try:
-        found = msgspec.json.Decoder(float_hook=Number).decode(content)
+        content_value = msgspec.json.Decoder(float_hook=Number).decode(content)
     except (ValueError, RecursionError):
         return None
-    return found if type(found) is list else [found] if type(found) is dict else None
+    if type(content_value) is dict:
+        return [content_value]
+    return content_value if type(content_value) is list else None
 
 
 def _pieces(content: bytes) -> Iterator[bytes]:
-    """The elements of a list that is not JSON, as its brackets part them, and what stands behind its end."""
+    """Yield the elements of a list that is not JSON, split by its brackets, and any text behind its end."""
     depth = begin = 0
     for mark in _MARK.finditer(content):
         depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark[0], 0)
@@ -374,7 +377,7 @@ def _elements(content: bytes, document: list[object]) -> Iterator[Line]:
 
 
 def _element(number: int, raw: bytes | None, element: object) -> Line:
-    """One element of a document; `raw` are its bytes where it may have a key twice, or be too deep."""
+    """Return a line for an element; `raw` are its bytes if it may have a key twice, or be nested too deep."""
     if raw is not None and is_deep(raw, element):
         return Line(number, raw, None, _TOO_DEEP)
     if type(element) is not dict:
@@ -386,37 +389,37 @@ def _element(number: int, raw: bytes | None, element: object) -> Line:
 
 
 def _kind(value: object) -> str:
-    """Kind of value on a line that is no object; without its content, which may be a card number."""
+    """Describe a value that is no object, without its content, which may be a card number."""
     if isinstance(value, Number | int | float) and not isinstance(value, bool):
         return "a number"
     return "a text" if isinstance(value, str) else "null" if value is None else shown(value)
 
 
-# ---- keys that stand twice in one object: which of the values was meant nobody can say, and the decoder keeps the last
+# ---- keys that are used twice in one object. The decoder would keep the last value, which may not be the right one.
 #
-# Each key of a text ends in `":`, blanks aside, and in no string does that stand unless its quotation mark is escaped.
-# So a text that has it as often as its decoded form has keys has none twice; what has it more often is read once more.
+# Each key ends in `":`, apart from blanks; a string contains these characters only after an escaped quotation mark. So
+# a text with as many of them as its decoded form has keys has no key twice; a text with more of them is read again.
 
 
 def may_double(raw: bytes, decoded: object) -> bool:
-    """Whether an object of a JSON text may have a key twice; False where none has.
+    """Whether an object in a JSON text may have a key twice; if False, none has.
 
-    Cost: 0.3 us for an object of 150 bytes without others within; a microsecond more with them.
+    Cost: 0.3 us for a flat object of 150 bytes; a microsecond more for a nested one.
     """
-    # How many keys a JSON text has, those within included; more where strings look like keys, never fewer
+    # At least the number of keys in the text, as strings may look like keys
     keys = raw.translate(None, _BLANKS).count(_END_OF_KEY)
     return not (type(decoded) is dict and keys == len(decoded)) and keys != _keys_in(decoded)
 
 
 def doubled_key(raw: bytes) -> str | None:
-    """A key that is used twice in one object of a JSON text, the text's own or one within. Cost: some 10 us."""
+    """Return a key that is used twice in one object of a JSON text, nested ones included. Cost: some 10 us."""
     doubled: list[str] = []
 
     def look(pairs: list[tuple[str, Any]]) -> None:
         if len(pairs) > 1:
             doubled.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
 
-    # Numbers stay texts: what is too long for one of Python's is no mistake here.
+    # Numbers stay texts, as one that is too long for Python is not reported here.
     json.loads(raw.decode(), object_pairs_hook=look, parse_int=str, parse_float=str, strict=False)
     return doubled[0] if doubled else None
 

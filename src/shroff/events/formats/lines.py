@@ -1,4 +1,4 @@
-"""A line of a file, as it was read, and the iterator over a file's lines."""
+"""One line of a file or message of a source, the iterator over a file's lines, and their positions as text."""
 
 from __future__ import annotations
 
@@ -20,29 +20,32 @@ if TYPE_CHECKING:
     from shroff.events.formats.csv_records import CsvRecords
 
 One = TypeVar("One")
-ITEM_MARK = "#"  # between the place of a message and the number of an item, which counts from 1
+ITEM_MARK = "#"  # between the position of a message and the number of an item in it, from 1
 _PLACE = re.compile(r"([0-9]+)(?: \(row ([0-9]+)\))?(#[0-9]+)?")
 _ITEM = re.compile(r"#[1-9][0-9]{0,8}$")
 _ENTRY = re.compile(r"[0-9]+-[0-9]+")
-_ENTRIES_A_MS = 1_000_000  # beyond which a number of two ids may be the same; no server makes so many
+_ENTRIES_A_MS = 1_000_000  # more than a server can add in a millisecond, so that numbers of entries differ
 
-LINE_BYTES_MAX = 16 * 1024 * 1024  # longer ones are errors, so that one file cannot fill the memory
-ROWS_AT_ONCE = 8_192  # a few megabytes of Python values, if rows are of usual length
-LOST = b"shroff: "  # begins a line in the place of lines that are lost, and says which; it is refused
+LINE_BYTES_MAX = 16 * 1024 * 1024  # longer lines are errors, so that one file cannot fill the memory
+ROWS_AT_ONCE = 8_192  # a few megabytes of Python values for rows of usual length
+LOST = b"shroff: "  # begins a line that stands for lost lines and names them; the line is refused
 Read = Callable[[bytes], "tuple[dict[str, object] | None, str | None]"]
 
 
 class Line(msgspec.Struct, eq=False, gc=False):
-    """One data line: its number among these from 1, its bytes, and its columns, or why it has none.
+    """One data line: its columns, or the error why it has none.
 
-    `line` is its first line in the file, as an editor shows it, with the header and empty
-    lines counted. `raw` is what the file has, line end included. Where a file has no lines
-    (Parquet, one JSON list) these are 0 and the canonical JSON of the row, made when it is
-    asked for. With `read` the columns are read from the bytes when they are first asked for.
-    `where` is its place in a source whose places are no numbers, such as the id of a stream's entry. `key` is that of
-    its message, where somebody asks for it; `trace` its `traceparent`, where spans are made. `each` and `index` are of
-    a line that is one item of its array alone, as `MappedRow` has them; `is_whole` of a message beside its items.
-    `offset` is how many items stood before those of a message that comes from quarantine.
+    Args:
+        number: Its number among the data lines, from 1.
+        _raw: Its bytes, line end included; None for a row of Parquet or an element of a JSON list, whose `raw` is
+            canonical JSON.
+        _read: Reads columns and error from the bytes at their first use.
+        line: Its first line in the file as an editor counts, with the header and empty lines; 0 if there are no lines.
+        where: Its position in a source that does not count, such as the id of a stream's entry.
+        trace: The `traceparent` of its message, if spans are recorded.
+        each: The array of which the line is one item, and `index` the index of the item, as for `MappedRow`.
+        is_whole: Whether the line is a message whose items are lines of their own.
+        offset: Number of items before those of a message from quarantine.
     """
 
     number: int
@@ -59,7 +62,7 @@ class Line(msgspec.Struct, eq=False, gc=False):
     offset: int = 0
 
     def part(self, each: Path | None, index: int) -> Line:
-        """An item of this message as a line at a place of its own, or the message beside its items."""
+        """Return an item of this message as a line; without `each` the message itself, marked as whole."""
         if each is None:
             return replace(self, is_whole=True)
         where = f"{self.place}{ITEM_MARK}{index + 1}"
@@ -70,12 +73,12 @@ class Line(msgspec.Struct, eq=False, gc=False):
 
     @property
     def place(self) -> str:
-        """Its place by `place_of`, or `where`."""
+        """Its position as text: `where`, or `place_of`."""
         return self.where or place_of(self.number, self.line)
 
     @property
     def has_bytes(self) -> bool:
-        """Whether `raw` is what was read, and not made of the columns."""
+        """Whether `raw` is what was read, and not made from the columns."""
         return self._raw is not None
 
     @property
@@ -108,29 +111,29 @@ class Line(msgspec.Struct, eq=False, gc=False):
         self._columns, self._error = read(self._raw)
 
     def __repr__(self) -> str:
-        found = self.error if self.columns is None else f"{len(self.columns)} columns"
-        return f"Line({self.number}, {found})"
+        content = self.error if self.columns is None else f"{len(self.columns)} columns"
+        return f"Line({self.number}, {content})"
 
 
 def place_of(number: int, line: int) -> str:
-    """A line in the file, and its number among data lines where that is another: `8`, `9 (row 8)`."""
+    """Return a position as text: the line in the file, and its number among data lines if it differs: `9 (row 8)`."""
     return str(number) if line == number or not line else f"{line} (row {number})"
 
 
 def line_and_row(place: str) -> tuple[str, int | None]:
-    """Parts of `place_of`: the line that a person sees, and the number among data lines; None of any other place.
+    """Split a position by `place_of`: the line in the file, and the number among data lines, None for other positions.
 
     >>> line_and_row("9 (row 8)"), line_and_row("8"), line_and_row("payment/p-1"), line_and_row("9 (row 8)#2")
     (('9', 8), ('8', 8), ('payment/p-1', None), ('9#2', 8))
     """
     if _ENTRY.fullmatch(message_of(place)) is not None:
         return place, number_of_entry(message_of(place))
-    found = _PLACE.fullmatch(place)
-    return (place, None) if found is None else (found[1] + (found[3] or ""), int(found[2] or found[1]))
+    match = _PLACE.fullmatch(place)
+    return (place, None) if match is None else (match[1] + (match[3] or ""), int(match[2] or match[1]))
 
 
 def line_of(place: str) -> int:
-    """The line of a file in which a person finds a place of it.
+    """Return the line of a file at a position.
 
     >>> line_of("9 (row 8)"), line_of("9 (row 8)#2")
     (9, 9)
@@ -139,7 +142,7 @@ def line_of(place: str) -> int:
 
 
 def message_of(place: str) -> str:
-    """The place of the message that an item stood in; any other place as it is.
+    """Return the position of the message that an item belongs to; any other position unchanged.
 
     >>> message_of("9 (row 8)#2"), message_of("evt_1")
     ('9 (row 8)', 'evt_1')
@@ -148,13 +151,13 @@ def message_of(place: str) -> str:
 
 
 def item_of(place: str) -> int:
-    """The number of the item at a place, from 1; 0 of a place that is no item's."""
-    found = _ITEM.search(place)
-    return int(found[0].removeprefix(ITEM_MARK)) if found else 0
+    """Return the number of the item at a position, from 1; 0 if it is no item's."""
+    match = _ITEM.search(place)
+    return int(match[0].removeprefix(ITEM_MARK)) if match else 0
 
 
 def number_of_entry(id_: str) -> int:
-    """The number of a stream's entry, made of its id: it stays the same however often the stream is read.
+    """Return a number for a stream's entry, made from its id, so that each reading of the stream gives the same one.
 
     >>> number_of_entry("1700000000000-3")
     1700000000000000003
@@ -164,40 +167,46 @@ def number_of_entry(id_: str) -> int:
 
 
 class FileExtent(NamedTuple):
-    """The size of a file, and what says how much of it was read; both in bytes as they are stored."""
+    """The size of a file, and a function for how much of it was read, both in stored (compressed) bytes."""
 
     size_bytes: int
     read_bytes: Callable[[], int]
 
 
 class CsvHeader(FrozenStruct):
-    """The column names of a CSV file, and what parts its columns."""
+    """The column names of a CSV file, and its separator."""
 
     columns: tuple[str, ...]
     separator: str = ","
 
     @property
     def text(self) -> str:
-        """The form that stands beside a line in quarantine; `header_of` reads it."""
+        """JSON that is stored with a line in quarantine; `header_of` reads it."""
         return to_json(self).decode()
 
 
 def header_of(text: str) -> CsvHeader | None:
-    """The header of `CsvHeader.text`; None of an empty text."""
     return from_json(text, type=CsvHeader) if text else None
 
 
 class Lines:
-    """The lines of one file, read as they are asked for.
+    """An iterator over the lines of one file. It closes the file after the last line; before that, use `close` or
+    `with`.
 
-    `format` is what was read (`csv`, `jsonl`, `parquet`, `avro`); `columns` are the names of the columns in order, None
-    for JSON lines, where each line has its own. The file is closed after its last line; one that is left before needs
-    `close`, or a `with`. `extent` says how much of a file was read, of a compressed one too; None where that is not
-    known. `separator` parts the columns of CSV. Without `close` there is no file to close. `physical` gives the raw
-    lines of JSON instead, and `records` those of CSV; use one of the two. `again` opens the same file from its first
-    line, None if the lines are of no file. `tell` is called with what people should know of how the file is read.
-    `rows_at_once` is how many rows of Parquet a reader may hold at the same time. `prepare` is set of XML, whose
-    records depend on the paths that mappings read.
+    Args:
+        format: `csv`, `jsonl`, `parquet` or `avro`.
+        columns: Names of the columns in order; None for JSON lines, each of which has its own.
+        close: Closes the file; by default there is none.
+        extent: How much of the file was read; None if unknown.
+        separator: Separator of CSV columns.
+        physical: Raw lines of JSON, for a caller that does not iterate over lines.
+
+    Attributes:
+        records: Records of CSV, likewise for a caller that does not iterate over lines.
+        again: Opens the same file from its first line; None if the lines are from no file.
+        tell: Called with notes for users on how the file is read.
+        rows_at_once: How many rows of Parquet a reader may keep in memory.
+        prepare: Set for XML, whose records depend on the paths that mappings read.
     """
 
     def __init__(
@@ -227,7 +236,7 @@ class Lines:
 
     @property
     def columns(self) -> tuple[str, ...] | None:
-        """Of CSV they are read when they are first asked for. Raises: UsageError where that is not possible."""
+        """Names of the columns; those of CSV are read at the first use. Raises: UsageError if they cannot be read."""
         return self._columns if self.records is None else self.records.header.columns
 
     @property
@@ -236,11 +245,11 @@ class Lines:
 
     @property
     def header(self) -> CsvHeader | None:
-        """That of CSV; None of other formats. Raises: as `columns`."""
+        """The header of CSV; None for other formats. Raises: as `columns`."""
         return None if self.format != "csv" or self.columns is None else CsvHeader(self.columns, self.separator)
 
     def lay_out(self, layout: CsvLayout) -> Self:
-        """Read the beginning of CSV so, if it is not read yet; gives itself."""
+        """Read the beginning of CSV by this layout, if it is not read yet; return itself."""
         if self.records is not None:
             self.records.lay_out(layout)
         return self
@@ -267,10 +276,10 @@ class Lines:
 
 
 class Meter:
-    """How far into its files an ingest is.
+    """Measures the progress of an ingest over its files.
 
-    By bytes as they are stored, so that it holds for compressed files too. Files that are
-    sorted first are all read before the first line comes out again; from then on by lines.
+    It counts stored (compressed) bytes. Files that are sorted are read completely before the first line is ingested;
+    from then on it counts lines.
     """
 
     def __init__(self) -> None:
@@ -292,7 +301,7 @@ class Meter:
             yield item
 
     def share(self) -> float | None:
-        """A share in [0, 1]; None where a file's size is not known, as of a pipe."""
+        """Return the share that is done, in [0, 1]; None if the size of a file is unknown, as of a pipe."""
         if self._given:
             return self._given / self._taken
         extents = [file.extent for file in self._files if file.extent is not None]

@@ -1,4 +1,4 @@
-"""Event time of a line before validation, by which lines of several parts are ordered."""
+"""Read the event time of a line before validation, by which lines of several partitions are merged in order."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Moment = Callable[[Line], int | None]
 
 
 def moment_reader(events: Events, settings: Settings, type_name: str | None, format: str) -> Moment:
-    """Reader of a line's event time in UTC milliseconds, of a label when it was known; None where it has none.
+    """Return a function that reads a line's event time in UTC milliseconds; for a label, when it became known.
 
-    It has none where it cannot be read, or its time not: validation says so when its turn comes.
+    It returns None for a line without a readable time, which validation reports later.
 
     Args:
-        type_name: The event type of the lines, `label` for labels; None where each tells its own.
+        type_name: The event type of all lines, `label` for labels; None if each line shows its own.
 
-    Cost: 1 microsecond for a line of JSON that is not mapped; else 3, most of them for its columns, which it keeps.
+    Cost: 1 µs for a line of JSON without a mapping; else 3 µs, mostly for its columns, which the line caches.
     """
     types = {**events.types, LABEL: events.label_input}
     if type_name is not None and format == "jsonl" and Mapper(types[type_name], format).is_plain:
         return _plain(types[type_name].time_field)
     asked = types if type_name is None else {type_name: types[type_name]}
     reads = {name: Mapper(mapping, format).reader_of(mapping.time_field) for name, mapping in asked.items()}
-    own = {}  # records of our own schemas, which tell their types and need no mapping
+    own = {}  # readers for the schemas that shroff writes, whose records need no mapping
     if format == "avro":
         for name, event_type in asked.items():
             bare = replace(event_type, mappings={})

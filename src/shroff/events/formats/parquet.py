@@ -1,8 +1,8 @@
-"""Reading Parquet files: rows in batches, each value in the form that keeps what its column says.
+"""Read Parquet files: rows in batches, with values in forms that keep the type of their column.
 
-Timestamps become `Instant`, floats of 32 bits `Float32`, decimals their digits; all else
-is the Python value that pyarrow gives. A text that is no UTF-8 keeps its bytes as halves of
-surrogate pairs, which no field takes: so its line is refused, and not the file.
+Timestamps become `Instant` or `LocalTime`, durations `RawDuration`, floats of 32 bits `Float32`, decimals their digits;
+other values are those of pyarrow. Bytes that are not UTF-8 in a text become lone surrogates, which no field accepts. So
+only that line is refused, not the file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_parquet(path: Path) -> Lines:
 
 
 def table_lines(table: pa.Table) -> Lines:
-    """The rows of a table as those of a Parquet file. Raises: UsageError where it has a column name twice."""
+    """Return the rows of a table like those of a Parquet file. Raises: UsageError if it has a column name twice."""
     _check_names(table.schema.names, "the frame")
 
     def lines() -> Iterator[Line]:
@@ -72,10 +72,7 @@ def _check_names(names: Sequence[str], what: object) -> None:
 
 
 def open_parquet(path: Path) -> Any:
-    """Open a Parquet file whose columns have different names.
-
-    Raises: UsageError where it is no Parquet file, or has a column name twice.
-    """
+    """Open a Parquet file. Raises: UsageError if it is no Parquet file, or has a column name twice."""
     try:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
@@ -91,12 +88,12 @@ def open_parquet(path: Path) -> Any:
 
 
 def read_batches(file: Any, path: Path, rows: int, names: Sequence[str] | None = None) -> Iterator[Any]:
-    """Read an open Parquet file as Arrow record batches of at most so many rows; closes it at the end.
+    """Read an open Parquet file as Arrow record batches of at most `rows` rows, and close it at the end.
 
     Batches have fewer rows if more would take too much memory.
 
     Args:
-        names: The columns that are wanted, all without it; others may be among what comes.
+        names: The columns to read, by default all; nested columns of other names may be included.
 
     Raises: UsageError if the file is damaged, or beyond `parquet_limits`.
     """
@@ -126,7 +123,7 @@ def lines_of(batch: Any, numbers: Iterable[int]) -> Iterator[Line]:
 
 
 def row_values(column: Any) -> list[Any]:
-    """The values of a column in the forms that row validation takes, nulls as None."""
+    """Return the values of a column in the forms of row validation, nulls as None."""
     type_ = column.type
     if pa.types.is_timestamp(type_):
         return _whole_ms(column, LocalTime if type_.tz is None else Instant)
@@ -145,7 +142,7 @@ def row_values(column: Any) -> list[Any]:
 
 
 def plain_type(type_: Any) -> Any:
-    """The same type without views, which most of what pyarrow computes does not know."""
+    """Return a type with views replaced by plain texts and bytes, as most functions of pyarrow do not support views."""
     return _rebuilt(type_, _without_view)
 
 
@@ -179,7 +176,7 @@ def _as_bytes(type_: Any) -> Any:
 
 
 def _decoded(value: Any) -> Any:
-    """A value of texts that came as bytes; what is no UTF-8 in them stays, as halves of surrogate pairs."""
+    """Decode the bytes in a value; bytes that are not UTF-8 become lone surrogates."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, dict):
@@ -190,9 +187,9 @@ def _decoded(value: Any) -> Any:
 
 
 def whole_ms(column: Any) -> Ints:
-    """Milliseconds of timestamps or durations, 0 for null; what is finer is cut off, toward the past.
+    """Return the milliseconds of timestamps or durations, rounded down; 0 for null.
 
-    More of them than 64 bits hold become the most that these hold, which no field takes.
+    A value that exceeds 64 bits becomes the largest possible one, which no field accepts.
     """
     ns_per_unit = _UNITS_NS[column.type.unit]
     ns_per_ms = _UNITS_NS["ms"]

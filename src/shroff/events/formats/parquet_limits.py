@@ -1,8 +1,8 @@
-"""Memory limits of reading Parquet: how many rows of a file may be unpacked at once.
+"""Limit the memory of reading Parquet: compute how many rows of a file may be unpacked at once.
 
-Compression and dictionaries let some kilobytes stand for gigabytes. Sizes in the footer may be wrong, so the headers of
-the pages are read: Arrow allocates what they declare. How long the values of a dictionary are, only the dictionary
-itself tells; where it could matter, it is read first.
+With compression and dictionaries, some kilobytes can unpack to gigabytes. Sizes in the footer may be wrong, so the page
+headers are read, since Arrow allocates what they declare. The lengths of a dictionary's values are only in the
+dictionary itself, which is read first if they could matter.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ import pyarrow.parquet as pq
 from shroff.errors import UsageError
 from shroff.runtime.values import FrozenStruct
 
-PAGES_BYTES_MAX = 512 * 1024 * 1024  # of one page of each column, unpacked: Arrow holds these at the same time
-BATCH_BYTES_MAX = 64 * 1024 * 1024  # of the rows of a batch, in Arrow's form
-VALUE_BYTES_MAX = 1 << 20  # of one value; a whole event that a program sends has no more
-FILE_BYTES_MAX = 1 << 30  # of all rows, unpacked,
-FILE_TIMES_MAX = 2_000  # or so many times the size of the file; gzip packs to a thousandth at most
+PAGES_BYTES_MAX = 512 * 1024 * 1024  # of the unpacked pages, one of each column, that Arrow has in memory together
+BATCH_BYTES_MAX = 64 * 1024 * 1024  # of the rows of a batch in Arrow's form
+VALUE_BYTES_MAX = 1 << 20  # of one value; as for a whole event of a request
+# All unpacked rows may have so many bytes, or so many times the size of the file if that is more; gzip compresses to a
+# thousandth at most.
+FILE_BYTES_MAX = 1 << 30
+FILE_TIMES_MAX = 2_000
 _ROW_BYTES = 16  # of a row without values
-NESTED_VALUES_MAX = 1 << 24  # of a list column in one page, since one row may have them all
-_HEADER_BYTES = 512  # mostly less than 100; statistics may be longer
+NESTED_VALUES_MAX = 1 << 24  # of a list column in one page, as they may all be in one row
+_HEADER_BYTES = 512  # of a page header; usually less than 100, and more with long statistics
 _HEADER_BYTES_MAX = 1 << 20
 _FIXED_BYTES = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 # types of pages
@@ -42,15 +44,13 @@ _DEPTH_MAX = 16
 
 
 class _Page(FrozenStruct):
-    """A page as its header declares it."""
-
     is_dictionary: bool
     unpacked: int
     values: int
 
 
 class _Demand(FrozenStruct):
-    """Bytes that a column needs: of its largest page with its dictionary, and of one row at most."""
+    """Bytes that a column needs: `pages` for its largest page and its dictionary, `row` for one row at most."""
 
     pages: int
     row: int
@@ -60,7 +60,7 @@ def rows_at_once(path: Path, file: Any, rows: int, names: Collection[str] | None
     """Return how many rows of an open file may be read at once, `rows` at most.
 
     Args:
-        names: The columns that are read; all without it.
+        names: The columns to read; by default all.
 
     Raises: UsageError if even one row could take too much memory; OSError.
     Cost: 20 µs a page.
@@ -114,7 +114,7 @@ def _demand(path: Path, raw: BinaryIO, file: Any, group: int, index: int, rows: 
         value = column.length
     else:
         value = max((page.unpacked // max(page.values, 1) for page in data), default=0)
-        if "DELTA_BYTE_ARRAY" in chunk.encodings:  # a value may repeat all that stands before it in its page
+        if "DELTA_BYTE_ARRAY" in chunk.encodings:  # a value may repeat all values before it in its page
             value = max((page.unpacked for page in data), default=0)
         if dictionary * rows > BATCH_BYTES_MAX:
             value = max(value, _longest(path, group, name, dictionary))
@@ -129,7 +129,7 @@ def _demand(path: Path, raw: BinaryIO, file: Any, group: int, index: int, rows: 
 
 
 def _longest(path: Path, group: int, name: str, dictionary: int) -> int:
-    """Return the bytes of the longest value of a column's dictionary, whose size is returned if it cannot be read."""
+    """Return the bytes of the longest value in a column's dictionary; the dictionary's size if it cannot be read."""
     with pq.ParquetFile(path, read_dictionary=[name]) as encoded:
         batch = next(encoded.iter_batches(batch_size=1, row_groups=[group], columns=[name]))
     column = batch.column(0)
@@ -151,7 +151,7 @@ def _too_large(path: Path, group: int, size: int, limit: int, what: str = "a pag
 
 
 def _pages(path: Path, raw: BinaryIO, chunk: Any) -> Iterator[_Page]:
-    """The pages of a column chunk. Raises: UsageError if a header cannot be read."""
+    """Yield the pages of a column chunk. Raises: UsageError if a header cannot be read."""
     starts = [offset for offset in (chunk.dictionary_page_offset, chunk.data_page_offset) if offset]
     if not starts:  # a row group without rows
         return
@@ -196,7 +196,9 @@ def _damaged(path: Path) -> UsageError:
 
 
 class _Compact:
-    """A reader of Thrift's compact protocol. Raises: IndexError at the end of the data; ValueError if it is none."""
+    """A reader of Thrift's compact protocol. Raises: IndexError if the data ends too early; ValueError if it is
+    invalid.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data

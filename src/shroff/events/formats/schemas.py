@@ -1,4 +1,4 @@
-"""The contract of a schema registry, by which readers and writers of Avro messages find each other's schemas."""
+"""The contract of a schema registry, in which readers and writers of Avro messages look up schemas."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 
 class Registered(NamedTuple):
-    """One version of a subject: its number there, the id that messages carry, and the schema's text."""
+    """One version of a subject: its number, the id that messages refer to, and the text of the schema."""
 
     subject: str
     version: int
@@ -15,38 +15,37 @@ class Registered(NamedTuple):
 
 
 class SchemaRegistry(Protocol):
-    """Schemas by id, and versions of schemas under subjects, as Confluent's interface has them.
+    """Schemas by id, and versions of schemas under subjects, as in Confluent's interface.
 
-    The same id always gives the same schema. Every call raises SchemasAwayError where the registry gives no answer
-    about schemas: it is not there, fails, or does not let us in; the words name its address and a cure, and no
-    credential.
+    An id always refers to the same schema. Every call raises SchemasAwayError if the registry cannot be reached, fails
+    or refuses access; the message has its address and a remedy, and no credential.
     """
 
     address: str  # for messages, without credentials
 
     def schema(self, id: int) -> str | None:
-        """The text of a schema; None where there is none of this id.
+        """Return the text of a schema; None if there is none with this id.
 
-        Raises: UsageError for one that is not Avro, or refers to others.
+        Raises: UsageError if it is not Avro, or refers to other schemas.
         """
 
     def latest(self, subject: str) -> Registered | None:
-        """The newest version of a subject; None where it has none."""
+        """Return the newest version of a subject; None if it has none."""
 
     def versions(self, subject: str) -> list[int]:
-        """The numbers of a subject's versions, ascending; empty where it has none."""
+        """Return the numbers of a subject's versions, ascending."""
 
     def register(self, subject: str, schema: str) -> int:
-        """Make a schema the newest version of a subject, and give its id; one that is there already stays as it is.
+        """Register a schema as the newest version of a subject, unless it is registered already; return its id.
 
-        Raises: UsageError with the registry's words where it refuses the schema.
+        Raises: UsageError with the registry's message if it refuses the schema.
         """
 
     def refusal(self, subject: str, schema: str) -> str:
-        """Why the registry would refuse this schema as the next version; nothing where it would take it."""
+        """Return why the registry would refuse this schema as the next version; "" if it would accept it."""
 
     def level(self, subject: str) -> str:
-        """Compatibility level of a subject in the registry: `BACKWARD`, `FULL`, `NONE` and others."""
+        """Return the compatibility level of a subject: `BACKWARD`, `FULL`, `NONE` and others."""
 
     def close(self) -> None:
-        """Let connections go; a further call opens them again. Closing twice does nothing."""
+        """Close connections; a further call opens them again. Closing twice does nothing."""

@@ -1,4 +1,4 @@
-"""Submissions in the order of their times, sorted outside memory."""
+"""Sort submissions by time or arrival, on disk if they do not fit into memory."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from shroff.runtime.values import replace
 MEMORY_BYTES = 64 * 1024 * 1024  # of packed submissions
 EARLIEST_MS = -(1 << 63)  # before any event
 
-# Time, source, place, the bytes that are kept, type, id; a label has none, and its fields in place of values;
-# what is personal, the number of the header.
+# Time, source, place, raw bytes, type, id (None for a label), values (a label's fields), personal fields, and the
+# number of the header
 _Entry = tuple[int, str, str, bytes, str, str | None, tuple[Any, ...], tuple[Named, ...], int]
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_Entry)
@@ -34,7 +34,7 @@ _DECODER = msgspec.msgpack.Decoder(_Entry)
 def in_order_of_arrival(
     submissions: Iterator[Submission], events: Events, format: str, as_type: str | None = None
 ) -> Iterator[Submission]:
-    """The submissions of a file as they came, by what mappings say of it; an event without that at its time.
+    """Order the submissions of a file by arrival, if a mapping declares one; an event without an arrival by its time.
 
     A file is read from its last line if the mapping of `as_type` says `order: descending`; without `as_type`, if any
     mapping of its format does.
@@ -52,7 +52,7 @@ def is_descending(events: Events, format: str, as_type: str | None) -> bool:
 
 
 def merged_by_arrival(files: Iterable[Iterable[Submission]]) -> Iterator[Submission]:
-    """Files whose submissions are in order of arrival, as one; what is no event stays behind the one before it."""
+    """Merge files that are in order of arrival; a line without a time stays after its predecessor."""
     return (submission for _, submission in heapq.merge(*map(_dated, files), key=itemgetter(0)))
 
 
@@ -65,22 +65,20 @@ def _dated(submissions: Iterable[Submission]) -> Iterator[tuple[int, Submission]
 
 
 def in_reverse(submissions: Iterable[Submission]) -> Iterator[Submission]:
-    """The submissions from the last to the first. Raises, cost: as `in_order_of_time`."""
+    """Yield the submissions from the last to the first. Raises, cost: as `in_order_of_time`."""
     return in_order_of_time(submissions, is_reversed=True)
 
 
 def in_order_of_time(
     submissions: Iterable[Submission], memory_bytes: int = MEMORY_BYTES, *, is_reversed: bool = False
 ) -> Iterator[Submission]:
-    """The submissions by time, labels by `known_at`, equal times as they came; what is neither comes first.
+    """Yield the submissions by `Submission.moment_ms`, those without one first; equal times in the order of the input.
 
-    Where a mapping says when they arrived, by that (`Submission.moment_ms`).
+    SQLite sorts them. Submissions beyond `memory_bytes` are in temporary files without a name in TMPDIR, which vanish
+    with the process.
 
-    SQLite sorts them. What does not fit into `memory_bytes` is in temporary files without a name, so they are gone
-    however the process ends.
-
-    Raises: UsageError where these cannot be written; TMPDIR says where they lie.
-    Cost: O(n log n); on disk two to three times what the submissions come to.
+    Raises: UsageError if these files cannot be written.
+    Cost: O(n log n); on disk two to three times the size of the submissions.
     """
     headers: dict[str, int] = {}
     with closing(sqlite3.connect("", check_same_thread=False)) as database:

@@ -1,4 +1,4 @@
-"""Messages of a live source and the events in them: what a decoder and an encoder promise, and both for JSON."""
+"""The contracts of decoders and encoders of a live source's messages, and both for JSON."""
 
 from __future__ import annotations
 
@@ -18,20 +18,17 @@ MESSAGE_BYTES_MAX = LINE_BYTES_MAX
 
 
 class Decoder(Protocol):
-    """Turns the bytes of a message into a line for the intake. May be used by one thread at a time."""
+    """Turns the bytes of a message into a line for the intake; for one thread at a time."""
 
-    format: str  # "jsonl" or "avro": under which the intake looks up its mappings
+    format: str  # "jsonl" or "avro"; selects the mappings
 
     def line(self, number: int, value: bytes) -> Line:
-        """The line of a message, its `raw` the message's exact bytes.
-
-        No bytes make it raise: what cannot be read is a line without columns, whose `error` says why.
+        """Return the line of a message, whose `raw` is the exact bytes. An unreadable message is a line with an error.
 
         Args:
-            number: What the line is called among the others of its source: `row.number` of mappings.
+            number: Number of the line in its source, `row.number` in mappings.
 
-        Raises: SchemasAwayError where what the message needs cannot be had now. Nothing is wrong with the
-            message then: wait, and ask again.
+        Raises: SchemasAwayError if the message's schema is not available now; try again later.
         """
 
 
@@ -39,23 +36,21 @@ class Encoder(Protocol):
     """Turns events into the bytes of messages, which the decoder of the same format reads as the same events."""
 
     def value(self, event_type: str, fields: Mapping[str, Value]) -> bytes:
-        """The message of an event.
-
-        It has the fields by their own names.
+        """Return the message of an event, with its fields under their own names.
 
         Args:
-            fields: Its values as the core holds them (`language.types`) by the names of its fields, personal ones
-                among them; one that is left out or None is missing. Those of hashed fields are clear.
+            fields: Typed values (`language.types`) by field, including personal ones; None or no entry for a missing
+                value. Values of hashed fields are clear.
 
-        Raises: SchemasAwayError; UsageError where the schema of this type cannot be registered, or what was sent
-            could not be read here.
+        Raises: SchemasAwayError; UsageError if the schema of this type cannot be registered, or this project could not
+            read the message.
         """
 
 
 class JsonDecoder:
     """Messages that are one JSON object each.
 
-    Their bytes are read when somebody asks for columns: compiled code may read them instead.
+    The bytes are parsed when columns are first used, as compiled code may read them instead.
     """
 
     format = "jsonl"
@@ -69,7 +64,7 @@ class JsonDecoder:
 
 
 class JsonEncoder:
-    """Messages as the log stores events: canonical JSON.
+    """Messages of canonical JSON, as the log stores events.
 
     Args:
         names_type: Whether a message names its type, `{"payment": {...}}`, for topics of several types.
@@ -102,5 +97,5 @@ def _unread(event_type: EventType) -> str:
 
 
 def oversize(value: bytes) -> str:
-    """Why a message is not read: it would fill the memory."""
+    """Return the error of a message that is too large."""
     return f"the message has {len(value):,} bytes, and at most {MESSAGE_BYTES_MAX:,} are read"
