@@ -1,4 +1,4 @@
-"""Windows of one row placed, and all queries about them answered; compiled."""
+"""Compiled: find the cells in each window of one row, and answer all queries about them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ from shroff.features.kernels.order import feed_deque, greatest_key, search_deque
 
 @compiled
 def answer_step(heap: Ints, head: Word, step: Word, time_ms: Word, row: Word, out: Ints, valid: Bytes) -> Word:
-    """Answer what is asked before (step 0) or after (step 1) the row's event is in; False: the heap must grow first."""
+    """Answer the queries before (step 0) or after (step 1) the row's event is inserted; False if the heap is full."""
     if step == 0:
         first, last = np.int64(0), heap[WINDOWS_BEFORE]
         first_group, last_group = np.int64(0), heap[GROUPS_BEFORE]
@@ -99,10 +99,10 @@ def answer_step(heap: Ints, head: Word, step: Word, time_ms: Word, row: Word, ou
 
 @compiled
 def place_edges(heap: Ints, head: Word, time_ms: Word) -> Word:
-    """Find where each edge of the plan falls at this time, and give the first position behind the row.
+    """Find the position of each window edge of the plan at this time; return the first position after the row.
 
-    Each edge remembers where it was, so rows in order cost a step or two. A late row
-    looks backwards from there and leaves the memory as it was.
+    The search begins at the edge's last position, so rows in order cost a step or two. A late row searches backwards,
+    and leaves the last position unchanged.
     """
     origin, lo, hi = heap[head + ORIGIN], heap[head + LO], heap[head + HI]
     words = heap[CELL_WORDS]
@@ -137,7 +137,7 @@ def place_windows(heap: Ints, head: Word, first: Word, last: Word, now: Word) ->
 
 @compiled
 def rank_of(count: Word, numerator: Word, denominator: Word) -> Word:
-    """ceil(count * numerator / denominator), at least 1, exactly: the least rank that reaches the share."""
+    """Return ceil(count * numerator / denominator), at least 1, exactly: the least rank that reaches the share."""
     want_high, want_low = product(np.uint64(count), np.uint64(numerator))
     low, high = 1, count
     while low < high:
@@ -152,7 +152,7 @@ def rank_of(count: Word, numerator: Word, denominator: Word) -> Word:
 
 @compiled
 def extreme_of(heap: Ints, head: Word, series: Word, track: Word, window: Word) -> tuple[Word, Word]:
-    """The greatest key of a window: (2 the heap must grow first, 1 there, 0 of nothing; the value)."""
+    """Return the extreme of a window as (state, value); state 2: the heap is full, 1: a value, 0: no value."""
     begin, end = heap[window + BEGIN], heap[window + END]
     deque = head + heap[track + T_HEAD]
     flip = heap[track + T_FLIP]
@@ -165,7 +165,7 @@ def extreme_of(heap: Ints, head: Word, series: Word, track: Word, window: Word) 
         if heap[entry] < end:
             found, key = True, heap[entry + 1]
         else:
-            # A late row, and a younger cell outdoes all of its window.
+            # The row is late, and a later cell outside of its window has removed the window's entries.
             found, key = greatest_key(heap, head, track, begin, end)
     if heap[window + LEFT] == LEFT_EVER and has_fold(heap, head, series):
         fold = heap[head + heap[series + OF_FOLD] + (F_MIN if flip != 0 else F_MAX)] ^ flip
@@ -182,7 +182,7 @@ def has_fold(heap: Ints, head: Word, series: Word) -> Word:
 
 @compiled
 def different_of(heap: Ints, head: Word, part: Word, window: Word) -> Word:
-    """Number of distinct values in a window; -1 if the heap must grow first."""
+    """Return the number of distinct values in a window; -1 if the heap is full."""
     begin = 1 if heap[window + LEFT] == LEFT_EVER else heap[window + BEGIN]
     if not move_set(heap, head, part, begin, heap[window + END]):
         return -1
@@ -191,7 +191,7 @@ def different_of(heap: Ints, head: Word, part: Word, window: Word) -> Word:
 
 @compiled
 def end_of(heap: Ints, head: Word, series: Word, window: Word, function: Word, live: Word) -> Word:
-    """The first or last value of a window that has one, `live` of them in cells."""
+    """Return the first or last value of a window that has one; `live` is the number of its values in cells."""
     begin, end = heap[window + BEGIN], heap[window + END]
     words = heap[CELL_WORDS]
     at = np.int64(0)
@@ -213,9 +213,9 @@ def end_of(heap: Ints, head: Word, series: Word, window: Word, function: Word, l
 
 @compiled
 def answer(heap: Ints, head: Word, first: Word, last: Word, row: Word, out: Ints, valid: Bytes) -> Word:
-    """Answer the queries of the groups [first, last); False where the heap must grow first.
+    """Answer the queries of the groups [first, last); False if the heap is full.
 
-    Above the usual length: one loop whose parts share the differences of running totals.
+    It exceeds the usual length, as all functions share the differences of running totals.
     """
     words, origin = heap[CELL_WORDS], heap[head + ORIGIN]
     for g in range(first, last):
@@ -314,7 +314,7 @@ def answer(heap: Ints, head: Word, first: Word, last: Word, row: Word, out: Ints
 
 @compiled
 def answer_nothing(heap: Ints, row: Word, out: Ints, valid: Bytes) -> None:
-    """Mark all queries as missing: nobody is asked about."""
+    """Mark all answers as missing, for a row without a key."""
     for i in range(heap[QUERIES + 1] + heap[LOOKS + 1]):
         out[i, row] = 0
         valid[i, row] = 0

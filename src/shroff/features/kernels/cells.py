@@ -1,4 +1,4 @@
-"""Blocks of the heap, and the cells of one key: finding, reading and writing them; compiled."""
+"""Compiled: allocate blocks of the heap, and find, read and write the cells of one key (see `layout`)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from shroff.features.kernels.numbers import Word, compiled, in_order, product
 
 @compiled
 def size_of(size_class: Word) -> Word:
-    """Words of a block: 4, 6, 8, 12, 16, 24 ..., so at most a third of a block is unused."""
+    """Return the words of a block of a class: 4, 6, 8, 12, 16, 24 ..., so that at most a third of a block is unused."""
     return (4 + 2 * (size_class & 1)) << (size_class >> 1)
 
 
 @compiled
 def class_of(words: Word) -> Word:
-    """The smallest class that holds so many words."""
+    """Return the smallest class whose blocks have at least so many words."""
     size_class = np.int64(0)
     while size_of(size_class) < words:
         size_class += 1
@@ -42,7 +42,7 @@ def class_of(words: Word) -> Word:
 
 @compiled
 def take(heap: Ints, size_class: Word) -> Word:
-    """The address of a free block, its words as somebody left them; 0 where the heap must grow first."""
+    """Allocate a block, with arbitrary content; return its address, 0 if the heap is full."""
     at = heap[FREE + size_class]
     if at != 0:
         heap[FREE + size_class] = heap[at]
@@ -58,7 +58,7 @@ def take(heap: Ints, size_class: Word) -> Word:
 
 @compiled
 def give(heap: Ints, at: Word, size_class: Word) -> None:
-    """Put a block back; 0: there is none."""
+    """Free a block; address 0 for none."""
     if at != 0:
         heap[at] = heap[FREE + size_class]
         heap[FREE + size_class] = at
@@ -66,7 +66,7 @@ def give(heap: Ints, at: Word, size_class: Word) -> None:
 
 @compiled
 def copy_words(heap: Ints, source: Word, target: Word, words: Word) -> None:
-    """Copy words to a lower address or a separate block."""
+    """Copy words to a lower address or another block."""
     for i in range(words):
         heap[target + i] = heap[source + i]
 
@@ -80,9 +80,9 @@ def clear_words(heap: Ints, at: Word, words: Word) -> None:
 
 @compiled
 def place(heap: Ints, origin: Word, words: Word, lo: Word, hi: Word, start: Word, cut_ms: Word) -> Word:
-    """The first position in [lo, hi] whose cell is younger than `cut_ms`, looked for from `start`.
+    """Return the first position in [lo, hi] whose cell is later than `cut_ms`; the search begins at `start`.
 
-    Cost: O(log d) for an answer d cells away, so the usual step of one or two is cheap.
+    Cost: O(log d) for a result d cells away, so the usual step of one or two is cheap.
     """
     start = max(start, lo)
     start = min(start, hi)
@@ -119,7 +119,7 @@ def is_kept(heap: Ints, series: Word, at: Word) -> Word:
 
 @compiled
 def value_at(heap: Ints, series: Word, at: Word) -> Word:
-    """The value of a kept cell, of reals the ordered bits."""
+    """Return the value of a series in a cell that has one; for reals the ordered bits."""
     of_value = heap[series + OF_VALUE]
     if of_value >= 0:
         return heap[at + of_value]
@@ -129,7 +129,7 @@ def value_at(heap: Ints, series: Word, at: Word) -> Word:
 
 @compiled
 def first_kept(heap: Ints, head: Word, series: Word, begin: Word, end: Word, rank: Word) -> Word:
-    """The position of the kept cell number `rank` (from 1) in [begin, end), which has that many."""
+    """Return the position of the cell with the value number `rank` (from 1) in [begin, end), which has as many."""
     words = heap[CELL_WORDS]
     counts = heap[head + ORIGIN] + heap[series + OF_COUNTS]
     before = heap[counts + (begin - 1) * words]
@@ -145,7 +145,7 @@ def first_kept(heap: Ints, head: Word, series: Word, begin: Word, end: Word, ran
 
 @compiled
 def add_value(heap: Ints, series: Word, at: Word, value: Word) -> None:
-    """Add one kept value to the running totals of the cell at this address."""
+    """Add a value to the running totals of the cell at this address."""
     counts = at + heap[series + OF_COUNTS]
     of_sum = heap[series + OF_SUM]
     if of_sum < 0:
@@ -166,7 +166,7 @@ def add_value(heap: Ints, series: Word, at: Word, value: Word) -> None:
 
 @compiled
 def write_cell(heap: Ints, at: Word, time_ms: Word, values: Ints, kept: Bytes, row: Word) -> None:
-    """Write a cell behind the one before it, totals and all."""
+    """Write a cell after the previous one, including its running totals."""
     words = heap[CELL_WORDS]
     copy_words(heap, at - words, at, words)
     heap[at] = time_ms
@@ -183,7 +183,7 @@ def write_cell(heap: Ints, at: Word, time_ms: Word, values: Ints, kept: Bytes, r
 
 @compiled
 def shift_cells(heap: Ints, head: Word, position: Word, hi: Word, values: Ints, kept: Bytes, row: Word) -> None:
-    """Make a gap at a position in [lo, hi) for a row's cell, and add its values to all cells behind."""
+    """Make a gap at a position in [lo, hi) for a row's cell, and add its values to the totals of all later cells."""
     words = heap[CELL_WORDS]
     begin = heap[head + ORIGIN] + position * words
     end = heap[head + ORIGIN] + hi * words
@@ -201,5 +201,5 @@ def shift_cells(heap: Ints, head: Word, position: Word, hi: Word, values: Ints, 
 
 @compiled
 def totals_before(heap: Ints, head: Word) -> Word:
-    """The address of the cell that carries the totals of all trimmed ones."""
+    """Return the address of the cell with the totals of all trimmed cells."""
     return heap[head + ORIGIN] + (heap[head + LO] - 1) * heap[CELL_WORDS]

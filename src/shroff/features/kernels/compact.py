@@ -1,4 +1,4 @@
-"""A kernel that copies a history's heap without what nobody uses, for snapshots: about half of it, after a while."""
+"""A kernel that copies a history's heap without unused space, for snapshots; after a while about half is unused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from shroff.features.kernels.numbers import Word, compiled
 
 @compiled
 def copied(heap: Ints, source: Word, words: Word, size_class: Word, into: Ints) -> Word:
-    """The address of a copy in a new block of a class; what is behind it in its block is zero."""
+    """Copy words into a new block of a class, filled up with zeros; return its address."""
     at = into[TAIL]
     into[TAIL] = at + size_of(size_class)
     for i in range(words):
@@ -50,10 +50,10 @@ def copied(heap: Ints, source: Word, words: Word, size_class: Word, into: Ints) 
 
 @entry_point("void(int64[::1], int64[::1])")
 def compact(heap: Ints, into: Ints) -> None:
-    """Copy all of a heap but free blocks, trimmed cells and most of the room for more: a heap as good.
+    """Copy a heap without free blocks, trimmed cells and most of its reserved space. The copy gives the same answers.
 
     Args:
-        into: As long as what is used of the heap, at least. Its tail says how much of it is used.
+        into: The target, at least as long as the used part of the heap. Its word TAIL then has its used length.
     """
     blocks = heap[ZERO_CELL] + heap[CELL_WORDS]
     for i in range(blocks):
@@ -67,7 +67,7 @@ def compact(heap: Ints, into: Ints) -> None:
     into[HEADS] = copied(heap, heap[HEADS], room * head_words, class_of(room * head_words), into)
     for key in range(room):
         head = into[HEADS] + key * head_words
-        clear_words(into, head + heap[ACCOUNTS], heap[ACCOUNTS + 1])  # they are made anew
+        clear_words(into, head + heap[ACCOUNTS], heap[ACCOUNTS + 1])  # accounts are rebuilt when needed
         if into[head + CHUNK] != 0:
             live = (into[head + HI] - into[head + LO] + 1) * words
             into[head + CHUNK_CLASS] = class_of(live)

@@ -1,8 +1,8 @@
-"""Distinct counts of a window: a table of values per key and series; compiled.
+"""Compiled distinct counts of windows, by one hash table of values for each key and series.
 
-An entry counts, for each window, the cells with its value; a window's number of different
-values changes when such a counter leaves or reaches zero. An entry that nothing counts is
-free again. Tables are open-addressed, at most three quarters full, emptied without marks.
+An entry has a counter for each window: the number of the window's cells with this value. The distinct count of a window
+changes when a counter leaves or reaches zero. An entry whose counters are all zero is free. Tables use open addressing,
+are at most three quarters full, and deletion moves entries instead of marking them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LEAVES = -1
 
 @compiled
 def home_of(value: Word, room: Word) -> Word:
-    """Preferred slot of a value in a hash table of this size."""
+    """Return the preferred slot of a value in a hash table of this size."""
     mixed = np.uint64(value) * np.uint64(0x9E3779B97F4A7C15)
     mixed = mixed ^ (mixed >> np.uint64(32))
     return np.int64(mixed & np.uint64(room - 1))
@@ -45,7 +45,7 @@ def home_of(value: Word, room: Word) -> Word:
 
 @compiled
 def room_of(count: Word) -> Word:
-    """Slots of a hash table of bare values: a power of two, at most half of it used."""
+    """Return the slots of a hash table of bare values: a power of two, of which at most half are used."""
     room = np.int64(1)
     while room < 2 * count:
         room += room
@@ -54,7 +54,7 @@ def room_of(count: Word) -> Word:
 
 @compiled
 def slot_of(heap: Ints, table: Word, room: Word, value: Word) -> Word:
-    """The address of a value in a table of bare values, or of the zero where it belongs."""
+    """Return the address of a value in a table of bare values, or of the free slot for it."""
     slot = home_of(value, room)
     while heap[table + slot] != 0 and heap[table + slot] != value:
         slot = (slot + 1) & (room - 1)
@@ -63,7 +63,7 @@ def slot_of(heap: Ints, table: Word, room: Word, value: Word) -> Word:
 
 @compiled
 def find_entry(heap: Ints, table: Word, entry_words: Word, value: Word) -> Word:
-    """The address of a value's entry, or of the free one where it belongs."""
+    """Return the address of a value's entry, or of the free entry for it."""
     at, room = heap[table + H_AT], heap[table + H_ROOM]
     slot = home_of(value, room)
     while True:
@@ -75,7 +75,7 @@ def find_entry(heap: Ints, table: Word, entry_words: Word, value: Word) -> Word:
 
 @compiled
 def resize_table(heap: Ints, table: Word, entry_words: Word, room: Word) -> bool:
-    """Move all entries to a new table; False where the heap must grow first."""
+    """Move all entries to a new table; False if the heap is full."""
     fresh = take(heap, class_of(room * entry_words))
     if fresh == 0:
         return False
@@ -93,7 +93,7 @@ def resize_table(heap: Ints, table: Word, entry_words: Word, room: Word) -> bool
 
 @compiled
 def room_in_table(heap: Ints, table: Word, entry_words: Word) -> bool:
-    """Make room for one more value; False where the heap must grow first."""
+    """Make room for one more value; False if the heap is full."""
     room = heap[table + H_ROOM]
     if (heap[table + H_USED] + 1) * 4 <= room * 3:
         return True
@@ -102,7 +102,7 @@ def room_in_table(heap: Ints, table: Word, entry_words: Word) -> bool:
 
 @compiled
 def enter(heap: Ints, head: Word, window: Word, value: Word) -> None:
-    """Count one more cell with this value; `room_in_table` was called."""
+    """Count one more cell with this value; needs a call of `room_in_table` before."""
     table = head + heap[window + S_TABLE]
     entry = find_entry(heap, table, heap[window + S_ENTRY], value)
     counter = entry + ENTRY_COUNTERS + heap[window + S_COUNTER]
@@ -117,7 +117,7 @@ def enter(heap: Ints, head: Word, window: Word, value: Word) -> None:
 
 @compiled
 def leave(heap: Ints, head: Word, window: Word, value: Word) -> None:
-    """Count one cell less with this value, which is there."""
+    """Count one cell less with this value, which must be in the table."""
     table = head + heap[window + S_TABLE]
     entry_words = heap[window + S_ENTRY]
     entry = find_entry(heap, table, entry_words, value)
@@ -155,9 +155,10 @@ def close_gap(heap: Ints, table: Word, entry_words: Word, entry: Word) -> None:
 
 @compiled
 def move_set(heap: Ints, head: Word, window: Word, begin: Word, end: Word) -> bool:
-    """Let a window count exactly the cells in [begin, end); False where the heap must grow first, to be called again.
+    """Make a window count exactly the cells in [begin, end); False if the heap is full, and a repeated call continues.
 
-    Cost: the cells that come in or go out. A late row moves both ends back, the next one forth again.
+    Cost: proportional to the cells that enter or leave. A late row moves both ends back, and the next one forward
+    again.
     """
     state = head + heap[window + S_HEAD]
     table, entry_words = head + heap[window + S_TABLE], heap[window + S_ENTRY]
@@ -183,7 +184,7 @@ def move_set(heap: Ints, head: Word, window: Word, begin: Word, end: Word) -> bo
 
 @compiled
 def change_set(heap: Ints, head: Word, window: Word, position: Word, direction: Word) -> None:
-    """Let the cell at a position come into a window's count, or go out of it, if its value is kept."""
+    """Add the cell at a position to a window's count, or remove it, if it has a value."""
     series = heap[window + S_SERIES]
     cell = heap[head + ORIGIN] + position * heap[CELL_WORDS]
     if is_kept(heap, series, cell):
@@ -195,7 +196,7 @@ def change_set(heap: Ints, head: Word, window: Word, position: Word, direction: 
 
 @compiled
 def drain_set(heap: Ints, head: Word, window: Word, begin: Word) -> None:
-    """Take out the cells before `begin`."""
+    """Remove the cells before `begin` from a window's count."""
     state = head + heap[window + S_HEAD]
     while heap[state + L_AT] < begin and heap[state + L_AT] < heap[state + R_AT]:
         change_set(heap, head, window, heap[state + L_AT], LEAVES)
@@ -207,7 +208,7 @@ def drain_set(heap: Ints, head: Word, window: Word, begin: Word) -> None:
 
 @compiled
 def insert_in_set(heap: Ints, head: Word, window: Word, position: Word) -> None:
-    """Take in a late cell at a position before the right end; `room_in_table` was called."""
+    """Add a late cell before the right end of a window; needs a call of `room_in_table` before."""
     state = head + heap[window + S_HEAD]
     heap[state + R_AT] += 1
     if position < heap[state + L_AT]:

@@ -1,4 +1,4 @@
-"""Storage of one key: its head, its chunk of cells, trimming and forgetting; compiled."""
+"""Compiled storage of one key: its head and its chunk of cells, with growth, trimming and removal."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ from shroff.features.kernels.order import drop_before
 
 @compiled
 def blank_head(heap: Ints, head: Word) -> None:
-    """A key without a past: its cell before position 1 is the zero cell."""
+    """Initialize the head of a key without events; its cell before position 1 is the zero cell."""
     clear_words(heap, head, heap[HEAD_WORDS])
     heap[head + ORIGIN] = heap[ZERO_CELL]
     heap[head + LO] = 1
@@ -89,7 +89,7 @@ def blank_head(heap: Ints, head: Word) -> None:
 
 @compiled
 def room_for_key(heap: Ints, key: Word) -> bool:
-    """Make the directory hold this key; False where the heap must grow first."""
+    """Make room for this key in the directory; False if the heap is full."""
     room = heap[HEADS_ROOM]
     if key < room:
         return True
@@ -109,7 +109,7 @@ def room_for_key(heap: Ints, key: Word) -> bool:
 
 @compiled
 def room_for_cell(heap: Ints, head: Word, watermark_ms: Word) -> bool:
-    """Make room for one more cell of a key; False where the heap must grow first."""
+    """Make room for one more cell of a key; False if the heap is full."""
     words = heap[CELL_WORDS]
     chunk = heap[head + CHUNK]
     if chunk != 0:
@@ -128,7 +128,7 @@ def room_for_cell(heap: Ints, head: Word, watermark_ms: Word) -> bool:
 
 @compiled
 def move_chunk(heap: Ints, head: Word, size_class: Word) -> bool:
-    """Move a key's cells to a block of another class; False where the heap must grow first."""
+    """Move a key's cells to a block of another class; False if the heap is full."""
     words = heap[CELL_WORDS]
     fresh = take(heap, size_class)
     if fresh == 0:
@@ -144,7 +144,7 @@ def move_chunk(heap: Ints, head: Word, size_class: Word) -> bool:
 
 @compiled
 def trim_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
-    """Drop the cells out of reach of later rows, and keep what queries without a window need of them."""
+    """Remove the cells that no later row can reach, after adding them to the folds of queries without a window."""
     lo, hi = heap[head + LO], heap[head + HI]
     words = heap[CELL_WORDS]
     oldest_ms = watermark_ms - heap[LATENESS_MS]
@@ -176,7 +176,7 @@ def trim_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
 
 @compiled
 def fold_cells(heap: Ints, head: Word, series: Word, end: Word) -> None:
-    """Fold the values before a position into a key's first, last, least and greatest."""
+    """Update a key's first, last, least and greatest value by the cells before a position."""
     fold = head + heap[series + OF_FOLD]
     words = heap[CELL_WORDS]
     empty = heap[totals_before(heap, head) + heap[series + OF_COUNTS]] & COUNT_MASK == 0
@@ -196,7 +196,7 @@ def fold_cells(heap: Ints, head: Word, series: Word, end: Word) -> None:
 
 @compiled
 def forget_account(heap: Ints, account: Word) -> None:
-    """Give back an account and the values that its seeds have; 0: there is none."""
+    """Free an account and the values of its seeds; address 0 for none."""
     for i in range(heap[LOOKS + 1] if account != 0 else 0):
         seed = account + A_SEEDS + i * SEED_WORDS
         give(heap, heap[seed + S_VALUES], class_of(5 * heap[seed + S_CELLS]))
@@ -205,7 +205,7 @@ def forget_account(heap: Ints, account: Word) -> None:
 
 @compiled
 def forget_key(heap: Ints, head: Word) -> None:
-    """Give back all that a key has."""
+    """Free all blocks of a key, and make it a key without events."""
     give(heap, heap[head + CHUNK], heap[head + CHUNK_CLASS])
     for i in range(heap[TRACKS + 1]):
         deque = head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD]
@@ -222,7 +222,7 @@ def forget_key(heap: Ints, head: Word) -> None:
 
 @compiled
 def sweep_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
-    """Trim a key, and free most of a chunk that is nearly empty."""
+    """Trim a key, and move its cells to a smaller block if its chunk is at most a quarter full."""
     trim_key(heap, head, watermark_ms)
     if heap[head + CHUNK] == 0:
         return

@@ -5,20 +5,20 @@ All state of a history is one array of signed 64-bit words, its *heap*:
     | fixed words | free lists | plan | scratch | zero cell | blocks ...          | free |
     0             FREE         PLAN                                          TAIL
 
-A *block* belongs to a key (its chunk of cells, a deque, a table of values) or is the
-directory, which has `HEAD_WORDS` words for each key. The plan says how long a cell and a
-head are and where each part of them stands, so one compiled kernel serves every plan.
+A *block* belongs to a key (its chunk of cells, a deque, a table of values), or is the directory, which has a *head* of
+`HEAD_WORDS` words for each key. The plan has the length of cells and heads and the offset of each part of them, so one
+compiled kernel serves every plan.
 
-A *cell* is an event: its time, then for each series a word of two counters and what the
-series asks for. Sums stand in cells as running totals, so any window is one subtraction:
+A *cell* is an event: its time, then for each series a word of two counters, and the words that the series needs. Sums
+are stored as running totals, so the sum of any window is one subtraction:
 
-    counts   40 bits: kept values up to here; 24 bits: the high part of the running sum
-    sum      the running sum modulo 2^64          (88 bits with the part above: exact)
+    counts   40 bits: number of values up to here; 24 bits: the high part of the running sum
+    sum      the running sum modulo 2^64          (88 bits with the high part: exact)
     squares  two words: the running sum of squares, modulo 2^128
-    value    the value itself, where there is no sum to take it from
+    value    the value itself, if there is no sum from which it follows
 
-Cells have *positions*, from 1 in the order (time, arrival). The cell before the first live
-one stays: it carries the totals of all that was trimmed.
+Cells have *positions*, from 1, in the order (time, arrival). The cell before the first live one stays, as it has the
+totals of all trimmed cells.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from __future__ import annotations
 VERSION = 4
 
 # Fixed words; word 0 is the version.
-TAIL = 1  # first word never used
-WANTED = 2  # words that the last refused request asked for
+TAIL = 1  # first word that was never used
+WANTED = 2  # words of the last block that did not fit
 HEADS = 3  # address of the directory
-HEADS_ROOM = 4  # keys it has room for
+HEADS_ROOM = 4  # number of keys for which the directory has room
 CELLS = 5  # live cells
 SWEPT = 6  # key at which the next sweep begins
-PHASE = 7  # 1: the row to resume with was inserted already
+PHASE = 7  # 1: the row at which a call resumes was inserted already
 CELL_WORDS = 8
 HEAD_WORDS = 9
-ZERO_CELL = 10  # address of a cell of zeros: where nothing was before
+ZERO_CELL = 10  # address of a cell of zeros, the predecessor of a key's first cell
 LATENESS_MS = 11
-REACH_MS = 12  # how far behind the oldest possible row a window looks; -1: no window by time
-REACH_CELLS = 13  # how many cells `last n` needs; 0: none
+REACH_MS = 12  # longest time that a window reaches back from the oldest possible row; -1: no window by time
+REACH_CELLS = 13  # number of cells that `last n` needs; 0: none
 EVER = 14  # 1: some query has no window
-DIGEST = 15  # of plan and lateness: a heap fits no other
+DIGEST = 15  # of plan and lateness, with which alone a heap may be used
 FREE = 48  # heads of the free lists
 FREE_CLASSES = 96
 PLAN = FREE + FREE_CLASSES
@@ -56,23 +56,23 @@ SETS = 28
 TABLES = 30
 WINDOWS_BEFORE = 32  # windows and groups without `including this` come first
 GROUPS_BEFORE = 33
-EDGE_PLACES = 34  # address of scratch: the place of each edge at this row
+EDGE_PLACES = 34  # address of scratch: the position of each edge for this row
 LOOKS = 36
 LOOKS_BEFORE = 38  # looks without `including this` come first, too
 
 # A history with links: see `kernels.links`.
-UP_TO = 39  # the greatest degree of a link value that counts; 0: there are no links
+UP_TO = 39  # most keys of a link value that is no hub; 0: there are no links
 ARRIVALS = 40  # events so far
-MARKS = 41  # counts up: what has the newest mark was seen on the way
-MARK = 42  # its offset in a head
-ACCOUNTS = 43  # offset in a head of the addresses of its accounts, one for each window, and how many
-LOG = 45  # address of the last arrivals, each by head: link value << 32 | key or 0; 0: no account is there yet
+MARKS = 41  # the newest mark, which increases; a head with it was visited by the current search
+MARK = 42  # offset in a head of its mark
+ACCOUNTS = 43  # offset in a head of the addresses of its accounts, one for each window, and their number
+LOG = 45  # address of the last arrivals, as head numbers: link value << 32 | key or 0; 0: there is no account yet
 LOG_ROOM = 1 << 16
-OF_LINK = 3  # these series, from the end: the code of the link value
+OF_LINK = 3  # series, from the end: the code of the link value
 OF_KEY = 2  # the code of the key
-OF_ARRIVAL = 1  # the event's number by arrival, of those that aggregates are over
+OF_ARRIVAL = 1  # the arrival number of an event that is aggregated
 
-# A series in the plan. Offsets are into a cell or a head; -1: not there.
+# A series in the plan. Offsets are into a cell or a head; -1: none.
 SERIES_WORDS = 8
 OF_COUNTS = 0
 OF_SUM = 1
@@ -82,14 +82,14 @@ IS_REAL = 4
 OF_FOLD = 5
 SCALE = 6
 
-# A window in the plan, and its place at this row.
+# A window in the plan, and its positions for this row.
 WINDOW_WORDS = 6
 LEFT = 0  # edge, or one of the two below
 RIGHT = 1  # edge; -1: this row's own time
 LAST_N = 2
 BEGIN = 3  # scratch: first position inside
-END = 4  # scratch: first position behind
-W_MANY = 5  # so many link values of a key in the window, and it gets an account
+END = 4  # scratch: first position after it
+W_MANY = 5  # number of link values in the window from which a key gets an account
 LEFT_EVER = -1
 LEFT_LAST_N = -2
 RIGHT_NOW = -1
@@ -108,30 +108,30 @@ PART = 2  # address of the track or set in the plan
 NUMERATOR = 3
 DENOMINATOR = 4
 
-# A look: a query whose condition is a program that is asked of each cell of its window.
-# What `this` gives it is fed behind the series, in rows of their own.
+# A look: a query whose condition is a program that is evaluated for each cell of its window.
+# Values of `this` are passed after those of the series, in rows of their own.
 LOOK_WORDS = 13
-K_WINDOW = 5  # offset of the window; words 0, 1, 3 and 4 are a query's, PART is a register with a time or 0
-K_SERIES = 6  # what is aggregated; -1: nothing but the events
+K_WINDOW = 5  # offset of the window; words 0, 1, 3 and 4 are as in a query, PART is a register with a time or 0
+K_SERIES = 6  # the aggregated series; -1: the events are counted
 K_DO = 7  # the program's operations: address and count
 K_DO_COUNT = 8
-K_RESULT = 9  # the register that says whether a cell is kept
+K_RESULT = 9  # the register with the result of the condition
 K_LOADS = 10  # address of the loads: those of the cell first, then those of `this`
 K_LOADS_COUNT = 11
 K_THIS_COUNT = 12
-LOAD_WORDS = 2  # a series, or a row of what is fed; the register that it fills
+LOAD_WORDS = 2  # a series, or a row of values of `this`; the register to load
 
-# An account: what those link values of a key come to that nothing touches for a while, and a list of the others.
-# Its class; the first and the last end of a window that it holds for; arrivals when it was made, and those in its list;
-# hash table of the heads of quiet values, each plus 1: address and room; heads of the others, and of quiet values that
-# came again, those plus 1: address, count, room; the seeds.
+# An account: totals over the quiet link values of a key, and a list of the others (see `kernels.links`).
+# Its class; the first and the last window end for which it is valid; arrivals when it was made, and those in its list;
+# hash table of the heads of quiet values, each plus 1: address and room; heads of the others, and of quiet values with
+# new events, the latter plus 1: address, count, room; the seeds.
 A_CLASS, A_AT, A_UNTIL, A_MADE, A_READ, A_TABLE, A_TABLE_ROOM, A_LIST, A_COUNT, A_ROOM, A_SEEDS = range(11)
-# What one look has found at the cells of quiet values: a seed for each look of the plan.
-# Values kept come first; low and high part of the sum; the extreme, or the number of different values; the number of
-# cells; the block of values with their hash table behind, 0: none.
+# A seed: the totals of one look over the cells of quiet values; there is one for each look of the plan.
+# The number of values; low and high part of the sum; the extreme, or the number of distinct values; the number of
+# cells; the block of values followed by their hash table, 0: none.
 S_SUM, S_BEST, S_CELLS, S_VALUES, SEED_WORDS = 1, 3, 4, 5, 6
 
-# MIN and MAX, FIRST and LAST stand side by side: a kernel asks for either by one range.
+# MIN and MAX, and FIRST and LAST, are adjacent, since kernels compare with ranges.
 COUNT = 0
 SHARE = 1
 SUM = 2
@@ -160,7 +160,7 @@ D_BEGIN = 2
 D_COUNT = 3
 D_FED = 4  # cells before this position are in
 
-# A set: how many different values one window has. Sets of one series share a table.
+# A set: the distinct count of one window. Sets of one series share a table.
 SET_WORDS = 8
 S_SERIES = 0
 S_TABLE = 1  # offset of the table's words in a head
@@ -182,15 +182,15 @@ ENTRY_VALUE = 0
 ENTRY_USES = 1  # sum of its counters; 0: free
 ENTRY_COUNTERS = 2
 
-# A head: what is known of one key.
+# A head: the state of one key.
 ORIGIN = 0  # address that position 0 would have
 LO = 1  # first live position
-HI = 2  # behind the last
+HI = 2  # position after the last cell
 CHUNK = 3  # address of the block of cells; 0: none
 CHUNK_CLASS = 4
-HINTS = 5  # one per edge: where it was last
+HINTS = 5  # last position of each edge
 
-# A fold: what trimmed cells leave behind for queries without a window.
+# A fold: totals over trimmed cells for queries without a window.
 FOLD_WORDS = 6
 F_FIRST = 0
 F_FIRST_AT = 1
@@ -202,4 +202,4 @@ F_MAX = 5
 COUNT_BITS = 40
 COUNT_MASK = (1 << 40) - 1
 NEVER_MS = -(1 << 61)  # before all times
-UNREAD = -2  # the key of a row that nobody asks about, and whose answers nobody reads
+UNREAD = -2  # key of a row whose answers are not needed

@@ -1,12 +1,12 @@
-"""The events that share a link value with those of a key (`via`); compiled.
+"""Compiled aggregates over linked events (`via`): events that share a link value with the events of a key.
 
-A history with links has each event twice: its head is number 2n for the link value with code n, and 2n + 1 for the key
-with code n. Its last series are the codes of link value and key, and of events that aggregates are over the number by
-arrival.
+A history with links stores each event twice: under head number 2n for its link value with code n, and under 2n + 1 for
+its key with code n. Its last series are the codes of link value and key, and the arrival number of events that are
+aggregated.
 
-A key with many link values has an account: what those come to of which no event comes into the window or leaves it
-within the reach of the account, and a list of the others. What arrives is read from a log of arrivals; a value that
-comes again is put on the list, for its new events alone.
+A key with many link values has an account. It has the totals over quiet link values, none of whose events enters or
+leaves the window within the reach of the account, and a list of the other link values. New events are read from a log
+of arrivals. A quiet value with a new event is added to the list, for its new events only.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ FAR_MS = 1 << 61
 
 @compiled
 def link_series(heap: Ints, number: Word) -> Word:
-    """The address of a series that a history with links has behind all others."""
+    """Return the address of one of the last series, numbered from the end (`OF_LINK`, `OF_KEY`, `OF_ARRIVAL`)."""
     return heap[SERIES] + (heap[SERIES + 1] - number) * SERIES_WORDS
 
 
 @compiled
 def is_marked(heap: Ints, head: Word, mark: Word) -> bool:
-    """Whether a head has a mark, which it has from now on."""
+    """Mark a head, and return whether it had the mark before."""
     at = head + heap[MARK]
     if heap[at] == mark:
         return True
@@ -82,7 +82,7 @@ def is_marked(heap: Ints, head: Word, mark: Word) -> bool:
 
 @compiled
 def span(heap: Ints, head: Word, after_ms: Word, upto_ms: Word) -> tuple[Word, Word]:
-    """The cells of a head in a window (after, upto]: the address of the first, and how many."""
+    """Return the address of the first cell of a head in a window (after, upto], and the number of cells."""
     origin, lo, hi, words = heap[head + ORIGIN], heap[head + LO], heap[head + HI], heap[CELL_WORDS]
     begin = place(heap, origin, words, lo, hi, lo, after_ms)
     return origin + begin * words, max(place(heap, origin, words, lo, hi, hi, upto_ms) - begin, 0)
@@ -90,12 +90,16 @@ def span(heap: Ints, head: Word, after_ms: Word, upto_ms: Word) -> tuple[Word, W
 
 @compiled
 def is_linking(heap: Ints, asked: Word, first: Word, cells: Word, is_sure: Word) -> Word:
-    """Whether a link value, by its cells in a window, links a key: it has the key, surely or in one, and is no hub.
+    """Whether a link value links the key `asked` in a window: it has a cell of the key, and is no hub.
 
-    The head of the key counts in any case. Cells are looked at from the last one, until they are of too many keys.
+    A hub has cells of more than UP_TO different keys, the key `asked` included. Cells are read from the last one.
+
+    Args:
+        first: Address of the link value's first cell in the window, and `cells` their number.
+        is_sure: Whether the value is known to have a cell of the key.
     """
     if is_sure and cells < heap[UP_TO]:
-        return True  # so few cells are of so few other keys
+        return True  # fewer cells than UP_TO cannot have too many keys
     heap[MARKS] += 1
     key, degree = link_series(heap, OF_KEY), 1
     heap[asked + heap[MARK]] = heap[MARKS]
@@ -114,9 +118,9 @@ def is_linking(heap: Ints, asked: Word, first: Word, cells: Word, is_sure: Word)
 
 @compiled
 def candidates(heap: Ints, asked: Word, after_ms: Word, upto_ms: Word, own: Word) -> tuple[Word, Word, Word]:
-    """The link values of a key in a window: a block of the numbers of their heads, its class, and how many.
+    """Return the link values of a key in a window: a block with the numbers of their heads, its class, and their count.
 
-    Block 0: the heap must grow first.
+    The block is 0 if the heap is full. `own` is the head number of the row's own link value; -1 for none.
     """
     first, cells = span(heap, asked, after_ms, upto_ms)
     link, size_class, count = link_series(heap, OF_LINK), class_of(cells + 1), 0
@@ -134,16 +138,18 @@ def candidates(heap: Ints, asked: Word, after_ms: Word, upto_ms: Word, own: Word
 def gather(
     heap: Ints, asked: Word, listed: Word, values: Word, after_ms: Word, upto_ms: Word, own: Word, account: Word
 ) -> tuple[Word, Word, Word, Word]:
-    """The linked cells of a window: a block of their addresses, its class, their number, and that of link values.
+    """Return the linked cells of a window: a block with their addresses, its class, their count, and that of link
+    values.
 
-    The cells of each link value are in order. Block 0: the heap must grow first. Number -1: a link value that the
-    account counts is a hub now.
+    The cells of each link value are in order. The block is 0 if the heap is full. The count is -1 if a link value in
+    the totals of the account has become a hub.
 
     Args:
         asked: The head of the key.
-        listed: The address of the numbers of heads of link values, and how many. Where an account is given, they may
-            repeat, of those plus 1 only the cells that came since count, and the others are looked through for the key.
-        own: The number of a link value that counts in any case; -1: none.
+        listed: Address of the numbers of `values` heads of link values. With an account they may repeat. A number plus
+            1 means that only cells since the account was made count; other values are checked for a cell of the key.
+        own: Head number of a link value that links in any case; -1 for none.
+        account: The account of the key; 0 for none.
     """
     words, arrival = heap[CELL_WORDS], link_series(heap, OF_ARRIVAL)
     size_class = class_of(FIRST_ROOM)
@@ -180,7 +186,7 @@ def gather(
 
 @compiled
 def is_current(heap: Ints, asked: Word, account: Word, upto_ms: Word) -> bool:
-    """Whether an account holds for the window that ends here; its list then has all that arrived."""
+    """Whether an account is valid for a window that ends at `upto_ms`; if so, new arrivals are added to its list."""
     number, count = (asked - heap[HEADS]) // heap[HEAD_WORDS], heap[account + A_COUNT]
     is_read = heap[ARRIVALS] - heap[account + A_READ] <= LOG_ROOM
     if not (is_read and heap[account + A_AT] <= upto_ms <= heap[account + A_UNTIL]):
@@ -202,10 +208,10 @@ def is_current(heap: Ints, asked: Word, account: Word, upto_ms: Word) -> bool:
 def new_account(
     heap: Ints, asked: Word, listed: Word, values: Word, after_ms: Word, upto_ms: Word
 ) -> tuple[Word, Word]:
-    """An account that does not hold yet, and the number of quiet values, which are put first in the list.
+    """Make an account without totals, and return it with the number of quiet values, which are moved to the front.
 
-    It reaches over a part of the window, one over the root of the number of link values: no event of a quiet value
-    comes into the window or leaves it. Account 0: the heap must grow first.
+    Its reach is the length of the window divided by the square root of the number of link values. No event of a quiet
+    value enters or leaves the window within the reach. The account is 0 if the heap is full.
     """
     root, quiet = np.int64(np.sqrt(values)), np.int64(0)
     reach = (upto_ms - after_ms) // root

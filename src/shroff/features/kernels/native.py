@@ -1,11 +1,12 @@
-"""Kernels as machine code on disk: loaded in a millisecond, without the compiler that made it.
+"""Store the machine code of kernels on disk, and load it in a millisecond, without importing numba.
 
-A wheel for a platform has it, made for any processor of `BASELINE`; another processor, and a clone, makes its own once.
-numba takes half a second of a processor to be imported, and as long to load what it has kept. A
-command that computes once over a file, or decides a handful of events, would spend most of its time so. What is here
-is compiled by numba; its machine code is kept, put into memory by LLVM alone and called by its address, which costs
-some ten microseconds a call: nothing for a batch, too much for one event of thousands. So an `entry_point`, which is
-called for each event or batch of them, is called by numba once it was called often.
+Importing numba takes half a second, and so does loading its own cache: most of the time of a short command. So the
+machine code that numba compiles is stored here, loaded by LLVM alone, and called by its address. Such a call costs some
+ten microseconds, which matters only for kernels that are called for each event (`entry_point`). These switch to calls
+by numba once they were called often.
+
+A wheel has machine code for any processor of `BASELINE`. Another processor, or a clone of the repository, compiles its
+own once.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ from shroff.runtime.values import FrozenStruct
 
 SUFFIX = ".kernel"
 FOLDER_VARIABLE = "NUMBA_CACHE_DIR"  # where numba keeps its own, if it is set
-# By architecture, what code is made for: the processor's level and what else may be asked for by name, as LLVM names
-# them, and features that tell its presence. LLVM uses the instructions of SHA only where a kernel asks for them.
+# For each architecture: the processor level of LLVM, further features of LLVM, and the processor flags that show both.
+# LLVM uses the instructions of SHA only if a kernel asks for them.
 BASELINE = {
     "x86_64": ("x86-64-v3", "+sha", "avx2 bmi bmi2 f16c fma lzcnt movbe"),  # since 2013
     "aarch64": ("generic", "", ""),
     "arm64": ("generic", "", ""),  # LLVM does not say what a processor of Apple has
 }
-OFTEN = 1_000  # calls of an entry point, until numba is loaded: a second of a busy service
-LOOK_S = 0.1  # seconds between looks at a second process
-RESULT_WORDS = 2  # of which the results of a kernel have at most so many
-_RESULTS = ctypes.c_int64 * RESULT_WORDS  # a class, so one for each call would be a cycle
-# Held while a thread loads numba: a copy of the process made meanwhile would wait for locks that nobody opens there.
+OFTEN = 1_000  # calls of an entry point before numba is loaded; a second of a busy service
+LOOK_S = 0.1  # interval of checks for a second process
+RESULT_WORDS = 2  # at most so many words in the result of a kernel
+_RESULTS = ctypes.c_int64 * RESULT_WORDS  # made once, as each such class forms a reference cycle
+# Locked while a thread loads numba. A process that is forked meanwhile would wait for locks that no thread releases.
 _LOADING = Lock()
 os.register_at_fork(before=_LOADING.acquire, after_in_parent=_LOADING.release, after_in_child=_LOADING.release)
 _IN_EVERY_PROCESS = ctypes.CDLL(None)  # the functions of C and of Python
@@ -57,23 +58,24 @@ _ARRAY = re.compile(r"^(\w+)\[(:, )?::1\]$|^Array\((\w+), (\d), 'C', readonly=Tr
 
 
 def _shown_address(array: Any) -> int:
-    """Where the items of an array begin, as numpy shows it. Cost: 2 to 6 µs."""
+    """Return the address of an array's items by numpy's interface. Cost: 2 to 6 µs."""
     address: int = array.__array_interface__["data"][0]
     return address
 
 
 def _read_address(array: Any) -> int:
-    """The same from the array's own memory. Cost: 0.3 µs."""
+    """Return the address of an array's items by reading the array object. Cost: 0.3 µs."""
     return ctypes.c_size_t.from_address(id(array) + object.__basicsize__).value
 
 
-# numpy's binary interface has it behind the head that all objects have. An interpreter may lay out objects otherwise.
+# In numpy's binary interface the address follows the object header. An interpreter with another layout uses the slow
+# way.
 _PROBE = np.empty(8, np.int64)
 _address = _read_address if _read_address(_PROBE) == _shown_address(_PROBE) else _shown_address
 
 
 class Parameter(FrozenStruct):
-    """A parameter of a kernel: a number, where `dimensions` is 0, or an array, its rows one behind the other."""
+    """A parameter of a kernel: a number if `dimensions` is 0, else a contiguous array."""
 
     kind: str
     dimensions: int
@@ -81,9 +83,10 @@ class Parameter(FrozenStruct):
 
     @property
     def words(self) -> list[str]:
-        """Type that numba passes for it: a number, or the kind of an array.
+        """LLVM types of the values that numba passes for the parameter.
 
-        That is who owns it (nobody, twice), how many items it has and of which size, its address, lengths and strides.
+        For an array these are two pointers to its owners, which are null, the number and size of items, the address,
+        lengths and strides.
         """
         if self.dimensions:
             return ["ptr", "ptr", "i64", "i64", "ptr", *["i64"] * 2 * self.dimensions]
@@ -91,11 +94,9 @@ class Parameter(FrozenStruct):
 
 
 class Native:
-    """A kernel that is compiled, or taken from disk, when it is first called; safe for use by several threads.
+    """A kernel that is loaded from disk, or compiled, at its first call. Several threads may call it at once.
 
-    It takes what its signature says, and lets go of the interpreter while it runs.
-
-    Raises: TypeError where an argument is something else.
+    It releases Python's lock while it runs. A call raises TypeError if an argument does not fit the signature.
     """
 
     def __init__(self, signature: str, function: FunctionType) -> None:
@@ -116,11 +117,11 @@ class Native:
 
     @property
     def is_at_hand(self) -> bool:
-        """Whether a call needs no compiler: it is loaded, or its machine code is on disk."""
+        """Whether a call needs no compiler, since the machine code is loaded or on disk."""
         return self._call is not None or ((path := self.path) is not None and path.is_file())
 
     def keep(self) -> None:
-        """Compile it and keep it on disk, where that is not done yet; nothing is called."""
+        """Load the kernel without calling it; if its machine code is not on disk, compile and store it."""
         self._load()
 
     def __call__(self, *arguments: Any) -> Any:
@@ -166,7 +167,7 @@ class Native:
         return self._call
 
     def _code(self) -> tuple[str, bytes]:
-        """The name and the bytes of the machine code, from disk where they are there and whole."""
+        """Return symbol and bytes of the machine code, from disk if the file is undamaged, else compiled."""
         path = self.path
         if path is not None:
             with suppress(OSError, ValueError):
@@ -186,7 +187,7 @@ class Native:
 
     @property
     def path(self) -> Path | None:
-        """Path of the machine code, which lies beside its source where it came with it; None without a folder."""
+        """Path of the machine code: beside its source, or in a cache folder; None if no folder can be written."""
         file = Path(self.function.__code__.co_filename)
         name = f"{file.stem}.{self.__name__}_{_made_from(file)}-{_made_for()}{SUFFIX}"
         beside, named = file.parent / "__pycache__", os.environ.get(FOLDER_VARIABLE)
@@ -201,18 +202,18 @@ class Native:
         return None
 
     def _compile(self) -> tuple[str, bytes]:
-        """Compile it by numba; gives the name and the bytes of its machine code."""
+        """Compile by numba; return symbol and bytes of the machine code."""
         import llvmlite.binding as llvm
 
         made = self._made_by_numba()
-        if made.stats.cache_hits:  # another process was quicker; what numba loads from disk has no code to look at
+        if made.stats.cache_hits:  # another process was faster; a function from numba's cache has no LLVM code
             made = Native._made_by_numba(self)
         (signature,) = made.signatures
         symbol: str = made.overloads[signature].fndesc.llvm_func_name
         module = llvm.parse_assembly(made.inspect_llvm(signature))
         found = [str(argument.type) for argument in module.get_function(symbol).arguments]
         expected = ["ptr", "ptr", *(word for parameter in self.parameters for word in parameter.words)]
-        if found != expected:  # another version of numba that does it otherwise: nothing may be called so
+        if found != expected:  # a numba version with another calling convention
             raise RuntimeError(f"numba passes {found} to {symbol}, and not {expected}")
         machine = _machine()
         _keep_only(module, symbol, machine)
@@ -222,7 +223,7 @@ class Native:
             if function.is_declaration and not function.name.startswith("llvm.")
         }
         if lacking := sorted(name for name in outside if not hasattr(_IN_EVERY_PROCESS, name)):
-            # Numba's own functions, for arrays that a kernel makes: LLVM ends the process where one is missing.
+            # Functions of numba, for arrays that a kernel allocates. LLVM would end the process for a missing one.
             raise RuntimeError(f"the kernel {self.__name__} calls {', '.join(lacking)}, which only numba has")
         return symbol, machine.emit_object(module)
 
@@ -239,16 +240,16 @@ def _refuse(*_arguments: Any) -> NoReturn:
 
 
 class EntryPoint(Native):
-    """A kernel for events, one or many: called by its address, and by numba, which is quicker, once it is called often.
+    """A kernel for single events: called by its address at first, and by numba, which is faster, after `OFTEN` calls.
 
-    Both call the same code. numba is loaded by a thread, so that no call waits for it.
+    Both run the same code. A thread loads numba, so that no call waits for it.
     """
 
     def __init__(self, signature: str, function: FunctionType) -> None:
         super().__init__(signature, function)
         self.calls = 0
         self.by_numba: Callable[..., Any] | None = None
-        os.register_at_fork(after_in_child=self._begin_again)  # the thread that loads numba is not in the copy
+        os.register_at_fork(after_in_child=self._begin_again)  # the thread that loads numba does not survive a fork
 
     def __call__(self, *arguments: Any) -> Any:
         if self.by_numba is not None:
@@ -262,10 +263,10 @@ class EntryPoint(Native):
         self.calls = 0
 
     def load_numba(self) -> None:
-        """Let numba call it from now on, if its code is on disk or can be put there.
+        """Call the kernel by numba from now on, if numba's cache has its code or can store it.
 
-        A second process compiles it. Here the compiler would hold the interpreter's lock for seconds, and change the
-        filters of warnings for all threads.
+        A second process compiles it. In this process the compiler would hold Python's lock for seconds, and
+        change the filters of warnings for all threads.
         """
         if not self._is_kept():
             code = f"from {self.__module__} import {self.__name__} as kernel; kernel.keep_for_numba()"
@@ -278,7 +279,7 @@ class EntryPoint(Native):
                 return
             while beside.poll() is None and main_thread().is_alive():
                 time.sleep(LOOK_S)
-            if beside.poll() is None:  # this process ends
+            if beside.poll() is None:  # the main thread has ended
                 beside.kill()
                 beside.wait()
                 return
@@ -286,7 +287,7 @@ class EntryPoint(Native):
             self.by_numba = self._made_by_numba(compiler=_refuse)
 
     def keep_for_numba(self) -> None:
-        """Compile it as numba calls it, and keep it on disk; nothing is called."""
+        """Compile the kernel into numba's cache, without calling it."""
         self._made_by_numba()
 
     def _is_kept(self) -> bool:
@@ -302,7 +303,7 @@ class EntryPoint(Native):
             return False
 
     def _named(self) -> Any:
-        _set_processor()  # before numba makes what the function names
+        _set_processor()  # before `settle` makes numba functions
         function: Any = settle(self.function)
         function.__qualname__ = f"{self.__name__}_{kernel_numbers.digest_of_kernels()}"
         return function
@@ -311,7 +312,7 @@ class EntryPoint(Native):
         function = self._named()
         file, name = Path(function.__code__.co_filename), self.__name__
         kept = _njit(**OPTIONS)(function)
-        with suppress(RuntimeError):  # no folder to keep it in: a read-only installation of somebody without a home
+        with suppress(RuntimeError):  # no folder can be written
             kept._cache = checked_cache(function)  # noqa: SLF001 (numba has no other way)
         if compiler is not None:
             kept._compiler.compile = compiler  # noqa: SLF001 (called where nothing is on disk)
@@ -344,7 +345,7 @@ def _remove_stale(folder: Path, name: str) -> None:
 
 
 def native(signature: str) -> Callable[[Callable[..., Any]], Native]:
-    """Make a function a kernel for whole batches; `signature` as numba has it."""
+    """Return a decorator that makes a function a kernel for batches; `signature` is in numba's form."""
 
     def decorate(function: Callable[..., Any]) -> Native:
         assert isinstance(function, FunctionType)
@@ -354,9 +355,9 @@ def native(signature: str) -> Callable[[Callable[..., Any]], Native]:
 
 
 def entry_point(signature: str) -> Callable[[Callable[..., Any]], EntryPoint]:
-    """Make a function a kernel for events, one or many; `signature` as numba has it.
+    """Return a decorator that makes a function a kernel for single events; `signature` is in numba's form.
 
-    It is compiled, or taken from disk, at once: an event that arrives must not wait for the compiler.
+    The kernel is loaded or compiled at once, since an event must not wait for the compiler.
     """
 
     def decorate(function: Callable[..., Any]) -> EntryPoint:
@@ -369,7 +370,7 @@ def entry_point(signature: str) -> Callable[[Callable[..., Any]], EntryPoint]:
 
 
 def parsed(signature: str) -> tuple[int, tuple[Parameter, ...]]:
-    """Number of results of a kernel, and its parameters.
+    """Parse a signature: the number of results of a kernel, and its parameters.
 
     >>> parsed("int64(uint8[:, ::1])")
     (1, (Parameter(kind='uint8', dimensions=2, is_read_only=False),))
@@ -391,7 +392,7 @@ def _parameter(text: str) -> Parameter:
 
 @cache
 def processor() -> tuple[str, str]:
-    """The processor that code is made for, the baseline or this one, and further features, as LLVM names them."""
+    """Return LLVM's names of the processor to compile for, the baseline or this one, and of further features."""
     import llvmlite.binding as llvm
 
     features = llvm.get_host_cpu_features()
@@ -410,7 +411,7 @@ def _machine() -> Any:
 
 
 def _set_processor() -> None:
-    """Let numba make code for that processor; it asks once, when it makes its first code."""
+    """Make numba compile for `processor()`; it reads these settings at its first compilation."""
     from numba import config
 
     for name, value in zip(("CPU_NAME", "CPU_FEATURES"), processor(), strict=True):
@@ -418,7 +419,7 @@ def _set_processor() -> None:
 
 
 def _njit(*how: Any, **options: Any) -> Any:
-    """Compile by numba, for that processor."""
+    """Return numba's decorator, which compiles for `processor()`."""
     from numba import njit
 
     _set_processor()

@@ -1,7 +1,7 @@
-"""Whole numbers wider than a machine word, for sums, squares and the spread; compiled.
+"""Compiled arithmetic of integers wider than a machine word, for sums, sums of squares and standard deviations.
 
-A number of 192 bits is three unsigned words, the highest first. Floats are made once, at
-the end, rounded half to even: what Python's `float(int)` gives.
+A number of 192 bits is three unsigned words, the highest first. The result is converted to a float once, at the end,
+rounded half to even, as by Python's `float(int)`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 
-# A number or truth of the machine, which compiled code knows better than an annotation could say.
+# A machine integer, float or boolean; the signature of a kernel has its exact type.
 Word: TypeAlias = Any
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 DIGEST_LENGTH = 16
 VECTOR_BYTES = 32
-# What the shared kernels are made from, below the package. A kernel of another room adds its own file.
+# Files, below the package, whose content is part of all kernels. A kernel in another file adds that file.
 KERNEL_FILES = (
     "features/kernels/*.py",
     "features/batch/backfill*.py",
@@ -33,8 +33,8 @@ KERNEL_FILES = (
 )
 
 
-# Nothing here allocates, so numba need not count references: its locked instructions took
-# two thirds of the time. Division by zero gives what the machine gives; nobody divides by it.
+# Kernels allocate nothing, so numba need not count references, whose locked instructions took two thirds of the time.
+# Divisions are not checked for zero, as no kernel divides by it.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
 
 
@@ -46,7 +46,7 @@ class Later:
         self._made: Any = None
 
     def made(self) -> Any:
-        """It, and in its place all that it calls, so that the compiler finds these."""
+        """Return the numba function, compiled at the first call, together with the functions that it calls."""
         if self._made is None:
             self._made = self._make(self._function)
             settle(self._function)
@@ -57,7 +57,7 @@ class Later:
 
 
 def settle(function: Kernel) -> Kernel:
-    """The same function, what it names being made, and what that names: where a `Later` stood, it is found itself."""
+    """Replace each `Later` among the globals and cells of a function by its numba function; return the function."""
     assert isinstance(function, FunctionType)
     for name in _names(function.__code__):
         value = function.__globals__.get(name)
@@ -90,7 +90,7 @@ def compiled(function: Kernel) -> Kernel:
 
 
 def intrinsic_of(function: Callable[..., Any]) -> Later:
-    """An instruction of the machine, as `numba.extending.intrinsic` takes it."""
+    """Return an intrinsic of numba, which is created at first use (see `numba.extending.intrinsic`)."""
 
     def make(function: Callable[..., Any]) -> Any:
         from numba.extending import intrinsic
@@ -101,7 +101,7 @@ def intrinsic_of(function: Callable[..., Any]) -> Later:
 
 
 def vector_at(context: Any, builder: Any, signature: Any, arguments: Any, array: int) -> Any:
-    """Where the vector of an array begins, by the argument behind it."""
+    """Return the pointer to a vector in argument `array`, at the offset in the next argument."""
     from llvmlite import ir
 
     made = context.make_array(signature.args[array])(context, builder, arguments[array])
@@ -110,14 +110,14 @@ def vector_at(context: Any, builder: Any, signature: Any, arguments: Any, array:
 
 
 def vector_in(*at: Any) -> Any:
-    """The vector there, aligned or not."""
+    """Load a vector as `vector_at` locates it, aligned or not."""
     read = at[1].load(vector_at(*at))
     read.align = 1
     return read
 
 
 def first_of(builder: Any, bits: Any) -> Any:
-    """How many bits stand before the first that is set; all where none is."""
+    """Return the number of bits before the first set bit; the number of all bits if none is set."""
     from llvmlite import ir
 
     return builder.zext(builder.cttz(bits, ir.Constant(ir.IntType(1), 0)), ir.IntType(64))
@@ -125,7 +125,7 @@ def first_of(builder: Any, bits: Any) -> Any:
 
 @cache
 def digest_of_kernels() -> str:
-    """What compiled code is made from: a change in any file of kernels makes all that is kept on disk stale."""
+    """Return the digest of all files of kernels; stored machine code with another digest is stale."""
     package = Path(__file__).parents[2]
     files = [file for pattern in KERNEL_FILES for file in sorted(package.glob(pattern))]
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:DIGEST_LENGTH]
@@ -190,19 +190,19 @@ def _fetch(typing_context: Any, array: Any, at: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
-# Have memory bring an item of an array, whatever its place, while other work goes on.
+# Prefetch an item of an array into the caches; any index is allowed.
 fetch = intrinsic_of(_fetch)
 
 
 @compiled
 def product(a: Word, b: Word) -> tuple[Word, Word]:
-    """The 128 bits of a * b: (high, low)."""
+    """Return the 128 bits of a * b: (high, low)."""
     return high_product(a, b), a * b
 
 
 @compiled
 def times(high: Word, middle: Word, low: Word, x: Word) -> tuple[Word, Word, Word]:
-    """The 192 low bits of a number times a word."""
+    """Return the 192 low bits of a number times a word."""
     carry, new_low = product(low, x)
     up, new_middle = product(middle, x)
     new_middle = new_middle + carry
@@ -212,7 +212,7 @@ def times(high: Word, middle: Word, low: Word, x: Word) -> tuple[Word, Word, Wor
 
 @compiled
 def rounded(high: Word, middle: Word, low: Word) -> Word:
-    """The float nearest to a number of 192 bits, half to even."""
+    """Return the float nearest to a number of 192 bits, half to even."""
     zero = np.uint64(0)
     if high == zero and middle == zero:
         return np.float64(low)
@@ -230,7 +230,7 @@ def rounded(high: Word, middle: Word, low: Word) -> Word:
         middle = (middle << np.uint64(step)) | (low >> np.uint64(64 - step))
         low = low << np.uint64(step)
         shift += step
-    # What lies below the top 64 bits can only decide a tie: one bit says that it is there.
+    # The bits below the top 64 can only decide a tie, so one bit stands for them.
     if middle != zero or low != zero:
         high = high | np.uint64(1)
     return np.float64(high) * float_of(np.int64(1023 + exponent - shift) << 52)  # a power of two: nothing is rounded
@@ -238,14 +238,14 @@ def rounded(high: Word, middle: Word, low: Word) -> Word:
 
 @compiled
 def scaled(n: Word, scale: Word) -> Word:
-    """float(n * scale), rounded once."""
+    """Return float(n * scale), rounded once."""
     high, low = product(np.uint64(n), np.uint64(scale))
     return rounded(np.uint64(0), high, low)
 
 
 @compiled
 def spread(n: Word, squares_high: Word, squares_low: Word, sum_high: Word, sum_low: Word, scale: Word) -> Word:
-    """The sample standard deviation of n >= 2 values from their exact sum (88 bits) and sum of squares."""
+    """Return the sample standard deviation of n >= 2 values from their exact sum (88 bits) and sum of squares."""
     zero = np.uint64(0)
     low = np.uint64(sum_low)
     high = np.uint64(sum_high)
@@ -272,7 +272,7 @@ def spread(n: Word, squares_high: Word, squares_low: Word, sum_high: Word, sum_l
 
 @compiled
 def middle(a: Word, b: Word, scale: Word, is_real: Word) -> Word:
-    """float(a + b) / float(2 * scale), whatever the size of the sum; reals come as their ordered bits."""
+    """Return float(a + b) / float(2 * scale), also if the sum exceeds 64 bits; reals are passed as ordered bits."""
     if is_real:
         return (float_of(in_order(a)) + float_of(in_order(b))) / 2.0
     if a ^ b < 0:
@@ -287,5 +287,5 @@ def middle(a: Word, b: Word, scale: Word, is_real: Word) -> Word:
 
 @compiled
 def in_order(bits: Word) -> Word:
-    """A float's bits as an integer of the same order, and back: its own inverse."""
+    """Map a float's bits to an integer of the same order, and back: the function is its own inverse."""
     return bits if bits >= 0 else bits ^ 0x7FFFFFFFFFFFFFFF

@@ -1,8 +1,8 @@
-"""Greatest and smallest values: one monotonic deque for all windows with the same right edge; compiled.
+"""Compiled order statistics: greatest and smallest values by monotonic deques, and values at ranks by quickselect.
 
-A deque holds (position, key) of every cell that no later one outdoes, keys strictly falling,
-so the first entry at or behind a window's left edge is that window's maximum. Positions are
-absolute and never used again: a window that lags reads no cell that is gone.
+All windows with the same right edge share a deque. It has (position, key) of each cell whose key exceeds those of all
+later cells, so keys fall strictly, and the first entry at or after a window's left edge is the window's maximum.
+Positions are never reused, so a window never reads a removed cell.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SMALLEST_CLASS = 2  # four entries
 
 @compiled
 def room_in_deque(heap: Ints, deque: Word, lo: Word) -> Word:
-    """Make room for one more entry behind the last; False where the heap must grow first."""
+    """Make room for one more entry at the end; False if the heap is full."""
     at, begin, count = heap[deque + D_AT], heap[deque + D_BEGIN], heap[deque + D_COUNT]
     if at == 0:
         heap[deque + D_CLASS] = SMALLEST_CLASS
@@ -58,7 +58,7 @@ def room_in_deque(heap: Ints, deque: Word, lo: Word) -> Word:
 
 @compiled
 def drop_before(heap: Ints, deque: Word, lo: Word) -> None:
-    """Forget the entries before a position; from there on it is fed."""
+    """Remove the entries before a position; the next cell to feed is at this position or later."""
     at, begin, count = heap[deque + D_AT], heap[deque + D_BEGIN], heap[deque + D_COUNT]
     while count > 0 and heap[at + begin * 2] < lo:
         begin += 1
@@ -69,7 +69,7 @@ def drop_before(heap: Ints, deque: Word, lo: Word) -> None:
 
 @compiled
 def feed_deque(heap: Ints, head: Word, track: Word, end: Word) -> Word:
-    """Take in the cells before `end`; False where the heap must grow first, to be called again."""
+    """Add the cells before `end`; False if the heap is full, and a repeated call continues."""
     deque = head + heap[track + T_HEAD]
     position = heap[deque + D_FED]
     words = heap[CELL_WORDS]
@@ -95,7 +95,7 @@ def feed_deque(heap: Ints, head: Word, track: Word, end: Word) -> Word:
 
 @compiled
 def search_deque(heap: Ints, deque: Word, position: Word) -> Word:
-    """The number of the first entry at or behind a position; the deque's count if there is none."""
+    """Return the index of the first entry at or after a position; the number of entries if there is none."""
     at = heap[deque + D_AT] + heap[deque + D_BEGIN] * 2
     low, high = 0, heap[deque + D_COUNT]
     if high > 0 and heap[at] >= position:
@@ -111,7 +111,7 @@ def search_deque(heap: Ints, deque: Word, position: Word) -> Word:
 
 @compiled
 def insert_in_deque(heap: Ints, head: Word, track: Word, position: Word) -> None:
-    """Take in a late cell at a position that was fed before; `room_in_deque` was called."""
+    """Add a late cell before the end of the fed cells; needs a call of `room_in_deque` before."""
     deque = head + heap[track + T_HEAD]
     at = heap[deque + D_AT] + heap[deque + D_BEGIN] * 2
     count = heap[deque + D_COUNT]
@@ -139,7 +139,7 @@ def insert_in_deque(heap: Ints, head: Word, track: Word, position: Word) -> None
 
 @compiled
 def greatest_key(heap: Ints, head: Word, track: Word, begin: Word, end: Word) -> tuple[bool, Word]:
-    """The greatest key in [begin, end), found by looking at each cell: for late rows."""
+    """Return whether [begin, end) has a value, and its greatest key, by reading each cell; for late rows."""
     words = heap[CELL_WORDS]
     series, flip = heap[track + T_SERIES], heap[track + T_FLIP]
     found, best = False, np.int64(0)
@@ -154,7 +154,7 @@ def greatest_key(heap: Ints, head: Word, track: Word, begin: Word, end: Word) ->
 
 @compiled
 def select(heap: Ints, values: Word, count: Word, rank: Word) -> Word:
-    """The value at a rank (from 1) in a block of `count` values, whose order is changed: quickselect."""
+    """Return the value at a rank (from 1) in a block of `count` values by quickselect, which reorders the block."""
     left, right, wanted = values, values + count - 1, values + rank - 1
     while left < right:
         pivot = heap[(left + right) >> 1]
@@ -181,11 +181,11 @@ def select(heap: Ints, values: Word, count: Word, rank: Word) -> Word:
 def values_at_ranks(
     heap: Ints, head: Word, series: Word, begin: Word, end: Word, count: Word, rank: Word, other: Word
 ) -> tuple[Word, Word, Word]:
-    """The values at two ranks (from 1) among the `count` kept cells in [begin, end), as (True, value, value).
+    """Return (True, value, value) for two ranks (from 1) among the `count` values of the cells in [begin, end).
 
-    Without room for a copy of the values: (False, 0, 0), and the heap must grow first.
+    Returns (False, 0, 0) if the heap has no room for a copy of the values.
 
-    Cost: a look at each cell, and quickselect with middle pivots.
+    Cost: reading each cell, and quickselect with middle pivots.
     """
     size_class = class_of(count)
     values = take(heap, size_class)

@@ -1,10 +1,9 @@
-"""Small programs of numbers: the part of a condition that a kernel must ask row by row; compiled.
+"""Compiled interpreter of small programs: the part of a condition that a kernel must evaluate row by row.
 
-A program is a run of operations in an array of words, each of four: what to do, the address
-of the register that it fills, and of the two that it reads. A register is two words: the
-value, and whether it is there. Values are as in columns: exact numbers as 64-bit integers,
-reals as the bits of a float, truth as 0 or 1, texts as codes that are equal where the texts
-are. What every operation gives is what `language.row` gives, to the bit.
+A program is a sequence of operations in an array of words. An operation has four words: its kind, the address of the
+register that it writes, and those of the two that it reads. A register has two words: a value, and whether it is
+present. Values are as in columns: exact numbers are 64-bit integers, reals the bits of a float, booleans 0 or 1, and
+texts codes that are equal if the texts are. Each operation returns the result of `language.row`, to the bit.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ def evaluate(words: Ints, at: Word, count: Word) -> Word:
 
 @compiled
 def truth(words: Ints, what: Word, target: Word, left: Word, right: Word) -> None:
-    """Three-valued logic, and selection by missing values."""
+    """Execute an operation of three-valued logic, or a selection by missing values."""
     a: Word = words[left]
     b: Word = words[right]
     has_a: Word = words[left + 1]
@@ -114,7 +113,7 @@ def truth(words: Ints, what: Word, target: Word, left: Word, right: Word) -> Non
 
 @compiled
 def exact(words: Ints, what: Word, target: Word, a: Word, b: Word) -> Word:
-    """An operation of two words into the target; whether a value is there, OUTSIDE where it does not fit."""
+    """Execute an operation of two exact numbers; return THERE, MISSING, or OUTSIDE if the result exceeds 64 bits."""
     value = np.int64(0)
     if what == EQUAL:
         value = np.int64(a == b)
@@ -160,7 +159,7 @@ def exact(words: Ints, what: Word, target: Word, a: Word, b: Word) -> Word:
 
 @compiled
 def real(words: Ints, what: Word, target: Word, a: Word, b: Word) -> Word:
-    """An operation of two reals into the target; whether a value is there."""
+    """Execute an operation of two reals; return THERE or MISSING."""
     result = 0.0
     if what <= REAL_AT_MOST:
         if what == REAL_EQUAL:
@@ -198,7 +197,7 @@ def real(words: Ints, what: Word, target: Word, a: Word, b: Word) -> Word:
 
 @compiled
 def in_whole_units(units: Word, scale: Word) -> Word:
-    """The float nearest to units / scale, rounded once; scale is a power of ten up to 10^12."""
+    """Return the float nearest to units / scale, rounded once; scale is a power of ten up to 10^12."""
     if -_FLOAT_EXACT <= units <= _FLOAT_EXACT:
         return np.float64(units) / np.float64(scale)
     size = np.uint64(abs(units))
@@ -212,7 +211,7 @@ def in_whole_units(units: Word, scale: Word) -> Word:
         if rest >= divisor:
             rest = rest - divisor
             part = part | np.uint64(1)
-    # The last bit is far below what is rounded: one that is set says that something is left.
+    # The last bit is far below the rounded ones, so it only marks that a remainder is left.
     if rest != np.uint64(0):
         part = part | np.uint64(1)
     nearest = rounded(np.uint64(0), whole, part) * _WORD_BELOW

@@ -1,8 +1,7 @@
-"""Compiled rules with `since flag`: rows in, hits out; each hit resets what later rows see.
+"""Compiled evaluation of rules with `since flag`, in which each hit resets the aggregates that later rows see.
 
-A rule has a history for each group of its aggregates, and a program for its condition. Row by
-row the histories answer, the program says whether the rule hits, and a hit empties the
-histories for its key before the next row is looked at.
+A rule has a history for each group of its aggregates, and a program for its condition. For each row the histories
+answer, the program decides whether the rule hits, and a hit empties the histories of its key before the next row.
 """
 
 from __future__ import annotations
@@ -61,13 +60,14 @@ def _words_at(typing_context: Any, address: Any, size: Any) -> Any:
     return kind(types.int64, types.int64), generate
 
 
-# The words at an address as an array. A kernel cannot take a list of arrays; who calls keeps them alive.
+# Returns the 64-bit words at an address as an array, since a kernel cannot take a list of arrays. Its caller keeps the
+# memory alive.
 words_at = cast("Callable[[Word, Word], Word]", intrinsic_of(_words_at))
 
 
 @compiled
 def load(program: Ints, sources: Ints, row: Word, operands: Ints, there: Bytes, out: Ints, valid: Bytes) -> Word:
-    """Fill the registers of a program's operands for a row; False where one does not fit 64 bits."""
+    """Fill the registers of a program's operands for a row; return False if an operand does not fit 64 bits."""
     for i in range(sources.size):
         register = i * REGISTER_WORDS
         source = sources[i]
@@ -84,7 +84,7 @@ def load(program: Ints, sources: Ints, row: Word, operands: Ints, there: Bytes, 
 
 @compiled
 def forget(heap: Ints, key: Word) -> None:
-    """Forget a key that the history may never have had."""
+    """Forget a key, unless the history has never seen it."""
     if 0 <= key < heap[HEADS_ROOM]:
         forget_key(heap, heap[HEADS] + key * heap[HEAD_WORDS])
 
@@ -114,10 +114,10 @@ def run_rule(
     keys: Ints,
     answers: Bytes,
 ) -> Word:
-    """Take the rows from `row`; gives the row at which Python must help, or their number.
+    """Evaluate a rule for the rows from `row` on; return the row at which Python must help, or the number of rows.
 
-    `answers` says for each row what is known of it before and, in the end, whether it hit.
-    `stopped` keeps the group to go on with, and why the rows stopped.
+    `answers` says which rows to evaluate (`ASKED`), and receives whether each of them hits. If the evaluation stops
+    early, `stopped` receives the group to continue with, and the reason.
     """
     for i in range(row, times.size):
         for g in range(stopped[0], groups.shape[0]):

@@ -1,4 +1,4 @@
-"""Aggregates whose condition compares with `this`: each event of the window is looked at; compiled."""
+"""Compiled aggregates whose condition reads `this` (looks): each event of the window is tested for each row."""
 
 from __future__ import annotations
 
@@ -79,7 +79,10 @@ from shroff.features.kernels.programs import evaluate
 def linked_cells(
     heap: Ints, head: Word, window: Word, own: Word, time_ms: Word, out: Ints, valid: Bytes
 ) -> tuple[Word, Word, Word, Word, Word]:
-    """The linked cells of a window, as `gather` gives them, and the account that has the others; 0: they are all."""
+    """Return the linked cells of a window as `gather` does, and the account with the totals of the others, 0 for none.
+
+    A key with many link values gets an account, if the window is the newest. The first result is 0 if the heap is full.
+    """
     edges, slot = heap[EDGES], head + heap[ACCOUNTS] + (window - heap[WINDOWS]) // WINDOW_WORDS
     after_ms, upto_ms = time_ms - heap[edges + heap[window + LEFT]], time_ms
     if heap[window + RIGHT] >= 0:
@@ -129,9 +132,9 @@ def look_step(
     out: Ints,
     valid: Bytes,
 ) -> Word:
-    """Answer the looks before (step 0) or after (step 1) the row's event is in; False: the heap must grow first.
+    """Answer the looks before (step 0) or after (step 1) the row's event is inserted; False if the heap is full.
 
-    `own` is the number of the head of a link value that counts in any case, -1: none.
+    `own` is the head number of a link value that links in any case; -1 for none.
     """
     if step == 0:
         first_window, last_window = np.int64(0), heap[WINDOWS_BEFORE]
@@ -178,7 +181,7 @@ def look_step(
 
 @compiled
 def load_this(heap: Ints, look: Word, values: Ints, kept: Bytes, row: Word) -> None:
-    """Load the operands of the query row behind the series' values."""
+    """Load the operands that a look's condition reads from the row itself."""
     for i in range(heap[look + K_LOADS_COUNT], heap[look + K_LOADS_COUNT] + heap[look + K_THIS_COUNT]):
         load = heap[look + K_LOADS] + i * LOAD_WORDS
         register = heap[load + 1]
@@ -209,14 +212,15 @@ def keeps(heap: Ints, look: Word, at: Word) -> Word:
 def look_at_all(
     heap: Ints, look: Word, cells: Word, oldest: Word, count: Word, seed: Word, row: Word, out: Ints, valid: Bytes
 ) -> Word:
-    """Answer one look at so many cells; False if the heap must grow first.
+    """Answer one look over `count` cells; False if the heap is full.
 
-    Above the usual length: one pass over the window feeds whatever the function needs.
+    It exceeds the usual length, as one pass over the window serves all functions.
 
     Args:
-        cells: A block of their addresses; 0: they lie side by side.
-        oldest: The address of the first one then.
-        seed: Where it has been to other cells before; 0: nowhere. Below 0: the seed to keep it in, and nobody asks.
+        cells: A block with the addresses of the cells; 0 if the cells are adjacent.
+        oldest: Address of the first of adjacent cells.
+        seed: The seed with totals over further cells; 0 for none. A negative address: store the totals in this seed
+            instead of answering.
     """
     words = heap[CELL_WORDS]
     function, target = heap[look + FUNCTION], heap[look + ROW_OUT]
@@ -323,7 +327,7 @@ def look_at_all(
 
 @compiled
 def is_greater(heap: Ints, left: Word, right: Word, arrival: Word) -> Word:
-    """Whether a word is greater; with a series of arrivals both are addresses of cells, by (time, arrival)."""
+    """Whether a word is greater than another; with a series of arrivals, compare two cells by (time, arrival)."""
     if arrival != 0 and heap[left] != heap[right]:
         left, right = heap[left], heap[right]
     elif arrival != 0:
@@ -350,9 +354,9 @@ def sort(heap: Ints, values: Word, count: Word, arrival: Word) -> None:
 
 @compiled
 def different(heap: Ints, values: Word, count: Word, seed: Word) -> tuple[Word, Word]:
-    """Number of distinct values but 0 in a block and a seed, and whether 0 is one.
+    """Return the number of distinct values except 0 in a block and a seed, and whether 0 occurs.
 
-    A hash table is made behind the block, of at most four words for each value.
+    The words after the block, at most four for each value, are used for a hash table.
     """
     room, table = room_of(count), values + count
     found, zeros, others, others_room = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
@@ -373,11 +377,14 @@ def different(heap: Ints, values: Word, count: Word, seed: Word) -> tuple[Word, 
 
 @compiled
 def most_frequent(heap: Ints, values: Word, count: Word) -> Word:
-    """The most frequent value of a block in order of time, the newest of several; as much room behind is used."""
+    """Return the most frequent value of a block in order of time; of several the newest.
+
+    As many words after the block are used for a sorted copy.
+    """
     by_value = values + count
     copy_words(heap, values, by_value, count)
     sort(heap, by_value, count, 0)
-    most = np.int64(0)  # a value is there more often where it also stands so many places further
+    most = np.int64(0)  # in the sorted copy, a value is more frequent if it also stands `most` words further
     for i in range(count):
         while i + most < count and heap[by_value + i + most] == heap[by_value + i]:
             most += 1

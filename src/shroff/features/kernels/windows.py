@@ -1,8 +1,7 @@
-"""The online engine's kernel: rows in, values out; compiled once for every plan and kept on disk.
+"""The kernel of the online engine: insert rows, and answer the queries about them, for any plan.
 
-Only what stands here is an entry point. Each takes the heap first and gives back how far
-it came, so that Python can make the heap larger and call again: a step that finds no room
-has changed nothing, or continues where it stopped.
+The entry points of window state are here. They return how far they came. If the heap is full, Python makes it larger
+and calls again: a step that found no room has changed nothing, or continues where it stopped.
 """
 
 from __future__ import annotations
@@ -58,12 +57,12 @@ from shroff.features.kernels.numbers import Word, compiled, fetch
 from shroff.features.kernels.order import feed_deque, insert_in_deque, room_in_deque
 from shroff.features.kernels.scan import look_step
 
-AHEAD = 8  # rows: memory brings what a key has while so many are answered
+AHEAD = 8  # rows; the memory of a key is prefetched so many rows before it is needed
 
 
 @compiled
 def insert(heap: Ints, head: Word, time_ms: Word, values: Ints, kept: Bytes, row: Word, watermark_ms: Word) -> bool:
-    """Put a row's cell behind all that are not younger; False, and nothing done, where the heap must grow first."""
+    """Insert a row's cell after all cells that are not later; False, with nothing changed, if the heap is full."""
     if not room_for_cell(heap, head, watermark_ms):
         return False
     lo, hi = heap[head + LO], heap[head + HI]
@@ -86,7 +85,7 @@ def insert(heap: Ints, head: Word, time_ms: Word, values: Ints, kept: Bytes, row
 
 @compiled
 def room_for_late(heap: Ints, head: Word, position: Word) -> bool:
-    """Make room wherever a late cell at this position may be noted."""
+    """Make room for a late cell in all deques and tables; False if the heap is full."""
     for i in range(heap[TRACKS + 1]):
         deque = head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD]
         if position < heap[deque + D_FED] and not room_in_deque(heap, deque, heap[head + LO]):
@@ -100,7 +99,7 @@ def room_for_late(heap: Ints, head: Word, position: Word) -> bool:
 
 @compiled
 def take_in_late(heap: Ints, head: Word, position: Word) -> None:
-    """Note a late cell in every deque and set that was fed beyond its position."""
+    """Add a late cell to all deques and sets that were fed beyond its position."""
     for i in range(heap[TRACKS + 1]):
         track = heap[TRACKS] + i * TRACK_WORDS
         if position < heap[head + heap[track + T_HEAD] + D_FED]:
@@ -113,7 +112,7 @@ def take_in_late(heap: Ints, head: Word, position: Word) -> None:
 
 @compiled
 def feed_now(heap: Ints, head: Word) -> bool:
-    """Let all deques and sets that end at the present take in the newest cell; False: the heap must grow first."""
+    """Add the newest cell to all deques and sets of windows that end at the present; False if the heap is full."""
     hi = heap[head + HI]
     for i in range(heap[TRACKS + 1]):
         track = heap[TRACKS] + i * TRACK_WORDS
@@ -141,9 +140,9 @@ def row_step(
     out: Ints,
     valid: Bytes,
 ) -> bool:
-    """Answer and insert one row; False where the heap must grow first, to be called again."""
+    """Answer and insert one row; False if the heap is full, and a repeated call continues."""
     last, also, own = heap[SERIES + 1], np.int64(-1), np.int64(-1)
-    if heap[UP_TO] != 0 and inserted >= 0:  # the event comes in under its link value, and under its key
+    if heap[UP_TO] != 0 and inserted >= 0:  # the event is inserted under its link value and under its key
         values[last - OF_LINK, row], values[last - OF_ARRIVAL, row] = inserted >> 1, heap[ARRIVALS]
         if kept[last - OF_KEY, row] != 0:
             also, own = 2 * values[last - OF_KEY, row] + 1, inserted
@@ -151,7 +150,7 @@ def row_step(
         return False
     if asked < 0 and asked != UNREAD:
         answer_nothing(heap, row, out, valid)
-    # Step 0 asks before the event is in, step 1 behind it.
+    # Step 0 answers before the event is inserted, step 1 after.
     for step in range(heap[PHASE], 2):
         if step == 1 and inserted >= 0 and not feed_now(heap, heap[HEADS] + inserted * heap[HEAD_WORDS]):
             return False
@@ -179,7 +178,7 @@ def row_step(
 
 @compiled
 def fetch_cells(heap: Ints, key: Word) -> None:
-    """Have memory bring what a row looks at first: the newest cell of a key, those at the edges of its windows."""
+    """Prefetch the memory that a row reads first: the newest cell of a key, and those at the edges of its windows."""
     if 0 <= key < heap[HEADS_ROOM]:
         head = heap[HEADS] + key * heap[HEAD_WORDS]
         origin, words = heap[head + ORIGIN], heap[CELL_WORDS]
@@ -207,7 +206,7 @@ def run(
     out: Ints,
     valid: Bytes,
 ) -> Word:
-    """Answer and insert the rows from `row`; gives the row at which the heap must grow, or their number."""
+    """Answer and insert the rows from `row` on; return the row at which the heap is full, else the number of rows."""
     for i in range(row, times.size):
         head = heap[HEADS] + insert_keys[min(i + 2 * AHEAD, times.size - 1)] * heap[HEAD_WORDS]
         fetch(heap, head)
@@ -220,7 +219,7 @@ def run(
 
 @compiled
 def fetch_oldest(heap: Ints, key: Word) -> None:
-    """Have memory bring the oldest cell of a key."""
+    """Prefetch the oldest cell of a key."""
     if key < heap[HEADS_ROOM]:
         head = heap[HEADS] + key * heap[HEAD_WORDS]
         fetch(heap, heap[head + ORIGIN] + heap[head + LO] * heap[CELL_WORDS])
@@ -228,7 +227,7 @@ def fetch_oldest(heap: Ints, key: Word) -> None:
 
 @entry_point("void(int64[::1], int64, int64, int64)")
 def tend(heap: Ints, forgotten: Word, limit: Word, watermark_ms: Word) -> None:
-    """Forget a key (-1: none), then trim up to `limit` keys, going round."""
+    """Remove a key (-1: none), then trim up to `limit` keys, in turn."""
     if 0 <= forgotten < heap[HEADS_ROOM]:
         forget_key(heap, heap[HEADS] + forgotten * heap[HEAD_WORDS])
     for _ in range(min(limit, heap[HEADS_ROOM])):
