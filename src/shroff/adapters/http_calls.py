@@ -1,8 +1,8 @@
-"""The HTTP transport of webhooks, the schema registry and OpenID providers: proxy, trust, time and size in one place.
+"""The HTTP client of webhooks, the schema registry and OpenID providers, with proxies, TLS, time and size limits.
 
-What `http:` of shroff.yaml leaves open the environment says, as it does for other programs: `HTTPS_PROXY`, `HTTP_PROXY`
-and `NO_PROXY` (small letters, too), `SSL_CERT_FILE` and `SSL_CERT_DIR`. Addresses of this machine go through no proxy.
-Redirects are never followed: a call is answered by the address that was called.
+Settings that `http:` in shroff.yaml leaves open come from the environment: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`
+(also in lower case), `SSL_CERT_FILE` and `SSL_CERT_DIR`. Addresses of this machine use no proxy. Redirects are never
+followed, so that credentials reach no other server.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ NO_PROXY = "none"
 
 
 class Calls:
-    """How calls leave.
+    """Settings of HTTP calls, and the connections made by them.
 
     Args:
-        proxy: `http://HOST:PORT`, with `USER:PASSWORD@` before the host where it asks for one; `none`; or nothing where
-            the environment says.
+        proxy: `http://HOST:PORT`, with `USER:PASSWORD@` before the host if the proxy needs a sign-in; `none`; or "" for
+            that of the environment.
         ca: A file of certificates to trust instead of the system's.
-        cert: A file with a certificate, where the other side asks who we are.
-        key: A file with its key, without a password; without one it is in `cert`.
-        timeout_s: For the whole of an answer.
+        cert: A file with a client certificate.
+        key: A file with its key, without a password; by default the key is in `cert`.
+        timeout_s: Time limit for a whole answer.
 
-    Raises: UsageError where a file is not of certificates, or the proxy is none.
+    Raises: UsageError if a file has no certificates, or the address of the proxy is invalid.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Calls:
         return cls(**names, timeout_s=parse_duration(str(options.get("timeout", TIMEOUT))) / 1_000)
 
     def connection(self, scheme: str, host: str, port: int | None) -> HTTPConnection:
-        """A connection to a host, through the proxy where there is one; nobody is called yet."""
+        """Return a connection to a host, through the proxy if there is one. It connects at its first request."""
         proxy = self._proxy_of(scheme, host)
         if proxy is None:
             if scheme == "https":
@@ -93,11 +93,11 @@ class Calls:
 
 
 class CutOffError(OSError):
-    """An answer ended early. What it answers was done, and is not sent again."""
+    """An answer ended early. The server has received the request, so it is not sent again."""
 
 
 class HttpAnswer(NamedTuple):
-    """An answer, whatever its status; without a body where none is wanted."""
+    """An answer of any status; without a body if the client wants none."""
 
     status: int
     headers: Message
@@ -105,7 +105,7 @@ class HttpAnswer(NamedTuple):
 
 
 class HttpClient:
-    """Calls of one server over a connection that is kept between them. For one thread at a time."""
+    """Calls one server over a persistent connection. For one thread at a time."""
 
     def __init__(
         self, made: Callable[[], HTTPConnection], timeout_s: float, *, answer_bytes_max: int, wants_body: bool
@@ -119,13 +119,13 @@ class HttpClient:
     def call(
         self, method: str, target: str, body: bytes | None = None, headers: TextMapping = MappingProxyType({})
     ) -> HttpAnswer:
-        """Call once; again on a new connection where the server had closed the kept one.
+        """Send a request; once more on a new connection if the server had closed the persistent one.
 
         Args:
             target: Path and query.
 
-        Raises: OSError where no answer comes, or it is too long; TimeoutError where it does not end in time. `reason`
-            says why, without addresses.
+        Raises: OSError if there is no answer, or it is too long; TimeoutError if it does not end in time. `reason`
+            returns a message without addresses.
         """
         while True:
             is_kept = self._connection is not None
@@ -153,7 +153,7 @@ class HttpClient:
             data = answer.read(self._answer_bytes_max + 1) if self._wants_body else self._read_away(answer)
             deadline.is_over = deadline.is_over and self._wants_body
         if self._wants_body and answer.length and len(data) <= self._answer_bytes_max:
-            raise CutOffError("its answer was cut off")  # an early end, which `read` takes for the end
+            raise CutOffError("its answer was cut off")  # `read` returns without an error at an early end
         if not answer.isclosed():
             answer.close()
             self.close()
@@ -189,7 +189,7 @@ class _Forwarded(HTTPConnection):
 
 
 class CallDeadline:
-    """Ends a call that is not over in time, however slowly an answer drips: the client's timeout is for each read."""
+    """Limits the time of a whole call. The timeout of a connection limits only each read of a slow answer."""
 
     def __init__(self, connection: HTTPConnection, within_s: float) -> None:
         self._connection = connection
@@ -200,14 +200,14 @@ class CallDeadline:
 
     def __enter__(self) -> Self:
         if self._connection.sock is None:
-            self._connection.connect()  # which has a timeout of its own
-        self._socket = self._connection.sock  # the connection lets go of it where it ends with the answer
+            self._connection.connect()  # has its own timeout
+        self._socket = self._connection.sock  # kept, as the connection drops it if it ends with the answer
         self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        if self.is_over:  # also without an error: what was cut off may look like an end
+        if self.is_over:  # also without an error, as an answer that was cut off may look complete
             raise TimeoutError(f"no answer within {self._within_s:g} s")
 
     def _end(self) -> None:
@@ -217,7 +217,7 @@ class CallDeadline:
 
 
 def reason(error: Exception) -> str:
-    """Error of a connection, in words without addresses."""
+    """Describe the error of a connection without addresses."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message})"
     if isinstance(error, OSError):
@@ -226,7 +226,7 @@ def reason(error: Exception) -> str:
 
 
 def _proxy_at(address: str) -> SplitResult:
-    """The parts of a proxy's address. Raises: UsageError, without the address, which may hold a password."""
+    """Parse a proxy's address. Raises: UsageError, without the address, which may have a password."""
     with suppress(ValueError):
         found = urlsplit(address if "://" in address else f"http://{address}")
         if found.scheme == "http" and found.hostname and found.port != 0:
@@ -246,12 +246,12 @@ def _by_environment(scheme: str, host: str) -> str:
 
 
 def basic(user: str, password: str) -> str:
-    """The value of a header that logs in by user and password."""
+    """Return the value of a header that signs in by user and password."""
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def target_of(parts: SplitResult) -> str:
-    """Request target of an address: its path and query."""
+    """Return the request target of an address: its path and query."""
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
@@ -274,10 +274,10 @@ def _trust(ca: str, cert: str, key: str) -> ssl.SSLContext:
 
 @lru_cache(maxsize=4)
 def _trust_of_system(_file: str | None, _folder: str | None) -> ssl.SSLContext:
-    """What the system trusts, or the environment's file and folder: read in 60 ms, so once for all calls."""
+    """Return the certificates of the system or the environment; cached, as reading them takes 60 ms."""
     return ssl.create_default_context()
 
 
 def _no_password() -> str:
-    """Without it the library would ask for one on the terminal. Raises: UsageError."""
+    """Raises: UsageError, in place of the library's question on the terminal."""
     raise UsageError("the key of a client certificate has a password: give it without one.")

@@ -1,7 +1,7 @@
-"""Answer deadline: a connection whose server stays silent for too long is closed while a thread waits for it.
+"""Answer deadline: shut down a connection whose server stays silent for too long, while a thread waits for it.
 
-A gateway in between may acknowledge every byte and pass nothing on. Then TCP sees a peer that is well, the server's own
-limits never begin, and a client without a limit of its own waits for ever.
+A gateway between client and server may acknowledge every byte and pass nothing on. Then TCP sees a live peer, the
+server's own time limits never begin, and a client without a limit would wait for ever.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from contextlib import suppress
 from typing import Self
 from weakref import WeakSet, finalize
 
-ANSWER_S = 60.0  # no statement of ours takes as long
+ANSWER_S = 60.0  # longer than any statement of shroff takes
 _LOOK_S = 1.0
 
 
 class Deadline:
-    """Ends a connection if what is done inside of `with` is not over in time; such may stand inside of each other.
+    """Shuts a connection down if the body of `with` takes longer than `ANSWER_S`. The contexts may be nested.
 
-    It holds the socket by a descriptor of its own, so that it never ends another one that came by the same number.
+    It duplicates the descriptor of the socket, so that it never shuts down another socket that gets the same number.
     Cost: half a microsecond.
     """
 
@@ -46,12 +46,12 @@ class Deadline:
 
     def look(self, now_s: float) -> None:
         if now_s >= self._due_s:
-            with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as found:
-                found.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Watch:
-    """Looks at all deadlines of a process from one thread, which runs while there are any."""
+    """Checks all deadlines of a process in one thread, which runs while there are any."""
 
     def __init__(self) -> None:
         self._deadlines: WeakSet[Deadline] = WeakSet()
@@ -61,7 +61,7 @@ class _Watch:
     def add(self, deadline: Deadline) -> None:
         with self._lock:
             self._deadlines.add(deadline)
-            if self._thread is None or not self._thread.is_alive():  # also in a process that was forked
+            if self._thread is None or not self._thread.is_alive():  # no thread survives in a forked process
                 self._thread = threading.Thread(target=self._run, name="shroff deadlines", daemon=True)
                 self._thread.start()
 

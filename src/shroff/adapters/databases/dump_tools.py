@@ -1,6 +1,6 @@
-"""The backup programs of a database server, such as `pg_dump`: found, started, and read or fed as a stream.
+"""Run the backup programs of a database server, such as `pg_dump`: find them, and stream their output or input.
 
-What they need to sign in is in their environment, never in their arguments.
+Passwords go into their environment, never into their arguments, which other users can see.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from shroff.json_types import TextMapping
 from shroff.runtime.values import FrozenStruct
 
 PIECE_BYTES = 4 * 1024 * 1024
-UNFINISHED = "an unfinished shroff restore"  # a comment on tables that nobody used
+UNFINISHED = "an unfinished shroff restore"  # comment on the schema while a restore fills it
 _MADE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?`?(?:\{prefix\})?(\w+)")
 _VERSIONS = frozenset(f"{part}version" for part in ("", "people_", "notices_", "jobs_"))
-_SAID_MAX = 2_000  # characters of what a program says of its failure
+_SAID_MAX = 2_000  # bytes shown of a failed program's error output
 
 
 class ClientPrograms(FrozenStruct):
     """The client programs of a kind of server.
 
     Args:
-        kind: Its name for people.
-        package: What has the programs; `{major}` is the server's version.
-        version: How they print theirs; the first group is the major version.
+        kind: Name of the server, for messages.
+        package: Debian package with the programs; `{major}` stands for the server's major version.
+        version: Matches the output of `--version`; the first group is the major version.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class ClientPrograms(FrozenStruct):
     version: re.Pattern[str]
 
     def found(self, name: str, folder: Path | None, server: int, place: str) -> tuple[str, str]:
-        """The path and version of a program. Raises: UsageError where it is missing, or older than the server."""
+        """Return path and version of a program. Raises: UsageError if it is missing, or older than the server."""
         package = self.package.format(major=server)
         path = _path(name, folder, f"{self.kind}'s client programs (Debian: {package})")
         major, said = _version(path, self.version)
@@ -55,29 +55,29 @@ class ClientPrograms(FrozenStruct):
 
 
 def check_removable(place: str, found: Iterable[str], what: str, *, is_left: bool, again: bool) -> None:
-    """See that tables are those of an interrupted restore, which the user wants to remove.
+    """Check that existing tables were left by an interrupted restore, and that the user wants to remove them.
 
     Args:
-        found: Their names, without a prefix.
-        what: They, in words.
-        is_left: Whether they have the mark of a restore, which no log in use has.
-        again: Whether the user wants to remove those.
+        found: Names of the tables, without a prefix.
+        what: Description of the tables, for the message.
+        is_left: Whether they have the mark of an unfinished restore, which a log in use does not have.
+        again: Whether the user wants to remove the tables of an unfinished restore.
 
-    Raises: UsageError, with the remedy, where they must stay. It names no command that removes tables: those that are
-        not of a restore may be another log in use.
+    Raises: UsageError with the remedy if the tables must stay. For tables without the mark, which may be a log in use,
+        it names no command that removes them.
     """
     others = sorted(set(found) - _tables_of_ours())
     if is_left and again and not others:
         return
-    cure = "Name an empty database with --store."
+    remedy = "Name an empty database with --store."
     if is_left and others:
-        cure = (
+        remedy = (
             f"An interrupted restore left tables there, but not {', '.join(others)}: move these elsewhere and run the "
             f"command again with --again, or name an empty database with --store."
         )
     elif is_left:
-        cure = "An interrupted restore left them: run the command again with --again, which removes them first."
-    raise UsageError(f"{place}: {what}, so nothing is restored into it. {cure}")
+        remedy = "An interrupted restore left them: run the command again with --again, which removes them first."
+    raise UsageError(f"{place}: {what}, so nothing is restored into it. {remedy}")
 
 
 @cache
@@ -100,22 +100,25 @@ def _path(name: str, folder: Path | None, package: str) -> str:
 
 def _version(path: str, form: re.Pattern[str]) -> tuple[int, str]:
     try:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - a program that the settings name
+        output = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - a program that the settings name
     except OSError as error:
         raise UsageError(f"{path} cannot be started: {error.strerror}.") from None
-    found = form.search(said)
-    if found is None:
+    match = form.search(output)
+    if match is None:
         raise UsageError(f"{path} --version prints no version. Is it the program of the database?")
-    return int(found[1]), said.removeprefix(path).strip()
+    return int(match[1]), output.removeprefix(path).strip()
 
 
 def dumped(
     words: Sequence[str], variables: TextMapping, secret: str, begun: bytes = b""
 ) -> Generator[bytes, None, None]:
-    """What a program writes, in pieces of 4 MB. Raises: StorageError where it fails, also after the last piece.
+    """Run a program and yield its output in pieces of up to 4 MB.
 
     Args:
-        begun: What it writes when it has begun: the first piece ends soon after that.
+        secret: Password that is masked in messages.
+        begun: Bytes that show that the program has begun; the first piece is yielded soon after them.
+
+    Raises: StorageError if the program fails, also after the last piece.
     """
     with _running(words, variables, secret, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -128,13 +131,15 @@ def dumped(
 
 
 def feed(words: Sequence[str], variables: TextMapping, secret: str, pieces: Iterable[bytes]) -> None:
-    """Let a program read these pieces. Raises: StorageError where it fails; as `pieces`, and it is ended first."""
+    """Run a program with these pieces as its input, and kill it if `pieces` raises. Raises: StorageError if it
+    fails.
+    """
     with _running(words, variables, secret, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         for data in pieces:
             try:
                 process.stdin.write(data)
-            except BrokenPipeError:  # it says why
+            except BrokenPipeError:  # the program has ended; its error output says why
                 break
         with suppress(BrokenPipeError):
             process.stdin.close()
@@ -151,13 +156,13 @@ def _running(
             stdout=subprocess.DEVNULL if stdout is None else stdout,
             stderr=said,
             env=os.environ | variables,
-            start_new_session=True,  # Ctrl-C is for us, who end it
+            start_new_session=True,  # Ctrl-C reaches only this process, which then kills the program
         )
         try:
             yield process
             code = process.wait()
         finally:
-            process.kill()  # nothing, where it has ended
+            process.kill()  # does nothing if it has ended
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     with suppress(BrokenPipeError):

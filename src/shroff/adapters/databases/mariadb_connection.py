@@ -1,4 +1,4 @@
-"""One connection to MariaDB, for tables of sinks, summaries and pulled sources: sockets, time limits, TLS."""
+"""Open a connection to MariaDB with time limits and TLS, for tables of sinks, summaries and pulled sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shroff.adapters.databases.server_url import ServerUrl
 from shroff.json_types import JsonObject
 
 _CONNECT_S = 5
-# A peer that vanished without a word is found within 11 s.
+# A peer that vanished is detected within 11 s.
 _KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 11_000))
 
 
@@ -24,7 +24,7 @@ def connection(url: ServerUrl) -> Any:
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE:
-            if hasattr(socket, name):  # of Linux
+            if hasattr(socket, name):  # only on Linux
                 wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         found = pymysql.connect(
             host=url.host,
@@ -49,7 +49,7 @@ def connection(url: ServerUrl) -> Any:
 
 
 def secured(url: ServerUrl) -> JsonObject:
-    """How the connection is secured: PyMySQL by itself encrypts where it can, and believes everybody."""
+    """Return PyMySQL's TLS options for the address. Its default, as for `prefer`, encrypts if possible, unverified."""
     mode = url.ssl_mode
     if mode == "disable":
         return {"ssl_disabled": True}

@@ -1,4 +1,4 @@
-"""A log in PostgreSQL as a stream of bytes, by `pg_dump` and `pg_restore`."""
+"""Back up and restore a log in PostgreSQL as a stream of bytes, by `pg_dump` and `pg_restore`."""
 
 # ruff: noqa: S608 - the name put into SQL is a checked one
 
@@ -25,9 +25,10 @@ PROGRAMS = ClientPrograms("PostgreSQL", "postgresql-client-{major}", re.compile(
 _RELATIONS = (
     "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = %s AND relkind NOT IN ('i', 'I', 't', 'c') "
-    "AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i'))"  # a column's sequence
+    # Sequences that belong to a column go with its table
+    "AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i'))"
 )
-# As the connection parameters of psycopg, so that the programs sign in as the log does.
+# Environment variables of the programs by connection parameter of psycopg, so that they sign in as the log does
 _VARIABLES = {
     "host": "PGHOST",
     "port": "PGPORT",
@@ -45,11 +46,15 @@ _VARIABLES = {
 class PostgresDump:
     """The backup programs of PostgreSQL, for the tables of one log.
 
-    `kind` is the kind of log, `version` that of the tables as this program writes them, `place` the address without
-    credentials, `tables` its schema, and `others` names the server's own means to ship changes.
+    Attributes:
+        kind: The kind of log.
+        version: Version of the tables as this program writes them.
+        place: The address without credentials.
+        tables: The schema.
+        others: The server's own means to ship changes, for messages.
 
     Args:
-        tools: The folder of `pg_dump` and `pg_restore`; by default they are found on PATH.
+        tools: The folder of `pg_dump` and `pg_restore`; by default they are searched on PATH.
     """
 
     kind = "postgresql"
@@ -66,11 +71,12 @@ class PostgresDump:
 
     @contextmanager
     def dump(self) -> Iterator[tuple[int, str, str, Iterator[bytes]]]:
-        """One moment of the log: its last `seq`, the program's version, the position in the server's own record of
-        changes (empty where there is none), and the bytes, which are still to be read.
+        """Take a consistent dump: last sequence number, version of the program, "", and the bytes, still to be read.
 
-        Raises: UsageError where the program is missing, or older than the server; StorageError where it fails, also
-            after the last byte.
+        The third value is a position in the server's own stream of changes, which PostgreSQL dumps do not have.
+
+        Raises: UsageError if the program is missing, or older than the server; StorageError if it fails, also after
+            the last byte.
         """
         with self._connected() as connection:
             path, made_by = self._tool("pg_dump", connection)
@@ -88,12 +94,12 @@ class PostgresDump:
 
     @contextmanager
     def emptied(self, *, again: bool) -> Iterator[None]:
-        """Keep the database for one restore, and see that there are no tables.
+        """Lock the schema for one restore while the context is open, and check that it is empty.
 
         Args:
-            again: Remove those that an interrupted restore left: marked, of ours alone, and never opened as a log.
+            again: Remove the tables that an interrupted restore left.
 
-        Raises: UsageError where tables are there; LogBusyError where another restore runs; as `dump`.
+        Raises: UsageError if there are other tables; LogBusyError if another restore runs; also as `dump`.
         """
         with self._connected() as connection:
             self._tool("pg_restore", connection)
@@ -102,21 +108,23 @@ class PostgresDump:
                 lock = "SELECT pg_try_advisory_lock(hashtextextended(%s, 7526466502988))"
                 if not _row(connection, lock, (self.tables,))[0]:
                     raise LogBusyError(f"{self.place}: another restore into it is running")
-                found = connection.execute(_RELATIONS, (self.tables,)).fetchall()
-                if found:
+                relations = connection.execute(_RELATIONS, (self.tables,)).fetchall()
+                if relations:
                     marked = "SELECT obj_description(to_regnamespace(%s), 'pg_namespace')"
                     (mark,) = _row(connection, marked, (self.tables,))
-                    names = [name for (name,) in found]
+                    names = [name for (name,) in relations]
                     what = f"the schema {self.tables} is not empty"
                     check_removable(self.place, names, what, is_left=mark == UNFINISHED, again=again)
                     connection.execute(f"DROP SCHEMA {self.tables} CASCADE")
             yield
 
     def load(self, pieces: Iterable[bytes], holds: Sequence[object]) -> int:
-        """Restore a log whole or not at all, then hold open letters; gives how many.
+        """Restore a log in one transaction, then hold back its open letters; return their number.
 
         Args:
-            holds: State and reason of held letters, and the state of open ones.
+            holds: State and reason of letters that are held back, and the state of open ones.
+
+        Raises: UsageError if the program is missing; StorageError if it fails.
         """
         with self._connected() as connection:
             path, _ = self._tool("pg_restore", connection)
@@ -135,19 +143,20 @@ class PostgresDump:
                 return int(connection.execute(f"{hold} WHERE state = %s", holds).rowcount)
 
     def versions(self, tables: Sequence[str]) -> dict[str, int]:
-        found = dict[str, int]()
+        """Return the highest number in each of these tables of versions that exists."""
+        versions = dict[str, int]()
         with self._connected() as connection, self._failing():
             for table in tables:
                 if _row(connection, "SELECT to_regclass(%s)", (f"{self.tables}.{table}",)) != (None,):
-                    (found[table],) = _row(connection, f"SELECT coalesce(max(number), 0) FROM {self.tables}.{table}")
-        return found
+                    (versions[table],) = _row(connection, f"SELECT coalesce(max(number), 0) FROM {self.tables}.{table}")
+        return versions
 
     def alone(self) -> AbstractContextManager[None]:
-        """Keep other processes from leading the log, whose tables stay as they are. Raises: LogBusyError."""
+        """Keep other processes from writing the log while the context is open. Raises: LogBusyError."""
         return alone(self.place, partial(PostgresSession, self._url))
 
     def finish(self) -> None:
-        """Say that the restored log is in use from now on, and no more what an interrupted restore left."""
+        """Remove the mark of an unfinished restore."""
         with self._connected() as connection, self._failing():
             connection.execute(f"COMMENT ON SCHEMA {self.tables} IS NULL")
 

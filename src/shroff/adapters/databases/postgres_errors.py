@@ -8,7 +8,7 @@ from shroff.errors import LogBusyError, ShroffError, StateError, StorageError, T
 
 _COLLISION = "23505"
 _LOCKED = ("55P03", "40P01")
-# Classes of SQLSTATE that pass: the server stops, starts, has too many connections, or lost this one.
+# SQLSTATEs of passing problems: the server stops, starts, has too many connections, or lost this one.
 _AWAY = ("08", "57P", "53300", "25P03")
 _WORDS = {
     "53100": "the server's disk is full. Free space there and start again",
@@ -19,9 +19,9 @@ _WORDS = {
     "25006": "this server is read-only, such as a standby. Use the address of the primary",
     "XX": "the server reports damage ({error}). Do not write to it. Look at its log, and restore a backup",
 }
-# Of these, those without a number are the driver's own: nothing was sent.
+# Without an SQLSTATE, errors of these classes come from the driver itself, which has sent nothing.
 _UNSENT = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
-# Words of libpq, which has no number for what goes wrong before a server answers.
+# Parts of libpq's messages, which have no SQLSTATE before a server answers.
 _REFUSALS = ("authentication failed", "no password supplied", "role", "pg_hba.conf")
 _UNTRUSTED = ("certificate", "SSL", "TLS")
 
@@ -31,35 +31,37 @@ class CollisionError(StateError):
 
 
 def postgres_error(error: psycopg.Error, place: str, user: str) -> ShroffError:
-    """Say in one sentence what is wrong, where, and what to do; nothing acknowledged is lost in any of these."""
+    """Return the error of shroff for an error of PostgreSQL, with address and remedy. No committed data is lost."""
     code = error.sqlstate or ""
-    told = (error.diag.message_primary or str(error)).strip().splitlines()[0] if str(error) else type(error).__name__
+    message = type(error).__name__
+    if str(error):
+        message = (error.diag.message_primary or str(error)).strip().splitlines()[0]
     who = f"user {user}" if user else "this user"
     if code == _COLLISION:
-        return CollisionError(f"{place}: {told}")
+        return CollisionError(f"{place}: {message}")
     if code in _LOCKED:
         return LogBusyError(f"{place} is held by another session with an open transaction. End it and try again")
     for start, words in _WORDS.items():
         if code.startswith(start):
-            return StorageError(f"{place}: {words.format(user=who, error=told)}")
+            return StorageError(f"{place}: {words.format(user=who, error=message)}")
     if not code and isinstance(error, _UNSENT):
-        return StorageError(f"{place}: the driver refused: {told}. No stored data is lost")
+        return StorageError(f"{place}: the driver refused: {message}. No stored data is lost")
     if not code or code.startswith(_AWAY):
-        return _unreached(str(error), place, who, told)
-    return StorageError(f"{place}: PostgreSQL refused: {told}. No stored data is lost; run `shroff doctor`")
+        return _unreached(str(error), place, who, message)
+    return StorageError(f"{place}: PostgreSQL refused: {message}. No stored data is lost; run `shroff doctor`")
 
 
-def _unreached(whole: str, place: str, who: str, told: str) -> ShroffError:
-    if any(words in whole for words in _REFUSALS):
+def _unreached(full_text: str, place: str, who: str, message: str) -> ShroffError:
+    if any(words in full_text for words in _REFUSALS):
         return StorageError(f"{place}: {_WORDS['28'].format(user=who)}")
-    if any(words in whole for words in _UNTRUSTED) and "closed" not in whole:
+    if any(words in full_text for words in _UNTRUSTED) and "closed" not in full_text:
         return StorageError(
-            f"{place}: the connection cannot be secured as asked ({told}). Name the authority's certificates by "
+            f"{place}: the connection cannot be secured as asked ({message}). Name the authority's certificates by "
             f"sslrootcert in the address; sslmode=require connects without verifying the server"
         )
-    if "does not exist" in whole:
+    if "does not exist" in full_text:
         return StorageError(f"{place}: {_WORDS['3D000']}")
     return TransientError(
-        f"{place} cannot be reached, or closed the connection ({told}). No stored data is lost. Check that it runs "
+        f"{place} cannot be reached, or closed the connection ({message}). No stored data is lost. Check that it runs "
         f"and that this machine can reach it, and try again"
     )

@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL: how it is opened and asked, and what its failures mean in words."""
+"""One connection to PostgreSQL for the log: open it, run statements on it, and turn its errors into shroff's."""
 
 # ruff: noqa: S608 - the names put into SQL are this module's own, or checked ones; values are always bound
 
@@ -23,36 +23,36 @@ from shroff.errors import ShroffError, StorageError
 from shroff.json_types import JsonObject, TextDict
 from shroff.runtime.texts import ESCAPE, escaped, unescaped
 
-_PIECE_BYTES = 32_000_000  # of one statement; PostgreSQL takes up to a gigabyte
-# A plan made for an empty table may be another one than that for thousands of rows.
+_PIECE_BYTES = 32_000_000  # of values in one statement; PostgreSQL takes up to a gigabyte
+# Plans are dropped once tables have grown by this factor, as a plan for an empty table may be bad for a large one.
 _PLANNED_AGAIN = 10
 _CONNECT_S = 5
-# A peer that vanished without a word is found within 11 s; a statement waits for a lock for 5 s; and the server itself
-# ends a transaction whose owner was silent for 10 s, should the next owner not have the right to.
+# A peer that vanished is detected within 11 s, and a statement waits for a lock for 5 s. The server ends a transaction
+# after 10 s without a statement, in case the next leader has no right to end it.
 _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 11_000}
 _SETTINGS = {
     "synchronous_commit": "on",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
     "client_min_messages": "warning",
-    # Each question has its index, and the planner knows too little of a table that grows by thousands of rows a second:
-    # it was seen to read all events for 4,096 ids, and all ahead of the first one that a join needs.
+    # Each query has its index. The planner's statistics lag behind a table that grows by thousands of rows a second: it
+    # was seen to scan all events for 4,096 ids.
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
     "enable_mergejoin": "off",
     "enable_hashjoin": "off",
     "max_parallel_workers_per_gather": "0",
-    # It looked at each of these ids, too, to guess how many rows there are: 25 ms.
+    # A custom plan would look at each id to estimate the number of rows, which takes 25 ms.
     "plan_cache_mode": "force_generic_plan",
 }
-# After an error of these the server closes the connection; the driver takes it for open until it has read that.
+# After an error of these severities the server closes the connection, which the driver does not notice at once.
 _ENDING = ("FATAL", "PANIC")
-# What the library says of a connection that broke is told in our words; without a handler it goes to stderr by itself.
+# Errors are reported by exceptions. Without a handler, psycopg's warnings about broken connections go to stderr.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class About(NamedTuple):
-    """A question about a list of ids; `kind` is that of the ids, as `adapters.log.queries` has them."""
+    """A query about a list of ids; `kind` is the letter of their type in a shape of `adapters.log.queries`."""
 
     sql: str
     kind: str
@@ -77,11 +77,13 @@ WORDING = SqlWording("convert_to({}, 'UTF8')", _about, _frames_at, by_digest=Tru
 
 
 class PostgresSession:
-    """A connection to PostgreSQL that is in no transaction unless `begin` was called; what one writes is pipelined.
+    """A connection to PostgreSQL. Statements commit at once, unless `begin` has opened a transaction.
 
-    Marks of values are `?`. Every method raises TransientError where the server cannot be reached or the connection is
-    lost, LogBusyError where a lock is not to be had in time, and StorageError where the server refuses; after a loss
-    `is_lost` is true. What `put`, `take_out` and `do` write may go out as late as with `flush`, and fail as late.
+    Values have the mark `?`. Within a transaction `put`, `take_out` and `do` are pipelined: they may be sent, and fail,
+    as late as at the next `flush`.
+
+    Raises, from every method: TransientError if the server cannot be reached or the connection is lost (`is_lost` is
+    then true), LogBusyError if a lock is not free in time, and StorageError if the server refuses.
     """
 
     def __init__(self, url: ServerUrl) -> None:
@@ -89,10 +91,10 @@ class PostgresSession:
         self.place = url.place
         self.schema = url.name("schema", "shroff")
         self._pipeline: psycopg.Pipeline | None = None
-        # rows, and at how many of them statements were planned
+        # Rows written, and the number of them at which plans were last dropped
         self._written = 0
         self._planned_for = 100
-        try:  # connecting has a limit of its own
+        try:  # connecting has its own time limit
             self._connection: psycopg.Connection[Any] = psycopg.connect(**parameters(url))
         except psycopg.Error as error:
             raise postgres_error(error, url.place, url.user) from error
@@ -118,7 +120,7 @@ class PostgresSession:
             return _unescaped_rows(cursor.fetchall(), shape) if cursor.description else []
 
     def do(self, sql: str, values: Sequence[object] = ()) -> None:
-        """Carry out a statement; in a transaction it may go out later."""
+        """Execute a statement; within a transaction it may be sent later."""
         with self._failing():
             if self._connection.pgconn.transaction_status != pq.TransactionStatus.IDLE and self._pipeline is None:
                 self._pipeline = self._connection.pipeline()
@@ -151,11 +153,11 @@ class PostgresSession:
             self._put(_put_sql(table, tuple(newest_wins), adds), table.kinds, list(zip(*found, strict=True)))
 
     def take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
-        """Remove the rows that have these keys; those that are not there are passed over."""
-        found = list(map(table.of, rows))
-        if found:
+        """Delete the rows with these keys; missing ones are ignored."""
+        keys = list(map(table.of, rows))
+        if keys:
             sql = f"DELETE FROM {table.name} WHERE ({_names(table)}) IN (SELECT * FROM unnest({_marks(table)}))"
-            values = [column(kind, values) for kind, values in zip(table.kinds, zip(*found, strict=True), strict=True)]
+            values = [column(kind, values) for kind, values in zip(table.kinds, zip(*keys, strict=True), strict=True)]
             self.do(sql, values)
 
     def flush(self) -> None:
@@ -190,11 +192,9 @@ class PostgresSession:
         self._connection.close()
         pipeline = self._pipeline
         self._pipeline = None
-        if pipeline is not None:  # left alone it would write to the error stream when it is collected
+        if pipeline is not None:  # an open pipeline would write to stderr when it is garbage-collected
             with suppress(psycopg.Error):
                 pipeline.__exit__(None, None, None)
-
-    # Below: how statements are made, and how they fail
 
     def _put(self, sql: str, kinds: str, columns: Sequence[Sequence[Any]]) -> None:
         count = len(columns[0])
@@ -211,7 +211,7 @@ class PostgresSession:
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
-        """Raises: what a failure of PostgreSQL means, instead of it. A connection that the server ends is closed."""
+        """Turn errors of PostgreSQL into shroff's, and close a connection that the server has ended."""
         try:
             with self._deadline:
                 yield
@@ -221,7 +221,7 @@ class PostgresSession:
             raise postgres_error(error, self._url.place, self._url.user) from error
 
 
-# A session by its process and the moment at which it began, as a process number alone may come again.
+# Identifies a session by its process id and start time, as process ids are reused.
 _NAME = "(pid || ' ' || extract(epoch FROM backend_start))"
 
 
@@ -248,7 +248,7 @@ def parameters(url: ServerUrl) -> JsonObject:
 
 @cache
 def _query(sql: str) -> Any:
-    """Return a literal statement for psycopg, whose type forbids texts that are put together."""
+    """Return a statement for psycopg. The result is Any, as psycopg's types allow only literal strings."""
     return sql.replace("?", "%s")
 
 

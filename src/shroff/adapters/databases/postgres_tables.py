@@ -1,4 +1,4 @@
-"""The tables of a log in one schema of a PostgreSQL database: `log_postgres.sql` and the migrations behind it."""
+"""Make, migrate and check the tables of a log in one schema of a PostgreSQL database (`log_postgres.sql`)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ def there_is_a_log(url: ServerUrl) -> bool:
 
 
 def version_of(session: PostgresSession) -> int | None:
-    """The version of the tables; None where there are none, and 0 where they are being made."""
-    # By the catalogue as this transaction sees it: `to_regclass` may not know yet what another process just made.
+    """Return the version of the tables; None if there are none, and 0 while another process makes them.
+
+    Raises: StorageError if an interrupted restore left the tables.
+    """
+    # The catalog as this transaction sees it; `to_regclass` may miss tables that another process has just made.
     sql = (
         "SELECT obj_description(n.oid, 'pg_namespace') FROM pg_class c JOIN pg_namespace n "
         "ON n.oid = c.relnamespace WHERE n.nspname = ? AND c.relname = 'version'"
     )
     found = session.ask(sql, (session.schema,), "T")
     if found == [(UNFINISHED,)]:
-        # The error for opening a log whose tables were left by an interrupted restore
         raise StorageError(
             f"{session.place}: an interrupted restore left these tables. Run 'shroff restore' again with --again, "
             f"which removes them first"
@@ -38,7 +40,11 @@ def version_of(session: PostgresSession) -> int | None:
 
 
 def known_version(session: PostgresSession, *, read_only: bool) -> int | None:
-    """The version of the tables. Raises: StorageError where there is no log to read, or one of a newer version."""
+    """Return the version of the tables; None if there are none yet.
+
+    Raises: StorageError if they are of a newer version; for a reader also if there are none or they are of an older
+        version, and TransientError while another process makes them.
+    """
     found = version_of(session)
     if found is not None and found > VERSION:
         raise StorageError(
@@ -60,9 +66,9 @@ def known_version(session: PostgresSession, *, read_only: bool) -> int | None:
 
 
 def make_tables(session: PostgresSession) -> None:
-    """Make the tables, or bring them up to date, in one transaction, which another process that does waits for.
+    """Make or migrate the tables in one transaction; another process that does so waits for its end.
 
-    Raises: StorageError where other tables are in their place.
+    Raises: StorageError if the schema has other tables.
     """
     try:
         session.begin("SELECT pg_advisory_xact_lock(hashtextextended(current_setting('search_path'), 7526466502987))")
@@ -84,7 +90,7 @@ def make_tables(session: PostgresSession) -> None:
 
 
 def check_durable(session: PostgresSession) -> None:
-    """Raises: StorageError where the server does not flush what is committed before it says so."""
+    """Raises: StorageError if the server acknowledges a commit before it has flushed it to the disk."""
     ((fsync,),) = session.ask("SHOW fsync")
     if fsync != "on":
         raise StorageError(
@@ -102,7 +108,7 @@ def size_bytes(session: PostgresSession) -> int:
 
 
 def _check_empty(session: PostgresSession) -> None:
-    """Raises: StorageError where another program's tables are in the schema."""
+    """Raises: StorageError if another program's tables are in the schema."""
     sql = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ?"
     if session.ask(sql, (session.schema,))[0][0]:
         raise StorageError(

@@ -1,4 +1,4 @@
-"""The address of a database server, read and checked: what of it may be shown, and what it says of TLS."""
+"""Parse and check the URL of a database server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shroff.errors import UsageError, nearest
 from shroff.json_types import TextDict
 from shroff.runtime.values import frozen
 
-# Names that become part of SQL: short enough for every server, with room for the names of tables behind a prefix.
+# Names in SQL statements. The limit leaves room for table names after a prefix on every server.
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 VERIFIED = "verify-full"
 SSL_MODES = ("disable", "prefer", "require", "verify-ca", VERIFIED)
@@ -20,7 +20,7 @@ SSL_MODES = ("disable", "prefer", "require", "verify-ca", VERIFIED)
 
 @frozen
 class ServerUrl:
-    """Where a database is and how to get in. `place` is what messages and people may see."""
+    """Parts of a database's URL. Only `place` may be shown, as it has no password."""
 
     scheme: str
     host: str
@@ -41,11 +41,11 @@ class ServerUrl:
 
     @property
     def ssl_mode(self) -> str:
-        """How the connection is secured: as the address says, else verified wherever it leaves this machine."""
+        """Value of `sslmode`; by default connections to other machines verify the server's certificate and name."""
         return self.options.get("sslmode", "prefer" if self.is_loopback else VERIFIED)
 
     def name(self, option: str, default: str) -> str:
-        """A name out of the address that becomes part of SQL. Raises: UsageError where it is none."""
+        """Return an option that is used as a name in SQL. Raises: UsageError if it is not a valid name."""
         found = self.options.get(option, default)
         if not NAME.fullmatch(found):
             raise UsageError(
@@ -56,7 +56,7 @@ class ServerUrl:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent to a host stays on this machine."""
+    """Whether a host is this machine's loopback address."""
     if host == "localhost":
         return True
     try:

@@ -46,11 +46,11 @@ from shroff.streams.sink import AwayError
 _CONVERTED = "date time timetz timestamp timestamptz interval text varchar bpchar".split()
 _TABLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _ROWS_MAX = 200  # in one statement of PostgreSQL
-_BUSY_S = 10.0  # how long another program may hold an SQLite file
-# MariaDB's numbers for a null, a range, a text, a length and constraints, which PyMySQL calls operational.
+_BUSY_S = 10.0  # a statement waits so long for another program's lock on a SQLite file
+# MariaDB's error numbers for a null, a range, a text, a length and constraints, which PyMySQL calls operational errors
 _REFUSING = frozenset([1048, 1264, 1366, 1406, 3819, 4025])
 _BYTEWISE = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
-# Times of a column without a zone (of MariaDB: a TIMESTAMP) are converted from and to the time zone of the session.
+# The session's time zone is UTC, as databases convert times without a zone (MariaDB: TIMESTAMP) by it.
 _MARIADB_MODE = "SET autocommit = 0, sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES', time_zone = '+00:00'"
 _POSTGRES_MODE = "SET TimeZone = 'UTC'"
 
@@ -59,7 +59,7 @@ _POSTGRES_MODE = "SET TimeZone = 'UTC'"
 
 
 class _JsonText(UserDefinedType[str]):
-    """JSON given as text, whose bytes PostgreSQL's `json` keeps; SQLAlchemy's own type would write it once more."""
+    """JSON passed as text, whose bytes PostgreSQL's `json` keeps. SQLAlchemy's own type would encode it again."""
 
     cache_ok = True
 
@@ -68,7 +68,7 @@ class _JsonText(UserDefinedType[str]):
 
 
 class _SqliteMoment(TypeDecorator[datetime]):
-    """A moment in milliseconds, as the text that SQLite's own functions read."""
+    """A time in milliseconds, as the text that SQLite's date functions read."""
 
     impl = Text
     cache_ok = True
@@ -81,8 +81,8 @@ def _name_of(length: int) -> Any:
     return Text().with_variant(mysql.VARCHAR(length, **_BYTEWISE), "mysql")
 
 
-TYPE = _name_of(100)  # of an event
-NAME = _name_of(600)  # as a key of MariaDB is limited to 3,072 bytes
+TYPE = _name_of(100)  # event type
+NAME = _name_of(600)  # characters; a key of MariaDB is limited to 3,072 bytes
 TEXT = Text().with_variant(mysql.LONGTEXT(**_BYTEWISE), "mysql")
 WHOLE = BigInteger().with_variant(Integer(), "sqlite")
 REAL: Final[Any] = Double().with_variant(SQLITE_REAL(), "sqlite")
@@ -104,7 +104,7 @@ def value_column(name: str, type_: Any) -> Column[Any]:
 
 
 class _Opened(NamedTuple):
-    """A connection, and the time that its server has for an answer. PyMySQL keeps to one by itself."""
+    """A connection, and the time limit for its server's answers. PyMySQL has its own limit."""
 
     driver: Any
     deadline: AbstractContextManager[Any] = nullcontext()
@@ -161,7 +161,7 @@ def _file_of(url: str) -> str:
 
 
 class _Kind(NamedTuple):
-    """A kind of database: its name, SQLAlchemy's for it, the extra with its library, and how it is connected to."""
+    """A kind of database: its name, SQLAlchemy's name of it, the extra with its library, and its connections."""
 
     name: str
     dialect: str
@@ -177,7 +177,7 @@ _KINDS = {
 
 
 def adding(table: Table, dialect: str) -> Any:
-    """The statement that adds a row, and changes nothing where its key is there."""
+    """Return a statement that adds a row, and changes nothing if its key exists."""
     if dialect == "mysql":
         added = mysql.insert(table)
         return added.on_duplicate_key_update({column.name: column for column in table.primary_key})
@@ -186,7 +186,7 @@ def adding(table: Table, dialect: str) -> Any:
 
 
 def replacing(table: Table, dialect: str) -> Any:
-    """The statement that writes a row in the place of that with its key."""
+    """Return a statement that adds a row, or replaces the row with its key."""
     rest = [column.name for column in table.columns if not column.primary_key]
     if dialect == "mysql":
         added = mysql.insert(table)
@@ -198,14 +198,14 @@ def replacing(table: Table, dialect: str) -> Any:
 
 
 class SqlDatabase:
-    """One connection to a database, made when it is first used and again after it broke.
+    """One connection to a database, opened at its first use, and again after it broke.
 
     Args:
         url: `postgresql://`, `mariadb://` or `sqlite:///FILE`.
-        owner: Whose it is, for messages: `a sink of kind sql`.
-        takes_any: A value that its driver cannot convert is read as the text that it is, in place of a failure.
+        owner: User of the connection, for messages, such as `a sink of kind sql`.
+        takes_any: Read a value that the driver cannot convert as text, instead of a failure.
 
-    Raises: UsageError where there is no such kind of database, or its library is not installed.
+    Raises: UsageError if there is no such kind of database, or its library is not installed.
     """
 
     def __init__(self, url: str, owner: str, *, takes_any: bool = False) -> None:
@@ -238,15 +238,15 @@ class SqlDatabase:
         return self._engine.dialect.name
 
     def is_there(self) -> bool:
-        """Whether a file of SQLite is there; a server is asked when something is wanted of it."""
+        """Whether the file of SQLite exists; True for a server, which is not asked."""
         return self.dialect != "sqlite" or Path(self.place).exists()
 
     @contextmanager
     def begun(self) -> Iterator[Connection]:
-        """A transaction, over in the time that the server has for its answers.
+        """Open a transaction that commits at the end of the context; all of it must be over within `ANSWER_S`.
 
-        Raises: RejectedRowError where the database never takes a row; UsageError for a table that it cannot use;
-            AwayError where it cannot be had, which closes the connection.
+        Raises: RejectedRowError if the database rejects a row for good; UsageError if it cannot use a table; AwayError
+            if it cannot be reached. The last two close the connection.
         """
         with self._failing():
             if self._opened is None:
@@ -257,10 +257,7 @@ class SqlDatabase:
                 yield connection
 
     def make_table(self, table: Table) -> bool:
-        """Create a table unless it exists, since that takes a right; return whether it was created.
-
-        Raises: as `begun`, and as `check_table` for a table that exists.
-        """
+        """Create a table unless it exists; return whether it was created. Raises: as `begun` and `check_table`."""
         with self.begun() as connection:
             return make_missing(connection, table)
 
@@ -278,25 +275,24 @@ class SqlDatabase:
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
-        """Raises: what a failure of the database means, instead of it."""
         dbapi = self._engine.dialect.loaded_dbapi
         try:
             yield
         except (DBAPIError, dbapi.Error, OSError) as error:
-            found = error.orig if isinstance(error, DBAPIError) else error
-            told = found.args if found is not None and found.args else (found,)
-            # Lines behind the first one quote values.
-            words = (str(told[-1]).strip().splitlines() or ["no reason given"])[0]
-            if isinstance(found, (dbapi.DataError, dbapi.IntegrityError)) or told[0] in _REFUSING:
-                raise RejectedRowError(words) from None
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            details = cause.args if cause is not None and cause.args else (cause,)
+            # Only the first line, as the others quote values
+            message = (str(details[-1]).strip().splitlines() or ["no reason given"])[0]
+            if isinstance(cause, (dbapi.DataError, dbapi.IntegrityError)) or details[0] in _REFUSING:
+                raise RejectedRowError(message) from None
             self.close()
-            if isinstance(found, dbapi.ProgrammingError):
-                raise UsageError(f"{self._kind.name} cannot use the table of {self._owner}: {words}") from None
-            raise AwayError(f"{self.place}: {words}") from None
+            if isinstance(cause, dbapi.ProgrammingError):
+                raise UsageError(f"{self._kind.name} cannot use the table of {self._owner}: {message}") from None
+            raise AwayError(f"{self.place}: {message}") from None
 
 
 def _take_any(driver: Any, dialect: str) -> None:
-    """Let a connection give as text what it cannot convert; bytes that are no UTF-8 are surrogates in it."""
+    """Let a connection return values that it cannot convert as text; bytes that are not UTF-8 become surrogates."""
     as_text = partial(str, encoding="utf-8", errors="surrogateescape")
     if dialect == "sqlite":
         driver.text_factory = as_text
@@ -341,11 +337,11 @@ def check_table(connection: Connection, table: Table) -> None:
     MariaDB writes a row in place of any row that shares a value of a unique key with it, so there the table may have no
     other unique key. PostgreSQL and SQLite refuse such a row.
 
-    Raises: UsageError with the statement that mends the table.
+    Raises: UsageError with the statement that repairs the table.
     """
     found = inspect(connection)
     if table.name in found.get_view_names():
-        return  # the keys are those of the tables behind it
+        return  # the keys are those of the view's tables
     present = {column["name"] for column in found.get_columns(table.name)}
     missing = [column.name for column in table.columns if column.name not in present]
     if missing:
@@ -372,7 +368,7 @@ def check_table(connection: Connection, table: Table) -> None:
 
 
 def _unique_keys(found: Inspector, table: str) -> dict[str, list[str]]:
-    """Return the columns of each unique key by its name; a column of which it holds a prefix is `name(length)`."""
+    """Return the columns of each unique key by its name. A column of which only a prefix counts is `name(length)`."""
     keys = {}
     primary = found.get_pk_constraint(table)
     if primary["constrained_columns"]:
@@ -389,11 +385,11 @@ def _unique_keys(found: Inspector, table: str) -> dict[str, list[str]]:
 
 
 class RejectedRowError(Exception):
-    """The database takes none of the rows, for good."""
+    """The database rejects one of the rows for good."""
 
 
 def known_name(table: str) -> str:
-    """The name of a table or column. Raises: UsageError where it is none."""
+    """Return a valid name of a table or column. Raises: UsageError if it is not valid."""
     if not _TABLE.fullmatch(table):
         raise UsageError(f"{table!r} is not a valid table name: at most 63 lower-case letters, digits and _.")
     return table

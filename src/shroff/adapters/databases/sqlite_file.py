@@ -1,6 +1,6 @@
-"""One SQLite file as a safe place: who may write it, how it is opened, and what its failures mean in words.
+"""Open a SQLite file safely: a lock for one writer, checked tables and versions, and errors with a remedy.
 
-Used by every adapter that keeps its tables in the log's file. Needs `fcntl` (Linux, macOS).
+Used by every adapter with tables in the log's file. Needs `fcntl` (Linux, macOS).
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from weakref import WeakValueDictionary
 from shroff.config import private
 from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError, os_words, rights
 
-# Beside SQLite's 4 KiB a million events with documents of 1.4 kB take 18 % less of the disk and 8 % less processor
-# time; a single commit takes the same 0.13 ms.
+# Compared with SQLite's default of 4 KiB, a million events with documents of 1.4 kB take 18 % less disk and 8 % less
+# processor time; a single commit takes the same 0.13 ms.
 PAGE_BYTES = 8_192
 APPLICATION_ID = 0x7368726F  # "shro", to recognize another program's database
 MIGRATIONS = resources.files("shroff.adapters").joinpath("migrations")  # from version 1 on, as 0002_*.sql
-NO_UTF8 = "a text is not UTF-8"  # also what SQLite says of damage, where it quotes the damaged bytes
-MADE_WITHIN_S = 2.0  # for which a reader waits for the tables of a new file; they take milliseconds
-BUSY_S = 5.0  # how long a statement waits for another program's transaction on the same file
+NO_UTF8 = "a text is not UTF-8"  # replaces SQLite's message, which would quote the damaged bytes
+MADE_WITHIN_S = 2.0  # a reader waits so long for the tables of a new file, which take milliseconds
+BUSY_S = 5.0  # a statement waits so long for another program's transaction on the same file
 
 
 class WriterLock:
-    """The one place from which a file may be written: an OS lock on a side file.
+    """The right to write a file: an OS lock on a side file, which has the process id of the writer.
 
-    The operating system lets go of it when the process ends, however it ends; the side
-    file stays and means nothing by itself. Holds the writer's process id for others to name.
+    The operating system releases the lock when the process ends, in whatever way. The side file stays; without a lock
+    it means nothing.
     """
 
     def __init__(self, path: Path, *, guards: Path) -> None:
-        """Take the place at once, or say who has it.
+        """Take the lock without waiting.
 
-        Raises: LogBusyError if another writer holds it; StorageError if the side file cannot be made.
+        Raises: LogBusyError if another writer has it; StorageError if the side file cannot be made.
         """
         try:
             self._file = private(path, "a+", "ascii")
@@ -73,21 +73,21 @@ class WriterLock:
             self._file.close()
 
     def _write(self, text: str) -> None:
-        # The process id only makes a message better; a full disk must not keep anybody from reading or closing, so
-        # nothing stays in a buffer either, which `close` would write.
+        # The process id only improves a message, so a full disk must not fail here. The text is written without a
+        # buffer, as `close` would fail to flush it.
         with suppress(OSError):
             os.ftruncate(self._file.fileno(), 0)
             os.write(self._file.fileno(), text.encode())
 
 
 def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes: int | None) -> sqlite3.Connection:
-    """Open the file, and check that its tables are ours and of a version that can be read.
+    """Open the file, and check that its tables are a log of a readable version.
 
-    A writer makes the tables of a new file, and brings those of an older version up to this one, in one transaction.
-    It gets write-ahead log and synchronous=FULL: a commit is on the disk when it returns.
+    A writer makes the tables of a new file, or migrates those of an older version, in one transaction. Its connection
+    has a write-ahead log and synchronous=FULL: a commit is on the disk when it returns.
 
-    Raises: StorageError with what is wrong and what to do, for a reader also where the tables are of an older version;
-        LogBusyError if another program holds the file; TransientError for a reader of a file without tables.
+    Raises: StorageError if the file cannot be used, for a reader also if its tables are of an older version;
+        LogBusyError if another program locks the file; TransientError for a reader if the file has no tables yet.
     """
     if read_only and not path.exists():
         raise StorageError(
@@ -98,24 +98,23 @@ def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes
 
 
 def connect_beside(path: Path, version: int, *, may_read: bool = False) -> sqlite3.Connection:
-    """Open a file that another process writes, to write a row of one's own into it: durable, and quickly done.
+    """Open a file that another process writes, for short durable transactions beside that writer.
 
     Args:
-        may_read: Where the folder cannot be written, open the file to read it; writing then fails by ReadOnlyError.
+        may_read: If the folder cannot be written, open the file for reading; writing then raises ReadOnlyError.
 
-    Raises: as `connect`; StorageError also where the tables are of an older version.
+    Raises: as `connect` for a reader.
     """
     return _connect(path, "mode=rw", version, may_read=may_read)
 
 
 def write_between(connection: sqlite3.Connection, sql: str, values: Sequence[object]) -> int:
-    """Insert a row between two transactions of others in the file; gives the row's number.
+    """Execute a statement between two transactions of other connections; return the number of the inserted row.
 
-    A writer at work leaves gaps of less than a millisecond. SQLite's own waiting looks every 100 ms in the end and
-    was seen to miss them all for 5 s; this one looks every millisecond or so. SQLite must not wait by itself, so the
-    connection's `busy_timeout` is 0.
+    A busy writer leaves gaps of less than a millisecond. SQLite's own waiting ends up trying every 100 ms, and was seen
+    to miss all gaps for 5 s; this function tries every millisecond or so. The connection's `busy_timeout` must be 0.
 
-    Raises: sqlite3.OperationalError where there is no gap for `BUSY_S`.
+    Raises: sqlite3.OperationalError if there is no gap for `BUSY_S`.
     """
     deadline = 0.0
     while True:
@@ -126,26 +125,21 @@ def write_between(connection: sqlite3.Connection, sql: str, values: Sequence[obj
             deadline = deadline or now + BUSY_S
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or now > deadline:
                 raise
-        time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - so that two that wait do not keep in step
+        time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - random, so that two waiting processes do not stay in step
 
 
 def begin_between(connection: sqlite3.Connection) -> None:
-    """Begin a transaction that writes, in the same way.
+    """Begin a write transaction as `write_between` does. Raises: as `write_between`.
 
-    Cases, people and notices are changed in the same file by the process that serves it, each in a transaction of a
-    millisecond
-    and a flush, and a writer that left the looking to SQLite was seldom quick enough where they had much to do.
-
-    Raises: as `write_between`.
+    The serving process changes cases, people and notices in the same file, so a writer often has to wait.
     """
     write_between(connection, "BEGIN IMMEDIATE", ())
 
 
 class Turn:
-    """The turn to write into one file, of all threads of this process: who waits goes on as soon as it is free.
+    """A lock by which the threads of this process take turns to write one file, without polling for a gap.
 
-    Without it each would look again and again for a gap between the transactions of the others, and miss some; other
-    processes still have to. It is no second lock: SQLite's own keeps transactions apart.
+    It is for speed only: SQLite's own lock keeps transactions apart, also from those of other processes.
     """
 
     __slots__ = ("__weakref__", "_lock", "_path")
@@ -155,7 +149,7 @@ class Turn:
         self._lock = Lock()
 
     def __enter__(self) -> None:
-        """Raises: LogBusyError where others have it for `BUSY_S`."""
+        """Raises: LogBusyError if other threads have it for `BUSY_S`."""
         if not self._lock.acquire(timeout=BUSY_S):
             raise LogBusyError(f"{self._path} is written continuously by this process. Try again")
 
@@ -176,17 +170,15 @@ def turn_of(path: Path) -> Turn:
 
 
 def _lacks_side_files(error: Exception, path: Path) -> bool:
-    """Whether SQLite could not make the files beside the log that a reader needs as well, since it may not write."""
+    """Whether SQLite failed because it could not create its files beside the log, which a reader needs as well."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) and not os.access(path.parent, os.W_OK)
 
 
 def _connect_unchanging(path: Path, version: int) -> sqlite3.Connection:
-    """Open a file in a folder that cannot be written: SQLite then takes it for one that nobody changes.
+    """Open a file in a read-only folder without locks, as if no process changed it; see `check_unchanged`.
 
-    `check_unchanged` says afterwards whether that was so.
-
-    Raises: StorageError where the newest batches still stand in the write-ahead log, which cannot be read so.
+    Raises: StorageError if the newest batches are still in the write-ahead log, which cannot be read this way.
     """
     ahead = path.with_name(f"{path.name}-wal")
     if ahead.exists() and ahead.stat().st_size:
@@ -199,33 +191,33 @@ def _connect_unchanging(path: Path, version: int) -> sqlite3.Connection:
 
 
 class _Unchanging(sqlite3.Connection):
-    """A connection that reads a file as if nobody changed it: no lock keeps a writer of another user away."""
+    """A connection that reads a file without locks, so that a process of another user may write it meanwhile."""
 
     path: Path
     stamp: tuple[int, int]
 
     def now(self) -> tuple[int, int]:
-        found = self.path.stat()
-        return found.st_mtime_ns, found.st_size
+        status = self.path.stat()
+        return status.st_mtime_ns, status.st_size
 
 
 def check_unchanged(connection: sqlite3.Connection) -> None:
-    """Hold what was read by a connection against the file: was it written meanwhile, parts may be of two moments.
-
-    Nothing for a connection that SQLite's locks protect. Raises: TransientError where the file was written.
-    """
-    if isinstance(connection, _Unchanging) and (now := connection.now()) != connection.stamp:
-        connection.stamp = now
+    """Raises: TransientError if the file was written while this connection read it without locks."""
+    if not isinstance(connection, _Unchanging):
+        return
+    stamp = connection.now()
+    if stamp != connection.stamp:
+        connection.stamp = stamp
         raise TransientError(f"{connection.path} was written by another process while it was read. Try again")
 
 
 def _connect(
     path: Path, how: str, version: int, *, schema: str = "", max_bytes: int | None = None, may_read: bool = False
 ) -> sqlite3.Connection:
-    """Open the file as SQLite's parameters say: with `mode=rwc` to write, with `mode=rw` beside one who does.
+    """Open the file with SQLite's parameters: `mode=rwc` for the writer, `mode=rw` to write beside it.
 
     Args:
-        may_read: Where the folder cannot be written, read a file that nobody changes.
+        may_read: If the folder cannot be written, read the file without locks.
     """
     if how == "mode=rwc":
         _close_off(path)
@@ -245,7 +237,7 @@ def _connect(
                 connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `write_ahead.Checkpoints`
                 connection.execute("PRAGMA busy_timeout = 0")  # `write_between` waits
             else:
-                connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: most questions of a million events
+                connection.execute("PRAGMA cache_size = -65536")  # 64 MiB; enough for most queries of a million events
         except BaseException:
             connection.close()
             raise
@@ -276,14 +268,13 @@ def damaged(path: Path, what: str) -> StorageError:
 
 
 def storage_error(error: UnicodeDecodeError | sqlite3.Error, path: Path) -> ShroffError:
-    """Say in one sentence what is wrong, where, and what to do; nothing acknowledged is lost in any of these."""
+    """Return the error of shroff for a failure of SQLite, with the file and the remedy. No committed data is lost."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LogBusyError(
             f"{path} is held by another program, such as an SQLite shell with an open transaction. End it and try again"
         )
     if isinstance(error, UnicodeDecodeError) or str(error).startswith("Could not decode to UTF-8"):
-        # Python's own words, which hold the text itself
         return damaged(path, NO_UTF8)
     if os.path.isdir(path):  # noqa: PTH112 (raises nothing where it cannot be looked at)
         return StorageError(f"{path} is a directory. Move it away, and restore the log from a backup")
@@ -315,7 +306,7 @@ _WORDS = {
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int | None) -> None:
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; one that is there keeps its own
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # an existing file keeps its page size
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StorageError(f"{path}: this disk has no write-ahead log for SQLite. Keep the log on a local disk")
@@ -326,12 +317,12 @@ def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int | None) 
 
 
 def _close_off(path: Path) -> None:
-    """Others than owner and group need not read the file; what SQLite makes beside it has the same rights.
+    """Create the file, or restrict its rights and those of SQLite's files beside it to owner and group.
 
-    Only a new file is opened: closing one drops all locks that this process's connections have on it (POSIX), and the
-    next process that ends its reading would delete the write-ahead log under them.
+    An existing file is not opened: closing it would drop all locks of this process on it (POSIX), and the next reader
+    that ends would delete the write-ahead log.
     """
-    with suppress(OSError):  # what is wrong SQLite says
+    with suppress(OSError):  # SQLite reports the problem later
         with suppress(FileExistsError):
             private(path, "xb").close()
         for file in path.parent.glob(f"{path.name}*"):
@@ -340,7 +331,7 @@ def _close_off(path: Path) -> None:
 
 
 def _make_tables(connection: sqlite3.Connection, schema: str, version: int) -> None:
-    """Make the tables of an empty file, with mark and version in one transaction, so that a kill leaves all or none."""
+    """Make the tables of an empty file in one transaction with the application id and the version."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables:
         return
@@ -349,9 +340,9 @@ def _make_tables(connection: sqlite3.Connection, schema: str, version: int) -> N
 
 
 def _await_tables(connection: sqlite3.Connection, path: Path) -> None:
-    """Wait for the process that is making the tables of a new file.
+    """Wait while another process makes the tables of a new file.
 
-    Raises: TransientError where they do not come, as after a process that was killed before.
+    Raises: TransientError if there are none after `MADE_WITHIN_S`, as after a process was killed.
     """
     deadline = time.monotonic() + MADE_WITHIN_S
     while connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
@@ -364,7 +355,6 @@ def _await_tables(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Bring older tables up to this version, all steps in one transaction: a kill leaves the old version whole."""
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == version:
         return
@@ -383,7 +373,7 @@ def _at_once(connection: sqlite3.Connection, script: str) -> None:
 
 
 def _check_version(connection: sqlite3.Connection, path: Path, version: int, *, is_older_read: bool = False) -> None:
-    """Raises: StorageError where the tables are not ours, or of a version that cannot be used here."""
+    """Raises: StorageError if the tables are no log of shroff, or of a version that cannot be used."""
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if owner != APPLICATION_ID:

@@ -1,8 +1,9 @@
-"""Checkpoints of a SQLite file: what anybody committed moves from its write-ahead log into the file.
+"""Checkpoints of a SQLite file: move committed pages from its write-ahead log into the file.
 
-The log's writer sees to it for all who write beside it (cases, people, notices, jobs, requests), of any process: none
-of them checkpoints. So the commits of one connection say nothing; the frames are counted where they stand. By SQLite's
-format (sqlite.org/fileformat2.html#walformat) those of the present round come first, and have the salt of the header.
+Only the writer of the log does this, also for all other connections that write the file (cases, people, notices, jobs,
+requests), in any process. It counts the frames in the write-ahead log itself, since it does not see the commits of
+others. By SQLite's format (sqlite.org/fileformat2.html#walformat) the frames of the current round come first, and have
+the salt of the header.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from typing import Any
 from shroff.adapters.databases.sqlite_file import connect_beside, turn_of
 from shroff.errors import ShroffError
 
-# A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms. With none at all single commits fell from 5,200 to 4,000 a second.
+# A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms. Without checkpoints single commits fell from 5,200 to 4,000 a second.
 _CHECKPOINT_PAGES = 2_000  # 16 MB
-# Where batches are small, most of it is done beside the writer, who waits for a rest of it: see docs/decisions/0040.
+# With small batches most of a checkpoint runs in another thread, and the writer does the rest: see docs/decisions/0040.
 _BESIDE_PAGES = 1_000
-_WAITING_PAGES = 8_000  # while that is under way
-_SHORT_BYTES = 128 * 1024 * 1024  # a longer file is truncated once long readers have ended
+_WAITING_PAGES = 8_000  # the writer waits for the other thread from here on
+_SHORT_BYTES = 128 * 1024 * 1024  # a longer write-ahead log is truncated once no reader needs it
 _AGAIN_S = 1.0
-_LOOK_S = 0.1  # between two looks at the file: 50 to 90 µs of a batch of one event, and 0.1 s writes some 5 MB at most
-# where frames begin, how long their header is, the salt
+# Interval between two looks at the write-ahead log, which cost 50 to 90 µs; some 5 MB at most are written meanwhile
+_LOOK_S = 0.1
+# Bytes of the file's header and of a frame's header, and position and size of the salt in the former
 _HEADER = 32
 _FRAME_HEADER = 24
 _SALT = 16
@@ -39,10 +41,10 @@ def file_beside(path: Path) -> Path:
 
 
 class Checkpoints:
-    """The one that checkpoints a file, beside whatever writes it.
+    """Checkpoints one file, beside all connections that write it.
 
     Args:
-        version: Of the file's tables.
+        version: Version of the file's tables.
         ask: Runs SQL on the writer's connection.
     """
 
@@ -53,17 +55,17 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._under_way: Future[None] | None = None
         self._file = -1
-        # frames of the round with this salt at the last checkpoint
+        # Number of frames at the last checkpoint, and the salt of their round
         self._known = 0
         self._salt = b""
         self._again_s = self._look_s = 0.0
-        self._has_erased = True  # that is to be cut off, or may have: a process before this one may have erased
+        self._has_erased = True  # whether the write-ahead log may have erased values, as from an earlier process
 
     def tend(self) -> None:
-        """Checkpoint where it is time to, between two batches.
+        """Checkpoint if it is due; called between two batches.
 
-        A reader that holds the file for long keeps frames from moving: it is tried again after each further 8 MB, and
-        when the reader has ended what is left of a long file is cut off. Cost: some microseconds mostly.
+        A long read keeps frames from moving. The checkpoint is then tried again after each further 8 MB, and a long
+        write-ahead log is truncated once the read has ended. Cost: usually some microseconds.
         """
         now_s = time.monotonic()
         if now_s < self._look_s:
@@ -84,8 +86,8 @@ class Checkpoints:
         self._checkpoint()
 
     def cut(self) -> None:
-        """Checkpoint all and cut the write-ahead log off; where a reader holds it, `tend` tries it again."""
-        self.end()  # which would keep it from its work
+        """Checkpoint all frames and truncate the write-ahead log; if a reader prevents it, `tend` tries again."""
+        self.end()  # a checkpoint of the other thread would prevent it, too
         self._has_erased = bool(self._ask("PRAGMA wal_checkpoint(TRUNCATE)")[0][0])
         self._again_s = time.monotonic() + _AGAIN_S
 
@@ -107,7 +109,7 @@ class Checkpoints:
         self._known, self._salt = max(frames, 0), self._read(_SALT, _SALT_BYTES)
         self._again_s = time.monotonic() + _AGAIN_S
         if self._is_long() and not is_busy and frames == moved:
-            with turn_of(self._path):  # another process may hold it: then `tend` tries again
+            with turn_of(self._path):  # another process may prevent it; then `tend` tries again
                 self._ask("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _checkpoint_beside(self) -> None:
@@ -126,7 +128,7 @@ class Checkpoints:
         return self._file >= 0 and os.fstat(self._file).st_size > _SHORT_BYTES
 
     def _read(self, at: int, size: int) -> bytes:
-        """Bytes of the write-ahead log; no lock of SQLite lies on it, so it may be opened beside its connections."""
+        """Read bytes of the write-ahead log. SQLite has no lock on this file, so it may be opened and closed."""
         if self._file < 0:
             with suppress(FileNotFoundError):
                 self._file = os.open(file_beside(self._path), os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Jobs in the database of the log, beside people's tables: SQLite, PostgreSQL. See `migrations_jobs/`."""
+"""Store jobs in the database of the log, beside the tables of users: SQLite, PostgreSQL. See `migrations_jobs/`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shroff.people.store import PeopleStore
 
 VERSION = 1  # of the tables: the number of the last script
 _COLUMNS: Final[TextMapping] = MappingProxyType(
-    {  # as people/sql.py has them
+    {  # letters of types as in people/sql.py
         "jobs": "id:t kind:t params:t who:t schedule:t due_ms:i state:t attempt:i retries:i timeout_ms:i made_ms:i "
         "begins_ms:i begun_ms:i ended_ms:i lease_ms:i is_stopping:b step:t done:i total:i lines_:l result:t why:t",
         "job_schedules": "name:t seen_ms:i is_paused:b",
@@ -36,10 +36,10 @@ PART = SchemaPart("jobs", VERSION, partial(scripted, "migrations_jobs", VERSION)
 
 
 class SqlJobs:
-    """Tables of jobs in the database that has people's, by their connections; made when they are first asked for.
+    """The tables of jobs, created at their first use.
 
-    A change holds every other one, of any process, until its end: so what was read in it still holds when it is
-    written. Cost in SQLite: a millisecond and a flush.
+    A change locks out every other change, of any process, until its end. So values that it reads do not change before
+    it writes. Cost in SQLite: a millisecond and a flush.
     """
 
     def __init__(self, people: PeopleStore) -> None:
@@ -57,7 +57,7 @@ class SqlJobs:
 
 
 class JobLook:
-    """Questions on one connection. Lists of jobs come without their logs and results."""
+    """Queries on one connection. Lists of jobs lack their logs and results."""
 
     def __init__(self, connection: Connection) -> None:
         found = _tables()
@@ -70,22 +70,22 @@ class JobLook:
         return None if row is None else _job(row)
 
     def jobs(self, most: int, before: str = "") -> list[Job]:
-        """The newest, or those before one of this id."""
+        """Return at most `most` jobs, newest first, older than the job with the id `before`."""
         asked = select(*self._light()).order_by(self._jobs.c.id.desc()).limit(most)
         return self._found(asked.where(self._jobs.c.id < before) if before else asked)
 
     def open_jobs(self) -> list[Job]:
-        """Those that wait or run, oldest first."""
+        """Return the waiting and running jobs, oldest first."""
         return self._found(select(*self._light()).where(self._jobs.c.state.in_(OPEN)).order_by(self._jobs.c.id))
 
     def last_of_schedules(self, states: Sequence[str] = STATES) -> dict[str, Job]:
-        """The newest job of each schedule, by its name: of those in one of these states."""
+        """Return by name of the schedule its newest job in one of these states."""
         is_run = (self._jobs.c.schedule != "") & self._jobs.c.state.in_(states)
         newest = select(func.max(self._jobs.c.id)).where(is_run).group_by(self._jobs.c.schedule)
         return {job.schedule: job for job in self._found(select(*self._light()).where(self._jobs.c.id.in_(newest)))}
 
     def due_times_with_a_job(self, schedule: str, since_ms: int) -> set[int]:
-        """The due times of a schedule from a moment on that have a job, in whatever state it is."""
+        """Return the due times of a schedule from `since_ms` on that have a job, in any state."""
         asked = select(self._jobs.c.due_ms).where(self._jobs.c.schedule == schedule, self._jobs.c.due_ms >= since_ms)
         return {int(row[0]) for row in self._connection.execute(asked)}
 
@@ -100,14 +100,14 @@ class JobLook:
 
 
 class JobChange(JobLook):
-    """One transaction that changes jobs. `people` is the same one, for the record of who did what."""
+    """One transaction that changes jobs. `people` is the same transaction, for the audit log."""
 
     def __init__(self, people: Change) -> None:
         super().__init__(people.connection)
         self.people = people
 
     def add(self, job: Job) -> None:
-        """Keep a new job, and let go of the oldest that have ended."""
+        """Add a job, and delete the oldest ended ones beyond `KEPT`."""
         self._connection.execute(insert(self._jobs).values(_values(job)))
         asked = select(self._jobs.c.id).where(self._jobs.c.state.not_in(OPEN)).order_by(self._jobs.c.id.desc())
         old = [row[0] for row in self._connection.execute(asked.offset(KEPT).limit(KEPT))]

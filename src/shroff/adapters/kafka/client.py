@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
 ANSWER_S = 10.0  # wait for an answer of the cluster
-NEW_S = 3.0  # for which a broker may not know a new topic
+NEW_S = 3.0  # a broker may not know a new topic for so long
 ASKED_AGAIN_S = 0.2
 HEARD_S = 0.1  # for the library to report pending errors
 CLOSED_S = 5.0  # for a consumer to leave available brokers
-_OF_ONE = re.compile(r"(?:\w+://)?([^/\s]+:\d+)/\w+: (.*)", re.DOTALL)  # how the library tells of one broker
-TOLD_S = 60.0  # for which an error counts as current
+_OF_ONE = re.compile(r"(?:\w+://)?([^/\s]+:\d+)/\w+: (.*)", re.DOTALL)  # the library's message about one broker
+TOLD_S = 60.0  # an error counts as current for so long
 _SECRET = re.compile(r"password|secret|token|jaas|credential|oauthbearer\.config|\.pem$|^ssl\.key")
 _UNVERIFIED = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
 _ONLY_STORE = "shroff manages the offsets itself"
@@ -52,7 +52,7 @@ _UNKNOWN = frozenset(["UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"])
 _CALM = {
     "log_level": "0",
     "socket.keepalive.enable": "true",
-    "socket.timeout.ms": "20000",  # a broker that says nothing is given up; 60 s by default
+    "socket.timeout.ms": "20000",  # for a silent broker; 60 s by default
     "reconnect.backoff.max.ms": "2000",
 }
 
@@ -67,7 +67,7 @@ class NoTopicError(UsageError):
 
 
 def library(what: str) -> Any:
-    """The client library. Raises: UsageError where it is not installed."""
+    """Import the client library. Raises: UsageError if it is not installed."""
     try:
         import confluent_kafka
     except ImportError:
@@ -80,9 +80,9 @@ class KafkaCluster:
 
     Args:
         system: Settings with `brokers` and, passed through, `client`.
-        what: Who asks, for messages: `source`, `sinks.decided`.
+        what: User of the cluster, for messages: `source`, `sinks.decided`.
 
-    Raises: UsageError for a setting that would break what is promised, or that the library does not know.
+    Raises: UsageError for a setting that would break a promise of shroff, or that the library does not know.
     """
 
     def __init__(self, system: System, what: str) -> None:
@@ -93,7 +93,7 @@ class KafkaCluster:
         self._secrets = sorted(secrets, key=len, reverse=True)
         self._told: deque[tuple[float, str]] = deque(maxlen=5)
         self.errors = 0
-        self._refusal = ""  # why the brokers do not let us in, as far as they said
+        self._refusal = ""  # why the brokers refuse the sign-in, if they do
         self._was_let_in = False
 
     def __repr__(self) -> str:
@@ -103,7 +103,9 @@ class KafkaCluster:
         return self._made("Consumer", settings)
 
     def producer(self, **settings: Any) -> Any:
-        """A producer with these settings beside those of the project: nothing twice, nothing lost with one broker."""
+        """Return an idempotent producer, whose messages survive the loss of a broker, with these additional
+        settings.
+        """
         return self._made("Producer", {"acks": "all", "enable.idempotence": "true"} | settings)
 
     def admin(self) -> Any:
@@ -126,7 +128,7 @@ class KafkaCluster:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Errors of the last minute, newest last, and settings that are not as they should be."""
+        """Errors of the last minute, newest last, and warnings about settings."""
         since_s = time.monotonic() - TOLD_S
         lately = dict.fromkeys(words for at_s, words in self._told if at_s > since_s)
         open_ones = [name for name, value in _UNVERIFIED.items() if self._client.get(name, "").lower() == value]
@@ -141,9 +143,9 @@ class KafkaCluster:
             self._refusal = self.words_of(error)
 
     def _are_all(self, said: str) -> bool:
-        """Whether '1/1 brokers are down' counts all that the settings name: at its start the library knows but one."""
-        found = re.match(r"\d+/(\d+) ", said)
-        return found is None or int(found[1]) >= len(self.brokers.split(","))
+        """Whether '1/1 brokers are down' counts all configured brokers; at its start the library knows only one."""
+        match = re.match(r"\d+/(\d+) ", said)
+        return match is None or int(match[1]) >= len(self.brokers.split(","))
 
     def tell(self, words: str) -> None:
         self._told.append((time.monotonic(), words))
@@ -168,19 +170,21 @@ class KafkaCluster:
                 return said
 
     def harmless(self, words: str) -> str:
-        """Words of the library without any secret of the settings, and without its own name for where it stands."""
+        """Return a message of the library without any secret of the settings."""
         for secret in self._secrets:
             words = words.replace(secret, "***")
         return words
 
     def raised(self, error: Any, doing: str, client: Any = None) -> ShroffError:
-        """Our error for an exception of the library: wrong settings where the brokers said so, else try again.
+        """Return the error of shroff for an exception: UsageError if the brokers refuse the settings, else a transient.
 
-        Whoever was let in once has the right settings: then a refusal is theirs, and may pass. Where it may be the
-        first answer, `client` is what heard the error.
+        After a first successful call the settings are right, so a later refusal is a TransientError.
+
+        Args:
+            client: The client that raised the exception, if it may be its first call.
         """
         told = error.args[0]
-        if client is not None and not self._was_let_in:  # nothing is read yet: a poll gives what there is to say
+        if client is not None and not self._was_let_in:  # a poll reports a pending refusal; nothing is read yet
             client.poll(HEARD_S)
         self.failed(told)
         words = self._refusal or self.words_of(told)
@@ -202,10 +206,10 @@ def _passed_through(client: TextMapping, what: str) -> TextDict:
 
 
 def let_go(consumer: Any) -> None:
-    """End a consumer.
+    """Close a consumer, waiting at most `CLOSED_S`.
 
-    Where all brokers are away its `close` may wait for them without end. It is left to that then, and holds up neither
-    whoever ends it nor the end of the process.
+    If all brokers are away, its `close` may wait for ever. It then goes on in a daemon thread, which does not delay the
+    end of the process.
     """
 
     def close() -> None:
@@ -218,7 +222,7 @@ def let_go(consumer: Any) -> None:
 
 
 def known_topic(client: Any, topic: str, *, within_s: float, is_patient: bool = False) -> Any:
-    """The metadata of a topic; with patience it is asked for again, since brokers hear of a new one in their own time.
+    """Return the metadata of a topic. With `is_patient`, wait up to `NEW_S` for brokers to learn of a new topic.
 
     Raises: the library's KafkaException.
     """
@@ -232,7 +236,7 @@ def known_topic(client: Any, topic: str, *, within_s: float, is_patient: bool = 
 
 
 def topic_error(cluster: KafkaCluster, topic: str, found: Any, known: Callable[[], list[str]]) -> ShroffError | None:
-    """Error in the metadata of a topic; None where it exists."""
+    """Return the error for the metadata of a topic; None if the topic exists."""
     from shroff.errors import nearest
 
     if found is not None and found.error is None:

@@ -1,4 +1,4 @@
-"""Dead letters: what was refused goes to a topic with its bytes, and where and why it was refused as headers."""
+"""Send refused messages to a topic of dead letters, with their bytes, and with position and reason as headers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEADER_BYTES_MAX = 4_096
 
 
 class KafkaDeadLetters:
-    """The topic of dead letters; none where it has no name."""
+    """The topic of dead letters. It may have no name; then `send` must not be called."""
 
     def __init__(self, cluster: KafkaCluster, topic: str) -> None:
         self._cluster = cluster
@@ -21,12 +21,15 @@ class KafkaDeadLetters:
         self._producer: Any = None
 
     def send(self, refused: Sequence[Refused]) -> None:
-        """Send these, durable there on return. Raises: TransientError where some could not be sent."""
+        """Send messages, durable on return; one that is too large without its bytes.
+
+        Raises: TransientError if some could not be sent.
+        """
         if self._producer is None:
             self._producer = self._cluster.producer(message__timeout__ms=str(int(ANSWER_S * 1_000)))
         for message, failure in self._sent([(message, message.raw) for message in refused]):
             error = failure
-            for raw in (message.raw, b""):  # alone: a batch is refused as a whole, which may be for another's size
+            for raw in (message.raw, b""):  # again alone, as a batch is refused as a whole for the size of one message
                 if error is not None and error.name() == "MSG_SIZE_TOO_LARGE":
                     error = next((again for _, again in self._sent([(message, raw)])), None)
             if error is not None:
@@ -38,15 +41,15 @@ class KafkaDeadLetters:
         from confluent_kafka import KafkaException
 
         failed: list[tuple[Refused, Any]] = []
-        open_ones: dict[int, Refused] = {}
+        pending: dict[int, Refused] = {}
 
         def told(number: int, error: Any) -> None:
-            letter = open_ones.pop(number)
+            letter = pending.pop(number)
             if error is not None:
                 failed.append((letter, error))
 
         for number, (refused, raw) in enumerate(letters):
-            open_ones[number] = refused
+            pending[number] = refused
             headers = _headers(refused, is_whole=len(raw) == len(refused.raw))
 
             def report(error: Any, _message: Any, number: int = number) -> None:
@@ -62,8 +65,8 @@ class KafkaDeadLetters:
                 self._producer.flush(ANSWER_S)
                 raise TransientError(f"dead letters cannot be sent to {self.topic}: the send queue is full") from None
         self._producer.flush(ANSWER_S * 2)
-        if open_ones:
-            raise TransientError(f"dead letters cannot be sent to {self.topic}: no answer for {len(open_ones):,}")
+        if pending:
+            raise TransientError(f"dead letters cannot be sent to {self.topic}: no answer for {len(pending):,}")
         return failed
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Topics of a Kafka cluster: whether they are there, and those made that are not."""
+"""Check that topics of a Kafka cluster exist, and create missing ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAKES = "'shroff produce --create-topics' makes"
 
 
 def no_topics(lacking: Sequence[NoTopicError], cure: str = MAKES) -> UsageError:
-    """One error for all topics that are not there, at least one, with what makes them."""
+    """Return one error for all missing topics, with the command that creates them."""
     if len(lacking) == 1:
         return UsageError(f"{lacking[0]} {cure} it.")
     named = ", ".join(repr(error.topic) for error in lacking)
@@ -38,9 +38,10 @@ def prepared(
     within_s: float | None = None,
     is_patient: bool = True,
 ) -> list[str]:
-    """See that topics are there; with a number make those that are not, with so many partitions. Gives those made.
+    """Check that topics exist; with `partitions`, create missing ones with so many. Return the created topics.
 
-    Raises: UsageError, naming all that are not there, or one that cannot be made; TransientError where nobody answers.
+    Raises: UsageError that names all missing topics, or one that cannot be created; TransientError if no broker
+    answers.
     """
     within_s = ANSWER_S if within_s is None else within_s
     admin = cluster.admin()
@@ -81,15 +82,11 @@ def _make(cluster: KafkaCluster, admin: Any, name: str, partitions: int) -> bool
 
 
 def wait_for_leaders(admin: Any, name: str, partitions: int) -> None:
-    """Wait until each partition of a new topic has a leader, at most `ANSWER_S`: the first messages need one."""
+    """Wait until each partition of a new topic has a leader, which the first message needs; at most `ANSWER_S`."""
     until_s = time.monotonic() + ANSWER_S
     while time.monotonic() < until_s:
-        found = known_topic(admin, name, within_s=ANSWER_S)
-        led = (
-            []
-            if found is None
-            else [partition for partition in found.partitions.values() if partition.leader >= 0 and not partition.error]
-        )
-        if len(led) == partitions:
+        topic = known_topic(admin, name, within_s=ANSWER_S)
+        states = [] if topic is None else topic.partitions.values()
+        if sum(state.leader >= 0 and not state.error for state in states) == partitions:
             return
         time.sleep(ASKED_AGAIN_S)

@@ -30,22 +30,29 @@ _REASONS = {
     "kind: Timeout": "no answer in time",
     "kind: Connect": "no connection. Check the network, the endpoint and the proxy",
 }
-_PAST_PROXIES = {
-    "proxy_url": "http://127.0.0.1:9",
-    "proxy_excludes": "*,0.0.0.0/0,::/0",
-}  # else the environment names one
-_HERE = "localhost,127.0.0.0/8,::1,169.254.0.0/16,metadata.google.internal"  # and who gives a machine's identity
+# A proxy that excludes every address, in place of one from the environment
+_PAST_PROXIES = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "*,0.0.0.0/0,::/0"}
+# This machine, and the services that give a machine its credentials
+_HERE = "localhost,127.0.0.0/8,::1,169.254.0.0/16,metadata.google.internal"
 
 
 class Cloud(FrozenStruct):
-    """Differences between one cloud and the others."""
+    """What differs between clouds.
+
+    Args:
+        store: Class of obstore.
+        bucket: Valid names of buckets.
+        endpoint: Setting of obstore for another server.
+        version: Metadata of an object that identifies its version.
+        credentials: Remedy if there are no credentials.
+    """
 
     title: str
-    store: str  # of obstore
+    store: str
     bucket: re.Pattern[str]
-    endpoint: str  # the setting that names another server
-    version: str  # what says which version an object has
-    credentials: str  # what to do where there are none
+    endpoint: str
+    version: str
+    credentials: str
 
 
 CLOUDS = {
@@ -78,7 +85,7 @@ CLOUDS = {
 
 
 class BucketEntry(NamedTuple):
-    """An object of a bucket: its key behind the prefix, its bytes, and what is another one when they are."""
+    """An object of a bucket: its key after the prefix, its size in bytes, and a version that changes with its bytes."""
 
     name: str
     size: int
@@ -88,18 +95,18 @@ class BucketEntry(NamedTuple):
 class BucketObjects:
     """Keeps every promise of `streams.lake.Objects` in a bucket of S3 or Google Cloud Storage, or a container of Azure.
 
-    Writing without writing over rests on conditions of each request: `If-None-Match` and `If-Match` by an object's
-    ETag, and by its generation with Google. A store that does not know them fails the contract, and is not safe.
-    Credentials are those of the environment, as other programs of the cloud have them: variables, a file, or the
-    identity of the machine or container.
+    Each write is conditional, so that it overwrites no object of another writer: by `If-None-Match` and `If-Match` with
+    an object's ETag, with Google by its generation. A store without such conditions fails the contract, and is not
+    safe. Credentials come from the environment, as for other programs of the cloud: variables, a file, or the identity
+    of the machine or container.
 
     Args:
         address: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or
             `abfss://container@account.dfs.core.windows.net/prefix`.
-        endpoint: Of another server than the cloud's; one with http:// is spoken to in the clear, and Google's gets no
-            credentials then: it is for tests.
-        region: Of the bucket, for S3; without one that of the environment.
-        account: The storage account, for Azure; without one AZURE_STORAGE_ACCOUNT_NAME of the environment.
+        endpoint: Address of another server than the cloud's. With http:// the connection is not encrypted, and with
+            Google no credentials are sent, for tests.
+        region: Region of an S3 bucket; by default that of the environment.
+        account: Storage account of Azure; by default AZURE_STORAGE_ACCOUNT_NAME of the environment.
         proxy: The HTTP proxy, `none`, or nothing where the environment says.
         ca: A file of certificates that are trusted beside the system's.
         options: Credentials and the like given otherwise than by the environment; they stand in no text.
@@ -145,10 +152,12 @@ class BucketObjects:
                 self._bucket,
                 prefix=self._prefix or None,
                 client_options=client,
-                retry_config={"max_retries": 0},  # a retry must know what a lost answer may have been
+                retry_config={
+                    "max_retries": 0
+                },  # `RetriedObjects` retries, since a lost answer may have been a success
                 **told,
             )
-        except Exception as error:  # noqa: BLE001 - the library has many, with the settings in their words
+        except Exception as error:  # noqa: BLE001 - the library raises many kinds, and quotes settings
             raise self._unmade(str(error), ca) from None
 
     @property
@@ -192,7 +201,7 @@ class BucketObjects:
         return self._asked("the bucket", read, ())
 
     def download(self, name: str, file: BinaryIO) -> bool:
-        """Write an object that others put here into a file; False where it is gone. Raises: as `get`."""
+        """Copy an object of another program to a file; return False if it is gone. Raises: as `get`."""
 
         def read() -> bool:
             file.seek(0)
@@ -206,7 +215,7 @@ class BucketObjects:
         self._asked(name, lambda: self._obstore.delete(self._store, check_name(name)), None)
 
     def close(self) -> None:
-        """The library lets go of its connections by itself."""
+        """Do nothing: the library closes its connections."""
 
     def _put(self, name: str, data: bytes, mode: Any) -> bool:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -229,11 +238,11 @@ class BucketObjects:
             if any(mark in str(error) for mark in _MISSING):
                 raise self._told(str(error), name) from None
             return missing
-        except Exception as error:  # noqa: BLE001 - the library has no class for most; told in our words
+        except Exception as error:  # noqa: BLE001 - the library has no class for most errors
             raise self._told(str(error), name) from None
 
     def _told(self, words: str, name: str) -> ShroffError:
-        """Word an error of the library ourselves: its own text may show headers and signatures of requests."""
+        """Return the error of shroff for a message of the library, which may show headers and signatures."""
         status = _STATUS.search(words)
         code = _CODE.search(words)
         number = int(status[1]) if status else 0

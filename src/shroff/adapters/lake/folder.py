@@ -1,4 +1,4 @@
-"""A lake in a folder of this machine: the default, needs no server."""
+"""A lake in a folder of this machine, the default."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from shroff.runtime.progress import unheard
 from shroff.streams.lake import Found, Listed, check_name, digest
 
 STEPS = ("begin", "written", "synced", "named", "done")
-UNFINISHED = ".unfinished"  # a folder of files that nobody sees yet
-UNFINISHED_S = 3_600.0  # nobody writes one object for an hour
+UNFINISHED = ".unfinished"  # folder of files that are being written
+UNFINISHED_S = 3_600.0  # an older file was left by a killed process, as no object takes an hour to write
 LOCK = ".lock"
-OPENED_MAX = 100  # tries: each but the last lost the folder to a writer that ended just then
+OPENED_MAX = 100  # tries to open a file, each of which fails if another writer removes the folder at that moment
 
 
 class FolderObjects:
-    """Keeps every promise of `streams.lake.Objects` in a folder, one file an object.
+    """Keeps every promise of `streams.lake.Objects` in a folder, with one file for each object.
 
-    A file is written and synced under another name. It gets its own by a hard link, which fails where the name is
-    taken, or by a rename under a lock of the folder; then its folder is synced. The file system must have hard links
-    and locks; those of Linux and macOS have, network shares may not.
+    A file is written and synced under another name. Then it gets its own name by a hard link, which fails if the name
+    is taken, or by a rename under a lock of the folder, and its folder is synced. The file system must have hard links
+    and locks, as those of Linux and macOS; network shares may lack them.
 
     Args:
-        address: The folder; made with the first object.
-        on_step: Told each of `STEPS` as an object is written; for crash tests.
+        address: The folder; created with the first object.
+        on_step: Called with each of `STEPS` of writing an object; for crash tests.
     """
 
     def __init__(self, address: str, *, on_step: Callable[[str], None] = unheard) -> None:
@@ -98,15 +98,15 @@ class FolderObjects:
                     sync_folder(target.parent)
 
     def close(self) -> None:
-        """Remove the folder of unfinished files, where this one made or used it and nobody has a file in it."""
+        """Remove the folder of unfinished files if this object has used it, and it is empty."""
         if self._is_ready:
             self._is_ready = False
-            with suppress(OSError):  # it has files of others, or is gone
+            with suppress(OSError):  # it has files of other writers, or is gone
                 (self._folder / UNFINISHED).rmdir()
 
     @contextmanager
     def _unfinished(self, data: bytes) -> Iterator[Path]:
-        """A synced file with these bytes that has no name yet."""
+        """Write and sync a file with these bytes under a temporary name; remove it at the end."""
         part = self._folder / UNFINISHED / f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
             with self._begun(part) as file:
@@ -139,7 +139,7 @@ class FolderObjects:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """The folder's lock, which the system takes from a killed process."""
+        """Lock the folder; the system releases the lock of a killed process."""
         make_folder(self._folder)
         with (self._folder / LOCK).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -157,7 +157,7 @@ class FolderObjects:
 
 
 def _unlisted(error: OSError) -> None:
-    """Raise where a folder cannot be listed: by itself `os.walk` takes it for an empty one."""
+    """Raise if a folder cannot be listed, which `os.walk` would treat as empty."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
 

@@ -1,11 +1,11 @@
-"""A lake published as tables of an Apache Iceberg catalog, by pyiceberg.
+"""Publish a lake as tables of an Apache Iceberg catalog, by pyiceberg.
 
-The files stay where the lake has them; the catalog gets lists of them. A file is described by what its manifest says,
-so it is not read, and the day of its folder is its partition, day(time). A compaction is one snapshot, which removes
-and adds files. How far a table is stands in the properties of its newest snapshot (see `lake.publication`).
+The files stay in the lake; the catalog gets lists of them. A file is described from its manifest without reading it,
+and the day of its folder is its partition, day(time). A compaction is one snapshot, which removes and adds files. The
+properties of a table's newest snapshot have its position in the lake (see `lake.publication`).
 
-Format: https://iceberg.apache.org/spec/, version 2. Library: pyiceberg, imported when a catalog is first asked, since
-that takes two seconds.
+Format: https://iceberg.apache.org/spec/, version 2. Importing pyiceberg takes two seconds, so it is imported at the
+first use of a catalog.
 """
 
 from __future__ import annotations
@@ -33,20 +33,22 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table, Transaction
 
-DAY = "time_day"  # the partition: the day of `time` is that of a file's folder
-LAKE = "shroff.lake"  # property of a table: the lake whose files it has
+DAY = "time_day"  # name of the partition field
+LAKE = "shroff.lake"  # property of a table: the address of its lake
 NOTE = "shroff-note"  # property of a snapshot
-METADATA_FOLDER = "iceberg"  # in the lake, where the catalog has no warehouse
-SNAPSHOTS_KEPT = 25  # of twice as many: each costs every later commit 1 KiB, and 1.5 ms of a processor
+METADATA_FOLDER = "iceberg"  # folder in the lake for metadata, if the catalog has no warehouse
+# Snapshots that remain once there are more than twice as many. Each costs every later commit 1 KiB and 1.5 ms.
+SNAPSHOTS_KEPT = 25
 _EPOCH = date(1970, 1, 1)
 _TABLE = {
-    "commit.manifest-merge.enabled": "true",  # else each commit adds one to the list that the next one writes again
+    # Without it each commit adds a manifest to the list, which every later commit writes again.
+    "commit.manifest-merge.enabled": "true",
     "write.metadata.delete-after-commit.enabled": "true",
 }
 
 
 class CatalogSettings(FrozenStruct):
-    """Which catalog, and where in it: `properties` are pyiceberg's own, beside those of its configuration."""
+    """A catalog and a namespace in it; `properties` are added to those of pyiceberg's configuration."""
 
     catalog: str
     namespace: str
@@ -57,7 +59,7 @@ class IcebergTables:
     """The tables of a lake in one namespace of a catalog.
 
     Args:
-        at: The address of the lake as Iceberg writes it: `file:///srv/lake`, `s3://bucket/prefix`.
+        at: The address of the lake in Iceberg's form: `file:///srv/lake`, `s3://bucket/prefix`.
     """
 
     def __init__(self, objects: RetriedObjects, settings: CatalogSettings, at: str) -> None:
@@ -97,7 +99,7 @@ class IcebergTables:
                 columns = [pa.schema([field.with_nullable(nullable=True) for field in schema]) for _, schema in new]
                 version = self._commit(table, head, change, columns, told | {NOTE: to_json(note).decode()})
             except (CommitFailedException, TableAlreadyExistsError) as error:
-                if self._lost.get(table) == head.version:  # no other publisher was faster: the catalog refuses it
+                if self._lost.get(table) == head.version:  # the table has not changed, so no other publisher was faster
                     raise TablesAwayError(f"{table}: {self.title} refuses a commit: {self._words(error)}") from None
                 self._lost[table] = head.version
                 return None
@@ -120,7 +122,7 @@ class IcebergTables:
 
     @property
     def _catalog(self) -> Catalog:
-        """Raises: UsageError where pyiceberg is missing, or its settings are none."""
+        """Raises: UsageError if pyiceberg is missing, or its settings are invalid."""
         if self._opened is None:
             try:
                 from pyiceberg.catalog import load_catalog
@@ -176,7 +178,7 @@ class IcebergTables:
     def _commit(
         self, table: str, head: TableHead, change: TableChange, columns: list[pa.Schema], told: TextDict
     ) -> int:
-        """Carry out a change in one transaction of the catalog; gives the version behind it."""
+        """Commit a change in one transaction of the catalog; return the new version."""
         transaction = self._created(table, columns.pop(0)) if head.version < 0 else self._begun(table)
         for column in columns:
             _widen(transaction, column, table)
@@ -184,7 +186,7 @@ class IcebergTables:
         snapshot = update.overwrite() if change.removed else update.merge_append()
         for gone in self._gone(table, change.removed):
             snapshot.delete_data_file(gone)
-        metadata = transaction.table_metadata  # made anew at each call
+        metadata = transaction.table_metadata  # read once, as the property builds it at each use
         seq = metadata.schema().find_field("seq").field_id
         for path in sorted(change.added):
             snapshot.append_data_file(self._data_file(change.added[path], metadata.default_spec_id, seq))
@@ -194,7 +196,6 @@ class IcebergTables:
         return int(after.metadata.last_sequence_number)
 
     def _created(self, table: str, columns: pa.Schema) -> Transaction:
-        """Return the updates that create a table with its first snapshot, both or none."""
         from pyiceberg.transforms import DayTransform
 
         self._catalog.create_namespace_if_not_exists(self._settings.namespace)
@@ -208,18 +209,20 @@ class IcebergTables:
         )
         made.update_spec().add_field("time", DayTransform(), DAY).commit()
         mapping = made.table_metadata.schema().name_mapping.model_dump_json()
-        made.set_properties({"schema.name-mapping.default": mapping})  # the files have names of columns, and no ids
+        made.set_properties(
+            {"schema.name-mapping.default": mapping}
+        )  # columns by name, as the files have no column ids
         return made
 
     def _begun(self, table: str) -> Transaction:
         """Begin a transaction on the head that was read, without retries, which would add files twice."""
         found = self._tables[table]
-        found.metadata.properties["commit.retry.num-retries"] = "0"  # of this object: the catalog never sees it
+        found.metadata.properties["commit.retry.num-retries"] = "0"  # in memory only; the catalog does not get it
         begun: Transaction = found.transaction()
         return begun
 
     def _gone(self, table: str, paths: list[str]) -> Iterator[DataFile]:
-        """The files of a table that a change removes. Raises: TableStoppedError where it lacks one."""
+        """Yield the files of a table that a change removes. Raises: TableStoppedError if it lacks one."""
         wanted = {f"{self._at}/{path}" for path in paths}
         if not wanted:
             return
@@ -261,7 +264,7 @@ class IcebergTables:
             yield
         except ShroffError:
             raise
-        except Exception as error:  # of pyiceberg, its clients and databases, which share no class
+        except Exception as error:  # errors of pyiceberg, its clients and databases share no class
             raise TablesAwayError(
                 f"{what}: {self.title} cannot be reached or written: {self._words(error)}. The files of the lake are "
                 f"not affected; run 'shroff lake publish' when the catalog is back"
@@ -278,7 +281,7 @@ class IcebergTables:
 
 
 def location_of(address: str, account: str) -> str:
-    """The address of a lake as Iceberg writes it. Raises: UsageError where an account of Azure is missing."""
+    """Return the address of a lake in Iceberg's form. Raises: UsageError if the account of Azure is missing."""
     scheme, parted, rest = address.partition("://")
     if not parted:
         return f"file://{Path(address).absolute()}"
@@ -298,7 +301,7 @@ def _password(address: str) -> str:
 
 
 def _widen(transaction: Transaction, columns: pa.Schema, table: str) -> None:
-    """Add the columns that a table lacks. Raises: TableStoppedError where one has a type that it cannot take."""
+    """Add the columns that a table lacks. Raises: TableStoppedError if a column has an incompatible type."""
     from pyiceberg.exceptions import ValidationError
     from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException
 
@@ -313,7 +316,7 @@ def _widen(transaction: Transaction, columns: pa.Schema, table: str) -> None:
 
 
 def _expire(table: Table) -> None:
-    """Let go of old snapshots: the metadata that each commit writes again names them all."""
+    """Remove old snapshots, since each commit writes metadata that lists all of them."""
     from pyiceberg.exceptions import CommitFailedException
 
     if len(table.metadata.snapshots) <= 2 * SNAPSHOTS_KEPT:
@@ -329,10 +332,10 @@ def _expire(table: Table) -> None:
 
 
 def settings_in(options: JsonMapping, folder: Path, lake: TextMapping) -> CatalogSettings:
-    """Filled settings as they are used: a file of SQLite from the project's folder, and the server of the lake.
+    """Return the settings of a catalog, with a SQLite file relative to the project's folder, and the lake's server.
 
     Args:
-        options: What stands under `catalog`.
+        options: The settings under `catalog`.
         lake: The settings of the lake's bucket.
     """
     found = {str(name): str(value) for name, value in options.get("properties", {}).items()}

@@ -135,7 +135,6 @@ class BatchRows(RowFraming):
         self._insert_frames(frames, records if frames else ())
 
     def _reply(self, replies: Sequence[Reply]) -> None:
-        """Answer requests and remove old replies inside the open transaction."""
         if self._answer(replies) != len(replies):
             raise no_request(replies, self.asked(limit=NUMBER_MAX))
         self._do(self.wording.forget_replies, (max(reply.number for reply in replies) - REPLIES_KEPT,))

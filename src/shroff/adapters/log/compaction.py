@@ -154,7 +154,6 @@ class RowFraming(IdChecks):
         yield len(found)
 
     def _insert_frames(self, frames: Sequence[EventFrame], records: Sequence[Record]) -> None:
-        """Write frames and the ids of these records within the open transaction."""
         self._put(EVENT_FRAMES, frames)
         if records:
             self._ids.add(ids_by_type(records), places_by_type(records))

@@ -85,7 +85,6 @@ class LossChecks(FrameQuestions):
                 raise self._damaged(f"the decision at sequence number {record.seq} is missing")
 
     def _decided(self, after: int, upto: int) -> set[int]:
-        """Return the sequence numbers in (after, upto] that need a decision."""
         self._types_at(upto)
         found = set[int]()
         starts = [seq for seq, _ in self._deciding if after < seq < upto]

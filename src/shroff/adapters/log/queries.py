@@ -201,7 +201,6 @@ class LogQuestions(ABC):
         return _in_order_of_arrival(self._with_ids(self.wording.waiting_for, WAITING_SHAPE, ids, type, field))
 
     def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
-        """Return waiting labels with these label ids, in the order of their arrival."""
         return _in_order_of_arrival(self._with_ids(self.wording.waiting_with, WAITING_SHAPE, ids))
 
     def waiting_all(self) -> list[WaitingLabel]:
@@ -223,7 +222,6 @@ class LogQuestions(ABC):
         return [number for (number,) in self._ask(self.wording.refused_numbers, shape="i")]
 
     def counts(self) -> Counts:
-        """Count refused lines, waiting labels, outgoing and stuck deliveries, and late events."""
         return Counts(*self._ask(self.wording.counts, shape="iiiii")[0])
 
     def remarks(self) -> list[Remark]:
@@ -333,7 +331,6 @@ class LogQuestions(ABC):
         return dict(self._with_ids(self.wording.find_places, "ti", ids, type))
 
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
-        """Return type and id of the events in (after, upto] by sequence number."""
         return {seq: (type_, id_) for seq, type_, id_ in self._ask(self.wording.named, (after, upto), "itt")}
 
     def _named(
@@ -375,7 +372,6 @@ class LogQuestions(ABC):
         return b"".join([line_by_seq[seq] for seq in sorted(line_by_seq) if after < seq <= upto])
 
     def _shrunk(self, frames: Sequence[DecisionFrame], stop: int) -> list[DecisionFrame]:
-        """Pack the decisions of frames after sequence number `stop` into new frames."""
         shrunk = list[DecisionFrame]()
         for frame in frames:
             rows = [row for row in self._unpacked([frame]) if row[0] > stop]

@@ -1,4 +1,4 @@
-"""Mailers: SMTP, and a folder. Here is what shroff.yaml may say of each."""
+"""Mailers: SMTP, and a folder, and the settings of each in shroff.yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mails as files in a folder: the default, needs no server. Read access to the project's state shows them."""
+"""Write mails as files in a folder, the default. Whoever may read the project's state can read them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from shroff.streams.sink import AwayError
 
 
 class FolderMailer:
-    """Mails as .eml files, which every mail program opens.
+    """Writes mails as .eml files, which every mail program opens.
 
-    A file is called by a hash of its mail's id, and is there whole or not at all: a mail that comes once more takes
-    its own place. Durable when `send` returns. Files are for their owner alone; `notices.mailbox` removes them.
+    The name of a file is a hash of its mail's id, so a repeated mail replaces itself. A file is written atomically, and
+    durable when `send` returns. Only its owner can read it; `notices.mailbox` removes it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,4 +34,4 @@ class FolderMailer:
         return ()
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing."""

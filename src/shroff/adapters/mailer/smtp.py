@@ -1,4 +1,4 @@
-"""Mails by SMTP, over TLS whose certificate is held against trusted ones, unless the settings say otherwise."""
+"""Send mails by SMTP, over TLS with a verified certificate unless the settings say otherwise."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from shroff.language.values import parse_duration
 from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.streams.sink import AwayError
 
-MAILS_MAX = 100  # over one connection: servers end longer ones
+MAILS_MAX = 100  # over one connection, as servers close longer ones
 IDLE_S = 1.0  # of idleness before a connection is checked
 _TAKEN = 250
 _RECIPIENT_TAKEN = (250, 251)
 _CLOSING = 421
 _FOR_GOOD = 500
-_UNAUTHENTICATED = 530  # in answer to whatever comes first
+_UNAUTHENTICATED = 530  # the answer of a server that requires a sign-in
 
 
 class SmtpMailer:
     """A mail server, by SMTP with STARTTLS (smtp://) or TLS from the start (smtps://).
 
-    A recipient or a mail that is refused by a number from 500 on is refused for good, and the account that sends it is
-    for people to mend; from 400 on it may be taken later. Over `smtp://` no
-    mail and no password leaves before TLS is there, unless `is_plain`: then only what the server offers is used.
+    A code from 500 on refuses a recipient or mail for good, or the account, which an administrator must correct. A code
+    from 400 on means a retry. Over `smtp://` no mail and no password is sent before TLS begins, unless the settings say
+    `security: plain`, with which TLS is used only if the server offers it.
     """
 
     def __init__(self, options: JsonMapping) -> None:
-        """Prepare; nobody is called yet.
+        """Prepare without connecting.
 
         Args:
             options: `smtp`, the address; `security`, `ca` and `timeout`.
 
-        Raises: UsageError where the address is none, or `ca` cannot be read.
+        Raises: UsageError if the address is invalid, or `ca` cannot be read.
         """
         address = str(options["smtp"])
         ca = options.get("ca")
@@ -70,11 +70,11 @@ class SmtpMailer:
         self._used_s = 0.0
 
     def send(self, mail: Mail) -> Sequence[Unmailed]:
-        """Hand a mail over, durable there on return. Raises: as in the contract."""
+        """Deliver a mail to the server, durable on return. Raises: as in the contract."""
         connection = self._connected()
         try:
             refused = self._announced(connection, mail)
-        except (OSError, smtplib.SMTPException) as error:  # before anything of the mail was sent
+        except (OSError, smtplib.SMTPException) as error:  # no content of the mail was sent yet
             self.close()
             raise AwayError(f"{self._where}: {_words(error)}") from None
         if len(refused) == len(mail.recipients):
@@ -95,8 +95,9 @@ class SmtpMailer:
         return refused
 
     def _announced(self, connection: smtplib.SMTP, mail: Mail) -> list[Unmailed]:
-        """Say who a mail is from and for; gives who is refused, or left out. Raises: TransientError where one may be
-        taken later and the mail may not part, or all may.
+        """Send the addresses of a mail; return the recipients that are refused or left out.
+
+        Raises: TransientError if a recipient may be accepted later, and the mail may not be split, or all are refused.
         """
         code, text = connection.mail(mail.sender)
         if code != _TAKEN:
@@ -122,8 +123,10 @@ class SmtpMailer:
         return refused
 
     def _answered(self, code: int, text: bytes | str, recipients: Sequence[str]) -> list[Unmailed]:
-        """What a refusal means, of all mails where no recipients are named. Raises: TransientError where it may work
-        later, AwayError where the server closes, UsageError where it refuses the account.
+        """Return the refused recipients; without `recipients`, the refusal concerns all mails.
+
+        Raises: TransientError if a retry may help; AwayError if the server closes the connection; UsageError if it
+            refuses the account.
         """
         words = f"{self._where} answered {code} {_words(text)}"
         if code == _CLOSING:
@@ -137,7 +140,7 @@ class SmtpMailer:
         return [Unmailed(recipient, words) for recipient in recipients]
 
     def greet(self) -> str:
-        """Connect and sign in, send nothing; gives where. Raises: as `send`."""
+        """Connect and sign in without sending; return the address of the server. Raises: as `send`."""
         self._connected()
         return self._where
 
@@ -149,7 +152,7 @@ class SmtpMailer:
             with suppress(OSError, smtplib.SMTPException):
                 connection.quit()
 
-    # Below: the connection
+    # The connection
 
     def _connected(self) -> smtplib.SMTP:
         if self._connection is not None:

@@ -1,7 +1,6 @@
-"""The database that has people's tables: how it is opened, and how a transaction begins, beside the log's writer.
+"""The database with the tables of users, in the log's file or schema: connections, transactions and migrations.
 
-SQLAlchemy makes the statements; connections are those of the log's adapters, with their TLS, deadlines and words for
-what goes wrong.
+SQLAlchemy makes the statements. Connections are those of the log's adapters, with their TLS, deadlines and messages.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from shroff.adapters.databases.sqlite_file import begin_between, check_unchanged
 from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError, UsageError
 from shroff.people.sql import VERSION, SchemaPart, scripted, version
 
-# What keeps the record from being changed by mistake.
+# Triggers that keep the audit log from being changed by mistake
 _GUARDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "sqlite": tuple(
@@ -44,26 +43,26 @@ _GUARDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
     }
 )
-_CONNECTIONS = 8  # of one process, and as many more for a moment
-_WAIT_S = 10.0  # for a connection of the pool
+_CONNECTIONS = 8  # of one process; as many more may be open for a short time
+_WAIT_S = 10.0  # longest wait for a connection of the pool
 _IS_CHANGE = "shroff_change"
 
 
 def statements(kind: str, found: int) -> Iterator[str]:
-    """Statements that bring tables from a version, 0 for none, up to this one."""
+    """Yield the statements that migrate tables from a version, 0 for no tables, to the current one."""
     yield from scripted("migrations_people", VERSION, kind, found)
     yield from _GUARDS[kind] if found < 1 else ()
 
 
 class Database(ABC):
-    """A database, opened when it is first asked. `kind` is SQLAlchemy's word for it."""
+    """A database, opened at its first use. `kind` is SQLAlchemy's name of it."""
 
     kind: str
     place: str
-    is_stood_in = False  # whether tables that are not there are empty ones of this process, which nothing can change
+    is_stood_in = False  # whether missing tables are replaced by empty, read-only ones of this process
 
     def __init__(self, url: str, connect: Callable[[], Any], first: Callable[[Connection], None]) -> None:
-        """`first` is called in the transaction that makes people's tables, behind them."""
+        """`first` is called in the transaction that makes the tables, after them."""
         self._people = SchemaPart("people", VERSION, statements, first)
         self.engine: Engine = create_engine(
             url,
@@ -75,18 +74,18 @@ class Database(ABC):
             pool_pre_ping=self.kind != "sqlite",
             **({"use_native_hstore": False} if self.kind == "postgresql" else {}),
         )
-        self._prepared: set[str] = set()  # parts whose tables are there, up to date
+        self._prepared: set[str] = set()  # parts whose tables exist and are current
 
     @abstractmethod
     def told(self, error: BaseException) -> ShroffError:
-        """Our error for a driver's error, in words."""
+        """Return the error of shroff for a driver's error."""
 
     @contextmanager
     def transaction(self, *, is_change: bool, part: SchemaPart | None = None) -> Iterator[Connection]:
-        """A transaction; one that changes something holds every other such, of any process, until its end.
+        """Open a transaction. One with `is_change` locks out all other changes, of any process, until its end.
 
         Args:
-            part: Further tables, which are made behind people's where they are not there.
+            part: Further tables, which are created or migrated after those of users.
         """
         for needed in (self._people, part):
             if needed is not None and needed.name not in self._prepared:
@@ -101,7 +100,7 @@ class Database(ABC):
 
     @contextmanager
     def failing(self) -> Iterator[None]:
-        """Raises: what a failure of the database means, instead of it. No statement and no value is in it."""
+        """Turn errors of the database into shroff's, whose messages have no statement and no value."""
         try:
             yield
         except PoolTimeoutError:
@@ -115,7 +114,7 @@ class Database(ABC):
         with suppress(SQLAlchemyError):
             self.engine.dispose()
 
-    # Below: how tables are made
+    # Making tables
 
     def _prepare_part(self, part: SchemaPart) -> None:
         """Run the missing scripts; concurrent processes do so one after the other."""
@@ -161,9 +160,9 @@ class Database(ABC):
 
 
 class SqliteDatabase(Database):
-    """The log's file. A change waits for gaps between two transactions of the log's writer, as `ask` does.
+    """The log's file. A change waits for a gap between two transactions of the log's writer.
 
-    Where the file may only be read, it is read; tables that are not there are then empty ones of each connection.
+    A file that may only be read is read; missing tables are then empty temporary ones of each connection.
     """
 
     kind = "sqlite"
@@ -176,7 +175,7 @@ class SqliteDatabase(Database):
 
         def connect() -> sqlite3.Connection:
             connection = connect_beside(path, log_version, may_read=True)
-            connection.isolation_level = None  # SQLAlchemy begins and ends
+            connection.isolation_level = None  # SQLAlchemy begins and ends transactions
             return connection
 
         super().__init__("sqlite://", connect, first)
@@ -184,8 +183,8 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def _making(self) -> Iterator[Connection]:
-        """Restrict the file to owner and group, since it holds hashes of passwords."""
-        with suppress(OSError):  # somebody else's file; who may write to it may still make tables
+        """Restrict the file to owner and group, since it has hashes of passwords."""
+        with suppress(OSError):  # another user's file; a user who may write to it may still make tables
             for path in self._path.parent.glob(f"{self._path.name}*"):
                 path.chmod(path.stat().st_mode & 0o770)
         with super()._making() as connection:
@@ -202,13 +201,13 @@ class SqliteDatabase(Database):
             super()._prepare_part(part)
         except ReadOnlyError:
             with self._begun(is_change=False) as connection:
-                if version(connection, part.name):  # of an older version, which has to be brought up
+                if version(connection, part.name):  # tables of an older version, which need a migration
                     raise
             self.is_stood_in = True
             self._stood_in.append(part)
 
     def _begin(self, connection: Connection) -> None:
-        """Begin as SQLite needs it told, waiting for a gap (see `sqlite_file.begin_between`)."""
+        """Begin a transaction; a change waits for a gap (see `sqlite_file.begin_between`)."""
         self._stand_in(connection)
         if not connection.get_execution_options().get(_IS_CHANGE):
             connection.exec_driver_sql("BEGIN")
@@ -222,7 +221,7 @@ class SqliteDatabase(Database):
             raise LogBusyError(words) from error
 
     def _stand_in(self, connection: Connection) -> None:
-        """Make what a connection still lacks of empty tables; from then on it refuses to change anything."""
+        """Make the empty tables that a connection lacks; from then on it is read-only."""
         for part in self._stood_in:
             if part.name not in connection.info:
                 connection.info[part.name] = True
@@ -297,7 +296,7 @@ class PostgresDatabase(Database):
 
 
 def database(place: str | Path, log_version: int, first: Callable[[Connection], None]) -> Database:
-    """The database at the address of a log, or that is the file of one."""
+    """Return the database at the address or in the file of a log."""
     if isinstance(place, Path):
         return SqliteDatabase(place, log_version, first)
     return PostgresDatabase(place, first)

@@ -1,4 +1,6 @@
-"""An OpenID provider over HTTPS, found by its discovery document (extra `sso`). Signatures are checked by joserfc."""
+"""Sign users in by an OpenID provider over HTTPS, with its discovery document (extra `sso`); joserfc verifies
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ ANSWER_BYTES_MAX = 1024 * 1024
 SKEW_S = 60  # by which clocks may differ
 KEPT_S = 3_600.0  # lifetime of the provider's metadata
 KEYS_EVERY_S = 10.0  # between reads of the keys for an unknown key
-# Signatures by public keys only: by a shared secret, or none at all, whoever knows the client could make them.
+# Only signatures by public keys. With a shared secret, or no signature, others than the provider could make tokens.
 ALGORITHMS = "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA".split()
 _TOO_MANY = 429
 _FAILS_FROM = 500
@@ -37,7 +39,7 @@ _NOT_FOR_US = "the response of the provider does not belong to this sign-in ({wh
 
 
 class Clocks(NamedTuple):
-    """The clocks of a provider, in seconds: of the world, and one that is never set."""
+    """The wall clock and the monotonic clock, in seconds."""
 
     now_s: Callable[[], float] = time.time
     monotonic_s: Callable[[], float] = time.monotonic
@@ -46,7 +48,7 @@ class Clocks(NamedTuple):
 class OidcProvider:
     """Keeps the promises of `people.oidc.Provider`. Calls may come from any thread.
 
-    Certificates are verified and redirections not followed. Plain HTTP is for a provider on this machine only.
+    Certificates are verified, and redirects are not followed. Plain HTTP is only for a provider on this machine.
     """
 
     def __init__(
@@ -60,14 +62,14 @@ class OidcProvider:
         calls: Calls | None = None,
         clocks: Clocks | None = None,
     ) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare without calling the provider.
 
         Args:
-            issuer: As the provider calls itself, to the letter.
-            claim: Which claim says what somebody may do.
-            calls: How calls leave.
+            issuer: Exactly as the provider calls itself.
+            claim: The claim whose values, such as the user's groups, `roles` maps to roles.
+            calls: Settings of HTTP calls.
 
-        Raises: UsageError where the address will not do.
+        Raises: UsageError if the address is not secure.
         """
         self.issuer = issuer
         self.roles = roles
@@ -135,7 +137,6 @@ class OidcProvider:
         return found
 
     def _checked(self, token: Any, nonce: str) -> JsonObject:
-        """Return the claims of an ID token after checking signature, issuer, audience, times and nonce."""
         if not isinstance(token, str):
             raise SignInError(_NOT_FOR_US.format(why="there is no id_token"))
         claims = self._signed(token)
@@ -207,7 +208,7 @@ class OidcProvider:
         return url
 
     def _fetch(self, method: str, url: str, headers: TextDict, body: bytes = b"") -> tuple[int, JsonObject]:
-        """An answer that is JSON, with its status; an empty one where it is something else. Raises: TransientError."""
+        """Return status and JSON object of an answer; an empty object for anything else. Raises: TransientError."""
         parts = urlsplit(url)
         client = self._calls.client(parts.scheme, parts.hostname or "", parts.port, answer_bytes_max=ANSWER_BYTES_MAX)
         try:
@@ -227,10 +228,7 @@ class OidcProvider:
 
 
 def provider_of(system: System) -> OidcProvider:
-    """The provider of these settings, filled.
-
-    Raises: UsageError as `OidcProvider`.
-    """
+    """Return the provider of these settings. Raises: UsageError as `OidcProvider`."""
     return OidcProvider(
         issuer=system.text("issuer"),
         client_id=system.text("client_id"),

@@ -1,4 +1,4 @@
-"""People in the database of the log: SQLite's file or PostgreSQL. Their tables are in `migrations_people/`."""
+"""Store users, sessions and the audit log in the database of the log. Their tables are in `migrations_people/`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from shroff.people.sql import Change, PeopleQueries, SchemaPart, tables
 
 
 class SqlPeople:
-    """People's tables in the database that has the log: a second connection beside the log's writer.
+    """Keeps every promise of `people.store.PeopleStore`, on connections of its own beside the log's writer.
 
-    Keeps every promise of `people.store.PeopleStore`. The log's own tables must be there. People's are made when they
-    are first asked for. A change takes the time of a commit: a millisecond and a flush to the disk.
+    The log's own tables must exist. Those of users are created at their first use. A change takes a millisecond and a
+    flush to the disk.
     """
 
     def __init__(self, place: str | Path, seal: Seal) -> None:
-        """Prepare; nothing is opened yet.
+        """Prepare without opening the database.
 
         Args:
-            place: The file of the log, or its address as the log's adapter takes it.
-            seal: What seals the head of the audit (see `people.audit.sealing`).
+            place: The file or the address of the log.
+            seal: Seals the head of the audit log (see `people.audit.sealing`).
 
-        Raises: UsageError where the library for such a database is not installed, or the address is none.
+        Raises: UsageError if the library for such a database is not installed, or the address is invalid.
         """
         self.seal = self._given = seal
         self._database = database(place, LOG_VERSION, self._first)
@@ -42,11 +42,11 @@ class SqlPeople:
         return self._database.is_made()
 
     def changing(self, connection: Connection) -> Change:
-        """A change of people inside of a transaction that is under way; it waits for the change ahead of it."""
-        made = Change(connection, self.seal, self.place)
-        if self._database.kind != "sqlite":  # which lets one change in at a time by itself
-            made.hold()
-        return made
+        """Return a change within an open transaction; it waits for the end of an earlier change."""
+        change = Change(connection, self.seal, self.place)
+        if self._database.kind != "sqlite":  # SQLite allows only one change at a time itself
+            change.hold()
+        return change
 
     @contextmanager
     def look(self) -> Iterator[PeopleQueries]:
@@ -66,6 +66,6 @@ class SqlPeople:
 
     def _first(self, connection: Connection) -> None:
         if self._database.is_stood_in and self.seal is self._given:
-            self.seal = sealing(secrets.token_bytes(32))  # nothing is kept of it, and the project's key may be unmade
+            self.seal = sealing(secrets.token_bytes(32))  # temporary, as the project may have no key yet
         values = {"one": 1, "number": 0, "hash": FIRST, "seal": self.seal(0, FIRST)}
         connection.execute(insert(tables()[AuditHead]).values(values))

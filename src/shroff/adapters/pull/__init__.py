@@ -1,4 +1,4 @@
-"""Pulled sources: files. Here is what shroff.yaml may say of each."""
+"""Pulled sources: files, and their settings in shroff.yaml."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Files that appear: in a folder, in a bucket, or in a list behind a URL; which are complete, and in which order.
+"""Pull new files from a folder, a bucket, or a list at a URL: find them, and tell which are complete.
 
-A file is taken under its name. Names are taken in their order, a list in its own, and one
-that is still being written holds up those behind it, so that no day is learned before
-the one that it follows.
+Files are identified by their names, and taken in the order of names, or of the list. A file that is still being written
+delays those after it, so that no day is ingested before the previous one.
 """
 
 from __future__ import annotations
@@ -30,23 +29,25 @@ from shroff.runtime.atomic_files import leads_out
 from shroff.streams.pull import SETTLED_MS, PulledSource, PullPlace, Stamp
 from shroff.streams.settings import BUCKET
 
-DONE = ".done"  # behind a file's name: a marker that it is complete
-SUCCESS = "_SUCCESS"  # in a folder: all of it is complete, as Spark and Hadoop have it
+DONE = ".done"  # ending of the marker file of a complete file
+SUCCESS = "_SUCCESS"  # marker of a complete folder, as Spark and Hadoop write it
 LIST_BYTES_MAX = 16 * 1024 * 1024
-TIMEOUT_S = 60.0  # without a byte
-FILE_BYTES_MAX = 8 << 30  # of a file behind a URL
+TIMEOUT_S = 60.0  # longest silence of a server
+FILE_BYTES_MAX = 8 << 30  # of a file at a URL
 PART_BYTES = 1 << 20
-FILE_S_MAX = 3_600.0  # until it is here as a whole
+FILE_S_MAX = 3_600.0  # time limit for one download
 BUCKETS = ("s3", "gs", "az", "abfss")
 _LATER = ("gcs", "abfs", "hdfs", "ftp", "sftp")
 
 
 class Folder(PulledSource):
-    """The files of a folder, those of folders inside it left out. Keeps every promise of `streams.pull.PulledSource`.
+    """The files of a folder, without its subfolders. Keeps every promise of `streams.pull.PulledSource`.
 
-    One is complete when its size and its time of change have been the same for `settled_ms`,
-    by that time itself or by what was seen of it. With `has_markers` instead, when a file
-    of its name and `.done`, or `_SUCCESS`, stands beside it.
+    A file is complete if its size and modification time have not changed for `settled_ms`, by its modification time or
+    by earlier calls. With `has_markers` it is complete if a file with its name and `.done`, or `_SUCCESS`, is beside
+    it.
+
+    Raises: UsageError if there is no such folder.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Folder(PulledSource):
         self._now_ms = place.now_ms
         self._settled_ms = settled_ms
         self._has_markers = has_markers
-        self._seen: dict[str, tuple[Stamp, int]] = {}  # the stamp and since when it is the same
+        self._seen: dict[str, tuple[Stamp, int]] = {}  # last stamp of a file, and the time since when it has it
         self.source = place.source_of(f"{self._path}")
 
     def names(self) -> list[str]:
@@ -74,7 +75,7 @@ class Folder(PulledSource):
         return sorted(found.keys() - away)
 
     def _is_away(self, path: Path) -> bool:
-        """Return whether a file is a link out of the folder: a sender could have any file of this machine read."""
+        """Whether a file is a link out of the folder, by which a sender could make any file of this machine be read."""
         return path.is_symlink() and leads_out(self._path, path)
 
     def is_complete(self, name: str) -> bool:
@@ -108,7 +109,7 @@ class Folder(PulledSource):
 class BucketFiles(PulledSource):
     """The files below a prefix of a bucket, by key. Keeps every promise of `streams.pull.PulledSource`.
 
-    An object is there whole or not at all. One is taken again when its ETag and its bytes are others.
+    Objects are always complete. An object is taken again if its ETag and its bytes have changed.
     """
 
     def __init__(self, objects: BucketObjects, place: PullPlace, *, has_markers: bool = False) -> None:
@@ -149,18 +150,17 @@ class BucketFiles(PulledSource):
 
 
 class UrlList(PulledSource):
-    """The files that a text behind a URL lists, one name or URL a line, in its order; `#` begins a comment.
+    """The files that a text at a URL lists, with one name or URL on each line, in its order; `#` begins a comment.
 
-    Keeps every promise of `streams.pull.PulledSource` but that of files that change: it does not look at them again.
-    Whoever lists a file says that it is complete. Each is downloaded whole before it is
-    looked into, from the server of the list and from no other.
+    Keeps every promise of `streams.pull.PulledSource`, except that it does not notice files that change. A listed file
+    counts as complete. Files are downloaded before they are read, only from the server of the list.
     """
 
     def __init__(self, url: str, place: PullPlace) -> None:
         self._url = url
         self._place = place
         self._downloads = place.folder
-        self._lines: TextDict = {}  # as the list has them, by the names that the log has
+        self._lines: TextDict = {}  # lines of the list by the name in the log
         self.source = place.source_of(_named(url))
 
     def names(self) -> list[str]:
@@ -205,7 +205,7 @@ class UrlList(PulledSource):
 
 
 def _receive(answer: addinfourl, out: BinaryIO, name: str, bytes_max: int) -> None:
-    """Copy what a server sends. Raises: UsageError where it is too much; TransientError where it takes too long."""
+    """Copy an answer. Raises: UsageError if it is too long; TransientError if it takes too long."""
     until_s = time.monotonic() + FILE_S_MAX
     received = 0
     while part := answer.read1(PART_BYTES):
@@ -218,7 +218,7 @@ def _receive(answer: addinfourl, out: BinaryIO, name: str, bytes_max: int) -> No
 
 
 class _OwnServer(urllib.request.HTTPRedirectHandler):
-    """Follows redirects on the same server; another one is never asked."""
+    """Follows redirects on the same server, and refuses those to another one."""
 
     def redirect_request(self, req: urllib.request.Request, *args: Any) -> urllib.request.Request | None:
         leads_to = args[-1]
@@ -228,16 +228,16 @@ class _OwnServer(urllib.request.HTTPRedirectHandler):
 
 
 def is_taken(name: str, place: PullPlace) -> bool:
-    """Whether a name is one of a file to take: neither hidden nor a part of one, and of a format that is read."""
+    """Whether a file should be taken by its name: not hidden or temporary, and of a format that can be read."""
     if name.startswith((".", "_")) or not name.isprintable():
         return False
     return format_by_name(name) is not None or (place.takes_texts and is_text_name(name))
 
 
 def files_at(options: JsonMapping, place: PullPlace) -> PulledSource:
-    """The files of a folder, of a bucket, or of a list behind a URL, by `from`.
+    """Return the source for `from`: a folder, a bucket, or a list at a URL.
 
-    Raises: UsageError where there is nothing to read; NotThereYetError for stores that a later version reads.
+    Raises: UsageError for an invalid address; NotThereYetError for stores that a later version will read.
     """
     address = str(options["from"])
     scheme = urlsplit(address).scheme if "://" in address else ""

@@ -1,4 +1,4 @@
-"""Pushed sources: webhooks. Here is what shroff.yaml may say of each."""
+"""Pushed sources: webhooks, and their settings in shroff.yaml."""
 
 from __future__ import annotations
 

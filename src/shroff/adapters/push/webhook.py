@@ -1,4 +1,4 @@
-"""Signed webhooks: calls of any program that signs them by Standard Webhooks, or as Stripe, GitHub or Adyen do."""
+"""Verify signed webhooks: calls signed by Standard Webhooks, or in the way of Stripe, GitHub or Adyen."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ class WebhookSource(PushSource):
     """A `PushSource` of signed webhooks.
 
     Args:
-        options: Its settings: `secrets`, `form`, `tolerance`.
+        options: The settings `secrets`, `form` and `tolerance`.
+
+    Raises: UsageError if a secret is invalid.
     """
 
     def __init__(self, options: JsonMapping, fetch: Fetch) -> None:
-        del fetch  # everything that a signature needs is here
+        del fetch  # signatures need no keys from elsewhere
         self._secrets: Sequence[str] = options["secrets"]
         self._tolerance_s = parse_duration(str(options.get("tolerance", "5m"))) // 1_000
         self._form = str(options.get("form", "standard"))
@@ -101,7 +103,7 @@ class WebhookSource(PushSource):
         return id_, None
 
     def _check(self, signatures: Sequence[str], signed: bytes) -> None:
-        """Raises: PushRefusedError where none of these is that of a secret; all are compared, in constant time."""
+        """Raises: PushRefusedError if no signature is that of a secret. All are compared, each in constant time."""
         found = [signature.encode() for signature in signatures[: webhooks.SIGNATURES_MAX]]
         wanted = [hmac.new(key, signed, hashlib.sha256).hexdigest().encode() for key in self._keys]
         if not any([hmac.compare_digest(given, other) for given in found for other in wanted]):  # noqa: C419 - as `verify`

@@ -1,4 +1,4 @@
-"""A schema registry over HTTP, by Confluent's interface (Confluent, Apicurio, Karapace, Redpanda and others)."""
+"""Call a schema registry over HTTP, by Confluent's interface (Confluent, Apicurio, Karapace, Redpanda and others)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shroff.json_types import JsonMapping, TextDict
 
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 _KIND = "application/vnd.schemaregistry.v1+json"
-_NO_SUBJECT = (40401, 40402, 40408)  # no such subject, no such version, no level of its own
+_NO_SUBJECT = (40401, 40402, 40408)  # no such subject, no such version, no compatibility level of the subject
 _NO_SCHEMA = (40403, 40401)
 _REFUSED = (409, 422)
 _CURES = {
@@ -26,16 +26,16 @@ _CURES = {
 
 
 class HttpRegistry:
-    """Schemas of a registry at an address, over one connection. For one thread at a time.
+    """Keeps every promise of `events.formats.schemas.SchemaRegistry`, over one connection. For one thread at a time.
 
-    Keeps every promise of `events.formats.schemas.SchemaRegistry`. Certificates are verified. What the registry says is
-    read up to 8 MiB; redirections are not followed, so credentials reach no other server.
+    Certificates are verified. Answers are read up to 8 MiB. Redirects are not followed, so credentials reach no other
+    server.
 
     Args:
-        address: `http://HOST:PORT/PATH` or https; `USER:PASSWORD@` before the host logs in (Basic).
-        calls: How calls leave.
+        address: `http://HOST:PORT/PATH` or https; `USER:PASSWORD@` before the host signs in (Basic).
+        calls: Settings of HTTP calls.
 
-    Raises: UsageError where the address is none, or there are certificates for http://.
+    Raises: UsageError if the address is invalid, or certificates are set for http://.
     """
 
     def __init__(self, address: str, calls: Calls | None = None) -> None:
@@ -98,13 +98,13 @@ class HttpRegistry:
         nothing: tuple[int, ...] = (),
         refusing: str = "",
     ) -> Any:
-        """What a path answers; None where the registry says that there is no such thing.
+        """Call the registry and return the decoded answer; None for an error code in `nothing`.
 
         Args:
-            nothing: The codes by which it says so.
-            refusing: The subject whose schema it may refuse.
+            nothing: Error codes for a missing subject, version or schema.
+            refusing: The subject whose schema the registry may refuse.
 
-        Raises: SchemasAwayError; UsageError where it refuses the schema.
+        Raises: SchemasAwayError; UsageError if it refuses the schema.
         """
         status, raw = self._answer(method, path, None if body is None else json.dumps(body).encode())
         try:
@@ -153,7 +153,7 @@ class _Where(NamedTuple):
 
 
 def _where(address: str) -> _Where:
-    """The parts of an address. Raises: UsageError, without the address, which may hold a password."""
+    """Parse an address. Raises: UsageError, without the address, which may have a password."""
     with suppress(ValueError):
         parts = urlsplit(address)
         if parts.scheme in {"http", "https"} and parts.hostname and not parts.query and address.isprintable():
@@ -176,7 +176,7 @@ def _quoted(subject: str) -> str:
 
 
 def _avro_text(found: Any, what: str) -> str:
-    """The text of a schema. Raises: UsageError where it is not one of Avro that stands by itself."""
+    """Return the text of a schema. Raises: UsageError if it is not Avro, or refers to other schemas."""
     kind = found.get("schemaType", "AVRO")
     if kind != "AVRO":
         raise UsageError(f"{what} is of {kind}, not of Avro")

@@ -1,4 +1,4 @@
-"""Events into the topics that a Kafka source reads: keyed, idempotent, acknowledged by all brokers in sync."""
+"""Send events to the topics that a Kafka source reads: keyed, idempotent, acknowledged by all in-sync replicas."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from shroff.streams.sender import Target
 LABEL = "label"
 ANY = "any"
 SERVED_EVERY = 1_000  # messages between checks of deliveries
-FULL_S = 0.05  # the wait for room
-FLUSHED_S = 0.2  # the longest wait in the library, where Ctrl-C is not heard
+FULL_S = 0.05  # wait if the queue is full
+FLUSHED_S = 0.2  # longest wait in the library, which delays Ctrl-C
 _SETTINGS: Final[JsonObject] = {
     "linger__ms": "10",
-    "partitioner": "murmur2_random",  # as Java's producers have it, so that a key is in one partition whoever sends
+    "partitioner": "murmur2_random",  # as in Java's producers, so that all senders put a key into the same partition
     "message__timeout__ms": "0",  # a sender waits for unavailable brokers
     "delivery__report__only__error": True,
     "queue__buffering__max__messages": "200000",
@@ -33,9 +33,9 @@ class KafkaSender:
     """Keeps every promise of `streams.sender.Sender` for the topics of one cluster.
 
     Args:
-        system: The settings of the source, filled: `brokers`, `topics`, `labels`, `client`.
+        system: The settings of the source with their defaults: `brokers`, `topics`, `labels`, `client`.
 
-    Raises: UsageError where the library is missing, or does not take its settings.
+    Raises: UsageError if the library is missing, or refuses its settings.
     """
 
     def __init__(self, system: System, *, project: str) -> None:
@@ -103,7 +103,7 @@ class KafkaSender:
             self._count(error)
 
     def _take(self, error: Any) -> None:
-        """Count a message that is not taken. Raises: TransientError where no further one will be either."""
+        """Count a refused message. Raises: TransientError if the producer accepts no further ones."""
         if error.fatal() or error.name() in {"_FATAL", "_STATE"}:
             raise TransientError(f"nothing more can be sent: {self._cluster.words_of(error)}")
         self._count(error)

@@ -1,4 +1,4 @@
-"""Sinks: Kafka, MongoDB, SQL databases, webhooks. Here is what shroff.yaml may say of each."""
+"""Sinks: Kafka, MongoDB, SQL databases, webhooks, and the settings of each in shroff.yaml."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DOCUMENT = MappingShape("names with expressions", named=EXPRESSION, pattern=r"^
 
 
 def route_mistake(options: JsonMapping) -> str:
-    """Mistake in the choice of a Kafka sink's topic, in words; empty where there is none."""
+    """Return the mistake in a Kafka sink's choice of topics; "" if there is none."""
     by = options.get("by")
     topics = options.get("topics")
     only = options.get("topic")

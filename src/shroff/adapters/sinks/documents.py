@@ -1,4 +1,4 @@
-"""Documents in a shape of somebody's own: names, each with an expression over the decision or flag that leaves."""
+"""Compute documents with names and expressions of the user's choice from outgoing decisions or flags."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Read = Callable[[MappedRow], Any]
 
 
 def document_readers(document: TextMapping) -> dict[str, Read]:
-    """Readers of each value of a document. Raises: UsageError with the name whose expression is none."""
+    """Compile the expression of each name. Raises: UsageError that names an invalid expression."""
     return {name: _reader(name, text) for name, text in document.items()}
 
 
@@ -35,7 +35,7 @@ def document_mistake(options: JsonMapping) -> str:
 
 
 def mapped_document(row: Outgoing, readers: Mapping[str, Read]) -> JsonObject:
-    """The values of a row by the names of its document; what is missing is null."""
+    """Return the document of a row; missing values are None."""
     moments = {"event_time": row.time_ms, "ingest_time": row.at_ms}
     columns = {
         **from_json(row.body),

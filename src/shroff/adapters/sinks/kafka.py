@@ -1,10 +1,9 @@
-"""Decisions and flags into topics of a Kafka cluster (extra `kafka`), each row once for readers of committed messages.
+"""Deliver decisions and flags to Kafka topics (extra `kafka`), exactly once for consumers of committed messages.
 
-What one `send` brings is one transaction, and so is the mark that says how far delivery came: it stands among the
-committed offsets of a group of our own, where MirrorMaker and Kafka Connect keep such places as well. So whoever dies
-when, the next process reads the mark, and nothing is there twice. A consumer with `isolation.level=read_uncommitted`,
-the default of the Java client, may see rows of a transaction that was aborted and come again: their header `key` is
-the same.
+One `send` is one transaction, together with the mark of how far delivery has come. The mark is stored as a committed
+offset of a consumer group of the sink, as MirrorMaker and Kafka Connect do. After a crash the next process reads the
+mark, so no row is delivered twice. A consumer with `isolation.level=read_uncommitted`, the default of the Java client,
+may see rows of an aborted transaction again; their header `key` is the same.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ END_S = 1.0
 BROKEN_MAX = 5  # consecutive transactions that fail without a faulty row
 ELSE = "else"
 OUTCOME = "outcome"
-# What the broker says of a message that it will not have, whenever it comes.
+# Errors of messages that the broker will never accept
 _FOR_GOOD = frozenset(
     [
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -47,15 +46,15 @@ _FOR_GOOD = frozenset(
 )
 _PURGED = frozenset([KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT])  # noqa: SLF001 - public
 _NO_TOPIC = frozenset([KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC])  # noqa: SLF001 - public
-NEW_TOPIC_MS = 5_000  # for which a new topic may be unknown; 30 s by default
+NEW_TOPIC_MS = 5_000  # a new topic may be unknown for so long; the default is 30 s
 _CLIENT: Final[JsonObject] = {
     "linger__ms": 5,
     "compression__type": "lz4",
     "topic__metadata__propagation__max__ms": NEW_TOPIC_MS,
 }
-# Brokers that come back are known again: from 2.10 on the client forgets them where all are away, and
-# `send_offsets_to_transaction` then waits for one that it has forgotten (librdkafka, issues 5511 and 5456). A sink that
-# fails is opened anew, which begins at the addresses of the settings.
+# From 2.10 on the client forgets all brokers once all are away, and `send_offsets_to_transaction` then waits for one
+# that it has forgotten (librdkafka, issues 5511 and 5456). Without this recovery, a failed sink is opened again, and
+# begins with the addresses of the settings.
 if libversion()[1] >= 0x020A0000:
     _CLIENT["metadata__recovery__strategy"] = "none"
 _Topic = Callable[[Outgoing], str | None]
@@ -63,31 +62,30 @@ _Headers = list[tuple[str, str | bytes | None]]
 
 
 class KafkaSink:
-    """Topics of a Kafka cluster; the key of a message is its event's id, its value the decision or the flag as JSON.
+    """Topics of a Kafka cluster. A message has the event's id as its key, and the decision or flag as JSON.
 
-    Headers: `key` (which no other row has), `seq` and `kind`. Durable when `send_marked` returns: acknowledged by all
-    in-sync replicas, and committed.
+    Its headers are `key`, unique for each row, `seq` and `kind`. It is durable when `send_marked` returns: acknowledged
+    by all in-sync replicas, and committed.
     """
 
     places_max = 8_192
-    begin_s = 30.0  # how long the first answer of the brokers may take
+    begin_s = 30.0  # time limit for the first answer of the brokers
 
     def __init__(self, name: str, options: JsonMapping) -> None:
-        """Prepare for a cluster; nothing is asked of it yet.
+        """Prepare the clients without calling the cluster.
 
         Args:
-            name: Of the sink, which no other sink of the cluster has: it names transactions and the group.
+            name: Name of the sink, unique in the cluster, as it names the transactions and the group.
             options: `brokers`; `topic`, or `by` and `topics`; `client` with settings of librdkafka.
 
-        Raises: UsageError where the settings contradict each other.
+        Raises: UsageError if the settings contradict each other.
         """
         self._topic, topics, self.wants_fields = _routing(options)
-        # the mark stands under the home
         self._topics = sorted(topics)
-        self._home = min(topics)
+        self._home = min(topics)  # the mark is an offset of this topic
         self._at_once = self.places_max  # rows of a batch, which the topic accepts or refuses as a whole
         self._failed: list[Any] = []  # errors of messages since the transaction began
-        self._lacking: set[str] = set()  # topics that are not there
+        self._lacking: set[str] = set()  # missing topics
         self._cluster = KafkaCluster(System("kafka", options), f"sink {name}")
         own = f"shroff-{name}"
         self._producer = self._cluster.producer(
@@ -99,7 +97,7 @@ class KafkaSink:
         self._has_begun = False
 
     def mark(self) -> str:
-        """The mark of the last committed transaction; what another process had begun is aborted.
+        """Return the mark of the last committed transaction, and abort an open transaction of another process.
 
         Raises: AwayError, UsageError as in the contract.
         """
@@ -149,22 +147,22 @@ class KafkaSink:
         return list(refused.values())
 
     def close(self) -> None:
-        """Let go; a transaction that is open is aborted, now or when the next process begins."""
+        """Close the clients. An open transaction is aborted, now or when the next process begins."""
         producer = self._producer
         self._producer = None
         if self._has_begun:
             self._has_begun = False
             with suppress(KafkaException, RuntimeError):
                 producer.abort_transaction(END_S)
-        del producer  # its own `close` waits without end for brokers that are away
+        del producer  # not closed, as its `close` waits for ever if all brokers are away
         let_go(self._group)
 
-    # Below: one transaction
+    # One transaction
 
     def _begun(self, rows: Sequence[Outgoing], refused: dict[str, Undelivered]) -> str:
-        """Begin a transaction that has all these rows; gives what the broker has against some of them, or nothing.
+        """Begin a transaction with all these rows; return the broker's error for a refused row, or "".
 
-        What our own client does not take goes to `refused`.
+        Rows that the client itself refuses are added to `refused`.
         """
         for _ in range(BROKEN_MAX):
             self._produce(rows, refused)
@@ -177,15 +175,14 @@ class KafkaSink:
                 return ""
             if not codes <= _PURGED:
                 break
-            self._producer.abort_transaction(
-                COMMIT_S
-            )  # after one that failed, the next may be given up: nobody's fault
+            # Messages may be purged by the failure of an earlier transaction, so the same rows are tried again.
+            self._producer.abort_transaction(COMMIT_S)
         raise KafkaException(self._failed[0])
 
     def _produce(self, rows: Sequence[Outgoing], refused: dict[str, Undelivered]) -> None:
-        """Begin a transaction and hand all rows to the client, or those before it knows that one has failed.
+        """Begin a transaction and pass the rows to the client, until one has failed.
 
-        From then on the client takes no more in this transaction.
+        The client accepts no further rows in a transaction with a failed row.
         """
         self._failed.clear()
         self._producer.begin_transaction()
@@ -202,7 +199,7 @@ class KafkaSink:
             headers: _Headers = [("key", row.key), ("seq", str(row.seq)), ("kind", row.kind)]
             try:
                 produce(to, row.body, row.id, headers=headers)
-            except BufferError:  # more than the client keeps
+            except BufferError:  # the client's queue is full
                 self._flush()
                 if not self._failed:
                     produce(to, row.body, row.id, headers=headers)
@@ -210,7 +207,7 @@ class KafkaSink:
                 if error.args[0].code() in _FOR_GOOD:
                     refused[row.key] = Undelivered(row, _words(error))
                     continue
-                self._flush()  # which says whether a row has failed: then the client takes no more
+                self._flush()  # shows whether an earlier row has failed, after which the client accepts no more
                 if not self._failed:
                     raise
 
@@ -219,16 +216,16 @@ class KafkaSink:
         try:
             left = self._producer.flush(COMMIT_S)
         except SystemError:  # the client fails if a fatal error occurs during our callbacks
-            self._producer.abort_transaction(COMMIT_S)  # which says what it was
+            self._producer.abort_transaction(COMMIT_S)  # raises the fatal error
             raise KafkaException(KafkaError(KafkaError._FATAL)) from None  # noqa: SLF001 - public in all but its name
         if left:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - public in all but its name
 
     def _guilty(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        """Which of these rows the broker will not have: where one of a batch fails, the whole batch does.
+        """Find the rows that the broker refuses, as one refused row makes its whole batch fail.
 
-        Halves of them are sent in transactions that are aborted, until single rows are found. Where each is taken
-        alone, fewer share a batch from then on.
+        Halves of the rows are sent in transactions that are aborted, until single rows are found. If the broker accepts
+        each row alone, later batches are smaller.
         """
         taken = [1]
 
@@ -273,9 +270,9 @@ class KafkaSink:
 
 
 def _routing(options: JsonMapping) -> tuple[_Topic, Collection[str], bool]:
-    """Which topic a row goes to, None where it does not leave; all topics; whether the event's fields are asked for.
+    """Return the topic of a row as a function (None: not delivered), all topics, and whether it reads event fields.
 
-    Raises: UsageError where the settings contradict each other.
+    Raises: UsageError if the settings contradict each other.
     """
     by = options.get("by", "")
     topics = options.get("topics")
@@ -299,16 +296,16 @@ def _routing(options: JsonMapping) -> tuple[_Topic, Collection[str], bool]:
 
 
 def _within(seconds: float, call: Callable[[], object]) -> None:
-    """Call it from a thread of its own, since the library may wait for minutes longer than it was told.
+    """Make a call in a separate thread, since the library may wait for minutes longer than its time limit.
 
-    Raises: whatever the call does; KafkaException where it is not back in time: the thread has the client until it is.
+    Raises: the call's errors; KafkaException if it does not return in time. The thread then still uses the client.
     """
     done: Future[object] = Future()
 
     def run() -> None:
         try:
             done.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - told where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised in the waiting thread
             done.set_exception(error)
 
     Thread(target=run, name="shroff mark", daemon=True).start()

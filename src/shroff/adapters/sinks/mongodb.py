@@ -1,7 +1,7 @@
-"""Decisions and flags as documents of a MongoDB collection (extra `mongo`), each by its id, with the event's fields.
+"""Write decisions and flags as documents of a MongoDB collection (extra `mongo`), with the event's fields.
 
-A document that comes again takes its own place, so nothing is there twice; no transactions are needed. Money and
-numbers stay the texts that they are in the decision: they are exact, and say how many places they have.
+A document that is delivered again replaces the one with its id, so no transaction is needed. Money and numbers remain
+the texts that the decision has, which are exact and keep their number of decimal places.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ _AWAY = frozenset([11600, 11602, 10107, 13435, 13436, 189, 91, 7, 6, 89, 9001, 2
 
 
 class MongoSink:
-    """A collection of a MongoDB, or of what speaks as one. Durable when `send` returns: written by a majority."""
+    """A collection of MongoDB or a compatible server. Durable when `send` returns: written by a majority."""
 
     wants_fields = True
     places_max = 1_000
 
     def __init__(self, name: str, options: JsonMapping) -> None:
-        """Prepare for a server; nothing is asked of it yet.
+        """Prepare the client without calling the server.
 
         Args:
-            name: Of the sink.
+            name: Name of the sink.
             options: `url`, `database`, `collection`, and `document`: expressions by name.
 
-        Raises: UsageError where the address is none, or an expression.
+        Raises: UsageError if the address or an expression is invalid.
         """
         self._readers = document_readers(options.get("document", {}))
         try:
             url = str(options["url"])
             limits = {"serverSelectionTimeoutMS": ANSWER_MS, "socketTimeoutMS": ANSWER_MS, "connectTimeoutMS": 10_000}
             own = {name: value for name, value in limits.items() if name.lower() not in url.lower()}
-            # No retries of its own: a row that comes again takes its own place.
+            # The client does not retry: shroff does, and a repeated row replaces itself.
             self._client: MongoClient[JsonObject] = MongoClient(
                 url, appname="shroff", connect=False, retryWrites=False, **own
             )
@@ -102,7 +102,7 @@ class MongoSink:
         self._client.close()
 
     def _written(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        """Add all documents, and replace those that are there already: few are, and adding is quicker by far."""
+        """Insert all documents, then replace those that exist, which are few; inserting is much faster."""
         documents = [document(row, self._readers) for row in rows]
         try:
             self._collection.insert_many(documents, ordered=False)
@@ -111,18 +111,18 @@ class MongoSink:
             away = any(error.get("code") in _AWAY for error in wrong)
             if away or error.details.get("writeConcernErrors") or not wrong:
                 raise
-            there = sorted(error["index"] for error in wrong if error.get("code") == _DOUBLED)
+            existing = sorted(error["index"] for error in wrong if error.get("code") == _DOUBLED)
             others = [
                 Undelivered(rows[error["index"]], _refusal(error)) for error in wrong if error.get("code") != _DOUBLED
             ]
-            return others + [row for at in there for row in self._replaced(rows[at], documents[at])]
+            return others + [row for at in existing for row in self._replaced(rows[at], documents[at])]
         return []
 
     def _replaced(self, row: Outgoing, document: JsonMapping) -> list[Undelivered]:
-        """Put a document in the place of that with its id. One at a time: FerretDB hangs at 200 in one command."""
+        """Replace the document with this id. One at a time, as FerretDB hangs at 200 in one command."""
         try:
             self._collection.replace_one({"_id": document["_id"]}, document, upsert=True)
-        except WriteError as error:  # an index that somebody made has it twice, or it became too large
+        except WriteError as error:  # a unique index of the user refuses it, or it became too large
             if error.code in _AWAY:
                 raise
             return [Undelivered(row, _refusal(error.details or {}))]
@@ -130,10 +130,9 @@ class MongoSink:
 
 
 def document(row: Outgoing, readers: Mapping[str, Read] = MappingProxyType({})) -> JsonObject:
-    """The document of a row: `_id`, and what `readers` give; without any the decision or flag, with `fields`.
+    """Return the document of a row: `_id` and the values of `readers`, by default the decision or flag with `fields`.
 
-    Feature values stand one in the other (`features.card.payments_1h` is `payments_1h` in `card` in `features`), since
-    a dot in a name cannot be asked for.
+    Features are nested by entity (`payments_1h` in `card` in `features`), since names with a dot cannot be queried.
     """
     if readers:
         return {"_id": row.name, **mapped_document(row, readers)}

@@ -1,11 +1,11 @@
-"""Decisions and flags as rows of a table: PostgreSQL (extra `postgres`), MariaDB (extra `mariadb`), SQLite.
+"""Deliver decisions and flags to a table: PostgreSQL (extra `postgres`), MariaDB (extra `mariadb`), SQLite.
 
-A row is written by its key: a decision by its event, a flag by its sequence number and its number there. So one that
-comes again takes its own place, and nothing is there twice. What is under a key never changes in one log, so it does
-not matter who writes it last. A table in which a row could take the place of another key's row is refused.
+A row is written by its key: a decision by its event, a flag by its sequence number and its index there. So a repeated
+row replaces itself. The row of a key never changes within one log, so the order of writers does not matter. A table in
+which a row could replace that of another key is refused.
 
-SQLAlchemy makes the statements; connections are those of the log's adapters, with their TLS and deadlines. No message
-holds an address with its password, nor a statement with its values.
+SQLAlchemy makes the statements. Connections are those of the log's adapters, with their TLS and deadlines. No message
+has an address with its password, or a statement with its values.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from shroff.errors import UsageError
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.streams.sink import Outgoing, Undelivered, refused_by_halves
 
-# Of columns that somebody chose; all others are texts.
+# Types of chosen columns; all others are texts
 _CHOSEN: Final[JsonMapping] = {"event_time": MOMENT, "ingest_time": MOMENT, "fields": JSON, "features": JSON}
 
 
@@ -74,8 +74,6 @@ def _flag_columns() -> list[Column[Any]]:
 
 
 class _Decision(msgspec.Struct):
-    """Fields of a decision's document that have columns of their own."""
-
     receipt: str = ""
     score: float | None = None
     rules: list[str] = []
@@ -83,14 +81,10 @@ class _Decision(msgspec.Struct):
 
 
 class _FeatureRows(msgspec.Struct):
-    """The features of a decision."""
-
     features: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class _Flag(msgspec.Struct):
-    """The same of a flag."""
-
     rule: str = ""
     entity: str = ""
     key: str = ""
@@ -157,18 +151,18 @@ def _text(value: Any) -> str | None:
 
 
 class SqlSink:
-    """A table in a database, made where there is none. Durable when `send` returns: committed."""
+    """A table in a database; a missing one is created. Durable when `send` returns: committed."""
 
     places_max = 1_000
 
     def __init__(self, name: str, options: JsonMapping) -> None:
-        """Prepare for a database; nothing is asked of it yet.
+        """Prepare the statements without calling the database.
 
         Args:
-            name: Of the sink.
-            options: `url`, `table`, `take`: decisions or flags, and `columns`: further ones by name.
+            name: Name of the sink.
+            options: `url`, `table`, `take` (decisions or flags), and `columns`: further columns by name.
 
-        Raises: UsageError where there is no such kind of database, or its library is not installed.
+        Raises: UsageError if there is no such kind of database, or its library is not installed.
         """
         takes_flags = options.get("take") == "flags"
         self._chosen: TextMapping = options.get("columns", {})
@@ -191,7 +185,7 @@ class SqlSink:
         self._replacing = replacing(self._table, self._database.dialect)
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        """Write rows in one transaction; those that the database refuses are found by halves.
+        """Write rows in one transaction; refused rows are found by halving the batch.
 
         Raises: as in the contract. Cost: 10 to 40 µs a row.
         """
@@ -214,9 +208,9 @@ class SqlSink:
         return [row for row in rows if self._key(self._row(row)) not in stored]
 
     def prepare(self, partitions: int | None) -> list[str]:
-        """Check that rows can be written to the table, if it exists: its columns and unique keys. It takes no rows.
+        """Check the columns and unique keys of the table, if it exists.
 
-        Raises: UsageError with the cure; AwayError if the database does not answer.
+        Raises: UsageError with the remedy; AwayError if the database does not answer.
         """
         if self._database.is_there():
             with self._database.begun() as connection:
@@ -227,14 +221,12 @@ class SqlSink:
     def close(self) -> None:
         self._database.close()
 
-    # Below: one transaction, and how it fails
-
     def _values(self, row: Outgoing) -> JsonObject:
         found = self._row(row)
         return found | _chosen_values(row, self._chosen) if self._chosen else found
 
     def _write(self, rows: Sequence[JsonMapping]) -> str:
-        """Write rows by their keys, all or none; gives why they are refused for good, or nothing."""
+        """Write rows by their keys in one transaction; return why they are refused for good, or ""."""
         try:
             with self._database.begun() as connection:
                 connection.execute(self._replacing, rows)
@@ -245,9 +237,9 @@ class SqlSink:
         return ""
 
     def _check_keys(self, connection: Connection, rows: Sequence[JsonMapping]) -> None:
-        """Check that each row stands under its own key. MariaDB may have written it over another one instead.
+        """Check that each row has its own key. MariaDB may have overwritten another row instead.
 
-        That happens by a unique key added after the start, and by a collation that takes `a1` and `A1` for one id.
+        That happens with a unique key added after the start, or a collation for which `a1` and `A1` are equal.
 
         Raises: RejectedRowError, which rolls the write back.
         """

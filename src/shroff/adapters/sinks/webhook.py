@@ -1,8 +1,8 @@
-"""Decisions and flags as signed calls of an address, one after the other.
+"""Deliver decisions and flags as signed HTTP calls to one URL, one after the other.
 
-The body is the decision's document, or the flag as JSON; headers are those of Standard Webhooks (see
-`shroff.webhooks`). The address is the project's own and may be in a private network; redirects are not followed.
-Certificates are checked. Proxy, trust and time are those of the one HTTP transport, `http_calls`.
+The body is the decision's document, or the flag as JSON, with the headers of Standard Webhooks (`shroff.webhooks`). The
+URL may be in a private network, as the project's owner sets it. Redirects are not followed. Certificates are checked.
+Proxy, trusted certificates and time limits are options of the HTTP transport, `http_calls`.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from shroff.json_types import JsonMapping
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
 
 READ_MAX = 65_536  # bytes of an answer; it is not used
-LATER = frozenset([408, 425, 429, 502, 503, 504])  # the receiver is away or busy, whatever the row
+LATER = frozenset([408, 425, 429, 502, 503, 504])  # the receiver is away or busy, so no row is at fault
 _REDIRECTS = range(300, 400)
 _SERVER_FAILS = range(500, 600)
 _TAKEN = range(200, 300)
 
 
 class WebhookSink:
-    """An address that is called for each row. A row counts as taken when the answer is 2xx.
+    """A URL that is called for each row. A row is delivered when the answer's status is 2xx.
 
-    408, 425, 429, 502, 503, 504, and an answer that does not come: later, in its order, and not before what
-    `Retry-After` says. Another 5xx may be the row's fault: it comes again, and is set aside in the end. Any other 4xx
-    is for good.
+    After a status of `LATER`, or without an answer, delivery waits, at least as long as `Retry-After` says, and goes on
+    with the same row. Any other 5xx may be the row's fault, so the row is repeated, and set aside in the end. A row
+    with any other 4xx is never sent again.
     """
 
     wants_fields = False
     places_max = 1  # a failed row must not send delivered ones again
 
     def __init__(self, name: str, options: JsonMapping, now_s: Callable[[], float] = time.time) -> None:
-        """Prepare to call; nobody is called yet.
+        """Prepare the client without a call.
 
         Args:
-            name: Of the sink, with which the ids of calls begin.
-            options: `url`, `secret`, and those of `http_calls.Calls`; `timeout` is for the whole of an answer.
+            name: Name of the sink, with which the ids of calls begin.
+            options: `url`, `secret`, and those of `http_calls.Calls`; `timeout` limits a whole answer.
 
-        Raises: UsageError where the address or the secret is none.
+        Raises: UsageError if the URL or the secret is invalid.
         """
         try:
             url = urlsplit(str(options["url"]))
@@ -70,9 +70,9 @@ class WebhookSink:
         self._client = calls.client(url.scheme, host, port, answer_bytes_max=READ_MAX, wants_body=False)
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        """Call for each row, in order, as far as they are taken.
+        """Call for each row in order, up to the first row that must be repeated.
 
-        Raises: as in the contract. Cost: a round trip a row, and 0.3 ms.
+        Raises: as in the contract. Cost: one round trip and 0.3 ms a row.
         """
         refused: list[Undelivered] = []
         for row in rows:
@@ -89,10 +89,7 @@ class WebhookSink:
     # Below: one call
 
     def _called(self, row: Outgoing) -> tuple[int, str]:
-        """The status of the answer, and what it says under Retry-After.
-
-        Raises: AwayError where none comes.
-        """
+        """Call for a row; return the answer's status and its header Retry-After. Raises: AwayError without answer."""
         sent = {
             "Content-Type": "application/json",
             "User-Agent": f"shroff/{shroff.__version__}",
@@ -106,9 +103,9 @@ class WebhookSink:
         return answer.status, answer.headers.get("Retry-After", "")
 
     def _judged(self, row: Outgoing, status: int, retry_after: str) -> Undelivered | None:
-        """What an answer says of the row; None where it was taken.
+        """Return the row as undelivered if the answer refuses it, or None if the row is delivered.
 
-        Raises: AwayError and UsageError where it says nothing of the row.
+        Raises: AwayError after a status of `LATER`; UsageError after a redirect.
         """
         if status in _TAKEN:
             return None

@@ -1,4 +1,4 @@
-"""Sources: files and Kafka. Here is what shroff.yaml may say of each that is live."""
+"""Sources: files and Kafka, and the settings of live sources in shroff.yaml."""
 
 from __future__ import annotations
 

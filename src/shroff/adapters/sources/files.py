@@ -1,4 +1,4 @@
-"""Files as a source: read once to their end, each from where it was left the last time."""
+"""Files as a source: read each file to its end, from the position of the last run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,20 @@ from shroff.runtime.progress import unheard
 from shroff.streams.log import Refused, kept_offset
 from shroff.streams.source import Health, PartLag, PolledMessages
 
-HEAD_BYTES = 65_536  # whose hash identifies a file, however long it grows
+HEAD_BYTES = 65_536  # the hash of the first bytes identifies a file that grows
 
 
 class _Reached(NamedTuple):
-    """How far a file was read, and what tells whether it is still the one that was read.
+    """Read position in a file, and hashes that identify the file.
 
-    It begins with so many bytes of this hash. The last of its lines has the hash `last`. A writer may have been in the
-    middle of it: where it goes on since, lines are read anew behind the first `sure` ones. The last line is never among
-    those, nor are lines before it that could not be read, or are elements of a document: its record may begin there.
+    A writer may have been in the middle of the last line. If that line has changed since, reading continues after the
+    first `sure` lines. These never include the last line, nor unreadable lines or elements of a document before it, at
+    which its record may begin.
+
+    Args:
+        lines: Number of lines read.
+        head_bytes: Number of first bytes whose hash is `head`.
+        last: Hash of the last line.
     """
 
     lines: int = 0
@@ -43,18 +48,18 @@ class _Reached(NamedTuple):
 
 
 class FileSource:
-    """A `streams.source.Source` over some files that end, one after the other; a part is a file's name.
+    """A `streams.source.Source` that reads complete files, one after the other; a part is the name of a file.
 
-    A file that begins otherwise than it did is another one of that name, and read from its first line; one that got
-    longer is read on. What is there already is known by its ids either way.
+    A file that grew is read on. A file with another beginning than before is read from its first line. In both cases
+    repeated events are recognized by their ids.
 
     Args:
-        type: The event type of every line; without it lines tell theirs.
-        format: Of all of them; by the endings of their names where it is None.
-        lay_out: Has the beginning of CSV of a name and type read as the project's mappings say (`Intake.lay_out`).
-        tell: Told of lines that a writer may not have been done with.
+        type: The event type of all lines; None if each line shows its own.
+        format: The format of all files; by default by the endings of their names.
+        lay_out: Reads the beginning of a CSV file by the project's mappings (`Intake.lay_out`).
+        tell: Called with notes about lines that a writer may not have finished.
 
-    Raises: UsageError where a file is not there or cannot be read, or two have one name.
+    Raises: UsageError if a file does not exist or cannot be read, or two files have the same name.
     """
 
     name = "files"
@@ -98,9 +103,9 @@ class FileSource:
         return []
 
     def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
-        """The next lines, at once; nothing at the end.
+        """Return up to `limit` further lines without waiting; an empty list after the last file.
 
-        Raises: UsageError where the rest of a file cannot be read, after what comes before it was given.
+        Raises: UsageError if the rest of a file cannot be read, once the lines before it were returned.
         """
         if self._error is not None:
             raise self._error
@@ -124,10 +129,10 @@ class FileSource:
         return []
 
     def acknowledge(self, offsets: TextMapping) -> None:
-        """Nothing: files do not change by being read."""
+        """Do nothing: reading does not change files."""
 
     def refuse(self, refused: Sequence[Refused]) -> None:
-        """Nothing: what is refused stays in the file, and is in quarantine."""
+        """Do nothing: a refused line stays in the file, and a copy is in quarantine."""
 
     def health(self) -> Health:
         return Health(None if self._waiting else 0)
@@ -138,8 +143,6 @@ class FileSource:
 
 
 class _File:
-    """One file on its way, opened when its turn comes."""
-
     def __init__(self, part: str, path: Path, offset: str | None, tell: Callable[[str], None]) -> None:
         self.part = part
         self._path = path
@@ -153,7 +156,7 @@ class _File:
             head_bytes=head_bytes, head=_head(path, head_bytes)
         )
         self._reader: Lines | None = None
-        # Lines of which another record may be made yet: those of runs before begin here.
+        # Line numbers at which an unfinished record may begin; those of earlier runs start at `sure`.
         self._unsure = [before.sure] if is_same and before.lines else []
 
     @property
@@ -161,7 +164,7 @@ class _File:
         return not self._reached.lines
 
     def reader(self, opened: Callable[[Path], Lines]) -> Lines:
-        """Return a reader behind the last line read, or at an earlier one if that line has changed."""
+        """Return a reader after the last line read, or after an earlier one if the last line has changed."""
         if self._reader is None:
             self._reader = opened(self._path)
             reached = self._reached
@@ -189,10 +192,10 @@ class _File:
                 f"{self.part}: the last line has no line end. If more of it comes, it is read anew by the next run."
             )
         now = before + len(lines)
-        if reader.physical is not None:  # each line is a record
+        if reader.physical is not None:  # each line is a record of its own
             self._unsure = []
         else:
-            begin = 0 if reader.format == "jsonl" else None  # of a document, which may have any number of lines
+            begin = 0 if reader.format == "jsonl" else None  # a document begins there, with any number of lines
             self._unsure += [at for at, line in enumerate(lines, before) if _may_begin_more(line, reader.format)]
             self._unsure = [at for at in self._unsure if at == begin or now - at <= RECORD_LINES_MAX]
         sure = min([*self._unsure, now - 1])

@@ -1,7 +1,7 @@
-"""Live events from topics of a Kafka cluster: all partitions of all topics, from where the store says.
+"""Read live events from topics of a Kafka cluster: all partitions, from the offsets that the log stores.
 
-There is no membership in a group: which worker reads is what the store's lead says, and the group's offsets at the
-brokers are there to be looked at only. A part is a partition (`payments/0`), an offset Kafka's own.
+The source joins no consumer group, since only the writer of the log reads. It commits offsets to the brokers only for
+their tools to show. A part is a partition, such as `payments/0`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from shroff.streams.source import CERTAIN_S, Health, PartLag, PolledMessages
 
 FETCHED = 4_096  # messages taken from the library at once
 WAIT_S = 0.1  # the longest single wait for a message
-LOOK_S = 30.0  # between two looks for new partitions
+LOOK_S = 30.0  # between two checks for new partitions
 AWAY_S = 5.0  # between queries to brokers that did not answer
 NEVER_S = float("-inf")
-PATIENCE_S = 30.0  # for which the others wait for a partition that has messages and returns none
+PATIENCE_S = 30.0  # other partitions wait so long for one that has messages and returns none
 AGAIN_S = 0.2
 TOMBSTONE = "the message has no value: it is a tombstone, which has no effect here"
 _GONE = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"}
@@ -40,13 +40,13 @@ _GONE = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"}
 class KafkaSource(MergingSource):
     """Keeps every promise of `streams.source.Source` over the topics of one cluster.
 
-    Messages that wait come in order of event time across partitions (`streams.merge`); what is ahead
-    of others waits here, and a partition that has enough here is not fetched until that has gone.
+    Messages are returned in order of event time across partitions (`streams.merge`). Messages that are ahead of other
+    partitions wait in memory, and a partition with enough of them is paused.
 
     Args:
-        system: The settings, filled: `brokers`, `topics` and what else `shroff.adapters.sources` names.
+        system: The settings with their defaults: `brokers`, `topics` and others of `shroff.adapters.sources`.
 
-    Raises: UsageError where the library is missing, or the settings contradict each other.
+    Raises: UsageError if the library is missing, or the settings contradict each other.
     """
 
     name = "kafka"
@@ -61,10 +61,9 @@ class KafkaSource(MergingSource):
         self._consumer: Any = None
         self._parts: dict[tuple[str, int], KafkaPartition] = {}
         self._begun: list[PolledMessages] = []
-        self._pending: Sequence[Any] = ()  # messages whose schemas could not be had yet
-        # `_has_fetched`: since the merge was filled last
+        self._pending: Sequence[Any] = ()  # messages whose schemas are not available yet
         self._rebalances = 0
-        self._has_fetched = False
+        self._has_fetched = False  # whether messages were fetched since the merge was last filled
         self._looked_s = 0.0
         self._vain_s = NEVER_S  # last query that brokers did not answer
         self._commits = OffsetCommits(self._cluster, self._partitions.position)
@@ -123,7 +122,7 @@ class KafkaSource(MergingSource):
             let_go(consumer)
         self._letters.close()
 
-    # ---- taking in
+    # ---- fetching
 
     def _connect(self) -> None:
         if self._consumer is None:
@@ -219,13 +218,15 @@ class KafkaSource(MergingSource):
             self._cluster.failed(error)
             part.trouble = self._cluster.words_of(error)
 
-    # ---- giving on
+    # ---- returning messages
 
     def find_out(self) -> bool:
-        """Pass by the partitions that are at their end or silent for too long; return whether that is all."""
+        """Let the merge pass partitions that are at their end or silent for too long; return whether it waits for
+        none.
+        """
         if not self._has_fetched:
             self._has_fetched = True
-            self._fetch(0)  # it may be here already
+            self._fetch(0)  # the messages may have arrived already
             return True
         now_s = time.monotonic()
         waits_for = [self._partitions.by_name[name] for name in self.merge.waits_for]
@@ -235,7 +236,7 @@ class KafkaSource(MergingSource):
             self._vain_s = now_s if len(ends) < len(unsure) else NEVER_S
             for key, end in ends.items():
                 self._parts[key].ends_at(end, is_read=False)
-        # Whether the others have waited long enough; what waits for a schema here is not the brokers' fault
+        # A partition is not silent while its messages wait here for a schema
         passed = [
             part for part in waits_for if part.is_at_end or (not self._pending and part.is_left(now_s, PATIENCE_S))
         ]
@@ -244,7 +245,7 @@ class KafkaSource(MergingSource):
         return len(passed) == len(waits_for)
 
     def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
-        """Lines whose turn it is, each run with the offset behind it; later ones of its part may wait here."""
+        """Return runs of lines with the offset after each run; later lines of a part may still wait in the merge."""
         left = {name: self.merge.lines(name) for name, _, _ in runs}
         were = Counter(left)
         for name, lines, _ in runs:
@@ -263,12 +264,12 @@ class KafkaSource(MergingSource):
             found.append(PolledMessages(name, part.type, self._decoder.format, lines, stored))
         return found
 
-    # ---- beside it
+    # ---- new partitions
 
     def _look_around(self) -> None:
-        """Find partitions that are new, now and then; they begin at their first message.
+        """Add new partitions, from their first message; checks every `LOOK_S`.
 
-        Raises: as `Partitions.stopped`, where a topic is another one than before.
+        Raises: as `Partitions.stopped`, if a topic was deleted and created again.
         """
         now_s = time.monotonic()
         if now_s - self._looked_s < LOOK_S:
@@ -292,7 +293,7 @@ class KafkaSource(MergingSource):
 
 
 _SIZES = {
-    "fetch__wait__max__ms": "100",  # a request that finds nothing waits so long at the broker
+    "fetch__wait__max__ms": "100",  # a broker without messages waits so long before it answers
     "fetch__queue__backoff__ms": "10",  # the default of a second stalls a partition whose queue was full
     "queued__max__messages__kbytes": str(32 * 1024),
     "queued__min__messages": "20000",

@@ -1,15 +1,15 @@
 """Stored form of a Kafka offset: with its topic, and the leader epoch of the message before it.
 
-`adapters.log.batch_rows` commits it with its batch, `OffsetCommits` tells the brokers.
+`adapters.log.batch_rows` commits the offset with its batch; `OffsetCommits` reports it to the brokers.
 
-A number alone fits any topic of that name that has as many messages: one that was deleted and made anew, or one whose
-brokers lost messages and took others in their place. So what is stored is
+A number alone would also fit a topic of the same name that was deleted and created again, or whose brokers lost
+messages and took others in their place. So an offset is stored in one of three forms:
 
-    4711                                as brokers without ids have it, and as it was stored before
-    4711@bGx1mZ3oTnOq0Yk2b1lV7g         with the topic's id, which is another one when it is made anew
-    4711@bGx1mZ3oTnOq0Yk2b1lV7g.12      with the leader's epoch, by which brokers say up to where it wrote
+    4711                                from brokers without topic ids, and from earlier versions
+    4711@bGx1mZ3oTnOq0Yk2b1lV7g         with the id of the topic, which changes when the topic is created again
+    4711@bGx1mZ3oTnOq0Yk2b1lV7g.12      with the leader epoch, by which brokers know up to which offset a leader wrote
 
-Behind any of these may be a `~` and the times of the last messages (`streams.merge`).
+A `~` and the times of the last messages may follow (`streams.merge`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from shroff.streams.source import split_offset, stored_offset
 NO_EPOCH = -1
 COMMIT_S = 1.0  # between two commits to the brokers
 _TEXT = re.compile(r"([0-9]+)(?:@([A-Za-z0-9_-]{22})(?:\.([0-9]+))?)?")
-_AS_KAFKA = str.maketrans("+/", "-_")  # as its own tools write ids; the library takes the other signs
-_NO_ID = "A" * 22  # of brokers that give topics none
+_AS_KAFKA = str.maketrans("+/", "-_")  # from the library's form of topic ids to that of Kafka's tools
+_NO_ID = "A" * 22  # from brokers without topic ids
 _PASSES = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN", "REQUEST_TIMED_OUT", "NOT_CONTROLLER", "_RESOLVE"}
 
 
 class PartitionOffset(NamedTuple):
-    """Offset up to which a partition was read; `before` is what the merge is to know of the messages before."""
+    """Offset up to which a partition was read; `before` has the times of the last messages, for the merge."""
 
     offset: int
     topic_id: str = ""
@@ -42,7 +42,7 @@ class PartitionOffset(NamedTuple):
 
     @classmethod
     def parse(cls, part: str, text: str) -> Self:
-        """Raises: StateError where it is no offset."""
+        """Read a stored offset of the partition `part`. Raises: StateError if it is invalid."""
         offset, before = split_offset(text)
         found = _TEXT.fullmatch(offset)
         if found is None:
@@ -55,12 +55,12 @@ class PartitionOffset(NamedTuple):
         return stored_offset(f"{self.offset}{of}{epoch}", self.before)
 
     def is_of(self, topic_id: str) -> bool:
-        """Whether it may be of the topic with this id, as far as both are known."""
+        """Whether the offset may be of the topic with this id; True if one of the ids is unknown."""
         return not self.topic_id or not topic_id or self.topic_id == topic_id
 
 
 class Epochs:
-    """Which leader gave which messages of a partition, as far back as messages wait here."""
+    """Leader epochs of the messages of a partition, as far back as messages wait in the merge."""
 
     __slots__ = ("_changes",)
 
@@ -68,20 +68,22 @@ class Epochs:
         self._changes: list[tuple[int, int]] = []  # the first offset of each epoch
 
     def came(self, offset: int, epoch: int | None) -> None:
-        now = NO_EPOCH if epoch is None else epoch
-        if not self._changes or self._changes[-1][1] != now:
-            self._changes.append((offset, now))
+        """Note the epoch of a message."""
+        current = NO_EPOCH if epoch is None else epoch
+        if not self._changes or self._changes[-1][1] != current:
+            self._changes.append((offset, current))
 
     def of(self, offset: int) -> int:
+        """Return the epoch of a message, and forget earlier ones."""
         while len(self._changes) > 1 and self._changes[1][0] <= offset:
             del self._changes[0]
         return self._changes[0][1] if self._changes and self._changes[0][0] <= offset else NO_EPOCH
 
 
 class OffsetCommits:
-    """Offsets committed to the brokers, for their tools, which show how far was read; whatever fails is nothing.
+    """Commits offsets to the brokers, whose tools then show the progress. Errors are counted and otherwise ignored.
 
-    `position` gives a partition with an offset, for the library; None for one that is not read.
+    `position` returns a partition with an offset for the library; None for a partition that is not read.
     """
 
     def __init__(self, cluster: KafkaCluster, position: Callable[[str, int], Any]) -> None:
@@ -91,13 +93,13 @@ class OffsetCommits:
         self._committed_s = 0.0
 
     def add(self, consumer: Any, offsets: TextMapping) -> None:
-        """Have these offsets committed, at most once a second."""
+        """Add offsets, and commit at most once a second."""
         self._offsets |= offsets
         if time.monotonic() - self._committed_s >= COMMIT_S:
             self.commit(consumer)
 
     def commit(self, consumer: Any) -> None:
-        """Commit what was added since."""
+        """Commit the added offsets without waiting."""
         self._committed_s = time.monotonic()
         offsets = self._offsets
         self._offsets = {}
@@ -111,9 +113,9 @@ class OffsetCommits:
 
 
 def topic_ids(cluster: KafkaCluster, admin: Any, topics: Collection[str], within_s: float) -> TextDict:
-    """The ids of topics, without those that have none or are not shown to this user.
+    """Return the ids of topics, except for topics without an id, or whose id this user may not see.
 
-    Raises: TransientError where nobody answers.
+    Raises: TransientError if no broker answers.
     """
     confluent = library("source")
     asked = admin.describe_topics(confluent.TopicCollection(list(topics)), request_timeout=within_s)

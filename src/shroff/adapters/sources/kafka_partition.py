@@ -1,4 +1,4 @@
-"""One partition of a topic that is read: how far, with what is stored of that, and what it waits for."""
+"""One partition that a Kafka source reads: its position, end, pauses and lag."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ LINES_MAX = 200_000  # waiting lines of all partitions together
 BYTES_MAX = 64 * 1024 * 1024
 PART_LINES_MIN = 1_000
 PART_BYTES_MIN = 1024 * 1024
-BEGINNING = -2  # as the library writes it in place of an offset
+BEGINNING = -2  # the library's value for the first offset
 
 Key = tuple[str, int]  # topic and partition
 
 
 class KafkaPartition:
-    """One partition and how far it was taken over.
+    """State of one partition.
 
-    `next` is the offset behind the last message that came, `end` the one behind the last that there was when somebody
-    looked, at `certain_s`; both UNKNOWN where the brokers could not say. `before` is what the merge is to know of the
-    messages before the first one.
+    Attributes:
+        next: Offset after the last message received; UNKNOWN if the brokers could not say where the partition begins.
+        end: Offset after the last message that existed at the time `certain_s`; UNKNOWN if the brokers could not say.
+        before: Times of the messages before the first one, for the merge.
+        gap: Description of messages that are missing before the first one.
+        bytes: Size of the messages that wait in the merge.
     """
 
     __slots__ = (
@@ -58,18 +61,18 @@ class KafkaPartition:
         self.end = end
         self.certain_s = time.monotonic()
         self.epochs = Epochs()
-        # of messages that wait for their turn
         self.bytes = 0
         self.is_held = False
         self.trouble = ""
-        self.gap = ""  # what is missing before its first message
+        self.gap = ""
         self._silent_s: float | None = None
 
     @property
     def position(self) -> Any:
-        """The partition with where to read on, for the library.
+        """The partition with its next offset, for the library.
 
-        At the start with the epoch that its offset was kept with: the library asks brokers how far that leader wrote.
+        At the start it has the leader epoch that was stored, so that the library can ask brokers how far that leader
+        wrote.
         """
         if self.next < 0:
             return self.at(BEGINNING)
@@ -81,9 +84,11 @@ class KafkaPartition:
         return self._partition_class(self.topic, self.partition, offset)
 
     def stored(self, offset: int, last: int | None = None, before: str = "") -> str:
-        """Stored position: how far it was read, with the last message that was given on, and what the merge gave.
+        """Return the stored form of an offset.
 
-        The epoch of that message says nothing of what lies between it and a later offset.
+        Args:
+            last: Offset of the last message returned; its epoch is stored only if `offset` follows at once.
+            before: Times of the last messages, from the merge.
         """
         epoch = self.epochs.of(last) if last is not None and offset == last + 1 else NO_EPOCH
         return str(PartitionOffset(offset, self.topic_id, epoch, before))
@@ -97,7 +102,7 @@ class KafkaPartition:
         self.trouble = ""
 
     def ends_at(self, offset: int, *, is_read: bool = True) -> None:
-        """Note its end; with `is_read`, nothing before the end is still to come."""
+        """Note the end of the partition; with `is_read`, all messages before it were received."""
         self.end = offset
         self.certain_s = time.monotonic()
         if is_read:
@@ -106,7 +111,9 @@ class KafkaPartition:
             self.came()
 
     def is_left(self, now_s: float, patience_s: float) -> bool:
-        """Whether the others have waited longer than `patience_s` for it; begins that wait."""
+        """Whether other partitions have waited longer than `patience_s` for this one; the first call begins the
+        wait.
+        """
         if self._silent_s is None:
             self._silent_s = now_s
         if now_s - self._silent_s < patience_s:
@@ -115,10 +122,10 @@ class KafkaPartition:
         return True
 
     def hold(self, consumer: Any, merge: Merge, count: int) -> None:
-        """Fetch nothing more where enough waits here; fetch again when half of that is gone, or the others need it.
+        """Pause the partition if enough of its messages wait; resume at half of that, or if the merge needs it.
 
         Args:
-            count: Of the partitions that share the room.
+            count: Number of partitions, which share the memory.
         """
         lines = merge.lines(self.name) * count / max(LINES_MAX, count * PART_LINES_MIN)
         share = max(lines, self.bytes * count / max(BYTES_MAX, count * PART_BYTES_MIN))

@@ -1,4 +1,4 @@
-"""Partitions of the topics that are read: which there are, where each begins and ends, and how far it was read."""
+"""Find the partitions of the topics that a Kafka source reads, open them at their stored offsets, and detect losses."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ NOT_THERE = "{} was read, but its topic no longer has this partition: the topic 
 LOOKED_S = 3.0  # for an answer that a user waits for
 ASSIGNED_WITHIN_S = 5.0  # for the library to begin reading its assignment
 ASSIGNED_LOOK_S = 0.005
-NEEDED_S = 10.0  # for brokers to return where partitions begin and end
-AT_ONCE_S = 1.0  # likewise, if nothing depends on it
+NEEDED_S = 10.0  # for brokers to return the bounds of partitions
+AT_ONCE_S = 1.0  # for the same query, if reading can go on without an answer
 _END = -1
 
 
 class Partitions:
-    """The partitions of the topics that the settings name; `by_name` are those that were opened.
+    """The partitions of the topics in the settings; `by_name` has those that were opened.
 
     Args:
         system: Settings with `topics`, `labels`, `start`.
-        project: Its `NAME.labels` is the topic of labels, where there is one and none is named.
+        project: Name of the project. `NAME.labels` is the topic of labels, if it exists and the settings name none.
 
-    Raises: UsageError where a topic is named twice.
+    Raises: UsageError if a topic is named twice.
     """
 
     def __init__(self, system: System, cluster: KafkaCluster, project: str) -> None:
@@ -55,18 +55,18 @@ class Partitions:
         self._types = system.part_types(named, "topic")
         own = f"{project}.labels"
         self._maybe = own if "labels" not in system.options and re.search(TOPIC.pattern, own) else ""
-        self._leaderless: set[Key] = set()  # partitions of which all brokers are away
+        self._leaderless: set[Key] = set()  # partitions without an available broker
         self._admin: Any = None
-        self.cut: dict[str, StateError] = {}  # parts that brokers have lost messages of: they are read anew
+        self.cut: dict[str, StateError] = {}  # partitions that lost messages, which are read from their beginning
         self.by_name: dict[str, KafkaPartition] = {}
 
     def found(
         self, consumer: Any, within_s: float, letters: str = "", *, is_patient: bool = True
     ) -> dict[Key, str | None]:
-        """The partitions that there are, with the types of their messages.
+        """Return the existing partitions with the types of their messages.
 
-        Raises: UsageError where a topic, or that of dead letters, does not exist, all of them named, or where one may
-            not be read; TransientError.
+        Raises: UsageError, naming all missing topics, if a topic or that of dead letters does not exist; UsageError if
+            a topic may not be read; TransientError if no broker answers.
         """
         found: dict[Key, str | None] = {}
         lacking: list[NoTopicError] = []
@@ -88,7 +88,7 @@ class Partitions:
         return found
 
     def _required(self, consumer: Any, topic: str, within_s: float, *, is_patient: bool) -> Any:
-        """The metadata of a topic. Raises: NoTopicError, and as `found`."""
+        """Return the metadata of a topic. Raises: NoTopicError, and as `found`."""
         metadata = self._metadata(consumer, topic, within_s, is_patient=is_patient)
         error = topic_error(self._cluster, topic, metadata, lambda: list(consumer.list_topics(timeout=within_s).topics))
         if error is not None:
@@ -109,11 +109,14 @@ class Partitions:
         *,
         is_running: bool = False,
     ) -> list[KafkaPartition]:
-        """These partitions, each from its offset; without one from its beginning, or its end, as the settings say.
+        """Return these partitions, each at its stored offset, or by the setting `start` without one.
 
-        `ids` are those of their topics.
-        A partition that came to a topic of which others were read begins at its first message: nobody has seen it yet.
-        Raises: StateError where messages behind an offset are gone, or the topic is not the one that was read.
+        A new partition of a topic that was read before begins at its first message.
+
+        Args:
+            ids: Ids of the topics.
+
+        Raises: StateError if messages after an offset are gone, or the topic is not the one that was read.
         """
         known = {topic for topic, partition in found if f"{topic}/{partition}" in offsets}
         if not self.skips:
@@ -145,13 +148,13 @@ class Partitions:
         return parts
 
     def position(self, name: str, offset: int) -> Any:
-        """A partition that is read, with an offset, for the library; None for another one."""
+        """Return a partition with an offset for the library; None if the partition is not read."""
         return self.by_name[name].at(offset) if name in self.by_name else None
 
     def seen(
         self, consumer: Any, found: Mapping[Key, str | None], offsets: TextMapping
     ) -> tuple[list[PartLag], dict[Key, int]]:
-        """How partitions stand by offsets, those too that their topics do not have any more; and where each ends."""
+        """Return the lag of each partition behind these offsets, including vanished partitions, and the end of each."""
         bounds = self._bounds(consumer, list(found), is_needed=False)
         ids = self.ids(found, LOOKED_S)
         states = [
@@ -183,9 +186,8 @@ class Partitions:
         return PartLag(name, end - begin, str(gone(KafkaPartition(key, None, read, end, is_new=False), begin, end)))
 
     def ids(self, found: Iterable[Key], within_s: float) -> TextDict:
-        """The ids of the topics of partitions, as far as brokers have and show them.
-
-        Raises: TransientError where nobody answers.
+        """Return the ids of the partitions' topics, as `topic_ids` does. Raises: TransientError if no broker
+        answers.
         """
         self._admin = self._admin or self._cluster.admin()
         return topic_ids(self._cluster, self._admin, {topic for topic, _ in found}, within_s)
@@ -199,7 +201,7 @@ class Partitions:
         return None
 
     def _behind(self, part: KafkaPartition, begin: int, end: int, error: StateError) -> KafkaPartition:
-        """A part that is read from its beginning. Raises: StateError where what is gone is not to be skipped."""
+        """Return the partition from its beginning. Raises: StateError unless the settings say to skip lost messages."""
         if not self.skips:
             raise error
         start = PartitionOffset(begin, part.topic_id)
@@ -211,7 +213,7 @@ class Partitions:
         key = part.topic, part.partition
         begin, end = self._bounds(consumer, [key], is_needed=False).get(key, (part.next, part.next))
         error = gone(part, begin, end)
-        if begin <= part.next <= end:  # the brokers know by its epoch, and a new start would not
+        if begin <= part.next <= end:  # only the leader epoch shows the loss, which a new start would not notice
             self.cut[part.name] = error
         return self.stopped(error)
 
@@ -220,10 +222,12 @@ class Partitions:
         return TransientError(str(error)) if self.skips else error
 
     def have_checked(self, consumer: Any, parts: Iterable[KafkaPartition]) -> None:
-        """Have the library ask brokers whether they still have what was read of these parts, which are just assigned.
+        """Let the library check with brokers that they still have what was read of these newly assigned partitions.
 
-        It does so where it is told to go to an offset with an epoch, and not where it begins at one. What it finds
-        comes as an error in place of messages.
+        The library does so only for a seek to an offset with an epoch. It returns a loss as an error in place of
+        messages.
+
+        Raises: TransientError or UsageError if the library does not begin to read within `ASSIGNED_WITHIN_S`.
         """
         confluent = library("source")
         until_s = time.monotonic() + ASSIGNED_WITHIN_S
@@ -238,7 +242,7 @@ class Partitions:
                 time.sleep(ASSIGNED_LOOK_S)
 
     def ends(self, consumer: Any, parts: Iterable[KafkaPartition]) -> dict[Key, int]:
-        """The offset behind the last message of each, as far as the brokers say so at once."""
+        """Return the end offset of each partition for which a broker answers within `AT_ONCE_S`."""
         try:
             return self._offsets(consumer, [(part.topic, part.partition) for part in parts], _END, AT_ONCE_S)
         except library("source").KafkaException as error:
@@ -283,7 +287,7 @@ def anew(name: str, read: PartitionOffset) -> StateError:
 
 
 def gone(part: KafkaPartition, begin: int, end: int) -> StateError:
-    """The error for a partition that cannot be read on where it was read to."""
+    """Return the error for a partition whose next offset is outside of [begin, end]."""
     again = AGAIN.format(part.name)
     if part.next < begin:
         lost = many(begin - part.next, "message is", "messages are")
@@ -298,7 +302,7 @@ def gone(part: KafkaPartition, begin: int, end: int) -> StateError:
 
 
 def _check_there(found: Mapping[Key, str | None], offsets: TextMapping) -> None:
-    """Raises: StateError where a partition was read that its topic does not have any more."""
+    """Raises: StateError if a topic no longer has a partition that was read."""
     topics = {topic for topic, _ in found}
     names = {f"{topic}/{partition}" for topic, partition in found}
     for name in offsets.keys() - names:
