@@ -52,7 +52,7 @@ class LakeCheck(OperationAnswer):
         return f"{self.lake}: {what}, up to sequence number {self.upto:,}; {result}"
 
 
-class _Places:
+class _SeqCounts:
     """How often each sequence number occurs, by kind of rows; counts wrap at 256."""
 
     def __init__(self, upto: int) -> None:
@@ -60,7 +60,7 @@ class _Places:
         self._numbered: dict[str, set[tuple[int, int]]] = {"flags": set(), "hits": set()}
 
     def add(self, kind: str, seqs: Ints, table: Any) -> str:
-        """Count the rows of a file; return a problem within them, or an empty text."""
+        """Count the rows of a file; return a problem within them, or ""."""
         if kind in self._numbered:
             pairs = list(zip(seqs.tolist(), table["number"].to_pylist(), strict=True))
             is_doubled = len(set(pairs)) < len(pairs) or not self._numbered[kind].isdisjoint(pairs)
@@ -108,35 +108,37 @@ def check(
     Cost: reads the whole lake. Memory: three bytes for each sequence number, and the flags and hits.
     """
     result = LakeCheck(upto=state.upto)
-    places = _Places(state.upto)
+    counts = _SeqCounts(state.upto)
     for file in sorted(state.files.values(), key=lambda file: (file.first, file.path)):
-        _look_at(objects, file, places, result)
+        _check_file(objects, file, counts, result)
         if progress is not None:
             progress(1)
     if state.is_whole:
-        result.problems += places.problems()
+        result.problems += counts.problems()
     rows = LakeReader(objects, state) if state.number and state.is_whole else log
-    looked = check_documents(objects, state, rows, progress)
-    result.documents = looked.documents
-    result.documents_unchecked = looked.unchecked
-    result.bytes += looked.bytes
-    result.problems += looked.problems
+    documents = check_documents(objects, state, rows, progress)
+    result.documents = documents.documents
+    result.documents_unchecked = documents.unchecked
+    result.bytes += documents.bytes
+    result.problems += documents.problems
     return result
 
 
-def _look_at(objects: RetriedObjects, file: File, places: _Places, found: LakeCheck) -> None:
+def _check_file(objects: RetriedObjects, file: File, counts: _SeqCounts, result: LakeCheck) -> None:
     try:
         data = data_of(objects, file)
     except StorageError as error:
-        found.problems.append(str(error))
+        result.problems.append(str(error))
         return
     names = ["seq", *(["number"] if file.kind in {"flags", "hits"} else [])]
     table = pq.ParquetFile(arrow_reader(data)).read(names)
     seqs = table["seq"].to_numpy()
-    found.files = found.files + 1
-    found.rows = found.rows + len(seqs)
-    found.bytes = found.bytes + len(data)
+    result.files += 1
+    result.rows += len(seqs)
+    result.bytes += len(data)
     if (len(seqs), seqs[0], seqs[-1]) != (file.rows, file.first, file.last) or (np.diff(seqs) < 0).any():
-        found.problems.append(f"{file.path}: its rows are not those that its manifest says")
-    elif words := places.add(file.kind, seqs, table):
-        found.problems.append(f"{file.path}: {words}")
+        result.problems.append(f"{file.path}: its rows are not those that its manifest says")
+        return
+    problem = counts.add(file.kind, seqs, table)
+    if problem:
+        result.problems.append(f"{file.path}: {problem}")

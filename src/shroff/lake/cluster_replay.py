@@ -1,10 +1,11 @@
-"""Cluster replay: decides a recorded log with many processes; the work of each, independent of what starts them.
+"""Cluster replay: decide the recorded log of a lake in many processes. This module has the work of one process.
 
-The log is a lake's. Three kinds of work follow each other over a range of sequence numbers: `rows_of` reads it and
-determines which partition of which stage needs which event; `answers_of` advances the state of a partition and returns
-its answers; `decided` combines the answers of all stages and runs the engine. A stage is an entity under one way of
-folding: versions of the project with equal state share it. A stage folds everything from the first sequence number to
-the last one at which it is needed, as if its version had been active from the start.
+A backend such as Spark starts the processes. Three kinds of work follow each other over a range of sequence numbers:
+`rows_of` reads the range, and finds the partitions of each stage that need an event; `answers_of` advances the state of
+a partition, and returns its answers; `decided` combines the answers of all stages, and runs the engine.
+
+A stage is an entity's state as one version of the project folds it; versions with equal state share stages. A stage
+folds all events up to the last one at which it is needed, as if its version had been active from the start.
 """
 
 from __future__ import annotations
@@ -200,7 +201,6 @@ class ReplayProcess:
         return self._reader
 
     def read(self, after: int, upto: int) -> Iterator[list[Record]]:
-        """Yield the records of (after, upto]."""
         return self.reader(upto).records(after, upto, STEP)
 
     def definitions(self, version: int) -> Definitions:
@@ -212,14 +212,12 @@ class ReplayProcess:
         return self._definitions[version]
 
     def records(self, version: int) -> Records:
-        """Return the decoder of records for a version."""
         if version not in self._records:
             definitions = self.definitions(version)
             self._records[version] = Records(definitions.events, definitions.settings.money_places)
         return self._records[version]
 
     def decode(self, version: int, record: Record) -> LogEvent | None:
-        """Decode a record as a version reads it."""
         return self.records(version).decode(record)
 
     def keyed(self, stage: int) -> PartitionPlan:
@@ -231,7 +229,6 @@ class ReplayProcess:
         return self._keyed[stage]
 
     def engine(self, version: int) -> tuple[Engine, Answered]:
-        """Return the engine of a version, and the object that takes its answers."""
         if version not in self._engines:
             of = self.definitions(version)
             online = Answered(of.events, computed_of(of), of.reference)
@@ -364,7 +361,6 @@ def _decide(
 
 
 def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> Decided:
-    """Compare decisions, hits and flags with those of the lake."""
     recorded: set[DecisionRow | HitRow | FlagRow] = {row for rows in reader.decisions(after, upto) for row in rows}
     recorded |= {row for rows in reader.hits(after, upto) for row in rows}
     # Accuracy follows from later labels; everything else of a flag is a result of the fold.

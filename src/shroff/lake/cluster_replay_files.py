@@ -83,7 +83,7 @@ class ReplayRun(OperationAnswer):
 
 
 class _StatesOrigin(msgspec.Struct):
-    """Origin of the states in a folder: see `ReplayPlan`. `log` is the hash of the log's first record."""
+    """The plan by which the states in a folder were made (see `ReplayPlan`); `log` is the hash of the first record."""
 
     log: str
     partitions: int

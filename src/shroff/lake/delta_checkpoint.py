@@ -54,7 +54,6 @@ Action = JsonObject
 
 
 def commit_name(table: str, version: int) -> str:
-    """Return the name of a commit's object."""
     return f"{table}/_delta_log/{version:020d}.json"
 
 
@@ -124,7 +123,6 @@ def _apply(kept: dict[tuple[str, str], Action], action: Action) -> None:
 
 
 def _pairs(value: Any) -> Any:
-    """Convert an action for Arrow: a map becomes a list of pairs."""
     if not isinstance(value, dict):
         return value
     return {

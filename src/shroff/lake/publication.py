@@ -55,18 +55,18 @@ class TablesAwayError(TransientError):
 
 
 class TableNote(FrozenStruct):
-    """Note of a commit for the next one: the columns of the table, and the version that defined them.
+    """Note in a commit for the next one.
 
     Args:
-        schemas: The marks of the files' schemas (`File.schema`) that the table's columns cover.
-        schema_at: The version with the newest columns.
+        schemas: Hashes of the files' schemas (`File.schema`) whose columns the table has.
+        schema_at: The version that defined the newest columns.
     """
 
     schemas: Sequence[str] = ()
     schema_at: int = 0
 
     def unknown(self, objects: RetriedObjects, files: Iterable[File]) -> list[tuple[File, pa.Schema]]:
-        """Return a file of each schema that the columns do not cover, with its columns, sorted by mark."""
+        """Return a file with its columns for each schema that the table does not cover, sorted by hash."""
         file_by_schema = {file.schema: file for file in files if file.schema not in self.schemas}
         return [
             (file_by_schema[mark], opened(objects, file_by_schema[mark]).schema_arrow)
@@ -199,8 +199,6 @@ def stopped_tables(objects: RetriedObjects, formats: Iterable[str]) -> list[str]
 
 
 class _Manifests:
-    """The finished manifests of a lake after a number, each read once, on first use."""
-
     def __init__(self, objects: RetriedObjects, state: LakeState, since: int) -> None:
         self._objects = objects
         self._state = state

@@ -58,7 +58,7 @@ def _listed(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _records(file: File, table: pa.Table) -> list[Record]:
-    # a property, not to be made for each row
+    # `File.kind` is a computed property, so it is read once and not for each row
     kind = RECORDS[file.kind]
     type_ = file.type
     if kind == "event":

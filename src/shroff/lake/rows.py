@@ -50,8 +50,6 @@ class SeqRange(Struct):
 
 
 class _LabelColumns(msgspec.Struct, gc=False):
-    """The parts of a label's body that become columns."""
-
     event: str | None = None
     verdict: str | None = None
     source: str | None = None
@@ -169,7 +167,6 @@ def _column(rows: Sequence[Any], name: str, type_: pa.DataType | None = None) ->
 
 
 def _base(rows: Sequence[Any], times: Ints, *more: str) -> dict[str, pa.Array]:
-    """Return the columns that all kinds of rows have, and further texts."""
     columns = {"seq": pa.array(np.fromiter((row.seq for row in rows), np.int64, len(rows)))}
     columns |= {name: _column(rows, name) for name in more}
     columns["time"] = pa.array(times).cast(TIME)
@@ -265,8 +262,6 @@ def _numbers(rows: Sequence[FlagRow] | Sequence[HitRow]) -> pa.Array:
 def _decisions(
     name: str, rows: list[DecisionRow], times: Ints, definitions: Definitions | None
 ) -> Iterator[tuple[str, pa.Table]]:
-    """Yield decisions, and their features as separate rows, each with its folder."""
-
     def what(row: int) -> str:
         return f"the decision at sequence number {rows[row].seq}"
 

@@ -38,8 +38,9 @@ def _both(kind: str) -> Callable[..., Iterator[Any]]:
 class WholeLog:
     """A log over a store and a lake, which is opened only when a pruned record is needed.
 
-    Keeps the promises of `streams.log.Log` for every record, pruned or not. If the lake cannot be opened, access to a
-    pruned record raises the lake's error; everything else works.
+    Keeps the promises of `streams.log.Log` for every record, pruned or not. A look-up of pruned records also costs as
+    `LakeReader.records_at`. If the lake cannot be opened, access to a pruned record raises the lake's error; everything
+    else works.
 
     Args:
         store: The log that is written; it is closed with this one.
@@ -65,14 +66,12 @@ class WholeLog:
         return self.store.prune(upto, places)
 
     def close(self) -> None:
-        """Release the store and the lake. Closing twice does nothing."""
         self.store.close()
         self._held.close()
 
     # ---- in order
 
     def read(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[Record]]:
-        """Yield records with `after < seq <= upto` in order, in lists of at most `size`."""
         if upto == after + 1 and after < self._pruned():
             control = self.controls(after, upto)
             if control:  # control events stay in the store, so a start that reads the first one needs no lake
@@ -95,7 +94,6 @@ class WholeLog:
         )
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
-        """Yield sequence number and outcome of decisions, as lines."""
         return self._rows(
             self.store.outcome_lines,
             lambda lake: lambda *part: (b"".join(map(_outcome, rows)) for rows in lake.decisions(*part)),
@@ -153,10 +151,6 @@ class WholeLog:
         return {**records, **self._records_at({seq: seq for seq in pruned_seqs})}
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
-        """Return the records of one type with these ids; unknown ids are left out.
-
-        Cost: as the store's, and `LakeReader.records_at` if some were pruned.
-        """
         records = self.store.find(type, ids)
         pruned_seqs = self._places_of_rest(type, ids, records)
         if pruned_seqs:
@@ -167,7 +161,6 @@ class WholeLog:
         return records
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
-        """Return by value the records of one type with these values of a unique field; unknown values are left out."""
         records = self.store.find_unique(type, field, values)
         remaining = [value for value in values if value not in records]
         pruned = self._pruned() if remaining else 0
@@ -177,7 +170,6 @@ class WholeLog:
         return records
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
-        """Return the decisions of events of one type with these ids."""
         by_id = self.store.decisions(type, ids)
         pruned_seqs = self._places_of_rest(type, ids, by_id)
         if pruned_seqs:
@@ -218,7 +210,7 @@ class WholeLog:
             reader = self._opened_lake()
         except PrunedError:
             raise
-        except NoLakeError as error:  # there was a lake once
+        except NoLakeError as error:  # records were pruned, so a lake existed
             raise StorageError(str(NoLakeError(error.address, self._pruned()))) from error
         except (StateError, UsageError) as error:  # wrong settings are not the reader's fault
             raise StorageError(str(error).rstrip(".")) from error

@@ -51,10 +51,10 @@ class LakeReport(OperationAnswer):
     """The rows and files written.
 
     Args:
-        upto: The place up to which the lake has the log now.
-        commits: How many commits this writer has carried out, those that it found planned too.
-        rows: How many of each kind.
-        documents: How many in each folder of documents.
+        upto: The last sequence number that the lake has now.
+        commits: Number of commits that this writer has finished, including those that others had planned.
+        rows: Number of rows of each kind.
+        documents: Number of documents in each folder.
     """
 
     lake: str = ""
@@ -119,7 +119,6 @@ class LakeWriter:
         self._versions: tuple[int, VersionsBySeq] = (-1, VersionsBySeq([]))
 
     def state(self) -> LakeState:
-        """Return the current state of the lake."""
         self._known = read_state(self.objects, self._known)
         return self._known
 

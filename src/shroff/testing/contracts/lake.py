@@ -1,4 +1,4 @@
-"""The contract of a lake's objects as tests: bind it to an adapter by a subclass of `ObjectsContract`."""
+"""Tests of the contract of object stores of a lake. Subclass `ObjectsContract` to run them on an adapter."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ NAMES = ("a", "a.b", "a-b", "A", "Z9", "_", "-", "=2F", "date=2026-01-31/0000000
 
 
 class ObjectsContract:
-    """The contract of object stores. Subclass it, say how one is made, and run it with pytest."""
+    """The contract of object stores. A subclass implements `make_objects`."""
 
     @abstractmethod
     def make_objects(self, folder: Path) -> Opens:
-        """Make a new, empty place; gives what opens it, as another process would."""
+        """Make an empty store; return a function that opens it, each time as a new process would."""
 
     @pytest.fixture
     def open(self, tmp_path: Path) -> Opens:

@@ -21,7 +21,7 @@ TEXT = "Grüße,\n.\n..\nFrom here on: 389.90 EUR\n" + 300 * "x" + "\n"
 
 
 def mail(id: str = "m-1", *recipients: str) -> Mail:
-    """A mail with what servers and formats stumble over: dots alone on a line, long lines, other letters."""
+    """Return a mail that is hard to transmit, with single dots on a line, long lines and letters beyond ASCII."""
     written = RenderedText(f"Was this you? {id}", TEXT, "<p>Grüße</p>\n")
     return mail_of(
         written,
@@ -33,19 +33,19 @@ def mail(id: str = "m-1", *recipients: str) -> Mail:
 
 
 class MailerContract(Contract):
-    """Bind it by a subclass. `made` gives a mailer into a place that is made for the test."""
+    """The contract of mailers. A subclass implements the abstract methods, for a new mailbox in each test."""
 
     @abstractmethod
     def made(self, place: str) -> Mailer:
-        """A mailer into this place."""
+        """Return a mailer that delivers to this mailbox."""
 
     @abstractmethod
     def arrived(self, place: str) -> list[bytes]:
-        """The bytes of all mails in the place, in the order of their arrival."""
+        """Return the bytes of all mails in a mailbox, in order of arrival."""
 
     @abstractmethod
     def away(self, place: str) -> AbstractContextManager[Mailer]:
-        """A mailer that hands nothing over until the block ends; with `PASSWORD`, where its address has one."""
+        """Return a mailer whose server is away until the block ends, with `PASSWORD` in its URL if URLs have one."""
 
     def test_a_mail_arrives_with_its_headers_and_both_texts(self, place: str) -> None:
         mailer = self.made(place)

@@ -1,4 +1,4 @@
-"""The contract of online feature stores, as tests: the newest row of each key, whole."""
+"""Tests of the contract of online feature stores, which keep the newest row of each key."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Opens = Callable[..., OnlineStore]
 
 
 def row(key: str, seq: int, names: Sequence[str] = ("card.n", "card.spent"), version: str = "v1") -> EntityRow:
-    """The features of a card as of a place, which all of them show."""
+    """Return the row of a card at a sequence number, which is also the value of each feature."""
     event = f"payment/p-{seq}"
     return EntityRow("card", key, seq, "2026-03-01T10:00:00.250Z", event, version, dict.fromkeys(names, str(seq)))
 
 
 class OnlineContract(Contract):
-    """The promises of `worker.online_features.OnlineStore`. Bind it by a subclass that makes yours."""
+    """The contract of `worker.online_features.OnlineStore`. A subclass implements `make_store`."""
 
     @abstractmethod
     def make_store(self, place: str, log: str = "log-1") -> OnlineStore:
-        """Open the store of this name, to write for a log; a new one where there is none."""
+        """Open the store of this name to write for a log, and create the store if it does not exist."""
 
     @pytest.fixture
     def open(self, place: str) -> Iterator[Opens]:
@@ -174,7 +174,7 @@ class OnlineContract(Contract):
 
 
 def at_once(calls: Sequence[Callable[[], None]]) -> None:
-    """Make these calls in threads of their own; the first error of one is raised here."""
+    """Run these calls in parallel threads, and raise the first error."""
     failed: list[BaseException] = []
 
     def run(call: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Promises by name, and honest gaps: what an adapter cannot do is stated, and checked to be true; odd ids."""
+"""The base of contract suites: promises that an adapter may declare as unsupported, and unusual ids for tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ODD_IDS = (
 
 
 class Contract:
-    """The base of contract suites. `unsupported` names promises that the adapter cannot keep, each with its why."""
+    """The base of contract suites. `unsupported` has the promises that an adapter cannot keep, each with the reason."""
 
     unsupported: ClassVar[TextMapping] = {}
 
@@ -44,9 +44,9 @@ _Test = TypeVar("_Test", bound=Callable[..., None])
 
 
 def promise(name: str) -> Callable[[_Test], _Test]:
-    """Mark a test as the proof of a promise that an adapter may state as unsupported.
+    """Mark a test as the check of a promise that an adapter may declare as unsupported.
 
-    Where it is, the test must fail: a stated gap that works after all is a mistake in the statement.
+    If the promise is declared as unsupported, the test must fail; otherwise the declaration is wrong.
     """
 
     def mark(test: _Test) -> _Test:

@@ -13,31 +13,31 @@ from shroff.errors import TransientError, UsageError
 from shroff.streams.sender import Sender
 from shroff.testing.contracts.promises import Contract
 
-PASSWORD = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the settings of `make_unreachable`
-WITHIN_S = 120.0  # for what is to arrive, on a machine with much else to do
-ENDS_S = 120.0  # for a close that waits for nobody
+PASSWORD = "not-to-be-seen"  # noqa: S105 - for the settings of `make_unreachable`
+WITHIN_S = 120.0  # for messages to arrive, on a busy machine
+ENDS_S = 120.0  # for a close, which must not wait for the server
 KEYS = 40
 Opens = Callable[..., Sender]
 MANY = 3_000
 
 
 class SenderContract(Contract):
-    """The contract of senders. Subclass it, say where it sends to, and run it with pytest.
+    """The contract of senders. Subclass it, implement its methods, and run it with pytest.
 
-    A binding has a fixture `place`: the name of a place of its own, in which nothing is yet.
+    A binding has a fixture `place`: the name of an empty target for one test.
     """
 
     @abstractmethod
     def make_sender(self, place: str, *, has_any: bool = True) -> Sender:
-        """A sender into this place: `payment` has a target of its own, others share one with `has_any`, else none."""
+        """Return a sender with a target for `payment`; other types share one with `has_any`, else they have none."""
 
     @abstractmethod
     def make_unreachable(self, place: str) -> Sender:
-        """A sender to where nobody answers, with `PASSWORD` in its settings."""
+        """Return a sender to an address without a server, with `PASSWORD` in its settings."""
 
     @abstractmethod
     def arrived(self, target: str) -> list[bytes]:
-        """The messages in a target; those of one key in the order in which they lie there."""
+        """Return the messages in a target, those of one key in their order."""
 
     @pytest.fixture
     def open(self, place: str) -> Iterator[Opens]:

@@ -1,4 +1,4 @@
-"""The contract of sinks, as tests: each row arrives, in order, and a repeated one does no harm."""
+"""The contract of sinks as tests: each row arrives, in order, and a repeated row does no harm."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from shroff.errors import TransientError
 from shroff.streams.sink import MarkedSink, Outgoing, Sink
 from shroff.testing.contracts.promises import ODD_IDS, Contract, promise
 
-PASSWORD = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the address of `away`, where it has one
+PASSWORD = "not-to-be-seen"  # noqa: S105 - for the address of `away`
 
 
 def body(seq: int, id: str = "") -> bytes:
-    """A decision's document, its place in every value that tells rows apart."""
+    """Return the document of a decision, which differs for each sequence number."""
     return (
         b'{"event":"payment","id":%s,"seq":%d,"outcome":"review","score":0.5,"rules":["caf\xc3\xa9"],'
         b'"receipt":"sha256:%d"}' % (to_json(id or f"p-{seq}"), seq, seq)
@@ -25,44 +25,44 @@ def body(seq: int, id: str = "") -> bytes:
 
 
 def row(seq: int, id: str = "") -> Outgoing:
-    """A decision on its way out."""
+    """Return an outgoing decision."""
     fields = b'{"amount":"12.00","channel":"%s","seq":%d}' % (b"web" if seq % 2 else b"shop", seq)
     return Outgoing(seq, 0, "decision", "payment", id or f"p-{seq}", "review", body(seq, id), fields)
 
 
 def rows(first: int, count: int) -> list[Outgoing]:
-    """So many decisions that follow each other."""
+    """Return `count` consecutive decisions from `first` on."""
     return [row(seq) for seq in range(first, first + count)]
 
 
 def bodies(*places: int) -> list[bytes]:
-    """The documents of a range of places."""
+    """Return the documents of a range of sequence numbers."""
     return list(map(body, range(*places)))
 
 
 class SinkContract(Contract):
-    """Bind it by a subclass. `made` gives a sink into a place outside that is named and made for the test.
+    """The contract of sinks. Subclass it, implement its methods, and run it with pytest.
 
-    `wait_s` is how long an arrival may take to be seen after `send` has returned.
+    A `place` is the name of a target, such as a table or topic, made for one test.
     """
 
     many: ClassVar[int] = 2_000  # rows of the test with many
 
     @abstractmethod
     def made(self, place: str) -> Sink:
-        """A sink for decisions into this place; the place is made where it is not there, and else as it is."""
+        """Return a sink for decisions into this target; a missing target is created, an existing one unchanged."""
 
     @abstractmethod
     def arrived(self, place: str) -> list[bytes]:
-        """The bodies of all rows in the place, in the order in which they arrived, or else in that of the log."""
+        """Return the bodies of all rows in the target, in the order of arrival or of the log."""
 
     @abstractmethod
     def poison(self, seq: int) -> Outgoing:
-        """A row at this place that `made`'s sinks refuse for good."""
+        """Return a row with this sequence number that the sinks of `made` refuse for good."""
 
     @abstractmethod
     def away(self, place: str) -> AbstractContextManager[Sink]:
-        """A sink into this place that cannot be reached until the block ends; with `PASSWORD`, where it has one."""
+        """Return a sink whose target cannot be reached until the block ends, with `PASSWORD` if its address has one."""
 
     def test_rows_arrive_in_their_order_with_their_bytes(self, place: str) -> None:
         sink = self.made(place)

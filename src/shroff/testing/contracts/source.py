@@ -1,4 +1,4 @@
-"""The contract of live sources as tests; long because an adapter binds all of it by one class, `SourceContract`."""
+"""Tests of the contract of live sources; long because an adapter's tests subclass one class, `SourceContract`."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ Opens = Callable[..., Source]
 
 
 class Outside(ABC):
-    """The outside system of one test: at least two parts without a message, and a place for dead letters.
+    """The system from which one test reads. It has at least two empty parts, and receives dead letters.
 
-    `parts` are their names as `PolledMessages.part` has them.
+    `parts` are the parts' names as in `PolledMessages.part`.
     """
 
     parts: list[str]
 
     @abstractmethod
     def put(self, part: str, values: Sequence[bytes]) -> None:
-        """Add messages to a part, there on return."""
+        """Add messages to a part; a source can read them when this returns."""
 
     @abstractmethod
     def open(self, decoder: Decoder, merge: Merge) -> Source:
-        """A source that reads all parts, not started; as a process of its own would make it."""
+        """Return a new source of all parts, not started, as a new process would make it."""
 
     @abstractmethod
     def remove_first(self, part: str, count: int) -> None:
@@ -57,25 +57,25 @@ class Outside(ABC):
         """Dead letters received: `source`, `place`, `type`, `reason`, and `raw` for the bytes."""
 
     def add_part(self) -> str:
-        """Make one more part; gives its name."""
+        """Add a part; return its name."""
         raise NotImplementedError
 
     @abstractmethod
     def close(self) -> None:
-        """Remove all of it."""
+        """Remove everything that the test made."""
 
 
 class SourceContract(Contract):
-    """The contract of sources. Subclass it, say what is read, and run it with pytest.
+    """The contract of sources. A subclass implements `make_outside`.
 
-    `many` is how many messages of a part are many; fewer where what is outside is a slow stand-in.
+    `many` is the number of messages in tests of many messages. Set a smaller number for a slow system.
     """
 
     many: ClassVar[int] = 3_000
 
     @abstractmethod
     def make_outside(self) -> Outside:
-        """Make what a source of this kind reads."""
+        """Make the system that the sources of one test read."""
 
     @pytest.fixture
     def outside(self) -> Iterator[Outside]:
@@ -261,7 +261,7 @@ class SourceContract(Contract):
         assert numbers([*first, *rest], part) == list(range(40))
 
     def let_read(self, former: Source, latter: Source) -> None:
-        """Let one source read in the place of another, where only one may at a time. Nothing where all may."""
+        """Let one source read instead of another, if only one may read at a time; else do nothing."""
 
     @promise("tells of messages that are gone")
     def test_messages_that_are_gone_behind_an_offset_are_told_by_their_count(
@@ -445,7 +445,7 @@ class SourceContract(Contract):
 
 
 class AwayAtTimes(JsonDecoder):
-    """Cannot read some messages while what they need is away."""
+    """A decoder that cannot read some messages while `is_away`."""
 
     def __init__(self, away: set[int]) -> None:
         self._away = away
@@ -459,24 +459,23 @@ class AwayAtTimes(JsonDecoder):
 
 
 def started(open: Opens, offsets: TextMapping | None = None, *, decoder: Decoder | None = None) -> Source:
-    """A source that was opened and reads behind these offsets; from the beginning without any."""
+    """Open a source, and start it behind these offsets, or at the beginning."""
     source = open(decoder)
     source.start(offsets or {})
     return source
 
 
 def message(n: int, *, at: int | None = None, text: str = "") -> bytes:
-    """A message with its number, which happened at this millisecond."""
+    """Return a message with a number, and a time in milliseconds (default: its number)."""
     return to_json({"n": n, "at": n if at is None else at, "text": text})
 
 
 def messages(*numbers: int) -> list[bytes]:
-    """The messages of a range of numbers."""
     return list(map(message, range(*numbers)))
 
 
 def filled_part(outside: Outside, count: int) -> str:
-    """Put so many messages into the first part; gives its name."""
+    """Put this many messages into the first part; return its name."""
     part = outside.parts[0]
     outside.put(part, messages(count))
     return part
