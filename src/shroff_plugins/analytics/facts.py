@@ -152,8 +152,6 @@ def _moment(question: FactsQuestion, log: Log, now_ms: int) -> tuple[int, int]:
 
 
 class _Probe:
-    """A checked query, and the event type of the probe."""
-
     def __init__(self, definitions: Definitions, question: FactsQuestion) -> None:
         self.definitions = definitions
         self.entity = question.entity

@@ -170,8 +170,6 @@ def _counted(
 
 
 class _DayCounts:
-    """Number of a figure's events on each day, or their sum."""
-
     def __init__(self, figure: Figure, definitions: Definitions, days: int) -> None:
         assert figure.of is not None
         self.figure, self._of, self._events = figure, figure.of, definitions.events
@@ -201,8 +199,6 @@ class _DayCounts:
 
 
 class _UserTally(_DayCounts):
-    """Users of a figure's events on each day."""
-
     def __init__(self, figure: Figure, definitions: Definitions, days: int, codes: Codes) -> None:
         super().__init__(figure, definitions, days)
         self._codes = codes
@@ -235,7 +231,6 @@ class _UserTally(_DayCounts):
 
 
 def _users_of(pairs: Ints, first: int, last: int) -> Ints:
-    """Return the users of some days, from sorted pairs of day and user."""
     begin, end = np.searchsorted(pairs, [first << _CODES, (last + 1) << _CODES])
     return np.unique(pairs[begin:end] & ((1 << _CODES) - 1))
 

@@ -118,8 +118,6 @@ def files_of(lake: LakeReader | None, types: Collection[str], times: ReadTimes) 
 
 
 class _StepEvents:
-    """Collects the events of steps."""
-
     def __init__(self, funnel: Funnel, split: str, definitions: Definitions, times: ReadTimes) -> None:
         self._funnel = funnel
         self._split = split

@@ -109,8 +109,6 @@ FUNNELS_FILE = AddedFile(
 
 
 class _FunnelLoader:
-    """Loads one funnel."""
-
     def __init__(self, context: FileContext, problems: list[Problem]) -> None:
         self._events = context.events
         self._names = context.names

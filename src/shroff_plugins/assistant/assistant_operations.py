@@ -1,8 +1,8 @@
-"""Operations of the assistant: a draft of a rule from a sentence, and a case summed up.
+"""Operations of the assistant, which draft a rule from a sentence and sum up a case.
 
-A model is believed nothing. Of the project it gets declarations, and of a case what has no name, key or note. Its rule
-is saved only if it passes the checks and tests that people's drafts pass, and its summary is shown only if each number
-is in the record.
+No answer of the model is trusted. The model sees the project's declarations, and a case without names, keys and notes.
+Its rule is saved only if it passes the checks and tests of any draft, and its summary is shown only if each of its
+numbers is in the record.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRIES = 3
 SENTENCE_MAX = 2_000  # characters
 SOURCE_MAX = 8_000  # of a draft, which is checked inside the service
 COUNTS_MAX = 60  # parts of 30 days, each of which takes a moment
-MISTAKES_MAX = 10  # that the model is told of
+MISTAKES_MAX = 10  # errors of a rule that the model is told
 FENCE = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
 ID = re.compile(r"^- id:\s*([a-z][a-z0-9_]{0,180})\s*(?:#.*)?$", re.MULTILINE)
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -139,7 +139,7 @@ def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
 
 
 def checked(project: Project, source: str) -> tuple[str, str]:
-    """The id of a rule, and its mistakes."""
+    """Check a rule's source; return the rule's id, and its errors as text, or "" if it is valid."""
     ids = ID.findall(source)
     if len(ids) != 1 or len(source) > SOURCE_MAX:
         asked = f"a text of at most {SOURCE_MAX:,} characters with one rule that begins with `- id: NAME`"
@@ -158,7 +158,7 @@ def checked(project: Project, source: str) -> tuple[str, str]:
 
 
 def vocabulary(project: Project) -> str:
-    """Event types with their fields, entities, features and lists, a line each."""
+    """Return the project's event types with their fields, its entities, features and lists, a line for each."""
     definitions = project.definitions
     lines = [
         f"event {type_.name}: {', '.join(f'{field.name} ({field.type.kind})' for field in type_.fields)}"
@@ -220,7 +220,7 @@ def sum_up_case(project: Project, request: SumUpCase) -> CaseSummary:
 
 
 def record_of(project: Project, number: int) -> JsonObject:
-    """The part of a case that is sent: no key, id, name, note or text of an event."""
+    """Return the part of a case that is sent to the model, without any key, id, name, note or text of an event."""
     case = project.run(ShowCase(number))
     rules = {rule.id: rule for rule in project.definitions.rules}
     alerts = [
@@ -248,7 +248,7 @@ def record_of(project: Project, number: int) -> JsonObject:
 
 
 def invented(summary: str, record: str) -> list[str]:
-    """The numbers of a summary that its record lacks, as digits or in words."""
+    """Return the numbers in a summary, as digits or in words, that the record lacks."""
     known = set(map(_number, NUMBER.findall(record)))
     words = {word: Decimal(at) for at, word in enumerate(NUMBER_WORDS) if word != "one"}
     lacking = [text for text in NUMBER.findall(summary) if _number(text) not in known]
@@ -257,9 +257,9 @@ def invented(summary: str, record: str) -> list[str]:
 
 
 def _masked(reason: str, parts: Sequence[str | Node]) -> str:
-    """A recorded reason with `…` for each value that is no number; nothing where the rule's words are others now.
+    """Return a recorded reason with `…` for each value that is not a number; "" if the rule's text has changed since.
 
-    A value ends where the words behind it first follow, so that nothing is tried twice.
+    A value ends before the first occurrence of the text that follows it, so that matching takes linear time.
     """
     runs = "".join(re.escape(part) if isinstance(part, str) else ")(?>(.*?)" for part in parts)
     found = re.match(rf"(?>{runs}\Z)", reason)
@@ -273,5 +273,5 @@ def _shown(node: Node, value: str) -> str:
 
 
 def _number(text: str) -> Decimal:
-    """Its value; `1,000.50` has a comma between thousands."""
+    """Return the value of a number. A comma is a decimal mark, unless it separates thousands as in `1,000.50`."""
     return Decimal(text.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})*(\.\d+)?", text) else text.replace(",", "."))

@@ -1,6 +1,6 @@
-"""assistant.yaml: the endpoint of a language model, and one question to it.
+"""Read the endpoint of a language model from assistant.yaml, and send a conversation to it.
 
-The endpoint answers `POST URL/chat/completions` as OpenAI's does; Ollama, vLLM and llama.cpp have it, too.
+The endpoint answers `POST URL/chat/completions` as OpenAI's does. Ollama, vLLM and llama.cpp have such an endpoint.
 """
 
 from __future__ import annotations
@@ -77,9 +77,15 @@ class Completion(msgspec.Struct):
 
 
 def ask(context: ProjectContext, settings: TextMapping | None, system: str, said: Sequence[str]) -> str:
-    """The model's answer to a conversation, in which it spoke second.
+    """Return the model's next message in a conversation.
 
-    Raises: NoAnswerError where no model is set, or its endpoint refuses; TransientError where it does not answer.
+    Args:
+        context: The project, which finds the system's options.
+        settings: Settings of assistant.yaml; None if there is no such file.
+        system: Instructions to the model.
+        said: Messages of the user and the model in turn; the user's is the first.
+
+    Raises: NoAnswerError if no model is set, or its endpoint refuses; TransientError if it does not answer.
     """
     if not settings:
         raise NoAnswerError(OFF)
@@ -107,7 +113,7 @@ def ask(context: ProjectContext, settings: TextMapping | None, system: str, said
 
 
 def load(node: YamlNode | None, context: FileContext, problems: list[Problem]) -> TextMapping:
-    """The settings, variables of the environment not replaced."""
+    """Return the settings of the file, in which references to environment variables are not replaced yet."""
     found: Any = None if node is None else read_shape(node, SHAPE, problems, FILE)
     return found or {}
 

@@ -1,4 +1,4 @@
-"""Partitions answered, and trees grown, by Dask: processes of this machine, or those of a running cluster."""
+"""Compute partitions of a log and train trees by Dask, in processes of this machine or of a running cluster."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from shroff.errors import StateError, TransientError, UsageError
 from shroff.json_types import JsonMapping
 from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles, read_part
 
-# How long a task waits that only a process can do which has ended: one that grows trees with others.
+# How long a task waits for its process if that has ended. Tasks that train trees together can run in no other one.
 NOBODY_LEFT = "60s"
-LISTENS_AT = {"dashboard_address": "127.0.0.1:0"}  # else it warns where the port 8787 is taken
+LISTENS_AT = {"dashboard_address": "127.0.0.1:0"}  # a free port; Dask would warn if its default, 8787, is in use
 One = TypeVar("One")
 Two = TypeVar("Two")
 
@@ -22,11 +22,11 @@ class DaskBackend:
     """Keeps every promise of `features.cluster.partitioned.Backend` and of `models.learners.cluster.TreeCluster`.
 
     Args:
-        address: A scheduler, such as `tcp://10.0.0.5:8786`. Without one a cluster is started here, on the loopback
-            address, and ends with this backend.
-        workers: Processes of a cluster that is started here; one thread each, as Python code runs on one.
+        address: Address of a scheduler, such as `tcp://10.0.0.5:8786`. Without one, a cluster is started on this
+            machine, on the loopback address, and ends with this backend.
+        workers: Number of processes of a cluster on this machine, with one thread each, because of Python's lock.
 
-    Raises: UsageError where Dask is not installed; TransientError where the scheduler does not answer.
+    Raises: UsageError if Dask is not installed; TransientError if the scheduler does not answer.
     """
 
     name = "Dask"
@@ -40,7 +40,7 @@ class DaskBackend:
                 "--backend dask needs Dask: install shroff[dask], on every machine that computes."
             ) from None
         self._opened = ExitStack()
-        # A dashboard and a log of its own are for people who run a cluster; a command has its own words.
+        # Dask's log is silenced, as it is for operators of a cluster, and a command reports errors itself.
         self._opened.enter_context(
             config.set(
                 {
@@ -68,7 +68,7 @@ class DaskBackend:
                 raise TransientError(f"Dask did not start on this machine: {error}") from None
             self._opened.callback(cluster.close)
         try:
-            self.client = Client(cluster)  # the one in force, as XGBoost asks for it
+            self.client = Client(cluster)  # becomes Dask's default client, which XGBoost uses
         except OSError:
             self._opened.close()
             raise TransientError(
@@ -79,7 +79,7 @@ class DaskBackend:
             self.client.run(_hushed)
 
     def run(self, function: Callable[[One], Two], items: Sequence[One]) -> Iterator[Two]:
-        """As the contract says. Raises: StateError where a process ends on the way, again and again."""
+        """See the contract. Raises: StateError if processes of the cluster fail repeatedly; errors of the function."""
         from distributed import KilledWorker, as_completed
 
         futures = self.client.map(function, items, pure=False)
@@ -96,7 +96,7 @@ class DaskBackend:
         return max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
 
     def grow(self, files: TrainingFiles, settings: JsonMapping, trees: int) -> bytes:
-        """As `models.learners.cluster.TreeCluster` says. Raises: StateError where a process ends on the way."""
+        """See `models.learners.cluster.TreeCluster`. Raises: StateError if the training fails."""
         import xgboost
         from distributed import KilledWorker
         from distributed.comm import CommClosedError
@@ -138,7 +138,7 @@ def _variables_put_back(names: Iterable[str]) -> Iterator[None]:
 
 
 def _array(files: TrainingFiles, columns: Sequence[str]) -> Any:
-    """Columns of all rows, a part for each file, which a process reads."""
+    """Return an array of these columns for all rows, with a part for each file, which a worker reads."""
     from dask import array, delayed
 
     read = delayed(read_part)
@@ -150,7 +150,7 @@ def _array(files: TrainingFiles, columns: Sequence[str]) -> Any:
 
 
 def _hushed() -> None:
-    """Silence the output of a process: XGBoost prints a greeting, and errors come as results."""
+    """Silence the output of a process, as XGBoost prints a greeting, and errors are returned as results."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)

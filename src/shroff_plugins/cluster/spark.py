@@ -1,4 +1,4 @@
-"""Partitions answered, and trees grown, by Spark: processes of this machine, or those of a running cluster."""
+"""Compute partitions of a log and train trees by Spark, in processes of this machine or of a running cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shroff.plugins.cluster import DecidedPart, ReplayPlan
 
 TASKS_A_CORE = 2
-LOCALITY_WAIT = "100ms"  # for the executor that has a state; Spark's own is 3 s, most of what a live decision may take
+LOCALITY_WAIT = "100ms"  # for the executor that has a state; Spark's default, 3 s, is too long for a live decision
 # Settings of XGBoost that its Spark estimator knows by another name, or sets itself.
 NOT_ASKED = frozenset(["objective", "seed", "nthread", "verbosity"])
 One = TypeVar("One")
@@ -28,15 +28,15 @@ Two = TypeVar("Two")
 class SparkBackend:
     """Keeps every promise of `features.cluster.partitioned.Backend` and of `models.learners.cluster.TreeCluster`.
 
-    Items go in a few tasks for each core of the cluster, which Spark places and, on a cluster, tries anew where a
-    machine fails. One task for each item would cost half a second each.
+    Items are computed in a few tasks for each core of the cluster, as a task for each item would cost half a second.
+    If a machine of a cluster fails, Spark repeats its tasks on another.
 
     Args:
-        address: A master, such as `spark://10.0.0.5:7077`. Without one Spark runs here, on the loopback address, and
-            ends with this backend.
-        workers: Tasks at a time where Spark runs here.
+        address: URL of a master, such as `spark://10.0.0.5:7077`. Without one, Spark runs on this machine, on the
+            loopback address, and ends with this backend.
+        workers: Number of parallel tasks if Spark runs on this machine.
 
-    Raises: UsageError where PySpark or Java is not installed; TransientError where the master does not answer.
+    Raises: UsageError if PySpark or Java is not installed; TransientError if the master does not answer.
     """
 
     name = "Spark"
@@ -66,7 +66,7 @@ class SparkBackend:
             self.context.pythonExec = sys.executable  # not the first python3 on the path, which lacks this package
 
     def run(self, function: Callable[[One], Two], items: Sequence[One]) -> Iterator[Two]:
-        """As the contract says. Raises: StateError where a process ends on the way, again and again."""
+        """See the contract. Raises: StateError if processes of the cluster fail repeatedly; errors of the function."""
         from py4j.protocol import Py4JJavaError
 
         tasks = max(min(len(items), TASKS_A_CORE * self.context.defaultParallelism), 1)
@@ -86,7 +86,7 @@ class SparkBackend:
         return int(self.context.defaultParallelism)
 
     def grow(self, files: TrainingFiles, settings: JsonMapping, trees: int) -> bytes:
-        """As `models.learners.cluster.TreeCluster` says. Raises: StateError where a process ends on the way."""
+        """See `models.learners.cluster.TreeCluster`. Raises: StateError if the training fails."""
         from py4j.protocol import Py4JJavaError
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
@@ -122,7 +122,7 @@ class SparkBackend:
         write: Callable[[int, int, Any], None],
         done: Callable[[DecidedPart], None],
     ) -> None:
-        """As `lake.cluster_replay_files.Streaming` says, by structured streaming."""
+        """See `lake.cluster_replay_files.Streaming`; this runs Spark's structured streaming."""
         from shroff_plugins.cluster.spark_stream import stream
 
         stream(self.context, replay, checkpoint, places, write, done)

@@ -1,8 +1,8 @@
-"""A recorded log folded by Spark's structured streaming: a source over a lake, keyed state, decisions as files.
+"""Decide a recorded log by Spark's structured streaming, which reads a lake, keeps state by key, and writes files.
 
-The source's offset is a place of the log. A micro-batch is the places (a, b], which Spark
-writes down before it computes them, so one that was cut off is computed again over the same
-places and from the same states, and its files get the same names and bytes.
+The source's offset is a sequence number of the log. A micro-batch covers the sequence numbers (a, b], which Spark
+records before it computes them. So after a failure it is computed again for the same numbers, from the same states, and
+its files get the same names and bytes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from shroff.plugins.cluster import EntityAnswer, PartitionEvent, ReplayPlan, ans
 if TYPE_CHECKING:
     from shroff.plugins.cluster import DecidedPart
 
-SLICE = 8_192  # places that one task reads, and that one task decides
-WHOLE = -1  # stands where a stage's number does, in the row that says which places a slice has
-PYSPARK_LEAST = (4, 2)  # its sources are told where a micro-batch starts and how large it may be
+SLICE = 8_192  # sequence numbers that one task reads, and that one task decides
+WHOLE = -1  # in the column of the stage's number: marks the row that says which sequence numbers a slice has
+PYSPARK_LEAST = (4, 2)  # the first version that tells a source a micro-batch's start and largest size
 STARTS_MAX = 6  # a minute of waiting for workers on a busy machine
 NOT_CONNECTED = "Python worker failed to connect back"  # within 10 s, which no setting of Spark 4.2 changes
 STATE_STORE = {
@@ -45,16 +45,18 @@ def stream(
     write: Callable[[int, int, Any], None],
     done: Callable[[DecidedPart], None],
 ) -> None:
-    """Decide the places that are not decided yet, so many at a time.
+    """Decide the part of the log that is not decided yet.
 
     Args:
-        context: Of Spark.
-        checkpoint: The folder of offsets and states, which all machines see.
-        write: Keeps what came of the places (after, upto]; called in a process of the cluster, and again for the same
-            places where one of them ended.
-        done: Told of each slice when its micro-batch is decided.
+        context: Spark's context.
+        replay: What to decide, and how.
+        checkpoint: Folder of offsets and states, which all machines can read.
+        places: Largest number of rows of the log in a micro-batch.
+        write: Stores the results of the sequence numbers (after, upto]. It is called in a process of the cluster, and
+            once more for the same numbers if that process fails.
+        done: Called with each slice when its micro-batch is decided.
 
-    Raises: UsageError where PySpark is too old; StateError where a process fails.
+    Raises: UsageError if PySpark is too old; StateError if Spark fails.
     """
     import pyspark
     from pyspark.sql import SparkSession
@@ -86,11 +88,9 @@ def stream(
 
 
 def run_to_end(start: Callable[[], Any]) -> None:
-    """Run a query until all is decided.
+    """Run a query to its end, and start it again from its checkpoint if a worker of Spark does not connect in time.
 
-    It is begun again from its checkpoint where a worker of Spark did not connect in time.
-
-    Raises: StateError where it fails otherwise, or too often.
+    Raises: StateError if it fails for another reason, or has been started `STARTS_MAX` times.
     """
     from py4j.protocol import Py4JError, Py4JJavaError
     from pyspark.errors import PySparkException, StreamingQueryException
@@ -114,15 +114,14 @@ def run_to_end(start: Callable[[], Any]) -> None:
 
 
 def _cause(words: str) -> str:
-    """Return the last error of ours in a traceback of Spark; else its first line."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     ours = [line for line in lines if line.startswith("shroff.errors.")]
     return ours[-1].partition(": ")[2] if ours else lines[0]
 
 
 def _source(replay: ReplayPlan, places: int) -> type:
-    """The data source, made where PySpark is at hand. Its class goes to other processes by value."""
-    # PySpark ships types that some installations lack, so the marks are needed or not.
+    """Make the class of the data source, when PySpark is installed. Spark sends it to other processes by value."""
+    # Some installations of PySpark lack its types, so the comments for mypy are needed in some and unused in others.
     from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
     from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadMaxRows, SupportsTriggerAvailableNow
 
@@ -136,7 +135,7 @@ def _source(replay: ReplayPlan, places: int) -> type:
             return {"place": 0}
 
         def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 (Spark's names)
-            """What is decided ends where `spread` does, which stands still."""
+            """Do nothing, since the end of the log to decide is fixed."""
 
         def getDefaultReadLimit(self) -> Any:  # noqa: N802 (Spark's names)
             return ReadMaxRows(places)
@@ -168,12 +167,12 @@ def _source(replay: ReplayPlan, places: int) -> type:
 
 
 def slice_of(seq: int) -> int:
-    """The number of the slice that a place is in."""
+    """Return the number of the slice that contains a sequence number."""
     return (seq - 1) // SLICE
 
 
 def slices(after: int, upto: int) -> Iterator[tuple[int, int]]:
-    """The places (after, upto] by slices, which are the same however they are cut into micro-batches."""
+    """Cut the sequence numbers (after, upto] at the ends of slices, which do not depend on the micro-batches."""
     while after < upto:
         end = min((slice_of(after + 1) + 1) * SLICE, upto)
         yield after, end

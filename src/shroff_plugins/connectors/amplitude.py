@@ -1,7 +1,7 @@
-"""Days of Amplitude's export API: a day is the 24 hours in which its events were uploaded, in UTC.
+"""Pull days of events from Amplitude's export API; a day is the 24 hours, in UTC, in which events were uploaded.
 
-An answer is a zip with a `.json.gz` for each hour and part. It is kept whole before a line of it is read; then its
-lines are written into one file, in the order of the names in it.
+An answer is a zip with a `.json.gz` for each hour and part. It is downloaded and archived before it is read; then its
+lines are written into one file, in the order of the names in the zip.
 Source: https://amplitude.com/docs/apis/analytics/export
 """
 
@@ -30,18 +30,18 @@ from shroff.plugins.language import parse_duration, parse_share
 from shroff.plugins.project import make_folder, private
 
 HOSTS = {"us": "https://amplitude.com", "eu": "https://analytics.eu.amplitude.com"}
-SETTLED = "3h"  # from the end of a day on: events come late, and the export lags
+SETTLED = "3h"  # wait after the end of a day, as events come late and the export lags
 TIMEOUT = "10m"
-SUSPICIOUS = "5%"  # of bad lines
+SUSPICIOUS = "5%"  # share of bad lines above which a day is suspicious
 LOST_MAX = "0"  # hours of a day that may be damaged or missing
-BUSY = 20  # events in the hours beside one without a file: it is missing, and not quiet
-TRIES = 3  # of an answer that is cut off
+BUSY = 20  # an hour without a file is missing, not quiet, if its neighbors have so many events
+TRIES = 3  # downloads of an answer that is cut off
 CHUNK = 1 << 20
-ZIP_BYTES_MAX = 5 << 30  # the API gives 4 GB at most
-DAY_BYTES_MAX = 200 << 30  # of lines
-MEMBERS_MAX = 10_000  # of an archive: an export has some for each hour
-DIRECTORY_BYTES_MAX = 4 << 20  # of their names, read at once
-RATIO_MAX = 1_000  # of lines to their compressed bytes: JSON comes to 50
+ZIP_BYTES_MAX = 5 << 30  # the API returns 4 GB at most
+DAY_BYTES_MAX = 200 << 30  # of unpacked lines
+MEMBERS_MAX = 10_000  # files in an archive; an export has a few for each hour
+DIRECTORY_BYTES_MAX = 4 << 20  # of an archive's directory, which is read into memory
+RATIO_MAX = 1_000  # largest ratio of unpacked to compressed bytes; JSON has 50
 OK = 200
 TOO_LARGE = 400
 NOTHING = 404
@@ -51,13 +51,13 @@ _HOUR = re.compile(r"_(\d{1,2})#\d+\.json")  # in the name of a file, such as 1/
 
 
 class _RangeError(Exception):
-    """The hours that were asked for are too many at once."""
+    """The requested hours are too many for one answer."""
 
 
 class AmplitudeExport(PulledSource):
-    """The days of a project of Amplitude, from one day on. Keeps every promise of `streams.pull.PulledSource`.
+    """The days of an Amplitude project, from one day on. Keeps every promise of `streams.pull.PulledSource`.
 
-    A day that was taken is not asked for again by itself; `sources sync NAME --day` does.
+    A day is pulled once; `sources sync NAME --day` pulls it again.
     """
 
     def __init__(self, options: JsonMapping, place: PullPlace) -> None:
@@ -73,8 +73,8 @@ class AmplitudeExport(PulledSource):
             raise UsageError(f"{options['from']!r} is not a day. Write it as 2026-03-01.") from None
         self.source = place.source_of(self._address)
         self._lost_max = int(str(options.get("lost_hours", LOST_MAX)))
-        self._events: Counter[int] = Counter()  # of the day that was opened last, by hour
-        # of the same day
+        # Of the day that was opened last: events by hour, number of files, and hours with a damaged file
+        self._events: Counter[int] = Counter()
         self._parts = 0
         self._damaged = list[int]()
 
@@ -121,7 +121,7 @@ class AmplitudeExport(PulledSource):
             for archive in (path, *self._place.folder.glob(f"{name}-*.zip")):
                 archive.unlink(missing_ok=True)
 
-    # ---- asking
+    # ---- downloading
 
     def _fetched(self, day: str, hours: Sequence[int]) -> Iterator[Path]:
         """Yield the archives of some hours; halve a range that is too large or too slow."""
@@ -138,7 +138,10 @@ class AmplitudeExport(PulledSource):
             yield found
 
     def _fetch(self, day: str, hours: Sequence[int]) -> Path | None:
-        """The archive of some hours, whole; None where they have no event."""
+        """Download the archive of some hours; return None if they have no event.
+
+        Raises: TransientError after `TRIES` incomplete downloads; _RangeError if the range is too large or too slow.
+        """
         path = self._place.folder / f"{day}-T{hours[0]:02}-T{hours[-1]:02}.zip"
         words = ""
         for _ in range(TRIES):
@@ -154,7 +157,7 @@ class AmplitudeExport(PulledSource):
         raise TransientError(f"{day} of Amplitude: {words}, {TRIES} times")
 
     def _asked(self, day: str, hours: Sequence[int], path: Path) -> bool:
-        """Ask once, and write the answer; False where there is nothing. No redirect is followed."""
+        """Send one request and write the answer; return False if there are no events. Redirects are not followed."""
         parts = urlsplit(self._address)
         compact = day.replace("-", "")
         target = f"{parts.path}/api/2/export?start={compact}T{hours[0]:02}&end={compact}T{hours[-1]:02}"
@@ -206,20 +209,22 @@ class AmplitudeExport(PulledSource):
 
 
 def _missing(events: Counter[int]) -> list[int]:
-    """Hours of a day without a file between busy ones; of a day with most of its hours, at its begin and end, too."""
+    """Return the hours without a file between busy ones; at the ends of a day only if the day has most of its hours."""
     missing = []
     for hour in range(HOURS):
+        if hour in events:
+            continue
         before = next((number for number in range(hour - 1, -1, -1) if number in events), None)
         after = next((number for number in range(hour + 1, HOURS) if number in events), None)
-        beside = [events[hour] for hour in (before, after) if hour is not None]
-        is_beside = len(beside) == 2 or 2 * len(events) >= HOURS
-        if hour not in events and is_beside and beside and min(beside) >= BUSY:
+        neighbors = [events[number] for number in (before, after) if number is not None]
+        has_enough = len(neighbors) == 2 or 2 * len(events) >= HOURS
+        if has_enough and neighbors and min(neighbors) >= BUSY:
             missing.append(hour)
     return missing
 
 
 class _ArchiveFile(FileIO):
-    """An archive whose directory is refused before it is in memory, where it is longer than that of an export."""
+    """An archive that refuses to read a directory which is longer than that of any export."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > DIRECTORY_BYTES_MAX:
@@ -233,7 +238,7 @@ def _too_many() -> UsageError:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[ZipFile]:
-    """An archive. Raises: BadZipFile where it is cut off; UsageError where it has too many files."""
+    """Open an archive. Raises: BadZipFile if it is cut off; UsageError if it has too many files."""
     with _ArchiveFile(path) as file, ZipFile(file) as archive:
         if len(archive.infolist()) > MEMBERS_MAX:
             raise _too_many()
@@ -241,7 +246,7 @@ def _opened(path: Path) -> Iterator[ZipFile]:
 
 
 def _copy_answer(answer: HTTPResponse, file: BinaryIO) -> None:
-    with suppress(HTTPException):  # cut off: the archive shows it
+    with suppress(HTTPException):  # an answer that was cut off is an incomplete archive
         while chunk := answer.read(CHUNK):
             file.write(chunk)
             if file.tell() > ZIP_BYTES_MAX:
@@ -251,16 +256,16 @@ def _copy_answer(answer: HTTPResponse, file: BinaryIO) -> None:
 
 
 def _check(entry: ZipInfo) -> None:
-    """Raises: UsageError for what no export has; nothing is ever written under a name of the archive."""
+    """Raises: UsageError for links and unsafe paths, which no export has. No file gets a name from the archive."""
     is_link = stat.S_ISLNK(entry.external_attr >> 16)
     if is_link or entry.filename.startswith("/") or ".." in entry.filename.split("/") or "\\" in entry.filename:
         raise UsageError(f"the archive has {entry.filename[:100]!r}, a link or an unsafe path, and is refused.")
 
 
 def _write_hour(opened: ZipFile, entry: ZipInfo, lines: BinaryIO) -> tuple[int, bool]:
-    """Write the lines of an hour; where it is damaged, those before that and one that says so.
+    """Write the lines of an hour; for a damaged file the lines before the damage, and one that reports it.
 
-    Gives the number of its lines, and whether it is whole.
+    Returns: The number of lines, and whether the file is complete.
     """
     begin = lines.tell()
     last = b"\n"

@@ -1,7 +1,7 @@
-"""Shared code of the Google Pub/Sub adapters: names, clients of Google's library, publishing, errors.
+"""Shared code of the Google Pub/Sub adapters: clients of Google's library, publishing, errors.
 
-Credentials are those that Google's libraries find by themselves: of the machine, or of the file that
-GOOGLE_APPLICATION_CREDENTIALS names. PUBSUB_EMULATOR_HOST leads to an emulator, without any.
+Google's libraries find the credentials: those of the machine, or the file in GOOGLE_APPLICATION_CREDENTIALS. An
+emulator at PUBSUB_EMULATOR_HOST needs none.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 from shroff.errors import ShroffError, TransientError, UsageError
 
-ANSWER_S = 5.0  # for an answer before Pub/Sub counts as unavailable
-AT_ONCE = 1_000  # messages of a request, as many as Pub/Sub takes
-REQUEST_BYTES_MAX = 9_000_000  # of messages in one request, which may have 10 MB
-MESSAGE_BYTES_MAX = 9_900_000  # of one message, which may have 10 MB with its attributes
+ANSWER_S = 5.0  # longest wait for an answer
+AT_ONCE = 1_000  # messages of a request; Pub/Sub's limit
+REQUEST_BYTES_MAX = 9_000_000  # of messages in one request; Pub/Sub's limit is 10 MB
+MESSAGE_BYTES_MAX = 9_900_000  # of one message; Pub/Sub's limit with attributes is 10 MB
 VALUE_BYTES_MAX = 1_024  # of an attribute, and of an ordering key
 WORDS_MAX = 300
 NEEDS = "Pub/Sub needs the extra 'pubsub': pip install 'shroff[pubsub]'."
@@ -25,22 +25,22 @@ NO_CREDENTIALS = (
     "PUBSUB_EMULATOR_HOST."
 )
 
-for _name in ("google", "grpc"):  # our own messages report an unavailable server
+for _name in ("google", "grpc"):  # errors are reported by exceptions, not by log lines on stderr
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 def client_of(make: Callable[[], Any]) -> Any:
-    """A client of Google's library; nothing is asked of Pub/Sub yet. Raises: UsageError without credentials."""
+    """Make a client of Google's library without calling Pub/Sub. Raises: UsageError without credentials."""
     from google.auth import exceptions
 
     try:
         return make()
-    except (exceptions.GoogleAuthError, OSError, ValueError) as error:  # whose words may hold a part of a file
+    except (exceptions.GoogleAuthError, OSError, ValueError) as error:  # its message may quote a file of credentials
         raise UsageError(f"{NO_CREDENTIALS} ({type(error).__name__})") from None
 
 
 def told(error: Exception, where: str) -> ShroffError:
-    """Our error for a failed call of Pub/Sub, in words; UsageError where waiting alone will not mend it."""
+    """Return the error of shroff for a failed call of Pub/Sub: a UsageError unless a retry may help."""
     from google.api_core import exceptions as api
 
     words = f"{where}: {' '.join(str(getattr(error, 'message', '') or error).split())[:WORDS_MAX]}"
@@ -54,19 +54,19 @@ def told(error: Exception, where: str) -> ShroffError:
 
 
 def shortened(text: str) -> str:
-    """A text as long as an attribute may be."""
+    """Cut a text to the longest attribute."""
     return text.encode()[:VALUE_BYTES_MAX].decode(errors="ignore")
 
 
 class Publisher:
-    """Publishes to one topic, some messages after the other."""
+    """Publishes messages to one topic."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
         self._client: Any = None
 
     def open(self) -> Any:
-        """The client. Raises: UsageError without credentials."""
+        """Return the client, made at the first call. Raises: UsageError without credentials."""
         if self._client is None:
             from google.cloud import pubsub_v1
 
@@ -74,10 +74,12 @@ class Publisher:
         return self._client
 
     def publish(self, messages: Sequence[Any]) -> None:
-        """Publish messages (`PubsubMessage`) of one ordering key, durable on return; several threads may, once open.
+        """Publish messages (`PubsubMessage`) of one ordering key. They are durable when this returns.
 
-        Raises: an error of Google's library; nothing of the request that failed is certain to be there or not. What
-            `told` makes of it says whether to try again.
+        Several threads may call it after `open`.
+
+        Raises: errors of Google's library, which `told` translates. Messages of the failed request may be published or
+            not.
         """
         from google.pubsub_v1 import PublisherClient as Calls
 
@@ -87,7 +89,7 @@ class Publisher:
                 Calls.publish(client, topic=self._topic, messages=some, retry=None, timeout=2 * ANSWER_S)
 
     def look(self) -> None:
-        """See that the topic is there, where we may ask. Raises: UsageError, TransientError."""
+        """Check that the topic exists, if this account may read it. Raises: UsageError if not, TransientError."""
         from google.api_core import exceptions as api
 
         try:
@@ -118,5 +120,5 @@ def _sized(messages: Sequence[Any]) -> list[list[Any]]:
 
 
 def size_of(message: Any) -> int:
-    """How many bytes a message has on its way."""
+    """Return the number of bytes of a message in a request."""
     return int(type(message).pb(message).ByteSize())

@@ -1,8 +1,8 @@
-"""Live events from pull subscriptions of Google Pub/Sub (extra `pubsub`), by the streaming pull of Google's library.
+"""Read live events from pull subscriptions of Google Pub/Sub (extra `pubsub`), by streaming pull of Google's library.
 
-Pub/Sub has no offsets: it sends whatever was not acknowledged. So a message is acknowledged behind the commit that it
-was decided in, and one that comes again is known by its event's id. An offset is how many messages of a subscription
-were given so far, and behind an `@` by which run of this program: by it we know ours again, and nothing else.
+Pub/Sub has no offsets, and sends each message until it is acknowledged. So a message is acknowledged after the commit
+of its decision, and a repeated message is recognized by its event's id. The offset of a subscription is the number of
+messages returned so far, an `@`, and the id of this run, so that a run recognizes its own offsets.
 """
 
 from __future__ import annotations
@@ -50,18 +50,21 @@ try:
 except ImportError:
     raise UsageError(NEEDS) from None
 
-QUIET_S = 0.05  # of silence, after which other subscriptions do not wait for this one
-AGAIN_S = 2.0  # between tries to open a stream, and until an open one counts as sound
-PROBE_S = 10.0  # of silence before Pub/Sub is probed
-LEASE_S = 7 * 86_400.0  # for which deadlines are extended: as long as Pub/Sub keeps a message by default
+QUIET_S = 0.05  # silence after which other subscriptions do not wait for this one
+AGAIN_S = 2.0  # between tries to open a stream, and until an open stream counts as healthy
+PROBE_S = 10.0  # silence before Pub/Sub is probed
+LEASE_S = 7 * 86_400.0  # deadlines are extended for so long; Pub/Sub's default retention of a message
 CLOSE_S = 5.0
 
 
 class _Subscription:
-    """A subscription: what came, and what of that is not acknowledged, in the order in which it is given.
+    """A subscription and its messages that are not acknowledged.
 
-    `came` is filled by a thread of the library. `held` are the messages behind the first `acked`, which are in the
-    merge or were given; `given` is the number of the last one that was given.
+    Attributes:
+        came: Received messages; filled by a thread of the library.
+        held: Messages that are in the merge, or were returned and are not acknowledged, in their order.
+        acked: Number of acknowledged messages.
+        given: Number of returned messages.
     """
 
     def __init__(self, name: str, type_: str | None) -> None:
@@ -91,7 +94,7 @@ class _Subscription:
         self.pulling = None
         if pulling is not None:
             pulling.cancel()
-            with suppress(Exception):  # an end is an end, whatever the stream ended with
+            with suppress(Exception):  # the error of an ended stream does not matter
                 pulling.result(timeout=timeout_s)
         left = [message.ack_id for message in (*self.held, *self.came)]
         self.held.clear()
@@ -100,17 +103,17 @@ class _Subscription:
 
 
 class PubsubPullSource(MergingSource):
-    """Keeps the promises of `streams.source.Source` over subscriptions, but those that need positions.
+    """A source of pull subscriptions. It keeps the contract of `streams.source.Source` except for positions.
 
-    A part is a subscription. Messages with an ordering key come in their order, one after the other: the library gives
-    the next one of a key when the one before is acknowledged.
+    A part is a subscription. Messages with an ordering key arrive in order, one at a time: the library returns the next
+    message of a key once the previous one is acknowledged.
 
     Args:
-        system: The settings, filled: `subscriptions`, and what else `settings.PUBSUB_PULL` names.
-        decoder: Of the messages.
-        project: Not needed: Pub/Sub shares messages out among all who pull.
+        system: Settings with their defaults: `subscriptions`, and others of `settings.PUBSUB_PULL`.
+        decoder: Decodes the messages.
+        project: Not used, as Pub/Sub distributes messages among all clients of a subscription.
 
-    Raises: UsageError where the settings contradict each other.
+    Raises: UsageError if the settings contradict each other.
     """
 
     name = "pubsub_pull"
@@ -154,7 +157,7 @@ class PubsubPullSource(MergingSource):
         for name, part in self._parts.items():
             number, token = read[name]
             if token == self._token:
-                part.ack(number)  # it was committed, without confirmation
+                part.ack(number)  # these messages are committed, but were not acknowledged
             with self._arrival:
                 part.restart(number)
             self.merge.open(name, part.type, stored[name][1])
@@ -208,7 +211,7 @@ class PubsubPullSource(MergingSource):
     # ---- reading
 
     def _look(self) -> None:
-        """See that all subscriptions are there and can be pulled, where we may ask. Raises: as `look`."""
+        """Check that all subscriptions exist and can be pulled, if this account may read them. Raises: as `look`."""
         for name in self._parts:
             try:
                 found = self._opened().get_subscription(subscription=name, retry=None, timeout=ANSWER_S)
@@ -229,13 +232,13 @@ class PubsubPullSource(MergingSource):
         return self._client
 
     def _probe(self) -> None:
-        """Check on a thread of its own that Pub/Sub answers, since the library retries silently."""
+        """Check that Pub/Sub answers, since the library retries silently. This runs in a separate thread."""
         try:
             self._look()
         except TransientError as error:
             self._errors = self._errors + 1
             self._away = str(error)
-        except (ShroffError, ValueError):  # what a stream ends with says more; a client that was closed says nothing
+        except (ShroffError, ValueError):  # the stream's own error says more; ValueError means a closed client
             self._away = ""
         else:
             self._away = ""
@@ -253,7 +256,7 @@ class PubsubPullSource(MergingSource):
         part.pulling = self._opened().subscribe(part.name, arrived, flow_control=self._flow, scheduler=scheduler)
 
     def _mend(self) -> None:
-        """Open ended streams again; after `PROBE_S` of silence, probe Pub/Sub."""
+        """Reopen ended streams; after `PROBE_S` of silence, probe Pub/Sub."""
         now_s = time.monotonic()
         came_s = max(part.came_s for part in self._parts.values())
         if now_s - max(came_s, self._probed_s) >= PROBE_S:
@@ -314,9 +317,9 @@ class PubsubPullSource(MergingSource):
 
 
 def _extending_once(extend: Callable[..., None]) -> Callable[..., None]:
-    """What extends leases, without tries for a minute, and never with an error that ends a thread of the library.
+    """Wrap the library's call that extends leases: without retries, and without an error that ends its thread.
 
-    The library sends the next extension in a few seconds anyway.
+    A failed extension does no harm, as the library sends the next one in a few seconds.
     """
 
     def extending(*args: Any, **options: Any) -> None:

@@ -1,6 +1,6 @@
-"""Messages of Google Pub/Sub, as a push subscription with authentication posts them.
+"""Verify and unwrap messages that a push subscription of Google Pub/Sub posts, with authentication turned on.
 
-Each request carries an OpenID token that Google signed for one service account and one audience. The format:
+Each request carries an OpenID token that Google signed for one service account and one audience. The formats are in
 https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions and https://cloud.google.com/pubsub/docs/push
 """
 
@@ -29,8 +29,8 @@ except ModuleNotFoundError:
 ISSUERS = ("https://accounts.google.com", "accounts.google.com")
 KEYS_URL = "https://www.googleapis.com/oauth2/v3/certs"
 ALGORITHMS = ("RS256",)
-SKEW_S = 60  # between Google's clock and ours
-LASTS_S_MAX = 2 * 3_600  # of a token; Google's last an hour
+SKEW_S = 60  # largest difference between Google's clock and this machine's
+LASTS_S_MAX = 2 * 3_600  # longest life of a token; Google's tokens last an hour
 KEYS_AGAIN_S = 60.0  # between fetches of keys: anybody may name an unknown key
 FAILED_AGAIN_S = 5.0  # between tries to fetch unavailable keys
 TOKENS_MAX = 100  # verified tokens, which are used again until they expire
@@ -65,7 +65,7 @@ class PubsubSource(PushSource):
     """A `PushSource` of push subscriptions.
 
     Args:
-        options: Its settings: `audience`, `service_account`, `subscriptions`, `body`.
+        options: `audience`, `service_account`, `subscriptions`, `body`.
         fetch: Gets Google's keys.
     """
 
@@ -78,7 +78,7 @@ class PubsubSource(PushSource):
         self._clock_s = clock_s
         self._keys: KeySet | None = None
         self._fetched_s = self._failed_s = float("-inf")
-        self._tokens: dict[str, int] = {}  # that were verified, and when each ends in seconds
+        self._tokens: dict[str, int] = {}  # verified tokens, each with the second of its end
         self._lock = Lock()
 
     def verified(self, headers: TextMapping, body: bytes, now_ms: int) -> Push:
@@ -99,7 +99,7 @@ class PubsubSource(PushSource):
                 return  # another thread was first, or the key does not exist
             if self._clock_s() - self._failed_s < FAILED_AGAIN_S:
                 raise TransientError("Google's keys could not be fetched a moment ago")
-            self._failed_s = self._clock_s()  # until they are here
+            self._failed_s = self._clock_s()  # reset below when the fetch succeeds
             try:
                 found = from_json(self._fetch(url))
                 self._keys = KeySet.import_key_set(found)
@@ -109,7 +109,7 @@ class PubsubSource(PushSource):
             self._failed_s = float("-inf")
 
     def _check_token(self, token: str, now_s: int) -> None:
-        """Raises: PushRefusedError for a token that is not for us; FetchNeededError where its key is not known."""
+        """Verify a token. Raises: PushRefusedError if it is not valid here; FetchNeededError if its key is unknown."""
         ends_s = self._tokens.get(token)
         if ends_s is None:
             ends_s = self._ends_s(token, now_s)
@@ -121,13 +121,13 @@ class PubsubSource(PushSource):
             raise PushRefusedError(FORBIDDEN, "the token has expired")
 
     def _ends_s(self, token: str, now_s: int) -> int:
-        """When a token ends that is for us. Raises: as `_check_token`."""
+        """Verify a token's signature and claims; return the second of its end. Raises: as `_check_token`."""
         if self._keys is None:
             raise FetchNeededError(KEYS_URL)
         try:
             claims = jwt.decode(token, self._keys, algorithms=list(ALGORITHMS)).claims
         except (JoseError, ValueError, KeyError, TypeError) as error:
-            # Whether keys may have changed since they were fetched, and may be fetched again
+            # Google may have changed its keys, so they are fetched again, but not too often.
             if self._clock_s() - self._fetched_s >= KEYS_AGAIN_S:
                 raise FetchNeededError(KEYS_URL) from None
             raise PushRefusedError(FORBIDDEN, f"the token was not signed by Google ({type(error).__name__})") from None
@@ -136,7 +136,7 @@ class PubsubSource(PushSource):
         return int(claims["exp"])
 
     def _foreign(self, claims: JsonMapping, now_s: int) -> str:
-        """The name of a claim that shows that a token is not for us; empty where none does."""
+        """Return the name of the first claim that this source does not accept; empty if it accepts all."""
         if claims.get("iss") not in ISSUERS:
             return "iss"
         if claims.get("aud") != self._audience:
@@ -151,7 +151,9 @@ class PubsubSource(PushSource):
 
 
 def _wrapped(body: bytes) -> Push:
-    """The message in a body of Pub/Sub's own form. Raises: PushRefusedError with 400 where it is none."""
+    """Return the message in a body of Pub/Sub's wrapped format. Raises: PushRefusedError with 400 if it is
+    malformed.
+    """
     try:
         found = _DECODER.decode(body)
         content = base64.b64decode(found.message.data, validate=True)
@@ -170,7 +172,7 @@ def _wrapped(body: bytes) -> Push:
 
 
 def _unwrapped(headers: TextMapping, body: bytes) -> Push:
-    """A message without a wrapping; its id is there where the subscription writes metadata."""
+    """Return an unwrapped message. It has an id only if the subscription is set to write metadata."""
     envelope = {name: headers[header] for name, header in _HEADERS.items() if headers.get(header)}
     topic = envelope.get("subscription", "")
     return Push(MESSAGE, envelope.get("messageId", ""), body, envelope, "message", topic)

@@ -1,7 +1,7 @@
-"""Decisions, flags or events into a topic of Google Pub/Sub (extra `pubsub`), each at least once.
+"""Publish decisions, flags or events to a topic of Google Pub/Sub (extra `pubsub`), each at least once.
 
-Pub/Sub keeps no mark of ours and replaces nothing, so what was under way when a process died is published again. Each
-message has the attribute `key`, which is the same then, and no other message's: a reader drops what it has seen.
+Pub/Sub stores no mark of delivery, so rows that were being published when a process ended are published again. Each
+row has a unique attribute `key`, which is the same each time, so that a reader can drop repeated messages.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class PubsubSink:
     places_max = 2_000
 
     def __init__(self, name: str, options: JsonMapping) -> None:
-        """Prepare for a topic; nothing is asked of Pub/Sub yet.
+        """Prepare the client without calling Pub/Sub.
 
         Args:
-            name: Of the sink.
+            name: Name of the sink.
             options: `topic`, `take` and `ordering_key`.
 
-        Raises: UsageError where the settings contradict each other.
+        Raises: UsageError if the settings contradict each other.
         """
         if mistake := outcomes_mistake(options):
             raise UsageError(mistake)
@@ -54,7 +54,7 @@ class PubsubSink:
         self._publisher = Publisher(self._topic)
 
     def prepare(self, partitions: int | None) -> list[str]:
-        """See that the topic is there (see `streams.sink.PreparedSink`); it is never made."""
+        """Check that the topic exists (see `streams.sink.PreparedSink`). This never creates a topic."""
         self._publisher.look()
         return []
 
@@ -104,7 +104,10 @@ class PubsubSink:
         return (self._read(row) if self.wants_fields else None) or ""
 
     def _published(self, sent: Sequence[_Sent]) -> list[Undelivered]:
-        """Publish rows of one ordering key; those that Pub/Sub will never take are found by halves."""
+        """Publish rows of one ordering key; return those that Pub/Sub refuses, which are found by halving the batch.
+
+        Raises: AwayError, UsageError as in the contract.
+        """
         try:
             self._publisher.publish([message for _, message in sent])
         except api.InvalidArgument as error:

@@ -1,4 +1,4 @@
-"""Features for other services as hashes of a Redis server: one for each key, a field for each feature."""
+"""Write features for other services into a Redis server, as one hash for each key with a field for each feature."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from shroff.errors import StateError
 from shroff.plugins.features import EntityRow
 from shroff_plugins.connectors.redis_server import RedisServer, Words, pairs
 
-ROWS_MAX = 200  # of one call of the script: a millisecond or two, in which the server does nothing else
+ROWS_MAX = 200  # rows of one script call, which blocks the server for a millisecond or two
 KEEPS_ALL = "noeviction"  # the policy of a server that refuses writes when its memory is full
-_ABOUT = ("log", "as_of_seq", "as_of", "event", "definitions")  # no feature has such a name, without a dot
-# What is written comes packed as one word: names for each kind of row, and rows with the number of their names.
+_ABOUT = ("log", "as_of_seq", "as_of", "event", "definitions")  # names without a dot, so no feature has one
+# The argument `packed` has the lists of feature names, and the rows, each with the index of its list.
 _WRITE = """
 local log, ttl, packed = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
 for at, key in ipairs(KEYS) do
@@ -49,15 +49,15 @@ return 1
 
 
 class RedisFeatures:
-    """Keeps every promise of `worker.online_features.OnlineStore` on one server, which is no cluster.
+    """Keeps every promise of `worker.online_features.OnlineStore` on one server, not on a cluster.
 
     Args:
         url: The server, with its database.
-        prefix: What the keys begin with: the project's name.
-        log: What tells the log from others (`online_features.origin_of`); a reader needs none.
-        ttl_ms: After so long without a new row what is kept of a key goes; 0: never.
+        prefix: Beginning of all keys: the name of the project.
+        log: Identifies the log (`online_features.origin_of`); a reader needs none.
+        ttl_ms: A key without a new row expires after so long; 0: never.
 
-    Raises: UsageError where the library is missing or the address is none.
+    Raises: UsageError if the library is missing, or the address is invalid.
     """
 
     def __init__(self, url: str, *, prefix: str, log: str = "", ttl_ms: int = 0) -> None:

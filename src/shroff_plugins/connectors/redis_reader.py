@@ -1,4 +1,4 @@
-"""Replies of a Redis stream, decoded: its entries, the position read, and trimmed entries that are lost."""
+"""Decode the replies of a Redis stream, track the read position, and detect entries that were removed unread."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ AGAIN = "Then 'shroff source forget {}' resets it: duplicates are ignored"
 
 
 class Position(FrozenStruct):
-    """How far a stream was read: the id of the last entry, and how many had been added to the stream by then.
+    """Read position in a stream: the id of the last entry, and the number of entries added to the stream until it.
 
-    `count` is None where that is not known yet. By it we know exactly how many entries were removed unread.
+    `count` is None while unknown. It shows exactly how many entries were removed unread.
     """
 
     id: str = FIRST
@@ -28,7 +28,7 @@ class Position(FrozenStruct):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an offset, as `str` writes it, or a bare id. Raises: StateError where it is none."""
+        """Read an offset as `str` writes it, or a bare id. Raises: StateError if it is invalid."""
         id_, _, count = text.partition("/")
         try:
             return cls("-".join(str(part) for part in order_of(id_)), int(count) if count else None)
@@ -40,13 +40,13 @@ class Position(FrozenStruct):
 
 
 def order_of(id_: str) -> tuple[int, int]:
-    """An id as numbers, in the order of entries."""
+    """Return an id as a pair of numbers, which sorts like the entries."""
     ms, _, at = id_.partition("-")
     return int(ms), int(at or 0)
 
 
 class StreamEntry(NamedTuple):
-    """One entry as Redis has it: its id, and names and values in turn."""
+    """One entry: its id, and its names and values in turn."""
 
     id: str
     fields: Sequence[bytes]
@@ -59,13 +59,13 @@ class PendingSummary(FrozenStruct):
     added: int
     first: str
     last: str
-    deleted: str  # the last one that was taken out by itself
+    deleted: str  # largest id of an entry that was deleted by its id
 
     @classmethod
     def of(cls, reply: Any, stream: str) -> PendingSummary | None:
-        """The answer of XINFO STREAM; None where there is no such stream.
+        """Read the answer of XINFO STREAM; None if there is no such stream.
 
-        Raises: UsageError where that is no stream, or the server is too old to count what was added.
+        Raises: UsageError if the key is no stream, or the server is too old to count added entries.
         """
         if isinstance(reply, UsageError) and "no such key" in str(reply):
             return None
@@ -91,17 +91,17 @@ def check_read(
     is_all: bool,
     is_there: bool,
 ) -> Position:
-    """Where a stream is read to, after entries that came together with its summary, in one moment.
+    """Return the position after entries that were read in one atomic step with the stream's summary.
 
-    Entries that were added and can be neither among those that were read nor among those that are still to come were
-    removed before we read them. So many are missing exactly, whether they were trimmed or deleted: entries behind the
-    last one that was read when all are read, and when the last one itself was trimmed away at once.
+    Entries that were added after `at`, and are neither among the read ones nor can still be read, were removed unread.
+    Their number is exact in two cases: all entries were read, or the stream now begins after `at`.
 
     Args:
-        is_all: Whether nothing more was there.
+        at: The position before the read.
+        is_all: Whether the read has reached the end of the stream.
         is_there: Whether the entry at `at` is still in the stream.
 
-    Raises: StateError where entries were removed unread, or where this is not the stream that was read.
+    Raises: StateError if entries were removed unread, or this is not the stream that was read before.
     """
     if summary is None:
         if at.id == FIRST:
@@ -118,15 +118,19 @@ def check_read(
         return Position(last)
     if before + len(read) > summary.added:
         raise _not_the_one(stream, at, f"{before:,} entries of it were read, and {summary.added:,} were ever added")
-    left = summary.added - before  # so many were added behind `at`
-    there = len(read) if is_all else summary.length if order_of(summary.first) > order_of(at.id) else left
-    if there < left:
-        raise _removed(stream, at, left - there)
+    added_after = summary.added - before
+    present = added_after
+    if is_all:
+        present = len(read)
+    elif order_of(summary.first) > order_of(at.id):
+        present = summary.length
+    if present < added_after:
+        raise _removed(stream, at, added_after - present)
     return Position(last, before + len(read))
 
 
 def _counted_before(at: Position, read: int, summary: PendingSummary, *, is_all: bool) -> int | None:
-    """How many entries had been added up to `at`; where nobody counted so far, what can be known of that."""
+    """Return how many entries had been added up to `at`, computed from the summary if not counted; None if unknown."""
     if at.count is not None:
         return at.count
     if at.id == FIRST:
@@ -152,12 +156,9 @@ def _not_the_one(stream: str, at: Position, words: str) -> StateError:
 
 
 def fields_json(fields: Sequence[bytes]) -> bytes:
-    """An entry that is no message, as JSON: its names and values in turn, in lists of two, each byte kept.
-
-    What is not UTF-8 is an object with its base64.
-    """
-    told = [_decoded(field) for field in fields]
-    return to_json({"fields": [list(each) for each in zip(told[::2], told[1::2], strict=True)]})
+    """Write an entry that is no message as JSON: a list of pairs of name and value, as base64 if not UTF-8."""
+    decoded = [_decoded(field) for field in fields]
+    return to_json({"fields": [list(pair) for pair in zip(decoded[::2], decoded[1::2], strict=True)]})
 
 
 def _decoded(value: bytes) -> object:
@@ -168,7 +169,7 @@ def _decoded(value: bytes) -> object:
 
 
 def entries(reply: Any) -> dict[str, list[StreamEntry]]:
-    """The answer of XREAD by stream. An entry that is deleted meanwhile has no fields."""
+    """Read the answer of XREAD by stream. An entry that was deleted meanwhile has no fields."""
     return {
         name.decode(): [StreamEntry(id_.decode(), fields or ()) for id_, fields in entry_list]
         for name, entry_list in reply or ()

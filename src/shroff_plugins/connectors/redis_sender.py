@@ -1,4 +1,4 @@
-"""Events into the streams that a Redis source reads: in order, each once, and never trimmed."""
+"""Send events to the streams that a Redis source reads: in order, each once, and without trimming."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from shroff_plugins.connectors.redis_server import RedisServer
 
 LABEL = "label"
 ANY = "any"
-BATCH = 500  # messages that are added in one step, a millisecond or two of the server's time
+BATCH = 500  # messages of one script call, which blocks the server for a millisecond or two
 BATCH_BYTES = 4 * 1024 * 1024
 WAITING_MAX = 50_000
 WAITING_BYTES = 64 * 1024 * 1024
 AGAIN_S = 0.5
 KEPT_S = 86_400  # lifetime of the number of the last batch, for a sender that is cut off
-# One batch is on its way at a time. If its number is there already, it arrived, though nobody heard of that.
+# One batch is sent at a time. If its number is stored already, the batch had arrived, and only the reply was lost.
 _ADD = f"""
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   return 0
@@ -44,9 +44,9 @@ class RedisSender:
     """Keeps every promise of `streams.sender.Sender` for the streams of one server.
 
     Args:
-        system: The settings of the source, filled: `url`, `streams`, `labels`, `field`.
+        system: The settings of the source with their defaults: `url`, `streams`, `labels`, `field`.
 
-    Raises: UsageError where the library is missing or the address is none.
+    Raises: UsageError if the library is missing, or the address is invalid.
     """
 
     def __init__(self, system: System, *, project: str) -> None:
@@ -86,7 +86,9 @@ class RedisSender:
         return found
 
     def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
-        """See that the server answers. A stream comes to be with its first message, and has no partitions."""
+        """Check that the server answers, and no key of another kind is in the way. The first message creates a
+        stream.
+        """
         for name in dict.fromkeys(self.target(type).name for type in types):
             kind = self._server.ask("TYPE", name).decode()
             if kind not in {"stream", "none"}:

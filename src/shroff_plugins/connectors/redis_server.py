@@ -1,4 +1,4 @@
-"""A Redis server as our adapters talk to it: replies as they come, its errors in our words, never a password."""
+"""A client of one Redis server for the adapters: raw replies, and errors of shroff without passwords."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.json_types import JsonObject
 
-ANSWER_S = 5.0  # for an answer or a connection, before the server counts as unavailable
+ANSWER_S = 5.0  # longest wait for an answer or a connection
 SCHEMES = ("redis", "rediss", "unix")
 Words = Sequence[str | bytes | int]
-# What a server says, and which errors of the client say the same, while it starts, is a replica, has no room, or waits
-# for its replicas: it may be over soon.
+# Beginnings of replies, and errors of the client, while a server starts, is a replica, is out of memory, or waits for
+# its replicas; a retry may help.
 _PASSING = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "TRYAGAIN", "NOREPLICAS", "OOM", "MISCONF")
 _PASSING_ERRORS = ("ReadOnlyError", "OutOfMemoryError", "TryAgainError", "MasterDownError", "ExecAbortError")
 _NOT_LET_IN = ("NOAUTH", "WRONGPASS", "AUTH", "invalid username-password", "invalid password")
@@ -23,16 +23,16 @@ _OF_CLUSTERS = ("MovedError", "AskError", "ClusterCrossSlotError", "ClusterDownE
 
 
 class RedisServer:
-    """One server, which is connected to when it is first asked something. Several threads may ask.
+    """One server, connected at its first use. Several threads may use it.
 
-    With `rediss://` its certificate and its name are verified. Nothing is sent a second time by itself: whoever asks
-    knows whether it may be.
+    With `rediss://` its certificate and its name are verified. Nothing is retried automatically, as only the caller
+    knows whether a command may be repeated.
 
     Args:
-        what: Who asks, for messages: `source`, `online`.
+        what: User of the server, for messages: `source`, `online`.
 
-    Raises: UsageError where the library is missing or the address is none; from what asks where the server
-        does not let us in or refuses what it is asked, and TransientError where it may answer later.
+    Raises: UsageError if the library is missing, or the address is invalid. Commands raise UsageError if the server
+        refuses the sign-in or the command, and TransientError if a retry may help.
     """
 
     def __init__(self, url: str, what: str) -> None:
@@ -59,7 +59,7 @@ class RedisServer:
                 **({"ssl_check_hostname": True} if verified else {}),
             )
             pool = self._client.connection_pool
-            pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and reads all of the address
+            pool.connection_class(**pool.connection_kwargs)  # does not connect, but checks the whole address
         except (ValueError, TypeError):  # its message may repeat the address
             raise UsageError(f"{what}: {self.address} cannot be read as an address of Redis.") from None
         self._client.response_callbacks.clear()
@@ -75,10 +75,10 @@ class RedisServer:
             raise failed(error, self.address, self._what) from None
 
     def ask_all(self, commands: Sequence[Words], *, in_one_moment: bool = False) -> list[Any]:
-        """The replies to several commands that are sent together; what one of them failed with stands in its place.
+        """Return the replies to several commands that are sent together; a failed command has its error as the reply.
 
         Args:
-            in_one_moment: Nobody else's command comes between them.
+            in_one_moment: Run them atomically.
         """
         replies = self._replies(commands, in_one_moment=in_one_moment)
         return [
@@ -86,7 +86,9 @@ class RedisServer:
         ]
 
     def run_all(self, script: str, calls: Sequence[Words]) -> list[Any]:
-        """The replies to several calls of a script, as `ask_all`: of each the number of its keys, these, and words."""
+        """Return the replies to several calls of a script, as `ask_all`. A call is the number of keys, keys and
+        values.
+        """
         from redis.exceptions import NoScriptError
 
         name = sha1(script.encode(), usedforsecurity=False).hexdigest()
@@ -113,19 +115,19 @@ class RedisServer:
 
 
 def _sign_in(connection: Any) -> None:
-    """Sign a new connection in, and see that the server takes it: one that asks for a password closes the connection
-    at the first large request, and what comes back is then a broken pipe.
+    """Sign a new connection in, and check it. A server that requires a password would otherwise close the connection at
+    the first large request, with the error of a broken pipe.
     """
     from redis.exceptions import NoPermissionError
 
     connection.on_connect()
     connection.send_command("PING")
-    with suppress(NoPermissionError):  # for which one has signed in
+    with suppress(NoPermissionError):  # a user without the right to PING has signed in
         connection.read_response()
 
 
 def address_of(url: str) -> str:
-    """An address without its credentials.
+    """Return an address without its credentials.
 
     >>> address_of("rediss://shroff:secret@redis.bank:6380/1?ssl_ca_certs=/etc/ca.pem")
     'rediss://redis.bank:6380/1'
@@ -138,7 +140,7 @@ def address_of(url: str) -> str:
 
 
 def failed(error: Exception, address: str, what: str) -> ShroffError:
-    """An error of the client as one of ours: transient where it may be over by itself."""
+    """Return the error of shroff for an error of the client: a TransientError if a retry may help."""
     from redis import exceptions
 
     words = str(error)

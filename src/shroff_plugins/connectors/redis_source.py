@@ -1,7 +1,8 @@
-"""Live events from the streams of a Redis server, read by their ids; without consumer groups, which would count twice.
+"""Read live events from the streams of a Redis server by their ids, without consumer groups.
 
-An offset is the id of the last entry that was read, and how many had been added to its stream by then; behind a `~`
-are the times of the last entries (`streams.merge`).
+The log stores the offsets, so the positions of a consumer group would be a second count. An offset is the id of the
+last entry read, the number of entries added to the stream until it, and after a `~` the times of the last entries
+(`streams.merge`).
 """
 
 from __future__ import annotations
@@ -57,13 +58,13 @@ _RENEW = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpi
 
 
 class _RedisStream(Struct):
-    """A stream, whose events are of one type, and how far it was read."""
+    """A stream and its read position; `type` is None if each message names its type."""
 
     stream: str
     type: str | None
-    at: Position = field(default_factory=Position)  # entries after it are not here yet
-    added: int | None = None  # to the stream, when it was last seen
-    count: int = FIRST_COUNT  # entries of the next read, by their size so far
+    at: Position = field(default_factory=Position)  # of the last entry read
+    added: int | None = None  # entries ever added to the stream, as last seen
+    count: int = FIRST_COUNT  # entries of the next read, by the size of earlier ones
     entry_bytes: int = 1
 
     def wants(self, merge: Merge, limit: int) -> bool:
@@ -80,16 +81,15 @@ class _RedisStream(Struct):
 class RedisSource(MergingSource):
     """Keeps every promise of `streams.source.Source` over the streams of one server, Redis 7.0 or later.
 
-    A part is a stream. Where many messages wait, they come in the order of event time across streams. Of several
-    workers on the same streams those without the lease wait for it; what keeps the log right is the store, whatever
-    the lease says.
+    A part is a stream. Messages are returned in order of event time across streams. Of several workers on the same
+    streams only the one with the lease reads. The lease only saves work: the log itself accepts one writer.
 
     Args:
-        system: The settings, filled: `url`, `streams`, and what else `shroff.adapters.sources` names.
-        decoder: Of the messages, each in the one field of its entry.
-        project: Whose lease it is.
+        system: The settings with their defaults: `url`, `streams` and others.
+        decoder: Decodes messages, each of which is the only field of its entry.
+        project: Name of the project, for the name of the lease.
 
-    Raises: UsageError where the library is missing, or the settings contradict each other.
+    Raises: UsageError if the library is missing, or the settings contradict each other.
     """
 
     name = "redis"
@@ -142,16 +142,17 @@ class RedisSource(MergingSource):
         return sorted(found)
 
     def acknowledge(self, offsets: TextMapping) -> None:
-        """Nothing to tell: a stream knows nothing of its readers."""
+        """Do nothing: a stream has no state of its readers."""
 
     def trim(self, offsets: TextMapping) -> None:
-        """Remove entries before these offsets from the streams, where the settings say so; about, which is quick."""
+        """Remove entries before these offsets, approximately, which is fast, if the setting `trim` is true."""
         if not self._trims:
             return
         for stream in self._parts.keys() & offsets.keys():
             minimum = Position.parse(split_offset(offsets[stream])[0]).id
             try:
-                while self._server.ask("XTRIM", stream, "MINID", "~", minimum):  # so many at a time, others between
+                # Each call removes a limited number, so that other commands can run in between.
+                while self._server.ask("XTRIM", stream, "MINID", "~", minimum):
                     pass
             except (TransientError, UsageError) as error:
                 self._fail(error)
@@ -215,9 +216,11 @@ class RedisSource(MergingSource):
         return []
 
     def _read(self, counts: Mapping[str, int]) -> dict[str, tuple[list[StreamEntry], Position]]:
-        """The next entries of streams, and where each was read to then; seen in one moment with what the stream says.
+        """Read the next entries of streams, atomically with their summaries; return them with the new positions.
 
-        With a count of 0 the stream is only looked at.
+        With a count of 0 a stream is only checked.
+
+        Raises: StateError as `check_read`; TransientError or UsageError from the server.
         """
         asked = [
             words for stream, count in counts.items() for words in _asked(stream, self._parts[stream].at.id, count)
@@ -238,7 +241,7 @@ class RedisSource(MergingSource):
         return found
 
     def _take_in(self, part: _RedisStream, came: Sequence[StreamEntry], to: Position) -> None:
-        """Entries as lines that wait for their turn, up to the first whose schema is away."""
+        """Add entries to the merge as lines, up to the first whose schema is not available."""
         lines: list[Line] = []
         is_all = len(came) < part.count
         for entry in came:
@@ -256,10 +259,10 @@ class RedisSource(MergingSource):
         if came:
             part.learn(came)
         if is_all:
-            self.merge.pass_by(part.stream)  # it had nothing more a moment ago
+            self.merge.pass_by(part.stream)  # the read has reached the end of the stream
 
     def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
-        """Lines whose turn it is, with the offset behind each run of them; later ones of their part may wait here."""
+        """Return runs of lines with the offset after each run; later lines of a part may still wait in the merge."""
         left = {stream: self.merge.lines(stream) for stream, _, _ in runs}
         found = []
         for stream, lines, before in reversed(runs):
@@ -300,7 +303,7 @@ class RedisSource(MergingSource):
     # ---- the lease
 
     def _leads(self) -> bool:
-        """Whether this process holds the lease of the streams; takes or renews it if due."""
+        """Whether this process has the lease of the streams; takes or renews it if due."""
         now_s = time.monotonic()
         if now_s < self._leads_until_s - LEASE_MS * 2 / 3_000:
             return True

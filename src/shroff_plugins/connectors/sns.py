@@ -1,7 +1,7 @@
-"""Messages of Amazon SNS topics, as SNS posts them to an HTTPS endpoint.
+"""Verify messages of Amazon SNS topics, which SNS posts to an HTTPS endpoint.
 
-Whatever a request says of itself is believed after its signature is verified over exactly the fields that SNS signs.
-`UnsubscribeURL` and `MessageAttributes` are not signed, and nothing reads them. The format, and what is signed:
+No field of a request is used before its signature over the signed fields is verified. `UnsubscribeURL` and
+`MessageAttributes` are not signed, and nothing reads them. Format and signed fields:
 https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 """
 
@@ -44,8 +44,6 @@ _SHOWN_MAX = 200
 
 
 class _Envelope(msgspec.Struct):
-    """The fields of a message that anything reads."""
-
     Type: str
     MessageId: str
     TopicArn: str
@@ -170,7 +168,7 @@ def _read(body: bytes) -> _Envelope:
 
 
 def _check_lines(found: _Envelope) -> None:
-    """Raises: PushRefusedError with 400 where a signed value but the message is long, or has several lines."""
+    """Raises: PushRefusedError with 400 if a signed value, except the message, is too long or has several lines."""
     for name, most in _LENGTHS.items():
         value = getattr(found, name) or ""
         if len(value) > most or _LINES.search(value) is not None:
@@ -179,11 +177,10 @@ def _check_lines(found: _Envelope) -> None:
 
 
 def _certificate_of(found: _Envelope) -> str:
-    """Where the certificate is that signed a message.
+    """Return the address of the certificate that signed a message.
 
-    Only SNS in the region of the topic will do: `sns.s3.amazonaws.com` would be a bucket of somebody's.
-
-    Raises: PushRefusedError for any other address.
+    Raises: PushRefusedError unless it is an address of SNS in the region of the topic. A looser check would accept
+        `sns.s3.amazonaws.com`, which anybody can own as a bucket.
     """
     at = rf"{_host_of(found.TopicArn)}(?::443)?(/SimpleNotificationService-[A-Za-z0-9_-]{{1,128}}\.pem)"
     there = re.fullmatch(at, found.SigningCertURL, re.ASCII)
@@ -201,7 +198,7 @@ def _host_of(topic: str) -> str:
 
 
 def _signed(found: _Envelope) -> bytes:
-    """What SNS signs: the names and values of its fields in this order, a line each; without the Subject if missing."""
+    """Return the signed text: a line for each name and each value of the signed fields, without a missing Subject."""
     names = _SIGNED if KINDS[found.Type] == MESSAGE else _SIGNED_CONFIRMATION
     values = ((name, getattr(found, name)) for name in names)
     return "".join(f"{name}\n{value}\n" for name, value in values if value is not None).encode()
@@ -215,7 +212,7 @@ def _signature(found: _Envelope) -> bytes:
 
 
 def _check_confirmation(found: _Envelope) -> None:
-    """Raises: PushRefusedError where a subscription would be confirmed anywhere but at SNS of the topic's region."""
+    """Raises: PushRefusedError unless SubscribeURL confirms this subscription at SNS in the topic's region."""
     at = rf"{_host_of(found.TopicArn)}(?::443)?/\?[!-~]{{1,4096}}"
     url = found.SubscribeURL or ""
     if re.fullmatch(at, url) is None or "#" in url:

@@ -1,4 +1,4 @@
-"""Certificates by which Amazon SNS signs: fetched once each, checked, and remembered."""
+"""Fetch, check and cache the certificates by which Amazon SNS signs messages."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ except ModuleNotFoundError:
     raise UsageError("SNS messages need the extra 'sns': pip install 'shroff[sns]'.") from None
 
 One = TypeVar("One")
-KNOWN_MAX = 100  # certificates, and as many addresses of refused ones
-FETCHES_A_MINUTE = 20  # of new addresses: anybody may name one in a message
-REFUSED_S = 600.0  # for which a refused certificate is not fetched again
-MISSING_S = 60.0  # likewise for a missing one, which may be new and not everywhere yet
+KNOWN_MAX = 100  # cached certificates, and as many addresses of refused ones
+FETCHES_A_MINUTE = 20  # of new addresses, as anybody may send a message that names one
+REFUSED_S = 600.0  # a refused certificate is not fetched again for so long
+MISSING_S = 60.0  # the same for a missing certificate, which may be new and not yet on all servers
 BITS_MIN = 2_048  # of a key
 _ONE_PEM = re.compile(rb"\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*")
 _SIGNER = re.compile(r"sns(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
@@ -43,7 +43,7 @@ class Certificate(FrozenStruct):
     ends_ms: int
 
     def check(self, signature: bytes, signed: bytes, version: str, now_ms: int) -> None:
-        """Raises: PushRefusedError where the certificate is not valid now, or its key did not sign this."""
+        """Raises: PushRefusedError if the certificate is not valid now, or its key did not sign this text."""
         if not self.begins_ms <= now_ms <= self.ends_ms:
             word = "expired" if now_ms > self.ends_ms else "not valid yet"
             raise PushRefusedError(FORBIDDEN, f"the certificate is {word}")
@@ -60,10 +60,10 @@ class _Refused(FrozenStruct):
 
 
 class Certificates:
-    """Certificates by their addresses. For several threads.
+    """Certificates by address, for several threads.
 
     Args:
-        fetch: Gets the body at an address.
+        fetch: Returns the body at an address.
     """
 
     def __init__(self, fetch: Fetch, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -75,9 +75,9 @@ class Certificates:
         self._lock = Lock()
 
     def known(self, url: str) -> Certificate | None:
-        """The certificate at an address; None where it was not fetched yet.
+        """Return the cached certificate of an address; None if it must be fetched.
 
-        Raises: PushRefusedError for a bad one; TransientError where there was none a moment ago.
+        Raises: PushRefusedError for a refused one; TransientError for one that was missing a short time ago.
         """
         refused = self._refused.get(url)
         if refused is not None and self._clock_s() < refused.until_s:
@@ -85,7 +85,7 @@ class Certificates:
         return self._known.get(url)
 
     def fetch(self, url: str) -> None:
-        """Get the certificate at an address, one at a time. Raises: TransientError where it cannot be had now."""
+        """Fetch the certificate at an address, one at a time. Raises: TransientError if it is not available now."""
         with self._lock:
             now_s = self._clock_s()
             refused = self._refused.get(url)
@@ -105,16 +105,15 @@ class Certificates:
 
 
 def _put(known: dict[str, One], url: str, found: One) -> None:
-    """Remember an entry, and forget the oldest beyond `KNOWN_MAX`."""
     while len(known) >= KNOWN_MAX:
         del known[next(iter(known))]
     known[url] = found
 
 
 def certificate_of(pem: bytes) -> Certificate:
-    """The certificate in a file.
+    """Read the certificate of SNS in a file.
 
-    Raises: LookupError where none came whole; ValueError where it is not exactly one, or not one of SNS.
+    Raises: LookupError if the file is cut off; ValueError if it is not exactly one certificate of SNS.
     """
     if b"-----END CERTIFICATE-----" not in pem:
         raise LookupError("cut off")
@@ -134,7 +133,6 @@ def certificate_of(pem: bytes) -> Certificate:
 
 
 def _names(found: x509.Certificate) -> list[str]:
-    """Return the names that a certificate was issued for."""
     named = [str(attribute.value) for attribute in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
         more = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -1,8 +1,8 @@
-"""The new rows of a table: read in stretches of a column that grows, each written into a file of JSON lines.
+"""Pull the new rows of a table: read ranges of a growing column, and write each into a file of JSON lines.
 
-A stretch is named by its ends, `LOWER~UPPER`, so that a process that goes on in the middle reads the same one. It
-begins so much before its lower end as rows may come late. The last stretch is looked at again, by the count of
-its rows, until there is one behind it.
+A range is named by its ends, `LOWER~UPPER`, so that a restarted process reads the same range. It begins earlier than
+its lower end by the overlap, as rows may come late. The last range is checked again, by the count of its rows, until
+there is a next one.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Bound = int | datetime | None
 
 
 class TableRows(PulledSource):
-    """The rows of a table or view by a column that grows. Keeps every promise of `streams.pull.PulledSource`.
+    """The rows of a table or view by a growing column. Keeps every promise of `streams.pull.PulledSource`.
 
-    A row that is changed later is not taken again: its event is there.
+    A row that is changed later is not taken again, since its event exists.
 
-    Raises: UsageError where there is no such kind of database, or its library is not installed.
+    Raises: UsageError if there is no such kind of database, or its library is not installed.
     """
 
     def __init__(self, options: JsonMapping, place: PullPlace) -> None:
@@ -67,7 +67,7 @@ class TableRows(PulledSource):
         return [_named(*bounds) for bounds in found]
 
     def _check_end(self, end: Any, lower: Bound, mark: Bound) -> None:
-        """Raises: UsageError where no row can be read that comes: by the greatest value that the table has now."""
+        """Raises: UsageError if new rows could not be read, by the greatest value that the column has now."""
         if isinstance(end, str):
             raise UsageError(f"{self._name}.{self._by} has {end}, where no time follows: correct its row.")
         if end is not None and lower is not None and end <= self._before(lower):
@@ -172,7 +172,6 @@ class TableRows(PulledSource):
 
 
 def _readers(connection: Connection, table: Table) -> dict[str, Callable[[Any], Any] | None]:
-    """Return converters by column for SQLite, whose columns accept values of any type."""
     dialect = connection.dialect
     if dialect.name != "sqlite":
         return {}

@@ -1,4 +1,4 @@
-"""Calls of calls.yaml: a body is read as an event, and its decision is put into the response."""
+"""Read the body of a mapped call (calls.yaml) as an event, and write its decision as the response."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ from shroff.plugins.values import FrozenStruct, replace
 from shroff.plugins.web import Mistakes
 from shroff_plugins.earlier_calls.calls import OF_DECISION, UNREAD, Answered, MappedCall
 
-MADE_ID = "call:"  # how an id begins that was made
+MADE_ID = "call:"  # beginning of a generated id
 _NOTHING = {None: "null", "": "an empty text"}
-_SHOWN_MAX = 8  # names of a list that a message repeats
+_SHOWN_MAX = 8  # names of a list in a message
 
 Raw = msgspec.Raw
 
 
 class _AnswerParts(FrozenStruct):
-    """The parts of an answer."""
-
     event: Event
     decision: Mapping[str, Raw]
     features: Mapping[str, Raw]
 
 
 class CallReader:
-    """Reads the bodies of one call, and answers them.
+    """Reads the bodies of one call, and writes its responses.
 
     Args:
-        secret: The fields whose clear value no message may repeat (see `events.validation.secret_fields`).
-        money_places: As the project's currency has them.
+        secret: Fields whose values no message shows (see `events.validation.secret_fields`).
+        money_places: Decimals of the project's currency.
 
-    `mapped` is the event type with the mapping of the call, `hidden` what reads a value that a secret field is made of.
+    Attributes:
+        mapped: The event type with the mapping of the call.
+        hidden: Fields that read a value which a secret field reads; no message shows them either.
     """
 
     def __init__(self, call: MappedCall, event_type: EventType, secret: frozenset[str], money_places: int) -> None:
@@ -68,14 +68,12 @@ class CallReader:
         self._known = {*call.lists, *(read - self._places.keys())}
         self._answer = [(to_json(name), self._part(part, money_places)) for name, part in call.answer.items()]
 
-    # ---- what comes in
+    # ---- requests
 
     def event_of(self, raw: bytes, now_ms: int) -> tuple[bytes, Mistakes]:
-        """The event of a body as JSON, as if it had been posted.
+        """Return the event of a body as JSON, as if it had been posted, and the mistakes of fields that it lacks.
 
-        And the mistakes of fields that could not be made; the event lacks them.
-
-        Raises: InputError with the path of each mistake, where the body is none of this call's.
+        Raises: InputError with the path of each mistake if the body does not fit this call.
         """
         columns, words = columns_of(raw)
         if columns is None:
@@ -92,9 +90,9 @@ class CallReader:
         return f"{{{written}}}".encode("utf-8", "surrogatepass"), refused
 
     def values_of(self, raw: bytes) -> Mapping[str, object] | None:
-        """The values of a body by their names in the mapping; None if the body is not one.
+        """Return the values of a body by their names in the mapping; None if the body is not a JSON object.
 
-        A list that has not the length of its names is left out where one of them may stand nowhere in clear.
+        A list of another length than its names is left out if one of them is secret.
         """
         columns, _ = columns_of(raw)
         if columns is None:
@@ -111,7 +109,7 @@ class CallReader:
         return found
 
     def place_of(self, path: str) -> str:
-        """Path in the body of a field's value; the field itself if it uses several values."""
+        """Return the path in the body of a field's value; the field itself if it uses several values."""
         name, dot, rest = path.partition(".")
         paths = self._mapper.paths(name) if name in self._mapper.names else frozenset()
         if len(paths) != 1:
@@ -120,13 +118,13 @@ class CallReader:
         return ".".join([self._places.get(first, first), *inner, *([rest] if dot else [])])
 
     def told(self, refused: Mistakes, mistakes: Mistakes) -> list[tuple[str, str]]:
-        """Errors of fields and of the event, with their paths in the body."""
+        """Merge the mistakes of fields and of the event, with their paths in the body."""
         names = {name for name, _ in refused}
         found = [*refused, *(mistake for mistake in mistakes if mistake[0] not in names)]
         return [(self.place_of(path), words) for path, words in found]
 
     def _laid_out(self, columns: Mapping[str, object]) -> dict[str, object]:
-        """The values of the body by name, those of its lists among them. Raises: InputError."""
+        """Return the values of the body by name, including those of its lists. Raises: InputError."""
         unknown = [name for name in columns if name not in self._known]
         mistakes = undeclared(unknown, sorted(self._known), "this call has no such value", "It reads")
         found = {name: value for name, value in columns.items() if name not in self.call.lists}
@@ -147,13 +145,13 @@ class CallReader:
         return found
 
     def _complete(self, fields: dict[str, object], raw: bytes, now_ms: int) -> None:
-        """An id and a time for an event that is not kept: the same body gets the same id."""
+        """Add a missing id and time to an event that is not stored; equal bodies get equal ids."""
         made = {self._type.id_field: f"{MADE_ID}{sha256(raw).hexdigest()[:32]}", self._type.time_field: Instant(now_ms)}
         for name, value in made.items():
             if name not in fields and name not in self.call.mapping.fields:
                 fields[name] = value
 
-    # ---- what goes out
+    # ---- responses
 
     def answer(self, event: Event, document: bytes) -> bytes:
         decision = from_json(document, type=dict[str, Raw])
@@ -186,7 +184,7 @@ class CallReader:
 
 
 def columns_of(raw: bytes) -> tuple[Mapping[str, object] | None, str]:
-    """The values of a body by name, or the words of why it is none."""
+    """Return the values of a body by name, or None with the reason why it is no object."""
     columns, words = json_columns(raw, REQUEST_DEPTH_MAX)
     return columns, (words or "").replace("the line", "it", 1)
 
@@ -200,7 +198,7 @@ def _read(read: Callable[[Any], Any] | None, value: Any) -> Any:
 
 
 def _json(value: object) -> str:
-    """A value of a field in the form in which it is posted: durations are seconds."""
+    """Write a field's value as in a posted event: durations are seconds."""
     return text_of(value) or "null" if type(value) is RawDuration else canonical_json(value)
 
 

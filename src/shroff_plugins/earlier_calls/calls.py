@@ -1,7 +1,7 @@
-"""calls.yaml: calls of earlier services, which map a request body to an event and its decision to a response.
+"""Load calls.yaml: calls of earlier services, which map a request body to an event, and its decision to a response.
 
-What a call says decides nothing: it is another way to post an event, to ask what would be decided of it, or to ask the
-analytics (`shroff_plugins.earlier_calls.questions`). So it is in no version and in no control event.
+A call affects no decision: it is another way to post an event, to get the decision it would have, or to query the
+analytics (`shroff_plugins.earlier_calls.questions`). So it is part of no version and no control event.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall
 
 FILE = "calls.yaml"
 PATH_PATTERN = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
-TAKEN = (  # what the service itself has there, its pages among them; see API_TAKEN for /api
+# First parts of paths that the service itself uses, such as its pages; see API_TAKEN for /api
+TAKEN = (
     r"analytics|approvals|assistant|audit|backtest|backtests|cases|changes|checks|confirm|decisions|disputes|drift|"
     r"entities|entity|experiments|features|find|health|home|hooks|jobs|labels|links|lists|live|login|logout|mail|mails|marts|me|metrics|models|"
     r"notices|queue|results|rules|scim|settings|sources|static|suggestions|tables|team|thresholds|users"
 )
-API_TAKEN = (  # below /api/v1
+# The same below /api/v1
+API_TAKEN = (
     r"analytics|approvals|assistant|audit|auto-close|backtests|capacity|cases|changes|decisions|disputes|drafts|entities|events|"
     r"experiments|features|flags|health|jobs|keys|labels|lists|live|mailbox|models|names|notices|outbox|quarantine|records|"
     r"results|rules|schedules|score|sessions|tables|thresholds|users|views"
@@ -91,10 +93,10 @@ class MappedCall(FrozenStruct):
     """A call that maps a request body to an event.
 
     Args:
-        mapping: How the body's values become fields of `event`; what it leaves out is taken by its own name.
+        mapping: Maps the body's values to fields of `event`; other fields take the value of the same name.
         lists: For each list of the body the names of its values.
-        may_lack: Those of these names whose value may be null or empty text.
-        answer: What is answered, in order.
+        may_lack: Names in `lists` whose value may be null or empty text.
+        answer: The parts of the response, in order.
     """
 
     path: str
@@ -109,7 +111,7 @@ class MappedCall(FrozenStruct):
 Call = MappedCall | AskingCall
 
 
-# By a key that only such calls have.
+# Loaders of calls that do not post an event, by a key that only such calls have
 _ASKING = {
     "sends": load_sending,
     "recipients": load_sending,
@@ -185,8 +187,6 @@ def _event(node: YamlNode | None, events: Events, problems: list[Problem]) -> Ev
 
 
 class _CallLoader:
-    """Loader of one call of an event type."""
-
     def __init__(self, event: EventType, context: FileContext, problems: list[Problem]) -> None:
         self._event = event
         self._problems = problems
@@ -226,7 +226,7 @@ class _CallLoader:
             if expression is not None and not {("file",), ("number",)}.isdisjoint(_paths(expression)):
                 words = "row.file and row.number exist for lines of files only, not in a call."
                 value.report(self._problems, words)
-            self._has_mistake = self._has_mistake or expression is None  # then nobody knows what is read
+            self._has_mistake = self._has_mistake or expression is None  # then it is unknown which values are read
             if expression is not None:
                 expressions[key.text] = expression
         return expressions
@@ -244,7 +244,7 @@ class _CallLoader:
         return lists
 
     def _places(self, listed: Sequence, read: set[str], seen: set[str]) -> Iterator[str]:
-        """The names of a list's values, `read` by something, and none `seen` before."""
+        """Yield the names of a list's values; report names that nothing reads, or that were `seen` before."""
         if not 0 < len(listed.items) <= PLACES_MAX:
             listed.report(self._problems, f"a list has 1 to {PLACES_MAX:,} values, not {len(listed.items):,}.")
             return
@@ -263,7 +263,7 @@ class _CallLoader:
                 self._may_lack.add(name)
             yield name
 
-    # ---- what goes out
+    # ---- responses
 
     def _answer(self, node: YamlNode | None) -> dict[str, Answered]:
         top = loader.mapping(node, self._problems, "answer")

@@ -1,4 +1,4 @@
-"""A request of a call read as the question that it stands for, and what is found put into the answer of the call."""
+"""Read a request of an asking call (calls.yaml) as a query, and write its result as the call's response."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ Write = Callable[[MappedRow], str]
 
 
 class QuestionReader:
-    """Reads the requests of one call that asks, and answers them.
+    """Reads the requests of one asking call, and writes its responses.
 
     Args:
-        money_places: As the project's currency has them.
+        money_places: Decimals of the project's currency.
     """
 
     def __init__(self, call: AskingCall, money_places: int) -> None:
@@ -47,7 +47,7 @@ class QuestionReader:
         )
 
     def questions_of(self, raw: bytes) -> list[tuple[Columns, Asked]]:
-        """Questions in a body, one or many. Raises: InputError with the path of each mistake."""
+        """Return the queries in a body, each with its values. Raises: InputError with the path of each mistake."""
         columns, words = columns_of(raw)
         if columns is None:
             raise InputError([("", words)])
@@ -69,7 +69,7 @@ class QuestionReader:
             raise InputError([(f"{place}.{path}".rstrip("."), words) for path, words in error.mistakes]) from None
 
     def asked(self, columns: Columns) -> Asked:
-        """The question of one request. Raises: InputError with the path of each mistake."""
+        """Return the query of one request. Raises: InputError with the path of each mistake."""
         _refuse_unknown(columns, sorted(self.known))
         row = MappedRow("", 0, columns)
         written = list[str]()
@@ -90,7 +90,7 @@ class QuestionReader:
             raise InputError([self._mistake(decode_words(error))]) from None
 
     def answer(self, columns: Columns, found: JsonMapping) -> bytes:
-        """Response for the values found, as JSON. Raises: InputError where an expression cannot read a value."""
+        """Write the response for a result as JSON. Raises: InputError if an expression cannot read a value."""
         rows: Sequence[Columns] = found[KINDS[self.call.reads].rows] if self.call.is_of_rows else [found]
         texts = [self._write(MappedRow("", 0, {**row, REQUEST: columns})) for row in rows]
         text = f"[{','.join(texts)}]" if self.call.is_of_rows else texts[0]
@@ -105,7 +105,7 @@ class QuestionReader:
 
 
 def _place(part: Part) -> str:
-    """Return the common path in the request of all values that a part of the question reads."""
+    """Return the common path in the request of all values that a part of the query reads."""
     same = takewhile(lambda names: len(set(names)) == 1, zip(*paths_of(part), strict=False))
     return ".".join(names[0] for names in same)
 
@@ -117,7 +117,7 @@ def _refuse_unknown(columns: Columns, known: Sequence[str]) -> None:
 
 
 def _writer(part: Part, money_places: int, *, keeps_null: bool = True) -> Write:
-    """What writes a part as JSON; without nulls in lists and objects where they are not kept."""
+    """Return the function that writes a part as JSON; without `keeps_null`, it omits nulls in lists and objects."""
     if isinstance(part, Mapping):
         named = [
             (canonical_text(name), _writer(member, money_places, keeps_null=keeps_null))

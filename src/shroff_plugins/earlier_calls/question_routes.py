@@ -1,4 +1,6 @@
-"""Calls of earlier services (calls.yaml) that ask the analytics or send a mail, in the shapes that those had."""
+"""Routes of calls (calls.yaml) that query the analytics or send a mail, with the paths and shapes of earlier
+services.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ Found = JsonObject
 
 
 def question_routes(call: AskingCall, money_places: int) -> Iterator[Route]:
-    """The routes of one call, with a slash at its end and without."""
+    """Yield the routes of one call, with and without a slash at the end."""
     reader = QuestionReader(call, money_places)
     method = call.method.upper()
     right = Right.SEND_NOTICES if call.recipients else Right.READ_DECISIONS
@@ -76,7 +78,7 @@ def question_routes(call: AskingCall, money_places: int) -> Iterator[Route]:
 
 
 def other_path(path: str) -> str:
-    """The same path with a slash at its end where it has none, else without."""
+    """Return a path with a slash at its end added or removed."""
     return path.removesuffix("/") if path.endswith("/") else f"{path}/"
 
 
@@ -117,7 +119,7 @@ async def _answered(service: Service, request: Request, reader: QuestionReader) 
     return WrittenJson(b"[" + b",".join(texts) + b"]" if reader.call.many else texts[0])
 
 
-# ---- what can be asked for
+# ---- queries
 
 
 async def _counts(service: Service, project: Project, asked: CountsAsked) -> Found:
@@ -206,7 +208,7 @@ _ASKS: Final[Mapping[str, Callable[[Service, Project, Any], Awaitable[Found]]]] 
 
 
 async def _sent(service: Service, request: Request, call: AskingCall, mail: MailAsked) -> Found:
-    """Send a mail, and say to how many. Raises: ProblemError where nothing is sent; TransientError."""
+    """Send a mail; return the number of recipients. Raises: ProblemError if nothing is sent; TransientError."""
     strangers = [recipient for recipient in mail.to if recipient not in call.recipients]
     if strangers:
         words = f"recipients that are not in calls.yaml: {len(strangers)}; nothing was sent"

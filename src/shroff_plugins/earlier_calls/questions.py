@@ -33,9 +33,9 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=ROWS_MAX)]
 
 
 class CountsAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """Query for event counts by type; with `by`, for each value of a field, or for some `values`.
+    """Query for event counts by type. With `by`, it counts for each value of that field, or for those in `values`.
 
-    `where` has fields with their values: only events with all of these count.
+    `where` maps fields to values, and only events with all of these values count.
     """
 
     event_types: list[str] = []
@@ -48,7 +48,7 @@ class CountsAsked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FactsAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """The features of a key at a moment; `since` has a time before which events do not count, for all or by feature."""
+    """Query for the features of a key at a time. Events before `since` do not count, for all features or by feature."""
 
     entity: str
     key: str
@@ -58,7 +58,7 @@ class FactsAsked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FlagsAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """The flags of a key, the newest first; with `fields`, those whose event has these values."""
+    """Query for the flags of a key, newest first. With `fields`, only flags whose event has these values count."""
 
     entity: str
     key: str
@@ -67,7 +67,7 @@ class FlagsAsked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FunnelAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """Drop-off and recovery at a step of a funnel, its first one where none is named, on the last of some days."""
+    """Query for drop-off and recovery at a step of a funnel (default: the first step) on the last day of a range."""
 
     funnel: str
     step: str | None = None
@@ -77,7 +77,7 @@ class FunnelAsked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class EventsAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """The events of a key, the newest first; `c-*` are those of all keys that begin so, among the newest events."""
+    """Query for the events of a key, newest first. A key `c-*` finds all keys with that start in the newest events."""
 
     entity: str
     key: str
@@ -85,7 +85,7 @@ class EventsAsked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MailAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """A mail to some of the recipients that the call names."""
+    """Request to send a mail to some of the recipients that the call allows."""
 
     kind: Literal["mail"]
     to: Annotated[list[str], msgspec.Meta(min_length=1, max_length=RECIPIENTS_MAX)]
@@ -100,10 +100,10 @@ class CallKind(FrozenStruct):
     """A kind of question that a call can ask.
 
     Args:
-        question: What it may say, each with its name.
-        names: What an `answer` may read of what is found, after `row`.
-        rows: The name of the list that `each` goes over; none where it is empty.
-        of_row: What `each` may read of one of them.
+        question: Class of the query.
+        names: Names of the result that an `answer` may read, after `row`.
+        rows: Name of the result's list whose items `each` writes; empty if there is none.
+        of_row: Names of an item that `each` may read.
     """
 
     question: type[Asked]
@@ -337,8 +337,6 @@ def _names(node: YamlNode | None, problems: list[Problem], what: str = "unread")
 
 
 class _QuestionLoader:
-    """Reads the expressions of a call that asks."""
-
     def __init__(
         self, kind: CallKind, features: Collection[str] | None, money_places: int, problems: list[Problem]
     ) -> None:
@@ -393,7 +391,7 @@ class _QuestionLoader:
 
 
 def paths_of(part: Part) -> Iterator[tuple[str, ...]]:
-    """Paths that the expressions of a part read, after `row`."""
+    """Return the paths, after `row`, that the expressions of a part read."""
     if isinstance(part, Mapping):
         for member in part.values():
             yield from paths_of(member)

@@ -1,4 +1,4 @@
-"""Calls of earlier services (calls.yaml): one body in, one answer out, in the shapes that those services had."""
+"""Routes of calls (calls.yaml) that post an event, with the paths and JSON of earlier services."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _JSON_TYPES: Final[Mapping[str, Sequence[str]]] = {
 
 
 def call_routes(definitions: Definitions | None) -> Iterator[Route]:
-    """The routes of a project's calls, each with a slash at its end and without."""
+    """Return the routes of a project's calls, each with and without a slash at its end."""
     if definitions is None:
         return
     for call in definitions.added.get("calls", {}).values():
@@ -151,8 +151,10 @@ async def _answered(service: Service, request: Request, reader: RequestReader, c
 def _read(
     reader: RequestReader, calls: CallReader, raw: bytes, place: str, now_ms: int
 ) -> tuple[Submission, list[tuple[str, str]]]:
-    """What a body stands for, and its mistakes by their places in it; with any it is refused as it came."""
-    event: Event | None = None  # where nothing but bounds is wrong with it
+    """Return the submission of a body, and its mistakes with their paths. A body with mistakes is refused as
+    received.
+    """
+    event: Event | None = None  # set if the body only exceeds bounds
     try:
         written, refused = calls.event_of(raw, now_ms)
         own: list[tuple[str, str]] = []

@@ -1,1 +1,1 @@
-"""Model files of other programs, read: XGBoost, LightGBM and ONNX."""
+"""Read model files of other programs: XGBoost, LightGBM and ONNX."""

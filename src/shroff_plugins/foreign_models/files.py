@@ -1,7 +1,7 @@
-"""Foreign model files: their format, inputs and margins.
+"""Read foreign model files: recognize the format, and find the inputs, categories and gains of the model.
 
-What is read is data only: XGBoost's JSON or UBJSON, LightGBM's text, ONNX. What needs code to be run, or another
-program to be understood, is refused with the way out.
+Only data formats are read: XGBoost's JSON or UBJSON, LightGBM's text, ONNX. A format that would execute code, or needs
+another program, is refused with a remedy.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _XGBOOST_SAVE = "for XGBoost `booster.save_model('model.json')`"
 _LIGHTGBM_SAVE = "for LightGBM `booster.save_model('model.txt')`"
 _ONNX_SAVE = "for scikit-learn and others ONNX, by skl2onnx or onnxmltools"
 _FORMATS = f"Import XGBoost's JSON or UBJSON, LightGBM's text, or ONNX: {_XGBOOST_SAVE}, {_LIGHTGBM_SAVE}"
-# What a file begins with that cannot be brought: what it is, and the way out.
+# Files that cannot be imported: their first bytes, what they are, and a remedy
 _OTHERS = (
     (b"CBM1", "CatBoost's own format", "Save it with `model.save_model('model.onnx', format='onnx')`"),
     (b"\x89HDF", "HDF5, as Keras writes it", "Neural networks are not supported; import trees or a linear model"),
@@ -50,7 +50,7 @@ _OTHERS = (
     (b"booster[0]:", "XGBoost's dump, which lacks half of the model", f"Save it whole, {_XGBOOST_SAVE}"),
 )
 _PICKLE_TEXT = (b"ccopy_reg\n", b"c__builtin__\n", b"cxgboost", b"csklearn", b"clightgbm", b"(dp0", b"(lp0")
-# What a margin of an XGBoost objective is.
+# Meaning of the margin for each XGBoost objective
 _XGBOOST_GIVES = {
     "binary:logistic": LOG_ODDS,
     "reg:logistic": LOG_ODDS,
@@ -60,13 +60,13 @@ _XGBOOST_GIVES = {
 
 
 def read_foreign(name: str, data: bytes, rounds: int | None = None) -> Foreign:
-    """The model in a file.
+    """Read the model in a file.
 
     Args:
-        name: Of the file, for words.
-        rounds: How many rounds of boosting count; by default those that the file itself says.
+        name: Name of the file, for messages.
+        rounds: Number of boosting rounds to use; by default the number in the file.
 
-    Raises: UsageError naming the file and the way out, for all that is no model of one score.
+    Raises: UsageError with the remedy if the file is no model with one score.
     """
     refuse_pickle(name, data)
     if data.startswith(_PICKLE_TEXT):
@@ -107,7 +107,7 @@ def _onnx(data: bytes, rounds: int | None) -> Foreign:
 
 
 _READ_S = 120
-# 4 GiB are sixteen times as much as the largest file that is taken.
+# The memory limit, 4 GiB, is sixteen times the size of the largest accepted file.
 _READER = """
 import contextlib, resource, sys, xgboost
 with contextlib.suppress(ValueError, OSError):  # a system without it, or one that allows less
@@ -118,9 +118,9 @@ sys.stdout.buffer.write(booster.save_raw("json"))
 
 
 def _as_json(data: bytes) -> bytes:
-    """UBJSON as JSON; the numbers stay the same to the bit.
+    """Convert UBJSON to JSON by XGBoost; numbers stay the same to the bit.
 
-    XGBoost reads it in a process of its own: a damaged file can crash it (6 of 100 did), or keep it busy for ever.
+    XGBoost runs in a process of its own, as a damaged file can crash it (6 of 100 did), or keep it busy for ever.
     """
     command = [sys.executable, "-P", "-c", _READER]
     try:
@@ -164,7 +164,7 @@ def _xgboost(data: bytes, rounds: int | None, kept: Mapping[str, bytes]) -> Fore
 
 
 def _own_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of features, unless the library made them up (f0, Column_0)."""
+    """Return the names of features; none if the library has generated them (f0, Column_0)."""
     is_made_up = all(name in {f"f{place}", f"Column_{place}"} for place, name in enumerate(names))
     return () if is_made_up else tuple(names)
 
@@ -211,9 +211,9 @@ def _refuse_objective(objective: str, shape: JsonMapping) -> None:
 
 
 def _rounds_of_xgboost(learner: JsonMapping, rounds: int | None) -> tuple[int | None, list[str]]:
-    """The last round used, and a remark about it.
+    """Return the index of the last round used, None for all, and a remark about early stopping.
 
-    XGBoost's own `Booster` takes all rounds; its classes for scikit-learn stop at the best one.
+    XGBoost's own `Booster` uses all rounds; its classes for scikit-learn stop at the best one.
     """
     attributes = learner.get("attributes") or {}
     model = learner["gradient_booster"]["model"]
@@ -233,7 +233,7 @@ def _rounds_of_xgboost(learner: JsonMapping, rounds: int | None) -> tuple[int | 
 
 
 def _categories_of_xgboost(learner: JsonMapping, count: int) -> dict[int, tuple[str, ...] | None]:
-    """The features that are split by categories; their texts where XGBoost has written them (3.1 and later)."""
+    """Return the features that are split by categories, with the texts if the file has them (XGBoost 3.1 and later)."""
     model = learner["gradient_booster"]["model"]
     split = {int(tree["split_indices"][node]) for tree in model["trees"] for node in tree.get("categories_nodes", ())}
     types = learner.get("feature_types") or ()
@@ -245,9 +245,9 @@ def _categories_of_xgboost(learner: JsonMapping, count: int) -> dict[int, tuple[
 
 
 def _texts_of(encoded: JsonMapping) -> tuple[str, ...] | None:
-    """The categories of one feature by their codes; None for none, for numbers, and where they cannot be told.
+    """Return the categories of one feature in the order of their codes; None if there are none or they are no texts.
 
-    Offsets count characters and values are bytes (XGBoost 3.2), so only plain ASCII is what it was.
+    Offsets count characters and values are bytes (XGBoost 3.2), so only plain ASCII can be decoded.
     """
     offsets = encoded.get("offsets") or ()
     values = encoded.get("values") or ()
@@ -258,7 +258,7 @@ def _texts_of(encoded: JsonMapping) -> tuple[str, ...] | None:
 
 
 def _refuse_tangled(trees: Sequence[JsonMapping]) -> None:
-    """Refuse links that XGBoost, which explains the model, would follow out of the tree."""
+    """Raises: UsageError for links that XGBoost, which later explains the model, would follow out of the tree."""
     for number, tree in enumerate(trees):
         if tree["tree_param"].get("size_leaf_vector", "0") not in {"0", "1"}:
             raise UsageError("its leaves have several values; train it on one target, fraud or not")
@@ -335,7 +335,7 @@ def _pairs(tree: str, *names: str) -> Iterator[tuple[str, str]]:
 
 
 def _categories_of_lightgbm(told: TextMapping, trees: Sequence[str], behind: str) -> dict[int, tuple[str, ...] | None]:
-    """The features that are split by categories; their texts where pandas had them."""
+    """Return the features that are split by categories, with the texts if the file has those of pandas."""
     infos = told.get("feature_infos", "").split()
     split = {place for place, info in enumerate(infos) if not info.startswith("[") and info != "none"}
     for tree in trees:

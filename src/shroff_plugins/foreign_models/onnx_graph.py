@@ -1,8 +1,8 @@
-"""An ONNX graph around its one model: the steps of each feature before it, and those after it.
+"""Read the operators of an ONNX graph before and after its one model.
 
-Before the model each column is one input through steps of single-precision arithmetic, each of which rises or falls
-everywhere; so a threshold behind the steps is one threshold of the input, found exactly. What cannot be so folded is
-refused by the name of its operator.
+Before the model, each column is an input after steps of single-precision arithmetic, each of which is monotonic. So a
+threshold after the steps corresponds to exactly one threshold of the input. An operator that cannot be converted in
+this way is refused by its name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
 LINEAR = ("LinearClassifier", "LinearRegressor")
-# What may stand behind the model and leaves its score as it is.
+# Operators that may follow the model, as they leave its score unchanged
 _BEHIND = frozenset(
     "Identity Cast ZipMap ArrayFeatureExtractor Gather Slice Split Reshape Squeeze Unsqueeze Flatten Concat".split()
 )
@@ -45,7 +45,7 @@ class OnnxStep(FrozenStruct):
 
 
 class GraphPath(FrozenStruct):
-    """Path of a column from an input: its index, and the steps in order."""
+    """Path of a column from an input to the model: index and type of the input's column, and the steps in order."""
 
     place: int
     type: int
@@ -55,24 +55,24 @@ class GraphPath(FrozenStruct):
         return replace(self, type=_FLOAT, steps=(*self.steps, OnnxStep(kind, np.float32(by))))
 
     def values(self, given: Floats32) -> Floats32:
-        """What becomes of values that are there."""
+        """Apply the steps to present values."""
         return _values(given, self.steps)
 
     @property
     def is_rising(self) -> bool:
-        """Whether greater values stay greater; else they become smaller."""
+        """Whether the steps keep the order of values; else they reverse it."""
         return sum(step.kind in {"multiply", "divide"} and step.by < 0 for step in self.steps) % 2 == 0
 
     @property
     def imputed(self) -> np.float32 | None:
-        """What a missing value has become at the end; None where it is still missing."""
+        """The value that a missing value becomes; None if it stays missing."""
         for place, step in enumerate(self.steps):
             if step.kind == "impute":
                 return np.float32(_values(np.array([step.by], np.float32), self.steps[place + 1 :])[0])
         return None
 
     def affine(self) -> tuple[float, float]:
-        """The steps as `factor * value + addend`, in double precision."""
+        """Return factor and addend of the steps as `factor * value + addend`, in double precision."""
         factor = 1.0
         addend = 0.0
         for step in self.steps:
@@ -107,11 +107,11 @@ class Around(FrozenStruct):
     """The operators around the model of a graph.
 
     Args:
-        ways: How each of its columns comes from the inputs.
-        names: Of the inputs, where each is one column.
-        count: How many columns the inputs have.
-        has_sigmoid: Whether the score goes through a sigmoid behind the model.
-        is_normalized: Whether the scores of both classes are made to sum to 1 behind it.
+        ways: Path of each column of the model from the inputs.
+        names: Names of the inputs, if each is one column.
+        count: Number of columns of all inputs.
+        has_sigmoid: Whether a sigmoid follows the model.
+        is_normalized: Whether the scores of both classes are then normalized to the sum 1.
     """
 
     ways: tuple[GraphPath, ...]
@@ -138,7 +138,9 @@ def around(graph: GraphProto, model: NodeProto, width: int) -> Around:
     """Find the operators around the model.
 
     Args:
-        width: How many columns it reads at least, for inputs that do not say theirs.
+        width: Least number of columns that the model reads, for inputs of unknown width.
+
+    Raises: UsageError if an operator cannot be folded into the model.
     """
     reading = _GraphWalk(graph, width)
     ways = reading.ways(model.input[0])
@@ -155,7 +157,7 @@ def around(graph: GraphProto, model: NodeProto, width: int) -> Around:
 
 
 def attributes(node: NodeProto) -> JsonObject:
-    """The attributes of a node by name; texts as text, tensors as arrays."""
+    """Return the attributes of a node by name, with tensors as arrays."""
     from onnx import TensorProto, helper, numpy_helper
 
     found: JsonObject = {}
@@ -172,8 +174,6 @@ def attributes(node: NodeProto) -> JsonObject:
 
 
 class _GraphWalk:
-    """A walk through a graph, from a name back to the inputs."""
-
     def __init__(self, graph: GraphProto, width: int) -> None:
         from onnx import numpy_helper
 
@@ -222,7 +222,7 @@ class _GraphWalk:
         if kind == "Identity":
             return ways
         if kind == "Cast" and told["to"] in {_FLOAT, _DOUBLE}:
-            # A cast to single precision is what the walk begins with; one to double changes no value.
+            # Inputs are in single precision already, and a cast to double changes no value.
             return [replace(way, type=told["to"]) for way in ways]
         if kind == "Imputer":
             return self._imputed(told, ways)
@@ -265,7 +265,6 @@ class _GraphWalk:
 
 
 def _behind(graph: GraphProto, model: NodeProto, reading: _GraphWalk) -> tuple[bool, bool]:
-    """Return whether a sigmoid and whether a normalization follows the model."""
     reached = set(model.output)
     has_sigmoid = False
     is_normalized = False
@@ -289,12 +288,12 @@ def _behind(graph: GraphProto, model: NodeProto, reading: _GraphWalk) -> tuple[b
 
 
 def last_passing(way: GraphPath, thresholds: Floats32, *, is_strict: bool, is_down: bool) -> Floats32:
-    """For each finite threshold the last input value, in rising order, that passes.
+    """Return for each finite threshold the greatest input value that passes.
 
-    A value passes where what becomes of it is below the threshold (or at it, unless `is_strict`); where it is not,
-    if not `is_down`. Passing values lie below all others: -inf always passes, and inf never does.
+    With `is_down` a value passes if the steps make it less than the threshold (or equal, unless `is_strict`); otherwise
+    it passes if they do not. All passing values are below the others: -inf always passes, and inf never does.
 
-    Cost: 33 evaluations of the steps, whatever the values.
+    Cost: 33 evaluations of the steps.
     """
     low, high = (np.full(len(thresholds), _key(np.array([end], np.float32))[0]) for end in (-np.inf, np.inf))
     while np.any(high - low > 1):
@@ -307,7 +306,7 @@ def last_passing(way: GraphPath, thresholds: Floats32, *, is_strict: bool, is_do
 
 
 def _key(values: Floats32) -> Ints:
-    """Whole numbers in the order of single floats."""
+    """Map single-precision floats to integers of the same order."""
     bits = values.view(np.int32).astype(np.int64)
     return np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF) - 1)
 

@@ -1,9 +1,9 @@
-"""ONNX as a model of ours: trees as XGBoost's JSON, linear models as our own; scores need no library of ONNX then.
+"""Convert ONNX models: trees to XGBoost's JSON, linear models to shroff's own, so that scoring needs no ONNX library.
 
-Trees: ONNX compares in single precision, adds the leaves tree by tree in single precision and the base value last, and
-so do the trees that are written here; margins are those of onnxruntime on one thread to the bit. Linear models are
-summed here in double precision from left to right, there in single precision in an order of its own: they agree within
-`LINEAR_BOUND` of the sum of the sizes for each input.
+Like onnxruntime, the converted trees compare in single precision, and add the leaves in single precision, tree by tree,
+and the base value last. So their margins equal those of onnxruntime on one thread to the bit. A linear model is summed
+here in double precision from left to right, and in onnxruntime in single precision in its own order. Their difference
+is about `LINEAR_BOUND` times the number of inputs, times the sum of the terms' absolute values, at most.
 """
 
 from __future__ import annotations
@@ -49,19 +49,17 @@ _NODES_MAX = 5_000_000
 
 
 class _Scores(FrozenStruct):
-    """Output for the fraud class, and the meaning of its margin."""
-
-    weights: Mapping[int, float]  # of each of ONNX's targets, what it counts in the margin
+    weights: Mapping[int, float]  # factor of each of ONNX's targets in the margin
     start: float
     gives: str
     remark: str = ""
 
 
 def read_onnx(data: bytes) -> Foreign:
-    """What an ONNX file holds.
+    """Convert the model of an ONNX file.
 
-    Raises: UsageError where the extra `onnx` is not installed, for what is no ONNX, and by the name of each operator
-        for what cannot be scored here to the same result.
+    Raises: UsageError if the extra `onnx` is not installed, the file is no ONNX, or an operator, which the message
+        names, cannot be converted with the same scores.
     """
     model = _parsed(data)
     node = model_of(model.graph)
@@ -191,7 +189,10 @@ def _labels(told: JsonMapping) -> list[Any]:
 
 
 def _sets_of(given: Sequence[OnnxTree], ways: Sequence[GraphPath]) -> frozenset[int]:
-    """The columns that are compared for equality: their inputs are categories."""
+    """Return the columns that are compared for equality, whose inputs are categories.
+
+    Raises: UsageError if a column is also compared for order, or calculated before the comparison.
+    """
     asked = {pair for tree in given for pair in zip(tree.columns, tree.modes, strict=True)}
     is_set, is_cut = ({column for column, mode in asked if mode in modes} for modes in (_SETS, _CUTS))
     if both := sorted(is_set & is_cut):
@@ -208,7 +209,7 @@ _CUTS = frozenset(["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GT", "BRANCH_GTE"])
 
 
 def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: frozenset[int]) -> WrittenTree:
-    """A tree as XGBoost means it: below its condition a row goes left."""
+    """Convert a tree to XGBoost's layout, in which a row goes left if its value is below the node's condition."""
     size = len(tree.modes)
     left = np.full(size, LEAF)
     right = np.full(size, LEAF)
@@ -230,7 +231,7 @@ def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: f
                 inside = tree.children(node, is_true=is_equal)
                 outside = tree.children(node, is_true=not is_equal)
                 left[node], right[node], members[node] = outside, inside, tree.members(node)
-                # What is missing equals nothing, and so is unequal to everything.
+                # A missing value is unequal to every value.
                 default_left[node] = not (is_equal and tree.tracks_true[node])
             continue
         for mode in sorted({tree.modes[at] for at in mine.tolist()}):
@@ -241,18 +242,18 @@ def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: f
 
 
 def _cut(way: GraphPath, tree: OnnxTree, nodes: Ints, mode: str) -> tuple[Ints, Ints, Floats32, Bools]:
-    """The nodes of one column and mode as left, right, condition and whether what is missing goes left."""
+    """Convert the nodes of one column and mode; return left, right, condition, and whether missing values go left."""
     thresholds = np.array([tree.values[at] for at in nodes.tolist()], np.float32)
     is_strict = mode in {"BRANCH_LT", "BRANCH_GTE"}
     is_below = mode in {"BRANCH_LT", "BRANCH_LEQ"}
     last = last_passing(way, thresholds, is_strict=is_strict, is_down=way.is_rising)
-    # Values up to `last` have become low where steps rise, high where they fall.
+    # The steps make values up to `last` low if they rise, and high if they fall.
     goes_true = is_below == way.is_rising
     left = np.array([tree.children(at, is_true=goes_true) for at in nodes.tolist()])
     right = np.array([tree.children(at, is_true=not goes_true) for at in nodes.tolist()])
     imputed = way.imputed
     if imputed is None:
-        # No comparison with what is missing is true.
+        # No comparison with a missing value is true.
         missing_true = np.array([tree.tracks_true[at] for at in nodes.tolist()], np.bool_)
     else:
         is_low = imputed < thresholds if is_strict else imputed <= thresholds
@@ -313,7 +314,10 @@ def _linear(node: NodeProto, told: JsonMapping, outside: Around, data: bytes) ->
 
 
 def _regression(weights: Floats, start: float, outside: Around) -> tuple[JsonObject, bool]:
-    """The regression as `models.trees.linear` reads it, and whether it says nothing of missing values."""
+    """Return the regression as `models.trees.linear` reads it, and whether the model lacks a score for missing values.
+
+    Raises: UsageError if the numbers of columns differ.
+    """
     if len(weights) != len(outside.ways):
         raise UsageError(
             f"its model reads {len(weights)} columns, and {len(outside.ways)} come to it; convert it again"

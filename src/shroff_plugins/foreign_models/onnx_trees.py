@@ -18,15 +18,15 @@ _BROKEN = "convert the model again from the program that it is of"
 
 
 class OnnxTree(FrozenStruct):
-    """One tree: its root is node 0, and each list has an entry per node.
+    """One tree. Its root is node 0, and each list has an entry for each node.
 
     Args:
-        modes: How a node compares, LEAF for none.
-        columns: Which column it compares.
-        values: With what; of BRANCH_MEMBER with which.
-        true, false: Where a row goes for which that holds, and does not.
-        tracks_true: Whether what is missing goes where it holds.
-        weights: Of leaves, what they add to each target.
+        modes: Comparison of a node, or LEAF.
+        columns: Column that a node compares.
+        values: Value that it is compared with; for BRANCH_MEMBER a tuple of values.
+        true, false: Next node if the comparison is true, and if it is false.
+        tracks_true: Whether missing values go to the node of `true`.
+        weights: For a leaf, what it adds to each target.
     """
 
     modes: list[str]
@@ -57,9 +57,9 @@ class OnnxTree(FrozenStruct):
 
 
 def trees_of(told: JsonMapping) -> list[OnnxTree]:
-    """The trees of a TreeEnsembleClassifier or TreeEnsembleRegressor.
+    """Return the trees of a TreeEnsembleClassifier or TreeEnsembleRegressor.
 
-    Raises: UsageError for thresholds in double precision, and where links make no tree.
+    Raises: UsageError if thresholds are in double precision, or links do not form a tree.
     """
     if doubles := [key for key in told if key.endswith("_as_tensor") and told[key].dtype == np.float64]:
         raise UsageError(
@@ -93,15 +93,17 @@ def _listed(told: JsonMapping, key: str) -> list[float]:
 def _tree(
     number: int, rows: Mapping[int, tuple[Any, ...]], weights: Mapping[tuple[int, int], dict[int, float]]
 ) -> OnnxTree:
-    """A tree whose nodes have any numbers, with its root first.
+    """Return a tree with its root first, from nodes with any numbers.
 
-    Each row is mode, column, true, false, value and whether what is missing goes to true.
+    Each row has mode, column, true, false, value, and whether missing values go to true.
+
+    Raises: UsageError if the links do not form a tree.
     """
     inner = {node for node, row in rows.items() if row[0] != _LEAF}
     below = [int(child) for node in inner for child in rows[node][2:4]]
     roots = sorted(rows.keys() - set(below))
     order = roots[:1]
-    # Each node is the child of one at most, and the root of none; so this ends.
+    # This ends, as each node is the child of at most one node, and the root of none.
     if len(set(below)) == len(below) and rows.keys() >= set(below):
         for node in order:
             order += [int(child) for child in rows[node][2:4]] if node in inner else []
@@ -122,7 +124,10 @@ def _tree(
 
 
 def trees_of_5(told: JsonMapping) -> list[OnnxTree]:
-    """The trees of a TreeEnsemble of version 5, whose leaves are apart and whose sets of members stand in one list."""
+    """Return the trees of a TreeEnsemble of version 5, which lists leaves apart and all member sets in one list.
+
+    Raises: UsageError as `trees_of`.
+    """
     splits = np.asarray(told["nodes_splits"])
     weights = np.asarray(told["leaf_weights"])
     if splits.dtype == np.float64:
@@ -136,7 +141,7 @@ def trees_of_5(told: JsonMapping) -> list[OnnxTree]:
     tracks = list(told.get("nodes_missing_value_tracks_true", ())) or [0] * len(modes)
 
     def tree(number: int, root: int) -> OnnxTree:
-        """The nodes that are reached from a root, a leaf for each link to one, with numbers in that order."""
+        """Return the tree of a root, with nodes numbered as they are reached, and a leaf for each link to one."""
         rows: dict[int, tuple[Any, ...]] = {}
         weights_of: dict[tuple[int, int], dict[int, float]] = {}
         waiting = [(root, False)]
@@ -161,7 +166,7 @@ def trees_of_5(told: JsonMapping) -> list[OnnxTree]:
 
 
 def _member_sets(modes: Sequence[str], values: Any) -> dict[int, tuple[float, ...]]:
-    """The members that each BRANCH_MEMBER asks for: runs that NaN ends, in the order of the nodes."""
+    """Return the member set of each BRANCH_MEMBER node. `values` has the sets in node order, each ended by NaN."""
     runs: list[list[float]] = [[]]
     for value in values.tolist():
         if np.isnan(value):

@@ -1,4 +1,4 @@
-"""Trees written as XGBoost's JSON: how trees of other formats are kept, so that one reader scores and explains all."""
+"""Write trees of other formats as XGBoost's JSON, so that one reader scores and explains all of them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.models import LEAF
 from shroff.plugins.values import Bools, Floats, Floats32, FrozenStruct, Ints
 
-# The format that is written: that of XGBoost 3.0, which every later one reads.
+# Version of the written format: XGBoost 3.0, which every later version reads.
 _VERSION = (3, 0, 0)
 
 
 class WrittenTree(FrozenStruct):
-    """A tree in XGBoost's layout: node 0 is the root, each array has an entry per node.
+    """A tree in XGBoost's layout. Node 0 is the root, and each array has an entry for each node.
 
     Args:
-        left, right: Children, LEAF where there are none.
-        inputs: Which input a node compares.
-        conditions: A row goes left where its value is below; of leaves, what they add.
+        left, right: Children of a node, or LEAF.
+        inputs: Input that a node compares.
+        conditions: Threshold below which a row goes left; for a leaf, what it adds.
         default_left: Whether a missing value goes left.
-        sets: Categories that go right, in place of the condition, by node.
+        sets: By node, the categories that go right; such a node has no threshold.
     """
 
     left: Ints
@@ -36,7 +36,7 @@ class WrittenTree(FrozenStruct):
 
 
 def written(trees: Sequence[WrittenTree], start: float, count: int, *, is_log_odds: bool) -> bytes:
-    """The trees as a model of `count` features.
+    """Write the trees as the JSON of a model of `count` features.
 
     The margin of a row is the sum of its leaves in the order of the trees, and `start` last, in single precision.
     """
@@ -76,7 +76,7 @@ def written(trees: Sequence[WrittenTree], start: float, count: int, *, is_log_od
 
 
 def _by_level(tree: WrittenTree) -> WrittenTree:
-    """The tree in level order: XGBoost expects the right child directly after the left."""
+    """Return the tree in level order, since XGBoost expects the right child directly after the left one."""
     order = [0]
     place = 0
     while place < len(order):
@@ -169,7 +169,6 @@ def _covers(tree: JsonMapping, columns: Floats32) -> Floats:
 
 
 def _sums(left: Ints, right: Ints, of_leaves: Floats) -> Floats:
-    """Sum of the leaf values below each node."""
     found = np.where(left == LEAF, of_leaves, 0.0)
     order = []
     waiting = [0]

@@ -1,4 +1,4 @@
-"""Rules of Stripe Radar and Amazon Fraud Detector, imported."""
+"""Import rules of Stripe Radar and Amazon Fraud Detector."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Attributes of Stripe Radar in a project: expressions over its fields, and features to declare.
+"""Translate attributes of Stripe Radar into expressions over a project's fields, and features to declare.
 
-A mapping of the user's own comes first, then a field of that name, then what follows from others. What is left is
-refused with the field, entity or feature that is missing.
+The user's mapping comes first, then a field of the attribute's name, then an expression over other fields. Any other
+attribute is refused with the field, entity or feature that is missing.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ _WORDS = {
 }
 KINDS: Final[TextMapping] = {name: kind for kind, names in _WORDS.items() for name in names.split()}
 FIELD_TYPES = {TEXT: "text?", EXACT: "text?", COUNTRY: "text?", NUMBER: "number?", TRUTH: "boolean?"}
-_CASES = {TEXT: "lower", COUNTRY: "upper"}  # how Radar compares texts; all others as they are written
-# Other names under which a project may have the same field, or the same entity.
+_CASES = {TEXT: "lower", COUNTRY: "upper"}  # case in which Radar compares texts; other kinds are compared unchanged
+# Other names that a project may use for the same field or entity
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "billing_address_country": ("billing_country",),
     "card_fingerprint": ("card", "card_number", "card_id", "pan"),
@@ -100,8 +100,8 @@ _AS_MAPPED = "or say what it is in the mapping, under attributes"
 class Mapped(FrozenStruct):
     """The user's mapping of attributes: expressions over the event, names of entities, conditions of past charges.
 
-    `charges` says of an earlier payment that it was authorized, declined or blocked; `outcomes` has effects of a
-    detector's outcomes.
+    `charges` has conditions by which an earlier payment was authorized, declined or blocked; `outcomes` has the effects
+    of a detector's outcomes.
     """
 
     attributes: TextMapping = field(default_factory=dict)
@@ -115,10 +115,10 @@ class Meaning(FrozenStruct):
     """Meaning of an attribute in a project.
 
     Args:
-        text: An expression that can stand beside an operator.
-        kind: How texts are compared, and whether it is a truth by itself.
-        unit_ms: Of a duration: what 1 stands for.
-        own_case: `lower` or `upper` where the expression gives texts in that case only.
+        text: An expression that needs no parentheses beside an operator.
+        kind: Kind of the attribute (`KINDS`), which determines how texts are compared.
+        unit_ms: Unit of a duration in milliseconds.
+        own_case: `lower` or `upper` if all values of the expression are in this case.
     """
 
     text: str
@@ -130,7 +130,7 @@ class Meaning(FrozenStruct):
 
     @property
     def case(self) -> str:
-        """The case in which values are compared, `lower` or `upper`; empty: as they are written."""
+        """The case in which values are compared, `lower` or `upper`; empty if they are compared unchanged."""
         if self.is_hashed:
             return ""
         return _CASES.get(self.kind, self.own_case)
@@ -149,7 +149,7 @@ class Added(FrozenStruct):
 
 
 class RadarTarget(FrozenStruct):
-    """The project, as far as rules are carried over to one of its event types."""
+    """The event type of a project for which rules are imported, and what its expressions can use."""
 
     event: str
     events: Events
@@ -160,7 +160,7 @@ class RadarTarget(FrozenStruct):
 
 
 class Attributes:
-    """Finds what attributes are in a project. `added` are features that they need and the project lacks."""
+    """Translates attributes for a project. `added` has the features that they need and the project lacks."""
 
     def __init__(self, target: RadarTarget) -> None:
         self.target = target
@@ -179,7 +179,7 @@ class Attributes:
         return [*self.target.features, *self.added]
 
     def meaning(self, attribute: Attribute) -> Meaning:
-        """Meaning of an attribute. Raises: RadarError with what is missing."""
+        """Return the meaning of an attribute. Raises: RadarError that names what is missing."""
         name = attribute.name
         mapped = self.target.mapped.attributes.get(name)
         if mapped is not None:
@@ -195,7 +195,7 @@ class Attributes:
                 return make(attribute, parts)
         return self._derived(attribute)
 
-    # ---- what the user says, and fields
+    # ---- the user's mapping, and fields
 
     def _mapped(self, attribute: Attribute, text: str) -> Meaning:
         node = self.checked(text, attribute.place)
@@ -207,7 +207,7 @@ class Attributes:
         return Meaning(shown, node.type, kind, is_hashed, unit_ms, own_case=_case_of(node))
 
     def checked(self, text: str, place: Place) -> Node:
-        """An expression over the event, typed. Raises: RadarError."""
+        """Type an expression over the event. Raises: RadarError."""
         try:
             return check(text, self.scope("the mapping"))
         except ExpressionError as error:
@@ -230,7 +230,7 @@ class Attributes:
         shape = found.shape
         return Meaning(f"this.{found.name}", found.type, kind, shape.is_hashed, 1_000)
 
-    # ---- what follows from others
+    # ---- derived from other fields
 
     def _patterns(self) -> list[tuple[re.Pattern[str], Callable[[Attribute, re.Match[str]], Meaning]]]:
         return [
@@ -335,7 +335,10 @@ class Attributes:
     def _feature(
         self, attribute: Attribute, per: str, name: str, aggregate: str, window: str, *, unit_ms: int = 0
     ) -> Meaning:
-        """A feature of the entity that something is counted per; one that the project has already, or a new one."""
+        """Return a feature with this aggregate per entity: the project's own if it has one, else a new one.
+
+        Raises: RadarError if the entity is missing, or the aggregate is not valid.
+        """
         entity = self._entity(attribute, per)
         length = _WINDOWS[window]
         text = f"{aggregate} over {length}" if length else aggregate
@@ -401,7 +404,7 @@ class Attributes:
 
 
 def _case_of(node: Node) -> str:
-    """The case that an expression folds its texts to, `lower` or `upper`; empty where it folds none."""
+    """Return the case to which an expression converts texts, `lower` or `upper`; "" if it converts none."""
     match node:
         case Call(_, "lower" | "domain"):
             return "lower"
@@ -416,7 +419,7 @@ def _case_of(node: Node) -> str:
 
 
 def slug(name: str) -> str:
-    """The field that metadata would be: `::Customer Age::` is customer_age.
+    """Return the field name for metadata: `::Customer Age::` is customer_age.
 
     >>> slug("::customer:Trusted::")
     'customer_trusted'

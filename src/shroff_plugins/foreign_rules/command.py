@@ -1,4 +1,4 @@
-"""`shroff import-rules`: rules of Radar and Fraud Detector, carried over or refused with what is missing."""
+"""The command `shroff import-rules`, which imports rules of Radar and Fraud Detector."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def import_rules(
 
 
 def _write(found: Imported, out: Path) -> list[Path]:
-    """Write the files of the draft. Raises: UsageError where one is there already, StorageError."""
+    """Write the files of the draft. Raises: UsageError if one exists already; StorageError."""
     paths = [out / name for name in found.files]
     for path in paths:
         if path.exists():
@@ -133,7 +133,6 @@ def _refused(refused: RefusedRule) -> JsonObject:
 
 
 def _missing(found: Imported) -> list[tuple[str, int]]:
-    """Return the attributes that refused rules lack, most frequent first."""
     return Counter(rule.attribute for rule in found.outcome.refused if rule.attribute).most_common()
 
 

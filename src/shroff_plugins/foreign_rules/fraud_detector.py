@@ -1,8 +1,9 @@
-"""Rules of Amazon Fraud Detector, from what its command line prints: `$price > 100 and $email in @bad_mails`.
+"""Import rules of Amazon Fraud Detector, such as `$price > 100 and $email in @bad_mails`, from its command line's
+output.
 
-A file has the answers of get-rules and, for their order and mode, of get-detector-version; with those of get-variables
-a missing field is named with its type. Of rules that match first, each is carried over without what an earlier one with
-another outcome decides, as far as the outcome would differ.
+A file has the answers of get-rules and, for order and mode, of get-detector-version; those of get-variables add the
+types of missing fields. In the mode FIRST_MATCHED an imported rule excludes the events of earlier rules if their
+outcome would otherwise not count.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ OUTCOMES = (
     ("3ds", "challenge|verif|friction|mfa|otp|step_?up|3ds"),
     ("allow", "approve|allow|accept|pass|legit|low_?risk"),
 )
-_NOT_NEGATED = r"(?<!no[_-])(?<!(?:not|non|low)[_-])(?<!un)(?<!dis)"  # of `not_fraud` nothing is guessed
+_NOT_NEGATED = (
+    r"(?<!no[_-])(?<!(?:not|non|low)[_-])(?<!un)(?<!dis)"  # a name such as `not_fraud` has no guessed meaning
+)
 WEAKER = {"allow": ("3ds", "review"), "3ds": (), "review": ("3ds",), "block": ("allow", "3ds", "review")}
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -60,7 +63,7 @@ class _Variable(msgspec.Struct, rename="camel"):
 
 class _Export(msgspec.Struct, rename="camel"):
     rule_details: list[_Rule] = []
-    rules: list[_Rule] = []  # of a detector's version, in their order
+    rules: list[_Rule] = []  # rules of a detector's version, in order of evaluation
     rule_execution_mode: str = FIRST
     variables: list[_Variable] = []
 
@@ -74,7 +77,7 @@ def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -
     wanted = {(rule.rule_id, rule.rule_version) for rule in export.rules}
 
     def rank(rule: _Rule) -> tuple[bool, int, str]:
-        """Sort versions in use last, else by version."""
+        """Return a sort key by which versions in use come last, and others in order of version."""
         return (rule.rule_id, rule.rule_version) in wanted, len(rule.rule_version), rule.rule_version
 
     for rule in sorted(export.rule_details, key=rank):
@@ -115,8 +118,6 @@ def _read(text: str, file: str) -> _Export:
 
 
 class _Variables(Attributes):
-    """Finds what `$variables` are in a project: those of the mapping, or fields of these names."""
-
     def __init__(self, target: RadarTarget, types: TextDict) -> None:
         super().__init__(target)
         self._types = types
@@ -136,8 +137,6 @@ class _Variables(Attributes):
 
 
 class _DetectorCarrier(RuleCarrier):
-    """Carries rules of a detector over, one after the other."""
-
     def __init__(self, target: RadarTarget, options: RadarOptions, types: TextDict) -> None:
         super().__init__(target, options, _Variables(target, types))
 
@@ -153,7 +152,7 @@ class _DetectorCarrier(RuleCarrier):
         self.try_to_carry(named, " or ".join(before) if is_first else "")
 
     def _action(self, outcomes: Sequence[str]) -> str:
-        """The strictest of some outcomes; empty where one is not known."""
+        """Return the strictest action of some outcomes; "" if an outcome has no known action."""
         found = list[str]()
         effects = {effect: action for action, effect in EFFECTS.items()}
         for name in outcomes:
@@ -184,7 +183,7 @@ class _DetectorCarrier(RuleCarrier):
 
 
 class _Translation(TokenReader):
-    """One expression, in the project's language; types are judged by what checks it."""
+    """Translates one expression into the project's language, whose checker later checks the types."""
 
     def __init__(self, text: str, variable: Callable[[str], Meaning], list_named: Callable[[str], str]) -> None:
         self._variable = variable
@@ -269,12 +268,12 @@ class _Translation(TokenReader):
         self._expect(",")
         value = self._sum()
         self._expect(")")
-        # A text without its quotes; a sign that is no quote keeps its backslash, which patterns need
+        # The pattern's quotes are removed. Only quotes are unescaped, as patterns need other backslashes.
         return _matched(value, re.sub(r"""\\(["'])""", r"\1", pattern.text[1:-1]))
 
 
 def _matched(value: str, pattern: str) -> str:
-    r"""A whole match of a pattern, by the forms that there are.
+    r"""Translate a whole match of a regular expression into `matches`. Raises: RadarError if it uses other forms.
 
     >>> _matched("x", r".*@gmail\.com"), _matched("x", r"^[0-9]{3}A?$".replace("A?", "-.*"))
     ("matches(x, '*@gmail.com')", "matches(x, '999-*')")

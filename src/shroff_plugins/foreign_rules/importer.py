@@ -1,4 +1,4 @@
-"""Importer of rules of Stripe Radar and Amazon Fraud Detector: carried over, and given as files of a draft."""
+"""Import rules of Stripe Radar and Amazon Fraud Detector as the files of a draft."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _IN_A_REASON = 300  # characters of the original text
 class Imported(FrozenStruct):
     """Result of importing a file of rules.
 
-    `files` are those of a draft: rules, and features that they need; by their names, each loaded with the project. They
-    are empty where no rule was carried over.
+    `files` has the texts of the draft's files by name: rules, and the features that they need. It is empty if no rule
+    was imported.
     """
 
     event: str
@@ -35,23 +35,23 @@ class Imported(FrozenStruct):
 def import_rules(
     definitions: Definitions, file: Path, *, event: str, by: str, mapping: Path | None, shadow: bool, apart: bool
 ) -> Imported:
-    """Carry rules of Stripe Radar or Amazon Fraud Detector over to a project. Nothing is written.
+    """Translate rules of Stripe Radar or Amazon Fraud Detector for a project, without writing any file.
 
     Args:
-        definitions: What the project declares.
-        file: A rule on each line, or what Amazon's command line prints.
-        event: The event type that they are about; may be empty where one type is decided.
-        by: The entity that they flag; by default the one whose features a rule reads, or the first of the event.
-        mapping: A file that says what attributes, entities, lists and past charges are here.
-        shadow: The rules are evaluated and recorded, without effect.
-        apart: Each rule has a file named after it, as the project's drafts have; else one file has all.
+        definitions: Declarations of the project.
+        file: A file with one rule of Radar on each line, or the output of Amazon's command line.
+        event: Event type of the rules; may be empty if the project decides only one type.
+        by: Entity that the rules flag; by default the entity whose features a rule reads, or the first of the event.
+        mapping: File that maps attributes, entities, lists and past charges to the project.
+        shadow: Whether the rules are evaluated and recorded without effect.
+        apart: Whether each rule gets a file of its name, as the project's drafts have; else one file has all rules.
 
-    Raises: UsageError, DefinitionError where the mapping has mistakes.
+    Raises: UsageError; DefinitionError if the mapping has mistakes.
     """
     target = _target(definitions, event, by, mapping)
     text = _text(file)
     options = RadarOptions(file.name, by, frozenset(rule.id for rule in definitions.rules))
-    # Whether a file is output of Amazon's command line, not Radar's lines
+    # Output of Amazon's command line is JSON, and a rule of Radar never begins with a brace.
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
         outcome = carry_over_detector(text, target, options)
     else:

@@ -41,7 +41,9 @@ CHARGES = ("authorized", "declined", "blocked")
 
 
 def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
-    """Read a mapping. Its expressions are typed where a rule asks for them."""
+    """Read a mapping, and report its mistakes in `problems`. Its expressions are checked later, when a rule uses
+    them.
+    """
     top = mapping(read(text, file, problems), problems, file, MAPPING)
     if top is None:
         return Mapped()

@@ -1,8 +1,9 @@
-"""Import of Stripe Radar rules: each with the same hits, or refused with what is missing.
+"""Translate rules of Stripe Radar, each with the same hits, or refuse a rule and report what is missing.
 
-What is missing spreads in both languages, as Radar has it since May 2024: a comparison with it is missing, its opposite
-too, and a rule whose condition is missing does not hit. One thing differs, and is written out. There an allow rule wins
-over a block rule; here a rule's decline is never canceled, so what is allowed is taken out of the condition.
+Missing values have the same effect in both languages (in Radar since May 2024): a comparison with a missing value is
+missing, and so is its negation, and a rule whose condition is missing does not hit. The languages differ in one point.
+In Radar an allow rule overrides a block rule. In shroff no rule cancels a decline, so the conditions of allow rules are
+excluded from the condition of each block rule.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _COUNTRY = re.compile(r"[A-Za-z0-9]{1,3}")
 
 
 class Carried(FrozenStruct):
-    """A rule in our language. `when` is its condition; `added` are features that it needs and the project lacks."""
+    """A translated rule. `when` is its condition, and `added` are features that it needs and the project lacks."""
 
     id: str
     by: str
@@ -57,7 +58,7 @@ class Carried(FrozenStruct):
 
 
 class RefusedRule(FrozenStruct):
-    """A rule that was not imported; `attribute` is what is missing, or empty for another reason."""
+    """A rule that was not imported. `attribute` is the missing attribute or list, or empty for another reason."""
 
     text: str
     attribute: str
@@ -85,9 +86,9 @@ class RadarOptions(FrozenStruct):
     """Options of the import.
 
     Args:
-        file: Names the file in messages.
-        by: The entity that is flagged; empty: the one whose features a rule reads, or the first of the event.
-        taken: Rule ids that are taken already.
+        file: Name of the file, for messages.
+        by: Entity that is flagged; if empty, the entity whose features a rule reads, or the first of the event.
+        taken: Rule ids that the project uses already.
     """
 
     file: str
@@ -115,7 +116,7 @@ def carry_over(rules: Sequence[RadarRule], target: RadarTarget, options: RadarOp
 
 
 class RuleCarrier:
-    """Carries rules over, one after the other."""
+    """Translates rules, one after the other, and collects the result in `outcome`."""
 
     def __init__(self, target: RadarTarget, options: RadarOptions, attributes: Attributes) -> None:
         self._target = target
@@ -123,7 +124,7 @@ class RuleCarrier:
         self._ids = set(options.taken)
         self._attributes = attributes
         self.outcome = Outcome()
-        self._now = ""  # the attribute whose meaning is looked for
+        self._now = ""  # attribute or list that is being translated, for `RefusedRule.attribute`
 
     def try_to_carry(self, rule: RadarRule, allows: str) -> None:
         self._now = ""
@@ -133,7 +134,7 @@ class RuleCarrier:
             self.refuse(rule, error)
 
     def refuse(self, rule: RadarRule, error: RadarError) -> None:
-        """Note a rule with its error, at the rule's place if it has a name."""
+        """Record a refused rule with its error, at the rule's position if it has a name, else at the error's."""
         place = rule.place if rule.name else error.place
         problem = Problem(self._options.file, place.line, place.column, "", error.message, error.hint)
         self.outcome.refused.append(RefusedRule(rule.text, self._now, problem))
@@ -152,7 +153,7 @@ class RuleCarrier:
         scope = self._attributes.scope("the rule")
         try:
             node = check(text, scope, BOOLEAN)
-            check(text_of(node), scope, BOOLEAN)  # what is written must be short enough, too
+            check(text_of(node), scope, BOOLEAN)  # the formatted text must be short enough, too
         except ExpressionError as error:
             raise RadarError(f"in the language it is {text!r}: {error.message}", place, error.hint) from None
         return node
@@ -209,7 +210,7 @@ class RuleCarrier:
     def _meaning(self, attribute: Attribute) -> Meaning:
         self._now = attribute.shown
         found = self._attributes.meaning(attribute)
-        self._now = ""  # what is wrong from here on is something else
+        self._now = ""  # errors from here on have another cause
         return found
 
     def _truth(self, attribute: Attribute) -> str:
@@ -324,7 +325,7 @@ def _operand(meaning: Meaning) -> str:
 
 
 def _common_case(meaning: Meaning, other: Meaning) -> str:
-    """The case in which two attributes are compared; as they are written where one of them is known by that."""
+    """Return the case in which two attributes are compared; "" compares them unchanged."""
     if not meaning.type.is_text or meaning.is_hashed:
         return ""
     if EXACT in {meaning.kind, other.kind}:
@@ -349,7 +350,9 @@ def _duration(value: RadarNumber, unit_ms: int) -> str:
 
 
 def _like(operand: str, pattern: str, place: Place) -> str:
-    """A pattern with `%` for anything, by the functions that there are: at most two texts, at the ends or one between.
+    """Translate a pattern with `%` for any text: a text at the start, one at the end, or both; or one anywhere.
+
+    Raises: RadarError if the pattern has other parts.
 
     >>> _like("x", "fraud%@example.org", Place(1, 1))
     "(starts_with(x, 'fraud') and ends_with(x, '@example.org') and length(x) >= 17)"

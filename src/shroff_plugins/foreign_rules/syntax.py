@@ -1,7 +1,7 @@
-"""Rules as Stripe Radar writes them, read: `Block if :card_country: != 'US' and :amount_in_usd: > 500`.
+"""Parse rules of Stripe Radar, such as `Block if :card_country: != 'US' and :amount_in_usd: > 500`.
 
-A line is a rule; one that begins with a space, or with `and` or `or`, goes on with the rule above it. What stands
-behind `#` is a remark.
+Each line is a rule. A line that begins with a space, `and` or `or` continues the rule above it. A comment begins with
+`#`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Place(FrozenStruct):
 
 
 class Attribute(FrozenStruct):
-    """`:card_country:`, or metadata: `::Customer Age::`, whose name is kept with its colons."""
+    """An attribute, such as `:card_country:`, or metadata, such as `::Customer Age::`, whose name has its colons."""
 
     name: str
     place: Place
@@ -126,7 +126,7 @@ Condition = RadarCompare | RadarWithin | Pattern | Missing | RadarTruth | RadarN
 
 
 class RadarRule(FrozenStruct):
-    """A parsed rule. `text` is its source on one line, without comments; `name` what it is called there, if it is."""
+    """A parsed rule. `text` is its source on one line, without comments. `name` is empty if the rule has none."""
 
     action: str
     condition: Condition
@@ -146,7 +146,7 @@ class RadarError(Exception):
 
 
 def attributes_of(condition: Condition) -> Iterator[Attribute]:
-    """The attributes that a condition reads, from left to right."""
+    """Yield the attributes that a condition reads, from left to right."""
     match condition:
         case RadarNot(operand):
             yield from attributes_of(operand)
@@ -162,7 +162,7 @@ def attributes_of(condition: Condition) -> Iterator[Attribute]:
 
 
 def read_rules(source: str, file: str) -> tuple[list[RadarRule], list[tuple[str, Problem]]]:
-    """The rules of a file; and of those that cannot be read the text, and why."""
+    """Parse the rules of a file; return them, and the text and problem of each rule that cannot be parsed."""
     text = source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     rules: list[RadarRule] = []
     problems: list[tuple[str, Problem]] = []
@@ -178,7 +178,7 @@ def read_rules(source: str, file: str) -> tuple[list[RadarRule], list[tuple[str,
 
 
 def _stretches(text: str) -> Iterator[tuple[int, int]]:
-    """Range of each rule, [start, end)."""
+    """Yield the range of each rule in the text, [start, end)."""
     start = end = -1
     at = 0
     for line in text.split("\n"):
@@ -261,8 +261,6 @@ class TokenReader:
 
 
 class _RuleReader(TokenReader):
-    """Reads one rule: a stretch of a file."""
-
     def __init__(self, text: str, lines: Sequence[int], start: int, end: int) -> None:
         """`lines` is where each line of the text begins."""
         self._lines = lines

@@ -184,8 +184,6 @@ def _put(made: Path, target: Path) -> None:
 
 
 class _Build:
-    """One build, in a connection of its own."""
-
     def __init__(self, connection: Any, models: Sequence[MartModel], origin: Origin) -> None:
         self._connection = connection
         self._models = models
@@ -244,7 +242,6 @@ class _Build:
             raise DefinitionError([model.problem(words, hint="Leave out 'by_day'.")])
 
     def _join_days(self, model: MartModel, days: Sequence[str]) -> None:
-        """Copy the rows of all other days from the last build."""
         name = identifier(model.name)
         day = identifier(model.by_day)
         others = f"SELECT * FROM old.main.{name} WHERE NOT list_contains(?, CAST({day} AS VARCHAR))"

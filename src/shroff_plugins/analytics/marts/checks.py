@@ -130,7 +130,6 @@ def run_test(connection: Any, test: MartTest) -> RowTestResult:
 
 
 def _test(model: str, name: str, condition: str, columns: Sequence[Node], values: Sequence[Any] = ()) -> MartTest:
-    """Return a test that no row fulfils a condition on a column."""
     column = f"m.{identifier(_text(columns[0]))}"
     example = f"min(CAST({column} AS VARCHAR))"
     sql = f"SELECT count(*), {example} FROM {identifier(model)} AS m WHERE {condition.format(column)}"

@@ -62,8 +62,6 @@ class PlacedWindow(NamedTuple):
 
 
 class _LabelBody(msgspec.Struct):
-    """The fields of a label's body that are used."""
-
     event: str
     verdict: str
     changes: bool
@@ -169,8 +167,6 @@ class _Counted(NamedTuple):
 
 
 class _RowSums:
-    """Sums of one row."""
-
     def __init__(self, settings: SummarySettings) -> None:
         self._columns = settings.columns
         self._amount = settings.amount

@@ -167,7 +167,6 @@ class SummaryWriter:
     def _write(
         self, log: LogReader, starts: Sequence[int], *, is_next: bool = False, progress: Progress | None = None
     ) -> Built:
-        """Write the rows of windows in order."""
         changed = 0
         done = 0
         frauds = self._frauds(log, starts)
@@ -279,7 +278,6 @@ def other_tables(settings: SummarySettings) -> str:
 
 
 def _events(log: LogReader, type: str, after: int, upto: int) -> int:
-    """Return the number of events of a type with `after < seq <= upto`."""
     heads = [f"e{is_decided}{type} ".encode() for is_decided in (0, 1)]
     return sum(
         text.startswith(head) + text.count(b"\n" + head) for text in log.lines(after, upto, _LINES) for head in heads
