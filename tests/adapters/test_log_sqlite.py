@@ -484,7 +484,7 @@ def test_after_a_failed_flush_the_log_answers_nothing_until_it_is_opened_again(p
     log._connection = FailingCommit(log._connection, sqlite3.SQLITE_IOERR_FSYNC)
     with pytest.raises(StorageError, match="opened again"):
         log.append(everything(4))
-    for ask in (log.last_seq, log.outbox, lambda: log.append(everything(4))):
+    for ask in (log.last_seq, log.outbox.rows, lambda: log.append(everything(4))):
         with pytest.raises(StorageError, match="opened again"):
             ask()
     log.close()
@@ -603,7 +603,7 @@ def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypat
             assert list(chain.from_iterable(reader.decisions_after(10))) == left.decisions
             assert b"".join(reader.lines(10)) == b"".join(map(line_of, left.records))
             for table in ("event_frames", "decision_frames"):
-                ((first,),) = log._ask(f"SELECT min(first_seq) FROM {table}", (), "i")
+                ((first,),) = log.select(f"SELECT min(first_seq) FROM {table}", (), "i")
                 assert first == 11
             assert reader.ids_lost(0) == ""
 
@@ -753,7 +753,7 @@ def test_decisions_of_records_that_were_read_need_no_look_at_the_index_of_ids(pa
 
 def test_a_reader_asks_again_which_runs_of_ids_there_are_when_others_have_written(path):
     with closing(SqliteLog(path)) as writer, closing(SqliteLog(path, read_only=True)) as log:
-        with patch.object(log, "_ask", wraps=log._ask) as asked, patch.object(log._ids, "_ask", asked):
+        with patch.object(log, "select", wraps=log.select) as asked, patch.object(log._ids, "_ask", asked):
             for first in (1, 301):
                 writer.append(payments(first, 300))
                 for _ in range(3):
@@ -848,7 +848,7 @@ def test_what_is_erased_is_in_no_byte_of_the_files(tmp_path):
     assert found() > 0
     log.append(Batch(erased=[("payment", f"p-{number}") for number in range(500)]))
     assert found() == 0
-    assert log._ask("PRAGMA secure_delete") == [(0,)]
+    assert log.select("PRAGMA secure_delete") == [(0,)]
     log.close()
 
 
@@ -890,7 +890,7 @@ def test_a_log_that_is_closed_in_the_middle_of_a_question_waits_for_it(tmp_path)
     def ask():
         began.set()
         with suppress(StorageError):  # closed before it began
-            found.append(log._ask(slow))
+            found.append(log.select(slow))
 
     asking = threading.Thread(target=ask)
     asking.start()

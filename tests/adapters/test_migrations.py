@@ -35,11 +35,11 @@ def test_a_writer_brings_an_old_log_up_to_date_with_all_that_is_in_it(old, tmp_p
     use_version_2(monkeypatch, tmp_path / "scripts")
     with closing(SqliteLog(old)) as log:
         assert contents(log) == before
-        number = log.ask("label", b"{}", NOW_MS)
+        number = log.inbox.ask("label", b"{}", NOW_MS)
         batch = everything(4)
         batch.replies.append(Reply(number, b"1"))
         log.append(batch)
-        assert (log.reply_to(number), log.last_seq()) == (b"1", 6)
+        assert (log.inbox.reply_to(number), log.last_seq()) == (b"1", 6)
     assert version(old) == 2
     with closing(sqlite3.connect(old)) as shell:
         assert shell.execute("SELECT DISTINCT note FROM remarks").fetchall() == [(None,)]

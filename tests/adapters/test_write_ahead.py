@@ -67,7 +67,7 @@ def test_a_file_that_grew_while_a_reader_held_it_is_cut_off_when_the_reader_has_
 
         assert length(path) == 0
         log.append(Batch(offsets=[Offset("source", "", "2", before="1")]))
-        assert log.offset("source", "") == "2"
+        assert log.offsets.get("source", "") == "2"
 
 
 def test_frames_of_an_earlier_round_are_not_counted(path: Path):

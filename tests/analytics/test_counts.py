@@ -212,7 +212,7 @@ def test_a_log_of_one_source_keeps_one_line_about_it(bank: Path) -> None:
     for begin in range(0, 60, 20):
         append(bank, lines(3, 60)[begin : begin + 20], ["app"] * 20, 5)
     with shroff.open(bank).log.reading() as log:
-        assert log.offsets(EVENT_SOURCES) == {f"{2:019}": '[[2,"app"]]', NEWEST: "app"}
+        assert log.offsets.of(EVENT_SOURCES) == {f"{2:019}": '[[2,"app"]]', NEWEST: "app"}
 
 
 def test_a_week_begins_on_its_monday_and_is_cut_at_the_ends(bank: Path):

@@ -18,6 +18,7 @@ from shroff.people.store import rows_of
 from shroff.project.lists import Entry
 from shroff.streams.log import Batch, DecisionRow, Record, Refused
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts, RecordColumns
+from tests.support.log_memory_parts import quarantined
 from tests.support.telling import Bank, payment, token_in
 
 
@@ -37,7 +38,7 @@ def answered(folder: Path, broken: str) -> tuple[Bank, list[Refused], list[str]]
         acts = [row.action for row in rows_of(desk.people)]
     bank.project.label("payment/p-3", "genuine", source="customer")  # behind all that waits in the inbox
     with bank.project.log.reading() as log:
-        return bank, [entry for _, entry in log.refused(log.refused_numbers())], acts
+        return bank, [entry for _, entry in quarantined(log)], acts
 
 
 RULE = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: review }\n"

@@ -20,6 +20,7 @@ from shroff.log.flags import flags
 from shroff.log.later_labels import now_of
 from shroff.replay import exports
 from shroff.streams.log import PENDING
+from tests.support.log_memory_parts import quarantined
 from tests.support.telling import NOW_MS, Bank, payment
 from tests.support.webs import asker
 
@@ -37,7 +38,7 @@ def bank_with(folder, *payments):
 def known_at(bank):
     """When each label of the log was known, by its event."""
     with bank.project.log.reading() as log:
-        assert log.refused(log.refused_numbers()) == []
+        assert quarantined(log) == []
         bodies = [msgspec.json.decode(row.body) for rows in log.labels_after(0) for row in rows]
     return {body["event"]: body["known_at"] for body in bodies}
 

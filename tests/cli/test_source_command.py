@@ -76,7 +76,7 @@ def test_what_is_forgotten_is_seen_later_with_where_it_was_and_when(bank, asked,
     run(["source", "list"])
     printed = capsys.readouterr().out
     with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
-        stored = log.offsets("kafka")
+        stored = log.offsets.of("kafka")
 
     assert (code, told) == (0, {"part": "p/0", "offset": "3"})
     with app.open(bank).people.open() as desk:

@@ -16,6 +16,16 @@ from shroff.streams.log import ANY, Batch, LateEvent, Log, Record, StuckRow
 from tests.support.contracts.log.basics import LogContract
 from tests.support.effort import long_after
 from tests.support.log_memory import MemoryLog, MemoryStore
+from tests.support.log_memory_parts import (
+    MemoryInbox,
+    MemoryLateEvents,
+    MemoryOffsets,
+    MemoryOutbox,
+    MemoryPersonalValues,
+    MemoryQuarantine,
+    MemoryWaitingLabels,
+    quarantined,
+)
 
 WHY = "its bytes are gone with its process"
 
@@ -225,15 +235,16 @@ class DoublesRefused(MemoryLog):
 
 class KeepsTheFirstReason(MemoryLog):
     def append(self, batch: Batch) -> None:
-        known = {(each.source, each.place, each.raw) for _, each in self.refused(self.refused_numbers())}
+        known = {(each.source, each.place, each.raw) for _, each in quarantined(self)}
         new = [each for each in batch.refused if (each.source, each.place, each.raw) not in known]
         super().append(replace(batch, refused=new))
 
 
 class GivesEntriesAsAsked(MemoryLog):
-    def refused(self, numbers: Any) -> Any:
-        entries = dict(self.refused(self.refused_numbers()))
-        return [(number, entries[number]) for number in numbers if number in entries]
+    class Quarantine(MemoryQuarantine):
+        def entries(self, numbers: Any) -> Any:
+            entries = dict(super().entries(self.numbers()))
+            return [(number, entries[number]) for number in numbers if number in entries]
 
 
 class NumbersRefusedAgain(MemoryLog):
@@ -243,8 +254,9 @@ class NumbersRefusedAgain(MemoryLog):
 
 
 class WaitsByName(MemoryLog):
-    def waiting_all(self) -> Any:
-        return sorted(super().waiting_all(), key=lambda label: label.id)
+    class WaitingLabels(MemoryWaitingLabels):
+        def all(self) -> Any:
+            return sorted(super().all(), key=lambda label: label.id)
 
 
 class KeepsJoined(MemoryLog):
@@ -261,18 +273,21 @@ class KeepsTheFirstOffset(MemoryLog):
 
 
 class SendsInTextOrder(MemoryLog):
-    def outbox(self, limit: int = 100) -> Any:
-        return sorted(super().outbox(10**9), key=lambda row: row.key)[:limit]
+    class Outbox(MemoryOutbox):
+        def rows(self, limit: int = 100) -> Any:
+            return sorted(super().rows(10**9), key=lambda row: row.key)[:limit]
 
 
 class NeverDone(MemoryLog):
-    def outbox_done(self, keys: Any) -> None:
-        """Forget to mark them."""
+    class Outbox(MemoryOutbox):
+        def done(self, keys: Any) -> None:
+            """Forget to mark them."""
 
 
 class AsksInAnyOrder(MemoryLog):
-    def asked(self, limit: int = 1_000) -> Any:
-        return super().asked(10**9)[::-1][:limit]
+    class Inbox(MemoryInbox):
+        def pending(self, limit: int = 1_000) -> Any:
+            return super().pending(10**9)[::-1][:limit]
 
 
 class RepliesTwice(MemoryLog):
@@ -310,11 +325,12 @@ class KeepsTheNewestRemark(MemoryLog):
 
 
 class LosesARequest(MemoryLog):
-    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
-        number = super().ask(kind, body, at_ms)
-        if number == 7:
-            del self.store.inbox[number]
-        return number
+    class Inbox(MemoryInbox):
+        def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+            number = super().ask(kind, body, at_ms)
+            if number == 7:
+                del self.log.store.inbox[number]
+            return number
 
 
 class TakesValuesTwice(MemoryLog):
@@ -350,8 +366,9 @@ class NeverForgets(MemoryLog):
 
 
 class WaitsForAnyField(MemoryLog):
-    def waiting_for(self, type: str, ids: Any, field: str = "") -> Any:
-        return [item for item in self.waiting_all() if item.event_type == type and item.event_id in ids]
+    class WaitingLabels(MemoryWaitingLabels):
+        def for_events(self, type: str, ids: Any, field: str = "") -> Any:
+            return [item for item in self.all() if item.event_type == type and item.event_id in ids]
 
 
 class KeepsItsEpoch(MemoryLog):
@@ -377,9 +394,10 @@ class NeverOvertaken(MemoryLog):
 
 
 class ChecksAppendsOnly(MemoryLog):
-    def outbox_done(self, keys: Any) -> None:
-        for key in keys:
-            self.store.outbox.pop(key, None)
+    class Outbox(MemoryOutbox):
+        def done(self, keys: Any) -> None:
+            for key in keys:
+                self.log.store.outbox.pop(key, None)
 
 
 class ClosesForOthers(MemoryLog):
@@ -410,8 +428,9 @@ class LooksBeforeItTakes(MemoryLog):
 
 
 class MixesSources(MemoryLog):
-    def offsets(self, source: str) -> dict[str, str]:
-        return {part: offset for (_, part), offset in self.store.offsets.items()}
+    class Offsets(MemoryOffsets):
+        def of(self, source: str) -> dict[str, str]:
+            return {part: offset for (_, part), offset in self.log.store.offsets.items()}
 
 
 class MovesAnyOffset(MemoryLog):
@@ -420,8 +439,8 @@ class MovesAnyOffset(MemoryLog):
 
 
 class MovesNoneToAnywhere(MemoryLog):
-    def _offsets(self, source: str) -> dict[str, str]:
-        return {part: offset or None for part, offset in super()._offsets(source).items()}
+    def offsets_of(self, source: str) -> dict[str, str]:
+        return {part: offset or None for part, offset in super().offsets_of(source).items()}
 
 
 class ChecksAfterItTook(MemoryLog):
@@ -437,8 +456,9 @@ class NeverMoves(MemoryLog):
 
 
 class StuckInOrderOfArrival(MemoryLog):
-    def stuck(self, sink: str = "", **options: Any) -> list[StuckRow]:
-        return [row for row in self.store.stuck.values() if sink in ("", row.sink)][: options.get("limit")]
+    class Outbox(MemoryOutbox):
+        def stuck(self, sink: str = "", **options: Any) -> list[StuckRow]:
+            return [row for row in self.log.store.stuck.values() if sink in ("", row.sink)][: options.get("limit")]
 
 
 class KeepsTheFirstStuck(MemoryLog):
@@ -466,8 +486,9 @@ class UnsticksBeforeItLooks(MemoryLog):
 
 
 class PersonalOfAllTypes(MemoryLog):
-    def personal(self, type: str, ids: Any) -> dict[str, dict[str, str]]:
-        return {id_: values for (_, id_), values in self.store.personal.items() if id_ in ids}
+    class PersonalValues(MemoryPersonalValues):
+        def of(self, type: str, ids: Any) -> dict[str, dict[str, str]]:
+            return {id_: values for (_, id_), values in self.log.store.personal.items() if id_ in ids}
 
 
 class ErasesByIdAlone(MemoryLog):
@@ -481,8 +502,9 @@ class ErasesAThousand(MemoryLog):
 
 
 class LateInOrderOfArrival(MemoryLog):
-    def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
-        return [event for key, event in self.store.late.items() if key > (type, id)][:limit]
+    class LateEvents(MemoryLateEvents):
+        def after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
+            return [event for key, event in self.log.store.late.items() if key > (type, id)][:limit]
 
 
 class TrimsLateIds(MemoryLog):

@@ -38,6 +38,7 @@ from shroff.testing.contracts.promises import ODD_IDS
 from tests.contracts.cutting import Wire
 from tests.support import forks
 from tests.support.effort import long
+from tests.support.log_memory_parts import quarantined
 from tests.support.log_rows import contents, decision, everything, payments, record
 from tests.support.next_version import use_version_2
 from tests.support.patience import PATIENCE_S
@@ -63,6 +64,7 @@ import sys
 from shroff.adapters.log.postgresql import STEPS, PostgresLog
 from tests.support.log_rows import everything
 from tests.support.kill import kill_at
+from tests.support.log_memory_parts import quarantined
 log = PostgresLog(sys.argv[1], on_step=kill_at(sys.argv[2], STEPS), lease_s=0.6)
 for first in (1, 4, 7):
     log.append(everything(first))
@@ -172,7 +174,7 @@ def test_a_kill_at_any_step_loses_nothing_that_was_acknowledged(place, step):
         assert log.last_seq() == last
         log.append(everything(last + 1))
         assert [len(part) for part in log.read()] == [last + 3]
-        assert len(log.refused(log.refused_numbers())) == len(log.outbox()) == last // 3 + 1
+        assert len(quarantined(log)) == len(log.outbox.rows()) == last // 3 + 1
 
 
 @pytest.mark.parametrize(("how", "last"), [("before", 3), ("behind", 6)])
@@ -184,7 +186,7 @@ def test_a_commit_whose_answer_is_lost_is_in_doubt_until_the_log_is_opened_again
             with pytest.raises(StorageError, match="Whether the last batch is stored shows when the log is opened ag"):
                 log.append(everything(4))
             assert wire.cuts == 1
-            for ask in (log.last_seq, log.outbox, lambda: log.append(everything(4))):
+            for ask in (log.last_seq, log.outbox.rows, lambda: log.append(everything(4))):
                 with pytest.raises(StorageError, match="opened again"):
                     ask()
 
@@ -362,8 +364,8 @@ def test_a_connection_that_was_lost_while_idle_is_made_again(place):
         assert contents(reader) == before
         log.append(everything(4))
         end_session(place, log)
-        log.outbox_done(["1-0"])
-        assert [row.key for row in log.outbox()] == ["4-0"]
+        log.outbox.done(["1-0"])
+        assert [row.key for row in log.outbox.rows()] == ["4-0"]
 
 
 def end_session(place: Place, log: PostgresLog) -> None:
@@ -496,8 +498,8 @@ def test_ids_are_looked_for_by_the_index_in_a_log_that_grew_by_small_batches(pla
             log.find("payment", ["p-0"])
             log.append(Batch(records=payments(first, 250).records))
         log.find("payment", ["p-0"])
-        prepared = log._ask("SELECT name FROM pg_prepared_statements WHERE statement ~ '^SELECT id, seq .* events'")
-        plan = "".join(line for (line,) in log._ask(f"EXPLAIN EXECUTE {prepared[0][0]} ('{{a,b}}', 'payment')"))
+        prepared = log.select("SELECT name FROM pg_prepared_statements WHERE statement ~ '^SELECT id, seq .* events'")
+        plan = "".join(line for (line,) in log.select(f"EXPLAIN EXECUTE {prepared[0][0]} ('{{a,b}}', 'payment')"))
         assert re.search(r"Index Cond: \(\(type = \$2\) AND \(id = \(?wanted.wanted", plan), plan
 
 

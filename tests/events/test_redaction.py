@@ -21,6 +21,7 @@ from shroff.streams.log import Log
 from shroff.worker.quarantine_retry import Retried, retry
 from tests.support.effort import quickest_s
 from tests.support.log_memory import MemoryLog
+from tests.support.log_memory_parts import quarantined
 from tests.support.projects import FILES, NOW_MS
 
 NUMBER = "4111111111111111"
@@ -87,7 +88,7 @@ def refused_then_retried(
     log = MemoryLog()
     answers = writer(log, first).write(read(first, text, as_type=as_type, format=format))
     assert {answer.kind for answer in answers} == {"refused"}
-    return log, retry(log, writer(log, then), intake(then), log.refused_numbers(), headers or {})
+    return log, retry(log, writer(log, then), intake(then), log.quarantine.numbers(), headers or {})
 
 
 def stored(log: Log, type_name: str = "payment") -> list[dict[str, object]]:
@@ -157,7 +158,7 @@ def test_a_label_line_does_not_keep_the_clear_id_that_it_names():
     keeper.write(read(project, line(id=NUMBER, card="c", amount="1.00")))
     label = {"event": f"payment/{NUMBER}", "verdict": "fraud", "known_at": "2026-02-01T12:00:00Z"}
     (answer,) = keeper.write(read(project, msgspec.json.encode(label), as_type="label"))
-    ((_, entry),) = log.refused(log.refused_numbers())
+    ((_, entry),) = quarantined(log)
 
     assert answer.kind == "refused"
     assert msgspec.json.decode(entry.raw)["event"] == f"payment/{mask(NUMBER)}"
@@ -435,8 +436,8 @@ def test_a_single_label_that_was_refused_can_be_tried_again():
     submission = intake(project).submit("label", fields, source="shroff label", place="1", raw=raw, is_strict=True)
     keeper = writer(log, project)
     keeper.write([submission])
-    ((_, entry),) = log.refused(log.refused_numbers())
-    (again,) = retry(log, keeper, intake(project), log.refused_numbers(), {})
+    ((_, entry),) = quarantined(log)
+    (again,) = retry(log, keeper, intake(project), log.quarantine.numbers(), {})
 
     assert msgspec.json.decode(entry.raw)["label"]["event"] == f"payment/{mask('1')}"
     assert again.reason == submission.refusal  # the same words: its fields were found

@@ -27,6 +27,7 @@ from shroff.services import project as app
 from shroff.streams.log import Batch, Log, UniqueValue
 from shroff.worker.quarantine_retry import retry
 from tests.support.log_memory import MemoryLog
+from tests.support.log_memory_parts import quarantined
 from tests.support.projects import FILES, NOW_MS
 
 PAID = {"id": "p1", "at": "2026-03-01T12:00:00Z", "amount": "5.00", "arn": "clear-1"}
@@ -113,8 +114,8 @@ def test_hashes_of_hashed_fields_are_compared_and_no_message_has_the_clear_value
 
     assert [answer.kind for answer in answers] == ["waiting", "decided", "refused"]
     assert set(log.find_unique("payment", "arn", ["SECRET", "secret"])) == {"SECRET"}
-    assert all("secret" not in str(entry) for entry in log.refused(log.refused_numbers()))
-    assert not log.waiting_all()
+    assert all("secret" not in str(entry) for entry in quarantined(log))
+    assert not log.waiting.all()
 
 
 def test_an_event_that_is_refused_moves_no_watermark_and_leaves_its_value_free():
@@ -252,7 +253,7 @@ def test_labels_that_wait_join_right_after_their_event_and_once(size):
     ]
     assert answers[7].kind == "duplicate"
     assert answers[7].seq == 4
-    assert [(item.field, item.event_id) for item in log.waiting_all()] == [("arn", "Z")]
+    assert [(item.field, item.event_id) for item in log.waiting.all()] == [("arn", "Z")]
     (decided,) = log.decisions("payment", ["p1"]).values()
     assert b'"card.frauds":0' in decided.document
 
@@ -282,9 +283,9 @@ def test_a_label_that_waited_and_whose_event_has_another_value_goes_to_quarantin
     parts = [label(of, event="p1", arn="A"), payment(of, 1, arn="B")]
     written(of, *([parts] if at_once else [[part] for part in parts]), log=log)
 
-    ((_, entry),) = log.refused(log.refused_numbers())
+    ((_, entry),) = quarantined(log)
     assert entry.reason == "arn: payment 'p1' has another one"
-    assert not log.waiting_all()
+    assert not log.waiting.all()
 
 
 def test_a_name_that_several_types_have_is_that_of_the_decided_one():
@@ -443,7 +444,7 @@ def test_a_label_line_of_a_hashed_unique_field_keeps_its_hash_in_quarantine_and_
     held.write([intake.submit("payment", PAID, source="t", place="1", raw=b"{}", is_strict=True)])
     held.write(list(intake.submissions(lines, "l.csv", "label")))
 
-    ((number, entry),) = log.refused(log.refused_numbers())
+    ((number, entry),) = quarantined(log)
     assert "lies before the time of payment" in entry.reason
     assert b"clear-1" not in entry.raw
     headers = {"l.csv": CsvHeader(("arn", "verdict", "known_at"))}

@@ -227,7 +227,7 @@ def test_without_once_it_is_served_until_ctrl_c_and_the_project_stays(tmp_path):
     assert project.definitions.settings.name == BANK
     id_ = found["example"]["id"]
     with project.log.reading() as log:
-        body, personal = log.find("payment", [id_])[id_].body, log.personal("payment", [id_])[id_]
+        body, personal = log.find("payment", [id_])[id_].body, log.personal.of("payment", [id_])[id_]
     assert {"merchant_name", "category", "city", "card_label"} <= json.loads(body).keys()
     assert personal["email"].endswith(".example")
     assert Path(found["project"]).is_relative_to(tmp_path)

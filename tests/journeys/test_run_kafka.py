@@ -21,6 +21,7 @@ from shroff.errors import ShroffError
 from shroff.examples.bank import bank as made_up
 from shroff.streams.source import shown
 from tests.support import forks
+from tests.support.log_memory_parts import quarantined
 from tests.support.served import served, started
 
 PROGRAM = (str(forks.SHROFF),)
@@ -112,8 +113,8 @@ def holds_each_message_once(bank, capfd, kafka, topic):
     """Every payment has one decision, every bad message one entry and a letter or more, and all is the same again."""
     with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
         decided = [row.id for rows in log.decisions_after() for row in rows]
-        refused = [entry for _, entry in log.refused(log.refused_numbers())]
-        offsets = log.offsets("kafka")
+        refused = [entry for _, entry in quarantined(log)]
+        offsets = log.offsets.of("kafka")
 
     assert sorted(decided) == sorted(event.event["payment_id"] for event in made_up(EVENTS, 11))
     assert sorted(item.raw for item in refused) == sorted(BAD)
@@ -208,7 +209,7 @@ def test_a_service_reads_the_topic_beside_posts_also_after_a_kill(bank, capfd, k
 def read(bank):
     """How many messages the log is behind."""
     with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
-        return sum(int(shown(offset)) for offset in log.offsets("kafka").values())
+        return sum(int(shown(offset)) for offset in log.offsets.of("kafka").values())
 
 
 def test_a_topic_that_was_made_anew_is_told_and_goes_on_when_its_parts_are_forgotten(bank, capfd, kafka, topic):

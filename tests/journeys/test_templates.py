@@ -17,6 +17,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.features.computed import ENGINES
 from shroff.services import project as app
+from tests.support.log_memory_parts import quarantined
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +99,7 @@ def decisions(project):
 
 def refused(project):
     with project.log.reading() as log:
-        return [kept for _, kept in log.refused(log.refused_numbers())]
+        return [kept for _, kept in quarantined(log)]
 
 
 def assert_computed_again(project, events, sample=60):

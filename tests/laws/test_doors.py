@@ -28,6 +28,7 @@ from tests.laws.test_line_runs import CHANGES, LABELS, PROJECT, START_MS, paymen
 from tests.support.avros import lines_of
 from tests.support.effort import examples
 from tests.support.log_memory import MemoryLog
+from tests.support.log_memory_parts import quarantined
 from tests.support.projects import writer
 from tests.support.registry_memory import MemoryRegistry
 
@@ -44,11 +45,11 @@ def state(log: MemoryLog) -> list[object]:
     rows = [list(log.read(size=9_999)), *([row for rows in part() for row in rows] for part in parts)]
     return [
         *rows,
-        log.refused(log.refused_numbers()),
-        log.outbox(10_000),
+        quarantined(log),
+        log.outbox.rows(10_000),
         log.remarks(),
-        log.waiting_all(),
-        log.offsets("event sources"),
+        log.waiting.all(),
+        log.offsets.of("event sources"),
     ]
 
 

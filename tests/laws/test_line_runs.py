@@ -29,6 +29,7 @@ from shroff.worker.file_order import Overlaps, arranged, with_labels
 from shroff.worker.ingest import ingest
 from tests.support.effort import examples
 from tests.support.log_memory import MemoryLog
+from tests.support.log_memory_parts import quarantined
 from tests.support.projects import definitions, writer
 
 START_MS = 1_772_409_600_000
@@ -211,11 +212,11 @@ def left_by(
             ingest(log_writer, submissions, batch_size=size, on_batch=told)
     parts = log.decisions_after, log.flags_after, log.hits_after
     beside = (
-        log.refused(log.refused_numbers()),
-        log.outbox(10_000),
+        quarantined(log),
+        log.outbox.rows(10_000),
         log.remarks(),
-        log.waiting_all(),
-        log.offsets("event sources"),
+        log.waiting.all(),
+        log.offsets.of("event sources"),
     )
     return [list(log.read(size=9_999)), *([row for rows in part() for row in rows] for part in parts), beside, answers]
 

@@ -116,7 +116,7 @@ def test_the_first_answer_in_time_stands_and_does_something_once(tmp_path_factor
     with store.look() as look:
         answers = {number: look.question(question.id).answer for number, question in enumerate(QUESTIONS)}
     with closing(SqliteLog(folder / "log.db")) as log:
-        asked = len(log.asked())
+        asked = len(log.inbox.pending())
     store.close()
 
     assert answers == {number: first.get(number, "") for number in range(4)}
@@ -138,7 +138,7 @@ def test_of_many_answers_at_once_one_is_taken(tmp_path):
     for thread in threads:
         thread.join()
     with closing(SqliteLog(tmp_path / "log.db")) as log:
-        asked = len(log.asked())
+        asked = len(log.inbox.pending())
     store.close()
 
     assert sorted(found) == sorted([State.OPEN, *[State.ANSWERED] * 7])

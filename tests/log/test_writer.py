@@ -17,6 +17,7 @@ from shroff.log.writer import Writer
 from shroff.replay.compare import segments, verify_online
 from shroff.streams.log import Batch, Record, WaitingLabel
 from tests.support.log_memory import MemoryLog
+from tests.support.log_memory_parts import quarantined
 from tests.support.projects import FILES, NOW_MS, definitions, documents, label, payment, submission, writer
 
 
@@ -108,7 +109,7 @@ def test_a_duplicate_inside_one_batch_is_answered_with_the_decision_of_the_first
 def test_the_same_id_with_other_content_is_refused_and_kept():
     log = MemoryLog()
     _, refused = writer(log).write([payment(1), payment(2, amount="6.00", id_="p1")])
-    ((_, kept),) = log.refused(log.refused_numbers())
+    ((_, kept),) = quarantined(log)
 
     assert (refused.kind, refused.is_conflict) == ("refused", True)
     assert "'p1'" in refused.reason
@@ -183,14 +184,14 @@ def test_labels_of_older_events_are_taken_beside_events_that_come_twice(repeats)
     answers = log_writer.write([*[payment(3, 1)] * (1 + repeats), *labels[:repeats]])
 
     assert [answer.kind for answer in answers[-repeats:]] == ["taken"] * repeats
-    assert log.waiting_all() == []
+    assert log.waiting.all() == []
 
 
 def test_a_label_before_its_event_waits_and_follows_right_after_it():
     log = MemoryLog()
     known = label(1, "payment/p2", "fraud", "analyst", "2026-03-01T12:30:00Z")
     writer(log).write([known])
-    waiting = log.waiting_all()
+    waiting = log.waiting.all()
     answers = writer(log).write([payment(1, 0), payment(2, 1), payment(3, 40)])
     (records,) = log.read()
 
@@ -202,7 +203,7 @@ def test_a_label_before_its_event_waits_and_follows_right_after_it():
         ("event", "p3"),
     ]
     assert [document["features"]["card.frauds"] for document in documents(answers)] == [0, 0, 1]
-    assert log.waiting_all() == []
+    assert log.waiting.all() == []
 
 
 def test_a_label_and_its_event_may_come_in_one_batch_the_label_first():
@@ -213,7 +214,7 @@ def test_a_label_and_its_event_may_come_in_one_batch_the_label_first():
     assert [answer.kind for answer in answers] == ["waiting", "duplicate", "decided"]
     assert [answer.seq for answer in answers] == [3, 3, 2]
     assert log.last_seq() == 3
-    assert log.waiting_all() == []
+    assert log.waiting.all() == []
 
 
 @pytest.mark.parametrize("is_first", [False, True])
@@ -269,7 +270,7 @@ def test_hits_raise_flags_and_notices_in_the_same_batch():
     assert [(flag.entity, flag.key, flag.rule, flag.event, flag.accuracy) for flag in flags] == [
         ("card", "c", "large", "payment/p1", "PENDING_CONFIRMATION")
     ]
-    assert [(record.kind, record.key) for record in log.outbox()] == [
+    assert [(record.kind, record.key) for record in log.outbox.rows()] == [
         ("notice:analysts", "2-0"),
         ("notice:analysts", "3-0"),
     ]
@@ -310,7 +311,7 @@ def test_a_batch_that_cannot_be_prepared_takes_its_state_with_it():
     with pytest.raises(StateError, match="open the project again"):
         log_writer.write([payment(3, 60)])
 
-    assert log.refused(log.refused_numbers()) == []
+    assert quarantined(log) == []
     assert log.last_seq() == 2
 
 
@@ -362,7 +363,7 @@ def test_a_refusal_is_never_dated_before_a_record_that_an_earlier_batch_brought(
     log_writer.commit(opened)
     log_writer.commit(following)
 
-    ((_, refused),) = log.refused(log.refused_numbers())
+    ((_, refused),) = quarantined(log)
     ((_, ingested_ms),) = log.ingested(1, 2)
     assert refused.at_ms >= ingested_ms
 
@@ -434,19 +435,19 @@ def test_labels_that_wait_cost_one_question_for_each_batch(monkeypatch: pytest.M
     log, asked = MemoryLog(), list[int]()
     log_writer = writer(log)
     log_writer.write([label(0, "payment/x0", "fraud", "analyst", "2026-03-01T12:30:00Z")])
-    ask = log.waiting_with_ids
+    ask = log.waiting.with_ids
 
     def counted(ids: Iterable[str]) -> list[WaitingLabel]:
         asked.append(len(found := list(ids)))
         return ask(found)
 
-    monkeypatch.setattr(log, "waiting_with_ids", counted)
+    monkeypatch.setattr(log.waiting, "with_ids", counted)
     labels = [label(at, f"payment/x{at}", "fraud", "analyst", "2026-03-01T12:30:00Z") for at in range(20)]
     answers = log_writer.write(labels)
 
     assert asked == [20]
     assert [answer.kind for answer in answers] == ["duplicate"] + ["waiting"] * 19
-    assert [record.event_id for record in log.waiting_all()] == [f"x{at}" for at in range(20)]
+    assert [record.event_id for record in log.waiting.all()] == [f"x{at}" for at in range(20)]
 
 
 def test_the_clock_is_in_no_decision():

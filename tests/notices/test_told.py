@@ -55,7 +55,7 @@ def test_what_was_there_before_is_told_from_a_place_on_where_somebody_says_so(tm
     bank = Bank(tmp_path)
     bank.pay(payment("p-1", "111.00"), payment("p-2", "222.00"), payment("p-3", "333.00"))
     with closing(bank.project.log.open(read_only=False)) as log:
-        places = [row.seq for row in log.outbox()]
+        places = [row.seq for row in log.outbox.rows()]
         begin_behind(log, places[0])
         begin_behind(log, places[2])  # too late, there is a place already
         assert begun_at(log) == places[0]
@@ -79,7 +79,7 @@ def test_an_end_that_is_to_finish_all_tries_what_is_due_once(tmp_path, is_away):
         begin_behind(log, 0)
         with telling(bank.services, log) as teller:
             teller.finish_all()
-        assert not list(log.outbox())
+        assert not list(log.outbox.rows())
 
     assert len(bank.post.mails) == (0 if is_away else 30)
     assert {letter.state for letter in bank.letters()} == ({OPEN} if is_away else {SENT})

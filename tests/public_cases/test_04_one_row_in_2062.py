@@ -10,13 +10,14 @@ import pytest
 from shroff.cli.main import run
 from shroff.services import project as app
 from tests.public_cases import project_of
+from tests.support.log_memory_parts import quarantined
 
 CASE = "04-one-row-in-2062"
 
 
 def refused(project: app.Project) -> list[tuple[str, str]]:
     with project.log.reading() as log:
-        return [(entry.place, entry.reason) for _, entry in log.refused(log.refused_numbers())]
+        return [(entry.place, entry.reason) for _, entry in quarantined(log)]
 
 
 def test_the_files_of_the_next_days_come_in(tmp_path):

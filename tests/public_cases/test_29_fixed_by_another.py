@@ -6,13 +6,14 @@ import json
 
 from shroff.services import project as app
 from tests.public_cases import project_of
+from tests.support.log_memory_parts import quarantined
 
 CASE = "29-fixed-by-another"
 
 
 def fixed(project) -> list[str | None]:
     with project.log.reading() as log:
-        entries = log.refused(log.refused_numbers())
+        entries = quarantined(log)
         found = project.quarantine.fixed(log, entries)
     return [found.get(number) for number, _ in entries]
 

@@ -20,6 +20,7 @@ from shroff.events.formats.encodings import read_stream
 from shroff.notices.sql import NoticeStore
 from shroff.services import project as app
 from shroff.streams.log import Log, Record
+from tests.support.log_memory_parts import quarantined
 
 from .faults_input import Line, as_line, name_of
 from .harness import Contents, contents_of, is_told, keys_told, told_key
@@ -109,15 +110,15 @@ def _each_line_once(log: Log, records: Collection[Record], sent: Sent, found: Fo
     names = Counter(name_of(record) for record in records if record.kind != "control")
     ids = Counter((record.type, record.id) for record in records)
     by_bytes = {line.raw: line.name for line in sent.lines.values()}
-    waiting = Counter(by_bytes.get(record.raw, "a label that nobody sent") for record in log.waiting_all())
-    refused = Counter((entry.source, entry.place, entry.raw) for _, entry in log.refused(log.refused_numbers()))
-    quarantined = {raw for _, _, raw in refused}
+    waiting = Counter(by_bytes.get(record.raw, "a label that nobody sent") for record in log.waiting.all())
+    refused = Counter((entry.source, entry.place, entry.raw) for _, entry in quarantined(log))
+    in_quarantine = {raw for _, _, raw in refused}
     decided = Counter(row.id for rows in log.decisions_after() for row in rows)
     for line in sent.lines.values():
         places = names[line.name] + waiting[line.name] if line.name else 0
-        if not places and line.raw not in quarantined:
+        if not places and line.raw not in in_quarantine:
             found.lost.append(f"line {line.number} is nowhere: {_shown(line.raw)}")
-        if places and line.raw in quarantined:
+        if places and line.raw in in_quarantine:
             found.doubled.append(f"line {line.number} was taken and quarantined: {_shown(line.raw)}")
         if line.kind == "payment" and names[line.name] and not decided[line.id]:
             found.lost.append(f"line {line.number} has no decision: {_shown(line.raw)}")
@@ -139,7 +140,7 @@ def _as_answered(log: Log, sent: Sent, found: Found) -> None:
         elif stored[id_].document != document:
             found.changed.append(f"{id_} was answered with {_shown(document)} and has {_shown(stored[id_].document)}")
     found.changed += sent.contradicted
-    refused = {(entry.source, entry.place, entry.raw) for _, entry in log.refused(log.refused_numbers())}
+    refused = {(entry.source, entry.place, entry.raw) for _, entry in quarantined(log)}
     found.lost += [f"refused and not in quarantine: {entry}" for entry in sent.refused - refused]
 
 

@@ -27,7 +27,7 @@ class DecidedTopic:
 
     def is_behind(self, log: Log) -> bool:
         """Whether the store says that there is more to deliver."""
-        through = log.offsets(f"sink:{self._sink}").get("", "0")
+        through = log.offsets.of(f"sink:{self._sink}").get("", "0")
         return int(through) < log.last_seq()
 
     def look(self, log: Log, found: Found) -> None:

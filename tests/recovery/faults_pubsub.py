@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from shroff.errors import ShroffError
+from tests.support.log_memory_parts import quarantined
 from tests.support.pubsubs import PubsubDesk
 
 from .faults_embedded import killed, killed_at_a_step
@@ -79,8 +80,8 @@ class PubsubWorld(World):
         try:
             with self.project.log.reading() as log:
                 self._there = Counter(name_of(item) for part in log.read() for item in part if item.kind != "control")
-                self._there.update(entry.raw.decode() for _, entry in log.refused(log.refused_numbers()))
-                self._there.update(names[record.raw] for record in log.waiting_all())
+                self._there.update(entry.raw.decode() for _, entry in quarantined(log))
+                self._there.update(names[record.raw] for record in log.waiting.all())
         except ShroffError:  # no log yet
             return 0
         return self._there.total()

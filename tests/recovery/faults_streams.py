@@ -194,7 +194,7 @@ class StreamWorld(World):
     def n_settled(self) -> int:
         """How many messages are behind the offsets that the store has."""
         with self.project.log.reading() as log:
-            found = log.offsets("kafka")
+            found = log.offsets.of("kafka")
         return sum(int(shown(offset)) for offset in found.values())
 
     def is_settled(self) -> bool:

@@ -55,7 +55,7 @@ class DocumentsSeen:
         self._name = name
 
     def is_behind(self, log: Log) -> bool:
-        return int(log.offsets(f"sink:{self._name}").get("", "0")) < log.last_seq()
+        return int(log.offsets.of(f"sink:{self._name}").get("", "0")) < log.last_seq()
 
     def look(self, log: Log, found: Found) -> None:
         """Each decision is a document, by its id."""
@@ -138,7 +138,7 @@ class SecondWorld(StreamWorld):
 
     def _settled(self) -> tuple[int, int]:
         with self.project.log.reading() as log:
-            offset = log.offsets("redis").get(self.name, "0-0")
+            offset = log.offsets.of("redis").get(self.name, "0-0")
         ms, _, at = offset.partition("/")[0].partition("-")
         return int(ms), int(at)
 

@@ -36,6 +36,7 @@ from shroff.streams.log import Record
 from shroff.worker import ingest
 from tests.support import pages
 from tests.support.effort import IS_LONG
+from tests.support.log_memory_parts import quarantined
 
 Contents = dict[str, list[tuple[object, ...]]]
 TEMPLATE = TEMPLATE_FOLDER / "payments"
@@ -221,12 +222,12 @@ def contents_of(log: SqliteLog) -> Contents:
         "flags": [astuple(row) for rows in log.flags_after() for row in rows],
         "waiting": [
             (*astuple(replace(record, body=b"")), msgspec.json.decode(record.body) | {"arrived_ms": 0})
-            for record in log.waiting_all()
+            for record in log.waiting.all()
         ],
         "unique": unique_of(log, records),
-        "outbox": [astuple(record) for record in log.outbox(limit=1_000_000)],
+        "outbox": [astuple(record) for record in log.outbox.rows(limit=1_000_000)],
         "quarantine": sorted(
             (entry.source, int(entry.place) if entry.place.isdigit() else -1, entry.place, entry.raw)
-            for _, entry in log.refused(log.refused_numbers())
+            for _, entry in quarantined(log)
         ),
     }

@@ -74,5 +74,5 @@ def test_delivery_that_is_killed_anywhere_loses_nothing_and_doubles_nothing_that
     lines = [int(line) for line in (tmp_path / "lines").read_text().splitlines()]
     assert list(dict.fromkeys(lines)) == sorted(everything)  # each at least once, in the order of the log
     with closing(SqliteLog(tmp_path / "log.db", read_only=True)) as log:
-        assert [row.key for row in log.stuck()] == [("table", POISON, 0)]
-        assert [log.offset(f"sink:{name}", "") for name in ("topic", "table", "lines")] == [str(TOTAL)] * 3
+        assert [row.key for row in log.outbox.stuck()] == [("table", POISON, 0)]
+        assert [log.offsets.get(f"sink:{name}", "") for name in ("topic", "table", "lines")] == [str(TOTAL)] * 3

@@ -222,4 +222,4 @@ def test_a_command_that_is_killed_before_any_of_its_writes_is_done_whole_by_the_
         writer.later(app.open(folder))
         assert litter(folder) == [], told
         with app.open(folder).log.reading() as log:
-            assert log.asked() == [], told
+            assert log.inbox.pending() == [], told

@@ -106,7 +106,7 @@ def labels_of(project: Path) -> Counter[str]:
     log = SqliteLog(project / ".shroff" / "log.db", read_only=True)
     try:
         bodies = [msgspec.json.decode(item.body) for part in log.read() for item in part if item.kind == "label"]
-        assert log.asked() == []
+        assert log.inbox.pending() == []
     finally:
         log.close()
     return Counter(body["event"].removeprefix("payment/") for body in bodies if body.get("reason") == ASKED)
@@ -142,7 +142,7 @@ def test_a_label_beside_an_ingest_is_taken_within_three_batches(bank: Path, even
 
 def is_asked(project: Path) -> bool:
     with app.open(project).log.reading() as log:
-        return bool(log.asked())
+        return bool(log.inbox.pending())
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_a_writer_that_is_killed_around_a_new_version_puts_it_in_force_once(bank
     with app.open(bank).log.reading() as log:
         lists = ROUNDS * len(TRIED_STEPS)
         assert len(log.controls()) == 2 + lists  # the first version, and the one with the feature
-        assert log.asked() == []
+        assert log.inbox.pending() == []
     assert kills > ROUNDS * len(TRIED_STEPS) // 2
     assert is_whole(bank, events)
 
@@ -231,7 +231,7 @@ def test_a_request_that_nobody_waits_for_is_carried_out_by_the_next_that_writes(
     fields = {"event": "payment/p-7", "verdict": "fraud", "reason": ASKED, "known_at": "2027-01-01T00:00:00Z"}
     submission = intake.submit("label", fields, source="test", place="1", raw=b"{}", is_strict=True)
     with project.log.reading() as log:
-        log.ask(LABELS, labels_request([submission], intake.money_places), project.context.now_ms())
+        log.inbox.ask(LABELS, labels_request([submission], intake.money_places), project.context.now_ms())
     ended(forked(lambda: ingest(bank, events)))
 
     assert labels_of(bank) == {"p-7": 1}
@@ -283,7 +283,7 @@ def test_the_harness_sees_a_label_that_is_lost(bank: Path, events: Path, monkeyp
     def until_asked(step: str) -> None:  # and not in a transaction, which would keep whoever asks out
         if step == "after commit" and not is_asked.is_set():
             with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
-                wait_until(lambda: bool(log.asked()))
+                wait_until(lambda: bool(log.inbox.pending()))
             is_asked.set()
 
     monkeypatch.setattr(inbox.InboxServer, "_commit_labels", reply_first)

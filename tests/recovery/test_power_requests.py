@@ -26,6 +26,7 @@ from shroff.services import project as app
 from shroff.streams.log import InboxRequest
 from shroff.worker.inbox import DROP, LABELS, drop_request, labels_request
 from tests.support.effort import times
+from tests.support.log_memory_parts import quarantined
 from tests.support.log_rows import contents, everything
 from tests.support.next_version import use_version_2
 from tests.support.power import Disk, Operation, RouteDoc
@@ -116,7 +117,7 @@ def record(project: app.Project, *, careless: Callable[[sqlite3.Connection], obj
         for count in ROUNDS:
             for _ in range(count):
                 kind, body = asked_for(project, len(requests) + 1)
-                number = reader.ask(kind, body, 0)
+                number = reader.inbox.ask(kind, body, 0)
                 kept.told(ASKED, number)
                 requests.append(InboxRequest(number, kind, body, 0))
             inbox.serve()
@@ -140,8 +141,8 @@ def loss(project: app.Project, run: Run, told: dict[str, int], image: Files) -> 
     put_files(project.context.paths.state, image)
     try:
         with closing(SqliteLog(project.context.paths.log)) as log:
-            waiting = {item.number for item in log.asked()}
-            replied = {request.number for request in run.requests if log.reply_to(request.number) is not None}
+            waiting = {item.number for item in log.inbox.pending()}
+            replied = {request.number for request in run.requests if log.inbox.reply_to(request.number) is not None}
             done = carried_out(log)
     except ShroffError as error:
         return f"the log cannot be read: {error}"
@@ -160,8 +161,8 @@ def carried_out(log: SqliteLog) -> list[int]:
     """The requests of which something is in the log, as often as it is there."""
     labels = [item for batch in log.read() for item in batch if item.kind == "label"]
     labelled = [int(label.body.partition(b'"payment/p-')[2].partition(b'"')[0]) for label in labels]
-    quarantined = {number for number, _ in log.refused(log.refused_numbers())}
-    dropped = [request for entry, request in enumerate(DROPPING, start=1) if entry not in quarantined]
+    entries = {number for number, _ in quarantined(log)}
+    dropped = [request for entry, request in enumerate(DROPPING, start=1) if entry not in entries]
     return sorted([*labelled, *dropped])
 
 
@@ -177,10 +178,14 @@ def losses(project: app.Project, run: Run) -> Iterator[str]:
 def left_undone(project: app.Project) -> str:
     """What is wrong behind the next process that writes: it carries out what waited, and all of it once."""
     with project.log.writing() as (writer, log), closing(project.inboxes.brief(writer, log)) as inbox:
-        waiting, before = [item.number for item in log.asked()], carried_out(log)
+        waiting, before = [item.number for item in log.inbox.pending()], carried_out(log)
         inbox.serve()
         after = carried_out(log)
-        return "" if not log.asked() and after == sorted(before + waiting) else f"{waiting} waited, {after} were done"
+        return (
+            ""
+            if not log.inbox.pending() and after == sorted(before + waiting)
+            else f"{waiting} waited, {after} were done"
+        )
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def models_of(project: Path) -> list[str]:
 
 def controls(project: Path) -> int:
     with app.open(project).log.reading() as log:
-        assert log.asked() == []
+        assert log.inbox.pending() == []
         return len(log.controls())
 
 

@@ -110,7 +110,7 @@ def trained_for(project: Path) -> Counter[str]:
 
 def progress_of(project: Path, folder: Path) -> list[Progress]:
     with app.open(project).log.reading() as log:
-        texts = [log.offset(f"watched {folder.resolve()}", name) for name in NAMES]
+        texts = [log.offsets.get(f"watched {folder.resolve()}", name) for name in NAMES]
     return [msgspec.json.decode(text, type=Progress) for text in texts if text is not None]
 
 

@@ -18,6 +18,7 @@ from shroff.errors import StorageError
 from shroff.events.hash_keys import hasher
 from shroff.monitoring.doctor import Finding, look_at_key
 from shroff.services import project as app
+from tests.support.log_memory_parts import quarantined
 from tests.support.projects import FILES
 
 HASHED = FILES["events.yaml"].replace("card: text?", "card: text? hashed")
@@ -168,7 +169,7 @@ def test_lines_of_a_file_whose_name_is_not_utf8_are_taken_and_refused_like_other
 
     assert ingest(project, name) == 4
     with app.open_exactly(project).log.reading() as log:
-        assert [entry.source for _, entry in log.refused(log.refused_numbers())] == ["b\\xff.jsonl"]
+        assert [entry.source for _, entry in quarantined(log)] == ["b\\xff.jsonl"]
 
 
 @pytest.mark.parametrize("is_hashed", [True, False])

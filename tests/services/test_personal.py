@@ -64,7 +64,7 @@ def test_what_is_personal_is_in_no_event_decision_or_receipt(project):
     with project.log.reading() as log:
         records = [item for part in log.read() for item in part if item.kind == "event"]
         documents = [row.document for part in log.decisions_after() for row in part]
-        beside = log.personal("payment", ["p0", "p3"])
+        beside = log.personal.of("payment", ["p0", "p3"])
 
     assert not any(b"Ann" in record.body or b"example.org" in record.body for record in records)
     assert not any(b"Ann" in document or b"example.org" in document for document in documents)
@@ -80,7 +80,7 @@ def test_the_same_event_with_other_personal_values_is_a_duplicate_and_changes_no
     project.decide([ROWS[0] | {"name": "Bob"}], as_type="payment")
 
     with project.log.reading() as log:
-        assert log.personal("payment", ["p0"])["p0"]["name"] == "Ann 0"
+        assert log.personal.of("payment", ["p0"])["p0"]["name"] == "Ann 0"
 
 
 def test_a_personal_field_that_must_be_there_is_missed_and_its_value_is_not_shown(project):
@@ -142,7 +142,7 @@ def test_what_is_personal_stays_with_its_event_when_a_file_is_sorted(project, tm
     project.ingest(tmp_path / "day.jsonl", as_type="payment", order="time")
 
     with project.log.reading() as log:
-        assert {id_: fields["name"] for id_, fields in log.personal("payment", ["p0", "p3"]).items()} == {
+        assert {id_: fields["name"] for id_, fields in log.personal.of("payment", ["p0", "p3"]).items()} == {
             "p0": "Ann 0",
             "p3": "Ann 3",
         }
@@ -157,7 +157,7 @@ def test_erase_takes_away_one_key_and_changes_no_receipt(project, capsys):
         assert json.loads(capsys.readouterr().out) == told
 
     with project.log.reading() as log:
-        assert sorted(log.personal("payment", [f"p{n}" for n in range(4)])) == ["p0", "p2"]
+        assert sorted(log.personal.of("payment", [f"p{n}" for n in range(4)])) == ["p0", "p2"]
     assert {row["id"]: row["receipt"] for row in project.decisions().to_pylist()} == before
     assert project.verify().mismatches == 0
     assert project.erasing.erase("card", "4111111111111").erased == 0
@@ -204,7 +204,7 @@ def test_events_of_types_and_keys_that_were_declared_earlier_are_erased_and_show
     assert sorted(named) == [(name, "ann@example.org") for name in ("payment/p0", "signup/late", "signup/s1")]
     assert project.erasing.erase("card", row["card"]).erased == 3
     with project.log.reading() as log:
-        assert sorted(log.personal("signup", ["s1", "s2", "late"])) == ["s2"]
+        assert sorted(log.personal.of("signup", ["s1", "s2", "late"])) == ["s2"]
 
 
 def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(project, capsys):
@@ -312,7 +312,7 @@ def test_erase_beside_a_writer_is_carried_out_by_it(project):
         assert other.erasing.erase("card", "4111111111110").erased == 2
 
     with project.log.reading() as log:
-        assert sorted(log.personal("payment", [f"p{n}" for n in range(4)])) == ["p1", "p3"]
+        assert sorted(log.personal.of("payment", [f"p{n}" for n in range(4)])) == ["p1", "p3"]
 
 
 def test_a_field_that_the_log_has_in_clear_does_not_become_personal(project):
@@ -355,7 +355,7 @@ def test_a_late_event_of_a_source_that_keeps_them_decides_nothing_and_is_in_no_w
     (after,) = held.write([later(3, 1)])
 
     assert (answer.kind, answer.seq, answer.document) == ("late", 0, None)
-    assert [(record.type, record.id) for record in log.late_after()] == [("payment", "p2")]
+    assert [(record.type, record.id) for record in log.late.after()] == [("payment", "p2")]
     assert (log.last_seq() - before, log.counts().late, log.counts().refused) == (1, 1, 0)
     assert msgspec.json.decode(after.document)["features"]["card.spent_1d"] == "5.00"
     assert verify_online(log).mismatches == 0
@@ -403,5 +403,5 @@ def test_late_events_are_exported_with_the_time_of_their_arrival(project, capsys
     assert header == "event,id,time,arrived,fields"
     assert row.startswith("payment,late,2026-01-01T00:00:00Z,")
     with project.log.reading() as log:
-        assert isinstance(log.late("payment", ["late"])["late"], LateEvent)
-        assert log.personal("payment", ["late"]) == {"late": {"name": "Ann"}}
+        assert isinstance(log.late.with_ids("payment", ["late"])["late"], LateEvent)
+        assert log.personal.of("payment", ["late"]) == {"late": {"name": "Ann"}}

@@ -23,6 +23,7 @@ from shroff.services.sources.pulled import BEING_WRITTEN, LOCK, SyncedFile
 from shroff.services.sources.pulled_files import ASIDE, DONE
 from shroff.services.training.retraining import Options
 from tests.support.learnable import FILES, make_project
+from tests.support.log_memory_parts import quarantined
 
 SHROFF = FILES["shroff.yaml"] + "sources: { nightly: { files: { from: inbox, settled: 0s } } }\n"
 
@@ -207,7 +208,7 @@ def fill(bank: Path, numbers: Sequence[int], **changes: Any) -> None:
 def refused(bank: Path) -> list[tuple[str, str]]:
     """Source and place of each line in quarantine."""
     with app.open(bank).log.reading() as log:
-        return [(entry.source, entry.place) for _, entry in log.refused(log.refused_numbers())]
+        return [(entry.source, entry.place) for _, entry in quarantined(log)]
 
 
 def test_new_rows_of_a_table_are_taken_and_those_that_came_late(bank: Path):

@@ -657,7 +657,7 @@ def test_what_is_no_number_of_an_entry_is_refused_before_it_is_asked(project, ca
     with pytest.raises(UsageError, match="quarantine entries are named by number"):
         getattr(project.quarantine, call)([number])
     with project.log.reading() as log:
-        assert log.asked() == []
+        assert log.inbox.pending() == []
 
 
 def test_an_order_that_there_is_not_is_refused(project, tmp_path):

@@ -57,7 +57,7 @@ def told(project: Project) -> list[tuple[str, str, str, object]]:
 
 def waiting(project: Project) -> list[str]:
     with project.log.reading() as log:
-        return [request.kind for request in log.asked()]
+        return [request.kind for request in log.inbox.pending()]
 
 
 def test_a_label_is_recorded_by_the_way_it_came(project, capsys):

@@ -491,7 +491,7 @@ def test_lines_that_another_process_brought_already_are_not_taken(bank: Path, pl
 
     assert project.labelling.hand(lines) is None
     with project.log.reading() as log:
-        assert (log.offset("watched x", "f"), log.counts().refused) == ("1", 0)
+        assert (log.offsets.get("watched x", "f"), log.counts().refused) == ("1", 0)
 
 
 def test_beside_a_process_that_takes_nothing_up_it_waits_or_with_once_says_so(

@@ -156,7 +156,7 @@ def test_the_first_silence_of_a_rule_folds_nothing(bank, rule, monkeypatch):
         bank.silences.write(rule, "c1", UNTIL, note="", by="ann", before=lambda _: None)
         monkeypatch.setattr(version_switch, "fold", folds)
         with closing(bank.inboxes.brief(writer, log)) as inbox:
-            number = log.ask("adopt", b"null", NOW_MS)
+            number = log.inbox.ask("adopt", b"null", NOW_MS)
             assert inbox.replied(number)
         assert rule in {rule_of(name) for name in writer.definitions.reference.lists}
 

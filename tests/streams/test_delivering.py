@@ -62,7 +62,7 @@ class Bank:
             courier.recorded(moved)
 
     def through(self) -> int:
-        return int(self.log.offset(source_of("decided"), ""))
+        return int(self.log.offsets.get(source_of("decided"), ""))
 
     def arrived(self) -> list[int]:
         return [row.seq for row in self.place.rows.values()]
@@ -358,17 +358,17 @@ def test_the_store_knows_since_when_a_sink_takes_nothing_until_it_does():
     courier = bank.courier()
     courier.step()
     bank.tell(courier)
-    assert trouble_of(bank.log.offsets("sink:decided")).words == "away"
+    assert trouble_of(bank.log.offsets.of("sink:decided")).words == "away"
     bank.now = 1.0
     courier.step()
     bank.tell(courier)
-    found = trouble_of(bank.log.offsets("sink:decided"))
+    found = trouble_of(bank.log.offsets.of("sink:decided"))
     assert (found.words, found.since_ms) == ("away still", NOW_MS)
     bank.now = 10.0
     worked_off(courier)
     bank.tell(courier)
 
-    assert trouble_of(bank.log.offsets("sink:decided")) is None
+    assert trouble_of(bank.log.offsets.of("sink:decided")) is None
     assert courier.moved() is None
 
 
@@ -384,7 +384,7 @@ def test_a_row_that_is_refused_for_good_is_kept_with_its_reason_and_the_rest_goe
     bank.tell(courier)
 
     assert bank.arrived() == [1, 3, 4]
-    (row,) = bank.log.stuck()
+    (row,) = bank.log.outbox.stuck()
     assert row == replace(stuck(2), reason="it is too long", body=row.body)
     assert (bank.through(), courier.moved()) == (4, None)
 
@@ -418,7 +418,7 @@ def test_no_mark_passes_a_row_that_nobody_has():
     worked_off(courier)
 
     assert (bank.place.mark, bank.arrived()) == ("log-1 3", [1, 3])
-    assert [row.key for row in bank.log.stuck()] == [("decided", 2, 0)]
+    assert [row.key for row in bank.log.outbox.stuck()] == [("decided", 2, 0)]
 
 
 def test_where_a_sink_with_marks_refuses_all_nothing_counts_as_delivered():
@@ -430,7 +430,7 @@ def test_where_a_sink_with_marks_refuses_all_nothing_counts_as_delivered():
     bank.now += 100
     courier.step()
 
-    assert (courier.through, bank.place.mark, bank.log.stuck()) == (0, "", [])
+    assert (courier.through, bank.place.mark, bank.log.outbox.stuck()) == (0, "", [])
     assert "150 rows in a row" in courier.trouble.words
 
 
@@ -448,11 +448,11 @@ def test_a_row_that_the_sink_fails_at_holds_the_others_up_for_a_stated_time(minu
         courier.step()
         attempts += len(bank.place.sends) - count
         bank.tell(courier)
-        assert not bank.log.stuck() or (attempts >= 10 and bank.now - since >= 900)
+        assert not bank.log.outbox.stuck() or (attempts >= 10 and bank.now - since >= 900)
         bank.now += minutes_between * 60
         assert bank.now < 7_200
 
-    (row,) = bank.log.stuck()
+    (row,) = bank.log.outbox.stuck()
     assert (row.key, row.reason[:21]) == (("decided", 2, 0), "it is too long, after")
     assert courier.through == 3
 
@@ -470,7 +470,7 @@ def test_rows_that_are_refused_one_after_the_other_are_taken_for_a_mistake_in_th
         bank.tell(courier)
         bank.now += 100.0
 
-    assert len(bank.log.stuck()) == 99
+    assert len(bank.log.outbox.stuck()) == 99
     assert courier.through == 99
     assert "100 rows in a row" in courier.trouble.words
     bank.place.refused = {}
@@ -521,7 +521,7 @@ def test_a_row_that_was_put_back_leaves_and_is_stuck_no_more():
     bank.tell(courier)
 
     assert bank.sent() == [[7], [1]]
-    assert [row.key for row in bank.log.stuck()] == [("decided", 8, 0), ("other", 9, 0)]
+    assert [row.key for row in bank.log.outbox.stuck()] == [("decided", 8, 0), ("other", 9, 0)]
     assert bank.place.mark == "log-1 1"
 
 
@@ -537,7 +537,7 @@ def test_all_rows_that_were_put_back_leave_a_page_after_the_other(monkeypatch):
     bank.tell(courier)
 
     assert (bank.sent(), retrying) == ([[1], [2], [3], [4], [5]], [True, True, False])
-    assert [row.key for row in bank.log.stuck()] == [("decided", 1, 0)]
+    assert [row.key for row in bank.log.outbox.stuck()] == [("decided", 1, 0)]
 
 
 def test_a_row_that_is_refused_again_is_stuck_again():
@@ -551,7 +551,7 @@ def test_a_row_that_is_refused_again_is_stuck_again():
     worked_off(courier)
 
     assert len(bank.place.sends) == 1
-    assert bank.log.stuck() == [replace(stuck(7), reason="it is too long", attempts=2)]
+    assert bank.log.outbox.stuck() == [replace(stuck(7), reason="it is too long", attempts=2)]
 
 
 def test_a_place_never_goes_back():
@@ -600,7 +600,7 @@ def test_a_sink_that_hangs_holds_up_neither_the_writer_nor_another_sink(bank):
         go_on.set()
 
     assert len(hung.rows) == 3
-    assert [int(bank.log.offset(source_of(name), "")) for name in ("slow", "decided")] == [3, 3]
+    assert [int(bank.log.offsets.get(source_of(name), "")) for name in ("slow", "decided")] == [3, 3]
 
 
 def test_a_change_begins_and_ends_sinks_where_they_are_and_leaves_the_others_alone(bank):
@@ -636,7 +636,7 @@ def test_a_change_begins_and_ends_sinks_where_they_are_and_leaves_the_others_alo
     delivery.finish(5)
 
     assert (arrived(before), arrived(gone), gone.closed, kept.opened) == ([1, 2, 3], [1, 2, 3], gone.opened, 1)
-    places = [int(bank.log.offset(source_of(name), "")) for name in ("kept", "gone", "moved", "added")]
+    places = [int(bank.log.offsets.get(source_of(name), "")) for name in ("kept", "gone", "moved", "added")]
     assert places == [5, 3, 5, 5]
 
 
@@ -662,7 +662,7 @@ def test_refused_rows_hold_up_neither_the_end_nor_the_rows_behind_them(monkeypat
         bank.pay(4)
 
     assert (bank.arrived(), bank.through()) == ([2, 3, 4, 6, 7, 8], 8)
-    assert [row.key for row in bank.log.stuck()] == [("decided", 1, 0), ("decided", 5, 0)]
+    assert [row.key for row in bank.log.outbox.stuck()] == [("decided", 1, 0), ("decided", 5, 0)]
 
 
 def test_a_log_that_is_lost_while_delivery_ends_stops_it(monkeypatch):
@@ -690,7 +690,7 @@ def test_the_end_does_not_wait_for_a_sink_that_is_away(bank):
         wait_for(lambda: bank.place.sends)
 
     assert time.monotonic() - began < 120
-    assert trouble_of(bank.log.offsets("sink:decided")).words == "nobody is there"
+    assert trouble_of(bank.log.offsets.of("sink:decided")).words == "nobody is there"
 
 
 def test_a_block_that_raises_ends_delivery_and_writes_nothing(bank):
@@ -753,13 +753,13 @@ def test_rows_that_a_sink_lost_are_told_and_delivered_again(moment, keeps):
     courier.step()
     assert courier.trouble is not None
     bank.tell(courier)
-    assert trouble_of(bank.log.offsets(source_of("decided"))) is not None
+    assert trouble_of(bank.log.offsets.of(source_of("decided"))) is not None
     assert bank.through() == 10
     worked_off(courier)
     bank.tell(courier)
 
     assert sorted(bank.arrived()) == list(range(1, bank.log.last_seq() + 1))
-    assert (courier.trouble, trouble_of(bank.log.offsets(source_of("decided")))) == (None, None)
+    assert (courier.trouble, trouble_of(bank.log.offsets.of(source_of("decided")))) == (None, None)
 
 
 def test_a_loss_while_rows_are_delivered_again_is_met_too():

@@ -90,7 +90,7 @@ class NoticeServices:
         """What was asked of the log: event, verdict, source and when it was known, in order."""
         log = SqliteLog(self.folder / "log.db", read_only=True)
         try:
-            requests = log.asked(limit=10_000)
+            requests = log.inbox.pending(limit=10_000)
         finally:
             log.close()
         assert {item.kind for item in requests} <= {"labels"}

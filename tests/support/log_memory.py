@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Protocol, TypeVar
 
@@ -35,17 +34,19 @@ from shroff.streams.log import (
     DecisionRow,
     FlagRow,
     HitRow,
-    InboxRequest,
     Indexed,
-    LateEvent,
     Offset,
-    OutboxRow,
     Record,
-    Refused,
     Remark,
-    StuckKey,
-    StuckRow,
-    WaitingLabel,
+)
+from tests.support.log_memory_parts import (
+    MemoryInbox,
+    MemoryLateEvents,
+    MemoryOffsets,
+    MemoryOutbox,
+    MemoryPersonalValues,
+    MemoryQuarantine,
+    MemoryWaitingLabels,
 )
 from tests.support.log_memory_store import MemoryStore
 
@@ -65,6 +66,14 @@ class MemoryLog:
     handed to another `MemoryLog` when this one is closed, or beside it for reading.
     """
 
+    Inbox: type[MemoryInbox] = MemoryInbox
+    Quarantine: type[MemoryQuarantine] = MemoryQuarantine
+    Outbox: type[MemoryOutbox] = MemoryOutbox
+    Offsets: type[MemoryOffsets] = MemoryOffsets
+    WaitingLabels: type[MemoryWaitingLabels] = MemoryWaitingLabels
+    PersonalValues: type[MemoryPersonalValues] = MemoryPersonalValues
+    LateEvents: type[MemoryLateEvents] = MemoryLateEvents
+
     def __init__(
         self, store: MemoryStore | None = None, *, read_only: bool = False, max_bytes: int | None = None
     ) -> None:
@@ -77,6 +86,13 @@ class MemoryLog:
         self._max_bytes = max_bytes
         self._closed = False
         self.place, self.epoch = "this log in memory", 0
+        self.inbox = self.Inbox(self)
+        self.quarantine = self.Quarantine(self)
+        self.outbox = self.Outbox(self)
+        self.offsets = self.Offsets(self)
+        self.waiting = self.WaitingLabels(self)
+        self.personal = self.PersonalValues(self)
+        self.late = self.LateEvents(self)
         if not read_only:
             with self.store.lock:
                 if self.store.is_written:
@@ -89,7 +105,7 @@ class MemoryLog:
 
         Raises: StateError, OvertakenError and StorageError as in the contract.
         """
-        store = self._writable()
+        store = self.writable()
         with store.lock:
             self._check_lead(batch.offsets)
             error = self._reason_against(batch)
@@ -102,12 +118,12 @@ class MemoryLog:
 
     def last_seq(self) -> int:
         """The last place, 0 where the log is empty."""
-        store = self._usable()
+        store = self.usable()
         return store.pruned + len(store.records)
 
     def watermark_ms(self) -> int | None:
         """The greatest time of the records of kind `event`; None where there is none."""
-        return self._usable().watermark_ms
+        return self.usable().watermark_ms
 
     def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """Records with `after < seq <= upto` in order, in lists of at most `size`."""
@@ -126,7 +142,7 @@ class MemoryLog:
 
     def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
         """The control events, in order."""
-        kept = (*self._usable().earlier_controls, *self.store.records)
+        kept = (*self.usable().earlier_controls, *self.store.records)
         return [
             item for item in kept if item.kind == "control" and after < item.seq and (upto is None or item.seq <= upto)
         ]
@@ -138,7 +154,7 @@ class MemoryLog:
 
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
         """The records at these places; places that are not there, or were pruned, are left out."""
-        with self._held() as store:
+        with self.held() as store:
             kept = {control.seq: control for control in store.earlier_controls}
             first, end = store.pruned + 1, store.pruned + len(store.records)
             there = {seq: store.records[seq - first] for seq in places if first <= seq <= end}
@@ -146,27 +162,27 @@ class MemoryLog:
 
     def key_places(self, hashes: Collection[int]) -> Mapping[int, Ints]:
         """The places of each of these hashes of keys, ascending."""
-        with self._held() as store:
+        with self.held() as store:
             return {hashed: np.array(sorted(store.keys.get(hashed, ())), np.int64) for hashed in hashes}
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out."""
-        with self._held():
+        with self.held():
             return self._find(type, ids)
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         """The records of one type that a unique field's values name, by the texts of those; others are left out."""
-        with self._held():
+        with self.held():
             return self._find_unique(type, field, values)
 
     def indexed(self) -> list[Indexed]:
         """The unique fields whose values the log knows, of all its events, in the order of type and field."""
-        with self._held() as store:
+        with self.held() as store:
             return [field for _, field in sorted(store.indexed.items())]
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
         """The decisions of events of one type with these ids."""
-        with self._held() as store:
+        with self.held() as store:
             places = ((id_, store.places.get((type, id_), 0)) for id_ in ids)
             return {id_: store.decisions[place] for id_, place in places if place in store.decisions}
 
@@ -178,121 +194,29 @@ class MemoryLog:
 
     def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
         """Flags in log order, in lists."""
-        return _slices(self._between(self._usable().flags, after, upto), size)
+        return _slices(self._between(self.usable().flags, after, upto), size)
 
     def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
         """The flags of one key of an entity, newest place first, then by rule."""
-        return flags_of(self._usable().flags, entity, key, before, limit)
+        return flags_of(self.usable().flags, entity, key, before, limit)
 
     def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
         """Hits in log order, in lists."""
-        return _slices(self._between(self._usable().hits, after, upto), size)
-
-    def waiting_for(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
-        """Labels that wait for these events, in the order of their arrival; with a field, for its values."""
-        wanted = set(ids)
-        return [
-            label
-            for label in self.waiting_all()
-            if (label.event_type, label.field) == (type, field) and label.event_id in wanted
-        ]
-
-    def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
-        """Waiting labels with these label ids, in the order of their arrival."""
-        wanted = set(ids)
-        return [label for label in self.waiting_all() if label.id in wanted]
-
-    def waiting_all(self) -> list[WaitingLabel]:
-        """All waiting labels, in the order of their arrival."""
-        with self._held() as store:
-            return list(store.waiting.values())
-
-    def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
-        """The entries of these numbers, oldest first; numbers that are not there are left out."""
-        wanted = set(numbers)
-        with self._held() as store:
-            return [entry for entry in store.refused.values() if entry[0] in wanted]
-
-    def refused_numbers(self) -> list[int]:
-        """The numbers of all that is in quarantine, oldest first."""
-        with self._held() as store:
-            return [number for number, _ in store.refused.values()]
+        return _slices(self._between(self.usable().hits, after, upto), size)
 
     def counts(self) -> Counts:
         """How much is in quarantine, waits, has to leave, is stuck, and came too late."""
-        with self._held() as store:
+        with self.held() as store:
             return Counts(len(store.refused), len(store.waiting), len(store.outbox), len(store.stuck), len(store.late))
 
     def remarks(self) -> list[Remark]:
         """What people should be told, added up; in the order of `what` and `asker`."""
-        with self._held() as store:
+        with self.held() as store:
             return [remark for _, remark in sorted(store.remarks.items())]
-
-    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
-        """Put a request into the inbox; gives its number."""
-        with self._held() as store:
-            store.inbox_count += 1
-            store.inbox[store.inbox_count] = InboxRequest(store.inbox_count, kind, body, at_ms)
-            return store.inbox_count
-
-    def asked(self, limit: int = 1_000) -> list[InboxRequest]:
-        """The requests that wait, in the order of their arrival."""
-        with self._held() as store:
-            return list(islice(store.inbox.values(), limit))
-
-    def reply_to(self, number: int) -> bytes | None:
-        """The reply to a request; None while it waits, and for a number that never was or is long gone."""
-        return self._usable().replies.get(number)
-
-    def offset(self, source: str, part: str) -> str | None:
-        """How far this part of the source was read."""
-        return self._usable().offsets.get((source, part))
-
-    def offsets(self, source: str) -> dict[str, str]:
-        """How far each part of the source was read."""
-        with self._held():
-            return self._offsets(source)
-
-    def outbox(self, limit: int = 100) -> list[OutboxRow]:
-        """What still has to leave, oldest first."""
-        with self._held() as store:
-            return sorted(store.outbox.values(), key=attrgetter("seq", "number"))[:limit]
-
-    def outbox_done(self, keys: Iterable[str]) -> None:
-        """Take delivered rows out of the outbox."""
-        store = self._writable()
-        with store.lock:
-            check_epoch(self.epoch, store.epoch, self.place)
-            for key in keys:
-                store.outbox.pop(key, None)
-
-    def stuck(
-        self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
-    ) -> list[StuckRow]:
-        """What sinks would not take, behind a key, in the order of keys."""
-        with self._held() as store:
-            keys = sorted(key for key in store.stuck if key > after and (not sink or key[0] == sink))
-            rows = (store.stuck[key] for key in keys)
-            return list(islice((row for row in rows if row.is_due or not is_due), limit))
-
-    def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """What lies beside the events of one type with these ids, by id and field."""
-        with self._held() as store:
-            return {id_: dict(store.personal[type, id_]) for id_ in ids if (type, id_) in store.personal}
-
-    def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
-        """The events of one type with these ids that came too late and are kept."""
-        with self._held() as store:
-            return {id_: store.late[type, id_] for id_ in ids if (type, id_) in store.late}
-
-    def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
-        """The kept late events behind this one, in the order of type and id."""
-        with self._held() as store:
-            return [event for key, event in sorted(store.late.items()) if key > (type, id)][:limit]
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
         """Let go of events, labels and decisions up to a place; gives the place that it came to."""
-        store = self._writable()
+        store = self.writable()
         with store.lock:
             check_epoch(self.epoch, store.epoch, self.place)
             stop = next_pruned(upto, places, store.pruned, store.pruned + len(store.records), self.place)
@@ -304,7 +228,7 @@ class MemoryLog:
 
     def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
         """The first place and the ingest time of each batch that has records in (after, upto], in order."""
-        batches, end = self._usable().batches, self.last_seq() if upto is None else upto
+        batches, end = self.usable().batches, self.last_seq() if upto is None else upto
         first = max(0, bisect_right(batches, after + 1, key=itemgetter(0)) - 1)
         return [batch for batch in batches[first:] if batch[0] <= end] if end > after else []
 
@@ -318,21 +242,21 @@ class MemoryLog:
 
     def pruned_to(self) -> int:
         """The last place that was pruned, 0 where none was."""
-        return self._usable().pruned
+        return self.usable().pruned
 
     def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         """Where the pruned records of one type with these ids stood."""
-        keys, known = {id_: id_digest(type, id_) for id_ in ids}, self._usable().pruned_ids
+        keys, known = {id_: id_digest(type, id_) for id_ in ids}, self.usable().pruned_ids
         return {id_: known[key] for id_, key in keys.items() if key in known}
 
     def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
         """The places of the events that a unique field's values name, pruned or not, by the texts of those."""
-        known = self._usable().unique.get((type, field), {})
+        known = self.usable().unique.get((type, field), {})
         return {value: known[value] for value in values if value in known}
 
     def size_bytes(self) -> int:
         """Bytes of the bodies, documents and refused input held."""
-        return self._usable().bytes
+        return self.usable().bytes
 
     def close(self) -> None:
         """Let go of the writer's place. Closing twice does nothing."""
@@ -341,20 +265,20 @@ class MemoryLog:
         self._closed = True
 
     @contextmanager
-    def _held(self) -> Iterator[MemoryStore]:
-        store = self._usable()
+    def held(self) -> Iterator[MemoryStore]:
+        store = self.usable()
         with store.lock:
             yield store
 
-    def _usable(self) -> MemoryStore:
+    def usable(self) -> MemoryStore:
         if self._closed:
             raise StorageError("this log was closed. Open it again")
         return self.store
 
-    def _writable(self) -> MemoryStore:
+    def writable(self) -> MemoryStore:
         if self._read_only:
             raise StateError("this log was opened for reading only")
-        return self._usable()
+        return self.usable()
 
     def _find(self, type_: str, ids: Sequence[str]) -> dict[str, Record]:
         places = ((id_, self.store.places.get((type_, id_), 0)) for id_ in ids)
@@ -380,12 +304,12 @@ class MemoryLog:
         row = store.decisions.pop(record.seq, None)
         store.bytes -= len(record.body) + (0 if row is None else len(row.document))
 
-    def _offsets(self, source: str) -> dict[str, str]:
+    def offsets_of(self, source: str) -> dict[str, str]:
         return {part: offset for (of, part), offset in self.store.offsets.items() if of == source}
 
     def _check_lead(self, offsets: Sequence[Offset]) -> None:
         check_epoch(self.epoch, self.store.epoch, self.place)
-        check_offsets(offsets, self._offsets)
+        check_offsets(offsets, self.offsets_of)
 
     def _reason_against(self, batch: Batch) -> StateError | None:
         """Everything that speaks against the batch, asked before anything of it is taken in."""
@@ -460,7 +384,7 @@ class MemoryLog:
 
     def _rows(self, of: Callable[[MemoryStore], Sequence[_Row]], after: int, upto: int | None) -> Sequence[_Row]:
         """The rows of records. Raises: PrunedError where some of them are gone."""
-        with self._usable().lock:
+        with self.usable().lock:
             if after < self.store.pruned and (upto is None or after < upto):
                 raise PrunedError(self.place, self.store.pruned)
             rows = list(of(self.store))

@@ -23,6 +23,7 @@ from shroff.streams.log import (
     StuckRow,
     WaitingLabel,
 )
+from tests.support.log_memory_parts import quarantined
 
 NOW_MS = 1_700_000_000_000
 
@@ -112,12 +113,12 @@ def contents(log: Log) -> list[object]:
         list(chain.from_iterable(log.decisions_after())),
         list(log.flags_after()),
         list(log.hits_after()),
-        log.refused(log.refused_numbers()),
-        log.waiting_all(),
-        log.outbox(),
-        log.offset("march.csv", "0"),
+        quarantined(log),
+        log.waiting.all(),
+        log.outbox.rows(),
+        log.offsets.get("march.csv", "0"),
         log.remarks(),
-        log.stuck(),
-        log.personal("payment", [record(seq).id for seq in range(1, log.last_seq() + 1)]),
-        log.late_after(),
+        log.outbox.stuck(),
+        log.personal.of("payment", [record(seq).id for seq in range(1, log.last_seq() + 1)]),
+        log.late.after(),
     ]

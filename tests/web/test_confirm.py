@@ -52,7 +52,7 @@ async def settled(asks: Asker) -> list[tuple[str, str]]:
     """The labels in the log, once all that was asked of it is done: event and verdict."""
     for _ in range(12_000):
         with asks.service.project.log.reading() as log:
-            if not log.asked(limit=100):
+            if not log.inbox.pending(limit=100):
                 rows = [item for part in log.labels_after(0) for item in part]
                 return [(row.id.partition("#")[0], row.body.decode()) for row in rows]
         await asyncio.sleep(0.05)

@@ -25,6 +25,7 @@ from shroff.web.api import hooks
 from shroff.web.http import messages
 from shroff.web.pages.sources import _reasons
 from shroff_plugins.connectors.sns_certificates import Certificates
+from tests.support.log_memory_parts import quarantined
 from tests.support.webs import Answered, Asker, Browser, asker, run
 from tests.support.wire import Spoken, connected
 from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted
@@ -102,7 +103,7 @@ def stored(bank: Path) -> list[tuple[str, str]]:
 
 def refused(bank: Path) -> list[tuple[str, str]]:
     with app.open(bank).log.reading() as log:
-        return [(entry.source, entry.place) for _, entry in log.refused(log.refused_numbers())]
+        return [(entry.source, entry.place) for _, entry in quarantined(log)]
 
 
 def confirmations(bank: Path) -> list[tuple[str, str, str]]:

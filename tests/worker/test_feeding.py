@@ -22,6 +22,7 @@ from shroff.services import project as app
 from shroff.services.adapter_factory import AdapterFactory
 from shroff.worker.request_queue import RequestQueue
 from shroff.worker.serving import multi_source, source_reader
+from tests.support.log_memory_parts import quarantined
 from tests.support.source_memory import MemorySource, MemoryTopic
 from tests.support.webs import Asker, Browser, asker
 from tests.support.webs import run as run_signed_in
@@ -91,7 +92,7 @@ def stored(folder: Path) -> tuple[list[str], dict[str, str], list[bytes]]:
     """What the log has: the ids that were decided, how far the source was read, and what was refused."""
     with app.open_exactly(folder).log.reading() as log:
         ids = sorted(row.id for rows in log.decisions_after() for row in rows)
-        return ids, log.offsets("kafka"), [entry.raw for _, entry in log.refused(log.refused_numbers())]
+        return (ids, log.offsets.of("kafka"), [entry.raw for _, entry in quarantined(log)])
 
 
 def test_messages_are_decided_beside_posts_and_each_of_them_once(bank, topic):
@@ -260,4 +261,4 @@ def test_a_service_reads_several_sources_and_its_screen_and_metrics_show_one_tha
     run_signed_in(bank, steps)
 
     with app.open_exactly(bank).log.reading() as log:
-        assert log.offsets("read") == {f"read/cards/{PARTS[0]}": "30"}
+        assert log.offsets.of("read") == {f"read/cards/{PARTS[0]}": "30"}

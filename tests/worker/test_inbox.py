@@ -44,6 +44,7 @@ from shroff.worker.inbox import (
     retry_request,
 )
 from tests.support.log_memory import MemoryLog, MemoryStore
+from tests.support.log_memory_parts import quarantined
 from tests.support.patience import SleptClock
 from tests.support.projects import FILES, NOW_MS, at_work, intake_of, label, payment, write_files, writer
 
@@ -69,7 +70,7 @@ class Desk:
         return MemoryLog(self.log.store, read_only=True)
 
     def ask(self, kind: str, body: bytes = b"null") -> int:
-        return self.reader().ask(kind, body, NOW_MS)
+        return self.reader().inbox.ask(kind, body, NOW_MS)
 
     def label(self, number: int, event: str, verdict: str = "fraud") -> int:
         label_line = label(number, event, verdict, "analyst", "2026-04-01T00:00:00Z")
@@ -77,12 +78,12 @@ class Desk:
 
     def serve_until(self, number: int) -> None:
         deadline = time.monotonic() + 120
-        while self.log.reply_to(number) is None:
+        while self.log.inbox.reply_to(number) is None:
             assert time.monotonic() < deadline, "the request is not carried out"
             self.inbox.serve()
 
     def result(self, number: int) -> msgspec.Raw:
-        reply = self.log.reply_to(number)
+        reply = self.log.inbox.reply_to(number)
         assert reply is not None, "the request waits"
         return inbox.result_of(reply)
 
@@ -115,7 +116,7 @@ def test_labels_are_taken_together_and_each_gets_its_answer(desk):
     desk.inbox.serve()
 
     assert [desk.answer(number).kind for number in (first, waiting, again)] == ["taken", "waiting", "duplicate"]
-    assert desk.log.asked() == []
+    assert desk.log.inbox.pending() == []
     assert desk.log.last_seq() == 4
     assert desk.answer(again).seq == desk.answer(first).seq == 4
 
@@ -125,7 +126,7 @@ def test_a_label_that_the_door_refused_goes_to_quarantine_once(desk):
     desk.inbox.serve()
 
     assert desk.answer(number).kind == "refused"
-    ((_, entry),) = desk.log.refused(desk.log.refused_numbers())
+    ((_, entry),) = quarantined(desk.log)
     assert "verdict" in entry.reason
     assert msgspec.json.decode(entry.raw)["verdict"] == "guilty"
 
@@ -146,7 +147,7 @@ def test_requests_are_carried_out_in_the_order_of_their_numbers(desk):
 
     assert msgspec.json.decode(desk.result(dropped)) == 1
     assert [desk.answer(number).kind for number in (first, second)] == ["refused", "refused"]
-    assert [entry.place for _, entry in desk.log.refused(desk.log.refused_numbers())] == ["2"]
+    assert [entry.place for _, entry in quarantined(desk.log)] == ["2"]
 
 
 def test_a_watermark_is_set_back_once_though_the_writer_is_killed_right_behind_the_commit(desk, monkeypatch):
@@ -200,7 +201,7 @@ def test_what_is_retried_leaves_quarantine_with_its_event(desk):
     desk.inbox.serve()
 
     assert [(row.place, row.stays) for row in retried_of(desk.result(number))] == [("1", False), ("2", True)]
-    assert [entry.place for _, entry in desk.log.refused(desk.log.refused_numbers())] == ["2"]
+    assert [entry.place for _, entry in quarantined(desk.log)] == ["2"]
     assert set(desk.log.find("payment", ["p8"])) == {"p8"}
 
 
@@ -211,14 +212,14 @@ def test_many_entries_are_retried_a_page_after_the_other_with_decisions_between(
     desk.inbox.serve()
     desk.writer.write([payment(9)])
     assert set(desk.log.find("payment", ["r0", "r1", "r2", "p9"])) == {"r0", "r1", "p9"}
-    assert desk.log.reply_to(number) is None
+    assert desk.log.inbox.reply_to(number) is None
     # killed here, and begun anew
     desk.inbox = InboxServer(desk.log, desk.writer, intake_of, desk.load, desk.reader)
     desk.inbox.serve()
     desk.inbox.serve()
 
     assert [row.number for row in retried_of(desk.result(number))] == [3, 4, 5]
-    assert (desk.log.refused_numbers(), desk.log.asked()) == ([], [])
+    assert (desk.log.quarantine.numbers(), desk.log.inbox.pending()) == ([], [])
 
 
 def test_what_is_dropped_is_gone_and_a_wrong_number_is_said(desk):
@@ -229,7 +230,7 @@ def test_what_is_dropped_is_gone_and_a_wrong_number_is_said(desk):
     assert msgspec.json.decode(desk.result(first)) == 1
     with pytest.raises(UsageError, match="no entry 2 in quarantine"):
         desk.result(wrong)
-    assert [number for number, _ in desk.log.refused(desk.log.refused_numbers())] == [1]
+    assert [number for number, _ in quarantined(desk.log)] == [1]
 
 
 def test_a_retry_is_judged_by_the_files_as_they_are_now(desk):
@@ -268,7 +269,7 @@ def test_a_version_takes_over_while_labels_go_ahead_and_all_else_waits(desk, mon
     desk.inbox.serve()
 
     assert desk.answer(labelled).kind == "taken"
-    assert [request.number for request in desk.log.asked()] == [adopted, dropped]
+    assert [request.number for request in desk.log.inbox.pending()] == [adopted, dropped]
     go_on.set()
     desk.serve_until(dropped)
     assert bytes(desk.result(adopted)) == b"null"
@@ -387,7 +388,7 @@ def test_an_inbox_that_is_closed_gives_up_a_version_and_leaves_its_request(desk,
     assert begun.wait(120)
     desk.inbox.close()
 
-    assert [request.number for request in desk.log.asked()] == [number]
+    assert [request.number for request in desk.log.inbox.pending()] == [number]
     monkeypatch.setattr(version_switch, "fold", folding)
     desk.log.close()
     again = InboxServer(
@@ -406,7 +407,7 @@ def read(log: Log) -> Iterator[Log]:
 
 
 def put(log: Log) -> int:
-    return log.ask(ADOPT, b"null", NOW_MS)
+    return log.inbox.ask(ADOPT, b"null", NOW_MS)
 
 
 def busy(_number: int | None) -> bytes:
@@ -426,7 +427,7 @@ def test_one_that_waits_too_long_is_told_that_its_request_stays(desk, monkeypatc
         ask(put, busy, lambda: read(desk.reader()), told.append)
 
     assert told == [f"{inbox.LEFT}."]
-    assert len(desk.log.asked()) == 1
+    assert len(desk.log.inbox.pending()) == 1
 
 
 def test_one_that_could_not_ask_is_told_that_nothing_waits(desk, monkeypatch):
@@ -439,7 +440,7 @@ def test_one_that_could_not_ask_is_told_that_nothing_waits(desk, monkeypatch):
 
     with pytest.raises(LogBusyError, match=r"^process 7 writes the log.*The request was not queued; try again$"):
         ask(put, busy, held, lambda _words: None)
-    assert not desk.log.asked()
+    assert not desk.log.inbox.pending()
 
 
 def test_one_that_waits_is_told_once_for_whom(desk, monkeypatch):
@@ -513,7 +514,7 @@ def test_ctrl_c_while_waiting_says_that_the_request_stays(bank, monkeypatch, cap
     monkeypatch.setattr(inbox, "_awaited", interrupted)
     with project.log.writing() as (_, log):
         assert run(["-C", str(bank), "label", "p1", "fraud"]) == 130
-        waiting = log.asked()
+        waiting = log.inbox.pending()
 
     assert "Stopped. The request is queued for the active writer" in capsys.readouterr().err
     assert [request.kind for request in waiting] == [LABELS]
@@ -534,7 +535,7 @@ def test_single_labels_and_files_of_them_come_in_beside_a_writer(bank, capsys):
     found = msgspec.json.decode(capsys.readouterr().out)
     assert found == {"read": 5, "appended": 2, "pending": 1, "duplicates": 1, "quarantined": 1}
     with app.open(bank).log.reading() as log:
-        assert (log.asked(), len(log.waiting_all()), len(log.refused(log.refused_numbers()))) == ([], 1, 1)
+        assert (log.inbox.pending(), len(log.waiting.all()), len(quarantined(log))) == ([], 1, 1)
 
 
 def test_quarantine_is_mended_beside_a_writer(bank):

@@ -36,6 +36,7 @@ from shroff.worker import ingest as ingest_module
 from shroff.worker.file_order import arranged, with_labels
 from shroff.worker.ingest import ingest
 from tests.support.log_memory import MemoryLog
+from tests.support.log_memory_parts import quarantined
 from tests.support.projects import FILES, NOW_MS, definitions, documents, label, payment, writer
 
 MARCH_MS = 1_772_323_200_000  # 2026-03-01, in UTC
@@ -285,7 +286,7 @@ def test_labels_before_their_events_and_lines_again_in_the_next_batch_are_as_in_
 
     assert reports[0].events == reports[1].events
     assert reports[0].labels == reports[1].labels
-    assert [item.id for item in logs[0].waiting_all()] == [item.id for item in logs[1].waiting_all()]
+    assert [item.id for item in logs[0].waiting.all()] == [item.id for item in logs[1].waiting.all()]
     assert ids(logs[0]) == ids(logs[1])
 
 
@@ -404,7 +405,7 @@ def test_a_label_that_waited_for_an_event_of_the_same_ingest_is_appended(size: i
     report = ingest(writer(log), with_labels([payment(1), payment(2, 1)], [known(1, "payment/p1")]), batch_size=size)
 
     assert (report.labels.read, report.labels.appended, report.labels.pending) == (1, 1, 0)
-    assert log.waiting_all() == []
+    assert log.waiting.all() == []
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
@@ -414,7 +415,7 @@ def test_a_label_that_waited_and_does_not_fit_its_event_is_counted_as_quarantine
     report = ingest(writer(log), [early, payment(1)], batch_size=size)
 
     assert (report.labels.read, report.labels.pending, report.labels.quarantined) == (1, 0, 1)
-    assert [(kept.source, kept.place) for _, kept in log.refused(log.refused_numbers())] == [("test", "1")]
+    assert [(kept.source, kept.place) for _, kept in quarantined(log)] == [("test", "1")]
 
 
 def test_one_that_waited_since_an_earlier_ingest_is_counted_too():
@@ -437,7 +438,7 @@ def test_dropping_from_quarantine_puts_no_new_version_in_force(project: app.Proj
     changed = app.open_exactly(project.context.paths.folder)
     dropped = changed.quarantine.drop([])
     with changed.log.reading() as log:
-        left, versions = log.refused(log.refused_numbers()), len(log.controls())
+        left, versions = quarantined(log), len(log.controls())
 
     assert (dropped, left, versions) == (1, [], 1)
 

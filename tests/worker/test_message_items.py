@@ -18,6 +18,7 @@ from shroff.events.mapping import ITEMS_MAX
 from shroff.services import project as app
 from shroff.services.adapter_factory import AdapterFactory
 from shroff.worker.serving.poison_search import PoisonSearch, SuspectError
+from tests.support.log_memory_parts import quarantined
 from tests.support.projects import FILES, write_files
 from tests.support.source_memory import MemorySource, MemoryTopic
 from tests.support.webs import asker
@@ -117,7 +118,7 @@ def test_each_item_is_an_event_with_its_own_id_and_its_own_place(
     ]
     assert project.labels().select(["id", "verdict"]).to_pylist() == [{"id": "p-3", "verdict": "fraud"}]
     with project.log.reading() as log:
-        ((_, entry),) = log.refused(log.refused_numbers())
+        ((_, entry),) = quarantined(log)
     assert [entry.place] == places
     kept = json.loads(entry.raw)
     assert [item["id"] for item in kept["items"]] == ["p-2"]
@@ -159,7 +160,7 @@ def test_a_message_of_too_many_items_is_refused_as_one(shop):
 
     assert (report.events.quarantined, report.untaken) == (1, 0)
     with app.open(shop).log.reading() as log:
-        ((_, entry),) = log.refused(log.refused_numbers())
+        ((_, entry),) = quarantined(log)
     assert "row.items: has 10,001 items; at most 10,000" in entry.reason
 
 

@@ -180,9 +180,9 @@ def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
     project.sinks.deliver()
     stale = DeliveryProgress("table", before=1, through=2)
     with closing(project.log.open(read_only=False)) as log:
-        request = log.ask(OUTBOX, outbox_request(moved=[stale]), 0)
+        request = log.inbox.ask(OUTBOX, outbox_request(moved=[stale]), 0)
         reply = json.loads(carry_out(log, InboxRequest(request, OUTBOX, outbox_request(moved=[stale]), 0)))
-        assert log.offset("sink:table", "") == "4"
+        assert log.offsets.get("sink:table", "") == "4"
 
     assert "another process also delivers to it" in reply["refusal"]
 
@@ -205,7 +205,7 @@ def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
 
     def applied(sinks: str) -> None:
         (project.context.paths.folder / "shroff.yaml").write_text(FILES["shroff.yaml"] + sinks)
-        inbox.replied(log.ask(ADOPT, b"null", 0))
+        inbox.replied(log.inbox.ask(ADOPT, b"null", 0))
         delivery.tend()
 
     with project.log.writing() as (writer, log), project.sinks.delivering(log) as delivery:
@@ -245,8 +245,8 @@ def test_a_service_notes_from_where_on_is_delivered_and_told_before_it_takes_any
     def begun(writer: object) -> None:
         with project.log.reading() as log:
             for sink in ("table", "hook"):
-                noted[sink] = log.offset(source_of(sink), THROUGH)
-            noted["told"] = log.offset(SOURCE, BEGUN)
+                noted[sink] = log.offsets.get(source_of(sink), THROUGH)
+            noted["told"] = log.offsets.get(SOURCE, BEGUN)
         stop.set()
 
     elsewhere = (

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from shroff.adapters.log.outbox import SqlOutbox
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.waiting_labels import SqlWaitingLabels
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.events.formats.lines import CsvHeader
@@ -21,6 +23,7 @@ from shroff.services.project_log import ProjectLog
 from shroff.streams.log import Batch, Refused
 from shroff.worker.quarantine_retry import Retried, retry
 from tests.support.log_memory import MemoryLog
+from tests.support.log_memory_parts import quarantined
 from tests.support.projects import FILES, NOW_MS, at_work, definitions, write_files, writer
 
 GOOD = b'{"id":"p8","at":"2026-03-01T12:00:00Z","card":"c","amount":"1.00"}\n'
@@ -37,7 +40,9 @@ def entry(
 
 def retried(log: MemoryLog, headers: Mapping[str, CsvHeader] | None = None) -> list[Retried]:
     project = definitions()
-    return retry(log, writer(log), Intake(project.events, project.settings, None), log.refused_numbers(), headers or {})
+    return retry(
+        log, writer(log), Intake(project.events, project.settings, None), log.quarantine.numbers(), headers or {}
+    )
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ def test_an_odd_entry_is_refused_again_and_the_others_come_in(odd, words):
     assert (first.number, first.outcome) == (1, "refused")
     assert words in first.reason
     assert (second.number, second.outcome) == (2, "decided")
-    assert [(kept.source, kept.raw) for _, kept in log.refused(log.refused_numbers())] == [(odd.source, odd.raw)]
+    assert [(kept.source, kept.raw) for _, kept in quarantined(log)] == [(odd.source, odd.raw)]
 
 
 def test_what_is_refused_again_has_its_newest_reason():
@@ -83,7 +88,7 @@ def test_what_is_refused_again_has_its_newest_reason():
     log.append(Batch(refused=[entry(BAD)]))
     (result,) = retried(log)
 
-    ((number, kept),) = log.refused(log.refused_numbers())
+    ((number, kept),) = quarantined(log)
     assert (number, kept.at_ms) == (1, NOW_MS - 5), "nobody sent it again"
     assert kept.reason == result.reason
     assert kept.reason.startswith("amount: expected an amount")
@@ -227,7 +232,7 @@ def test_dropping_all_drops_what_was_there_when_it_was_asked(bank, tmp_path, mon
 
     assert dropped == 1
     with bank.log.reading() as log:
-        assert [kept.place for _, kept in log.refused(log.refused_numbers())] == ["9"]
+        assert [kept.place for _, kept in quarantined(log)] == ["9"]
     with pytest.raises(UsageError, match="no entry 1 in quarantine"):
         bank.quarantine.drop([1])
 
@@ -296,8 +301,8 @@ def test_nothing_is_read_as_a_whole_to_count_it_or_to_take_one(bank, tmp_path, m
     def fail(*_args: object, **_options: object) -> object:
         raise AssertionError("all of it is read")
 
-    for name in ("waiting_all", "outbox"):
-        monkeypatch.setattr(SqliteLog, name, fail)
+    monkeypatch.setattr(SqlWaitingLabels, "all", fail)
+    monkeypatch.setattr(SqlOutbox, "rows", fail)
     with monkeypatch.context() as patched:
         patched.setattr(SqliteLog, "read", fail)
         patched.setattr(doctor_rows, "_check", lambda *_: None)  # it reads rows for a second at most

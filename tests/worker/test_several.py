@@ -19,6 +19,7 @@ from shroff.worker.serving.counts import WorkerOptions
 from shroff.worker.serving.multi_source import SeveralSources
 from shroff.worker.serving.source_reader import ReadNews
 from shroff.worker.serving.worker import Worker
+from tests.support.log_memory_parts import quarantined
 from tests.support.projects import definitions
 from tests.support.source_memory import MemorySource, MemoryTopic, MergingMemorySource
 from tests.worker.test_working import AT_END, Place, ids, message
@@ -99,7 +100,7 @@ def test_events_of_all_come_in_order_of_time_and_each_by_its_source(place):
         "read/cards/payments/0": "2",
         "read/app/payments/0": "2",
     }
-    assert work.offsets == place.log.offsets("read")
+    assert work.offsets == place.log.offsets.of("read")
     assert {name: (state.appended, state.waiting) for name, state in news.items()} == {"cards": (2, 0), "app": (2, 0)}
 
 
@@ -190,10 +191,7 @@ def test_dead_letters_go_to_the_source_that_they_came_by_by_its_own_names(place)
 
     assert [(letter.source, letter.raw) for letter in feed["cards"].letters] == [("payments/0", b"bad")]
     assert [(letter.source, letter.raw) for letter in feed["app"].letters] == [("payments/0", b"worse")]
-    assert {entry.source for _, entry in place.log.refused(place.log.refused_numbers())} == {
-        "read/cards/payments/0",
-        "read/app/payments/0",
-    }
+    assert {entry.source for _, entry in quarantined(place.log)} == {"read/cards/payments/0", "read/app/payments/0"}
 
 
 def test_late_events_are_kept_of_those_whose_settings_say_so(place):

@@ -15,6 +15,7 @@ from shroff.streams.log import Batch, Log, WaitingLabel
 from shroff.worker.inbox import LABELS
 from shroff.worker.quarantine_retry import retry
 from tests.support.log_memory import MemoryLog
+from tests.support.log_memory_parts import quarantined
 from tests.support.projects import NOW_MS, definitions, payment, writer
 from tests.worker.test_inbox import Desk
 
@@ -56,15 +57,19 @@ def test_a_label_that_waited_and_does_not_fit_is_refused_as_it_was_read_and_stan
     held = writer(log)
     for part in [[*early(), payment(1)]] if at_once else [early(), [payment(1)]]:
         held.write(part)
-    first = log.refused(log.refused_numbers())
+    first = quarantined(log)
     held.write(early())
 
     ((number, entry),) = first
     assert (entry.source, entry.place, entry.raw) == ("labels.csv", "2 (row 1)", EARLY)
     assert "lies before the time of payment" in entry.reason
-    assert log.refused(log.refused_numbers()) == first
+    assert quarantined(log) == first
     (again,) = retry(
-        log, held, intake(), log.refused_numbers(), {"labels.csv": CsvHeader(tuple(HEADER.decode().strip().split(",")))}
+        log,
+        held,
+        intake(),
+        log.quarantine.numbers(),
+        {"labels.csv": CsvHeader(tuple(HEADER.decode().strip().split(",")))},
     )
     assert (again.number, again.reason) == (number, entry.reason)
 
@@ -76,8 +81,8 @@ def test_a_waiting_label_past_the_limits_is_refused_where_its_event_comes(change
     (answer,) = writer(log).write([payment(1)])
 
     assert answer.kind == "decided"
-    assert log.waiting_all() == []
-    ((_, entry),) = log.refused(log.refused_numbers())
+    assert log.waiting.all() == []
+    ((_, entry),) = quarantined(log)
     assert (entry.source, entry.place, entry.raw) == ("l.csv", "7", b"raw")
     assert entry.reason.startswith(next(iter(changes)).removesuffix("_ms"))
     log.close()
@@ -93,7 +98,7 @@ def test_a_label_past_the_limits_that_is_asked_for_is_refused_to_quarantine(chan
     desk.inbox.serve()
 
     assert desk.answer(number).kind == "refused"
-    ((_, entry),) = desk.log.refused(desk.log.refused_numbers())
+    ((_, entry),) = quarantined(desk.log)
     assert (entry.source, entry.place, entry.raw) == ("s", "1", b"x")
     assert "amount" not in changes or "an amount in EUR" in entry.reason
     assert desk.log.last_seq() == 2
@@ -106,6 +111,6 @@ def test_a_request_that_is_no_label_is_wrong_and_no_damage_of_the_log(changes):
     number = desk.ask(LABELS, msgspec.json.encode([given]))
     desk.inbox.serve()
 
-    reply = msgspec.json.decode(desk.log.reply_to(number) or b"")["refusal"]
+    reply = msgspec.json.decode(desk.log.inbox.reply_to(number) or b"")["refusal"]
     assert "cannot read this request (labels)" in reply
     assert "damaged" not in reply

@@ -38,6 +38,7 @@ from shroff.worker.serving.poison_search import IN_A_ROW_MAX
 from shroff.worker.serving.worker import Worker
 from tests.support.effort import long_after
 from tests.support.log_memory import MemoryLog, MemoryStore
+from tests.support.log_memory_parts import quarantined
 from tests.support.patience import until
 from tests.support.projects import NOW_MS, definitions, intake_of, label
 from tests.support.source_memory import MemorySource, MemoryTopic
@@ -153,7 +154,9 @@ def test_what_a_source_has_is_decided_and_how_far_it_was_read_is_kept(place):
     work = Worker(place, source, AT_END).run()
 
     assert work.counts.decisions == len(ids(place.log)) == 100
-    assert work.offsets == place.log.offsets("memory") == {"payments/0": "34", "payments/1": "33", "payments/2": "33"}
+    assert (
+        work.offsets == place.log.offsets.of("memory") == {"payments/0": "34", "payments/1": "33", "payments/2": "33"}
+    )
     assert source.told == work.offsets, "the source is told what is durable"
     assert verify_online(place.log).mismatches == 0
 
@@ -180,7 +183,7 @@ def test_it_ends_when_it_is_stopped_with_everything_polled_committed(place):
     work = Worker(place, MemorySource(feed, random=Random(4)), stop=stop).run()
 
     assert 0 < work.taken < 500
-    assert work.taken == len(ids(place.log)) == int(place.log.offsets("memory")["payments/0"])
+    assert work.taken == len(ids(place.log)) == int(place.log.offsets.of("memory")["payments/0"])
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -207,7 +210,7 @@ def test_a_message_that_cannot_be_read_goes_to_quarantine_with_its_place_and_to_
     work = Worker(place, MemorySource(feed), AT_END).run()
 
     assert (work.quarantined, work.counts.decisions) == (3, 4)
-    entries = [entry for _, entry in place.log.refused(place.log.refused_numbers())]
+    entries = [entry for _, entry in quarantined(place.log)]
     assert [(entry.source, entry.place) for entry in entries] == [("payments/0", place) for place in ("3", "4", "5")]
     assert feed.letters == entries
 
@@ -237,10 +240,10 @@ def test_an_event_far_ahead_of_its_arrival_is_refused_and_shuts_out_nobody(place
     feed.send("payments/0", ahead, message(5, minute=2))
     work = Worker(place, MemorySource(feed), AT_END).run()
 
-    ((_, entry),) = [record for record in place.log.refused(place.log.refused_numbers()) if record[1].raw == ahead]
+    ((_, entry),) = [record for record in quarantined(place.log) if record[1].raw == ahead]
     assert "at: too early: 2026-03-02T13:00:00Z is 1d1h after its arrival" in entry.reason
     assert "p5" in ids(place.log)
-    assert work.quarantined == len(place.log.refused(place.log.refused_numbers()))
+    assert work.quarantined == len(quarantined(place.log))
     place.now -= 2 * DAY_MS  # all of them lie ahead of this clock, and the log has all but one
     feed.send("payments/0", message(1), message(3, minute=11 * 60), ahead, message(5, minute=2))
     again = Worker(place, MemorySource(feed), AT_END).run()
@@ -262,7 +265,7 @@ def test_a_line_of_a_file_is_held_against_the_clock_as_well(place):
     work = Worker(place, MemorySource(topic(5)), AT_END, is_live=False).run()
 
     assert (work.counts.decisions, work.quarantined) == (0, 5)
-    assert all("too early" in entry.reason for _, entry in place.log.refused(place.log.refused_numbers()))
+    assert all("too early" in entry.reason for _, entry in quarantined(place.log))
 
 
 def test_a_type_that_there_is_not_ends_the_worker(place):
@@ -356,7 +359,7 @@ def test_what_came_before_the_source_failed_for_good_is_decided_before_that_is_t
         Worker(place, source, AT_END).run()
 
     assert len(ids(place.log)) == 30
-    assert place.log.offsets("memory") == {"payments/0": "30"}
+    assert place.log.offsets.of("memory") == {"payments/0": "30"}
 
 
 @pytest.mark.parametrize("error", [TransientError("gone"), StorageError("disk full"), OSError("reset")])
@@ -471,12 +474,12 @@ def test_whatever_fails_and_whoever_takes_over_each_message_is_taken_once_in_the
     assert len(decisions(place.log)) == 400
     assert sum(ends.values()) > 0
     assert verify_online(place.log).mismatches == 0
-    assert place.log.offsets("memory") == {part: str(len(sent)) for part, sent in feed.parts.items()}
+    assert place.log.offsets.of("memory") == {part: str(len(sent)) for part, sent in feed.parts.items()}
     for part, sent in feed.parts.items():
         in_part = [msgspec.json.decode(text)["id"] for text in sent if text.startswith(b'{"amount":')]
         mine = [record for record in ids(place.log) if record in set(in_part)]
         assert mine == list(dict.fromkeys(in_part)), f"the order of {part}"
-    refused = {(entry.source, entry.raw) for _, entry in place.log.refused(place.log.refused_numbers())}
+    refused = {(entry.source, entry.raw) for _, entry in quarantined(place.log)}
     assert ("payments/0", b"{ no JSON") in refused
     if len(feed.parts) == 1:
         undisturbed = Place(tmp_path / "undisturbed")
@@ -505,7 +508,7 @@ def test_a_line_that_the_door_fails_at_is_refused_by_itself(place, monkeypatch):
     monkeypatch.setattr(EventValidator, "admit_with_personal", failing)
     work = Worker(place, MemorySource(poisoned(100, 0, 41, 42, 99)), AT_END).run()
 
-    entries = [entry for _, entry in place.log.refused(place.log.refused_numbers())]
+    entries = [entry for _, entry in quarantined(place.log)]
     assert [(entry.source, entry.place) for entry in entries] == [("payments/0", at) for at in ("0", "41", "42", "99")]
     assert {entry.reason for entry in entries} == {
         "shroff cannot process it (ValueError: a marker); please report this"
@@ -535,7 +538,7 @@ def test_a_message_that_deciding_fails_at_is_found_and_refused_and_the_others_go
     source = MemorySource(poisoned(300, 5, 150, 299))
     work = Worker(place, source, WorkerOptions(batch_size=size, until_idle_s=0.0), tell=told.append).run()
 
-    assert [entry.place for _, entry in place.log.refused(place.log.refused_numbers())] == ["5", "150", "299"]
+    assert [entry.place for _, entry in quarantined(place.log)] == ["5", "150", "299"]
     assert len(ids(place.log)) == 297
     assert (work.unbearable, work.counts.decisions, work.quarantined) == (3, 297, 3)
     assert work.restored <= 9, "each is found among 300 in three steps"
@@ -553,7 +556,7 @@ def test_a_message_that_the_commit_fails_at_is_found_and_refused(place):
     place.on_append = fail
     work = Worker(place, MemorySource(poisoned(200, 120), random=Random(7)), AT_END).run()
 
-    assert [entry.place for _, entry in place.log.refused(place.log.refused_numbers())] == ["120"]
+    assert [entry.place for _, entry in quarantined(place.log)] == ["120"]
     assert (work.unbearable, work.counts.decisions) == (1, 199)
 
 
@@ -562,7 +565,7 @@ def test_a_program_that_fails_at_everything_ends_instead_of_refusing_it_all(plac
     with pytest.raises(ZeroDivisionError):
         Worker(place, MemorySource(poisoned(100, *range(100))), AT_END).run()
 
-    assert len(place.log.refused(place.log.refused_numbers())) <= IN_A_ROW_MAX
+    assert len(quarantined(place.log)) <= IN_A_ROW_MAX
 
 
 # ---- what other processes ask
@@ -570,7 +573,7 @@ def test_a_program_that_fails_at_everything_ends_instead_of_refusing_it_all(plac
 
 def ask_for_a_label(place: Place, event: str) -> int:
     given = label(1, event, "fraud", "analyst", "2026-03-01T13:00:00Z")
-    return place.log.ask(LABELS, labels_request([given], 2), NOW_MS)
+    return place.log.inbox.ask(LABELS, labels_request([given], 2), NOW_MS)
 
 
 def test_what_is_asked_is_done_between_batches_and_while_nothing_comes(place):
@@ -584,8 +587,8 @@ def test_what_is_asked_is_done_between_batches_and_while_nothing_comes(place):
     place.on_append = ask_again
     Worker(place, MemorySource(topic(50)), WorkerOptions(until_idle_s=0.2)).run()
 
-    assert place.log.reply_to(first) is not None
-    assert place.log.reply_to(second[0]) is not None
+    assert place.log.inbox.reply_to(first) is not None
+    assert place.log.inbox.reply_to(second[0]) is not None
     assert len([record for records in place.log.labels_after() for record in records]) == 2
 
 
@@ -612,7 +615,7 @@ def test_a_request_that_the_program_fails_at_is_refused_and_the_work_goes_on(pla
     work = Worker(place, MemorySource(topic(50)), WorkerOptions(until_idle_s=0.2), tell=told.append).run()
 
     assert (work.counts.decisions, work.restored) == (50, 1)
-    assert b"ZeroDivisionError: a marker" in (place.log.reply_to(number) or b"")
+    assert b"ZeroDivisionError: a marker" in (place.log.inbox.reply_to(number) or b"")
     assert any("a request to this worker was refused" in notice for notice in told)
 
 

@@ -81,7 +81,7 @@ def edit(path: Path, pattern: str, replacement: str) -> None:
 
 def leave_questions(log: Log) -> int:
     """Let only the newest `ASKED` questions to customers be sent; return their count."""
-    rows = [row for row in log.outbox(OUTBOX_MAX) if row.kind == QUESTIONS]
+    rows = [row for row in log.outbox.rows(OUTBOX_MAX) if row.kind == QUESTIONS]
     newest = rows[-ASKED:]
     notification_worker.begin_behind(log, newest[0].seq - 1 if newest else 0)
     return len(newest)

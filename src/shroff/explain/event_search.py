@@ -92,7 +92,7 @@ def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, 
                 lines.setdefault(type_, {})[id_] = place, line
         start += text.count(b"\n")
     for type_, records in lines.items():
-        for id_, values in log.personal(type_, list(records)).items():
+        for id_, values in log.personal.of(type_, list(records)).items():
             field_name = next((name for name, value in values.items() if fields.has(value)), "")
             if field_name:
                 place, line = records[id_]

@@ -25,7 +25,7 @@ from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel
 from shroff.project.settings.systems import Systems
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.log import Log, LogReader, Offset, Outbox, Record
+from shroff.streams.log import Log, LogReader, Offset, Record
 
 ACTIVE = "active"  # source name of these offsets
 BEGUN = "begun"  # partition that shows that a process stored its initial state, even if empty
@@ -118,9 +118,9 @@ def renewed(systems: Systems, now: Systems, *kept: TextMapping) -> Systems:
     return replace(systems, **{name: getattr(now, name) for name in LIVE if is_live(SETTING + name, *kept)})
 
 
-def taken_up(log: Outbox, now: TextMapping, *, is_running: bool) -> list[Offset]:
+def taken_up(log: Log, now: TextMapping, *, is_running: bool) -> list[Offset]:
     """Return the offsets to store once these are active; a running service keeps settings that need a restart."""
-    stored = log.offsets(ACTIVE)
+    stored = log.offsets.of(ACTIVE)
     mark = [] if is_running or BEGUN in stored else [Offset(ACTIVE, BEGUN, "1")]
     return mark + [
         Offset(ACTIVE, name, now.get(name, ""))
@@ -171,7 +171,7 @@ def changes(
         differences = _compared(before, after, NOW)
         if control.files and {PROJECT_FILE, "events.yaml"} & {difference.file for difference in differences}:
             differences = _by_meaning(differences, control.files, definitions, load)
-    offsets = log.offsets(ACTIVE)
+    offsets = log.offsets.of(ACTIVE)
     stored = {name: text for name, text in offsets.items() if text and name != BEGUN}
     if offsets:
         differences += [

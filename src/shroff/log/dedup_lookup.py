@@ -95,12 +95,13 @@ def look_up(
         ids_of_fields = {(type_, ""): ids for type_, ids in events.items()}
         ids_of_fields |= {key: list(brought) for key, brought in values.items()}
         for (type_, field_name), ids_in_order in ids_of_fields.items():
-            for waiting in log.waiting_for(type_, ids_in_order, field_name):
+            for waiting in log.waiting.for_events(type_, ids_in_order, field_name):
                 known.waiting.setdefault((type_, field_name, waiting.event_id), []).append(waiting)
-        known.waiting_ids = frozenset(row.id for row in log.waiting_with_ids(labels))
+        known.waiting_ids = frozenset(row.id for row in log.waiting.with_ids(labels))
     if has_late:
         for type_, in_order in events.items():
-            known.late.update({(type_, id_): late_event for id_, late_event in log.late(type_, in_order).items()})
+            for id_, late_event in log.late.with_ids(type_, in_order).items():
+                known.late[type_, id_] = late_event
     if coming is not None:
         _add(known, ids_by_type, coming)
     return known

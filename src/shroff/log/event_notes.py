@@ -18,7 +18,7 @@ from msgspec.json import encode as to_json
 from shroff.arrays import Ints
 from shroff.events.intake import READ
 from shroff.language.values import DAY_MS
-from shroff.streams.log import Log, Offset, Outbox, Record, kept_offset
+from shroff.streams.log import Log, Offset, Record, kept_offset
 from shroff.streams.log_columns import RecordColumns
 from shroff.streams.pull import PULLED
 from shroff.streams.push import HOOKS
@@ -94,9 +94,9 @@ class EventSources(NamedTuple):
         return [(self.names[name] or None) if name >= 0 else None for name in at.tolist()]
 
 
-def sources_of(log: Outbox) -> EventSources:
+def sources_of(log: Log) -> EventSources:
     """Load the sources of a log's events. Cost: 1 µs per change of source."""
-    stored = sorted((part, text) for part, text in log.offsets(EVENT_SOURCES).items() if part != NEWEST)
+    stored = sorted((part, text) for part, text in log.offsets.of(EVENT_SOURCES).items() if part != NEWEST)
     changes = list(chain.from_iterable(kept_offset(EVENT_SOURCES, *note, list[_Change]) for note in stored))
     return EventSources(np.array([seq for seq, _ in changes], np.int64), [name for _, name in changes])
 
@@ -108,7 +108,7 @@ class DayCounts:
     """
 
     def __init__(self, log: Log | None = None, after: int = 0) -> None:
-        stored = log.offsets(DAY_COUNTS) if log is not None else {}
+        stored = log.offsets.of(DAY_COUNTS) if log is not None else {}
         span = stored.pop(SPAN, f"[{after},{after}]")
         self.after, self.upto = kept_offset(DAY_COUNTS, SPAN, span, tuple[int, int])
         self.days = defaultdict[int, Counter[str]](Counter)

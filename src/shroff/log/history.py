@@ -203,7 +203,7 @@ def is_said(log: Log, label: LabelInput, money_places: int) -> bool:
     if event is not None:
         last = said_last(log, f"{type_}/{event.id}", event.seq, label.source)
         return last == Said(label.verdict, label.source, label.reason, amount)
-    pending = [waiting_label(row.body, money_places) for row in log.waiting_for(type_, [label.event_id])]
+    pending = [waiting_label(row.body, money_places) for row in log.waiting.for_events(type_, [label.event_id])]
     pending_label = next((candidate for candidate in reversed(pending) if candidate.source == label.source), None)
     return pending_label is not None and replace(pending_label, known_at_ms=label.known_at_ms, is_undated=True) == label
 

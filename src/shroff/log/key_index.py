@@ -26,7 +26,7 @@ from shroff.language.row import Evaluate, compile_row
 from shroff.language.values import key_text
 from shroff.log.columns.stored import log_columns
 from shroff.project.definitions import Definitions
-from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
+from shroff.streams.log import Batch, Log, Offset, kept_offset
 from shroff.streams.log_columns import KeyPlaces
 
 KEYED = "keys of events"  # source name of the offsets that say how far each form is indexed
@@ -158,9 +158,9 @@ class KeyLookup:
         return {entity_key: by_hash[hashed] for entity_key, hashed in hashes.items()}
 
 
-def covered(log: Outbox) -> Mapping[str, int | None]:
+def covered(log: Log) -> Mapping[str, int | None]:
     """Return the sequence number up to which each form is indexed; None for a form that the writer keeps indexing."""
-    offsets = log.offsets(KEYED)
+    offsets = log.offsets.of(KEYED)
     return kept_offset(KEYED, "", offsets[""], dict[str, int | None]) if offsets else {}
 
 

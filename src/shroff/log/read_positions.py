@@ -12,7 +12,7 @@ from msgspec.json import encode as to_json
 from shroff.errors import UsageError, nearest
 from shroff.json_types import TextDict, TextMapping
 from shroff.runtime.values import FrozenStruct
-from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
+from shroff.streams.log import Batch, Log, Offset, kept_offset
 
 NOTHING = ""  # offset of a partition that was reset
 
@@ -42,11 +42,11 @@ def known(offsets: TextMapping) -> TextDict:
     return {part: offset for part, offset in offsets.items() if offset != NOTHING}
 
 
-def parts_read(log: Outbox, source: str) -> list[PartRead]:
+def parts_read(log: Log, source: str) -> list[PartRead]:
     """Return the partitions of a source that the log knows, by name."""
     beside = _beside(source)
-    resets = {part: kept_offset(beside, part, text, Forgotten) for part, text in log.offsets(beside).items()}
-    return [PartRead(part, at, forgotten=resets.get(part)) for part, at in sorted(log.offsets(source).items())]
+    resets = {part: kept_offset(beside, part, text, Forgotten) for part, text in log.offsets.of(beside).items()}
+    return [PartRead(part, at, forgotten=resets.get(part)) for part, at in sorted(log.offsets.of(source).items())]
 
 
 def forget(log: Log, source: str, part: str, now_ms: int) -> str:
@@ -57,7 +57,7 @@ def forget(log: Log, source: str, part: str, now_ms: int) -> str:
 
     Raises: UsageError if the partition was not read; OvertakenError if another process took the log over meanwhile.
     """
-    offsets = known(log.offsets(source))
+    offsets = known(log.offsets.of(source))
     if part not in offsets:
         hint = nearest(part, offsets) or (f"There is {', '.join(sorted(offsets)[:10])}." if offsets else "None was.")
         raise UsageError(f"no part {part!r} of the source was read. {hint}")

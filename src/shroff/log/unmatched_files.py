@@ -9,7 +9,7 @@ from msgspec.json import encode as to_json
 from shroff.events.intake import Intake
 from shroff.events.mapping import Unmatched
 from shroff.runtime.values import FrozenStruct
-from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
+from shroff.streams.log import Batch, Log, Offset, kept_offset
 from shroff.streams.source import PolledMessages
 
 UNMATCHED = "unmatched"  # source name of these offsets
@@ -22,15 +22,15 @@ class PassedOver(FrozenStruct):
     at_ms: int
 
 
-def unmatched_of(log: Outbox) -> dict[str, PassedOver]:
+def unmatched_of(log: Log) -> dict[str, PassedOver]:
     """Return the unmatched files, by name."""
-    stored = log.offsets(UNMATCHED)
+    stored = log.offsets.of(UNMATCHED)
     return {name: kept_offset(UNMATCHED, name, text, PassedOver) for name, text in stored.items() if text}
 
 
 def note_unmatched(log: Log, files: Iterable[str], unmatched: Iterable[Unmatched], now_ms: int) -> None:
     """Note which of these files were unmatched, and clear the notes of the others. Raises: as the log's `append`."""
-    stored = log.offsets(UNMATCHED)
+    stored = log.offsets.of(UNMATCHED)
     current = {file.source: to_json(PassedOver(file.lines, now_ms)).decode() for file in unmatched}
     offsets = [
         Offset(UNMATCHED, name, current.get(name, ""))

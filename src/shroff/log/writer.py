@@ -108,7 +108,7 @@ class Writer:
         self.warnings: list[str] = []
         self.keeps_late: bool | Collection[str] = False  # as `BatchClassifier` takes it
         self.by = FILES  # the source of events that were not posted, pushed or pulled
-        self._newest_source = log.offset(EVENT_SOURCES, NEWEST) or UNKNOWN
+        self._newest_source = log.offsets.get(EVENT_SOURCES, NEWEST) or UNKNOWN
         self._held: tuple[int | None, str] = None, ""  # cached: a watermark, and the event that holds it
         self._counts = DayCounts(log, log.pruned_to()).read_on(log)
         self._saved_seq = 0

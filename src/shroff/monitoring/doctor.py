@@ -39,7 +39,7 @@ from shroff.rules.definitions import expiring
 from shroff.runtime.atomic_files import UNFINISHED_S, unfinished_files
 from shroff.runtime.texts import Printed, bytes_text, many, one_line, table
 from shroff.runtime.values import FrozenStruct, frozen
-from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader, Remark
+from shroff.streams.log import InboxRequest, Log, LogReader, Remark
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.outbox import OF_NOTICE, ONLINE, sink_states
 
@@ -280,7 +280,7 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
     later = seen.labels.follow(log, now_of(log, now_ms))
     if later.count:
         yield Finding("labels", NOTE, later.words, CORRECT)
-    yield look_at_inbox(log.asked(limit=2**31), now_ms)
+    yield look_at_inbox(log.inbox.pending(limit=2**31), now_ms)
     yield from look_at_remarks(log.remarks())
     if counts.outbox:
         cure = "'shroff serve' and 'shroff run' send them while they run; 'shroff notices letters' shows sent messages."
@@ -293,11 +293,11 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
             yield Finding("rules", NOTE, words, "Set a later day in expires, or remove it or the rule.")
 
 
-def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
+def look_at_waiting(log: Log, count: int, now_ms: int) -> Finding:
     """Report labels without their event: an hour after the label arrived the event counts as missing."""
     if not count:
         return Finding("labels", OK, "none is unmatched")
-    pending = [waiting_row(label) for label in log.waiting_all()]
+    pending = [waiting_row(label) for label in log.waiting.all()]
     lost = sum(scorer.arrived_ms <= now_ms - LABEL_WAITS_MS for scorer in pending)
     words = f"{count:,} {'has' if count == 1 else 'have'} no matching event yet"
     if typed := [label.as_typed for label in pending if label.as_typed]:

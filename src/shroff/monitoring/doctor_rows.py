@@ -70,10 +70,10 @@ def log_damage(log: Log, seed: int) -> Iterator[str]:
         lost = log.ids_lost()
         if lost:
             yield lost
-    numbers = log.refused_numbers()[-REFUSED_MAX:]
+    numbers = log.quarantine.numbers()[-REFUSED_MAX:]
     for start in range(0, len(numbers), _TOGETHER):
         try:
-            log.refused(numbers[start : start + _TOGETHER])
+            log.quarantine.entries(numbers[start : start + _TOGETHER])
         except StateError as error:
             yield str(error)
             return

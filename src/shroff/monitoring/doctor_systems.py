@@ -208,7 +208,7 @@ def delivered_sample(
     log: Log, sink: str, take: str, outcomes: Collection[str], now_ms: int, *, has_fields: bool = False
 ) -> DeliveredSample:
     """Draw rows that a sink has accepted, according to the log. Cost: some milliseconds."""
-    offsets = log.offsets(source_of(sink))
+    offsets = log.offsets.of(source_of(sink))
     through = through_of(sink, offsets) or 0
     began = max(log.pruned_to(), int(offsets.get(BEGAN, 0)))
     stuck = {(row.seq, row.number) for rows in all_stuck(log, sink) for row in rows}

@@ -84,6 +84,6 @@ class CaseNotifications:
     def _is_behind_begun(self, seq: int) -> bool:
         """Whether a record came after notifications began: earlier ones notify no one."""
         if self._begun is None:
-            found = self.log.offset(SOURCE, BEGUN)
+            found = self.log.offsets.get(SOURCE, BEGUN)
             self._begun = None if found is None else kept_offset(SOURCE, BEGUN, found, int)
         return self._begun is not None and seq > self._begun

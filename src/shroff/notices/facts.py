@@ -83,7 +83,7 @@ class Facts:
         for type_, wanted in ids.items():
             records = log.find(type_, wanted)
             rows = log.decisions(type_, [id_ for id_, record in records.items() if record.decided])
-            personal = log.personal(type_, wanted) if self.definitions.events.types[type_].personal else {}
+            personal = log.personal.of(type_, wanted) if self.definitions.events.types[type_].personal else {}
             for id_, record in records.items():
                 event = self._records.decode(record)
                 if isinstance(event, Event):

@@ -88,7 +88,7 @@ class NoticeWorker:
         with self._lock:
             keys = list(self._copied)
         if keys:
-            log.outbox_done(keys)
+            log.outbox.done(keys)
             with self._lock:
                 self._copied.difference_update(keys)
 
@@ -169,7 +169,7 @@ class NoticeWorker:
         """Copy rows of the log's outbox into the store; return whether there were any."""
         with self._lock:
             copied = set(self._copied)
-        rows = [outbox_row for outbox_row in log.outbox(limit=ROWS + len(copied)) if outbox_row.key not in copied]
+        rows = [outbox_row for outbox_row in log.outbox.rows(limit=ROWS + len(copied)) if outbox_row.key not in copied]
         if not rows:
             return False
         dues = list(flagged(self._services, self._facts, log, rows, self._begun))
@@ -211,7 +211,7 @@ class NoticeWorker:
 def begun_at(log: Log) -> int:
     """Return the last sequence number that notifies nobody, set when notices are first used. For the log's writer."""
     begin_behind(log, log.last_seq())
-    return kept_offset(SOURCE, BEGUN, log.offset(SOURCE, BEGUN) or "", int)
+    return kept_offset(SOURCE, BEGUN, log.offsets.get(SOURCE, BEGUN) or "", int)
 
 
 def begin_behind(log: Log, seq: int) -> None:
@@ -219,7 +219,7 @@ def begin_behind(log: Log, seq: int) -> None:
 
     Does nothing if notices have been used before.
     """
-    if log.offset(SOURCE, BEGUN) is None:
+    if log.offsets.get(SOURCE, BEGUN) is None:
         log.append(Batch(offsets=[Offset(SOURCE, BEGUN, str(seq), before=None)]))
 
 

@@ -18,7 +18,7 @@ from shroff.log.flags import JudgedFlag, flags
 from shroff.log.later_labels import now_of
 from shroff.runtime.atomic_files import csv_line
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.log import DecisionRow, LateEvent, Log, LogBeside, Record
+from shroff.streams.log import DecisionRow, LateEvent, Log, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,7 +83,7 @@ def with_personal(kind: ExportKind, events: Events, names: Sequence[str]) -> Exp
         for records in kind.batches(log):
             types = dict.fromkeys(record.type for record in records)
             values = {
-                name: log.personal(name, [record.id for record in records if record.type == name]) for name in types
+                name: log.personal.of(name, [record.id for record in records if record.type == name]) for name in types
             }
             yield [_with(record, values[record.type].get(record.id, {}), names) for record in records]
 
@@ -232,9 +232,9 @@ def _label_row(record: Record) -> JsonObject:
     return {"seq": record.seq, **{name: fields.get(name) for name in _LABEL_COLUMNS}, "known_at": _Time(record.time_ms)}
 
 
-def _late(log: LogBeside) -> Iterator[list[LateEvent]]:
+def _late(log: Log) -> Iterator[list[LateEvent]]:
     after = ("", "")
-    while rows := log.late_after(*after):
+    while rows := log.late.after(*after):
         yield rows
         after = (rows[-1].type, rows[-1].id)
 

@@ -57,10 +57,11 @@ __all__ = [
     "Indexed",
     "Kind",
     "LateEvent",
+    "LateEvents",
     "Lead",
     "Log",
-    "LogBeside",
     "LogReader",
+    "LogState",
     "LogWriter",
     "Offset",
     "Outbox",
@@ -228,7 +229,7 @@ class Inbox(Protocol):
         Raises: LogBusyError if the file is locked for too long; StorageError as `append`.
         """
 
-    def asked(self, limit: int = 1_000) -> list[InboxRequest]:
+    def pending(self, limit: int = 1_000) -> list[InboxRequest]:
         """Return the pending requests by number, which is their order of arrival. Fast if there are none."""
 
     def reply_to(self, number: int) -> bytes | None:
@@ -238,20 +239,20 @@ class Inbox(Protocol):
 class Quarantine(Protocol):
     """Refused input, stored with its reason."""
 
-    def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
+    def entries(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
         """Return the entries with these numbers, oldest first; unknown numbers are left out."""
 
-    def refused_numbers(self) -> list[int]:
+    def numbers(self) -> list[int]:
         """Return the numbers of all entries, oldest first."""
 
 
 class Outbox(Protocol):
-    """Outgoing rows, stuck rows, and the position of each source and sink."""
+    """Outgoing rows, and rows that a sink refused (stuck)."""
 
-    def outbox(self, limit: int = 100) -> list[OutboxRow]:
+    def rows(self, limit: int = 100) -> list[OutboxRow]:
         """Return outgoing rows, oldest first."""
 
-    def outbox_done(self, keys: Iterable[str]) -> None:
+    def done(self, keys: Iterable[str]) -> None:
         """Mark outbox rows as delivered. Raises: OvertakenError if another process leads the log."""
 
     def stuck(
@@ -262,10 +263,14 @@ class Outbox(Protocol):
         With `is_due` only rows to be retried. Fast if nothing is stuck.
         """
 
-    def offset(self, source: str, part: str) -> str | None:
+
+class Offsets(Protocol):
+    """The position of each source and sink."""
+
+    def get(self, source: str, part: str) -> str | None:
         """Return the offset of this partition of the source."""
 
-    def offsets(self, source: str) -> TextDict:
+    def of(self, source: str) -> TextDict:
         """Return the offsets of the source by partition."""
 
 
@@ -280,17 +285,38 @@ class Lead(Protocol):
         """Release the file and the lead. Closing twice does nothing."""
 
 
-class LogBeside(Protocol):
-    """Data beside the records: pending labels, personal values, late events, counts, the state of the store."""
+class WaitingLabels(Protocol):
+    """Labels whose event has not come yet."""
 
-    def waiting_for(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
+    def for_events(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
         """Return labels pending for these events, in order of arrival; with a field, for its values."""
 
-    def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
-        """Return pending labels with these label ids."""
+    def with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
+        """Return pending labels with these label ids, in order of arrival."""
 
-    def waiting_all(self) -> list[WaitingLabel]:
+    def all(self) -> list[WaitingLabel]:
         """Return all pending labels, in order of arrival."""
+
+
+class PersonalValues(Protocol):
+    """Personal values, stored beside their events so that they can be erased."""
+
+    def of(self, type: str, ids: Sequence[str]) -> dict[str, TextDict]:
+        """Return the personal values of events of one type, by id and field; events without any are left out."""
+
+
+class LateEvents(Protocol):
+    """Events that came too late to be decided."""
+
+    def with_ids(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
+        """Return the stored late events of one type with these ids."""
+
+    def after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
+        """Return the stored late events after this type and id, sorted by type and id (code points)."""
+
+
+class LogState(Protocol):
+    """Indexes, counts and warnings of a log, and the condition of its store."""
 
     def indexed(self) -> list[Indexed]:
         """Return the unique fields whose values are indexed for all events, sorted by type and field."""
@@ -301,15 +327,6 @@ class LogBeside(Protocol):
 
         With a probability of 2**-38, one of them belongs to another key.
         """
-
-    def personal(self, type: str, ids: Sequence[str]) -> dict[str, TextDict]:
-        """Return the personal values of events of one type, by id and field; events without any are left out."""
-
-    def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
-        """Return the stored late events of one type with these ids."""
-
-    def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
-        """Return the stored late events after this type and id, sorted by type and id (code points)."""
 
     def counts(self) -> Counts:
         """Return counts of everything that may grow without limit, without reading it."""
@@ -331,7 +348,7 @@ class LogBeside(Protocol):
         """Return the bytes on disk."""
 
 
-class Log(LogReader, LogBeside, LogWriter, Inbox, Quarantine, Outbox, Lead, Protocol):
+class Log(LogReader, LogState, LogWriter, Lead, Protocol):
     """A log and the store in the same place.
 
     One process at a time may write; a second one gets `LogBusyError` at once. Readers work beside a writer and see
@@ -340,6 +357,27 @@ class Log(LogReader, LogBeside, LogWriter, Inbox, Quarantine, Outbox, Lead, Prot
     A process that opens a log for writing leads it from then on, and the previous leader can write nothing more,
     whatever it still believes: each opening has an `epoch`, and nothing of an older one is committed.
     """
+
+    @property
+    def inbox(self) -> Inbox: ...
+
+    @property
+    def quarantine(self) -> Quarantine: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    @property
+    def offsets(self) -> Offsets: ...
+
+    @property
+    def waiting(self) -> WaitingLabels: ...
+
+    @property
+    def personal(self) -> PersonalValues: ...
+
+    @property
+    def late(self) -> LateEvents: ...
 
 
 def prune_through(log: Log, upto: int) -> int:

@@ -24,7 +24,7 @@ from shroff.runtime import traces
 from shroff.runtime.logs import say
 from shroff.runtime.values import FrozenStruct, frozen, replace
 from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
-from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow, kept_offset
+from shroff.streams.log import Log, Offset, StuckKey, StuckRow, kept_offset
 from shroff.streams.sink import AwayError, MakingSink, MarkedSink, Outgoing, Sink, Undelivered, VolatileSink
 
 SPAN = 8_192  # sequence numbers read at once: some 12 MB with documents of 1.4 kB
@@ -110,17 +110,17 @@ def first_offsets(log: Log, starts: Mapping[str, bool], token: Callable[[], str]
         starts: The sinks by name, and whether each starts at the end of the log.
         token: Returns a unique text.
     """
-    unknown = [name for name in starts if log.offset(source_of(name), THROUGH) is None]
+    unknown = [name for name in starts if log.offsets.get(source_of(name), THROUGH) is None]
     begin = {name: str(log.last_seq() if starts[name] else 0) for name in unknown}
     positions = [Offset(source_of(name), THROUGH, place, before=None) for name, place in begin.items()]
     positions += [Offset(source_of(name), BEGAN, begin[name]) for name in unknown if starts[name]]
     return [*positions, *(Offset(source_of(name), ORIGIN, token()) for name in unknown)]
 
 
-def moved_offsets(log: Outbox, moved: DeliveryProgress) -> list[Offset]:
+def moved_offsets(log: Log, moved: DeliveryProgress) -> list[Offset]:
     """Return the changed offsets of a sink; its position never goes back."""
     source = source_of(moved.sink)
-    stored = log.offsets(source)
+    stored = log.offsets.of(source)
     through = str(max(moved.through, through_of(moved.sink, stored) or 0))
     trouble = "" if moved.trouble is None else to_json(moved.trouble).decode()
     current = {THROUGH: through, TROUBLE: trouble}
@@ -317,7 +317,7 @@ class Courier(msgspec.Struct):
     def _opened_log(self) -> Log:
         if self._log is None:
             self._log = self.opened()
-            offsets = self._log.offsets(source_of(self.route.name))
+            offsets = self._log.offsets.of(source_of(self.route.name))
             with self._lock:
                 self._recorded, self._told = through_of(self.route.name, offsets) or 0, trouble_of(offsets)
                 self.through = max(self.through, self._recorded)
@@ -388,7 +388,7 @@ class Courier(msgspec.Struct):
 
     def _try_again(self, log: Log, sink: Sink) -> None:
         """Retry some requeued rows, each alone; a refused row is stuck again."""
-        rows = log.stuck(self.route.name, is_due=True, after=self.retried or ("", 0, 0), limit=DUE_MAX)
+        rows = log.outbox.stuck(self.route.name, is_due=True, after=self.retried or ("", 0, 0), limit=DUE_MAX)
         for row in rows:
             if row.key in self._stuck or row.key in self._unstuck:
                 continue  # its change is not stored yet

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
 
-from shroff.streams.log import Batch, Log, Outbox
+from shroff.streams.log import Batch, Log
 from shroff.streams.sink_cursor import (
     Courier,
     DeliveryHealth,
@@ -205,7 +205,7 @@ def delivering(
         raise
 
 
-def batch_of(log: Outbox, moved: Sequence[DeliveryProgress]) -> Batch:
+def batch_of(log: Log, moved: Sequence[DeliveryProgress]) -> Batch:
     """Return the batch that commits the progress of delivery."""
     batch = Batch()
     for progress in moved:

@@ -182,7 +182,7 @@ def staying() -> Iterator[None]:
 def _awaited(log: Log, number: int) -> bytes | None:
     """Return the reply to a request if it comes within `_TURN_S`."""
     end = time.monotonic() + _TURN_S
-    while (reply := log.reply_to(number)) is None and time.monotonic() < end:
+    while (reply := log.inbox.reply_to(number)) is None and time.monotonic() < end:
         time.sleep(0.02)
     return reply
 
@@ -226,7 +226,7 @@ class InboxServer(Struct, eq=False):
 
     def has_requests(self) -> bool:
         """Return whether requests are pending. Not during a commit. Cost: 10 µs if there are none."""
-        return bool(self._log.asked(limit=1))
+        return bool(self._log.inbox.pending(limit=1))
 
     def serve(self) -> None:
         """Run the pending requests in order; call it between batches.
@@ -235,7 +235,7 @@ class InboxServer(Struct, eq=False):
         """
         labels: list[InboxRequest] = []
         is_waiting = False
-        for request in self._log.asked():
+        for request in self._log.inbox.pending():
             if request.kind == LABELS:
                 labels.append(request)
             elif not is_waiting:
@@ -246,15 +246,15 @@ class InboxServer(Struct, eq=False):
 
     def refuse_next(self, words: str) -> None:
         """Refuse the oldest request, which raised an unexpected error. There must be one."""
-        self._refuse(self._log.asked(limit=1)[0], words)
+        self._refuse(self._log.inbox.pending(limit=1)[0], words)
 
     def replied(self, number: int) -> bytes:
         """Run pending requests up to one of this process, and return its reply.
 
         Raises: StateError if the log does not know the request.
         """
-        while (reply := self._log.reply_to(number)) is None:
-            pending = [request.number for request in self._log.asked()]
+        while (reply := self._log.inbox.reply_to(number)) is None:
+            pending = [request.number for request in self._log.inbox.pending()]
             if number not in pending and (not pending or pending[-1] > number):
                 raise StateError(
                     f"request {number} does not wait in the log's inbox, and no reply is there: the log is another one "
@@ -378,7 +378,7 @@ class InboxServer(Struct, eq=False):
 
     def _take(self, request: InboxRequest, asked: forwarded_input.HandedLines) -> None:
         """Append lines of a file and its new offset in one batch; do nothing if another process read on."""
-        if self._log.offset(asked.source, asked.part) != asked.before:
+        if self._log.offsets.get(asked.source, asked.part) != asked.before:
             self._log.append(Batch(replies=[_reply(request.number, None)]))
             return
         lines = forwarded_input.submissions(asked.given, self._writer.definitions)
@@ -394,7 +394,7 @@ class InboxServer(Struct, eq=False):
         """Retry a page of entries; return whether it was the last. A restarted process retries those still there."""
         retried_request, remaining, results = self._retrying
         if retried_request != request.number:
-            remaining = sorted(set(asked.numbers)) or self._log.refused_numbers()
+            remaining = sorted(set(asked.numbers)) or self._log.quarantine.numbers()
             results = []
         page = remaining[:PAGE]
         remaining = remaining[PAGE:]
@@ -459,7 +459,7 @@ def carry_out(log: Log, request: InboxRequest) -> bytes:
 def _dropped(log: Log, body: bytes) -> tuple[Batch, int]:
     drop = from_json(body, type=_Drop)
     if drop.is_all:
-        dropped = sorted(set(drop.numbers).intersection(log.refused_numbers()))
+        dropped = sorted(set(drop.numbers).intersection(log.quarantine.numbers()))
     else:
         dropped = known_numbers(log, drop.numbers)
     return Batch(dropped=dropped), len(dropped)

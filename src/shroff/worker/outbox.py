@@ -18,7 +18,7 @@ from msgspec.json import encode as to_json
 from shroff.errors import UsageError
 from shroff.project.settings.system import System
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.log import Batch, Log, Outbox, StuckKey, StuckRow
+from shroff.streams.log import Batch, Log, StuckKey, StuckRow
 from shroff.streams.sink_cursor import (
     DeliveryHealth,
     DeliveryProgress,
@@ -114,7 +114,7 @@ def changes(
     """
     request = from_json(body, type=_OutboxRequest)
     for progress in request.moved:
-        seq = through_of(progress.sink, log.offsets(source_of(progress.sink))) or 0
+        seq = through_of(progress.sink, log.offsets.of(source_of(progress.sink))) or 0
         if seq > progress.before:
             raise UsageError(
                 f"sink {progress.sink} was at sequence number {progress.before:,} for this process and is at {seq:,} "
@@ -129,10 +129,10 @@ def changes(
     return batch, {"retry": len(retried), "drop": len(request.drop)}
 
 
-def _rows(log: Outbox, keys: Sequence[StuckKey]) -> list[StuckRow]:
+def _rows(log: Log, keys: Sequence[StuckKey]) -> list[StuckRow]:
     stuck = []
     for sink, seq, number in keys:
-        rows = log.stuck(sink, after=(sink, seq, number - 1), limit=1)
+        rows = log.outbox.stuck(sink, after=(sink, seq, number - 1), limit=1)
         if not rows or rows[0].key != (sink, seq, number):
             raise UsageError(
                 f"row {key_text((sink, seq, number))} is not stuck. 'shroff outbox list' shows all stuck rows."
@@ -155,10 +155,10 @@ def key_of(text: str) -> StuckKey:
     return sink, int(seq), int(number)
 
 
-def all_stuck(log: Outbox, sink: str = "") -> Iterator[list[StuckRow]]:
+def all_stuck(log: Log, sink: str = "") -> Iterator[list[StuckRow]]:
     """Yield all stuck rows of a sink, or of all sinks, in lists."""
     after: StuckKey = ("", 0, 0)
-    while rows := log.stuck(sink, after=after, limit=KEYS_MAX):
+    while rows := log.outbox.stuck(sink, after=after, limit=KEYS_MAX):
         yield rows
         after = rows[-1].key
 
@@ -168,7 +168,7 @@ def sink_states(log: Log, sinks: Mapping[str, System]) -> list[SinkState]:
     last = log.last_seq()
     states = []
     for name, system in sinks.items():
-        offsets = log.offsets(source_of(name))
+        offsets = log.offsets.of(source_of(name))
         through = through_of(name, offsets)
         stuck = sum(len(rows) for rows in all_stuck(log, name))
         lag = max(last - (through or 0), 0)

@@ -21,7 +21,7 @@ from shroff.log.event_notes import POSTED, UNKNOWN
 from shroff.log.implausible_times import STRAY
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.log import Log, Quarantine, Refused, Reply
+from shroff.streams.log import Log, Refused, Reply
 
 RETRIED = ". Not retried: "  # between the reason of an entry and why its bytes cannot be read again
 _TYPED = ("parquet", "avro")  # formats whose rows are stored as JSON
@@ -60,7 +60,7 @@ def retry(
         reply: Returns the replies to commit with the batch.
         decoder: Creates the decoder of the live source's Avro messages; None if the project has none.
     """
-    entries = log.refused(numbers)
+    entries = log.quarantine.entries(numbers)
     prepared = writer.prepare(submissions(entries, intake, headers, decoder), by=UNKNOWN)
     results = outcomes(entries, prepared.answers)
     prepared.batch.refused = _as_before(prepared.batch.refused, entries)
@@ -81,9 +81,9 @@ def _as_before(rows: Iterable[Refused], entries: Iterable[Entry]) -> list[Refuse
     return restored
 
 
-def known_numbers(log: Quarantine, numbers: Sequence[int]) -> list[int]:
+def known_numbers(log: Log, numbers: Sequence[int]) -> list[int]:
     """Return these numbers, unique and sorted. Raises: UsageError for one that is not in quarantine."""
-    missing = sorted({*numbers}.difference(log.refused_numbers()))
+    missing = sorted({*numbers}.difference(log.quarantine.numbers()))
     if missing:
         raise UsageError(
             f"there is no entry {', '.join(map(str, missing))} in quarantine. 'shroff quarantine list' shows all."

@@ -182,7 +182,7 @@ class CaseContract(Contract):
             assert rows.record(people_store.AuditFilter()) == []
         people.close()
         with closing(self.make_log(tmp_path)) as log:
-            assert log.asked() == []
+            assert log.inbox.pending() == []
 
     def _fail_half_way(self, store: CaseStore) -> None:
         with store.change() as change:
@@ -202,7 +202,7 @@ class CaseContract(Contract):
             change.people.ask("labels", b"[1]", NOW_MS)
 
         with closing(self.make_log(tmp_path)) as log:
-            assert [(record.kind, record.body) for record in log.asked()] == [("labels", b"[1]")]
+            assert [(record.kind, record.body) for record in log.inbox.pending()] == [("labels", b"[1]")]
 
     # ---- queues
 

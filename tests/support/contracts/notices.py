@@ -295,7 +295,7 @@ class NoticesContract(Contract):
             assert head is not None
             assert head.number == 0
         with closing(self.make_log(tmp_path)) as log:
-            assert log.asked() == []
+            assert log.inbox.pending() == []
         store.close()
         people.close()
 
@@ -308,7 +308,7 @@ class NoticesContract(Contract):
         with people.look() as others:
             head = others.head()
         with closing(self.make_log(tmp_path)) as log:
-            asked = [(record.kind, record.body) for record in log.asked()]
+            asked = [(record.kind, record.body) for record in log.inbox.pending()]
         store.close()
         people.close()
 

@@ -180,7 +180,7 @@ class PeopleContract(PeopleRowsContract):
         assert list(rows_of(store)) == []
         store.close()
         with closing(self.make_log(tmp_path)) as log:
-            assert log.asked() == []
+            assert log.inbox.pending() == []
 
     def test_changes_follow_each_other(self, tmp_path: Path) -> None:
         hash_, stores = hash_of("counted"), [self.make_store(tmp_path) for _ in range(3)]
@@ -278,13 +278,13 @@ class PeopleContract(PeopleRowsContract):
     def test_a_request_is_in_the_inbox_with_the_change_that_asks(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
         with closing(self.make_log(tmp_path)) as log:
-            first = log.ask("labels", b"[1]", NOW_MS)
+            first = log.inbox.ask("labels", b"[1]", NOW_MS)
             with store.change() as change:
                 second = change.ask("erase", '["café"]'.encode(), NOW_MS + 1)
                 change.audit(act("asked"), NOW_MS)
-            third = log.ask("labels", b"[3]", NOW_MS + 2)
+            third = log.inbox.ask("labels", b"[3]", NOW_MS + 2)
 
-            assert [(record.number, record.kind, record.body, record.at_ms) for record in log.asked()] == [
+            assert [(record.number, record.kind, record.body, record.at_ms) for record in log.inbox.pending()] == [
                 (first, "labels", b"[1]", NOW_MS),
                 (second, "erase", '["café"]'.encode(), NOW_MS + 1),
                 (third, "labels", b"[3]", NOW_MS + 2),

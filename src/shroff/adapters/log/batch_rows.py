@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from shroff.adapters.log import event_frames
 from shroff.adapters.log.compaction import RowFraming
@@ -12,7 +11,6 @@ from shroff.adapters.log.frames import framed
 from shroff.adapters.log.queries import NUMBER_MAX
 from shroff.adapters.log.rows import (
     DECISIONS,
-    DONE,
     DROPPED,
     ERASED,
     EVENT_FRAMES,
@@ -33,7 +31,6 @@ from shroff.adapters.log.rows import (
     UNIQUE,
     UNSTUCK,
     WAITING,
-    RowTable,
     added_up,
     ids_by_type,
     last_of_each,
@@ -53,16 +50,8 @@ class BatchRows(RowFraming):
     _pruned: int  # last pruned sequence number; only the writer prunes
 
     @abstractmethod
-    def _take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
-        """Delete the rows with these keys; missing ones are ignored."""
-
-    @abstractmethod
     def _answer(self, replies: Sequence[Reply]) -> int:
         """Store replies to requests, and return how many of these requests were waiting."""
-
-    def outbox_done(self, keys: Iterable[str]) -> None:
-        rows = [(int(seq), int(number)) for seq, _, number in (key.partition("-") for key in keys)]
-        self._transact(lambda: self._take_out(DONE, rows))  # if this fails, the rows are delivered again
 
     def _insert(self, batch: Batch) -> None:
         """Write all rows of the batch inside the open transaction.
@@ -71,50 +60,50 @@ class BatchRows(RowFraming):
         """
         seq = self.last_seq() if self._end is None else self._end
         check_batch(batch, seq)
-        check_offsets(batch.offsets, self.offsets)
+        check_offsets(batch.offsets, self.offsets.of)
         if self._pruned:
             check_pruned(batch.records, self.pruned_places)
         if batch.records:
             self._insert_events(batch.records)
             self._end = seq + len(batch.records)
             newest = newest_ms(batch.records)
-            self._do(self.wording.begin_batch, (seq + 1, batch.at_ms))
-            self._do(self.wording.move_end, (self._end, newest, newest))
+            self.execute(self.wording.begin_batch, (seq + 1, batch.at_ms))
+            self.execute(self.wording.move_end, (self._end, newest, newest))
         if batch.keys:
             self._keys.add(batch.keys, seq + len(batch.records) if batch.records else 0)
         if batch.watermark_ms is not None:
-            self._do(self.wording.set_watermark, (batch.watermark_ms,))
+            self.execute(self.wording.set_watermark, (batch.watermark_ms,))
         self._on_step("events")
         for type_and_field in batch.unindexed:
             for sql in self.wording.unindexed:
-                self._do(sql, type_and_field)
-        self._put(UNIQUE, batch.unique)
-        self._put(INDEXED, batch.indexed)
+                self.execute(sql, type_and_field)
+        self.put(UNIQUE, batch.unique)
+        self.put(INDEXED, batch.indexed)
         self._on_step("unique")
         frames, few = framed(batch.decisions)
-        self._put(FRAMES, frames)
-        self._put(DECISIONS, few)
+        self.put(FRAMES, frames)
+        self.put(DECISIONS, few)
         self._on_step("decisions")
-        self._put(FLAGS, numbered(batch.flags))
-        self._put(HITS, numbered(batch.hits))
+        self.put(FLAGS, numbered(batch.flags))
+        self.put(HITS, numbered(batch.hits))
         self._on_step("flags")
-        self._put(
+        self.put(
             REFUSED,
             last_of_each(batch.refused, "source", "place", "type", "raw"),
             newest_wins=("reason", "at_ms", "header"),
         )
-        self._put(WAITING, batch.waiting)
-        self._take_out(JOINED, batch.joined)
+        self.put(WAITING, batch.waiting)
+        self.take_out(JOINED, batch.joined)
         self._on_step("refused")
-        self._put(OUTBOX, batch.outbox)
-        self._take_out(UNSTUCK, batch.unstuck)
-        self._put(STUCK, last_of_each(batch.stuck, *STUCK.key), newest_wins=STUCK.columns[3:])
-        self._take_out(ERASED, batch.erased)
-        self._put(PERSONAL, batch.personal)
-        self._put(LATE, batch.late)
-        self._put(OFFSETS, last_of_each(batch.offsets, *OFFSETS.key), newest_wins=("offset", "crc"))
-        self._put(REMARKS, added_up(batch.remarks), newest_wins=("last_seq", "last_ms"), adds="count")
-        self._take_out(DROPPED, batch.dropped)
+        self.put(OUTBOX, batch.outbox)
+        self.take_out(UNSTUCK, batch.unstuck)
+        self.put(STUCK, last_of_each(batch.stuck, *STUCK.key), newest_wins=STUCK.columns[3:])
+        self.take_out(ERASED, batch.erased)
+        self.put(PERSONAL, batch.personal)
+        self.put(LATE, batch.late)
+        self.put(OFFSETS, last_of_each(batch.offsets, *OFFSETS.key), newest_wins=("offset", "crc"))
+        self.put(REMARKS, added_up(batch.remarks), newest_wins=("last_seq", "last_ms"), adds="count")
+        self.take_out(DROPPED, batch.dropped)
         self._on_step("offsets")
         if batch.replies:
             self._reply(batch.replies)
@@ -130,28 +119,28 @@ class BatchRows(RowFraming):
         for type_, ids in ids_by_type(records).items():
             is_repeated = bool(frames) and len(set(ids)) < len(ids)
             if look_up(type_, ids) or is_repeated:
-                raise taken_id(records, self.find) or self._damaged("an index has an id of no record")
-        self._put(EVENTS, few)
+                raise taken_id(records, self.find) or self.damaged("an index has an id of no record")
+        self.put(EVENTS, few)
         self._insert_frames(frames, records if frames else ())
 
     def _reply(self, replies: Sequence[Reply]) -> None:
         if self._answer(replies) != len(replies):
-            raise no_request(replies, self.asked(limit=NUMBER_MAX))
-        self._do(self.wording.forget_replies, (max(reply.number for reply in replies) - REPLIES_KEPT,))
+            raise no_request(replies, self.inbox.pending(limit=NUMBER_MAX))
+        self.execute(self.wording.forget_replies, (max(reply.number for reply in replies) - REPLIES_KEPT,))
 
     def _prune_to(self, pruned: int, stop: int) -> None:
         """Delete the sequence numbers in (pruned, stop] inside the open transaction."""
         self._on_step("pruning")
         leaving = self._leaving(pruned, stop)
-        self._put(PRUNED, leaving.digests)
+        self.put(PRUNED, leaving.digests)
         self._ids.prune(stop)
         self._on_step("ids")
         for sql in self.wording.prune:
-            self._do(sql, (pruned, stop))
+            self.execute(sql, (pruned, stop))
         for sql in self.wording.prune_frames:
-            self._do(sql, overlapping(pruned, stop))
-        self._put(FRAMES, leaving.decision_frames)
-        self._put(EVENT_FRAMES, leaving.event_frames)
-        self._put(EVENTS, leaving.controls)
-        self._do(self.wording.move_pruned, (stop,))
+            self.execute(sql, overlapping(pruned, stop))
+        self.put(FRAMES, leaving.decision_frames)
+        self.put(EVENT_FRAMES, leaving.event_frames)
+        self.put(EVENTS, leaving.controls)
+        self.execute(self.wording.move_pruned, (stop,))
         self._on_step("rows")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from shroff.adapters.log import event_frames
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, pack
 from shroff.adapters.log.id_checks import IdChecks
 from shroff.adapters.log.queries import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
-from shroff.adapters.log.rows import EVENT_FRAMES, FRAMES, RowTable, ids_by_type, places_by_type
+from shroff.adapters.log.rows import EVENT_FRAMES, FRAMES, ids_by_type, places_by_type
 from shroff.errors import StorageError
 from shroff.streams.log import Batch, DecisionRow, Record
 
@@ -26,23 +24,6 @@ class RowFraming(IdChecks):
     _has_earlier_rows = False  # whether these counts include rows from before the log was opened
     _moving: Iterator[int] | None = None  # remaining steps of the frame that is being made
 
-    @abstractmethod
-    def _transact(self, write: Callable[[], Any]) -> Any:
-        """Call `write` in a transaction, commit it, and return the result."""
-
-    @abstractmethod
-    def _put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
-        """Write rows within the open transaction.
-
-        Args:
-            newest_wins: Columns that a row replaces in an existing row with its key.
-            adds: A column that is added to that of an existing row.
-        """
-
-    @abstractmethod
-    def _do(self, sql: str, values: Sequence[object]) -> None:
-        """Execute a statement within the open transaction."""
-
     def index_again(self) -> int:
         """Build the index of ids again if it is damaged, and return its number of ids; 0 if it is whole.
 
@@ -53,8 +34,8 @@ class RowFraming(IdChecks):
         try:
             self._keys.check()
         except StorageError:
-            self._transact(self._keys.clear)
-        return int(self._transact(self._index_again)) if self.ids_lost(0) else 0
+            self.transact(self._keys.clear)
+        return int(self.transact(self._index_again)) if self.ids_lost(0) else 0
 
     def _count_rows(self, batch: Batch) -> None:
         self._rows += len(batch.decisions) if len(batch.decisions) < FRAME_ROWS else 0
@@ -68,7 +49,7 @@ class RowFraming(IdChecks):
         Cost: 1 to 2 ms a step, 8 ms for all steps of 256 records and decisions, and 3 ms for the first call.
         """
         if self._keys.is_due():
-            self._transact(self._keys.put_together)
+            self.transact(self._keys.put_together)
         if not self._has_earlier_rows:
             self._rows, self._event_rows = self._row_count("decisions"), self._row_count("events")
             self._has_earlier_rows = True
@@ -103,11 +84,11 @@ class RowFraming(IdChecks):
             self._event_rows -= moved or self._event_rows
 
     def _row_count(self, table: str) -> int:
-        ((count,),) = self._ask(self.wording.some_rows[table], (self.pruned_to(), _COUNTED_MAX + 1), "i")
+        ((count,),) = self.select(self.wording.some_rows[table], (self.pruned_to(), _COUNTED_MAX + 1), "i")
         return int(count)
 
     def _oldest_row(self, table: str) -> int | None:
-        ((oldest,),) = self._ask(self.wording.oldest_row[table], (self.pruned_to(),), "I")
+        ((oldest,),) = self.select(self.wording.oldest_row[table], (self.pruned_to(),), "I")
         return None if oldest is None else int(oldest)
 
     def _move_decisions(self) -> Iterator[int]:
@@ -115,8 +96,8 @@ class RowFraming(IdChecks):
 
         Raises: StorageError if a decision has changed since it was written; then nothing is moved.
         """
-        rows = self._ask(self.wording.decisions, (0, NUMBER_MAX, FRAME_ROWS), DECISION_SHAPE)
-        ((next_frame,),) = self._ask(self.wording.next_frame, (rows[0][0] if rows else 0,), "I")
+        rows = self.select(self.wording.decisions, (0, NUMBER_MAX, FRAME_ROWS), DECISION_SHAPE)
+        ((next_frame,),) = self.select(self.wording.next_frame, (rows[0][0] if rows else 0,), "I")
         rows = [row for row in rows if next_frame is None or row[0] < next_frame]
         found = list[DecisionRow]()
         for start in range(0, len(rows), STEP_ROWS):
@@ -131,9 +112,9 @@ class RowFraming(IdChecks):
         frame = pack(found)
         yield 0
         if self._unpacked([frame]) != [(row.seq, row.outcome, row.receipt, row.document) for row in found]:
-            raise self._damaged(f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame")
+            raise self.damaged(f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame")
         yield 0
-        self._transact(lambda: self._swap("decisions", frame.first, frame.seq, lambda: self._put(FRAMES, [frame])))
+        self.transact(lambda: self._swap("decisions", frame.first, frame.seq, lambda: self.put(FRAMES, [frame])))
         yield len(found)
 
     def _move_events(self, count: int) -> Iterator[int]:
@@ -142,22 +123,22 @@ class RowFraming(IdChecks):
         if oldest is None:
             return
         stop, _ = self._stretch(oldest - 1, oldest - 1 + count)
-        found = list(map(self._record, self._ask(self.wording.read, (oldest - 1, stop, count), EVENT_SHAPE)))
+        found = list(map(self._record, self.select(self.wording.read, (oldest - 1, stop, count), EVENT_SHAPE)))
         yield 0
         last = found[-1].seq
         frame = event_frames.pack(found)
         yield 0
         if [row.seq for row in found] != list(range(oldest, last + 1)) or self._records(frame) != found:
-            raise self._damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")
+            raise self.damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")
         yield 0
-        self._transact(lambda: self._swap("events", oldest, last, lambda: self._insert_frames([frame], found)))
+        self.transact(lambda: self._swap("events", oldest, last, lambda: self._insert_frames([frame], found)))
         yield len(found)
 
     def _insert_frames(self, frames: Sequence[EventFrame], records: Sequence[Record]) -> None:
-        self._put(EVENT_FRAMES, frames)
+        self.put(EVENT_FRAMES, frames)
         if records:
             self._ids.add(ids_by_type(records), places_by_type(records))
 
     def _swap(self, table: str, first: int, last: int, put: Callable[[], None]) -> None:
-        self._do(self.wording.framed_rows[table], (first, last))
+        self.execute(self.wording.framed_rows[table], (first, last))
         put()

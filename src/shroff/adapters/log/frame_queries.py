@@ -76,7 +76,7 @@ class IdQuestions(LogQuestions):
         """
         pruned = self.pruned_to()
         last = self.last_seq()
-        ((rows,),) = self._ask(self.wording.rows_behind, (pruned, last, _ROWS_COUNTED), "i")
+        ((rows,),) = self.select(self.wording.rows_behind, (pruned, last, _ROWS_COUNTED), "i")
         self._check_count(last - pruned - rows if rows < _ROWS_COUNTED else 0, self._ids.size(), pruned)
 
     def _check_count(self, framed: int, indexed: int, pruned: int) -> None:
@@ -114,14 +114,14 @@ class FrameQuestions(IdQuestions):
                 records = self._row_records(after, stop, size)
             self._check_pruned(after)
             if not records and self._stretch(after, end) == stretch:
-                raise self._damaged(MISSING.format(after + 1))
+                raise self.damaged(MISSING.format(after + 1))
             for start in range(0, len(records), size):
                 yield records[start : start + size]
             after += len(records)
 
     def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
         end = NUMBER_MAX if upto is None else upto
-        rows = self._ask(self.wording.controls, (after, end), EVENT_SHAPE)
+        rows = self.select(self.wording.controls, (after, end), EVENT_SHAPE)
         frames = self._frames_with(self.wording.frames_with_controls, after, end)
         return self._together("control", rows, frames, after, end)
 
@@ -129,7 +129,7 @@ class FrameQuestions(IdQuestions):
         """Yield the labels in order, in lists. Cost: 3 µs a label, and 0.1 µs for each other row."""
         end = self._end_at(upto)
         while after < end:
-            rows = self._ask(self.wording.labels, (after, end, size), EVENT_SHAPE)
+            rows = self.select(self.wording.labels, (after, end, size), EVENT_SHAPE)
             stop = rows[-1][0] if len(rows) == size else end
             frames = self._frames_with(self.wording.frames_with_labels, after, stop, FRAMES_AT_ONCE)
             self._check_pruned(after)
@@ -149,7 +149,7 @@ class FrameQuestions(IdQuestions):
         if len(places) > _FEW_PLACES:  # most are in frames, and a search among rows takes longer
             records = self._framed_at(places)
             places = set(places) - records.keys()
-        rows = self._with_ids(self.wording.records_at, EVENT_SHAPE, places)
+        rows = self.select_by_ids(self.wording.records_at, EVENT_SHAPE, places)
         records |= {row[0]: self._record(row) for row in rows}
         return records | self._framed_at(set(places) - records.keys())
 
@@ -192,14 +192,14 @@ class FrameQuestions(IdQuestions):
         if sum(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")) for text in texts) != stop - after:
             if self._frames_with(*stretch) != frames:  # rows have moved into a frame meanwhile
                 return self._lines(after, upto)
-            raise self._damaged(f"records are missing after sequence number {after}, or a body holds a line end")
+            raise self.damaged(f"records are missing after sequence number {after}, or a body holds a line end")
         return stop, texts
 
     def _places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         return self._row_places(type, ids) | self._framed_places(type, ids)
 
     def _row_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        if len(ids) >= FRAME_ROWS and not self._ask(self.wording.any_row, (type,), "i"):
+        if len(ids) >= FRAME_ROWS and not self.select(self.wording.any_row, (type,), "i"):
             return {}  # most logs of large batches have no rows
         return super()._places(type, ids)
 
@@ -217,18 +217,18 @@ class FrameQuestions(IdQuestions):
 
         Cost: 0.3 µs a row, 1 µs a frame.
         """
-        ((count,),) = self._ask(self.wording.rows_behind, (after, upto, NUMBER_MAX), "i")
-        spans = self._ask(self.wording.event_frame_spans, overlapping(after, upto), "ii")
+        ((count,),) = self.select(self.wording.rows_behind, (after, upto, NUMBER_MAX), "i")
+        spans = self.select(self.wording.event_frame_spans, overlapping(after, upto), "ii")
         count += sum(min(seq, upto) - max(first - 1, after) for first, seq in spans)
         if count < upto - after:
             self._check_pruned(after)
             for _ in self.lines(after, upto):  # raises an error that names the sequence number
                 pass
-            raise self._damaged(f"records are missing at sequence numbers {after + 1} to {upto}")
+            raise self.damaged(f"records are missing at sequence numbers {after + 1} to {upto}")
 
     def _row_records(self, after: int, upto: int, limit: int) -> list[Record]:
         """Return at most `limit` records in (after, upto] that are rows, from `after + 1` on without a gap."""
-        rows = self._ask(self.wording.read, (after, upto, limit), EVENT_SHAPE)
+        rows = self.select(self.wording.read, (after, upto, limit), EVENT_SHAPE)
         return [self._record(row) for seq, row in enumerate(rows, after + 1) if row[0] == seq]
 
     # Reading frames
@@ -244,13 +244,13 @@ class FrameQuestions(IdQuestions):
 
     def _stretch(self, after: int, end: int) -> tuple[int, bool]:
         """Return the end, at most `end`, of the records after `after` in one frame (True) or all in rows."""
-        frames = self._ask(self.wording.next_event_frame, (after,), "ii")
+        frames = self.select(self.wording.next_event_frame, (after,), "ii")
         for first, seq in frames:
             return (min(seq, end), True) if first <= after + 1 else (min(first - 1, end), False)
         return end, False
 
     def _frames_with(self, sql: str, after: int, upto: int, limit: int = NUMBER_MAX) -> list[EventFrame]:
-        rows = self._ask(sql, (*overlapping(after, upto), limit), EVENT_FRAMES.kinds)
+        rows = self.select(sql, (*overlapping(after, upto), limit), EVENT_FRAMES.kinds)
         return [EventFrame(*row) for row in rows]
 
     def _records(
@@ -269,7 +269,7 @@ class FrameQuestions(IdQuestions):
         return [found[seq] for seq in sorted(found)]
 
     def _damaged_frame(self, frame: EventFrame) -> StorageError:
-        return self._damaged(
+        return self.damaged(
             f"the records at sequence numbers {frame.first} to {frame.seq} differ from those that were written"
         )
 
@@ -280,7 +280,7 @@ class FrameQuestions(IdQuestions):
             found += self._records(frame)
         gone = [row for row in found if row.seq <= stop]
         left = [row for row in found if row.seq > stop]
-        names = self._ask(self.wording.ids_between, (pruned, stop), "itt")
+        names = self.select(self.wording.ids_between, (pruned, stop), "itt")
         names += [(row.seq, row.type, row.id) for row in gone if row.kind != "control"]
         return Leaving(
             [(id_digest(type_, id_), seq) for seq, type_, id_ in names],

@@ -37,7 +37,7 @@ class IdChecks(LossChecks):
         pruned = self.pruned_to()
         last = self.last_seq()
         start = max(after or 0, pruned)
-        ((rows,),) = self._ask(self.wording.rows_behind, (start, last, NUMBER_MAX), "i")
+        ((rows,),) = self.select(self.wording.rows_behind, (start, last, NUMBER_MAX), "i")
         logged = SeqSums(start, last)
         for ids, seqs in self._ids_of_frames(start, last) if after is not None else ():
             logged.add(entries_of(self._ids.seqs(ids, seqs)))
@@ -76,6 +76,6 @@ class IdChecks(LossChecks):
             logged.add(entries_of(self._ids.seqs(ids, seqs)))
             self._ids.add(ids, seqs)
         if logged.differing_from(self._ids.sum_up(after, last)):
-            raise self._damaged("the index of ids that was made again is not the one that was written")
+            raise self.damaged("the index of ids that was made again is not the one that was written")
         self._is_counted = True
         return logged.count

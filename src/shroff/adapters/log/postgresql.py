@@ -83,6 +83,7 @@ class PostgresLog(BatchRows):
         Raises: LogBusyError if another process writes it; TransientError if the server cannot be reached; StorageError
             if the server refuses, or the schema has other tables; UsageError if the address is invalid.
         """
+        super().__init__(self._store_request)
         address = _read(url)
         self.place = address.place
         self.epoch = 0
@@ -94,9 +95,9 @@ class PostgresLog(BatchRows):
         self._pruned = 0
         self._is_pruned_known = True
         self._connection = ServerConnection(address.place, partial(PostgresSession, address), lease_s)
-        tables = self.wording, self._ask, self._with_ids, self._put, self._do
+        tables = self.wording, self.select, self.select_by_ids, self.put, self.execute
         self._ids = IdIndex(*tables, self._damaged_ids, is_writer=not read_only)
-        self._keys = KeyParts(self.wording, self._ask, self._put, self._do, self._damaged_ids)
+        self._keys = KeyParts(self.wording, self.select, self.put, self.execute, self._damaged_ids)
         try:
             session = self._connection.connected()
             version = known_version(session, read_only=read_only)
@@ -144,7 +145,7 @@ class PostgresLog(BatchRows):
             self._insert(batch)
 
         try:
-            self._transact(write, before_commit=partial(self._on_step, "before commit"))
+            self.transact(write, before_commit=partial(self._on_step, "before commit"))
         except CollisionError as error:
             raise self._taken(batch, error) from error
         self._count_rows(batch)
@@ -154,9 +155,9 @@ class PostgresLog(BatchRows):
         """Move older records and decisions of small batches into frames. Call it between batches."""
         self._frame_small_batches()
 
-    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+    def _store_request(self, kind: str, body: bytes, at_ms: int) -> int:
         """Put a request into the inbox, durable on return, and return its number. Readers may call it, too."""
-        self._ask("SELECT 1")  # finds a lost idle connection: the request itself must not be repeated
+        self.select("SELECT 1")  # finds a lost idle connection: the request itself must not be repeated
         return int(self._connection.connected().ask(_REQUEST, (kind, body.decode(), at_ms))[0][0])
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
@@ -173,7 +174,7 @@ class PostgresLog(BatchRows):
             return stop
 
         try:
-            self._pruned = self._transact(write)
+            self._pruned = self.transact(write)
         except BaseException:
             self._is_pruned_known = False  # the transaction may have been committed all the same
             raise
@@ -187,18 +188,18 @@ class PostgresLog(BatchRows):
     def close(self) -> None:
         self._connection.close()
 
-    def _damaged(self, what: str) -> StorageError:
+    def damaged(self, what: str) -> StorageError:
         return StorageError(f"{self.place}: {what}. Restore a backup")
 
     # Writing and reading rows
 
-    def _put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
+    def put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         self._connection.connected().put(table, rows, newest_wins=newest_wins, adds=adds)
 
-    def _take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
+    def take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
         self._connection.connected().take_out(table, rows)
 
-    def _do(self, sql: str, values: Sequence[object]) -> None:
+    def execute(self, sql: str, values: Sequence[object]) -> None:
         self._connection.connected().do(sql, values)
 
     def _answer(self, replies: Sequence[Reply]) -> int:
@@ -206,7 +207,7 @@ class PostgresLog(BatchRows):
         numbers = [reply.number for reply in replies]
         return self._connection.connected().changed(_REPLY, (column("j", bodies), column("i", numbers)))
 
-    def _transact(self, write: Callable[[], _Given], *, before_commit: Callable[[], None] | None = None) -> _Given:
+    def transact(self, write: Callable[[], _Given], *, before_commit: Callable[[], None] | None = None) -> _Given:
         """Call `write` in a transaction, commit it, and return the result.
 
         Raises: StateError for a reader; otherwise as `append`, and what `write` raises.
@@ -233,16 +234,16 @@ class PostgresLog(BatchRows):
             raise
         return given
 
-    def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
+    def select(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
         return self._connection.use(lambda session: session.ask(sql, values, shape))
 
-    def _with_ids(self, question: Any, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
+    def select_by_ids(self, question: Any, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
         wanted = list(dict.fromkeys(ids))
         if question.kind == "b":  # long texts are looked up by their digests, as an index takes no long texts
             wanted = [digest(id_.encode()) if isinstance(id_, str) else id_ for id_ in wanted]
         for start in range(0, len(wanted), _IDS_AT_ONCE):
             part = wanted[start : start + _IDS_AT_ONCE]
-            yield from self._ask(question.sql, (column(question.kind, part), *more), shape)
+            yield from self.select(question.sql, (column(question.kind, part), *more), shape)
 
 
 def _read(url: str) -> ServerUrl:

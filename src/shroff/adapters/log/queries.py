@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
@@ -22,31 +22,22 @@ from shroff.adapters.log.frames import (
     unpack,
     within,
 )
+from shroff.adapters.log.inbox import SqlInbox
 from shroff.adapters.log.key_parts import KeyParts
-from shroff.adapters.log.rows import FRAMES, KEPT, id_digest, refused_of
-from shroff.adapters.log.sql_text import SqlWording, overlapping
+from shroff.adapters.log.late_events import SqlLateEvents
+from shroff.adapters.log.offsets import SqlOffsets
+from shroff.adapters.log.outbox import SqlOutbox
+from shroff.adapters.log.personal_values import SqlPersonalValues
+from shroff.adapters.log.quarantine import SqlQuarantine
+from shroff.adapters.log.rows import FRAMES, KEPT, id_digest
+from shroff.adapters.log.sql_text import overlapping
 from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, record_sum, summing
+from shroff.adapters.log.tables import LogTables
+from shroff.adapters.log.waiting_labels import SqlWaitingLabels
 from shroff.arrays import Ints
-from shroff.errors import PrunedError, StateError, StorageError
-from shroff.json_types import TextDict
+from shroff.errors import PrunedError, StateError
 from shroff.streams.batch_check import taken_id, taken_key, taken_value, taken_waiting
-from shroff.streams.log import (
-    Batch,
-    Counts,
-    DecisionRow,
-    FlagRow,
-    HitRow,
-    InboxRequest,
-    Indexed,
-    LateEvent,
-    OutboxRow,
-    Record,
-    Refused,
-    Remark,
-    StuckKey,
-    StuckRow,
-    WaitingLabel,
-)
+from shroff.streams.log import Batch, Counts, DecisionRow, FlagRow, HitRow, Indexed, Record, Remark
 
 NUMBER_MAX = 2**62
 MISSING = "the record at sequence number {} is missing"
@@ -60,40 +51,30 @@ EVENT_SHAPE = "itttijii"
 DECISION_SHAPE = "itbji"
 FLAG_SHAPE = "itttttitii"
 HIT_SHAPE = "itTiii"
-WAITING_SHAPE = "itttjttbtt"
-REFUSED_SHAPE = "ibtttttbi"
-OUTBOX_SHAPE = "iitj"
-LATE_SHAPE = "ttiji"
 REMARK_SHAPE = "ttiiiii"
-REQUEST_SHAPE = "itji"
-STUCK_SHAPE = "tiittttjjtiii"
 
 
-class LogQuestions(ABC):
+class LogQuestions(LogTables):
     """The reading half of a log. An adapter provides the statements (`wording`) and runs them."""
 
-    wording: SqlWording
-    place: str
     _keys: KeyParts
 
-    @abstractmethod
-    def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
-        """Return all rows of a query. No read stays open between calls, so each query sees whole batches.
-
-        Args:
-            shape: A letter for each column; see above.
-        """
-
-    @abstractmethod
-    def _with_ids(self, question: Any, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
-        """Yield the rows of a query about a list of ids; `more` are its further values."""
+    def __init__(self, ask: Callable[[str, bytes, int], int]) -> None:
+        """Compose the parts; `ask` stores a request in the inbox."""
+        self.inbox = SqlInbox(self, ask)
+        self.quarantine = SqlQuarantine(self)
+        self.outbox = SqlOutbox(self)
+        self.offsets = SqlOffsets(self)
+        self.waiting = SqlWaitingLabels(self)
+        self.personal = SqlPersonalValues(self)
+        self.late = SqlLateEvents(self)
 
     @abstractmethod
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
         """Return the records with these sequence numbers, without missing or pruned ones."""
 
     def _one(self, sql: str) -> Any:
-        return self._ask(sql, shape="I")[0]
+        return self.select(sql, shape="I")[0]
 
     def _end_at(self, upto: int | None) -> int:
         return self.last_seq() if upto is None else min(upto, self.last_seq())
@@ -127,11 +108,11 @@ class LogQuestions(ABC):
         records = self.records_at(list(places.values())) if places else {}
         lost_seq = max((seq for seq in places.values() if seq not in records), default=0)
         if lost_seq > 0 and lost_seq > self.pruned_to():
-            raise self._damaged(MISSING.format(lost_seq))
+            raise self.damaged(MISSING.format(lost_seq))
         return {id_: records[seq] for id_, seq in places.items() if seq in records}
 
     def indexed(self) -> list[Indexed]:
-        return [Indexed(*row) for row in self._ask(self.wording.indexed, shape="ttt")]
+        return [Indexed(*row) for row in self.select(self.wording.indexed, shape="ttt")]
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
         """Return the decisions of events of one type with these ids.
@@ -141,7 +122,7 @@ class LogQuestions(ABC):
         names = {seq: (type, id_) for id_, seq in self._places(type, ids).items()}
         if not names:
             return {}
-        rows = self._with_ids(self.wording.decisions_at, DECISION_SHAPE, list(names))
+        rows = self.select_by_ids(self.wording.decisions_at, DECISION_SHAPE, list(names))
         decisions = {row[0]: self._decision(row, names) for row in rows}
         framed = sorted(names.keys() - decisions.keys())
         for frames in self._rows_at(self.wording.frames_at, FRAMES.kinds, framed):
@@ -157,7 +138,7 @@ class LogQuestions(ABC):
         while after < end:
             stop = min(after + _SPAN, end)
             limit = max(1, size // FRAME_ROWS)
-            rows = self._ask(self.wording.decisions, (after, stop, size), DECISION_SHAPE)
+            rows = self.select(self.wording.decisions, (after, stop, size), DECISION_SHAPE)
             stop = rows[-1][0] if len(rows) == size else stop
             frames = self._frames(after, stop, limit)
             self._check_pruned(after)
@@ -176,7 +157,7 @@ class LogQuestions(ABC):
         end = self._end_at(upto)
         for start in range(after, end, size):
             stop = min(start + size, end)
-            rows = self._ask(self.wording.outcomes, (start, stop), "it")
+            rows = self.select(self.wording.outcomes, (start, stop), "it")
             lines = "".join([f"{seq} {outcome}\n" for seq, outcome in rows])
             found = self._with_framed_outcomes(lines.encode(), start, stop)
             self._check_pruned(start)
@@ -190,82 +171,22 @@ class LogQuestions(ABC):
     def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
         """Return the flags of one key of an entity, newest first. Cost in SQLite: 0.1 µs for each flag of the log."""
         seq, rule = before or (NUMBER_MAX, "")
-        rows = self._ask(self.wording.flags_of, (entity, key, seq, seq, rule, limit), FLAG_SHAPE[:-1])
+        rows = self.select(self.wording.flags_of, (entity, key, seq, seq, rule, limit), FLAG_SHAPE[:-1])
         return list(map(self._flag, rows))
 
     def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
         for rows in self._numbered_slices(self.wording.hits, HIT_SHAPE, after, upto, size):
             yield [self._hit(row[:-1]) for row in rows]
 
-    def waiting_for(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
-        return _in_order_of_arrival(self._with_ids(self.wording.waiting_for, WAITING_SHAPE, ids, type, field))
-
-    def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
-        return _in_order_of_arrival(self._with_ids(self.wording.waiting_with, WAITING_SHAPE, ids))
-
-    def waiting_all(self) -> list[WaitingLabel]:
-        return _in_order_of_arrival(self._ask(self.wording.waiting_all, shape=WAITING_SHAPE))
-
-    def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
-        entries: list[tuple[int, Refused]] = []
-        for row in sorted(self._with_ids(self.wording.refused_with, REFUSED_SHAPE, numbers)):
-            entry = refused_of(row)
-            if entry is None:
-                words = f"entry {row[0]} of the quarantine differs from the line that was refused"
-                cure = f"'shroff quarantine drop {row[0]}', and ingest the line again from its source"
-                raise StorageError(f"{self.place} is damaged: {words}. Run {cure}, or restore the last backup")
-            entries.append(entry)
-        return entries
-
-    def refused_numbers(self) -> list[int]:
-        """Return the numbers of all refused lines, oldest first. Cost in SQLite: 1 µs for a line of 1 KB."""
-        return [number for (number,) in self._ask(self.wording.refused_numbers, shape="i")]
-
     def counts(self) -> Counts:
-        return Counts(*self._ask(self.wording.counts, shape="iiiii")[0])
+        return Counts(*self.select(self.wording.counts, shape="iiiii")[0])
 
     def remarks(self) -> list[Remark]:
-        return [Remark(*row) for row in self._ask(self.wording.remarks, shape=REMARK_SHAPE)]
-
-    def asked(self, limit: int = 1_000) -> list[InboxRequest]:
-        """Return the waiting requests in the order of their arrival. Cost in SQLite: 10 µs if there are none."""
-        return [InboxRequest(*row) for row in self._ask(self.wording.asked, (limit,), REQUEST_SHAPE)]
-
-    def reply_to(self, number: int) -> bytes | None:
-        rows = self._ask(self.wording.reply_to, (number,), "j")
-        return bytes(rows[0][0]) if rows else None
-
-    def offset(self, source: str, part: str) -> str | None:
-        rows = self._ask(self.wording.offset, (source, part), "t")
-        return str(rows[0][0]) if rows else None
-
-    def offsets(self, source: str) -> TextDict:
-        return dict(self._ask(self.wording.offsets, (source,), "tt"))
-
-    def outbox(self, limit: int = 100) -> list[OutboxRow]:
-        return [OutboxRow(*row) for row in self._ask(self.wording.outbox, (limit,), OUTBOX_SHAPE)]
-
-    def stuck(
-        self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
-    ) -> list[StuckRow]:
-        rows = self._ask(self.wording.stuck, (*after, sink, sink, int(is_due), limit), STUCK_SHAPE)
-        return [StuckRow(*(*row[:-1], bool(row[-1]))) for row in rows]
-
-    def personal(self, type: str, ids: Sequence[str]) -> dict[str, TextDict]:
-        found: dict[str, TextDict] = {}
-        for id_, name, value in self._with_ids(self.wording.personal, "ttt", ids, type):
-            found.setdefault(id_, {})[name] = value
-        return found
-
-    def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
-        return {row[1]: LateEvent(*row) for row in self._with_ids(self.wording.late, LATE_SHAPE, ids, type)}
-
-    def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
-        return [LateEvent(*row) for row in self._ask(self.wording.late_after, (type, id, limit), LATE_SHAPE)]
+        return [Remark(*row) for row in self.select(self.wording.remarks, shape=REMARK_SHAPE)]
 
     def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
         end = self.last_seq() if upto is None else upto
-        return self._ask(self.wording.ingested, (after + 1, end), "iI") if end > after else []
+        return self.select(self.wording.ingested, (after + 1, end), "iI") if end > after else []
 
     def damage(self, within_s: float) -> str:
         """Check the checksums of rows in the tables beside the records; return a message about a changed row, or "".
@@ -275,14 +196,14 @@ class LogQuestions(ABC):
         end_s = time.monotonic() + within_s
         for table in KEPT:
             sum_of = summing(table.name, table.kinds[:-1])
-            ((count,),) = self._ask(self.wording.kept_rows[table.name], shape="i")
+            ((count,),) = self.select(self.wording.kept_rows[table.name], shape="i")
             starts = list(range(0, count, _KEPT_AT_ONCE))
             random.shuffle(starts)
             for start in starts:
-                rows = self._ask(self.wording.kept[table.name], (_KEPT_AT_ONCE, start), table.kinds)
+                rows = self.select(self.wording.kept[table.name], (_KEPT_AT_ONCE, start), table.kinds)
                 if any(sum_of(row[:-1]) != row[-1] for row in rows):
                     words = f"a row of the table {table.name} differs from the one that was written"
-                    return str(self._damaged(words))
+                    return str(self.damaged(words))
                 if time.monotonic() > end_s:
                     break
         return ""
@@ -294,22 +215,26 @@ class LogQuestions(ABC):
     def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         """Return the sequence numbers of pruned records of one type with these ids. Cost in SQLite: 4 µs an id."""
         id_by_digest = {id_digest(type, id_): id_ for id_ in ids}
-        rows = self._with_ids(self.wording.pruned_places, "bi", list(id_by_digest))
+        rows = self.select_by_ids(self.wording.pruned_places, "bi", list(id_by_digest))
         return {id_by_digest[bytes(digest)]: seq for digest, seq in rows}
 
     def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
-        return dict(self._with_ids(self.wording.unique_places, "ti", values, type, field))
+        return dict(self.select_by_ids(self.wording.unique_places, "ti", values, type, field))
 
     # Frames of decisions. They are read after the rows: rows may move into frames meanwhile, never back.
 
     def _frames(self, after: int, upto: int, limit: int = NUMBER_MAX) -> list[DecisionFrame]:
-        rows = self._ask(self.wording.frames, (*overlapping(after, upto), limit), FRAMES.kinds)
+        rows = self.select(self.wording.frames, (*overlapping(after, upto), limit), FRAMES.kinds)
         return [DecisionFrame(*row) for row in rows]
 
     def _rows_at(self, question: Any, shape: str, places: Sequence[int]) -> Iterator[list[Any]]:
         """Yield lists of the frames with any of these ascending sequence numbers."""
         start = 0
-        while rows := {row[0]: row for row in self._with_ids(question, shape, places[start : start + _PLACES_AT_ONCE])}:
+        while True:
+            some = places[start : start + _PLACES_AT_ONCE]
+            rows = {row[0]: row for row in self.select_by_ids(question, shape, some)}
+            if not rows:
+                return
             start = bisect_right(places, max(rows))
             yield [rows[seq] for seq in sorted(rows) if within(places, rows[seq][1], seq)]
 
@@ -322,16 +247,16 @@ class LogQuestions(ABC):
                 blocks += blocks_of(frame, places)
             except DamagedFrameError:
                 seqs = f"{frame.first} to {frame.seq}"
-                raise self._damaged(
+                raise self.damaged(
                     f"the decisions at sequence numbers {seqs} differ from those that were written"
                 ) from None
         return list(unpack(blocks))
 
     def _places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        return dict(self._with_ids(self.wording.find_places, "ti", ids, type))
+        return dict(self.select_by_ids(self.wording.find_places, "ti", ids, type))
 
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
-        return {seq: (type_, id_) for seq, type_, id_ in self._ask(self.wording.named, (after, upto), "itt")}
+        return {seq: (type_, id_) for seq, type_, id_ in self.select(self.wording.named, (after, upto), "itt")}
 
     def _named(
         self, frames: Sequence[DecisionFrame], names: Mapping[int, tuple[str, str]], after: int, upto: int
@@ -343,7 +268,7 @@ class LogQuestions(ABC):
 
     def _name(self, names: Mapping[int, tuple[str, str]], seq: int) -> tuple[str, str]:
         if seq not in names:
-            raise self._damaged(f"the event at sequence number {seq} is missing")
+            raise self.damaged(f"the event at sequence number {seq} is missing")
         return names[seq]
 
     @abstractmethod
@@ -355,13 +280,13 @@ class LogQuestions(ABC):
         """Raises: StorageError if one of these records, which have no decision, was decided."""
 
     def _with_framed_outcomes(self, lines: bytes, after: int, upto: int) -> bytes:
-        rows = self._ask(self.wording.frame_outcomes, overlapping(after, upto), OUTCOMES_SHAPE)
+        rows = self.select(self.wording.frame_outcomes, overlapping(after, upto), OUTCOMES_SHAPE)
         if not rows:
             return lines
         try:
             parts = [outcome_lines(outcomes) for _, _, outcomes in rows]
         except DamagedFrameError:
-            raise self._damaged(
+            raise self.damaged(
                 f"the outcomes at sequence numbers {after + 1} to {upto} differ from those that were written"
             ) from None
         if not lines and rows[0][1] > after and rows[-1][0] <= upto:
@@ -381,34 +306,30 @@ class LogQuestions(ABC):
 
     # Rows, checked against their checksums
 
-    @abstractmethod
-    def _damaged(self, what: str) -> StorageError:
-        """Return the error for rows that have changed since they were written."""
-
     def _record(self, row: Any) -> Record:
         seq, kind, type_, id_, time_ms, body, decided, crc = row
         if crc != record_sum(seq, kind, type_, id_, time_ms, body, decided):
-            raise self._damaged(NOT_AS_WRITTEN.format(seq))
+            raise self.damaged(NOT_AS_WRITTEN.format(seq))
         return Record(seq, kind, type_, id_, time_ms, body, bool(decided))
 
     def _decision(self, row: Any, names: Mapping[int, tuple[str, str]]) -> DecisionRow:
         seq, outcome, receipt, document, crc = row
         decision = DecisionRow(seq, *self._name(names, seq), outcome, receipt, document)
         if crc != decision_sum(seq, decision.event, decision.id, outcome, receipt, document):
-            raise self._damaged(NOT_AS_WRITTEN.format(seq))
+            raise self.damaged(NOT_AS_WRITTEN.format(seq))
         return decision
 
     def _flag(self, row: Any) -> FlagRow:
         flag = FlagRow(*row[:-1])
         if row[-1] != flag_sum(flag):
-            raise self._damaged(NOT_AS_WRITTEN.format(flag.seq))
+            raise self.damaged(NOT_AS_WRITTEN.format(flag.seq))
         return flag
 
     def _hit(self, row: Any) -> HitRow:
         seq, rule, key, shadow, crc = row
         hit = HitRow(seq, rule, key, bool(shadow))
         if crc != hit_sum(hit):
-            raise self._damaged(NOT_AS_WRITTEN.format(seq))
+            raise self.damaged(NOT_AS_WRITTEN.format(seq))
         return hit
 
     # Reading rows
@@ -424,8 +345,8 @@ class LogQuestions(ABC):
 
         Called after the transaction was rolled back.
         """
-        waiting = (label.id for label in self.waiting_with_ids([label.id for label in batch.waiting]))
-        leaving = (row.key for row in self.outbox(limit=NUMBER_MAX))
+        waiting = (label.id for label in self.waiting.with_ids([label.id for label in batch.waiting]))
+        leaving = (row.key for row in self.outbox.rows(limit=NUMBER_MAX))
         return (
             taken_id(batch.records, self.find)
             or taken_value(batch.unique, self.unique_places, batch.unindexed)
@@ -441,11 +362,7 @@ class LogQuestions(ABC):
     def _numbered_slices(self, sql: str, shape: str, after: int, upto: int | None, size: int) -> Iterator[list[Any]]:
         end = self.last_seq() if upto is None else upto
         number = NUMBER_MAX
-        while rows := self._ask(sql, (after, after, number, end, size), shape):
+        while rows := self.select(sql, (after, after, number, end, size), shape):
             yield rows
             after = rows[-1][0]
             number = rows[-1][-1]
-
-
-def _in_order_of_arrival(rows: Iterable[Any]) -> list[WaitingLabel]:
-    return [WaitingLabel(*row[1:]) for row in sorted(rows)]

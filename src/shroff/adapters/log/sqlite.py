@@ -71,6 +71,7 @@ class SqliteLog(SqliteQuestions):
 
         Raises: LogBusyError if another process writes it; StorageError if the file or its folder cannot be used.
         """
+        super().__init__(self._store_request)
         self.path, self.place, self.epoch = path, str(path), 0
         self._read_only = read_only
         self._is_counted = read_only
@@ -78,12 +79,12 @@ class SqliteLog(SqliteQuestions):
         self._unusable = ""
         self._asking = Lock()
         self._end = None
-        self._checkpoints = Checkpoints(path, VERSION, self._ask)
+        self._checkpoints = Checkpoints(path, VERSION, self.select)
         self._turn = turn_of(path)
-        tables = self.wording, self._ask, self._with_ids, self._put, self._do
+        tables = self.wording, self.select, self.select_by_ids, self.put, self.execute
         self._ids = IdIndex(*tables, self._damaged_ids, is_writer=not read_only)
         self._ids.version = self._data_version
-        self._keys = KeyParts(self.wording, self._ask, self._put, self._do, self._damaged_ids)
+        self._keys = KeyParts(self.wording, self.select, self.put, self.execute, self._damaged_ids)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
         try:
             self._connection = connect(
@@ -122,7 +123,7 @@ class SqliteLog(SqliteQuestions):
         sql = self._writable()
         committing = False
         if batch.erased:
-            self._ask("PRAGMA secure_delete = ON")  # overwrites deleted rows
+            self.select("PRAGMA secure_delete = ON")  # overwrites deleted rows
         with self._turn:
             try:
                 begin_between(sql)
@@ -147,10 +148,10 @@ class SqliteLog(SqliteQuestions):
                 raise
         self._count_rows(batch)
         if batch.erased:
-            self._ask("PRAGMA secure_delete = OFF")
-            self._ask(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # the checkpoint waits for readers
+            self.select("PRAGMA secure_delete = OFF")
+            self.select(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # the checkpoint waits for readers
             self._checkpoints.cut()  # pages in the write-ahead log still have the erased values
-            self._ask("PRAGMA busy_timeout = 0")
+            self.select("PRAGMA busy_timeout = 0")
         self._on_step("after commit")
 
     def maintain(self) -> None:
@@ -165,7 +166,7 @@ class SqliteLog(SqliteQuestions):
         self._frame_small_batches()
         self._checkpoints.tend()
 
-    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+    def _store_request(self, kind: str, body: bytes, at_ms: int) -> int:
         """Put a request into the inbox, durable on return, and return its number.
 
         A reader may call it, too, and opens a connection for each call.
@@ -192,7 +193,7 @@ class SqliteLog(SqliteQuestions):
         self._forget_moving()
         stop = next_pruned(upto, places, self._pruned, self.last_seq(), self.place)
         if stop > self._pruned:
-            self._transact(partial(self._prune_to, self._pruned, stop))
+            self.transact(partial(self._prune_to, self._pruned, stop))
             self._pruned = stop
             self._on_step("after commit")
         return stop
@@ -218,14 +219,14 @@ class SqliteLog(SqliteQuestions):
 
     # Writing rows
 
-    def _put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
+    def put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         if rows:
             self._run(statements.put(table, tuple(newest_wins), adds), list(map(table.of, rows)))
 
-    def _take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
+    def take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
         self._run(statements.take_out(table), list(map(table.of, rows)))
 
-    def _do(self, sql: str, values: Sequence[object]) -> None:
+    def execute(self, sql: str, values: Sequence[object]) -> None:
         self._connection.execute(sql, values)
 
     def _answer(self, replies: Sequence[Reply]) -> int:
@@ -236,7 +237,7 @@ class SqliteLog(SqliteQuestions):
         for part in statements.parts(rows) if rows else ():
             self._connection.execute(statements.text(statement, len(part)), list(chain.from_iterable(part)))
 
-    def _transact(self, write: Callable[[], _Given]) -> _Given:
+    def transact(self, write: Callable[[], _Given]) -> _Given:
         sql = self._writable()
         with self._turn:
             try:

@@ -122,7 +122,7 @@ class SqliteQuestions(BatchRows):
 
     # Reading rows
 
-    def _damaged(self, what: str) -> StorageError:
+    def damaged(self, what: str) -> StorageError:
         return damaged(self.path, what)
 
     def _usable(self) -> sqlite3.Connection:
@@ -130,7 +130,7 @@ class SqliteQuestions(BatchRows):
             raise StorageError(self._unusable)
         return self._connection
 
-    def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
+    def select(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
         """Return all rows of a query. A damaged file may have any values, so their types are checked against `shape`.
 
         Raises: StorageError if the file fails, or a value has another type than its column.
@@ -149,15 +149,15 @@ class SqliteQuestions(BatchRows):
 
     def _data_version(self) -> int:
         """Return a number that changes as soon as another connection has written. Cost: 5 µs."""
-        ((version,),) = self._ask("PRAGMA data_version", shape="i")
+        ((version,),) = self.select("PRAGMA data_version", shape="i")
         return int(version)
 
     def _one(self, sql: str) -> Any:
-        rows = self._ask(sql, shape="I")
+        rows = self.select(sql, shape="I")
         if not rows:
             raise damaged(self.path, "a row that every log has is missing")
         return rows[0]
 
-    def _with_ids(self, question: Statement, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
+    def select_by_ids(self, question: Statement, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
         for part in parts(list(dict.fromkeys(ids))):
-            yield from self._ask(text(question, len(part)), (*part, *more), shape)
+            yield from self.select(text(question, len(part)), (*part, *more), shape)

@@ -282,7 +282,7 @@ class HealthChecks(ProjectPart):
             offsets = {}
             if has_log:
                 with self._log.reading() as log:
-                    offsets = known(log.offsets(source.name))
+                    offsets = known(log.offsets.of(source.name))
             return source_finding(system.kind, source.look(offsets))
 
     def _look_at_registry(self, system: System) -> Finding:
@@ -327,7 +327,7 @@ class HealthChecks(ProjectPart):
         sample, has_rows, why_not = DeliveredSample([], []), False, ""
         if self._log.exists():
             with self._log.reading() as log:
-                offsets = log.offsets(source_of(name))
+                offsets = log.offsets.of(source_of(name))
                 has_rows = bool(through_of(name, offsets))
                 if system.text("rows") == CONSUMED:
                     why_not = f"its receiver removes rows (rows: {CONSUMED})"

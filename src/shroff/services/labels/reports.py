@@ -108,7 +108,7 @@ class LabelReports(ProjectPart):
         """List unmatched labels in order of arrival; with a time, those known by then."""
         as_of_ms = moment_ms(as_of)
         with self._log.reading() as log:
-            rows = [waiting_row(label) for label in log.waiting_all()]
+            rows = [waiting_row(label) for label in log.waiting.all()]
         return [row for row in rows if as_of_ms is None or row.known_at_ms <= as_of_ms]
 
     def conflicts(self, *, as_of: Moment | None = None) -> list[Conflict]:
@@ -190,7 +190,7 @@ class LabelReports(ProjectPart):
                     labels = self._followed(log)
                     as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), now_ms) or 0
                     waits = log.counts().waiting
-                    rows = log.waiting_all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
+                    rows = log.waiting.all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
                 with self._notice_files.told() as store, store.look() as look:
                     asked = look.asked_between(asked_ms, now_ms + 1, now_ms)
             except UsageError:  # no log yet

@@ -124,8 +124,8 @@ class PrivacyErasure(ProjectPart):
             for named in _events_of(log, wanted, progress):
                 for type_ in dict.fromkeys(type_ for type_, _ in named):
                     ids = [id_ for of, id_ in named if of == type_]
-                    beside, decisions = log.personal(type_, ids), log.decisions(type_, ids)
-                    late = {id_: _record(event) for id_, event in log.late(type_, ids).items()}
+                    beside, decisions = log.personal.of(type_, ids), log.decisions(type_, ids)
+                    late = {id_: _record(event) for id_, event in log.late.with_ids(type_, ids).items()}
                     for id_, event in {**log.find(type_, ids), **late}.items():
                         decision = decisions.get(id_)
                         found[f"{type_}/{id_}"] = {
@@ -199,7 +199,7 @@ def _with_personal(log: Log, named: Sequence[Named]) -> list[Named]:
     """Return the events that have personal values."""
     there: list[Named] = []
     for type_ in dict.fromkeys(type_ for type_, _ in named):
-        there += [(type_, id_) for id_ in log.personal(type_, [id_ for of, id_ in named if of == type_])]
+        there += [(type_, id_) for id_ in log.personal.of(type_, [id_ for of, id_ in named if of == type_])]
     return there
 
 
@@ -209,7 +209,7 @@ def _all(log: Log, progress: Callable[[int], None] | None) -> Iterator[list[LogR
         if progress is not None:
             progress(len(records))
     after = ("", "")
-    while late := log.late_after(*after):
+    while late := log.late.after(*after):
         after = (late[-1].type, late[-1].id)
         yield [_record(event) for event in late]
 

@@ -42,7 +42,7 @@ class ProjectPeople(ProjectPart):
         Without an action nothing is audited. Raises: StorageError if auditing fails; then nothing is requested.
         """
         if action is None:
-            return log.ask(kind, body, at_ms)
+            return log.inbox.ask(kind, body, at_ms)
         from shroff.people.audit import Act
 
         with self.open() as desk, desk.store.change() as change:

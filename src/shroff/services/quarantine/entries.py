@@ -38,9 +38,9 @@ VALUES_MAX = 500  # values per input that are compared
 
 def refused_parts(log: Log) -> Iterator[list[tuple[int, Refused]]]:
     """Yield all entries of a log in parts, oldest first: together they may exceed the memory."""
-    numbers = log.refused_numbers()
+    numbers = log.quarantine.numbers()
     for at in range(0, len(numbers), TOGETHER):
-        yield log.refused(numbers[at : at + TOGETHER])
+        yield log.quarantine.entries(numbers[at : at + TOGETHER])
 
 
 class QuarantineEntries(ProjectPart):
@@ -53,8 +53,8 @@ class QuarantineEntries(ProjectPart):
         if not self._log.exists():
             return []
         with self._log.reading() as log:
-            numbers = [number for number in log.refused_numbers() if before is None or number < before]
-            entries = log.refused(numbers[-most:])
+            numbers = [number for number in log.quarantine.numbers() if before is None or number < before]
+            entries = log.quarantine.entries(numbers[-most:])
             fixed = self.fixed(log, entries)
         return [(number, entry, fixed.get(number)) for number, entry in reversed(entries)]
 
@@ -135,7 +135,7 @@ class QuarantineEntries(ProjectPart):
         body = drop_request(numbers)
         if not numbers:  # keep entries that arrive while the request waits
             with self._log.reading() as log:
-                body = drop_request(log.refused_numbers(), is_all=True)
+                body = drop_request(log.quarantine.numbers(), is_all=True)
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
         return int(from_json(self._requests.ask(DROP, body, action)))
 

@@ -211,7 +211,7 @@ def show_quarantined(log: Log, definitions: Definitions, request: ShowQuarantine
     """
     from shroff.worker.quarantine_retry import known_numbers
 
-    ((number, entry),) = log.refused(known_numbers(log, [request.number]))
+    ((number, entry),) = log.quarantine.entries(known_numbers(log, [request.number]))
     if definitions.events.has_personal and not request.is_personal:
         return _entry(number, entry)
     try:

@@ -160,7 +160,7 @@ def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str], until_ms: i
     if upto < end:
         end, kept_by = upto, f"the lake has the log up to sequence number {upto:,}"
     for name in sinks:
-        through = through_of(name, log.offsets(source_of(name))) or 0
+        through = through_of(name, log.offsets.of(source_of(name))) or 0
         if through < end:
             end, kept_by = through, f"the sink {name} is at sequence number {through:,}"
     if watermark_ms is None or end <= pruned:

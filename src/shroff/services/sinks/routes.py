@@ -94,7 +94,7 @@ class OnlineFeatures(ProjectPart):
             last = log.last_seq()
             for after in range(0, last, sink.places_max):
                 sink.send(with_fields(log, decisions(log, after, min(after + sink.places_max, last))))
-            if origin := log.offsets(source_of(ONLINE)).get(ORIGIN):
+            if origin := log.offsets.of(source_of(ONLINE)).get(ORIGIN):
                 sink.set_mark(f"{origin} {last}", sink.mark())  # keep the mark if a worker changed it meanwhile
         return last
 
@@ -112,7 +112,7 @@ class OnlineFeatures(ProjectPart):
         sample = DeliveredSample([], [])
         if self._log.exists():
             with self._log.reading() as log:
-                offsets = log.offsets(source_of(ONLINE))
+                offsets = log.offsets.of(source_of(ONLINE))
                 sample = delivered_sample(log, ONLINE, "decisions", (), self._now_ms(), has_fields=True)
         with closing(self._outside.open_online(None)) as store:
             origin, _, place = store.mark().partition(" ")

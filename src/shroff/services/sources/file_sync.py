@@ -137,7 +137,7 @@ class FileTaking(Struct, eq=False):
         if not self._context.log.exists():
             return {}
         with self._context.log.reading() as log:
-            found = {name: read_progress(text) for name, text in log.offsets(self._given.source).items()}
+            found = {name: read_progress(text) for name, text in log.offsets.of(self._given.source).items()}
         for name, progress in found.items():
             self._note(name, progress)
         return found
@@ -153,7 +153,7 @@ class FileTaking(Struct, eq=False):
         if not self._context.log.exists():
             return None
         with self._context.log.reading() as log:
-            text = log.offset(self._given.source, name)
+            text = log.offsets.get(self._given.source, name)
         return None if text is None else read_progress(text)
 
     def is_over(self, name: str, progress: Progress) -> bool:
@@ -368,7 +368,7 @@ class FileTaking(Struct, eq=False):
         place = self._given.source
         if not place.startswith(f"{PULLED}/"):  # `doctor` and notices find the sources of shroff.yaml themselves
             with self._context.log.reading() as log:
-                is_known = log.offset(WATCHED, place) is not None
+                is_known = log.offsets.get(WATCHED, place) is not None
             if not is_known:
                 self.record(place, aside, None, source=WATCHED)
         self._note(name, aside)

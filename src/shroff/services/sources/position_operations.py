@@ -88,8 +88,9 @@ class SourceParts(ProjectPart):
         begin = f"{READ}/{name}/"
         if self._log.exists():
             with self._log.reading() as log:
-                own = {part: at for part, at in log.offsets(READ).items() if part.startswith(begin)}
-                offsets = known(log.offsets(system.kind)) | {part.removeprefix(begin): at for part, at in own.items()}
+                own = {part: at for part, at in log.offsets.of(READ).items() if part.startswith(begin)}
+                offsets = known(log.offsets.of(system.kind))
+                offsets |= {part.removeprefix(begin): at for part, at in own.items()}
         return self._look(system, known(offsets))
 
     def _look(self, system: System, offsets: TextMapping) -> list[PartLag]:
@@ -147,8 +148,8 @@ class SourceParts(ProjectPart):
         except LogBusyError as busy:
             raise LogBusyError(f"{busy}. {LEADS}", busy.by) from busy
         with closing(opened) as log:
-            owner = next((name for name in names if part in known(log.offsets(name))), names[0])
-            before = known(log.offsets(owner)).get(part)
+            owner = next((name for name in names if part in known(log.offsets.of(name))), names[0])
+            before = known(log.offsets.of(owner)).get(part)
             if before is not None:
                 self._people.record("source.forget", f"part {part}", {"source": owner, "offset": before})
             return forget(log, owner, part, self._now_ms())

@@ -96,7 +96,7 @@ class PulledFiles(ProjectPart):
         if not self._log.exists():
             return
         with self._log.reading() as log:
-            files = {place: log.offsets(place) for place in log.offsets(WATCHED)}
+            files = {place: log.offsets.of(place) for place in log.offsets.of(WATCHED)}
         for place, offsets in files.items():
             for file, text in offsets.items():
                 progress = read_progress(text)
@@ -116,4 +116,4 @@ class PulledFiles(ProjectPart):
         if not self._log.exists():
             return {}
         with self._log.reading() as log:
-            return log.offsets(f"{PULLED}/{name}")
+            return log.offsets.of(f"{PULLED}/{name}")

@@ -339,7 +339,7 @@ def left_out(taken: IngestReport, log: Log) -> list[str]:
     found = []
     if refused := taken.events.quarantined + taken.labels.quarantined + taken.untaken:
         words = "were" if refused != 1 else "was"
-        listed = [rejected for _, rejected in log.refused(log.refused_numbers()[:REFUSED_SHOWN])]
+        listed = [rejected for _, rejected in log.quarantine.entries(log.quarantine.numbers()[:REFUSED_SHOWN])]
         places = "; ".join(f"{rejected.source}, {rejected.place}: {rejected.reason.rstrip('.')}" for rejected in listed)
         rest = "; and so on" if places and refused > REFUSED_SHOWN else ""
         said = f": {places}{rest}" if places else ": no event type accepts them"

@@ -82,7 +82,7 @@ class Inboxes(ProjectPart):
 
         Returns why that failed, else "". Cost: one query; reads the files if something else is active.
         """
-        active = log.offsets(ACTIVE)
+        active = log.offsets.of(ACTIVE)
         if not active or active == self._context.taken.followed:
             return ""
         fresh = self._context.afresh()
@@ -102,7 +102,7 @@ class Inboxes(ProjectPart):
         Raises: UsageError if something cannot be opened with them, such as a variable that is not set here.
         """
         now = FileVersions(fresh).beside()
-        systems = renewed(self._systems, fresh.systems, log.offsets(ACTIVE), now)
+        systems = renewed(self._systems, fresh.systems, log.offsets.of(ACTIVE), now)
         fresh.systems_read.put(systems)
         if systems != self._systems:
             sink_routes(fresh)

@@ -54,10 +54,12 @@ class WriterRequests(ProjectPart):
                     yield log, inbox.replied
                 return
             with closing(self._log.open(read_only=False)) as log:
-                yield (
-                    log,
-                    lambda number: log.reply_to(number) or carry_out(log, InboxRequest(number, kind, body, now_ms)),
-                )
+
+                def replied(number: int) -> bytes:
+                    request = InboxRequest(number, kind, body, now_ms)
+                    return log.inbox.reply_to(number) or carry_out(log, request)
+
+                yield log, replied
 
         def put(log: Log) -> int:
             return self._people.put_request(log, kind, body, now_ms, action)
@@ -150,7 +152,7 @@ class WriterRequests(ProjectPart):
                 control, _ = followed(log, self._context.read_once)
                 rows = known and known.rows(control.versions, control.files, self.hashing())
                 now = rows or self._definitions
-                if log.asked(limit=1) or not differs_in_rows(control.versions, control.files, now):
+                if log.inbox.pending(limit=1) or not differs_in_rows(control.versions, control.files, now):
                     return False
                 if record := control_of(control, now, log.last_seq() + 1, self._now_ms()):
                     log.append(Batch(records=[record], at_ms=record.time_ms))

@@ -130,11 +130,11 @@ class HealthBoard:
         project = self._project
 
         def count_fixed() -> int:
-            return len(project.quarantine.fixed(log, log.refused(newest)))
+            return len(project.quarantine.fixed(log, log.quarantine.entries(newest)))
 
         try:
             with project.log.reading() as log:
-                numbers = log.refused_numbers()
+                numbers = log.quarantine.numbers()
                 newest = numbers[-FIXED_LOOKED:]
                 fixed = self._fixed.get(tuple(newest), count_fixed, FIXED_FRESH_S)
         except UsageError:  # there is no log yet

@@ -138,7 +138,7 @@ def _key_data(project: Project, name: str, key: str, before: int | None, limit: 
         newest = next((event.record.seq for event in timeline.events if event.outcome is not None), None)
         owner = dict[str, set[str]]()
         for event in timeline.events[:SHOWN] if may_see else ():
-            for field, text in log.personal(event.record.type, [event.record.id]).get(event.record.id, {}).items():
+            for field, text in log.personal.of(event.record.type, [event.record.id]).get(event.record.id, {}).items():
                 owner.setdefault(field, set()).add(text)
         return _Found(
             timeline,

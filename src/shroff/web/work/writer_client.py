@@ -190,7 +190,7 @@ class WriterClient:
 
     def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw] | None:
         with self._project.log.reading() as log:
-            replies = [log.reply_to(number) for number in numbers]
+            replies = [log.inbox.reply_to(number) for number in numbers]
         present = [reply for reply in replies if reply is not None]
         return None if len(present) < len(replies) else [result_of(reply) for reply in present]
 

@@ -29,7 +29,7 @@ class DeadLetters:
         self._source = source
         self._tell = tell
         self._name = f"{source.name}, refused"
-        self._noted = log.offset(self._name, _PART) if source.takes_refused else None
+        self._noted = log.offsets.get(self._name, _PART) if source.takes_refused else None
         self.has_news = source.takes_refused  # an earlier process may have left unsent letters
         self._next_s = 0.0
 
@@ -57,9 +57,9 @@ class DeadLetters:
     def _send(self, parts: Collection[str]) -> bool:
         began_s = time.monotonic()
         sent = int(self._noted or 0)
-        numbers = [number for number in self._log.refused_numbers() if number > sent]
+        numbers = [number for number in self._log.quarantine.numbers() if number > sent]
         page = numbers[:AT_ONCE]
-        letters = [row for _, row in self._log.refused(page) if row.source in parts]
+        letters = [row for _, row in self._log.quarantine.entries(page) if row.source in parts]
         self._next_s = time.monotonic() + AGAIN_S
         if letters:
             self._source.refuse(letters)

@@ -19,7 +19,7 @@ from shroff.log.columns.lines import sent_of
 from shroff.log.read_positions import known
 from shroff.log.writer import Answer
 from shroff.runtime.progress import Tell, unheard
-from shroff.streams.log import Outbox
+from shroff.streams.log import Log
 from shroff.streams.merge import Run, take_together
 from shroff.streams.source import Health, PartLag, PolledMessages, Source, Trimming
 from shroff.worker.serving.source_reader import ANSWER_S, NamedReader, ReadNews
@@ -62,12 +62,12 @@ class SeveralSources:
         self._note = note
         self._noted_s = 0.0
 
-    def adopt(self, log: Outbox) -> None:
+    def adopt(self, log: Log) -> None:
         """Let sources that had no name before, or were the only one, continue from offsets stored under their kind."""
-        new_offsets = log.offsets(READ)
+        new_offsets = log.offsets.of(READ)
         known_parts = {part.split("/", 2)[2] for part in new_offsets}
         for reader in self.readers:
-            old_offsets = known(log.offsets(reader.source.name))
+            old_offsets = known(log.offsets.of(reader.source.name))
             reader.before.adopt({part: offset for part, offset in old_offsets.items() if part not in known_parts})
 
     # ---- the contract

@@ -62,7 +62,7 @@ class SourceReading:
             self._several.adopt(log)
         readers = [(f"{reader.name}/", reader) for reader in self._several.readers] if self._several else [("", source)]
         self._letters = [(begin, DeadLetters(log, reader, tell)) for begin, reader in readers]
-        self.reached = log.offsets(source.name)
+        self.reached = log.offsets.of(source.name)
         work.offsets = known(self.reached)
         self.is_begun = False
         self._retry = Backoff()

@@ -24,6 +24,7 @@ from tests.support.contracts.log.lead import LogLeadContract
 from tests.support.contracts.log.pruning import LogPruningContract
 from tests.support.contracts.log.stuck import LogQuarantineContract, LogStuckContract
 from tests.support.contracts.log.unique import LogUniqueContract
+from tests.support.log_memory_parts import quarantined
 from tests.support.log_rows import NOW_MS, contents, decision, everything, flag, label, payments, record, remark
 
 
@@ -62,7 +63,7 @@ class LogContract(
         read = contents(log)
         assert read[:2] == [3, NOW_MS + 3]
         assert read[2:6] == [batch.records, batch.decisions, [batch.flags], [batch.hits]]
-        assert [entry for _, entry in log.refused(log.refused_numbers())] == batch.refused
+        assert [entry for _, entry in quarantined(log)] == batch.refused
         beside = {value.id: {value.field: value.value} for value in batch.personal}
         assert read[7:] == [batch.waiting, batch.outbox, "1", batch.remarks, batch.stuck, beside, batch.late]
         assert all(type(each.decided) is bool for each in next(log.read()))
@@ -225,24 +226,24 @@ class LogContract(
         log.append(Batch(waiting=arrived[:2]))
         log.append(Batch(waiting=arrived[2:]))
 
-        assert log.waiting_all() == arrived
-        assert log.waiting_for("payment", ["p-8", "p-9", "p-10"]) == arrived[:3]
-        assert log.waiting_for("login", ["p-9"]) == arrived[3:]
-        assert log.waiting_with_ids(["m", "z", "nobody"]) == [arrived[0], arrived[2]]
+        assert log.waiting.all() == arrived
+        assert log.waiting.for_events("payment", ["p-8", "p-9", "p-10"]) == arrived[:3]
+        assert log.waiting.for_events("login", ["p-9"]) == arrived[3:]
+        assert log.waiting.with_ids(["m", "z", "nobody"]) == [arrived[0], arrived[2]]
 
     def test_a_joined_label_waits_no_longer(self, log: Log) -> None:
         log.append(Batch(waiting=[label("a", "p-1"), label("b", "p-2"), label("c", "p-1")]))
         joined = [record(1), record(2, "a", kind="label", type="label"), record(3, "c", kind="label", type="label")]
         log.append(Batch(records=joined, joined=["a", "c"]))
 
-        assert log.waiting_all() == [label("b", "p-2")]
+        assert log.waiting.all() == [label("b", "p-2")]
 
     def test_the_newest_offset_of_each_part_counts(self, log: Log) -> None:
         log.append(Batch(offsets=[Offset("a", "0", "10"), Offset("a", "1", "x"), Offset("b", "0", "é")]))
         log.append(Batch(offsets=[Offset("a", "0", "15"), Offset("a", "0", "20")]))
 
-        assert [log.offset(*part) for part in (("a", "0"), ("a", "1"), ("b", "0"))] == ["20", "x", "é"]
-        assert log.offset("b", "1") is None
+        assert [log.offsets.get(*part) for part in (("a", "0"), ("a", "1"), ("b", "0"))] == ["20", "x", "é"]
+        assert log.offsets.get("b", "1") is None
 
     def test_remarks_of_the_same_add_up(self, log: Log) -> None:
         for first, remarks in ((1, [remark(1, 2), remark(2, 2, "rule b", 1)]), (3, [remark(3, 3, count=1)]), (5, [])):
@@ -260,10 +261,10 @@ class LogContract(
         batch.outbox.extend(reversed(rows))
         log.append(batch)
 
-        assert log.outbox() == rows
-        assert log.outbox(limit=2) == rows[:2]
-        log.outbox_done(["1-1", "10-0", "99-0"])
-        assert log.outbox() == [rows[0], rows[2], rows[3], rows[5]]
+        assert log.outbox.rows() == rows
+        assert log.outbox.rows(limit=2) == rows[:2]
+        log.outbox.done(["1-1", "10-0", "99-0"])
+        assert log.outbox.rows() == [rows[0], rows[2], rows[3], rows[5]]
 
     # Time, trouble and neighbours
 
@@ -288,12 +289,12 @@ class LogContract(
         log.append(everything(1))
         log.append(everything(4))
         reader = self.make_reader(tmp_path)
-        asked = reader.ask("label", b"{}", NOW_MS)
+        asked = reader.inbox.ask("label", b"{}", NOW_MS)
         reader.close()
         after = self.after_crash(tmp_path)
 
         assert contents(after) == contents(log)
-        assert after.asked() == [InboxRequest(asked, "label", b"{}", NOW_MS)]
+        assert after.inbox.pending() == [InboxRequest(asked, "label", b"{}", NOW_MS)]
         after.append(everything(7))
         assert after.last_seq() == 9
         after.close()
@@ -326,7 +327,7 @@ class LogContract(
     def test_a_reader_cannot_write(self, tmp_path: Path) -> None:
         self.make_log(tmp_path).close()
         reader = self.make_reader(tmp_path)
-        writes: list[Callable[[], None]] = [lambda: reader.append(payments(1, 1)), lambda: reader.outbox_done(["1-0"])]
+        writes: list[Callable[[], None]] = [lambda: reader.append(payments(1, 1)), lambda: reader.outbox.done(["1-0"])]
         for write in writes:
             with pytest.raises(StateError, match="reading only"):
                 write()

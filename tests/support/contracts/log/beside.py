@@ -31,12 +31,12 @@ class LogBesideContract(LogCase):
         log.append(Batch(personal=[PersonalValue("login", "p-1", "email", "x")]))
 
         email = personal("p-1").value
-        assert log.personal("payment", ["p-1", "p-2", "p-3"]) == {
+        assert log.personal.of("payment", ["p-1", "p-2", "p-3"]) == {
             "p-1": {"email": email, "phone": "+1"},
             "p-2": {"email": email},
         }
-        assert log.personal("login", ["p-1", "p-2"]) == {"p-1": {"email": "x"}}
-        assert log.personal("payment", []) == {}
+        assert log.personal.of("login", ["p-1", "p-2"]) == {"p-1": {"email": "x"}}
+        assert log.personal.of("payment", []) == {}
 
     def test_what_is_erased_is_gone_and_nothing_else(self, log: Log) -> None:
         batch = payments(1, 3)
@@ -46,26 +46,26 @@ class LogBesideContract(LogCase):
         ids = [record.id for record in batch.records]
         log.append(Batch(erased=[("payment", ids[0]), ("login", ids[1]), ("payment", "never there")]))
 
-        assert sorted(log.personal("payment", ids)) == sorted(ids[1:])
+        assert sorted(log.personal.of("payment", ids)) == sorted(ids[1:])
         assert contents(log)[:6] == before
         log.append(Batch(erased=[("payment", ids[1])], personal=[personal(ids[1], "phone", "+1")]))
-        assert log.personal("payment", ids)[ids[1]] == {"phone": "+1"}
+        assert log.personal.of("payment", ids)[ids[1]] == {"phone": "+1"}
 
     def test_many_are_erased_at_once(self, log: Log) -> None:
         ids = [f"p-{number}" for number in range(3_000)]
         log.append(Batch(personal=[personal(id_) for id_ in ids]))
         log.append(Batch(erased=[("payment", id_) for id_ in ids[1:]]))
 
-        assert list(log.personal("payment", ids)) == ids[:1]
+        assert list(log.personal.of("payment", ids)) == ids[:1]
 
     def test_late_events_are_kept_without_a_place_in_the_order_of_their_names(self, log: Log) -> None:
         rows = [late("b"), late("B"), late("a"), late("z", "login")]
         log.append(Batch(late=rows))
         in_order = [rows[3], rows[1], rows[2], rows[0]]
 
-        assert log.late_after() == in_order
-        assert log.late_after("login", "z", 2) == in_order[1:3]
-        assert log.late("payment", ["a", "z", "b"]) == {"a": rows[2], "b": rows[0]}
+        assert log.late.after() == in_order
+        assert log.late.after("login", "z", 2) == in_order[1:3]
+        assert log.late.with_ids("payment", ["a", "z", "b"]) == {"a": rows[2], "b": rows[0]}
         assert (log.last_seq(), log.watermark_ms(), log.counts()) == (0, None, Counts(0, 0, 0, 0, 4))
 
     def test_odd_ids_of_what_lies_beside_stay_as_they_are(self, log: Log) -> None:
@@ -73,16 +73,16 @@ class LogBesideContract(LogCase):
             Batch(personal=[personal(id_, value=id_ or "-") for id_ in ODD_IDS], late=[late(id_) for id_ in ODD_IDS])
         )
 
-        assert log.personal("payment", ODD_IDS) == {id_: {"email": id_ or "-"} for id_ in ODD_IDS}
-        assert log.late("payment", ODD_IDS) == {id_: late(id_) for id_ in ODD_IDS}
+        assert log.personal.of("payment", ODD_IDS) == {id_: {"email": id_ or "-"} for id_ in ODD_IDS}
+        assert log.late.with_ids("payment", ODD_IDS) == {id_: late(id_) for id_ in ODD_IDS}
 
     def test_a_refused_batch_leaves_what_lies_beside_as_it_was(self, log: Log) -> None:
         log.append(Batch(personal=[personal("p-1")], late=[late("p-2")]))
         with pytest.raises(StateError):
             log.append(Batch(records=[record(7)], erased=[("payment", "p-1")], late=[late("p-3")]))
 
-        assert list(log.personal("payment", ["p-1"])) == ["p-1"]
-        assert log.late_after() == [late("p-2")]
+        assert list(log.personal.of("payment", ["p-1"])) == ["p-1"]
+        assert log.late.after() == [late("p-2")]
 
     def test_what_lies_beside_is_there_after_a_start(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
@@ -90,8 +90,8 @@ class LogBesideContract(LogCase):
         log.close()
         log = self.make_log(tmp_path)
 
-        assert log.personal("payment", ["p-1"]) == {"p-1": {"email": personal("p-1").value}}
-        assert log.late_after() == [late("p-2")]
+        assert log.personal.of("payment", ["p-1"]) == {"p-1": {"email": personal("p-1").value}}
+        assert log.late.after() == [late("p-2")]
         log.close()
 
 

@@ -60,7 +60,7 @@ class LogLeadContract(LogCase):
         writes: list[Callable[[], None]] = [
             lambda: former.append(everything(4)),
             lambda: former.append(Batch(offsets=[Offset("march.csv", "0", "9")])),
-            lambda: former.outbox_done(["1-0"]),
+            lambda: former.outbox.done(["1-0"]),
         ]
         for write in writes:
             with pytest.raises(OvertakenError, match="End this process"):
@@ -98,8 +98,8 @@ class LogLeadContract(LogCase):
         parts = {str(part): f"{part}:é" for part in range(12)}
         log.append(Batch(offsets=[*(Offset("a", *each) for each in parts.items()), Offset("b", "0", "7")]))
 
-        assert log.offsets("a") == parts
-        assert (log.offsets("b"), log.offsets("c")) == ({"0": "7"}, {})
+        assert log.offsets.of("a") == parts
+        assert (log.offsets.of("b"), log.offsets.of("c")) == ({"0": "7"}, {})
 
     def test_an_offset_moves_only_from_where_the_batch_says_it_was(self, log: Log) -> None:
         log.append(Batch(offsets=[Offset("a", "0", "5"), Offset("a", "1", "")]))
@@ -120,7 +120,7 @@ class LogLeadContract(LogCase):
             with pytest.raises(OvertakenError, match=r"part [012].* goes on from"):
                 log.append(batch)
             assert contents(log) == before
-            assert (log.offsets("a"), log.offsets("b")) == ({"0": "5", "1": ""}, {})
+            assert (log.offsets.of("a"), log.offsets.of("b")) == ({"0": "5", "1": ""}, {})
 
     def test_an_offset_that_is_where_the_batch_says_moves_with_it(self, log: Log) -> None:
         log.append(Batch(offsets=[Offset("a", "0", "5", before=None), Offset("a", "1", "", before=None)]))
@@ -132,7 +132,7 @@ class LogLeadContract(LogCase):
         ]
         log.append(Batch(offsets=moves))
 
-        assert log.offsets("a") == {"0": "7", "1": "1", "2": "3"}
+        assert log.offsets.of("a") == {"0": "7", "1": "1", "2": "3"}
 
     # Owners that are killed or frozen
 

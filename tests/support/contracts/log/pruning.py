@@ -13,6 +13,7 @@ from shroff.errors import OvertakenError, PrunedError, StateError
 from shroff.streams.log import Batch, Log, UniqueValue
 from shroff.testing.contracts.promises import ODD_IDS
 from tests.support.contracts.log import LogCase
+from tests.support.log_memory_parts import quarantined
 from tests.support.log_rows import contents, decision, everything, payments, record
 
 
@@ -42,12 +43,12 @@ class LogPruningContract(LogCase):
 
         assert (_flat(log.flags_after()), _flat(log.hits_after())) == (flags, hits)
         assert log.watermark_ms() == before[1]
-        assert [refused for _, refused in log.refused(log.refused_numbers())] == everything(1).refused
-        assert log.waiting_all() == everything(1).waiting
-        assert log.outbox() == before[8]
+        assert [refused for _, refused in quarantined(log)] == everything(1).refused
+        assert log.waiting.all() == everything(1).waiting
+        assert log.outbox.rows() == before[8]
         assert log.remarks() == before[10]
-        assert log.stuck() == before[11]
-        assert log.late_after() == before[13]
+        assert log.outbox.stuck() == before[11]
+        assert log.late.after() == before[13]
 
     def test_the_ingest_time_of_each_batch_is_kept_beyond_its_records(self, log: Log) -> None:
         for first, count, at_ms in ((1, 3, 1_000), (4, 1, None), (5, 4, 2_000)):

@@ -85,10 +85,10 @@ class LogUniqueContract(LogCase):
         by_id, by_arn, by_rrn = label("a", "x"), label("b", "x", field="arn"), label("c", "x", field="rrn")
         log.append(Batch(waiting=[by_rrn, by_arn, by_id]))
 
-        assert log.waiting_for("payment", ["x"]) == [by_id]
-        assert log.waiting_for("payment", ["x", "y"], "arn") == [by_arn]
-        assert log.waiting_for("login", ["x"], "arn") == []
-        assert log.waiting_all() == [by_rrn, by_arn, by_id]
+        assert log.waiting.for_events("payment", ["x"]) == [by_id]
+        assert log.waiting.for_events("payment", ["x", "y"], "arn") == [by_arn]
+        assert log.waiting.for_events("login", ["x"], "arn") == []
+        assert log.waiting.all() == [by_rrn, by_arn, by_id]
 
 
 def _keys(*keys: tuple[int, int]) -> KeyPlaces:
