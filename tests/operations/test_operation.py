@@ -264,6 +264,13 @@ def test_a_name_is_declared_once(made):
         operation("lists tried", right="read:definitions")(other)
 
 
+def test_a_parameter_whose_type_is_not_imported_at_run_time_is_told_by_name(made):
+    def late(part: NotImported, request: CompareLists) -> Compared: ...  # noqa: F821 (what is tested)
+
+    with pytest.raises(UsageError, match=r"'lists late' needs NotImported.*outside 'if TYPE_CHECKING'"):
+        _ = operation("lists late", right="read:definitions")(late).needs
+
+
 # ---- all operations
 
 

@@ -33,7 +33,7 @@ from typing import (
 
 import msgspec
 
-from shroff.errors import RefusalError, nearest
+from shroff.errors import RefusalError, UsageError, nearest
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.operations import manifest
 from shroff.runtime.texts import help_of, section
@@ -323,7 +323,16 @@ class Operation(Generic[Given, Outcome]):
         return str(first)
 
     def _named(self, annotation: Any) -> Any:
-        return self.run.__globals__[annotation] if isinstance(annotation, str) else annotation
+        if not isinstance(annotation, str):
+            return annotation
+        try:
+            return self.run.__globals__[annotation]
+        except KeyError:
+            module = self.run.__module__
+            raise UsageError(
+                f"the operation '{self.name}' needs {annotation}, and its module {module} does not import that at run "
+                "time. Import it outside 'if TYPE_CHECKING'."
+            ) from None
 
     @cached_property
     def fields(self) -> Sequence[RequestField]:
