@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.errors import StateError, StorageError, TransientError
 from shroff.events.intake import Intake
-from shroff.lake.check import LakeCheck, check
+from shroff.lake.check import LakeCheck, _SeqCounts, check
 from shroff.lake.compaction import Compaction
 from shroff.lake.documents import file_name
 from shroff.lake.reader import LakeReader
@@ -98,6 +99,17 @@ def test_every_row_of_the_log_is_in_the_folder_of_its_kind_type_and_day():
         "controls": 1, "events": 20, "decisions": 20, "features": 20, "labels": 2, "flags": 1, "hits": 1
     }  # fmt: skip
     assert problems(objects) == []
+
+
+@pytest.mark.parametrize("kind", ["records", "features", "flags", "hits"])
+@pytest.mark.parametrize("seqs", [[0, 1], [5, 6]])
+def test_rows_of_each_kind_beyond_the_ends_of_the_lake_are_told(kind, seqs):
+    counts = _SeqCounts(5)
+
+    words = counts.add(kind if kind != "records" else "events", np.array(seqs), pa.table({"number": [0, 1]}))
+
+    assert words == "it has sequence numbers beyond the end of the lake"
+    assert counts.problems()[0].startswith("sequence number 1 of the log is missing")
 
 
 def test_a_second_run_writes_what_came_since_and_a_third_nothing():

@@ -169,6 +169,17 @@ def test_brackets_around_all_of_a_condition_are_taken_off_in_one_walk() -> None:
     assert [token.text for token in texts._bare(tokens("(a) and (b)")[:-1])] == ["(", "a", ")", "and", "(", "b", ")"]
 
 
+@pytest.mark.parametrize(
+    "when", ["this.amount > 1 and", "and", "or b", "not", "()", "a and (b or)", "a in", "a > 1 and not"]
+)
+def test_a_half_typed_condition_is_a_form_and_goes_back_as_it_was(when):
+    form = form_of(f"- id: a\n  on: payment\n  when: {when}\n")
+
+    rows = [row for group in form.groups for row in group]
+    assert rows
+    assert all(row.operand in when and row.value in when for row in rows)
+
+
 def test_rows_and_one_level_of_groups_are_shown_and_what_is_deeper_is_text() -> None:
     assert form_of(RULE) == RuleForm(
         dict.fromkeys(KEYS, "")

@@ -174,7 +174,12 @@ def test_the_html_of_a_mail_runs_and_loads_nothing_and_is_no_part_of_the_page(tm
 def test_a_refused_letter_is_shown_with_its_reason_and_sent_again_by_a_button(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()
-    quoted = LINK.replace("/confirm/", "/confirm%252f"), f"{LINK[:-40]}=\r\n{LINK[-40:]}", LINK
+    quoted = (
+        LINK.replace("/confirm/", "/confirm%252f"),
+        LINK.replace("/confirm/", "%2Fconfirm%2F"),
+        f"{LINK[:-40]}=\r\n{LINK[-40:]}",
+        LINK,
+    )
     bank.post.failing = [(Unmailed("ann@customers.example", f"550 no such mailbox {' '.join(quoted)}"),)]
     bank.tell()
     (letter,) = bank.letters()

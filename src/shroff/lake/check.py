@@ -61,14 +61,14 @@ class _SeqCounts:
 
     def add(self, kind: str, seqs: Ints, table: Any) -> str:
         """Count the rows of a file; return a problem within them, or ""."""
+        if seqs[0] < 1 or seqs[-1] >= len(self._counts["records"]):
+            return "it has sequence numbers beyond the end of the lake"
         if kind in self._numbered:
             pairs = list(zip(seqs.tolist(), table["number"].to_pylist(), strict=True))
             is_doubled = len(set(pairs)) < len(pairs) or not self._numbered[kind].isdisjoint(pairs)
             self._numbered[kind].update(pairs)
             return f"rows of {kind} are duplicated" if is_doubled else ""
         counts = self._counts["records" if kind in RECORDS else kind]
-        if seqs[0] < 1 or seqs[-1] >= len(counts):
-            return "it has sequence numbers beyond the end of the lake"
         np.add.at(counts, seqs, np.uint8(1))
         return ""
 
@@ -87,7 +87,7 @@ class _SeqCounts:
         }
         seqs_by_problem = {words: np.flatnonzero(rows) + 1 for words, rows in wrong.items()}
         return [
-            f"place {places[0]:,} {words}{_more(len(places))}"
+            f"sequence number {places[0]:,} {words}{_more(len(places))}"
             for words, places in seqs_by_problem.items()
             if len(places)
         ]
@@ -136,7 +136,8 @@ def _check_file(objects: RetriedObjects, file: File, counts: _SeqCounts, result:
     result.files += 1
     result.rows += len(seqs)
     result.bytes += len(data)
-    if (len(seqs), seqs[0], seqs[-1]) != (file.rows, file.first, file.last) or (np.diff(seqs) < 0).any():
+    expected = (file.rows, file.first, file.last)
+    if not len(seqs) or (len(seqs), seqs[0], seqs[-1]) != expected or (np.diff(seqs) < 0).any():
         result.problems.append(f"{file.path}: its rows are not those that its manifest says")
         return
     problem = counts.add(file.kind, seqs, table)

@@ -1,7 +1,7 @@
 """Writes a lake: follows the log, from the position in the lake's own manifests.
 
 So nothing about a lake is stored in the log or beside it, and there may be several, started at any time. A commit is
-determined by its plan (see `lake_manifest`): another writer, or the next one after a crash, has the same result.
+determined by its plan (see `streams.lake_manifest`): another writer, or the next after a crash, has the same result.
 """
 
 from __future__ import annotations

@@ -354,7 +354,10 @@ def rows_of(when: str) -> tuple[str, list[list[FormRow]]]:
     for part in _parts(condition, [joined]):
         bare = _bare(part)
         is_group = not _has(bare, [joined, *_CLAUSES])
-        groups.append([_row(when, row) for row in (_parts(bare, [_OTHER[joined]]) if is_group else [part])])
+        rows = _parts(bare, [_OTHER[joined]]) if is_group else [part]
+        if not all(_bare(row) for row in rows):  # half typed, such as `a > 1 and`
+            return "and", [[FormRow(when)]]
+        groups.append([_row(when, row) for row in rows])
     return joined, groups
 
 
@@ -394,7 +397,7 @@ def _hold_apart(part: str) -> None:
 
 
 def _tokens(text: str) -> list[Token]:
-    """Return the tokens of a condition; empty if it cannot be parsed."""
+    """Return the tokens of a condition; empty if it cannot be split into tokens."""
     try:
         return tokens(text)[:-1]
     except ExpressionError:

@@ -1,4 +1,4 @@
-"""A project, opened: what commands, programs and notebooks call. The only place that picks adapters."""
+"""An opened project: what commands, programs and notebooks call."""
 
 from __future__ import annotations
 
@@ -419,7 +419,7 @@ def make_project(
     `name` is the display name, by default that of the folder. With `has_tutorial`, the tutorial's files are written to
     `tutorial/`; they are payments of the template `payments`.
 
-    Raises: UsageError if the folder is not empty; StorageError if it cannot be written, which leaves nothing.
+    Raises: UsageError if the folder is not empty; StorageError if the template cannot be written, which leaves nothing.
     """
     if has_tutorial and template != "payments":
         raise UsageError(f"the tutorial's payments do not fit the template {template}: leave --template out.")

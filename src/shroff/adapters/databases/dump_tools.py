@@ -170,8 +170,9 @@ def _running(
             process.wait()
         if code:
             said.seek(0)
-            text = said.read(_SAID_MAX).decode("utf-8", "replace").strip()
+            text = said.read(32 * _SAID_MAX).decode("utf-8", "replace").strip()
             text = text.replace(secret, "***") if secret else text
+            text = text[:_SAID_MAX]  # cut afterwards, so that no part of the secret is left
             raise StorageError(f"{Path(words[0]).name} ended with {code}: {text or 'it did not say why'}")
 
 

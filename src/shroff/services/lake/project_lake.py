@@ -66,7 +66,7 @@ class Lake(FrozenStruct):
         return read_state(self.objects)
 
     def write(self, progress: Progress | None = None) -> LakeReport:
-        """Write the log's records that the lake lacks (see `lake_writer`)."""
+        """Write the log's records that the lake lacks (see `lake.writer`)."""
         with self._writer() as writer:
             return writer.write(self.layout, progress)
 
@@ -123,7 +123,7 @@ class Lake(FrozenStruct):
         self.project.warnings += problems
 
     def check(self, progress: Progress | None = None) -> LakeCheck:
-        """Read and check every file and document (see `lake_check`).
+        """Read and check every file and document (see `lake.check`).
 
         Raises: StateError if documents need the log and it is not the lake's.
         """
@@ -146,7 +146,7 @@ class Lake(FrozenStruct):
     def decide(
         self, out: Path, cluster: Cluster, *, places: int | None = None, progress: Progress | None = None
     ) -> ReplayRun:
-        """Decide the lake's events on a cluster, into a folder of files (see `spread_files`)."""
+        """Decide the lake's events on a cluster, into a folder of files (see `lake.cluster_replay_files`)."""
         from shroff.lake.cluster_replay_files import decide_on_cluster
 
         models = self.project.paths.models

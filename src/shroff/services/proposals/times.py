@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise, permutations
 from statistics import median
+from time import time
 
 from shroff.events.field_roles import is_named
 from shroff.language.calls import formatted_time
@@ -21,7 +22,8 @@ _NEARLY_ALL = 0.95  # of the compared lines
 _LONG_BEFORE_S = 45 * DAY_S
 _ALWAYS_BEFORE_S = 180 * DAY_S  # longer than a payment takes to be settled or disputed
 _CENTURY_S = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
-_STEPS_MIN = 5  # different ones, which a number that counts lines does not have
+_AHEAD_S = 3 * 365 * DAY_S  # from now; a larger number is rather an id than a time
+_STEPS_MIN = 5  # times have more different steps than this; numbers that count lines have one
 _OF_ANY_EVENT = {"date", "time", "hour", "clock", "day", "of", "the", "at", "on", "local", "utc"}
 _EPOCHS = (  # numbers since 1970 by their size: divisor to seconds, expression, unit
     (range(10**8, 10**10), 1, "time(text(integer({}) * 1000))", "seconds since 1970"),
@@ -84,11 +86,12 @@ def time_reading(
 
 
 def _is_clear(reading: TimeReading) -> bool:
-    """Whether numbers are times by their values alone: of this century, in order, and no numbers that count lines."""
+    """Whether numbers are times by their values alone: recent, in order, and no numbers that count lines."""
     moments = reading.dated
     steps = {later - earlier for earlier, later in pairwise(moments)}
     in_order = min(steps, default=0) >= 0 or max(steps, default=0) <= 0
-    return in_order and len(steps) > _STEPS_MIN and min(moments) > _CENTURY_S and max(moments) < 2 * _CENTURY_S
+    is_recent = min(moments) > _CENTURY_S and max(moments) < time() + _AHEAD_S
+    return in_order and len(steps) > _STEPS_MIN and is_recent
 
 
 def _by_form(column: FileColumn, name: str, others: Sequence[FileColumn]) -> TimeReading | None:

@@ -51,8 +51,9 @@ class SearchHit(FrozenStruct):
 class SearchResults(FrozenStruct):
     """Search results. With `is_whole` the text is the complete id or name of each hit.
 
-    Texts of at least `text_min` characters are searched in the newest `places` sequence numbers of the log, down to
-    `looked_to`, exclusive: 0 if the whole log was searched, None if it was not searched.
+    Texts of at least `text_min` characters are searched in `places` sequence numbers, backwards from the end of the log
+    or from where an earlier search ended. `looked_to` is the last one that was not searched: 0 at the start of the log,
+    None if the log was not searched.
     """
 
     hits: Sequence[SearchHit]
@@ -91,7 +92,8 @@ def _found(service: Service, who: Who, text: str, before: int | None) -> SearchR
             hits += [replace(hit, matched=by) for hit, by in event_hits if hit is not None]
             return SearchResults(hits, part.looked_to, part.places, part.text_min)
     except UsageError:  # there is no log yet
-        return SearchResults(hits, is_whole=before is None)
+        others = [] if hits else [*_case_too(service, who, text), *_named(service, who, text, is_whole=False)]
+        return SearchResults([*hits, *others], is_whole=bool(hits))
 
 
 def _whole(service: Service, log: Log, text: str, *, is_key: bool) -> list[SearchHit]:
@@ -114,7 +116,7 @@ def _whole(service: Service, log: Log, text: str, *, is_key: bool) -> list[Searc
 
 def _key(entity: str, key: str, name: str) -> SearchHit:
     is_named = name != key
-    return SearchHit(entity, name if is_named else key, entity_path(entity, key), f"id {key}" if is_named else "")
+    return SearchHit(entity, name, entity_path(entity, key), f"id {key}" if is_named else "")
 
 
 def name_of(service: Service, look: EntityLook, entity: str, key: str) -> str:
