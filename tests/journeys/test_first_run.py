@@ -171,6 +171,19 @@ def test_a_click_takes_another_column_or_leaves_one_out_and_the_file_is_tried_ag
     assert not list(run.folder.iterdir())
 
 
+def test_a_click_on_an_older_page_never_throws_away_files_that_were_changed_by_hand(run):
+    sent(run, TWO_AMOUNTS)
+    mine = run.files["events.yaml"] + "\n# mine\n"
+    asked(run, "POST", run.path, data={"events.yaml": mine, "do": "look"})
+
+    asked(run, "POST", run.path, data={"choose": "ignored=fee"})
+
+    assert "changed by hand" in asked(run, "GET", run.path).text
+    assert run.files["events.yaml"] == mine
+    asked(run, "POST", run.path, data={"choose": "="})
+    assert run.files == run.proposed
+
+
 def test_cents_and_a_currency_are_taken_by_a_click(run):
     sent(
         run,

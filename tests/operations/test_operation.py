@@ -44,6 +44,7 @@ from shroff.people.access import Right, Who
 from shroff.people.store import Desk, rows_of
 from shroff.runtime.texts import section
 from shroff.services import project as app
+from shroff.services import running
 from shroff.services.jobs.kinds import kind_named
 from shroff.services.jobs.work import JobRun
 from shroff.services.lists.files import ListFiles
@@ -264,11 +265,29 @@ def test_a_name_is_declared_once(made):
         operation("lists tried", right="read:definitions")(other)
 
 
-def test_a_parameter_whose_type_is_not_imported_at_run_time_is_told_by_name(made):
-    def late(part: NotImported, request: CompareLists) -> Compared: ...  # noqa: F821 (what is tested)
+class CountPlaces(OperationRequest["Compared"]):
+    """Nothing."""
 
+
+def test_a_parameter_whose_type_is_not_imported_at_run_time_is_told_by_name(made, monkeypatch):
+    def late(part: NotImported, request: CountPlaces) -> Compared: ...  # noqa: F821 (what is tested)
+
+    monkeypatch.setattr(declaration, "OPERATIONS", dict(declaration.OPERATIONS))
     with pytest.raises(UsageError, match=r"'lists late' needs NotImported.*outside 'if TYPE_CHECKING'"):
         _ = operation("lists late", right="read:definitions")(late).needs
+
+
+def test_a_parameter_that_no_project_has_is_told_before_anything_is_recorded(made, bank, monkeypatch):
+    def places(folder: Path, request: CountPlaces) -> Compared: ...
+
+    monkeypatch.setattr(declaration, "OPERATIONS", dict(declaration.OPERATIONS))
+    declared = operation("lists places", right="write:lists", audit="places counted")(places)
+    monkeypatch.setattr(running, "operation_of", lambda _: declared)
+    project = app.open(bank)
+    with pytest.raises(UsageError, match=r"'lists places' needs .*Path.*which a project does not have"):
+        project.run(CountPlaces())
+    with project.people.open() as people:
+        assert not [row for row in rows_of(people.store) if row.action == "places counted"]
 
 
 # ---- all operations

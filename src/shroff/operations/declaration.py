@@ -161,10 +161,14 @@ class Beside(Generic[Value]):
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, answer: object, _owner: type) -> Value:
-        value: Value
-        (value,) = (vars(answer)[self._name],) if self._name in vars(answer) else self._default
-        return value
+    def __get__(self, answer: object | None, owner: type) -> Value:
+        kept = {} if answer is None else vars(answer)
+        if self._name in kept:
+            value: Value = kept[self._name]
+            return value
+        if answer is None or not self._default:
+            raise AttributeError(f"{owner.__name__} has no {self._name} yet")
+        return self._default[0]
 
     def __set__(self, answer: object, value: Value) -> None:
         vars(answer)[self._name] = value

@@ -124,8 +124,14 @@ class ProjectPart(_Fields):
 
 @cache
 def _fields(kind: type[Any]) -> Mapping[str, Any]:
-    """Map the fields of a class to their types."""
-    return get_type_hints(kind, localns={"ProjectContext": object})
+    """Map the fields of a class to their types. Raises: UsageError if one is not imported at run time."""
+    try:
+        return get_type_hints(kind, localns={"ProjectContext": object})
+    except NameError as error:
+        raise UsageError(
+            f"{kind.__module__}.{kind.__name__} uses {error.name}, and its module does not import that at run time. "
+            "Import it outside 'if TYPE_CHECKING'."
+        ) from None
 
 
 @check_keywords

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from shroff.config import ProjectPaths
+from shroff.errors import UsageError
 from shroff.operations.declaration import (
     AskedBy,
     Clock,
@@ -54,11 +55,22 @@ VALUES: Final[Mapping[Any, Callable[[Project, ExitStack], object]]] = {
 }
 
 
-def _opened(project: Project, type_: Any, held: ExitStack) -> object:
-    """Open cases or people for an operation; their modules take a while to import."""
+def _opened(project: Project, name: str, type_: Any, held: ExitStack) -> object:
+    """Open cases, people or the registry of models for an operation; their modules take a while to import.
+
+    Raises: UsageError for any other type.
+    """
+    from shroff.cases.case_service import CaseService
+    from shroff.models.registry import Registry
     from shroff.people.store import Desk
 
-    return held.enter_context(project.people.open() if type_ is Desk else project.cases.open())
+    if type_ is Registry:
+        return project.context.registry
+    if type_ is Desk:
+        return held.enter_context(project.people.open())
+    if type_ is CaseService:
+        return held.enter_context(project.cases.open())
+    raise UsageError(f"the operation '{name}' needs {type_}, which a project does not have.")
 
 
 def run(project: Project, request: OperationRequest[Outcome], progress: ProgressSteps) -> Outcome:
@@ -75,17 +87,19 @@ def run(project: Project, request: OperationRequest[Outcome], progress: Progress
         if kind in project.context.systems.second_person and (not counts or getattr(request, counts)):
             change = {"act": declared.name, **msgspec.to_builtins(request)}
             own[AskedBy] = held.enter_context(project.agreements.need(kind, _subject(declared, request), change))
-        if declared.audit and Record not in declared.needs.values():
-            record(_subject(declared, request), after=msgspec.to_builtins(request))
 
         def argument(type_: Any) -> object:
             if type_ in own:
                 return own[type_]
             if type_ in VALUES:
                 return VALUES[type_](project, held)
-            return project.part(type_) if issubclass(type_, ProjectPart) else _opened(project, type_, held)
+            if isinstance(type_, type) and issubclass(type_, ProjectPart):
+                return project.part(type_)
+            return _opened(project, declared.name, type_, held)
 
         arguments = {name: argument(type_) for name, type_ in declared.needs.items()}
+        if declared.audit and Record not in declared.needs.values():
+            record(_subject(declared, request), after=msgspec.to_builtins(request))
         return declared.run(**arguments, request=request)
 
 

@@ -185,12 +185,12 @@ class FirstRun:
         with TemporaryDirectory(dir=self.scratch) as folder:
             made = Path(folder) / "project"
             _, _, proposal = app.propose_project(made, path, self.folder.name, roles=roles, ignored=sorted(ignored))
-        self.file = path
         self.roles = roles
         self.ignored = ignored
         self.proposal = proposal
         self.proposed = {name: text.decode() for name, text in proposal.files.items()}
         self.files = self.proposed.copy()
+        self.file = path  # last, since a page that is answered meanwhile reads the rest if there is one
 
     async def _choose(self, file: Path, form: TextMapping) -> None:
         """Try a proposal in which a column has another role, is left out, or is free again."""
@@ -207,7 +207,7 @@ class FirstRun:
         try:
             await run_in_threadpool(self._propose, file, roles, ignored)
             self.before = before
-        except ShroffError as error:
+        except (ShroffError, OSError, ValueError) as error:
             self.mistake = f"{column}: {self._said(error).rpartition(f'={column}: ')[2]}"
 
     def _said(self, error: Exception) -> str:
@@ -231,7 +231,10 @@ class FirstRun:
         if do == "again":
             self._forget()
         if self.file is not None and "choose" in form:
-            await self._choose(self.file, form)
+            if self.files == self.proposed or form["choose"] == "=":
+                await self._choose(self.file, form)
+            else:  # a click on a page that is older than the changed files
+                self.mistake = "The files were changed by hand: go back to the proposal first."
         for name in self.files.keys() & form.keys():
             self.files[name] = form[name].replace("\r\n", "\n")
         if form.get("template") in config.TEMPLATES or (

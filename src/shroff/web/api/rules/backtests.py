@@ -125,10 +125,11 @@ class Backtests(Struct):
     def listed(self) -> list[BacktestRun]:
         """Return all back-tests, newest first, without their reports. Reads their files."""
         paths = sorted(self.folder.glob("*.json"), reverse=True) if self.folder.is_dir() else []
-        runs = [kept.run for kept in self.going.values()]
+        going = dict(self.going)  # one that ends meanwhile is listed once
+        runs = [kept.run for kept in going.values()]
         for path in paths:
             kept = _read(path)
-            if kept is not None and kept.run.id not in self.going:
+            if kept is not None and kept.run.id not in going:
                 kept.run.report = None
                 runs.append(kept.run)
         return sorted(runs, key=lambda run: run.id, reverse=True)
