@@ -52,7 +52,7 @@ def test_a_reader_of_an_old_log_is_told_what_to_do_and_changes_nothing(old, tmp_
         with pytest.raises(StorageError, match=words):
             SqliteLog(old, read_only=True)
         with pytest.raises(StorageError, match=words):
-            asking.ask("label", b"{}", NOW_MS)
+            asking.inbox.ask("label", b"{}", NOW_MS)
 
     assert version(old) == 1
 

@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 
 from shroff.errors import UsageError
-from shroff.log.history import find
+from shroff.log.decision_reference import find
 from shroff.replay.compare import SampleTime, verify_naive, verify_online
 from shroff.replay.decision_replay import replay
 from shroff.replay.verification import engines_for, verify

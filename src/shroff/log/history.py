@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ from msgspec.json import encode as to_json
 from msgspec.structs import asdict
 
 from shroff.engine.stored import damaged, stored
-from shroff.errors import DefinitionError, Problem, StateError, UsageError
+from shroff.errors import DefinitionError, Problem, StateError
 from shroff.events.definitions import SOURCES, VERDICTS, Events, EventType
 from shroff.events.event import Codec, Event, time_text
 from shroff.events.labels import LabelEvent, LogEvent
@@ -30,7 +30,7 @@ from shroff.log.prepared import typed_id
 from shroff.runtime.contents import check_stored
 from shroff.runtime.texts import edit_of
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
+from shroff.streams.log import Log, LogReader, Record, WaitingLabel
 
 if TYPE_CHECKING:
     from shroff.project.checked_files import ListRows
@@ -462,41 +462,3 @@ def types_of(log: LogReader) -> dict[str, bool]:
 def has_hashed(log: LogReader) -> bool:
     """Return whether a version that was active in this log hashed a field."""
     return any(events.has_hashed for events in events_of(log))
-
-
-# ---- the decision that `payment/p-1`, or `p-1` alone, refers to
-
-
-def find(log: LogReader, events: Events, reference: str) -> DecisionRow:
-    """Return the decision of `payment/p-1`, or of `p-1` if only one type is decided.
-
-    Types of earlier versions in the log count as well. Raises: UsageError if there is no such decision.
-    """
-    type_, _, named_id = reference.partition("/")
-    if named_id and type_ in events.types and (row := log.decisions(type_, [named_id]).get(named_id)) is not None:
-        return row  # the usual case; types of earlier versions are not needed
-    candidates = _named(events, reference, types_of(log))
-    for name, id_ in candidates:
-        row = log.decisions(name, [id_]).get(id_)
-        if row is not None:
-            return row
-    for name, id_ in candidates:
-        if log.find(name, [id_]):
-            raise UsageError(f"{name} {id_!r} is in the log and was not decided.")
-    name, id_ = candidates[0]
-    raise UsageError(f"there is no {name} {id_!r} in the log. 'shroff export decisions' lists what there is.")
-
-
-def _named(events: Events, reference: str, past: Mapping[str, bool]) -> list[tuple[str, str]]:
-    """Return the types and ids that may be meant, most likely first; a bare id may be of a type decided earlier."""
-    before, sign, after = reference.partition("/")
-    once = [name for name, was_decided in past.items() if was_decided and name not in events.decided]
-    decided = [*events.decided, *once]
-    if sign and (before in events.types or before in past):
-        whole = [(name, reference) for name in decided] if len(events.decided) == 1 else []
-        return [(before, after), *whole]  # an id may itself start with the name of a type
-    if len(events.decided) > 1 or not decided:
-        such = f", such as {decided[0]}/{reference}" if decided else ""
-        what = "several types are decided" if decided else "no type is decided"
-        raise UsageError(f"{reference!r}: {what}; write TYPE/ID{such}.")
-    return [(name, reference) for name in decided]

@@ -329,14 +329,10 @@ class Operation(Generic[Given, Outcome]):
     def _named(self, annotation: Any) -> Any:
         if not isinstance(annotation, str):
             return annotation
-        try:
+        if annotation in self.run.__globals__:
             return self.run.__globals__[annotation]
-        except KeyError:
-            module = self.run.__module__
-            raise UsageError(
-                f"the operation '{self.name}' needs {annotation}, and its module {module} does not import that at run "
-                "time. Import it outside 'if TYPE_CHECKING'."
-            ) from None
+        words = f"the operation '{self.name}' needs {annotation}, which {self.run.__module__} does not import"
+        raise UsageError(f"{words} at run time. Import it outside 'if TYPE_CHECKING'.")
 
     @cached_property
     def fields(self) -> Sequence[RequestField]:

@@ -32,7 +32,7 @@ class DecisionHistory(ProjectPart):
         It reads the records that the decision can depend on. If these are unknown, do not yield the recorded bytes, or
         with `is_full`, it reads the whole log before the event.
         """
-        from shroff.log.history import find
+        from shroff.log.decision_reference import find
         from shroff.replay.decision_replay import Replayed, replay
 
         with self._log.reading() as log:
@@ -47,7 +47,7 @@ class DecisionHistory(ProjectPart):
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:
         """Explain a decision: its features beside the entity's earlier values, and its rules in words."""
         from shroff.explain.explanation import explain
-        from shroff.log.history import find
+        from shroff.log.decision_reference import find
 
         with self._log.reading() as log:
             row = find(log, self._definitions.events, reference)
@@ -56,7 +56,7 @@ class DecisionHistory(ProjectPart):
     def first_reason(self, event: str, id_: str) -> ModelReason | None:
         """Return the first reason of a decision; None if it has none. Raises: as `explain`."""
         from shroff.explain.explanation import first_reason
-        from shroff.log.history import find
+        from shroff.log.decision_reference import find
 
         reference = f"{event}/{id_}"
         with self._log.reading() as log:

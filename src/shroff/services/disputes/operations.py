@@ -405,7 +405,7 @@ def pack_disputes(
         shroff disputes pack payment/p-1 --out packs
         shroff disputes pack --json
     """
-    from shroff.log.history import find
+    from shroff.log.decision_reference import find
     from shroff.services.disputes.evidence_pack import evidence_pack, pack_html
 
     named, names = cases.settings.evidence, (*request.events, *([request.event] if request.event else []))
