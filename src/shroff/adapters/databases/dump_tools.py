@@ -34,7 +34,7 @@ class ClientPrograms(FrozenStruct):
     Args:
         kind: Name of the server, for messages.
         package: Debian package with the programs; `{major}` stands for the server's major version.
-        version: Matches the output of `--version`; the first group is the major version.
+        version: Pattern of the output of `--version`; its first group is the major version.
     """
 
     kind: str
@@ -109,30 +109,23 @@ def _version(path: str, form: re.Pattern[str]) -> tuple[int, str]:
     return int(match[1]), output.removeprefix(path).strip()
 
 
-def dumped(
-    words: Sequence[str], variables: TextMapping, secret: str, begun: bytes = b""
-) -> Generator[bytes, None, None]:
+def dumped(words: Sequence[str], variables: TextMapping, secret: str) -> Generator[bytes, None, None]:
     """Run a program and yield its output in pieces of up to 4 MB.
 
     Args:
         secret: Password that is masked in messages.
-        begun: Bytes that show that the program has begun; the first piece is yielded soon after them.
 
     Raises: StorageError if the program fails, also after the last piece.
     """
     with _running(words, variables, secret, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        head = b""
-        while begun not in head and (some := os.read(process.stdout.fileno(), PIECE_BYTES)):
-            head += some
-        if head:
-            yield head
         yield from iter(lambda: _read(process.stdout), b"")
 
 
 def feed(words: Sequence[str], variables: TextMapping, secret: str, pieces: Iterable[bytes]) -> None:
-    """Run a program with these pieces as its input, and kill it if `pieces` raises. Raises: StorageError if it
-    fails.
+    """Run a program with these pieces as its input, and kill it if `pieces` raises.
+
+    Raises: StorageError if the program fails.
     """
     with _running(words, variables, secret, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
