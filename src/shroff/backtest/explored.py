@@ -1,4 +1,8 @@
-"""Results of exploration in the log: events approved, precision of the declines that they stand for, cost so far."""
+"""Results of past exploration, for the report of a backtest.
+
+Exploration let a random share of the declines by score through; their labels show the precision of all such declines.
+Unreviewed frauds are the cost.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +21,21 @@ from shroff.project.policy import OUTCOMES
 from shroff.streams.log import LogReader
 from shroff.training.sets.labels import FRAUD_LABEL, NO_LABEL, UNCLEAR_LABEL
 
-AT_ONCE = 1_000  # decisions read at once
+AT_ONCE = 1_000  # decisions per read
 _REVIEW = OUTCOMES.index("review")
 
 
 def explored_in(log: LogReader, judged: Sequence[JudgedEvents], money: Money) -> list[ReportExploration]:
     """Report exploration among the events of a backtest, by event type; empty if nothing was explored.
 
-    Raises: StorageError if a decision is damaged.
-    Cost: reads the decisions of these events.
+    Raises: as `propensities_of`.
+    Cost: reads the decision of each explored event.
     """
     return [_explored(log, events, money) for events in judged if len(events.was_explored)]
 
 
 def _explored(log: LogReader, judged: JudgedEvents, money: Money) -> ReportExploration:
+    """Report one event type. Mature events without a label count as genuine if any event has one."""
     rows = judged.was_explored
     propensities = propensities_of(log, judged.event, judged.ids.take(pa.array(rows)).to_pylist())
     labels = judged.labels[rows]
@@ -57,9 +62,9 @@ def _explored(log: LogReader, judged: JudgedEvents, money: Money) -> ReportExplo
 
 
 def propensities_of(log: LogReader, event: str, ids: Sequence[str]) -> Floats:
-    """Return the probability with which each of these events was explored, from its decision.
+    """Return the probability with which each of these explored events was chosen, from its decision.
 
-    Raises: StorageError if a decision has none.
+    Raises: StorageError if a decision is damaged or has no propensity.
     """
     propensities = np.empty(len(ids))
     for first in range(0, len(ids), AT_ONCE):

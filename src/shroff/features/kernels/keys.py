@@ -1,4 +1,8 @@
-"""Compiled storage of one key: its head and its chunk of cells, with growth, trimming and removal."""
+"""Compiled storage of one key: its head and its chunk of cells, with growth, trimming and removal.
+
+Layout and vocabulary (heap, head, cell, chunk, position, track, set, fold) are those of `kernels.layout`. Functions
+return False if the heap is full.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +78,7 @@ from shroff.features.kernels.order import drop_before
 
 @compiled
 def blank_head(heap: Ints, head: Word) -> None:
-    """Initialize the head of a key without events; its cell before position 1 is the zero cell."""
+    """Initialize the head of a key without events; its position 0 is the zero cell."""
     clear_words(heap, head, heap[HEAD_WORDS])
     heap[head + ORIGIN] = heap[ZERO_CELL]
     heap[head + LO] = 1
@@ -89,7 +93,7 @@ def blank_head(heap: Ints, head: Word) -> None:
 
 @compiled
 def room_for_key(heap: Ints, key: Word) -> bool:
-    """Make room for this key in the directory; False if the heap is full."""
+    """Make room for this key in the directory. Cost: growth, by half or more, copies all heads."""
     room = heap[HEADS_ROOM]
     if key < room:
         return True
@@ -109,7 +113,7 @@ def room_for_key(heap: Ints, key: Word) -> bool:
 
 @compiled
 def room_for_cell(heap: Ints, head: Word, watermark_ms: Word) -> bool:
-    """Make room for one more cell of a key; False if the heap is full."""
+    """Make room for one more cell of a key. Cost: copies O(1) cells, amortized."""
     words = heap[CELL_WORDS]
     chunk = heap[head + CHUNK]
     if chunk != 0:
@@ -118,17 +122,19 @@ def room_for_cell(heap: Ints, head: Word, watermark_ms: Word) -> bool:
             return True
         trim_key(heap, head, watermark_ms)
         live = heap[head + HI] - heap[head + LO]
+        # At most 3/4 full
         if (live + 2) * words * 4 <= size * 3:
             copy_words(heap, totals_before(heap, head), chunk, (live + 1) * words)
             heap[head + ORIGIN] = chunk - (heap[head + LO] - 1) * words
             return True
     live = heap[head + HI] - heap[head + LO]
+    # Room to grow by 3/4
     return move_chunk(heap, head, class_of((live + 2 + (live * 3) // 4) * words))
 
 
 @compiled
 def move_chunk(heap: Ints, head: Word, size_class: Word) -> bool:
-    """Move a key's cells to a block of another class; False if the heap is full."""
+    """Move a key's cells to a block of another class."""
     words = heap[CELL_WORDS]
     fresh = take(heap, size_class)
     if fresh == 0:
@@ -144,7 +150,10 @@ def move_chunk(heap: Ints, head: Word, size_class: Word) -> bool:
 
 @compiled
 def trim_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
-    """Remove the cells that no later row can reach, after adding them to the folds of queries without a window."""
+    """Remove the cells that no later row can reach, after adding them to the folds of queries without a window.
+
+    Cost: a pass over the removed cells for each fold and set.
+    """
     lo, hi = heap[head + LO], heap[head + HI]
     words = heap[CELL_WORDS]
     oldest_ms = watermark_ms - heap[LATENESS_MS]
@@ -176,7 +185,7 @@ def trim_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
 
 @compiled
 def fold_cells(heap: Ints, head: Word, series: Word, end: Word) -> None:
-    """Update a key's first, last, least and greatest value by the cells before a position."""
+    """Update a series' fold (first, last, least and greatest value) by the live cells before position `end`."""
     fold = head + heap[series + OF_FOLD]
     words = heap[CELL_WORDS]
     empty = heap[totals_before(heap, head) + heap[series + OF_COUNTS]] & COUNT_MASK == 0
@@ -196,7 +205,7 @@ def fold_cells(heap: Ints, head: Word, series: Word, end: Word) -> None:
 
 @compiled
 def forget_account(heap: Ints, account: Word) -> None:
-    """Free an account and the values of its seeds; address 0 for none."""
+    """Free an account and the values of its seeds; does nothing for address 0."""
     for i in range(heap[LOOKS + 1] if account != 0 else 0):
         seed = account + A_SEEDS + i * SEED_WORDS
         give(heap, heap[seed + S_VALUES], class_of(5 * heap[seed + S_CELLS]))
@@ -222,7 +231,10 @@ def forget_key(heap: Ints, head: Word) -> None:
 
 @compiled
 def sweep_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
-    """Trim a key, and move its cells to a smaller block if its chunk is at most a quarter full."""
+    """Trim a key, and move its cells to a smaller block if its chunk is at most a quarter full.
+
+    Forgets a key without live cells if all queries have windows.
+    """
     trim_key(heap, head, watermark_ms)
     if heap[head + CHUNK] == 0:
         return

@@ -59,7 +59,8 @@ class Person(msgspec.Struct):
 class CaseBase(OperationAnswer, dict=True):
     """Shared fields of every document of a case."""
 
-    format_reason = Beside[Callable[[str, str], str]](_as_stored)  # of a rule
+    # Formats a rule's stored reason, by rule id and text; set for commands
+    format_reason = Beside[Callable[[str, str], str]](_as_stored)
     id: int
     tag: _Tag
     entity: str
@@ -108,7 +109,7 @@ AnyCase = TypeVar("AnyCase", bound=CaseBase)
 
 
 class Case(CaseBase):
-    """A case; `alerts` is how many it has."""
+    """A case; `alerts` is the number of its alerts."""
 
     alerts: int
 
@@ -163,7 +164,7 @@ class CaseFile(msgspec.Struct):
 
 
 class CaseWhole(CaseBase):
-    """A case with all that belongs to it, and the questions to the customer."""
+    """A case with its newest thousand alerts and history entries, notes, files, and questions to the customer."""
 
     alerts: list[CaseAlert]
     alert_count: int
@@ -202,14 +203,14 @@ class CaseTotals(msgspec.Struct):
 
 
 class CaseList(OperationAnswer, dict=True):
-    """A page of cases, and the totals of all of them."""
+    """A page of cases, and the totals of all matching cases."""
 
-    format_reason = Beside[Callable[[str, str], str]](_as_stored)  # of a rule
+    format_reason = Beside[Callable[[str, str], str]](_as_stored)
     cases: list[Case]
     totals: CaseTotals
     next: str | None
     NEXT: ClassVar = ("shroff cases show NUMBER", "shroff serve")
-    apart = ""
+    apart = ""  # counts by state, set for commands
 
     def text(self) -> str:
         stake = "" if self.totals.stake is None else f", {self.totals.stake} at stake"
@@ -231,7 +232,7 @@ class CaseList(OperationAnswer, dict=True):
 
 
 class CaseActed(OperationAnswer):
-    """A case that was decided or snoozed, and the number that undoes it."""
+    """A snoozed case, and the number that undoes the snooze."""
 
     case: Case
     undo: int
@@ -246,9 +247,9 @@ class CaseActed(OperationAnswer):
 
 
 class CaseDecided(OperationAnswer, dict=True):
-    """A case that was decided, the changes of lists with it, and the number that undoes all of it.
+    """A decided case, the list entries changed with it, and the number that undoes all of it.
 
-    A command writes the labels at once, so nothing can be undone.
+    Commands write the labels at once and have no such number.
     """
 
     case: Case
@@ -256,7 +257,7 @@ class CaseDecided(OperationAnswer, dict=True):
     undo: int | UnsetType = UNSET
     undo_until: TimeText | UnsetType = UNSET
     NEXT: ClassVar = ("shroff cases list",)
-    refund = ""
+    refund = ""  # amount, set for commands
 
     def etag(self) -> str:
         return self.case.tag
@@ -293,7 +294,7 @@ class CasesUndone(OperationAnswer):
 
 
 class CaseSilenced(Case):
-    """A case for whose key a rule was silenced, or its silence ended: active in the log, or the reason why not yet."""
+    """A case after a rule was silenced for its key, or the silence ended; `why_not` says why this is not active yet."""
 
     in_force: bool
     why_not: str | None
@@ -323,6 +324,10 @@ def _score(millionths: int | None) -> float | None:
 
 
 def case_as(kind: type[AnyCase], desk: CaseService, case: StoredCase, **more: Any) -> AnyCase:
+    """Build a case's document of a class, with `more` for the class's own fields.
+
+    Hides nothing of a second look (see `case_queries.shown`).
+    """
     return kind(
         id=case.number,
         tag=case.tag,
@@ -355,7 +360,7 @@ def case_as(kind: type[AnyCase], desk: CaseService, case: StoredCase, **more: An
 
 
 def case_of(desk: CaseService, stored: StoredCase) -> Case:
-    """Build a case's document without details that need more rights."""
+    """Build a case's document; hide the first answer during a second look."""
     return case_as(Case, desk, shown(stored), alerts=stored.alerts)
 
 

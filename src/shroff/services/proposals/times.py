@@ -1,4 +1,4 @@
-"""Times of a file's columns: how each column could be read as a time, and what speaks for it as the event's time."""
+"""Times in a file's columns: the expression that reads a column as a time, and scores to choose the event's time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from shroff.language.values import parse_decimal, parse_time
 from shroff.services.proposals.profile import FileColumn, spread
 
 DAY_S = 86_400
-_COMPARED_LINES = 400
-_NEARLY_ALL = 0.95  # of the compared lines
-_LONG_BEFORE_S = 45 * DAY_S
+_COMPARED_LINES = 400  # sampled at equal distances
+_NEARLY_ALL = 0.95  # of the compared lines must have the same order of two times
+_LONG_BEFORE_S = 45 * DAY_S  # after a birth or contract, if its times also vary more
 _ALWAYS_BEFORE_S = 180 * DAY_S  # longer than a payment takes to be settled or disputed
 _CENTURY_S = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _AHEAD_S = 3 * 365 * DAY_S  # from now; a larger number is rather an id than a time
 _STEPS_MIN = 5  # times have more different steps than this; numbers that count lines have one
+# Words of names that fit any event
 _OF_ANY_EVENT = {"date", "time", "hour", "clock", "day", "of", "the", "at", "on", "local", "utc"}
-_EPOCHS = (  # numbers since 1970 by their size: divisor to seconds, expression, unit
+# Numbers since 1970: range, divisor to seconds, expression with {} for the column, guess to confirm
+_EPOCHS = (
     (range(10**8, 10**10), 1, "time(text(integer({}) * 1000))", "seconds since 1970"),
     (range(10**11, 10**13), 10**3, "time(left({}, 13))", ""),
     (range(10**15, 10**16), 10**6, "time(left({}, 13))", "microseconds since 1970"),
@@ -35,22 +37,22 @@ _EPOCHS = (  # numbers since 1970 by their size: divisor to seconds, expression,
 
 @dataclass(eq=False)
 class TimeReading:
-    """How a column, maybe with others, is read as a time.
+    """A way to read a column as a time, maybe with `more` columns, and the guess that the user should confirm.
 
-    `fineness` is 3 if it has a clock, 2 with hours from another column, 1 for days. `moments` are seconds since 1970 of
+    `fineness` is 3 with a clock, 2 with hours from another column, 1 for days. `moments` are seconds since 1970 of
     lines at equal distances, None if missing: the same lines for each column of a file.
     """
 
     column: FileColumn
     fineness: int
-    expression: str = ""  # empty: as it stands
+    expression: str = ""  # empty: none is needed
     guess: str = ""
     more: Sequence[FileColumn] = ()
     moments: Sequence[float | None] = ()
 
     @property
     def is_zoneless(self) -> bool:
-        """Whether its values have no offset."""
+        """Whether some values, or the form, lack a time zone."""
         is_by_form = "%" in self.expression and not re.search("%z|%Z|UTC", self.expression)
         return self.column.has_naive or is_by_form
 
@@ -62,11 +64,11 @@ class TimeReading:
 def time_reading(
     column: FileColumn, name: str, others: Iterable[FileColumn] = (), *, is_event: bool = False
 ) -> TimeReading | None:
-    """Read a column as a time, by its values; numbers only if its name is that of a time.
+    """Return how to read a column as a time; None if its values, or the name of numbers, are not those of times.
 
     Args:
         others: Columns that may have the hours or the clock of its days.
-        is_event: Whether numbers of recent times that go one way through the file are read, whatever their name.
+        is_event: Accept numbers of any name that `_is_clear` accepts.
     """
     if column.is_time:
         return TimeReading(column, 3, moments=_moments(column, ""))
@@ -86,7 +88,7 @@ def time_reading(
 
 
 def _is_clear(reading: TimeReading) -> bool:
-    """Whether numbers are times by their values alone: recent, in order, and no numbers that count lines."""
+    """Whether numbers are surely times: recent, rising or falling in line order, and no line numbers."""
     moments = reading.dated
     steps = {later - earlier for earlier, later in pairwise(moments)}
     in_order = min(steps, default=0) >= 0 or max(steps, default=0) <= 0
@@ -124,7 +126,7 @@ def _is_hour(column: FileColumn) -> bool:
 
 
 def _companion(name: str, columns: Sequence[FileColumn]) -> FileColumn | None:
-    """The column with the hours of a date: of the same thing by its name, or of no thing in particular."""
+    """Return the first clock or hour whose name shares a word with the date's name, or fits any event."""
     of_date = set(re.split(r"[\W_]+", name)) - _OF_ANY_EVENT
     for column in columns:
         of_clock = set(re.split(r"[\W_]+", column.path[-1].lower())) - _OF_ANY_EVENT
@@ -134,15 +136,15 @@ def _companion(name: str, columns: Sequence[FileColumn]) -> FileColumn | None:
 
 
 def _best_form(column: FileColumn) -> tuple[str, str]:
-    """The form of a column's times. If days and months could change places, the one in better order; and the other."""
+    """Return the form that reads the values in the best order, and a guess: the form with day and month exchanged."""
     disorder: dict[str, tuple[bool, int, bool]] = {}
     for form in column.forms:
         times: list[int] = []
-        with suppress(ValueError):  # one of them is no time
+        with suppress(ValueError):  # a value without this form ranks it last
             times += [formatted_time(text.strip(), form, "UTC") for text in column.distinct[:300]]
         steps_back = sum(later < earlier for earlier, later in pairwise(times))
         steps_ahead = sum(earlier < later for earlier, later in pairwise(times))
-        turns = min(steps_back, steps_ahead)  # the newest line may stand first
+        turns = min(steps_back, steps_ahead)  # the file may begin with the newest line
         disorder[form] = (not times, turns, "%p" in form and form.startswith("%d"))
     best = min(disorder, key=lambda form: disorder[form])
     others = [form for form in column.forms if form[:2] != best[:2]]
@@ -166,16 +168,15 @@ def _moment(text: str, form: str, divisor: int) -> float | None:
 
 
 def time_names(name: str) -> float:
-    """How much a name speaks for the event's time."""
+    """Score a column's name as that of the event's time, from -4 to 3."""
     return is_named(name, "time") + 2.0 * is_named(name, "event") - 4 * is_named(name, "other_time")
 
 
 def time_values(readings: Sequence[TimeReading]) -> list[float]:
-    """How much the values of each reading speak for the event's time.
+    """Score the values of each reading as the event's time; the highest is best.
 
-    That is whether all lines have it, how fine it is, whether the lines are in its order, how many of it differ, and
-    how it compares with the other times. A time long before another is that of a birth or a contract; one that is
-    never earlier than another is of what came later.
+    Fineness, order of the lines and different values add points; missing and future values cost some. A time long
+    before another costs 6, as it may be a birth; a time that nearly always follows another costs 1.
     """
     scores = [_own_score(reading) for reading in readings]
     for one, two in permutations(range(len(readings)), 2):
@@ -187,12 +188,12 @@ def time_values(readings: Sequence[TimeReading]) -> list[float]:
         if usual > _ALWAYS_BEFORE_S or (usual > _LONG_BEFORE_S and is_wider):
             scores[one] -= 6
         elif usual > 0:
-            scores[two] -= 1  # a date of birth comes before, a settlement after: names may tell
+            scores[two] -= 1  # a birth comes before, a settlement after: names may tell
     return scores
 
 
 def gaps_of(early: TimeReading, late: TimeReading) -> list[float]:
-    """Seconds from one time to another, of the compared lines that have both."""
+    """Return the seconds from one time to the other in each compared line with both."""
     pairs = zip(early.moments, late.moments, strict=True)
     return [second - first for first, second in pairs if first is not None and second is not None]
 
