@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FeaturesArguments(OperationRequest[Any]):
-    """Of which events, how they are computed, and into which file.
+    """The events, the engine that computes their features, and the output file.
 
     Args:
         out (FILE): The Parquet file to write.
@@ -43,9 +43,9 @@ def features(session: Session, asked: FeaturesArguments) -> int:
     """Compute the features of one event type, from the log or from files, and write one row per event.
 
     A line of a file may name its type, as {"login": {...}} or by the 'when' of a mapping. Other lines have the type of
-    --as. Features see the events of all types. Events of the log read lists and tables as they were when they came,
-    those of files today's. Refused and too late lines are counted and give no row; the exit status
-    is then 4.
+    --as. Features may aggregate events of all types. Events of the log use lists and tables as of
+    their arrival, events of files today's. Refused and too late lines are counted and yield no row; the exit status is
+    then 4.
 
     Examples:
         shroff features --as payment --out features.parquet
@@ -91,6 +91,5 @@ def _left_out(left: LeftOut) -> str:
 
 
 def peak_bytes() -> int:
-    """Return the peak memory of this process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kilobytes

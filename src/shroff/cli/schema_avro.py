@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shroff.events.definitions import EventType
     from shroff.events.formats.schemas import SchemaRegistry
 
-NO = 1
+NO = 1  # exit status
 _LABEL = "label"
 _UNREGISTERED: JsonObject = {"version": None, "versions": [], "id": None, "level": None}
 
@@ -58,7 +58,7 @@ class RegisteredSchemas(OperationRequest[Any]):
 
 
 class ComparedSchemas(OperationRequest[Any]):
-    """The schemas that are looked at: of a file, or the newest of each type's topic.
+    """The schemas to compare: that of a file, or the newest of each type's topic.
 
     Args:
         subject (SUBJECT): The subject.  [default: TOPIC-value]
@@ -74,7 +74,7 @@ class ComparedSchemas(OperationRequest[Any]):
 @command("check")
 @takes(ComparedSchemas)
 def check(session: Session, asked: ComparedSchemas) -> int:
-    """Check whether Avro messages of others can be read as the project's events, and what is lost.
+    """Check whether Avro messages of other systems can be read as the project's events, and what is lost.
 
     FILE is a schema (.avsc) or an Avro file; without it, the newest schemas of the topics in the registry are checked.
 
@@ -94,7 +94,7 @@ def check(session: Session, asked: ComparedSchemas) -> int:
 @command("diff")
 @takes(ComparedSchemas)
 def diff(session: Session, asked: ComparedSchemas) -> None:
-    """Show field by field how schemas of others differ from the project's.
+    """Show field by field how other systems' schemas differ from the project's.
 
     Examples:
         shroff schema diff
@@ -220,6 +220,7 @@ def _registry(session: Session, address: str | None) -> SchemaRegistry:
 
 
 def _looked(session: Session, asked: ComparedSchemas) -> Iterator[tuple[JsonObject, SchemaComparison | None]]:
+    """Yield each schema's document, and its comparison if readable."""
     types = _types(session)
     if asked.file is not None:
         yield _document(session, _of_file(types, asked.event), str(asked.file), _schema_of_file(asked.file))
@@ -240,6 +241,7 @@ def _subject(event_type: EventType, subjects: TextMapping) -> str:
 
 
 def _of_file(types: Mapping[str, EventType], event: str | None) -> EventType:
+    """Return the type that --as names, or the only one. Raises: UsageError."""
     own = [name for name in types if name != _LABEL]
     if event is None and len(own) != 1:
         raise UsageError(f"name the event type to compare with: add --as {' or --as '.join(own)}.")

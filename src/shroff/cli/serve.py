@@ -65,8 +65,8 @@ def serve(
     """Run the HTTP service: it takes events and returns decisions, each one durable before it is returned.
 
     A log has one writer. If shroff.yaml names a live source, the service reads it too, instead of 'shroff run'. Like a
-    worker, the service also delivers to sinks, saves state and prunes. In an empty folder, a page on this machine
-    makes the project first, from a file. Ctrl-C answers the accepted requests, then stops.
+    worker, the service also delivers to sinks, saves state and prunes. In an empty folder, it first shows
+    a page, only on this machine, that makes the project from a file. Ctrl-C answers the accepted requests, then stops.
 
     Examples:
         shroff serve
@@ -98,7 +98,7 @@ def serve(
         session.stopped = "Answered events are stored."
         key = project.context.paths.hash_key
         if key.exists():
-            read_key(key)  # raises now rather than later, since nothing is decided without the key
+            read_key(key)  # fail now rather than later: nothing is decided without the key
         others = None if folder is None else partial(projects_in, folder, project.context.paths.folder)
         if others is not None:
             others()
@@ -111,6 +111,7 @@ def serve(
         entry = None if guest is None else links.for_signing_in(desk, project.context.who, guest)
 
         def begun() -> None:
+            """Print addresses and links once the service listens."""
             session.say(f"shroff serves {one_line(project.context.paths.folder)} at {where}")
             # Others may read JSON logs, so these must not contain a link that makes an admin
             link = None if logs.is_json() else links.first(desk, project.context.who)

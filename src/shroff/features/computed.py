@@ -20,11 +20,11 @@ class Computed(FrozenStruct):
     """A named expression with the event types at which it is computed.
 
     Args:
-        needs_key: Whether it is missing without a key of `entity`: true for a feature, not for expressions of rules.
-        rule: Rule whose hits `since flag` means.
-        expires_ms: A true condition of a rule is a hit at events before this time.
-        is_reason: Whether it is shown in the reason of a rule and is not its condition.
-        is_score: Whether it belongs to the score, and is computed only where events are decided.
+        needs_key: Whether the value is missing without a key of `entity`: true for features, not for parts of rules.
+        rule: Id of its rule, whose hits `since flag` means; None for a feature.
+        expires_ms: Time from which the condition of a rule is no hit.
+        is_reason: Whether a rule shows the value in its reason, rather than uses it as its condition.
+        is_score: Whether it is part of the score, and computed only for decided events.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Computed(FrozenStruct):
 
     @property
     def looks_since_flag(self) -> bool:
-        """Return whether a hit changes its value at later events."""
+        """Whether a hit changes the value at later events."""
         return any(aggregate.since_flag for aggregate in aggregates(self.node))
 
 
 def needed(computed: Sequence[Computed], names: Collection[str]) -> list[Computed]:
-    """Return the features with these names, and all that they read, in order."""
+    """Return the features with these names and those that they read, in the order of `computed`."""
     wanted = set(names)
     found = list[Computed]()
     for feature in reversed(computed):
@@ -69,7 +69,7 @@ def needed(computed: Sequence[Computed], names: Collection[str]) -> list[Compute
 
 
 def known_engines(engines: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the engines named, in a list or in one text with commas.
+    """Return the named engines, from a list or a text with commas.
 
     Raises: UsageError for an unknown engine, and if none is named.
     """

@@ -1,4 +1,4 @@
-"""Request loop: all pending requests become one batch, which is committed before any of them is answered.
+"""Request loop: pending requests become one batch of limited size, committed before any of them is answered.
 
 A single event is decided and committed at once; requests that arrive meanwhile form the next batch. So there is no
 delay to configure, and batches grow with the load (docs/decisions/0035).
@@ -112,6 +112,7 @@ class RequestLoop:
                 self._writer.give_up_snapshot()
 
     def _turn(self, *, is_ending: bool) -> bool:
+        """Decide requests and read the source; False if both had nothing."""
         feeding = self._feeding
         if feeding is None:
             return self._decides(IDLE_S)
@@ -122,7 +123,7 @@ class RequestLoop:
         parts = self._queue.take(self._poison.size, wait_s)
         if not parts:
             return False
-        # Counted before it is answered, so that a client that has its answer finds it in the counts.
+        # Counts requests before they are answered, so that a client with its answer finds it in the counts.
         prepared = self._poison.take(self._writer, self._work, self._submissions(parts))
         committed_s = time.monotonic()
         self._queue.answer(parts, prepared.answers)
@@ -168,6 +169,7 @@ class RequestLoop:
         return submissions
 
     def _attend(self, *, is_busy: bool) -> None:
+        """Do the work between batches; under load most of it waits for `IDLE_S`."""
         now_s = time.monotonic()
         scores = self._hooks.scores
         is_scoring = scores is not None and scores.line.waiting > 0

@@ -4,6 +4,8 @@ Like onnxruntime, the converted trees compare in single precision, and add the l
 and the base value last. So their margins equal those of onnxruntime on one thread to the bit. A linear model is summed
 here in double precision from left to right, and in onnxruntime in single precision in its own order. Their difference
 is about `LINEAR_BOUND` times the number of inputs, times the sum of the terms' absolute values, at most.
+
+`told` are the attributes of the model's node, `outside` the operators around it.
 """
 
 from __future__ import annotations
@@ -166,6 +168,7 @@ def _scores_of_trees(node: NodeProto, told: JsonMapping, outside: Around, given:
 
 
 def _post_transform(told: JsonMapping, outside: Around) -> str:
+    """Return NONE, SOFTMAX or LOGISTIC. Raises: UsageError."""
     names = {0: "NONE", 1: "SOFTMAX", 2: "LOGISTIC", 3: "SOFTMAX_ZERO", 4: "PROBIT"}
     found = told.get("post_transform", "NONE")
     post = names.get(found, str(found)) if isinstance(found, int) else str(found)
@@ -247,7 +250,7 @@ def _cut(way: GraphPath, tree: OnnxTree, nodes: Ints, mode: str) -> tuple[Ints, 
     is_strict = mode in {"BRANCH_LT", "BRANCH_GTE"}
     is_below = mode in {"BRANCH_LT", "BRANCH_LEQ"}
     last = last_passing(way, thresholds, is_strict=is_strict, is_down=way.is_rising)
-    # The steps make values up to `last` low if they rise, and high if they fall.
+    # Inputs up to `last` pass below the threshold if the steps rise, else above it.
     goes_true = is_below == way.is_rising
     left = np.array([tree.children(at, is_true=goes_true) for at in nodes.tolist()])
     right = np.array([tree.children(at, is_true=not goes_true) for at in nodes.tolist()])

@@ -43,7 +43,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
 
 class Lake(FrozenStruct):
-    """A lake: written, compacted, checked and read by commands and programs.
+    """An open lake, for commands and programs.
 
     `opened` opens its objects again, in any process. Each commit is published in the `formats`.
     """
@@ -82,8 +82,7 @@ class Lake(FrozenStruct):
             return writer.compact(files_min=least, target_bytes=TARGET_BYTES, grace_ms=grace_ms)
 
     def publish(self) -> list[Published]:
-        """Bring the published tables up to date with the manifests; Delta tables if no format is set. Checks every
-        table.
+        """Check every published table and update it from the manifests; Delta tables if no format is set.
 
         Raises: TablesAwayError if a catalog cannot be reached.
         """
@@ -96,11 +95,11 @@ class Lake(FrozenStruct):
 
     @contextmanager
     def _writer(self, *, needs_tables: bool = False) -> Iterator[LakeWriter]:
-        """Open a writer; adds warnings about tables that could not be published.
+        """Open a writer; at the end, warn about tables that could not be published.
 
         Args:
-            needs_tables: Stop if a table cannot be reached. Otherwise it is tried again at the next run; an action that
-                deletes files must stop, since those tables still name them.
+            needs_tables: Raise if a table cannot be reached, as it may name files that are deleted. Otherwise it is
+                tried again at the next run.
         """
         from shroff.lake.publication import TablesAwayError, publish
         from shroff.lake.writer import LakeWriter
@@ -138,7 +137,7 @@ class Lake(FrozenStruct):
             return check(self.objects, state, progress, log)
 
     def files(self, folder: str = "") -> list[File]:
-        """List the lake's current files by name; with a folder such as `events/type=payment`, only those in it."""
+        """List the lake's current files, sorted by path, or those of a folder such as `events/type=payment`."""
         inside = f"{folder.strip('/')}/" if folder else ""
         found = self.state.files
         return [found[path] for path in sorted(found) if path.startswith(inside)]
@@ -229,8 +228,7 @@ class Lakes(ProjectPart):
 
     @contextmanager
     def objects_at(self, options: JsonMapping, to: str | None = None) -> Iterator[RetriedObjects]:
-        """Open a folder or bucket by its settings (`to`, `endpoint`, `region`, `account`), or at address `to` with the
-        others.
+        """Open a folder or bucket by its options (`to`, `endpoint`, `region`, `account`); argument `to` overrides one.
 
         Raises: UsageError for an invalid address.
         """
@@ -292,7 +290,7 @@ def _adapter(address: str, folder: Path) -> tuple[str, str]:
 
 
 def _layout(options: JsonMapping) -> Layout:
-    """Raises: UsageError for invalid options."""
+    """Return the layout of a lake's options. Raises: UsageError if they are invalid."""
     from shroff.lake.documents import FOLDER, TAKEN
     from shroff.streams.lake_manifest import DocumentFolder, Layout
 

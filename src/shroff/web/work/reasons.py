@@ -1,7 +1,4 @@
-"""A cache of the first reasons of decisions for pages, shared by all threads of a service.
-
-Reasons may be kept because a recorded decision never changes.
-"""
+"""A cache of the first reasons of decisions, for pages. It stays valid, since a recorded decision never changes."""
 
 from __future__ import annotations
 
@@ -23,8 +20,8 @@ if TYPE_CHECKING:
 
 KEPT = 5_000  # entries; a few hundred bytes each
 EXPLAINED_KEPT = 64  # entries; about 10 kB each
-EXPLAINED_FRESH_S = 60.0  # then a restored model or a longer index may explain more
-WITHIN_S = 0.1  # for which a page waits for reasons that are not cached
+EXPLAINED_FRESH_S = 60.0  # maximum age; then a restored model or a longer index may explain more
+WITHIN_S = 0.1  # wait of a page for reasons that are not cached
 WAITING_MAX = 200  # events whose reasons wait to be computed
 AFTER_FAILURE_S = 60.0  # wait before another try; a model's file may be missing for days
 
@@ -40,9 +37,9 @@ class FirstReason(FrozenStruct):
 
 
 class FirstReasons:
-    """The first reasons of a project's decisions, computed on one thread. For any thread.
+    """The first reasons of a project's decisions. For any thread.
 
-    A page waits for them only briefly; the rest is ready at its next visit.
+    A page waits only briefly for reasons, which one thread computes; the rest is ready at its next visit.
     """
 
     def __init__(self, project: Project, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -62,10 +59,10 @@ class FirstReasons:
         )
 
     def of(self, events: Iterable[Named], within_s: float | None = WITHIN_S) -> dict[Named, FirstReason | None]:
-        """Return the first reason of each event, in order, as far as it is cached or computed within `within_s`.
+        """Return the first reasons that are cached or computed within `within_s`, in the order of the events.
 
-        The reason is None if there is none or computing it failed. Events without a result in time are left out. With
-        `within_s` None the caller's thread computes all of them. Cost: 50 ms each.
+        A reason is None if there is none or computing it failed; events without a result in time are left out. With
+        `within_s` None the caller's own thread computes them. Cost: 50 ms for each that is not cached.
         """
         names = list(dict.fromkeys(events))
         with self._lock:

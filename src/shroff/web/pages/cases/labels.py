@@ -39,6 +39,7 @@ LINES = dict(zip(SOURCES, ("warn-line", "ref", "ref dash", "now dash"), strict=T
 
 
 async def show(service: Service, request: Request) -> Response:
+    """Render the page. Raises: BadQueryError for an unknown period."""
     code = request.query_params.get("period", FIRST)
     if code not in PERIODS:
         raise BadQueryError(f"period: one of {', '.join(PERIODS)}")
@@ -110,6 +111,7 @@ def _curve(found: Maturity, delay_ms: int) -> JsonObject | None:
 
 
 def _row(conflict: Conflict) -> JsonObject:
+    """Return a conflict's first label, the newest opposing one, the active one, and why that won."""
     won = next(label for label in conflict.labels if label.in_force)
     first = conflict.labels[0]
     opposing = [label for label in conflict.labels if label.verdict != first.verdict]
