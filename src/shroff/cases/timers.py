@@ -1,4 +1,4 @@
-"""Timed actions on cases: writing the labels of answers, second looks, expired locks, rules that close cases."""
+"""Timed actions on cases: request labels of answers, draw second looks, free expired locks, close cases by rules."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange
     from shroff.cases.sql_reader import CaseReader
 
-AT_ONCE = 20  # due actions of one transaction
+AT_ONCE = 20  # due actions, or cases of a rule, of one transaction
 SOURCE = "cases"
 SHOWN = 20  # events named in the audit log
 OF_RULES = 0  # case number of the history of closing rules, which no case has
-# States of a closing rule in that history; `words` is the rule's mark.
+# Actions in that history; `words` of an entry is the mark of the rule.
 APPROVED, STOPPED = "approve", "stop"
-_STEPS = 1 << 32
+_STEPS = 1 << 32  # values of 4 bytes
 
 Kind = Literal["user", "key", "command", "program"]
 
@@ -54,6 +54,7 @@ def carry_out(desk: CaseService) -> int:
 
 
 def _part(desk: CaseService) -> int:
+    """Run some due actions and free lapsed locks in one transaction; return their number."""
     now_ms = desk.now_ms()
     with desk.store.look() as look:
         if not (look.due(now_ms, 1) or look.lapsed(now_ms, 1) or look.abandoned(1)):
@@ -85,7 +86,7 @@ def _who(pending: Pending, names: TextMapping) -> Who:
 
 
 def _put_aside(desk: CaseService, change: CaseChange, pending: Pending, why: str) -> None:
-    """Send an unreadable answer to the log's quarantine, where people see it."""
+    """Send an unreadable answer to the log's quarantine."""
     place = f"answer {pending.number}"
     words = f"{why.rstrip('.')}. Its cases stay as they are, without labels: reopen them, or label their events"
     refused = Submission(SOURCE, place, lambda: pending.body, LABEL, refusal=words)
@@ -94,7 +95,7 @@ def _put_aside(desk: CaseService, change: CaseChange, pending: Pending, why: str
 
 
 def _write(desk: CaseService, change: CaseChange, pending: Pending, body: Body, who: Who) -> None:
-    """Request the labels of an answer, record its refund, and draw cases for second looks."""
+    """Request the labels of an answer, record its refund, and order second looks."""
     now_ms = desk.now_ms()
     answered_alerts = {place for undoable in body.cases for place in undoable.alerts}
     events = list(
@@ -114,7 +115,7 @@ def _write(desk: CaseService, change: CaseChange, pending: Pending, body: Body, 
         change.people.audit(Act(who, "refund.record", subject, None, {"refund": money}), now_ms)
         for case in cases:
             CaseTransaction(change, who, now_ms).happened(case, REFUNDED, money, {"refund": body.also.refund})
-    _draw(desk, change, body, now_ms)
+    _order_second_looks(desk, change, body, now_ms)
 
 
 def _label(event: str, id_: str, body: Body, pending: Pending) -> Submission:
@@ -127,7 +128,11 @@ def _label(event: str, id_: str, body: Body, pending: Pending) -> Submission:
 # ---- second looks
 
 
-def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> None:
+def _order_second_looks(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> None:
+    """Draw cases that an answer closed for a second look; escalate those whose second look disagreed.
+
+    Cases that changed since, or that several people answered, are not drawn; none is if one has no other analyst.
+    """
     closed = [
         case
         for undoable in body.cases
@@ -136,7 +141,7 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
         and case.state == CLOSED
     ]
 
-    def hands(who: str) -> list[str]:
+    def caller_and_person(who: str) -> list[str]:
         """Return the caller of an answer; for an API key then the user who created it."""
         user = maker(change.people, who)
         return [who] if user is None else [who, user.id]
@@ -150,15 +155,17 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
         case
         for case in closed
         if case.look == 0 and is_drawn(desk, case)
-        if {hands(alert.decided_by)[-1] for alert in change.alerts(case.number, ALL)} <= {"", hands(case.closed_by)[-1]}
+        if {caller_and_person(alert.decided_by)[-1] for alert in change.alerts(case.number, ALL)}
+        <= {"", caller_and_person(case.closed_by)[-1]}
     ]
-    if all(able.difference(hands(case.closed_by)) for case in drawn):
+    if all(able.difference(caller_and_person(case.closed_by)) for case in drawn):
         for case in drawn:
+            # Tags of macros would reveal the first answer.
             macros = [row.words for row in change.history(case.number, ALL) if row.what == "macro"]
             tags = {tag for name in macros for tag in desk.settings.macros.get(name, {}).get("tags", ())}
             first: JsonObject = {
                 "tags": words_of(tag for tag in case.tags.split() if tag not in tags),
-                "first_by": " ".join(hands(case.closed_by)),
+                "first_by": " ".join(caller_and_person(case.closed_by)),
                 "first_verdict": case.verdict,
                 "look": SECOND,
             }
@@ -189,8 +196,7 @@ def _again(
 ) -> None:
     """Open a case for another answer, with a new deadline as for a case that has just opened.
 
-    Earlier answers stay with its alerts, hidden during a second look; tags removed for that time are kept in its
-    history.
+    Its alerts lose their verdicts, but keep who gave them. Its history keeps the tags that `changes` removes.
     """
     due_ms = now_ms + desk.settings.within_ms
     alerts = [replace(alert, verdict="", due_ms=max(alert.due_ms, due_ms)) for alert in change.alerts(case.number, ALL)]
@@ -207,9 +213,7 @@ def _again(
 
 
 def approved_rules(desk: CaseService, look: CaseReader) -> dict[str, int]:
-    """Return the marks of the closing rules that are approved in their current form and not stopped, each with the time
-    of approval.
-    """
+    """Return the approval time of each closing rule by mark, without rules that changed or stopped since."""
     last = {row.words: row for row in look.history(OF_RULES, ALL) if row.words in desk.settings.close_rules}
     return {mark: row.at_ms for mark, row in last.items() if row.what == APPROVED}
 
@@ -217,8 +221,8 @@ def approved_rules(desk: CaseService, look: CaseReader) -> dict[str, int]:
 def close_by_rules(desk: CaseService) -> int:
     """Close cases by the active rules, or put them into the sample that people check; return their number.
 
-    Each case is taken once, even after a kill. A rule with too many known frauds, by people or later labels, stops
-    instead.
+    Each case is taken once, even after a kill. A rule is stopped instead if people or later labels find too many
+    frauds.
     """
     now_ms = desk.now_ms()
     closed_count = 0
@@ -237,7 +241,7 @@ def close_by_rules(desk: CaseService) -> int:
     with desk.escalations() as notes, desk.store.change() as change:
         active = approved_rules(desk, change)
         for rule in rules:
-            if rule.mark in active and not _stops(desk, change, rule, active[rule.mark], notes):
+            if rule.mark in active and not _stop_if_too_wrong(desk, change, rule, active[rule.mark], notes):
                 cases = waiting(change, rule, AT_ONCE)
                 closed_count += len(cases)
                 for case in cases:
@@ -250,24 +254,29 @@ def by(rule: CloseRule) -> Who:
     return Who("program", f"rule-{rule.name}", f"rule {rule.name}", Role.SERVICE, RIGHTS[Role.SERVICE])
 
 
-def _close(desk: CaseService, hand: CaseTransaction, rule: CloseRule, case: Case) -> None:
-    """Close one case, or put it into the sample for people: a keyed hash of its number draws which."""
+def _close(desk: CaseService, transaction: CaseTransaction, rule: CloseRule, case: Case) -> None:
+    """Close one case, or put it into the sample that people check; a keyed hash of its number decides which."""
     digest = desk.seal(case.number, rule.name.encode())
     if int.from_bytes(digest[:4]) < parse_share(rule.sample) * _STEPS:
         tags = words_of([*case.tags.split(), f"sample:{rule.name}"[:40]])
-        hand.put(case, "sampled", f"checked sample of {rule.name}", tags=tags, auto_close=rule.mark + CHECKED)
+        transaction.put(case, "sampled", f"checked sample of {rule.name}", tags=tags, auto_close=rule.mark + CHECKED)
         return
-    alerts = [replace(alert, verdict=rule.verdict) for alert in hand.change.alerts(case.number, ALL)]
-    hand.change.put_alerts(alerts)
-    values = {"state": CLOSED, "verdict": rule.verdict, "closed_ms": hand.now_ms, "closed_name": hand.who.name}
-    hand.put(case, "auto_closed", rule.verdict, **values, stake=None)
+    alerts = [replace(alert, verdict=rule.verdict) for alert in transaction.change.alerts(case.number, ALL)]
+    transaction.change.put_alerts(alerts)
+    values = {
+        "state": CLOSED,
+        "verdict": rule.verdict,
+        "closed_ms": transaction.now_ms,
+        "closed_name": transaction.who.name,
+    }
+    transaction.put(case, "auto_closed", rule.verdict, **values, stake=None)
 
 
-def _stops(
+def _stop_if_too_wrong(
     desk: CaseService, change: CaseChange, rule: CloseRule, since_ms: int, notes: NotesEscalations | None
 ) -> bool:
-    """Stop a rule if its sample, or labels of cases that it closed, show more fraud than its limit since its
-    approval.
+    """Stop a rule if its sample, or the cases that it closed since its approval, certainly have more fraud than
+    `at_most`; return whether it was stopped.
     """
     from shroff.models.evaluation.exploration import wilson
 
@@ -285,7 +294,9 @@ def _stops(
     return False
 
 
-def put_state(hand: CaseTransaction, rule: CloseRule, what: str, told: JsonMapping) -> None:
+def put_state(transaction: CaseTransaction, rule: CloseRule, what: str, figures: JsonMapping) -> None:
     """Record that a rule was approved or stopped, with its figures at that moment."""
-    hand.happened(OF_RULES, what, rule.mark, told)
-    hand.change.people.audit(Act(hand.who, f"auto_close.{what}", f"rule {rule.name}", None, told), hand.now_ms)
+    transaction.happened(OF_RULES, what, rule.mark, figures)
+    transaction.change.people.audit(
+        Act(transaction.who, f"auto_close.{what}", f"rule {rule.name}", None, figures), transaction.now_ms
+    )

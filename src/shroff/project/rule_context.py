@@ -1,4 +1,7 @@
-"""What rules are typed by: event types, features, lists, tables; made again only where one of their files differs."""
+"""Context in which rules are checked: settings, event types, features, names of lists, and tables.
+
+The caller caches the context until one of its files changes.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,16 @@ from shroff.project.table_files import cells_of, load_table, table_file, table_n
 from shroff.rules.definitions import LoadedFile, Rule
 from shroff.runtime.values import FrozenStruct
 
-_FIELD = re.compile(r"events\.yaml \w+\.fields\.(\w+) field \1: .*", re.DOTALL)  # its type cannot be read
+# The problem of a field whose type cannot be read.
+_FIELD = re.compile(r"events\.yaml \w+\.fields\.(\w+) field \1: .*", re.DOTALL)
 _WORD = re.compile(r"\w+")
 
 
 class RuleContext(FrozenStruct):
-    """Settings, types, names, tables and features of a project, their mistakes, and the rule files read by them."""
+    """Settings, types, names, tables and features of a project, and the problems in their files.
+
+    `rule_files` caches the rule files that were read in this context.
+    """
 
     settings: Settings
     events: Events
@@ -49,7 +56,7 @@ class RuleContext(FrozenStruct):
         list_names: frozenset[str],
         table_files: TextMapping,
     ) -> RuleContext:
-        """The same of shroff.yaml, events.yaml and features.yaml; a part of it where there are mistakes."""
+        """Build the context from shroff.yaml, events.yaml and features.yaml, without definitions that have mistakes."""
         problems: list[Problem] = []
         settings = load_settings(top, problems)
         events = load_events(types_tree, list_names, settings.money_places, problems)
@@ -89,7 +96,7 @@ def _tables(files: TextMapping, events: Events, settings: Settings, problems: li
 
 
 def causes(problems: Sequence[Problem]) -> list[Problem]:
-    """Leave out problems that only follow from a field whose type cannot be read."""
+    """Leave out problems whose message names a field whose type cannot be read, except the field's own problem."""
     fields = [_FIELD.fullmatch(f"{problem.file} {problem.path} {problem.message}") for problem in problems]
     unread = {field[1] for field in fields if field}
     return [
@@ -100,7 +107,7 @@ def causes(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def rate_warnings(events: Events, rules: Sequence[Rule]) -> list[Problem]:
-    """Warnings for rules that compare an amount of many currencies, where no rule asks for one without a rate."""
+    """Warn of rules that compare a converted amount, if no rule tests whether that is missing for lack of a rate."""
     warnings: list[Problem] = []
     for rule in rules:
         amounts = {field.name for field in events.types[rule.on].converted}
@@ -126,7 +133,7 @@ def rate_warnings(events: Events, rules: Sequence[Rule]) -> list[Problem]:
 
 
 def source_warnings(features: Iterable[Feature], rules: Iterable[Rule]) -> list[Problem]:
-    """Warnings for conditions that count a source's labels only if they changed the active verdict."""
+    """Warn of aggregates of labels by source that ignore labels that did not change the active verdict."""
     warnings: list[Problem] = []
     asked = [
         *((f"feature {feature.name}", feature.node, feature.place) for feature in features),

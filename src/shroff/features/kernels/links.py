@@ -1,12 +1,13 @@
 """Compiled aggregates over linked events (`via`): events that share a link value with the events of a key.
 
-A history with links stores each event twice: under head number 2n for its link value with code n, and under 2n + 1 for
-its key with code n. Its last series are the codes of link value and key, and the arrival number of events that are
-aggregated.
+Heap, block, head, cell and series are those of `kernels.layout`. A history with links stores each event twice: with its
+link value and with its key. Link value n has head 2n, key n has head 2n + 1. Its last three series are the codes of
+link value and key, and the arrival number of aggregated events.
 
-A key with many link values has an account. It has the totals over quiet link values, none of whose events enters or
-leaves the window within the reach of the account, and a list of the other link values. New events are read from a log
-of arrivals. A quiet value with a new event is added to the list, for its new events only.
+A key with many link values has an *account*: the totals over its quiet values, and a list of the heads of its other
+link values. It is valid while the end of the window moves by at most its *reach*. A *quiet value* is a link value of
+which no event enters or leaves the window meanwhile. New events are read from a log of arrivals. A quiet value with a
+new event is added to the list by its head plus 1. So an odd entry is a quiet value of which only new cells count.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ from shroff.features.kernels.layout import (
 )
 from shroff.features.kernels.numbers import Word, compiled
 
-FIRST_ROOM = 16
-FAR_MS = 1 << 61
+FIRST_ROOM = 16  # addresses in the first block of `gather`
+FAR_MS = 1 << 61  # later than the end of any window
 
 
 @compiled
@@ -95,6 +96,7 @@ def is_linking(heap: Ints, asked: Word, first: Word, cells: Word, is_sure: Word)
     A hub has cells of more than UP_TO different keys, the key `asked` included. Cells are read from the last one.
 
     Args:
+        asked: Address of the head of the key.
         first: Address of the link value's first cell in the window, and `cells` their number.
         is_sure: Whether the value is known to have a cell of the key.
     """
@@ -118,7 +120,7 @@ def is_linking(heap: Ints, asked: Word, first: Word, cells: Word, is_sure: Word)
 
 @compiled
 def candidates(heap: Ints, asked: Word, after_ms: Word, upto_ms: Word, own: Word) -> tuple[Word, Word, Word]:
-    """Return the link values of a key in a window: a block with the numbers of their heads, its class, and their count.
+    """Return a block with the head numbers of a key's link values in a window, its class, and how many they are.
 
     The block is 0 if the heap is full. `own` is the head number of the row's own link value; -1 for none.
     """
@@ -138,17 +140,15 @@ def candidates(heap: Ints, asked: Word, after_ms: Word, upto_ms: Word, own: Word
 def gather(
     heap: Ints, asked: Word, listed: Word, values: Word, after_ms: Word, upto_ms: Word, own: Word, account: Word
 ) -> tuple[Word, Word, Word, Word]:
-    """Return the linked cells of a window: a block with their addresses, its class, their count, and that of link
-    values.
+    """Return a block with the addresses of the linked cells of a window, its class, and how many cells and link values.
 
-    The cells of each link value are in order. The block is 0 if the heap is full. The count is -1 if a link value in
-    the totals of the account has become a hub.
+    The cells of each link value are in order. The block is 0 if the heap is full. The count is -1 if a quiet value has
+    become a hub, which makes the totals wrong.
 
     Args:
-        asked: The head of the key.
-        listed: Address of the numbers of `values` heads of link values. With an account they may repeat. A number plus
-            1 means that only cells since the account was made count; other values are checked for a cell of the key.
-        own: Head number of a link value that links in any case; -1 for none.
+        listed: Address of `values` head numbers of link values. Those of an account may repeat, be odd, or have no cell
+            of the key.
+        own: Head number of a link value that needs no cell of the key; -1 for none.
         account: The account of the key; 0 for none.
     """
     words, arrival = heap[CELL_WORDS], link_series(heap, OF_ARRIVAL)
@@ -186,7 +186,10 @@ def gather(
 
 @compiled
 def is_current(heap: Ints, asked: Word, account: Word, upto_ms: Word) -> bool:
-    """Whether an account is valid for a window that ends at `upto_ms`; if so, new arrivals are added to its list."""
+    """Bring an account up to date for a window that ends at `upto_ms`; return whether it is valid.
+
+    New arrivals are added to its list. It is invalid outside of its reach, or if too many events arrived.
+    """
     number, count = (asked - heap[HEADS]) // heap[HEAD_WORDS], heap[account + A_COUNT]
     is_read = heap[ARRIVALS] - heap[account + A_READ] <= LOG_ROOM
     if not (is_read and heap[account + A_AT] <= upto_ms <= heap[account + A_UNTIL]):
@@ -208,10 +211,10 @@ def is_current(heap: Ints, asked: Word, account: Word, upto_ms: Word) -> bool:
 def new_account(
     heap: Ints, asked: Word, listed: Word, values: Word, after_ms: Word, upto_ms: Word
 ) -> tuple[Word, Word]:
-    """Make an account without totals, and return it with the number of quiet values, which are moved to the front.
+    """Make an account; return it with the number of quiet values, which are moved to the front.
 
-    Its reach is the length of the window divided by the square root of the number of link values. No event of a quiet
-    value enters or leaves the window within the reach. The account is 0 if the heap is full.
+    Its reach is the length of the window divided by the square root of the number of link values. It is valid from
+    A_AT, which the caller sets after computing the totals. The account is 0 if the heap is full.
     """
     root, quiet = np.int64(np.sqrt(values)), np.int64(0)
     reach = (upto_ms - after_ms) // root
