@@ -16,8 +16,8 @@ from shroff.features.kernels.numbers import Word, compiled, high_product
 _POWER_MIN, _POWER_MAX = -292, 324
 _FRACTION_BITS = 52
 _BIAS = 1_075
-_PLAIN_MAX = 21  # up to this many digits before the point, or `_ZEROS_MAX` zeros after it, have no exponent
-_ZEROS_MAX = 6
+_PLAIN_MAX = 21  # digits before the point; more are written with an exponent
+_ZEROS_TOO_MANY = 6  # zeros after the point that need an exponent
 _MINUS = 0x2D
 _POINT = 0x2E
 _ZERO = 0x30
@@ -30,7 +30,7 @@ def _powers() -> Hashes:
     """Return the upper 128 bits of the powers of ten, as two words each, rounded up."""
     found = []
     for power in range(_POWER_MIN, _POWER_MAX + 1):
-        shift = 127 - (power * 1_741_647 >> 19)
+        shift = 127 - (power * 1_741_647 >> 19)  # 1_741_647 / 2**19 is log2(10)
         above, below = 10 ** max(power, 0) << max(shift, 0), 10 ** max(-power, 0) << max(-shift, 0)
         both = -(-above // below)
         found.append((both >> 64, both & 2**64 - 1))
@@ -70,7 +70,10 @@ def write_digits(out: Any, at: Word, value: Word, length: Word) -> Word:
 
 @compiled
 def _odd_product(high: Word, low: Word, value: Word) -> Word:
-    """Return the upper 64 bits of a product with 128 bits, the last one set if anything was cut off."""
+    """Return the upper 64 bits of a 128-bit number times `value`, the last one set if the product is inexact.
+
+    A remainder of 1 in the next word is ignored, as powers are rounded up.
+    """
     carried = high * value
     middle = carried + high_product(low, value)
     top = high_product(high, value) + np.uint64(middle < carried)
@@ -95,6 +98,7 @@ def _shortest(bits: Word) -> tuple[Word, Word]:
         power = 1 - _BIAS
     # Just above a power of two the float below is nearer than that above.
     is_nearer_below = fraction == 0 and exponent > 1
+    # 1_262_611 / 2**22 is log10(2), 524_031 / 2**22 is log10(4/3).
     tenth = (power * 1_262_611 - (524_031 if is_nearer_below else 0)) >> 22
     shift = np.uint64(power + ((-tenth * 1_741_647) >> 19) + 1)
     high, low = _POWERS[-tenth - _POWER_MIN, 0], _POWERS[-tenth - _POWER_MIN, 1]
@@ -102,7 +106,7 @@ def _shortest(bits: Word) -> tuple[Word, Word]:
     below = _odd_product(high, low, (quarter - (one if is_nearer_below else two)) << shift)
     here = _odd_product(high, low, quarter << shift)
     above = _odd_product(high, low, (quarter + two) << shift)
-    is_odd = significand & one  # the ends of the interval are read as an even one
+    is_odd = significand & one  # the ends of the interval round to an even significand
     below += is_odd
     above -= is_odd
     found = here >> two
@@ -153,7 +157,7 @@ def write_real(out: Any, at: Word, bits: Word) -> Word:
         at = write_digits(out, at, whole, point)
         out[at] = _POINT
         return write_digits(out, at + 1, digits - whole * split, length - point)
-    if -_ZEROS_MAX < point <= 0:
+    if -_ZEROS_TOO_MANY < point <= 0:
         out[at] = _ZERO
         out[at + 1] = _POINT
         return write_digits(out, at + 2, digits, length - point)

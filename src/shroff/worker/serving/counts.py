@@ -1,7 +1,7 @@
 """Counts of a worker: messages processed, latencies, state and delivery; and of committed batches, for metrics.
 
 `BatchTally` counts batches after their commit, so a metric shows what is stored. Only a process that serves metrics
-has a tally: it costs 0.3 to 0.6 µs an event, 0.5 more with the metric names of earlier dashboards.
+has a tally: it costs 0.3 to 0.6 µs an event, and 0.5 µs more with metrics for an earlier system's dashboards.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SCORES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0
 FRAUD_OUTCOMES = ("review", "decline")  # counted as fraud by default, as in `fraud_count` of summaries
 AMOUNTS = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000)
 FEW = 64  # values; above this numpy is faster than a loop
-VALUES_MAX = 200  # of one label; further values are counted as `OTHER`
+VALUES_MAX = 200  # of one label of a metric; further values are counted as `OTHER`
 OTHER = "other"
 KEPT_MAX = 10_000  # pairs of type and country whose counter is cached
 DELAYS_S = tuple(3_600.0 * hours for hours in (1, 6, 24, 72, 168, 336, 720, 1_440, 2_160, 4_320))
@@ -70,10 +70,9 @@ class Latencies:
     def __init__(self, counts: Sequence[int] = ()) -> None:
         self.counts = list(counts) or [0] * (LAST + 1)  # of each bucket
         self.sum = 0.0  # in seconds
-        self.exemplars: dict[str, tuple[str, float, float]] = {}  # by bound: trace id, seconds, moment
+        self.exemplars: dict[str, tuple[str, float, float]] = {}  # by bound: trace id, seconds, Unix time
 
     def add(self, seconds: float, count: int) -> None:
-        """Count messages with this latency."""
         bucket = math.ceil(STEPS * math.log2(max(seconds, SHORTEST_S) / SHORTEST_S))
         self.counts[min(bucket, LAST)] += count
         self.sum += seconds * count
@@ -100,11 +99,11 @@ class Latencies:
         return None
 
     def copy(self) -> Latencies:
-        """Return a copy of the histogram; safe from any thread."""
+        """Return a copy of the counts, without sum and exemplars; safe from any thread."""
         return Latencies(self.counts)
 
     def since(self, earlier: Latencies) -> Latencies:
-        """Return the histogram of messages counted after `earlier`."""
+        """Return the counts of messages after `earlier`."""
         return Latencies([now - then for now, then in zip(self.copy().counts, earlier.counts, strict=True)])
 
 
@@ -208,7 +207,6 @@ class Buckets:
         self.sum += value
 
     def add_all(self, values: Sequence[float]) -> None:
-        """Count many values; from `FEW` values on with numpy."""
         if len(values) < FEW:
             for value in values:
                 self.add(value)
@@ -218,13 +216,12 @@ class Buckets:
         self.sum += math.fsum(values)
 
     def shown(self) -> list[tuple[str, float]]:
-        """Return cumulative counts by upper bound, in the form of Prometheus."""
+        """Return cumulative counts by upper bound."""
         return list(zip(_texts(self.bounds), accumulate(self.counts), strict=True))
 
 
 @cache
 def _texts(bounds: tuple[float, ...]) -> list[str]:
-    """Return the text of each bound in the form of Prometheus, with `+Inf` at the end."""
     return [*map(str, map(float, bounds)), "+Inf"]
 
 
@@ -238,8 +235,8 @@ class BatchTally:
     """Counts of one process since its start; the deciding thread writes them, any thread reads them.
 
     Args:
-        named: The event fields that become labels of the earlier metrics: transaction type and country.
-        fraud_outcomes: Outcomes that the earlier metrics count as fraud.
+        named: Event fields for the labels of an earlier system's metrics: transaction type and country.
+        fraud_outcomes: Outcomes that those metrics count as fraud.
     """
 
     def __init__(self, named: Sequence[str] = (), fraud_outcomes: Sequence[str] = FRAUD_OUTCOMES) -> None:
@@ -254,7 +251,7 @@ class BatchTally:
         self.records = Buckets(RECORDS)
         self.unreconciled = 0
         self.earlier: dict[tuple[str, str], EarlierAmounts] = {}  # by type of transaction and country
-        self._earlier_of: dict[tuple[object, ...], EarlierAmounts] = {}  # by the values of an event
+        self._earlier_of: dict[tuple[object, ...], EarlierAmounts] = {}  # cache, by the fields in `named`
         self._values: list[set[str]] = [set(), set()]
         self._definitions: Callable[[], Definitions] | None = None
         self._types: dict[str, _Type] = {}
@@ -362,7 +359,7 @@ class BatchTally:
             amounts.decided_as_fraud += 1
 
     def _bounded(self, label: int, value: object) -> str:
-        """Return the value as text, or `OTHER` once the label has too many values."""
+        """Return the text of a metric label's value, or `OTHER` once the label has too many values."""
         text = "" if value is None else str(value)
         seen = self._values[label]
         if text not in seen:
@@ -373,12 +370,12 @@ class BatchTally:
 
 
 class _Type(NamedTuple):
-    """Position of an event type's amount, and a reader of its label fields; None for what it does not have."""
+    """Position of an event type's amount, and a reader of its fields for metric labels; None if it lacks them."""
 
     money_at: int | None
     unit: int
     named: Callable[[tuple[object, ...]], tuple[object, ...]] | None
-    read: frozenset[int | None]  # positions of the amount and the label fields
+    read: frozenset[int | None]  # positions of the amount and of the fields for metric labels
 
 
 def _values(columns: Mapping[str, Column | Coded], type_: _Type) -> Iterator[tuple[Any, ...]]:
@@ -402,7 +399,7 @@ def _type_of(definitions: Definitions, event: str, named: Sequence[str]) -> _Typ
 
 
 def _named(type_at: int | None, country_at: int | None) -> Callable[[tuple[object, ...]], tuple[object, ...]]:
-    """Return a function that reads both label values of an event; None for a field that its type lacks."""
+    """Return a function that reads both metric labels of an event; None for a field that its type lacks."""
     if type_at is None or country_at is None:
         return lambda values: (
             None if type_at is None else values[type_at],

@@ -23,7 +23,7 @@ from shroff.streams.source import PolledMessages
 
 WORDS_MAX = 200  # characters of an error message within a reason
 
-_Kind = tuple[str, str | None, str]  # partition, type and format of lines
+_ReaderKey = tuple[str, str | None, str]  # partition; type, None if lines name theirs; format
 
 
 class MessageDecoder:
@@ -35,7 +35,7 @@ class MessageDecoder:
     Args:
         now_ms: The clock: the arrival time of messages.
         is_live: Whether lines arrive as they are read; False for files.
-        tell: Called with an internal error that costs only speed.
+        tell: Called with an error of compiled code, after which lines are read one by one.
 
     `unwanted` maps (source, location) of a message to the reason for which it is refused unread.
     """
@@ -53,12 +53,12 @@ class MessageDecoder:
         self._definitions = definitions
         self._now_ms = now_ms
         self._is_live = is_live
-        self._readers: dict[_Kind, _LineReader] = {}
+        self._readers: dict[_ReaderKey, _LineReader] = {}
         self._forms = LiveForms(definitions.events, tell)
         self.unwanted: dict[tuple[str, str], str] = {}
 
     def items(self, found: Sequence[PolledMessages]) -> Sequence[PolledMessages]:
-        """Return the messages with one line for each event, if their type splits a message by `each`."""
+        """Split messages of types with `each` into a line for each event; other messages stay as they are."""
         splitters = [self._reader(polled).items for polled in found]
         if not any(splitters):
             return found
@@ -79,20 +79,21 @@ class MessageDecoder:
         return self._timely(submissions) if self._is_live and not isinstance(submissions, EventRun) else submissions
 
     def _run(self, found: Sequence[PolledMessages]) -> EventRun | None:
-        """Return many lines of one type that has a fast reader as a run; None for others."""
+        """Read many lines of one type by compiled code; None if they must be read one by one."""
         count = sum(len(polled.lines) for polled in found)
         are_records = any(polled.format == "avro" for polled in found)
         if not self._forms.take(count, are_records=are_records):
             return None
         lines = [(polled, line) for polled in found for line in polled.lines]
-        type_, records = self._short(found)
+        type_, records = self._fast_type(found)
         if type_ is None:
             return None
         raws = [line.raw for _, line in lines]
         if max(map(len, raws)) > MESSAGE_BYTES_MAX:  # a message that long is refused whatever its content
             return None
 
-        def careful(at: int) -> Submission:
+        def validated(at: int) -> Submission:
+            """Read one line that compiled code leaves to validation."""
             polled, line = lines[at]
             read = self._reader(polled).submissions([line])
             return self._timely(read)[0] if self._is_live else read[0]
@@ -102,13 +103,16 @@ class MessageDecoder:
             for taken_lines in found
         ]
         until_ms = latest_ms(self._definitions.settings, self._now_ms()) if self._is_live else None
-        return self._forms.run(type_, raws, careful, origins, until_ms, records)
+        return self._forms.run(type_, raws, validated, origins, until_ms, records)
 
-    def _short(self, found: Sequence[PolledMessages]) -> tuple[EventType | None, list[RecordForm | None] | None]:
-        """Return the event type whose fast reader takes all these lines, or None; for Avro also each line's form."""
+    def _fast_type(self, found: Sequence[PolledMessages]) -> tuple[EventType | None, list[RecordForm | None] | None]:
+        """Return the one type of these lines if compiled code reads it, else None; for Avro also each record's form.
+
+        Most Avro records must have a form.
+        """
         readers = [self._reader(polled) for polled in found]
         records = None
-        types: list[EventType | None] = [reader.short for reader in readers]
+        types: list[EventType | None] = [reader.fast_type for reader in readers]
         if all(polled.format == "avro" and polled.columns is None for polled in found):
             pairs = zip(readers, found, strict=True)
             records = [reader.record_form(line) for reader, polled in pairs for line in polled.lines]
@@ -117,7 +121,7 @@ class MessageDecoder:
         return types[0] if all(type_ is types[0] for type_ in types) else None, records
 
     def _mixed(self, found: Sequence[PolledMessages]) -> list[Submission]:
-        """Read the lines of each partition in one go, then restore their order; partitions may alternate often."""
+        """Read the lines of each partition in one go, as partitions may alternate often, then restore their order."""
         lines: dict[str, list[Line]] = defaultdict(list)
         readers: dict[str, _LineReader] = {}
         for polled in found:
@@ -142,7 +146,6 @@ class MessageDecoder:
         return reason_of(error, shows_words=not self._definitions.events.has_hashed)
 
     def _timely(self, found: Sequence[Submission]) -> list[Submission]:
-        """Refuse submissions that are too far in the future."""
         now_ms = self._now_ms()
         return [timely(submission, self._definitions, now_ms) for submission in found]
 
@@ -152,13 +155,13 @@ class _LineReader:
 
     def __init__(self, intake: Intake, first: PolledMessages, reason: Callable[[Exception], str]) -> None:
         self._intake = intake
-        self._kind = first
+        self._first = first
         self._reason = reason
         self._source = source_name(first.part)
-        self.short = None
+        self.fast_type = None
         self.items = intake.items(self._lines(iter(())), first.part, first.type)
         if first.format == "jsonl":
-            self.short = intake.plain_type(self._lines(iter(())), first.part, first.type)
+            self.fast_type = intake.plain_type(self._lines(iter(())), first.part, first.type)
         self._forms = dict[Shape, RecordForm | None]()
         self._given: deque[Line] = deque()
         self._read = self._begun()
@@ -168,8 +171,8 @@ class _LineReader:
         if type(line) is not AvroLine or not line.has_bytes or (shape := line.shape) is None:
             return None
         if shape not in self._forms:
-            kind = self._kind
-            read = self._intake.record_type(self._lines(iter(())), kind.part, kind.type, shape.schema)
+            first = self._first
+            read = self._intake.record_type(self._lines(iter(())), first.part, first.type, shape.schema)
             self._forms[shape] = None if read is None else record_form(shape.schema, *read)
         return self._forms[shape]
 
@@ -189,19 +192,18 @@ class _LineReader:
         return submissions
 
     def refused(self, line: Line, words: str) -> Submission:
-        """Return a line refused for this reason."""
         header = self._lines(iter(())).header
         header_text = "" if header is None else header.text
-        return self._intake.unreadable(line, self._source, self._kind.type or "", words, header_text)
+        return self._intake.unreadable(line, self._source, self._first.type or "", words, header_text)
 
     def _begun(self) -> Iterator[Submission]:
         """Start a reader of the pending lines. It consumes one line for each submission that is taken from it."""
         lines = self._lines(iter(self._given.popleft, None))
-        return self._intake.submissions(lines, self._kind.part, self._kind.type)
+        return self._intake.submissions(lines, self._first.part, self._first.type)
 
     def _lines(self, lines: Iterator[Line]) -> Lines:
-        kind = self._kind
-        return Lines(kind.format, kind.columns, lines, separator=kind.separator)
+        first = self._first
+        return Lines(first.format, first.columns, lines, separator=first.separator)
 
 
 def reason_of(error: Exception, *, shows_words: bool) -> str:
