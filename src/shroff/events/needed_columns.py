@@ -8,7 +8,7 @@ from shroff.events.definitions import LABEL_NAMES, EventType, FileMapping
 from shroff.language.expression import ITEM, Else, IsMissing, Literal, Logic, Node, Path, RowValue, When, children, walk
 
 VERDICT = "verdict"
-ITEM_COLUMN = "item."  # begins the name of a column of an item
+ITEM_COLUMN = "item."  # prefix of the names of columns of items
 _OF_LINE = frozenset([("number",), ("file",)])  # values of `row` that are no columns
 
 
@@ -24,9 +24,10 @@ class ColumnNeeds:
         self._is_label = is_label
 
     def missing(self, columns: Collection[str]) -> list[str]:
-        """Return the columns that a file with these columns lacks, so that a required field is missing in every line.
+        """Return the columns that a file lacks and without which a required field is missing in every line.
 
-        Columns of items count only if `columns` has some, as `column_name` writes them.
+        For labels, one field that finds the event is enough. Columns of items count only if `columns` has some, as
+        `column_name` writes them.
         """
         each = self._mapping.each
         lacking = [str(each[0])] if each is not None and each[0] not in columns else []
@@ -44,14 +45,14 @@ class ColumnNeeds:
         return self._is_label and VERDICT in self._mapping.fields
 
     def missing_in_condition(self, columns: Collection[str]) -> list[str]:
-        """Return the columns that a file lacks, so that the mapping's `when` is true for no line."""
+        """Return the columns that a file lacks and without which the mapping's `when` is true for no line."""
         when = self._mapping.when
         return [] if when is None else lacking_columns(when, columns)
 
     def missing_fields(self, columns: Collection[str]) -> dict[str, list[str]]:
         """Return the optional fields that are missing in every line of a file, with the columns that each lacks.
 
-        For labels only fields with a mapping are included.
+        Fields that need a column of an item are left out; for labels, also fields without a mapping.
         """
         found = {}
         for field in self._event_type.declared:
@@ -76,11 +77,11 @@ class ColumnNeeds:
 def lacking_columns(node: Node, columns: Collection[str], *, is_verdict: bool = False) -> list[str]:
     """Return the columns that an expression lacks in a file with these columns; empty if it can have a value.
 
-    One of the values that are joined by `else` is enough, but not a constant, since it would be the value of every
-    line.
+    One of the values that are joined by `else` or `or` is enough, but not a constant beside others, since it would be
+    the value of every line.
 
     Args:
-        is_verdict: All values with a condition are needed, so that both verdicts can occur.
+        is_verdict: Either all values with a condition are needed, so that both verdicts can occur, or one without.
     """
     lacking = dict.fromkeys(_lacking(node, frozenset(columns), is_verdict=is_verdict))
     return list(lacking)
@@ -122,13 +123,13 @@ def _lacking(node: Node, columns: frozenset[str], *, is_verdict: bool = False) -
 
 
 def _lacking_in_choice(choices: list[Node], columns: frozenset[str], *, is_verdict: bool = False) -> list[str]:
-    given = [choice for choice in choices if not isinstance(choice, Literal)] or choices
-    lacking = [_lacking(choice, columns) for choice in given]
+    counted = [choice for choice in choices if not isinstance(choice, Literal)] or choices
+    lacking = [_lacking(choice, columns) for choice in counted]
     everything = [name for names in lacking for name in names]
     if not is_verdict:
         return [] if any(not names for names in lacking) else everything
-    conditional = [names for choice, names in zip(given, lacking, strict=True) if isinstance(choice, When)]
-    plain = [names for choice, names in zip(given, lacking, strict=True) if not isinstance(choice, When)]
+    conditional = [names for choice, names in zip(counted, lacking, strict=True) if isinstance(choice, When)]
+    plain = [names for choice, names in zip(counted, lacking, strict=True) if not isinstance(choice, When)]
     is_complete = bool(conditional) and not any(conditional)
     if is_complete or any(not names for names in plain):
         return []

@@ -49,14 +49,14 @@ if TYPE_CHECKING:
     from shroff.worker.answers import Events
     from shroff.worker.ingest import IngestReport
 
-# Parts that programs and notebooks use: beside the calls, in `dir`
+# Parts that `dir` of a project lists beside its calls
 SHOWN_PARTS = (
     *("agreements", "backtests", "cases", "cutoffs", "drafts", "health", "history", "jobs", "label_reports", "lake"),
     *("letters", "lists", "live", "log", "model", "models", "notices", "online", "people", "quarantine", "retention"),
     *("rules", "silences", "sinks", "source", "sql", "tables", "thresholds", "training", "training_set"),
     *("training_sets", "versions"),
 )
-TUTORIAL = "tutorial"  # the folder of its files
+TUTORIAL = "tutorial"
 _NAME_LINE = re.compile("^name: .*$", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
 __all__ = [
@@ -81,12 +81,10 @@ class _Parts(ProjectParts):
         cases: CaseService | None = None,
         asked_at: str = "",
     ) -> Project:
-        """Return the same project for a service's caller, whose name the audit log records.
+        """Return the project for a caller of a service, whose name the audit log records.
 
         Args:
-            desk: Open people store and audit log of the service.
-            adopt: Make the writer activate these files, all if None; returns why activation waits, or "".
-            cases: Open case service.
+            adopt: Makes the writer activate these files, all if None; returns why activation waits, or "".
             asked_at: Address at which this person reaches the service.
         """
         context = replace(self.context, asked_by=who, desk=desk, adopt=adopt, case_service=cases, asked_at=asked_at)
@@ -122,12 +120,12 @@ class Project(Printed, _Parts):
     def call(self, name: str, /, **fields: Any) -> Any:
         """Run an operation by the name of its command, without types: `"lists show", name="cards"`.
 
-        Raises: RefusalError where there is none, or a field does not fit.
+        Raises: RefusalError if there is no such operation, or a field does not fit.
         """
         return self.run(request_of(name, fields))
 
     def __dir__(self) -> list[str]:
-        """List the calls of this class and a few parts, for completion in notebooks. Other parts exist as well."""
+        """List the calls of this class and a few parts, for completion in notebooks."""
         return sorted([*(name for name in (*vars(Project), "warnings") if not name.startswith("_")), *SHOWN_PARTS])
 
     # ---- what programs and notebooks ask most
@@ -183,7 +181,7 @@ class Project(Printed, _Parts):
         return self.taking.decide(events, as_type=as_type, is_hashed=is_hashed)
 
     def score(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
-        """Score events as `shroff score` does: what `decide` would give if they came now. Nothing is written.
+        """Score events as `shroff score` does: return what `decide` would if they came now. Nothing is written.
 
         The decisions have no `seq`. Each event counts in the features of those after it.
         """
@@ -272,7 +270,7 @@ class Project(Printed, _Parts):
     def decisions(self) -> pa.Table:
         """Get all decisions, as in `shroff export decisions --format parquet`.
 
-        Returns: A row for each decision, in the order of the log, with 14 columns, and the 5 of its amount where the
+        Returns: A row for each decision, in the order of the log, with 14 columns, and the 5 of its amount if the
         project has amounts in many currencies. `score` is a probability, or null without a model; reasons, features
         and versions are JSON. Raises: UsageError if there is no log yet.
         """
@@ -281,7 +279,7 @@ class Project(Printed, _Parts):
     def results(
         self, *, start: str | date = "", end: str | date = "", by: str = "week", as_of: str = "", zone: str = ""
     ) -> Results:
-        """Count fraud and what decisions did, as `shroff results` does: `rows` are of periods, rules or values."""
+        """Count fraud and what decisions did, as `shroff results`: a row for each period, rule or value of a field."""
         given = {"start": start, "end": end, "by": by, "as_of": as_of, "zone": zone}
         found: Results = self.call("results", **{name: value for name, value in given.items() if value})
         return found
@@ -320,7 +318,7 @@ class Project(Printed, _Parts):
         *,
         last: int | None = None,
     ) -> Verification:
-        """Compute the log again through the engines and compare; `last`: only so many of the last sequence numbers."""
+        """Compute the log again and compare. For the options see `DecisionHistory.verify`."""
         return self.history.verify(engines, sample, progress, last=last)
 
     def train(
@@ -395,12 +393,12 @@ class Project(Printed, _Parts):
 
 
 def open(folder: str | Path = ".") -> Project:
-    """Open the project in a folder or above it. Raises: UsageError where there is none."""
+    """Open the project in a folder or above it. Raises: UsageError if there is none."""
     return Project(ProjectContext(config.find_project(Path(folder))))
 
 
 def open_exactly(folder: Path) -> Project:
-    """Open the project in this folder, not one above it. Raises: UsageError where there is none."""
+    """Open the project in this folder, not one above it. Raises: UsageError if there is none."""
     if not (folder / config.PROJECT_FILE).is_file():
         what = f"there is no {config.PROJECT_FILE} in {folder}" if folder.is_dir() else f"there is no folder {folder}"
         raise UsageError(f"{what}. Make a project with 'shroff init {folder} --template payments'.")
@@ -455,7 +453,7 @@ def propose_project(
     roles: Mapping[str, str] = MappingProxyType({}),
     ignored: Sequence[str] = (),
 ) -> tuple[Project, list[str], ProposedProject]:
-    """Write a project for the lines of a file into a new or empty folder; returns it, its files and the proposal.
+    """Write a project for the lines of a file into a new or empty folder; return it, its files and the proposal.
 
     Args:
         roles: Columns by role (`id`, `time`, `money`, `currency`, `label`, `label_time`, `entity`); others are guessed.

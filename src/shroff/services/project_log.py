@@ -29,7 +29,7 @@ FIRST_EVENTS = "Bring events in with 'shroff ingest FILE --as EVENT'."
 
 @check_keywords
 class ProjectLog:
-    """The log. Each call opens and closes it, so several programs can read while one writes."""
+    """The log of a project. Each call opens and closes it, so several programs can read while one writes."""
 
     def __init__(self, context: ProjectContext) -> None:
         self._context = context
@@ -44,9 +44,12 @@ class ProjectLog:
 
     @contextmanager
     def writing(self, progress: Progress | None = None) -> Iterator[tuple[Writer, Log]]:
-        """Open the writer with its state restored. Raises: LogBusyError while another process writes.
+        """Open the writer with its state restored; create the log if there is none.
 
-        On exit a snapshot is saved if the next start would have to read much of the log.
+        On exit without an error a snapshot is saved if the next start would have to read much of the log.
+
+        Raises: LogBusyError while another process writes, TransientError if the log's server cannot be reached;
+            DefinitionError for mistakes in the project; StateError for a lost hash key or a model that cannot load.
         """
         from shroff.log.state.snapshots import EVERY
         from shroff.log.writer import Writer
@@ -90,7 +93,7 @@ class ProjectLog:
             raise
 
     def exists(self) -> bool:
-        """Raises: TransientError if the log's server cannot be reached."""
+        """Whether there is a log. Raises: TransientError if its server cannot be reached."""
         from shroff.services.adapter_factory import AdapterFactory
 
         return AdapterFactory(self._context).has_store()
@@ -104,7 +107,7 @@ class ProjectLog:
         return hash_keys.hasher(self._context.paths, self.refuse_a_second_key)
 
     def refuse_a_second_key(self) -> None:
-        """Raises: StorageError if the key of hashed fields and of the audit log is lost."""
+        """Raise StorageError if the key of hashed fields and of the audit log is lost."""
         if words := self.lost_key():
             raise StorageError(f"{words}. {KEY_CURE}")
 

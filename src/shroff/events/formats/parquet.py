@@ -1,8 +1,8 @@
 """Read Parquet files: rows in batches, with values in forms that keep the type of their column.
 
-Timestamps become `Instant` or `LocalTime`, durations `RawDuration`, floats of 32 bits `Float32`, decimals their digits;
-other values are those of pyarrow. Bytes that are not UTF-8 in a text become lone surrogates, which no field accepts. So
-only that line is refused, not the file.
+Timestamps become `Instant` or `LocalTime`, durations `RawDuration`, floats of 16 or 32 bits `Float32`, decimals their
+digits; other values are those of pyarrow. Bytes that are not UTF-8 in a text become lone surrogates, which no field
+accepts. So only that line is refused, not the file.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def read_batches(file: Any, path: Path, rows: int, names: Sequence[str] | None =
     Batches have fewer rows if more would take too much memory.
 
     Args:
-        names: The columns to read, by default all; nested columns of other names may be included.
+        names: The columns to read, by default all; `card.country` also reads `country` of a nested `card`.
 
     Raises: UsageError if the file is damaged, or beyond `parquet_limits`.
     """
@@ -116,6 +116,7 @@ def _rows(file: Any, path: Path, rows: int) -> Iterator[Line]:
 
 
 def lines_of(batch: Any, numbers: Iterable[int]) -> Iterator[Line]:
+    """Yield the rows of a record batch as lines with these numbers."""
     names = batch.schema.names
     columns = [row_values(column) for column in batch.columns]
     for number, row in zip(numbers, zip(*columns, strict=True), strict=False):
@@ -147,6 +148,7 @@ def plain_type(type_: Any) -> Any:
 
 
 def plain_column(column: Any) -> Any:
+    """Cast a column to its `plain_type`."""
     type_ = plain_type(column.type)
     return column if type_ == column.type else column.cast(type_)
 
@@ -189,7 +191,7 @@ def _decoded(value: Any) -> Any:
 def whole_ms(column: Any) -> Ints:
     """Return the milliseconds of timestamps or durations, rounded down; 0 for null.
 
-    A value that exceeds 64 bits becomes the largest possible one, which no field accepts.
+    A value beyond 64 bits is clipped to the nearest possible one, which no field accepts.
     """
     ns_per_unit = _UNITS_NS[column.type.unit]
     ns_per_ms = _UNITS_NS["ms"]

@@ -1,11 +1,11 @@
 """XGBoost's distributed boosting: rows are split among processes, which grow each tree together.
 
-The processes agree on the bounds of bins from what each has seen, and sample rows with their own generators. So the
+The processes agree on the bounds of bins from the rows that each has, and sample rows with their own generators. So the
 trees differ from those of one process and of any other number of processes: scores differ on average by about as much
 as with the same rows in another order (`tests/contracts/test_backends.py` checks a bound).
 
-Rows reach the processes in files, one part for each, and no process holds more than its part; this one holds a few
-thousand rows at a time.
+Rows reach the processes in files, one part for each, and no process holds more than its part. The calling process holds
+some 65,000 rows at a time.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ GREW_NOTHING = (
 
 
 class TrainingFiles(FrozenStruct):
-    """Training rows in Parquet files, one for each process, under names that all processes see.
+    """Training rows in Parquet files, at most one for each process, in a folder that all processes see.
 
     A file has the columns `f0`, `f1`, ... as 32-bit floats, which XGBoost reads, NaN if missing; FRAUD, 1 or 0; and
     WEIGHT, the weight of the row.
 
     Args:
         rows: Number of rows of each file.
-        kinds: `c` for a column of categories, `q` for any other.
+        kinds: `c` for each column of categories, `q` for any other.
     """
 
     paths: tuple[str, ...]
@@ -77,7 +77,7 @@ class TreeCluster(Protocol):
         """Number of processes, each with a part of the rows."""
 
     def grow(self, files: TrainingFiles, settings: JsonMapping, trees: int) -> bytes:
-        """Grow trees, and return them in XGBoost's JSON. `settings` have XGBoost's names."""
+        """Grow trees, and return them in XGBoost's JSON. `settings` have XGBoost's names. Raises: StateError."""
 
 
 class Growing(FrozenStruct):
@@ -90,11 +90,11 @@ class Growing(FrozenStruct):
 def learn(rows: TrainingRows, plan: LearningPlan, growing: Growing) -> Learned:
     """Train boosted trees like `learners.xgboost.learn`, grown by a cluster.
 
-    Without a number of trees, the maximum is grown, and the first trees up to the best loss on the rows from `stop` are
-    kept.
+    If the plan has no number of trees, but there are rows from `stop` on, TREES_MAX are grown, and the first ones up to
+    the best loss on these rows are kept; without such rows, TREES_WITHOUT_STOP.
 
-    Raises: StateError if a process of the cluster ends or does not see the folder; StorageError if the folder has no
-    space for the rows.
+    Raises: StateError if a process of the cluster ends or does not see the folder; StorageError if the rows cannot be
+    written.
     """
     import xgboost
 
@@ -120,7 +120,7 @@ def learn(rows: TrainingRows, plan: LearningPlan, growing: Growing) -> Learned:
 
 
 def _written(folder: Path, rows: TrainingRows, weights: Floats, count: int) -> TrainingFiles:
-    """Write the rows before `stop` into one file for each process, in order and of equal size."""
+    """Write the rows before `stop` in order into at most `count` files, of equal size except the last."""
     size = max(-(-rows.stop // count), 1)
     parts = list(spans(rows.stop, size))
     paths = [folder / f"rows-{number}.parquet" for number in range(len(parts))]
@@ -148,7 +148,7 @@ def _write(path: Path, rows: TrainingRows, weights: Floats, part: slice) -> None
 
 
 def _best(booster: Any, rows: TrainingRows, weights: Floats, wanted: int) -> int:
-    """Return the number of trees with the best loss on the later rows, before `PATIENCE` trees without a better one."""
+    """Return the number of trees with the best loss from `stop` on, before `PATIENCE` trees without a better one."""
     losses = np.zeros(wanted)
     for margins, now in _margins(booster, rows, wanted):
         for place, margin in enumerate(margins):
@@ -163,7 +163,7 @@ def _best(booster: Any, rows: TrainingRows, weights: Floats, wanted: int) -> int
 
 
 def _margins(booster: Any, rows: TrainingRows, wanted: int) -> Iterator[tuple[Iterator[Any], slice]]:
-    """Iterate over the later rows in parts, with their margins after the first tree, after two, and so on."""
+    """Iterate over the rows from `stop` in parts, with their margins after the first tree, after two, and so on."""
     import xgboost
 
     for some in spans(len(rows.frauds) - rows.stop):
@@ -181,7 +181,7 @@ def _margins(booster: Any, rows: TrainingRows, wanted: int) -> Iterator[tuple[It
 
 
 def read_part(path: str, columns: Sequence[str]) -> Floats32:
-    """Read columns of a file of rows, in row-major order. Called in a process of a cluster.
+    """Read columns of a file of rows, in row-major order.
 
     Raises: StateError if this process does not see the file.
     """
